@@ -1,0 +1,1 @@
+"""One Adobe Experience Platform batch for every arrival: the code behind the functions."""

@@ -1,0 +1,148 @@
+"""Every error the intake raises on purpose, split by what the caller should do.
+
+    IntakeError
+    ├── Rejected                  cannot succeed as things stand: park it, announce it, say why
+    │   ├── MalformedEvent        the message is not one we understand
+    │   ├── NoRoute               no rule of the routing table matches the object
+    │   ├── EmptyObject           zero bytes, and neither a folder marker nor ignored
+    │   ├── TooOld                older than the ledger remembers: could be a duplicate
+    │   ├── FormatUnknown         `inputFormat: auto`, and the name says nothing
+    │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
+    │   ├── DatasetNotFound       no dataset, or more than one, by that name
+    │   ├── BatchRefused          AEP said no, in its own words
+    │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
+    └── TryAgain                  may succeed later; `retry_after` is a hint in seconds
+        ├── NotYet                another worker holds the lease, or the time is not come
+        ├── LeaseLost             another worker took over: follow the ledger
+        ├── OutcomeUnknown        the batch may or may not exist: look up before the next attempt
+        ├── PlatformUnavailable   surely nothing was made (429, gateway trouble, no connection)
+        ├── CredentialUnusable    Adobe does not accept the credential; an operator must mend it
+        ├── LedgerUnavailable     DynamoDB throttled, conflicted or did not answer
+        ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
+        ├── NotAnnounced          the event bus did not take the event
+        └── StorageUnavailable    S3 or SQS did not do what was asked
+
+`reason` is the stable, kebab-case name of each class: the metric dimension, the `reason` of an
+`Arrival Rejected` event and the last part of an HTTP problem's `type`.
+"""
+
+import re
+from typing import ClassVar
+
+
+class IntakeError(Exception):
+    """Base of all deliberate errors. `str(error)` says what, where and what to do; no secrets."""
+
+    reason: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    def __init__(self, detail: str, *, external_id: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.external_id = external_id
+
+
+class Rejected(IntakeError):
+    """Cannot succeed as things stand."""
+
+
+class MalformedEvent(Rejected):
+    """The message is not one we understand."""
+
+
+class NoRoute(Rejected):
+    """No rule of the routing table matches the object."""
+
+
+class EmptyObject(Rejected):
+    """Zero bytes: AEP fails a batch with an empty file (its error code 106)."""
+
+
+class TooOld(Rejected):
+    """Older than the ledger remembers, so nobody can say whether it was a duplicate."""
+
+
+class FormatUnknown(Rejected):
+    """The route says `inputFormat: auto` and the file name says nothing."""
+
+
+class TargetNotAllowed(Rejected):
+    """A sandbox or credential that this deployment does not allow."""
+
+
+class DatasetNotFound(Rejected):
+    """No dataset by that id or name in the sandbox, or more than one by that name."""
+
+
+class BatchRefused(Rejected):
+    """AEP refused to make the batch; nothing was made.
+
+    `status` is the HTTP status, `error_code` Adobe's own code where it gave one,
+    `request_id` its `X-Request-Id`.
+    """
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        status: int,
+        error_code: str | None = None,
+        request_id: str | None = None,
+        external_id: str | None = None,
+    ) -> None:
+        super().__init__(detail, external_id=external_id)
+        self.status = status
+        self.error_code = error_code
+        self.request_id = request_id
+
+
+class NeedsAttention(Rejected):
+    """AEP holds a batch of this order in a state only a person can judge."""
+
+
+class TryAgain(IntakeError):
+    """May succeed later. `retry_after`: seconds to wait at least, if anybody said."""
+
+    def __init__(
+        self, detail: str, *, retry_after: float | None = None, external_id: str | None = None
+    ) -> None:
+        super().__init__(detail, external_id=external_id)
+        self.retry_after = retry_after
+
+
+class NotYet(TryAgain):
+    """Another worker holds the lease, or the time to look again has not come."""
+
+
+class LeaseLost(TryAgain):
+    """Another worker took over; the ledger tells how it went on."""
+
+
+class OutcomeUnknown(TryAgain):
+    """The request was sent and the answer never came: the batch may or may not exist."""
+
+
+class PlatformUnavailable(TryAgain):
+    """AEP or IMS did not serve us, and surely made nothing."""
+
+
+class CredentialUnusable(TryAgain):
+    """The secret cannot be used, or Adobe does not accept it; an operator must mend it."""
+
+
+class LedgerUnavailable(TryAgain):
+    """DynamoDB throttled, conflicted or did not answer."""
+
+
+class RoutesUnavailable(TryAgain):
+    """There is no routing table yet, or it cannot be read."""
+
+
+class NotAnnounced(TryAgain):
+    """The event bus did not take the event."""
+
+
+class StorageUnavailable(TryAgain):
+    """S3 or SQS did not do what was asked."""
