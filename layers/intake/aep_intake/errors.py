@@ -8,6 +8,7 @@
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
     │   ├── FormatUnknown         `inputFormat: auto`, and the name says nothing
     │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
+    │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
     │   ├── BatchRefused          AEP said no, in its own words
     │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
@@ -27,6 +28,7 @@
 """
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -70,6 +72,16 @@ class FormatUnknown(Rejected):
 
 class TargetNotAllowed(Rejected):
     """A sandbox or credential that this deployment does not allow."""
+
+
+class AlreadyClaimed(Rejected):
+    """Objects that other orders claimed. `claimed`: URI → external id of its order."""
+
+    def __init__(
+        self, detail: str, *, claimed: Mapping[str, str], external_id: str | None = None
+    ) -> None:
+        super().__init__(detail, external_id=external_id)
+        self.claimed = claimed
 
 
 class DatasetNotFound(Rejected):

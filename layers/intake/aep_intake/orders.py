@@ -1,4 +1,4 @@
-"""Arrivals' orders: the decision to have exactly one AEP batch, and who it is.
+"""Orders: the decision to have exactly one AEP batch, who it is, and how far it has come.
 
 An order's external id is the ledger's key, the log's correlation id, AEP's `externalId` and the
 key by which consumers of our events drop repeats.
@@ -6,10 +6,12 @@ key by which consumers of our events drop repeats.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from aep_intake.arrivals import Arrival, digest
+from aep_intake.errors import BatchRefused, NeedsAttention, Rejected
 
 OWN_PREFIX = "intake-"
 EXTERNAL_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -22,7 +24,8 @@ TAG = "aep_intake"
 class Target:
     """Where a batch belongs.
 
-    `credential`: ARN of the secret, never a value. `ims_org`: `…@AdobeOrg`. `dataset_id`: Catalog's.
+    `credential`: ARN of the secret, never a value. `ims_org`: `…@AdobeOrg`.
+    `dataset_id`: Catalog's.
     """
 
     credential: str
@@ -49,6 +52,34 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """A place in the ledger that says to which order a version of an object belongs.
+
+    An `exclusive` claim is put only where nothing stands; one that is not exclusive only gives way
+    to exclusive ones. A request names an object of an unversioned bucket by its content alone, an
+    event by content and sequencer: so events leave a trace of the content that later events may
+    overwrite (a new upload of the same bytes is a new version), and that requests respect.
+    """
+
+    object_id: str
+    slot: str
+    exclusive: bool
+    file: Arrival
+
+
+def claims(file: Arrival) -> tuple[Claim, ...]:
+    """What a file's order claims; the first is for the version itself."""
+    version = Claim(file.object_id, f"claim#{digest(file.version)}", exclusive=True, file=file)
+    if file.version_id is not None:
+        return (version,)
+    by_event = file.sequencer is not None
+    content = Claim(
+        file.object_id, f"content#{digest(file.etag)}", exclusive=not by_event, file=file
+    )
+    return (version, content) if by_event else (content,)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """The decision to have exactly one AEP batch.
 
@@ -66,37 +97,146 @@ class Order:
     route: str | None = None
     routes_version: str | None = None
     attempt: int = 1
-    fingerprint: str | None = field(default=None)
+    fingerprint: str | None = None
+
+    @property
+    def claims(self) -> tuple["Claim", ...]:
+        """What the ledger must hold for this order, all or nothing."""
+        return tuple(claim for file in self.files for claim in claims(file))
 
     def next_attempt(self) -> "Order":
         """The order to open when this one's batch ended without data."""
         root = self.external_id
         if self.attempt > 1:
             root = root.removesuffix(f".{self.attempt}")
-        return replace(
-            self, external_id=f"{root}.{self.attempt + 1}", attempt=self.attempt + 1
-        )
+        return replace(self, external_id=f"{root}.{self.attempt + 1}", attempt=self.attempt + 1)
 
     def tag_value(self, ledger: str) -> str:
         """The value of our tag on the batch: proves that this very ledger ordered it."""
         return digest(ledger, self.external_id)
 
 
-def for_arrival(
-    arrival: Arrival,
-    target: Target,
-    options: Mapping[str, Any],
-    *,
-    route: str,
-    routes_version: str,
-) -> Order:
-    """The order an arrival stands for; its external id depends on the arrival alone."""
-    return Order(
-        external_id=arrival.external_id,
-        target=target,
-        options=options,
-        files=(arrival,),
-        trigger="arrival",
-        route=route,
-        routes_version=routes_version,
-    )
+class State(StrEnum):
+    """How far an order has come. OPEN and CREATED are unfinished; so is whatever is due."""
+
+    OPEN = "open"  # no batch is recorded
+    CREATED = "created"  # a batch is recorded, not yet announced
+    ANNOUNCED = "announced"
+    REFUSED = "refused"  # AEP said no: surely no batch
+    HELD = "held"  # only a person can judge
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why something was rejected. `at` in epoch milliseconds."""
+
+    reason: str
+    detail: str
+    at: int
+    status: int | None = None
+    error_code: str | None = None
+    request_id: str | None = None
+
+    @classmethod
+    def of(cls, error: Rejected, at: int) -> "Rejection":
+        """What to remember of `error`."""
+        if isinstance(error, BatchRefused):
+            return cls(
+                error.reason, error.detail, at, error.status, error.error_code, error.request_id
+            )
+        return cls(error.reason, error.detail, at)
+
+    def error(self, external_id: str) -> Rejected:
+        """The error again, for a caller who comes later."""
+        if self.status is None:
+            return NeedsAttention(self.detail, external_id=external_id)
+        return BatchRefused(
+            self.detail,
+            status=self.status,
+            error_code=self.error_code,
+            request_id=self.request_id,
+            external_id=external_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on an order alone, until `until` (epoch ms). `token` is unique."""
+
+    token: str
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An order in the ledger, and how far it has come.
+
+    `revision` grows with each write; a write succeeds only on the revision it was made from.
+    `due` (epoch ms) is when someone must look again, and until then nobody else may: it is the
+    lease's end where there is a `lease`, and the earliest next try where there is none. A finished
+    record has none. `unknown_since` is the last moment at which a POST may have been sent whose
+    answer nobody knows. Each method gives the record as it stands after one step.
+    """
+
+    order: Order
+    opened_at: int
+    state: State
+    due: int | None
+    lease: str | None
+    revision: int = 1
+    unknown_since: int | None = None
+    batch_id: str | None = None
+    batch: Mapping[str, Any] | None = None
+    created_at: int | None = None
+    rejection: Rejection | None = None
+    superseded_by: str | None = None
+
+    @classmethod
+    def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
+        """A new order, leased to who opens it."""
+        return cls(order, now, State.OPEN, lease.until, lease.token)
+
+    def leased(self, lease: Lease) -> "Record":
+        """Taken over. A dead worker's lease means that its POST may have been sent until then."""
+        since = self.unknown_since if self.lease is None else self.due
+        return self._then(
+            state=State.OPEN,
+            lease=lease.token,
+            due=lease.until,
+            unknown_since=since,
+            rejection=None,
+        )
+
+    def reopened(self, order: Order, lease: Lease) -> "Record":
+        """Refused before, so no batch exists: tried anew with the present target and options."""
+        return self._then(
+            order=order, state=State.OPEN, lease=lease.token, due=lease.until, rejection=None
+        )
+
+    def given_back(self, due: int, unknown_since: int | None = None) -> "Record":
+        """Nobody works on it until `due`."""
+        return self._then(lease=None, due=due, unknown_since=unknown_since or self.unknown_since)
+
+    def created(self, batch: Batch) -> "Record":
+        """Its batch is known, for good. Still due: it must be announced."""
+        return self._then(
+            state=State.CREATED, batch_id=batch.id, batch=batch.raw, created_at=batch.created
+        )
+
+    def rejected(self, state: State, rejection: Rejection) -> "Record":
+        """REFUSED or HELD. Still due: it must be announced."""
+        return self._then(state=state, rejection=rejection)
+
+    def announced(self) -> "Record":
+        """Nothing is left to do."""
+        state = State.ANNOUNCED if self.state is State.CREATED else self.state
+        return self._then(state=state, lease=None, due=None)
+
+    def superseded(self, lease: Lease, now: int) -> tuple["Record", "Record"]:
+        """This attempt ended without data: it, finished, and the next one, opened."""
+        following = Record.opened(self.order.next_attempt(), lease, now)
+        ended = self._then(lease=None, due=None, superseded_by=following.order.external_id)
+        return ended, following
+
+    def _then(self, **changes: Any) -> "Record":
+        return replace(self, revision=self.revision + 1, **changes)

@@ -1,0 +1,296 @@
+"""The story of one order: open, look up, post, announce, so that it gets exactly one batch.
+
+AEP does not promise that `externalId` is unique, so a POST whose answer is unknown is never
+repeated before Catalog was asked, and asked again after it had the time to settle.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from aep_intake.errors import (
+    AlreadyClaimed,
+    BatchRefused,
+    LeaseLost,
+    NeedsAttention,
+    NotYet,
+    OutcomeUnknown,
+    TryAgain,
+)
+from aep_intake.orders import Batch, Lease, Order, Record, Rejection, State
+
+# An attempt whose batch ended like this carries no data and may be followed by another.
+ENDED_WITHOUT_DATA = frozenset({"aborted", "abandoned"})
+
+
+class Ledger(Protocol):
+    """What remembers orders. Every method raises LedgerUnavailable when it cannot tell."""
+
+    def open(self, record: Record) -> Record:
+        """Put `record` and its claims, all or nothing; or the record that order has already.
+
+        Raises AlreadyClaimed if the order is new and other orders hold some of its files.
+        """
+
+    def get(self, external_id: str) -> Record | None:
+        """The record as it is now."""
+
+    def replace(self, old: Record, new: Record) -> Record:
+        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+
+    def supersede(self, ended: Record, following: Record) -> Record:
+        """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
+
+
+class Platform(Protocol):
+    """What AEP can do for an order. Every method may raise TryAgain: surely nothing was made."""
+
+    def create(self, order: Order) -> Batch:
+        """One POST. Raises OutcomeUnknown (a batch may exist) or BatchRefused (none does)."""
+
+    def find(self, order: Order, since: int) -> list[Batch]:
+        """The batches in Catalog that this ledger made for `order` since then, oldest first."""
+
+    def abort(self, order: Order, batch_id: str) -> None:
+        """Make an empty batch go away; one that is gone already is fine."""
+
+
+class Announcer(Protocol):
+    """The event bus. Raises NotAnnounced or StorageUnavailable."""
+
+    def created(self, record: Record) -> None:
+        """Say which batch the order got."""
+
+    def rejected(self, order: Order, rejection: Rejection) -> None:
+        """Say why the order gets none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the story needs of the world. Durations in milliseconds.
+
+    `lease` makes a lease that outlasts this worker. `pace` waits for its turn to POST and raises
+    NotYet when that is too far off. `post_time` bounds a POST with its time-outs and clock skew.
+    `settle` is how long Catalog may take to show a batch.
+    """
+
+    ledger: Ledger
+    platform: Platform
+    announcer: Announcer
+    now: Callable[[], int]
+    lease: Callable[[], Lease]
+    pace: Callable[[], None]
+    post_time: int
+    settle: int
+
+
+class Kind(StrEnum):
+    """What became of an order, just now."""
+
+    CREATED = "created"
+    ADOPTED = "adopted"  # its batch was found in Catalog, made by an attempt nobody knew of
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An order that has its batch, announced."""
+
+    kind: Kind
+    record: Record
+
+
+def create_batch(order: Order, ports: Ports) -> Outcome:
+    """Give `order` its one batch, and announce it.
+
+    Raises Rejected (announced, nothing will come of it as things stand) or TryAgain (the ledger
+    knows when; whoever comes next goes on where this left off).
+    """
+    record = _open(order, ports)
+    if record.state is State.ANNOUNCED:
+        return Outcome(Kind.DUPLICATE, record)
+    kind = Kind.CREATED
+    if record.state is State.OPEN and record.unknown_since is not None:
+        record = _look_up(record, ports)
+        kind = Kind.ADOPTED
+    if record.state is State.OPEN:
+        record = _post(record, ports)
+        kind = Kind.CREATED
+    return Outcome(kind, _announce(record, ports))
+
+
+def _open(order: Order, ports: Ports) -> Record:
+    lease = ports.lease()
+    try:
+        record = ports.ledger.open(Record.opened(order, lease, ports.now()))
+    except AlreadyClaimed as other:
+        if order.trigger != "arrival":
+            raise
+        record = _standing(next(iter(other.claimed.values())), ports)
+    if record.lease == lease.token:
+        return record
+    while record.superseded_by is not None:
+        record = _standing(record.superseded_by, ports)
+    return _take_over(record, order, lease, ports)
+
+
+def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Record:
+    now = ports.now()
+    if record.due is not None and now < record.due:
+        raise NotYet(
+            "someone works on this order, or its next try is not due",
+            retry_after=(record.due - now) / 1000,
+            external_id=record.order.external_id,
+        )
+    told = record.due is None
+    if record.state is State.REFUSED and told:
+        same = order.external_id == record.order.external_id
+        return ports.ledger.replace(record, record.reopened(order if same else record.order, lease))
+    if record.state is State.OPEN or (record.state is State.HELD and told):
+        return ports.ledger.replace(record, record.leased(lease))
+    return record
+
+
+def _look_up(record: Record, ports: Ports) -> Record:
+    """What an attempt left behind whose answer nobody knows."""
+    order, unknown_since = record.order, record.unknown_since or 0
+    batches = _leave_in_order(record, ports, lambda: ports.platform.find(order, record.opened_at))
+    loading = [batch for batch in batches if batch.status == "loading"]
+    odd = [b for b in batches if b.status != "loading" and b.status not in ENDED_WITHOUT_DATA]
+    if odd:
+        return _reject(
+            record,
+            State.HELD,
+            NeedsAttention(
+                f"AEP already has batch {odd[0].id} of this order in status {odd[0].status}, and "
+                "the ledger does not know who filled it: see what it holds, then redrive"
+            ),
+            ports,
+        )
+    if loading:
+        adopted = _adopt(record, loading[0], ports)
+        for batch in loading:
+            if batch.id != adopted.batch_id:
+                ports.platform.abort(order, batch.id)
+        return adopted
+    settled_at = unknown_since + ports.settle
+    if ports.now() < settled_at:
+        ports.ledger.replace(record, record.given_back(settled_at))
+        raise NotYet(
+            "Catalog may not show yet what an earlier attempt made",
+            retry_after=(settled_at - ports.now()) / 1000,
+            external_id=order.external_id,
+        )
+    if batches:
+        ended, following = record.superseded(ports.lease(), ports.now())
+        return ports.ledger.supersede(ended, following)
+    return record
+
+
+def _post(record: Record, ports: Ports) -> Record:
+    order = record.order
+    _leave_in_order(record, ports, ports.pace)
+    if record.due is None or ports.now() + ports.post_time > record.due:
+        ports.ledger.replace(record, record.given_back(ports.now()))
+        raise NotYet("too little time is left for a POST", external_id=order.external_id)
+    try:
+        batch = _leave_in_order(record, ports, lambda: ports.platform.create(order))
+    except BatchRefused as refusal:
+        return _refused(record, refusal, ports)
+    return _adopt(record, batch, ports)
+
+
+def _refused(record: Record, refusal: BatchRefused, ports: Ports) -> Record:
+    """AEP said no; but the no may be to our own earlier attempt."""
+    conflict = refusal.status == 409
+    if record.unknown_since is None:
+        if not conflict:
+            return _reject(record, State.REFUSED, refusal, ports)
+        now = ports.now()
+        ports.ledger.replace(record, record.given_back(now + ports.settle, unknown_since=now))
+        raise OutcomeUnknown(
+            f"AEP says the external id is in use: {refusal.detail}",
+            retry_after=ports.settle / 1000,
+            external_id=record.order.external_id,
+        )
+    seen = _look_up(record, ports)
+    if seen is not record:
+        return _post(seen, ports) if seen.state is State.OPEN else seen
+    if not conflict:
+        return _reject(record, State.REFUSED, refusal, ports)
+    return _reject(
+        record,
+        State.HELD,
+        NeedsAttention(
+            "AEP says the external id is in use, and Catalog shows no batch of ours that has it: "
+            f"{refusal.detail}"
+        ),
+        ports,
+    )
+
+
+def _adopt(record: Record, batch: Batch, ports: Ports) -> Record:
+    """`batch` becomes the order's, unless another worker was faster."""
+    try:
+        return ports.ledger.replace(record, record.created(batch))
+    except LeaseLost:
+        standing = _standing(record.order.external_id, ports)
+        if standing.batch_id == batch.id:
+            return standing
+        # Only where the ledger names another is it sure that nobody is about to adopt ours.
+        if standing.batch_id is not None or standing.superseded_by is not None:
+            ports.platform.abort(record.order, batch.id)
+        raise
+
+
+def _announce(record: Record, ports: Ports) -> Record:
+    order, rejection = record.order, record.rejection
+    if record.state is State.CREATED:
+        ports.announcer.created(record)
+    elif rejection is not None and record.due is not None:
+        ports.announcer.rejected(order, rejection)
+    if record.due is not None:
+        try:
+            record = ports.ledger.replace(record, record.announced())
+        except LeaseLost:
+            record = _standing(order.external_id, ports)
+            if record.due is not None:
+                raise
+    if rejection is not None:
+        raise rejection.error(order.external_id)
+    return record
+
+
+def _reject(
+    record: Record, state: State, error: NeedsAttention | BatchRefused, ports: Ports
+) -> Record:
+    return ports.ledger.replace(record, record.rejected(state, Rejection.of(error, ports.now())))
+
+
+def _leave_in_order[T](record: Record, ports: Ports, step: Callable[[], T]) -> T:
+    """`step`; when it cannot be done now, the ledger says from when it can."""
+    try:
+        return step()
+    except TryAgain as error:
+        now = ports.now()
+        error.external_id = record.order.external_id
+        if isinstance(error, OutcomeUnknown):
+            left = record.given_back(now + ports.settle, unknown_since=now)
+        else:
+            left = record.given_back(now + _delay(record, error, now))
+        ports.ledger.replace(record, left)
+        raise
+
+
+def _delay(record: Record, error: TryAgain, now: int) -> int:
+    """Half the order's age, at least 10 seconds and at most 15 minutes; longer if AEP says so."""
+    patience = min(max((now - record.opened_at) // 2, 10_000), 900_000)
+    return max(patience, int((error.retry_after or 0) * 1000))
+
+
+def _standing(external_id: str, ports: Ports) -> Record:
+    record = ports.ledger.get(external_id)
+    if record is None:
+        raise LeaseLost("the ledger no longer holds this order", external_id=external_id)
+    return record
