@@ -1,0 +1,99 @@
+# Everything a developer or an operator types. `make help` lists it.
+# Environments are made when a target first needs them, and again when their requirements change.
+.DEFAULT_GOAL := help
+.SUFFIXES:
+SHELL := /bin/sh
+
+STACK ?= aep-intake
+export STACK
+
+# sam build looks for the functions' Python on PATH.
+with_python := PATH="$(CURDIR)/.venv/bin:$$PATH"
+python := .venv/bin/python
+sam := $(with_python) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
+
+dev := .venv/.ready
+local := $(dev) .venv-stack/.ready .venv-sam/.ready
+checked := functions layers tools local tests
+
+.PHONY: help run up down test lint typecheck check pytest soak bench doctor connect routes \
+	publish-routes redrive build deploy requirements clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##— on this machine —
+run: $(local) ## start everything here, send the samples, show what became of each
+	@$(python) -m local.run
+
+up: $(local) ## start everything here and leave it running
+	@$(python) -m local.up
+
+down: $(dev) ## stop what `make up` started
+	@$(python) -m local.down
+
+test: lint typecheck check pytest ## everything that must pass
+
+lint: $(dev) ## ruff: rules and format
+	$(python) -m ruff check .
+	$(python) -m ruff format --check .
+
+typecheck: $(dev) ## mypy, strict
+	$(python) -m mypy $(checked)
+
+check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
+	$(sam) validate --lint --region us-east-1
+	$(python) -m cfnlint --append-rules cfn_lint_serverless.rules -- template.yaml
+
+pytest: $(local) ## unit, fault and stack tests
+	$(with_python) $(python) -m pytest $(ARGS)
+
+soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
+	$(with_python) $(python) -m pytest tests/faults $(ARGS)
+
+bench: $(local) ## measure; the figures kept are in BENCHMARKS.md
+	@$(python) -m local.bench
+
+##— against a deployed stack, with your AWS credentials —
+doctor: $(dev) ## is the deployed stack able to work? STACK=
+	@$(python) -m tools.doctor $(ARGS)
+
+connect: $(dev) ## switch EventBridge on for a bucket, keeping its other notifications: BUCKET=
+	@$(python) -m tools.connect $(BUCKET) $(ARGS)
+
+routes: $(dev) ## check a routing table and explain keys: TABLE= KEYS=
+	@$(python) -m tools.routes $(TABLE) $(KEYS) $(ARGS)
+
+publish-routes: $(dev) ## validate a routing table and make it live: TABLE= STACK=
+	@$(python) -m tools.publish_routes $(TABLE) $(ARGS)
+
+redrive: $(dev) ## move parked messages back: STACK= ARGS="--reason … --dry-run"
+	@$(python) -m tools.redrive $(ARGS)
+
+build: $(dev) .venv-sam/.ready ## sam build
+	$(sam) build
+
+deploy: build ## sam deploy --guided
+	$(sam) deploy --guided
+
+##— this checkout —
+requirements: $(dev) ## pin again what requirements/*.in ask for
+	for name in uv dev stack sam; do \
+		.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
+			--python-version 3.13 --upgrade --quiet \
+			--output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+	done
+
+clean: ## remove everything made here
+	rm -rf .venv .venv-stack .venv-sam .venv-uv .aws-sam .local .hypothesis .mypy_cache \
+		.ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: requirements/dev.txt requirements/bootstrap.sh
+	@requirements/bootstrap.sh .venv requirements/dev.txt
+
+.venv-stack/.ready: requirements/stack.txt requirements/bootstrap.sh
+	@requirements/bootstrap.sh .venv-stack requirements/stack.txt
+
+.venv-sam/.ready: requirements/sam.txt requirements/bootstrap.sh
+	@requirements/bootstrap.sh .venv-sam requirements/sam.txt
