@@ -1,0 +1,147 @@
+"""What we say on the event bus: the details of `Batch Created` and `Arrival Rejected`.
+
+The contract is in `events/*.schema.json`; members may be added to it, never changed or removed.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aep_intake.arrivals import Arrival
+from aep_intake.orders import Order, Record, Rejection, Target
+
+SOURCE = "aep.intake"
+BATCH_CREATED = "Batch Created"
+ARRIVAL_REJECTED = "Arrival Rejected"
+SCHEMA_VERSION = "1"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def batch_created(record: Record) -> dict[str, Any]:
+    """That the record's order has its batch; raises ValueError if it has none."""
+    if record.batch_id is None or record.created_at is None:
+        raise ValueError(f"{record.order.external_id} has no batch to announce")
+    order, target = record.order, record.order.target
+    return _present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=order.external_id,
+        batchId=record.batch_id,
+        status="loading",
+        imsOrg=target.ims_org,
+        sandbox=target.sandbox,
+        datasetId=target.dataset_id,
+        inputFormat=order.options.get("inputFormat"),
+        credential=target.credential,
+        attempt=order.attempt,
+        trigger=order.trigger,
+        route=order.route,
+        routesVersion=order.routes_version,
+        **_files(order.files),
+        createdAt=iso(record.created_at),
+    )
+
+
+def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
+    """That an order gets no batch as things stand."""
+    return _rejected(
+        order.external_id,
+        rejection,
+        order.files,
+        trigger=order.trigger,
+        route=order.route,
+        routes_version=order.routes_version,
+        target=order.target,
+    )
+
+
+def turned_away(
+    external_id: str, arrivals: tuple[Arrival, ...], rejection: Rejection
+) -> dict[str, Any]:
+    """That arrivals, or a message in which none can be read, did not become an order."""
+    return _rejected(external_id, rejection, arrivals)
+
+
+def manifest(detail: dict[str, Any]) -> dict[str, Any]:
+    """The file list of `detail`, to be kept beside the event: the same for every repeat of it."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "externalId": detail["externalId"],
+        "files": detail["files"],
+    }
+
+
+def with_manifest(detail: dict[str, Any], bucket: str, key: str) -> dict[str, Any]:
+    """`detail` naming the object that holds its file list, instead of holding it."""
+    kept = {name: value for name, value in detail.items() if name != "files"}
+    return {**kept, "manifest": {"bucket": bucket, "key": key}}
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """JSON in UTF-8, always the same for the same document.
+
+    Text that is not Unicode (lone surrogates, which Adobe's error texts could carry) becomes `?`,
+    as the bus would not take it.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode(errors="replace")
+
+
+def iso(time: int) -> str:
+    """Epoch milliseconds as ISO 8601 in UTC: `2026-11-23T15:04:05.123Z`."""
+    moment = _EPOCH + timedelta(milliseconds=time)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _rejected(
+    external_id: str,
+    rejection: Rejection,
+    files: Iterable[Arrival],
+    *,
+    trigger: str = "arrival",
+    route: str | None = None,
+    routes_version: str | None = None,
+    target: Target | None = None,
+) -> dict[str, Any]:
+    return _present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=external_id,
+        reason=rejection.reason,
+        detail=rejection.detail[:1024],
+        trigger=trigger,
+        route=route,
+        routesVersion=routes_version,
+        imsOrg=target and target.ims_org,
+        sandbox=target and target.sandbox,
+        datasetId=target and target.dataset_id,
+        status=rejection.status,
+        errorCode=rejection.error_code,
+        requestId=rejection.request_id,
+        **_files(files),
+        rejectedAt=iso(rejection.at),
+    )
+
+
+def _files(files: Iterable[Arrival]) -> dict[str, Any]:
+    listed = [
+        _present(
+            bucket=file.bucket,
+            key=file.key,
+            versionId=file.version_id,
+            etag=file.etag,
+            size=file.size,
+            sequencer=file.sequencer,
+            path=file.path,
+        )
+        for file in files
+    ]
+    return {
+        "files": listed,
+        "fileCount": len(listed),
+        "byteCount": sum(file["size"] for file in listed),
+    }
+
+
+def _present(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
