@@ -1,0 +1,93 @@
+"""Patterns for object keys: globs with named placeholders.
+
+They mean what `glob.translate(…, recursive=True, include_hidden=True, seps="/")` makes of them,
+translated here for three reasons: its regular expressions take minutes over a long hostile key
+(`*-*-*-*.json` against a thousand dashes), its `[!x]` fits a slash, and its `**/` does not fit the
+empty first folder of a key that starts with a slash. Here every wildcard but the last of a segment
+stops for good at the first place where the text after it fits, and every `**` but the last at the
+first folders that fit: that loses no match, leaves nothing to backtrack over, and gives each
+placeholder one value that can be told from the pattern.
+"""
+
+import re
+
+_TOKEN = re.compile(
+    r"(?P<star>\*)"
+    r"|(?P<one>\?)"
+    r"|\[(?P<not>!?)(?P<set>\]?[^\]]*)\]"
+    r"|\{(?P<name>[A-Za-z][0-9A-Za-z_]*)\}"
+    r"|(?P<text>[^*?\[{}]+)"
+)
+# Any number of whole folders, as few as will do.
+_FOLDERS = r"(?:[^/]*+/)*?"
+
+
+class InvalidGlob(ValueError):
+    """Not a pattern; the message says why."""
+
+
+def compile_glob(pattern: str) -> re.Pattern[str]:
+    """A pattern of the schema's `match` as a regular expression for `fullmatch`.
+
+    Placeholders are its named groups. Matching takes time linear in the key for each wildcard.
+    Raises InvalidGlob.
+    """
+    runs: list[list[str]] = [[]]
+    for segment in pattern.split("/"):
+        if segment == "**":
+            runs.append([])
+        else:
+            runs[-1].append(_segment(segment))
+    first, *rest = runs
+    if not rest:
+        regex = "/".join(first)
+    else:
+        *middle, last = rest
+        regex = "".join(f"{segment}/" for segment in first)
+        for run in filter(None, middle):
+            regex += f"(?>{_FOLDERS}{''.join(f'{segment}/' for segment in run)})"
+        regex += _FOLDERS + "/".join(last) if last else ".*"
+    try:
+        return re.compile(regex, re.DOTALL)
+    except re.error as error:  # such as a placeholder that comes twice
+        raise InvalidGlob(error.msg) from None
+
+
+def _segment(pattern: str) -> str:
+    """One segment: a fixed start, then wildcards, each with the fixed text that ends it."""
+    if pattern == "*":
+        return "[^/]+"
+    start = ""
+    wild: list[list[str]] = []
+    at = 0
+    while at < len(pattern):
+        token = _TOKEN.match(pattern, at)
+        if token is None:
+            raise InvalidGlob(f"nothing closes the {pattern[at]!r}, or it opens nothing")
+        at = token.end()
+        if token["star"]:
+            wild.append(["[^/]*?", ""])
+        elif token["name"]:
+            wild.append([f"(?P<{token['name']}>[^/]+?)", ""])
+        elif wild:
+            wild[-1][1] += _fixed(token)
+        else:
+            start += _fixed(token)
+    *earlier, last = ["".join(piece) for piece in wild] or [""]
+    if not all(text for _, text in wild[:-1]):
+        raise InvalidGlob("nothing tells where one wildcard ends and the next begins")
+    return start + "".join(f"(?>{piece})" for piece in earlier) + last
+
+
+def _fixed(token: re.Match[str]) -> str:
+    """What stands for a known number of characters."""
+    if token["one"]:
+        return "[^/]"
+    if token["text"]:
+        return re.escape(token["text"])
+    ranges = re.findall(r"(.)-(.)|(.)", token["set"], re.DOTALL)
+    pairs = [(low or single, high or single) for low, high, single in ranges]
+    if not pairs or any(low > high for low, high in pairs):
+        raise InvalidGlob(f"{token[0]!r} fits nothing")
+    members = "".join(f"\\U{ord(low):08x}-\\U{ord(high):08x}" for low, high in pairs)
+    return f"(?!/)[{'^' if token['not'] else ''}{members}]"
