@@ -1,0 +1,234 @@
+"""The services behind the gateway: Batch Ingestion's create and actions, Catalog's reads.
+
+Files, promotion and notifications are not here yet.
+"""
+
+import random
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .batches import ACTIONS, COMPLETED, TERMINAL, BadRequest, Batch, Batches, read_body
+from .catalog import BATCH_FIELDS, DATASET_FIELDS, BadFilter, project, select
+from .ims import Client
+from .messages import Refused, Request, Response, catalog_error, json_response, problem
+from .switches import Switches
+
+HOST = "https://platform.adobe.io"
+LONGEST_URL = 2000
+_BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A request that the gateway let through, by whom, to which sandbox, and when."""
+
+    request: Request
+    client: Client
+    sandbox: str
+    now: int
+
+    def refusal(self, code: str, title: str, detail: str) -> Refused:
+        """A refusal in the shape of today's services."""
+        org, sandbox = self.client.org, self.sandbox
+        return Refused(problem(code, title, detail, org=org, sandbox=sandbox, now=self.now))
+
+
+class Foundation:
+    """Sandboxes, datasets and batches of all organizations.
+
+    `visibility`, where set, decides whether Catalog shows a batch now, on top of the lag.
+    """
+
+    def __init__(self, switches: Switches, rng: random.Random) -> None:
+        self._switches = switches
+        self._random = rng
+        self.sandboxes: set[tuple[str, str]] = set()
+        self.datasets: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        self.batches = Batches(lambda: switches.abandon_after_ms)
+        self.visibility: Callable[[Batch, int], bool] | None = None
+
+    def add_dataset(
+        self,
+        org: str,
+        sandbox: str,
+        dataset_id: str,
+        name: str,
+        now: int,
+        *,
+        tags: Mapping[str, list[str]] | None = None,
+        profile_enabled: bool = False,
+        managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER",
+    ) -> None:
+        """Make a dataset known in one sandbox, and the sandbox. Names need not be unique."""
+        all_tags = {"adobe/pqs/table": [re.sub(r"\W", "_", name).lower()], **(tags or {})}
+        if profile_enabled:
+            all_tags |= {"unifiedProfile": ["enabled:true"], "unifiedIdentity": ["enabled:true"]}
+        self.sandboxes.add((org, sandbox))
+        self.datasets.setdefault((org, sandbox), {})[dataset_id] = {
+            "name": name,
+            "imsOrg": org,
+            "tags": all_tags,
+            "version": "1.0.0",
+            "created": now,
+            "updated": now,
+            "fileDescription": {
+                "persisted": True,
+                "containerFormat": "parquet",
+                "format": "parquet",
+            },
+            "files": f"@/dataSetFiles?dataSetId={dataset_id}",
+            "classification": {"dataBehavior": "time-series", "managedBy": managed_by},
+        }
+
+    def serve(self, route: str, request: Request, client: Client, now: int) -> Response:
+        """Carry out a request of `client`. Raises Refused."""
+        sandbox = request.headers.get("x-sandbox-name") or self._switches.default_sandbox
+        visit = Visit(request, client, sandbox, now)
+        if (client.org, sandbox) not in self.sandboxes:
+            status = self._switches.unknown_sandbox
+            title = "Sandbox not found" if status == 404 else "Forbidden"
+            raise visit.refusal(f"SMS-3001-{status}", title, f"No sandbox {sandbox} for you.")
+        if len(HOST) + len(request.path) + len(request.query) + 1 > LONGEST_URL:
+            raise visit.refusal("INGEST-1001-414", "URI too long", "At most 2000 characters.")
+        match route:
+            case "create":
+                return self._create(visit)
+            case "action":
+                return self._act(visit)
+            case "list-batches":
+                return self._list_batches(visit)
+            case "get-batch":
+                return self._get_batch(visit)
+            case "list-datasets":
+                found = self.datasets.get((client.org, sandbox), {})
+                return self._page(visit, found.items(), DATASET_FIELDS)
+            case "get-dataset":
+                wanted = request.segment(4)
+                dataset = self.datasets.get((client.org, sandbox), {}).get(wanted)
+                return _one(visit, wanted, dataset)
+        raise Refused(catalog_error(404, f"Object {request.path} not found"))
+
+    def _create(self, visit: Visit) -> Response:
+        kind = visit.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise Refused(catalog_error(400, "A valid content-type must be specified"))
+        try:
+            wanted = read_body(
+                visit.request.body, format_required=self._switches.input_format_required
+            )
+        except BadRequest as bad:
+            raise visit.refusal("INGEST-1002-400", "Bad request", str(bad)) from None
+        dataset_id, client = wanted["datasetId"], visit.client
+        if dataset_id not in self.datasets.get((client.org, visit.sandbox), {}):
+            status = self._switches.unknown_dataset
+            detail = f"Dataset {dataset_id} not found in sandbox {visit.sandbox}."
+            raise visit.refusal(f"INGEST-1003-{status}", "Dataset not found", detail)
+        if "externalId" in wanted and self._switches.external_id_reuse != "accepted":
+            same = self.batches.by_external_id(client.org, wanted["externalId"], visit.now)
+            if same:
+                return self._reused(visit, same[0])
+        batch = self._new_batch(visit, wanted)
+        self.batches.add(batch)
+        return _created(batch)
+
+    def _reused(self, visit: Visit, batch: Batch) -> Response:
+        reuse = self._switches.external_id_reuse
+        if reuse == "returned":
+            return _created(batch)
+        status = 409 if reuse == "refused" else 400
+        detail = f"externalId {batch.members['externalId']} is in use."
+        raise visit.refusal(f"INGEST-1004-{status}", "externalId in use", detail)
+
+    def _new_batch(self, visit: Visit, wanted: Mapping[str, Any]) -> Batch:
+        now, client = visit.now, visit.client
+        batch_id = self._ulid(now)
+        members = {
+            "imsOrg": client.org,
+            "updated": now,
+            "status": "loading",
+            "created": now,
+            "relatedObjects": [{"type": "dataSet", "id": wanted["datasetId"]}],
+            "version": "1.0.0",
+            "tags": {
+                **wanted["tags"],
+                "acp_producer": [client.client_id],
+                "acp_stagePath": [f"{client.client_id}/stage/{batch_id}"],
+                "use_plan_b_batch_status": ["false"],
+            },
+            "createdUser": client.user,
+            "updatedUser": client.user,
+            "externalId": wanted.get("externalId", batch_id),
+            "createdClient": client.client_id,
+            "inputFormat": wanted["inputFormat"],
+        }
+        if "replay" in wanted:
+            members["replay"] = wanted["replay"]
+        visible_from = now + self._switches.catalog_lag_ms
+        return Batch(batch_id, client.org, visit.sandbox, members, visible_from, touched=now)
+
+    def _ulid(self, now: int) -> str:
+        number = now << 80 | self._random.getrandbits(80)
+        return "".join(_BASE32[number >> shift & 31] for shift in range(125, -1, -5))
+
+    def _act(self, visit: Visit) -> Response:
+        action = (visit.request.parameter("action") or "").upper()
+        if action not in ACTIONS:
+            raise visit.refusal("INGEST-1005-400", "Bad request", f"Unknown action {action!r}.")
+        batch_id = visit.request.segment(4)
+        batch = self.batches.get(batch_id, visit.now)
+        if batch is None or (batch.org, batch.sandbox) != (visit.client.org, visit.sandbox):
+            raise visit.refusal("INGEST-1006-404", "Not found", f"Batch {batch_id} not found.")
+        allowed, status = ACTIONS[action]
+        lenient = action == "ABORT" and self._switches.abort == "lenient"
+        if batch.status in allowed or (lenient and batch.status not in TERMINAL):
+            batch.become(status, visit.now)
+        elif action != "COMPLETE" or batch.status not in COMPLETED:
+            detail = f"{action} is not possible: batch {batch_id} is {batch.status}."
+            raise visit.refusal("INGEST-1007-400", "Bad request", detail)
+        return Response(200)
+
+    def _shown(self, batch: Batch, now: int) -> bool:
+        if now < batch.visible_from:
+            return False
+        return self.visibility is None or self.visibility(batch, now)
+
+    def _list_batches(self, visit: Visit) -> Response:
+        parameters = dict(visit.request.parameters)
+        found = self.batches.candidates(visit.client.org, visit.sandbox, parameters, visit.now)
+        shown = ((each.id, each.members) for each in found if self._shown(each, visit.now))
+        return self._page(visit, shown, BATCH_FIELDS)
+
+    def _get_batch(self, visit: Visit) -> Response:
+        batch_id = visit.request.segment(4)
+        batch = self.batches.get(batch_id, visit.now)
+        if (
+            batch is None
+            or (batch.org, batch.sandbox) != (visit.client.org, visit.sandbox)
+            or not self._shown(batch, visit.now)
+        ):
+            return _one(visit, batch_id, None)
+        return _one(visit, batch_id, batch.members)
+
+    def _page(
+        self, visit: Visit, objects: Iterable[tuple[str, Any]], fields: frozenset[str]
+    ) -> Response:
+        refuse = self._switches.unknown_filter == "refused"
+        try:
+            found = select(objects, visit.request.parameters, fields, refuse_unknown=refuse)
+        except BadFilter as bad:
+            raise Refused(catalog_error(400, str(bad))) from None
+        if not found and self._switches.nothing_found == "not-found":
+            raise Refused(catalog_error(404, "No objects found"))
+        return json_response(200, found)
+
+
+def _created(batch: Batch) -> Response:
+    return json_response(201, {"id": batch.id, **batch.members})
+
+
+def _one(visit: Visit, wanted: str, members: Mapping[str, Any] | None) -> Response:
+    if members is None:
+        raise Refused(catalog_error(404, f"Object {wanted} not found"))
+    return json_response(200, {wanted: project(members, visit.request.parameter("properties"))})

@@ -1,0 +1,51 @@
+"""An organization to start with, used by the local run and by the tests."""
+
+from dataclasses import dataclass, field
+
+from .ims import SCOPES, Client
+from .simulator import Simulator
+
+LOYALTY = "5c8c3c555033b814b69f947f"
+WEB_EVENTS = "5e8b1a2c4d7f9018ac3b55d1"
+PRODUCTS = "60f1c2aa9be3d14718c0de42"
+PROFILES = "62d4b7e0134fa91c8800ab37"
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What a client must be told, and what there is to find.
+
+    `datasets`: name → id, the same in every one of `sandboxes`; `profiles` is Profile-enabled.
+    """
+
+    client_id: str = "c0ffee5a1e7b4d0f9a3e8d2b6c417f05"
+    client_secret: str = field(default="p8e-simulated-secret-one", repr=False)
+    ims_org: str = "8F3A1C5E60B24D970A495E41@AdobeOrg"
+    scopes: tuple[str, ...] = SCOPES
+    sandboxes: tuple[str, ...] = ("prod", "dev")
+    datasets: tuple[tuple[str, str], ...] = (
+        ("loyalty", LOYALTY),
+        ("web-events", WEB_EVENTS),
+        ("products", PRODUCTS),
+        ("profiles", PROFILES),
+    )
+
+
+def seed_defaults(simulator: Simulator, seed: Seed | None = None) -> Seed:
+    """Put `seed` into the simulator; without one, the organization all examples speak of."""
+    seed = seed or Seed()
+    simulator.add_client(
+        Client(
+            seed.client_id,
+            frozenset({seed.client_secret}),
+            seed.ims_org,
+            frozenset(seed.scopes),
+        )
+    )
+    for sandbox in seed.sandboxes:
+        simulator.add_sandbox(seed.ims_org, sandbox)
+        for name, dataset_id in seed.datasets:
+            simulator.add_dataset(
+                seed.ims_org, sandbox, dataset_id, name, profile_enabled=name == "profiles"
+            )
+    return seed

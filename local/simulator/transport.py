@@ -1,0 +1,102 @@
+"""The simulator as a transport of `requests`: the real client, no sockets."""
+
+from collections.abc import Callable, Mapping
+from http.client import responses
+from io import BytesIO
+from urllib.parse import urlsplit
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ConnectionError as Disconnected
+from requests.exceptions import ConnectTimeout, ReadTimeout
+from urllib3 import HTTPResponse
+
+from .messages import AnswerLost, NoAnswer, Request, RequestLost, Response
+from .simulator import Simulator
+
+Timeout = float | tuple[float | None, float | None] | None
+
+
+class InProcess(HTTPAdapter):
+    """Carries a session's requests to `simulator`, whatever their host.
+
+    A lost answer becomes ReadTimeout or, where the fault says `reset`, ConnectionError; a lost
+    request ConnectTimeout. `wait(ms)` is called for time the client spends waiting (a delayed
+    answer, a time-out); it moves a standing clock unless told otherwise.
+    """
+
+    def __init__(self, simulator: Simulator, wait: Callable[[int], None] | None = None) -> None:
+        super().__init__()
+        self.simulator = simulator
+        self.wait = wait or self._move_clock
+
+    def _move_clock(self, ms: int) -> None:
+        if self.simulator.clock.standing:
+            self.simulator.clock.advance(ms)
+
+    def send(  # noqa: PLR0917 - the signature is the base class's
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Timeout = None,
+        verify: bool | str = True,
+        cert: bytes | str | tuple[bytes | str, bytes | str] | None = None,
+        proxies: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Raises ConnectTimeout, ReadTimeout, ConnectionError, as the simulator's faults say."""
+        connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        try:
+            response = self.simulator.handle(_received(request))
+        except RequestLost:
+            self.wait(_ms(connect))
+            raise ConnectTimeout("simulated: the request got lost", request=request) from None
+        except AnswerLost as lost:
+            raise self._silence(lost, read, request) from None
+        if read is not None and response.delay_ms >= _ms(read):
+            raise self._silence(NoAnswer("timeout"), read, request)
+        if response.delay_ms:
+            self.wait(response.delay_ms)
+        return self.build_response(request, _raw(response))
+
+    def _silence(
+        self, lost: NoAnswer, read: float | None, request: requests.PreparedRequest
+    ) -> requests.RequestException:
+        if lost.how == "reset":
+            return Disconnected("simulated: the connection broke", request=request)
+        self.wait(_ms(read))
+        return ReadTimeout("simulated: no answer came", request=request)
+
+
+def mount(
+    session: requests.Session, simulator: Simulator, wait: Callable[[int], None] | None = None
+) -> None:
+    """Let every request of `session` go to `simulator`."""
+    adapter = InProcess(simulator, wait)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+
+
+def _ms(seconds: float | None) -> int:
+    return int((seconds or 0) * 1000)
+
+
+def _received(request: requests.PreparedRequest) -> Request:
+    url = urlsplit(str(request.url))
+    body = request.body or b""
+    return Request(
+        str(request.method),
+        url.path,
+        url.query,
+        {name.lower(): str(value) for name, value in request.headers.items()},
+        body.encode() if isinstance(body, str) else bytes(body),
+    )
+
+
+def _raw(response: Response) -> HTTPResponse:
+    return HTTPResponse(
+        BytesIO(response.body),
+        headers=dict(response.headers),
+        status=response.status,
+        reason=responses.get(response.status),
+        preload_content=False,
+    )
