@@ -1,0 +1,287 @@
+"""Arrivals from every envelope S3's events come in; the samples of `events/` are the fixtures."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aep_intake.arrivals import Arrival, Delivery, Ignored, parse
+from aep_intake.errors import MalformedEvent
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+VERSIONED = Arrival(
+    bucket="acme-landing",
+    key="landing/loyalty/2026/11/a+b c%20d.json",
+    version_id="IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
+    etag="b1946ac92492d2347c6235b4d2611184",
+    sequencer="00692323330299A1B2",
+    size=1234,
+    time=1_795_446_243_000,
+)
+UNVERSIONED = Arrival(
+    bucket="acme-exports",
+    key="incoming/prod/orders/2026-11-23.parquet",
+    version_id=None,
+    etag="4af981f98d22a0b9979da24b259e5e42-88",
+    sequencer="00692323340059C0DE",
+    size=734_003_200,
+    time=1_795_446_244_000,
+)
+NOTIFIED = Arrival(
+    bucket="acme-landing",
+    key="landing/loyalty/2026/11/a+b c%20d.json",
+    version_id="IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
+    etag="b1946ac92492d2347c6235b4d2611184",
+    sequencer="00692323330299A1B2",
+    size=1234,
+    time=1_795_446_243_123,
+)
+SUSPENDED = Arrival(
+    bucket="acme-landing",
+    key="landing/loyalty//årsrapport 📈.csv",
+    version_id=None,
+    etag="9f64a747e1b97f131fabb6b447296c9b",
+    sequencer="0069232334F00DCAFE",
+    size=88,
+    time=1_795_446_244_000,
+)
+
+
+def sample(name: str) -> Any:
+    return json.loads((EVENTS / name).read_text())
+
+
+def wrapped(body: str) -> str:
+    return json.dumps({"Type": "Notification", "MessageId": "1", "Message": body})
+
+
+EXPECTED = {
+    "eventbridge-object-created.json": Delivery((VERSIONED,)),
+    "eventbridge-object-created-unversioned.json": Delivery((UNVERSIONED,)),
+    "s3-notification.json": Delivery(
+        (NOTIFIED, SUSPENDED), (Ignored.FOLDER_MARKER, Ignored.DELETE_EVENT)
+    ),
+    "sns-wrapped-s3-notification.json": Delivery((NOTIFIED,)),
+    "s3-test-event.json": Delivery(ignored=(Ignored.TEST_EVENT,)),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_envelope_gives_its_arrivals(name: str) -> None:
+    assert parse((EVENTS / name).read_text()) == EXPECTED[name]
+
+
+@pytest.mark.parametrize("name", EXPECTED.keys() - {"sns-wrapped-s3-notification.json"})
+def test_sns_may_wrap_any_of_them(name: str) -> None:
+    assert parse(wrapped((EVENTS / name).read_text())) == EXPECTED[name]
+
+
+def test_a_lambda_delivery_holds_such_messages() -> None:
+    bodies = [record["body"] for record in sample("sqs-delivery.json")["Records"]]
+    assert [parse(body).arrivals for body in bodies] == [(VERSIONED,), (UNVERSIONED,)]
+
+
+def test_one_object_is_one_arrival_whoever_tells_of_it() -> None:
+    assert VERSIONED.external_id == NOTIFIED.external_id
+
+
+@pytest.mark.parametrize(
+    ("event", "ignored"),
+    [
+        ("ObjectRemoved:Delete", Ignored.DELETE_EVENT),
+        ("LifecycleExpiration:DeleteMarkerCreated", Ignored.DELETE_EVENT),
+        ("ObjectTagging:Put", Ignored.OTHER_EVENT),
+        ("ObjectRestore:Completed", Ignored.OTHER_EVENT),
+        ("IntelligentTiering", Ignored.OTHER_EVENT),
+    ],
+)
+def test_notifications_that_bring_no_bytes_are_ignored(event: str, ignored: Ignored) -> None:
+    record = {"eventSource": "aws:s3", "eventName": event}
+    assert parse(json.dumps({"Records": [record]})) == Delivery(ignored=(ignored,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "ignored"),
+    [
+        ("Object Deleted", Ignored.DELETE_EVENT),
+        ("Object Tags Added", Ignored.OTHER_EVENT),
+        ("Object Restore Completed", Ignored.OTHER_EVENT),
+    ],
+)
+def test_bus_events_that_bring_no_bytes_are_ignored(kind: str, ignored: Ignored) -> None:
+    event = sample("eventbridge-object-created.json") | {"detail-type": kind}
+    assert parse(json.dumps(event)) == Delivery(ignored=(ignored,))
+
+
+def created(**changes: Any) -> str:
+    """An `Object Created` event with members of `detail.object` replaced (None: left out)."""
+    event = sample("eventbridge-object-created.json")
+    found = event["detail"]["object"] | {k.replace("_", "-"): v for k, v in changes.items()}
+    event["detail"]["object"] = {k: v for k, v in found.items() if v is not None}
+    return json.dumps(event)
+
+
+@pytest.mark.parametrize(
+    ("key", "size", "ignored"),
+    [("a/", 0, True), ("a/", 1, False), ("a/_SUCCESS", 0, False), ("a/x", 5, False)],
+)
+def test_only_an_empty_object_named_like_a_folder_is_a_folder_marker(
+    key: str, size: int, ignored: bool
+) -> None:
+    delivery = parse(created(key=key, size=size))
+    assert delivery.ignored == ((Ignored.FOLDER_MARKER,) if ignored else ())
+    assert [a.key for a in delivery.arrivals] == ([] if ignored else [key])
+
+
+@pytest.mark.parametrize("version", [None, "null"])
+def test_no_version_and_the_version_null_are_the_same(version: str | None) -> None:
+    [arrival] = parse(created(version_id=version)).arrivals
+    assert arrival.version_id is None
+    assert arrival.version == "e:b1946ac92492d2347c6235b4d2611184:00692323330299A1B2"
+
+
+def test_the_sequencer_is_kept_as_it_came_and_may_be_absent() -> None:
+    assert parse(created(sequencer="0a0B")).arrivals[0].sequencer == "0a0B"
+    assert parse(created(sequencer=None)).arrivals[0].sequencer is None
+
+
+def test_quotes_are_no_part_of_an_etag() -> None:
+    assert parse(created(etag='"abc-2"')).arrivals[0].etag == "abc-2"
+
+
+def test_times_keep_their_milliseconds_and_their_zone() -> None:
+    event = sample("eventbridge-object-created.json") | {"time": "2026-11-23T16:04:03.007+01:00"}
+    assert parse(json.dumps(event)).arrivals[0].time == 1_795_446_243_007
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"key": None}, "key"),
+        ({"key": ""}, "key"),
+        ({"key": "é" * 513}, "key"),
+        ({"key": ["a"]}, "key"),
+        ({"size": None}, "size"),
+        ({"size": -1}, "size"),
+        ({"size": True}, "size"),
+        ({"size": 1.0}, "size"),
+        ({"size": "12"}, "size"),
+        ({"size": 2**53}, "size"),
+        ({"etag": None}, "etag"),
+        ({"etag": ""}, "etag"),
+        ({"etag": '""'}, "etag"),
+        ({"etag": "a b"}, "etag"),
+        ({"version_id": ""}, "version-id"),
+        ({"version_id": 7}, "version-id"),
+        ({"version_id": "v" * 1025}, "version-id"),
+        ({"sequencer": "xyz"}, "sequencer"),
+        ({"sequencer": 12}, "sequencer"),
+    ],
+)
+def test_a_bad_member_of_the_object_is_named(changes: dict[str, Any], where: str) -> None:
+    delivery = parse(created(**changes))
+    assert (delivery.arrivals, delivery.ignored) == ((), ())
+    [told] = delivery.malformed
+    assert told.startswith(f"`message.detail.object.{where}` is ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"),
+    [
+        ({"time": "2026-11-23T15:04:03"}, "message.time"),
+        ({"time": "yesterday"}, "message.time"),
+        ({"time": "1969-12-31T23:59:59Z"}, "message.time"),
+        ({"time": 1_795_446_243}, "message.time"),
+        ({"source": "my.app"}, "message.source"),
+        ({"detail-type": "AWS API Call via CloudTrail"}, "message.detail-type"),
+        ({"detail": []}, "message.detail"),
+        ({"detail": {"object": {"key": "k"}}}, "message.detail.bucket"),
+        ({"detail": {"object": {"key": "k"}, "bucket": {"name": "a/b"}}}, "message.detail.bucket"),
+        ({"detail": {"object": {"key": "k"}, "bucket": {"name": "ab"}}}, "message.detail.bucket"),
+    ],
+)
+def test_a_bad_member_of_the_event_is_named(changes: dict[str, Any], where: str) -> None:
+    event = sample("eventbridge-object-created.json") | changes
+    [told] = parse(json.dumps(event)).malformed
+    assert told.startswith(f"`{where}")
+
+
+@pytest.mark.parametrize(
+    "key", ["a%ZZb", "100%", "a%2", "%FF", "%ED%A0%80", "%C3", "x" * 1025, "%41" * 1025]
+)
+def test_a_key_that_cannot_be_decoded_is_never_guessed_at(key: str) -> None:
+    body = sample("s3-notification.json")
+    body["Records"][0]["s3"]["object"]["key"] = key
+    delivery = parse(json.dumps(body))
+    assert delivery.arrivals == (SUSPENDED,)
+    [told] = delivery.malformed
+    assert told.startswith("`message.Records[0].s3.object.key` is ")
+
+
+def test_the_longest_key_may_be_encoded_in_every_byte() -> None:
+    body = sample("s3-notification.json")
+    body["Records"][0]["s3"]["object"]["key"] = "%C3%A9" * 512
+    assert parse(json.dumps(body)).arrivals[0].key == "é" * 512
+
+
+def test_a_bad_record_does_not_hold_up_its_neighbours() -> None:
+    body = sample("s3-notification.json")
+    body["Records"].insert(1, {"eventSource": "aws:s3", "eventName": "ObjectCreated:Put"})
+    body["Records"].append({"eventSource": "aws:s3", "eventName": "ObjectWished:For"})
+    delivery = parse(json.dumps(body))
+    good = EXPECTED["s3-notification.json"]
+    assert (delivery.arrivals, delivery.ignored) == (good.arrivals, good.ignored)
+    rejection = delivery.rejection
+    assert isinstance(rejection, MalformedEvent)
+    assert "message.Records[1].s3" in rejection.detail
+    assert "message.Records[5].eventName" in rejection.detail
+    assert good.rejection is None
+
+
+def test_a_long_list_of_complaints_is_cut_short() -> None:
+    delivery = parse(json.dumps({"Records": [{}] * 9}))
+    assert len(delivery.malformed) == 9
+    assert str(delivery.rejection).count("eventSource") == 3
+    assert str(delivery.rejection).endswith("; and 6 more")
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("", "message cannot be read as JSON"),
+        ("hello", "message cannot be read as JSON"),
+        ("[]", "`message` is a list"),
+        ('"text"', "`message` is 'text'"),
+        ("null", "`message` is missing or null"),
+        ("{}", "neither `Records` nor `detail-type`"),
+        ('{"Type": "SubscriptionConfirmation", "Token": "t0k3n"}', "must be confirmed first"),
+        ('{"Records": []}', "`message.Records` is a list"),
+        ('{"Records": {}}', "`message.Records` is a JSON object"),
+        ('{"Type": "Notification"}', "`message.Message` is missing"),
+        ('{"Type": "Notification", "Message": "{"}', "Message cannot be read as JSON"),
+        ('{"Type": "Notification", "Message": "{}"}', "Message has neither"),
+        ('{"Records": [], "Records": [1]}', "the name 'Records' is given twice"),
+        ('{"Records": [NaN]}', "NaN is not JSON"),
+        ('{"Records": [-Infinity]}', "-Infinity is not JSON"),
+        ('{"Records": [1e999]}', "message cannot be read as JSON"),
+        (f'{{"Records": [{"9" * 5000}]}}', "message cannot be read as JSON"),
+        ('{"Records": ["\\ud800"]}', "lone surrogate"),
+        ("[" * 250_000, "nested too deeply"),
+        ('{"Records":' * 20_000, "nested too deeply"),
+        (f'{{"Records": {"[" * 40}{"]" * 40}}}', "nested too deeply"),
+        (wrapped("[" * 250_000), "nested too deeply"),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_what_is_no_event_of_s3_is_refused_with_the_reason(body: str, told: str) -> None:
+    with pytest.raises(MalformedEvent) as refusal:
+        parse(body)
+    assert told in refusal.value.detail
+    assert "t0k3n" not in refusal.value.detail
+
+
+def test_sns_does_not_wrap_twice() -> None:
+    with pytest.raises(MalformedEvent):
+        parse(wrapped(wrapped(created())))
