@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Self
 
 LEASH = Path(__file__).with_name("leash.py")
-LOOPBACK = "http://127.0.0.1:"
+# HTTPS, as the deployed policies refuse plain HTTP here too.
+LOOPBACK = "https://127.0.0.1:"
 # What a child needs of this machine. Nothing that could lead to a real account: no AWS_*.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "USER", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 PASSED_ON_PREFIXES = ("PIP_", "UV_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -21,8 +22,8 @@ class ChildFailed(Exception):
 def environment(endpoint: str, *, path: Sequence[Path], more: Mapping[str, str]) -> dict[str, str]:
     """The whole environment of a child: `path` first on PATH, AWS at `endpoint` and nowhere else.
 
-    Raises ValueError unless `endpoint` is plain HTTP on loopback: with it unset or wrong, the
-    code under test would call real AWS.
+    Raises ValueError unless `endpoint` is on loopback: with it unset or wrong, the code under
+    test would call real AWS.
     """
     if not endpoint.startswith(LOOPBACK):
         raise ValueError(f"AWS_ENDPOINT_URL must start with {LOOPBACK}, not {endpoint!r}")
@@ -77,7 +78,7 @@ class Child:
         return self._leash.poll() is None
 
     def wait(self, timeout: float) -> None:
-        """Wait at most `timeout` seconds for a good end. Raises ChildFailed on a bad one or none."""
+        """Wait at most `timeout` seconds for a good end. Raises ChildFailed otherwise."""
         try:
             status = self._leash.wait(timeout)
         except subprocess.TimeoutExpired:

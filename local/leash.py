@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 
-GRACE_SECONDS = 4.0
+GRACE_SECONDS = 1.0  # nothing we start has anything to save
 
 
 def main(command: list[str]) -> int:

@@ -1,0 +1,356 @@
+"""The whole product on this machine, from the real template by the real SAM CLI.
+
+MiniStack plays AWS with IAM enforced, our simulator plays Adobe, and `sam build` and `sam deploy`
+do what they do for a real account. Everything listens on loopback, lives in one temporary
+directory, and is gone when the `LocalStack` is left.
+"""
+
+import contextlib
+import fcntl
+import json
+import secrets
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+import requests
+import trustme
+from botocore.exceptions import ClientError
+
+from local.aws import REGION, Aws, Identity
+from local.bus import Event, Listener
+from local.children import LOOPBACK, Child, ChildFailed, environment
+from local.simulator import Seed
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
+ACCOUNT = "111122223333"
+USUAL_PORTS = {"aws": 4566, "platform": 4570}
+
+SEED = Seed()
+
+# What deploying the template takes, by service; on a real account this is the operator's role.
+DEPLOYER_SERVICES = (
+    *("apigateway", "appconfig", "cloudformation", "cloudwatch", "dynamodb", "events"),
+    *("iam", "lambda", "logs", "s3", "sns", "sqs"),
+)
+
+
+class LocalStack:
+    """A context manager: entering starts and deploys everything, leaving ends and removes it all.
+
+    usual_ports: try 4566 and 4570 first; tests do not, so that several can run at once.
+    parameters: of the template, over those this class sets.
+    say: is told, in a few words, what is going on.
+    """
+
+    def __init__(
+        self,
+        *,
+        usual_ports: bool = False,
+        parameters: Mapping[str, str] | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        seen: Callable[[Event], None] | None = None,
+    ) -> None:
+        self.name = "aep-intake"
+        self.outputs: dict[str, str] = {}
+        self._usual_ports = usual_ports
+        self._parameters = dict(parameters or {})
+        self._say = say
+        self._seen = seen
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            self._cleanup = started
+            self._start()
+            self._cleanup = started.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def _start(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="aep-intake-"))
+        self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self._say("starting MiniStack as AWS")
+        self._start_aws()
+        self._say("starting the AEP simulator")
+        self._start_platform()
+        self.secret_arn = self._put_credential()
+        self._say("sam build")
+        self._build()
+        self._say("sam deploy")
+        self._deploy()
+        self.sender = self._identity("sender", self._sender_statements())
+        self.listener = Listener(self.aws, self.outputs["BusName"], self._seen)
+        self._cleanup.callback(self.listener.abandon)
+
+    # AWS and Adobe
+
+    def _start_aws(self) -> None:
+        root = Identity("AKIA" + secrets.token_hex(8).upper(), secrets.token_urlsafe(30))
+        self.authority = self._certify()
+        for port in _ports(USUAL_PORTS["aws"] if self._usual_ports else 0):
+            endpoint = f"{LOOPBACK}{port}"
+            child = self._child(
+                "ministack",
+                [str(ROOT / ".venv-stack/bin/python"), "-m", "ministack"],
+                environment(
+                    endpoint,
+                    path=[],
+                    more={
+                        **root.variables(),
+                        "AWS_CA_BUNDLE": str(self.authority),
+                        "USE_SSL": "1",
+                        "MINISTACK_SSL_CERT": str(self.directory / "server.pem"),
+                        "MINISTACK_SSL_KEY": str(self.directory / "server.key"),
+                        "BIND_HOST": "127.0.0.1",
+                        "GATEWAY_PORT": str(port),
+                        "AUTH": "true",
+                        "SFTP_ENABLED": "0",
+                        "IOT_MTLS_ENABLED": "0",
+                        "MINISTACK_REGION": REGION,
+                        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+                        "TMPDIR": str(self.directory),
+                        "S3_DATA_DIR": str(self.directory / "s3"),
+                        "STATE_DIR": str(self.directory / "state"),
+                    },
+                ),
+            )
+            if _answers(child, f"{endpoint}/_ministack/health", self.authority):
+                self.endpoint, self.aws, self._ministack = (
+                    endpoint,
+                    Aws(endpoint, self.authority, root),
+                    child,
+                )
+                break
+            child.stop()
+        else:
+            raise ChildFailed(f"MiniStack did not start\n{child.tail()}")
+        # Also proves that the answer came from our MiniStack: another one does not know this key.
+        self._deployer = self._identity(
+            "deployer",
+            [
+                {"Effect": "Allow", "Action": f"{name}:*", "Resource": "*"}
+                for name in DEPLOYER_SERVICES
+            ],
+        )
+
+    def _certify(self) -> Path:
+        """A certificate for 127.0.0.1 by an authority of this run. Returns the authority's."""
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1", "localhost")
+        certificate.private_key_pem.write_to_path(str(self.directory / "server.key"))
+        certificate.cert_chain_pems[0].write_to_path(str(self.directory / "server.pem"))
+        trusted = self.directory / "authority.pem"
+        authority.cert_pem.write_to_path(str(trusted))
+        return trusted
+
+    def _start_platform(self) -> None:
+        for port in _ports(USUAL_PORTS["platform"] if self._usual_ports else 0):
+            child = self._child(
+                "simulator",
+                [sys.executable, "-m", "local.simulator", "--port", str(port)],
+                environment(self.endpoint, path=[], more={}),
+            )
+            self.platform = f"http://127.0.0.1:{port}"
+            if _answers(child, f"{self.platform}/_control/health"):
+                return
+            child.stop()
+        raise ChildFailed(f"the AEP simulator did not start\n{child.tail()}")
+
+    def _child(self, name: str, command: list[str], env: Mapping[str, str]) -> Child:
+        child = Child(command, env=env, log=self.directory / f"{name}.log", cwd=ROOT)
+        return self._cleanup.enter_context(child)
+
+    # What a real account has before the template comes: people, and a secret
+
+    def _identity(self, name: str, statements: list[dict[str, object]]) -> Aws:
+        """An IAM user that may do what `statements` allow, and nothing else."""
+        self.aws.iam.create_user(UserName=name)
+        self.aws.iam.put_user_policy(
+            UserName=name,
+            PolicyName=name,
+            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
+        )
+        key = self.aws.iam.create_access_key(UserName=name)["AccessKey"]
+        return Aws(
+            self.endpoint, self.authority, Identity(key["AccessKeyId"], key["SecretAccessKey"])
+        )
+
+    def _sender_statements(self) -> list[dict[str, object]]:
+        bucket = f"arn:aws:s3:::{self.outputs['LandingBucketName']}"
+        return [
+            {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"{bucket}/*"},
+            {
+                "Effect": "Allow",
+                "Action": "execute-api:Invoke",
+                "Resource": f"arn:aws:execute-api:{REGION}:{ACCOUNT}:*",
+            },
+        ]
+
+    def credential(self, client_secret: str | None = None) -> str:
+        """A project file as Adobe's Developer Console lets people download it."""
+        server_to_server = {
+            "client_id": SEED.client_id,
+            "client_secrets": [client_secret or SEED.client_secret],
+            "technical_account_email": "intake@techacct.adobe.com",
+            "technical_account_id": "5E4B776E0A49421B745F37C3@techacct.adobe.com",
+            "scopes": list(SEED.scopes),
+        }
+        credential = {
+            "id": "461783",
+            "name": "intake",
+            "integration_type": "oauth_server_to_server",
+            "oauth_server_to_server": server_to_server,
+        }
+        project = {
+            "id": "4566206088344828511",
+            "name": "intake",
+            "title": "Batch intake",
+            "org": {"id": "1188293", "name": "Acme", "ims_org_id": SEED.ims_org},
+            "workspace": {
+                "id": "4566206088344861277",
+                "name": "Production",
+                "details": {"credentials": [credential]},
+            },
+        }
+        return json.dumps({"project": project})
+
+    def _put_credential(self) -> str:
+        return self.aws.secrets.create_secret(Name="aep/acme", SecretString=self.credential())[
+            "ARN"
+        ]
+
+    # The template
+
+    def _build(self) -> None:
+        lock = ROOT / ".local" / "build.lock"
+        lock.parent.mkdir(exist_ok=True)
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)  # test workers share the checkout
+            self._sam("build", "--cached")
+
+    def _deploy(self) -> None:
+        overrides = [f"{name}={value}" for name, value in self.parameters().items()]
+        try:
+            self._sam(
+                "deploy",
+                *("--template-file", str(BUILT)),
+                *("--stack-name", self.name),
+                *("--region", REGION),
+                *("--capabilities", "CAPABILITY_IAM"),
+                *("--resolve-s3", "--no-confirm-changeset", "--no-progressbar"),
+                *("--parameter-overrides", *overrides),
+            )
+        except ChildFailed as failure:
+            raise ChildFailed(f"{failure}\n{self._reasons()}") from None
+        self.outputs = self._outputs(self.name)
+
+    def _reasons(self) -> str:
+        """Why CloudFormation gave up, which `sam` buries in its table."""
+        try:
+            events = self.aws.cloudformation.describe_stack_events(StackName=self.name)
+        except ClientError as error:
+            return str(error)
+        return "\n".join(
+            f"{event.get('LogicalResourceId')}: {event.get('ResourceStatusReason')}"
+            for event in events["StackEvents"]
+            if event.get("ResourceStatus", "").endswith("FAILED")
+        )
+
+    def parameters(self) -> dict[str, str]:
+        return {
+            "CredentialSecretArns": self.secret_arn,
+            "PlatformUrl": self.platform,
+            "ImsUrl": self.platform,
+            "DefaultSandbox": "prod",
+            "AllowedSandboxes": ",".join(SEED.sandboxes),
+            **self._parameters,
+        }
+
+    def deploy_variant(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Another stack from the artefacts already uploaded, without SAM. Returns its outputs."""
+        template = self.aws.cloudformation.get_template(StackName=self.name)["TemplateBody"]
+        bucket = f"templates-of-{name}"
+        self.aws.s3.create_bucket(
+            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(template))
+        self.aws.cloudformation.create_stack(
+            StackName=name,
+            TemplateURL=f"{self.endpoint}/{bucket}/template",  # too long to go in the request
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in (self.parameters() | dict(parameters)).items()
+            ],
+        )
+        self.aws.cloudformation.get_waiter("stack_create_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        return self._outputs(name)
+
+    def _outputs(self, name: str) -> dict[str, str]:
+        stack = self.aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+    def _sam(self, *command: str) -> None:
+        env = environment(
+            self.endpoint,
+            path=[ROOT / ".venv/bin"],  # sam build wants the functions' Python there
+            more={
+                **self._deployer.identity.variables(),
+                "AWS_CA_BUNDLE": str(self.authority),
+                "SAM_CLI_TELEMETRY": "0",
+                "__SAM_CLI_APP_DIR": str(self.directory / "sam"),  # not ~/.aws-sam
+                "TMPDIR": str(self.directory),
+            },
+        )
+        with Child(
+            [str(ROOT / ".venv-sam/bin/sam"), *command],
+            env=env,
+            log=self.directory / f"sam-{command[0]}.log",
+            cwd=ROOT,
+        ) as sam:
+            sam.wait(300)
+
+    # Sending
+
+    @property
+    def api(self) -> str:
+        """The address of the deployed API here; the stack's output names amazonaws.com."""
+        address = self.outputs["ApiUrl"].removeprefix("https://")
+        host, _, stage = address.partition("/")
+        return f"{self.endpoint}/_aws/execute-api/{host.split('.')[0]}/{stage.strip('/')}"
+
+
+def _ports(usual: int) -> Iterator[int]:
+    """The usual port if it is free, then a few that were free a moment ago."""
+    for port in (usual, 0, 0):
+        free = 0
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            free = probe.getsockname()[1]
+        if free:
+            yield free
+
+
+def _answers(child: Child, url: str, authority: Path | None = None, seconds: float = 20) -> bool:
+    """Whether `url` answers before `child` ends; False also when another process took the port."""
+    deadline = time.monotonic() + seconds
+    with requests.Session() as session:
+        session.trust_env = False
+        while time.monotonic() < deadline and child.running():
+            with contextlib.suppress(requests.RequestException):
+                if session.get(url, verify=str(authority) if authority else True, timeout=2).ok:
+                    return child.running()
+            time.sleep(0.05)
+    return False
