@@ -1,0 +1,436 @@
+"""Adobe Experience Platform: Batch Ingestion to make batches, Catalog to find things.
+
+Facts: Adobe's "Create a batch" page and `batch-ingestion.yaml`; `catalog.yaml` and the page
+"Filter Catalog data"; for the gateway's answers Adobe's open-source gateway
+(`api-gateway-request-validation`) and the Platform troubleshooting page.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import quote, urlencode
+
+import requests
+
+from aep_intake.adapters.credentials import Token
+from aep_intake.adapters.exchange import Answer, NoAnswer, NotSent, clean, exchange
+from aep_intake.errors import (
+    BatchRefused,
+    CredentialUnusable,
+    DatasetNotFound,
+    IntakeError,
+    OutcomeUnknown,
+    PlatformUnavailable,
+    TargetNotAllowed,
+    TryAgain,
+)
+from aep_intake.orders import TAG, Batch, Order, Target
+
+_IMPORT = "/data/foundation/import/batches"
+_CATALOG = "/data/foundation/catalog"
+_PAGE = 100  # Catalog's maximum; its default is 20
+_MOST_PAGES = 50
+
+# The gateway's refusals of key, token, scope, address or organization: the request has reached no
+# service. Some are 401 and some 403, and a 403 may also be a service's own.
+_CREDENTIAL = frozenset(
+    {"401013", "401014", "401015", "403000", "403003", "403010"}
+    | {"403011", "403012", "403013", "403023", "403025", "403027"}
+)
+# The gateway's own trouble: key, token or profile could not be looked up, or "slow down".
+_GATEWAY = frozenset({"503000", "503010", "503020", "503071"})
+
+_ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")  # `.` and `..` would climb the path, even encoded
+_HEADER = re.compile(r"[!-~]{1,200}")
+_CREATED_SLACK = 300_000  # between Adobe's clock and ours
+_NAME_KEPT, _NO_NAME_KEPT, _MOST_NAMES = 600_000, 10_000, 1_000
+
+
+class Tokens(Protocol):
+    """Where access tokens come from: Credentials."""
+
+    def token(self, arn: str, refused: str | None = None) -> Token:
+        """A token; another one than `refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """AEP's answer and, if it is not 2xx, Adobe's code and words in it (without our token)."""
+
+    answer: Answer
+    code: str | None
+    words: str
+    request_id: str | None
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def refuses_credential(self) -> bool:
+        return self.status == 401 or (self.status < 500 and self.code in _CREDENTIAL)
+
+    @property
+    def from_gateway(self) -> bool:
+        return re.fullmatch(r"\d{6}", self.code or "") is not None
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether a service may have done what was asked, though the answer is a failure."""
+        refused = 400 <= self.status < 500 and self.status != 408
+        return not (self.good or refused or self.code in _GATEWAY)
+
+    @property
+    def says_none(self) -> bool:
+        """A service's 404, as opposed to one of the gateway or of a proxy's HTML."""
+        explained = not self.answer.body or isinstance(self.answer.json(), dict)
+        return self.status == 404 and explained and not self.from_gateway
+
+    def __str__(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        words = f": {self.words}" if self.words else ""
+        request_id = f" (X-Request-Id {self.request_id})" if self.request_id else ""
+        return f"AEP answered {self.status}{code}{words}{request_id}"
+
+
+class Adobe:
+    """One AEP with all its organizations and sandboxes: the Platform of `create_batch`.
+
+    `platform_url`: like `https://platform.adobe.io`. `ledger` names our ledger: batches carry a
+    digest of it, so that two deployments never take each other's. `now` tells epoch milliseconds.
+    `timeouts` in seconds, to connect and to answer. `start_within`: seconds after which `create`
+    no longer begins a POST, because getting a token took too long and a lease does not wait.
+
+    May be used from several threads. Nothing is repeated, but once a call whose token was refused.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        credentials: Tokens,
+        platform_url: str,
+        ledger: str,
+        now: Callable[[], int],
+        *,
+        timeouts: tuple[float, float] = (3.05, 10.0),
+        start_within: float = 12.0,
+    ) -> None:
+        self._session = session
+        self._credentials = credentials
+        self._url = platform_url.rstrip("/")
+        self._ledger = ledger
+        self._now = now
+        self._timeouts = timeouts
+        self._start_within = int(1000 * start_within)
+        self._names: dict[tuple[Target, str], tuple[int, str | DatasetNotFound]] = {}
+
+    @property
+    def create_time(self) -> int:
+        """The longest time, in milliseconds, that `create` takes until AEP's last word."""
+        return self._start_within + int(1000 * sum(self._timeouts))
+
+    def create(self, order: Order) -> Batch:
+        """Make the batch of `order`: one POST, or two if the first one's token was refused.
+
+        Raises OutcomeUnknown (a batch may exist), BatchRefused or TargetNotAllowed (none does, nor
+        will as things stand), PlatformUnavailable or CredentialUnusable (none does, yet).
+        """
+        external_id = order.external_id
+        body = {
+            # Adobe's default, said aloud: its sources disagree on whether it may be left out.
+            "inputFormat": {"format": "parquet"},
+            **order.options,
+            "datasetId": order.target.dataset_id,
+            "externalId": external_id,
+            "tags": {**(order.options.get("tags") or {}), TAG: [order.tag_value(self._ledger)]},
+        }
+        try:
+            said = self._call(
+                "POST",
+                _IMPORT,
+                order.target,
+                body=json.dumps(body).encode(),
+                external_id=external_id,
+                start_by=self._now() + self._start_within,
+            )
+        except NotSent as error:
+            raise PlatformUnavailable(
+                f"the POST was not sent: {error}", external_id=external_id
+            ) from error
+        except NoAnswer as error:
+            raise OutcomeUnknown(
+                f"no answer to the POST: {error}", external_id=external_id
+            ) from error
+        if not said.good:
+            if said.leaves_open:
+                raise OutcomeUnknown(str(said), external_id=external_id)
+            raise self._problem(said, external_id)
+        batch = _batch_made(said.answer.json(), self._now())
+        if batch is None or batch.status != "loading" or not self._ours(batch, order):
+            raise OutcomeUnknown(f"{said}, not with a new batch of ours", external_id=external_id)
+        return batch
+
+    def find(self, order: Order, since: int) -> list[Batch]:
+        """The batches this ledger made for `order` after `since` (epoch ms), oldest first.
+
+        Raises TryAgain.
+        """
+        query = {
+            "externalId": order.external_id,
+            "dataSet": order.target.dataset_id,
+            "createdAfter": str(since - _CREATED_SLACK),
+            "orderBy": "asc:created",
+        }
+        batches = {}
+        for batch_id, raw in self._list("batches", query, order.target, order.external_id):
+            batch = _batch(batch_id, raw, created=since)
+            # The filters are only there for speed: a value of theirs may be read as an operator.
+            if TAG in batch.tags and self._ours(batch, order):
+                batches[batch_id] = batch
+        return sorted(batches.values(), key=lambda batch: (batch.created, batch.id))
+
+    def abort(self, order: Order, batch_id: str) -> None:
+        """Make a batch that holds nothing go away; one that is gone already is fine.
+
+        Raises TryAgain.
+        """
+        if not _ID.fullmatch(batch_id):
+            return
+        path = f"{_IMPORT}/{quote(batch_id, safe='')}?action=ABORT"
+        said = self._ask("POST", path, order.target, order.external_id)
+        # A success has no defined body. A batch that is no longer `loading` is 400.
+        gone = said.status in (400, 404, 409, 410) and not said.from_gateway
+        if not said.good and not gone:
+            raise self._later(said, order.external_id)
+
+    def batch(self, target: Target, batch_id: str) -> Batch | None:
+        """What Catalog knows of a batch; None if nothing (yet). Raises TryAgain."""
+        raw = self._get("batches", batch_id, target)
+        return None if raw is None else _batch(batch_id, raw, created=0)
+
+    def dataset(self, target: Target) -> dict[str, Any] | None:
+        """Catalog's description of the target's dataset; None if there is none. Raises TryAgain."""
+        return self._get("dataSets", target.dataset_id, target)
+
+    def dataset_id(self, credential: str, ims_org: str, sandbox: str, name: str) -> str:
+        """The id of the one dataset called exactly `name`. Kept for ten minutes.
+
+        Raises DatasetNotFound (none or, as names need not be unique, several), TargetNotAllowed,
+        BatchRefused (AEP does not let us look) or TryAgain.
+        """
+        target = Target(credential, ims_org, sandbox, "")
+        until, found = self._names.get((target, name), (0, ""))
+        if self._now() >= until:
+            try:
+                found, kept = self._named(target, name), _NAME_KEPT
+            except DatasetNotFound as error:
+                found, kept = error, _NO_NAME_KEPT
+            if len(self._names) >= _MOST_NAMES:  # S3 keys may name datasets without end
+                self._names.clear()
+            self._names[target, name] = (self._now() + kept, found)
+        if isinstance(found, DatasetNotFound):
+            raise DatasetNotFound(found.detail)
+        return found
+
+    def _named(self, target: Target, name: str) -> str:
+        # In `name=…` a comma means OR and a leading `!` NOT; a pattern has no such traps if every
+        # character it could misread is a dot. What is really called so is decided here.
+        if re.fullmatch(r"[\w .-]+", name):
+            query = {"name": name}
+        else:
+            query = {"property": f"name~^{re.sub(r'[^0-9A-Za-z _-]', '.', name)}$"}
+        query["properties"] = "name"
+        listed = self._list("dataSets", query, target, problem=self._problem)
+        hits = [key for key, raw in listed if raw.get("name") == name]
+        if len(hits) != 1:
+            shown = clean(name, limit=100)
+            raise DatasetNotFound(
+                f"{len(hits) or 'no'} datasets called {shown!r} in sandbox {target.sandbox}"
+            )
+        return hits[0]
+
+    def _ours(self, batch: Batch, order: Order) -> bool:
+        """Whether nothing a batch says about itself speaks against its being this order's."""
+        tag = batch.tags.get(TAG, [])
+        tags = tag if isinstance(tag, list) else [tag]  # Adobe shows scalars here and there
+        return (
+            (TAG not in batch.tags or order.tag_value(self._ledger) in tags)
+            and (not batch.dataset_ids or order.target.dataset_id in batch.dataset_ids)
+            and batch.external_id in (None, order.external_id)
+        )
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        target: Target,
+        *,
+        body: bytes | None = None,
+        external_id: str | None = None,
+        start_by: int | None = None,
+    ) -> _Said:
+        """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed."""
+        for name, value in (("sandbox", target.sandbox), ("organization", target.ims_org)):
+            if not _HEADER.fullmatch(value):
+                raise TargetNotAllowed(f"{clean(value, limit=100)!r} cannot name a {name}")
+        refused: str | None = None
+        while True:
+            token = self._credentials.token(target.credential, refused)
+            if start_by is not None and self._now() > start_by:
+                raise NotSent("getting a token took too long")
+            headers = {
+                "Authorization": f"Bearer {token.access_token}",
+                "x-api-key": token.client_id,
+                "x-gw-ims-org-id": target.ims_org,
+                # Left out, the call goes to the default production sandbox.
+                "x-sandbox-name": target.sandbox,
+                "Accept": "application/json",
+            }
+            if body is not None:
+                headers["Content-Type"] = "application/json"
+            if external_id is not None:
+                # Not X-Request-Id: where Adobe documents that one, it must be new in every call.
+                headers["x-correlation-id"] = external_id
+            url = self._url + path
+            answer = exchange(
+                self._session, method, url, headers=headers, body=body, timeouts=self._timeouts
+            )
+            said = _said(answer, token.access_token)
+            if refused is not None or not said.refuses_credential:
+                return said
+            refused = token.access_token
+
+    def _ask(self, method: str, path: str, target: Target, external_id: str | None) -> _Said:
+        """`_call` for what may be repeated at any time."""
+        try:
+            return self._call(method, path, target, external_id=external_id)
+        except (NotSent, NoAnswer) as error:
+            raise PlatformUnavailable(
+                f"AEP did not answer: {error}", external_id=external_id
+            ) from error
+
+    def _get(self, kind: str, key: str, target: Target) -> dict[str, Any] | None:
+        if not _ID.fullmatch(key):
+            return None
+        said = self._ask("GET", f"{_CATALOG}/{kind}/{quote(key, safe='')}", target, None)
+        if said.says_none or (said.status == 400 and not said.from_gateway):
+            return None
+        if not said.good:
+            raise self._later(said)
+        found = said.answer.json()
+        if not isinstance(found, dict):
+            raise PlatformUnavailable(f"{said}, not with JSON that Catalog documents")
+        one = found.get(key)
+        return one if isinstance(one, dict) else None
+
+    def _list(
+        self,
+        kind: str,
+        query: Mapping[str, str],
+        target: Target,
+        external_id: str | None = None,
+        *,
+        problem: Callable[[_Said, str | None], IntakeError] | None = None,
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """All pages of a Catalog list; `problem` says what to raise instead (TryAgain)."""
+        for page in range(_MOST_PAGES):
+            paged = {**query, "limit": str(_PAGE), "start": str(page * _PAGE)}
+            path = f"{_CATALOG}/{kind}?{urlencode(paged, errors='replace')}"
+            said = self._ask("GET", path, target, external_id)
+            if said.says_none:
+                return
+            if not said.good:
+                raise (problem or self._later)(said, external_id)
+            found = said.answer.json()
+            if not isinstance(found, dict) or not all(
+                _ID.fullmatch(key) and isinstance(one, dict) for key, one in found.items()
+            ):
+                # Leaving out what we cannot read could hide a batch of ours.
+                raise PlatformUnavailable(f"{said}, not with JSON that Catalog documents")
+            yield from found.items()
+            if len(found) < _PAGE:
+                return
+        raise PlatformUnavailable(f"Catalog lists more than {_PAGE * _MOST_PAGES} {kind}")
+
+    def _problem(self, said: _Said, external_id: str | None = None) -> IntakeError:
+        """What an answer means that is not 2xx: Adobe's code decides before the HTTP status."""
+        if said.refuses_credential:
+            return CredentialUnusable(str(said), external_id=external_id)
+        # "Could not read the profile" is a 403 with the code 503020.
+        busy = re.fullmatch(r"(429|503)\d{3}", said.code or "") or said.status == 429
+        if busy or said.leaves_open:
+            after = said.answer.retry_after(self._now())
+            return PlatformUnavailable(str(said), retry_after=after, external_id=external_id)
+        return BatchRefused(
+            str(said),
+            status=said.status,
+            error_code=said.code,
+            request_id=said.request_id,
+            external_id=external_id,
+        )
+
+    def _later(self, said: _Said, external_id: str | None = None) -> TryAgain:
+        """The same for questions that are right as they are: only a permission can be missing."""
+        problem = self._problem(said, external_id)
+        if isinstance(problem, TryAgain):
+            return problem
+        return CredentialUnusable(problem.detail, external_id=external_id)
+
+
+def _said(answer: Answer, token: str) -> _Said:
+    """Adobe speaks in several shapes: the gateway's, problem details, IMS's, HTML, nothing."""
+    request_id = answer.headers.get("X-Request-Id")
+    if request_id is not None:
+        request_id = clean(request_id, hide=(token,), limit=100)
+    if 200 <= answer.status < 300:
+        return _Said(answer, None, "", request_id)
+    told = answer.json()
+    if not isinstance(told, dict):
+        return _Said(answer, None, f"{len(answer.body)} bytes, not JSON", request_id)
+    kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(told.get("type")))
+    code = told.get("error_code") or (kind and kind[1])
+    names = ("message", "title", "detail", "error", "error_description")
+    words = ": ".join(str(told[name]) for name in names if told.get(name))
+    return _Said(
+        answer,
+        clean(str(code), hide=(token,), limit=64) if code else None,
+        clean(words, hide=(token,)),
+        request_id,
+    )
+
+
+def _batch_made(made: Any, now: int) -> Batch | None:
+    """The batch of a 2xx answer; only its id is always there."""
+    if not isinstance(made, dict):
+        return None
+    batch_id = made.get("id")
+    if not isinstance(batch_id, str) or not _ID.fullmatch(batch_id):
+        return None
+    return _batch(batch_id, {"status": "loading", **made}, created=now)
+
+
+def _batch(batch_id: str, raw: Mapping[str, Any], *, created: int) -> Batch:
+    """A batch as Adobe describes it; `created` where Adobe does not say when."""
+    when, external_id, tags = raw.get("created"), raw.get("externalId"), raw.get("tags")
+    related = raw.get("relatedObjects")
+    return Batch(
+        id=batch_id,
+        status=str(raw.get("status")),
+        created=when if type(when) is int else created,
+        external_id=external_id if isinstance(external_id, str) else None,
+        dataset_ids=tuple(
+            one["id"]
+            for one in (related if isinstance(related, list) else ())
+            if isinstance(one, dict)
+            and one.get("type") == "dataSet"
+            and isinstance(one.get("id"), str)
+        ),
+        tags=tags if isinstance(tags, dict) else {},
+        raw=raw,
+    )
