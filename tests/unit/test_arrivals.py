@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from aep_intake.arrivals import Arrival, Delivery, Ignored, parse
 from aep_intake.errors import MalformedEvent
 
