@@ -1,0 +1,33 @@
+"""A deployed stack, as CloudFormation tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation import CloudFormationClient
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """Outputs and parameters of a stack, by name."""
+
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+
+    def listed(self, parameter: str) -> tuple[str, ...]:
+        """The items of a parameter that is a list."""
+        return tuple(filter(None, self.parameters.get(parameter, "").split(",")))
+
+
+def deployed(cloudformation: CloudFormationClient, stack: str) -> Deployed:
+    """The stack of that name. Raises botocore's ClientError if there is none."""
+    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    return Deployed(
+        outputs={item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", ())},
+        parameters={
+            item["ParameterKey"]: item["ParameterValue"] for item in found.get("Parameters", ())
+        },
+    )
