@@ -8,7 +8,7 @@ gateway's refusals; the order is inferred).
 import re
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
@@ -67,10 +67,6 @@ class Ims:
         self.clients: dict[str, Client] = {}
         self.minted: Counter[str] = Counter()
         self._tokens: dict[str, _Token] = {}
-
-    def tokens(self) -> Iterable[str]:
-        """All tokens handed out and not revoked, the expired ones too."""
-        return self._tokens.keys()
 
     def revoke(self) -> None:
         """No token is good any more; clients find out with 401013."""

@@ -532,6 +532,8 @@ class TestCatalogBatches:
             ({"property": "externalId!=b"}, [a, c]),
             ({"property": f"created>={NOW + 10}"}, [b, c]),
             ({"property": f"created<{NOW + 10}"}, [a]),
+            ({"property": "externalId>a"}, [b, c]),
+            ({"property": "created<~"}, [a, b, c]),
             ({"orderBy": "desc:created"}, [c, b, a]),
             ({"orderBy": "asc:status,desc:created"}, [b, c, a]),
             ({"orderBy": "externalId"}, [a, b, c]),
