@@ -1,9 +1,11 @@
 """Child processes of the local stack: bound to loopback endpoints, and gone when we are."""
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +15,21 @@ LOOPBACK = "https://127.0.0.1:"
 # What a child needs of this machine. Nothing that could lead to a real account: no AWS_*.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "USER", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
 PASSED_ON_PREFIXES = ("PIP_", "UV_", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+@contextmanager
+def ends_with_us() -> Iterator[None]:
+    """Being told to end (SIGTERM, SIGHUP) unwinds the stack as Ctrl-C does, meanwhile."""
+
+    def unwind(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, unwind) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class ChildFailed(Exception):

@@ -16,8 +16,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import requests
 import trustme
@@ -40,6 +41,14 @@ DEPLOYER_SERVICES = (
     *("apigateway", "appconfig", "cloudformation", "cloudwatch", "dynamodb", "events"),
     *("iam", "lambda", "logs", "s3", "sns", "sqs"),
 )
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A message in a dead-letter queue; `attributes` of the message, as text."""
+
+    body: str
+    attributes: dict[str, str]
 
 
 class LocalStack:
@@ -322,6 +331,22 @@ class LocalStack:
         ) as sam:
             sam.wait(300)
 
+    def publish_routes(self, table: Path) -> None:
+        """Make a routing table live as an operator does. Raises ChildFailed where it is refused."""
+        env = environment(
+            self.endpoint,
+            path=[],
+            more={
+                **self._deployer.identity.variables(),
+                "AWS_CA_BUNDLE": str(self.authority),
+                "PYTHONPATH": str(ROOT / "layers" / "intake"),
+                "STACK": self.name,
+            },
+        )
+        command = [sys.executable, "-m", "tools.publish_routes", str(table)]
+        with Child(command, env=env, log=self.directory / "publish.log", cwd=ROOT) as publish:
+            publish.wait(60)
+
     # Sending
 
     @property
@@ -330,6 +355,67 @@ class LocalStack:
         address = self.outputs["ApiUrl"].removeprefix("https://")
         host, _, stage = address.partition("/")
         return f"{self.endpoint}/_aws/execute-api/{host.split('.')[0]}/{stage.strip('/')}"
+
+    def put(self, key: str, body: bytes) -> str:
+        """Copy `body` into the landing bucket, as the sender. Returns its version id."""
+        return self.sender.s3.put_object(
+            Bucket=self.outputs["LandingBucketName"], Key=key, Body=body
+        )["VersionId"]
+
+    # Looking
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        """The simulator's control interface: `control("GET", "/batches")`. Its JSON, if any."""
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.request(
+                method, f"{self.platform}/_control{path}", json=body, timeout=9
+            )
+        answer.raise_for_status()
+        return answer.json() if answer.content else None
+
+    def parked(self) -> list[Parked]:
+        """What is in the arrivals' dead-letter queue, left there."""
+        return self.peek(self.outputs["ArrivalsDlqUrl"])
+
+    def peek(self, queue: str) -> list[Parked]:
+        """The visible messages of a queue, left there."""
+        found: dict[str, Parked] = {}
+        while True:
+            answer = self.aws.sqs.receive_message(
+                QueueUrl=queue,
+                MaxNumberOfMessages=10,
+                VisibilityTimeout=0,
+                MessageAttributeNames=["All"],
+            )
+            new = {
+                message["MessageId"]: Parked(
+                    message["Body"],
+                    {
+                        name: attribute.get("StringValue", "")
+                        for name, attribute in message.get("MessageAttributes", {}).items()
+                    },
+                )
+                for message in answer.get("Messages", [])
+            }
+            if new.keys() <= found.keys():
+                return list(found.values())
+            found |= new
+
+    def logged(self, output: str) -> list[dict[str, Any]]:
+        """The JSON lines of the log group that the stack's `output` names; metrics among them."""
+        pages = self.aws.logs.get_paginator("filter_log_events").paginate(
+            logGroupName=self.outputs[output]
+        )
+        lines = [event["message"] for page in pages for event in page["events"]]
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every item of the ledger table, as DynamoDB's JSON."""
+        pages = self.aws.dynamodb.get_paginator("scan").paginate(
+            TableName=self.outputs["LedgerTable"]
+        )
+        return [item for page in pages for item in page["Items"]]
 
 
 def _ports(usual: int) -> Iterator[int]:
