@@ -16,6 +16,7 @@ from aep_intake.errors import (
     NeedsAttention,
     NotYet,
     OutcomeUnknown,
+    Rejected,
     TryAgain,
 )
 from aep_intake.orders import Batch, Lease, Order, Record, Rejection, State
@@ -47,7 +48,7 @@ class Platform(Protocol):
     """What AEP can do for an order. Every method may raise TryAgain: surely nothing was made."""
 
     def create(self, order: Order) -> Batch:
-        """One POST. Raises OutcomeUnknown (a batch may exist) or BatchRefused (none does)."""
+        """One POST. Raises OutcomeUnknown (a batch may exist) or Rejected (none does)."""
 
     def find(self, order: Order, since: int) -> list[Batch]:
         """The batches in Catalog that this ledger made for `order` since then, oldest first."""
@@ -118,6 +119,14 @@ def create_batch(order: Order, ports: Ports) -> Outcome:
         record = _post(record, ports)
         kind = Kind.CREATED
     return Outcome(kind, _announce(record, ports))
+
+
+def resume(external_id: str, ports: Ports) -> Outcome | None:
+    """Go on with an order that is due; None if someone was faster. Raises as `create_batch`."""
+    record = ports.ledger.get(external_id)
+    if record is None or record.due is None or ports.now() < record.due:
+        return None
+    return create_batch(record.order, ports)
 
 
 def _open(order: Order, ports: Ports) -> Record:
@@ -196,14 +205,14 @@ def _post(record: Record, ports: Ports) -> Record:
         raise NotYet("too little time is left for a POST", external_id=order.external_id)
     try:
         batch = _leave_in_order(record, ports, lambda: ports.platform.create(order))
-    except BatchRefused as refusal:
+    except Rejected as refusal:
         return _refused(record, refusal, ports)
     return _adopt(record, batch, ports)
 
 
-def _refused(record: Record, refusal: BatchRefused, ports: Ports) -> Record:
+def _refused(record: Record, refusal: Rejected, ports: Ports) -> Record:
     """AEP said no; but the no may be to our own earlier attempt."""
-    conflict = refusal.status == 409
+    conflict = isinstance(refusal, BatchRefused) and refusal.status == 409
     if record.unknown_since is None:
         if not conflict:
             return _reject(record, State.REFUSED, refusal, ports)
@@ -262,9 +271,7 @@ def _announce(record: Record, ports: Ports) -> Record:
     return record
 
 
-def _reject(
-    record: Record, state: State, error: NeedsAttention | BatchRefused, ports: Ports
-) -> Record:
+def _reject(record: Record, state: State, error: Rejected, ports: Ports) -> Record:
     return ports.ledger.replace(record, record.rejected(state, Rejection.of(error, ports.now())))
 
 

@@ -3,6 +3,8 @@
     IntakeError
     ├── Rejected                  cannot succeed as things stand: park it, announce it, say why
     │   ├── MalformedEvent        the message is not one we understand
+    │   ├── MalformedRequest      the HTTP request is not one we understand
+    │   ├── KeyReused             an Idempotency-Key or external id that meant something else before
     │   ├── NoRoute               no rule of the routing table matches the object
     │   ├── EmptyObject           zero bytes, and neither a folder marker nor ignored
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
@@ -52,6 +54,14 @@ class Rejected(IntakeError):
 
 class MalformedEvent(Rejected):
     """The message is not one we understand."""
+
+
+class MalformedRequest(Rejected):
+    """The HTTP request is not one we understand; the text says which member."""
+
+
+class KeyReused(Rejected):
+    """An Idempotency-Key or external id that came before, with another request."""
 
 
 class NoRoute(Rejected):

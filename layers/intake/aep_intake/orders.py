@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import BatchRefused, NeedsAttention, Rejected
+from aep_intake.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
 
 OWN_PREFIX = "intake-"
 EXTERNAL_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
@@ -149,7 +149,8 @@ class Rejection:
     def error(self, external_id: str) -> Rejected:
         """The error again, for a caller who comes later."""
         if self.status is None:
-            return NeedsAttention(self.detail, external_id=external_id)
+            kind = NeedsAttention if self.reason == NeedsAttention.reason else TargetNotAllowed
+            return kind(self.detail, external_id=external_id)
         return BatchRefused(
             self.detail,
             status=self.status,

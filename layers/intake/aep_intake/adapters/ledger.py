@@ -1,12 +1,13 @@
 """The ledger: one DynamoDB table that remembers claims and orders.
 
-| what                      | pk                     | sk                          | found by            |
-|---------------------------|------------------------|-----------------------------|---------------------|
-| order (one attempt)       | `order#<external id>`  | `order`                     | external id         |
-| claim of a version        | `object#<object id>`   | `claim#<hash of version>`   | object (one query)  |
-| trace of a content        | `object#<object id>`   | `content#<hash of etag>`    | object              |
-| rejection before an order | `object#<object id>`   | `rejected#<hash of version>`| object              |
+| what                      | pk                    | sk                           |
+|---------------------------|-----------------------|------------------------------|
+| order (one attempt)       | `order#<external id>` | `order`                      |
+| claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
+| trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
+| rejection before an order | `object#<object id>`  | `rejected#<hash of version>` |
 
+One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
 since a partition of an index takes 1,000 writes a second and a full one throttles the table.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds), set

@@ -1,0 +1,82 @@
+"""Arrivals queue → a batch for each arrival → partial batch response."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aep_intake import arrivals, telemetry
+from aep_intake.adapters.queues import delay
+from aep_intake.arrivals import Delivery, digest
+from aep_intake.create import Outcome
+from aep_intake.errors import Rejected, TryAgain
+from aep_intake.intake import Intake, take_in
+from aep_intake.orders import OWN_PREFIX, Rejection
+from aep_intake.settings import Settings
+from aep_intake.telemetry import attempt, logger, metrics
+from aep_intake.wiring import World
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+world = World(Settings.read())
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Work the arrivals of one delivery side by side, then settle each message by itself."""
+    intake = world.intake(context)
+    messages = event["Records"]
+    deliveries = [_read(message["body"]) for message in messages]
+    # Copies within one delivery fold here: an arrival's external id is its identity.
+    wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
+    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+        work = pool.map(lambda a: attempt(lambda: take_in(a, intake)), wanted.values())
+        results = dict(zip(wanted, work, strict=True))
+    for external_id, result in results.items():
+        telemetry.report(external_id, result, world.now() - wanted[external_id].time)
+    return _settle(messages, deliveries, results, intake)
+
+
+def _read(body: str) -> Delivery:
+    try:
+        delivery = arrivals.parse(body)
+    except Rejected as malformed:
+        delivery = Delivery(malformed=(malformed.detail,))
+    telemetry.count("Arrivals", number=len(delivery.arrivals))
+    for reason in delivery.ignored:
+        telemetry.count("Ignored", reason)
+    return delivery
+
+
+def _settle(
+    messages: list[dict[str, Any]],
+    deliveries: list[Delivery],
+    results: dict[str, Outcome | Exception | None],
+    intake: Intake,
+) -> dict[str, Any]:
+    """Done, parked, or back to the queue; parked only once all its other records are settled."""
+    failures: dict[str, tuple[str, int]] = {}
+    for message, delivery in zip(messages, deliveries, strict=True):
+        outcomes = [results[arrival.external_id] for arrival in delivery.arrivals]
+        errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+        rejected = [error for error in errors if isinstance(error, Rejected)]
+        if len(rejected) == len(errors):
+            parked = attempt(lambda: _park(message["body"], delivery, rejected, intake))  # noqa: B023
+            errors = [parked] if parked else []
+        if errors:
+            waits = [e.retry_after or 0 for e in errors if isinstance(e, TryAgain)]
+            receives = int(message["attributes"]["ApproximateReceiveCount"])
+            seconds = delay(receives, max(waits, default=0))
+            failures[message["messageId"]] = (message["receiptHandle"], seconds)
+    if failures:
+        world.queues.put_off(world.settings.arrivals_queue_url, dict(failures.values()))
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+
+
+def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intake) -> None:
+    malformed = delivery.rejection
+    if malformed is not None:
+        malformed.external_id = f"{OWN_PREFIX}{digest('message', body)}"
+        rejection = Rejection.of(malformed, world.now())
+        intake.announcer.turned_away(malformed.external_id, (), rejection)
+        rejected = [*rejected, malformed]
+    if rejected:
+        world.queues.park(world.settings.arrivals_dlq_url, body, rejected[0])

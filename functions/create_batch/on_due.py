@@ -1,0 +1,29 @@
+"""Due queue → the same story goes on where the ledger says it stopped.
+
+A message is never given back: the ledger hands the order out again while it is due.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aep_intake import telemetry
+from aep_intake.create import resume
+from aep_intake.settings import Settings
+from aep_intake.telemetry import attempt, logger, metrics
+from aep_intake.wiring import World
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+world = World(Settings.read())
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Go on with each order of the delivery, side by side."""
+    ports = world.intake(context).ports
+    wanted = list(dict.fromkeys(json.loads(m["body"])["externalId"] for m in event["Records"]))
+    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+        results = pool.map(lambda external_id: attempt(lambda: resume(external_id, ports)), wanted)
+        for external_id, result in zip(wanted, results, strict=True):
+            telemetry.report(external_id, result, None)

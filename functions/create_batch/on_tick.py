@@ -1,0 +1,24 @@
+"""Once a minute: what is due in the ledger → due queue."""
+
+from typing import Any
+
+from aep_intake.settings import Settings
+from aep_intake.telemetry import count, logger, metrics
+from aep_intake.wiring import World
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+OVERDUE = 300_000  # milliseconds: what waits longer than this, an operator should know of
+
+world = World(Settings.read())
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Hand out what is due, unless what was handed out before still waits for its turn."""
+    now = world.now()
+    due = list(world.ledger.due(now))
+    count("DueOrders", number=len(due))
+    count("OverdueOrders", number=sum(when < now - OVERDUE for _, when in due))
+    if world.queues.waiting(world.settings.due_queue_url) == 0:
+        world.queues.hand_out(world.settings.due_queue_url, [external_id for external_id, _ in due])

@@ -1,0 +1,71 @@
+"""The functions' environment, read once into one frozen value."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+# A batch needs a worker's share of the minute; requests have theirs from the API's own throttle.
+DUE_CONCURRENCY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the deployment decides. Every field is an environment variable in capitals.
+
+    Queues by URL, credentials as secret ARNs (the first is the default), `routes_*` as AppConfig
+    ids, `retention_days` of the ledger, `settle_seconds` until Catalog surely shows a batch.
+    """
+
+    ledger_table: str
+    bus_name: str
+    state_bucket: str
+    arrivals_queue_url: str
+    arrivals_dlq_url: str
+    due_queue_url: str
+    credentials: tuple[str, ...]
+    default_sandbox: str
+    allowed_sandboxes: tuple[str, ...]
+    source_buckets: tuple[str, ...]
+    platform_url: str
+    ims_url: str
+    routes_application: str
+    routes_environment: str
+    routes_profile: str
+    batches_per_minute: int
+    requests_per_second: int
+    maximum_concurrency: int
+    delivery_concurrency: int
+    retention_days: int
+    settle_seconds: int
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Raises ValueError naming what is missing or not a number."""
+        missing = [f.name.upper() for f in fields(cls) if not environment.get(f.name.upper())]
+        if missing:
+            raise ValueError(f"environment variables are missing: {', '.join(missing)}")
+        values: dict[str, Any] = {}
+        for field in fields(cls):
+            text = environment[field.name.upper()]
+            if field.type is int:
+                if not text.isdecimal():
+                    raise ValueError(f"{field.name.upper()} must be a whole number, not {text!r}")
+                values[field.name] = int(text)
+            elif field.type is str:
+                values[field.name] = text
+            else:
+                values[field.name] = tuple(part.strip() for part in text.split(",") if part.strip())
+        settings = cls(**values)
+        if settings.batches_per_worker <= 0:
+            raise ValueError(
+                "BATCHES_PER_MINUTE must be more than 60 times REQUESTS_PER_SECOND, "
+                "or nothing is left for the queues"
+            )
+        return settings
+
+    @property
+    def batches_per_worker(self) -> float:
+        """A queue worker's share of the batches per minute; requests may take theirs in full."""
+        left = self.batches_per_minute - 60 * self.requests_per_second
+        return left / (self.maximum_concurrency + DUE_CONCURRENCY)

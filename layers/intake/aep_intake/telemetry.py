@@ -1,0 +1,81 @@
+"""What became of each order, for people: one log line, and the metrics it counts in.
+
+Called from the main thread only, since Powertools' metrics are kept in one place per process.
+"""
+
+from collections.abc import Callable
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from aep_intake.create import Kind, Outcome
+from aep_intake.errors import IntakeError, Rejected
+
+logger = Logger()
+metrics = Metrics()
+
+COUNTED = {
+    Kind.CREATED: "BatchesCreated",
+    Kind.ADOPTED: "AdoptedBatches",
+    Kind.DUPLICATE: "Duplicates",
+}
+
+
+def attempt[T](work: Callable[[], T]) -> T | Exception:
+    """What `work` returns or raises: one record's failure is no other's.
+
+    An error nobody foresaw is an outcome too: `report` logs it with its traceback, and the record
+    is tried again until it lands in the dead-letter queue.
+    """
+    try:
+        return work()
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def report(external_id: str, result: Outcome | Exception | None, latency: int | None) -> None:
+    """Count and log what became of an order. `latency`: milliseconds since its file arrived."""
+    keys = {"correlation_id": external_id}
+    match result:
+        case None:
+            count("Ignored")
+            logger.debug("ignored", extra=keys)
+        case Outcome(kind, record):
+            metrics.add_metric(COUNTED[kind], MetricUnit.Count, 1)
+            if latency is not None and kind is not Kind.DUPLICATE:
+                metrics.add_metric("ArrivalToBatch", MetricUnit.Milliseconds, latency)
+            order = record.order
+            logger.info(
+                kind,
+                extra=keys
+                | {
+                    "batch_id": record.batch_id,
+                    "route": order.route,
+                    "sandbox": order.target.sandbox,
+                    "dataset_id": order.target.dataset_id,
+                    "files": [file.uri for file in order.files[:10]],
+                    "latency": latency,
+                },
+            )
+        case Rejected():
+            count("ArrivalsRejected", result.reason)
+            logger.warning("rejected", extra=keys | {"reason": result.reason, "why": str(result)})
+        case IntakeError():
+            count("PutOff", result.reason)
+            if latency is not None:
+                metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, latency / 1000)
+            logger.info("put off", extra=keys | {"reason": result.reason, "why": str(result)})
+        case _:
+            count("Failures")
+            if latency is not None:
+                metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, latency / 1000)
+            logger.error("failed", exc_info=result, extra=keys)
+
+
+def count(name: str, reason: str | None = None, number: int = 1) -> None:
+    """Count something; by its reason too, so that an operator sees what to mend."""
+    metrics.add_metric(name, MetricUnit.Count, number)
+    if reason is not None:
+        with single_metric(name, MetricUnit.Count, number) as metric:
+            metric.add_dimension("service", metrics.service or "")
+            metric.add_dimension("reason", reason)

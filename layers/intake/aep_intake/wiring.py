@@ -1,0 +1,158 @@
+"""The only place that knows every adapter: what the functions are made of."""
+
+import time
+import uuid
+from functools import cached_property, partial
+
+import boto3
+import requests
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
+
+from aep_intake.adapters.adobe import Adobe
+from aep_intake.adapters.announcer import Announcer
+from aep_intake.adapters.credentials import Credentials
+from aep_intake.adapters.exchange import https_session
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.objects import Objects
+from aep_intake.adapters.queues import Queues
+from aep_intake.adapters.routing_table import RoutingTables
+from aep_intake.create import Ports
+from aep_intake.intake import Intake, Targets
+from aep_intake.orders import Lease
+from aep_intake.pace import Pace
+from aep_intake.settings import Settings
+
+# A lease outlasts its worker by this much (milliseconds), since clocks of two workers may differ.
+SKEW = 10_000
+DAY = 86_400_000
+
+
+class World:
+    """One worker's adapters, each made when first used and kept while the worker is warm.
+
+    All AWS clients share one session, since each new one reads botocore's endpoint data again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._session = boto3.Session()
+        # boto3 waits 60 seconds by default, which is longer than the functions live.
+        config = Config(
+            connect_timeout=2,
+            read_timeout=5,
+            retries={"mode": "standard", "total_max_attempts": 3},
+            max_pool_connections=settings.delivery_concurrency,
+        )
+        self._client = partial(self._session.client, config=config)
+
+    @staticmethod
+    def now() -> int:
+        """Epoch milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    @cached_property
+    def ledger(self) -> DynamoLedger:
+        """The table that remembers."""
+        return DynamoLedger(
+            self._client("dynamodb"),
+            self.settings.ledger_table,
+            self.now,
+            self.settings.retention_days * DAY,
+        )
+
+    @cached_property
+    def queues(self) -> Queues:
+        """Needed only where something is rejected, put off or handed out."""
+        return Queues(self._client("sqs"))
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Needed only where a request names objects."""
+        return Objects(self._client("s3"))
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Tokens of all organizations."""
+        return Credentials(
+            self._client("secretsmanager"), self._https, self.settings.ims_url, self.now
+        )
+
+    @cached_property
+    def adobe(self) -> Adobe:
+        """The platform."""
+        return Adobe(
+            self._https,
+            self.credentials,
+            self.settings.platform_url,
+            self.settings.ledger_table,
+            self.now,
+        )
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """The bus."""
+        return Announcer(
+            self._client("events"),
+            lambda: self._client("s3"),
+            bus=self.settings.bus_name,
+            state_bucket=self.settings.state_bucket,
+        )
+
+    @cached_property
+    def tables(self) -> RoutingTables:
+        """The routes in force."""
+        return RoutingTables(
+            self._client("appconfigdata"),
+            application=self.settings.routes_application,
+            environment=self.settings.routes_environment,
+            profile=self.settings.routes_profile,
+            now=self.now,
+        )
+
+    @cached_property
+    def targets(self) -> Targets:
+        """Where batches may go."""
+        return Targets(
+            self.settings.credentials,
+            self.settings.default_sandbox,
+            self.settings.allowed_sandboxes,
+            self.credentials.ims_org,
+            self.adobe.dataset_id,
+        )
+
+    @cached_property
+    def pace(self) -> Pace:
+        """This worker's share of the batches per minute."""
+        return Pace(
+            self.settings.batches_per_worker,
+            self.settings.delivery_concurrency,
+            self.now,
+            time.sleep,
+        )
+
+    @cached_property
+    def _https(self) -> requests.Session:
+        return https_session(self.settings.delivery_concurrency)
+
+    def intake(self, context: LambdaContext) -> Intake:
+        """Everything for this invocation; its leases end after the worker surely has."""
+        end = self.now() + context.get_remaining_time_in_millis() + SKEW
+        ports = Ports(
+            ledger=self.ledger,
+            platform=self.adobe,
+            announcer=self.announcer,
+            now=self.now,
+            lease=lambda: Lease(uuid.uuid4().hex, end),
+            pace=self.pace,
+            post_time=self.adobe.create_time + SKEW,
+            settle=self.settings.settle_seconds * 1000,
+        )
+        return Intake(
+            ports=ports,
+            ledger=self.ledger,
+            announcer=self.announcer,
+            targets=self.targets,
+            table=self.tables.current,
+            retention=self.settings.retention_days * DAY,
+        )

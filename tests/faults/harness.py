@@ -1,0 +1,438 @@
+"""A small world in which everything can go wrong at every step, by a schedule.
+
+Workers run the real code as greenlets. Each outside call hands control back twice, before and
+after it takes effect, and the schedule (a tape of bytes) decides what comes next: another worker,
+a crash, a lost answer, an hour gone by. A tape of zeros lets everything go well, so failing tapes
+shrink to what matters.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import requests
+from aep_intake import routes
+from aep_intake.adapters.adobe import Adobe
+from aep_intake.adapters.credentials import Token
+from aep_intake.adapters.queues import delay
+from aep_intake.arrivals import Arrival
+from aep_intake.create import Outcome, Ports, create_batch, resume
+from aep_intake.errors import (
+    IntakeError,
+    LedgerUnavailable,
+    NotAnnounced,
+    NotYet,
+    Rejected,
+    TryAgain,
+)
+from aep_intake.intake import Intake, Targets, take_in
+from aep_intake.orders import Lease, Order, Record, Rejection
+from aep_intake.telemetry import attempt
+from greenlet import GreenletExit, getcurrent, greenlet
+
+from local.simulator.clock import Clock
+from local.simulator.faults import Fault
+from local.simulator.seed import LOYALTY, Seed, seed_defaults
+from local.simulator.simulator import Simulator
+from local.simulator.transport import InProcess
+from tests.memory_ledger import MemoryLedger
+
+START = 1_790_000_000_000
+SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
+SETTLE = 2 * MINUTE
+TIMEOUT = 60 * SECOND  # of a queue's function
+SKEW = 10 * SECOND
+VISIBILITY = 6 * TIMEOUT
+RETENTION = 60 * DAY
+CREDENTIAL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
+URL = "https://platform.simulated"
+
+
+def _table(version: str, **rule: Any) -> routes.RoutingTable:
+    rule = {"name": version, "match": "in/**"} | rule
+    return routes.parse(json.dumps({"routes": [rule]}), version)
+
+
+GOOD = _table("good", datasetId=LOYALTY, inputFormat={"format": "json"})
+TABLES = (
+    GOOD,
+    _table("other", datasetName="products", inputFormat={"format": "csv"}),
+    _table("refused", datasetId="no-such-dataset", inputFormat={"format": "json"}),
+    _table("unmatched", match="elsewhere/**", datasetId=LOYALTY),
+    _table("sandboxed", sandbox="forbidden", datasetId=LOYALTY, inputFormat={"format": "json"}),
+    _table("unnamed", datasetName="nobody knows", inputFormat={"format": "json"}),
+    _table("ignoring", ignore=True),
+)
+REUSE = ("accepted", "refused", "returned", "refused-400")
+# What befalls a request to AEP; the first is nothing.
+TROUBLES: tuple[Callable[[], Fault] | None, ...] = (
+    None,
+    lambda: Fault("answer-lost", how="reset"),
+    lambda: Fault("answer-lost", how="timeout"),
+    lambda: Fault("request-lost"),
+    lambda: Fault("late", delay_ms=8 * SECOND, how="timeout"),
+    lambda: Fault("gateway", code="429050", retry_after="45"),
+    lambda: Fault("gateway", code="429001"),
+    lambda: Fault("gateway", code="503020"),
+    lambda: Fault("gateway", code="503010"),
+    lambda: Fault("status", status=500),
+    lambda: Fault("status", status=504, body="html", accepted=True),
+    lambda: Fault("status", status=502, body="empty", accepted=True),
+    lambda: Fault("gateway", code="401013"),
+)
+
+
+class Tape:
+    """The schedule: each decision takes a byte, and what is not on the tape is 0."""
+
+    def __init__(self, tape: bytes) -> None:
+        self._bytes = iter(tape)
+        self.over = False
+
+    def pick(self, choices: int) -> int:
+        """A number below `choices`."""
+        value = next(self._bytes, None)
+        self.over = self.over or value is None
+        return (value or 0) % choices
+
+    def seldom(self) -> bool:
+        """True once in sixteen."""
+        return self.pick(16) == 15
+
+
+@dataclass
+class Message:
+    """A message of the arrivals queue: `visible` from then on (epoch ms)."""
+
+    arrival: Arrival
+    visible: int
+    receives: int = 0
+    reason: str | None = None  # parked for
+
+
+@dataclass
+class World:
+    """The queue, the platform, the ledger and the bus, and the workers between them."""
+
+    tape: Tape
+    clock: Clock = field(default_factory=lambda: Clock(START))
+    queue: list[Message] = field(default_factory=list)
+    parked: list[Message] = field(default_factory=list)
+    events: list[tuple[str, str | None]] = field(default_factory=list)  # external id, batch id
+    ignored: set[str] = field(default_factory=set)
+    seen: Counter[str] = field(default_factory=Counter)
+    workers: "list[Worker]" = field(default_factory=list)
+    calm: bool = False
+
+    def __post_init__(self) -> None:
+        self.table = GOOD
+        self.simulator = Simulator(self.clock)
+        self.seed = seed_defaults(self.simulator, Seed())
+        self.simulator.switches.abandon_after_ms = None
+        self.simulator.switches.change(
+            external_id_reuse=REUSE[self.tape.pick(4)],
+            nothing_found=("empty", "not-found")[self.tape.pick(2)],
+        )
+        self.simulator.show_in_catalog(self._shown)
+        self.simulator.switches.expires_in = 10 * 365 * 86_400
+        self.ledger = MemoryLedger(self._conflict)
+        self.session = requests.Session()
+        self.session.mount("https://", _Steps(self))
+        self.token = self._mint()
+
+    # -- what workers see -------------------------------------------------------------------------
+
+    def intake(self, skew: int) -> Intake:
+        """All that an invocation starting now needs; its clock is `skew` ms fast."""
+
+        def now() -> int:
+            return self.clock() + skew
+
+        end = now() + TIMEOUT + SKEW
+        tokens = iter(range(1, 1000))
+        name = f"{end}-{len(self.events)}-{id(getcurrent())}"
+        adobe = Adobe(self.session, _Credentials(self.token), URL, ledger="the ledger", now=now)
+        ledger: Any = _Calls(self, self.ledger, LedgerUnavailable)
+        announcer: Any = _Calls(self, self, NotAnnounced)
+        ports = Ports(
+            ledger=ledger,
+            platform=adobe,
+            announcer=announcer,
+            now=now,
+            lease=lambda: Lease(f"{name}-{next(tokens)}", end),
+            pace=self._pace,
+            post_time=15 * SECOND + SKEW,
+            settle=SETTLE,
+        )
+        targets = Targets(
+            (CREDENTIAL,), "prod", ("prod",), lambda _: self.seed.ims_org, adobe.dataset_id
+        )
+        return Intake(ports, ledger, announcer, targets, lambda: self.table, RETENTION)
+
+    def _mint(self) -> Token:
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": self.seed.client_id,
+            "client_secret": self.seed.client_secret,
+            "scope": ",".join(self.seed.scopes),
+        }
+        answer = self.session.post(f"{URL}/ims/token/v3", data=form, timeout=1).json()
+        end = START + 1000 * DAY
+        return Token(
+            answer["access_token"],
+            self.seed.client_id,
+            self.seed.ims_org,
+            renew_at=end,
+            expires=end,
+        )
+
+    def created(self, record: Record) -> None:
+        """The bus takes a `Batch Created`."""
+        self.events.append((record.order.external_id, record.batch_id))
+
+    def rejected(self, order: Order, rejection: Rejection) -> None:
+        """The bus takes an `Arrival Rejected`."""
+        assert rejection.reason
+        self.events.append((order.external_id, None))
+
+    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+        """The bus takes an `Arrival Rejected` of an arrival without an order."""
+        assert why.reason and arrivals
+        self.events.append((external_id, None))
+
+    def _pace(self) -> None:
+        if self.wait(2):
+            raise NotYet("this worker's share is used", retry_after=3)
+
+    def _conflict(self) -> bool:
+        return not self.calm and self.tape.seldom()
+
+    def _shown(self, batch: Any, now: int) -> bool:
+        """Catalog shows everything once it had time to settle; before, two looks may differ."""
+        return self.calm or now - batch.members["created"] >= SETTLE or self.tape.pick(2) == 0
+
+    def wait(self, fates: int) -> int:
+        """Hand control to the schedule; it answers with the fate of the call."""
+        world = getcurrent().parent
+        assert world is not None
+        fate: int = world.switch(fates)
+        return fate
+
+    # -- what the schedule does -------------------------------------------------------------------
+
+    def act(self) -> None:
+        """One decision of the schedule."""
+        actions = (
+            *[self._go_on] * 6,
+            *[self.deliver] * 2,
+            *[self.tick] * 2,
+            self._kill,
+            self._let_time_pass,
+            self._deliver_twice,
+            self._edit_routes,
+            self.redrive,
+            self._end_a_batch,
+        )
+        actions[self.tape.pick(len(actions))]()
+
+    def _go_on(self) -> None:
+        if self.workers:
+            self.workers[self.tape.pick(len(self.workers))].go(self.tape.pick(24))
+        else:
+            self.deliver()
+
+    def _kill(self) -> None:
+        if self.workers:
+            self.workers[self.tape.pick(len(self.workers))].die()
+
+    def _let_time_pass(self) -> None:
+        times = (1, 5 * SECOND, 20 * SECOND, MINUTE, 3 * MINUTE, 6 * MINUTE, HOUR, 14 * DAY)
+        long = self.tape.pick(4) == 3
+        self.clock.advance(times[self.tape.pick(len(times) if long else 6)])
+
+    def _deliver_twice(self) -> None:
+        """As S3 and SQS do, in any order."""
+        if self.queue:
+            copy = self.queue[self.tape.pick(len(self.queue))]
+            self.queue.insert(0, replace(copy, visible=self.clock()))
+
+    def _edit_routes(self) -> None:
+        self.table = TABLES[self.tape.pick(len(TABLES))]
+
+    def deliver(self) -> None:
+        """The queue starts a worker on the next visible message."""
+        for message in self.queue:
+            if message.visible <= self.clock():
+                message.visible = self.clock() + VISIBILITY
+                message.receives += 1
+                self._start(partial(take_in, message.arrival), message)
+                return
+
+    def request(self, order: Order) -> None:
+        """Somebody asks over HTTP; nobody asks again if that fails."""
+        self._start(lambda intake: create_batch(order, intake.ports))
+
+    def tick(self) -> None:
+        """The clock of the stack: what is due gets a worker."""
+        for external_id, _ in self.ledger.due(self.clock()):
+            self._start(partial(_resume, external_id))
+
+    def _start(
+        self, work: Callable[[Intake], Outcome | None], message: Message | None = None
+    ) -> None:
+        worker = Worker(self, work, message)
+        self.workers.append(worker)
+        worker.go(0)
+
+    def redrive(self) -> None:
+        """An operator moves all parked messages back."""
+        for message in self.parked:
+            message.visible, message.receives = self.clock(), 0
+        self.queue += self.parked
+        self.parked.clear()
+
+    def _end_a_batch(self) -> None:
+        """AEP abandons, or a person aborts, a batch the ledger does not know of."""
+        if self.workers:
+            return
+        known = {record.batch_id for record in self.ledger.records.values()}
+        strays = [
+            batch
+            for batch in self.simulator.batches()
+            if batch.status == "loading" and batch.id not in known
+        ]
+        if strays:
+            self.simulator.set_status(
+                strays[self.tape.pick(len(strays))].id, ("abandoned", "aborted")[self.tape.pick(2)]
+            )
+
+    def settle(self) -> None:
+        """Nothing goes wrong any more, what was wrong is mended, and the clock runs."""
+        self.calm = True
+        for _ in range(3):
+            self._run_dry()
+            self.table = GOOD
+            self.simulator.switches.external_id_reuse = "accepted"
+            self.redrive()
+        self._run_dry()
+
+    def _run_dry(self) -> None:
+        for _ in range(600):
+            while self.workers:
+                self.workers[0].go(0)
+            self.deliver()
+            if not self.workers:
+                self.tick()
+            if not self.workers:
+                if not self.queue and not any(r.due for r in self.ledger.records.values()):
+                    return
+                self.clock.advance(MINUTE)
+        raise AssertionError("never comes to rest")
+
+
+def _resume(external_id: str, intake: Intake) -> Outcome | None:
+    return resume(external_id, intake.ports)
+
+
+class Worker:
+    """One invocation on one message, on one due order, or for one request."""
+
+    def __init__(
+        self, world: World, work: Callable[[Intake], Outcome | None], message: Message | None
+    ) -> None:
+        skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
+        self._world, self._message, self._intake = world, message, world.intake(skew)
+        self._greenlet = greenlet(lambda _: attempt(lambda: work(self._intake)))
+        self._fates = 1
+
+    def go(self, fate: int) -> None:
+        """On to the next outside call; `fate` is what becomes of the one that waits."""
+        answer = self._greenlet.switch(fate if fate < self._fates else 0)
+        if self._greenlet.dead:
+            self._end(answer)
+        else:
+            self._fates = answer
+
+    def die(self) -> None:
+        """Killed on the spot: nothing more of it happens."""
+        self._greenlet.throw(GreenletExit)
+        self._world.workers.remove(self)
+
+    def _end(self, result: Outcome | Exception | None) -> None:
+        world, message = self._world, self._message
+        world.workers.remove(self)
+        if isinstance(result, Exception) and not isinstance(result, IntakeError):
+            raise result
+        if isinstance(result, IntakeError):
+            world.seen[result.reason] += 1
+        else:
+            world.seen["ignored" if result is None else result.kind] += 1
+        if message is None:
+            return
+        if isinstance(result, TryAgain):
+            wait = delay(message.receives, result.retry_after) * SECOND
+            message.visible = world.clock() + wait
+            return
+        world.queue[:] = [other for other in world.queue if other is not message]
+        if isinstance(result, Rejected):
+            message.reason = result.reason
+            world.parked.append(message)
+        elif result is None:
+            world.ignored.add(message.arrival.external_id)
+
+
+class _Calls:
+    """Every method of `target` is an outside call, which may fail before or after its effect."""
+
+    def __init__(self, world: World, target: object, failure: type[TryAgain]) -> None:
+        self._world, self._target, self._failure = world, target, failure
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._target, name)
+
+        def call(*arguments: Any) -> Any:
+            fate = self._world.wait(3)
+            if fate == 1:
+                raise self._failure("did not arrive")
+            result = method(*arguments)
+            self._world.wait(1)  # a crash here is one whose effect stands
+            if fate == 2:
+                raise self._failure("did not answer")
+            return result
+
+        return call
+
+
+class _Steps(InProcess):
+    """Every request to AEP is an outside call; the schedule chooses what befalls it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.simulator)
+        self._world = world
+
+    def send(self, *arguments: Any, **options: Any) -> requests.Response:
+        if getcurrent().parent is None:  # the world itself, getting ready
+            return super().send(*arguments, **options)
+        trouble = TROUBLES[self._world.wait(len(TROUBLES))]
+        if trouble is not None:
+            self.simulator.faults.add(trouble())
+        try:
+            return super().send(*arguments, **options)
+        finally:
+            self._world.wait(1)
+
+
+class _Credentials:
+    """A token that lasts; what becomes of credentials is another test's business."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def token(self, arn: str, refused: str | None = None) -> Token:
+        return self._token
+
+    def ims_org(self, arn: str) -> str:
+        return self._token.ims_org

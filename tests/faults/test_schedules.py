@@ -1,0 +1,97 @@
+"""Whatever happens, and in whatever order: one order, one batch; nothing lost; always announced."""
+
+import os
+from collections import Counter
+
+from aep_intake.arrivals import Arrival
+from aep_intake.orders import Order, Record, State, Target
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from local.simulator.seed import LOYALTY
+from tests.faults.harness import CREDENTIAL, RETENTION, START, Message, Tape, World
+
+SCHEDULES = int(os.environ.get("SCHEDULES", "5000"))
+ran: Counter[str] = Counter()
+
+ONE = Arrival("landing", "in/one.json", None, "e1", "0061", 10, START)
+TWO = Arrival("landing", "in/two.json", "v2", "e2", "0062", 10, START)
+NAMED = Arrival("landing", "in/one.json", None, "e1", None, 10, START)
+OPTIONS = {"inputFormat": {"format": "json"}}
+
+
+@settings(
+    max_examples=SCHEDULES,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.binary(min_size=200, max_size=400))
+def test_every_arrival_ends_in_one_batch_or_a_named_state(tape: bytes) -> None:
+    world = World(Tape(tape))
+    arrivals = [ONE, TWO][: 1 + world.tape.pick(2)]
+    target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
+    requests = [
+        Order("callers-own-id", target, OPTIONS, (), "request"),
+        Order("intake-request", target, OPTIONS, (NAMED,), "request"),
+    ][: (0, 0, 1, 2)[world.tape.pick(4)]]
+    world.queue += [Message(arrival, START) for arrival in arrivals]
+    waiting = list(requests)
+    while not world.tape.over:  # what is not on the tape goes well
+        if waiting and world.tape.pick(6) == 5:
+            world.request(waiting.pop())
+        world.act()
+    world.settle()
+
+    adopted = {}
+    for arrival in arrivals:
+        external_id = world.ledger.claimant(arrival)
+        if external_id is not None:
+            adopted[external_id] = _batch_of(external_id, world)
+        elif arrival.external_id not in world.ignored:
+            parked = [m for m in world.parked if m.arrival == arrival]
+            assert parked, f"{arrival} is lost"
+            assert all(message.reason == "too-old" for message in parked)
+            assert arrival.time < world.clock() - RETENTION
+            assert (arrival.external_id, None) in world.events
+    for order in requests:
+        if order.external_id in world.ledger.records:
+            adopted[order.external_id] = _batch_of(order.external_id, world)
+
+    for batch in world.simulator.batches():
+        assert batch.status in ("loading", "aborted", "abandoned")
+    assert {b for _, b in world.events if b} == {b for b in adopted.values() if b}
+    assert not [record for record in world.ledger.records.values() if record.due]
+    ran.update(world.seen)
+    ran["schedules"] += 1
+
+
+def _batch_of(external_id: str, world: World) -> str | None:
+    """The one batch of an order, announced as such; None where it was refused for good."""
+    record: Record | None = world.ledger.get(external_id)
+    while record is not None and record.superseded_by:
+        ran["attempts"] += 1
+        assert record.batch_id is None
+        record = world.ledger.get(record.superseded_by)
+    assert record is not None
+    told = {batch for who, batch in world.events if who == record.order.external_id}
+    # Nobody sends a request again, nor an arrival that a route ignores by then.
+    nobody = record.order.trigger == "request" or external_id in world.ignored
+    if nobody and record.state in (State.REFUSED, State.HELD):
+        assert told == {None}
+        return None
+    assert record.state is State.ANNOUNCED
+    assert told - {None} == {record.batch_id}
+    [batch] = [b for b in world.simulator.batches() if b.id == record.batch_id]
+    assert batch.status == "loading"
+    assert batch.dataset_id == record.order.target.dataset_id
+    assert batch.members["externalId"] == record.order.external_id
+    return record.batch_id
+
+
+def test_the_schedules_went_where_it_hurts() -> None:
+    """A schedule that never meets trouble proves nothing."""
+    schedules = ran.pop("schedules")
+    print(f"\n{schedules} fault schedules; what workers ended with: {dict(ran)}")
+    for what in ("created", "adopted", "duplicate", "attempts", "lease-lost", "outcome-unknown"):
+        assert ran[what] > schedules / 100, what
