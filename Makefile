@@ -83,6 +83,9 @@ requirements: $(dev) ## pin again what requirements/*.in ask for
 			--python-version 3.13 --upgrade --quiet \
 			--output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
 	done
+	.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.13 --upgrade --quiet \
+		--output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in
 
 clean: ## remove everything made here
 	rm -rf .venv .venv-stack .venv-sam .venv-uv .aws-sam .local .hypothesis .mypy_cache \
