@@ -289,9 +289,7 @@ class World:
 
     def redrive(self) -> None:
         """An operator moves all parked messages back."""
-        for message in self.parked:
-            message.visible, message.receives = self.clock(), 0
-        self.queue += self.parked
+        self.queue += [Message(message.arrival, self.clock()) for message in self.parked]
         self.parked.clear()
 
     def _end_a_batch(self) -> None:

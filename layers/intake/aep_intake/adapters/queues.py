@@ -36,8 +36,12 @@ class Queues:
 
     def park(self, queue_url: str, body: str, reason: Rejected) -> None:
         """Put a message, unchanged, where rejected ones wait for `make redrive`."""
+        # SQS refuses control characters, and `detail` may quote what AEP said.
         attributes: dict[str, MessageAttributeValueTypeDef] = {
-            name: {"DataType": "String", "StringValue": value}
+            name: {
+                "DataType": "String",
+                "StringValue": "".join(c if c.isprintable() else " " for c in value),
+            }
             for name, value in {
                 "reason": reason.reason,
                 "detail": reason.detail[:1024],
