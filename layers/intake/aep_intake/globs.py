@@ -2,8 +2,8 @@
 
 They mean what `glob.translate(…, recursive=True, include_hidden=True, seps="/")` makes of them,
 translated here for three reasons: its regular expressions take minutes over a long hostile key
-(`*-*-*-*.json` against a thousand dashes), its `[!x]` fits a slash, and its `**/` does not fit the
-empty first folder of a key that starts with a slash. Here every wildcard but the last of a segment
+(`*-*-*-*-*.json` against a thousand dashes), its `[!x]` fits a slash, and its `**/` fits no empty
+folder, which S3 keys such as `/a` and `a//b` have. Here every wildcard but the last of a segment
 stops for good at the first place where the text after it fits, and every `**` but the last at the
 first folders that fit: that loses no match, leaves nothing to backtrack over, and gives each
 placeholder one value that can be told from the pattern.
@@ -11,7 +11,8 @@ placeholder one value that can be told from the pattern.
 
 import re
 
-_TOKEN = re.compile(
+# What a segment is made of.
+TOKEN = re.compile(
     r"(?P<star>\*)"
     r"|(?P<one>\?)"
     r"|\[(?P<not>!?)(?P<set>\]?[^\]]*)\]"
@@ -61,7 +62,7 @@ def _segment(pattern: str) -> str:
     wild: list[list[str]] = []
     at = 0
     while at < len(pattern):
-        token = _TOKEN.match(pattern, at)
+        token = TOKEN.match(pattern, at)
         if token is None:
             raise InvalidGlob(f"nothing closes the {pattern[at]!r}, or it opens nothing")
         at = token.end()

@@ -1,0 +1,256 @@
+"""What a routing table says of arrivals, and which documents are none."""
+
+import json
+from typing import Any
+
+import pytest
+from aep_intake import routes
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import FormatUnknown, NoRoute, TargetNotAllowed
+from aep_intake.routes import InvalidTable, Match, RoutingTable, credential_arn, parse
+
+
+def table(*rules: dict[str, Any]) -> RoutingTable:
+    named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
+    return parse(json.dumps({"routes": named}), "v7")
+
+
+def arrival(key: str, bucket: str = "landing") -> Arrival:
+    return Arrival(bucket, key, None, "etag", "00AF", 1, 0)
+
+
+BY_FOLDER = {"match": "in/{sandbox}/{dataset}/**", "datasetName": "{dataset}"}
+
+
+def test_a_match_carries_all_the_batch_needs() -> None:
+    loyalty = {
+        "name": "loyalty",
+        "match": "loyalty/{region}/**/*.json",
+        "bucket": "land*",
+        "sandbox": "prod",
+        "datasetId": "5c8c3c555033b814b69f947f",
+        "credential": "acme-emea",
+        "inputFormat": {"format": "JSON", "isMultiLineJson": True},
+        "tags": {"region": ["from-{region}", "fixed"]},
+        "partialIngestionPercent": 2.5,
+        "enableErrorDiagnostics": False,
+    }
+    assert table(loyalty).match(arrival("loyalty/emea/2026/11/a.json")) == Match(
+        route="loyalty",
+        version="v7",
+        sandbox="prod",
+        dataset_id="5c8c3c555033b814b69f947f",
+        credential="acme-emea",
+        options={
+            "inputFormat": {"format": "json", "isMultiLineJson": True},
+            "enableErrorDiagnostics": False,
+            "partialIngestionPercent": 2.5,
+            "tags": {"region": ["from-emea", "fixed"]},
+        },
+        placeholders={"region": "emea"},
+    )
+
+
+def test_what_a_rule_leaves_out_is_left_to_the_deployment() -> None:
+    match = table({"match": "**", "datasetId": "d"}).match(arrival("a.csv"))
+    assert (match.sandbox, match.credential, match.dataset_name) == (None, None, None)
+    assert match.options == {"inputFormat": {"format": "csv"}, "enableErrorDiagnostics": True}
+
+
+def test_the_placeholder_called_sandbox_is_the_sandbox_unless_the_rule_says_otherwise() -> None:
+    assert table(BY_FOLDER).match(arrival("in/dev/orders/a.csv")).sandbox == "dev"
+    region = BY_FOLDER | {"sandbox": "{sandbox}-emea"}
+    assert table(region).match(arrival("in/dev/orders/a.csv")).sandbox == "dev-emea"
+
+
+def test_the_first_rule_that_fits_decides() -> None:
+    rules = table({"match": "a/**", "ignore": True}, {"match": "**", "datasetId": "d"})
+    ignored = rules.match(arrival("a/b.csv"))
+    assert (ignored.route, ignored.ignore, ignored.dataset_id) == ("rule-0", True, None)
+    assert rules.match(arrival("b.csv")).route == "rule-1"
+
+
+def test_a_rule_can_be_for_some_buckets_only() -> None:
+    rules = table({"match": "**", "bucket": "acme-*-raw", "datasetId": "d"})
+    assert rules.match(arrival("a.csv", "acme-emea-raw")).route == "rule-0"
+    with pytest.raises(NoRoute):
+        rules.match(arrival("a.csv", "acme-emea-raw-old"))
+
+
+def test_no_rule_is_an_error_that_names_object_and_table() -> None:
+    with pytest.raises(NoRoute, match=r"v7 fits 's3://landing/a\.csv'"):
+        table({"match": "b/**", "datasetId": "d"}).match(arrival("a.csv"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("a.json", "json"),
+        ("a.jsonl", "json"),
+        ("a.NDJSON", "json"),
+        ("a.csv.gz", "csv"),
+        ("part-0.snappy.parquet", "parquet"),
+        ("a.PARQUET.GZ", "parquet"),
+    ],
+)
+def test_auto_tells_the_format_from_the_name(name: str, shape: str) -> None:
+    match = table({"match": "**", "datasetId": "d"}).match(arrival(f"x.txt/{name}"))
+    assert match.options["inputFormat"] == {"format": shape}
+
+
+@pytest.mark.parametrize("name", ["a", "a.gz", "a.txt", "json", "a.csv.zip", "a.csv/", "a.csv\n"])
+def test_auto_does_not_guess(name: str) -> None:
+    with pytest.raises(FormatUnknown):
+        table({"match": "**", "datasetId": "d"}).match(arrival(name))
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        (BY_FOLDER, "in/PROD/orders/a.csv"),
+        (BY_FOLDER, "in/prod\r\nx-api-key: mine/orders/a.csv"),
+        (BY_FOLDER, "in/prod\n/orders/a.csv"),
+        (BY_FOLDER, "in/-prod/orders/a.csv"),
+        (BY_FOLDER, "in/prod/orders\x00/a.csv"),
+        (BY_FOLDER, "in/prod/\ud800/a.csv"),
+        ({"match": "{id}/*", "datasetId": "{id}"}, "../a.csv"),
+        ({"match": "{id}/*", "datasetId": "{id}"}, "5c8c?limit=0/a.csv"),
+        ({"match": "{id}/*", "datasetId": "d", "tags": {"id": ["{id}"]}}, "\x7f/a.csv"),
+    ],
+)
+def test_a_key_cannot_fill_in_what_does_not_belong_there(rule: dict[str, Any], key: str) -> None:
+    with pytest.raises(TargetNotAllowed):
+        table(rule).match(arrival(key))
+
+
+def test_a_placeholder_is_no_python_format() -> None:
+    with pytest.raises(InvalidTable):
+        table({"match": "{a}/*", "datasetName": "{a.__class__}"})
+
+
+ROUTE = {"name": "good", "match": "{a}/*", "datasetName": "{a}"}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"match": None}, "routes[0].match", "must be string"),
+        ({"match": "x" * 1025, "datasetName": "d"}, "routes[0].match", "too long"),
+        ({"match": "[a/*"}, "routes[0].match", "nothing closes"),
+        ({"match": "{a}/{a}"}, "routes[0].match", "redefinition"),
+        ({"match": "{a}*"}, "routes[0].match", "where one wildcard ends"),
+        ({"match": "{a}/x**"}, "routes[0].match", "where one wildcard ends"),
+        ({"match": "{a}/[z-a]"}, "routes[0].match", "fits nothing"),
+        ({"match": "{a}/{b}/*"}, "routes[0].match", "{b} is used nowhere"),
+        ({"match": "*"}, "routes[0].datasetName", "no placeholder {a}"),
+        ({"datasetName": "{a}}"}, "routes[0].datasetName", "brace"),
+        ({"datasetName": "{a}\n"}, "routes[0].datasetName", "cannot be printed"),
+        ({"datasetId": "d"}, "routes[0]", "exactly one of"),
+        ({"ignore": True}, "routes[0]", "exactly one of"),
+        ({"ignore": False}, "routes[0]", "exactly one of"),
+        ({"sandbox": "Prod"}, "routes[0].sandbox", "form"),
+        ({"sandbox": "prod\n"}, "routes[0].sandbox", "form"),
+        ({"sandbox": "-prod"}, "routes[0].sandbox", "cannot be one"),
+        ({"bucket": "{b}"}, "routes[0].bucket", "no placeholders"),
+        ({"datasetid": "d"}, "routes[0].datasetid", "not known"),
+        ({"inputFormat": "Auto"}, "routes[0].inputFormat", "form"),
+        ({"inputFormat": {}}, "routes[0].inputFormat", "needs `format`"),
+        ({"inputFormat": {"format": "avro"}}, "routes[0].inputFormat.format", "one of"),
+        (
+            {"inputFormat": {"format": "csv", "isMultiLineJson": True}},
+            "routes[0].inputFormat.isMultiLineJson",
+            "no meaning for csv",
+        ),
+        (
+            {"inputFormat": {"format": "parquet", "header": True}},
+            "routes[0].inputFormat.header",
+            "no meaning for parquet",
+        ),
+        ({"tags": {"aep_intake": ["mine"]}}, "routes[0].tags", "taken"),
+        ({"tags": {"adobe/x": ["y"]}}, "routes[0].tags", "taken"),
+        ({"tags": {"x": "y"}}, "routes[0].tags.x", "must be array"),
+        ({"enableErrorDiagnostics": 1}, "routes[0].enableErrorDiagnostics", "must be boolean"),
+        ({"partialIngestionPercent": True}, "routes[0].partialIngestionPercent", "be number"),
+        ({"partialIngestionPercent": 101}, "routes[0].partialIngestionPercent", "0 to 100"),
+        ({"credential": "{a}"}, "routes[0].credential", "form"),
+        ({"name": "good\n"}, "routes[0].name", "form"),
+    ],
+)
+def test_a_broken_rule_is_refused_by_name_and_member(
+    change: dict[str, Any], field: str, words: str
+) -> None:
+    rule = ROUTE | change
+    with pytest.raises(InvalidTable) as refusal:
+        parse(json.dumps({"routes": [rule]}), "v1")
+    assert refusal.value.field == field
+    assert refusal.value.rule == rule["name"]
+    assert words in refusal.value.problem
+    assert f"{field} (rule `{rule['name']}`): " in str(refusal.value)
+
+
+@pytest.mark.parametrize("member", routes._OF_TARGETS)
+def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
+    values = {
+        "sandbox": "prod",
+        "credential": "c",
+        "inputFormat": "auto",
+        "tags": {},
+        "enableErrorDiagnostics": True,
+        "partialIngestionPercent": 0,
+    }
+    with pytest.raises(InvalidTable, match="no meaning where `ignore`"):
+        table({"match": "*", "ignore": True, member: values[member]})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"",
+        b"\xff\xfe\xff",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"routes": []}',
+        b'{"routes": {}}',
+        b'{"routes": [1]}',
+        b'{"routes": [{}], "more": 1}',
+        b"[" * 100_000,
+        b'{"routes": [{"name": "a", "match": "*", "datasetId": "d", "datasetId": "e"}]}',
+    ],
+)
+def test_what_is_no_table_is_refused(document: bytes) -> None:
+    with pytest.raises(InvalidTable):
+        parse(document, "v1")
+
+
+def test_names_are_unique() -> None:
+    rule = {"name": "twin", "match": "*", "ignore": True}
+    with pytest.raises(InvalidTable, match=r"routes\[1\]\.name \(rule `twin`\): an earlier rule"):
+        table(rule, rule)
+
+
+def test_an_editor_may_be_told_of_the_schema() -> None:
+    table({"match": "*", "ignore": True, "description": "why"})
+    parse(b'{"$schema": "x", "routes": [{"name": "a", "match": "*", "ignore": true}]}', "v1")
+
+
+ARNS = (
+    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme/emea-Ab12Cd",
+    "arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme/emea-apac-Ef34Gh",
+    "arn:aws-cn:secretsmanager:cn-north-1:111122223333:secret:twin-Ab12Cd",
+    "arn:aws-cn:secretsmanager:cn-northwest-1:111122223333:secret:twin-Ij56Kl",
+)
+
+
+def test_a_credential_goes_by_its_secrets_name() -> None:
+    assert credential_arn("acme/emea", ARNS) == ARNS[0]
+    assert credential_arn("acme/emea-apac", ARNS) == ARNS[1]
+    assert credential_arn(None, ARNS) == ARNS[0]
+
+
+@pytest.mark.parametrize("name", ["acme", "emea", "acme.emea", "twin", ""])
+def test_a_credential_is_never_guessed(name: str) -> None:
+    with pytest.raises(TargetNotAllowed):
+        credential_arn(name, ARNS)
+    with pytest.raises(TargetNotAllowed):
+        credential_arn(None, ())

@@ -1,0 +1,157 @@
+"""The one schema, and our reading of it against the `jsonschema` package's."""
+
+import copy
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aep_intake.routes import SCHEMA, InvalidTable, parse
+from aep_intake.schemas import faults
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft4Validator
+
+ROOT = Path(__file__).parents[2]
+FULL: dict[str, Any] = {
+    "$schema": "x",
+    "description": "x",
+    "routes": [
+        {
+            "name": "a",
+            "description": "x",
+            "match": "{sandbox}/{r}/*",
+            "bucket": "b*",
+            "datasetId": "5c8c",
+            "credential": "acme",
+            "inputFormat": {"format": "csv", "delimiter": ";", "header": "true", "quote": "'"},
+            "tags": {"region": ["{r}"]},
+            "enableErrorDiagnostics": False,
+            "partialIngestionPercent": 5,
+            "examples": ["s3://bb/dev/emea/a.csv"],
+        },
+        {"name": "b", "match": "c/*", "ignore": True},
+        {"name": "c", "match": "d/*", "datasetName": "d", "inputFormat": "auto"},
+    ],
+}
+
+
+def within(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield schema
+    for inner in schema.get("properties", {}).values():
+        yield from within(inner)
+    for keyword in ("items", "additionalProperties"):
+        if isinstance(schema.get(keyword), dict):
+            yield from within(schema[keyword])
+
+
+def test_the_schema_is_what_appconfig_takes() -> None:
+    Draft4Validator.check_schema(SCHEMA)
+    assert SCHEMA["$schema"] == "http://json-schema.org/draft-04/schema#"
+    file = ROOT / "layers" / "intake" / "aep_intake" / "routes.schema.json"
+    assert len(file.read_bytes()) < 32_768
+
+
+def test_an_editor_finds_every_member_described() -> None:
+    for schema in within(SCHEMA):
+        for name, member in schema.get("properties", {}).items():
+            assert len(member["description"]) > 10, name
+
+
+def test_we_read_every_keyword_the_schema_uses() -> None:
+    notes = {"$schema", "title", "description", "default"}
+    read = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems"}
+    read |= {"items", "properties", "required", "additionalProperties", "oneOf"}
+    used = {keyword for schema in within(SCHEMA) for keyword in schema}
+    assert used - notes == read
+
+
+def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    if isinstance(value, dict | list):
+        for step, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from paths(member, (*path, step))
+
+
+# No line ends: to Python's `$`, and so to jsonschema, a last one is not there; to us it is.
+words = st.text(st.characters(exclude_characters="\n"), max_size=5) | st.sampled_from(
+    [
+        "auto",
+        "prod",
+        "Prod",
+        "csv",
+        "Csv",
+        "{a}",
+        "x" * 1025,
+        "UTF-8",
+        "name",
+        "ignore",
+        "datasetId",
+    ]
+)
+scraps = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 101),
+    st.floats(allow_nan=False),
+    words,
+    st.just([]),
+    st.lists(words, max_size=2),
+    st.dictionaries(words, words, max_size=2),
+    st.just({"format": "csv"}),
+    st.just({}),
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> Any:
+    """A good table with a few things in it changed, added or taken away."""
+    table: Any = copy.deepcopy(FULL)
+    for _ in range(draw(st.integers(0, 3))):
+        *way, last = draw(st.sampled_from(list(paths(table))[1:] or [("routes",)]))
+        holder = table
+        for step in way:
+            holder = holder[step]
+        change = draw(st.sampled_from(["replace", "add", "remove"]))
+        if change == "replace":
+            holder[last] = copy.deepcopy(draw(scraps))
+        elif change == "remove":
+            del holder[last]
+        elif isinstance(holder, dict):
+            names = st.sampled_from(list(FULL["routes"][0])) | words
+            holder[draw(names)] = copy.deepcopy(draw(scraps))
+    return table
+
+
+@settings(
+    deadline=None, derandomize=True, max_examples=1500, suppress_health_check=list(HealthCheck)
+)
+@given(tables())
+def test_we_read_the_schema_as_jsonschema_does(table: Any) -> None:
+    expected = {tuple(error.absolute_path) for error in Draft4Validator(SCHEMA).iter_errors(table)}
+    # An unknown member is ours to point at; jsonschema points at the object around it.
+    found = {
+        path[:-1] if "not known" in problem else path for path, problem in faults(table, SCHEMA, ())
+    }
+    event(f"good: {not found}")
+    assert found == expected
+
+
+@settings(
+    deadline=None, derandomize=True, max_examples=700, suppress_health_check=list(HealthCheck)
+)
+@given(tables())
+def test_what_a_function_takes_appconfig_would_have_taken(table: Any) -> None:
+    try:
+        parse(json.dumps(table), "v1")
+    except InvalidTable as refusal:
+        assert str(refusal)
+    else:
+        assert Draft4Validator(SCHEMA).is_valid(table)
+
+
+def test_a_last_line_end_is_not_overlooked() -> None:
+    rule = {"name": "a", "match": "*", "datasetId": "d", "sandbox": "prod\n"}
+    assert Draft4Validator(SCHEMA).is_valid({"routes": [rule]})
+    ((path, _),) = faults({"routes": [rule]}, SCHEMA, ())
+    assert path == ("routes", 0, "sandbox")
