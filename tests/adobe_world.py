@@ -33,9 +33,13 @@ START = 1_790_000_000_000
 
 @dataclass
 class Secrets:
-    """Secrets Manager with one secret. `error`: a code to answer instead; `calls`: reads so far."""
+    """Secrets Manager: `document` under ARN, and `others`. `calls`: reads so far.
+
+    `error`: a code to answer instead.
+    """
 
     document: object
+    others: dict[str, object] = field(default_factory=dict)
     error: str | None = None
     calls: int = 0
 
@@ -44,9 +48,8 @@ class Secrets:
         if self.error is not None:
             told = {"Error": {"Code": self.error, "Message": "simulated"}}
             raise ClientError(cast("Any", told), "GetSecretValue")
-        assert SecretId == ARN
-        text = self.document if isinstance(self.document, str) else json.dumps(self.document)
-        return {"ARN": ARN, "SecretString": text}
+        document = self.document if SecretId == ARN else self.others[SecretId]
+        return {"ARN": SecretId, "SecretString": json.dumps(document)}
 
     @property
     def client(self) -> "SecretsManagerClient":
