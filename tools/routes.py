@@ -163,16 +163,14 @@ def _shadowed(table: routes.RoutingTable) -> Iterator[Problem]:
 def _samples(pattern: str) -> Iterator[str]:
     """Texts that the pattern fits, with little and with much in place of its wildcards."""
     fits = globs.compile_glob(pattern).fullmatch
-    for folders, filling in product((0, 1, 3), ("", ANYTHING, ANYTHING * 3)):
+    for folders, filling in product((0, 1, 3), (ANYTHING, ANYTHING * 3)):
 
         def filled(token: re.Match[str], filling: str = filling) -> str:
-            if token["star"]:
+            if token["star"] or token["name"]:
                 return filling
-            if token["name"]:
-                return filling or ANYTHING
-            if token["text"]:
-                return token["text"]
-            return token["set"][0] if token["set"] and not token["not"] else ANYTHING
+            if token["set"] and not token["not"]:
+                return token["set"][0]
+            return token["text"] or ANYTHING
 
         segments: list[str] = []
         for segment in pattern.split("/"):

@@ -99,15 +99,22 @@ class RoutingTable:
         Raises NoRoute, FormatUnknown (`auto`, and the name says nothing) and TargetNotAllowed (the
         key fills a placeholder with what cannot be such a value).
         """
+        hit = self.find(arrival.bucket, arrival.key)
+        if hit is None:
+            raise NoRoute(
+                f"no rule of routing table {self.version} fits {arrival.uri!r}; "
+                "add one, with `ignore` if the object is not for us"
+            )
+        return self._apply(hit[0], arrival, hit[1])
+
+    def find(self, bucket: str, key: str) -> tuple[Route, dict[str, str]] | None:
+        """The first route that fits, and what the key fills its placeholders with."""
         for route in self.routes:
-            if route.bucket is None or route.bucket.fullmatch(arrival.bucket):
-                found = route.key.fullmatch(arrival.key)
+            if route.bucket is None or route.bucket.fullmatch(bucket):
+                found = route.key.fullmatch(key)
                 if found:
-                    return self._apply(route, arrival, found.groupdict())
-        raise NoRoute(
-            f"no rule of routing table {self.version} fits {arrival.uri!r}; "
-            "add one, with `ignore` if the object is not for us"
-        )
+                    return route, found.groupdict()
+        return None
 
     def _apply(self, route: Route, arrival: Arrival, found: Mapping[str, str]) -> Match:
         rule = route.rule
