@@ -9,7 +9,7 @@ export STACK
 
 # sam build looks for the functions' Python on PATH.
 with_python := PATH="$(CURDIR)/.venv/bin:$$PATH"
-python := .venv/bin/python
+python := PYTHONPATH=layers/intake .venv/bin/python
 sam := $(with_python) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 dev := .venv/.ready
@@ -43,7 +43,7 @@ typecheck: $(dev) ## mypy, strict
 
 check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
 	$(sam) validate --lint --region us-east-1
-	$(python) -m cfnlint --append-rules cfn_lint_serverless.rules -- template.yaml
+	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
 
 pytest: $(local) ## unit, fault and stack tests
 	$(with_python) $(python) -m pytest $(ARGS)
@@ -83,6 +83,9 @@ requirements: $(dev) ## pin again what requirements/*.in ask for
 			--python-version 3.13 --upgrade --quiet \
 			--output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
 	done
+	.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
+		--python-version 3.13 --upgrade --quiet --output-file layers/dependencies/requirements.txt \
+		layers/dependencies/requirements.in
 	.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
 		--python-version 3.13 --upgrade --quiet \
 		--output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in

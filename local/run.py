@@ -181,7 +181,11 @@ def wait(stack: LocalStack, board: Board) -> None:
 def _ignored(stack: LocalStack, board: Board) -> None:
     """Ignored is: counted as such, unknown to the ledger, no event, no batch beyond the others."""
     silent = [item for key, item in board.objects.items() if not item.got]
-    counted = sum(int(line.get("Ignored", 0)) for line in stack.logged("OnArrivalLogs"))
+    counted = sum(
+        sum(line.get("Ignored", []))
+        for line in stack.logged("OnArrivalLogs")
+        if "reason" not in line  # counted once more by reason
+    )
     announced = {item.got["batchId"] for item in board.items if "batchId" in item.got}
     made = {batch["id"] for batch in stack.control("GET", "/batches")}
     remembered = json.dumps(stack.ledger(), ensure_ascii=False)

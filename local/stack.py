@@ -110,7 +110,14 @@ class LocalStack:
             endpoint = f"{LOOPBACK}{port}"
             child = self._child(
                 "ministack",
-                [str(ROOT / ".venv-stack/bin/python"), "-m", "ministack"],
+                # As `ministack --detach` starts it; its other way also takes port 443 if it can.
+                [
+                    str(ROOT / ".venv-stack/bin/python"),
+                    *("-m", "hypercorn", "ministack.app:app", "--workers", "0"),
+                    *("--bind", f"127.0.0.1:{port}", "--keep-alive", "75"),
+                    *("--certfile", str(self.directory / "server.pem")),
+                    *("--keyfile", str(self.directory / "server.key")),
+                ],
                 environment(
                     endpoint,
                     path=[],
@@ -262,6 +269,16 @@ class LocalStack:
         except ChildFailed as failure:
             raise ChildFailed(f"{failure}\n{self._reasons()}") from None
         self.outputs = self._outputs(self.name)
+        self._mend_mappings()
+
+    def _mend_mappings(self) -> None:
+        """MiniStack keeps a number that came by !Ref as text, and then polls no queue at all."""
+        for mapping in self.aws.functions.list_event_source_mappings()["EventSourceMappings"]:
+            limit = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
+            if limit:  # a number by the time botocore shows it, so all are written anew
+                self.aws.functions.update_event_source_mapping(
+                    UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
+                )
 
     def _reasons(self) -> str:
         """Why CloudFormation gave up, which `sam` buries in its table."""
@@ -305,6 +322,7 @@ class LocalStack:
         self.aws.cloudformation.get_waiter("stack_create_complete").wait(
             StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
+        self._mend_mappings()
         return self._outputs(name)
 
     def _outputs(self, name: str) -> dict[str, str]:

@@ -1,0 +1,189 @@
+"""`make up`: start everything here, leave it running, and print lines to copy.
+
+A keeper process holds the `LocalStack`; `make down` tells it to end. What other programs need to
+know while it runs stands in .local/up.json, readable by its owner alone.
+"""
+
+import fcntl
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from local.aws import REGION, Aws, Identity
+from local.children import ends_with_us
+from local.stack import ROOT, LocalStack
+
+HOME = ROOT / ".local"
+STATE = HOME / "up.json"
+SHELL = HOME / "env"
+LOG = HOME / "up.log"
+LOCK = HOME / "up.lock"
+
+
+@dataclass(frozen=True)
+class Up:
+    """A stack that is up, for whoever wants to talk to it."""
+
+    endpoint: str
+    authority: str
+    api: str
+    platform: str
+    outputs: dict[str, str]
+    root: tuple[str, str]
+    sender: tuple[str, str]
+
+    def aws(self, identity: tuple[str, str]) -> Aws:
+        return Aws(self.endpoint, Path(self.authority), Identity(*identity))
+
+
+def read() -> Up | None:
+    """The stack that is up, if one is."""
+    return Up(**json.loads(STATE.read_text("utf-8"))) if keeper() and STATE.exists() else None
+
+
+def keeper() -> int | None:
+    """Process id of the keeper. It holds a lock, so a stale file never names a stranger."""
+    if not LOCK.exists():
+        return None
+    with LOCK.open("r") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(lock.read() or 0) or None
+    return None
+
+
+def keep() -> None:
+    """Hold a stack until told to end."""
+    with ends_with_us(), _locked(), LocalStack(usual_ports=True, say=_say) as stack:
+        _say("publishing the routes")
+        stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
+        up = Up(
+            stack.endpoint,
+            str(stack.authority),
+            stack.api,
+            stack.platform,
+            stack.outputs,
+            (stack.aws.identity.access_key, stack.aws.identity.secret_key),
+            (stack.sender.identity.access_key, stack.sender.identity.secret_key),
+        )
+        try:
+            _write(SHELL, _exports(up))
+            _write(STATE, json.dumps(asdict(up)))
+            signal.pause()
+        finally:
+            STATE.unlink(missing_ok=True)
+            SHELL.unlink(missing_ok=True)
+
+
+def lines(up: Up) -> str:
+    """What to type to try it."""
+    bucket = up.outputs["LandingBucketName"]
+    return f"""\
+. {SHELL.relative_to(ROOT)}
+
+# a file, and a signed request
+aws s3 cp local/samples/members.jsonl s3://{bucket}/landing/loyalty/2026/11/members.jsonl
+curl --aws-sigv4 aws:amz:{REGION}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" \\
+  --cacert "$AWS_CA_BUNDLE" -H 'Content-Type: application/json' \\
+  -d '{{"datasetId": "5c8c3c555033b814b69f947f"}}' {up.api}/batches
+
+# the same without the aws command and with an older curl
+.venv/bin/python -m local.try_it put local/samples/members.jsonl landing/loyalty/2026/11/a.jsonl
+.venv/bin/python -m local.try_it call POST /batches '{{"datasetId": "5c8c3c555033b814b69f947f"}}'
+
+# what happens: events, and what the AEP simulator has and got
+.venv/bin/python -m local.try_it events
+curl {up.platform}/_control/batches
+curl {up.platform}/_control/requests
+
+make down"""
+
+
+def main() -> int:
+    console = Console()
+    up = read()
+    if up is None:
+        HOME.mkdir(exist_ok=True)
+        with LOG.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "local.up", "--keep"],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            up = _wait(process, console)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    if up is None:
+        console.print(LOG.read_text("utf-8"), style="red", markup=False)
+        return 1
+    # Plain, so that long lines stay whole for copying.
+    print(lines(up))
+    return 0
+
+
+def _wait(process: subprocess.Popen[bytes], console: Console) -> Up | None:
+    with console.status("starting") as status:
+        while process.poll() is None:
+            if up := read():
+                return up
+            if said := LOG.read_text("utf-8").splitlines():
+                status.update(f"{said[-1]} …")
+            time.sleep(0.1)
+    return None
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    with LOCK.open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _exports(up: Up) -> str:
+    variables = {
+        **Identity(*up.sender).variables(),
+        "AWS_ENDPOINT_URL": up.endpoint,
+        "AWS_CA_BUNDLE": up.authority,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def _write(path: Path, text: str) -> None:
+    """All at once, and for our eyes only."""
+    part = path.with_suffix(".part")
+    part.touch(0o600)
+    part.write_text(text, "utf-8")
+    part.replace(path)
+
+
+def _say(step: str) -> None:
+    print(step, flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--keep"]:
+        keep()
+    else:
+        sys.exit(main())
