@@ -64,6 +64,9 @@ class MemoryLedger:
                 return owner[0]
         return None
 
+    def of_batch(self, batch_id: str) -> Record | None:
+        return next((r for r in self.records.values() if r.batch_id == batch_id), None)
+
     def due(self, now: int) -> Iterator[tuple[str, int]]:
         for external_id, record in list(self.records.items()):
             if record.due is not None and record.due <= now:

@@ -1,0 +1,37 @@
+"""What the functions find in their environment."""
+
+import pytest
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """A complete environment of a function, of nothing that exists."""
+    return {
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "nothing",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "POWERTOOLS_SERVICE_NAME": "aep-intake",
+        "POWERTOOLS_METRICS_NAMESPACE": "AepIntake",
+        "LEDGER_TABLE": "ledger",
+        "BUS_NAME": "bus",
+        "STATE_BUCKET": "state",
+        "ARRIVALS_QUEUE_URL": "https://queue/arrivals",
+        "ARRIVALS_DLQ_URL": "https://queue/parked",
+        "DUE_QUEUE_URL": "https://queue/due",
+        "CREDENTIALS": "arn:a, arn:b",
+        "DEFAULT_SANDBOX": "prod",
+        "ALLOWED_SANDBOXES": "prod,dev",
+        "SOURCE_BUCKETS": "landing",
+        "PLATFORM_URL": "https://platform.simulated",
+        "IMS_URL": "https://ims.simulated",
+        "ROUTES_APPLICATION": "app",
+        "ROUTES_ENVIRONMENT": "env",
+        "ROUTES_PROFILE": "profile",
+        "BATCHES_PER_MINUTE": "1000",
+        "REQUESTS_PER_SECOND": "5",
+        "MAXIMUM_CONCURRENCY": "5",
+        "DELIVERY_CONCURRENCY": "10",
+        "RETENTION_DAYS": "60",
+        "SETTLE_SECONDS": "120",
+    }

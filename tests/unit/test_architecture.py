@@ -1,0 +1,59 @@
+"""Arrows point inward, and a cold start carries nothing it does not need."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LAYER = ROOT / "layers" / "intake"
+CODE = LAYER / "aep_intake"
+CORE = sorted(set(CODE.glob("*.py")) - {CODE / "telemetry.py", CODE / "wiring.py"})
+FUNCTIONS = sorted((ROOT / "functions" / "create_batch").glob("on_*.py"))
+FORBIDDEN = {"pydantic", "aws_xray_sdk", "fastjsonschema", "jsonschema"}
+
+
+def imports(file: Path) -> set[str]:
+    """Every module a file imports, however deep inside."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module or ""} | {f"{node.module}.{a.name}" for a in node.names}
+    return names
+
+
+@pytest.mark.parametrize("file", CORE, ids=lambda file: file.name)
+def test_the_core_knows_only_the_standard_library_and_itself(file: Path) -> None:
+    for name in imports(file):
+        top = name.partition(".")[0]
+        assert top in sys.stdlib_module_names or top == "aep_intake", name
+        assert not name.startswith(("aep_intake.adapters", "aep_intake.wiring")), name
+
+
+@pytest.mark.parametrize("file", sorted(CODE.glob("adapters/*.py")), ids=lambda file: file.name)
+def test_adapters_do_not_know_what_is_made_of_them(file: Path) -> None:
+    assert not {n for n in imports(file) if n.startswith(("aep_intake.wiring", "on_"))}
+
+
+def test_only_settings_reads_the_environment() -> None:
+    readers = [f.name for f in CODE.rglob("*.py") if "os.environ" in f.read_text()]
+    assert readers == ["settings.py"]
+
+
+@pytest.mark.parametrize("file", FUNCTIONS, ids=lambda file: file.stem)
+def test_a_cold_start_imports_nothing_heavy(file: Path, environment: dict[str, str]) -> None:
+    code = f"import {file.stem}, sys; print('\\n'.join(sys.modules))"
+    path = f"{LAYER}:{file.parent}"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not FORBIDDEN & set(loaded)
+    assert "aep_intake.settings" in loaded
