@@ -1,0 +1,631 @@
+"""The template as CloudFormation gets it: after the SAM transform, which adds things of its own.
+
+MiniStack lets some mistakes pass that AWS punishes (a rule whose target queue has no policy loses
+its events in silence, a wildcard grants in silence), so they are looked for here.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aep_intake.settings import Settings
+from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA = ROOT / "layers/intake/aep_intake/routes.schema.json"
+DAY = 86_400
+
+# Every resource with a wildcard that a role may act on, and why it must be so. `{}` stands for
+# something that CloudFormation fills in.
+WILDCARDS = {
+    ("xray:PutTraceSegments", "*"): "X-Ray has no resource to name",
+    ("xray:PutTelemetryRecords", "*"): "X-Ray has no resource to name",
+    ("ec2:CreateNetworkInterface", "*"): "Lambda's own call, of what is not there yet",
+    ("ec2:DeleteNetworkInterface", "*"): "Lambda's own call, of what is not there yet",
+    ("ec2:DescribeNetworkInterfaces", "*"): "takes no resource",
+    ("ec2:DescribeSubnets", "*"): "takes no resource",
+    ("ec2:AssignPrivateIpAddresses", "*"): "Lambda's own call, of what is not there yet",
+    ("ec2:UnassignPrivateIpAddresses", "*"): "Lambda's own call, of what is not there yet",
+    ("s3:PutObject", "{}/manifests/*"): "one key for each order, under one prefix",
+    ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
+}
+
+
+class _NoManagedPolicies:
+    """Stands in for IAM: the transform may not need a managed policy."""
+
+    def load(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def source() -> dict[str, Any]:
+    """As written."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    """As CloudFormation gets it."""
+    parsed = yaml_parse((ROOT / "template.yaml").read_text())
+    parsed["Globals"]["Function"]["CodeUri"] = "s3://bucket/key"
+    for resource in parsed["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::LayerVersion":
+            resource["Properties"]["ContentUri"] = "s3://bucket/key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        transformed: dict[str, Any] = transform(parsed, {}, _NoManagedPolicies())
+    return transformed
+
+
+def of_type(template: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """Properties by logical id; never none, so that no test passes for want of things to test."""
+    found = {
+        key: resource.get("Properties", {})
+        for key, resource in template["Resources"].items()
+        if resource["Type"] == name
+    }
+    assert found, f"no {name} in the template"
+    return found
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def arn_of(value: Any) -> str | None:
+    """Logical id, where `value` is the Arn of a resource of this template."""
+    match value:
+        case {"Fn::GetAtt": [str(name), "Arn"]} | {"Fn::GetAtt": str(name)}:
+            return name.removesuffix(".Arn")
+    return None
+
+
+def unconditional(items: list[Any]) -> Iterator[dict[str, Any]]:
+    """Statements of a policy, those under `Fn::If` as if their condition held."""
+    for item in items:
+        yield item["Fn::If"][1] if "Fn::If" in item else item
+
+
+def role_statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for role, properties in of_type(template, "AWS::IAM::Role").items():
+        for policy in properties["Policies"]:
+            for statement in unconditional(policy["PolicyDocument"]["Statement"]):
+                yield role, statement
+
+
+def queue_statements(template: dict[str, Any], queue: str) -> list[dict[str, Any]]:
+    return [
+        statement
+        for policy in of_type(template, "AWS::SQS::QueuePolicy").values()
+        if {"Ref": queue} in policy["Queues"]
+        for statement in unconditional(policy["PolicyDocument"]["Statement"])
+    ]
+
+
+def resource_texts(value: Any) -> Iterator[str]:
+    """The literal text of each resource of a statement, `{}` for what CloudFormation fills in."""
+    match value:
+        case str():
+            yield value
+        case list():
+            for item in value:
+                yield from resource_texts(item)
+        case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), _]}:
+            yield re.sub(r"\$\{[^}]+\}", "{}", text)
+        case {"Fn::Split": [",", inner]}:
+            yield from resource_texts(inner)
+        case {"Fn::GetAtt": _} | {"Ref": _}:
+            yield "{}"
+        case _:
+            pytest.fail(f"a resource written in a new way: {value}")
+
+
+def functions(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return of_type(template, "AWS::Lambda::Function")
+
+
+def dead_letter_queues(template: dict[str, Any]) -> set[str]:
+    """Whatever a queue, a rule's target or a function sends its failures to."""
+    found: set[str | None] = {
+        arn_of(queue["RedrivePolicy"]["deadLetterTargetArn"])
+        for queue in of_type(template, "AWS::SQS::Queue").values()
+        if "RedrivePolicy" in queue
+    }
+    for rule in of_type(template, "AWS::Events::Rule").values():
+        found |= {arn_of(target["DeadLetterConfig"]["Arn"]) for target in rule["Targets"]}
+    for config in of_type(template, "AWS::Lambda::EventInvokeConfig").values():
+        found.add(arn_of(config["DestinationConfig"]["OnFailure"]["Destination"]))
+    assert None not in found
+    return {name for name in found if name}
+
+
+# -- Linters ------------------------------------------------------------------------------------
+
+
+def test_cfn_lint_with_the_serverless_rules_finds_nothing() -> None:
+    cfn_lint = Path(sys.executable).with_name("cfn-lint")
+    result = subprocess.run(
+        [cfn_lint, "--append-rules", "cfn_lint_serverless.rules", "--", "template.yaml"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+# -- Parameters ---------------------------------------------------------------------------------
+
+
+def test_every_parameter_says_what_it_is_and_what_it_may_be(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        assert len(parameter["Description"]) > 30, name
+        if parameter["Type"] == "Number":
+            assert "AllowedValues" in parameter or {"MinValue", "MaxValue"} <= set(parameter), name
+        else:
+            assert re.fullmatch(r"\^.*\$", parameter["AllowedPattern"]), name
+            assert parameter["ConstraintDescription"], name
+
+
+def test_every_default_is_allowed(template: dict[str, Any]) -> None:
+    for name, parameter in template["Parameters"].items():
+        if "AllowedPattern" in parameter and "Default" in parameter:
+            assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"]), name
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        (
+            "PlatformUrl",
+            ["https://platform.adobe.io", "http://127.0.0.1:4570", "http://localhost:1"],
+            ["http://platform.adobe.io", "https://a/b", "http://127.0.0.1.evil.org", "ftp://a"],
+        ),
+        (
+            "ImsUrl",
+            ["https://ims-na1.adobelogin.com", "http://[::1]:80"],
+            ["http://ims-na1.adobelogin.com", "https://user@host", ""],
+        ),
+        ("KeyPattern", ["*", "in/*.csv", "a b+c%"], ["", "a**b", "x" * 1025]),
+        ("SourceBucketNames", ["", "my-bucket.eu"], ["s3://my-bucket", "My", "a", "b/c"]),
+        (
+            "CredentialSecretArns",
+            ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/acme-AbCdEf"],
+            ["", "aep/acme", "arn:aws:s3:::bucket"],
+        ),
+        (
+            "KmsKeyArns",
+            ["", "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234"],
+            ["arn:aws:kms:eu-west-1:111122223333:alias/mine", "*"],
+        ),
+        ("AllowedSandboxes", ["prod", "dev-2"], ["", "Dev", "a/b", "a\nb"]),
+        ("ExistingLedgerTable", ["", "aep-intake-Ledger-1"], ["a", "arn:aws:dynamodb:x"]),
+        ("SubnetIds", ["", "subnet-0a1b2c3d"], ["vpc-0a1b2c3d"]),
+    ],
+)
+def test_patterns_admit_what_they_should(
+    template: dict[str, Any], name: str, good: list[str], bad: list[str]
+) -> None:
+    pattern = re.compile(template["Parameters"][name]["AllowedPattern"])
+    assert [value for value in good if not pattern.fullmatch(value)] == []
+    assert [value for value in bad if pattern.fullmatch(value)] == []
+
+
+def test_the_ledger_remembers_sixty_days_at_least(template: dict[str, Any]) -> None:
+    assert template["Parameters"]["RetentionDays"]["MinValue"] == 60
+
+
+# -- Permissions --------------------------------------------------------------------------------
+
+
+def test_roles_are_written_out(template: dict[str, Any]) -> None:
+    roles = of_type(template, "AWS::IAM::Role")
+    assert {arn_of(function["Role"]) for function in functions(template).values()} == set(roles)
+    for name, role in roles.items():
+        assert "ManagedPolicyArns" not in role, name
+        assert role["PermissionsBoundary"]["Fn::If"][0] == "Bounded", name
+        (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}, name
+
+
+def test_nobody_may_do_everything(template: dict[str, Any]) -> None:
+    for role, statement in role_statements(template):
+        assert statement["Effect"] == "Allow", role
+        for action in listed(statement["Action"]):
+            assert re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action), (role, action)
+        assert not {"NotAction", "NotResource"} & set(statement), role
+
+
+def test_wildcard_resources_have_a_reason(template: dict[str, Any]) -> None:
+    found = {
+        (action, resource)
+        for _, statement in role_statements(template)
+        for resource in resource_texts(statement["Resource"])
+        if "*" in resource
+        for action in listed(statement["Action"])
+    }
+    assert found == set(WILDCARDS)
+
+
+def test_the_code_of_a_function_in_a_vpc_cannot_touch_its_network(
+    template: dict[str, Any],
+) -> None:
+    allowed = [
+        statement
+        for _, statement in role_statements(template)
+        if any(action.startswith("ec2:") for action in listed(statement["Action"]))
+    ]
+    assert len(allowed) == len(functions(template))
+    for statement in allowed:
+        assert statement["Condition"] == {"Null": {"lambda:SourceFunctionArn": "true"}}
+
+
+def test_keys_are_used_only_through_the_services_that_hold_the_data(
+    template: dict[str, Any],
+) -> None:
+    through = {}
+    for role, statement in role_statements(template):
+        if statement["Action"] == "kms:Decrypt":
+            (condition,) = statement["Condition"].values()
+            services = condition["kms:ViaService"]
+            through[role] = {service["Fn::Sub"].split(".")[0] for service in services}
+    assert through == {
+        "OnArrivalRole": {"secretsmanager"},
+        "OnRequestRole": {"secretsmanager", "s3"},
+        "OnDueRole": {"secretsmanager"},
+    }
+
+
+# -- Events and queues --------------------------------------------------------------------------
+
+
+def test_every_queue_a_rule_sends_to_admits_that_rule(template: dict[str, Any]) -> None:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for rule, properties in of_type(template, "AWS::Events::Rule").items():
+        for target in properties["Targets"]:
+            for arn in (target["Arn"], target["DeadLetterConfig"]["Arn"]):
+                queue = arn_of(arn)
+                if queue not in queues:
+                    continue
+                assert [
+                    statement
+                    for statement in queue_statements(template, queue)
+                    if statement["Effect"] == "Allow"
+                    and statement["Principal"] == {"Service": "events.amazonaws.com"}
+                    and statement["Action"] == "sqs:SendMessage"
+                    and arn_of(statement["Resource"]) == queue
+                    and arn_of(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == rule
+                ], f"{queue} does not admit {rule}"
+
+
+def test_every_function_a_rule_calls_admits_that_rule(template: dict[str, Any]) -> None:
+    called = {
+        (arn_of(target["Arn"]), rule)
+        for rule, properties in of_type(template, "AWS::Events::Rule").items()
+        for target in properties["Targets"]
+        if arn_of(target["Arn"]) in functions(template)
+    }
+    admitted = {
+        (permission["FunctionName"]["Ref"], arn_of(permission["SourceArn"]))
+        for permission in of_type(template, "AWS::Lambda::Permission").values()
+        if permission["Principal"] == "events.amazonaws.com"
+    }
+    assert called == admitted == {("OnTick", "TickRule")}
+
+
+def test_the_arrivals_queue_admits_the_rule_the_buckets_and_the_topic_alone(
+    template: dict[str, Any],
+) -> None:
+    admitted = {
+        statement["Principal"]["Service"]: statement
+        for statement in queue_statements(template, "ArrivalsQueue")
+        if statement["Effect"] == "Allow"
+    }
+    assert set(admitted) == {"events.amazonaws.com", "s3.amazonaws.com", "sns.amazonaws.com"}
+    s3 = admitted["s3.amazonaws.com"]["Condition"]
+    assert s3["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    assert "SourceBucketNames" in json.dumps(s3["ArnLike"]["aws:SourceArn"])
+    sns = admitted["sns.amazonaws.com"]["Condition"]
+    assert sns == {"ArnEquals": {"aws:SourceArn": {"Ref": "SourceTopicArn"}}}
+
+
+@pytest.mark.parametrize(
+    ("things", "policies", "names"),
+    [
+        ("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "Queues"),
+        ("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "Bucket"),
+    ],
+)
+def test_plain_http_is_refused(
+    template: dict[str, Any], things: str, policies: str, names: str
+) -> None:
+    refusing = {
+        thing["Ref"]
+        for policy in of_type(template, policies).values()
+        for statement in unconditional(policy["PolicyDocument"]["Statement"])
+        if statement["Effect"] == "Deny"
+        and statement["Principal"] == "*"
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        for thing in listed(policy[names])
+    }
+    assert refusing == set(of_type(template, things))
+
+
+def test_arrivals_are_never_filtered_by_size(template: dict[str, Any]) -> None:
+    pattern = of_type(template, "AWS::Events::Rule")["ArrivalRule"]["EventPattern"]
+    assert set(pattern) == {"source", "detail-type", "detail"}
+    assert pattern["source"] == ["aws.s3"]
+    assert pattern["detail-type"] == ["Object Created"]
+    assert set(pattern["detail"]) == {"bucket", "object"}
+    assert pattern["detail"]["object"] == {"key": [{"wildcard": {"Ref": "KeyPattern"}}]}
+
+
+def test_queues_encrypt_with_their_own_key(template: dict[str, Any]) -> None:
+    # EventBridge and S3 may not use the key alias/aws/sqs: what they send would be lost.
+    for name, queue in of_type(template, "AWS::SQS::Queue").items():
+        assert queue["SqsManagedSseEnabled"] is True, name
+        assert "KmsMasterKeyId" not in queue, name
+
+
+def test_queues_keep_messages_a_week_and_dead_letters_two(template: dict[str, Any]) -> None:
+    dead = dead_letter_queues(template)
+    assert dead == {"ArrivalRuleDlq", "ArrivalsDlq", "DueDlq", "TickDlq"}
+    for name, queue in of_type(template, "AWS::SQS::Queue").items():
+        days = 14 if name in dead else 7
+        assert queue["MessageRetentionPeriod"] == days * DAY, name
+        assert name in dead or "RedrivePolicy" in queue, name
+
+
+def test_a_function_has_time_for_six_tries_before_its_message_shows_again(
+    template: dict[str, Any],
+) -> None:
+    queues = of_type(template, "AWS::SQS::Queue")
+    for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values():
+        queue = queues[arn_of(mapping["EventSourceArn"]) or ""]
+        function = functions(template)[mapping["FunctionName"]["Ref"]]
+        assert queue["VisibilityTimeout"] >= 6 * function["Timeout"]
+
+
+def test_one_bad_message_does_not_take_its_neighbours_along(template: dict[str, Any]) -> None:
+    mappings = of_type(template, "AWS::Lambda::EventSourceMapping")
+    assert len(mappings) == 2
+    for mapping in mappings.values():
+        assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert mapping["ScalingConfig"]["MaximumConcurrency"] in (2, {"Ref": "MaximumConcurrency"})
+
+
+def test_an_arrival_is_tried_for_a_day(template: dict[str, Any]) -> None:
+    tries = of_type(template, "AWS::SQS::Queue")["ArrivalsQueue"]["RedrivePolicy"]
+    waits = [min(30 * 2**n, 1800) for n in range(tries["maxReceiveCount"] - 1)]
+    assert sum(waits) > DAY
+
+
+# -- What stays ---------------------------------------------------------------------------------
+
+
+def test_what_remembers_outlives_the_stack(template: dict[str, Any]) -> None:
+    kept = {
+        name
+        for name, resource in template["Resources"].items()
+        if resource.get("DeletionPolicy") == "Retain"
+        and resource.get("UpdateReplacePolicy") == "Retain"
+    }
+    assert kept == {"LandingBucket", "Ledger", "StateBucket"}
+
+
+def test_the_ledger_can_be_restored_and_asked(template: dict[str, Any]) -> None:
+    (ledger,) = of_type(template, "AWS::DynamoDB::Table").values()
+    assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert ledger["DeletionProtectionEnabled"] is True
+    assert ledger["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert [index["IndexName"] for index in ledger["GlobalSecondaryIndexes"]] == ["due", "batch"]
+
+
+def test_logs_are_kept_as_long_as_asked_and_no_longer(template: dict[str, Any]) -> None:
+    logs = of_type(template, "AWS::Logs::LogGroup")
+    used = {
+        function["LoggingConfig"]["LogGroup"]["Ref"] for function in functions(template).values()
+    }
+    assert used == set(logs)
+    for name, group in logs.items():
+        assert group["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+
+
+def test_manifests_are_kept_as_long_as_the_ledger_remembers(template: dict[str, Any]) -> None:
+    (rule,) = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]["Rules"]
+    assert rule["ExpirationInDays"] == {"Ref": "RetentionDays"}
+
+
+def test_the_landing_bucket_is_versioned_closed_and_tells_eventbridge(
+    template: dict[str, Any],
+) -> None:
+    bucket = of_type(template, "AWS::S3::Bucket")["LandingBucket"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert bucket["NotificationConfiguration"] == {
+        "EventBridgeConfiguration": {"EventBridgeEnabled": True}
+    }
+    for name, any_bucket in of_type(template, "AWS::S3::Bucket").items():
+        assert set(any_bucket["PublicAccessBlockConfiguration"].values()) == {True}, name
+
+
+# -- HTTP ---------------------------------------------------------------------------------------
+
+
+def test_the_api_is_regional_signed_and_throttled(template: dict[str, Any]) -> None:
+    (api,) = of_type(template, "AWS::ApiGateway::RestApi").values()
+    assert api["EndpointConfiguration"] == {"Types": ["REGIONAL"]}
+    # With credentials, API Gateway would call the function in the caller's name.
+    assert "credentials" not in json.dumps(api["Body"])
+    methods = {
+        (path, method): operation
+        for path, operations in api["Body"]["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert set(methods) == {("/batches", "post"), ("/batches/{id}", "get")}
+    for operation in methods.values():
+        assert operation["security"] == [{"AWS_IAM": []}]
+    (stage,) = of_type(template, "AWS::ApiGateway::Stage").values()
+    (settings,) = stage["MethodSettings"]
+    assert settings["ThrottlingRateLimit"] == {"Ref": "RequestsPerSecond"}
+    assert settings["ThrottlingBurstLimit"] == {"Ref": "RequestsPerSecond"}
+
+
+# -- Functions ----------------------------------------------------------------------------------
+
+
+def test_functions_get_exactly_the_environment_they_read(template: dict[str, Any]) -> None:
+    known = {field.name.upper() for field in fields(Settings)}
+    powertools = {
+        "POWERTOOLS_SERVICE_NAME",
+        "POWERTOOLS_METRICS_NAMESPACE",
+        "POWERTOOLS_LOG_LEVEL",
+    }
+    for name, function in functions(template).items():
+        variables = function["Environment"]["Variables"]
+        assert set(variables) == known | powertools, name
+        # CloudFormation refuses anything but text here, and MiniStack fails on it much later.
+        assert all(isinstance(value, str | dict) for value in variables.values()), name
+
+
+def test_the_environment_makes_settings(template: dict[str, Any]) -> None:
+    """With each parameter's default, the functions start."""
+    parameters = template["Parameters"]
+
+    def resolved(value: Any) -> str:
+        match value:
+            case {"Ref": str(name)} if name in parameters:
+                return str(parameters[name].get("Default", f"some-{name}"))
+            case {"Fn::Join": [",", inner]} | {"Fn::If": [_, inner, _]}:
+                return resolved(inner)
+            case {"Ref": str(name)}:
+                return name
+        return str(value)
+
+    variables = functions(template)["OnArrival"]["Environment"]["Variables"]
+    settings = Settings.read({name: resolved(value) for name, value in variables.items()})
+    assert settings.maximum_concurrency == 5
+    assert settings.credentials == ("some-CredentialSecretArns",)
+
+
+def test_functions_run_what_is_there(template: dict[str, Any]) -> None:
+    handlers = {function["Handler"] for function in functions(template).values()}
+    assert handlers == {
+        "on_arrival.handler",
+        "on_request.handler",
+        "on_due.handler",
+        "on_tick.handler",
+    }
+    for handler in handlers:
+        module = ROOT / "functions/create_batch" / f"{handler.removesuffix('.handler')}.py"
+        assert "\ndef handler(" in module.read_text()
+    for name, function in functions(template).items():
+        assert function["Runtime"] == "python3.13", name
+        assert function["Architectures"] == ["arm64"], name
+        assert function["TracingConfig"] == {"Mode": "Active"}, name
+        assert function["LoggingConfig"]["LogFormat"] == "JSON", name
+        assert function["Timeout"] <= 60, name
+
+
+# -- Routes -------------------------------------------------------------------------------------
+
+
+def test_appconfig_validates_with_the_schema_of_the_functions(template: dict[str, Any]) -> None:
+    (profile,) = of_type(template, "AWS::AppConfig::ConfigurationProfile").values()
+    (validator,) = profile["Validators"]
+    assert validator["Type"] == "JSON_SCHEMA"
+    assert validator["Content"] == SCHEMA.read_text(), (
+        f"copy {SCHEMA.relative_to(ROOT)} into RoutesProfile, indented by 12 spaces"
+    )
+    schema = json.loads(validator["Content"])
+    # https://docs.aws.amazon.com/appconfig/latest/userguide/appconfig-creating-configuration-profile-validators.html
+    assert schema["$schema"] == "http://json-schema.org/draft-04/schema#"
+    assert len(validator["Content"]) <= 32_768
+
+
+def test_no_table_is_published_by_the_template(template: dict[str, Any]) -> None:
+    kinds = {resource["Type"] for resource in template["Resources"].values()}
+    assert {kind for kind in kinds if kind.startswith("AWS::AppConfig::")} == {
+        "AWS::AppConfig::Application",
+        "AWS::AppConfig::ConfigurationProfile",
+        "AWS::AppConfig::DeploymentStrategy",
+        "AWS::AppConfig::Environment",
+    }
+
+
+# -- Alarms and outputs -------------------------------------------------------------------------
+
+
+def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
+    advice = re.compile(r"(^|[.:] )(Read|Check|Find|Look for|Raise|read)\b")
+    topic = {"Fn::If": ["TellSomebody", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    for name, alarm in of_type(template, "AWS::CloudWatch::Alarm").items():
+        description = alarm["AlarmDescription"]
+        assert 80 < len(description) <= 1024, name
+        assert advice.search(description), name
+        assert alarm["AlarmActions"] == alarm["OKActions"] == topic, name
+        for output in re.findall(r"output (\w+)", description):
+            assert output in template["Outputs"], (name, output)
+
+
+def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> None:
+    watched = {
+        (alarm["MetricName"], json.dumps(dimension["Value"]))
+        for alarm in of_type(template, "AWS::CloudWatch::Alarm").values()
+        for dimension in alarm["Dimensions"]
+    }
+    waiting = "ApproximateNumberOfMessagesVisible"
+    service = functions(template)["OnTick"]["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"]
+
+    def queue(name: str) -> str:
+        return json.dumps({"Fn::GetAtt": [name, "QueueName"]})
+
+    def ref(name: str) -> str:
+        return json.dumps({"Ref": name})
+
+    expected = {(waiting, queue(name)) for name in dead_letter_queues(template)}
+    expected |= {
+        ("FailedInvocations", ref(rule)) for rule in of_type(template, "AWS::Events::Rule")
+    }
+    expected |= {
+        (metric, ref(name)) for name in functions(template) for metric in ("Errors", "Throttles")
+    }
+    expected |= {
+        ("5XXError", ref("AWS::StackName")),
+        ("RetryingArrivalAge", json.dumps(service)),
+        ("OverdueOrders", json.dumps(service)),
+    }
+    assert expected <= watched
+
+
+def test_outputs_say_what_they_are(template: dict[str, Any]) -> None:
+    for name, output in template["Outputs"].items():
+        assert len(output["Description"]) > 10, name
+
+
+# -- Portability --------------------------------------------------------------------------------
+
+
+def test_no_partition_account_or_region_is_written_down(source: dict[str, Any]) -> None:
+    for section in ("Globals", "Resources", "Outputs"):
+        text = json.dumps(source[section], default=str)
+        assert not re.findall(r"arn:aws[^\"]*|\b\d{12}\b|\b[a-z]{2}-[a-z]+-\d\b", text), section
+
+
+def test_the_layer_is_pinned_by_hash_and_names_no_index() -> None:
+    layer = ROOT / "layers/dependencies"
+    pins = (layer / "requirements.txt").read_text()
+    names = re.findall(r"^([a-z0-9-]+)==", pins, re.MULTILINE)
+    assert {"aws-lambda-powertools", "requests", "urllib3"} <= set(names)
+    # boto3 comes with the runtime; pydantic and the X-Ray SDK would double the cold start.
+    assert not {"boto3", "botocore", "pydantic", "aws-xray-sdk"} & set(names)
+    assert pins.count("--hash=sha256:") >= len(names)
+    assert not re.search(r"https?:|file:|--index|--find-links|/", pins)
