@@ -107,7 +107,7 @@ def _verdict(table: routes.RoutingTable, key: str) -> tuple[str, ...]:
     else:
         shape = match.options.get("inputFormat", {}).get("format")
         dataset = match.dataset_id or repr(match.dataset_name)
-        sandbox = match.sandbox or "the default"
+        sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
         outcome = "ignored" if match.ignore else f"{shape} → {dataset} in {sandbox}"
     return (route.name, outcome, ", ".join(f"{name}={value}" for name, value in found.items()))
 

@@ -168,7 +168,7 @@ def test_any_text_is_a_pattern_or_is_refused(pattern: str) -> None:
 
 # ---- Tables
 
-SAMPLE = json.loads((Path(__file__).parents[2] / "local" / "routes.json").read_text())
+SAMPLE = json.loads((Path(__file__).parents[2] / "local" / "samples" / "routes.json").read_text())
 GREEDY = [
     {
         "name": "everything-from-the-key",
@@ -186,7 +186,7 @@ texts |= st.sampled_from(
     ["prod\n", "prod\r\nx: y", "PROD", "..", "!a,b", "\ud800", "\x00", "\uff50", ""]
 )
 starts = st.sampled_from(["all/prod", "name", "split", "incoming", "landing/loyalty"])
-ends = st.sampled_from(["", ".json", "/a.json", ".csv.gz", "/a.PARQUET", "/", "/_SUCCESS", "\n"])
+ends = st.sampled_from(["", ".json", "/a.jsonl", ".csv.gz", "/a.PARQUET", "/", "/_SUCCESS", "\n"])
 crafted = st.builds(
     lambda start, steps, end: "/".join([start, *steps]) + end,
     starts,
@@ -199,6 +199,7 @@ crafted = st.builds(
 @given(crafted, st.text(max_size=5))
 @example("all/prod/5c8c/emea/a.csv", "b")
 @example("name/!a,b.csv", "b")
+@example("landing/loyalty/a.jsonl", "b")
 @example("split/prod_emea/a.csv", "b")
 @example("incoming/prod/orders/a.csv", "b")
 def test_no_key_smuggles_anything_in(key: str, bucket: str) -> None:

@@ -17,7 +17,7 @@ from tools import routes as command
 from tools.publish_routes import Published, Refused
 from tools.routes import Problem, explain, lint
 
-SAMPLE = Path(__file__).parents[2] / "local" / "routes.json"
+SAMPLE = Path(__file__).parents[2] / "local" / "samples" / "routes.json"
 GOOD = b'{"routes": [{"name": "all", "match": "**", "ignore": true}]}'
 
 
@@ -162,10 +162,10 @@ def test_the_explainer_tells_what_becomes_of_each_key() -> None:
         [
             "incoming/dev/web-events/a.csv",
             "by-folder",
-            "csv → 'web-events' in dev",
+            "csv → 'web-events' in sandbox dev",
             "sandbox=dev, dataset=web-events",
         ],
-        ["x/_temporary/a", "spark-temp", "ignored", ""],
+        ["x/_temporary/a", "unfinished", "ignored", ""],
         ["nowhere[red]", "no route", "", ""],
         [
             "incoming/DEV/x/a.csv",
