@@ -422,6 +422,19 @@ def test_what_remembers_outlives_the_stack(template: dict[str, Any]) -> None:
     assert kept == {"LandingBucket", "Ledger", "StateBucket"}
 
 
+def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str, Any]) -> None:
+    conditional = {
+        name: resource["Condition"]
+        for name, resource in template["Resources"].items()
+        if "Condition" in resource
+    }
+    assert conditional == {
+        "LandingBucket": "OwnBucket",
+        "LandingBucketPolicy": "OwnBucket",
+        "Ledger": "OwnLedger",
+    }
+
+
 def test_the_ledger_can_be_restored_and_asked(template: dict[str, Any]) -> None:
     (ledger,) = of_type(template, "AWS::DynamoDB::Table").values()
     assert ledger["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
