@@ -43,7 +43,7 @@ def ledger(request: pytest.FixtureRequest) -> Contract:
     if request.param == "memory":
         return MemoryLedger()
     stack: LocalStack = request.getfixturevalue("stack")
-    return DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTableName"], lambda: NOW, 60 * DAY)
+    return DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
 
 
 def arrival(**changes: Any) -> Arrival:
@@ -209,7 +209,7 @@ def test_no_answer_is_said_so(stack: LocalStack) -> None:
 
 
 def test_what_is_finished_expires_and_the_unfinished_never(stack: LocalStack) -> None:
-    table, client = stack.outputs["LedgerTableName"], stack.aws.dynamodb
+    table, client = stack.outputs["LedgerTable"], stack.aws.dynamodb
     ledger = DynamoLedger(client, table, lambda: NOW, 60 * DAY)
     record = ledger.open(opened(arrival()))
     key = {"pk": {"S": f"order#{record.order.external_id}"}, "sk": {"S": "order"}}
@@ -225,9 +225,7 @@ def test_what_is_finished_expires_and_the_unfinished_never(stack: LocalStack) ->
 
 
 def test_all_versions_of_an_object_come_with_one_query(stack: LocalStack) -> None:
-    ledger = DynamoLedger(
-        stack.aws.dynamodb, stack.outputs["LedgerTableName"], lambda: NOW, 60 * DAY
-    )
+    ledger = DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
     event = arrival()
     again, turned_away = replace(event, sequencer="0062"), replace(event, version_id="v9")
     ledger.open(opened(event))
@@ -249,7 +247,7 @@ def _disturbed(stack: LocalStack, disturb: Disturb) -> DynamoLedger:
     client = Aws(stack.aws.endpoint, stack.aws.authority, stack.aws.identity).dynamodb
     events: Any = client.meta.events  # its stubs do not know that a handler may answer
     events.register("before-send.dynamodb", lambda request, **_: disturb(request))
-    return DynamoLedger(client, stack.outputs["LedgerTableName"], lambda: NOW, 60 * DAY)
+    return DynamoLedger(client, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
 
 
 def _conflict(request: AWSPreparedRequest) -> AWSResponse:
