@@ -124,6 +124,8 @@ class World:
     events: list[tuple[str, str | None]] = field(default_factory=list)  # external id, batch id
     ignored: set[str] = field(default_factory=set)
     seen: Counter[str] = field(default_factory=Counter)
+    overrun: set[str] = field(default_factory=set)  # orders POSTed for by a worker past its lease
+    leaseholders: dict[str, greenlet] = field(default_factory=dict)
     workers: "list[Worker]" = field(default_factory=list)
     calm: bool = False
 
@@ -152,8 +154,12 @@ class World:
             return self.clock() + skew
 
         end = now() + TIMEOUT + SKEW
-        tokens = iter(range(1, 1000))
-        name = f"{end}-{len(self.events)}-{id(getcurrent())}"
+
+        def lease() -> Lease:
+            token = f"lease-{len(self.leaseholders)}"
+            self.leaseholders[token] = getcurrent()
+            return Lease(token, end)
+
         adobe = Adobe(self.session, _Credentials(self.token), URL, ledger="the ledger", now=now)
         ledger: Any = _Calls(self, self.ledger, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
@@ -162,10 +168,10 @@ class World:
             platform=adobe,
             announcer=announcer,
             now=now,
-            lease=lambda: Lease(f"{name}-{next(tokens)}", end),
+            lease=lease,
             pace=self._pace,
             post_time=15 * SECOND + SKEW,
-            settle=SETTLE,
+            settle=SETTLE + SKEW,
         )
         targets = Targets(
             (CREDENTIAL,), "prod", ("prod",), lambda _: self.seed.ims_org, adobe.dataset_id
@@ -417,10 +423,19 @@ class _Steps(InProcess):
         trouble = TROUBLES[self._world.wait(len(TROUBLES))]
         if trouble is not None:
             self.simulator.faults.add(trouble())
+        self._watch(*arguments)
         try:
             return super().send(*arguments, **options)
         finally:
             self._world.wait(1)
+
+    def _watch(self, request: requests.PreparedRequest) -> None:
+        if request.method == "POST" and str(request.url).endswith("/import/batches"):
+            external_id = json.loads(request.body or "")["externalId"]
+            record = self._world.ledger.records[external_id]
+            mine = getcurrent() is self._world.leaseholders.get(record.lease or "")
+            if not mine or self._world.clock() > (record.due or 0):
+                self._world.overrun.add(external_id)
 
 
 class _Credentials:

@@ -60,9 +60,15 @@ def test_every_arrival_ends_in_one_batch_or_a_named_state(tape: bytes) -> None:
 
     for batch in world.simulator.batches():
         assert batch.status in ("loading", "aborted", "abandoned")
+        if batch.status == "loading" and batch.id not in adopted.values():
+            # Left alone, empty: only a worker that lived longer than its lease can make one.
+            assert batch.members["externalId"] in world.overrun
+            ran["strays"] += 1
+        ran["aborted"] += batch.status == "aborted"
     assert {b for _, b in world.events if b} == {b for b in adopted.values() if b}
     assert not [record for record in world.ledger.records.values() if record.due]
     ran.update(world.seen)
+    ran["overruns"] += len(world.overrun)
     ran["schedules"] += 1
 
 

@@ -146,7 +146,7 @@ class World:
             lease=lambda: Lease(uuid.uuid4().hex, end),
             pace=self.pace,
             post_time=self.adobe.create_time + SKEW,
-            settle=self.settings.settle_seconds * 1000,
+            settle=self.settings.settle_seconds * 1000 + SKEW,
         )
         return Intake(
             ports=ports,
