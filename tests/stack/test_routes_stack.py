@@ -1,0 +1,172 @@
+"""Routes against AppConfig: published, read, rolled back; and none goes live that is no good."""
+
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import pytest
+from aep_intake.adapters.routing_table import FRESH_SECONDS, RoutingTables
+from aep_intake.errors import RoutesUnavailable
+
+from local.aws import REGION
+from local.children import ChildFailed
+from local.stack import ROOT, LocalStack
+from tools.publish_routes import Published, Refused, main
+from tools.routes import lint
+
+
+def document(name: str) -> bytes:
+    return json.dumps({"routes": [{"name": name, "match": "**", "ignore": True}]}).encode()
+
+
+@pytest.fixture
+def published(stack: LocalStack) -> Published:
+    """A profile of this test's own, so that the deployed functions keep their routes."""
+    client = stack.aws.appconfig
+    application = client.create_application(Name=uuid.uuid4().hex)["Id"]
+    strategy = client.create_deployment_strategy(
+        Name=uuid.uuid4().hex, DeploymentDurationInMinutes=0, GrowthFactor=100, ReplicateTo="NONE"
+    )
+    return Published(
+        client,
+        application,
+        client.create_environment(ApplicationId=application, Name="live")["Id"],
+        client.create_configuration_profile(
+            ApplicationId=application, Name="routes", LocationUri="hosted"
+        )["Id"],
+        strategy["Id"],
+    )
+
+
+@pytest.fixture
+def worker(stack: LocalStack, published: Published) -> Callable[[], RoutingTables]:
+    """Starts workers to which every table is stale at once."""
+    client = boto3.client(
+        "appconfigdata",
+        region_name=REGION,
+        endpoint_url=stack.aws.endpoint,
+        verify=str(stack.aws.authority),
+        aws_access_key_id=stack.aws.identity.access_key,
+        aws_secret_access_key=stack.aws.identity.secret_key,
+    )
+
+    def start() -> RoutingTables:
+        times = iter(range(0, 10**9, FRESH_SECONDS * 1000))
+        return RoutingTables(
+            client,
+            application=published.application,
+            environment=published.environment,
+            profile=published.profile,
+            now=lambda: next(times),
+        )
+
+    return start
+
+
+def in_force(tables: RoutingTables) -> str:
+    table = tables.current()
+    return f"{table.routes[0].name} {table.version}"
+
+
+def test_a_worker_follows_what_is_published_and_rolled_back(
+    published: Published, worker: Callable[[], RoutingTables]
+) -> None:
+    tables = worker()
+    with pytest.raises(RoutesUnavailable, match="make publish-routes"):
+        tables.current()
+    assert published.publish(document("first"), lint) == 1
+    assert in_force(tables) == "first v1"
+    assert published.publish(document("second"), lint) == 2
+    assert in_force(tables) == "second v2"
+    assert in_force(tables) == "second v2"
+    assert published.roll_back(None, lint) == 1
+    assert in_force(tables) == in_force(worker()) == "first v1"
+    with pytest.raises(Refused, match="no earlier version"):
+        published.roll_back(None, lint)
+    assert published.roll_back(2, lint) == 2
+    assert in_force(tables) == "second v2"
+
+
+def test_publishing_the_same_again_changes_nothing(published: Published) -> None:
+    assert published.publish(document("same"), lint) == published.publish(document("same"), lint)
+    assert published.live() == [1]
+
+
+def test_a_broken_table_is_not_even_uploaded(published: Published) -> None:
+    published.publish(document("good"), lint)
+    with pytest.raises(Refused):
+        published.publish(b'{"routes": []}', lint)
+    hosted = published.client.list_hosted_configuration_versions(
+        ApplicationId=published.application, ConfigurationProfileId=published.profile
+    )
+    assert [item["VersionNumber"] for item in hosted["Items"]] == [1]
+
+
+def test_a_broken_table_that_got_past_everybody_replaces_no_good_one(
+    published: Published, worker: Callable[[], RoutingTables]
+) -> None:
+    published.publish(document("good"), lint)
+    tables = worker()
+    assert in_force(tables) == "good v1"
+    published.publish(b"{}", lambda _: [])
+    assert in_force(tables) == "good v1"
+    with pytest.raises(RoutesUnavailable, match="needs `routes`"):
+        worker().current()
+    published.publish(document("mended"), lint)
+    assert in_force(tables) == "mended v3"
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"sandbox": "somebody-elses"}, "does not allow sandbox"),
+        ({"credential": "somebody-elses"}, "0 credentials named"),
+        ({"match": "["}, "nothing closes"),
+    ],
+)
+def test_the_command_refuses_what_the_deployment_cannot_do(
+    stack: LocalStack, tmp_path: Path, change: dict[str, str], says: str
+) -> None:
+    rule = {"name": "a", "match": "*", "datasetId": "d"} | change
+    table = tmp_path / "routes.json"
+    table.write_text(json.dumps({"routes": [rule]}))
+    with pytest.raises(ChildFailed) as refusal:
+        stack.publish_routes(table)
+    # The terminal's table may break lines anywhere.
+    assert says.replace(" ", "") in "".join(c for c in str(refusal.value) if c not in " \n│")
+
+
+def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None:
+    stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
+    said = (stack.directory / "publish.log").read_text()
+    assert said.rstrip().splitlines()[-1].startswith("Version 1 of the routes is live")
+
+
+@pytest.fixture
+def operator(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment in which an operator types commands."""
+    for name, value in stack.aws.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws.endpoint)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(stack.aws.authority))
+    monkeypatch.setenv("STACK", stack.name)
+
+
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["--rollback", "1"], 0, "Version 1 of the routes is live"),
+        (["--rollback"], 1, "no earlier version"),
+        (["--rollback", "99"], 1, "version 99"),
+        (["--rollback", "--stack-name", "nowhere"], 1, "nowhere"),
+        (["no-such-file.json"], 1, "no-such-file.json"),
+    ],
+)
+def test_the_command_rolls_back_or_says_why_not(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], status: int, says: str
+) -> None:
+    assert main(arguments) == status
+    assert says in " ".join(capsys.readouterr().out.split())
