@@ -58,6 +58,8 @@ def test_every_arrival_ends_in_one_batch_or_a_named_state(tape: bytes) -> None:
         if order.external_id in world.ledger.records:
             adopted[order.external_id] = _batch_of(order.external_id, world)
 
+    # The request names what the event brought: one of the two comes first, and has the batch.
+    assert not {"intake-request", ONE.external_id} <= set(world.ledger.records)
     for batch in world.simulator.batches():
         assert batch.status in ("loading", "aborted", "abandoned")
         if batch.status == "loading" and batch.id not in adopted.values():

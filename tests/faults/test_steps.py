@@ -1,0 +1,250 @@
+"""The branches that schedules reach too seldom, one by one: the same world, step by step."""
+
+import pytest
+from aep_intake.create import Kind
+from aep_intake.errors import BatchRefused, NeedsAttention, NoRoute, NotYet, OutcomeUnknown
+from aep_intake.intake import take_in
+from aep_intake.orders import Batch, Order, State, Target
+from hypothesis import given
+from hypothesis import strategies as st
+
+from local.simulator.faults import Fault
+from local.simulator.seed import LOYALTY
+from tests.faults.harness import (
+    CREDENTIAL,
+    GOOD,
+    SETTLE,
+    SKEW,
+    TABLES,
+    Tape,
+    World,
+)
+from tests.faults.test_schedules import ONE, OPTIONS
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(Tape(b""))
+    world.calm = True
+    return world
+
+
+def order(world: World) -> Order:
+    target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
+    return Order(ONE.external_id, target, OPTIONS, (ONE,), route="good", routes_version="good")
+
+
+def made_elsewhere(world: World) -> Batch:
+    """A batch of the order, made by a worker nobody remembers."""
+    return world.intake(0).ports.platform.create(order(world))
+
+
+def lose_an_answer(world: World) -> None:
+    world.simulator.faults.add(Fault("answer-lost", how="timeout", operation="create"))
+    with pytest.raises(OutcomeUnknown):
+        take_in(ONE, world.intake(0))
+
+
+def lose_a_request(world: World) -> None:
+    """The client cannot tell this from a lost answer."""
+    world.simulator.faults.add(Fault("status", status=500, operation="create"))
+    with pytest.raises(OutcomeUnknown):
+        take_in(ONE, world.intake(0))
+
+
+def settle(world: World) -> None:
+    world.clock.advance(SETTLE + 2 * SKEW)
+
+
+def statuses(world: World) -> list[str]:
+    return [batch.status for batch in world.simulator.batches()]
+
+
+def test_a_repeated_delivery_costs_adobe_nothing(world: World) -> None:
+    first = take_in(ONE, world.intake(0))
+    calls = len(world.simulator.received)
+    again = take_in(ONE, world.intake(0))
+    assert first and again
+    assert (first.kind, again.kind) == (Kind.CREATED, Kind.DUPLICATE)
+    assert again.record == first.record
+    assert len(world.simulator.received) == calls
+    assert len(world.events) == 1
+
+
+def test_an_order_goes_on_even_if_no_route_fits_any_more(world: World) -> None:
+    lose_an_answer(world)
+    world.table = TABLES[3]
+    settle(world)
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.kind is Kind.ADOPTED
+    assert outcome.record.order.route == "good"
+    assert world.events == [(ONE.external_id, outcome.record.batch_id)]
+
+
+def test_without_an_order_it_is_rejected_and_claims_nothing(world: World) -> None:
+    world.table = TABLES[3]
+    with pytest.raises(NoRoute):
+        take_in(ONE, world.intake(0))
+    assert world.events == [(ONE.external_id, None)]
+    assert world.ledger.rejections[ONE.object_id, ONE.version].reason == "no-route"
+    world.table = GOOD
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.kind is Kind.CREATED
+
+
+def test_before_it_is_due_nobody_touches_it(world: World) -> None:
+    lose_an_answer(world)
+    calls = len(world.simulator.received)
+    with pytest.raises(NotYet) as caught:
+        take_in(ONE, world.intake(0))
+    assert caught.value.retry_after == pytest.approx((SETTLE + SKEW) / 1000, abs=1)
+    assert len(world.simulator.received) == calls
+
+
+def test_what_catalog_does_not_show_yet_is_waited_for(world: World) -> None:
+    lose_an_answer(world)
+    world.calm = False
+    world.simulator.show_in_catalog(lambda *_: False)
+    settle(world)
+    # Only after the settle time: and so the POST is repeated, as nothing shows the first batch.
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.kind is Kind.CREATED
+    assert len(world.simulator.batches()) == 2
+
+
+def test_of_several_the_oldest_is_adopted_and_the_others_aborted(world: World) -> None:
+    lose_an_answer(world)
+    world.clock.advance(1000)
+    made_elsewhere(world)
+    settle(world)
+    outcome = take_in(ONE, world.intake(0))
+    oldest, other = world.simulator.batches()
+    assert outcome
+    assert outcome.kind is Kind.ADOPTED
+    assert outcome.record.batch_id == oldest.id
+    assert (oldest.status, other.status) == ("loading", "aborted")
+
+
+@pytest.mark.parametrize("ending", ["aborted", "abandoned"])
+def test_a_batch_that_ended_without_data_is_followed_by_another_attempt(
+    world: World, ending: str
+) -> None:
+    lose_an_answer(world)
+    [batch] = world.simulator.batches()
+    world.simulator.set_status(batch.id, ending)
+    settle(world)
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.record.order.attempt == 2
+    assert outcome.record.order.external_id == f"{ONE.external_id}.2"
+    assert world.events == [(f"{ONE.external_id}.2", outcome.record.batch_id)]
+    again = take_in(ONE, world.intake(0))
+    assert again
+    assert (again.kind, again.record) == (Kind.DUPLICATE, outcome.record)
+
+
+@pytest.mark.parametrize("status", ["success", "loaded", "failed", "never heard of"])
+def test_a_batch_in_any_other_state_is_left_for_a_person(world: World, status: str) -> None:
+    lose_an_answer(world)
+    [batch] = world.simulator.batches()
+    world.simulator.set_status(batch.id, status)
+    settle(world)
+    with pytest.raises(NeedsAttention, match=status):
+        take_in(ONE, world.intake(0))
+    assert world.events == [(ONE.external_id, None)]
+    assert world.ledger.records[ONE.external_id].state is State.HELD
+    # Redriven once the person has aborted it: looked up again, not posted blindly.
+    world.simulator.set_status(batch.id, "aborted")
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.record.order.attempt == 2
+
+
+def test_another_ledgers_batch_of_that_external_id_is_not_ours(world: World) -> None:
+    lose_a_request(world)
+    platform = world.intake(0).ports.platform
+    platform._ledger = "another ledger"  # type: ignore[attr-defined]
+    foreign = platform.create(order(world))
+    settle(world)
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.kind is Kind.CREATED
+    assert outcome.record.batch_id != foreign.id
+    assert statuses(world) == ["loading", "loading"], "what is not ours is left alone"
+
+
+def test_a_conflict_is_looked_into_before_it_is_believed(world: World) -> None:
+    made = made_elsewhere(world)
+    world.simulator.switches.external_id_reuse = "refused"
+    with pytest.raises(OutcomeUnknown):
+        take_in(ONE, world.intake(0))
+    settle(world)
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert (outcome.kind, outcome.record.batch_id) == (Kind.ADOPTED, made.id)
+
+
+def test_a_conflict_with_a_batch_that_is_not_ours_needs_a_person(world: World) -> None:
+    platform = world.intake(0).ports.platform
+    platform._ledger = "another ledger"  # type: ignore[attr-defined]
+    platform.create(order(world))
+    world.simulator.switches.external_id_reuse = "refused"
+    with pytest.raises(OutcomeUnknown):
+        take_in(ONE, world.intake(0))
+    settle(world)
+    with pytest.raises(NeedsAttention, match="in use"):
+        take_in(ONE, world.intake(0))
+    assert statuses(world) == ["loading"]
+
+
+def test_a_refusal_after_an_unknown_attempt_is_looked_into(world: World) -> None:
+    """Catalog was slower than the settle time, and AEP refuses an externalId it has."""
+    lose_an_answer(world)
+    world.calm = False
+    looks = iter([False, True])
+    world.simulator.show_in_catalog(lambda *_: next(looks))
+    world.simulator.switches.external_id_reuse = "refused-400"
+    settle(world)
+    outcome = take_in(ONE, world.intake(0))
+    [batch] = world.simulator.batches()
+    assert outcome
+    assert outcome.record.batch_id == batch.id
+
+
+def test_refused_means_refused_with_adobes_words(world: World) -> None:
+    world.table = TABLES[2]
+    with pytest.raises(BatchRefused) as caught:
+        take_in(ONE, world.intake(0))
+    assert caught.value.status == 400
+    assert caught.value.request_id
+    record = world.ledger.records[ONE.external_id]
+    assert record.state is State.REFUSED
+    assert record.due is None
+    world.table = GOOD
+    outcome = take_in(ONE, world.intake(0))
+    assert outcome
+    assert outcome.record.order.target.dataset_id == LOYALTY
+
+
+def test_a_throttled_order_is_tried_when_adobe_said(world: World) -> None:
+    world.simulator.faults.add(Fault("gateway", code="429050", retry_after="77"))
+    with pytest.raises(Exception, match="429") as caught:
+        take_in(ONE, world.intake(0))
+    assert getattr(caught.value, "retry_after", 0) == 77
+    record = world.ledger.records[ONE.external_id]
+    assert record.due == world.clock() + 77_000
+    assert record.lease is None
+    assert record.unknown_since is None
+
+
+@given(st.binary(min_size=0, max_size=3))
+def test_a_tape_that_is_over_is_all_zeros(tape: bytes) -> None:
+    world = Tape(tape)
+    for byte in tape:
+        assert world.pick(256) == byte
+        assert not world.over
+    assert world.pick(7) == 0
+    assert world.over
