@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -144,15 +145,19 @@ class Wire:
 
 
 @contextlib.contextmanager
-def wire(script: Script) -> Iterator[Wire]:
+def wire(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Wire]:
     """Serve until the block ends; `script` gets the connection and the request just read."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    server = Wire(f"http://127.0.0.1:{port}")
+    server = Wire(f"http{'s' if tls else ''}://127.0.0.1:{port}")
     connections: list[socket.socket] = []
 
     def converse(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
+            if tls is not None:
+                connection = stack.enter_context(tls.wrap_socket(connection, server_side=True))
+            connections.append(connection)
             while (request := _read(connection)) is not None:
                 server.requests.append(request)
                 script(connection, request)
@@ -162,7 +167,7 @@ def wire(script: Script) -> Iterator[Wire]:
             while True:
                 connection, _ = listener.accept()
                 server.connections += 1
-                connections.append(connection)
+                connection.settimeout(5)
                 threads.append(threading.Thread(target=converse, args=(connection,)))
                 threads[-1].start()
 

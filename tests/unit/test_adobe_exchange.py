@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import requests
+import trustme
 from aep_intake.adapters.exchange import (
     MAX_BODY,
     MAX_IDLE,
@@ -21,6 +23,7 @@ from aep_intake.adapters.exchange import (
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from requests import adapters
 from urllib3.util import connection as urllib3_connection
 
 from tests.adobe_world import Script, Scripted, answer, http, reset, wire
@@ -95,6 +98,65 @@ def test_tls_answered_by_something_else_is_not_sent() -> None:
         with pytest.raises(NotSent):
             post(f"https://127.0.0.1:{port}/")
         thread.join()
+
+
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def secured(authority: trustme.CA, name: str = "127.0.0.1") -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(name).configure_cert(context)
+    return context
+
+
+def trusting(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As if the authority were one of certifi's."""
+    bundle = tmp_path / "authorities.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setattr(adapters, "DEFAULT_CA_BUNDLE_PATH", str(bundle))
+
+
+def test_tls(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    trusting(authority, monkeypatch, tmp_path)
+    with https_session(1) as session, wire(keep_alive, secured(authority)) as server:
+        for _ in range(2):
+            assert post(server.url, session).body == b"ok"
+        assert server.connections == 1
+
+
+def test_nothing_is_sent_to_who_cannot_prove_who_it_is(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with wire(keep_alive, secured(authority)) as server:  # an authority nobody knows
+        with pytest.raises(NotSent):
+            post(server.url)
+        assert server.requests == []
+    trusting(authority, monkeypatch, tmp_path)
+    with wire(keep_alive, secured(authority, "ims.example")) as server:  # another's name
+        with pytest.raises(NotSent):
+            post(server.url)
+        assert server.requests == []
+
+
+def test_tls_that_breaks_or_drips_after_the_request_is_unknown(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    trusting(authority, monkeypatch, tmp_path)
+    for script in (broken_off(reset), drip(b"HTTP/1.1 201 X\r\nX-Slow: "), silent, breaking):
+        with wire(script, secured(authority)) as server:
+            started = time.monotonic()
+            with pytest.raises(NoAnswer):
+                post(server.url)
+            assert time.monotonic() - started < sum(TIMEOUTS) + 0.3
+        assert len(server.requests) == 1
+
+
+def breaking(connection: socket.socket, _: bytes) -> None:
+    """Bytes that are no TLS record: the client sees an SSLError, long after the handshake."""
+    with socket.socket(fileno=connection.detach()) as plain:
+        plain.sendall(b"HTTP/1.1 200 X\r\n\r\n")
 
 
 def test_connecting_longer_than_allowed_in_total_sends_nothing(
