@@ -14,7 +14,7 @@ from aep_intake.telemetry import attempt, logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.read())
+world = World(Settings.read()).prepare("ledger", "adobe", "announcer")
 
 
 @metrics.log_metrics

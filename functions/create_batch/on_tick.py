@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 OVERDUE = 300_000  # milliseconds: what waits longer than this, an operator should know of
 
-world = World(Settings.read())
+world = World(Settings.read()).prepare("ledger", "queues")
 
 
 @metrics.log_metrics

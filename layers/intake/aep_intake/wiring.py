@@ -3,6 +3,7 @@
 import time
 import uuid
 from functools import cached_property, partial
+from typing import Self
 
 import boto3
 import requests
@@ -29,7 +30,7 @@ DAY = 86_400_000
 
 
 class World:
-    """One worker's adapters, each made when first used and kept while the worker is warm.
+    """One worker's adapters, each made when prepared or first used, and kept while it is warm.
 
     All AWS clients share one session, since each new one reads botocore's endpoint data again.
     """
@@ -45,6 +46,15 @@ class World:
             max_pool_connections=settings.delivery_concurrency,
         )
         self._client = partial(self._session.client, config=config)
+
+    def prepare(self, *adapters: str) -> Self:
+        """Make these now, at import: until then Lambda gives a worker more CPU than it pays for.
+
+        It also keeps threads from making them: boto3 sessions may not be shared among threads.
+        """
+        for name in adapters:
+            getattr(self, name)
+        return self
 
     @staticmethod
     def now() -> int:
@@ -153,6 +163,6 @@ class World:
             ledger=self.ledger,
             announcer=self.announcer,
             targets=self.targets,
-            table=self.tables.current,
+            table=lambda: self.tables.current(),  # only arrivals need the routes
             retention=self.settings.retention_days * DAY,
         )
