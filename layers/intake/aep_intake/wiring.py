@@ -3,7 +3,8 @@
 import time
 import uuid
 from functools import cached_property, partial
-from typing import Self
+from threading import Lock
+from typing import TYPE_CHECKING, Self
 
 import boto3
 import requests
@@ -22,7 +23,11 @@ from aep_intake.create import Ports
 from aep_intake.intake import Intake, Targets
 from aep_intake.orders import Lease
 from aep_intake.pace import Pace
+from aep_intake.routes import RoutingTable
 from aep_intake.settings import Settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 # A lease outlasts its worker by this much (milliseconds), since clocks of two workers may differ.
 SKEW = 10_000
@@ -38,6 +43,7 @@ class World:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._session = boto3.Session()
+        self._making = Lock()
         # boto3 waits 60 seconds by default, which is longer than the functions live.
         config = Config(
             connect_timeout=2,
@@ -48,10 +54,7 @@ class World:
         self._client = partial(self._session.client, config=config)
 
     def prepare(self, *adapters: str) -> Self:
-        """Make these now, at import: until then Lambda gives a worker more CPU than it pays for.
-
-        It also keeps threads from making them: boto3 sessions may not be shared among threads.
-        """
+        """Make these now, at import: Lambda gives that more CPU than the invocations later."""
         for name in adapters:
             getattr(self, name)
         return self
@@ -79,7 +82,7 @@ class World:
     @cached_property
     def objects(self) -> Objects:
         """Needed only where a request names objects."""
-        return Objects(self._client("s3"))
+        return Objects(self._s3)
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -104,7 +107,7 @@ class World:
         """The bus."""
         return Announcer(
             self._client("events"),
-            lambda: self._client("s3"),
+            lambda: self._s3,
             bus=self.settings.bus_name,
             state_bucket=self.settings.state_bucket,
         )
@@ -145,6 +148,16 @@ class World:
     def _https(self) -> requests.Session:
         return https_session(self.settings.delivery_concurrency)
 
+    @cached_property
+    def _s3(self) -> "S3Client":
+        # First used in the midst of work, and a boto3 session may not be shared among threads.
+        with self._making:
+            client: S3Client = self._client("s3")
+        return client
+
+    def _table(self) -> RoutingTable:
+        return self.tables.current()  # not made where only requests are served
+
     def intake(self, context: LambdaContext) -> Intake:
         """Everything for this invocation; its leases end after the worker surely has."""
         end = self.now() + context.get_remaining_time_in_millis() + SKEW
@@ -163,6 +176,6 @@ class World:
             ledger=self.ledger,
             announcer=self.announcer,
             targets=self.targets,
-            table=lambda: self.tables.current(),  # only arrivals need the routes
+            table=self._table,
             retention=self.settings.retention_days * DAY,
         )
