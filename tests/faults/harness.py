@@ -218,7 +218,8 @@ class World:
 
     def _shown(self, batch: Any, now: int) -> bool:
         """Catalog shows everything once it had time to settle; before, two looks may differ."""
-        return self.calm or now - batch.members["created"] >= SETTLE or self.tape.pick(2) == 0
+        settled: bool = now - batch.members["created"] >= SETTLE
+        return settled or (not self.calm and self.tape.pick(2) == 0)
 
     def wait(self, fates: int) -> int:
         """Hand control to the schedule; it answers with the fate of the call."""
