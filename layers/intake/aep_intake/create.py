@@ -12,6 +12,7 @@ from typing import Protocol
 from aep_intake.errors import (
     AlreadyClaimed,
     BatchRefused,
+    KeyReused,
     LeaseLost,
     NeedsAttention,
     NotYet,
@@ -139,6 +140,12 @@ def _open(order: Order, ports: Ports) -> Record:
         record = _standing(next(iter(other.claimed.values())), ports)
     if record.lease == lease.token:
         return record
+    standing = record.order
+    if standing.external_id == order.external_id and standing.fingerprint != order.fingerprint:
+        raise KeyReused(
+            "this Idempotency-Key or external id came before, with another request",
+            external_id=order.external_id,
+        )
     while record.superseded_by is not None:
         record = _standing(record.superseded_by, ports)
     return _take_over(record, order, lease, ports)

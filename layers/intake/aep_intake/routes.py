@@ -31,7 +31,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECASE)
 # Adobe keeps these for itself (Catalog, "Filter Catalog data"); ours marks the ledger's batches.
-_TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
+TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
     "sandbox",
     "credential",
@@ -236,7 +236,7 @@ def _route(rule: dict[str, Any]) -> Route:
     for name in key.groupindex.keys() - used:
         raise InvalidTable(f"{{{name}}} is used nowhere; write `*`", field="match")
     for name in rule.get("tags", ()):
-        if _TAKEN_TAG.fullmatch(name):
+        if TAKEN_TAG.fullmatch(name):
             raise InvalidTable(f"the name {name!r} is taken", field="tags")
     for member, sort in (("sandbox", _SANDBOX), ("datasetId", _DATASET_ID)):
         text = rule.get(member, "{")
@@ -283,15 +283,20 @@ def _fill(template: str, found: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda placeholder: found[placeholder[1]], template)
 
 
-def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:
-    if not isinstance(given, str):
-        return {**given, "format": given["format"].lower()}
-    ending = _ENDING.search(arrival.key)
+def format_by_name(uri: str) -> dict[str, Any]:
+    """What `inputFormat: auto` means for the object at `uri`. Raises FormatUnknown."""
+    ending = _ENDING.search(uri)
     if ending is None:
         raise FormatUnknown(
-            f"{arrival.uri!r} does not end like a format that `inputFormat: auto` knows "
+            f"{uri!r} does not end like a format that `inputFormat: auto` knows "
             "(.json, .jsonl, .ndjson, .csv, .parquet, each also .gz)"
         )
     # JSON Lines is what Adobe takes `json` for unless isMultiLineJson says otherwise.
     name = ending[1].lower()
     return {"format": "json" if name in ("jsonl", "ndjson") else name}
+
+
+def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:
+    if isinstance(given, str):
+        return format_by_name(arrival.uri)
+    return {**given, "format": given["format"].lower()}

@@ -1,0 +1,661 @@
+"""POST /batches and GET /batches/{id}, through the handler, against the simulator."""
+
+import base64
+import json
+import logging
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import LedgerUnavailable
+from aep_intake.orders import Lease, Order, Record, State, Target
+
+from local.simulator.faults import Fault
+from local.simulator.seed import LOYALTY, PRODUCTS
+from tests.request_world import OTHER_ARN, OTHER_ORG, POST, START, Api, Stored
+
+BODY = {"datasetId": LOYALTY}
+KEY = {"Idempotency-Key": "order-4711"}
+ROLE = "arn:aws:sts::123456789012:assumed-role/data-team"
+
+
+@pytest.fixture
+def api(environment: dict[str, str]) -> Api:
+    return Api(environment)
+
+
+def sent(api: Api) -> dict[str, Any]:
+    """The body of the one POST that AEP received."""
+    [received] = api.created()
+    body: dict[str, Any] = json.loads(received.request.body)
+    return body
+
+
+class TestAdobesOwnRequest:
+    def test_is_answered_with_adobes_own_batch(self, api: Api) -> None:
+        answer = api.post(BODY)
+        [batch] = api.simulator.batches()
+        assert answer.status == 201
+        assert answer.body == {"id": batch.id, **batch.members}
+        assert answer.headers == {
+            "Content-Type": "application/json",
+            "Location": f"/v1/batches/{batch.id}",
+            "X-External-Id": batch.members["externalId"],
+        }
+        assert batch.sandbox == "prod" and batch.org == api.seed.ims_org
+
+    def test_is_announced_and_finished(self, api: Api) -> None:
+        answer = api.post(BODY)
+        [(kind, detail)] = api.bus.taken
+        assert kind == "Batch Created"
+        assert detail["batchId"] == answer.body["id"]
+        assert detail["trigger"] == "request" and detail["files"] == []
+        assert detail["inputFormat"] == {"format": "parquet"}
+        record = api.record(answer.headers["X-External-Id"])
+        assert record.state is State.ANNOUNCED and record.due is None
+
+    def test_says_parquet_where_the_caller_says_no_format(self, api: Api) -> None:
+        api.post(BODY)
+        assert sent(api)["inputFormat"] == {"format": "parquet"}
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"inputFormat": {"format": "json", "isMultiLineJson": True}},
+            {
+                "inputFormat": {
+                    "format": "csv",
+                    "delimiter": ";",
+                    "quote": "'",
+                    "escape": "\\",
+                    "charset": "ISO-8859-1",
+                    "header": "true",
+                    "nullMarker": "-",
+                }
+            },
+            {"replay": {"predecessors": ["${a}", "$b"], "reason": "replace"}},
+            {"replay": {"predecessorsByExternalId": ["x/y@z"]}},
+            {"enableErrorDiagnostics": False, "partialIngestionPercent": 2.5},
+            {"externalId": "loyalty-2026.11_23"},
+        ],
+    )
+    def test_every_documented_member_is_passed_on(self, api: Api, members: dict[str, Any]) -> None:
+        assert api.post(BODY | members).status == 201
+        assert members.items() <= sent(api).items()
+
+    def test_tags_are_passed_on_beside_ours(self, api: Api) -> None:
+        assert api.post(BODY | {"tags": {"team": ["a", "b"], "empty": []}}).status == 201
+        tags = sent(api)["tags"]
+        assert tags.pop("aep_intake")
+        assert tags == {"team": ["a", "b"], "empty": []}
+
+    def test_formats_are_taken_in_any_case_and_sent_in_lower(self, api: Api) -> None:
+        assert api.post(BODY | {"inputFormat": {"format": "PARQUET"}}).status == 201
+        assert sent(api)["inputFormat"] == {"format": "parquet"}
+
+    def test_two_of_them_are_two_batches(self, api: Api) -> None:
+        one, two = api.post(BODY), api.post(BODY)
+        assert (one.status, two.status) == (201, 201)
+        assert one.body["id"] != two.body["id"]
+
+    def test_may_come_in_base64(self, api: Api) -> None:
+        text = base64.b64encode(json.dumps(BODY).encode()).decode()
+        assert api.post(text, isBase64Encoded=True).status == 201
+
+    def test_needs_no_content_type(self, api: Api) -> None:
+        bare = {"headers": None, "multiValueHeaders": None}
+        assert api.send(POST | bare | {"body": json.dumps(BODY)}).status == 201
+
+    def test_is_paced_by_the_api_and_not_by_a_workers_share(self, api: Api) -> None:
+        # A worker's share would be ten at once.
+        assert {api.post(BODY).status for _ in range(60)} == {201}
+        assert api.clock() == START
+
+
+WRONG = [
+    ("", "the body"),
+    ("{", "the body"),
+    ("[]", "the body"),
+    ("null", "the body"),
+    ("[" * 100_000, "the body"),
+    ('{"datasetId": "a", "datasetId": "b"}', "twice"),
+    ('{"datasetId": "a", "partialIngestionPercent": NaN}', "NaN"),
+    ({}, "datasetId"),
+    ({"datasetId": None}, "datasetId"),
+    ({"datasetId": ""}, "datasetId"),
+    ({"datasetId": "../x"}, "datasetId"),
+    ({"datasetId": "a\r\nx-sandbox-name: dev"}, "datasetId"),
+    ({"datasetId": "a", "datasetName": "b"}, "datasetName"),
+    ({"datasetId": "a", "status": "active"}, "status"),
+    ({"datasetId": "a", "inputFormat": "auto"}, "inputFormat"),
+    ({"datasetId": "a", "inputFormat": {}}, "inputFormat"),
+    ({"datasetId": "a", "inputFormat": {"format": "avro"}}, "inputFormat.format"),
+    ({"datasetId": "a", "inputFormat": {"format": 1}}, "inputFormat.format"),
+    (
+        {"datasetId": "a", "inputFormat": {"format": "json", "isMultiLineJson": "yes"}},
+        "inputFormat.isMultiLineJson",
+    ),
+    ({"datasetId": "a", "inputFormat": {"format": "csv", "rows": 1}}, "inputFormat.rows"),
+    ({"datasetId": "a", "externalId": ""}, "externalId"),
+    ({"datasetId": "a", "externalId": "a b"}, "externalId"),
+    ({"datasetId": "a", "externalId": "x" * 65}, "externalId"),
+    ({"datasetId": "a", "externalId": "intake-mine"}, "externalId"),
+    ({"datasetId": "a", "externalId": 7}, "externalId"),
+    ({"datasetId": "a", "replay": []}, "replay"),
+    ({"datasetId": "a", "replay": {"predecessors": []}}, "replay.predecessors"),
+    ({"datasetId": "a", "replay": {"predecessors": ["a", 1]}}, "replay.predecessors[1]"),
+    ({"datasetId": "a", "replay": {"successors": ["a"]}}, "replay.successors"),
+    ({"datasetId": "a", "tags": ["x"]}, "tags"),
+    ({"datasetId": "a", "tags": {"x": "y"}}, "tags.x"),
+    ({"datasetId": "a", "tags": {"x": ["y" * 1025]}}, "tags.x[0]"),
+    ({"datasetId": "a", "tags": {"aep_intake": ["forged"]}}, "tags"),
+    ({"datasetId": "a", "tags": {"adobe/x": ["y"]}}, "tags"),
+    ({"datasetId": "a", "tags": {"acp_x": ["y"]}}, "tags"),
+    ({"datasetId": "a", "tags": {"": ["y"]}}, "tags"),
+    ({"datasetId": "a", "enableErrorDiagnostics": "true"}, "enableErrorDiagnostics"),
+    ({"datasetId": "a", "partialIngestionPercent": 101}, "partialIngestionPercent"),
+    ({"datasetId": "a", "partialIngestionPercent": True}, "partialIngestionPercent"),
+    ({"datasetId": "a", "objects": []}, "objects"),
+    ({"datasetId": "a", "objects": "s3://landing/a.json"}, "objects"),
+    ({"datasetId": "a", "objects": ["https://landing/a.json"]}, "objects[0]"),
+    ({"datasetId": "a", "objects": ["s3://landing/"]}, "objects[0]"),
+    ({"datasetId": "a", "objects": ["s3://landing/" + "é" * 513]}, "objects[0]"),
+    ({"datasetId": "a", "objects": ["s3://landing/a.json"] * 2}, "twice"),
+    ({"datasetId": "a", "objects": [f"s3://landing/{n}.json" for n in range(99)]}, "98"),
+    ({"datasetId": "a", "tags": {"x": ["y" * 1000] * 40}}, "32,768 bytes"),
+    (json.dumps({"datasetId": "a"}) + " " * 256 * 1024, "262,144"),
+]
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize(("body", "told"), WRONG, ids=[str(n) for n in range(len(WRONG))])
+    def test_a_body_that_is_not_understood_and_the_answer_says_where(
+        self, api: Api, body: object, told: str
+    ) -> None:
+        answer = api.post(body)
+        assert (answer.status, answer.reason) == (400, "malformed-request")
+        assert told in answer.body["detail"]
+        assert len(answer.body["detail"]) < 600
+        assert not api.simulator.received and not api.ledger.records
+
+    @pytest.mark.parametrize("text", ["%%%", "é", "/w=="])
+    def test_base64_that_is_none_or_holds_no_text(self, api: Api, text: str) -> None:
+        assert api.post(text, isBase64Encoded=True).reason == "malformed-request"
+
+    @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+    def test_another_content_type(self, api: Api, kind: str) -> None:
+        answer = api.post(BODY, {"Content-Type": kind})
+        assert answer.reason == "malformed-request"
+        assert "content-type" in answer.body["detail"].lower()
+
+    def test_another_path(self, api: Api) -> None:
+        assert api.post(BODY, resource="/elsewhere").reason == "not-found"
+        assert api.post(BODY, httpMethod="PUT").status == 404
+
+    def test_by_aep_in_its_own_words(self, api: Api) -> None:
+        answer = api.post({"datasetId": "unknown"})
+        assert (answer.status, answer.reason) == (502, "batch-refused")
+        [received] = api.created()
+        assert answer.body["aepStatus"] == received.status
+        assert answer.body["aepErrorCode"].startswith("INGEST-1003")
+        assert answer.body["aepRequestId"]
+        assert "Dataset unknown not found" in answer.body["detail"]
+        assert answer.body["externalId"] == answer.headers["X-External-Id"]
+        assert "Retry-After" not in answer.headers
+        [(kind, detail)] = api.bus.taken
+        assert (kind, detail["reason"]) == ("Arrival Rejected", "batch-refused")
+
+
+class TestTarget:
+    def test_the_sandbox_is_the_one_of_the_header(self, api: Api) -> None:
+        assert api.post(BODY, {"X-SANDBOX-name": "dev"}).status == 201
+        [received] = api.created()
+        assert received.sandbox == "dev" and not received.sandbox_defaulted
+
+    def test_a_sandbox_must_be_allowed(self, api: Api) -> None:
+        answer = api.post(BODY, {"x-sandbox-name": "secret"})
+        assert (answer.status, answer.reason) == (422, "target-not-allowed")
+        assert not api.created()
+
+    def test_the_organization_is_the_one_of_the_header(self, api: Api) -> None:
+        answer = api.post(BODY, {"x-gw-ims-org-id": OTHER_ORG.ims_org})
+        assert answer.body["imsOrg"] == OTHER_ORG.ims_org
+        record = api.record(answer.headers["X-External-Id"])
+        assert record.order.target.credential == OTHER_ARN
+
+    def test_an_organization_must_have_a_credential(self, api: Api) -> None:
+        answer = api.post(BODY, {"x-gw-ims-org-id": "somebody@AdobeOrg"})
+        assert (answer.status, answer.reason) == (422, "target-not-allowed")
+        assert not api.created()
+
+    @pytest.mark.parametrize("name", ["x-sandbox-name", "x-gw-ims-org-id", "idempotency-key"])
+    @pytest.mark.parametrize("value", ["", " ", "a\r\nb", "é", "x" * 257])
+    def test_a_header_that_says_nothing_is_not_the_default(
+        self, api: Api, name: str, value: str
+    ) -> None:
+        answer = api.post(BODY, {name: value})
+        if value == " " and name == "idempotency-key":
+            assert answer.status == 201
+        else:
+            assert (answer.status, answer.reason) == (400, "malformed-request")
+            assert name in answer.body["detail"]
+
+    @pytest.mark.parametrize("name", ["x-sandbox-name", "x-gw-ims-org-id", "Idempotency-Key"])
+    def test_a_header_with_two_values_is_refused(self, api: Api, name: str) -> None:
+        answer = api.post(BODY, multiValueHeaders={name: ["prod", "dev"]})
+        assert answer.reason == "malformed-request"
+        answer = api.post(BODY, {name: "prod", name.upper(): "dev"}, multiValueHeaders=None)
+        assert answer.reason == "malformed-request"
+        assert not api.created()
+
+
+class TestAskingAgain:
+    def test_the_same_key_and_body_get_the_same_batch(self, api: Api) -> None:
+        one, two = api.post(BODY, KEY), api.post(BODY, KEY)
+        assert (one.status, two.status) == (201, 200)
+        assert one.body == two.body
+        assert two.headers["Location"] == one.headers["Location"]
+        assert two.headers["Idempotency-Replayed"] == "true"
+        assert "Idempotency-Replayed" not in one.headers
+        assert len(api.created()) == 1
+
+    def test_the_order_of_members_does_not_matter(self, api: Api) -> None:
+        members = {"datasetId": LOYALTY, "tags": {}}
+        api.post(json.dumps(members), KEY)
+        backwards = dict(reversed(members.items()))
+        assert api.post(json.dumps(backwards, indent=1), KEY).status == 200
+
+    @pytest.mark.parametrize(
+        ("body", "headers"),
+        [
+            (BODY | {"datasetId": PRODUCTS}, {}),
+            (BODY | {"tags": {"x": ["y"]}}, {}),
+            (BODY, {"x-sandbox-name": "dev"}),
+            (BODY, {"x-gw-ims-org-id": OTHER_ORG.ims_org}),
+        ],
+    )
+    @pytest.mark.parametrize("named", [False, True])
+    def test_the_same_key_with_another_request_is_refused(
+        self, api: Api, body: dict[str, Any], headers: dict[str, str], named: bool
+    ) -> None:
+        name = {"externalId": "mine"} if named else {}
+        key = {} if named else KEY
+        first = api.post(BODY | name, key)
+        answer = api.post(body | name, key | headers)
+        assert (answer.status, answer.reason) == (422, "key-reused")
+        assert answer.body["externalId"] == first.headers["X-External-Id"]
+        assert len(api.created()) == 1
+
+    def test_a_reused_key_leaves_an_unfinished_order_alone(self, api: Api) -> None:
+        api.simulator.faults.add(Fault("answer-lost", "create"))
+        unfinished = api.post(BODY, KEY)
+        api.clock.advance(600_000)
+        before, received = dict(api.ledger.records), len(api.simulator.received)
+        answer = api.post(BODY | {"datasetId": "no-such"}, KEY | {"x-sandbox-name": "dev"})
+        assert answer.reason == "key-reused"
+        assert api.ledger.records == before
+        assert len(api.simulator.received) == received
+        assert api.post(BODY, KEY).headers["X-External-Id"] == unfinished.body["externalId"]
+
+    def test_a_reused_key_is_told_even_where_its_request_makes_no_sense(self, api: Api) -> None:
+        api.post(BODY, KEY)
+        answer = api.post(BODY | {"objects": ["s3://landing/gone.json"]}, KEY)
+        assert answer.reason == "key-reused"
+        assert api.post(BODY, KEY | {"x-sandbox-name": "secret"}).reason == "key-reused"
+
+    def test_keys_of_two_callers_are_two_keys(self, api: Api) -> None:
+        one = api.post(BODY, KEY, user="arn:aws:iam::123456789012:user/ann")
+        two = api.post(BODY, KEY, user="arn:aws:iam::123456789012:user/bob")
+        assert (one.status, two.status) == (201, 201)
+
+    def test_sessions_of_a_role_are_one_caller(self, api: Api) -> None:
+        api.post(BODY, KEY, user=f"{ROLE}/monday")
+        assert api.post(BODY, KEY, user=f"{ROLE}/tuesday").status == 200
+        assert api.post(BODY, KEY, user=f"{ROLE}-two/tuesday").status == 201
+
+    def test_who_has_no_arn_is_known_otherwise(self, api: Api) -> None:
+        def asked_by(**identity: str) -> int:
+            context = POST["requestContext"] | {"identity": identity}
+            return api.post(BODY, KEY, requestContext=context).status
+
+        assert asked_by(caller="AROAEXAMPLE:monday", accountId="1") == 201
+        assert asked_by(caller="AROAEXAMPLE:tuesday", accountId="1") == 200
+        assert asked_by(caller="AROAOTHER:monday", accountId="1") == 201
+        assert asked_by(accountId="1") == 201
+        assert asked_by(accountId="1") == 200
+        assert asked_by(accountId="2") == 201
+
+    def test_an_external_id_is_a_key_that_all_callers_share(self, api: Api) -> None:
+        body = BODY | {"externalId": "mine"}
+        one = api.post(body, user="arn:aws:iam::123456789012:user/ann")
+        two = api.post(body, user="arn:aws:iam::123456789012:user/bob")
+        assert (one.status, two.status) == (201, 200)
+        assert one.body == two.body and one.headers["X-External-Id"] == "mine"
+
+    def test_a_key_and_an_external_id_are_one_too_many(self, api: Api) -> None:
+        answer = api.post(BODY | {"externalId": "mine"}, KEY)
+        assert answer.reason == "malformed-request"
+        assert "externalId" in answer.body["detail"]
+
+    def test_while_somebody_works_on_it(self, api: Api) -> None:
+        created = api.post(BODY, KEY)
+        external_id = created.headers["X-External-Id"]
+        done = api.record(external_id)
+        working = Record.opened(done.order, Lease("somebody", api.clock() + 30_000), api.clock())
+        api.ledger.records[external_id] = working
+        answer = api.post(BODY, KEY)
+        assert (answer.status, answer.reason) == (409, "not-yet")
+        assert answer.headers["Retry-After"] == "30"
+        assert answer.body["externalId"] == external_id
+        assert f"GET /batches/{external_id}" in answer.body["detail"]
+
+    def test_after_the_answer_was_lost(self, api: Api) -> None:
+        api.simulator.faults.add(Fault("answer-lost", "create"))
+        answer = api.post(BODY, KEY)
+        assert (answer.status, answer.reason) == (503, "outcome-unknown")
+        early = api.post(BODY, KEY)
+        assert (early.status, early.reason) == (409, "not-yet")
+        assert int(early.headers["Retry-After"]) >= 120
+        api.clock.advance(int(early.headers["Retry-After"]) * 1000)
+        again = api.post(BODY, KEY)
+        [batch] = api.simulator.batches()
+        # Catalog's objects do not hold their id.
+        assert (again.status, again.body["id"]) == (201, batch.id)
+        assert len(api.created()) == 1
+
+    def test_after_a_refusal_whose_cause_is_mended(self, api: Api) -> None:
+        body = {"datasetId": "new", "objects": ["s3://landing/a.json"]}
+        api.bucket.objects["landing/a.json"] = Stored(version_id="v1")
+        assert api.post(body, KEY).reason == "batch-refused"
+        api.simulator.add_dataset(api.seed.ims_org, "prod", "new", "new")
+        api.bucket.objects["landing/a.json"] = Stored(version_id="v2")
+        answer = api.post(body, KEY)
+        assert answer.status == 201
+        record = api.record(answer.headers["X-External-Id"])
+        # The order claimed that version; the later one is another order's.
+        assert [file.version_id for file in record.order.files] == ["v1"]
+
+    def test_the_files_of_a_refused_order_stay_whoever_tries_it_anew(self) -> None:
+        one = Arrival("landing", "a.json", "v1", "e", None, 1, START)
+        order = Order("mine", Target("arn", "org", "prod", LOYALTY), {}, (one,), "request")
+        later = replace(order, files=(replace(one, version_id="v2"),))
+        refused = Record.opened(order, Lease("t", 1), 0)
+        assert refused.reopened(later, Lease("u", 2)).order.files == (one,)
+
+    def test_though_the_objects_are_gone_or_the_sandbox_no_longer_allowed(self, api: Api) -> None:
+        body = BODY | {"objects": ["s3://landing/a.json"]}
+        api.bucket.objects["landing/a.json"] = Stored()
+        one = api.post(body, KEY | {"x-sandbox-name": "dev"})
+        api.bucket.objects.clear()
+        targets = replace(api.world.targets, allowed_sandboxes=("prod",))
+        api.world.__dict__["targets"] = targets
+        two = api.post(body, KEY | {"x-sandbox-name": "dev"})
+        assert (two.status, two.body) == (200, one.body)
+        assert api.post(body, {"x-sandbox-name": "dev"}).reason == "target-not-allowed"
+
+    def test_after_the_bus_was_full(self, api: Api) -> None:
+        api.bus.full = True
+        answer = api.post(BODY, KEY)
+        assert (answer.status, answer.reason) == (503, "not-announced")
+        api.bus.full = False
+        api.clock.advance(60_000)
+        again = api.post(BODY, KEY)
+        assert again.status == 201
+        assert [detail["batchId"] for _, detail in api.bus.taken] == [again.body["id"]]
+        assert len(api.created()) == 1
+
+
+class TestObjects:
+    def test_the_sample_request_is_carried_out(self, api: Api) -> None:
+        key = "landing/loyalty/2026/11/members.json"
+        api.bucket.objects[f"acme-landing/{key}"] = Stored(size=42, version_id="v7", etag="e7")
+        answer = api.send(POST)
+        assert answer.status == 201
+        [(_, detail)] = api.bus.taken
+        [file] = detail["files"]
+        assert (file["bucket"], file["key"], file["versionId"]) == ("acme-landing", key, "v7")
+        assert (file["etag"], file["size"], detail["byteCount"]) == ("e7", 42, 42)
+        assert "objects" not in sent(api)
+        arrived = Arrival("acme-landing", key, "v7", "e7", "0062", 42, START)
+        assert api.ledger.claimant(arrived) == answer.headers["X-External-Id"]
+
+    @pytest.mark.parametrize(
+        "key", ["a b+c%20d.json", "a//b/../c.json", "ä/日本.json", "x?versionId=1&y#z.json"]
+    )
+    def test_keys_are_taken_as_they_are(self, api: Api, key: str) -> None:
+        api.bucket.objects[f"landing/{key}"] = Stored()
+        assert api.post(BODY | {"objects": [f"s3://landing/{key}"]}).status == 201
+        assert api.bucket.asked == [f"landing/{key}"]
+        [(_, detail)] = api.bus.taken
+        assert detail["files"][0]["key"] == key
+
+    def test_are_looked_up_side_by_side_and_stay_in_order(self, api: Api) -> None:
+        keys = [f"{n}.json" for n in range(98)]
+        api.bucket.objects = {f"landing/{key}": Stored() for key in keys}
+        api.bucket.slow = 0.005
+        answer = api.post(BODY | {"objects": [f"s3://landing/{key}" for key in keys]})
+        assert answer.status == 201
+        [(_, detail)] = api.bus.taken
+        assert [file["key"] for file in detail["files"]] == keys
+        assert 2 <= api.bucket.most_at_once <= 10
+
+    def test_nobody_waits_for_s3_without_end(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api.function, "LOOKING", 0.05)
+        api.bucket.slow = 0.3
+        answer = api.post(BODY | {"objects": [f"s3://landing/{n}.json" for n in range(98)]})
+        assert (answer.status, answer.reason) == (503, "storage-unavailable")
+        assert not api.ledger.records
+
+    @pytest.mark.parametrize(
+        ("stored", "status", "reason"),
+        [
+            (Stored(status=404), 400, "malformed-request"),
+            (Stored(status=403), 400, "malformed-request"),
+            (Stored(status=503), 503, "storage-unavailable"),
+            (Stored(size=0), 422, "empty-object"),
+        ],
+    )
+    def test_must_be_there_and_hold_something(
+        self, api: Api, stored: Stored, status: int, reason: str
+    ) -> None:
+        api.bucket.objects = {"landing/a.json": Stored(), "landing/b.json": stored}
+        answer = api.post(BODY | {"objects": ["s3://landing/a.json", "s3://landing/b.json"]})
+        assert (answer.status, answer.reason) == (status, reason)
+        assert "b.json" in answer.body["detail"]
+        assert not api.ledger.records and not api.created()
+
+    def test_must_be_in_a_bucket_of_the_deployment(self, api: Api) -> None:
+        answer = api.post(BODY | {"objects": ["s3://landing/a.json", "s3://elsewhere/a.json"]})
+        assert (answer.status, answer.reason) == (422, "target-not-allowed")
+        assert "objects[1]" in answer.body["detail"]
+        assert not api.bucket.asked
+
+    def test_that_another_order_holds_are_told(self, api: Api) -> None:
+        api.bucket.objects = {f"landing/{name}.json": Stored() for name in "abc"}
+        first = api.post(BODY | {"objects": ["s3://landing/a.json", "s3://landing/b.json"]})
+        answer = api.post(BODY | {"objects": ["s3://landing/c.json", "s3://landing/b.json"]}, KEY)
+        assert (answer.status, answer.reason) == (409, "already-claimed")
+        assert answer.body["claimed"] == {"s3://landing/b.json": first.headers["X-External-Id"]}
+        assert "Retry-After" not in answer.headers
+        assert len(api.created()) == 1
+
+    def test_without_versions_are_known_by_their_content(self, api: Api) -> None:
+        body = BODY | {"objects": ["s3://landing/a.json"]}
+        api.bucket.objects["landing/a.json"] = Stored(version_id="null", etag="one")
+        assert api.post(body).status == 201
+        assert api.post(body).reason == "already-claimed"
+        api.bucket.objects["landing/a.json"] = Stored(version_id=None, etag="two")
+        assert api.post(body).status == 201
+
+    @pytest.mark.parametrize(
+        ("names", "format_"),
+        [
+            (["a.json", "b.jsonl.gz"], {"format": "json"}),
+            (["a.CSV"], {"format": "csv"}),
+            (["a.parquet"], {"format": "parquet"}),
+        ],
+    )
+    def test_say_their_format_by_their_names(
+        self, api: Api, names: list[str], format_: dict[str, str]
+    ) -> None:
+        api.bucket.objects = {f"landing/{name}": Stored() for name in names}
+        assert api.post(BODY | {"objects": [f"s3://landing/{n}" for n in names]}).status == 201
+        assert sent(api)["inputFormat"] == format_
+
+    @pytest.mark.parametrize("names", [["a.json", "b.csv"], ["a"], ["a.json", "b.txt"]])
+    def test_whose_names_say_no_one_format_need_one_in_the_request(
+        self, api: Api, names: list[str]
+    ) -> None:
+        api.bucket.objects = {f"landing/{name}": Stored() for name in names}
+        body = BODY | {"objects": [f"s3://landing/{name}" for name in names]}
+        answer = api.post(body)
+        assert (answer.status, answer.reason) == (422, "format-unknown")
+        assert api.post(body | {"inputFormat": {"format": "csv"}}).status == 201
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        ("fault", "status", "reason", "retry_after"),
+        [
+            (Fault("gateway", "create", code="429050", retry_after="45"), 503, None, "45"),
+            (Fault("gateway", "create", code="503010"), 503, None, "10"),
+            (Fault("request-lost", "create"), 503, None, "10"),
+            (Fault("status", "create", status=500), 503, "outcome-unknown", "10"),
+            (
+                Fault("gateway", "create", code="401013", count=2),
+                502,
+                "credential-unusable",
+                None,
+            ),
+        ],
+    )
+    def test_of_aeps_is_told_with_the_order_that_goes_on(
+        self, api: Api, fault: Fault, status: int, reason: str | None, retry_after: str | None
+    ) -> None:
+        api.simulator.faults.add(fault)
+        answer = api.post(BODY)
+        assert (answer.status, answer.reason) == (status, reason or "platform-unavailable")
+        assert answer.headers.get("Retry-After") == retry_after
+        assert answer.body.get("retryAfter") == (retry_after and int(retry_after))
+        external_id = answer.body["externalId"]
+        assert answer.headers["X-External-Id"] == external_id
+        assert f"GET /batches/{external_id}" in answer.body["detail"]
+        standing = api.get(external_id)
+        assert standing.body["state"] == "open" and standing.body["due"]
+
+    def test_of_the_ledgers(self, api: Api) -> None:
+        api.conflict = True
+        answer = api.post(BODY, KEY)
+        assert (answer.status, answer.reason) == (503, "ledger-unavailable")
+        assert answer.body["externalId"] and answer.headers["Retry-After"]
+        assert not api.created()
+
+    def test_nobody_foresaw_is_logged_and_says_nothing_of_itself(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def broken(record: Record) -> Record:
+            raise ZeroDivisionError("secret sauce")
+
+        monkeypatch.setattr(api.ledger, "open", broken)
+        logger = logging.getLogger(api.function.logger.name)
+        logger.addHandler(caplog.handler)
+        try:
+            answer = api.post(BODY, KEY)
+        finally:
+            logger.removeHandler(caplog.handler)
+        assert (answer.status, answer.reason) == (500, "internal-error")
+        assert answer.body["externalId"] and "sauce" not in json.dumps(answer.body)
+        assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)
+
+
+class TestTelling:
+    def test_what_the_ledger_and_aep_know(self, api: Api) -> None:
+        api.bucket.objects["landing/a.json"] = Stored()
+        body = BODY | {"objects": ["s3://landing/a.json"], "externalId": "mine"}
+        batch_id = api.post(body, {"x-sandbox-name": "dev"}).body["id"]
+        api.simulator.set_status(batch_id, "success")
+        [batch] = api.simulator.batches()
+        answer = api.get(batch_id)
+        assert answer.status == 200 and answer.headers["X-External-Id"] == "mine"
+        assert answer.body == {
+            "externalId": "mine",
+            "attempt": 1,
+            "state": "announced",
+            "batchId": batch_id,
+            "imsOrg": api.seed.ims_org,
+            "sandbox": "dev",
+            "datasetId": LOYALTY,
+            "inputFormat": {"format": "json"},
+            "trigger": "request",
+            "files": ["s3://landing/a.json"],
+            "fileCount": 1,
+            "openedAt": "2026-11-18T11:06:40.000Z",
+            "createdAt": "2026-11-18T11:06:40.000Z",
+            "aep": batch.members,
+        }
+        assert batch.members["status"] == "success"
+        assert api.get("mine") == answer
+
+    def test_why_there_is_no_batch(self, api: Api) -> None:
+        refused = api.post({"datasetId": "unknown", "externalId": "mine"})
+        answer = api.get("mine")
+        assert (answer.body["state"], answer.body["reason"]) == ("refused", "batch-refused")
+        assert answer.body["detail"] == refused.body["detail"]
+        assert answer.body["aep"] is None and "batchId" not in answer.body
+
+    def test_of_the_latest_attempt(self, api: Api) -> None:
+        api.simulator.faults.add(Fault("answer-lost", "create"))
+        api.post(BODY | {"externalId": "mine"})
+        [batch] = api.simulator.batches()
+        api.simulator.set_status(batch.id, "abandoned")
+        api.clock.advance(600_000)
+        again = api.post(BODY | {"externalId": "mine"})
+        assert (again.status, again.headers["X-External-Id"]) == (201, "mine.2")
+        assert api.post(BODY | {"externalId": "mine"}).body == again.body
+        assert api.post(BODY | {"externalId": "mine", "tags": {}}).reason == "key-reused"
+        for wanted in ("mine", "mine.2", again.body["id"]):
+            answer = api.get(wanted)
+            assert (answer.body["externalId"], answer.body["attempt"]) == ("mine.2", 2)
+            assert answer.body["batchId"] == again.body["id"]
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            (Fault("status", "get-batch", status=500), "platform-unavailable"),
+            (Fault("request-lost", "get-batch"), "platform-unavailable"),
+            (Fault("gateway", "get-batch", code="401013", count=2), "credential-unusable"),
+        ],
+    )
+    def test_though_aep_cannot_be_asked(self, api: Api, fault: Fault, reason: str) -> None:
+        batch_id = api.post(BODY).body["id"]
+        api.simulator.faults.add(fault)
+        answer = api.get(batch_id)
+        assert (answer.status, answer.body["batchId"]) == (200, batch_id)
+        assert answer.body["aep"] is None
+        assert answer.body["aepError"]["reason"] == reason
+
+    def test_though_catalog_does_not_show_it_yet(self, api: Api) -> None:
+        batch_id = api.post(BODY).body["id"]
+        api.simulator.show_in_catalog(lambda batch, now: False)
+        answer = api.get(batch_id)
+        assert answer.body["aep"] is None and "aepError" not in answer.body
+
+    @pytest.mark.parametrize(
+        "wanted", ["unknown", "", ".", "..", "a b", "é", "x" * 201, "a\r\nb", "../dataSets/x"]
+    )
+    def test_nothing_of_what_is_not_there(self, api: Api, wanted: str) -> None:
+        answer = api.get(wanted)
+        assert (answer.status, answer.reason) == (404, "not-found")
+        assert not api.simulator.received
+
+    def test_that_the_ledger_cannot_tell(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        def unavailable(external_id: str) -> Record:
+            raise LedgerUnavailable("throttled")
+
+        monkeypatch.setattr(api.ledger, "get", unavailable)
+        answer = api.get("mine")
+        assert (answer.status, answer.reason) == (503, "ledger-unavailable")
+        assert answer.headers["Retry-After"] == "10"
