@@ -14,6 +14,7 @@ import pytest
 import requests
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
+from aep_intake.adapters.exchange import https_session
 from aep_intake.errors import (
     BatchRefused,
     CredentialUnusable,
@@ -25,14 +26,26 @@ from aep_intake.errors import (
     TargetNotAllowed,
     TryAgain,
 )
-from aep_intake.orders import TAG, Order, Target
+from aep_intake.orders import TAG, Batch, Order, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator import Client, Fault
 from local.simulator.messages import GATEWAY
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.adobe_world import ARN, LEDGER, PLATFORM, START, Scripted, World, answer
+from tests.adobe_world import (
+    ARN,
+    LEDGER,
+    PLATFORM,
+    START,
+    Script,
+    Scripted,
+    World,
+    answer,
+    http,
+    reset,
+    wire,
+)
 
 ORG = "8F3A1C5E60B24D970A495E41@AdobeOrg"
 TARGET = Target(ARN, ORG, "prod", LOYALTY)
@@ -211,6 +224,22 @@ def test_answers_to_create(world: World, fault: Fault, kind: type[IntakeError]) 
     assert posts == (2 if kind is CredentialUnusable else 1)  # never repeated blindly
 
 
+def test_create_over_the_wire() -> None:
+    def post(script: Script, *, closed: bool = False) -> Batch:
+        with https_session(1) as session, wire(script) as server:
+            url = "http://127.0.0.1:1" if closed else server.url
+            timeouts = (0.3, 0.3)
+            adobe = Adobe(session, Tokens(), url, LEDGER, lambda: START, timeouts=timeouts)
+            return adobe.create(ORDER)
+
+    assert post(lambda c, _: c.sendall(http(201, json.dumps(made()).encode()))).id == made()["id"]
+    with pytest.raises(PlatformUnavailable):
+        post(lambda c, _: reset(c), closed=True)
+    for script in (lambda c, _: reset(c), lambda c, _: c.recv(1), lambda c, _: c.sendall(b"HTTP/")):
+        with pytest.raises(OutcomeUnknown):
+            post(script)
+
+
 def test_a_refusal_is_told_in_adobes_words(world: World) -> None:
     with pytest.raises(BatchRefused) as caught:
         world.adobe.create(world.order(dataset_id="no-such-dataset"))
@@ -309,13 +338,13 @@ def test_reuse_of_the_external_id(world: World) -> None:
 
 def test_no_post_begins_late(world: World) -> None:
     """Minting may take long; the lease was only asked for `create_time`."""
-    tokens = Tokens(wait=lambda: world.clock.advance(12_001))
+    tokens = Tokens(wait=lambda: world.clock.advance(8_001))
     transport = Scripted(lambda _: answer(201, made()))
     adobe = Adobe(transport.session(), tokens, PLATFORM, LEDGER, world.clock)
     with pytest.raises(PlatformUnavailable, match="took too long"):
         adobe.create(ORDER)
     assert transport.asked == []
-    assert adobe.create_time == 12_000 + 13_050
+    assert adobe.create_time == 8_000 + 13_050
 
 
 def test_no_second_post_begins_late(world: World) -> None:

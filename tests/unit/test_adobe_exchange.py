@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -24,6 +25,7 @@ from aep_intake.adapters.exchange import (
 from hypothesis import given
 from hypothesis import strategies as st
 from requests import adapters
+from urllib3.connection import HTTPConnection
 from urllib3.util import connection as urllib3_connection
 
 from tests.adobe_world import Script, Scripted, answer, http, reset, wire
@@ -249,6 +251,22 @@ def test_what_was_sent_and_not_answered_is_unknown_and_soon(script: Script) -> N
         took = time.monotonic() - started
     assert len(server.requests) == 1  # and never repeated
     assert took < sum(TIMEOUTS) + 0.3
+
+
+def test_sending_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is slow to take the request must not be slow to answer on top of that."""
+    real = HTTPConnection.request
+
+    def slowly(*args: Any, **options: Any) -> None:
+        real(*args, **options)
+        time.sleep(TIMEOUTS[1] * 0.7)
+
+    monkeypatch.setattr(HTTPConnection, "request", slowly)
+    with wire(silent) as server:
+        started = time.monotonic()
+        with pytest.raises(NoAnswer):
+            post(server.url)
+        assert time.monotonic() - started < TIMEOUTS[1] * 1.5
 
 
 def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:

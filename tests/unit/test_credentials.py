@@ -430,6 +430,15 @@ def test_lasting_trouble_is_not(world: World) -> None:
     assert world.operations() == ["token", "token"]
 
 
+def test_a_slow_ims_is_not_asked_for_ever(world: World) -> None:
+    """Whoever waits for a token holds up a delivery, so there is an end to trying secrets."""
+    world.secrets.document = own_shape(world.seed, *(f"deleted-{n}" for n in range(5)))
+    world.simulator.faults.add(Fault("delay", operation="token", delay_ms=4_900, count=0))
+    with pytest.raises(PlatformUnavailable, match="slow"):
+        world.credentials.token(ARN)
+    assert world.operations() == ["token"] * 3
+
+
 def test_a_time_out_is_not_repeated(world: World) -> None:
     world.simulator.faults.add(Fault("answer-lost", how="timeout"))
     with pytest.raises(PlatformUnavailable, match="ReadTimeout"):

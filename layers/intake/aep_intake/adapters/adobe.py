@@ -119,7 +119,7 @@ class Adobe:
         now: Callable[[], int],
         *,
         timeouts: tuple[float, float] = (3.05, 10.0),
-        start_within: float = 12.0,
+        start_within: float = 8.0,
     ) -> None:
         self._session = session
         self._credentials = credentials

@@ -126,8 +126,8 @@ class Credentials:
         if token is not None and token.access_token != refused:
             if now < token.renew_at:
                 return token
-            if now < token.expires and (known.lock.locked() or now < known.rest_until):
-                return token  # it is being renewed ahead of its expiry, or could not be just now
+            if now < token.expires and known.lock.locked():
+                return token  # someone is renewing it ahead of its expiry
         with known.lock:
             return self._renewed(arn, known, refused)
 

@@ -190,13 +190,14 @@ class _TimedResponse(http.client.HTTPResponse):
 
 
 class _Timed(HTTPConnection):
-    """A connection whose connect time-out covers all addresses and TLS, read time-out the answer.
+    """A connection whose connect time-out covers all addresses and TLS.
 
+    Its read time-out covers everything from the first byte sent to the last one received.
     Whatever goes wrong before the first byte of the request is a NewConnectionError, TLS trouble
     included: urllib3 alone reports a handshake that timed out as a read time-out.
     """
 
-    _used = 0.0
+    _used = _sent = 0.0
 
     def connect(self) -> None:
         started = time.monotonic()
@@ -216,8 +217,12 @@ class _Timed(HTTPConnection):
         # Wall clock: the monotonic one may stand still while a worker is frozen.
         return super().is_connected and abs(time.time() - self._used) < MAX_IDLE
 
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        self._sent = time.monotonic()
+        super().request(*args, **kwargs)
+
     def getresponse(self) -> Any:
-        deadline = time.monotonic() + (self.timeout or 0.0)
+        deadline = self._sent + (self.timeout or 0.0)
         self.response_class = cast("Any", functools.partial(_TimedResponse, deadline=deadline))
         self._used = time.time()
         return super().getresponse()
