@@ -78,17 +78,11 @@ deploy: build ## sam deploy --guided
 
 ##— this checkout —
 requirements: $(dev) ## pin again what requirements/*.in ask for
-	for name in uv dev stack sam; do \
+	for name in requirements/uv requirements/dev requirements/stack requirements/sam \
+			layers/dependencies/requirements; do \
 		.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
-			--python-version 3.13 --upgrade --quiet \
-			--output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
+			--python-version 3.13 --upgrade --quiet --output-file $$name.txt $$name.in || exit 1; \
 	done
-	.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.13 --upgrade --quiet --output-file layers/dependencies/requirements.txt \
-		layers/dependencies/requirements.in
-	.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
-		--python-version 3.13 --upgrade --quiet \
-		--output-file layers/dependencies/requirements.txt layers/dependencies/requirements.in
 
 clean: ## remove everything made here
 	rm -rf .venv .venv-stack .venv-sam .venv-uv .aws-sam .local .hypothesis .mypy_cache \
