@@ -92,12 +92,13 @@ class Board:
             if item.sent:
                 item.took = time.monotonic() - item.sent
             item.got["http"] = status
-            if "id" in body:
-                item.got["batchId"] = body["id"]
-                first = next(k for k, i in self.requests.items() if i is self._maker(body["id"]))
+            # POST answers as Adobe does; GET tells what the ledger knows.
+            if batch_id := body.get("id") or body.get("batchId"):
+                item.got["batchId"] = batch_id
+                first = next(k for k, i in self.requests.items() if i is self._maker(batch_id))
                 if first != name:
                     item.got["batchOf"] = first
-                if early := self._early.pop(body["id"], None):
+                if early := self._early.pop(batch_id, None):
                     _record(item, *early)
             elif "type" in body:
                 item.got["reason"] = body["type"].rpartition("/")[2].rpartition(":")[2]
@@ -110,7 +111,7 @@ class Board:
         )
 
     def __rich__(self) -> Table:
-        table = Table(expand=True)
+        table = Table(expand=True, caption="ms until the event; the first of each kind start cold")
         table.add_column("object or request", ratio=5, overflow="fold")
         table.add_column("route", ratio=2, overflow="fold")
         table.add_column("dataset", ratio=3, overflow="fold")

@@ -97,7 +97,7 @@ class LocalStack:
         self._build()
         self._say("sam deploy")
         self._deploy()
-        self.sender = self._identity("sender", self._sender_statements())
+        self.sender = self.identity("sender", self._sender_statements())
         self.listener = Listener(self.aws, self.outputs["BusName"], self._seen)
         self._cleanup.callback(self.listener.abandon)
 
@@ -151,7 +151,7 @@ class LocalStack:
         else:
             raise ChildFailed(f"MiniStack did not start\n{child.tail()}")
         # Also proves that the answer came from our MiniStack: another one does not know this key.
-        self._deployer = self._identity(
+        self._deployer = self.identity(
             "deployer",
             [
                 {"Effect": "Allow", "Action": f"{name}:*", "Resource": "*"}
@@ -188,7 +188,7 @@ class LocalStack:
 
     # What a real account has before the template comes: people, and a secret
 
-    def _identity(self, name: str, statements: list[dict[str, object]]) -> Aws:
+    def identity(self, name: str, statements: list[dict[str, object]]) -> Aws:
         """An IAM user that may do what `statements` allow, and nothing else."""
         self.aws.iam.create_user(UserName=name)
         self.aws.iam.put_user_policy(
