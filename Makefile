@@ -13,7 +13,7 @@ python := PYTHONPATH=layers/intake .venv/bin/python
 sam := $(with_python) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 dev := .venv/.ready
-local := $(dev) .venv-stack/.ready .venv-sam/.ready
+local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers tools local tests
 
 .PHONY: help run up down test lint typecheck check pytest soak bench doctor connect routes \
@@ -79,13 +79,13 @@ deploy: build ## sam deploy --guided
 ##— this checkout —
 requirements: $(dev) ## pin again what requirements/*.in ask for
 	for name in requirements/uv requirements/dev requirements/stack requirements/sam \
-			layers/dependencies/requirements; do \
+			requirements/runtime layers/dependencies/requirements; do \
 		.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
 			--python-version 3.13 --upgrade --quiet --output-file $$name.txt $$name.in || exit 1; \
 	done
 
 clean: ## remove everything made here
-	rm -rf .venv .venv-stack .venv-sam .venv-uv .aws-sam .local .hypothesis .mypy_cache \
+	rm -rf .venv .venv-stack .venv-sam .venv-runtime .venv-uv .aws-sam .local .hypothesis .mypy_cache \
 		.ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -97,3 +97,8 @@ clean: ## remove everything made here
 
 .venv-sam/.ready: requirements/sam.txt requirements/bootstrap.sh
 	@requirements/bootstrap.sh .venv-sam requirements/sam.txt
+
+# Compiled once, as what is measured there must not depend on who came first.
+.venv-runtime/.ready: requirements/runtime.txt requirements/bootstrap.sh
+	@requirements/bootstrap.sh .venv-runtime requirements/runtime.txt
+	@.venv-runtime/bin/python -m compileall -q .venv-runtime/lib

@@ -1,0 +1,246 @@
+"""What `sam build` makes, in AWS's own runtime: nothing is missing from it, nothing is too much.
+
+MiniStack runs functions among its own packages, so it would hide a dependency that is not built.
+Here they have their deployed environment, and keys that may do what their roles may; but queues
+and a table of their own, so that the deployed functions do not take their work.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.arrivals import Arrival
+from aep_intake.orders import Lease, Order, Record, Target
+
+from local.children import ChildFailed
+from local.runtime import (
+    AVAILABLE,
+    FUNCTIONS,
+    PYTHON,
+    Function,
+    Runtime,
+    copy_of_build,
+    function,
+    variables,
+)
+from local.simulator.seed import LOYALTY, Seed
+from local.stack import ROOT, LocalStack
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="AWS's emulator is a program for Linux")
+
+HANDLERS = ["on_arrival", "on_request", "on_due", "on_tick"]
+FORBIDDEN = {"pydantic", "aws_xray_sdk", "jsonschema", "pytest", "local", "tests", "ministack"}
+
+
+@pytest.fixture(scope="module")
+def own(deployed: LocalStack) -> dict[str, str]:
+    """Names of the deployed table and queues, and of empty ones like them."""
+    aws, outputs = deployed.aws, deployed.outputs
+    like = aws.dynamodb.describe_table(TableName=outputs["LedgerTable"])["Table"]
+    aws.dynamodb.create_table(
+        TableName="in-the-runtime",
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=like["KeySchema"],
+        AttributeDefinitions=like["AttributeDefinitions"],
+        GlobalSecondaryIndexes=[
+            {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}  # type: ignore[misc]
+            for index in like["GlobalSecondaryIndexes"]
+        ],
+    )
+    names = {outputs["LedgerTable"]: "in-the-runtime"}
+    for output in ("ArrivalsDlqUrl", "ArrivalsQueueUrl", "DueQueueUrl"):
+        aws.sqs.create_queue(QueueName=f"in-the-runtime-{output}")
+        names[outputs[output].rpartition("/")[2]] = f"in-the-runtime-{output}"
+    return names
+
+
+@pytest.fixture(scope="module")
+def functions(
+    deployed: LocalStack, own: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Function]:
+    built = tmp_path_factory.mktemp("runtime") / "built"
+    copy_of_build(built)
+    return {name: function(deployed, name, built).with_resources(own) for name in FUNCTIONS}
+
+
+@pytest.fixture(scope="module")
+def workers(
+    deployed: LocalStack, functions: dict[str, Function], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Runtime]]:
+    logs = tmp_path_factory.mktemp("logs")
+    with ExitStack() as running:
+        started = {}
+        for name, made in functions.items():
+            keys = deployed.identity(f"in-the-runtime-{name}", list(made.statements)).identity
+            env = variables(made, deployed, keys)
+            started[name] = running.enter_context(Runtime(made, env=env, log=logs / name))
+        yield started
+
+
+def sample(name: str) -> Any:
+    return json.loads((ROOT / "events" / f"{name}.json").read_text("utf-8"))
+
+
+def message(queue: str, message_id: str, body: Any, stack: LocalStack) -> dict[str, Any]:
+    """A message as SQS delivers it; sent and received, for the function gives some back."""
+    url = stack.aws.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    stack.aws.sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
+    received = stack.aws.sqs.receive_message(QueueUrl=url)["Messages"][0]
+    delivered: dict[str, Any] = sample("sqs-delivery")["Records"][0]
+    return delivered | {
+        "messageId": message_id,
+        "receiptHandle": received["ReceiptHandle"],
+        "body": received["Body"],
+    }
+
+
+def object_created(stack: LocalStack, key: str) -> dict[str, Any]:
+    event: dict[str, Any] = sample("eventbridge-object-created")
+    event["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    event["detail"]["bucket"]["name"] = stack.outputs["LandingBucketName"]
+    event["detail"]["object"]["key"] = key
+    return event
+
+
+def test_arrivals_become_batches(
+    stack: LocalStack, workers: dict[str, Runtime], own: dict[str, str]
+) -> None:
+    """One gets its batch, one has no route, one meets a platform that wants to be left alone."""
+    queue = own[stack.outputs["ArrivalsQueueUrl"].rpartition("/")[2]]
+    good, unrouted = "landing/loyalty/in/runtime.jsonl", "nowhere/runtime.txt"
+    throttled = "landing/loyalty/in/throttled.jsonl"
+    deliver = {
+        key: message(queue, key, object_created(stack, key), stack)
+        for key in (good, unrouted, throttled)
+    }
+    first = workers["OnArrival"].invoke({"Records": [deliver[good], deliver[unrouted]]})
+    assert first == {"batchItemFailures": []}
+    stack.control("POST", "/faults", {"fault": "gateway", "operation": "create", "code": "429050"})
+    second = workers["OnArrival"].invoke({"Records": [deliver[throttled]]})
+    assert second == {"batchItemFailures": [{"itemIdentifier": throttled}]}
+
+    def about(key: str) -> dict[str, Any]:
+        [event] = stack.listener.wait(
+            lambda event: any(f["key"] == key for f in event["detail"].get("files", [])), timeout=10
+        )
+        detail: dict[str, Any] = event["detail"]
+        return detail | {"detail-type": event["detail-type"]}
+
+    created = about(good)
+    assert created["detail-type"] == "Batch Created"
+    made = stack.control("GET", f"/batches?externalId={created['externalId']}")
+    assert [batch["id"] for batch in made] == [created["batchId"]]
+    assert about(unrouted)["reason"] == "no-route"
+    dlq = own[stack.outputs["ArrivalsDlqUrl"].rpartition("/")[2]]
+    [parked] = stack.peek(stack.aws.sqs.get_queue_url(QueueName=dlq)["QueueUrl"])
+    assert (parked.body, parked.attributes["reason"]) == (deliver[unrouted]["body"], "no-route")
+
+
+def test_what_a_dead_worker_left_is_handed_out_and_finished(
+    stack: LocalStack, workers: dict[str, Runtime], own: dict[str, str]
+) -> None:
+    long_ago = int(time.time() * 1000) - 600_000
+    ledger = DynamoLedger(
+        stack.aws.dynamodb, own[stack.outputs["LedgerTable"]], lambda: long_ago, 86_400_000
+    )
+    file = Arrival("landing", "left/behind.jsonl", None, "etag", "0061", 10, long_ago)
+    target = Target(stack.secret_arn, Seed().ims_org, "prod", LOYALTY)
+    order = Order(file.external_id, target, {"inputFormat": {"format": "json"}}, (file,))
+    ledger.open(Record.opened(order, Lease("dead", long_ago), long_ago))
+
+    workers["OnTick"].invoke(sample("tick"))
+    due = own[stack.outputs["DueQueueUrl"].rpartition("/")[2]]
+    url = stack.aws.sqs.get_queue_url(QueueName=due)["QueueUrl"]
+    bodies = [message.body for message in stack.peek(url)]
+    assert [json.loads(body) for body in bodies] == [{"externalId": file.external_id}]
+
+    [body] = bodies
+    workers["OnDue"].invoke({"Records": [{"body": body}]})
+    stack.listener.wait(lambda e: e["detail"]["externalId"] == file.external_id, timeout=10)
+    record = ledger.get(file.external_id)
+    assert record is not None
+    assert (record.state, record.due) == ("announced", None)
+
+
+def test_requests_are_answered(stack: LocalStack, workers: dict[str, Runtime]) -> None:
+    ask = sample("api-get-batch")
+    answer = workers["OnRequest"].invoke(ask | {"pathParameters": {"id": "unknown"}})
+    assert answer["statusCode"] == 404
+    assert json.loads(answer["body"])["type"].endswith("not-found")
+
+    post = sample("api-post-batches")
+    post["body"] = json.dumps({"datasetId": LOYALTY, "inputFormat": {"format": "json"}})
+    answer = workers["OnRequest"].invoke(post)
+    assert answer["statusCode"] == 201
+    batch_id = json.loads(answer["body"])["id"]
+    stack.listener.wait(lambda e: e["detail"].get("batchId") == batch_id, timeout=10)
+
+
+@pytest.fixture(scope="module")
+def loaded(
+    deployed: LocalStack, functions: dict[str, Function], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Any]]:
+    """What all four handlers together load; the runtime is still there."""
+    made = functions["OnArrival"]
+    env = variables(made, deployed, deployed.sender.identity)
+    env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
+    log = tmp_path_factory.mktemp("probe") / "log"
+    with Runtime(made, env=env, log=log, handler="runtime_probe.handler") as worker:
+        yield worker.invoke({"import": HANDLERS})
+
+
+def test_what_is_packaged_comes_from_the_package(
+    loaded: dict[str, Any], functions: dict[str, Function]
+) -> None:
+    made = functions["OnArrival"]
+    dependencies, intake = made.layers
+    homes = {
+        dependencies: ["aws_lambda_powertools", "requests", "urllib3", "certifi", "jmespath"],
+        intake: ["aep_intake", "aep_intake.wiring"],
+        made.code: HANDLERS,
+        PYTHON.parents[1]: ["boto3", "botocore", "awslambdaric"],
+    }
+    for home, names in homes.items():
+        for name in names:
+            assert loaded["modules"][name].startswith(f"{home}/"), name
+
+
+def test_nothing_heavy_or_of_ours_is_loaded(loaded: dict[str, Any]) -> None:
+    top = {name.partition(".")[0] for name in loaded["modules"]}
+    assert not top & FORBIDDEN
+    assert "aws_lambda_powertools" in top
+    assert not [path for path in loaded["path"] if Path(path).is_relative_to(ROOT / ".venv")]
+
+
+def test_its_processes_end_with_it(
+    deployed: LocalStack, functions: dict[str, Function], tmp_path: Path
+) -> None:
+    made = functions["OnTick"]
+    env = variables(made, deployed, deployed.sender.identity)
+    env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
+    with Runtime(made, env=env, log=tmp_path / "log", handler="runtime_probe.handler") as worker:
+        process = worker.invoke({"import": []})["process"]
+        assert 0 < worker.init < 30_000
+        os.kill(process, 0)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_a_build_that_lacks_something_fails(
+    deployed: LocalStack, functions: dict[str, Function], tmp_path: Path
+) -> None:
+    """Which is what these tests are for."""
+    made = replace(functions["OnTick"], layers=functions["OnTick"].layers[1:])
+    env = variables(made, deployed, deployed.sender.identity)
+    with (
+        Runtime(made, env=env, log=tmp_path / "log") as worker,
+        pytest.raises(ChildFailed, match=r"No module named '(requests|aws_lambda_powertools)'"),
+    ):
+        worker.invoke({})
