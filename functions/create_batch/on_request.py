@@ -62,8 +62,9 @@ def _made(event: Mapping[str, Any], outcome: Outcome) -> Response:
     record = outcome.record
     # The path as the caller sees it, with the stage or a custom domain's prefix.
     path = (event.get("requestContext") or {}).get("path") or event["path"]
+    here, batch = quote(path.strip("/"), errors="replace"), quote(record.batch_id or "", safe="")
     headers = {
-        "Location": f"/{quote(path.strip('/'))}/{quote(record.batch_id or '', safe='')}",
+        "Location": f"/{here}/{batch}",
         "X-External-Id": record.order.external_id,
     }
     if outcome.kind is Kind.DUPLICATE:
