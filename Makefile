@@ -46,10 +46,10 @@ check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
 	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
 
 pytest: $(local) ## unit, fault and stack tests
-	$(with_python) $(python) -m pytest $(ARGS)
+	$(with_python) $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
-	$(with_python) $(python) -m pytest tests/faults $(ARGS)
+	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)
 
 bench: $(local) ## measure; the figures kept are in BENCHMARKS.md
 	@$(python) -m local.bench

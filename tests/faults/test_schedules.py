@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Callable
 
 from aep_intake.arrivals import Arrival
 from aep_intake.orders import Order, Record, State, Target
@@ -97,9 +98,11 @@ def _batch_of(external_id: str, world: World) -> str | None:
     return record.batch_id
 
 
-def test_the_schedules_went_where_it_hurts() -> None:
+def test_the_schedules_went_where_it_hurts(
+    record_property: Callable[[str, object], None],
+) -> None:
     """A schedule that never meets trouble proves nothing."""
     schedules = ran.pop("schedules")
-    print(f"\n{schedules} fault schedules; what workers ended with: {dict(ran)}")
+    record_property("says", f"{schedules} fault schedules; what workers ended with: {dict(ran)}")
     for what in ("created", "adopted", "duplicate", "attempts", "lease-lost", "outcome-unknown"):
         assert ran[what] > schedules / 100, what

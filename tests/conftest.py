@@ -1,0 +1,11 @@
+"""What some tests have to say is shown at the end, also where workers ran them."""
+
+import pytest
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show every property named `says` that a passed test recorded."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "says" and report.when == "call":
+                terminalreporter.write_line(str(value))
