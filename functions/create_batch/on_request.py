@@ -28,7 +28,7 @@ LISTED = 100  # files in an answer
 
 type Response = dict[str, Any]
 
-world = World(Settings.read())
+world = World(Settings.read()).prepare("ledger", "adobe", "announcer")
 
 
 @metrics.log_metrics
