@@ -209,7 +209,11 @@ class Record:
         )
 
     def reopened(self, order: Order, lease: Lease) -> "Record":
-        """Refused before, so no batch exists: tried anew with the present target and options."""
+        """Refused before, so no batch exists: tried anew with the present target and options.
+
+        The files stay the ones it claimed, whatever their names stand for by now.
+        """
+        order = replace(order, files=self.order.files)
         return self._then(
             order=order, state=State.OPEN, lease=lease.token, due=lease.until, rejection=None
         )
