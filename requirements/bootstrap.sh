@@ -4,6 +4,8 @@
 # Works from whatever the machine has: a 3.13 that runs ($PYTHON, python3.13, pyenv's, python3),
 # else one that uv fetches. uv itself comes from PyPI by pip, into .venv-uv, unless it is installed.
 set -eu
+# Trust what the machine trusts: companies have authorities of their own.
+export UV_SYSTEM_CERTS=1
 environment=$1 requirements=$2
 here=$(dirname "$0")
 
