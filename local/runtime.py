@@ -34,6 +34,7 @@ EMULATOR = RAPID / f"aws-lambda-rie-{'arm64' if platform.machine() == 'aarch64' 
 
 FUNCTIONS = ("OnArrival", "OnRequest", "OnDue", "OnTick")
 LAYERS = ("DependenciesLayer", "IntakeLayer")
+INSIDE = ROOT / "local" / "inside"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class Function:
     def path(self) -> str:
         """PYTHONPATH: as on Lambda, what was built comes before what the runtime has."""
         return os.pathsep.join(map(str, (self.code, *self.layers)))
+
+    def with_probe(self) -> Self:
+        """The same with `local/inside` on its path, after all its own."""
+        return replace(self, layers=(*self.layers, INSIDE))
 
     def with_resources(self, others: Mapping[str, str]) -> Self:
         """The same with other queues or tables: old name → new, in variables and role alike."""

@@ -184,16 +184,23 @@ def test_requests_are_answered(stack: LocalStack, workers: dict[str, Runtime]) -
 
 
 @pytest.fixture(scope="module")
-def loaded(
+def probe(
     deployed: LocalStack, functions: dict[str, Function], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, Any]]:
-    """What all four handlers together load; the runtime is still there."""
-    made = functions["OnArrival"]
-    env = variables(made, deployed, deployed.sender.identity)
-    env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
+) -> Iterator[Runtime]:
+    """A worker that runs `local/inside/probe.py` around the handler of arrivals."""
+    made = functions["OnArrival"].with_probe()
+    keys = deployed.identity("in-the-runtime-probe", list(made.statements)).identity
     log = tmp_path_factory.mktemp("probe") / "log"
-    with Runtime(made, env=env, log=log, handler="runtime_probe.handler") as worker:
-        yield worker.invoke({"import": HANDLERS})
+    env = variables(made, deployed, keys)
+    with Runtime(made, env=env, log=log, handler="probe.handler") as worker:
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def loaded(probe: Runtime) -> dict[str, Any]:
+    """What all four handlers together load."""
+    told: dict[str, Any] = probe.invoke({"import": HANDLERS})
+    return told
 
 
 def test_what_is_packaged_comes_from_the_package(
@@ -219,13 +226,35 @@ def test_nothing_heavy_or_of_ours_is_loaded(loaded: dict[str, Any]) -> None:
     assert not [path for path in loaded["path"] if Path(path).is_relative_to(ROOT / ".venv")]
 
 
+def test_a_warm_worker_makes_no_call_too_many(
+    stack: LocalStack, probe: Runtime, own: dict[str, str]
+) -> None:
+    """One POST, three writes to the ledger, one event; the token and the routes are at hand."""
+    queue = own[stack.outputs["ArrivalsQueueUrl"].rpartition("/")[2]]
+
+    def calls(key: str) -> dict[str, int]:
+        delivery = {"Records": [message(queue, key, object_created(stack, key), stack)]}
+        told = probe.invoke({"module": "on_arrival", "event": delivery})
+        assert told["answer"] == {"batchItemFailures": []}
+        counted: dict[str, int] = told["calls"]
+        return counted
+
+    first, second = (calls(f"landing/loyalty/in/{n}.jsonl") for n in ("cold", "warm"))
+    assert second == {
+        "DynamoDB_20120810.TransactWriteItems": 1,
+        "DynamoDB_20120810.PutItem": 2,
+        "POST /data/foundation/import/batches": 1,
+        "AWSEvents.PutEvents": 1,
+    }
+    assert {"secretsmanager.GetSecretValue": 1, "POST /ims/token/v3": 1}.items() <= first.items()
+
+
 def test_its_processes_end_with_it(
     deployed: LocalStack, functions: dict[str, Function], tmp_path: Path
 ) -> None:
-    made = functions["OnTick"]
+    made = functions["OnTick"].with_probe()
     env = variables(made, deployed, deployed.sender.identity)
-    env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
-    with Runtime(made, env=env, log=tmp_path / "log", handler="runtime_probe.handler") as worker:
+    with Runtime(made, env=env, log=tmp_path / "log", handler="probe.handler") as worker:
         process = worker.invoke({"import": []})["process"]
         assert 0 < worker.init < 30_000
         os.kill(process, 0)
