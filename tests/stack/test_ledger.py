@@ -67,7 +67,8 @@ def batch() -> Batch:
 
 
 def test_what_is_put_is_what_is_got(ledger: Contract) -> None:
-    record = ledger.open(opened(arrival(), arrival(version_id="v", sequencer=None)))
+    files = arrival(), arrival(version_id="v", sequencer=None)
+    record = ledger.open(opened(*files, trigger="request"))
     assert ledger.get(record.order.external_id) == record
     created = ledger.replace(record, record.created(batch()))
     assert ledger.get(record.order.external_id) == created

@@ -139,7 +139,8 @@ WRONG = [
     ({"datasetId": "a", "inputFormat": {"format": "csv", "rows": 1}}, "inputFormat.rows"),
     ({"datasetId": "a", "externalId": ""}, "externalId"),
     ({"datasetId": "a", "externalId": "a b"}, "externalId"),
-    ({"datasetId": "a", "externalId": "x" * 65}, "externalId"),
+    ({"datasetId": "a", "externalId": "x" * 61}, "externalId"),
+    ({"datasetId": "a", "externalId": "mine.2"}, "externalId"),  # would be an attempt of `mine`
     ({"datasetId": "a", "externalId": "intake-mine"}, "externalId"),
     ({"datasetId": "a", "externalId": 7}, "externalId"),
     ({"datasetId": "a", "replay": []}, "replay"),
@@ -523,7 +524,7 @@ class TestTrouble:
             (Fault("gateway", "create", code="429050", retry_after="45"), 503, None, "45"),
             (Fault("gateway", "create", code="503010"), 503, None, "10"),
             (Fault("request-lost", "create"), 503, None, "10"),
-            (Fault("status", "create", status=500), 503, "outcome-unknown", "10"),
+            (Fault("status", "create", status=500), 503, "outcome-unknown", "130"),
             (
                 Fault("gateway", "create", code="401013", count=2),
                 502,

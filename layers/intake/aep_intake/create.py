@@ -288,12 +288,10 @@ def _leave_in_order[T](record: Record, ports: Ports, step: Callable[[], T]) -> T
         return step()
     except TryAgain as error:
         now = ports.now()
-        error.external_id = record.order.external_id
-        if isinstance(error, OutcomeUnknown):
-            left = record.given_back(now + ports.settle, unknown_since=now)
-        else:
-            left = record.given_back(now + _delay(record, error, now))
-        ports.ledger.replace(record, left)
+        unknown = isinstance(error, OutcomeUnknown)
+        wait = ports.settle if unknown else _delay(record, error, now)
+        ports.ledger.replace(record, record.given_back(now + wait, now if unknown else None))
+        error.external_id, error.retry_after = record.order.external_id, wait / 1000
         raise
 
 

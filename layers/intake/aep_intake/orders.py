@@ -14,7 +14,8 @@ from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
 
 OWN_PREFIX = "intake-"
-EXTERNAL_ID = re.compile(r"[0-9A-Za-z._-]{1,64}")
+# A caller's: `.2`, `.3` … are for later attempts, which make it 64 characters at most.
+EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._-]{1,60}")
 
 # Catalog's tag filter and AEP's own tags reserve names starting `adobe` and values with `:` or `,`.
 TAG = "aep_intake"
@@ -182,8 +183,8 @@ class Record:
     order: Order
     opened_at: int
     state: State
-    due: int | None
-    lease: str | None
+    due: int | None = None
+    lease: str | None = None
     revision: int = 1
     unknown_since: int | None = None
     batch_id: str | None = None
@@ -223,9 +224,13 @@ class Record:
         return self._then(lease=None, due=due, unknown_since=unknown_since or self.unknown_since)
 
     def created(self, batch: Batch) -> "Record":
-        """Its batch is known, for good. Still due: it must be announced."""
+        """Its batch is known, for good. Still due: it must be announced.
+
+        What AEP said of it is only kept for a request, which is answered with it every time.
+        """
+        answer = batch.raw if self.order.trigger == "request" else None
         return self._then(
-            state=State.CREATED, batch_id=batch.id, batch=batch.raw, created_at=batch.created
+            state=State.CREATED, batch_id=batch.id, batch=answer, created_at=batch.created
         )
 
     def rejected(self, state: State, rejection: Rejection) -> "Record":

@@ -65,10 +65,9 @@ def explain(error: Exception, external_id: str | None = None) -> dict[str, Any]:
                 "aepRequestId": error.request_id,
             }
         case TryAgain():
-            if error.retry_after is not None:
-                more["retryAfter"] = max(ceil(error.retry_after), 1)
-            elif status != 502:  # a credential wants an operator first
-                more["retryAfter"] = RETRY_AFTER
+            if status != 502:  # a credential wants an operator first
+                after = RETRY_AFTER if error.retry_after is None else error.retry_after
+                more["retryAfter"] = max(ceil(after), 1)
             if external_id is not None:
                 detail += (
                     f". If GET /batches/{external_id} knows the order, it goes on by itself; "
