@@ -103,6 +103,11 @@ class Board:
             elif "type" in body:
                 item.got["reason"] = body["type"].rpartition("/")[2].rpartition(":")[2]
 
+    def unclaimed(self) -> list[Event]:
+        """Events that belong to no item."""
+        with self._lock:
+            return [*self.strangers, *(event for event, _ in self._early.values())]
+
     def _maker(self, batch_id: str | None) -> Item | None:
         """The request that was first answered with this batch."""
         return next(
@@ -125,7 +130,11 @@ class Board:
 
 
 def _record(item: Item, event: Event, now: float) -> None:
-    item.got |= event["detail"] | {"event": event["detail-type"]}
+    detail = event["detail"]
+    if item.got.get("batchId", detail.get("batchId")) != detail.get("batchId"):
+        item.got["event"] = f"two batches: {item.got['batchId']}, {detail.get('batchId')}"
+        return
+    item.got |= detail | {"event": event["detail-type"]}
     if item.sent:
         item.took = now - item.sent
 
@@ -234,12 +243,15 @@ def main() -> int:
         except ChildFailed as failure:
             console.print(Text(str(failure), "red"))
             return 1
+        except KeyboardInterrupt:
+            console.print("interrupted")
+            return 130
     wrong = [item for item in board.items if not item.as_expected]
     for item in wrong:
         console.print(Text(f"{item.title}\n  expected {item.expect}\n  got {item.got}", "red"))
-    for event in board.strangers:
+    for event in board.unclaimed():
         console.print(Text(f"an event nobody expected: {event}", "red"))
-    if wrong or board.strangers:
+    if wrong or board.unclaimed():
         return 1
     console.print(f"[green]All {len(board.items)} outcomes are the expected ones.[/]")
     return 0

@@ -23,7 +23,8 @@ from local.aws import REGION, Aws, Identity
 from local.children import ends_with_us
 from local.stack import ROOT, LocalStack
 
-HOME = ROOT / ".local"
+# Another directory, for another stack beside the first.
+HOME = Path(os.environ.get("AEP_INTAKE_HOME", ROOT / ".local"))
 STATE = HOME / "up.json"
 SHELL = HOME / "env"
 LOG = HOME / "up.log"
@@ -90,7 +91,7 @@ def lines(up: Up) -> str:
     """What to type to try it."""
     bucket = up.outputs["LandingBucketName"]
     return f"""\
-. {SHELL.relative_to(ROOT)}
+. {SHELL.relative_to(ROOT, walk_up=True)}
 
 # a file, and a signed request
 aws s3 cp local/samples/members.jsonl s3://{bucket}/landing/loyalty/2026/11/members.jsonl
@@ -114,7 +115,7 @@ def main() -> int:
     console = Console()
     up = read()
     if up is None:
-        HOME.mkdir(exist_ok=True)
+        HOME.mkdir(parents=True, exist_ok=True)
         with LOG.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "local.up", "--keep"],
@@ -126,10 +127,10 @@ def main() -> int:
             )
         try:
             up = _wait(process, console)
-        except BaseException:
+        except KeyboardInterrupt:
             process.terminate()
             process.wait()
-            raise
+            return 130
     if up is None:
         console.print(LOG.read_text("utf-8"), style="red", markup=False)
         return 1
