@@ -32,6 +32,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         results = dict(zip(wanted, work, strict=True))
     for external_id, result in results.items():
         telemetry.report(external_id, result, world.now() - wanted[external_id].time)
+    telemetry.count("TokensMinted", number=world.credentials.take_minted())
     return _settle(messages, deliveries, results, intake)
 
 

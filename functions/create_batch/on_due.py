@@ -27,3 +27,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         results = pool.map(lambda external_id: attempt(lambda: resume(external_id, ports)), wanted)
         for external_id, result in zip(wanted, results, strict=True):
             telemetry.report(external_id, result, None)
+    telemetry.count("TokensMinted", number=world.credentials.take_minted())

@@ -38,10 +38,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     telemetry.count("Requests")
     match event["httpMethod"], event["resource"]:
         case "POST", "/batches":
-            return _create(event, context)
+            response = _create(event, context)
         case "GET", "/batches/{id}":
-            return _tell(event, context)
-    return _no(problem(404, "not-found", "only POST /batches and GET /batches/{id} are here"))
+            response = _tell(event, context)
+        case _:
+            detail = "only POST /batches and GET /batches/{id} are here"
+            response = _no(problem(404, "not-found", detail))
+    telemetry.count("TokensMinted", number=world.credentials.take_minted())
+    return response
 
 
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:

@@ -1,0 +1,90 @@
+"""What an operator can count and read: metrics by name and reason, one log line for each order."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from aep_intake import telemetry
+from aep_intake.arrivals import Arrival
+from aep_intake.create import Kind, Outcome
+from aep_intake.errors import NoRoute, NotYet
+from aep_intake.orders import Batch, Lease, Order, Record, Target
+from aep_intake.telemetry import attempt, metrics, report
+
+FILE = Arrival("landing", "a.json", None, "e", "01", 1, 0)
+ORDER = Order(FILE.external_id, Target("arn", "org", "prod", "d"), {}, (FILE,), route="loyalty")
+RECORD = Record.opened(ORDER, Lease("t", 1), 0).created(
+    Batch("01B", "loading", 0, None, (), {}, {})
+)
+
+
+def bug() -> None:
+    raise ZeroDivisionError("nobody foresaw this")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Report something; gives the metrics by (name, reason), and the log lines."""
+    monkeypatch.setenv("POWERTOOLS_METRICS_NAMESPACE", "AepIntake")
+    monkeypatch.setattr(metrics.provider, "namespace", "AepIntake")
+    monkeypatch.setattr(metrics.provider, "service", "aep-intake")
+    monkeypatch.setattr(telemetry.logger.registered_handler, "stream", sys.stdout)
+    metrics.clear_metrics()
+
+    def tell(result: Any, latency: int | None) -> tuple[dict[Any, float], list[dict[str, Any]]]:
+        report("intake-1", result, latency)
+        telemetry.count("Reports")
+        metrics.flush_metrics()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        counted = {
+            (metric["Name"], line.get("reason")): line[metric["Name"]][0]
+            for line in lines
+            if "_aws" in line
+            for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+        }
+        return counted, [line for line in lines if "_aws" not in line]
+
+    return tell
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric"),
+    [
+        (Kind.CREATED, "BatchesCreated"),
+        (Kind.ADOPTED, "AdoptedBatches"),
+        (Kind.DUPLICATE, "Duplicates"),
+    ],
+)
+def test_an_outcome_is_counted_and_told(told: Any, kind: Kind, metric: str) -> None:
+    counted, [line] = told(Outcome(kind, RECORD), 250)
+    assert counted[metric, None] == 1
+    assert counted.get(("ArrivalToBatch", None)) == (None if kind is Kind.DUPLICATE else 250)
+    assert (line["message"], line["correlation_id"]) == (kind, "intake-1")
+    assert (line["batch_id"], line["files"]) == ("01B", ["s3://landing/a.json"])
+
+
+def test_a_rejection_is_counted_by_its_reason(told: Any) -> None:
+    counted, [line] = told(NoRoute("no rule fits"), 250)
+    assert counted["ArrivalsRejected", None] == counted["ArrivalsRejected", "no-route"] == 1
+    assert (line["level"], line["reason"], line["why"]) == ("WARNING", "no-route", "no rule fits")
+
+
+def test_what_is_put_off_shows_its_age(told: Any) -> None:
+    counted, [line] = told(NotYet("later"), 90_000)
+    assert counted["PutOff", "not-yet"] == 1
+    assert counted["RetryingArrivalAge", None] == 90
+    assert line["level"] == "INFO"
+
+
+def test_what_nobody_foresaw_has_its_traceback(told: Any) -> None:
+    counted, [line] = told(attempt(bug), None)
+    assert counted["Failures", None] == 1
+    assert line["level"] == "ERROR"
+    assert "ZeroDivisionError: nobody foresaw this" in line["exception"]
+
+
+def test_what_is_ignored_is_counted(told: Any) -> None:
+    counted, lines = told(None, 5)
+    assert counted["Ignored", None] == 1
+    assert lines == []
