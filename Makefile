@@ -51,8 +51,8 @@ pytest: $(local) ## unit, fault and stack tests
 soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
 	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)
 
-bench: $(local) ## measure; the figures kept are in BENCHMARKS.md
-	@$(python) -m local.bench
+bench: $(local) ## measure; ARGS=--write keeps the figures in BENCHMARKS.md
+	@$(python) -m local.bench $(ARGS)
 
 ##— against a deployed stack, with your AWS credentials —
 doctor: $(dev) ## is the deployed stack able to work? STACK=

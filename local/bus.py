@@ -113,11 +113,17 @@ class Listener:
         answer = self._aws.sqs.receive_message(
             QueueUrl=self._queue, MaxNumberOfMessages=10, WaitTimeSeconds=1
         )
-        for message in answer.get("Messages", []):
-            event = json.loads(message["Body"])
-            self._aws.sqs.delete_message(
-                QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"]
+        messages = answer.get("Messages", [])
+        if messages:
+            self._aws.sqs.delete_message_batch(
+                QueueUrl=self._queue,
+                Entries=[
+                    {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                    for number, message in enumerate(messages)
+                ],
             )
+        for message in messages:
+            event = json.loads(message["Body"])
             with self._arrived:
                 self._events.append(event)
                 self._arrived.notify_all()

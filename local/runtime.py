@@ -187,3 +187,7 @@ class Runtime:
             report = re.finditer(r"INIT REPORT\(durationMs: ([\d.]+)\)", self._log.read_text())
             return float(next(report)[1])
         raise ChildFailed(f"no init was reported\n{self._child.tail()}")
+
+    def tail(self) -> str:
+        """The last lines of the log."""
+        return self._child.tail()

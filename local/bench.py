@@ -1,0 +1,373 @@
+"""`make bench`: what the product costs in time, calls and bytes, as ratios within one run.
+
+`--write` puts the tables into BENCHMARKS.md, which says what they mean. Ends with status 1 where a
+target is missed.
+"""
+
+import argparse
+import io
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import zipfile
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from local.bus import Event
+from local.children import ChildFailed, ends_with_us
+from local.run import steps
+from local.runtime import (
+    AVAILABLE,
+    FUNCTIONS,
+    LAYERS,
+    PYTHON,
+    Runtime,
+    copy_of_build,
+    function,
+    variables,
+)
+from local.stack import ROOT, LocalStack
+
+KEPT = ROOT / "BENCHMARKS.md"
+BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
+
+# The clients that each function makes when it is imported.
+CLIENTS = {
+    "OnArrival": ("dynamodb", "secretsmanager", "events", "appconfigdata"),
+    "OnRequest": ("dynamodb", "secretsmanager", "events"),
+    "OnDue": ("dynamodb", "secretsmanager", "events"),
+    "OnTick": ("dynamodb", "sqs"),
+}
+# Nothing to do, for the worker to start.
+IDLE = {"Records": [], "httpMethod": "GET", "resource": "/"}
+IMPORT = """
+import importlib, json, sys, time
+began = time.perf_counter(), time.process_time()
+importlib.import_module(sys.argv[1])
+ended = time.perf_counter(), time.process_time()
+print(json.dumps([1000 * (b - a) for a, b in zip(began, ended)]))
+"""
+CREATE = "POST /data/foundation/import/batches"
+WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
+PLATFORM_MS = 300
+PATIENCE_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number, as shown, and what it may be at most or must be."""
+
+    name: str
+    shown: str
+    value: float = 0.0
+    at_most: float | None = None
+
+    @property
+    def met(self) -> bool:
+        return self.at_most is None or self.value <= self.at_most
+
+    @property
+    def target(self) -> str:
+        return "" if self.at_most is None else f"≤ {self.at_most:g}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Figures that belong together."""
+
+    title: str
+    figures: tuple[Figure, ...]
+
+    def __rich__(self) -> Grid:
+        grid = Grid(title=self.title, title_justify="left", min_width=80)
+        grid.add_column("", ratio=5)
+        grid.add_column("measured", justify="right", ratio=3)
+        grid.add_column("target", justify="right", ratio=1)
+        for figure in self.figures:
+            style = None if figure.met else "red"
+            grid.add_row(figure.name, figure.shown, figure.target, style=style)
+        return grid
+
+    def markdown(self) -> str:
+        rows = [("", "measured", "target"), ("---", "---:", "---:")]
+        rows += [(figure.name, figure.shown, figure.target) for figure in self.figures]
+        return f"### {self.title}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+class Bench:
+    """What can be measured on one deployed stack, whose pacing is set aside.
+
+    `seen`: key of an object → when its event came, by `time.monotonic`.
+    """
+
+    def __init__(self, stack: LocalStack, seen: Mapping[str, float]) -> None:
+        self._stack = stack
+        self._seen = seen
+        self._numbers = count()
+        self._built = stack.directory / "built"
+        copy_of_build(self._built)
+        self._functions = {
+            name: function(stack, name, self._built).with_probe() for name in FUNCTIONS
+        }
+        self._environments = {
+            name: {
+                **variables(
+                    made, stack, stack.identity(f"bench-{name}", list(made.statements)).identity
+                ),
+                "FLOOR_CLIENTS": ",".join(CLIENTS[name]),
+            }
+            for name, made in self._functions.items()
+        }
+
+    def _runtime(self, name: str, module: str) -> Runtime:
+        log = self._stack.directory / f"{module}-{next(self._numbers)}.log"
+        env = self._environments[name]
+        return Runtime(self._functions[name], env=env, log=log, handler=f"{module}.handler")
+
+    # Cold
+
+    def cold(self, runs: int) -> Section:
+        """Each handler next to its floor, one after the other, so that both meet the same noise."""
+        figures = []
+        for name, made in self._functions.items():
+            module = made.handler.partition(".")[0]
+            floors, ours = [], []
+            for _ in range(runs):
+                floors.append(self._start(name, "floor"))
+                ours.append(self._start(name, module))
+            for way in floors[0]:
+                floor = median(sample[way] for sample in floors)
+                mine = median(sample[way] for sample in ours)
+                limit = None if way == "CPU time" else 1.15
+                shown = f"{mine:.0f} ms ÷ {floor:.0f} ms = {mine / floor:.2f}"
+                figures.append(Figure(f"{module}, {way}", shown, mine / floor, limit))
+        return Section(f"Cold start ÷ floor, medians of {runs}", tuple(figures))
+
+    def _start(self, name: str, module: str) -> dict[str, float]:
+        """Milliseconds, by way of starting."""
+        imported = subprocess.run(
+            [str(PYTHON), "-c", IMPORT, module],
+            cwd=self._functions[name].code,
+            env=self._environments[name],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if imported.returncode:
+            raise ChildFailed(imported.stderr)
+        wall, cpu = json.loads(imported.stdout)
+        with self._runtime(name, module) as worker:
+            worker.invoke(IDLE)
+            return {"runtime emulator": worker.init, "fresh process": wall, "CPU time": cpu}
+
+    # Warm
+
+    def warm(self, runs: int) -> list[Section]:
+        """The real handler of arrivals in the runtime: its calls, a burst, and its memory."""
+        with self._runtime("OnArrival", "probe") as worker:
+            self._deliver(worker, 1)
+            calls = Counter(self._deliver(worker, 1)["calls"])
+            writes = sum(calls[f"DynamoDB_20120810.{write}"] for write in WRITES)
+            announced = calls["AWSEvents.PutEvents"]
+            others = calls.total() - calls[CREATE] - writes - announced
+            per_order = Section(
+                "Calls per order, warm",
+                (
+                    Figure("POST to AEP", str(calls[CREATE]), calls[CREATE], 1),
+                    Figure("writes to the ledger", str(writes), writes, 3),
+                    Figure("PutEvents", str(announced), announced, 1),
+                    Figure(
+                        "anything else (IMS, Secrets Manager, AppConfig)", str(others), others, 0
+                    ),
+                ),
+            )
+            self._stack.control(
+                "POST",
+                "/faults",
+                {"fault": "delay", "operation": "create", "delay_ms": PLATFORM_MS, "count": 0},
+            )
+            self._deliver(worker, 10)  # opens the connections that ten threads need
+            ones, tens = [], []
+            for _ in range(runs):
+                ones.append(self._deliver(worker, 1)["ms"])
+                told = self._deliver(worker, 10)
+                tens.append(told["ms"])
+            self._stack.control("DELETE", "/faults")
+            one, ten = median(ones), median(tens)
+            burst = Section(
+                f"One delivery, the platform answering in {PLATFORM_MS} ms, medians of {runs}",
+                (
+                    Figure("one arrival", f"{one:.0f} ms"),
+                    Figure("ten arrivals", f"{ten:.0f} ms"),
+                    Figure("ten ÷ one", f"{ten / one:.2f}", ten / one, 1.6),
+                ),
+            )
+            memory = Figure("peak memory of on_arrival's process", f"{told['peak']:.0f} MiB")
+        return [per_order, burst, Section("Size", (memory, *self._zipped()))]
+
+    def _deliver(self, worker: Runtime, number: int) -> dict[str, Any]:
+        """A delivery of so many arrivals; what the probe tells of it."""
+        event = json.loads((ROOT / "events" / "eventbridge-object-created.json").read_text("utf-8"))
+        event["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+        event["detail"]["bucket"]["name"] = self._stack.outputs["LandingBucketName"]
+        delivery = json.loads((ROOT / "events" / "sqs-delivery.json").read_text("utf-8"))
+        records = []
+        for _ in range(number):
+            unique = str(next(self._numbers))
+            event["detail"]["object"]["key"] = f"landing/loyalty/bench/{unique}.jsonl"
+            body = json.dumps(event)
+            records.append(delivery["Records"][0] | {"messageId": unique, "body": body})
+        told: dict[str, Any] = worker.invoke(
+            {"module": "on_arrival", "event": {"Records": records}}
+        )
+        if told["answer"]["batchItemFailures"]:
+            raise ChildFailed(f"not every arrival got its batch\n{worker.tail()}")
+        return told
+
+    def _zipped(self) -> tuple[Figure, ...]:
+        figures = []
+        for layer in LAYERS:
+            zipped = _zip(self._built / layer)
+            figures.append(Figure(f"{layer}, zipped", f"{len(zipped) / 1024:,.0f} KiB"))
+        return tuple(figures)
+
+    # The whole stack
+
+    def stack(self, arrivals: int) -> Section:
+        """From PutObject to the event: some one by one, then all at once."""
+        calm = []
+        for number in range(20):
+            key = f"landing/loyalty/calm/{number}.jsonl"
+            put = self._put(key)
+            calm.append(1000 * (self._wait([key])[key] - put))
+        keys = [f"landing/loyalty/flood/{number}.jsonl" for number in range(arrivals)]
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            sent = dict(zip(keys, pool.map(self._put, keys), strict=True))
+        copied = time.monotonic() - began
+        seen = self._wait(keys)
+        took = [1000 * (seen[key] - sent[key]) for key in keys if key in seen]
+        lost = arrivals - len(took)
+        alive = Counter(
+            batch["externalId"]
+            for batch in self._stack.control("GET", "/batches")
+            if batch["status"] != "aborted"
+        )
+        doubled = sum(number - 1 for number in alive.values())
+        cuts = quantiles(took, n=100)
+        rate = len(took) / (max(seen.values()) - began)
+        return Section(
+            f"The stack, {arrivals:,} arrivals",
+            (
+                Figure("PutObject to event, one at a time, p50", f"{median(calm):.0f} ms"),
+                Figure("copying all of them into the bucket took", f"{copied:.1f} s"),
+                Figure("all at once: arrivals per second", f"{rate:.0f}"),
+                Figure("all at once: PutObject to event, p50", f"{cuts[49]:.0f} ms"),
+                Figure("all at once: PutObject to event, p99", f"{cuts[98]:.0f} ms"),
+                Figure("lost", str(lost), lost, 0),
+                Figure("doubled", str(doubled), doubled, 0),
+            ),
+        )
+
+    def _put(self, key: str) -> float:
+        sent = time.monotonic()
+        self._stack.put(key, b'{"member": 1}\n')
+        return sent
+
+    def _wait(self, keys: list[str]) -> dict[str, float]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = {key: self._seen[key] for key in keys if key in self._seen}
+            if len(found) == len(keys) or time.monotonic() > deadline:
+                return found
+            time.sleep(0.005)
+
+
+def _zip(folder: Path) -> bytes:
+    """The same bytes for the same files: neither their times nor their order count."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                name = zipfile.ZipInfo(str(file.relative_to(folder)))
+                archive.writestr(name, file.read_bytes(), zipfile.ZIP_DEFLATED, 9)
+    return buffer.getvalue()
+
+
+def _kept(sections: list[Section], command: str) -> str:
+    """BENCHMARKS.md with these figures in place of the ones it has."""
+    facts = (
+        f"`{command}`, {datetime.now(UTC):%-d %B %Y}: {os.cpu_count()} cores, "
+        f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}."
+    )
+    text = KEPT.read_text("utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    tables = "\n\n".join(section.markdown() for section in sections)
+    return f"{before}{BEGIN}\n{facts}\n\n{tables}\n{END}{after}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
+    parser.add_argument("--runs", type=int, default=15, help="of all that is given as a median")
+    parser.add_argument("--arrivals", type=int, default=1000, help="sent to the stack at once")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = _arguments()
+    console = Console()
+    if not AVAILABLE:
+        console.print("AWS's runtime emulator is a program for Linux.")
+        return 1
+    seen: dict[str, float] = {}
+
+    def see(event: Event) -> None:
+        for file in event["detail"].get("files", []):
+            seen.setdefault(file["key"], time.monotonic())
+
+    with ends_with_us(), ExitStack() as cleanup:
+        try:
+            with steps(console) as step:
+                stack = cleanup.enter_context(
+                    LocalStack(parameters={"BatchesPerMinute": "100000"}, say=step, seen=see)
+                )
+                step("publishing the routes")
+                stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
+                bench = Bench(stack, seen)
+                step("cold starts")
+                sections = [bench.cold(arguments.runs)]
+                step("warm calls, bursts, sizes")
+                sections += bench.warm(arguments.runs)
+                step(f"{arguments.arrivals:,} arrivals")
+                sections.append(bench.stack(arguments.arrivals))
+        except ChildFailed as failure:
+            console.print(str(failure), style="red", markup=False)
+            return 1
+    for section in sections:
+        console.print(section)
+    if arguments.write:
+        KEPT.write_text(_kept(sections, "make bench"), "utf-8")
+    missed = [figure.name for section in sections for figure in section.figures if not figure.met]
+    for name in missed:
+        console.print(f"missed: {name}", style="red", markup=False)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
