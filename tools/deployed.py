@@ -10,12 +10,22 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
 
 
+class NotOurs(Exception):
+    """A stack that lacks an output ours has; the text names it."""
+
+
 @dataclass(frozen=True)
 class Deployed:
     """Outputs and parameters of a stack, by name."""
 
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
+
+    def output(self, name: str) -> str:
+        """The output of that name. Raises NotOurs."""
+        if name not in self.outputs:
+            raise NotOurs(f"the stack has no output {name}: is it one of aep-intake?")
+        return self.outputs[name]
 
     def listed(self, parameter: str) -> tuple[str, ...]:
         """The items of a parameter that is a list."""

@@ -25,3 +25,13 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
     yield deployed
     deployed.control("DELETE", "/faults")
     deployed.control("PATCH", "/switches", switches)
+
+
+@pytest.fixture
+def operator(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment in which an operator types commands."""
+    for name, value in stack.aws.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws.endpoint)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(stack.aws.authority))
+    monkeypatch.setenv("STACK", stack.name)

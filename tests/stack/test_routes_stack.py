@@ -144,16 +144,6 @@ def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None
     assert said.rstrip().splitlines()[-1].startswith("Version 1 of the routes is live")
 
 
-@pytest.fixture
-def operator(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment in which an operator types commands."""
-    for name, value in stack.aws.identity.variables().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws.endpoint)
-    monkeypatch.setenv("AWS_CA_BUNDLE", str(stack.aws.authority))
-    monkeypatch.setenv("STACK", stack.name)
-
-
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),

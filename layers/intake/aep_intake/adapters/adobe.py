@@ -218,6 +218,15 @@ class Adobe:
         """Catalog's description of the target's dataset; None if there is none. Raises TryAgain."""
         return self._get("dataSets", target.dataset_id, target)
 
+    def datasets(self, credential: str, ims_org: str, sandbox: str) -> Iterator[tuple[str, str]]:
+        """Id and name of each dataset in the sandbox.
+
+        Raises TargetNotAllowed, BatchRefused (AEP does not let us look) or TryAgain.
+        """
+        target = Target(credential, ims_org, sandbox, "")
+        listed = self._list("dataSets", {"properties": "name"}, target, problem=self._problem)
+        return ((key, str(raw.get("name"))) for key, raw in listed)
+
     def dataset_id(self, credential: str, ims_org: str, sandbox: str, name: str) -> str:
         """The id of the one dataset called exactly `name`. Kept for ten minutes.
 

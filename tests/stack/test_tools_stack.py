@@ -1,0 +1,392 @@
+"""An operator's commands against a deployed stack: doctor, connect, redrive."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from aep_intake import arrivals
+from aep_intake.adapters.queues import Queues
+from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
+from botocore.exceptions import ClientError
+
+from local.stack import ROOT, LocalStack
+from tools import connect, doctor, parked, redrive
+from tools.checks import NOTE, OK, PROBLEM
+from tools.deployed import deployed
+from tools.parked import Parked, Redrive
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+pytestmark = pytest.mark.usefixtures("operator")
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+# doctor
+
+
+def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
+    assert doctor.main([]) == 0
+    said = capsys.readouterr().out
+    for expected in (
+        f"bucket {stack.outputs['LandingBucketName']}",
+        "sends its events to EventBridge",
+        "IMS gives a token",
+        "event source mapping is enabled",
+        "sandbox dev",
+        "web-events (5e8b1a2c4d7f9018ac3b55d1) in sandbox prod",
+        "not looked up: its target depends on the key",
+        "alarms only show in CloudWatch",
+    ):
+        assert expected in said
+    assert json.loads(stack.credential())["project"]["org"]["ims_org_id"] in said
+    assert stack.aws.identity.secret_key not in said
+
+
+def test_all_that_is_out_of_order_is_told_at_once(stack: LocalStack) -> None:
+    """Parameters of a stack that would deploy, and then not work."""
+    mute = f"mute-{uuid.uuid4().hex}"
+    where: Any = {"LocationConstraint": "eu-west-1"}
+    stack.aws.s3.create_bucket(Bucket=mute, CreateBucketConfiguration=where)
+    broken = stack.aws.secrets.create_secret(
+        Name=uuid.uuid4().hex, SecretString='{"client_id": "x", "client_secret": "hidden"}'
+    )["ARN"]
+    good = deployed(stack.aws.cloudformation, stack.name)
+    changed = replace(
+        good,
+        outputs={**good.outputs, "SourceBuckets": f"{mute},no-such-bucket"},
+        parameters={
+            **good.parameters,
+            "CredentialSecretArns": f"{stack.secret_arn},{broken}",
+            "AllowedSandboxes": "prod,stage",
+        },
+    )
+    findings = list(doctor.examine(changed, boto3.Session()))
+    problems = {each.check: each.text for each in findings if each.verdict is PROBLEM}
+    assert "make connect" in problems.pop(f"bucket {mute}")
+    assert "no such bucket" in problems.pop("bucket no-such-bucket")
+    assert "lacks ims_org" in problems.pop(broken.rpartition(":")[2])
+    assert "No sandbox stage" in problems.pop("sandbox stage")
+    assert problems == {}
+    assert doctor.Finding("sandbox prod", OK, f"reached with {_name(stack)}") in findings
+    assert "hidden" not in str(findings)
+
+
+def _name(stack: LocalStack) -> str:
+    return stack.secret_arn.rpartition(":")[2]
+
+
+def test_a_stack_just_deployed_has_no_routes_yet(stack: LocalStack) -> None:
+    client = stack.aws.appconfig
+    application = client.create_application(Name=uuid.uuid4().hex)["Id"]
+    environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
+    profile = client.create_configuration_profile(
+        ApplicationId=application, Name="routes", LocationUri="hosted"
+    )["Id"]
+    good = deployed(stack.aws.cloudformation, stack.name)
+    ids = {
+        "RoutesApplicationId": application,
+        "RoutesEnvironmentId": environment,
+        "RoutesProfileId": profile,
+    }
+    changed = replace(good, outputs={**good.outputs, **ids})
+    found = [each for each in doctor.examine(changed, boto3.Session()) if each.verdict is PROBLEM]
+    assert [each.check for each in found] == ["routes"]
+    assert "make publish-routes" in found[0].text
+
+
+def test_a_platform_that_is_down_is_one_problem_of_each_check(
+    stack: LocalStack, capsys: Output
+) -> None:
+    fault = {"fault": "status", "operation": "token", "status": 500, "count": 0}
+    stack.control("POST", "/faults", fault)
+    assert doctor.main([]) == 1
+    said = capsys.readouterr().out
+    assert "IMS answered 500" in said
+    assert "no credential works" in said
+
+
+def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output) -> None:
+    url = stack.outputs["TickDlqUrl"]
+    stack.aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
+    try:
+        assert doctor.main([]) == 0
+        assert "see the log of on_tick" in capsys.readouterr().out
+    finally:
+        stack.aws.sqs.purge_queue(QueueUrl=url)
+
+
+@pytest.mark.parametrize("command", [doctor.main, redrive.main])
+def test_a_stack_that_is_none(command: Any, capsys: Output) -> None:
+    assert command(["--stack-name", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().out
+
+
+def test_what_an_operator_may_not_do_is_named(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    nobody = stack.identity(uuid.uuid4().hex, [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
+    for name, value in nobody.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert doctor.main([]) == 1
+    assert "may not do DescribeStacks" in capsys.readouterr().out
+    bucket = stack.outputs["LandingBucketName"]
+    assert connect.main([bucket, "--owner", "111122223333"]) == 1
+    assert "may not do s3:GetBucketNotification" in capsys.readouterr().out
+
+
+# connect
+
+
+def test_a_bucket_is_connected_and_keeps_its_queue(
+    stack: LocalStack, queue: str, capsys: Output
+) -> None:
+    s3, bucket = stack.aws.s3, f"older-{uuid.uuid4().hex}"
+    where: Any = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    arn = stack.aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    theirs: Any = {
+        "Id": "theirs",
+        "QueueArn": arn["Attributes"]["QueueArn"],
+        "Events": ["s3:ObjectRemoved:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "a/"}]}},
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration={"QueueConfigurations": [theirs]},
+        SkipDestinationValidation=True,
+    )
+    assert connect.main([bucket]) == 0
+    assert "EventBridge is on." in capsys.readouterr().out
+    after = s3.get_bucket_notification_configuration(Bucket=bucket)
+    assert "EventBridgeConfiguration" in after
+    assert [each["Id"] for each in after["QueueConfigurations"]] == ["theirs"]
+    assert connect.main([f"s3://{bucket}"]) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+
+
+def test_a_bucket_that_is_not_there_cannot_be_connected(capsys: Output) -> None:
+    assert connect.main(["no-such-bucket"]) == 1
+    assert "NoSuchBucket" in capsys.readouterr().out
+
+
+# redrive
+
+
+@pytest.fixture
+def queue(stack: LocalStack) -> Iterator[str]:
+    url = stack.aws.sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
+    yield url
+    stack.aws.sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def goal(stack: LocalStack) -> Iterator[str]:
+    url = stack.aws.sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
+    yield url
+    stack.aws.sqs.delete_queue(QueueUrl=url)
+
+
+SAMPLE = (ROOT / "events" / "eventbridge-object-created.json").read_text("utf-8")
+
+
+def event(key: str) -> str:
+    body = json.loads(SAMPLE)
+    body["detail"]["object"]["key"] = key
+    return json.dumps(body)
+
+
+def park(sqs: "SQSClient", queue: str, why: Rejected | None, number: int) -> list[str]:
+    """Messages as on_arrival parks them; as SQS moves them where `why` is None."""
+    bodies = [event(uuid.uuid4().hex) for _ in range(number)]
+    for body in bodies:
+        if why is None:
+            sqs.send_message(QueueUrl=queue, MessageBody=body)
+        else:
+            Queues(sqs).park(queue, body, why)
+    return bodies
+
+
+def outcome(run: Redrive) -> list[tuple[str, bool]]:
+    return sorted((one.reason, moved) for one, moved in run.run())
+
+
+def taken(stack: LocalStack, queue: str) -> list["MessageTypeDef"]:
+    """All that can be received from a queue."""
+    found: list[MessageTypeDef] = []
+    while some := stack.aws.sqs.receive_message(
+        QueueUrl=queue,
+        MaxNumberOfMessages=10,
+        MessageAttributeNames=["All"],
+        MessageSystemAttributeNames=["All"],
+    ).get("Messages"):
+        found += some
+    return found
+
+
+def bodies(stack: LocalStack, queue: str) -> list[str]:
+    return sorted(message["Body"] for message in taken(stack, queue))
+
+
+def test_all_go_back_unchanged_and_without_their_reasons(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, NoRoute("no rule"), 13) + park(sqs, queue, None, 12)
+    told = outcome(Redrive(sqs, queue, goal))
+    assert told == [("no-route", True)] * 13 + [("tries-used-up", True)] * 12
+    assert bodies(stack, queue) == []
+    back = taken(stack, goal)
+    assert sorted(message["Body"] for message in back) == sorted(sent)
+    assert not any("MessageAttributes" in message for message in back)
+
+
+def test_only_what_is_chosen_goes_and_the_rest_is_there_at_once(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    mended = park(sqs, queue, NoRoute("no rule"), 11)
+    others = park(sqs, queue, DatasetNotFound("none"), 12) + park(sqs, queue, None, 3)
+    told = outcome(Redrive(sqs, queue, goal, reasons=frozenset({"no-route"})))
+    assert told.count(("no-route", True)) == 11
+    assert told.count(("dataset-not-found", False)) == 12
+    assert told.count(("tries-used-up", False)) == 3
+    assert bodies(stack, goal) == sorted(mended)
+    left = taken(stack, queue)
+    assert sorted(message["Body"] for message in left) == sorted(others)
+    assert {Parked.of(message).reason for message in left} == {"dataset-not-found", "tries-used-up"}
+
+
+def test_one_goes_back_by_its_external_id(stack: LocalStack, queue: str, goal: str) -> None:
+    sqs = stack.aws.sqs
+    tired = park(sqs, queue, None, 4)
+    wanted = park(sqs, queue, NoRoute("no rule", external_id="intake-00.2"), 1)
+    chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-00.2"}))
+    assert outcome(chosen).count(("no-route", True)) == 1
+    assert bodies(stack, goal) == wanted
+    (arrival,) = arrivals.parse(tired[0]).arrivals
+    by_file = Redrive(sqs, queue, goal, external_ids=frozenset({arrival.external_id}))
+    assert outcome(by_file).count(("tries-used-up", True)) == 1
+    assert bodies(stack, goal) == [tired[0]], "its file tells the id where no attribute does"
+
+
+def test_a_dry_run_changes_nothing(stack: LocalStack, queue: str, goal: str) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, NoRoute("no rule"), 15)
+    assert outcome(Redrive(sqs, queue, goal, dry_run=True)) == [("no-route", True)] * 15
+    assert bodies(stack, queue) == sorted(sent)
+    assert bodies(stack, goal) == []
+
+
+def test_what_is_parked_again_meanwhile_waits_for_the_next_run(
+    stack: LocalStack, queue: str
+) -> None:
+    """The goal is the source: each message sent comes back at once, as where nothing is mended."""
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, None, 12)
+    assert len(outcome(Redrive(sqs, queue, queue))) == 12
+    assert bodies(stack, queue) == sorted(sent)
+
+
+def test_an_interrupted_run_loses_and_hides_nothing(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, DatasetNotFound("none"), 5) + park(sqs, queue, NoRoute("none"), 20)
+    with closing(Redrive(sqs, queue, goal, frozenset({"no-route"})).run()) as run:
+        next(run)
+    assert sorted(bodies(stack, queue) + bodies(stack, goal)) == sorted(sent)
+
+
+def test_nothing_is_deleted_that_was_not_sent(stack: LocalStack, queue: str) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, None, 3)
+    with pytest.raises(ClientError, match="NonExistentQueue"):
+        outcome(Redrive(sqs, queue, f"{queue}-nowhere"))
+    assert bodies(stack, queue) == sorted(sent)
+
+
+def test_bodies_too_large_for_one_batch_go_one_by_one(
+    stack: LocalStack, queue: str, goal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parked, "BATCH_BYTES", 100)
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, None, 4)
+    assert len(outcome(Redrive(sqs, queue, goal))) == 4
+    assert bodies(stack, goal) == sorted(sent)
+
+
+def test_a_message_nobody_understands_is_moved_all_the_same(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    stack.aws.sqs.send_message(QueueUrl=queue, MessageBody="neither event nor JSON")
+    assert outcome(Redrive(stack.aws.sqs, queue, goal)) == [("tries-used-up", True)]
+    assert bodies(stack, goal) == ["neither event nor JSON"]
+
+
+def test_the_command_sends_a_rejected_file_through_the_intake_again(
+    stack: LocalStack, capsys: Output
+) -> None:
+    key = f"nowhere/{uuid.uuid4().hex}.json"
+    stack.put(key, b"{}")
+    first = _parked(stack, key)
+    chosen = ["--external-id", first["externalId"]]
+    assert redrive.main([*chosen, "--reason", "no-route", "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert key in listed
+    assert first["externalId"] in listed
+    assert _parked(stack, key) == first
+    assert redrive.main([*chosen, "--reason", "empty-object"]) == 0
+    assert _parked(stack, key) == first, "another reason"
+    assert redrive.main([*chosen, "--reason", "no-route"]) == 0
+    assert _parked(stack, key, after=first["parkedAt"])["externalId"] == first["externalId"]
+
+
+def _parked(stack: LocalStack, key: str, after: str = "") -> dict[str, str]:
+    """Attributes of the parked message of that key."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        for message in stack.parked():
+            if key in message.body and message.attributes["parkedAt"] > after:
+                return message.attributes
+        time.sleep(0.1)
+    raise AssertionError(f"{key} was not parked")
+
+
+def test_what_eventbridge_could_not_deliver_goes_the_same_way(
+    stack: LocalStack, capsys: Output
+) -> None:
+    source = stack.outputs["ArrivalRuleDlqUrl"]
+    key = f"landing/loyalty/{uuid.uuid4().hex}.jsonl"
+    why: Any = {"ERROR_CODE": {"DataType": "String", "StringValue": "NO_PERMISSIONS"}}
+    stack.aws.sqs.send_message(QueueUrl=source, MessageBody=event(key), MessageAttributes=why)
+    assert redrive.main(["--queue", "rule", "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert "NO_PERMISSIONS" in listed
+    assert key in listed
+    assert redrive.main(["--queue", "rule"]) == 0
+    assert bodies(stack, source) == []
+    stack.listener.wait(lambda event: key in json.dumps(event), timeout=20)
+    assert redrive.main(["--queue", "rule"]) == 0
+    assert "nothing in that queue" in capsys.readouterr().out
+
+
+def test_notes_are_no_problems(stack: LocalStack) -> None:
+    """A stack can work without an alarm topic and with routes whose dataset the key names."""
+    good = deployed(stack.aws.cloudformation, stack.name)
+    verdicts = {each.check: each.verdict for each in doctor.examine(good, boto3.Session())}
+    assert verdicts["alarm topic"] is NOTE
+    assert verdicts["route by-folder"] is NOTE
+    assert PROBLEM not in verdicts.values()

@@ -1,0 +1,262 @@
+"""Each check of the doctor, for what is in order and for each thing that can be wrong."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from aep_intake import routes
+from aep_intake.adapters.credentials import Credentials
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+from botocore.stub import Stubber
+
+from local.simulator.seed import PRODUCTS, PROFILES
+from tests.adobe_world import ARN, IMS, Secrets, World
+from tools import checks
+from tools.checks import NOTE, OK, PROBLEM, Findings
+from tools.doctor import Finding, found
+from tools.failures import in_words
+
+OWNER, QUEUE = "111122223333", "arn:aws:sqs:eu-west-1:111122223333:arrivals"
+UUID = "14e0db71-5d35-4eb5-b481-8945cf9d10c2"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:files"
+OTHER = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:other-AbCdEf"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def client(service: Any) -> Any:
+    return boto3.client(
+        service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+
+
+def of(stubber: Stubber) -> Any:
+    """The client whose answers `stubber` scripts; its type is lost there."""
+    return stubber.client
+
+
+@pytest.fixture
+def s3() -> Iterator[Stubber]:
+    with Stubber(client("s3")) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def looked_at(findings: Findings) -> list[tuple[checks.Verdict, str]]:
+    return list(findings)
+
+
+def bucket(s3: Stubber) -> list[tuple[checks.Verdict, str]]:
+    return looked_at(checks.bucket(of(s3), "b", QUEUE, TOPIC))
+
+
+def heads(s3: Stubber, region: str = "eu-west-1") -> None:
+    expected = {"Bucket": "b", "ExpectedBucketOwner": OWNER}
+    s3.add_response("head_bucket", {"BucketRegion": region}, expected)
+
+
+def tells(s3: Stubber, notifications: dict[str, Any], versioning: str | None = "Enabled") -> None:
+    s3.add_response("get_bucket_notification_configuration", notifications)
+    s3.add_response("get_bucket_versioning", {"Status": versioning} if versioning else {})
+
+
+@pytest.mark.parametrize(
+    "notifications",
+    [
+        {"EventBridgeConfiguration": {}},
+        {"QueueConfigurations": [{"QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}]},
+        {"TopicConfigurations": [{"TopicArn": TOPIC, "Events": ["s3:ObjectCreated:*"]}]},
+    ],
+)
+def test_a_bucket_in_order(s3: Stubber, notifications: dict[str, Any]) -> None:
+    heads(s3)
+    tells(s3, notifications)
+    assert [verdict for verdict, _ in bucket(s3)] == [OK, OK, OK]
+
+
+def test_a_bucket_that_sends_its_events_elsewhere(s3: Stubber) -> None:
+    heads(s3)
+    tells(s3, {"QueueConfigurations": [{"QueueArn": f"{QUEUE}2", "Events": ["s3:TestEvent"]}]})
+    assert (PROBLEM, "sends no events to EventBridge: make connect BUCKET=b") in bucket(s3)
+
+
+def test_a_bucket_in_another_region_and_unversioned(s3: Stubber) -> None:
+    heads(s3, "us-east-1")
+    tells(s3, {"EventBridgeConfiguration": {}}, None)
+    (region, where), _, (versions, _) = bucket(s3)
+    assert (region, versions) == (PROBLEM, NOTE), "unversioned works"
+    assert "us-east-1" in where
+
+
+def test_a_bucket_that_is_not_there(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "404", http_status_code=404)
+    assert [(verdict, "SourceBucketNames" in text) for verdict, text in bucket(s3)] == [
+        (PROBLEM, True)
+    ]
+
+
+def test_a_bucket_of_another_account(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "403", http_status_code=403)
+    s3.add_response("head_bucket", {}, {"Bucket": "b"})
+    ((verdict, text),) = bucket(s3)
+    assert verdict is NOTE
+    assert f"default event bus of {OWNER}" in text
+
+
+def test_a_bucket_that_nobody_may_see(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "403", http_status_code=403)
+    s3.add_client_error("head_bucket", "403", http_status_code=403)
+    assert [(verdict, "s3:ListBucket" in text) for verdict, text in bucket(s3)] == [(PROBLEM, True)]
+
+
+def test_any_other_answer_about_a_bucket_ends_the_check_only(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "SlowDown", "please", http_status_code=503)
+    findings = list(found("bucket b", checks.bucket(of(s3), "b", QUEUE, "")))
+    assert findings == [Finding("bucket b", PROBLEM, "HeadBucket failed (SlowDown): please")]
+
+
+def test_a_credential_in_order(world: World) -> None:
+    verdicts = looked_at(checks.credential(world.credentials, ARN))
+    assert [verdict for verdict, _ in verdicts] == [OK, OK]
+    assert world.minted == 1
+    assert world.seed.client_secret not in str(verdicts)
+    assert world.credentials.token(ARN).access_token not in str(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"client_id": "visible", "client_secret": "hidden"}, "lacks ims_org"),
+        ({"client_id": "visible", "client_secret": "hidden", "ims_org": "a@AdobeOrg"}, "IMS"),
+    ],
+)
+def test_a_credential_that_is_none(world: World, document: object, says: str) -> None:
+    credentials = Credentials(Secrets(document).client, world.session, IMS, world.clock)
+    finding = list(found("acme", checks.credential(credentials, ARN)))[-1]
+    assert finding.verdict is PROBLEM
+    assert says in finding.text
+    assert "hidden" not in finding.text
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_sandbox_is_there_or_not(world: World, status: int) -> None:
+    world.simulator.switches.change(unknown_sandbox=status)
+    organizations = {ARN: world.seed.ims_org}
+    there = looked_at(checks.sandbox(world.adobe, "dev", organizations))
+    assert there == [(OK, "reached with acme-AbCdEf")]
+    ((verdict, text),) = checks.sandbox(world.adobe, "stage", organizations)
+    assert verdict is PROBLEM
+    assert "AllowedSandboxes" in text
+
+
+def test_a_sandbox_that_only_one_credential_sees(world: World) -> None:
+    world.secrets.others[OTHER] = world.secrets.document
+    organizations = {ARN: world.seed.ims_org, OTHER: "0000@AdobeOrg"}
+    (reached, _), (missed, text) = checks.sandbox(world.adobe, "dev", organizations)
+    assert (reached, missed) == (OK, NOTE)
+    assert "other-AbCdEf" in text
+
+
+def test_no_sandbox_is_in_order_where_no_credential_is(world: World) -> None:
+    assert [verdict for verdict, _ in checks.sandbox(world.adobe, "dev", {})] == [PROBLEM]
+
+
+def route(**rule: Any) -> routes.Route:
+    document = json.dumps({"routes": [{"name": "r", "match": "{a}/*"} | rule]})
+    return routes.parse(document, "1").routes[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdicts", "says"),
+    [
+        ({"match": "*", "datasetId": PRODUCTS}, [OK], "products"),
+        ({"match": "*", "datasetName": "products", "sandbox": "dev"}, [OK], PRODUCTS),
+        ({"match": "*", "datasetId": PROFILES}, [OK, NOTE], "90 such batches"),
+        ({"match": "*", "datasetId": "00aa"}, [PROBLEM], "no dataset 00aa in sandbox prod"),
+        ({"match": "*", "datasetName": "nobody's"}, [PROBLEM], "no datasets called"),
+        ({"datasetName": "x-{a}"}, [NOTE], "depends on the key"),
+        ({"datasetId": "{a}"}, [NOTE], "depends on the key"),
+        ({"match": "{sandbox}/*", "datasetId": PRODUCTS}, [NOTE], "depends on the key"),
+        ({"match": "*", "datasetId": "d", "credential": "who"}, [PROBLEM], "0 credentials"),
+        ({"match": "*", "datasetId": "d", "credential": "other"}, [NOTE], "does not work"),
+    ],
+)
+def test_the_dataset_of_a_route(
+    world: World, rule: dict[str, str], verdicts: list[checks.Verdict], says: str
+) -> None:
+    organizations = {ARN: world.seed.ims_org, OTHER: None}
+    findings = checks.dataset(world.adobe, route(**rule), "prod", organizations)
+    shown = list(found("route r", findings))
+    assert [finding.verdict for finding in shown] == verdicts
+    assert says in shown[-1].text
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [("Enabled", OK), ("Updating", OK), ("Disabled", PROBLEM), ("Disabling", PROBLEM)],
+)
+def test_a_function_that_is_not_fed(state: str, verdict: checks.Verdict) -> None:
+    with Stubber(client("lambda")) as functions:
+        mappings = {"EventSourceMappings": [{"UUID": UUID, "State": state}]}
+        functions.add_response("list_event_source_mappings", mappings, {"FunctionName": "f"})
+        ((got, text),) = checks.mapping(of(functions), "f")
+    assert got is verdict
+    assert (f"--enabled --uuid {UUID}" in text) == (verdict is PROBLEM)
+
+
+def test_a_function_without_a_queue() -> None:
+    with Stubber(client("lambda")) as functions:
+        functions.add_response("list_event_source_mappings", {"EventSourceMappings": []})
+        assert [verdict for verdict, _ in checks.mapping(of(functions), "f")] == [PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "advice", "expected"),
+    [
+        ("0", "", (OK, "0 waiting, 3 in work or put off")),
+        ("5", "", (OK, "5 waiting, 3 in work or put off")),
+        ("0", "look", (OK, "empty")),
+        ("5", "look", (NOTE, "5 messages: look")),
+    ],
+)
+def test_queues(waiting: str, advice: str, expected: tuple[checks.Verdict, str]) -> None:
+    with Stubber(client("sqs")) as sqs:
+        counts = {
+            "ApproximateNumberOfMessages": waiting,
+            "ApproximateNumberOfMessagesNotVisible": "3",
+        }
+        sqs.add_response("get_queue_attributes", {"Attributes": counts})
+        assert list(checks.queue(of(sqs), "https://q", advice)) == [expected]
+
+
+def test_whether_anybody_hears_of_alarms() -> None:
+    with Stubber(client("sns")) as sns:
+        assert [verdict for verdict, _ in checks.alarm_topic(of(sns), "")] == [NOTE]
+        for confirmed, verdict in (("0", NOTE), ("2", OK)):
+            told = {"Attributes": {"SubscriptionsConfirmed": confirmed}}
+            sns.add_response("get_topic_attributes", told, {"TopicArn": TOPIC})
+            assert [got for got, _ in checks.alarm_topic(of(sns), TOPIC)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("code", "operation", "says"),
+    [
+        ("AccessDenied", "PutBucketNotificationConfiguration", "may not do s3:PutBucketNotif"),
+        ("AccessDeniedException", "GetSecretValue", "may not do GetSecretValue: told"),
+        ("ExpiredToken", "ListQueues", "not valid"),
+        ("ValidationError", "DescribeStacks", "DescribeStacks failed (ValidationError): told"),
+    ],
+)
+def test_what_aws_says_in_words(code: str, operation: str, says: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": "told"}}, operation)
+    assert says in in_words(error)
+
+
+def test_what_is_missing_on_the_operators_side_in_words() -> None:
+    assert "AWS_PROFILE" in in_words(NoCredentialsError())
+    assert "AWS_REGION" in in_words(NoRegionError())

@@ -1,0 +1,168 @@
+"""Is a deployed stack able to work? Checks everything it needs, and says what to do.
+
+    python -m tools.doctor [--stack-name NAME]        (make doctor STACK=…)
+
+Exit status 1 if anything is a problem. Changes nothing but that it mints a token for each Adobe
+credential; shows no secret.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import boto3
+from aep_intake import routes
+from aep_intake.adapters.adobe import Adobe
+from aep_intake.adapters.credentials import Credentials
+from aep_intake.adapters.exchange import https_session
+from aep_intake.errors import IntakeError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from tools import checks
+from tools.checks import NOTE, OK, PROBLEM, Findings, Verdict
+from tools.deployed import Deployed, NotOurs, deployed
+from tools.failures import in_words
+from tools.publish_routes import IDS, Published
+from tools.routes import lint
+
+STYLES = {OK: "green", NOTE: "yellow", PROBLEM: "bold red"}
+PATIENCE = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report: what was looked at, how it is, and what to know or do."""
+
+    check: str
+    verdict: Verdict
+    text: str
+
+
+def found(check: str, findings: Findings) -> Iterator[Finding]:
+    """The lines of one check; what goes wrong in it is a line too, and ends only this check."""
+    try:
+        for verdict, text in findings:
+            yield Finding(check, verdict, text)
+    except IntakeError as error:
+        yield Finding(check, PROBLEM, error.detail)
+    except (BotoCoreError, ClientError) as error:
+        yield Finding(check, PROBLEM, in_words(error))
+
+
+def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
+    """All checks, in the order of the data's way. Raises NotOurs."""
+    output, parameters = stack.output, stack.parameters
+    s3 = session.client("s3", config=PATIENCE)
+    functions = session.client("lambda", config=PATIENCE)
+    sqs = session.client("sqs", config=PATIENCE)
+    queue_arn, topic_arn = output("ArrivalsQueueArn"), parameters.get("SourceTopicArn", "")
+    for name in output("SourceBuckets").split(","):
+        yield from found(f"bucket {name}", checks.bucket(s3, name, queue_arn, topic_arn))
+    for name in ("OnArrivalFunction", "OnDueFunction"):
+        yield from found(f"function {output(name)}", checks.mapping(functions, output(name)))
+    yield from found("arrivals queue", checks.queue(sqs, output("ArrivalsQueueUrl")))
+    yield from found("due queue", checks.queue(sqs, output("DueQueueUrl")))
+    for check, dead, advice in (
+        ("arrivals DLQ", "ArrivalsDlqUrl", "list them with make redrive ARGS=--dry-run"),
+        ("rule DLQ", "ArrivalRuleDlqUrl", "list them: make redrive ARGS='--queue rule --dry-run'"),
+        ("due DLQ", "DueDlqUrl", "see the log of on_due, then purge it: the ledger knows them"),
+        ("tick DLQ", "TickDlqUrl", "see the log of on_tick, then purge it: the clock goes on"),
+    ):
+        yield from found(check, checks.queue(sqs, output(dead), advice))
+    sns = session.client("sns", config=PATIENCE)
+    topic = parameters.get("AlarmTopicArn", "")
+    yield from found("alarm topic", checks.alarm_topic(sns, topic))
+    yield from _adobe(stack, session)
+
+
+def _adobe(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
+    def now() -> int:
+        return time.time_ns() // 1_000_000
+
+    https = https_session(1)
+    secrets = session.client("secretsmanager", config=PATIENCE)
+    credentials = Credentials(secrets, https, stack.parameters["ImsUrl"], now)
+    platform, ledger = stack.parameters["PlatformUrl"], stack.output("LedgerTable")
+    adobe = Adobe(https, credentials, platform, ledger, now)
+    organizations: dict[str, str | None] = {}
+    for arn in stack.listed("CredentialSecretArns"):
+        findings = list(found(checks.secret_name(arn), checks.credential(credentials, arn)))
+        works = all(finding.verdict is OK for finding in findings)
+        organizations[arn] = credentials.ims_org(arn) if works else None
+        yield from findings
+    working = {arn: ims_org for arn, ims_org in organizations.items() if ims_org}
+    for name in stack.listed("AllowedSandboxes"):
+        yield from found(f"sandbox {name}", checks.sandbox(adobe, name, working))
+    if stack.parameters["DefaultSandbox"] not in stack.listed("AllowedSandboxes"):
+        yield Finding("sandbox", PROBLEM, "DefaultSandbox is not among AllowedSandboxes")
+    appconfig = session.client("appconfig", config=PATIENCE)
+    published = Published(appconfig, *(stack.output(name) for name in IDS))
+    table: list[routes.Route] = []
+    yield from found("routes", _routes(published, stack, table))
+    for route in table:
+        if "ignore" not in route.rule:
+            default = stack.parameters["DefaultSandbox"]
+            looked_up = checks.dataset(adobe, route, default, organizations)
+            yield from found(f"route {route.name}", looked_up)
+
+
+def _routes(published: Published, stack: Deployed, table: list[routes.Route]) -> Findings:
+    """Whether a good table is live; its rules are put into `table`."""
+    live = published.live()
+    if not live:
+        yield PROBLEM, "none is live, so arrivals wait: make publish-routes TABLE=…"
+        return
+    document = published.read(live[-1])
+    problems = lint(
+        document,
+        sandboxes=stack.listed("AllowedSandboxes"),
+        credentials=stack.listed("CredentialSecretArns"),
+    )
+    for problem in problems:
+        yield PROBLEM, f"version {live[-1]}, {problem.field}: {problem.text}"
+    if not problems:
+        table += routes.parse(document, str(live[-1])).routes
+        yield OK, f"version {live[-1]} is live: {len(table)} rules, no problems"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    asked = argparse.ArgumentParser(
+        prog="tools.doctor", description=(__doc__ or "").partition("\n")[0]
+    )
+    asked.add_argument("--stack-name", default=os.environ.get("STACK", "aep-intake"))
+    given = asked.parse_args(arguments)
+    console = Console()
+    report = Table(Column("looked at", overflow="fold"), "", Column("", overflow="fold"))
+    verdicts = set()
+    try:
+        session = boto3.Session()
+        stack = deployed(session.client("cloudformation", config=PATIENCE), given.stack_name)
+        with console.status("looking") as status:
+            for finding in examine(stack, session):
+                status.update(finding.check)
+                verdicts.add(finding.verdict)
+                style = STYLES[finding.verdict]
+                report.add_row(
+                    Text(finding.check), Text(finding.verdict, style), Text(finding.text)
+                )
+    except (BotoCoreError, ClientError) as error:
+        console.print(in_words(error), style="red", markup=False)
+        return 1
+    except NotOurs as error:
+        console.print(f"{given.stack_name}: {error}", style="red", markup=False)
+        return 1
+    console.print(report)
+    return 1 if PROBLEM in verdicts else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Messages in a dead-letter queue, and how they get back."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import batched
+from typing import TYPE_CHECKING
+
+from aep_intake import arrivals
+from aep_intake.errors import MalformedEvent
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+HIDDEN_SECONDS = 600
+TRIES_USED_UP = "tries-used-up"
+# SQS limits the sum of a batch's bodies; smaller batches always fit.
+BATCH_BYTES = 200_000
+
+
+@dataclass(frozen=True)
+class Parked:
+    """A message in a dead-letter queue. `external_ids` and `uris` of the arrivals in it."""
+
+    handle: str
+    body: str = field(repr=False)
+    reason: str
+    detail: str
+    external_ids: frozenset[str]
+    uris: tuple[str, ...]
+    at: datetime
+
+    @classmethod
+    def of(cls, message: MessageTypeDef) -> Parked:
+        """Parked by the intake (`reason`), by EventBridge (`ERROR_CODE`), or by SQS (neither)."""
+        attributes = {
+            name: value.get("StringValue", "")
+            for name, value in message.get("MessageAttributes", {}).items()
+        }
+        try:
+            files = arrivals.parse(message["Body"]).arrivals
+        except MalformedEvent:
+            files = ()
+        ids = {attributes.get("externalId", ""), *(file.external_id for file in files)} - {""}
+        sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
+        return cls(
+            handle=message["ReceiptHandle"],
+            body=message["Body"],
+            reason=attributes.get("reason") or attributes.get("ERROR_CODE") or TRIES_USED_UP,
+            detail=attributes.get("detail") or attributes.get("ERROR_MESSAGE") or "",
+            external_ids=frozenset(ids),
+            uris=tuple(file.uri for file in files),
+            at=datetime.fromisoformat(attributes["parkedAt"]) if "parkedAt" in attributes else sent,
+        )
+
+
+@dataclass
+class Redrive:
+    """One run over the messages of `source`. Raises botocore's errors."""
+
+    sqs: SQSClient
+    source: str
+    goal: str
+    reasons: frozenset[str] = frozenset()
+    external_ids: frozenset[str] = frozenset()
+    dry_run: bool = False
+    _hidden: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def chosen(self, parked: Parked) -> bool:
+        """Whether the operator asked for it; without wishes, all are meant."""
+        return (not self.reasons or parked.reason in self.reasons) and (
+            not self.external_ids or bool(parked.external_ids & self.external_ids)
+        )
+
+    def run(self) -> Generator[tuple[Parked, bool]]:
+        """Each message, and whether it was moved (in a dry run: would be)."""
+        try:
+            for some in self._received():
+                chosen = {key: parked for key, parked in some.items() if self.chosen(parked)}
+                moved = set(chosen) if self.dry_run else set(self._moved(chosen))
+                yield from ((parked, key in moved) for key, parked in some.items())
+        finally:
+            self._give_back()
+
+    def _received(self) -> Iterator[dict[str, Parked]]:
+        left = self._waiting()
+        while left > 0:
+            messages = self.sqs.receive_message(
+                QueueUrl=self.source,
+                MaxNumberOfMessages=min(10, left),
+                VisibilityTimeout=HIDDEN_SECONDS,
+                # Long polling asks all of the queue's servers, so that nothing means nothing.
+                WaitTimeSeconds=1,
+                MessageAttributeNames=["All"],
+                MessageSystemAttributeNames=["SentTimestamp"],
+            ).get("Messages", [])
+            if not messages:
+                return
+            left -= len(messages)
+            # One that comes twice, in a long run, was seen: only its newest handle can free it.
+            new = [message for message in messages if message["MessageId"] not in self._hidden]
+            self._hidden |= {each["MessageId"]: each["ReceiptHandle"] for each in messages}
+            yield {message["MessageId"]: Parked.of(message) for message in new}
+
+    def _waiting(self) -> int:
+        name: QueueAttributeNameType = "ApproximateNumberOfMessages"
+        told = self.sqs.get_queue_attributes(QueueUrl=self.source, AttributeNames=[name])
+        return int(told["Attributes"][name])
+
+    def _moved(self, chosen: dict[str, Parked]) -> Iterator[str]:
+        size = sum(len(parked.body.encode()) for parked in chosen.values())
+        for some in batched(chosen, 10 if size < BATCH_BYTES else 1, strict=False):
+            sent = self.sqs.send_message_batch(
+                QueueUrl=self.goal,
+                Entries=[
+                    {"Id": str(n), "MessageBody": chosen[key].body} for n, key in enumerate(some)
+                ],
+            )
+            arrived = [some[int(entry["Id"])] for entry in sent.get("Successful", ())]
+            if arrived:
+                self.sqs.delete_message_batch(
+                    QueueUrl=self.source,
+                    Entries=[
+                        {"Id": str(n), "ReceiptHandle": chosen[key].handle}
+                        for n, key in enumerate(arrived)
+                    ],
+                )
+            for key in arrived:
+                del self._hidden[key]
+                yield key
+
+    def _give_back(self) -> None:
+        for some in batched(self._hidden.values(), 10, strict=False):
+            self.sqs.change_message_visibility_batch(
+                QueueUrl=self.source,
+                Entries=[
+                    {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": 0}
+                    for n, handle in enumerate(some)
+                ],
+            )
+        self._hidden.clear()

@@ -1,0 +1,110 @@
+"""Move parked messages back to the arrivals queue once the cause is mended.
+
+    python -m tools.redrive [--reason R …] [--external-id ID …] [--dry-run] [--queue rule]
+    (make redrive STACK=… ARGS="--reason no-route --dry-run")
+
+Bodies stay as they are; the reason is dropped. A message is sent before it is deleted, so that an
+interruption can at worst leave it in both queues, and the ledger knows the second one for a
+duplicate. What is not chosen is hidden from others only while this runs, or for HIDDEN_SECONDS if
+it is killed. One run looks at no more messages than are there when it starts: what is parked again
+meanwhile waits for the next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from tools.deployed import NotOurs, deployed
+from tools.failures import in_words
+from tools.parked import Parked, Redrive
+
+# The output of the stack that names each dead-letter queue.
+QUEUES = {"arrivals": "ArrivalsDlqUrl", "rule": "ArrivalRuleDlqUrl"}
+
+
+def listed(messages: Iterable[Parked], now: datetime) -> Table:
+    """For people: each message that is meant."""
+    columns = ("reason", "object", "external id", "parked at", "age", "detail")
+    table = Table(*(Column(name, overflow="fold") for name in columns))
+    for parked in messages:
+        table.add_row(
+            Text(parked.reason),
+            Text("\n".join(parked.uris)),
+            Text("\n".join(sorted(parked.external_ids))),
+            parked.at.isoformat(sep=" ", timespec="seconds"),
+            str(timedelta(seconds=int((now - parked.at).total_seconds()))),
+            Text(parked.detail),
+        )
+    return table
+
+
+def summed_up(outcomes: Counter[tuple[str, bool]], done: str) -> Table:
+    """For people: how many by reason were moved, and how many stay."""
+    table = Table("reason", Column(done, justify="right"), Column("left", justify="right"))
+    for reason in sorted({reason for reason, _ in outcomes}):
+        table.add_row(Text(reason), str(outcomes[reason, True]), str(outcomes[reason, False]))
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    asked = argparse.ArgumentParser(
+        prog="tools.redrive", description=(__doc__ or "").partition("\n")[0]
+    )
+    asked.add_argument("--reason", action="append", default=[], help="only these; may be repeated")
+    asked.add_argument(
+        "--external-id", action="append", default=[], help="only these; may be repeated"
+    )
+    asked.add_argument("--queue", choices=QUEUES, default="arrivals", help="whose dead letters")
+    asked.add_argument("--dry-run", action="store_true", help="list them, change nothing")
+    asked.add_argument("--stack-name", default=os.environ.get("STACK", "aep-intake"))
+    given = asked.parse_args(arguments)
+    console = Console()
+    outcomes: Counter[tuple[str, bool]] = Counter()
+    try:
+        session = boto3.Session()
+        stack = deployed(session.client("cloudformation"), given.stack_name)
+        redrive = Redrive(
+            session.client("sqs"),
+            stack.output(QUEUES[given.queue]),
+            stack.output("ArrivalsQueueUrl"),
+            frozenset(given.reason),
+            frozenset(given.external_id),
+            given.dry_run,
+        )
+        meant = []
+        with console.status("reading") as status, closing(redrive.run()) as messages:
+            for parked, moved in messages:
+                outcomes[parked.reason, moved] += 1
+                status.update(f"{outcomes.total()} messages read")
+                if moved and given.dry_run:
+                    meant.append(parked)
+    except (BotoCoreError, ClientError) as error:
+        console.print(in_words(error), style="red", markup=False)
+        return 1
+    except NotOurs as error:
+        console.print(f"{given.stack_name}: {error}", style="red", markup=False)
+        return 1
+    finally:
+        if outcomes:
+            console.print(summed_up(outcomes, "would move" if given.dry_run else "moved"))
+    if meant:
+        console.print(listed(meant, datetime.now(UTC)))
+    if not outcomes:
+        console.print("There is nothing in that queue that can be received now.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
