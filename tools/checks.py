@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe import Adobe
     from aep_intake.adapters.credentials import Credentials
+    from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
@@ -154,6 +155,18 @@ def mapping(functions: LambdaClient, function: str) -> Findings:
         else:
             enable = f"aws lambda update-event-source-mapping --enabled --uuid {one['UUID']}"
             yield PROBLEM, f"its event source mapping is {one['State'].lower()}: {enable}"
+
+
+def rules(events: EventBridgeClient, queue_arn: str) -> Findings:
+    """Whether the events of the buckets are sent on; EventBridge drops them without a word."""
+    names = events.list_rule_names_by_target(TargetArn=queue_arn)["RuleNames"]
+    if not names:
+        yield PROBLEM, "no EventBridge rule sends to it: deploy the stack again"
+    for name in names:
+        if events.describe_rule(Name=name).get("State") == "DISABLED":
+            yield PROBLEM, f"events are lost: aws events enable-rule --name {name}"
+        else:
+            yield OK, f"fed by the rule {name}"
 
 
 def queue(sqs: SQSClient, url: str, if_any: str = "") -> Findings:

@@ -71,9 +71,9 @@ def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
             yield name, dict(sorted(plain.items()))
 
 
-def shown(title: str, configuration: Mapping[str, Any]) -> Table:
+def shown(configuration: Mapping[str, Any]) -> Table:
     """For people: where the bucket's events go."""
-    table = Table("events go to", "which", "name", title=title)
+    table = Table("events go to", "which", "name")
     for name, entry in _entries(configuration):
         ends = (entry.get(part) for part in ("QueueArn", "TopicArn", "LambdaFunctionArn"))
         goal = next(filter(None, ends), "EventBridge" if name == EVENTBRIDGE else name)
@@ -87,13 +87,13 @@ def shown(title: str, configuration: Mapping[str, Any]) -> Table:
 def connect(s3: S3Client, bucket: str, owner: str, console: Console) -> int:
     """Do it and say so; the exit status. Raises botocore's errors."""
     before = read(s3, bucket, owner)
-    console.print(shown(f"{bucket}, before", before))
+    console.print(f"{bucket}, before:", shown(before), sep="\n", markup=False)
     if EVENTBRIDGE in before:
         console.print("EventBridge is on already; nothing was changed.")
         return 0
     write(s3, bucket, owner, connected(before))
     after = read(s3, bucket, owner)
-    console.print(shown(f"{bucket}, after", after))
+    console.print(f"{bucket}, after:", shown(after), sep="\n", markup=False)
     if not same(after, connected(before)):
         console.print("This is not what was written: somebody else changes it too.", style="red")
         return 1

@@ -67,6 +67,8 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     queue_arn, topic_arn = output("ArrivalsQueueArn"), parameters.get("SourceTopicArn", "")
     for name in output("SourceBuckets").split(","):
         yield from found(f"bucket {name}", checks.bucket(s3, name, queue_arn, topic_arn))
+    events = session.client("events", config=PATIENCE)
+    yield from found("arrivals queue", checks.rules(events, queue_arn))
     for name in ("OnArrivalFunction", "OnDueFunction"):
         yield from found(f"function {output(name)}", checks.mapping(functions, output(name)))
     yield from found("arrivals queue", checks.queue(sqs, output("ArrivalsQueueUrl")))

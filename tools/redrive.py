@@ -36,16 +36,17 @@ QUEUES = {"arrivals": "ArrivalsDlqUrl", "rule": "ArrivalRuleDlqUrl"}
 
 def listed(messages: Iterable[Parked], now: datetime) -> Table:
     """For people: each message that is meant."""
-    columns = ("reason", "object", "external id", "parked at", "age", "detail")
-    table = Table(*(Column(name, overflow="fold") for name in columns))
+    # Stacked, so that ids stay whole for copying.
+    what = Column("object, external id, detail", overflow="fold")
+    table = Table("reason", what, "parked", Column("age", justify="right"), show_lines=True)
     for parked in messages:
         table.add_row(
             Text(parked.reason),
-            Text("\n".join(parked.uris)),
-            Text("\n".join(sorted(parked.external_ids))),
-            parked.at.isoformat(sep=" ", timespec="seconds"),
+            Text(
+                "\n".join(filter(None, [*parked.uris, *sorted(parked.external_ids), parked.detail]))
+            ),
+            f"{parked.at:%Y-%m-%d %H:%M:%S}Z",
             str(timedelta(seconds=int((now - parked.at).total_seconds()))),
-            Text(parked.detail),
         )
     return table
 
@@ -72,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = asked.parse_args(arguments)
     console = Console()
     outcomes: Counter[tuple[str, bool]] = Counter()
+    failed = 0
     try:
         session = boto3.Session()
         stack = deployed(session.client("cloudformation"), given.stack_name)
@@ -87,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         with console.status("reading") as status, closing(redrive.run()) as messages:
             for parked, moved in messages:
                 outcomes[parked.reason, moved] += 1
+                failed += redrive.chosen(parked) and not moved
                 status.update(f"{outcomes.total()} messages read")
                 if moved and given.dry_run:
                     meant.append(parked)
@@ -96,6 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
     except NotOurs as error:
         console.print(f"{given.stack_name}: {error}", style="red", markup=False)
         return 1
+    except KeyboardInterrupt:
+        console.print("Stopped. What was not moved is still there.")
+        return 130
     finally:
         if outcomes:
             console.print(summed_up(outcomes, "would move" if given.dry_run else "moved"))
@@ -103,7 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(listed(meant, datetime.now(UTC)))
     if not outcomes:
         console.print("There is nothing in that queue that can be received now.")
-    return 0
+    if failed:
+        console.print(f"SQS did not take {failed} of them; run it again.", style="red")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

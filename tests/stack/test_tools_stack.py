@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -43,6 +44,7 @@ def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
     for expected in (
         f"bucket {stack.outputs['LandingBucketName']}",
         "sends its events to EventBridge",
+        "fed by the rule",
         "IMS gives a token",
         "event source mapping is enabled",
         "sandbox dev",
@@ -296,7 +298,8 @@ def test_what_is_parked_again_meanwhile_waits_for_the_next_run(
     """The goal is the source: each message sent comes back at once, as where nothing is mended."""
     sqs = stack.aws.sqs
     sent = park(sqs, queue, None, 12)
-    assert len(outcome(Redrive(sqs, queue, queue))) == 12
+    with closing(Redrive(sqs, queue, queue).run()) as run:
+        assert len(list(islice(run, 99))) == 12
     assert bodies(stack, queue) == sorted(sent)
 
 
@@ -318,14 +321,48 @@ def test_nothing_is_deleted_that_was_not_sent(stack: LocalStack, queue: str) -> 
     assert bodies(stack, queue) == sorted(sent)
 
 
-def test_bodies_too_large_for_one_batch_go_one_by_one(
+def test_bodies_too_large_for_one_batch_go_all_the_same(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    sent = [str(number) * 250_000 for number in range(5)]
+    for body in sent:
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    assert len(outcome(Redrive(sqs, queue, goal))) == 5
+    assert bodies(stack, goal) == sent
+
+
+def test_a_long_run_ends_and_tells_of_each_message_once(
     stack: LocalStack, queue: str, goal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parked, "BATCH_BYTES", 100)
-    sqs = stack.aws.sqs
-    sent = park(sqs, queue, None, 4)
-    assert len(outcome(Redrive(sqs, queue, goal))) == 4
-    assert bodies(stack, goal) == sorted(sent)
+    """What is hidden comes back before the run is over."""
+    monkeypatch.setattr(parked, "HIDDEN_SECONDS", 0)
+    park(stack.aws.sqs, queue, None, 15)
+    with closing(Redrive(stack.aws.sqs, queue, goal, dry_run=True).run()) as run:
+        ids = [one.external_ids for one, _ in islice(run, 99)]
+    assert len(ids) == len(set(ids)) >= 10
+
+
+def test_what_sqs_does_not_take_stays_and_is_told(
+    stack: LocalStack, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQS names the entries of a batch that it did not take in an answer that is 200."""
+    source = stack.outputs["ArrivalRuleDlqUrl"]
+    stack.aws.sqs.send_message(QueueUrl=source, MessageBody="for later")
+    made = boto3.Session.client
+
+    def client(*given: Any, **more: Any) -> Any:
+        real: Any = made(*given, **more)
+        if "sqs" in given:
+            real.send_message_batch = lambda **_: {"Failed": [{"Id": "0", "Code": "InternalError"}]}
+        return real
+
+    with monkeypatch.context() as patched:
+        patched.setattr(boto3.Session, "client", client)
+        assert redrive.main(["--queue", "rule"]) == 1
+    assert "did not take 1" in capsys.readouterr().out
+    assert bodies(stack, source) == ["for later"]
+    stack.aws.sqs.purge_queue(QueueUrl=source)
 
 
 def test_a_message_nobody_understands_is_moved_all_the_same(

@@ -209,6 +209,21 @@ def test_a_function_that_is_not_fed(state: str, verdict: checks.Verdict) -> None
     assert (f"--enabled --uuid {UUID}" in text) == (verdict is PROBLEM)
 
 
+@pytest.mark.parametrize(("state", "verdict"), [("ENABLED", OK), ("DISABLED", PROBLEM)])
+def test_a_rule_that_is_off_loses_events(state: str, verdict: checks.Verdict) -> None:
+    with Stubber(client("events")) as events:
+        names: dict[str, Any] = {"RuleNames": ["r"]}
+        events.add_response("list_rule_names_by_target", names, {"TargetArn": QUEUE})
+        events.add_response("describe_rule", {"State": state}, {"Name": "r"})
+        assert [got for got, _ in checks.rules(of(events), QUEUE)] == [verdict]
+
+
+def test_a_queue_without_a_rule() -> None:
+    with Stubber(client("events")) as events:
+        events.add_response("list_rule_names_by_target", {"RuleNames": []})
+        assert [got for got, _ in checks.rules(of(events), QUEUE)] == [PROBLEM]
+
+
 def test_a_function_without_a_queue() -> None:
     with Stubber(client("lambda")) as functions:
         functions.add_response("list_event_source_mappings", {"EventSourceMappings": []})
