@@ -16,23 +16,21 @@ whatever comes next, which DynamoDB's own types do not keep as they are.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
+from aep_intake.adapters.table import ABSENT, Item, Stood, Table, putting, revision
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable
+from aep_intake.errors import AlreadyClaimed, LeaseLost
 from aep_intake.orders import Claim, Order, Record, Rejection, State, Target, claims
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 SHARDS = 8
-ABSENT = "attribute_not_exists(pk)"
-
-type Item = dict[str, Any]
+# A claim by an event gives way to those by requests only; see `orders.Claim`.
+UNREQUESTED = {"ConditionExpression": "attribute_not_exists(pk) OR attribute_not_exists(requested)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,7 @@ class DynamoLedger:
     def __init__(
         self, client: "DynamoDBClient", table: str, now: Callable[[], int], retention: int
     ) -> None:
-        self._client = client
-        self._table = table
+        self._table = Table(client, table)
         self._now = now
         self._retention = retention
 
@@ -65,84 +62,57 @@ class DynamoLedger:
         Raises AlreadyClaimed if the order is new and other orders hold some of its files.
         """
         wanted = record.order.claims
-        items: Any = [self._put(self._order_item(record), ABSENT)]
-        items += [self._put_claim(claim, record) for claim in wanted]
         try:
-            self._client.transact_write_items(TransactItems=items)
-        except ClientError as error:
-            order, *owners = _standing_items(error)
+            self._table.transact(
+                putting(self._order_item(record), ABSENT),
+                *(self._claiming(claim, record) for claim in wanted),
+            )
+        except Stood as stood:
+            order, *owners = stood.items
             if order is not None:
                 return _record(order)
-            claimed = {
-                claim.file.uri: owner["external_id"]["S"]
-                for claim, owner in zip(wanted, owners, strict=True)
-                if owner is not None
-            }
-            raise AlreadyClaimed(
-                "other orders hold "
-                + ", ".join(f"{uri} ({owner})" for uri, owner in list(claimed.items())[:10]),
-                claimed=claimed,
-                external_id=record.order.external_id,
-            ) from None
-        except BotoCoreError as error:
-            raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
+            raise _claimed(wanted, owners, record.order.external_id) from None
         return record
 
     def get(self, external_id: str) -> Record | None:
         """The record as it is now (a consistent read)."""
-        answer = self._call(
-            self._client.get_item,
-            Key={"pk": {"S": f"order#{external_id}"}, "sk": {"S": "order"}},
-            ConsistentRead=True,
-        )
-        return _record(answer["Item"]) if "Item" in answer else None
+        item = self._table.get(f"order#{external_id}", "order")
+        return None if item is None else _record(item)
 
     def replace(self, old: Record, new: Record) -> Record:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
-            self._client.put_item(
-                TableName=self._table,
-                Item=self._order_item(new),
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                **_unchanged(old),
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise _unavailable(error) from error
+            self._table.put(self._order_item(new), revision(old.revision))
+        except Stood as stood:
+            [standing] = stood.items
             # boto3 repeats a request whose answer was lost, and then fails on its own first try.
-            standing: Any = error.response.get("Item")
             if standing is None or _record(standing) != new:
                 raise _lost(old) from None
-        except BotoCoreError as error:
-            raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
         return new
 
     def supersede(self, ended: Record, following: Record) -> Record:
         """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
-        old = {**self._put(self._order_item(ended), ABSENT)["Put"], **_unchanged(ended, before=1)}
-        items: Any = [{"Put": old}, self._put(self._order_item(following), ABSENT)]
         try:
-            self._client.transact_write_items(TransactItems=items)
-        except ClientError as error:
-            _standing_items(error)
+            self._table.transact(
+                putting(self._order_item(ended), revision(ended.revision - 1)),
+                putting(self._order_item(following), ABSENT),
+            )
+        except Stood:
             raise _lost(ended) from None
-        except BotoCoreError as error:
-            raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
         return following
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""
         slot = f"rejected#{digest(arrival.version)}"
-        item = self._object_item(arrival, slot) | {
+        item = _object_item(arrival, slot) | {
             "record": {"S": json.dumps(asdict(rejection))},
             "expires": self._expires(self._retention),
         }
-        self._call(self._client.put_item, Item=item)
+        self._table.put(item)
 
     def claimant(self, arrival: Arrival) -> str | None:
         """External id of the order that holds this arrival."""
-        items = self._of_object(arrival.object_id)
-        slots = {item["sk"]["S"]: item for item in items}
+        slots = {item["sk"]["S"]: item for item in self._of_object(arrival.object_id)}
         for claim in claims(arrival):
             item = slots.get(claim.slot)
             if item is not None and (claim.exclusive or "requested" in item):
@@ -163,88 +133,34 @@ class DynamoLedger:
 
     def of_batch(self, batch_id: str) -> Record | None:
         """The record whose batch this is. The index follows the table within a second or so."""
-        answer = self._call(
-            self._client.query,
-            IndexName="batch",
-            KeyConditionExpression="batch_id = :batch",
-            ExpressionAttributeValues={":batch": {"S": batch_id}},
-            Limit=1,
-        )
-        for item in answer["Items"]:
+        found = self._table.query("batch_id = :id", {"id": {"S": batch_id}}, IndexName="batch")
+        for item in found:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
 
     def due(self, now: int) -> Iterator[tuple[str, int]]:
         """External id and due time of all that someone must look at again, shard by shard."""
         for shard in range(SHARDS):
-            pages = self._client.get_paginator("query").paginate(
-                TableName=self._table,
+            for item in self._table.query(
+                "due_shard = :shard AND due <= :now",
+                {"shard": {"S": str(shard)}, "now": {"N": str(now)}},
                 IndexName="due",
-                KeyConditionExpression="due_shard = :shard AND due <= :now",
-                ExpressionAttributeValues={":shard": {"S": str(shard)}, ":now": {"N": str(now)}},
-            )
-            try:
-                for page in pages:
-                    for item in page["Items"]:
-                        yield item["pk"]["S"].removeprefix("order#"), int(item["due"]["N"])
-            except ClientError as error:
-                raise _unavailable(error) from error
-            except BotoCoreError as error:
-                raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
+            ):
+                yield item["pk"]["S"].removeprefix("order#"), int(item["due"]["N"])
 
-    def _of_object(self, object_id: str) -> list[Item]:
-        items: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            answer = self._call(
-                self._client.query,
-                KeyConditionExpression="pk = :pk",
-                ExpressionAttributeValues={":pk": {"S": f"object#{object_id}"}},
-                ConsistentRead=True,
-                **start,
-            )
-            items += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return items
-            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+    def _of_object(self, object_id: str) -> Iterator[Item]:
+        key = {"pk": {"S": f"object#{object_id}"}}
+        return self._table.query("pk = :pk", key, ConsistentRead=True)
 
-    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        try:
-            return operation(TableName=self._table, **arguments)
-        except ClientError as error:
-            raise _unavailable(error) from error
-        except BotoCoreError as error:
-            raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
-
-    def _put(self, item: Item, condition: str) -> dict[str, Item]:
-        return {
-            "Put": {
-                "TableName": self._table,
-                "Item": item,
-                "ConditionExpression": condition,
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-
-    def _put_claim(self, claim: Claim, record: Record) -> dict[str, Item]:
-        item = self._object_item(claim.file, claim.slot) | {
+    def _claiming(self, claim: Claim, record: Record) -> dict[str, Item]:
+        item = _object_item(claim.file, claim.slot) | {
             "external_id": {"S": record.order.external_id},
             # Outlives the order's own time, which only starts when the order is finished.
             "expires": self._expires(2 * self._retention),
         }
         if claim.file.sequencer is None:
             item["requested"] = {"BOOL": True}
-        return self._put(
-            item, ABSENT if claim.exclusive else f"{ABSENT} OR attribute_not_exists(requested)"
-        )
-
-    def _object_item(self, file: Arrival, slot: str) -> Item:
-        return {
-            "pk": {"S": f"object#{file.object_id}"},
-            "sk": {"S": slot},
-            "uri": {"S": file.uri},
-            "version": {"S": file.version},
-        }
+        return putting(item, ABSENT if claim.exclusive else UNREQUESTED)
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id
@@ -268,6 +184,15 @@ class DynamoLedger:
         return {"N": str((self._now() + milliseconds) // 1000)}
 
 
+def _object_item(file: Arrival, slot: str) -> Item:
+    return {
+        "pk": {"S": f"object#{file.object_id}"},
+        "sk": {"S": slot},
+        "uri": {"S": file.uri},
+        "version": {"S": file.version},
+    }
+
+
 def _text(record: Record) -> str:
     """Compact: a record of up to one kilobyte costs half of a larger one."""
     members = {name: value for name, value in asdict(record).items() if value is not None}
@@ -286,32 +211,16 @@ def _record(item: Mapping[str, Any]) -> Record:
     )
 
 
-def _unchanged(record: Record, before: int = 0) -> dict[str, Any]:
-    return {
-        "ConditionExpression": "revision = :revision",
-        "ExpressionAttributeValues": {":revision": {"N": str(record.revision - before)}},
+def _claimed(
+    wanted: Sequence[Claim], owners: Sequence[Item | None], external_id: str
+) -> AlreadyClaimed:
+    claimed = {
+        claim.file.uri: owner["external_id"]["S"]
+        for claim, owner in zip(wanted, owners, strict=True)
+        if owner is not None
     }
-
-
-def _standing_items(error: ClientError) -> list[Item | None]:
-    """What stood in a transaction's way, item by item; raises if that was not the reason.
-
-    A conflict with another transaction cancels ours without saying what the other one wrote.
-    """
-    reasons: list[Any] = list(error.response.get("CancellationReasons", []))
-    codes = {reason.get("Code") for reason in reasons}
-    if "ConditionalCheckFailed" not in codes or codes - {"None", "ConditionalCheckFailed"}:
-        raise _unavailable(error) from error
-    return [
-        reason.get("Item") if reason.get("Code") == "ConditionalCheckFailed" else None
-        for reason in reasons
-    ]
-
-
-def _unavailable(error: ClientError) -> LedgerUnavailable:
-    problem = error.response["Error"]
-    codes = [reason.get("Code") for reason in error.response.get("CancellationReasons", [])]
-    return LedgerUnavailable(f"the ledger said {problem['Code']} {codes or ''}".rstrip())
+    some = ", ".join(f"{uri} ({owner})" for uri, owner in list(claimed.items())[:10])
+    return AlreadyClaimed(f"other orders hold {some}", claimed=claimed, external_id=external_id)
 
 
 def _lost(record: Record) -> LeaseLost:

@@ -1,0 +1,107 @@
+"""One DynamoDB table, as the ledger needs it: what stood in the way of a write is an answer.
+
+Every method raises LedgerUnavailable where DynamoDB throttles, reports a conflict of transactions
+or does not answer; whether a write then happened is not known.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from aep_intake.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Item = dict[str, Any]
+
+ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+class Stood(Exception):
+    """A condition failed. `items`: for each step what stood in its way, None if nothing did."""
+
+    def __init__(self, items: Sequence[Item | None]) -> None:
+        super().__init__("a condition failed")
+        self.items = items
+
+
+def revision(number: int) -> dict[str, Any]:
+    """The condition that an item is still of this revision."""
+    return {
+        "ConditionExpression": "revision = :revision",
+        "ExpressionAttributeValues": {":revision": {"N": str(number)}},
+    }
+
+
+class Table:
+    """A table with the keys `pk` and `sk`."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """An item as it is now (a consistent read)."""
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        answer: Item = self._call(self._client.get_item, Key=key, ConsistentRead=True)
+        return answer.get("Item")
+
+    def query(self, condition: str, values: dict[str, Any], **how: Any) -> Iterator[Item]:
+        """All items, page by page. `values` by name, without the colon."""
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._call(
+                self._client.query,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                **how,
+                **start,
+            )
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
+        """Raises Stood."""
+        more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        self._call(self._client.put_item, Item=item, **(more or {}))
+
+    def transact(self, *steps: dict[str, Any]) -> None:
+        """All `steps` or none (see `putting`). Raises Stood."""
+        items: Any = [
+            {name: {"TableName": self._name, **action} for name, action in step.items()}
+            for step in steps
+        ]
+        self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
+
+    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
+        return self._guarded(lambda: operation(TableName=self._name, **arguments))
+
+    def _guarded(self, call: Callable[[], Any]) -> Any:
+        try:
+            return call()
+        except ClientError as error:
+            raise _meaning(error) from error
+        except BotoCoreError as error:
+            raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
+
+
+def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
+    """A step of a transaction."""
+    return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
+
+
+def _meaning(error: ClientError) -> Exception:
+    response: Any = error.response
+    code = response["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        return Stood([response.get("Item")])
+    reasons = response.get("CancellationReasons", [])
+    codes = {reason.get("Code") for reason in reasons} - {"None"}
+    # A conflict cancels ours without saying what the other transaction wrote.
+    if codes == {"ConditionalCheckFailed"}:
+        return Stood([reason.get("Item") for reason in reasons])
+    return LedgerUnavailable(f"the ledger said {code} {', '.join(sorted(codes))}".rstrip())
