@@ -45,13 +45,6 @@ from local.stack import ROOT, LocalStack
 KEPT = ROOT / "BENCHMARKS.md"
 BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 
-# The clients that each function makes when it is imported.
-CLIENTS = {
-    "OnArrival": ("dynamodb", "secretsmanager", "events", "appconfigdata"),
-    "OnRequest": ("dynamodb", "secretsmanager", "events"),
-    "OnDue": ("dynamodb", "secretsmanager", "events"),
-    "OnTick": ("dynamodb", "sqs"),
-}
 # Nothing to do, for the worker to start.
 IDLE = {"Records": [], "httpMethod": "GET", "resource": "/"}
 IMPORT = """
@@ -124,12 +117,9 @@ class Bench:
             name: function(stack, name, self._built).with_probe() for name in FUNCTIONS
         }
         self._environments = {
-            name: {
-                **variables(
-                    made, stack, stack.identity(f"bench-{name}", list(made.statements)).identity
-                ),
-                "FLOOR_CLIENTS": ",".join(CLIENTS[name]),
-            }
+            name: variables(
+                made, stack, stack.identity(f"bench-{name}", list(made.statements)).identity
+            )
             for name, made in self._functions.items()
         }
 
@@ -145,6 +135,9 @@ class Bench:
         figures = []
         for name, made in self._functions.items():
             module = made.handler.partition(".")[0]
+            with self._runtime(name, "probe") as worker:
+                clients = worker.invoke({"import": [module]})["clients"]
+            self._environments[name]["FLOOR_CLIENTS"] = ",".join(clients)
             floors, ours = [], []
             for _ in range(runs):
                 floors.append(self._start(name, "floor"))

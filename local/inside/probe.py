@@ -3,6 +3,7 @@
 Event: `module` and `event`, to call that module's handler with; or `import`, names of modules.
 """
 
+import gc
 import importlib
 import os
 import resource
@@ -11,6 +12,7 @@ import time
 from collections import Counter
 from typing import Any
 
+from botocore.client import BaseClient
 from botocore.httpsession import URLLib3Session
 from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
@@ -30,6 +32,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         told["answer"] = real(event["event"], context)
         told["ms"] = (time.perf_counter() - started) * 1000
         told["calls"] = dict(calls)
+    told["clients"] = sorted(
+        each.meta.service_model.service_name
+        for each in gc.get_objects()
+        if isinstance(each, BaseClient)
+    )
     told["modules"] = {name: getattr(m, "__file__", None) for name, m in sys.modules.items()}
     told["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return told

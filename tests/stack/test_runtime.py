@@ -249,6 +249,25 @@ def test_a_warm_worker_makes_no_call_too_many(
     assert {"secretsmanager.GetSecretValue": 1, "POST /ims/token/v3": 1}.items() <= first.items()
 
 
+def test_clients_are_made_while_it_starts(
+    deployed: LocalStack, functions: dict[str, Function], tmp_path: Path
+) -> None:
+    """Lambda gives the start more CPU than what follows; S3 and, for arrivals, SQS may wait."""
+    for_orders = ["dynamodb", "events", "secretsmanager"]
+    expected = {
+        "OnArrival": ["appconfigdata", *for_orders],
+        "OnRequest": for_orders,
+        "OnDue": for_orders,
+        "OnTick": ["dynamodb", "sqs"],
+    }
+    for name, clients in expected.items():
+        made = functions[name].with_probe()
+        env = variables(made, deployed, deployed.sender.identity)
+        with Runtime(made, env=env, log=tmp_path / name, handler="probe.handler") as worker:
+            told = worker.invoke({"import": [made.handler.partition(".")[0]]})
+        assert told["clients"] == clients, name
+
+
 def test_its_processes_end_with_it(
     deployed: LocalStack, functions: dict[str, Function], tmp_path: Path
 ) -> None:
