@@ -30,7 +30,7 @@ from local.children import LOOPBACK, Child, ChildFailed, environment
 from local.simulator import Seed
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILT = ROOT / ".aws-sam" / "build" / "template.yaml"
+BUILD = ROOT / ".aws-sam" / "build"
 ACCOUNT = "111122223333"
 USUAL_PORTS = {"aws": 4566, "platform": 4570}
 
@@ -253,13 +253,15 @@ class LocalStack:
         with lock.open("w") as held:
             fcntl.flock(held, fcntl.LOCK_EX)  # test workers share the checkout
             self._sam("build", "--cached")
+            # The next one to build begins by removing what is there.
+            shutil.copytree(BUILD, self.directory / "deployed")
 
     def _deploy(self) -> None:
         overrides = [f"{name}={value}" for name, value in self.parameters().items()]
         try:
             self._sam(
                 "deploy",
-                *("--template-file", str(BUILT)),
+                *("--template-file", str(self.directory / "deployed" / "template.yaml")),
                 *("--stack-name", self.name),
                 *("--region", REGION),
                 *("--capabilities", "CAPABILITY_IAM"),
