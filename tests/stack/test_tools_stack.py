@@ -21,6 +21,7 @@ from tools import connect, doctor, parked, redrive
 from tools.checks import NOTE, OK, PROBLEM
 from tools.deployed import deployed
 from tools.parked import Parked, Redrive
+from tools.publish_routes import IDS, Published
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -90,23 +91,31 @@ def _name(stack: LocalStack) -> str:
     return stack.secret_arn.rpartition(":")[2]
 
 
-def test_a_stack_just_deployed_has_no_routes_yet(stack: LocalStack) -> None:
-    client = stack.aws.appconfig
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (None, "make publish-routes"),
+        ({}, "needs `routes`"),
+        ({"name": "r", "match": "*", "datasetId": "d", "sandbox": "gone"}, "not allow sandbox"),
+    ],
+)
+def test_no_routes_or_none_that_can_work(
+    stack: LocalStack, table: dict[str, str] | None, says: str
+) -> None:
+    client, good = stack.aws.appconfig, deployed(stack.aws.cloudformation, stack.name)
     application = client.create_application(Name=uuid.uuid4().hex)["Id"]
     environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
     profile = client.create_configuration_profile(
         ApplicationId=application, Name="routes", LocationUri="hosted"
     )["Id"]
-    good = deployed(stack.aws.cloudformation, stack.name)
-    ids = {
-        "RoutesApplicationId": application,
-        "RoutesEnvironmentId": environment,
-        "RoutesProfileId": profile,
-    }
+    ids = dict(zip(IDS, (application, environment, profile, good.output(IDS[3])), strict=True))
+    if table is not None:
+        document = json.dumps({"routes": [table]} if table else {}).encode()
+        Published(client, *ids.values()).publish(document, lambda _: [])
     changed = replace(good, outputs={**good.outputs, **ids})
     found = [each for each in doctor.examine(changed, boto3.Session()) if each.verdict is PROBLEM]
     assert [each.check for each in found] == ["routes"]
-    assert "make publish-routes" in found[0].text
+    assert says in found[0].text
 
 
 def test_a_platform_that_is_down_is_one_problem_of_each_check(
