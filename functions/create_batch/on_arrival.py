@@ -62,6 +62,9 @@ def _settle(
         if len(rejected) == len(errors):
             parked = attempt(lambda: _park(message["body"], delivery, rejected, intake))  # noqa: B023
             errors = [parked] if parked else []
+            if parked:
+                waiting = world.now() - int(message["attributes"]["SentTimestamp"])
+                telemetry.report(message["messageId"], parked, waiting)
         if errors:
             waits = [e.retry_after or 0 for e in errors if isinstance(e, TryAgain)]
             receives = int(message["attributes"]["ApproximateReceiveCount"])
