@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable
-from aep_intake.orders import Record, Rejection, claims
+from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, WindowSealed
+from aep_intake.orders import Claim, Order, Record, Rejection, claims
+from aep_intake.windows import Stage, Window, in_order
 
 
 class MemoryLedger:
@@ -15,24 +16,27 @@ class MemoryLedger:
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
         self._conflict = conflict
+        self.windows = MemoryWindows(self)
 
     def open(self, record: Record) -> Record:
-        self._transaction()
+        self.transaction()
         external_id = record.order.external_id
         if external_id in self.records:
             return self.records[external_id]
-        claimed = {}
-        for claim in record.order.claims:
-            owner = self.claims.get((claim.object_id, claim.slot))
-            if owner is not None and (claim.exclusive or owner[1]):
-                claimed[claim.file.uri] = owner[0]
-        if claimed:
-            raise AlreadyClaimed("other orders hold files", claimed=claimed)
-        for claim in record.order.claims:
-            requested = claim.file.sequencer is None
-            self.claims[claim.object_id, claim.slot] = (external_id, requested)
+        self.claim(record.order.claims, external_id)
         self.records[external_id] = record
         return record
+
+    def claim(self, wanted: tuple[Claim, ...], owner: str) -> None:
+        claimed = {}
+        for claim in wanted:
+            other = self.claims.get((claim.object_id, claim.slot))
+            if other is not None and (claim.exclusive or other[1]):
+                claimed[claim.file.uri] = other[0]
+        if claimed:
+            raise AlreadyClaimed("other orders hold files", claimed=claimed)
+        for claim in wanted:
+            self.claims[claim.object_id, claim.slot] = (owner, claim.file.sequencer is None)
 
     def get(self, external_id: str) -> Record | None:
         return self.records.get(external_id)
@@ -45,7 +49,7 @@ class MemoryLedger:
         return new
 
     def supersede(self, ended: Record, following: Record) -> Record:
-        self._transaction()
+        self.transaction()
         external_id = ended.order.external_id
         new = following.order.external_id
         if self.records[external_id].revision != ended.revision - 1 or new in self.records:
@@ -53,6 +57,12 @@ class MemoryLedger:
         self.records[external_id] = ended
         self.records[new] = following
         return following
+
+    def files(self, order: Order) -> tuple[Arrival, ...]:
+        part = order.excerpt
+        if part is None:
+            return order.files
+        return self.windows.registered(part.window_id)[part.first : part.end]
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         self.rejections[arrival.object_id, arrival.version] = rejection
@@ -68,10 +78,48 @@ class MemoryLedger:
         return next((r for r in self.records.values() if r.batch_id == batch_id), None)
 
     def due(self, now: int) -> Iterator[tuple[str, int]]:
+        for window in list(self.windows.kept.values()):
+            if window.due is not None and window.due <= now:
+                yield window.window_id, window.due
         for external_id, record in list(self.records.items()):
             if record.due is not None and record.due <= now:
                 yield external_id, record.due
 
-    def _transaction(self) -> None:
+    def transaction(self) -> None:
         if self._conflict():
             raise LedgerUnavailable("the ledger said TransactionConflict")
+
+
+class MemoryWindows:
+    """Windows, beside the orders and their claims."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.kept: dict[str, Window] = {}
+        self.lists: dict[str, list[tuple[Arrival, ...]]] = {}
+        self._ledger = ledger
+
+    def open(self, window: Window) -> Window:
+        return self.kept.setdefault(window.window_id, window)
+
+    def get(self, window_id: str) -> Window | None:
+        return self.kept.get(window_id)
+
+    def replace(self, old: Window, new: Window) -> Window:
+        if self.kept[old.window_id].revision != old.revision:
+            raise LeaseLost("another worker went on", external_id=old.window_id)
+        self.kept[old.window_id] = new
+        return new
+
+    def register(self, window: Window, files: tuple[Arrival, ...]) -> None:
+        self._ledger.transaction()
+        is_open = self.kept[window.window_id].stage is Stage.OPEN
+        wanted = tuple(claim for file in files for claim in claims(file))
+        before = dict(self._ledger.claims)
+        self._ledger.claim(wanted, window.window_id)
+        if not is_open:
+            self._ledger.claims = before
+            raise WindowSealed("the window is sealed", external_id=window.window_id)
+        self.lists.setdefault(window.window_id, []).append(files)
+
+    def registered(self, window_id: str) -> tuple[Arrival, ...]:
+        return in_order(file for some in self.lists.get(window_id, []) for file in some)

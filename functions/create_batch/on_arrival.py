@@ -6,12 +6,11 @@ from typing import Any
 from aep_intake import arrivals, telemetry
 from aep_intake.adapters.queues import delay
 from aep_intake.arrivals import Delivery, digest
-from aep_intake.create import Outcome
 from aep_intake.errors import Rejected, TryAgain
-from aep_intake.intake import Intake, take_in
+from aep_intake.intake import Intake, Result, attempt, take_in
 from aep_intake.orders import OWN_PREFIX, Rejection
 from aep_intake.settings import Settings
-from aep_intake.telemetry import attempt, logger, metrics
+from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -28,8 +27,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     # Copies within one delivery fold here: an arrival's external id is its identity.
     wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
-        work = pool.map(lambda a: attempt(lambda: take_in(a, intake)), wanted.values())
-        results = dict(zip(wanted, work, strict=True))
+        results = take_in(wanted, intake, pool.map)
     for external_id, result in results.items():
         telemetry.report(external_id, result, world.now() - wanted[external_id].time)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
@@ -50,7 +48,7 @@ def _read(body: str) -> Delivery:
 def _settle(
     messages: list[dict[str, Any]],
     deliveries: list[Delivery],
-    results: dict[str, Outcome | Exception | None],
+    results: dict[str, Result],
     intake: Intake,
 ) -> dict[str, Any]:
     """Done, parked, or back to the queue; parked only once all its other records are settled."""

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aep_intake import telemetry
-from aep_intake.create import resume
+from aep_intake.intake import attempt, go_on
 from aep_intake.settings import Settings
-from aep_intake.telemetry import attempt, logger, metrics
+from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -21,10 +21,10 @@ world = World(Settings.read()).prepare("ledger", "adobe", "announcer")
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Go on with each order of the delivery, side by side."""
-    ports = world.intake(context).ports
+    intake = world.intake(context)
     wanted = list(dict.fromkeys(json.loads(m["body"])["externalId"] for m in event["Records"]))
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
-        results = pool.map(lambda external_id: attempt(lambda: resume(external_id, ports)), wanted)
+        results = pool.map(lambda external_id: attempt(lambda: go_on(external_id, intake)), wanted)
         for external_id, result in zip(wanted, results, strict=True):
             telemetry.report(external_id, result, None)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())

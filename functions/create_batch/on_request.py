@@ -14,11 +14,11 @@ from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import IntakeError, StorageUnavailable
-from aep_intake.intake import Intake
+from aep_intake.intake import Intake, attempt
 from aep_intake.orders import Batch, Record
 from aep_intake.problems import explain, problem
 from aep_intake.settings import Settings
-from aep_intake.telemetry import attempt, logger, metrics
+from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 

@@ -14,12 +14,12 @@ from functools import partial
 from typing import Any
 
 import requests
-from aep_intake import routes
+from aep_intake import routes, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.queues import delay
 from aep_intake.arrivals import Arrival
-from aep_intake.create import Outcome, Ports, create_batch, resume
+from aep_intake.create import Outcome, Ports, create_batch
 from aep_intake.errors import (
     IntakeError,
     LedgerUnavailable,
@@ -28,9 +28,8 @@ from aep_intake.errors import (
     Rejected,
     TryAgain,
 )
-from aep_intake.intake import Intake, Targets, take_in
+from aep_intake.intake import Intake, Result, Targets, attempt, go_on, take_in
 from aep_intake.orders import Lease, Order, Record, Rejection
-from aep_intake.telemetry import attempt
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from local.simulator.clock import Clock
@@ -65,6 +64,11 @@ TABLES = (
     _table("sandboxed", sandbox="forbidden", datasetId=LOYALTY, inputFormat={"format": "json"}),
     _table("unnamed", datasetName="nobody knows", inputFormat={"format": "json"}),
     _table("ignoring", ignore=True),
+)
+WINDOWS = (
+    _table("windowed", datasetId=LOYALTY, batch={"window": "1m"}),
+    _table("windowed", datasetId=LOYALTY, batch={"window": "5m"}),  # its length was edited
+    _table("hourly", datasetName="products", batch={"window": "1h"}),
 )
 REUSE = ("accepted", "refused", "returned", "refused-400")
 # What befalls a request to AEP; the first is nothing.
@@ -127,10 +131,13 @@ class World:
     overrun: set[str] = field(default_factory=set)  # orders POSTed for by a worker past its lease
     leaseholders: dict[str, greenlet] = field(default_factory=dict)
     workers: "list[Worker]" = field(default_factory=list)
+    tables: tuple[routes.RoutingTable, ...] = TABLES
     calm: bool = False
+    handed_out: list[str] = field(default_factory=list)
+    limits: windows.Limits = field(default_factory=lambda: windows.Limits(2, 25))
 
     def __post_init__(self) -> None:
-        self.table = GOOD
+        self.table = self.tables[0]
         self.simulator = Simulator(self.clock)
         self.seed = seed_defaults(self.simulator, Seed())
         self.simulator.switches.abandon_after_ms = None
@@ -162,6 +169,7 @@ class World:
 
         adobe = Adobe(self.session, _Credentials(self.token), URL, ledger="the ledger", now=now)
         ledger: Any = _Calls(self, self.ledger, LedgerUnavailable)
+        remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
         ports = Ports(
             ledger=ledger,
@@ -176,7 +184,16 @@ class World:
         targets = Targets(
             (CREDENTIAL,), "prod", ("prod",), lambda _: self.seed.ims_org, adobe.dataset_id
         )
-        return Intake(ports, ledger, announcer, targets, lambda: self.table, RETENTION)
+        window_ports = windows.Ports(
+            windows=remembered,
+            orders=ledger,
+            hand_out=self._hand_out,
+            now=now,
+            limits=self.limits,
+        )
+        return Intake(
+            ports, window_ports, ledger, announcer, targets, lambda: self.table, RETENTION
+        )
 
     def _mint(self) -> Token:
         form = {
@@ -209,6 +226,10 @@ class World:
         assert why.reason and arrivals
         self.events.append((external_id, None))
 
+    def _hand_out(self, external_ids: list[str]) -> None:
+        self.wait(1)
+        self.handed_out += external_ids
+
     def _pace(self) -> None:
         if self.wait(2):
             raise NotYet("this worker's share is used", retry_after=3)
@@ -240,6 +261,7 @@ class World:
             self._kill,
             self._let_time_pass,
             self._deliver_twice,
+            self._edit_limits,
             self._edit_routes,
             self.redrive,
             self._end_a_batch,
@@ -267,8 +289,12 @@ class World:
             copy = self.queue[self.tape.pick(len(self.queue))]
             self.queue.insert(0, replace(copy, visible=self.clock()))
 
+    def _edit_limits(self) -> None:
+        """A deployment with other settings: what is planned stays planned."""
+        self.limits = windows.Limits(1 + self.tape.pick(3), 10 + 10 * self.tape.pick(4))
+
     def _edit_routes(self) -> None:
-        self.table = TABLES[self.tape.pick(len(TABLES))]
+        self.table = self.tables[self.tape.pick(len(self.tables))]
 
     def deliver(self) -> None:
         """The queue starts a worker on the next visible message."""
@@ -276,7 +302,7 @@ class World:
             if message.visible <= self.clock():
                 message.visible = self.clock() + VISIBILITY
                 message.receives += 1
-                self._start(partial(take_in, message.arrival), message)
+                self._start(partial(take, message.arrival), message)
                 return
 
     def request(self, order: Order) -> None:
@@ -285,12 +311,13 @@ class World:
 
     def tick(self) -> None:
         """The clock of the stack: what is due gets a worker."""
-        for external_id, _ in self.ledger.due(self.clock()):
-            self._start(partial(_resume, external_id))
+        due = [external_id for external_id, _ in self.ledger.due(self.clock())]
+        due += self.handed_out
+        self.handed_out.clear()
+        for external_id in due:
+            self._start(partial(go_on, external_id))
 
-    def _start(
-        self, work: Callable[[Intake], Outcome | None], message: Message | None = None
-    ) -> None:
+    def _start(self, work: Callable[[Intake], Result], message: Message | None = None) -> None:
         worker = Worker(self, work, message)
         self.workers.append(worker)
         worker.go(0)
@@ -333,21 +360,25 @@ class World:
             if not self.workers:
                 self.tick()
             if not self.workers:
-                if not self.queue and not any(r.due for r in self.ledger.records.values()):
+                if not self.queue and not any(self.ledger.due(10**15)):
                     return
                 self.clock.advance(MINUTE)
         raise AssertionError("never comes to rest")
 
 
-def _resume(external_id: str, intake: Intake) -> Outcome | None:
-    return resume(external_id, intake.ports)
+def take(arrival: Arrival, intake: Intake) -> Any:
+    """What becomes of one arrival that comes alone."""
+    [result] = take_in({arrival.external_id: arrival}, intake, map).values()
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 class Worker:
     """One invocation on one message, on one due order, or for one request."""
 
     def __init__(
-        self, world: World, work: Callable[[Intake], Outcome | None], message: Message | None
+        self, world: World, work: Callable[[Intake], Result], message: Message | None
     ) -> None:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
         self._world, self._message, self._intake = world, message, world.intake(skew)
@@ -367,15 +398,18 @@ class Worker:
         self._greenlet.throw(GreenletExit)
         self._world.workers.remove(self)
 
-    def _end(self, result: Outcome | Exception | None) -> None:
+    def _end(self, result: Result) -> None:
         world, message = self._world, self._message
         world.workers.remove(self)
         if isinstance(result, Exception) and not isinstance(result, IntakeError):
             raise result
-        if isinstance(result, IntakeError):
-            world.seen[result.reason] += 1
-        else:
-            world.seen["ignored" if result is None else result.kind] += 1
+        match result:
+            case IntakeError():
+                world.seen[result.reason] += 1
+            case Outcome():
+                world.seen[result.kind] += 1
+            case _:
+                world.seen[type(result).__name__] += 1
         if message is None:
             return
         if isinstance(result, TryAgain):

@@ -3,7 +3,6 @@
 import pytest
 from aep_intake.create import Kind
 from aep_intake.errors import BatchRefused, NeedsAttention, NoRoute, NotYet, OutcomeUnknown
-from aep_intake.intake import take_in
 from aep_intake.orders import Batch, Order, State, Target
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +17,7 @@ from tests.faults.harness import (
     TABLES,
     Tape,
     World,
+    take,
 )
 from tests.faults.test_schedules import ONE, OPTIONS
 
@@ -42,14 +42,14 @@ def made_elsewhere(world: World) -> Batch:
 def lose_an_answer(world: World) -> None:
     world.simulator.faults.add(Fault("answer-lost", how="timeout", operation="create"))
     with pytest.raises(OutcomeUnknown):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
 
 
 def lose_a_request(world: World) -> None:
     """The client cannot tell this from a lost answer."""
     world.simulator.faults.add(Fault("status", status=500, operation="create"))
     with pytest.raises(OutcomeUnknown):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
 
 
 def settle(world: World) -> None:
@@ -61,9 +61,9 @@ def statuses(world: World) -> list[str]:
 
 
 def test_a_repeated_delivery_costs_adobe_nothing(world: World) -> None:
-    first = take_in(ONE, world.intake(0))
+    first = take(ONE, world.intake(0))
     calls = len(world.simulator.received)
-    again = take_in(ONE, world.intake(0))
+    again = take(ONE, world.intake(0))
     assert first and again
     assert (first.kind, again.kind) == (Kind.CREATED, Kind.DUPLICATE)
     assert again.record == first.record
@@ -75,7 +75,7 @@ def test_an_order_goes_on_even_if_no_route_fits_any_more(world: World) -> None:
     lose_an_answer(world)
     world.table = TABLES[3]
     settle(world)
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.kind is Kind.ADOPTED
     assert outcome.record.order.route == "good"
@@ -85,11 +85,11 @@ def test_an_order_goes_on_even_if_no_route_fits_any_more(world: World) -> None:
 def test_without_an_order_it_is_rejected_and_claims_nothing(world: World) -> None:
     world.table = TABLES[3]
     with pytest.raises(NoRoute):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     assert world.events == [(ONE.external_id, None)]
     assert world.ledger.rejections[ONE.object_id, ONE.version].reason == "no-route"
     world.table = GOOD
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.kind is Kind.CREATED
 
@@ -98,7 +98,7 @@ def test_before_it_is_due_nobody_touches_it(world: World) -> None:
     lose_an_answer(world)
     calls = len(world.simulator.received)
     with pytest.raises(NotYet) as caught:
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     assert caught.value.retry_after == pytest.approx((SETTLE + SKEW) / 1000, abs=1)
     assert len(world.simulator.received) == calls
 
@@ -109,7 +109,7 @@ def test_what_catalog_does_not_show_yet_is_waited_for(world: World) -> None:
     world.simulator.show_in_catalog(lambda *_: False)
     settle(world)
     # Only after the settle time: and so the POST is repeated, as nothing shows the first batch.
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.kind is Kind.CREATED
     assert len(world.simulator.batches()) == 2
@@ -120,7 +120,7 @@ def test_of_several_the_oldest_is_adopted_and_the_others_aborted(world: World) -
     world.clock.advance(1000)
     made_elsewhere(world)
     settle(world)
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     oldest, other = world.simulator.batches()
     assert outcome
     assert outcome.kind is Kind.ADOPTED
@@ -136,12 +136,12 @@ def test_a_batch_that_ended_without_data_is_followed_by_another_attempt(
     [batch] = world.simulator.batches()
     world.simulator.set_status(batch.id, ending)
     settle(world)
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.record.order.attempt == 2
     assert outcome.record.order.external_id == f"{ONE.external_id}.2"
     assert world.events == [(f"{ONE.external_id}.2", outcome.record.batch_id)]
-    again = take_in(ONE, world.intake(0))
+    again = take(ONE, world.intake(0))
     assert again
     assert (again.kind, again.record) == (Kind.DUPLICATE, outcome.record)
 
@@ -153,12 +153,12 @@ def test_a_batch_in_any_other_state_is_left_for_a_person(world: World, status: s
     world.simulator.set_status(batch.id, status)
     settle(world)
     with pytest.raises(NeedsAttention, match=status):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     assert world.events == [(ONE.external_id, None)]
     assert world.ledger.records[ONE.external_id].state is State.HELD
     # Redriven once the person has aborted it: looked up again, not posted blindly.
     world.simulator.set_status(batch.id, "aborted")
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.record.order.attempt == 2
 
@@ -169,7 +169,7 @@ def test_another_ledgers_batch_of_that_external_id_is_not_ours(world: World) -> 
     platform._ledger = "another ledger"  # type: ignore[attr-defined]
     foreign = platform.create(order(world))
     settle(world)
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.kind is Kind.CREATED
     assert outcome.record.batch_id != foreign.id
@@ -180,9 +180,9 @@ def test_a_conflict_is_looked_into_before_it_is_believed(world: World) -> None:
     made = made_elsewhere(world)
     world.simulator.switches.external_id_reuse = "refused"
     with pytest.raises(OutcomeUnknown):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     settle(world)
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert (outcome.kind, outcome.record.batch_id) == (Kind.ADOPTED, made.id)
 
@@ -193,10 +193,10 @@ def test_a_conflict_with_a_batch_that_is_not_ours_needs_a_person(world: World) -
     platform.create(order(world))
     world.simulator.switches.external_id_reuse = "refused"
     with pytest.raises(OutcomeUnknown):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     settle(world)
     with pytest.raises(NeedsAttention, match="in use"):
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     assert statuses(world) == ["loading"]
 
 
@@ -208,7 +208,7 @@ def test_a_refusal_after_an_unknown_attempt_is_looked_into(world: World) -> None
     world.simulator.show_in_catalog(lambda *_: next(looks))
     world.simulator.switches.external_id_reuse = "refused-400"
     settle(world)
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     [batch] = world.simulator.batches()
     assert outcome
     assert outcome.record.batch_id == batch.id
@@ -217,14 +217,14 @@ def test_a_refusal_after_an_unknown_attempt_is_looked_into(world: World) -> None
 def test_refused_means_refused_with_adobes_words(world: World) -> None:
     world.table = TABLES[2]
     with pytest.raises(BatchRefused) as caught:
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     assert caught.value.status == 400
     assert caught.value.request_id
     record = world.ledger.records[ONE.external_id]
     assert record.state is State.REFUSED
     assert record.due is None
     world.table = GOOD
-    outcome = take_in(ONE, world.intake(0))
+    outcome = take(ONE, world.intake(0))
     assert outcome
     assert outcome.record.order.target.dataset_id == LOYALTY
 
@@ -232,7 +232,7 @@ def test_refused_means_refused_with_adobes_words(world: World) -> None:
 def test_a_throttled_order_is_tried_when_adobe_said(world: World) -> None:
     world.simulator.faults.add(Fault("gateway", code="429050", retry_after="77"))
     with pytest.raises(Exception, match="429") as caught:
-        take_in(ONE, world.intake(0))
+        take(ONE, world.intake(0))
     assert getattr(caught.value, "retry_after", 0) == 77
     record = world.ledger.records[ONE.external_id]
     assert record.due == world.clock() + 77_000

@@ -34,4 +34,6 @@ def environment() -> dict[str, str]:
         "DELIVERY_CONCURRENCY": "10",
         "RETENTION_DAYS": "60",
         "SETTLE_SECONDS": "120",
+        "BATCH_FILES": "1500",
+        "BATCH_GIGABYTES": "100",
     }

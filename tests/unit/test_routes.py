@@ -191,6 +191,7 @@ def test_a_broken_rule_is_refused_by_name_and_member(
 @pytest.mark.parametrize("member", routes._OF_TARGETS)
 def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
     values = {
+        "batch": {"window": "5m"},
         "sandbox": "prod",
         "credential": "c",
         "inputFormat": "auto",
@@ -254,3 +255,18 @@ def test_a_credential_is_never_guessed(name: str) -> None:
         credential_arn(name, ARNS)
     with pytest.raises(TargetNotAllowed):
         credential_arn(None, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "milliseconds"),
+    [("1m", 60_000), ("16m", 960_000), ("1440m", 86_400_000), ("24h", 86_400_000)],
+)
+def test_a_window_gathers_arrivals(text: str, milliseconds: int) -> None:
+    rules = table({"match": "*", "datasetId": "d", "batch": {"window": text}})
+    assert rules.match(arrival("a.json")).window == milliseconds
+
+
+@pytest.mark.parametrize("text", ["0m", "25h", "1441m", "10", "m", "1s", "01m", 5, None])
+def test_a_window_is_a_minute_to_a_day(text: object) -> None:
+    with pytest.raises(InvalidTable, match="window"):
+        table({"match": "*", "datasetId": "d", "batch": {"window": text}})

@@ -9,8 +9,9 @@ from aep_intake import telemetry
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import NoRoute, NotYet
+from aep_intake.intake import Joined, Known, attempt
 from aep_intake.orders import Batch, Lease, Order, Record, Target
-from aep_intake.telemetry import attempt, metrics, report
+from aep_intake.telemetry import metrics, report
 
 FILE = Arrival("landing", "a.json", None, "e", "01", 1, 0)
 ORDER = Order(FILE.external_id, Target("arn", "org", "prod", "d"), {}, (FILE,), route="loyalty")
@@ -91,3 +92,15 @@ def test_what_is_ignored_is_counted(told: Any) -> None:
     counted, lines = told(None, 5)
     assert counted["Ignored", None] == 1
     assert not [line for line in lines if line.levelno > logging.DEBUG]
+
+
+def test_what_waits_in_a_window_is_counted(told: Any) -> None:
+    counted, [line] = told(Joined("window-1", 60_000), 5)
+    assert counted["Registered", None] == 1
+    assert (line.window, line.closes) == ("window-1", 60_000)
+
+
+def test_what_came_before_is_a_duplicate(told: Any) -> None:
+    counted, [line] = told(Known("window-1"), 5)
+    assert counted["Duplicates", None] == 1
+    assert line.belongs_to == "window-1"

@@ -5,10 +5,11 @@ repeated before Catalog was asked, and asked again after it had the time to sett
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from aep_intake.arrivals import Arrival
 from aep_intake.errors import (
     AlreadyClaimed,
     BatchRefused,
@@ -20,7 +21,7 @@ from aep_intake.errors import (
     Rejected,
     TryAgain,
 )
-from aep_intake.orders import Batch, Lease, Order, Record, Rejection, State
+from aep_intake.orders import WINDOW_PREFIX, Batch, Lease, Order, Record, Rejection, State
 
 # An attempt whose batch ended like this carries no data and may be followed by another.
 ENDED_WITHOUT_DATA = frozenset({"aborted", "abandoned"})
@@ -40,6 +41,9 @@ class Ledger(Protocol):
 
     def replace(self, old: Record, new: Record) -> Record:
         """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+
+    def files(self, order: Order) -> tuple[Arrival, ...]:
+        """The files of an order, wherever they are kept."""
 
     def supersede(self, ended: Record, following: Record) -> Record:
         """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
@@ -135,9 +139,10 @@ def _open(order: Order, ports: Ports) -> Record:
     try:
         record = ports.ledger.open(Record.opened(order, lease, ports.now()))
     except AlreadyClaimed as other:
-        if order.trigger != "arrival":
+        owner = next(iter(other.claimed.values()))
+        if order.trigger != "arrival" or owner.startswith(WINDOW_PREFIX):
             raise
-        record = _standing(next(iter(other.claimed.values())), ports)
+        record = _standing(owner, ports)
     if record.lease == lease.token:
         return record
     standing = record.order
@@ -262,11 +267,12 @@ def _adopt(record: Record, batch: Batch, ports: Ports) -> Record:
 
 def _announce(record: Record, ports: Ports) -> Record:
     order, rejection = record.order, record.rejection
-    if record.state is State.CREATED:
-        ports.announcer.created(record)
-    elif rejection is not None and record.due is not None:
-        ports.announcer.rejected(order, rejection)
     if record.due is not None:
+        whole = replace(record, order=replace(order, files=ports.ledger.files(order)))
+        if record.state is State.CREATED:
+            ports.announcer.created(whole)
+        elif rejection is not None:
+            ports.announcer.rejected(whole.order, rejection)
         try:
             record = ports.ledger.replace(record, record.announced())
         except LeaseLost:

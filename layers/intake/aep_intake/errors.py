@@ -20,6 +20,7 @@
         ├── OutcomeUnknown        the batch may or may not exist: look up before the next attempt
         ├── PlatformUnavailable   surely nothing was made (429, gateway trouble, no connection)
         ├── CredentialUnusable    Adobe does not accept the credential; an operator must mend it
+        ├── WindowSealed          the window takes nothing more: the next one does
         ├── LedgerUnavailable     DynamoDB throttled, conflicted or did not answer
         ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
         ├── NotAnnounced          the event bus did not take the event
@@ -152,6 +153,10 @@ class PlatformUnavailable(TryAgain):
 
 class CredentialUnusable(TryAgain):
     """The secret cannot be used, or Adobe does not accept it; an operator must mend it."""
+
+
+class WindowSealed(TryAgain):
+    """The window takes nothing more; the next one does."""
 
 
 class LedgerUnavailable(TryAgain):

@@ -4,15 +4,24 @@ Resolving comes before the ledger, because an order fixes its target for good; b
 can no longer be resolved may have an order from before, and then that order counts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
-from aep_intake import create, routes
+from aep_intake import create, routes, windows
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Outcome, Ports
-from aep_intake.errors import EmptyObject, Rejected, TargetNotAllowed, TooOld
-from aep_intake.orders import Order, Rejection, Target
+from aep_intake.errors import (
+    AlreadyClaimed,
+    EmptyObject,
+    LeaseLost,
+    Rejected,
+    TargetNotAllowed,
+    TooOld,
+)
+from aep_intake.orders import WINDOW_PREFIX, Order, Rejection, Target
+from aep_intake.windows import Window, register
 
 
 class Memory(create.Ledger, Protocol):
@@ -83,6 +92,7 @@ class Intake:
     """What taking something in needs. `retention` of the ledger in milliseconds."""
 
     ports: Ports
+    windows: windows.Ports
     ledger: Memory
     announcer: Announcer
     targets: Targets
@@ -90,22 +100,133 @@ class Intake:
     retention: int
 
 
-def take_in(arrival: Arrival, intake: Intake) -> Outcome | None:
-    """Give an arrival its batch; None where a route says to ignore it.
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """An arrival that waits in a window, until `closes` (epoch ms)."""
 
-    Raises Rejected (announced, and remembered) or TryAgain.
+    window_id: str
+    closes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An arrival that came before. `owner`: the window it is in."""
+
+    owner: str
+
+
+type Result = Outcome | Joined | Known | Exception | None
+# Runs a function over many values side by side, and gives what it returned in their order.
+type SideBySide = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+
+def take_in(
+    arrivals: Mapping[str, Arrival], intake: Intake, side_by_side: SideBySide
+) -> dict[str, Result]:
+    """Give arrivals (by external id) their batches, or places in a window.
+
+    Gives for each what became of it: None where a route says to ignore it, and where it failed the
+    error (Rejected ones are announced, and remembered).
+    """
+    plans = dict(
+        zip(
+            arrivals,
+            side_by_side(lambda file: attempt(lambda: _plan(file, intake)), arrivals.values()),
+            strict=True,
+        )
+    )
+    results: dict[str, Result] = {}
+    tasks: list[Callable[[], dict[str, Result]]] = []
+    groups: dict[str, tuple[Window, list[Arrival]]] = {}
+    for external_id, plan in plans.items():
+        match plan:
+            case Window():
+                groups.setdefault(plan.window_id, (plan, []))[1].append(arrivals[external_id])
+            case Order():
+                tasks.append(partial(_create, external_id, plan, intake))
+            case _:
+                results[external_id] = plan
+    tasks += [partial(_join, window, files, intake) for window, files in groups.values()]
+    for result in side_by_side(lambda task: task(), tasks):
+        results |= result
+    return results
+
+
+def go_on(external_id: str, intake: Intake) -> Outcome | None:
+    """Go on with an order or a window that is due; None if there is nothing to tell."""
+    if external_id.startswith(WINDOW_PREFIX):
+        windows.close(external_id, intake.windows)
+        return None
+    return create.resume(external_id, intake.ports)
+
+
+def attempt[T](work: Callable[[], T]) -> T | Exception:
+    """What `work` returns or raises: one record's failure is no other's.
+
+    An error nobody foresaw is an outcome too: it is logged with its traceback, and the record is
+    tried again until it lands in the dead-letter queue.
     """
     try:
-        order = _order(arrival, intake)
+        return work()
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Known | None:
+    try:
+        return _resolve(arrival, intake)
     except Rejected as rejected:
-        order = _earlier_order(arrival, intake)
-        if order is None:
+        owner = intake.ledger.claimant(arrival)
+        if owner is None:
             _turn_away(arrival, rejected, intake)
             raise
-    return None if order is None else create.create_batch(order, intake.ports)
+        return _of(owner, arrival, intake)
 
 
-def _order(arrival: Arrival, intake: Intake) -> Order | None:
+def _create(external_id: str, order: Order, intake: Intake) -> dict[str, Result]:
+    def create_or_known() -> Result:
+        try:
+            return create.create_batch(order, intake.ports)
+        except AlreadyClaimed as other:
+            return Known(next(iter(other.claimed.values())))
+
+    return {external_id: attempt(create_or_known)}
+
+
+def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Result]:
+    try:
+        joined, known = register(window, files, intake.windows)
+    except Exception as error:  # noqa: BLE001 - as in `attempt`, for all of them
+        return {file.external_id: error for file in files}
+    results: dict[str, Result] = {
+        external_id: Joined(where.window_id, where.start + where.length)
+        for external_id, where in joined.items()
+    }
+    for file in files:
+        if file.external_id in known:
+            owner = known[file.external_id]
+            results[file.external_id] = attempt(partial(_follow, owner, file, intake))
+    return results
+
+
+def _follow(owner: str, file: Arrival, intake: Intake) -> Result:
+    standing = _of(owner, file, intake)
+    if isinstance(standing, Order):
+        return create.create_batch(standing, intake.ports)
+    return standing
+
+
+def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
+    """What holds a file already."""
+    if owner.startswith(WINDOW_PREFIX):
+        return Known(owner)
+    record = intake.ledger.get(owner)
+    if record is None:
+        raise LeaseLost("the ledger no longer holds this order", external_id=owner)
+    return record.order
+
+
+def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | None:
     if arrival.time < intake.ports.now() - intake.retention:
         raise TooOld(
             f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
@@ -122,7 +243,7 @@ def _order(arrival: Arrival, intake: Intake) -> Order | None:
         dataset_id=match.dataset_id,
         dataset_name=match.dataset_name,
     )
-    return Order(
+    order = Order(
         external_id=arrival.external_id,
         target=target,
         options=match.options,
@@ -130,12 +251,9 @@ def _order(arrival: Arrival, intake: Intake) -> Order | None:
         route=match.route,
         routes_version=match.version,
     )
-
-
-def _earlier_order(arrival: Arrival, intake: Intake) -> Order | None:
-    external_id = intake.ledger.claimant(arrival)
-    record = external_id and intake.ledger.get(external_id)
-    return record.order if record else None
+    if match.window is None:
+        return order
+    return Window.at(order, match.window, intake.ports.now())
 
 
 def _turn_away(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:

@@ -14,6 +14,7 @@ from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
 
 OWN_PREFIX = "intake-"
+WINDOW_PREFIX = "window-"  # a claim names an order, or a window
 # A caller's: `.2`, `.3` … are for later attempts, which make it 64 characters at most.
 EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._-]{1,60}")
 
@@ -81,12 +82,24 @@ def claims(file: Arrival) -> tuple[Claim, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The files of a part of a window: those from `first` up to, not including, `end` in the
+    window's own order. `bytes` in all."""
+
+    window_id: str
+    first: int
+    end: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """The decision to have exactly one AEP batch.
 
     `external_id` is the root's for attempt 1 and has `.2`, `.3` … for later attempts.
     `options` are further members of Adobe's create request, under Adobe's own names
     (`inputFormat`, `tags`, `replay`, `enableErrorDiagnostics`, `partialIngestionPercent`).
+    A part of a window has an `excerpt` instead of its `files`, which may be many.
     `trigger` is `arrival` or `request`. `fingerprint` tells two requests with one key apart.
     """
 
@@ -99,6 +112,7 @@ class Order:
     routes_version: str | None = None
     attempt: int = 1
     fingerprint: str | None = None
+    excerpt: Excerpt | None = None
 
     @property
     def claims(self) -> tuple["Claim", ...]:
@@ -197,6 +211,11 @@ class Record:
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
         """A new order, leased to who opens it."""
         return cls(order, now, State.OPEN, lease.until, lease.token)
+
+    @classmethod
+    def waiting(cls, order: Order, now: int) -> "Record":
+        """A new order, for whoever comes first."""
+        return cls(order, now, State.OPEN, due=now)
 
     def leased(self, lease: Lease) -> "Record":
         """Taken over. A dead worker's lease means that its POST may have been sent until then."""

@@ -33,6 +33,7 @@ _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECAS
 # Adobe keeps these for itself (Catalog, "Filter Catalog data"); ours marks the ledger's batches.
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
+    "batch",
     "sandbox",
     "credential",
     "inputFormat",
@@ -62,7 +63,8 @@ class Match:
     `sandbox` and `credential` are None where the deployment's default holds, and still have to be
     among those it allows. Exactly one of `dataset_id` and `dataset_name` is set unless `ignore`.
     `options` are members of Adobe's create request under Adobe's own names, `inputFormat` always
-    among them. `placeholders` is what the key filled them with.
+    among them. `placeholders` is what the key filled them with. `window`: how long arrivals are
+    gathered for one batch, in milliseconds.
     """
 
     route: str
@@ -74,6 +76,7 @@ class Match:
     credential: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     placeholders: Mapping[str, str] = field(default_factory=dict)
+    window: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ class RoutingTable:
             credential=rule.get("credential"),
             options=options,
             placeholders=found,
+            window=_window(rule),
         )
 
 
@@ -242,13 +246,18 @@ def _route(rule: dict[str, Any]) -> Route:
         text = rule.get(member, "{")
         if "{" not in text and not sort.fullmatch(text):
             raise InvalidTable(f"{text!r} cannot be one", field=member)
-    shape = rule.get("inputFormat")
+    if (_window(rule) or 0) > 24 * 3_600_000:
+        raise InvalidTable("a window is 24 hours at most", field="batch.window")
+    _check_shape(rule.get("inputFormat"))
+    return Route(rule["name"], key, bucket, rule)
+
+
+def _check_shape(shape: object) -> None:
     if isinstance(shape, dict):
         kind = shape["format"].lower()
         for member in shape.keys() - {"format"}:
             if kind != ("json" if member == "isMultiLineJson" else "csv"):
                 raise InvalidTable(f"has no meaning for {kind}", field=f"inputFormat.{member}")
-    return Route(rule["name"], key, bucket, rule)
 
 
 def _compiled(member: str, pattern: str) -> re.Pattern[str]:
@@ -294,6 +303,11 @@ def format_by_name(uri: str) -> dict[str, Any]:
     # JSON Lines is what Adobe takes `json` for unless isMultiLineJson says otherwise.
     name = ending[1].lower()
     return {"format": "json" if name in ("jsonl", "ndjson") else name}
+
+
+def _window(rule: Mapping[str, Any]) -> int | None:
+    text = rule.get("batch", {}).get("window")
+    return text and int(text[:-1]) * {"m": 60_000, "h": 3_600_000}[text[-1]]
 
 
 def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:

@@ -15,6 +15,7 @@ class Settings:
 
     Queues by URL, credentials as secret ARNs (the first is the default), `routes_*` as AppConfig
     ids, `retention_days` of the ledger, `settle_seconds` until Catalog surely shows a batch.
+    `batch_files` and `batch_gigabytes`: the most that a window puts into one batch.
     """
 
     ledger_table: str
@@ -38,6 +39,8 @@ class Settings:
     delivery_concurrency: int
     retention_days: int
     settle_seconds: int
+    batch_files: int
+    batch_gigabytes: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -3,13 +3,12 @@
 Called from the main thread only, since Powertools' metrics are kept in one place per process.
 """
 
-from collections.abc import Callable
-
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import IntakeError, Rejected
+from aep_intake.intake import Joined, Known, Result
 
 logger = Logger()
 metrics = Metrics()
@@ -21,19 +20,7 @@ COUNTED = {
 }
 
 
-def attempt[T](work: Callable[[], T]) -> T | Exception:
-    """What `work` returns or raises: one record's failure is no other's.
-
-    An error nobody foresaw is an outcome too: `report` logs it with its traceback, and the record
-    is tried again until it lands in the dead-letter queue.
-    """
-    try:
-        return work()
-    except Exception as error:  # noqa: BLE001
-        return error
-
-
-def report(external_id: str, result: Outcome | Exception | None, latency: int | None) -> None:
+def report(external_id: str, result: Result, latency: int | None) -> None:
     """Count and log what became of an order. `latency`: milliseconds since its file arrived."""
     keys = {"correlation_id": external_id}
     match result:
@@ -57,6 +44,12 @@ def report(external_id: str, result: Outcome | Exception | None, latency: int | 
                     "latency": latency,
                 },
             )
+        case Joined(window_id, closes):
+            count("Registered")
+            logger.info("registered", extra=keys | {"window": window_id, "closes": closes})
+        case Known(owner):
+            count("Duplicates")
+            logger.info("duplicate", extra=keys | {"belongs_to": owner})
         case Rejected():
             count("ArrivalsRejected", result.reason)
             logger.warning("rejected", extra=keys | {"reason": result.reason, "why": str(result)})

@@ -11,6 +11,7 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
+from aep_intake import windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
@@ -135,6 +136,17 @@ class World:
         )
 
     @cached_property
+    def window_ports(self) -> windows.Ports:
+        """What windows need."""
+        return windows.Ports(
+            windows=self.ledger.windows,
+            orders=self.ledger,
+            hand_out=lambda ids: self.queues.hand_out(self.settings.due_queue_url, ids),
+            now=self.now,
+            limits=windows.Limits(self.settings.batch_files, self.settings.batch_gigabytes * 10**9),
+        )
+
+    @cached_property
     def pace(self) -> Pace:
         """This worker's share of the batches per minute."""
         return Pace(
@@ -173,6 +185,7 @@ class World:
         )
         return Intake(
             ports=ports,
+            windows=self.window_ports,
             ledger=self.ledger,
             announcer=self.announcer,
             targets=self.targets,

@@ -6,6 +6,8 @@
 | claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
 | trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
 | rejection before an order | `object#<object id>`  | `rejected#<hash of version>` |
+| window                    | `window#<window id>`  | `window`                     |
+| files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 
 One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
@@ -16,19 +18,19 @@ whatever comes next, which DynamoDB's own types do not keep as they are.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, putting, revision
+from aep_intake.adapters.windows import SHARDS, DynamoWindows, claimed_before, due_at, order_of
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import AlreadyClaimed, LeaseLost
-from aep_intake.orders import Claim, Order, Record, Rejection, State, Target, claims
+from aep_intake.errors import LeaseLost
+from aep_intake.orders import Claim, Order, Record, Rejection, State, claims
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
-SHARDS = 8
 # A claim by an event gives way to those by requests only; see `orders.Claim`.
 UNREQUESTED = {"ConditionExpression": "attribute_not_exists(pk) OR attribute_not_exists(requested)"}
 
@@ -55,6 +57,7 @@ class DynamoLedger:
         self._table = Table(client, table)
         self._now = now
         self._retention = retention
+        self.windows = DynamoWindows(self._table, self._claiming, now, retention)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or the record that order has already.
@@ -65,13 +68,13 @@ class DynamoLedger:
         try:
             self._table.transact(
                 putting(self._order_item(record), ABSENT),
-                *(self._claiming(claim, record) for claim in wanted),
+                *(self._claiming(claim, record.order.external_id) for claim in wanted),
             )
         except Stood as stood:
             order, *owners = stood.items
             if order is not None:
                 return _record(order)
-            raise _claimed(wanted, owners, record.order.external_id) from None
+            raise claimed_before(wanted, owners, record.order.external_id) from None
         return record
 
     def get(self, external_id: str) -> Record | None:
@@ -100,6 +103,13 @@ class DynamoLedger:
         except Stood:
             raise _lost(ended) from None
         return following
+
+    def files(self, order: Order) -> tuple[Arrival, ...]:
+        """The files of an order; those of a part are with its window."""
+        part = order.excerpt
+        if part is None:
+            return order.files
+        return self.windows.registered(part.window_id)[part.first : part.end]
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""
@@ -146,15 +156,15 @@ class DynamoLedger:
                 {"shard": {"S": str(shard)}, "now": {"N": str(now)}},
                 IndexName="due",
             ):
-                yield item["pk"]["S"].removeprefix("order#"), int(item["due"]["N"])
+                yield item["pk"]["S"].partition("#")[2], int(item["due"]["N"])
 
     def _of_object(self, object_id: str) -> Iterator[Item]:
         key = {"pk": {"S": f"object#{object_id}"}}
         return self._table.query("pk = :pk", key, ConsistentRead=True)
 
-    def _claiming(self, claim: Claim, record: Record) -> dict[str, Item]:
+    def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
         item = _object_item(claim.file, claim.slot) | {
-            "external_id": {"S": record.order.external_id},
+            "external_id": {"S": owner},
             # Outlives the order's own time, which only starts when the order is finished.
             "expires": self._expires(2 * self._retention),
         }
@@ -176,8 +186,7 @@ class DynamoLedger:
         if record.due is None:
             item["expires"] = self._expires(self._retention)
         else:
-            item["due"] = {"N": str(record.due)}
-            item["due_shard"] = {"S": str(int(digest(external_id), 16) % SHARDS)}
+            item |= due_at(record.due, external_id)
         return item
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
@@ -202,25 +211,12 @@ def _text(record: Record) -> str:
 def _record(item: Mapping[str, Any]) -> Record:
     data = json.loads(item["record"]["S"])
     order, rejection = data.pop("order"), data.pop("rejection", None)
-    target, files = Target(**order.pop("target")), order.pop("files")
     return Record(
-        order=Order(target=target, files=tuple(Arrival(**file) for file in files), **order),
+        order=order_of(order),
         state=State(data.pop("state")),
         rejection=None if rejection is None else Rejection(**rejection),
         **data,
     )
-
-
-def _claimed(
-    wanted: Sequence[Claim], owners: Sequence[Item | None], external_id: str
-) -> AlreadyClaimed:
-    claimed = {
-        claim.file.uri: owner["external_id"]["S"]
-        for claim, owner in zip(wanted, owners, strict=True)
-        if owner is not None
-    }
-    some = ", ".join(f"{uri} ({owner})" for uri, owner in list(claimed.items())[:10])
-    return AlreadyClaimed(f"other orders hold {some}", claimed=claimed, external_id=external_id)
 
 
 def _lost(record: Record) -> LeaseLost:

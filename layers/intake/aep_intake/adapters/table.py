@@ -4,6 +4,8 @@ Every method raises LedgerUnavailable where DynamoDB throttles, reports a confli
 or does not answer; whether a write then happened is not known.
 """
 
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 type Item = dict[str, Any]
 
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+MOST_TRIES = 6
+
+
+class _Conflict(Exception):
+    """Another transaction was at the same items; surely nothing was written."""
 
 
 class Stood(Exception):
@@ -75,7 +84,16 @@ class Table:
             {name: {"TableName": self._name, **action} for name, action in step.items()}
             for step in steps
         ]
-        self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
+        for tries in range(MOST_TRIES):
+            try:
+                self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
+            except _Conflict:
+                # boto3 does not repeat these. Another transaction is at the same items now, as
+                # many are at a window's: soon it is not.
+                time.sleep(random.uniform(0, 0.02 * 2**tries))  # noqa: S311
+            else:
+                return
+        raise LedgerUnavailable("the ledger said TransactionConflict again and again")
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         return self._guarded(lambda: operation(TableName=self._name, **arguments))
@@ -94,6 +112,17 @@ def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
     return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
 
 
+def checking(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
+    """A step that writes nothing."""
+    return {
+        "ConditionCheck": {
+            "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+            **condition,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+    }
+
+
 def _meaning(error: ClientError) -> Exception:
     response: Any = error.response
     code = response["Error"]["Code"]
@@ -104,4 +133,6 @@ def _meaning(error: ClientError) -> Exception:
     # A conflict cancels ours without saying what the other transaction wrote.
     if codes == {"ConditionalCheckFailed"}:
         return Stood([reason.get("Item") for reason in reasons])
+    if codes == {"TransactionConflict"}:
+        return _Conflict()
     return LedgerUnavailable(f"the ledger said {code} {', '.join(sorted(codes))}".rstrip())
