@@ -13,7 +13,7 @@ from aep_intake import asked, telemetry
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
-from aep_intake.errors import IntakeError, StorageUnavailable
+from aep_intake.errors import IntakeError, Rejected, StorageUnavailable
 from aep_intake.intake import Intake, attempt
 from aep_intake.orders import Batch, Record
 from aep_intake.problems import explain, problem
@@ -51,15 +51,25 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
     request = attempt(lambda: asked.read(event, uuid.uuid4().hex))
     if isinstance(request, Exception):
-        telemetry.report(context.aws_request_id, request, None)
+        _report(context.aws_request_id, request)
         return _no(explain(request))
     result = attempt(
         lambda: asked.carry_out(request, _intake(context), world.settings.source_buckets, _look)
     )
-    telemetry.report(request.external_id, result, None)
+    _report(request.external_id, result)
     if isinstance(result, Exception):
         return _no(explain(result, request.external_id))
     return _made(event, result)
+
+
+def _report(correlation_id: str, result: Outcome | Exception) -> None:
+    """As for arrivals, but a request that is rejected was never one."""
+    if isinstance(result, Rejected):
+        telemetry.count("RequestsRejected", result.reason)
+        why = {"correlation_id": correlation_id, "reason": result.reason, "why": str(result)}
+        logger.warning("rejected", extra=why)
+    else:
+        telemetry.report(correlation_id, result, None)
 
 
 def _made(event: Mapping[str, Any], outcome: Outcome) -> Response:
@@ -104,7 +114,7 @@ def _tell(event: Mapping[str, Any], context: LambdaContext) -> Response:
     if found is None:
         return _no(problem(404, "not-found", "no order has this external id, or this batch"))
     if isinstance(found, Exception):
-        telemetry.report(context.aws_request_id, found, None)
+        _report(context.aws_request_id, found)
         return _no(explain(found))
     record, aep = found
     order, rejection = record.order, record.rejection

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import LedgerUnavailable
+from aep_intake.errors import BatchRefused, LedgerUnavailable
 from aep_intake.orders import Lease, Order, Record, State, Target
+from aep_intake.problems import explain
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
@@ -196,7 +197,7 @@ class TestWhatIsRefused:
 
     def test_by_aep_in_its_own_words(self, api: Api) -> None:
         answer = api.post({"datasetId": "unknown"})
-        assert (answer.status, answer.reason) == (502, "batch-refused")
+        assert (answer.status, answer.reason) == (422, "batch-refused")
         [received] = api.created()
         assert answer.body["aepStatus"] == received.status
         assert answer.body["aepErrorCode"].startswith("INGEST-1003")
@@ -206,6 +207,45 @@ class TestWhatIsRefused:
         assert "Retry-After" not in answer.headers
         [(kind, detail)] = api.bus.taken
         assert (kind, detail["reason"]) == ("Arrival Rejected", "batch-refused")
+
+    @pytest.mark.parametrize(
+        ("aep", "ours"), [(400, 422), (404, 422), (413, 422), (415, 422), (422, 422), (403, 502)]
+    )
+    def test_by_aep_for_what_was_asked_or_for_what_only_an_operator_can_mend(
+        self, api: Api, aep: int, ours: int
+    ) -> None:
+        api.simulator.faults.add(Fault("status", "create", status=aep))
+        answer = api.post(BODY, KEY)
+        assert (answer.status, answer.reason, answer.body["aepStatus"]) == (
+            ours,
+            "batch-refused",
+            aep,
+        )
+        assert api.post(BODY, KEY).status == 201, "and nothing was made"
+
+    def test_by_aep_for_a_conflict_that_stays(self) -> None:
+        assert explain(BatchRefused("taken", status=409))["status"] == 422
+
+    def test_is_counted_as_a_request_by_its_reason(
+        self, api: Api, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        api.post({})
+        api.post({"datasetId": "unknown"})
+        printed = capsys.readouterr().out
+        lines = [json.loads(line) for line in printed.splitlines() if '"_aws"' in line]
+        counted = [line["reason"] for line in lines if "reason" in line]
+        assert counted == ["malformed-request", "batch-refused"]
+        assert [line["RequestsRejected"] for line in lines if "RequestsRejected" in line] == [
+            [1.0]
+        ] * 4
+        assert "ArrivalsRejected" not in printed
+
+    def test_a_bad_external_id_in_plain_words(self, api: Api) -> None:
+        detail = api.post(BODY | {"externalId": "mine.2"}).body["detail"]
+        assert detail.startswith("externalId: must be 1 to 60 letters, digits")
+        assert "'mine.2'" in detail
+        for sign in "\\$[(":
+            assert sign not in detail
 
 
 class TestTarget:

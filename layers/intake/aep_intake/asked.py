@@ -32,15 +32,24 @@ MOST_OPTIONS = 32 * 1024
 MOST_OBJECTS = 98
 
 _RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
-_IDS = {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "[!-~]{1,200}"}}
+_ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
+_IDS = {"type": "array", "minItems": 1, "items": _ID}
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["datasetId"],
     "additionalProperties": False,
     "properties": {
-        "datasetId": {"type": "string", "pattern": "[0-9A-Za-z_-]{1,256}"},
+        "datasetId": {
+            "type": "string",
+            "pattern": "[0-9A-Za-z_-]{1,256}",
+            "hint": "1 to 256 letters, digits, `_` or `-`",
+        },
         "inputFormat": {**_RULE["inputFormat"], "type": "object"},
-        "externalId": {"type": "string", "pattern": EXTERNAL_ID.pattern},
+        "externalId": {
+            "type": "string",
+            "pattern": EXTERNAL_ID.pattern,
+            "hint": "1 to 60 letters, digits, `.`, `_` or `-`, and not end in a dot and digits",
+        },
         "replay": {
             "type": "object",
             "additionalProperties": False,

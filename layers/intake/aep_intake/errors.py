@@ -96,7 +96,7 @@ class AlreadyClaimed(Rejected):
 
 
 class DatasetNotFound(Rejected):
-    """No dataset by that id or name in the sandbox, or more than one by that name."""
+    """No dataset by that name in the sandbox, or more than one."""
 
 
 class BatchRefused(Rejected):

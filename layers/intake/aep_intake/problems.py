@@ -8,7 +8,6 @@ from aep_intake.errors import (
     AlreadyClaimed,
     BatchRefused,
     CredentialUnusable,
-    DatasetNotFound,
     IntakeError,
     LeaseLost,
     MalformedRequest,
@@ -21,7 +20,6 @@ from aep_intake.errors import (
 # The first that fits. 4xx: the caller can do something about it; 502: what lies behind us says no.
 STATUSES: Mapping[type[IntakeError], int] = {
     MalformedRequest: 400,
-    DatasetNotFound: 404,
     AlreadyClaimed: 409,
     NeedsAttention: 409,
     BatchRefused: 502,
@@ -31,6 +29,8 @@ STATUSES: Mapping[type[IntakeError], int] = {
     CredentialUnusable: 502,
     TryAgain: 503,
 }
+# With these AEP finds fault with what was asked; with others, such as 403, with who asked: us.
+ASKED_WRONGLY = frozenset({400, 404, 409, 413, 414, 415, 422})
 RETRY_AFTER = 10  # seconds, where nobody said how long
 
 
@@ -64,6 +64,8 @@ def explain(error: Exception, external_id: str | None = None) -> dict[str, Any]:
                 "aepErrorCode": error.error_code,
                 "aepRequestId": error.request_id,
             }
+            if error.status in ASKED_WRONGLY:
+                status = 422
         case TryAgain():
             if status != 502:  # a credential wants an operator first
                 after = RETRY_AFTER if error.retry_after is None else error.retry_after

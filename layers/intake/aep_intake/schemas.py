@@ -21,7 +21,10 @@ type Faults = Iterator[tuple[tuple[str | int, ...], str]]
 
 
 def faults(value: Any, schema: Mapping[str, Any], path: tuple[str | int, ...]) -> Faults:
-    """Where `value` breaks `schema`, and how. `path` leads to `value`, itself usually `()`."""
+    """Where `value` breaks `schema`, and how. `path` leads to `value`, itself usually `()`.
+
+    A schema's `hint`, a word of our own, says its `pattern` to people.
+    """
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
     if types and not any(_is(value, name) for name in types):
@@ -40,7 +43,8 @@ def faults(value: Any, schema: Mapping[str, Any], path: tuple[str | int, ...]) -
             yield path, "is empty or too long"
         # Not `search`, as JSON Schema has it: Python's `$` would let a last newline pass.
         if "pattern" in schema and not re.fullmatch(schema["pattern"], value):
-            yield path, f"{value!r} is not of the form {schema['pattern']}"
+            form = f"{value!r} is not of the form {schema['pattern']}"
+            yield path, f"must be {schema['hint']}, not {value!r}" if "hint" in schema else form
     elif "minimum" in schema and not schema["minimum"] <= value <= schema["maximum"]:
         yield path, f"must be from {schema['minimum']} to {schema['maximum']}"
 
