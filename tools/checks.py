@@ -15,9 +15,13 @@ from aep_intake.errors import IntakeError
 from aep_intake.orders import Target
 from botocore.exceptions import ClientError
 
+from tools.words import several
+
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe import Adobe
     from aep_intake.adapters.credentials import Credentials
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
@@ -144,6 +148,19 @@ def dataset(
         yield NOTE, "enabled for Profile: Adobe advises at most 90 such batches a day and sandbox"
 
 
+def pace(parameters: Mapping[str, str]) -> Findings:
+    """Whether requests at their fastest leave some batches a minute for the queues."""
+    batches, requests = int(parameters["BatchesPerMinute"]), int(parameters["RequestsPerSecond"])
+    if batches > 60 * requests:
+        yield OK, f"{batches} batches a minute, of which requests may take {60 * requests}"
+    else:
+        yield (
+            PROBLEM,
+            f"no function starts: BatchesPerMinute ({batches}) must be more than 60 "
+            f"times RequestsPerSecond ({60 * requests}), so that some are left for the queues",
+        )
+
+
 def mapping(functions: LambdaClient, function: str) -> Findings:
     """Whether a function is fed from its queue."""
     found = functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
@@ -178,9 +195,25 @@ def queue(sqs: SQSClient, url: str, if_any: str = "") -> Findings:
     waiting = told["ApproximateNumberOfMessages"]
     text = f"{waiting} waiting, {told['ApproximateNumberOfMessagesNotVisible']} in work or put off"
     if if_any and waiting != "0":
-        yield NOTE, f"{waiting} messages: {if_any}"
+        yield NOTE, f"{several(int(waiting), 'message')}: {if_any}"
     else:
         yield OK, "empty" if if_any else text
+
+
+def alarms(stacks: CloudFormationClient, watch: CloudWatchClient, stack: str) -> Findings:
+    """The stack's alarms that are off now; each description says what to do."""
+    pages = stacks.get_paginator("list_stack_resources").paginate(StackName=stack)
+    names = [
+        resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == "AWS::CloudWatch::Alarm"
+    ]
+    found = watch.describe_alarms(AlarmNames=names, StateValue="ALARM")["MetricAlarms"]
+    for alarm in found:
+        yield NOTE, f"{alarm['AlarmName']}: {alarm.get('AlarmDescription', '')}"
+    if not found:
+        yield OK, f"none of {len(names)} is in ALARM"
 
 
 def alarm_topic(sns: SNSClient, arn: str) -> Findings:

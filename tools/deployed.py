@@ -16,8 +16,9 @@ class NotOurs(Exception):
 
 @dataclass(frozen=True)
 class Deployed:
-    """Outputs and parameters of a stack, by name."""
+    """A stack's outputs and parameters, by name."""
 
+    name: str
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
 
@@ -36,6 +37,7 @@ def deployed(cloudformation: CloudFormationClient, stack: str) -> Deployed:
     """The stack of that name. Raises botocore's ClientError if there is none."""
     (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
     return Deployed(
+        name=stack,
         outputs={item["OutputKey"]: item["OutputValue"] for item in found.get("Outputs", ())},
         parameters={
             item["ParameterKey"]: item["ParameterValue"] for item in found.get("Parameters", ())

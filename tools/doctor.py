@@ -33,6 +33,7 @@ from tools.deployed import Deployed, NotOurs, deployed
 from tools.failures import in_words
 from tools.publish_routes import IDS, Published
 from tools.routes import lint
+from tools.words import several
 
 STYLES = {OK: "green", NOTE: "yellow", PROBLEM: "bold red"}
 PATIENCE = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
@@ -61,6 +62,7 @@ def found(check: str, findings: Findings) -> Iterator[Finding]:
 def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     """All checks, in the order of the data's way. Raises NotOurs."""
     output, parameters = stack.output, stack.parameters
+    yield from found("pace", checks.pace(parameters))
     s3 = session.client("s3", config=PATIENCE)
     functions = session.client("lambda", config=PATIENCE)
     sqs = session.client("sqs", config=PATIENCE)
@@ -80,6 +82,9 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
         ("tick DLQ", "TickDlqUrl", "see the log of on_tick, then purge it: the clock goes on"),
     ):
         yield from found(check, checks.queue(sqs, output(dead), advice))
+    stacks = session.client("cloudformation", config=PATIENCE)
+    watch = session.client("cloudwatch", config=PATIENCE)
+    yield from found("alarms", checks.alarms(stacks, watch, stack.name))
     sns = session.client("sns", config=PATIENCE)
     topic = parameters.get("AlarmTopicArn", "")
     yield from found("alarm topic", checks.alarm_topic(sns, topic))
@@ -133,7 +138,7 @@ def _routes(published: Published, stack: Deployed, table: list[routes.Route]) ->
         yield PROBLEM, f"version {live[-1]}, {problem.field}: {problem.text}"
     if not problems:
         table += routes.parse(document, str(live[-1])).routes
-        yield OK, f"version {live[-1]} is live: {len(table)} rules, no problems"
+        yield OK, f"version {live[-1]} is live: {several(len(table), 'rule')}, no problems"
 
 
 def main(arguments: list[str] | None = None) -> int:

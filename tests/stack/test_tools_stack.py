@@ -139,6 +139,32 @@ def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output)
         stack.aws.sqs.purge_queue(QueueUrl=url)
 
 
+def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys: Output) -> None:
+    watch = boto3.client("cloudwatch")
+    name = next(
+        alarm["AlarmName"]
+        for alarm in watch.describe_alarms()["MetricAlarms"]
+        if "RetryingArrivalAge" in alarm["MetricName"]
+    )
+    assert doctor.main([]) == 0
+    assert name not in capsys.readouterr().out
+    watch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    try:
+        assert doctor.main([]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert name in said
+        assert "tried again for more than an hour" in said
+    finally:
+        watch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+
+
+def test_a_pace_with_which_no_function_starts(stack: LocalStack) -> None:
+    good = deployed(stack.aws.cloudformation, stack.name)
+    slow = {**good.parameters, "BatchesPerMinute": "138", "RequestsPerSecond": "3"}
+    findings = list(doctor.examine(replace(good, parameters=slow), boto3.Session()))
+    assert [each.check for each in findings if each.verdict is PROBLEM] == ["pace"]
+
+
 @pytest.mark.parametrize("command", [doctor.main, redrive.main])
 def test_a_stack_that_is_none(command: Any, capsys: Output) -> None:
     assert command(["--stack-name", "nowhere"]) == 1

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from aep_intake import routes
 from aep_intake.adapters.credentials import Credentials
+from aep_intake.settings import Settings
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 
@@ -237,6 +239,7 @@ def test_a_function_without_a_queue() -> None:
         ("5", "", (OK, "5 waiting, 3 in work or put off")),
         ("0", "look", (OK, "empty")),
         ("5", "look", (NOTE, "5 messages: look")),
+        ("1", "look", (NOTE, "1 message: look")),
     ],
 )
 def test_queues(waiting: str, advice: str, expected: tuple[checks.Verdict, str]) -> None:
@@ -256,6 +259,53 @@ def test_whether_anybody_hears_of_alarms() -> None:
             told = {"Attributes": {"SubscriptionsConfirmed": confirmed}}
             sns.add_response("get_topic_attributes", told, {"TopicArn": TOPIC})
             assert [got for got, _ in checks.alarm_topic(of(sns), TOPIC)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("batches", "requests", "verdict"),
+    [("1000", "5", OK), ("301", "5", OK), ("300", "5", PROBLEM), ("138", "5", PROBLEM)],
+)
+def test_whether_requests_leave_batches_for_the_queues(
+    environment: dict[str, str], batches: str, requests: str, verdict: checks.Verdict
+) -> None:
+    environment |= {"BATCHES_PER_MINUTE": batches, "REQUESTS_PER_SECOND": requests}
+    ((got, text),) = checks.pace({"BatchesPerMinute": batches, "RequestsPerSecond": requests})
+    assert got is verdict
+    if verdict is OK:
+        assert Settings.read(environment).batches_per_worker > 0
+    else:
+        assert "RequestsPerSecond" in text
+        with pytest.raises(ValueError, match="BATCHES_PER_MINUTE"):
+            Settings.read(environment)
+
+
+def test_alarms_of_the_stack_that_are_off_are_told_with_their_advice() -> None:
+    with Stubber(client("cloudformation")) as stacks, Stubber(client("cloudwatch")) as watch:
+        resources = [
+            {
+                "LogicalResourceId": name,
+                "PhysicalResourceId": f"stack-{name}",
+                "ResourceType": kind,
+                "ResourceStatus": "CREATE_COMPLETE",
+                "LastUpdatedTimestamp": datetime(2026, 11, 23, tzinfo=UTC),
+            }
+            for name, kind in (
+                ("Api", "AWS::ApiGateway::RestApi"),
+                ("A", "AWS::CloudWatch::Alarm"),
+                ("B", "AWS::CloudWatch::Alarm"),
+            )
+        ]
+        for alarming in ([], [{"AlarmName": "stack-A", "AlarmDescription": "Look for x."}]):
+            stacks.add_response(
+                "list_stack_resources", {"StackResourceSummaries": resources}, {"StackName": "s"}
+            )
+            watch.add_response(
+                "describe_alarms",
+                {"MetricAlarms": alarming},
+                {"AlarmNames": ["stack-A", "stack-B"], "StateValue": "ALARM"},
+            )
+        assert list(checks.alarms(of(stacks), of(watch), "s")) == [(OK, "none of 2 is in ALARM")]
+        assert list(checks.alarms(of(stacks), of(watch), "s")) == [(NOTE, "stack-A: Look for x.")]
 
 
 @pytest.mark.parametrize(
