@@ -1,21 +1,51 @@
 """One deployed stack for all tests of a worker; MiniStack, the simulator and the real SAM CLI."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import requests
 
+from local.aws import Aws
 from local.stack import ROOT, LocalStack
+
+pytest.register_assert_rewrite("tests.stack.scene", "tests.stack.scenarios")
+
+from tests.stack.scene import HEARD, heard, keeps_the_contract  # noqa: E402
+from tests.stack.written import Answers, leaks, written  # noqa: E402
 
 ROUTES = ROOT / "local" / "samples" / "routes.json"
 SETTLE_SECONDS = 2
 
 
 @pytest.fixture(scope="session")
-def deployed() -> Iterator[LocalStack]:
-    """The stack, with the routes of local/samples/routes.json. For tests: `stack`."""
-    with LocalStack(parameters={"SettleSeconds": str(SETTLE_SECONDS)}) as stack:
+def answers() -> Iterator[Answers]:
+    """What the deployed APIs answer to anybody in this session."""
+    kept, call = Answers(), Aws.call
+
+    def remembered(self: Aws, *arguments: Any, **more: Any) -> requests.Response:
+        return kept.keep(call(self, *arguments, **more))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Aws, "call", remembered)
+        yield kept
+
+
+@pytest.fixture(scope="session")
+def deployed(answers: Answers) -> Iterator[LocalStack]:
+    """The stack, with the routes of local/samples/routes.json. For tests: `stack`.
+
+    After the last test, no event may have broken its contract, and nothing that was written
+    anywhere may hold a secret.
+    """
+    # The pace is for AEP's sake, and has its own tests; here it would only make them slow.
+    parameters = {"SettleSeconds": str(SETTLE_SECONDS), "BatchesPerMinute": "100000"}
+    with LocalStack(parameters=parameters, seen=heard) as stack:
         stack.publish_routes(ROUTES)
         yield stack
+        for event in HEARD:
+            keeps_the_contract(event)
+        assert leaks(written(stack, answers)) == []
 
 
 @pytest.fixture

@@ -1,0 +1,225 @@
+"""Scenes that take half a minute or two, since a message that must wait waits in real time.
+
+Each is played in a thread of its own while the quick tests run; `test_promises.py` hears how it
+ended. All deadlines are far beyond what AWS would take, for a busy machine.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import requests
+from aep_intake.arrivals import parse
+
+from local.simulator.faults import Fault
+from local.simulator.ims import Client
+from local.stack import SEED, LocalStack
+from tests.stack.scene import SAMPLES, Scene, scene, until
+
+SECOND, THIRD = "p8e-simulated-secret-two", "p8e-simulated-secret-three"
+LATE_MS = 8_000  # shorter than the time-out of a POST, longer than it takes to kill
+
+
+def _loyalty(n: int | str) -> str:
+    return f"landing/loyalty/{n}.jsonl"
+
+
+def _ask(played: Scene) -> requests.Response:
+    body = {"datasetId": SEED.datasets[0][1], "inputFormat": {"format": "json"}}
+    headers = {"Idempotency-Key": "of a caller who does not give up"}
+    return played.stack.sender.call("POST", f"{played.stack.api}/batches", body, headers)
+
+
+def workers_are_killed_between_post_and_announcement(base: LocalStack) -> None:
+    """One with ten arrivals, one with a request; the clock finds both orders by itself."""
+    with scene(base, "killed") as played:
+        played.aep.faults.add(Fault("delay", operation="create", delay_ms=LATE_MS, count=11))
+        delivery = played.notification(*({"key": _loyalty(n)} for n in range(10)))
+        left = {arrival.external_id for arrival in parse(played.send(delivery)).arrivals}
+        until(lambda: len(played.batches()) == 10, 30)
+        assert played.kill("OnArrivalFunction")
+        with ThreadPoolExecutor(1) as caller:
+            asked = caller.submit(_ask, played)
+            until(lambda: len(played.batches()) == 11, 30)
+            assert played.kill("OnRequestFunction")
+            assert asked.result().status_code >= 500
+        left |= {batch["externalId"] for batch in played.batches()}
+        assert len(left) == 11
+
+        # Nobody else is held up, and who asks again meanwhile is told to wait.
+        played.put(_loyalty("next"))
+        other = played.about(_loyalty("next"))["externalId"]
+        meanwhile = _ask(played)
+        assert meanwhile.status_code == 409
+        assert int(meanwhile.headers["Retry-After"]) > 0
+        assert {each["externalId"] for each in played.details("Batch Created")} == {other}
+
+        def finished() -> bool:
+            return {e["externalId"] for e in played.details("Batch Created")} == left | {other}
+
+        # A lease of 70 seconds at most, and a minute until the clock ticks.
+        until(finished, 160)
+        batch_of = played.exactly_one_each(left | {other})
+        assert len(played.creates()) == 12
+        until(lambda: played.metric("OnDueLogs", "AdoptedBatches") == 11, 10)
+        again = _ask(played)
+        assert (again.status_code, again.headers["Idempotency-Replayed"]) == (200, "true")
+        assert again.json()["id"] == batch_of[again.headers["X-External-Id"]]
+
+
+def the_secret_is_rotated(base: LocalStack) -> None:
+    """First as Adobe says it should be done; then the old one is gone before we know the new."""
+    arn = base.aws.secrets.create_secret(Name="aep/rotated", SecretString=base.credential())["ARN"]
+
+    def told(secret: str) -> None:
+        base.aws.secrets.put_secret_value(SecretId=arn, SecretString=base.credential(secret))
+
+    with scene(base, "rotated", CredentialSecretArns=arn) as played:
+
+        def only(secret: str) -> None:
+            played.aep.add_client(Client(SEED.client_id, frozenset({secret}), SEED.ims_org))
+            played.aep.ims.revoke()
+
+        for n in range(60):
+            if n == 30:
+                played.about(_loyalty(0))
+                told(SECOND)
+                only(SECOND)
+            played.put(_loyalty(n))
+        made = {played.about(_loyalty(n), seconds=60)["externalId"] for n in range(60)}
+        # A worker mints a token when it starts, and one when that is refused.
+        workers = played.aws.functions.list_event_source_mappings(
+            FunctionName=played.outputs["OnArrivalFunction"]
+        )["EventSourceMappings"][0]["ScalingConfig"]["MaximumConcurrency"]
+        minted = played.aep.ims.minted[SEED.client_id]
+        assert 2 <= minted <= 2 * workers
+        assert any(post.status == 401 for post in played.creates())
+        assert not played.put_off()
+
+        only(THIRD)
+        late = [_loyalty(f"late-{n}") for n in range(3)]
+        for key in late:
+            played.put(key)
+        until(lambda: len(played.put_off()) >= 3, 30)
+        assert {line["reason"] for line in played.put_off()} == {"credential-unusable"}
+        told(THIRD)
+        made |= {played.about(key, seconds=120)["externalId"] for key in late}
+        assert len(made) == 63
+        played.exactly_one_each(made)
+        assert played.stack.parked() == []
+
+
+def the_platform_throttles_and_recovers(base: LocalStack) -> None:
+    """It asks for longer than we would have waited by ourselves."""
+    with scene(base, "throttled") as played:
+        played.aep.faults.add(
+            Fault("gateway", operation="create", code="429050", retry_after="40", count=5)
+        )
+        delivery = played.notification(*({"key": _loyalty(n)} for n in range(5)))
+        ids = {arrival.external_id for arrival in parse(played.send(delivery)).arrivals}
+        for n in range(5):
+            played.about(_loyalty(n), seconds=150)
+        played.exactly_one_each(ids)
+        for external_id in ids:
+            refused, accepted = played.creates(external_id)
+            assert (refused.status, accepted.status) == (429, 201)
+            assert accepted.at - refused.at >= 40_000
+        assert played.stack.parked() == []
+
+
+def arrivals_wait_for_the_first_routes(base: LocalStack) -> None:
+    """In a bucket that was there before; each wait is longer than the one before."""
+    bucket = "acme-was-here-before"
+    base.aws.s3.create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    base.aws.s3.put_bucket_notification_configuration(
+        Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+    )
+    with scene(base, "existing", routes=b"", SourceBucketNames=bucket) as played:
+        assert (played.bucket, "LandingBucketName" in played.outputs) == (bucket, False)
+        played.put(_loyalty("early"), b"12345")
+        until(lambda: len(played.put_off()) == 2, 60)
+        assert {line["reason"] for line in played.put_off()} == {"routes-unavailable"}
+        assert (played.batches(), played.stack.listener.events()) == ([], [])
+        played.publish(SAMPLES.read_bytes())
+        detail = played.about(_loyalty("early"), seconds=120)
+        assert [(f["bucket"], f["size"]) for f in detail["files"]] == [(bucket, 5)]
+        assert "versionId" not in detail["files"][0]
+        played.exactly_one_each({detail["externalId"]})
+        tries = [line["timestamp"].replace(",", ".") for line in played.put_off()]
+        first, second, third = map(datetime.fromisoformat, [*tries, detail["createdAt"]])
+        assert (second - first).total_seconds() >= 29.5  # the line is written after the try
+        assert (third - second).total_seconds() >= 59.5
+        assert played.stack.parked() == []
+
+
+def permissions_are_missing(base: LocalStack) -> None:
+    """Each in turn: its arrival waits, and gets through by itself once the role has it again."""
+    with scene(base, "unpermitted") as played:
+        waiting: dict[str, str] = {}
+
+        def waits(sid: str, reason: str, *others: str, key: str = "") -> str:
+            """The external id of an arrival that cannot go on without `sid`."""
+            key = key or _loyalty(sid)
+            with played.without(sid, "OnArrivalRole", *others):
+                body = played.send(played.object_created(key))
+                [arrival] = parse(body).arrivals
+                [line, *_] = until(lambda: played.put_off(arrival.external_id), 30, sid)
+                assert line["reason"] == reason, line
+            waiting[key] = arrival.external_id
+            return arrival.external_id
+
+        # First, as a worker that has read the secret needs no permission to. Without ReadRoutes
+        # nothing would happen: MiniStack does not enforce IAM where AppConfig's data is read.
+        waits("ReadCredentials", "credential-unusable")
+        assert played.kill("OnArrivalFunction")  # a worker leaves a bad secret alone for a while
+        waits("KeepTheLedger", "ledger-unavailable")
+        assert (played.batches(), played.stack.listener.events()) == ([], [])
+        # on_due would announce it, as on_arrival may not.
+        silent = waits("Announce", "not-announced", "OnDueRole")
+        assert [batch["externalId"] for batch in played.batches()] == [silent]
+        stray = played.object_created("nowhere/unparked.txt")
+        with played.without("ParkArrivals", "OnArrivalRole"):
+            played.send(stray)
+            played.about("nowhere/unparked.txt", kind="Arrival Rejected")
+            until(
+                lambda: [e for e in played.put_off() if e["reason"] == "storage-unavailable"],
+                10,
+                "nobody is told that a message could not be parked",
+            )
+            assert played.stack.parked() == []
+
+        # The order that could not be announced stays leased for as long as its worker might live.
+        for key, external_id in waiting.items():
+            assert played.about(key, seconds=160)["externalId"] == external_id
+        played.exactly_one_each(set(waiting.values()))
+        assert len(played.creates()) == len(waiting)
+        assert played.parked(stray, seconds=120).attributes["reason"] == "no-route"
+
+
+def five_hundred_arrive_at_once(base: LocalStack) -> None:
+    """Nothing is lost, nothing is doubled, and AEP is asked once for each."""
+    with scene(base, "burst") as played:
+        keys = [_loyalty(n) for n in range(500)]
+        with ThreadPoolExecutor(4) as senders:
+            list(senders.map(played.put, keys))
+        played.stack.listener.wait(lambda _: True, count=500, timeout=150)
+        played.quiet()
+        details = played.details("Batch Created")
+        assert sorted(file["key"] for each in details for file in each["files"]) == sorted(keys)
+        played.exactly_one_each({each["externalId"] for each in details})
+        assert len(details) == len(played.creates()) == 500
+        assert played.stack.parked() == []
+        assert json.dumps(played.stack.ledger()).count('"due"') == 0
+
+
+# The longest first, as they start in this order.
+SCENARIOS = (
+    workers_are_killed_between_post_and_announcement,
+    arrivals_wait_for_the_first_routes,
+    permissions_are_missing,
+    the_platform_throttles_and_recovers,
+    the_secret_is_rotated,
+    five_hundred_arrive_at_once,
+)

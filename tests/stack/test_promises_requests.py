@@ -1,0 +1,231 @@
+"""What is promised of requests, on the deployed template with IAM enforced."""
+
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+
+from local.simulator.faults import Fault
+from local.simulator.seed import LOYALTY, PRODUCTS
+from local.stack import LocalStack
+from tests.stack.scene import Scene, scene, until
+
+ASKED = {"datasetId": LOYALTY, "inputFormat": {"format": "json"}}
+
+
+@pytest.fixture(scope="module")
+def there(deployed: LocalStack) -> Iterator[Scene]:
+    with scene(deployed, "requests", RequestsPerSecond="200") as made:
+        yield made
+
+
+@pytest.fixture
+def here(there: Scene) -> Iterator[Scene]:
+    yield there
+    there.aep.faults.clear()
+
+
+def ask(here: Scene, body: object = ASKED, **headers: str) -> requests.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return here.stack.sender.call("POST", f"{here.stack.api}/batches", body, named)
+
+
+def tell(here: Scene, wanted: str) -> requests.Response:
+    return here.stack.sender.call("GET", f"{here.stack.api}/batches/{wanted}")
+
+
+def announced(here: Scene, external_id: str, seconds: float = 20) -> Any:
+    [event] = here.stack.listener.wait(
+        lambda event: event["detail"]["externalId"] == external_id, timeout=seconds
+    )
+    return event["detail"]
+
+
+def refused(answer: requests.Response, status: int, reason: str) -> Mapping[str, Any]:
+    """The problem that the answer describes."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert (problem["type"], problem["status"]) == (f"urn:aep-intake:problem:{reason}", status)
+    return problem
+
+
+def test_a_request_is_answered_as_adobe_would_and_announced(here: Scene) -> None:
+    answer = ask(here, {**ASKED, "tags": {"team": ["web"]}}, x_sandbox_name="dev")
+    assert answer.status_code == 201
+    batch = answer.json()
+    external_id = answer.headers["X-External-Id"]
+    [made] = here.batches(external_id)
+    assert made["sandbox"] == "dev"
+    assert batch == {name: value for name, value in made.items() if name != "sandbox"}
+    assert batch["tags"]["team"] == ["web"]
+    detail = announced(here, external_id)
+    assert (
+        detail.items()
+        >= {
+            "batchId": batch["id"],
+            "trigger": "request",
+            "sandbox": "dev",
+            "datasetId": LOYALTY,
+            "inputFormat": {"format": "json"},
+            "fileCount": 0,
+        }.items()
+    )
+    assert answer.headers["Location"].endswith(f"/batches/{batch['id']}")
+    told = tell(here, answer.headers["Location"].rpartition("/")[2])
+    assert told.status_code == 200
+    assert told.json() == tell(here, external_id).json()
+    assert (
+        told.json().items()
+        >= {
+            "externalId": external_id,
+            "batchId": batch["id"],
+            "state": "announced",
+        }.items()
+    )
+    assert told.json()["aep"]["status"] == "loading"
+
+
+def test_who_is_not_signed_or_not_allowed_is_turned_away(here: Scene) -> None:
+    with requests.Session() as session:
+        session.trust_env = False
+        verify = str(here.stack.authority)
+        url = f"{here.stack.api}/batches"
+        unsigned = session.post(url, json=ASKED, verify=verify, timeout=20)
+    assert unsigned.status_code == 403
+    elsewhere = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}
+    stranger = here.stack.identity("stranger", [elsewhere])
+    assert stranger.call("POST", url, ASKED).status_code == 403
+    assert stranger.call("GET", f"{url}/anything").status_code == 403
+
+
+def test_asking_again_is_safe(here: Scene) -> None:
+    first = ask(here, Idempotency_Key="once")
+    again = ask(here, Idempotency_Key="once")
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert again.json() == first.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    other = ask(here, {**ASKED, "datasetId": PRODUCTS}, Idempotency_Key="once")
+    refused(other, 422, "key-reused")
+    assert len(here.creates(first.headers["X-External-Id"])) == 1
+    # The key is the caller's own.
+    neighbour = here.stack.identity(
+        "neighbour", [{"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*"}]
+    )
+    theirs = neighbour.call("POST", f"{here.stack.api}/batches", ASKED, {"Idempotency-Key": "once"})
+    assert theirs.status_code == 201
+    assert theirs.json()["id"] != first.json()["id"]
+
+
+def test_many_who_ask_for_the_same_get_the_same(here: Scene) -> None:
+    here.aep.faults.add(Fault("delay", operation="create", delay_ms=4_000))
+    with ThreadPoolExecutor(8) as callers:
+        answers = list(callers.map(lambda _: ask(here, Idempotency_Key="together"), range(8)))
+    statuses = [answer.status_code for answer in answers]
+    assert set(statuses) <= {200, 201, 409}
+    assert statuses.count(201) == 1
+    busy = [answer for answer in answers if answer.status_code == 409]
+    assert busy, "the first was answered before anybody else came"
+    for answer in busy:
+        assert int(refused(answer, 409, "not-yet")["retryAfter"]) > 0
+        assert int(answer.headers["Retry-After"]) > 0
+    [external_id] = {answer.headers["X-External-Id"] for answer in answers}
+    assert len(here.creates(external_id)) == 1
+    assert ask(here, Idempotency_Key="together").json()["id"] == here.batches(external_id)[0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "reason"),
+    [
+        ("no JSON", {}, 400, "malformed-request"),
+        ({"inputFormat": {"format": "json"}}, {}, 400, "malformed-request"),
+        ({**ASKED, "surprise": 1}, {}, 400, "malformed-request"),
+        ({**ASKED, "externalId": "intake-mine"}, {}, 400, "malformed-request"),
+        (ASKED, {"x_sandbox_name": "somebody-elses"}, 422, "target-not-allowed"),
+        (ASKED, {"x_gw_ims_org_id": "0" * 24 + "@AdobeOrg"}, 422, "target-not-allowed"),
+        ({**ASKED, "objects": ["s3://somebody-elses/key"]}, {}, 422, "target-not-allowed"),
+    ],
+)
+def test_what_makes_no_sense_here_never_gets_to_adobe(
+    here: Scene, body: object, headers: dict[str, str], status: int, reason: str
+) -> None:
+    before = len(here.creates())
+    refused(ask(here, body, **headers), status, reason)
+    assert len(here.creates()) == before
+
+
+def test_adobes_refusal_is_told_in_its_own_words_and_may_be_mended(here: Scene) -> None:
+    later = "64cc0a5b1e2f3d4c5b6a7988"
+    wanted = {**ASKED, "datasetId": later}
+    problem = refused(ask(here, wanted, Idempotency_Key="mended"), 422, "batch-refused")
+    assert (problem["aepStatus"], problem["aepErrorCode"]) == (400, "INGEST-1003-400")
+    assert "not found in sandbox prod" in problem["detail"]
+    assert problem["aepRequestId"]
+    rejected = announced(here, problem["externalId"])
+    assert (rejected["reason"], rejected["trigger"]) == ("batch-refused", "request")
+    told = tell(here, problem["externalId"]).json()
+    assert (told["state"], told["reason"]) == ("refused", "batch-refused")
+
+    here.aep.add_dataset(rejected["imsOrg"], "prod", later, "made later")
+    assert ask(here, wanted, Idempotency_Key="mended").status_code == 201
+    assert len(here.batches(problem["externalId"])) == 1
+
+
+def test_a_throttled_request_is_told_when_and_goes_on_by_itself(here: Scene) -> None:
+    """Nobody asks again: the clock finds the order."""
+    here.aep.faults.add(Fault("gateway", operation="create", code="429050", retry_after="7"))
+    answer = ask(here)
+    problem = refused(answer, 503, "platform-unavailable")
+    assert int(answer.headers["Retry-After"]) == problem["retryAfter"] >= 7
+    # The rule fires once a minute; here somebody invokes what it invokes, once it is due.
+    first = here.creates(problem["externalId"])[0].at
+
+    def created() -> bool:
+        here.aws.functions.invoke(FunctionName=here.outputs["OnTickFunction"], Payload=b"{}")
+        said = here.details("Batch Created")
+        return problem["externalId"] in {detail["externalId"] for detail in said}
+
+    until(created, 40)
+    [batch] = here.batches(problem["externalId"])
+    posts = here.creates(problem["externalId"])
+    assert [post.status for post in posts] == [429, 201]
+    assert posts[1].at - first >= 7_000
+    assert tell(here, problem["externalId"]).json()["batchId"] == batch["id"]
+
+
+def test_a_request_may_name_objects_and_an_arrival_is_no_second_order(here: Scene) -> None:
+    keys = ["landing/loyalty/named 1+1.jsonl", "landing/loyalty/nämed//2.jsonl"]
+    for key in keys:
+        here.put(key, b"12345")
+        here.about(key)  # as arrivals they have their batches already
+    versions = [here.aws.s3.head_object(Bucket=here.bucket, Key=key)["VersionId"] for key in keys]
+    uris = [f"s3://{here.bucket}/{key}" for key in keys]
+    answer = ask(here, {**ASKED, "objects": uris})
+    assert answer.status_code == 201, answer.text
+    detail = announced(here, answer.headers["X-External-Id"])
+    assert [(f["key"], f["versionId"], f["size"]) for f in detail["files"]] == [
+        (key, version, 5) for key, version in zip(keys, versions, strict=True)
+    ]
+    # The same version once more, as a versioned bucket's event names it. MiniStack's own events
+    # leave the version out, so that to the ledger they were others.
+    for key, version in zip(keys, versions, strict=True):
+        here.send(here.object_created(key, **{"version-id": version}))
+    here.quiet()
+    named = [f["key"] for each in here.details("Batch Created") for f in each["files"]]
+    assert sorted(named) == sorted(2 * keys)
+    claimed = refused(ask(here, {**ASKED, "objects": uris[:1]}), 409, "already-claimed")
+    assert claimed["claimed"] == {uris[0]: answer.headers["X-External-Id"]}
+    missing = refused(
+        ask(here, {**ASKED, "objects": [f"{uris[0]}.gone"]}), 400, "malformed-request"
+    )
+    assert "does not exist" in missing["detail"]
+
+
+def test_nothing_is_known_of_what_nobody_ordered(here: Scene) -> None:
+    refused(tell(here, "01EQT00000000000000000000"), 404, "not-found")
+    answer = here.stack.sender.call("DELETE", f"{here.stack.api}/batches/anything")
+    assert answer.status_code in (403, 404, 405)
+    assert json.loads(answer.text)
