@@ -12,6 +12,8 @@ with_python := PATH="$(CURDIR)/.venv/bin:$$PATH"
 python := PYTHONPATH=layers/intake .venv/bin/python
 sam := $(with_python) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
+need_table = $(if $(TABLE),,$(error give TABLE=, a routing table such as local/samples/routes.json))
+
 dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers tools local tests
@@ -20,7 +22,8 @@ checked := functions layers tools local tests
 	publish-routes redrive build deploy requirements clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
+		/^[a-z-]+:.*## / && $$1 != "help" {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 ##— on this machine —
 run: $(local) ## start everything here, send the samples, show what became of each
@@ -54,20 +57,23 @@ soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
 bench: $(local) ## measure; ARGS=--write keeps the figures in BENCHMARKS.md
 	@$(python) -m local.bench $(ARGS)
 
-##— against a deployed stack, with your AWS credentials —
-doctor: $(dev) ## is the deployed stack able to work? STACK=
+##— against a deployed stack (STACK=aep-intake), with your AWS credentials —
+doctor: $(dev) ## is the deployed stack able to work?
 	@$(python) -m tools.doctor $(ARGS)
 
 connect: $(dev) ## switch EventBridge on for a bucket, keeping its other notifications: BUCKET=
+	$(if $(BUCKET),,$(error give BUCKET=, the name of a bucket))
 	@$(python) -m tools.connect $(BUCKET) $(ARGS)
 
-routes: $(dev) ## check a routing table and explain keys: TABLE= KEYS=
+routes: $(dev) ## check a routing table and explain keys: TABLE= [KEYS="… …"]
+	$(need_table)
 	@$(python) -m tools.routes $(TABLE) $(KEYS) $(ARGS)
 
-publish-routes: $(dev) ## validate a routing table and make it live: TABLE= STACK=
+publish-routes: $(dev) ## validate a routing table and make it live: TABLE=, or ARGS=--rollback
+	$(if $(findstring --rollback,$(ARGS)),,$(need_table))
 	@$(python) -m tools.publish_routes $(TABLE) $(ARGS)
 
-redrive: $(dev) ## move parked messages back: STACK= ARGS="--reason … --dry-run"
+redrive: $(dev) ## move parked messages back: [ARGS="--reason … --dry-run"]
 	@$(python) -m tools.redrive $(ARGS)
 
 build: $(dev) .venv-sam/.ready ## sam build

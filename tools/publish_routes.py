@@ -23,7 +23,8 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
-from tools.deployed import deployed
+from tools.deployed import NotOurs, deployed
+from tools.failures import in_words
 from tools.routes import Problem, lint, listed
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Published:
     def publish(self, document: bytes, lint: Lint) -> int:
         """Make `document` live and return its version. Raises Refused."""
         _refuse_unless_good(document, lint)
-        live = self.live()
-        if live and self.read(live[-1]) == document:
-            return live[-1]
+        same = self.serves(document)
+        if same is not None:
+            return same
         pages = self.client.get_paginator("list_hosted_configuration_versions").paginate(
             ApplicationId=self.application, ConfigurationProfileId=self.profile
         )
@@ -87,7 +88,12 @@ class Published:
         if version is None and not older:
             raise Refused("there is no earlier version that was live")
         number = version or max(older)
-        _refuse_unless_good(self.read(number), lint)
+        try:
+            document = self.read(number)
+        except self.client.exceptions.ResourceNotFoundException:
+            known = ", ".join(map(str, sorted(set(live)))) or "none"
+            raise Refused(f"there is no version {number}; these were live: {known}") from None
+        _refuse_unless_good(document, lint)
         self._deploy(number)
         return number
 
@@ -99,6 +105,11 @@ class Published:
         done = [item for page in pages for item in page["Items"] if item["State"] == "COMPLETE"]
         done.sort(key=lambda item: item["DeploymentNumber"])
         return [int(item["ConfigurationVersion"]) for item in done]
+
+    def serves(self, document: bytes) -> int | None:
+        """The version that is live, if it is `document`."""
+        live = self.live()
+        return live[-1] if live and self.read(live[-1]) == document else None
 
     def read(self, version: int) -> bytes:
         """The document of that version."""
@@ -147,11 +158,9 @@ def main(arguments: list[str] | None = None) -> int:
     given = asked.parse_args(arguments)
     console = Console()
     try:
-        stack = deployed(boto3.client("cloudformation"), given.stack_name)
-        ids = [stack.outputs.get(name, "") for name in IDS]
-        if not all(ids):
-            raise Refused(f"stack {given.stack_name} has no outputs {', '.join(IDS)}")
-        published = Published(boto3.client("appconfig"), *ids)
+        session = boto3.Session()
+        stack = deployed(session.client("cloudformation"), given.stack_name)
+        published = Published(session.client("appconfig"), *(stack.output(name) for name in IDS))
 
         def check(document: bytes) -> list[Problem]:
             return lint(
@@ -162,17 +171,29 @@ def main(arguments: list[str] | None = None) -> int:
 
         with console.status("deploying"):
             if given.table:
-                version = published.publish(given.table.read_bytes(), check)
+                document = given.table.read_bytes()
+                before = published.serves(document)
+                version = published.publish(document, check)
             else:
+                before = None
                 version = published.roll_back(given.rollback or None, check)
     except Refused as why:
         if why.problems:
             console.print(listed(why.problems))
         console.print(str(why), style="red", markup=False)
         return 1
-    except (BotoCoreError, ClientError, OSError) as error:
+    except NotOurs as error:
+        console.print(f"{given.stack_name}: {error}", style="red", markup=False)
+        return 1
+    except (BotoCoreError, ClientError) as error:
+        console.print(in_words(error), style="red", markup=False)
+        return 1
+    except OSError as error:
         console.print(f"{error}", style="red", markup=False)
         return 1
+    if version == before:
+        console.print(f"Unchanged: version {version} of the routes is live already.")
+        return 0
     console.print(f"Version {version} of the routes is live; functions take it up in 30 seconds.")
     return 0
 

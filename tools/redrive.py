@@ -29,6 +29,7 @@ from rich.text import Text
 from tools.deployed import NotOurs, deployed
 from tools.failures import in_words
 from tools.parked import Parked, Redrive
+from tools.words import several
 
 # The output of the stack that names each dead-letter queue.
 QUEUES = {"arrivals": "ArrivalsDlqUrl", "rule": "ArrivalRuleDlqUrl"}
@@ -90,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
             for parked, moved in messages:
                 outcomes[parked.reason, moved] += 1
                 failed += redrive.chosen(parked) and not moved
-                status.update(f"{outcomes.total()} messages read")
+                status.update(f"{several(outcomes.total(), 'message')} read")
                 if moved and given.dry_run:
                     meant.append(parked)
     except (BotoCoreError, ClientError) as error:
@@ -109,6 +110,9 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(listed(meant, datetime.now(UTC)))
     if not outcomes:
         console.print("There is nothing in that queue that can be received now.")
+    missing = sorted(set(given.reason) - {reason for reason, _ in outcomes})
+    if outcomes and missing:
+        console.print(f"No parked message has the reason {', '.join(missing)}.", markup=False)
     if failed:
         console.print(f"SQS did not take {failed} of them; run it again.", style="red")
     return 1 if failed else 0

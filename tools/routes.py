@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tools.words import several
+
 # A character that no pattern names: what it reaches, a rule catches whatever stands there.
 ANYTHING = "\U0010fffd"
 
@@ -191,16 +193,21 @@ def main() -> int:
     asked.add_argument("table", type=Path, metavar="TABLE", help="the routing table, a JSON file")
     asked.add_argument("keys", nargs="*", metavar="KEY", help="object key, or s3://bucket/key")
     given = asked.parse_args()
-    document = given.table.read_bytes()
-    problems = lint(document)
     console = Console()
+    try:
+        document = given.table.read_bytes()
+    except OSError as error:
+        console.print(f"{error}", style="red", markup=False)
+        return 1
+    problems = lint(document)
     if problems:
         console.print(listed(problems))
         return 1
     table = routes.parse(document, given.table.name)
     keys = given.keys or [example for route in table.routes for example in _examples(route)]
-    console.print(f"{given.table}: {len(table.routes)} rules, no problems")
-    console.print(explain(table, keys))
+    rules = several(len(table.routes), "rule")
+    console.print(f"{given.table}: {rules}, no problems", markup=False)
+    console.print(explain(table, keys) if keys else "There are no keys to explain: give KEYS=…")
     return 0
 
 

@@ -140,8 +140,9 @@ def test_the_command_refuses_what_the_deployment_cannot_do(
 
 def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None:
     stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
-    said = (stack.directory / "publish.log").read_text()
-    assert said.rstrip().splitlines()[-1].startswith("Version 1 of the routes is live")
+    first, *_, last = (stack.directory / "publish.log").read_text().rstrip().splitlines()
+    assert first.startswith("Version 1 of the routes is live;")
+    assert last == "Unchanged: version 1 of the routes is live already."
 
 
 @pytest.mark.usefixtures("operator")
@@ -150,7 +151,7 @@ def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None
     [
         (["--rollback", "1"], 0, "Version 1 of the routes is live"),
         (["--rollback"], 1, "no earlier version"),
-        (["--rollback", "99"], 1, "version 99"),
+        (["--rollback", "99"], 1, "there is no version 99; these were live: 1"),
         (["--rollback", "--stack-name", "nowhere"], 1, "nowhere"),
         (["no-such-file.json"], 1, "no-such-file.json"),
     ],

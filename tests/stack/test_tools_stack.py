@@ -17,7 +17,7 @@ from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
 from botocore.exceptions import ClientError
 
 from local.stack import ROOT, LocalStack
-from tools import connect, doctor, parked, redrive
+from tools import connect, doctor, parked, publish_routes, redrive
 from tools.checks import NOTE, OK, PROBLEM
 from tools.deployed import deployed
 from tools.parked import Parked, Redrive
@@ -169,6 +169,17 @@ def test_a_pace_with_which_no_function_starts(stack: LocalStack) -> None:
 def test_a_stack_that_is_none(command: Any, capsys: Output) -> None:
     assert command(["--stack-name", "nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("table", ["local/samples/routes.json", "--rollback"])
+def test_publishing_without_being_allowed_to(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output, table: str
+) -> None:
+    nobody = stack.identity(uuid.uuid4().hex, [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
+    for name, value in nobody.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert publish_routes.main([table]) == 1
+    assert "may not do DescribeStacks" in capsys.readouterr().out
 
 
 def test_what_an_operator_may_not_do_is_named(
@@ -421,6 +432,7 @@ def test_the_command_sends_a_rejected_file_through_the_intake_again(
     assert first["externalId"] in listed
     assert _parked(stack, key) == first
     assert redrive.main([*chosen, "--reason", "empty-object"]) == 0
+    assert "No parked message has the reason empty-object." in capsys.readouterr().out
     assert _parked(stack, key) == first, "another reason"
     assert redrive.main([*chosen, "--reason", "no-route"]) == 0
     assert _parked(stack, key, after=first["parkedAt"])["externalId"] == first["externalId"]

@@ -193,6 +193,22 @@ def test_the_command_fails_for_a_table_with_problems(
     assert "products" in capsys.readouterr().out
 
 
+def test_the_command_says_what_it_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["routes", str(tmp_path / "missing.json")])
+    assert command.main() == 1
+    assert "No such file" in capsys.readouterr().out
+    bare = tmp_path / "bare.json"
+    bare.write_bytes(GOOD)
+    monkeypatch.setattr(sys, "argv", ["routes", str(bare)])
+    assert command.main() == 0
+    said = capsys.readouterr().out
+    assert "1 rule, no problems" in " ".join(said.split())
+    assert "no keys to explain: give KEYS=…" in said
+    assert "placeholders" not in said, "no empty table"
+
+
 @pytest.fixture
 def published() -> Published:
     client = boto3.client(
