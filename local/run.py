@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +23,7 @@ from local.stack import ROOT, LocalStack
 
 SAMPLES = ROOT / "local" / "samples"
 PATIENCE_SECONDS = 60
+WIDE = 110  # columns that the table needs, to have one of its own for each thing
 
 
 @dataclass
@@ -115,18 +116,26 @@ class Board:
             None,
         )
 
-    def __rich__(self) -> Table:
-        table = Table(expand=True, caption="ms until the event; the first of each kind start cold")
-        table.add_column("object or request", ratio=5, overflow="fold")
-        table.add_column("route", ratio=2, overflow="fold")
-        table.add_column("dataset", ratio=3, overflow="fold")
-        table.add_column("batch id or reason", ratio=4, overflow="fold")
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        narrow = options.max_width < WIDE
+        caption = "ms until the event; the first of each kind start cold"
+        table = Table(expand=True, show_lines=True, caption=caption)
+        table.add_column("object or request", ratio=1, overflow="fold")
+        # Ids stay whole, for copying.
+        if narrow:
+            table.columns[0].header = "object or request, and where it goes"
+        else:
+            table.add_column("route", overflow="fold")
+            table.add_column("dataset", min_width=24, no_wrap=True)
+        table.add_column("batch id or reason", min_width=26, no_wrap=True)
         table.add_column("ms", justify="right", min_width=5)
-        table.add_column("", width=2)
+        table.add_column("as expected", justify="center", width=8)
         with self._lock:
             for item in self.items:
-                table.add_row(*_cells(item))
-        return table
+                title, route, dataset, *others = _cells(item)
+                where = [Text("\n").join(filter(None, [title, route, dataset]))]
+                table.add_row(*(where if narrow else [title, route, dataset]), *others)
+        yield table
 
 
 def _record(item: Item, event: Event, now: float) -> None:
@@ -149,7 +158,7 @@ def _cells(item: Item) -> Iterator[Text]:
         outcome.append(f"HTTP {got['http']}")
     if got.get("parked"):
         outcome.append("in the dead-letter queue")
-    yield Text(", ".join(outcome))
+    yield Text("\n".join(filter(None, outcome)))
     yield Text(f"{item.took * 1000:.0f}" if item.took is not None else "")
     if item.settled:
         yield Text("✓", "green") if item.as_expected else Text("✗", "bold red")
@@ -224,6 +233,15 @@ def steps(console: Console) -> Iterator[Any]:
         step("")
 
 
+@contextmanager
+def shown(board: Board, console: Console) -> Iterator[None]:
+    """The board, as it changes; in a file or a pipe, as it ends."""
+    with Live(board, console=console, refresh_per_second=8):
+        yield
+    if not console.is_terminal:
+        console.line()  # rich ends the line for terminals alone
+
+
 def main() -> int:
     console = Console()
     samples = json.loads((SAMPLES / "samples.json").read_text("utf-8"))
@@ -237,7 +255,7 @@ def main() -> int:
                     )
                     step("publishing the routes")
                     stack.publish_routes(SAMPLES / "routes.json")
-                with Live(board, console=console, refresh_per_second=8):
+                with shown(board, console):
                     send(stack, samples, board)
                     wait(stack, board)
         except ChildFailed as failure:

@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.bus import Event, Listener
@@ -17,10 +18,9 @@ def put(up: Up, file: Path, key: str) -> None:
     )
 
 
-def call(up: Up, method: str, path: str, body: str | None, headers: list[str]) -> None:
+def call(up: Up, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> None:
     """Make a request, and print the answer."""
-    pairs = dict(header.split(": ", 1) for header in headers)
-    answer = up.aws(up.sender).call(method, up.api + path, body, pairs)
+    answer = up.aws(up.sender).call(method, up.api + path, body, headers)
     print(answer.status_code, answer.reason)
     for name, value in answer.headers.items():
         print(f"{name}: {value}")
@@ -39,19 +39,35 @@ def events(up: Up) -> None:
             time.sleep(60)
 
 
-def main() -> int:
+def header(text: str) -> tuple[str, str]:
+    """Name and value of `NAME: VALUE`. Raises ArgumentTypeError."""
+    name, colon, value = text.partition(":")
+    if not colon:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 'NAME: VALUE'")
+    return name.strip(), value.strip()
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
+
+
+def main(typed: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.try_it", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     putting = commands.add_parser("put", help="copy a file into the landing bucket")
-    putting.add_argument("file", type=Path)
+    putting.add_argument("file", type=_file)
     putting.add_argument("key")
     calling = commands.add_parser("call", help="make a signed request")
     calling.add_argument("method")
     calling.add_argument("path", help="/batches, or /batches/ID")
     calling.add_argument("body", nargs="?")
-    calling.add_argument("-H", "--header", action="append", default=[], metavar="'NAME: VALUE'")
+    calling.add_argument(
+        "-H", "--header", action="append", default=[], type=header, metavar="'NAME: VALUE'"
+    )
     commands.add_parser("events", help="print every event on the intake bus")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(typed)
     up = read()
     if up is None:
         print("Nothing is up: `make up` first.", file=sys.stderr)
@@ -62,7 +78,7 @@ def main() -> int:
                 put(up, arguments.file, arguments.key)
             case "call":
                 given = arguments
-                call(up, given.method, given.path, given.body, given.header)
+                call(up, given.method, given.path, given.body, dict(given.header))
             case "events":
                 events(up)
     except KeyboardInterrupt:

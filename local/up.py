@@ -27,6 +27,7 @@ from local.stack import ROOT, LocalStack
 HOME = Path(os.environ.get("AEP_INTAKE_HOME", ROOT / ".local"))
 STATE = HOME / "up.json"
 SHELL = HOME / "env"
+OPERATOR_SHELL = HOME / "operator-env"
 LOG = HOME / "up.log"
 LOCK = HOME / "up.lock"
 
@@ -79,19 +80,23 @@ def keep() -> None:
             (stack.sender.identity.access_key, stack.sender.identity.secret_key),
         )
         try:
-            _write(SHELL, _exports(up))
+            _write(SHELL, _exports(up, up.sender))
+            _write(OPERATOR_SHELL, _exports(up, up.root))
             _write(STATE, json.dumps(asdict(up)))
             signal.pause()
         finally:
-            STATE.unlink(missing_ok=True)
-            SHELL.unlink(missing_ok=True)
+            for file in (STATE, SHELL, OPERATOR_SHELL):
+                file.unlink(missing_ok=True)
 
 
 def lines(up: Up) -> str:
     """What to type to try it."""
     bucket = up.outputs["LandingBucketName"]
     return f"""\
-. {SHELL.relative_to(ROOT, walk_up=True)}
+# in another terminal: the events, as they come
+.venv/bin/python -m local.try_it events
+
+. {_typed(SHELL)}
 
 # a file, and a signed request
 aws s3 cp local/samples/members.jsonl s3://{bucket}/landing/loyalty/2026/11/members.jsonl
@@ -103,12 +108,22 @@ curl --aws-sigv4 aws:amz:{REGION}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SE
 .venv/bin/python -m local.try_it put local/samples/members.jsonl landing/loyalty/2026/11/a.jsonl
 .venv/bin/python -m local.try_it call POST /batches '{{"datasetId": "5c8c3c555033b814b69f947f"}}'
 
-# what happens: events, and what the AEP simulator has and got
-.venv/bin/python -m local.try_it events
+# what the AEP simulator has and got
 curl {up.platform}/_control/batches
 curl {up.platform}/_control/requests
 
+# what an operator does, in a terminal of its own
+. {_typed(OPERATOR_SHELL)}
+make doctor
+make redrive ARGS=--dry-run
+make publish-routes TABLE=local/samples/routes.json
+
 make down"""
+
+
+def _typed(path: Path) -> str:
+    # With a slash: the shell looks for a name without one on PATH.
+    return f"./{path.relative_to(ROOT, walk_up=True)}"
 
 
 def main() -> int:
@@ -160,15 +175,17 @@ def _locked() -> Iterator[None]:
         yield
 
 
-def _exports(up: Up) -> str:
+def _exports(up: Up, identity: tuple[str, str]) -> str:
     variables = {
-        **Identity(*up.sender).variables(),
+        **Identity(*identity).variables(),
         "AWS_ENDPOINT_URL": up.endpoint,
         "AWS_CA_BUNDLE": up.authority,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
-    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
+    exports = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
+    # Who is signed in to a real account is somebody else there.
+    return "".join(["unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN\n", *exports])
 
 
 def _write(path: Path, text: str) -> None:

@@ -37,7 +37,8 @@ def run(module: str, *arguments: str, env: dict[str, str]) -> str:
 def test_run(env: dict[str, str]) -> None:
     said = run("local.run", env=env)
     assert said.count("✗") == 0
-    assert said.count("│ ✓") == 12
+    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 12
+    assert said.splitlines()[-1] == "All 12 outcomes are the expected ones."
     assert not list(Path(env["TMPDIR"]).iterdir())
 
 
@@ -57,10 +58,34 @@ def test_an_interrupted_run_leaves_nothing(env: dict[str, str], when: str) -> No
     assert not list(Path(env["TMPDIR"]).iterdir())
 
 
+OPERATOR = [
+    "make doctor",
+    "make redrive ARGS=--dry-run",
+    "make publish-routes TABLE=local/samples/routes.json",
+]
+
+
+def typed(line: str, home: Path, env: dict[str, str]) -> str:
+    """What an operator sees who types `line`."""
+    done = subprocess.run(
+        ["sh", "-ec", f". {home}/operator-env; {line}"],
+        cwd=ROOT,
+        env={name: value for name, value in env.items() if not name.startswith("MAKE")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_up_and_down(env: dict[str, str]) -> None:
+    home = Path(env["AEP_INTAKE_HOME"])
     assert "Nothing is up" in run("local.down", env=env)
     said = run("local.up", env=env)
     assert "aws s3 cp" in said
+    assert said.index("try_it events") < said.index("aws s3 cp"), "or the events are over"
     assert run("local.up", env=env) == said  # it is up already
     body = '{"datasetId": "5c8c3c555033b814b69f947f"}'
     assert run("local.try_it", "call", "POST", "/batches", body, env=env).startswith("201")
@@ -79,6 +104,16 @@ def test_up_and_down(env: dict[str, str]) -> None:
         run("local.try_it", "call", "POST", "/batches", body, env=env)
         assert events.stdout.readline().startswith("Batch Created")
         events.send_signal(signal.SIGINT)
+    for line in OPERATOR:
+        assert line in said.splitlines()
+    # A profile or session of the operator's own must not get in the way.
+    theirs = env | {"AWS_PROFILE": "theirs", "AWS_SESSION_TOKEN": "theirs"}
+    doctor, redrive, publish = (typed(line, home, env=theirs) for line in OPERATOR)
+    assert "IMS gives a token" in doctor
+    assert "nothing in that queue" in redrive
+    assert "Unchanged: version 1" in publish
+    for name in ("env", "operator-env", "up.json"):
+        assert (home / name).stat().st_mode & 0o077 == 0, name
     assert "All is down" in run("local.down", env=env)
     assert not list(Path(env["TMPDIR"]).iterdir())
-    assert not (Path(env["AEP_INTAKE_HOME"]) / "up.json").exists()
+    assert {file.name for file in home.iterdir()} == {"up.lock", "up.log"}

@@ -1,10 +1,12 @@
 """The board of `make run`: what counts as expected, and what does not."""
 
+import io
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from local.run import Board
+from local.run import Board, shown
 
 SAMPLES: dict[str, Any] = {
     "objects": [
@@ -99,3 +101,33 @@ def test_two_events_with_different_batches_are_not_as_expected(board: Board) -> 
     board.see(of("a", "Batch Created", route="r", sandbox="prod", batchId="1"))
     board.see(of("a", "Batch Created", route="r", sandbox="prod", batchId="2"))
     assert not board.objects["a"].as_expected
+
+
+BATCH, DATASET = "01M01HSPFW3JTB7SMBVNY0MJ8Y", "5c8c3c555033b814b69f947f"
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_what_is_copied_from_the_table_stays_whole(board: Board, width: int) -> None:
+    known = {"sandbox": "prod", "datasetId": DATASET, "batchId": BATCH}
+    board.see(of("a", "Batch Created", route="r", **known))
+    board.objects["b"].got |= {"event": "Arrival Rejected", "reason": "no-route", "parked": True}
+    board.answered("first", 201, {"id": "2"})
+    board.answered("again", 409, {"type": "urn:aep-intake:problem:not-yet"})
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(board)
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines()]
+    assert any(BATCH in line for line in lines)
+    assert any(DATASET in line for line in lines)
+    assert any("expected" in line for line in lines[:4])
+    for part in ("no-route", "in the dead-letter queue", "HTTP 201", "HTTP 409", "not-yet"):
+        assert sum(part in line for line in lines) == 1, part
+    assert not any("no-route" in line and "dead-letter" in line for line in lines)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_follows_the_table_begins_on_a_line_of_its_own(board: Board, terminal: bool) -> None:
+    out = io.StringIO()
+    console = Console(width=80, file=out, force_terminal=terminal)
+    with shown(board, console):
+        pass
+    assert out.getvalue().rstrip("\x1b[?25h").endswith("\n")
