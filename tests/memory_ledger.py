@@ -48,6 +48,25 @@ class MemoryLedger:
         self.records[external_id] = new
         return new
 
+    def release(self, old: Record, new: Record) -> Record:
+        self.transaction()
+        self.replace(old, new)
+        for claim in old.order.claims:
+            place = (claim.object_id, claim.slot)
+            if self.claims.get(place, ("", False))[0] == old.order.external_id:
+                del self.claims[place]
+        return new
+
+    def reclaim(self, old: Record, new: Record) -> Record:
+        self.transaction()
+        before = dict(self.claims)
+        self.claim(new.order.claims, new.order.external_id)
+        try:
+            return self.replace(old, new)
+        except LeaseLost:
+            self.claims = before
+            raise
+
     def supersede(self, ended: Record, following: Record) -> Record:
         self.transaction()
         external_id = ended.order.external_id

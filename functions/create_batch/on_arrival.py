@@ -61,15 +61,18 @@ def _settle(
             parked = attempt(lambda: _park(message["body"], delivery, rejected, intake))  # noqa: B023
             errors = [parked] if parked else []
             if parked:
-                waiting = world.now() - int(message["attributes"]["SentTimestamp"])
-                telemetry.report(message["messageId"], parked, waiting)
+                telemetry.report(message["messageId"], parked, None)
         if errors:
             waits = [e.retry_after or 0 for e in errors if isinstance(e, TryAgain)]
-            receives = int(message["attributes"]["ApproximateReceiveCount"])
-            seconds = delay(receives, max(waits, default=0))
+            about = message["attributes"]
+            seconds = delay(int(about["ApproximateReceiveCount"]), max(waits, default=0))
             failures[message["messageId"]] = (message["receiptHandle"], seconds)
+            telemetry.age(world.now() - int(about["SentTimestamp"]))
     if failures:
-        world.queues.put_off(world.settings.arrivals_queue_url, dict(failures.values()))
+        url = world.settings.arrivals_queue_url
+        kept = attempt(lambda: world.queues.put_off(url, dict(failures.values())))
+        if kept:  # they come back all the same, when the queue's own time-out has passed
+            telemetry.report("put-off", kept, None)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
 
 
@@ -79,6 +82,7 @@ def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intak
         malformed.external_id = f"{OWN_PREFIX}{digest('message', body)}"
         rejection = Rejection.of(malformed, world.now())
         intake.announcer.turned_away(malformed.external_id, (), rejection)
+        telemetry.report(malformed.external_id, malformed, None)
         rejected = [*rejected, malformed]
     if rejected:
         world.queues.park(world.settings.arrivals_dlq_url, body, rejected[0])

@@ -192,7 +192,14 @@ class World:
             limits=self.limits,
         )
         return Intake(
-            ports, window_ports, ledger, announcer, targets, lambda: self.table, RETENTION
+            ports=ports,
+            windows=window_ports,
+            ledger=ledger,
+            announcer=announcer,
+            targets=targets,
+            table=lambda: self.table,
+            buckets=("landing",),
+            retention=RETENTION,
         )
 
     def _mint(self) -> Token:

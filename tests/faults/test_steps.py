@@ -1,8 +1,19 @@
 """The branches that schedules reach too seldom, one by one: the same world, step by step."""
 
+from dataclasses import replace
+
 import pytest
-from aep_intake.create import Kind
-from aep_intake.errors import BatchRefused, NeedsAttention, NoRoute, NotYet, OutcomeUnknown
+from aep_intake.create import Kind, Outcome, create_batch
+from aep_intake.errors import (
+    BatchRefused,
+    CredentialUnusable,
+    KeyReused,
+    NeedsAttention,
+    NoRoute,
+    NotYet,
+    OutcomeUnknown,
+    TargetNotAllowed,
+)
 from aep_intake.orders import Batch, Order, State, Target
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +30,7 @@ from tests.faults.harness import (
     World,
     take,
 )
-from tests.faults.test_schedules import ONE, OPTIONS
+from tests.faults.test_schedules import NAMED, ONE, OPTIONS
 
 
 @pytest.fixture
@@ -238,6 +249,79 @@ def test_a_throttled_order_is_tried_when_adobe_said(world: World) -> None:
     assert record.due == world.clock() + 77_000
     assert record.lease is None
     assert record.unknown_since is None
+
+
+def request(world: World, dataset: str, external_id: str = "asked", body: str = "a") -> Order:
+    """What somebody asks for the content that ONE brings."""
+    target = Target(CREDENTIAL, world.seed.ims_org, "prod", dataset)
+    return Order(external_id, target, OPTIONS, (NAMED,), "request", fingerprint=body)
+
+
+def ask(world: World, order: Order) -> Outcome:
+    return create_batch(order, world.intake(0).ports)
+
+
+def test_a_refused_request_holds_its_objects_no_longer(world: World) -> None:
+    with pytest.raises(BatchRefused):
+        ask(world, request(world, "a typo"))
+    assert world.ledger.claimant(ONE) is None
+    outcome = take(ONE, world.intake(0))
+    assert (outcome.kind, outcome.record.order.external_id) == (Kind.CREATED, ONE.external_id)
+
+
+def test_a_refused_request_may_be_put_right_under_its_own_key(world: World) -> None:
+    with pytest.raises(BatchRefused):
+        ask(world, request(world, "a typo", body="a"))
+    outcome = ask(world, request(world, LOYALTY, body="b"))
+    assert outcome.record.order.target.dataset_id == LOYALTY
+    assert world.ledger.claimant(ONE) == "asked"
+    with pytest.raises(KeyReused):
+        ask(world, request(world, "another", body="c"))
+
+
+def test_a_refused_arrival_leaves_its_object_to_a_request(world: World) -> None:
+    world.table = TABLES[2]
+    with pytest.raises(BatchRefused):
+        take(ONE, world.intake(0))
+    outcome = ask(world, request(world, LOYALTY))
+    assert outcome.kind is Kind.CREATED
+    world.table = GOOD
+    again = take(ONE, world.intake(0))
+    assert (again.kind, again.record.batch_id) == (Kind.DUPLICATE, outcome.record.batch_id)
+
+
+def test_what_was_refused_is_judged_by_the_present_routes(world: World) -> None:
+    world.table = TABLES[2]
+    with pytest.raises(BatchRefused):
+        take(ONE, world.intake(0))
+    posts = len(world.simulator.received)
+    world.table = TABLES[3]
+    with pytest.raises(NoRoute):
+        take(ONE, world.intake(0))
+    assert len(world.simulator.received) == posts
+
+
+def test_an_order_of_which_surely_nothing_was_made_takes_the_mended_route(world: World) -> None:
+    world.table = TABLES[1]
+    world.simulator.faults.add(Fault("gateway", "create", code="403025", count=2))
+    with pytest.raises(CredentialUnusable):
+        take(ONE, world.intake(0))
+    world.table = GOOD
+    world.clock.advance(60_000)
+    outcome = take(ONE, world.intake(0))
+    assert outcome.record.order.target.dataset_id == LOYALTY
+
+
+def test_an_order_that_may_have_a_batch_keeps_its_target(world: World) -> None:
+    lose_an_answer(world)
+    world.table = TABLES[1]
+    settle(world)
+    assert take(ONE, world.intake(0)).record.order.target.dataset_id == LOYALTY
+
+
+def test_another_bucket_than_ours_is_not_for_us(world: World) -> None:
+    with pytest.raises(TargetNotAllowed, match="bucket"):
+        take(replace(ONE, bucket="elsewhere"), world.intake(0))
 
 
 @given(st.binary(min_size=0, max_size=3))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import BatchRefused, LedgerUnavailable
-from aep_intake.orders import Lease, Order, Record, State, Target
+from aep_intake.orders import Lease, Record, State
 from aep_intake.problems import explain
 
 from local.simulator.faults import Fault
@@ -414,15 +414,16 @@ class TestAskingAgain:
         answer = api.post(body, KEY)
         assert answer.status == 201
         record = api.record(answer.headers["X-External-Id"])
-        # The order claimed that version; the later one is another order's.
-        assert [file.version_id for file in record.order.files] == ["v1"]
+        # It let the first version go when it was refused, and claims what is there by now.
+        [file] = record.order.files
+        assert file.version_id == "v2"
+        assert api.ledger.claimant(file) == record.order.external_id
+        assert api.ledger.claimant(replace(file, version_id="v1")) is None
 
-    def test_the_files_of_a_refused_order_stay_whoever_tries_it_anew(self) -> None:
-        one = Arrival("landing", "a.json", "v1", "e", None, 1, START)
-        order = Order("mine", Target("arn", "org", "prod", LOYALTY), {}, (one,), "request")
-        later = replace(order, files=(replace(one, version_id="v2"),))
-        refused = Record.opened(order, Lease("t", 1), 0)
-        assert refused.reopened(later, Lease("u", 2)).order.files == (one,)
+    def test_a_typo_may_be_put_right_under_the_same_key(self, api: Api) -> None:
+        assert api.post(BODY | {"datasetId": "typo"}, KEY).reason == "batch-refused"
+        assert api.post(BODY, KEY).status == 201
+        assert api.post(BODY | {"datasetId": "typo"}, KEY).reason == "key-reused"
 
     def test_though_the_objects_are_gone_or_the_sandbox_no_longer_allowed(self, api: Api) -> None:
         body = BODY | {"objects": ["s3://landing/a.json"]}

@@ -30,10 +30,9 @@ def test_a_number_must_be_one(environment: dict[str, str]) -> None:
         Settings.read(environment)
 
 
-def test_requests_leave_something_for_the_queues(environment: dict[str, str]) -> None:
-    environment["REQUESTS_PER_SECOND"] = "17"
-    with pytest.raises(ValueError, match="BATCHES_PER_MINUTE"):
-        Settings.read(environment)
+def test_requests_leave_half_to_the_queues(environment: dict[str, str]) -> None:
+    environment["BATCHES_PER_MINUTE"] = "138"
+    assert Settings.read(environment).batches_per_worker == 69 / (5 + 2)
 
 
 def test_the_template_sets_every_setting() -> None:

@@ -75,7 +75,8 @@ def test_a_rejection_is_counted_by_its_reason(told: Any) -> None:
 
 
 def test_what_is_put_off_shows_its_age(told: Any) -> None:
-    counted, [line] = told(NotYet("later"), 90_000)
+    telemetry.age(90_000)
+    counted, [line] = told(NotYet("later"), 5)
     assert counted["PutOff", "not-yet"] == 1
     assert counted["RetryingArrivalAge", None] == 90
     assert line.levelno == logging.INFO

@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from aep_intake import create, routes, strict_json
@@ -30,6 +30,7 @@ MOST_BODY = 256 * 1024  # bytes
 MOST_OPTIONS = 32 * 1024
 # A transaction of DynamoDB has 100 items at most: the order, a claim for each file, one to spare.
 MOST_OBJECTS = 98
+MOST_FILES = 300_000  # bytes, of the 400 KB that an item of the ledger may have
 
 _RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
 _ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
@@ -129,6 +130,8 @@ def carry_out(asked: Asked, intake: Intake, buckets: tuple[str, ...], look: Look
     sandbox no longer allowed. Raises Rejected or TryAgain.
     """
     standing = intake.ledger.get(asked.external_id)
+    if standing is not None and standing.void:
+        standing = None
     try:
         order = _order(asked, intake, buckets, look, standing)
     except Rejected:
@@ -154,6 +157,8 @@ def _order(
                 "see its parameter SourceBucketNames"
             )
     files = look(asked.objects) if standing is None else standing.order.files
+    if len(json.dumps([asdict(file) for file in files], ensure_ascii=False).encode()) > MOST_FILES:
+        raise MalformedRequest(f"objects: with their names they take over {MOST_FILES:,} bytes")
     for n, file in enumerate(files):
         if file.size == 0:
             raise EmptyObject(

@@ -42,6 +42,12 @@ class Ledger(Protocol):
     def replace(self, old: Record, new: Record) -> Record:
         """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
 
+    def release(self, old: Record, new: Record) -> Record:
+        """As `replace`, without the claims from then on."""
+
+    def reclaim(self, old: Record, new: Record) -> Record:
+        """As `replace`, with the claims again, all or nothing. Raises AlreadyClaimed, too."""
+
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, wherever they are kept."""
 
@@ -113,7 +119,18 @@ def create_batch(order: Order, ports: Ports) -> Outcome:
     Raises Rejected (announced, nothing will come of it as things stand) or TryAgain (the ledger
     knows when; whoever comes next goes on where this left off).
     """
-    record = _open(order, ports)
+    return _carry_out(_open(order, ports), ports)
+
+
+def resume(external_id: str, ports: Ports) -> Outcome | None:
+    """Go on with an order that is due; None if someone was faster. Raises as `create_batch`."""
+    record = ports.ledger.get(external_id)
+    if record is None or record.due is None or ports.now() < record.due:
+        return None
+    return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
+
+
+def _carry_out(record: Record, ports: Ports) -> Outcome:
     if record.state is State.ANNOUNCED:
         return Outcome(Kind.DUPLICATE, record)
     kind = Kind.CREATED
@@ -126,27 +143,21 @@ def create_batch(order: Order, ports: Ports) -> Outcome:
     return Outcome(kind, _announce(record, ports))
 
 
-def resume(external_id: str, ports: Ports) -> Outcome | None:
-    """Go on with an order that is due; None if someone was faster. Raises as `create_batch`."""
-    record = ports.ledger.get(external_id)
-    if record is None or record.due is None or ports.now() < record.due:
-        return None
-    return create_batch(record.order, ports)
-
-
 def _open(order: Order, ports: Ports) -> Record:
     lease = ports.lease()
     try:
         record = ports.ledger.open(Record.opened(order, lease, ports.now()))
+        return record if record.lease == lease.token else _follow(record, order, lease, ports)
     except AlreadyClaimed as other:
         owner = next(iter(other.claimed.values()))
         if order.trigger != "arrival" or owner.startswith(WINDOW_PREFIX):
             raise
         record = _standing(owner, ports)
-    if record.lease == lease.token:
-        return record
-    standing = record.order
-    if standing.external_id == order.external_id and standing.fingerprint != order.fingerprint:
+        return _follow(record, record.order, lease, ports)
+
+
+def _follow(record: Record, order: Order, lease: Lease, ports: Ports) -> Record:
+    if record.order.fingerprint != order.fingerprint and not record.void:
         raise KeyReused(
             "this Idempotency-Key or external id came before, with another request",
             external_id=order.external_id,
@@ -165,9 +176,16 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Reco
             external_id=record.order.external_id,
         )
     told = record.due is None
+    if order.external_id != record.order.external_id:
+        order = record.order
+    if record.void:
+        return ports.ledger.reclaim(record, record.reopened(order, lease))
+    # The files stay the ones it claimed, whatever their names stand for by now.
+    order = replace(order, files=record.order.files)
     if record.state is State.REFUSED and told:
-        same = order.external_id == record.order.external_id
-        return ports.ledger.replace(record, record.reopened(order if same else record.order, lease))
+        return ports.ledger.replace(record, record.reopened(order, lease))
+    if record.state is State.OPEN and record.untouched:
+        return ports.ledger.replace(record, record.reopened(order, lease))
     if record.state is State.OPEN or (record.state is State.HELD and told):
         return ports.ledger.replace(record, record.leased(lease))
     return record
@@ -273,8 +291,11 @@ def _announce(record: Record, ports: Ports) -> Record:
             ports.announcer.created(whole)
         elif rejection is not None:
             ports.announcer.rejected(whole.order, rejection)
+        # Surely without a batch, it holds its files no longer: another order may have them.
+        void = record.state is State.REFUSED and record.unknown_since is None
+        finish = ports.ledger.release if void else ports.ledger.replace
         try:
-            record = ports.ledger.replace(record, record.announced())
+            record = finish(record, record.announced())
         except LeaseLost:
             record = _standing(order.external_id, ports)
             if record.due is not None:

@@ -97,6 +97,7 @@ class Intake:
     announcer: Announcer
     targets: Targets
     table: Callable[[], routes.RoutingTable]
+    buckets: tuple[str, ...]
     retention: int
 
 
@@ -184,13 +185,18 @@ def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Known | None:
 
 
 def _create(external_id: str, order: Order, intake: Intake) -> dict[str, Result]:
-    def create_or_known() -> Result:
-        try:
-            return create.create_batch(order, intake.ports)
-        except AlreadyClaimed as other:
-            return Known(next(iter(other.claimed.values())))
+    return {external_id: attempt(lambda: _create_or_known(order, intake))}
 
-    return {external_id: attempt(create_or_known)}
+
+def _create_or_known(order: Order, intake: Intake) -> Result:
+    try:
+        return create.create_batch(order, intake.ports)
+    except AlreadyClaimed as other:
+        owner = next(iter(other.claimed.values()))
+        if owner.startswith(WINDOW_PREFIX):
+            return Known(owner)
+        # An order that is refused lets its files go, and so they may have changed hands just now.
+        raise LeaseLost(f"{owner} holds the file now", external_id=order.external_id) from None
 
 
 def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Result]:
@@ -231,6 +237,11 @@ def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | None:
         raise TooOld(
             f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
             "already: find out, and copy the object onto itself to send it again"
+        )
+    if arrival.bucket not in intake.buckets:
+        raise TargetNotAllowed(
+            f"{arrival.uri} is not in a bucket of this deployment: "
+            "see its parameter SourceBucketNames"
         )
     match = intake.table().match(arrival)
     if match.ignore:

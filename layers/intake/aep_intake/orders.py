@@ -228,12 +228,18 @@ class Record:
             rejection=None,
         )
 
-    def reopened(self, order: Order, lease: Lease) -> "Record":
-        """Refused before, so no batch exists: tried anew with the present target and options.
+    @property
+    def untouched(self) -> bool:
+        """Nobody works on it, and surely no POST was ever sent that could have made a batch."""
+        return self.lease is None and self.unknown_since is None
 
-        The files stay the ones it claimed, whatever their names stand for by now.
-        """
-        order = replace(order, files=self.order.files)
+    @property
+    def void(self) -> bool:
+        """Refused, told, and surely without a batch: it holds no claims, and may mean anew."""
+        return self.state is State.REFUSED and self.due is None and self.untouched
+
+    def reopened(self, order: Order, lease: Lease) -> "Record":
+        """Surely without a batch: tried anew with the present target and options."""
         return self._then(
             order=order, state=State.OPEN, lease=lease.token, due=lease.until, rejection=None
         )

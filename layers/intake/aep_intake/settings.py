@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-# A batch needs a worker's share of the minute; requests have theirs from the API's own throttle.
+# `MaximumConcurrency` of on_due's event source in the template.
 DUE_CONCURRENCY = 2
 
 
@@ -59,16 +59,14 @@ class Settings:
                 values[field.name] = text
             else:
                 values[field.name] = tuple(part.strip() for part in text.split(",") if part.strip())
-        settings = cls(**values)
-        if settings.batches_per_worker <= 0:
-            raise ValueError(
-                "BATCHES_PER_MINUTE must be more than 60 times REQUESTS_PER_SECOND, "
-                "or nothing is left for the queues"
-            )
-        return settings
+        return cls(**values)
 
     @property
     def batches_per_worker(self) -> float:
-        """A queue worker's share of the batches per minute; requests may take theirs in full."""
-        left = self.batches_per_minute - 60 * self.requests_per_second
+        """A queue worker's share of the batches per minute.
+
+        Requests may take theirs in full, but no more than half is set aside for them.
+        """
+        without_requests = self.batches_per_minute - 60 * self.requests_per_second
+        left = max(without_requests, self.batches_per_minute / 2)
         return left / (self.maximum_concurrency + DUE_CONCURRENCY)

@@ -55,14 +55,15 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
             logger.warning("rejected", extra=keys | {"reason": result.reason, "why": str(result)})
         case IntakeError():
             count("PutOff", result.reason)
-            if latency is not None:
-                metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, latency / 1000)
             logger.info("put off", extra=keys | {"reason": result.reason, "why": str(result)})
         case _:
             count("Failures")
-            if latency is not None:
-                metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, latency / 1000)
             logger.error("failed", exc_info=result, extra=keys)
+
+
+def age(milliseconds: int) -> None:
+    """Since when a message that must be tried again is in the queue."""
+    metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, milliseconds / 1000)
 
 
 def count(name: str, reason: str | None = None, number: int = 1) -> None:

@@ -149,9 +149,11 @@ class World:
     @cached_property
     def pace(self) -> Pace:
         """This worker's share of the batches per minute."""
+        share = self.settings.batches_per_worker
         return Pace(
-            self.settings.batches_per_worker,
-            self.settings.delivery_concurrency,
+            share,
+            # One delivery at once, but no more than a minute's share: workers may be many.
+            max(1, min(self.settings.delivery_concurrency, int(share))),
             self.now,
             time.sleep,
         )
@@ -190,5 +192,6 @@ class World:
             announcer=self.announcer,
             targets=self.targets,
             table=self._table,
+            buckets=self.settings.source_buckets,
             retention=self.settings.retention_days * DAY,
         )

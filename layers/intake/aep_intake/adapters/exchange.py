@@ -33,6 +33,10 @@ MAX_BODY = 2_000_000
 MAX_IDLE = 30.0
 
 
+# Nobody means longer, and SQS hides a message for 12 hours at most.
+MOST_WAIT = 43_200.0
+
+
 class NotSent(Exception):
     """Surely no byte of the request reached the server: repeating it is safe."""
 
@@ -59,13 +63,15 @@ class Answer:
     def retry_after(self, now: int) -> float | None:
         """Seconds to wait by `Retry-After` (seconds or an HTTP date); None if it says nothing.
 
-        `now` in epoch milliseconds. Dates gone by give 0; what makes no sense gives None.
+        `now` in epoch milliseconds. Dates gone by give 0, what is further off than MOST_WAIT that;
+        what makes no sense gives None.
         """
         value = self.headers.get("Retry-After", "").strip()
         if re.fullmatch(r"\d{1,9}", value, re.ASCII):
-            return float(value)
+            return min(float(value), MOST_WAIT)
         with contextlib.suppress(ValueError, OverflowError):
-            return max(0.0, parsedate_to_datetime(value).timestamp() - now / 1000)
+            wait = parsedate_to_datetime(value).timestamp() - now / 1000
+            return min(max(0.0, wait), MOST_WAIT)
         return None
 
 

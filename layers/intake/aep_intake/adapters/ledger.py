@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.table import ABSENT, Item, Stood, Table, putting, revision
+from aep_intake.adapters.table import ABSENT, Item, Stood, Table, deleting, putting, revision
 from aep_intake.adapters.windows import SHARDS, DynamoWindows, claimed_before, due_at, order_of
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import LeaseLost
@@ -30,9 +30,6 @@ from aep_intake.orders import Claim, Order, Record, Rejection, State, claims
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-# A claim by an event gives way to those by requests only; see `orders.Claim`.
-UNREQUESTED = {"ConditionExpression": "attribute_not_exists(pk) OR attribute_not_exists(requested)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +90,44 @@ class DynamoLedger:
                 raise _lost(old) from None
         return new
 
+    def release(self, old: Record, new: Record) -> Record:
+        """As `replace`, without the claims from then on."""
+        ours = {
+            "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
+            "ExpressionAttributeValues": {":owner": {"S": old.order.external_id}},
+        }
+        claimed = list(old.order.claims)
+        while True:
+            try:
+                self._table.transact(
+                    putting(self._order_item(new), revision(old.revision)),
+                    *(deleting(f"object#{c.object_id}", c.slot, ours) for c in claimed),
+                )
+            except Stood as stood:
+                _, *others = stood.items
+                # Another event of the same content overwrote a trace: then that is not ours.
+                rest = [c for c, other in zip(claimed, others, strict=True) if other is None]
+                if len(rest) == len(claimed):
+                    raise _lost(old) from None
+                claimed = rest
+            else:
+                return new
+
+    def reclaim(self, old: Record, new: Record) -> Record:
+        """As `replace`, with the claims again, all or nothing. Raises AlreadyClaimed, too."""
+        wanted, external_id = new.order.claims, new.order.external_id
+        try:
+            self._table.transact(
+                putting(self._order_item(new), revision(old.revision)),
+                *(self._claiming(claim, external_id) for claim in wanted),
+            )
+        except Stood as stood:
+            _, *owners = stood.items
+            if any(owners):
+                raise claimed_before(wanted, owners, external_id) from None
+            raise _lost(old) from None
+        return new
+
     def supersede(self, ended: Record, following: Record) -> Record:
         """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
         try:
@@ -122,7 +157,12 @@ class DynamoLedger:
 
     def claimant(self, arrival: Arrival) -> str | None:
         """External id of the order that holds this arrival."""
-        slots = {item["sk"]["S"]: item for item in self._of_object(arrival.object_id)}
+        now = self._now() // 1000
+        slots = {
+            item["sk"]["S"]: item
+            for item in self._of_object(arrival.object_id)
+            if int(item["expires"]["N"]) >= now
+        }
         for claim in claims(arrival):
             item = slots.get(claim.slot)
             if item is not None and (claim.exclusive or "requested" in item):
@@ -165,12 +205,19 @@ class DynamoLedger:
     def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
         item = _object_item(claim.file, claim.slot) | {
             "external_id": {"S": owner},
-            # Outlives the order's own time, which only starts when the order is finished.
-            "expires": self._expires(2 * self._retention),
+            "expires": self._expires(self._retention),
         }
         if claim.file.sequencer is None:
             item["requested"] = {"BOOL": True}
-        return putting(item, ABSENT if claim.exclusive else UNREQUESTED)
+        # DynamoDB deletes what has expired within days, not at once.
+        free = "attribute_not_exists(pk) OR expires < :now"
+        if not claim.exclusive:
+            free += " OR attribute_not_exists(requested)"
+        condition = {
+            "ConditionExpression": free,
+            "ExpressionAttributeValues": {":now": self._expires(0)},
+        }
+        return putting(item, condition)
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id

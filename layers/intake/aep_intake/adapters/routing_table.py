@@ -63,12 +63,16 @@ class RoutingTables:
 
     def current(self) -> routes.RoutingTable:
         """The routes in force, at most FRESH_SECONDS old. Raises RoutesUnavailable."""
-        with self._lock:
-            if self._now() >= self._look_at:
-                self._look()
-            if self._table is None:
-                raise RoutesUnavailable(self._trouble, retry_after=RETRY_SECONDS)
-            return self._table
+        # While one thread asks AppConfig, the others go by the table in force.
+        if self._lock.acquire(blocking=self._table is None):
+            try:
+                if self._now() >= self._look_at:
+                    self._look()
+            finally:
+                self._lock.release()
+        if self._table is None:
+            raise RoutesUnavailable(self._trouble, retry_after=RETRY_SECONDS)
+        return self._table
 
     def _look(self) -> None:
         try:

@@ -84,27 +84,25 @@ class Table:
             {name: {"TableName": self._name, **action} for name, action in step.items()}
             for step in steps
         ]
-        for tries in range(MOST_TRIES):
-            try:
-                self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
-            except _Conflict:
-                # boto3 does not repeat these. Another transaction is at the same items now, as
-                # many are at a window's: soon it is not.
-                time.sleep(random.uniform(0, 0.02 * 2**tries))  # noqa: S311
-            else:
-                return
-        raise LedgerUnavailable("the ledger said TransactionConflict again and again")
+        self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
 
     def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         return self._guarded(lambda: operation(TableName=self._name, **arguments))
 
     def _guarded(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except ClientError as error:
-            raise _meaning(error) from error
-        except BotoCoreError as error:
-            raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
+        for tries in range(MOST_TRIES):
+            try:
+                return call()
+            except ClientError as error:
+                meaning = _meaning(error)
+                if not isinstance(meaning, _Conflict):
+                    raise meaning from error
+            except BotoCoreError as error:
+                raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
+            # boto3 does not repeat these. Another transaction is at the same items now; soon it
+            # is not.
+            time.sleep(random.uniform(0, 0.02 * 2**tries))  # noqa: S311
+        raise LedgerUnavailable("the ledger said TransactionConflict, again and again")
 
 
 def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
@@ -112,15 +110,19 @@ def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
     return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
 
 
+def deleting(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
+    """A step that deletes."""
+    return {"Delete": _at(pk, sk, condition)}
+
+
 def checking(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
     """A step that writes nothing."""
-    return {
-        "ConditionCheck": {
-            "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
-            **condition,
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-    }
+    return {"ConditionCheck": _at(pk, sk, condition)}
+
+
+def _at(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
+    key = {"pk": {"S": pk}, "sk": {"S": sk}}
+    return {"Key": key, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
 
 
 def _meaning(error: ClientError) -> Exception:
@@ -128,6 +130,10 @@ def _meaning(error: ClientError) -> Exception:
     code = response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
         return Stood([response.get("Item")])
+    if code == "TransactionConflictException":
+        return _Conflict()
+    if code == "ValidationException":  # ours to mend: trying again would not help
+        return error
     reasons = response.get("CancellationReasons", [])
     codes = {reason.get("Code") for reason in reasons} - {"None"}
     # A conflict cancels ours without saying what the other transaction wrote.
