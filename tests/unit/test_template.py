@@ -492,6 +492,29 @@ def test_the_api_is_regional_signed_and_throttled(template: dict[str, Any]) -> N
     assert settings["ThrottlingBurstLimit"] == {"Ref": "RequestsPerSecond"}
 
 
+def test_the_gateways_own_answers_are_whole_problems(template: dict[str, Any]) -> None:
+    (api,) = of_type(template, "AWS::ApiGateway::RestApi").values()
+    answers = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    told = {}
+    for name, answer in answers.items():
+        headers = answer["responseParameters"]
+        assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'", name
+        text = answer["responseTemplates"]["application/json"]
+        problem = json.loads(text.replace("$context.error.messageString", '"said"'))
+        assert (problem["type"], problem["title"]) == ("about:blank", "said"), name
+        told[name] = problem.get("status")
+    # API Gateway has no variable for the status; these are the kinds whose status is known.
+    assert told == {
+        "ACCESS_DENIED": 403,
+        "EXPIRED_TOKEN": 403,
+        "INVALID_SIGNATURE": 403,
+        "MISSING_AUTHENTICATION_TOKEN": 403,
+        "THROTTLED": 429,
+        "DEFAULT_4XX": None,
+        "DEFAULT_5XX": None,
+    }
+
+
 # -- Functions ----------------------------------------------------------------------------------
 
 
@@ -587,6 +610,40 @@ def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
         assert alarm["AlarmActions"] == alarm["OKActions"] == topic, name
         for output in re.findall(r"output (\w+)", description):
             assert output in template["Outputs"], (name, output)
+
+
+@pytest.mark.parametrize(
+    ("alarm", "words"),
+    [
+        ("ArrivalsKeepRetrying", ["`put off`", "`reason`", "`why`"]),
+        ("RequestsFail", ["`reason`", "`correlation_id`"]),
+        ("ArrivalsDlqNotEmpty", ["make redrive ARGS=--dry-run"]),
+        ("ArrivalRuleFails", ['make redrive ARGS="--queue rule"']),
+        ("ArrivalRuleDlqNotEmpty", ['make redrive ARGS="--queue rule"']),
+    ],
+)
+def test_an_alarm_names_what_is_looked_for_or_typed(
+    template: dict[str, Any], alarm: str, words: list[str]
+) -> None:
+    description = template["Resources"][alarm]["Properties"]["AlarmDescription"]
+    for each in words:
+        assert each in description
+    # What the log calls it.
+    told = (ROOT / "layers/intake/aep_intake/telemetry.py").read_text()
+    for name in re.findall(r"`([a-z_ ]+)`", description):
+        assert f'"{name}"' in told, name
+
+
+def test_the_readme_counts_the_alarms(template: dict[str, Any]) -> None:
+    number = len(of_type(template, "AWS::CloudWatch::Alarm"))
+    assert f"{number} alarms ${number / 10:.2f}" in (ROOT / "README.md").read_text()
+
+
+def test_the_parameters_that_bound_each_other_say_so(template: dict[str, Any]) -> None:
+    """CloudFormation's rules cannot calculate, so nothing else says it before it is too late."""
+    for name in ("BatchesPerMinute", "RequestsPerSecond"):
+        assert "60 times RequestsPerSecond" in template["Parameters"][name]["Description"]
+        assert "no function starts" in template["Parameters"][name]["Description"]
 
 
 def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> None:
