@@ -303,8 +303,24 @@ def test_every_queue_a_rule_sends_to_admits_that_rule(template: dict[str, Any]) 
                     and statement["Principal"] == {"Service": "events.amazonaws.com"}
                     and statement["Action"] == "sqs:SendMessage"
                     and arn_of(statement["Resource"]) == queue
-                    and arn_of(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == rule
+                    and names_rule(
+                        statement["Condition"]["ArnEquals"]["aws:SourceArn"], rule, properties
+                    )
                 ], f"{queue} does not admit {rule}"
+
+
+def names_rule(source: Any, rule: str, properties: dict[str, Any]) -> bool:
+    """Whether a policy's condition means that rule, by its resource or by its name."""
+    named = properties.get("Name", {}).get("Fn::Sub")
+    return arn_of(source) == rule or (
+        named is not None and source["Fn::Sub"].endswith(f":rule/{named}")
+    )
+
+
+def test_arrivals_are_admitted_before_they_can_come(template: dict[str, Any]) -> None:
+    """EventBridge does not try again what a queue refuses: it drops it."""
+    rule = template["Resources"]["ArrivalRule"]
+    assert set(rule["DependsOn"]) == {"ArrivalsQueuePolicy", "ArrivalRuleDlqPolicy"}
 
 
 def test_every_function_a_rule_calls_admits_that_rule(template: dict[str, Any]) -> None:
