@@ -23,7 +23,7 @@ from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 ID = re.compile(r"[!-~]{1,200}")
-LOOKING = 10  # seconds for all objects together, of the 29 that API Gateway waits
+LOOKING = 6  # seconds for all objects together: a POST must begin within eight
 LISTED = 100  # files in an answer
 
 type Response = dict[str, Any]

@@ -159,6 +159,62 @@ def test_a_rejection_claims_nothing(ledger: Contract) -> None:
     assert ledger.open(opened(file)).state is State.OPEN
 
 
+def refused(ledger: Contract, *files: Arrival, **changes: Any) -> tuple[Record, Record]:
+    record = ledger.open(opened(*files, **changes))
+    said = Rejection("batch-refused", "no such dataset", NOW, status=400)
+    untold = ledger.replace(record, record.rejected(State.REFUSED, said))
+    return untold, untold.announced()
+
+
+def test_a_refused_order_lets_its_files_go_and_may_take_them_again(ledger: Contract) -> None:
+    file, versioned = arrival(), arrival(version_id="v1")
+    for one in (file, versioned):
+        untold, told = refused(ledger, one)
+        assert ledger.release(untold, told) == told
+        assert ledger.get(one.external_id) == told
+        assert ledger.claimant(one) is None
+        again = ledger.reclaim(told, told.reopened(told.order, Lease("again", NOW + 9)))
+        assert ledger.get(one.external_id) == again
+        assert ledger.claimant(one) == one.external_id
+
+
+def test_what_it_let_go_may_be_anothers_by_then(ledger: Contract) -> None:
+    event = arrival()
+    untold, told = refused(ledger, event)
+    ledger.release(untold, told)
+    named = replace(event, sequencer=None)
+    other = ledger.open(opened(named, external_id=f"r-{uuid.uuid4().hex}", trigger="request"))
+    with pytest.raises(AlreadyClaimed) as caught:
+        ledger.reclaim(told, told.reopened(told.order, Lease("again", NOW + 9)))
+    assert caught.value.claimed == {event.uri: other.order.external_id}
+    assert ledger.get(event.external_id) == told
+
+
+def test_it_lets_go_and_takes_again_only_as_it_was_read(ledger: Contract) -> None:
+    file = arrival()
+    untold, told = refused(ledger, file)
+    newer = ledger.replace(untold, untold.given_back(NOW + 5))
+    with pytest.raises(LeaseLost):
+        ledger.release(untold, told)
+    assert ledger.claimant(file) == file.external_id
+    with pytest.raises((LeaseLost, AlreadyClaimed)):
+        ledger.reclaim(untold, told)
+    assert ledger.get(file.external_id) == newer
+
+
+def test_a_trace_that_another_event_overwrote_is_not_let_go(ledger: Contract) -> None:
+    event = arrival()
+    later = replace(event, sequencer="0062")
+    untold, told = refused(ledger, event)
+    ledger.open(opened(later))
+    ledger.release(untold, told)
+    assert ledger.claimant(event) is None
+    assert ledger.claimant(later) == later.external_id
+    named = opened(replace(event, sequencer=None), external_id="r", trigger="request")
+    with pytest.raises(AlreadyClaimed):
+        ledger.open(named)
+
+
 def test_one_of_many_at_once_opens(ledger: Contract) -> None:
     file = arrival()
 
@@ -184,6 +240,30 @@ def test_a_conflict_of_transactions_is_no_answer(stack: LocalStack) -> None:
         with pytest.raises(LedgerUnavailable, match="TransactionConflict"):
             ledger.supersede(*record.superseded(Lease("next", NOW), NOW))
     assert _disturbed(stack, lambda _: None).get(record.order.external_id) is None
+
+
+def test_a_passing_conflict_is_tried_again(stack: LocalStack) -> None:
+    tries = itertools.count()
+    ledger = _disturbed(stack, lambda request: _conflict(request) if next(tries) < 2 else None)
+    record = opened(arrival())
+    assert ledger.open(record) == record
+    assert next(tries) == 3
+
+
+def test_a_claim_that_has_expired_is_free(stack: LocalStack) -> None:
+    """DynamoDB deletes what has expired within days, not at once; MiniStack never."""
+    table, client, now = stack.outputs["LedgerTable"], stack.aws.dynamodb, NOW
+    ledger = DynamoLedger(client, table, lambda: now, 60 * DAY)
+    event = arrival()
+    named = replace(event, sequencer=None)
+    ledger.open(opened(named, external_id=f"r-{uuid.uuid4().hex}", trigger="request"))
+    again = opened(replace(event, sequencer="0099"))
+    now += 59 * DAY
+    with pytest.raises(AlreadyClaimed):
+        ledger.open(again)
+    now += 2 * DAY
+    assert ledger.claimant(event) is None
+    assert ledger.open(again) == again
 
 
 def test_a_write_whose_answer_was_lost_and_was_repeated_counts(stack: LocalStack) -> None:
