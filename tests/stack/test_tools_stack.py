@@ -158,11 +158,11 @@ def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys:
         watch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
 
 
-def test_a_pace_with_which_no_function_starts(stack: LocalStack) -> None:
+def test_a_pace_that_requests_can_exceed_is_noted(stack: LocalStack) -> None:
     good = deployed(stack.aws.cloudformation, stack.name)
     slow = {**good.parameters, "BatchesPerMinute": "138", "RequestsPerSecond": "3"}
     findings = list(doctor.examine(replace(good, parameters=slow), boto3.Session()))
-    assert [each.check for each in findings if each.verdict is PROBLEM] == ["pace"]
+    assert [each.verdict for each in findings if each.check == "pace"] == [NOTE]
 
 
 @pytest.mark.parametrize("command", [doctor.main, redrive.main])
