@@ -1,6 +1,12 @@
 """What some tests have to say is shown at the end, also where workers ran them."""
 
+import os
+
 import pytest
+
+# Of the make that runs the tests: some of them run make themselves, and would be given its words.
+for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):
+    os.environ.pop(name, None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
