@@ -11,7 +11,7 @@ import requests
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
 from local.stack import LocalStack
-from tests.stack.scene import Scene, scene
+from tests.stack.scene import Scene, scene, until
 
 ASKED = {"datasetId": LOYALTY, "inputFormat": {"format": "json"}}
 
@@ -120,21 +120,21 @@ def test_asking_again_is_safe(here: Scene) -> None:
     assert theirs.json()["id"] != first.json()["id"]
 
 
-def test_many_who_ask_for_the_same_get_the_same(here: Scene) -> None:
-    here.aep.faults.add(Fault("delay", operation="create", delay_ms=4_000))
-    with ThreadPoolExecutor(8) as callers:
-        answers = list(callers.map(lambda _: ask(here, Idempotency_Key="together"), range(8)))
-    statuses = [answer.status_code for answer in answers]
-    assert set(statuses) <= {200, 201, 409}
-    assert statuses.count(201) == 1
-    busy = [answer for answer in answers if answer.status_code == 409]
-    assert busy, "the first was answered before anybody else came"
-    for answer in busy:
-        assert int(refused(answer, 409, "not-yet")["retryAfter"]) > 0
-        assert int(answer.headers["Retry-After"]) > 0
-    [external_id] = {answer.headers["X-External-Id"] for answer in answers}
-    assert len(here.creates(external_id)) == 1
-    assert ask(here, Idempotency_Key="together").json()["id"] == here.batches(external_id)[0]["id"]
+def test_who_asks_for_the_same_meanwhile_is_told_to_wait(here: Scene) -> None:
+    here.aep.faults.add(Fault("delay", operation="create", delay_ms=6_000))
+    before = len(here.creates())
+    with ThreadPoolExecutor(3) as callers:
+        first = callers.submit(ask, here, Idempotency_Key="together")
+        until(lambda: len(here.creates()) > before, 20)
+        others = [callers.submit(ask, here, Idempotency_Key="together") for _ in range(2)]
+        for other in others:
+            problem = refused(other.result(), 409, "not-yet")
+            assert int(other.result().headers["Retry-After"]) == problem["retryAfter"] > 0
+        assert not first.done()
+    assert first.result().status_code == 201
+    assert problem["externalId"] == first.result().headers["X-External-Id"]
+    assert ask(here, Idempotency_Key="together").json() == first.result().json()
+    assert len(here.creates()) == before + 1
 
 
 @pytest.mark.parametrize(
