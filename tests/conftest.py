@@ -3,6 +3,11 @@
 import os
 
 import pytest
+from hypothesis import settings
+
+# A red build means a change: by default, all examples are the same ones every time.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 # Of the make that runs the tests: some of them run make themselves, and would be given its words.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):

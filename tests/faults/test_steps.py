@@ -10,11 +10,12 @@ from aep_intake.errors import (
     KeyReused,
     NeedsAttention,
     NoRoute,
+    NotAnnounced,
     NotYet,
     OutcomeUnknown,
     TargetNotAllowed,
 )
-from aep_intake.orders import Batch, Order, State, Target
+from aep_intake.orders import Batch, Order, Record, State, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -249,6 +250,24 @@ def test_a_throttled_order_is_tried_when_adobe_said(world: World) -> None:
     assert record.due == world.clock() + 77_000
     assert record.lease is None
     assert record.unknown_since is None
+
+
+def test_what_the_bus_did_not_take_is_said_again_soon(world: World) -> None:
+    intake = world.intake(0)
+
+    class Mute:
+        def created(self, record: Record) -> None:
+            raise NotAnnounced("the event bus did not take it")
+
+    ports = replace(intake.ports, announcer=Mute())  # type: ignore[arg-type]
+    with pytest.raises(NotAnnounced) as caught:
+        take(ONE, replace(intake, ports=ports))
+    assert caught.value.retry_after == 10
+    assert not world.events
+    world.clock.advance(10_000)
+    again = take(ONE, world.intake(0))
+    assert world.events == [(ONE.external_id, again.record.batch_id)]
+    assert len(world.simulator.batches()) == 1
 
 
 def request(world: World, dataset: str, external_id: str = "asked", body: str = "a") -> Order:

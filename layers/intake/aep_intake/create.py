@@ -288,9 +288,10 @@ def _announce(record: Record, ports: Ports) -> Record:
     if record.due is not None:
         whole = replace(record, order=replace(order, files=ports.ledger.files(order)))
         if record.state is State.CREATED:
-            ports.announcer.created(whole)
+            _leave_in_order(record, ports, lambda: ports.announcer.created(whole))
         elif rejection is not None:
-            ports.announcer.rejected(whole.order, rejection)
+            told = rejection
+            _leave_in_order(record, ports, lambda: ports.announcer.rejected(whole.order, told))
         # Surely without a batch, it holds its files no longer: another order may have them.
         void = record.state is State.REFUSED and record.unknown_since is None
         finish = ports.ledger.release if void else ports.ledger.replace
