@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,14 @@ def typed(line: str, home: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
+@pytest.fixture
+def taken_down(env: dict[str, str]) -> Iterator[None]:
+    """What a failing test leaves running is taken down all the same."""
+    yield
+    subprocess.run([sys.executable, "-m", "local.down"], cwd=ROOT, env=env, check=False, timeout=60)
+
+
+@pytest.mark.usefixtures("taken_down")
 def test_up_and_down(env: dict[str, str]) -> None:
     home = Path(env["AEP_INTAKE_HOME"])
     assert "Nothing is up" in run("local.down", env=env)
