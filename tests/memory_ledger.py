@@ -32,7 +32,7 @@ class MemoryLedger:
         for claim in wanted:
             other = self.claims.get((claim.object_id, claim.slot))
             if other is not None and (claim.exclusive or other[1]):
-                claimed[claim.file.uri] = other[0]
+                claimed[claim.file] = other[0]
         if claimed:
             raise AlreadyClaimed("other orders hold files", claimed=claimed)
         for claim in wanted:

@@ -26,5 +26,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
         results = pool.map(lambda external_id: attempt(lambda: go_on(external_id, intake)), wanted)
         for external_id, result in zip(wanted, results, strict=True):
-            telemetry.report(external_id, result, None)
+            if result is not None:  # else someone was faster, or it was a window
+                telemetry.report(external_id, result, None)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())

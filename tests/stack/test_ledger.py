@@ -92,7 +92,7 @@ def test_another_order_cannot_take_a_claimed_version(ledger: Contract, version: 
     wanted = replace(wanted, files=(other, named), trigger="request")
     with pytest.raises(AlreadyClaimed) as caught:
         ledger.open(Record.opened(wanted, Lease("t", NOW), NOW))
-    assert caught.value.claimed == {event.uri: event.external_id}
+    assert caught.value.claimed == {named: event.external_id}
     assert ledger.get(wanted.external_id) is None
     assert ledger.claimant(other) is None, "all or nothing"
     assert ledger.claimant(named) == event.external_id
@@ -104,7 +104,7 @@ def test_an_event_follows_the_request_that_named_its_content(ledger: Contract) -
     request = ledger.open(opened(named, external_id=f"r-{uuid.uuid4().hex}", trigger="request"))
     with pytest.raises(AlreadyClaimed) as caught:
         ledger.open(opened(event))
-    assert caught.value.claimed == {event.uri: request.order.external_id}
+    assert caught.value.claimed == {event: request.order.external_id}
     assert ledger.claimant(event) == request.order.external_id
 
 
@@ -186,7 +186,7 @@ def test_what_it_let_go_may_be_anothers_by_then(ledger: Contract) -> None:
     other = ledger.open(opened(named, external_id=f"r-{uuid.uuid4().hex}", trigger="request"))
     with pytest.raises(AlreadyClaimed) as caught:
         ledger.reclaim(told, told.reopened(told.order, Lease("again", NOW + 9)))
-    assert caught.value.claimed == {event.uri: other.order.external_id}
+    assert caught.value.claimed == {event: other.order.external_id}
     assert ledger.get(event.external_id) == told
 
 

@@ -91,6 +91,19 @@ def test_the_same_bytes_twice_in_one_delivery_are_two_versions(ledger: Any, wind
     assert not known
 
 
+@pytest.mark.parametrize("version", ["v", None])
+def test_a_new_version_joins_beside_an_old_one_of_the_same_object(
+    ledger: Any, window: Window, version: str | None
+) -> None:
+    [old] = files(1, version_id=version and f"{version}1")
+    new = replace(old, version_id=version and f"{version}2", sequencer="00ff", etag="other")
+    register(window, [old], ports(ledger))
+    joined, known = register(window, [old, new], ports(ledger))
+    assert set(joined) == {new.external_id}
+    assert known == {old.external_id: window.window_id}
+    assert set(ledger.windows.registered(window.window_id)) == {old, new}
+
+
 def test_nothing_joins_a_sealed_window(ledger: Any, window: Window) -> None:
     some, late = files(2), files(2)
     register(window, some, ports(ledger))

@@ -32,7 +32,10 @@
 
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from aep_intake.arrivals import Arrival
 
 
 class IntakeError(Exception):
@@ -86,10 +89,13 @@ class TargetNotAllowed(Rejected):
 
 
 class AlreadyClaimed(Rejected):
-    """Objects that other orders claimed. `claimed`: URI → external id of its order."""
+    """Files that other orders claimed. `claimed`: file → external id of its order or window.
+
+    By file and not by URI: of two versions of one object, one may be claimed.
+    """
 
     def __init__(
-        self, detail: str, *, claimed: Mapping[str, str], external_id: str | None = None
+        self, detail: str, *, claimed: "Mapping[Arrival, str]", external_id: str | None = None
     ) -> None:
         super().__init__(detail, external_id=external_id)
         self.claimed = claimed

@@ -200,10 +200,10 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
 
 
 def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Result]:
-    try:
-        joined, known = register(window, files, intake.windows)
-    except Exception as error:  # noqa: BLE001 - as in `attempt`, for all of them
-        return {file.external_id: error for file in files}
+    registered = attempt(lambda: register(window, files, intake.windows))
+    if isinstance(registered, Exception):
+        return {file.external_id: registered for file in files}
+    joined, known = registered
     results: dict[str, Result] = {
         external_id: Joined(where.window_id, where.start + where.length)
         for external_id, where in joined.items()

@@ -57,7 +57,7 @@ def explain(error: Exception, external_id: str | None = None) -> dict[str, Any]:
     detail, more = error.detail, dict[str, Any](externalId=external_id)
     match error:
         case AlreadyClaimed():
-            more |= {"claimed": dict(error.claimed)}
+            more |= {"claimed": {file.uri: owner for file, owner in error.claimed.items()}}
         case BatchRefused():
             more |= {
                 "aepStatus": error.status,

@@ -158,13 +158,8 @@ def register(
         except WindowSealed:
             window = ports.windows.open(window.next())
         except AlreadyClaimed as other:
-            taken = {
-                file.external_id: other.claimed[file.uri]
-                for file in some
-                if file.uri in other.claimed
-            }
-            known |= taken
-            waiting = [file for file in waiting if file.external_id not in taken]
+            known |= {file.external_id: owner for file, owner in other.claimed.items()}
+            waiting = [file for file in waiting if file not in other.claimed]
         else:
             joined |= dict.fromkeys((file.external_id for file in some), window)
             waiting = waiting[len(some) :]

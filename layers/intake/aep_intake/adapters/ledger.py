@@ -12,9 +12,9 @@
 One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
 since a partition of an index takes 1,000 writes a second and a full one throttles the table.
-Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds), set
-only on what is finished. A record is one JSON string: AEP's answers hold floats, empty strings and
-whatever comes next, which DynamoDB's own types do not keep as they are.
+Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
+never on an order or a window that is unfinished. A record is one JSON string: AEP's answers hold
+floats, empty strings and whatever comes next, which DynamoDB's own types do not keep as they are.
 """
 
 import json

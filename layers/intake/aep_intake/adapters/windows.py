@@ -137,11 +137,11 @@ def claimed_before(
 ) -> AlreadyClaimed:
     """Which of `wanted` stand already, and whose they are."""
     claimed = {
-        claim.file.uri: owner["external_id"]["S"]
+        claim.file: owner["external_id"]["S"]
         for claim, owner in zip(wanted, owners, strict=True)
         if owner is not None
     }
-    some = ", ".join(f"{uri} ({owner})" for uri, owner in list(claimed.items())[:10])
+    some = ", ".join(f"{file.uri} ({owner})" for file, owner in list(claimed.items())[:10])
     return AlreadyClaimed(f"other orders hold {some}", claimed=claimed, external_id=external_id)
 
 
