@@ -8,7 +8,7 @@ shrink to what matters.
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -304,17 +304,19 @@ class World:
         self.table = self.tables[self.tape.pick(len(self.tables))]
 
     def deliver(self) -> None:
-        """The queue starts a worker on the next visible message."""
-        for message in self.queue:
-            if message.visible <= self.clock():
-                message.visible = self.clock() + VISIBILITY
-                message.receives += 1
-                self._start(partial(take, message.arrival), message)
-                return
+        """The queue starts a worker on the next visible messages, copies among them folded."""
+        visible = [message for message in self.queue if message.visible <= self.clock()]
+        messages = visible[: 1 + self.tape.pick(4)]
+        for message in messages:
+            message.visible = self.clock() + VISIBILITY
+            message.receives += 1
+        arrivals = {message.arrival.external_id: message.arrival for message in messages}
+        if messages:
+            self._start(lambda intake: take_in(arrivals, intake, map), messages)
 
     def request(self, order: Order) -> None:
         """Somebody asks over HTTP; nobody asks again if that fails."""
-        self._start(lambda intake: create_batch(order, intake.ports))
+        self._start(lambda intake: {order.external_id: create_batch(order, intake.ports)})
 
     def tick(self) -> None:
         """The clock of the stack: what is due gets a worker."""
@@ -322,10 +324,10 @@ class World:
         due += self.handed_out
         self.handed_out.clear()
         for external_id in due:
-            self._start(partial(go_on, external_id))
+            self._start(partial(_go_on, external_id))
 
-    def _start(self, work: Callable[[Intake], Result], message: Message | None = None) -> None:
-        worker = Worker(self, work, message)
+    def _start(self, work: "Work", messages: Sequence[Message] = ()) -> None:
+        worker = Worker(self, work, messages)
         self.workers.append(worker)
         worker.go(0)
 
@@ -381,14 +383,19 @@ def take(arrival: Arrival, intake: Intake) -> Any:
     return result
 
 
-class Worker:
-    """One invocation on one message, on one due order, or for one request."""
+def _go_on(external_id: str, intake: Intake) -> dict[str, Result]:
+    return {external_id: go_on(external_id, intake)}
 
-    def __init__(
-        self, world: World, work: Callable[[Intake], Result], message: Message | None
-    ) -> None:
+
+type Work = Callable[[Intake], dict[str, Result]]
+
+
+class Worker:
+    """One invocation on some messages, on one due order, or for one request."""
+
+    def __init__(self, world: World, work: Work, messages: Sequence[Message]) -> None:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
-        self._world, self._message, self._intake = world, message, world.intake(skew)
+        self._world, self._messages, self._intake = world, messages, world.intake(skew)
         self._greenlet = greenlet(lambda _: attempt(lambda: work(self._intake)))
         self._fates = 1
 
@@ -405,20 +412,29 @@ class Worker:
         self._greenlet.throw(GreenletExit)
         self._world.workers.remove(self)
 
-    def _end(self, result: Result) -> None:
-        world, message = self._world, self._message
-        world.workers.remove(self)
-        if isinstance(result, Exception) and not isinstance(result, IntakeError):
-            raise result
+    def _end(self, results: dict[str, Result] | Exception) -> None:
+        self._world.workers.remove(self)
+        if isinstance(results, Exception):  # of a request, or of what was due
+            self._count(results)
+            return
+        for result in results.values():
+            self._count(result)
+        for message in self._messages:
+            self._settle(message, results[message.arrival.external_id])
+
+    def _count(self, result: Result) -> None:
         match result:
             case IntakeError():
-                world.seen[result.reason] += 1
+                self._world.seen[result.reason] += 1
+            case Exception():
+                raise result
             case Outcome():
-                world.seen[result.kind] += 1
+                self._world.seen[result.kind] += 1
             case _:
-                world.seen[type(result).__name__] += 1
-        if message is None:
-            return
+                self._world.seen[type(result).__name__] += 1
+
+    def _settle(self, message: Message, result: Result) -> None:
+        world = self._world
         if isinstance(result, TryAgain):
             wait = delay(message.receives, result.retry_after) * SECOND
             message.visible = world.clock() + wait
