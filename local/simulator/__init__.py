@@ -2,9 +2,11 @@
 
 from .batches import Batch
 from .clock import Clock
+from .content import Content
 from .faults import Fault
 from .ims import TOKEN_PREFIX, Client
 from .messages import AnswerLost, Request, RequestLost, Response
+from .mishaps import Mishap
 from .seed import Seed, seed_defaults
 from .simulator import Received, Simulator
 from .transport import InProcess, mount
@@ -15,8 +17,10 @@ __all__ = [
     "Batch",
     "Client",
     "Clock",
+    "Content",
     "Fault",
     "InProcess",
+    "Mishap",
     "Received",
     "Request",
     "RequestLost",

@@ -27,18 +27,23 @@ def build(simulator: Simulator) -> Starlette:
     """The ASGI application over `simulator`; needs uvicorn's h11 protocol to drop answers."""
 
     async def adobe(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            body = await HttpRequest(scope, receive).body()
-        except ClientDisconnect:
-            return
-        request = Request(
+        head = (
             scope["method"],
             # Undecoded: `%2F` in a dataset's id is not a path separator.
             scope["raw_path"].decode("latin-1"),
             scope["query_string"].decode("latin-1"),
             {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-            body,
         )
+        incoming, http = simulator.incoming(*head[:2]), HttpRequest(scope, receive)
+        try:
+            if incoming is None:
+                request = Request(*head, await http.body())
+            else:
+                async for piece in http.stream():
+                    incoming.write(piece)
+                request = Request(*head, content=incoming.done())
+        except ClientDisconnect:
+            return
         try:
             response = simulator.handle(request)
         except NoAnswer as lost:
@@ -54,7 +59,7 @@ def build(simulator: Simulator) -> Starlette:
             Mount("/_control", routes=control.routes(simulator)),
             Mount("/", app=adobe),
         ],
-        exception_handlers={ValueError: control.refuse},
+        exception_handlers={ValueError: control.refuse, control.NotThere: control.not_there},
     )
 
 

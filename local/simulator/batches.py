@@ -8,17 +8,19 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from .content import Content
 
 FORMATS = frozenset({"csv", "parquet", "json", "avro"})
 # The pattern of `xdm:customerIngestionId`, under which notifications give the externalId back.
 EXTERNAL_ID = re.compile(r"[0-9A-Za-z._/@-]+")
 RESERVED_TAGS = frozenset({"unifiedProfile", "unifiedIdentity"})
-TERMINAL = frozenset(
+# In these its rows are in the dataset; Adobe uses the two names interchangeably.
+SERVED = frozenset({"success", "active"})
+TERMINAL = SERVED | frozenset(
     [
-        "success",
-        "active",
         "failed",
         "failure",
         "aborted",
@@ -34,15 +36,12 @@ ACTIONS: Mapping[str, tuple[frozenset[str], str]] = {
     "ABORT": (frozenset({"loading"}), "aborted"),
     "COMPLETE": (frozenset({"loading"}), "loaded"),
     "FAIL": (frozenset({"loading"}), "failed"),
-    "REVERT": (frozenset({"success", "active"}), "inactive"),
+    "REVERT": (SERVED, "inactive"),
 }
 # COMPLETE may be repeated: a repeat after success still answers success, and changes nothing.
-COMPLETED = frozenset(
+COMPLETED = SERVED | frozenset(
     ["loaded", "queued", "staging", "processing", "staged", "retrying", "stalled"]
-) | {
-    "success",
-    "active",
-}
+)
 
 
 class BadRequest(Exception):
@@ -53,7 +52,9 @@ class BadRequest(Exception):
 class Batch:
     """A batch. `members`: Catalog's object, which is keyed by the id and does not hold it.
 
-    `visible_from`: epoch ms from which Catalog shows it. `touched`: last use, epoch ms.
+    `visible_from`: epoch ms from which Catalog shows it. `touched`: last use, epoch ms. `files`:
+    what was uploaded, by path. `unfinished`: large files on their way, path → (first byte, last
+    byte) → part.
     """
 
     id: str
@@ -62,6 +63,8 @@ class Batch:
     members: dict[str, Any]
     visible_from: int
     touched: int
+    files: dict[str, Content] = field(default_factory=dict)
+    unfinished: dict[str, dict[tuple[int, int], Content]] = field(default_factory=dict)
 
     @property
     def status(self) -> str:

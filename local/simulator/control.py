@@ -1,28 +1,36 @@
 """The control interface: what a test or a person says to the simulator itself, as JSON.
 
-`GET /_control/` lists it. A wrong request is answered 400 with `{"error": …}`, an unknown batch
-404. Secrets and tokens come out only as short hashes.
+`GET /_control/` lists it. A wrong request is answered 400 with `{"error": …}`, an unknown batch or
+file 404. Secrets and tokens come out only as short hashes.
 """
 
 import hashlib
 import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from .batches import SERVED
 from .faults import Fault
 from .ims import Client
+from .mishaps import Mishap
 from .seed import seed_defaults
 from .simulator import Received, Simulator
+from .verdict import count
 
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
 DONE = 204
+
+
+class NotThere(Exception):
+    """What a control request names does not exist."""
 
 
 def routes(simulator: Simulator) -> list[Route]:
@@ -41,6 +49,10 @@ def routes(simulator: Simulator) -> list[Route]:
         Route("/requests", control.requests, methods=["GET", "DELETE"]),
         Route("/batches", control.batches),
         Route("/batches/{batch_id}", control.batch, methods=["POST"]),
+        Route("/batches/{batch_id}/files", control.files),
+        Route("/batches/{batch_id}/files/{path:path}", control.file),
+        Route("/consolidations", control.consolidations, methods=["POST"]),
+        Route("/mishaps", control.mishaps, methods=["GET", "POST", "DELETE"]),
         Route("/tokens", control.tokens, methods=["GET", "DELETE"]),
     ]
 
@@ -116,7 +128,10 @@ class _Control:
         return Response(status_code=DONE)
 
     async def datasets(self, request: HttpRequest) -> Response:
-        """POST `{"org", "sandbox", "dataset_id", "name", "tags"?, "profile_enabled"?}`."""
+        """POST `{"org", "sandbox", "dataset_id", "name", …}`.
+
+        And, if need be, `"tags"`, `"profile_enabled"`, `"managed_by"`, `"closed"`.
+        """
         _apply(self._simulator.add_dataset, await _body(request))
         return Response(status_code=DONE)
 
@@ -156,13 +171,61 @@ class _Control:
         """POST `{"status": "abandoned"}`: as if time had gone."""
         match await _body(request):
             case {"status": str(status)}:
-                batch_id = request.path_params["batch_id"]
-                try:
-                    self._simulator.set_status(batch_id, status)
-                except KeyError:
-                    return JSONResponse({"error": f"no batch {batch_id}"}, status_code=404)
+                with _sought():
+                    self._simulator.set_status(request.path_params["batch_id"], status)
                 return Response(status_code=DONE)
         raise ValueError("status, a string")
+
+    async def files(self, request: HttpRequest) -> Response:
+        """The files of a batch, digested, and their rows: how many, and how many are ingested."""
+        with _sought():
+            batch = self._simulator.batch(request.path_params["batch_id"])
+        rows, bad = count(batch)
+        good = None if rows is None else rows - bad
+        return JSONResponse(
+            {
+                "id": batch.id,
+                "status": batch.status,
+                "fileCount": len(batch.files),
+                "byteCount": sum(file.size for file in batch.files.values()),
+                "rows": rows,
+                "rowsIngested": good if batch.status in SERVED else 0,
+                "files": [
+                    {
+                        "name": name,
+                        "size": file.size,
+                        "sha256": file.sha256,
+                        "md5": file.md5,
+                        "rows": file.findings.rows,
+                        "badRows": file.findings.bad,
+                    }
+                    for name, file in batch.files.items()
+                ],
+            }
+        )
+
+    async def file(self, request: HttpRequest) -> Response:
+        """The bytes of a file."""
+        with _sought():
+            files = self._simulator.files(request.path_params["batch_id"])
+            file = files[request.path_params["path"]]
+        return StreamingResponse(file.pieces(), media_type="application/octet-stream")
+
+    async def consolidations(self, request: HttpRequest) -> Response:
+        """POST `{"batches": [id, …]}`: compaction puts one batch in place of these."""
+        match await _body(request):
+            case {"batches": [*ids]}:
+                with _sought():
+                    return JSONResponse({"id": self._simulator.consolidate(*map(str, ids))})
+        raise ValueError("batches, a list of ids")
+
+    async def mishaps(self, request: HttpRequest) -> Response:
+        """What is still to go wrong in promotion; POST `{"retries"?, …}` adds, DELETE clears."""
+        if request.method == "POST":
+            self._simulator.mishaps.add(_apply(Mishap, await _body(request)))
+        elif request.method == "DELETE":
+            self._simulator.mishaps.clear()
+        return JSONResponse([asdict(mishap) for mishap in self._simulator.mishaps])
 
     async def tokens(self, request: HttpRequest) -> Response:
         """How many tokens each client minted; DELETE revokes all that are out."""
@@ -174,6 +237,19 @@ class _Control:
 async def refuse(_: HttpRequest, error: Exception) -> Response:
     """The answer to a wrong request."""
     return JSONResponse({"error": str(error)}, status_code=400)
+
+
+async def not_there(_: HttpRequest, error: Exception) -> Response:
+    """The answer to a request for a batch or file that is not there."""
+    return JSONResponse({"error": str(error)}, status_code=404)
+
+
+@contextmanager
+def _sought() -> Iterator[None]:
+    try:
+        yield
+    except KeyError as missing:
+        raise NotThere(f"no {missing.args[0]}") from None
 
 
 def short_hash(secret: str) -> str:
@@ -205,6 +281,7 @@ def describe(received: Received) -> dict[str, object]:
         "query": _redacted(request.query),
         "headers": headers,
         "body": shown,
+        "size": received.size,
         "status": received.status,
         "fault": received.fault,
         "sandbox": received.sandbox,

@@ -1,38 +1,27 @@
 """The services behind the gateway: Batch Ingestion's create and actions, Catalog's reads.
 
-Files, promotion and notifications are not here yet.
+Files are in `uploads`, Data Access is in `diagnostics`; notifications are not simulated.
 """
 
 import random
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
+from .agenda import Agenda
 from .batches import ACTIONS, COMPLETED, TERMINAL, BadRequest, Batch, Batches, read_body
 from .catalog import BATCH_FIELDS, DATASET_FIELDS, BadFilter, project, select
+from .diagnostics import Diagnostics
 from .ims import Client
-from .messages import Refused, Request, Response, catalog_error, json_response, problem
+from .messages import Refused, Request, Response, catalog_error, json_response
+from .promotion import Promotion
 from .switches import Switches
+from .uploads import Uploads
+from .visit import Visit
 
 HOST = "https://platform.adobe.io"
 LONGEST_URL = 2000
 _BASE32 = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """A request that the gateway let through, by whom, to which sandbox, and when."""
-
-    request: Request
-    client: Client
-    sandbox: str
-    now: int
-
-    def refusal(self, code: str, title: str, detail: str) -> Refused:
-        """A refusal in the shape of today's services."""
-        org, sandbox = self.client.org, self.sandbox
-        return Refused(problem(code, title, detail, org=org, sandbox=sandbox, now=self.now))
 
 
 class Foundation:
@@ -41,12 +30,16 @@ class Foundation:
     `visibility`, where set, decides whether Catalog shows a batch now, on top of the lag.
     """
 
-    def __init__(self, switches: Switches, rng: random.Random) -> None:
+    def __init__(self, switches: Switches, rng: random.Random, agenda: Agenda) -> None:
         self._switches = switches
         self._random = rng
         self.sandboxes: set[tuple[str, str]] = set()
         self.datasets: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+        self._closed: set[tuple[str, str, str]] = set()
         self.batches = Batches(lambda: switches.abandon_after_ms)
+        self.promotion = Promotion(self.batches, agenda, switches, self._ulid)
+        self.uploads = Uploads(switches)
+        self._diagnostics = Diagnostics(switches)
         self.visibility: Callable[[Batch, int], bool] | None = None
 
     def add_dataset(
@@ -60,8 +53,14 @@ class Foundation:
         tags: Mapping[str, list[str]] | None = None,
         profile_enabled: bool = False,
         managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER",
+        closed: bool = False,
     ) -> None:
-        """Make a dataset known in one sandbox, and the sandbox. Names need not be unique."""
+        """Make a dataset known in one sandbox, and the sandbox. Names need not be unique.
+
+        `closed`: Catalog shows it, but access control lets nobody make a batch for it.
+        """
+        place = (org, sandbox, dataset_id)
+        (self._closed.add if closed else self._closed.discard)(place)
         all_tags = {"adobe/pqs/table": [re.sub(r"\W", "_", name).lower()], **(tags or {})}
         if profile_enabled:
             all_tags |= {"unifiedProfile": ["enabled:true"], "unifiedIdentity": ["enabled:true"]}
@@ -94,21 +93,27 @@ class Foundation:
             raise visit.refusal("INGEST-1001-414", "URI too long", "At most 2000 characters.")
         match route:
             case "create":
-                return self._create(visit)
+                answer = self._create(visit)
             case "action":
-                return self._act(visit)
+                answer = self._act(visit)
             case "list-batches":
-                return self._list_batches(visit)
+                answer = self._list_batches(visit)
             case "get-batch":
-                return self._get_batch(visit)
+                answer = self._get_batch(visit)
             case "list-datasets":
                 found = self.datasets.get((client.org, sandbox), {})
-                return self._page(visit, found.items(), DATASET_FIELDS)
+                answer = self._page(visit, found.items(), DATASET_FIELDS)
             case "get-dataset":
                 wanted = request.segment(4)
                 dataset = self.datasets.get((client.org, sandbox), {}).get(wanted)
-                return _one(visit, wanted, dataset)
-        raise Refused(catalog_error(404, f"Object {request.path} not found"))
+                answer = _one(visit, wanted, dataset)
+            case "put-file" | "patch-file" | "head-file" | "file-action":
+                answer = self.uploads.serve(route, visit, self._batch(visit))
+            case "list-meta" | "list-failed" | "list-files":
+                answer = self._diagnostics.serve(route, visit, self._batch(visit))
+            case _:
+                raise Refused(catalog_error(404, f"Object {request.path} not found"))
+        return answer
 
     def _create(self, visit: Visit) -> Response:
         kind = visit.request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -125,6 +130,12 @@ class Foundation:
             status = self._switches.unknown_dataset
             detail = f"Dataset {dataset_id} not found in sandbox {visit.sandbox}."
             raise visit.refusal(f"INGEST-1003-{status}", "Dataset not found", detail)
+        if (client.org, visit.sandbox, dataset_id) in self._closed:
+            # The words are from Adobe's tutorials; in what they come wrapped is not documented.
+            detail = (
+                "PALM Access Denied. POST access is denied for this resource from access control"
+            )
+            raise visit.refusal("INGEST-1008-403", "Forbidden", detail)
         if "externalId" in wanted and self._switches.external_id_reuse != "accepted":
             same = self.batches.by_external_id(client.org, wanted["externalId"], visit.now)
             if same:
@@ -176,18 +187,26 @@ class Foundation:
         action = (visit.request.parameter("action") or "").upper()
         if action not in ACTIONS:
             raise visit.refusal("INGEST-1005-400", "Bad request", f"Unknown action {action!r}.")
-        batch_id = visit.request.segment(4)
-        batch = self.batches.get(batch_id, visit.now)
-        if batch is None or (batch.org, batch.sandbox) != (visit.client.org, visit.sandbox):
-            raise visit.refusal("INGEST-1006-404", "Not found", f"Batch {batch_id} not found.")
+        batch = self._batch(visit)
         allowed, status = ACTIONS[action]
         lenient = action == "ABORT" and self._switches.abort == "lenient"
         if batch.status in allowed or (lenient and batch.status not in TERMINAL):
             batch.become(status, visit.now)
+            if action == "COMPLETE":
+                self.promotion.begin(batch, visit.now)
+            elif action == "REVERT":
+                self.promotion.revert(batch, visit.now)
         elif action != "COMPLETE" or batch.status not in COMPLETED:
-            detail = f"{action} is not possible: batch {batch_id} is {batch.status}."
+            detail = f"{action} is not possible: batch {batch.id} is {batch.status}."
             raise visit.refusal("INGEST-1007-400", "Bad request", detail)
         return Response(200)
+
+    def _batch(self, visit: Visit) -> Batch:
+        batch_id = visit.request.segment(4)
+        batch = self.batches.get(batch_id, visit.now)
+        if batch is None or (batch.org, batch.sandbox) != (visit.client.org, visit.sandbox):
+            raise visit.refusal("INGEST-1006-404", "Not found", f"Batch {batch_id} not found.")
+        return batch
 
     def _shown(self, batch: Batch, now: int) -> bool:
         if now < batch.visible_from:

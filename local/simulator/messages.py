@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
+from .content import Content
+
 # code → HTTP status, message. The status is not always the code's first three digits: 503020.
 GATEWAY: Mapping[str, tuple[int, str]] = {
     "400003": (400, "Missing header"),
@@ -51,7 +53,8 @@ HTML = """\
 class Request:
     """One request as it came over the wire.
 
-    `path` and `query` are still percent-encoded; `headers` have lower-case names.
+    `path` and `query` are still percent-encoded; `headers` have lower-case names. `content`: the
+    body of an upload, which is not in `body` then.
     """
 
     method: str
@@ -59,6 +62,7 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
+    content: Content | None = None
 
     @cached_property
     def parameters(self) -> list[tuple[str, str]]:

@@ -9,13 +9,16 @@ LOYALTY = "5c8c3c555033b814b69f947f"
 WEB_EVENTS = "5e8b1a2c4d7f9018ac3b55d1"
 PRODUCTS = "60f1c2aa9be3d14718c0de42"
 PROFILES = "62d4b7e0134fa91c8800ab37"
+CLOSED = "63e5c8f1245ab02d9911bc48"
+SYSTEM = "64f6d9a2356bc13e0022cd59"
 
 
 @dataclass(frozen=True)
 class Seed:
     """What a client must be told, and what there is to find.
 
-    `datasets`: name → id, the same in every one of `sandboxes`; `profiles` is Profile-enabled.
+    `datasets`: name → id, the same in every one of `sandboxes`. `profiles` is Profile-enabled,
+    Catalog shows `closed` but no batch may be made for it, `system` is managed by Adobe.
     """
 
     client_id: str = "c0ffee5a1e7b4d0f9a3e8d2b6c417f05"
@@ -28,6 +31,8 @@ class Seed:
         ("web-events", WEB_EVENTS),
         ("products", PRODUCTS),
         ("profiles", PROFILES),
+        ("closed", CLOSED),
+        ("system", SYSTEM),
     )
 
 
@@ -46,6 +51,12 @@ def seed_defaults(simulator: Simulator, seed: Seed | None = None) -> Seed:
         simulator.add_sandbox(seed.ims_org, sandbox)
         for name, dataset_id in seed.datasets:
             simulator.add_dataset(
-                seed.ims_org, sandbox, dataset_id, name, profile_enabled=name == "profiles"
+                seed.ims_org,
+                sandbox,
+                dataset_id,
+                name,
+                profile_enabled=name == "profiles",
+                managed_by="SYSTEM" if name == "system" else "CUSTOMER",
+                closed=name == "closed",
             )
     return seed

@@ -1,48 +1,36 @@
 """Adobe's identity service, gateway, Batch Ingestion and Catalog behind one door, no sockets.
 
-Faithful, not convenient: what Adobe leaves undocumented is a switch. A batch gets beyond `loaded`
-only by `set_status`, until promotion is simulated.
+Faithful, not convenient: what Adobe leaves undocumented is a switch.
 """
 
-import heapq
 import random
-import re
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
+from urllib.parse import unquote
 
-from .batches import Batch
+from .agenda import Agenda
+from .batches import SERVED, Batch
 from .clock import Clock
+from .content import Content, Incoming
 from .faults import Fault, Faults
 from .foundation import Foundation
 from .ims import Client, Ims
 from .messages import AnswerLost, Refused, Request, RequestLost, Response
+from .mishaps import Mishaps
+from .operations import route, upload
 from .switches import Switches
-
-ROUTES = tuple(
-    (name, method, re.compile(path))
-    for name, method, path in (
-        ("token", "POST", r"/ims/token/v[1-4]"),
-        ("create", "POST", r"/data/foundation/import/batches"),
-        ("action", "POST", r"/data/foundation/import/batches/[^/]+"),
-        ("list-batches", "GET", r"/data/foundation/catalog/batches"),
-        # Adobe's overview once writes the singular.
-        ("get-batch", "GET", r"/data/foundation/catalog/batch(?:es)?/[^/]+"),
-        ("list-datasets", "GET", r"/data/foundation/catalog/dataSets"),
-        ("get-dataset", "GET", r"/data/foundation/catalog/dataSets/[^/]+"),
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
     """A request and what became of it.
 
-    `operation`: the name in ROUTES, but for actions the action (`abort`, `complete` …), and
-    `unknown`. `status` is None where no answer went back. `fault`: what befell it. `sandbox`: the
-    one it was for, None for tokens; `sandbox_defaulted` where the header was missing.
+    `operation`: as `operations.route` names it. `status` is None where no answer went back.
+    `fault`: what befell it. `sandbox`: the one it was for, None for tokens; `sandbox_defaulted`
+    where the header was missing. `size`: of the body, bytes; that of an upload is not kept here.
     """
 
     at: int
@@ -52,13 +40,7 @@ class Received:
     fault: str | None
     sandbox: str | None
     sandbox_defaulted: bool
-
-
-@dataclass(order=True)
-class _Late:
-    at: int
-    number: int
-    request: Request = field(compare=False)
+    size: int
 
 
 class Simulator:
@@ -79,13 +61,17 @@ class Simulator:
         """Forget everything but the clock."""
         with self._lock:
             self._random = random.Random(self._seed)
-            self._late: list[_Late] = []
-            self._late_so_far = 0
+            self._agenda = Agenda()
             self.switches = Switches()
             self.faults = Faults()
             self.received: deque[Received] = deque(maxlen=self._keep)
             self.ims = Ims(self._request_id)
-            self.foundation = Foundation(self.switches, self._random)
+            self.foundation = Foundation(self.switches, self._random, self._agenda)
+
+    @property
+    def mishaps(self) -> Mishaps:
+        """What is still to go wrong with batches once they are completed."""
+        return self.foundation.promotion.mishaps
 
     def add_client(self, client: Client) -> None:
         """Make a credential known, or change one: rotation is a client with other secrets."""
@@ -107,8 +93,13 @@ class Simulator:
         tags: Mapping[str, list[str]] | None = None,
         profile_enabled: bool = False,
         managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER",
+        closed: bool = False,
     ) -> None:
-        """Make a dataset known in one sandbox, and the sandbox. Names need not be unique."""
+        """Make a dataset known in one sandbox, and the sandbox. Names need not be unique.
+
+        `closed`: Catalog shows it, but access control lets nobody make a batch for it. Adding the
+        same dataset again changes it.
+        """
         with self._lock:
             self.foundation.add_dataset(
                 org,
@@ -119,6 +110,7 @@ class Simulator:
                 tags=tags,
                 profile_enabled=profile_enabled,
                 managed_by=managed_by,
+                closed=closed,
             )
 
     def batches(self) -> list[Batch]:
@@ -127,14 +119,39 @@ class Simulator:
             self.catch_up()
             return self.foundation.batches.all(self.clock())
 
-    def set_status(self, batch_id: str, status: str) -> None:
-        """As if time had gone: `abandoned`, `success`, `failed` … Raises KeyError: no such id."""
+    def batch(self, batch_id: str) -> Batch:
+        """A batch as it is now. Raises KeyError: no such id."""
         with self._lock:
-            now = self.clock()
-            batch = self.foundation.batches.get(batch_id, now)
-            if batch is None:
-                raise KeyError(batch_id)
-            batch.become(status, now)
+            self.catch_up()
+            batch = self.foundation.batches.get(batch_id, self.clock())
+        if batch is None:
+            raise KeyError(f"batch {batch_id}")
+        return batch
+
+    def files(self, batch_id: str) -> dict[str, Content]:
+        """What was uploaded for a batch, by path. Raises KeyError: no such id."""
+        return dict(self.batch(batch_id).files)
+
+    def set_status(self, batch_id: str, status: str) -> None:
+        """As if time had gone: `abandoned`, `success`, `failed` … Raises KeyError: no such id.
+
+        There it stays, whatever its files hold, until somebody does something with it.
+        """
+        with self._lock:
+            batch = self.batch(batch_id)
+            if status in SERVED:
+                self.foundation.promotion.succeed(batch, status, self.clock())
+            else:
+                batch.become(status, self.clock())
+
+    def consolidate(self, *batch_ids: str) -> str:
+        """Let compaction put one batch in place of these. Its id.
+
+        Raises KeyError: no such id; ValueError: not successful batches of one dataset.
+        """
+        with self._lock:
+            batches = [self.batch(batch_id) for batch_id in batch_ids]
+            return self.foundation.promotion.consolidate(batches, self.clock()).id
 
     def show_in_catalog(self, visibility: Callable[[Batch, int], bool] | None) -> None:
         """Let `visibility(batch, now)` decide, besides the lag, whether Catalog shows a batch.
@@ -144,18 +161,33 @@ class Simulator:
         with self._lock:
             self.foundation.visibility = visibility
 
+    def incoming(self, method: str, path: str) -> Incoming | None:
+        """Where the body of an upload goes while it comes; what it makes is the `content`.
+
+        None: a request to `path`, which is still percent-encoded, uploads nothing.
+        """
+        name = upload(method, path)
+        if name is None:
+            return None
+        with self._lock:
+            batch = self.foundation.batches.get(unquote(path.split("/")[5]), self.clock())
+            return self.foundation.uploads.incoming(name, path, batch)
+
     def handle(self, request: Request) -> Response:
         """Adobe's answer. Raises AnswerLost, RequestLost: where a fault swallows it."""
+        name, operation = route(request)
+        if request.content is None and (incoming := self.incoming(request.method, request.path)):
+            incoming.write(request.body)
+            request = replace(request, body=b"", content=incoming.done())
         with self._lock:
             self.catch_up()
             now = self.clock()
-            route, operation = _route(request)
             fault = self.faults.take(operation, request)
             try:
                 response = (
-                    self._carry_out(route, request, now)
+                    self._carry_out(name, request, now)
                     if fault is None
-                    else self._go_wrong(fault, route, request, now)
+                    else self._go_wrong(fault, name, request, now)
                 )
             except (AnswerLost, RequestLost):
                 self._remember(request, operation, now, None, fault)
@@ -164,39 +196,36 @@ class Simulator:
             return response
 
     def catch_up(self) -> None:
-        """Carry out the late requests that have arrived by now; `handle` does so first."""
+        """Let happen what is due by now, late requests and promotion; `handle` does so first."""
         with self._lock:
-            while self._late and self._late[0].at <= self.clock():
-                late = heapq.heappop(self._late)
-                self._carry_out(_route(late.request)[0], late.request, late.at)
+            self._agenda.carry_out(self.clock())
 
-    def _carry_out(self, route: str, request: Request, now: int) -> Response:
+    def _carry_out(self, name: str, request: Request, now: int) -> Response:
         try:
-            if route == "token":
+            if name == "token":
                 answer = self.ims.token(request, now, self.switches.expires_in)
             else:
                 client = self.ims.admit(request, now)
-                answer = self.foundation.serve(route, request, client, now)
+                answer = self.foundation.serve(name, request, client, now)
         except Refused as refused:
             answer = refused.response
         return self._stamped(answer)
 
-    def _go_wrong(self, fault: Fault, route: str, request: Request, now: int) -> Response:
+    def _go_wrong(self, fault: Fault, name: str, request: Request, now: int) -> Response:
         match fault.fault:
             case "request-lost":
                 raise RequestLost(fault.how)
             case "late":
-                self._late_so_far += 1
-                late = _Late(now + fault.delay_ms, self._late_so_far, request)
-                heapq.heappush(self._late, late)
+                arrival = now + fault.delay_ms
+                self._agenda.add(arrival, lambda at: self._carry_out(name, request, at))
                 raise AnswerLost(fault.how)
             case "answer-lost":
-                self._carry_out(route, request, now)
+                self._carry_out(name, request, now)
                 raise AnswerLost(fault.how)
             case "delay":
-                return replace(self._carry_out(route, request, now), delay_ms=fault.delay_ms)
+                return replace(self._carry_out(name, request, now), delay_ms=fault.delay_ms)
         if fault.accepted:
-            self._carry_out(route, request, now)
+            self._carry_out(name, request, now)
         return self._stamped(fault.answer())
 
     def _request_id(self) -> str:
@@ -213,14 +242,9 @@ class Simulator:
             sandbox = None
         elif not sandbox:
             sandbox, defaulted = self.switches.default_sandbox, True
-        what = fault.fault if fault else None
-        self.received.append(Received(now, operation, request, status, what, sandbox, defaulted))
-
-
-def _route(request: Request) -> tuple[str, str]:
-    for name, method, path in ROUTES:
-        if method == request.method and path.fullmatch(request.path):
-            if name == "action":
-                return name, (request.parameter("action") or "action").lower()
-            return name, name
-    return "unknown", "unknown"
+        what, size = fault.fault if fault else None, len(request.body)
+        if (content := request.content) is not None:
+            request, size = replace(request, content=None), content.size
+        self.received.append(
+            Received(now, operation, request, status, what, sandbox, defaulted, size)
+        )

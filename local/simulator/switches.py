@@ -13,6 +13,18 @@ class Switches:
     expected timeframe" and no more; None is never. `external_id_reuse`: `refused` is 409,
     `refused-400` is 400, `returned` is 201 with the oldest batch of that externalId. `abort`:
     `strict` only while loading, `lenient` until a final state; Adobe's pages contradict each other.
+
+    Files: `put_limit`, bytes (Adobe says 256 MB, not which), and `too_large`, the status beyond.
+    `wrong_dataset`: the status where a path names another dataset than the batch's.
+    `upload_answers`: what PUT and the steps of a large file answer, by Adobe's OpenAPI file or by
+    its developer guide. `chunked_upload` `refused` is 411. `gzipped`: whether a `.gz` file is
+    decompressed, or is so many corrupt rows. `files_per_batch`: Adobe's guardrail; the next is 400.
+
+    Promotion: how long a batch stays in each state, ms. Adobe names no time; real batches take
+    minutes. `success_name`, `failure_name`: Adobe says that each pair means the same.
+    `without_files`: what a batch completed without any becomes. `deleted_after_ms`: from REVERT
+    on; `consolidated_after_ms`: from success on; None is never. `diagnostics_kept_ms`: from the
+    end on; Adobe says 30 days.
     """
 
     expires_in: int = 86_399
@@ -26,6 +38,23 @@ class Switches:
     catalog_lag_ms: int = 0
     nothing_found: Literal["empty", "not-found"] = "empty"
     unknown_filter: Literal["refused", "ignored"] = "refused"
+    put_limit: int = 256 * 1024 * 1024
+    too_large: Literal[413, 400] = 413
+    wrong_dataset: Literal[400, 404] = 400
+    upload_answers: Literal["spec", "docs"] = "spec"
+    chunked_upload: Literal["accepted", "refused"] = "accepted"
+    gzipped: Literal["corrupt", "read"] = "corrupt"
+    files_per_batch: int = 1500
+    loaded_ms: int = 1_000
+    staging_ms: int = 2_000
+    retrying_ms: int = 2_000
+    staged_ms: int = 1_000
+    success_name: Literal["success", "active"] = "success"
+    failure_name: Literal["failed", "failure"] = "failed"
+    without_files: Literal["failed", "success"] = "failed"
+    deleted_after_ms: int | None = 3_600_000
+    consolidated_after_ms: int | None = None
+    diagnostics_kept_ms: int = 30 * 86_400_000
 
     def change(self, **values: object) -> None:
         """Set several at once, or none. Raises ValueError: no such switch or position."""

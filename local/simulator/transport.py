@@ -1,8 +1,9 @@
 """The simulator as a transport of `requests`: the real client, no sockets."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from http.client import responses
 from io import BytesIO
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -11,6 +12,7 @@ from requests.exceptions import ConnectionError as Disconnected
 from requests.exceptions import ConnectTimeout, ReadTimeout
 from urllib3 import HTTPResponse
 
+from .content import PIECE
 from .messages import AnswerLost, NoAnswer, Request, RequestLost, Response
 from .simulator import Simulator
 
@@ -46,7 +48,7 @@ class InProcess(HTTPAdapter):
         """Raises ConnectTimeout, ReadTimeout, ConnectionError, as the simulator's faults say."""
         connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
         try:
-            response = self.simulator.handle(_received(request))
+            response = self.simulator.handle(_received(self.simulator, request))
         except RequestLost:
             self.wait(_ms(connect))
             raise ConnectTimeout("simulated: the request got lost", request=request) from None
@@ -80,16 +82,31 @@ def _ms(seconds: float | None) -> int:
     return int((seconds or 0) * 1000)
 
 
-def _received(request: requests.PreparedRequest) -> Request:
+def _received(simulator: Simulator, request: requests.PreparedRequest) -> Request:
     url = urlsplit(str(request.url))
-    body = request.body or b""
-    return Request(
+    head = (
         str(request.method),
         url.path,
         url.query,
         {name.lower(): str(value) for name, value in request.headers.items()},
-        body.encode() if isinstance(body, str) else bytes(body),
     )
+    incoming = simulator.incoming(*head[:2])
+    if incoming is None:
+        return Request(*head, b"".join(_pieces(request.body)))
+    for piece in _pieces(request.body):
+        incoming.write(piece)
+    return Request(*head, content=incoming.done())
+
+
+def _pieces(body: Any) -> Iterator[bytes]:
+    """What `requests` takes as a body: nothing, text, bytes, a file, or an iterable of bytes."""
+    if hasattr(body, "read"):
+        read = body.read
+        body = iter(lambda: read(PIECE), b"")
+    elif isinstance(body, str | bytes | bytearray):
+        body = (body,)
+    for piece in body or ():
+        yield piece.encode() if isinstance(piece, str) else bytes(piece)
 
 
 def _raw(response: Response) -> HTTPResponse:

@@ -21,8 +21,9 @@ from local.simulator import (
     Simulator,
     seed_defaults,
 )
+from local.simulator.agenda import Agenda
 from local.simulator.messages import GATEWAY
-from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES, WEB_EVENTS
+from local.simulator.seed import CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM, WEB_EVENTS
 
 NOW = 1_552_694_873_602
 BATCHES = "/data/foundation/import/batches"
@@ -623,6 +624,29 @@ class TestDatasets:
         assert some == {LOYALTY: {"name": "loyalty"}}
         assert caller.call("GET", f"{CATALOG}/dataSets/nothing").status == 404
 
+    def test_some_are_managed_by_adobe(self, caller: Caller) -> None:
+        body = caller.call("GET", f"{CATALOG}/dataSets?name=system").json()
+        assert body[SYSTEM]["classification"]["managedBy"] == "SYSTEM"
+
+    def test_catalog_shows_what_access_control_closes(self, caller: Caller) -> None:
+        for sandbox in caller.seed.sandboxes:
+            seen = caller.call("GET", f"{CATALOG}/dataSets?name=closed", x_sandbox_name=sandbox)
+            assert list(seen.json()) == [CLOSED]
+            body = {"datasetId": CLOSED}
+            response = caller.call("POST", BATCHES, body, x_sandbox_name=sandbox)
+            assert (response.status, response.json()["status"]) == (403, 403)
+            assert response.headers["Content-Type"] == "application/problem+json"
+            assert response.json()["detail"] == (
+                "PALM Access Denied. POST access is denied for this resource from access control"
+            )
+        assert caller.simulator.batches() == []
+
+    def test_what_is_closed_can_be_opened(self, caller: Caller) -> None:
+        caller.simulator.add_dataset(caller.seed.ims_org, "prod", CLOSED, "closed")
+        assert caller.create(CLOSED).status == 201
+        body = {"datasetId": CLOSED}
+        assert caller.call("POST", BATCHES, body, x_sandbox_name="dev").status == 403
+
     def test_ids_are_percent_decoded(self, caller: Caller) -> None:
         caller.simulator.add_dataset(caller.seed.ims_org, "prod", "a b/c", "odd")
         assert list(caller.call("GET", f"{CATALOG}/dataSets/a%20b%2Fc").json()) == ["a b/c"]
@@ -633,7 +657,7 @@ class TestDatasets:
         cases = {
             "name=loyalty": [LOYALTY, "second"],
             "name=products,web-events": [WEB_EVENTS, PRODUCTS],
-            "name=!loyalty": [WEB_EVENTS, PRODUCTS, PROFILES],
+            "name=!loyalty": [WEB_EVENTS, PRODUCTS, PROFILES, CLOSED, SYSTEM],
             "name=Loyalty": [],
             "name=loyalty&limit=1&start=1": ["second"],
             "property=name==pro*": [PRODUCTS, PROFILES],
@@ -774,6 +798,27 @@ def test_clock_stands_moves_and_follows() -> None:
     assert 7_199_000 < clock() - Clock()() < 7_201_000
     clock.stand(7)
     assert clock() == 7
+
+
+def test_the_agenda_keeps_the_order_of_time() -> None:
+    agenda, done = Agenda(), list[tuple[str, int]]()
+
+    def note(name: str) -> Callable[[int], None]:
+        return lambda at: done.append((name, at))
+
+    def again(at: int) -> None:
+        agenda.add(at + 1, note("again"))
+        agenda.add(at, note("at once"))
+
+    agenda.add(20, note("late"))
+    agenda.add(10, again)
+    agenda.add(10, note("second"))
+    agenda.carry_out(9)
+    assert done == []
+    agenda.carry_out(19)
+    assert done == [("second", 10), ("at once", 10), ("again", 11)]
+    agenda.carry_out(20)
+    assert done[3:] == [("late", 20)]
 
 
 def test_reset_forgets_everything_but_the_clock(caller: Caller) -> None:

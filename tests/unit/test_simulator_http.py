@@ -1,5 +1,6 @@
 """The simulator over real HTTP: connections that break for good, and its control interface."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -63,6 +64,22 @@ class Http:
 
     def get(self, path: str) -> requests.Response:
         return self.session.get(f"{self.address}/data/foundation/catalog/{path}", timeout=10)
+
+    def file(
+        self, method: str, batch_id: str, path: str, body: Any = None, **headers: str
+    ) -> requests.Response:
+        platform = f"{self.address}/data/foundation/import/batches"
+        return self.session.request(
+            method,
+            f"{platform}/{batch_id}/datasets/{LOYALTY}/files/{path}",
+            data=body,
+            headers={"Content-Type": "application/octet-stream", **headers},
+            timeout=60,
+        )
+
+    def act(self, batch_id: str, action: str) -> requests.Response:
+        url = f"{self.address}/data/foundation/import/batches/{batch_id}?action={action}"
+        return self.session.post(url, timeout=10)
 
     def batches(self, query: str = "") -> list[dict[str, Any]]:
         listed: list[dict[str, Any]] = self.control("GET", f"batches{query}").json()
@@ -227,6 +244,154 @@ def test_batches_are_put_in_a_state(http: Http) -> None:
     assert http.get(f"batches/{batch_id}").json()[batch_id]["status"] == "abandoned"
 
 
+def test_a_batch_from_creation_to_the_dataset(http: Http) -> None:
+    rows = b'{"a":1}\n{"a":2}\n'
+    batch_id = http.create(inputFormat={"format": "json"}).json()["id"]
+    made, again = (http.file("PUT", batch_id, "p=1/a%20b.json", rows) for _ in range(2))
+    assert (made.status_code, made.content, again.status_code) == (201, b"", 200)
+    assert http.file("PUT", batch_id, "pieces.json", iter([rows, rows])).status_code == 201
+    head = http.file("HEAD", batch_id, "p=1/a%20b.json")
+    assert (head.status_code, head.headers["Range"]) == (200, f"bytes=0-{len(rows) - 1}")
+    done = http.act(batch_id, "COMPLETE")
+    assert (done.status_code, done.content) == (200, b"")
+    listed = http.control("GET", f"batches/{batch_id}/files").json()
+    assert (listed["status"], listed["rows"], listed["rowsIngested"]) == ("loaded", 6, 0)
+    http.control("POST", "clock", {"advance_ms": 4_000})
+    batch = http.get(f"batches/{batch_id}").json()[batch_id]
+    assert (batch["status"], batch["metrics"]["outputRecordCount"]) == ("success", 6)
+    listed = http.control("GET", f"batches/{batch_id}/files").json()
+    assert listed["files"].pop() == {
+        "name": "pieces.json",
+        "size": 2 * len(rows),
+        "sha256": hashlib.sha256(rows * 2).hexdigest(),
+        "md5": hashlib.md5(rows * 2, usedforsecurity=False).hexdigest(),
+        "rows": 4,
+        "badRows": 0,
+    }
+    assert [each["name"] for each in listed.pop("files")] == ["p=1/a b.json"]
+    assert listed == {
+        "id": batch_id,
+        "status": "success",
+        "fileCount": 2,
+        "byteCount": 3 * len(rows),
+        "rows": 6,
+        "rowsIngested": 6,
+    }
+    assert http.control("GET", f"batches/{batch_id}/files/p=1/a%20b.json").content == rows
+    assert http.control("GET", f"batches/{batch_id}/files/nothing").status_code == 404
+    exported = f"{http.address}/data/foundation/export/batches/{batch_id}/files"
+    assert http.session.get(exported, timeout=10).json()["_page"]["count"] == 2
+
+
+def test_a_large_file_in_parts(http: Http) -> None:
+    batch_id = http.create(inputFormat={"format": "parquet"}).json()["id"]
+    body = b"PAR1" + bytes(100_000) + b"PAR1"
+    for start in (0, 50_000):
+        assert http.file("POST", batch_id, "a?action=INITIALIZE").status_code == 200
+        for first in range(start, len(body), 30_000):
+            part = body[first : first + 30_000]
+            span = f"bytes {first}-{first + len(part) - 1}"
+            told = http.file("PATCH", batch_id, "a", part, **{"Content-Range": span})
+            assert told.status_code == 200
+        done = http.file("POST", batch_id, "a?action=COMPLETE")
+        assert done.status_code == (400 if start else 200)
+    assert http.control("GET", f"batches/{batch_id}/files/a").content == body
+
+
+def test_what_is_too_large_is_answered_all_the_same(http: Http) -> None:
+    http.control("PATCH", "switches", {"put_limit": 1_000})
+    batch_id = http.create().json()["id"]
+    refused = http.file("PUT", batch_id, "a", bytes(3_000_000))
+    assert (refused.status_code, refused.text[:6]) == (413, "<html>")
+    shown = http.control("GET", "requests?operation=put-file").json()
+    assert [(each["size"], each["body"]) for each in shown] == [(3_000_000, "")]
+    assert http.control("GET", f"batches/{batch_id}/files").json()["files"] == []
+
+
+def test_an_upload_whose_answer_is_lost_is_kept(http: Http) -> None:
+    batch_id = http.create().json()["id"]
+    http.control("POST", "faults", {"fault": "answer-lost", "operation": "put-file"})
+    with pytest.raises(requests.exceptions.ConnectionError):
+        http.file("PUT", batch_id, "a", bytes(1_000_000))
+    assert http.control("GET", f"batches/{batch_id}/files").json()["byteCount"] == 1_000_000
+
+
+def test_mishaps_and_consolidation(http: Http) -> None:
+    error = {"code": "unknown", "description": "Something went wrong."}
+    mishap = {"dataset": LOYALTY, "retries": 1, "errors": [error]}
+    [listed] = http.control("POST", "mishaps", mishap).json()
+    assert (listed["retries"], listed["count"]) == (1, 1)
+    ids = []
+    for _ in range(3):
+        ids.append(http.create(inputFormat={"format": "json"}).json()["id"])
+        http.file("PUT", ids[-1], "a", b"{}")
+        http.act(ids[-1], "COMPLETE")
+        http.control("POST", "clock", {"advance_ms": 8_000})
+    failed = http.get(f"batches/{ids[0]}").json()[ids[0]]
+    assert (failed["status"], failed["errors"]) == ("failed", [error])
+    whole = http.control("POST", "consolidations", {"batches": ids[1:]}).json()["id"]
+    told = http.control("GET", f"batches/{whole}/files").json()
+    assert (told["status"], told["rowsIngested"]) == ("success", 2)
+    assert http.control("GET", f"batches/{ids[1]}/files").json()["rowsIngested"] == 0
+    http.control("POST", "mishaps", {"stalled": True, "count": 0})
+    assert http.control("DELETE", "mishaps").json() == []
+
+
+def test_batches_move_on_by_the_real_clock_too(http: Http) -> None:
+    http.control("POST", "clock", {"follow": 0})
+    http.log_in()
+    http.control("PATCH", "switches", {"loaded_ms": 1, "staging_ms": 1, "staged_ms": 1})
+    batch_id = http.create(inputFormat={"format": "json"}).json()["id"]
+    http.file("PUT", batch_id, "a", b"{}")
+    http.act(batch_id, "COMPLETE")
+    deadline = time.monotonic() + 10
+    while http.batches()[0]["status"] != "success":
+        assert time.monotonic() < deadline
+
+
+class Stream:
+    """A body made on the way, which nobody holds as a whole."""
+
+    def __init__(self, size: int) -> None:
+        self.len = self._left = size
+        self.sha256 = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        piece = bytes([self._left % 251]) * min(size, self._left)
+        self._left -= len(piece)
+        self.sha256.update(piece)
+        return piece
+
+
+def test_256_mb_in_bounded_memory(tmp_path: Path) -> None:
+    port_file, size = tmp_path / "port", 256 * 1024 * 1024
+    command = [sys.executable, "-m", "local.simulator", "--port-file", str(port_file)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            assert program.stdout is not None
+            program.stdout.readline()
+            http = Http(f"http://127.0.0.1:{int(port_file.read_text())}")
+            http.log_in()
+            batch_id = http.create(inputFormat={"format": "csv"}).json()["id"]
+            stream = Stream(size)
+            assert http.file("PUT", batch_id, "a", stream).status_code == 201
+            listed = http.control("GET", f"batches/{batch_id}/files").json()
+            assert listed["files"][0]["sha256"] == stream.sha256.hexdigest()
+            again = hashlib.sha256()
+            url = f"{http.address}/_control/batches/{batch_id}/files/a"
+            with http.session.get(url, stream=True, timeout=60) as download:
+                for piece in download.iter_content(1024 * 1024):
+                    again.update(piece)
+            assert again.digest() == stream.sha256.digest()
+            http.session.close()
+        finally:
+            program.send_signal(signal.SIGTERM)
+        _, _, used = os.wait4(program.pid, 0)
+        program.returncode = 0  # it was waited for here, for what it used
+    # Linux counts in KiB, macOS in bytes.
+    assert used.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < size / 2
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status"),
     [
@@ -239,6 +404,13 @@ def test_batches_are_put_in_a_state(http: Http) -> None:
         ("POST", "clients", {"client_id": "x", "secrets": [], "org": "ACME"}, 400),
         ("POST", "batches/none", {"status": "failed"}, 404),
         ("POST", "batches/none", {}, 400),
+        ("GET", "batches/none/files", None, 404),
+        ("GET", "batches/none/files/a", None, 404),
+        ("POST", "consolidations", {"batches": ["none"]}, 404),
+        ("POST", "consolidations", {"batches": []}, 400),
+        ("POST", "consolidations", {"batches": "none"}, 400),
+        ("POST", "mishaps", {"retries": -1}, 400),
+        ("POST", "mishaps", {"colour": "red"}, 400),
     ],
 )
 def test_wrong_control_requests_say_so(

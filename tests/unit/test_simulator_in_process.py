@@ -1,6 +1,8 @@
 """A real `requests` session on the simulator, without sockets."""
 
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
 
 import pytest
 import requests
@@ -58,6 +60,44 @@ def test_create_then_find(session: requests.Session) -> None:
     made_id = made.json()["id"]
     aborted = session.post(f"{CREATE}/{made_id}", params={"action": "ABORT"}, timeout=TIMEOUT)
     assert (aborted.status_code, aborted.content) == (200, b"")
+
+
+class Slowly:
+    """A file that gives less than it is asked for."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body, self.len = body, len(body)
+
+    def read(self, size: int = -1) -> bytes:
+        piece, self._body = self._body[: min(size, 1000)], self._body[min(size, 1000) :]
+        return piece
+
+
+@pytest.mark.parametrize("how", ["bytes", "text", "file", "slow file", "pieces", "nothing"])
+def test_uploads_come_in_any_way_that_requests_knows(
+    session: requests.Session, simulator: Simulator, how: str
+) -> None:
+    body = b"" if how == "nothing" else b'{"a":1}\n' * 20_000
+    sent: Any = {
+        "bytes": body,
+        "text": body.decode(),
+        "file": BytesIO(body),
+        "slow file": Slowly(body),
+        "pieces": (body[start : start + 999] for start in range(0, len(body), 999)),
+        "nothing": None,
+    }[how]
+    batch_id = create(session).json()["id"]
+    answer = session.put(
+        f"{CREATE}/{batch_id}/datasets/{LOYALTY}/files/a%20b/c%25.json",
+        data=sent,
+        headers={"Content-Type": "application/octet-stream"},
+        timeout=TIMEOUT,
+    )
+    assert (answer.status_code, answer.content) == (201, b"")
+    assert simulator.files(batch_id)["a b/c%.json"].read() == body
+    received = simulator.received[-1]
+    assert (received.size, received.request.body) == (len(body), b"")
+    assert received.request.content is None
 
 
 def test_lost_answer_is_a_read_time_out_or_a_reset(
@@ -122,3 +162,18 @@ def test_many_threads_at_once(session: requests.Session, simulator: Simulator) -
         answers = list(pool.map(lambda number: create(session, str(number)), range(200)))
     assert len({answer.json()["id"] for answer in answers}) == 200
     assert len(simulator.batches()) == 200
+
+
+def test_many_big_files_at_once(session: requests.Session, simulator: Simulator) -> None:
+    batch_id = create(session).json()["id"]
+    bodies = {f"{number}.parquet": bytes([number]) * 300_000 for number in range(40)}
+
+    def upload(name: str) -> int:
+        url = f"{CREATE}/{batch_id}/datasets/{LOYALTY}/files/{name}"
+        pieces = (bodies[name][start : start + 7_000] for start in range(0, 300_000, 7_000))
+        headers = {"Content-Type": "application/octet-stream"}
+        return session.put(url, data=pieces, headers=headers, timeout=TIMEOUT).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(upload, bodies)) == {201}
+    assert {name: file.read() for name, file in simulator.files(batch_id).items()} == bodies

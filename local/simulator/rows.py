@@ -1,0 +1,283 @@
+"""What the bytes of a file say of its rows, found while they stream by.
+
+Sources: Adobe's batch ingestion troubleshooting page (JSON Lines by default, `isMultiLineJson` for
+one array over many lines, CSV without row validation, empty files and headers) and its error
+diagnostics page (corrupt rows). That a broken array is one corrupt row, whatever could be read
+before the break, is inferred from Spark, which reads such files whole.
+"""
+
+import codecs
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+# Of each file so many corrupt rows are kept, and so much of each, for the diagnostics.
+MOST_KEPT, MOST_SHOWN = 100, 1000
+# A row that is longer is corrupt: nothing bigger is ever held in memory.
+LONGEST_ROW = 16 * 1024 * 1024
+MAGIC = b"PAR1"
+_BLANK = re.compile(r"[ \t\n\r]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """`rows`: how many, None where only Adobe could tell (Parquet). `bad`: how many are corrupt.
+
+    `corrupt`: the first of those. `unreadable`: the file as a whole is not of its format.
+    """
+
+    rows: int | None = None
+    bad: int = 0
+    corrupt: tuple[str, ...] = ()
+    unreadable: bool = False
+    empty_header: bool = False
+
+
+class Check(Protocol):
+    """Looks at a file piece by piece."""
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes."""
+
+    def done(self) -> Findings:
+        """What was found, after the last."""
+
+
+def check_for(input_format: Mapping[str, Any] | None) -> Check:
+    """The check of a batch's input format; without one, nothing is looked at."""
+    match input_format:
+        case {"format": "json", "isMultiLineJson": True}:
+            return MultiLineJson()
+        case {"format": "json"}:
+            return JsonLines()
+        case {"format": "csv"}:
+            return Csv(input_format or {})
+        case {"format": "parquet"}:
+            return Parquet()
+    return Unchecked()
+
+
+class Unchecked:
+    """A file of which nothing is known (Avro, a part of a file)."""
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look away."""
+
+    def done(self) -> Findings:
+        """Nothing."""
+        return Findings()
+
+
+class _Lines:
+    """The lines of a file, whatever the pieces it comes in."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes."""
+        first, *others = piece.split(b"\n")
+        self._extend(first)
+        for line in others:
+            self.line(self._rest)
+            self._rest = bytearray()
+            self._extend(line)
+
+    def _extend(self, part: bytes) -> None:
+        # Cut off, a row that is too long is not JSON any more.
+        self._rest += part[: LONGEST_ROW - len(self._rest)]
+
+    def last(self) -> None:
+        """The line that no newline ended."""
+        self.line(self._rest)
+
+    def line(self, line: bytearray) -> None:
+        raise NotImplementedError
+
+
+class JsonLines(_Lines):
+    """One object on each line; blank lines are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = self._bad = 0
+        self._corrupt: list[str] = []
+
+    def line(self, line: bytearray) -> None:
+        """Count a row."""
+        if not line or line.isspace():
+            return
+        self._rows += 1
+        try:
+            if isinstance(json.loads(line), dict):
+                return
+        except (ValueError, RecursionError):
+            pass
+        self._bad += 1
+        if len(self._corrupt) < MOST_KEPT:
+            self._corrupt.append(line[:MOST_SHOWN].decode(errors="replace").rstrip("\r"))
+
+    def done(self) -> Findings:
+        """What was found."""
+        self.last()
+        return Findings(self._rows, self._bad, tuple(self._corrupt))
+
+
+class MultiLineJson:
+    """One array of objects, or a single object, laid out in any way."""
+
+    def __init__(self) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")().decode
+        self._read = json.JSONDecoder().raw_decode
+        self._start, self._text = b"", ""
+        self._enough = 0
+        self._rows = 0
+        self._expected = "the start"
+        self._single = self._broken = False
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes."""
+        self._start += piece[: MOST_SHOWN - len(self._start)]
+        if self._broken:
+            return
+        try:
+            self._text += self._decode(piece)
+        except UnicodeDecodeError:
+            self._break()
+        if len(self._text) > LONGEST_ROW:
+            self._break()
+        elif len(self._text) >= self._enough:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        at, step = 0, self._step(0)
+        while step is not None:
+            at, step = step, self._step(step)
+        self._text = self._text[at:]
+
+    def _step(self, at: int) -> int | None:
+        """Where to go on after what stands at `at`; None where more text is needed."""
+        at = _BLANK.match(self._text, at).end()  # type: ignore[union-attr]  # it always matches
+        character = self._text[at : at + 1]
+        match self._expected, character:
+            case _, "":
+                return None
+            case "the start", "[":
+                self._expected = "a row or the end"
+            case "a row or the end" | "more or the end", "]":
+                self._expected = "nothing"
+            case "more or the end", ",":
+                self._expected = "a row"
+            case "the start" | "a row" | "a row or the end", "{":
+                self._single = self._expected == "the start"
+                return self._row(at)
+            case _:
+                self._break()
+                return None
+        return at + 1
+
+    def _row(self, at: int) -> int | None:
+        try:
+            _, end = self._read(self._text, at)
+        except json.JSONDecodeError:
+            # Cut off, or corrupt. More text will tell; read again only when there is much more.
+            self._enough = 2 * (len(self._text) - at)
+            return None
+        except (ValueError, RecursionError):
+            self._break()
+            return None
+        self._rows += 1
+        self._expected = "nothing" if self._single else "more or the end"
+        return end
+
+    def _break(self) -> None:
+        self._broken, self._text = True, ""
+
+    def done(self) -> Findings:
+        """What was found."""
+        self._go_on()
+        if self._broken or self._expected != "nothing" or self._text.strip():
+            return Findings(1, 1, (self._start.decode(errors="replace"),))
+        return Findings(self._rows)
+
+
+class Csv(_Lines):
+    """A header, unless the input format says there is none, then records."""
+
+    def __init__(self, input_format: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._quote = str(input_format.get("quote") or '"').encode()
+        # Adobe's sources write a boolean here and a string there.
+        self._header = input_format.get("header", True) not in (False, "false")
+        self._records = 0
+        self._quoted = self._empty_header = False
+        self._blank = True
+
+    def line(self, line: bytearray) -> None:
+        """Count a record, unless a quote goes on in the next line."""
+        self._blank = self._blank and not line.strip()
+        self._quoted ^= line.count(self._quote) % 2 == 1
+        if self._quoted:
+            return
+        if self._header:
+            self._header, self._empty_header = False, self._blank
+        elif not self._blank:
+            self._records += 1
+        self._blank = True
+
+    def done(self) -> Findings:
+        """What was found."""
+        self._quoted = False
+        self.last()
+        return Findings(self._records, empty_header=self._empty_header)
+
+
+class Parquet:
+    """A file that begins and ends as Parquet does; its rows are not looked at."""
+
+    def __init__(self) -> None:
+        self._head = self._tail = b""
+        self._size = 0
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes."""
+        self._head = (self._head + piece[:4])[:4]
+        self._tail = (self._tail + piece[-4:])[-4:]
+        self._size += len(piece)
+
+    def done(self) -> Findings:
+        """What was found."""
+        # The magic at both ends, and the length of the footer (4 bytes).
+        whole = self._size >= 12 and self._head == self._tail == MAGIC
+        return Findings() if whole else Findings(bad=1, unreadable=True)
+
+
+class Gunzipped:
+    """What `check` says of the file once it is decompressed."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._inflate = zlib.decompressobj(wbits=31)
+        self._broken = False
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes."""
+        while piece and not self._broken:
+            if self._inflate.eof:  # one member may follow another
+                self._inflate = zlib.decompressobj(wbits=31)
+            try:
+                self._check.feed(self._inflate.decompress(piece, LONGEST_ROW))
+            except zlib.error:
+                self._broken = True
+            piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+
+    def done(self) -> Findings:
+        """What was found."""
+        if not self._broken:
+            self._check.feed(self._inflate.flush())
+        whole = self._inflate.eof and not self._broken
+        findings = self._check.done()
+        return findings if whole else Findings(bad=1, unreadable=True)
