@@ -8,7 +8,13 @@
     │   ├── NoRoute               no rule of the routing table matches the object
     │   ├── EmptyObject           zero bytes, and neither a folder marker nor ignored
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
+    │   ├── TooLarge              more bytes than Adobe takes in one file or batch
+    │   ├── NoFiles               a marker whose folder holds nothing for its route
+    │   ├── MalformedManifest     a marker that is no manifest, or names what is not there
+    │   ├── NotReplaceable        a new version that cannot take the place of the one before
     │   ├── FormatUnknown         `inputFormat: auto`, and the name says nothing
+    │   ├── FormatMismatch        the first bytes are of another format than the route says
+    │   ├── ObjectGone            the version that arrived is no longer there, or not for us to read
     │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
@@ -21,6 +27,7 @@
         ├── PlatformUnavailable   surely nothing was made (429, gateway trouble, no connection)
         ├── CredentialUnusable    Adobe does not accept the credential; an operator must mend it
         ├── WindowSealed          the window takes nothing more: the next one does
+        ├── LineMoved             another version of the object was ordered just now
         ├── LedgerUnavailable     DynamoDB throttled, conflicted or did not answer
         ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
         ├── NotAnnounced          the event bus did not take the event
@@ -80,8 +87,32 @@ class TooOld(Rejected):
     """Older than the ledger remembers, so nobody can say whether it was a duplicate."""
 
 
+class TooLarge(Rejected):
+    """More bytes than Adobe takes in one file that cannot be split, or in one batch."""
+
+
+class NoFiles(Rejected):
+    """A marker whose folder holds no file that the marker's route takes."""
+
+
+class MalformedManifest(Rejected):
+    """A marker that should be a manifest and is none, or names what is not in its folder."""
+
+
+class NotReplaceable(Rejected):
+    """A new version that cannot take the place of the one before."""
+
+
 class FormatUnknown(Rejected):
     """The route says `inputFormat: auto` and the file name says nothing."""
+
+
+class FormatMismatch(Rejected):
+    """The first bytes of a file are not of the format that its route says."""
+
+
+class ObjectGone(Rejected):
+    """The version that arrived is no longer there, or the function may not read it."""
 
 
 class TargetNotAllowed(Rejected):
@@ -163,6 +194,10 @@ class CredentialUnusable(TryAgain):
 
 class WindowSealed(TryAgain):
     """The window takes nothing more; the next one does."""
+
+
+class LineMoved(TryAgain):
+    """Another version of the object, or another marker of the folder, was ordered just now."""
 
 
 class LedgerUnavailable(TryAgain):

@@ -1,20 +1,23 @@
-"""S3 objects that a request names: are they there, and which version."""
+"""S3 objects: which version is there, what it holds, what else is in its folder."""
 
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import MalformedRequest, StorageUnavailable
+from aep_intake.errors import MalformedRequest, ObjectGone, StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 
 class Objects:
-    """S3, read-only."""
+    """S3, read-only. `client` is only asked for a client when there is something to read."""
 
-    def __init__(self, client: "S3Client") -> None:
+    def __init__(self, client: "Callable[[], S3Client]") -> None:
         self._client = client
 
     def arrival(self, bucket: str, key: str) -> Arrival:
@@ -24,7 +27,7 @@ class Objects:
         tell the two apart without the right to list), and StorageUnavailable.
         """
         try:
-            head = self._client.head_object(Bucket=bucket, Key=key)
+            head = self._client().head_object(Bucket=bucket, Key=key)
         except ClientError as error:
             status = error.response["ResponseMetadata"]["HTTPStatusCode"]
             if status in (403, 404):
@@ -44,3 +47,80 @@ class Objects:
             size=head["ContentLength"],
             time=int(head["LastModified"].timestamp() * 1000),
         )
+
+    def read(self, arrival: Arrival, most: int) -> bytes:
+        """The first `most` bytes (1 or more) of the very version that arrived, which is not empty.
+
+        Raises ObjectGone where that is no longer there, or none we may read, and
+        StorageUnavailable, also where its bytes break off.
+        """
+        request: GetObjectRequestTypeDef = {
+            "Bucket": arrival.bucket,
+            "Key": arrival.key,
+            "Range": f"bytes=0-{most - 1}",
+        }
+        if arrival.version_id is None:
+            request["IfMatch"] = f'"{arrival.etag}"'
+        else:
+            request["VersionId"] = arrival.version_id
+        content = b""
+        try:
+            found = self._client().get_object(**request)
+            with closing(found["Body"]) as body:
+                # botocore tells an answer that breaks off only at its end, so we go there.
+                while len(content) < most and (more := body.read(most - len(content))):
+                    content += more
+        except ClientError as error:
+            status, code = _answer(error)
+            # 405: a delete marker; InvalidArgument: S3 never gave such a version id.
+            if status in (403, 404, 405, 412) or code == "InvalidArgument":
+                raise ObjectGone(
+                    f"{arrival.uri!r}: the version that arrived ({arrival.version}) is not there "
+                    "any more, or the function may not read it (s3:GetObject and "
+                    f"s3:GetObjectVersion, its KMS key); S3 answered {status} {code}. Send the "
+                    "file again, or mend the rights and re-drive the message"
+                ) from None
+            raise StorageUnavailable(f"{arrival.uri!r}: S3 answered {status} {code}") from error
+        except BotoCoreError as error:
+            raise StorageUnavailable(f"{arrival.uri!r}: {type(error).__name__}") from error
+        return content
+
+    def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
+        """The present version of every object whose key begins `prefix`, in the keys' order.
+
+        A page of 1,000 versions at a time, older ones and delete markers among them. Raises
+        StorageUnavailable, also where we may not list.
+        """
+        # Not ListObjectsV2: it does not tell the version, and that is an arrival's identity.
+        uri = f"s3://{bucket}/{prefix}"
+        pages = (
+            self._client()
+            .get_paginator("list_object_versions")
+            .paginate(Bucket=bucket, Prefix=prefix)
+        )
+        try:
+            for page in pages:
+                for found in page.get("Versions", ()):
+                    if found["IsLatest"]:
+                        yield Arrival(
+                            bucket=bucket,
+                            key=found["Key"],
+                            version_id=None if found["VersionId"] == "null" else found["VersionId"],
+                            etag=found["ETag"].strip('"'),
+                            sequencer=None,
+                            size=found["Size"],
+                            time=int(found["LastModified"].timestamp() * 1000),
+                        )
+        except ClientError as error:
+            status, code = _answer(error)
+            remedy = "; the function needs s3:ListBucketVersions" if status == 403 else ""
+            raise StorageUnavailable(
+                f"{uri!r} cannot be listed: S3 answered {status} {code}{remedy}"
+            ) from error
+        except BotoCoreError as error:
+            raise StorageUnavailable(f"{uri!r} cannot be listed: {type(error).__name__}") from error
+
+
+def _answer(error: ClientError) -> tuple[int, str]:
+    """The HTTP status, and S3's own code for it."""
+    return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]

@@ -1,0 +1,218 @@
+"""What S3 tells of objects, in those points where MiniStack 1.5.33 does otherwise.
+
+It does not encode the keys it lists (control characters then make no XML, and a carriage return
+becomes a line feed), gives the whole of an older version whatever the range, calls a version id
+that S3 never gave NoSuchVersion, and never breaks off.
+"""
+
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote_plus
+
+import boto3
+import pytest
+from aep_intake.adapters.objects import Objects
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import ObjectGone, StorageUnavailable
+from botocore.config import Config
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+ARRIVAL = Arrival("landing", "in/a", "v1", "e1", None, 10, 0)
+UNVERSIONED = Arrival("landing", "in/a", None, "e1", "00ff", 10, 0)
+MOMENT = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def s3() -> Iterator[Stubber]:
+    client = boto3.client(
+        "s3",
+        region_name="eu-west-1",
+        aws_access_key_id="nobody",
+        aws_secret_access_key="nothing",
+        config=Config(
+            retries={"total_max_attempts": 1}, response_checksum_validation="when_required"
+        ),
+    )
+    with Stubber(client) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def objects(s3: Stubber) -> Objects:
+    return Objects(lambda: cast("S3Client", s3.client))
+
+
+def answers(s3: Stubber, content: bytes, length: int, **expected: str) -> io.BytesIO:
+    raw = io.BytesIO(content)
+    s3.add_response(
+        "get_object",
+        {"Body": StreamingBody(raw, length)},
+        {"Bucket": "landing", "Key": "in/a", **expected},
+    )
+    return raw
+
+
+def version(key: str, name: str = "v1", *, latest: bool = True) -> dict[str, Any]:
+    return {
+        "Key": key,
+        "VersionId": name,
+        "IsLatest": latest,
+        "ETag": '"e1"',
+        "Size": 10,
+        "LastModified": MOMENT,
+    }
+
+
+def lists(s3: Stubber, *found: dict[str, Any], **more: Any) -> None:
+    s3.add_response("list_object_versions", {"Versions": list(found), **more})
+
+
+@pytest.mark.parametrize(
+    ("arrival", "which"),
+    [(ARRIVAL, {"VersionId": "v1"}), (UNVERSIONED, {"IfMatch": '"e1"'})],
+)
+def test_the_very_version_is_asked_for_and_no_more_of_it(
+    s3: Stubber, arrival: Arrival, which: dict[str, str]
+) -> None:
+    raw = answers(s3, b"0123", 4, Range="bytes=0-3", **which)
+    assert objects(s3).read(arrival, 4) == b"0123"
+    assert raw.closed
+
+
+def test_a_store_that_takes_no_ranges_is_not_read_to_its_end(s3: Stubber) -> None:
+    raw = answers(s3, b"x" * 1_000_000, 1_000_000, Range="bytes=0-3", VersionId="v1")
+    taken = 0
+    plain = raw.read
+
+    def counting(amount: int | None = None) -> bytes:
+        nonlocal taken
+        more = plain(amount)
+        taken += len(more)
+        return more
+
+    raw.read = counting  # type: ignore[method-assign]
+    assert objects(s3).read(ARRIVAL, 4) == b"xxxx"
+    assert taken == 4
+    assert raw.closed
+
+
+def test_an_answer_that_breaks_off_is_no_short_object(s3: Stubber) -> None:
+    answers(s3, b"01", 4, Range="bytes=0-9", VersionId="v1")
+    with pytest.raises(StorageUnavailable, match="'s3://landing/in/a': IncompleteReadError"):
+        objects(s3).read(ARRIVAL, 10)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "InvalidArgument"),
+        (403, "AccessDenied"),
+        (403, "InvalidObjectState"),
+        (404, "NoSuchKey"),
+        (404, "NoSuchVersion"),
+        (405, "MethodNotAllowed"),
+        (412, "PreconditionFailed"),
+    ],
+)
+def test_what_is_gone_and_what_we_may_not_read_is_rejected(
+    s3: Stubber, status: int, code: str
+) -> None:
+    s3.add_client_error("get_object", code, http_status_code=status)
+    with pytest.raises(ObjectGone) as raised:
+        objects(s3).read(ARRIVAL, 10)
+    for part in ("'s3://landing/in/a'", "v:v1", "not there any more", "may not read", code):
+        assert part in raised.value.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "ExpiredToken"), (416, "InvalidRange"), (500, "InternalError"), (503, "SlowDown")],
+)
+def test_what_may_pass_is_tried_again(s3: Stubber, status: int, code: str) -> None:
+    s3.add_client_error("get_object", code, http_status_code=status)
+    with pytest.raises(StorageUnavailable, match=f"S3 answered {status} {code}"):
+        objects(s3).read(ARRIVAL, 10)
+    s3.add_client_error("list_object_versions", code, http_status_code=status)
+    with pytest.raises(StorageUnavailable, match=f"S3 answered {status} {code}$"):
+        list(objects(s3).folder("landing", "in/"))
+
+
+def test_no_connection_is_tried_again() -> None:
+    # Port 9 discards; nobody listens there.
+    client = boto3.client(
+        "s3",
+        region_name="eu-west-1",
+        endpoint_url="http://127.0.0.1:9",
+        aws_access_key_id="nobody",
+        aws_secret_access_key="nothing",
+        config=Config(proxies={}, retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(StorageUnavailable, match="EndpointConnectionError"):
+        Objects(lambda: client).read(ARRIVAL, 10)
+    with pytest.raises(StorageUnavailable, match=r"'s3://landing/in/' .*EndpointConnection"):
+        list(Objects(lambda: client).folder("landing", "in/"))
+
+
+def test_what_is_listed_becomes_an_arrival(s3: Stubber) -> None:
+    lists(
+        s3,
+        version("in/a"),
+        version("in/a", "v0", latest=False),
+        version("in/b", "null"),
+        version("in/c", "v0", latest=False),
+        DeleteMarkers=[{"Key": "in/c", "VersionId": "v1", "IsLatest": True}],
+    )
+    time = int(MOMENT.timestamp() * 1000)
+    assert list(objects(s3).folder("landing", "in/")) == [
+        Arrival("landing", "in/a", "v1", "e1", None, 10, time),
+        Arrival("landing", "in/b", None, "e1", None, 10, time),
+    ]
+
+
+def test_an_empty_folder_has_nothing(s3: Stubber) -> None:
+    expected = {"Bucket": "landing", "Prefix": "in/"}
+    s3.add_response("list_object_versions", {"IsTruncated": False}, expected)
+    assert list(objects(s3).folder("landing", "in/")) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["a b+c%20d", "car\rriage\nreturn", "\x01\x1f\x7f", "\ufffe", "été/東京/📈", "a//b"]
+)
+def test_keys_are_asked_for_encoded_and_given_plain(s3: Stubber, key: str) -> None:
+    """Also between pages, where the last key of one is where the next begins."""
+    encoded = quote_plus(f"in/{key}", safe="/")
+    lists(
+        s3,
+        version(encoded),
+        EncodingType="url",
+        IsTruncated=True,
+        NextKeyMarker=encoded,
+        NextVersionIdMarker="v1",
+    )
+    s3.add_response(
+        "list_object_versions",
+        {"Versions": [version(encoded + "2")], "EncodingType": "url"},
+        {
+            "Bucket": "landing",
+            "Prefix": "in/",
+            "KeyMarker": f"in/{key}",
+            "VersionIdMarker": "v1",
+        },
+    )
+    found = [file.key for file in objects(s3).folder("landing", "in/")]
+    assert found == [f"in/{key}", f"in/{key}2"]
+
+
+def test_a_page_that_fails_does_not_take_back_those_before(s3: Stubber) -> None:
+    lists(s3, version("in/a"), IsTruncated=True, NextKeyMarker="in/a", NextVersionIdMarker="v1")
+    s3.add_client_error("list_object_versions", "SlowDown", http_status_code=503)
+    found = objects(s3).folder("landing", "in/")
+    assert next(found).key == "in/a"
+    with pytest.raises(StorageUnavailable, match="SlowDown"):
+        next(found)
