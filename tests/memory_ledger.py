@@ -3,8 +3,14 @@
 from collections.abc import Callable, Iterator
 
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, WindowSealed
-from aep_intake.orders import Claim, Order, Record, Rejection, claims
+from aep_intake.errors import (
+    AlreadyClaimed,
+    LeaseLost,
+    LedgerUnavailable,
+    LineMoved,
+    WindowSealed,
+)
+from aep_intake.orders import Claim, Head, Line, Order, Record, Rejection, State, claims
 from aep_intake.windows import Stage, Window, in_order
 
 
@@ -15,6 +21,9 @@ class MemoryLedger:
         self.records: dict[str, Record] = {}
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
+        self.noted: dict[tuple[str, str], str] = {}
+        self.heads: dict[str, Head] = {}
+        self.profile_batches: dict[tuple[str, str], int] = {}
         self._conflict = conflict
         self.windows = MemoryWindows(self)
 
@@ -23,11 +32,20 @@ class MemoryLedger:
         external_id = record.order.external_id
         if external_id in self.records:
             return self.records[external_id]
-        self.claim(record.order.claims, external_id)
+        line = None if record.order.excerpt else record.order.line
+        self.claim(record.order.claims, external_id, line)
+        self.move(line, external_id)
         self.records[external_id] = record
         return record
 
-    def claim(self, wanted: tuple[Claim, ...], owner: str) -> None:
+    def head(self, subject: str) -> Head | None:
+        return self.heads.get(subject)
+
+    def move(self, line: Line | None, external_id: str) -> None:
+        if line is not None:
+            self.heads[line.subject] = Head(external_id, line.position)
+
+    def claim(self, wanted: tuple[Claim, ...], owner: str, line: Line | None = None) -> None:
         claimed = {}
         for claim in wanted:
             other = self.claims.get((claim.object_id, claim.slot))
@@ -35,6 +53,10 @@ class MemoryLedger:
                 claimed[claim.file] = other[0]
         if claimed:
             raise AlreadyClaimed("other orders hold files", claimed=claimed)
+        if line is not None:
+            head = self.heads.get(line.subject)
+            if (head and head.external_id) != line.predecessor:
+                raise LineMoved("another version came just now", external_id=owner)
         for claim in wanted:
             self.claims[claim.object_id, claim.slot] = (owner, claim.file.sequencer is None)
 
@@ -45,6 +67,9 @@ class MemoryLedger:
         external_id = old.order.external_id
         if self.records[external_id].revision != old.revision:
             raise LeaseLost("another worker went on", external_id=external_id)
+        if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
+            place = (new.order.target.ims_org, new.order.target.sandbox)
+            self.profile_batches[place] = self.profile_batches.get(place, 0) + 1
         self.records[external_id] = new
         return new
 
@@ -85,6 +110,9 @@ class MemoryLedger:
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         self.rejections[arrival.object_id, arrival.version] = rejection
+
+    def note(self, arrival: Arrival, what: str, route: str) -> None:
+        self.noted[arrival.object_id, arrival.version] = what
 
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(arrival):
@@ -129,10 +157,25 @@ class MemoryWindows:
         self.kept[old.window_id] = new
         return new
 
-    def register(self, window: Window, files: tuple[Arrival, ...]) -> None:
+    def begin(
+        self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
+    ) -> bool:
+        self._ledger.transaction()
+        if window.window_id in self.kept:
+            return False
+        wanted = tuple(claim for file in (marker, *free) for claim in claims(file))
+        self._ledger.claim(wanted, window.window_id, window.order.line)
+        self._ledger.move(window.order.line, window.part_id(0))
+        self.kept[window.window_id] = window
+        self.lists[window.window_id] = [files]
+        return True
+
+    def register(
+        self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
+    ) -> None:
         self._ledger.transaction()
         is_open = self.kept[window.window_id].stage is Stage.OPEN
-        wanted = tuple(claim for file in files for claim in claims(file))
+        wanted = tuple(claim for file in free for claim in claims(file))
         before = dict(self._ledger.claims)
         self._ledger.claim(wanted, window.window_id)
         if not is_open:

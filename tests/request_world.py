@@ -201,7 +201,7 @@ class Api:
             "_https": session,
             "credentials": Credentials(secrets, session, self.world.settings.ims_url, self.clock),
             "ledger": self.ledger,
-            "objects": Objects(self.bucket.client),
+            "objects": Objects(lambda: self.bucket.client),
             "announcer": Announcer(
                 cast("Any", self.bus), lambda: self.bucket.client, bus="bus", state_bucket="state"
             ),

@@ -7,7 +7,7 @@ from aep_intake import arrivals, telemetry
 from aep_intake.adapters.queues import delay
 from aep_intake.arrivals import Delivery, digest
 from aep_intake.errors import Rejected, TryAgain
-from aep_intake.intake import Intake, Result, attempt, take_in
+from aep_intake.intake import Intake, Result, again, attempt, take_in
 from aep_intake.orders import OWN_PREFIX, Rejection
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
@@ -28,8 +28,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
+        for order in dict.fromkeys(d.order for d in deliveries if d.order):
+            results[order] = attempt(lambda: again(order, intake))  # noqa: B023
     for external_id, result in results.items():
-        telemetry.report(external_id, result, world.now() - wanted[external_id].time)
+        arrival = wanted.get(external_id)
+        latency = None if arrival is None else world.now() - arrival.time
+        telemetry.report(external_id, result, latency)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
     return _settle(messages, deliveries, results, intake)
 
@@ -54,7 +58,10 @@ def _settle(
     """Done, parked, or back to the queue; parked only once all its other records are settled."""
     failures: dict[str, tuple[str, int]] = {}
     for message, delivery in zip(messages, deliveries, strict=True):
-        outcomes = [results[arrival.external_id] for arrival in delivery.arrivals]
+        wanted = [arrival.external_id for arrival in delivery.arrivals]
+        outcomes = [
+            results[external_id] for external_id in (*wanted, delivery.order) if external_id
+        ]
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from aep_intake.announcements import iso
 from aep_intake.settings import Settings
-from aep_intake.telemetry import count, logger, metrics
+from aep_intake.telemetry import count, logger, made_today, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -20,5 +21,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     due = list(world.ledger.due(now))
     count("DueOrders", number=len(due))
     count("OverdueOrders", number=sum(when < now - OVERDUE for _, when in due))
+    made_today(world.ledger.made(iso(now)[:10]))
     if world.queues.waiting(world.settings.due_queue_url) == 0:
         world.queues.hand_out(world.settings.due_queue_url, [external_id for external_id, _ in due])

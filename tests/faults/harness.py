@@ -8,7 +8,7 @@ shrink to what matters.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -26,15 +26,18 @@ from aep_intake.errors import (
     NotAnnounced,
     NotYet,
     Rejected,
+    StorageUnavailable,
     TryAgain,
 )
-from aep_intake.intake import Intake, Result, Targets, attempt, go_on, take_in
-from aep_intake.orders import Lease, Order, Record, Rejection
+from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
+from aep_intake.orders import Dataset, Lease, Order, Record, Rejection
+from aep_intake.preflight import Checks
+from aep_intake.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from local.simulator.clock import Clock
 from local.simulator.faults import Fault
-from local.simulator.seed import LOYALTY, Seed, seed_defaults
+from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
 from local.simulator.transport import InProcess
 from tests.memory_ledger import MemoryLedger
@@ -133,7 +136,12 @@ class World:
     workers: "list[Worker]" = field(default_factory=list)
     tables: tuple[routes.RoutingTable, ...] = TABLES
     calm: bool = False
+    final: routes.RoutingTable = GOOD
+    # The present versions of the objects of the bucket, by key.
+    bucket: dict[str, Arrival] = field(default_factory=dict)
+    more: "tuple[Callable[[], None], ...]" = ()  # what else a schedule may do
     handed_out: list[str] = field(default_factory=list)
+    orders_parked: set[str] = field(default_factory=set)
     limits: windows.Limits = field(default_factory=lambda: windows.Limits(2, 25))
 
     def __post_init__(self) -> None:
@@ -178,12 +186,19 @@ class World:
             now=now,
             lease=lease,
             pace=self._pace,
+            park=self._park,
             post_time=adobe.create_time + SKEW,
             settle=SETTLE + SKEW,
         )
         targets = Targets(
-            (CREDENTIAL,), "prod", ("prod",), lambda _: self.seed.ims_org, adobe.dataset_id
+            (CREDENTIAL,),
+            "prod",
+            ("prod",),
+            lambda _: self.seed.ims_org,
+            adobe.dataset_id,
+            lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
+        objects: Any = _Calls(self, _Bucket(self.bucket), StorageUnavailable)
         window_ports = windows.Ports(
             windows=remembered,
             orders=ledger,
@@ -197,6 +212,8 @@ class World:
             ledger=ledger,
             announcer=announcer,
             targets=targets,
+            objects=objects,
+            checks=Checks(objects.read, most=10**11, most_unsplit=2**28),
             table=lambda: self.table,
             buckets=("landing",),
             retention=RETENTION,
@@ -237,6 +254,12 @@ class World:
         self.wait(1)
         self.handed_out += external_ids
 
+    def _park(self, order: Order, rejection: Rejection) -> None:
+        if self.wait(2):
+            raise StorageUnavailable("the queue did not take it")
+        assert rejection.reason
+        self.orders_parked.add(order.external_id)
+
     def _pace(self) -> None:
         if self.wait(2):
             raise NotYet("this worker's share is used", retry_after=3)
@@ -272,6 +295,7 @@ class World:
             self._edit_routes,
             self.redrive,
             self._end_a_batch,
+            *self.more,
         )
         actions[self.tape.pick(len(actions))]()
 
@@ -333,8 +357,15 @@ class World:
 
     def redrive(self) -> None:
         """An operator moves all parked messages back."""
+        for external_id in sorted(self.orders_parked):
+            self._start(partial(self._again, external_id))
         self.queue += [Message(message.arrival, self.clock()) for message in self.parked]
         self.parked.clear()
+
+    def _again(self, external_id: str, intake: Intake) -> dict[str, Result]:
+        result = again(external_id, intake)
+        self.orders_parked.discard(external_id)  # only now is its message deleted
+        return {external_id: result}
 
     def _end_a_batch(self) -> None:
         """AEP abandons, or a person aborts, a batch the ledger does not know of."""
@@ -356,7 +387,7 @@ class World:
         self.calm = True
         for _ in range(3):
             self._run_dry()
-            self.table = GOOD
+            self.table = self.final
             self.simulator.switches.external_id_reuse = "accepted"
             self.redrive()
         self._run_dry()
@@ -372,7 +403,8 @@ class World:
                 if not self.queue and not any(self.ledger.due(10**15)):
                     return
                 self.clock.advance(MINUTE)
-        raise AssertionError("never comes to rest")
+        left = [(m.arrival.key, m.receives) for m in self.queue], list(self.ledger.due(10**15))
+        raise AssertionError(f"never comes to rest: {left}, {self.seen}")
 
 
 def take(arrival: Arrival, intake: Intake) -> Any:
@@ -384,7 +416,8 @@ def take(arrival: Arrival, intake: Intake) -> Any:
 
 
 def _go_on(external_id: str, intake: Intake) -> dict[str, Result]:
-    return {external_id: go_on(external_id, intake)}
+    done = go_on(external_id, intake)
+    return {} if done is None else {external_id: done}
 
 
 type Work = Callable[[Intake], dict[str, Result]]
@@ -443,8 +476,22 @@ class Worker:
         if isinstance(result, Rejected):
             message.reason = result.reason
             world.parked.append(message)
-        elif result is None:
+        elif isinstance(result, Skipped):
             world.ignored.add(message.arrival.external_id)
+
+
+class _Bucket:
+    """S3, as far as markers need it."""
+
+    def __init__(self, bucket: dict[str, Arrival]) -> None:
+        self._bucket = bucket
+
+    def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
+        found = [f for key, f in self._bucket.items() if key.startswith(prefix)]
+        return iter([replace(file, sequencer=None) for file in found if file.bucket == bucket])
+
+    def read(self, arrival: Arrival, most: int) -> bytes:
+        raise NotImplementedError
 
 
 class _Calls:

@@ -130,9 +130,8 @@ def _batch_of(external_id: str, world: World) -> str | None:
         record = world.ledger.get(record.superseded_by)
     assert record is not None
     told = {batch for who, batch in world.events if who == record.order.external_id}
-    # Nobody sends a request again, nor an arrival that a route ignores by then, nor a part.
-    order = record.order
-    nobody = order.trigger == "request" or external_id in world.ignored or order.excerpt
+    # Nobody sends a request again, nor an arrival that a route ignores by then.
+    nobody = record.order.trigger == "request" or external_id in world.ignored
     if nobody and record.state in (State.REFUSED, State.HELD):
         assert told == {None}
         return None

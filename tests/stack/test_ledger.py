@@ -314,7 +314,7 @@ def test_all_versions_of_an_object_come_with_one_query(stack: LocalStack) -> Non
     ledger.reject(turned_away, Rejection.of(NoRoute("no rule fits"), NOW))
     seen = {one.version: one for one in ledger.seen(event.object_id)}
     assert set(seen) == {event.version, again.version, turned_away.version}
-    assert seen[again.version].external_id == again.external_id
+    assert seen[again.version].owner == again.external_id
     rejection = seen[turned_away.version].rejection
     assert rejection is not None
     assert rejection.reason == "no-route"

@@ -107,18 +107,18 @@ def test_a_new_version_joins_beside_an_old_one_of_the_same_object(
 def test_nothing_joins_a_sealed_window(ledger: Any, window: Window) -> None:
     some, late = files(2), files(2)
     register(window, some, ports(ledger))
-    sealed = ledger.windows.replace(window, window.sealed())
+    sealed = ledger.windows.replace(window, window.sealed(NOW))
     with pytest.raises(WindowSealed):
-        ledger.windows.register(sealed, late)
+        ledger.windows.register(sealed, late, late)
     joined, _ = register(window, late, ports(ledger))
     assert {where.start for where in joined.values()} == {window.start + 60_000}
     assert ledger.windows.registered(window.window_id) == some
     with pytest.raises(AlreadyClaimed):
-        ledger.windows.register(sealed, some)
+        ledger.windows.register(sealed, some, some)
 
 
 def test_a_window_changes_only_as_it_was_read(ledger: Any, window: Window) -> None:
-    ledger.windows.replace(window, window.sealed())
+    ledger.windows.replace(window, window.sealed(NOW))
     with pytest.raises(LeaseLost):
         ledger.windows.replace(window, window.finished())
 
@@ -128,7 +128,7 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
     end = window.start + window.length
     close(window.window_id, ports(ledger, end - 1))
     assert ledger.windows.get(window.window_id).stage is Stage.OPEN
-    sealed = ledger.windows.replace(window, window.sealed())
+    sealed = ledger.windows.replace(window, window.sealed(NOW))
     frozen = ledger.windows.registered(window.window_id)
     ledger.windows.replace(sealed, sealed.planned(plan(window.window_id, frozen, Limits(files=2))))
     close(window.window_id, ports(ledger, end, files=1))  # another limit by now

@@ -36,4 +36,6 @@ def environment() -> dict[str, str]:
         "SETTLE_SECONDS": "120",
         "BATCH_FILES": "1500",
         "BATCH_GIGABYTES": "100",
+        "FILE_MEGABYTES": "256",
+        "REPLAY_BY": "predecessors",
     }

@@ -9,7 +9,7 @@ from aep_intake import telemetry
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import NoRoute, NotYet
-from aep_intake.intake import Joined, Known, attempt
+from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
 from aep_intake.orders import Batch, Lease, Order, Record, Target
 from aep_intake.telemetry import metrics, report
 
@@ -90,9 +90,21 @@ def test_what_nobody_foresaw_has_its_traceback(told: Any) -> None:
 
 
 def test_what_is_ignored_is_counted(told: Any) -> None:
-    counted, lines = told(None, 5)
-    assert counted["Ignored", None] == 1
+    counted, lines = told(Skipped("not-the-newest"), 5)
+    assert counted["Ignored", None] == counted["Ignored", "not-the-newest"] == 1
     assert not [line for line in lines if line.levelno > logging.DEBUG]
+
+
+def test_what_waits_for_a_marker_is_counted(told: Any) -> None:
+    counted, lines = told(Waits("spark"), 5)
+    assert counted["Waiting", None] == 1
+    assert not [line for line in lines if line.levelno > logging.DEBUG]
+
+
+def test_a_marker_is_counted(told: Any) -> None:
+    counted, [line] = told(Gathered("window-1", 3), 5)
+    assert counted["Markers", None] == 1
+    assert (line.window, line.files) == ("window-1", 3)
 
 
 def test_what_waits_in_a_window_is_counted(told: Any) -> None:

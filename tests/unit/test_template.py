@@ -35,6 +35,8 @@ WILDCARDS = {
     ("ec2:UnassignPrivateIpAddresses", "*"): "Lambda's own call, of what is not there yet",
     ("s3:PutObject", "{}/manifests/*"): "one key for each order, under one prefix",
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
+    ("s3:GetObjectVersion", "arn:*:s3:::{}/*"): "as that: a route may look inside what arrived",
+    ("s3:ListBucketVersions", "arn:*:s3:::{}"): "any folder of the source buckets may be marked",
 }
 
 
@@ -279,7 +281,7 @@ def test_keys_are_used_only_through_the_services_that_hold_the_data(
             services = condition["kms:ViaService"]
             through[role] = {service["Fn::Sub"].split(".")[0] for service in services}
     assert through == {
-        "OnArrivalRole": {"secretsmanager"},
+        "OnArrivalRole": {"secretsmanager", "s3"},
         "OnRequestRole": {"secretsmanager", "s3"},
         "OnDueRole": {"secretsmanager"},
     }

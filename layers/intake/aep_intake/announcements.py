@@ -38,6 +38,8 @@ def batch_created(record: Record) -> dict[str, Any]:
         trigger=order.trigger,
         route=order.route,
         routesVersion=order.routes_version,
+        replaces=order.replaces
+        and {"externalId": order.replaces.external_id, "batchId": order.replaces.batch_id},
         **_files(order.files),
         createdAt=iso(record.created_at),
     )

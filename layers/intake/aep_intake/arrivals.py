@@ -79,11 +79,13 @@ class Delivery:
 
     Work every arrival, count what is `ignored`; where there is a `rejection`, the message is
     rejected once its arrivals are settled. `malformed` has one sentence for each bad record.
+    `order` is the external id of an order that was parked and is sent again.
     """
 
     arrivals: tuple[Arrival, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     malformed: tuple[str, ...] = ()
+    order: str | None = None
 
     @property
     def rejection(self) -> MalformedEvent | None:
@@ -98,11 +100,14 @@ class Delivery:
 def parse(body: str) -> Delivery:
     """Read one queue message, in any envelope S3's events come in.
 
-    S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS. Raises
+    S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS; or our
+    own, of an order whose files have no message any more, as it was parked. Raises
     MalformedEvent where the envelope is none of these; a bad record in a good envelope is told in
     the delivery instead, so that it does not hold up its neighbours.
     """
     message = _document(body, "message")
+    if "externalId" in message:
+        return Delivery(order=message["externalId"].text(64))
     if message["Type"].value == "Notification":
         message = _document(message["Message"].text(_LARGEST), "Message")
     if message["Event"].value == "s3:TestEvent":

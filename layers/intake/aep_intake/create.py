@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from aep_intake import versions
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import (
     AlreadyClaimed,
@@ -21,7 +22,16 @@ from aep_intake.errors import (
     Rejected,
     TryAgain,
 )
-from aep_intake.orders import WINDOW_PREFIX, Batch, Lease, Order, Record, Rejection, State
+from aep_intake.orders import (
+    WINDOW_PREFIX,
+    Batch,
+    Lease,
+    Order,
+    Record,
+    Rejection,
+    State,
+    Target,
+)
 
 # An attempt whose batch ended like this carries no data and may be followed by another.
 ENDED_WITHOUT_DATA = frozenset({"aborted", "abandoned"})
@@ -33,7 +43,8 @@ class Ledger(Protocol):
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or the record that order has already.
 
-        Raises AlreadyClaimed if the order is new and other orders hold some of its files.
+        Moves the head of the order's line. Raises AlreadyClaimed if the order is new and other
+        orders hold some of its files, and LineMoved if another order is the head by now.
         """
 
     def get(self, external_id: str) -> Record | None:
@@ -65,7 +76,10 @@ class Platform(Protocol):
         """The batches in Catalog that this ledger made for `order` since then, oldest first."""
 
     def abort(self, order: Order, batch_id: str) -> None:
-        """Make an empty batch go away; one that is gone already is fine."""
+        """Make a batch that is still loading go away; one that is gone already is fine."""
+
+    def batch(self, target: Target, batch_id: str) -> Batch | None:
+        """What Catalog knows of a batch."""
 
 
 class Announcer(Protocol):
@@ -84,7 +98,8 @@ class Ports:
 
     `lease` makes a lease that outlasts this worker. `pace` waits for its turn to POST and raises
     NotYet when that is too far off. `post_time` bounds a POST with its time-outs and clock skew.
-    `settle` is how long Catalog may take to show a batch.
+    `settle` is how long Catalog may take to show a batch. `park` puts a rejected order that came
+    with no message of its own where `make redrive` finds it; raises StorageUnavailable.
     """
 
     ledger: Ledger
@@ -93,6 +108,7 @@ class Ports:
     now: Callable[[], int]
     lease: Callable[[], Lease]
     pace: Callable[[], None]
+    park: Callable[[Order, Rejection], None]
     post_time: int
     settle: int
 
@@ -134,6 +150,8 @@ def _carry_out(record: Record, ports: Ports) -> Outcome:
     if record.state is State.ANNOUNCED:
         return Outcome(Kind.DUPLICATE, record)
     kind = Kind.CREATED
+    if record.state is State.OPEN:
+        record = _settle(record, ports)
     if record.state is State.OPEN and record.unknown_since is not None:
         record = _look_up(record, ports)
         kind = Kind.ADOPTED
@@ -178,6 +196,8 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Reco
     told = record.due is None
     if order.external_id != record.order.external_id:
         order = record.order
+    if record.replaced_by is not None:
+        return record
     if record.void:
         return ports.ledger.reclaim(record, record.reopened(order, lease))
     # The files stay the ones it claimed, whatever their names stand for by now.
@@ -189,6 +209,14 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Reco
     if record.state is State.OPEN or (record.state is State.HELD and told):
         return ports.ledger.replace(record, record.leased(lease))
     return record
+
+
+def _settle(record: Record, ports: Ports) -> Record:
+    """What becomes of the version before."""
+    try:
+        return _leave_in_order(record, ports, lambda: versions.settle(record, ports))
+    except Rejected as attention:
+        return _reject(record, State.HELD, attention, ports)
 
 
 def _look_up(record: Record, ports: Ports) -> Record:
@@ -292,6 +320,8 @@ def _announce(record: Record, ports: Ports) -> Record:
         elif rejection is not None:
             told = rejection
             _leave_in_order(record, ports, lambda: ports.announcer.rejected(whole.order, told))
+            if order.excerpt is not None:
+                _leave_in_order(record, ports, lambda: ports.park(order, told))
         # Surely without a batch, it holds its files no longer: another order may have them.
         void = record.state is State.REFUSED and record.unknown_since is None
         finish = ports.ledger.release if void else ports.ledger.replace

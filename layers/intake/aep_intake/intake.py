@@ -5,26 +5,31 @@ can no longer be resolved may have an order from before, and then that order cou
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from aep_intake import create, routes, windows
+from aep_intake import create, folders, routes, versions, windows
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Outcome, Ports
 from aep_intake.errors import (
     AlreadyClaimed,
-    EmptyObject,
+    FormatUnknown,
     LeaseLost,
+    MalformedEvent,
+    NoFiles,
     Rejected,
     TargetNotAllowed,
     TooOld,
 )
-from aep_intake.orders import WINDOW_PREFIX, Order, Rejection, Target
-from aep_intake.windows import Window, register
+from aep_intake.orders import WINDOW_PREFIX, Order, Rejection
+from aep_intake.preflight import Checks
+from aep_intake.routes import Match, OnNewVersion
+from aep_intake.targets import Targets
+from aep_intake.windows import Stage, Window, register
 
 
-class Memory(create.Ledger, Protocol):
+class Memory(create.Ledger, versions.Heads, Protocol):
     """What else the ledger knows of an arrival."""
 
     def claimant(self, arrival: Arrival) -> str | None:
@@ -33,58 +38,15 @@ class Memory(create.Ledger, Protocol):
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""
 
+    def note(self, arrival: Arrival, what: str, route: str) -> None:
+        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
+
 
 class Announcer(create.Announcer, Protocol):
     """The event bus, for arrivals without an order too."""
 
     def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
         """Say why these arrivals, or a message that holds none, cannot become an order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Targets:
-    """Where this deployment may send batches.
-
-    `credentials` are secret ARNs, the first the default. `ims_org` (of a credential) and
-    `dataset_id` (of a credential, organization, sandbox and name) may raise TryAgain; the latter
-    DatasetNotFound.
-    """
-
-    credentials: tuple[str, ...]
-    default_sandbox: str
-    allowed_sandboxes: tuple[str, ...]
-    ims_org: Callable[[str], str]
-    dataset_id: Callable[[str, str, str, str], str]
-
-    def target(
-        self,
-        credential: str | None = None,
-        sandbox: str | None = None,
-        dataset_id: str | None = None,
-        dataset_name: str | None = None,
-    ) -> Target:
-        """Raises TargetNotAllowed or DatasetNotFound, or TryAgain."""
-        sandbox = sandbox or self.default_sandbox
-        if sandbox not in self.allowed_sandboxes:
-            raise TargetNotAllowed(
-                f"sandbox {sandbox!r} is not one this deployment allows "
-                f"({', '.join(self.allowed_sandboxes)}): see its parameter AllowedSandboxes"
-            )
-        arn = credential or self.credentials[0]
-        ims_org = self.ims_org(arn)
-        if dataset_id is None:
-            dataset_id = self.dataset_id(arn, ims_org, sandbox, dataset_name or "")
-        return Target(arn, ims_org, sandbox, dataset_id)
-
-    def credential_of_org(self, ims_org: str) -> str:
-        """The credential of an organization; raises TargetNotAllowed where there is none."""
-        for arn in self.credentials:
-            if self.ims_org(arn) == ims_org:
-                return arn
-        raise TargetNotAllowed(
-            f"this deployment has no credential of organization {ims_org!r}: "
-            "see its parameter CredentialSecretArns"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +58,42 @@ class Intake:
     ledger: Memory
     announcer: Announcer
     targets: Targets
+    objects: folders.Objects
+    checks: Checks
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]
     retention: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A marker that came, how it is routed, and the table that says so."""
+
+    arrival: Arrival
+    match: Match
+    table: routes.RoutingTable
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An arrival that a route leaves out, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """An arrival that waits for the marker of its folder."""
+
+    route: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A marker that came: its window, sealed, and how many files the folder held."""
+
+    window_id: str
+    files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +106,12 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An arrival that came before. `owner`: the window it is in."""
+    """An arrival that came before. `owner`: the window, or the order, it is in."""
 
     owner: str
 
 
-type Result = Outcome | Joined | Known | Exception | None
+type Result = Outcome | Joined | Gathered | Known | Waits | Skipped | Exception
 # Runs a function over many values side by side, and gives what it returned in their order.
 type SideBySide = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -126,8 +121,8 @@ def take_in(
 ) -> dict[str, Result]:
     """Give arrivals (by external id) their batches, or places in a window.
 
-    Gives for each what became of it: None where a route says to ignore it, and where it failed the
-    error (Rejected ones are announced, and remembered).
+    Gives for each what became of it; where it failed, the error (Rejected ones are announced, and
+    remembered).
     """
     plans = dict(
         zip(
@@ -139,8 +134,11 @@ def take_in(
     results: dict[str, Result] = {}
     tasks: list[Callable[[], dict[str, Result]]] = []
     groups: dict[str, tuple[Window, list[Arrival]]] = {}
+    markers: dict[str, Marker] = {}
     for external_id, plan in plans.items():
         match plan:
+            case Marker():
+                markers[external_id] = plan
             case Window():
                 groups.setdefault(plan.window_id, (plan, []))[1].append(arrivals[external_id])
             case Order():
@@ -150,6 +148,8 @@ def take_in(
     tasks += [partial(_join, window, files, intake) for window, files in groups.values()]
     for result in side_by_side(lambda task: task(), tasks):
         results |= result
+    for external_id, marker in markers.items():  # each keeps all hands busy
+        results[external_id] = attempt(partial(_gather, marker, intake, side_by_side))
     return results
 
 
@@ -159,6 +159,23 @@ def go_on(external_id: str, intake: Intake) -> Outcome | None:
         windows.close(external_id, intake.windows)
         return None
     return create.resume(external_id, intake.ports)
+
+
+def again(external_id: str, intake: Intake) -> Outcome:
+    """Try anew an order that was parked: where it goes, the routes say now.
+
+    Raises Rejected or TryAgain.
+    """
+    record = intake.ledger.get(external_id)
+    if record is None:
+        raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
+    order = record.order
+    file = intake.ledger.files(order)[0]
+    match = intake.table().match(file)
+    if not match.ignore:
+        present = _order(file, match, intake.checks.options(file, match), intake)
+        order = replace(present, external_id=external_id, files=order.files, excerpt=order.excerpt)
+    return create.create_batch(order, intake.ports)
 
 
 def attempt[T](work: Callable[[], T]) -> T | Exception:
@@ -173,7 +190,7 @@ def attempt[T](work: Callable[[], T]) -> T | Exception:
         return error
 
 
-def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Known | None:
+def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known | Waits | Skipped:
     try:
         return _resolve(arrival, intake)
     except Rejected as rejected:
@@ -189,8 +206,11 @@ def _create(external_id: str, order: Order, intake: Intake) -> dict[str, Result]
 
 
 def _create_or_known(order: Order, intake: Intake) -> Result:
+    placed = versions.placed(order, intake.ledger)
+    if placed is None:
+        return _too_late(order.files[0], order, intake)
     try:
-        return create.create_batch(order, intake.ports)
+        return create.create_batch(placed, intake.ports)
     except AlreadyClaimed as other:
         owner = next(iter(other.claimed.values()))
         if owner.startswith(WINDOW_PREFIX):
@@ -225,6 +245,8 @@ def _follow(owner: str, file: Arrival, intake: Intake) -> Result:
 def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
     """What holds a file already."""
     if owner.startswith(WINDOW_PREFIX):
+        if owner == windows.marker_id(file):  # no marker any more, but what joined it, counts
+            windows.seal(owner, intake.windows)
         return Known(owner)
     record = intake.ledger.get(owner)
     if record is None:
@@ -232,7 +254,7 @@ def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
     return record.order
 
 
-def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | None:
+def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waits | Skipped:
     if arrival.time < intake.ports.now() - intake.retention:
         raise TooOld(
             f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
@@ -243,28 +265,118 @@ def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | None:
             f"{arrival.uri} is not in a bucket of this deployment: "
             "see its parameter SourceBucketNames"
         )
-    match = intake.table().match(arrival)
+    table = intake.table()
+    match = table.match(arrival)
     if match.ignore:
-        return None
-    if arrival.size == 0:
-        raise EmptyObject(f"{arrival.uri} is empty, and AEP fails a batch with an empty file")
+        return Skipped("route")
+    if match.waits and folders.left_out(arrival):
+        return Skipped("not-data")
+    if match.waits:
+        intake.ledger.note(arrival, "waiting", match.route)
+        return Waits(match.route)
+    if match.folder is not None:
+        return Marker(arrival, match, table)
+    order = _order(arrival, match, intake.checks.options(arrival, match), intake)
+    if match.window is None:
+        return order
+    return Window.at(order, match.window, intake.ports.now())
+
+
+def _order(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: Intake) -> Order:
     target = intake.targets.target(
         credential=routes.credential_arn(match.credential, intake.targets.credentials),
         sandbox=match.sandbox,
         dataset_id=match.dataset_id,
         dataset_name=match.dataset_name,
     )
-    order = Order(
+    dataset = intake.targets.dataset(target)
+    if dataset is not None and dataset.system:
+        raise TargetNotAllowed(f"dataset {target.dataset_id} is Adobe's own and takes no batches")
+    line = None
+    if match.on_new_version is not OnNewVersion.APPEND:
+        first_only = match.on_new_version is OnNewVersion.IGNORE
+        line = versions.line_of(arrival, match.folder, target, first_only=first_only)
+    return Order(
         external_id=arrival.external_id,
         target=target,
-        options=match.options,
+        options=options,
         files=(arrival,),
         route=match.route,
         routes_version=match.version,
+        line=line,
+        profile=dataset is not None and dataset.profile,
     )
-    if match.window is None:
-        return order
-    return Window.at(order, match.window, intake.ports.now())
+
+
+def _too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
+    """A newer version was ordered before, or the route wants the first one only."""
+    why = "not-the-first" if order.line and order.line.first_only else "not-the-newest"
+    intake.ledger.note(arrival, why, order.route or "")
+    return Skipped(why)
+
+
+def _gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+    """The files of a marker's folder join a window of their own, and share batches."""
+    window_id = windows.marker_id(marker.arrival)
+    window = intake.windows.windows.get(window_id)
+    if window is None:
+        return _begin(marker, intake, side_by_side)
+    files: tuple[Arrival, ...] = ()
+    if window.stage is Stage.OPEN:
+        try:
+            _, files = _folder(marker, intake, side_by_side)
+        except Rejected:
+            files = ()  # the routes, or the folder, are not what they were: what joined, counts
+    windows.gather(window, marker.arrival, files, intake.windows)
+    return Known(window_id)
+
+
+def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+    arrival = marker.arrival
+    owner = intake.ledger.claimant(arrival)
+    if owner == windows.marker_id(arrival):
+        raise LeaseLost("another worker began with it just now", external_id=arrival.external_id)
+    if owner is not None:
+        return Known(owner)
+    try:
+        pattern, files = _folder(marker, intake, side_by_side)
+        window = Window.of(arrival, pattern, intake.ports.now())
+        first = replace(window.order, external_id=window.part_id(0))
+        placed = versions.placed(first, intake.ledger)
+        if placed is None:
+            return _too_late(arrival, pattern, intake)
+        window = window.behind(placed)
+        windows.gather(window, arrival, files, intake.windows)
+    except AlreadyClaimed as other:
+        intake.ledger.note(arrival, "nothing-new", marker.match.route)
+        return Known(next(iter(other.claimed.values())))
+    except Rejected as rejected:
+        _turn_away(arrival, rejected, intake)
+        raise
+    return Gathered(window.window_id, len(files))
+
+
+def _folder(
+    marker: Marker, intake: Intake, side_by_side: SideBySide
+) -> tuple[Order, tuple[Arrival, ...]]:
+    """The pattern of a marker's orders, and the files that AEP can take."""
+    arrival, match = marker.arrival, marker.match
+    listed = folders.members(arrival, match, marker.table, intake.objects)
+    looked_at = side_by_side(lambda f: attempt(lambda: intake.checks.options(f, match)), listed)
+    taken: dict[Arrival, Mapping[str, Any]] = {}
+    for file, options in zip(listed, looked_at, strict=True):
+        if isinstance(options, Rejected):  # by its name, and the rest goes on
+            _turn_away(file, options, intake)
+        elif isinstance(options, Exception):
+            raise options
+        else:
+            taken[file] = options
+    if not taken:
+        raise NoFiles(f"no file in the folder of {arrival.uri} can be taken: each was rejected")
+    options, *others = taken.values()
+    if any(other != options for other in others):
+        raise FormatUnknown(f"the files of {arrival.uri} have different formats: give inputFormat")
+    return _order(arrival, match, options, intake), tuple(taken)
 
 
 def _turn_away(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:

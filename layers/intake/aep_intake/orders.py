@@ -37,6 +37,14 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Dataset:
+    """What matters of a dataset: whether it feeds Profile, and whether it is Adobe's own."""
+
+    profile: bool
+    system: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as AEP describes it.
 
@@ -93,6 +101,37 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """An order's place among those of one object, or folder, in one dataset: the newest counts.
+
+    `subject`: hash of what these are. `position`: S3's sequencer, in a
+    form that sorts. `predecessor`: external id of the order that was the newest before this one,
+    until it is settled what becomes of that. `first_only`: newer ones change nothing.
+    """
+
+    subject: str
+    position: str
+    predecessor: str | None = None
+    first_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest order of a line: its external id (of attempt 1) and its position."""
+
+    external_id: str
+    position: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A batch of an earlier order of the same line, whose data a new one replaces."""
+
+    external_id: str
+    batch_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """The decision to have exactly one AEP batch.
 
@@ -101,6 +140,8 @@ class Order:
     (`inputFormat`, `tags`, `replay`, `enableErrorDiagnostics`, `partialIngestionPercent`).
     A part of a window has an `excerpt` instead of its `files`, which may be many.
     `trigger` is `arrival` or `request`. `fingerprint` tells two requests with one key apart.
+    `line` is there where a route says what becomes of new versions. `profile`: the dataset feeds
+    Adobe's Real-Time Customer Profile, whose batches are counted.
     """
 
     external_id: str
@@ -113,6 +154,9 @@ class Order:
     attempt: int = 1
     fingerprint: str | None = None
     excerpt: Excerpt | None = None
+    line: Line | None = None
+    replaces: Replaced | None = None
+    profile: bool = False
 
     @property
     def claims(self) -> tuple["Claim", ...]:
@@ -206,6 +250,7 @@ class Record:
     created_at: int | None = None
     rejection: Rejection | None = None
     superseded_by: str | None = None
+    replaced_by: str | None = None
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
@@ -239,10 +284,26 @@ class Record:
         return self.state is State.REFUSED and self.due is None and self.untouched
 
     def reopened(self, order: Order, lease: Lease) -> "Record":
-        """Surely without a batch: tried anew with the present target and options."""
+        """Surely without a batch: tried anew with the present target and options.
+
+        But an order that has its place in line keeps it, and that is in one dataset.
+        """
+        known = self.order
+        order = replace(order, excerpt=known.excerpt, line=known.line, replaces=known.replaces)
+        if known.line is not None:
+            order = replace(order, target=known.target)
         return self._then(
             order=order, state=State.OPEN, lease=lease.token, due=lease.until, rejection=None
         )
+
+    def settled(self, replaces: Replaced | None) -> "Record":
+        """It is known what it replaces, and nothing stands in its way any more."""
+        line = self.order.line and replace(self.order.line, predecessor=None)
+        return self._then(order=replace(self.order, line=line, replaces=replaces))
+
+    def replaced(self, by: str) -> "Record":
+        """A newer order of its line takes its place; what it was stays as it is."""
+        return self._then(replaced_by=by)
 
     def given_back(self, due: int, unknown_since: int | None = None) -> "Record":
         """Nobody works on it until `due`."""

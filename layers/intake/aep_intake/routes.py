@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECAS
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
     "batch",
+    "onNewVersion",
+    "lookInside",
     "sandbox",
     "credential",
     "inputFormat",
@@ -56,15 +59,24 @@ class InvalidTable(ValueError):
         self.rule = rule
 
 
+class OnNewVersion(StrEnum):
+    """What becomes of an object, or a marker, that comes again."""
+
+    APPEND = "append"
+    REPLACE = "replace"
+    IGNORE = "ignore"
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """What a route says of one arrival.
 
     `sandbox` and `credential` are None where the deployment's default holds, and still have to be
     among those it allows. Exactly one of `dataset_id` and `dataset_name` is set unless `ignore`.
-    `options` are members of Adobe's create request under Adobe's own names, `inputFormat` always
-    among them. `placeholders` is what the key filled them with. `window`: how long arrivals are
-    gathered for one batch, in milliseconds.
+    `options` are members of Adobe's create request under Adobe's own names, `inputFormat` among
+    them unless it is a marker's and its files decide. `placeholders` is what the key filled them
+    with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
+    prefix that a marker completes, None for what is no marker; what `waits` needs a marker.
     """
 
     route: str
@@ -77,16 +89,30 @@ class Match:
     options: Mapping[str, Any] = field(default_factory=dict)
     placeholders: Mapping[str, str] = field(default_factory=dict)
     window: int | None = None
+    folder: str | None = None
+    waits: bool = False
+    on_new_version: OnNewVersion = OnNewVersion.APPEND
+    look_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule, its patterns compiled; `rule` is the rule as written."""
+    """One rule, its patterns compiled; `rule` is the rule as written.
+
+    `marker` fits the keys of its markers, where it has any.
+    """
 
     name: str
     key: re.Pattern[str]
+    marker: re.Pattern[str] | None
     bucket: re.Pattern[str] | None
     rule: Mapping[str, Any]
+
+    def fit(self, bucket: str, key: str) -> re.Match[str] | None:
+        """How this rule fits an object, or a marker of its folders."""
+        if self.bucket is not None and not self.bucket.fullmatch(bucket):
+            return None
+        return (self.marker and self.marker.fullmatch(key)) or self.key.fullmatch(key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +139,9 @@ class RoutingTable:
     def find(self, bucket: str, key: str) -> tuple[Route, dict[str, str]] | None:
         """The first route that fits, and what the key fills its placeholders with."""
         for route in self.routes:
-            if route.bucket is None or route.bucket.fullmatch(bucket):
-                found = route.key.fullmatch(key)
-                if found:
-                    return route, found.groupdict()
+            found = route.fit(bucket, key)
+            if found:
+                return route, found.groupdict()
         return None
 
     def _apply(self, route: Route, arrival: Arrival, found: Mapping[str, str]) -> Match:
@@ -134,10 +159,15 @@ class RoutingTable:
                 )
             return value
 
-        options = {
-            "inputFormat": _input_format(rule.get("inputFormat", "auto"), arrival),
-            "enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True),
-        }
+        folder, name = (
+            arrival.key[: arrival.key.rfind("/") + 1],
+            rule.get("batch", {}).get("marker"),
+        )
+        is_marker = arrival.key == f"{folder}{name}"
+        options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
+        shape = rule.get("inputFormat", "auto")
+        if shape != "auto" or not is_marker:
+            options["inputFormat"] = _input_format(shape, arrival)
         if "partialIngestionPercent" in rule:
             options["partialIngestionPercent"] = rule["partialIngestionPercent"]
         if "tags" in rule:
@@ -155,6 +185,10 @@ class RoutingTable:
             options=options,
             placeholders=found,
             window=_window(rule),
+            folder=folder if is_marker else None,
+            waits=name is not None and not is_marker,
+            on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
+            look_inside=rule.get("lookInside", False),
         )
 
 
@@ -236,6 +270,7 @@ def _route(rule: dict[str, Any]) -> Route:
             raise InvalidTable("has no meaning where `ignore` is set", field=member)
     elif "sandbox" in key.groupindex:
         rule = {"sandbox": "{sandbox}"} | rule
+    marker = _marker(rule, key)
     used = {name for member, text in _templates(rule) for name in _names(member, text, key)}
     for name in key.groupindex.keys() - used:
         raise InvalidTable(f"{{{name}}} is used nowhere; write `*`", field="match")
@@ -248,8 +283,31 @@ def _route(rule: dict[str, Any]) -> Route:
             raise InvalidTable(f"{text!r} cannot be one", field=member)
     if (_window(rule) or 0) > 24 * 3_600_000:
         raise InvalidTable("a window is 24 hours at most", field="batch.window")
+    if _window(rule) and rule.get("onNewVersion", "append") != "append":
+        raise InvalidTable(
+            "a window's batch holds many objects, and replacing it for the sake of one would take "
+            "the others away: use a marker, or one batch for each object",
+            field="onNewVersion",
+        )
     _check_shape(rule.get("inputFormat"))
-    return Route(rule["name"], key, bucket, rule)
+    return Route(rule["name"], key, marker, bucket, rule)
+
+
+def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
+    """Where the markers of a rule are: in the folders of its pattern."""
+    name = rule.get("batch", {}).get("marker")
+    if name is None:
+        return None
+    folders, _, last = rule["match"].rpartition("/")
+    if last == "**":
+        folders = rule["match"]
+    marker = _compiled("match", f"{folders}/{name}" if folders else name)
+    for lost in key.groupindex.keys() - marker.groupindex.keys():
+        raise InvalidTable(
+            f"the key of a marker does not say what {{{lost}}} is: it must be a folder's",
+            field="match",
+        )
+    return marker
 
 
 def _check_shape(shape: object) -> None:
@@ -307,7 +365,7 @@ def format_by_name(uri: str) -> dict[str, Any]:
 
 def _window(rule: Mapping[str, Any]) -> int | None:
     text = rule.get("batch", {}).get("window")
-    return text and int(text[:-1]) * {"m": 60_000, "h": 3_600_000}[text[-1]]
+    return None if text is None else int(text[:-1]) * {"m": 60_000, "h": 3_600_000}[text[-1]]
 
 
 def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:

@@ -16,6 +16,8 @@ class Settings:
     Queues by URL, credentials as secret ARNs (the first is the default), `routes_*` as AppConfig
     ids, `retention_days` of the ledger, `settle_seconds` until Catalog surely shows a batch.
     `batch_files` and `batch_gigabytes`: the most that a window puts into one batch.
+    `file_megabytes`: the most of a file that cannot be uploaded in pieces. `replay_by`: how Adobe
+    is told which batch a new one replaces.
     """
 
     ledger_table: str
@@ -41,6 +43,8 @@ class Settings:
     settle_seconds: int
     batch_files: int
     batch_gigabytes: int
+    file_megabytes: int
+    replay_by: str
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:

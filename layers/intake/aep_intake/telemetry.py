@@ -3,12 +3,14 @@
 Called from the main thread only, since Powertools' metrics are kept in one place per process.
 """
 
+from collections.abc import Mapping
+
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import IntakeError, Rejected
-from aep_intake.intake import Joined, Known, Result
+from aep_intake.intake import Gathered, Joined, Known, Result, Skipped, Waits
 
 logger = Logger()
 metrics = Metrics()
@@ -24,9 +26,15 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
     """Count and log what became of an order. `latency`: milliseconds since its file arrived."""
     keys = {"correlation_id": external_id}
     match result:
-        case None:
-            count("Ignored")
-            logger.debug("ignored", extra=keys)
+        case Skipped(why):
+            count("Ignored", why)
+            logger.debug("ignored", extra=keys | {"why": why})
+        case Waits(route):
+            count("Waiting")
+            logger.debug("waiting for a marker", extra=keys | {"route": route})
+        case Gathered(window_id, files):
+            count("Markers")
+            logger.info("gathered", extra=keys | {"window": window_id, "files": files})
         case Outcome(kind, record):
             metrics.add_metric(COUNTED[kind], MetricUnit.Count, 1)
             if latency is not None and kind is not Kind.DUPLICATE:
@@ -64,6 +72,16 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
 def age(milliseconds: int) -> None:
     """Since when a message that must be tried again is in the queue."""
     metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, milliseconds / 1000)
+
+
+def made_today(batches: Mapping[tuple[str, str], int]) -> None:
+    """How many batches were made for Profile today, by organization and sandbox; and the most."""
+    metrics.add_metric("ProfileBatchesToday", MetricUnit.Count, max(batches.values(), default=0))
+    for (ims_org, sandbox), number in batches.items():
+        with single_metric("ProfileBatchesToday", MetricUnit.Count, number) as metric:
+            metric.add_dimension("service", metrics.service or "")
+            metric.add_dimension("organization", ims_org)
+            metric.add_dimension("sandbox", sandbox)
 
 
 def count(name: str, reason: str | None = None, number: int = 1) -> None:

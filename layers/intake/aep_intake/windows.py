@@ -9,6 +9,10 @@ a window is due it is sealed, planned once, and its parts are opened as orders o
     seal      one conditional write; no registration can succeed after it, so the files are frozen
     plan      one conditional write; whatever the limits are by then, the stored plan is obeyed
     open      each part, put only if absent; from then on a part is an order like any other
+
+The marker of a folder has a window of its own, which takes what is in the folder when the marker
+is worked on, and is sealed at once. Its message drives it until then; it is due only where that
+has failed for a day.
 """
 
 import json
@@ -19,11 +23,13 @@ from typing import Any, Protocol, Self
 
 from aep_intake import create
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import AlreadyClaimed, WindowSealed
+from aep_intake.errors import AlreadyClaimed, NotReplaceable, WindowSealed
 from aep_intake.orders import OWN_PREFIX, WINDOW_PREFIX, Excerpt, Order, Record, claims
 
-# A transaction of DynamoDB has 100 items at most: the window, the list, and claims.
+# A transaction of DynamoDB has 100 items at most: the window, the list, and claims. The first of a
+# marker has its own two claims, too, and the head of its folder.
 MOST_ITEMS = 98
+MOST_ITEMS_AT_FIRST = 95
 MOST_BYTES = 300_000
 
 
@@ -33,6 +39,16 @@ class Limits:
 
     files: int = 1500
     bytes: int = 100_000_000_000
+
+
+ONE_PART = Limits(2**53, 2**60)
+# Milliseconds for which a marker's message is tried before the window goes on without the rest.
+PATIENCE = 86_400_000
+
+
+def marker_id(marker: Arrival) -> str:
+    """Id of the window that a marker opens."""
+    return WINDOW_PREFIX + digest("marker", marker.external_id)
 
 
 class Stage(StrEnum):
@@ -48,7 +64,8 @@ class Stage(StrEnum):
 class Window:
     """A window: `order` is the pattern of its parts' orders. Times in epoch milliseconds.
 
-    `due` is when someone must look at it: at its end, and never again once it is finished.
+    `due` is when someone must look at it: at its end, and never again once it is finished. A
+    marker's has no `length`, and starts when the marker arrived.
     """
 
     order: Order
@@ -76,6 +93,16 @@ class Window:
         pattern = replace(order, external_id=WINDOW_PREFIX + digest(*identity), files=())
         return cls(pattern, length, start, due=start + length)
 
+    @classmethod
+    def of(cls, marker: Arrival, order: Order, now: int) -> Self:
+        """The window of a marker: from the marker's identity alone, whatever the routes say."""
+        pattern = replace(order, external_id=marker_id(marker), files=())
+        return cls(pattern, 0, marker.time, due=now + PATIENCE)
+
+    def behind(self, placed: Order) -> "Window":
+        """In its place among the windows of its folder."""
+        return replace(self, order=replace(self.order, line=placed.line))
+
     @property
     def window_id(self) -> str:
         """From its route, target, options, length and start alone."""
@@ -85,9 +112,14 @@ class Window:
         """The one after it."""
         return Window.at(self.order, self.length, self.start + self.length)
 
-    def sealed(self) -> "Window":
+    @property
+    def replaces(self) -> bool:
+        """Whether its one batch takes the place of an earlier one of its folder."""
+        return self.order.line is not None and not self.order.line.first_only
+
+    def sealed(self, now: int) -> "Window":
         """Nothing can be registered any more."""
-        return self._then(stage=Stage.SEALED)
+        return self._then(stage=Stage.SEALED, due=min(now, self.due or now))
 
     def planned(self, parts: tuple[Excerpt, ...]) -> "Window":
         """Which files go together, for good."""
@@ -99,8 +131,12 @@ class Window:
 
     def part(self, excerpt: Excerpt, number: int) -> Order:
         """The order of a part."""
-        external_id = OWN_PREFIX + digest("part", self.window_id, str(number))
-        return replace(self.order, external_id=external_id, excerpt=excerpt)
+        line = self.order.line if number == 0 else None
+        return replace(self.order, external_id=self.part_id(number), excerpt=excerpt, line=line)
+
+    def part_id(self, number: int) -> str:
+        """External id of the order of a part."""
+        return OWN_PREFIX + digest("part", self.window_id, str(number))
 
     def _then(self, **changes: Any) -> "Window":
         return replace(self, revision=self.revision + 1, **changes)
@@ -118,8 +154,18 @@ class Windows(Protocol):
     def replace(self, old: Window, new: Window) -> Window:
         """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
 
-    def register(self, window: Window, files: tuple[Arrival, ...]) -> None:
-        """Claim and list `files`, all or nothing.
+    def begin(
+        self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
+    ) -> bool:
+        """As `register`, but with the window itself, the marker's claim, and the folder's head.
+
+        False if the window is there already. Raises AlreadyClaimed or LineMoved.
+        """
+
+    def register(
+        self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
+    ) -> None:
+        """List `files` and claim those of them that are `free`, all or nothing.
 
         Raises WindowSealed or AlreadyClaimed.
         """
@@ -154,7 +200,7 @@ def register(
     while waiting:
         some = tuple(_first(waiting))
         try:
-            ports.windows.register(window, some)
+            ports.windows.register(window, some, some)
         except WindowSealed:
             window = ports.windows.open(window.next())
         except AlreadyClaimed as other:
@@ -176,15 +222,92 @@ def close(window_id: str, ports: Ports) -> None:
     if window is None or window.due is None or ports.now() < window.due:
         return
     if window.stage is Stage.OPEN:
-        window = windows.replace(window, window.sealed())
+        window = windows.replace(window, window.sealed(ports.now()))
     if window.stage is Stage.SEALED:
-        parts = plan(window_id, windows.registered(window_id), ports.limits)
+        limits = ONE_PART if window.replaces else ports.limits
+        parts = plan(window_id, windows.registered(window_id), limits)
         window = windows.replace(window, window.planned(parts))
     orders = [window.part(excerpt, number) for number, excerpt in enumerate(window.parts)]
     for order in orders:
         ports.orders.open(Record.waiting(order, ports.now()))
     windows.replace(window, window.finished())
     ports.hand_out([order.external_id for order in orders])
+
+
+def gather(
+    window: Window, marker: Arrival, files: Iterable[Arrival], ports: Ports
+) -> dict[str, str]:
+    """Let the files of a marker's folder share batches, and open these.
+
+    Gives the claimant of each file that another order or window holds, by the file's external id.
+    Raises AlreadyClaimed if that is all of them, NotReplaceable, LineMoved, LeaseLost or
+    LedgerUnavailable.
+    """
+    files = in_order(files)
+    known: dict[str, str] = {}
+    standing = ports.windows.get(window.window_id)
+    if standing is None and window.replaces and len(plan("", files, ports.limits)) > 1:
+        raise NotReplaceable(
+            f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
+            "take the place of one: raise BatchFiles or BatchGigabytes, or let the route `append`"
+        )
+    if standing is None or standing.stage is Stage.OPEN:
+        known = _fill(window, marker, files, ports.windows, begun=standing is not None)
+    seal(window.window_id, ports)
+    return known
+
+
+def seal(window_id: str, ports: Ports) -> None:
+    """Close a window whether it is due or not. Raises as `close`."""
+    window = ports.windows.get(window_id)
+    if window is not None and window.stage is Stage.OPEN:
+        ports.windows.replace(window, window.sealed(ports.now()))
+    close(window_id, ports)
+
+
+def _fill(
+    window: Window, marker: Arrival, files: tuple[Arrival, ...], windows: Windows, *, begun: bool
+) -> dict[str, str]:
+    waiting, known = list(files), dict[str, str]()
+    owners: dict[str, bool] = {}  # whether their files are taken over
+    taken_over: set[Arrival] = set()
+    while waiting:
+        some = tuple(_first(waiting, MOST_ITEMS if begun else MOST_ITEMS_AT_FIRST))
+        free = tuple(file for file in some if file not in taken_over)
+        try:
+            if begun:
+                windows.register(window, some, free)
+            elif not windows.begin(window, marker, some, free):
+                begun = True
+                continue
+        except WindowSealed:
+            break  # by another worker, which has seen the whole folder, too
+        except AlreadyClaimed as other:
+            if marker in other.claimed:
+                raise
+            ours = {file for file, owner in other.claimed.items() if owner == window.window_id}
+            for file, owner in other.claimed.items():
+                if owner not in owners:
+                    owners[owner] = _replaced(owner, window, windows)
+                if owners[owner]:
+                    taken_over.add(file)
+                elif file not in ours:
+                    known[file.external_id] = owner
+            waiting = [f for f in waiting if f not in ours and f.external_id not in known]
+            if not waiting and not begun:
+                raise
+        else:
+            begun = True
+            waiting = waiting[len(some) :]
+    return known
+
+
+def _replaced(owner: str, window: Window, windows: Windows) -> bool:
+    """Whether `owner` is an earlier window of the folder that `window` takes the place of."""
+    ours, other = window.order, windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
+    if not window.replaces or ours.line is None or other is None or other.order.line is None:
+        return False
+    return other.order.line.subject == ours.line.subject and owner != window.window_id
 
 
 def plan(window_id: str, files: Iterable[Arrival], limits: Limits) -> tuple[Excerpt, ...]:
@@ -205,17 +328,17 @@ def plan(window_id: str, files: Iterable[Arrival], limits: Limits) -> tuple[Exce
 
 def in_order(files: Iterable[Arrival]) -> tuple[Arrival, ...]:
     """The order of the plan: the same, however often a window is read."""
-    return tuple(sorted(files, key=lambda file: (file.bucket, file.key, file.version)))
+    return tuple(sorted(set(files), key=lambda file: (file.bucket, file.key, file.version)))
 
 
-def _first(files: list[Arrival]) -> list[Arrival]:
+def _first(files: list[Arrival], most: int = MOST_ITEMS) -> list[Arrival]:
     """As many as go into one transaction; an item of DynamoDB holds 400 KB."""
     slots: set[tuple[str, str]] = set()
     size = 0
     for number, file in enumerate(files):
         wanted = {(claim.object_id, claim.slot) for claim in claims(file)}
         size += 6 * (len(file.key) + len(file.version)) + 300
-        full = len(slots) + len(wanted) > MOST_ITEMS or size > MOST_BYTES
+        full = len(slots) + len(wanted) > most or size > MOST_BYTES
         # A transaction may not name an item twice: the same bytes, uploaded twice.
         if number and (full or slots & wanted):
             return files[:number]

@@ -1,5 +1,6 @@
 """The only place that knows every adapter: what the functions are made of."""
 
+import json
 import time
 import uuid
 from functools import cached_property, partial
@@ -21,11 +22,13 @@ from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues
 from aep_intake.adapters.routing_table import RoutingTables
 from aep_intake.create import Ports
-from aep_intake.intake import Intake, Targets
-from aep_intake.orders import Lease
+from aep_intake.intake import Intake
+from aep_intake.orders import Lease, Order, Rejection
 from aep_intake.pace import Pace
+from aep_intake.preflight import Checks
 from aep_intake.routes import RoutingTable
 from aep_intake.settings import Settings
+from aep_intake.targets import Targets
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -82,8 +85,8 @@ class World:
 
     @cached_property
     def objects(self) -> Objects:
-        """Needed only where a request names objects."""
-        return Objects(self._s3)
+        """Needed only for markers, where a route looks inside, and where a request names some."""
+        return Objects(lambda: self._s3)
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -101,6 +104,7 @@ class World:
             self.settings.platform_url,
             self.settings.ledger_table,
             self.now,
+            replay_by=self.settings.replay_by,
         )
 
     @cached_property
@@ -133,6 +137,16 @@ class World:
             self.settings.allowed_sandboxes,
             self.credentials.ims_org,
             self.adobe.dataset_id,
+            self.adobe.look_up,
+        )
+
+    @cached_property
+    def checks(self) -> Checks:
+        """What files may be."""
+        return Checks(
+            read=self.objects.read,
+            most=self.window_ports.limits.bytes,
+            most_unsplit=self.settings.file_megabytes * 2**20,
         )
 
     @cached_property
@@ -172,6 +186,11 @@ class World:
     def _table(self) -> RoutingTable:
         return self.tables.current()  # not made where only requests are served
 
+    def _park(self, order: Order, rejection: Rejection) -> None:
+        body = json.dumps({"externalId": order.external_id})
+        url = self.settings.arrivals_dlq_url
+        self.queues.park(url, body, rejection.error(order.external_id))
+
     def intake(self, context: LambdaContext) -> Intake:
         """Everything for this invocation; its leases end after the worker surely has."""
         end = self.now() + context.get_remaining_time_in_millis() + SKEW
@@ -182,6 +201,7 @@ class World:
             now=self.now,
             lease=lambda: Lease(uuid.uuid4().hex, end),
             pace=self.pace,
+            park=self._park,
             post_time=self.adobe.create_time + SKEW,
             settle=self.settings.settle_seconds * 1000 + SKEW,
         )
@@ -191,6 +211,8 @@ class World:
             ledger=self.ledger,
             announcer=self.announcer,
             targets=self.targets,
+            objects=self.objects,
+            checks=self.checks,
             table=self._table,
             buckets=self.settings.source_buckets,
             retention=self.settings.retention_days * DAY,

@@ -26,7 +26,7 @@ from aep_intake.errors import (
     TargetNotAllowed,
     TryAgain,
 )
-from aep_intake.orders import TAG, Batch, Order, Target
+from aep_intake.orders import TAG, Batch, Dataset, Order, Replaced, Target
 
 _IMPORT = "/data/foundation/import/batches"
 _CATALOG = "/data/foundation/catalog"
@@ -46,6 +46,9 @@ _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")  # `.` and `..` would climb the pa
 _HEADER = re.compile(r"[!-~]{1,200}")
 _CREATED_SLACK = 300_000  # between Adobe's clock and ours
 _NAME_KEPT, _NO_NAME_KEPT, _MOST_NAMES = 600_000, 10_000, 1_000
+
+
+LOOK = (1.0, 2.0)  # seconds, for what is good to know and not needed
 
 
 class Tokens(Protocol):
@@ -104,6 +107,7 @@ class Adobe:
 
     `platform_url`: like `https://platform.adobe.io`. `ledger` names our ledger: batches carry a
     digest of it, so that two deployments never take each other's. `now` tells epoch milliseconds.
+    `replay_by`: the member of `replay` that names a replaced batch, with a `$` if the ids want one.
     `timeouts` in seconds, to connect and to answer. `start_within`: seconds after which `create`
     no longer begins a POST, because getting a token took too long and a lease does not wait.
 
@@ -120,6 +124,7 @@ class Adobe:
         *,
         timeouts: tuple[float, float] = (3.05, 10.0),
         start_within: float = 8.0,
+        replay_by: str = "predecessors",
     ) -> None:
         self._session = session
         self._credentials = credentials
@@ -128,7 +133,9 @@ class Adobe:
         self._now = now
         self._timeouts = timeouts
         self._start_within = int(1000 * start_within)
+        self._replay_by = replay_by
         self._names: dict[tuple[Target, str], tuple[int, str | DatasetNotFound]] = {}
+        self._looked_up: dict[Target, tuple[int, Dataset | None]] = {}
 
     @property
     def create_time(self) -> int:
@@ -150,6 +157,8 @@ class Adobe:
             "externalId": external_id,
             "tags": {**(order.options.get("tags") or {}), TAG: [order.tag_value(self._ledger)]},
         }
+        if order.replaces is not None:
+            body["replay"] = self._replay(order.replaces)
         try:
             said = self._call(
                 "POST",
@@ -196,7 +205,7 @@ class Adobe:
         return sorted(batches.values(), key=lambda batch: (batch.created, batch.id))
 
     def abort(self, order: Order, batch_id: str) -> None:
-        """Make a batch that holds nothing go away; one that is gone already is fine.
+        """Make a batch that is still loading go away; one that is gone already is fine.
 
         Raises TryAgain.
         """
@@ -217,6 +226,28 @@ class Adobe:
     def dataset(self, target: Target) -> dict[str, Any] | None:
         """Catalog's description of the target's dataset; None if there is none. Raises TryAgain."""
         return self._get("dataSets", target.dataset_id, target)
+
+    def look_up(self, target: Target) -> Dataset | None:
+        """The target's dataset, as far as Catalog tells in a moment; kept for ten minutes.
+
+        None where it does not: a check before the POST must not wait for what the POST does not
+        need. Raises DatasetNotFound.
+        """
+        until, found = self._looked_up.get(target, (0, None))
+        if self._now() >= until:
+            try:
+                raw, kept = self._get("dataSets", target.dataset_id, target, LOOK), _NAME_KEPT
+            except TryAgain:
+                raw, kept = {}, _NO_NAME_KEPT
+            if raw is None:
+                raise DatasetNotFound(
+                    f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}"
+                )
+            found = _dataset(raw) if raw else None
+            if len(self._looked_up) >= _MOST_NAMES:
+                self._looked_up.clear()
+            self._looked_up[target] = (self._now() + kept, found)
+        return found
 
     def datasets(self, credential: str, ims_org: str, sandbox: str) -> Iterator[tuple[str, str]]:
         """Id and name of each dataset in the sandbox.
@@ -264,6 +295,13 @@ class Adobe:
             )
         return hits[0]
 
+    def _replay(self, replaced: Replaced) -> dict[str, Any]:
+        # Adobe's pages, its specification and its own client differ on the `$` before an id.
+        member = self._replay_by.removeprefix("$")
+        one = replaced.batch_id if member == "predecessors" else replaced.external_id
+        sign = "$" * self._replay_by.startswith("$")
+        return {member: [sign + one], "reason": "replace"}
+
     def _ours(self, batch: Batch, order: Order) -> bool:
         """Whether nothing a batch says about itself speaks against its being this order's."""
         tag = batch.tags.get(TAG, [])
@@ -283,6 +321,7 @@ class Adobe:
         body: bytes | None = None,
         external_id: str | None = None,
         start_by: int | None = None,
+        timeouts: tuple[float, float] | None = None,
     ) -> _Said:
         """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed."""
         for name, value in (("sandbox", target.sandbox), ("organization", target.ims_org)):
@@ -308,26 +347,45 @@ class Adobe:
                 headers["x-correlation-id"] = external_id
             url = self._url + path
             answer = exchange(
-                self._session, method, url, headers=headers, body=body, timeouts=self._timeouts
+                self._session,
+                method,
+                url,
+                headers=headers,
+                body=body,
+                timeouts=timeouts or self._timeouts,
             )
             said = _said(answer, token.access_token)
             if refused is not None or not said.refuses_credential:
                 return said
             refused = token.access_token
 
-    def _ask(self, method: str, path: str, target: Target, external_id: str | None) -> _Said:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        target: Target,
+        external_id: str | None,
+        timeouts: tuple[float, float] | None = None,
+    ) -> _Said:
         """`_call` for what may be repeated at any time."""
         try:
-            return self._call(method, path, target, external_id=external_id)
+            return self._call(method, path, target, external_id=external_id, timeouts=timeouts)
         except (NotSent, NoAnswer) as error:
             raise PlatformUnavailable(
                 f"AEP did not answer: {error}", external_id=external_id
             ) from error
 
-    def _get(self, kind: str, key: str, target: Target) -> dict[str, Any] | None:
+    def _get(
+        self,
+        kind: str,
+        key: str,
+        target: Target,
+        timeouts: tuple[float, float] | None = None,
+    ) -> dict[str, Any] | None:
         if not _ID.fullmatch(key):
             return None
-        said = self._ask("GET", f"{_CATALOG}/{kind}/{quote(key, safe='')}", target, None)
+        path = f"{_CATALOG}/{kind}/{quote(key, safe='')}"
+        said = self._ask("GET", path, target, None, timeouts)
         if said.says_none or (said.status == 400 and not said.from_gateway):
             return None
         if not said.good:
@@ -411,6 +469,17 @@ def _said(answer: Answer, token: str) -> _Said:
         clean(str(code), hide=(token,), limit=64) if code else None,
         clean(words, hide=(token,)),
         request_id,
+    )
+
+
+def _dataset(raw: Mapping[str, Any]) -> Dataset:
+    """Adobe's samples write `enabled:true` with and without a blank, in a list or alone."""
+    tags, about = raw.get("tags"), raw.get("classification")
+    profile = (tags if isinstance(tags, dict) else {}).get("unifiedProfile")
+    managed_by = about.get("managedBy") if isinstance(about, dict) else None
+    return Dataset(
+        profile="enabled:true" in str(profile).replace(" ", ""),
+        system=str(managed_by).upper() == "SYSTEM",
     )
 
 

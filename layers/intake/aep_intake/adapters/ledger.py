@@ -6,15 +6,19 @@
 | claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
 | trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
 | rejection before an order | `object#<object id>`  | `rejected#<hash of version>` |
+| what became of it besides | `object#<object id>`  | `noted#<hash of version>`    |
+| head of an object, folder | `head#<its hash>`     | `head`                       |
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
+| batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
 
 One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
 since a partition of an index takes 1,000 writes a second and a full one throttles the table.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
-never on an order or a window that is unfinished. A record is one JSON string: AEP's answers hold
-floats, empty strings and whatever comes next, which DynamoDB's own types do not keep as they are.
+never on a head, on the order that it names, or on an order or a window that is unfinished. A record
+is one JSON string: AEP's answers hold floats, empty strings and whatever comes next, which
+DynamoDB's own types do not keep as they are.
 """
 
 import json
@@ -22,11 +26,28 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.table import ABSENT, Item, Stood, Table, deleting, putting, revision
-from aep_intake.adapters.windows import SHARDS, DynamoWindows, claimed_before, due_at, order_of
+from aep_intake.adapters.table import (
+    ABSENT,
+    Item,
+    Stood,
+    Table,
+    adding,
+    deleting,
+    putting,
+    revision,
+)
+from aep_intake.adapters.windows import (
+    SHARDS,
+    DynamoWindows,
+    claimed_before,
+    due_at,
+    head_moved,
+    order_of,
+)
+from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import LeaseLost
-from aep_intake.orders import Claim, Order, Record, Rejection, State, claims
+from aep_intake.errors import LeaseLost, LineMoved
+from aep_intake.orders import Claim, Head, Order, Record, Rejection, State, claims
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -34,11 +55,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the ledger knows of one version of an object: its order, or why it has none."""
+    """What the ledger knows of one version of an object.
+
+    `owner`: the order or window that holds it. `rejection`: why it has none. `noted`: what became
+    of it besides, by which `route`.
+    """
 
     version: str
-    external_id: str | None
-    rejection: Rejection | None
+    owner: str | None = None
+    rejection: Rejection | None = None
+    noted: str | None = None
+    route: str | None = None
 
 
 class DynamoLedger:
@@ -59,20 +86,34 @@ class DynamoLedger:
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or the record that order has already.
 
-        Raises AlreadyClaimed if the order is new and other orders hold some of its files.
+        Moves the head of the order's line. Raises AlreadyClaimed if the order is new and other
+        orders hold some of its files, and LineMoved if another order is the head by now.
         """
-        wanted = record.order.claims
+        order, wanted = record.order, record.order.claims
+        # The head was moved to a part when its window began.
+        uri = order.files[0].uri if order.files else ""
+        heads = [] if order.excerpt else head_moved(order.line, order.external_id, uri)
         try:
             self._table.transact(
                 putting(self._order_item(record), ABSENT),
-                *(self._claiming(claim, record.order.external_id) for claim in wanted),
+                *heads,
+                *(self._claiming(claim, order.external_id) for claim in wanted),
             )
         except Stood as stood:
-            order, *owners = stood.items
-            if order is not None:
-                return _record(order)
-            raise claimed_before(wanted, owners, record.order.external_id) from None
+            standing, *others = stood.items
+            if standing is not None:
+                return _record(standing)
+            if any(owners := others[len(heads) :]):
+                raise claimed_before(wanted, owners, order.external_id) from None
+            raise LineMoved(
+                "another version came just now", external_id=order.external_id
+            ) from None
         return record
+
+    def head(self, subject: str) -> Head | None:
+        """The newest order of a line (a consistent read)."""
+        item = self._table.get(f"head#{subject}", "head")
+        return None if item is None else Head(item["external_id"]["S"], item["position"]["S"])
 
     def get(self, external_id: str) -> Record | None:
         """The record as it is now (a consistent read)."""
@@ -82,9 +123,13 @@ class DynamoLedger:
     def replace(self, old: Record, new: Record) -> Record:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
-            self._table.put(self._order_item(new), revision(old.revision))
+            if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
+                step = putting(self._order_item(new), revision(old.revision))
+                self._table.transact(step, self._counted(new.order))
+            else:
+                self._table.put(self._order_item(new), revision(old.revision))
         except Stood as stood:
-            [standing] = stood.items
+            standing, *_ = stood.items
             # boto3 repeats a request whose answer was lost, and then fails on its own first try.
             if standing is None or _record(standing) != new:
                 raise _lost(old) from None
@@ -155,6 +200,25 @@ class DynamoLedger:
         }
         self._table.put(item)
 
+    def note(self, arrival: Arrival, what: str, route: str) -> None:
+        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
+        item = _object_item(arrival, f"noted#{digest(arrival.version)}") | {
+            "noted": {"S": what},
+            "route": {"S": route},
+            "expires": self._expires(self._retention),
+        }
+        self._table.put(item)
+
+    def made(self, day: str) -> dict[tuple[str, str], int]:
+        """How many batches were made for Profile on a day (UTC), by organization and sandbox."""
+        counted = self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}})
+        return {
+            (item["sk"]["S"].rpartition("#")[0], item["sk"]["S"].rpartition("#")[2]): int(
+                item["batches"]["N"]
+            )
+            for item in counted
+        }
+
     def claimant(self, arrival: Arrival) -> str | None:
         """External id of the order that holds this arrival."""
         now = self._now() // 1000
@@ -176,6 +240,8 @@ class DynamoLedger:
                 item["version"]["S"],
                 item["external_id"]["S"] if "external_id" in item else None,
                 Rejection(**json.loads(item["record"]["S"])) if "record" in item else None,
+                item["noted"]["S"] if "noted" in item else None,
+                item["route"]["S"] if "route" in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
@@ -219,6 +285,11 @@ class DynamoLedger:
         }
         return putting(item, condition)
 
+    def _counted(self, order: Order) -> dict[str, Any]:
+        day = iso(self._now())[:10]
+        place = f"{order.target.ims_org}#{order.target.sandbox}"
+        return adding(f"made#{day}", place, "batches", self._expires(self._retention))
+
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id
         item: Item = {
@@ -230,10 +301,10 @@ class DynamoLedger:
         }
         if record.batch_id is not None:
             item["batch_id"] = {"S": record.batch_id}
-        if record.due is None:
-            item["expires"] = self._expires(self._retention)
-        else:
+        if record.due is not None:
             item |= due_at(record.due, external_id)
+        elif record.order.line is None or record.replaced_by is not None:
+            item["expires"] = self._expires(self._retention)
         return item
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
@@ -251,8 +322,16 @@ def _object_item(file: Arrival, slot: str) -> Item:
 
 def _text(record: Record) -> str:
     """Compact: a record of up to one kilobyte costs half of a larger one."""
-    members = {name: value for name, value in asdict(record).items() if value is not None}
+    members = _present(asdict(record)) | {"order": _present(asdict(record.order))}
     return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+def _present(members: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in members.items()
+        if value is not None and value is not False and value != ()
+    }
 
 
 def _record(item: Mapping[str, Any]) -> Record:

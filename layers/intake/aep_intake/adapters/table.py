@@ -110,6 +110,16 @@ def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
     return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
 
 
+def adding(pk: str, sk: str, counter: str, expires: dict[str, str]) -> dict[str, Any]:
+    """A step that counts one more."""
+    step = {
+        "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
+        "UpdateExpression": f"SET expires = :expires ADD {counter} :one",
+        "ExpressionAttributeValues": {":one": {"N": "1"}, ":expires": expires},
+    }
+    return {"Update": step}
+
+
 def deleting(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
     """A step that deletes."""
     return {"Delete": _at(pk, sk, condition)}

@@ -7,8 +7,8 @@ from typing import Any
 
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, checking, putting, revision
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import AlreadyClaimed, LeaseLost, WindowSealed
-from aep_intake.orders import Claim, Excerpt, Order, Target, claims
+from aep_intake.errors import AlreadyClaimed, LeaseLost, LineMoved, WindowSealed
+from aep_intake.orders import Claim, Excerpt, Line, Order, Replaced, Target, claims
 from aep_intake.windows import Stage, Window, in_order
 
 SHARDS = 8
@@ -64,29 +64,54 @@ class DynamoWindows:
                 raise LeaseLost("another worker went on", external_id=old.window_id) from None
         return new
 
-    def register(self, window: Window, files: tuple[Arrival, ...]) -> None:
-        """Claim and list `files`, all or nothing, while `window` is open.
+    def begin(
+        self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
+    ) -> bool:
+        """As `register`, but with the window itself, the marker's claim, and the folder's head.
 
-        Raises WindowSealed or AlreadyClaimed.
+        False if the window is there already. Raises AlreadyClaimed or LineMoved.
         """
-        key, wanted = f"window#{window.window_id}", [c for file in files for c in claims(file)]
-        listing = {
-            "pk": {"S": key},
-            "sk": {"S": f"files#{digest(*(file.external_id for file in files))}"},
-            "files": {"S": _compact([asdict(file) for file in files])},
-            "expires": self._expires(2 * self._retention + window.length),
-        }
+        wanted = [c for file in (marker, *free) for c in claims(file)]
+        heads = head_moved(window.order.line, window.part_id(0), marker.uri)
         try:
             self._table.transact(
-                checking(key, "window", IS_OPEN),
-                putting(listing, ABSENT),
+                putting(self._item(window), ABSENT),
+                putting(self._listing(window, files), ABSENT),
+                *heads,
                 *(self._claiming(claim, window.window_id) for claim in wanted),
             )
         except Stood as stood:
-            _, _, *owners = stood.items
+            standing, _, *others = stood.items
+            if standing is not None:
+                return False
+            if any(owners := others[len(heads) :]):
+                raise claimed_before(wanted, owners, window.window_id) from None
+            raise LineMoved(
+                "another marker of the folder came just now", external_id=window.window_id
+            ) from None
+        return True
+
+    def register(
+        self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
+    ) -> None:
+        """List `files` and claim those of them that are `free`, while `window` is open.
+
+        Raises WindowSealed or AlreadyClaimed.
+        """
+        wanted = [claim for file in free for claim in claims(file)]
+        try:
+            self._table.transact(
+                checking(f"window#{window.window_id}", "window", IS_OPEN),
+                putting(self._listing(window, files), ABSENT),
+                *(self._claiming(claim, window.window_id) for claim in wanted),
+            )
+        except Stood as stood:
+            gate, _, *owners = stood.items
             if any(owners):
                 raise claimed_before(wanted, owners, window.window_id) from None
-            raise WindowSealed("the window is sealed", external_id=window.window_id) from None
+            if gate is not None:
+                raise WindowSealed("the window is sealed", external_id=window.window_id) from None
+            # What stood is the very list: it was written before.
 
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
         """All files of a window, `in_order` (consistent reads)."""
@@ -99,6 +124,14 @@ class DynamoWindows:
             Arrival(**file) for item in items for file in json.loads(item["files"]["S"])
         )
 
+    def _listing(self, window: Window, files: tuple[Arrival, ...]) -> Item:
+        return {
+            "pk": {"S": f"window#{window.window_id}"},
+            "sk": {"S": f"files#{digest(*(file.external_id for file in files))}"},
+            "files": {"S": _compact([asdict(file) for file in files])},
+            "expires": self._expires(2 * self._retention + window.length),
+        }
+
     def _item(self, window: Window) -> Item:
         item: Item = {
             "pk": {"S": f"window#{window.window_id}"},
@@ -107,9 +140,9 @@ class DynamoWindows:
             "stage": {"S": window.stage},
             "window": {"S": _compact(asdict(window))},
         }
-        if window.due is None:
+        if window.stage is Stage.FINISHED:
             return item | {"expires": self._expires(2 * self._retention)}
-        return item | due_at(window.due, window.window_id)
+        return item | ({} if window.due is None else due_at(window.due, window.window_id))
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}
@@ -121,15 +154,37 @@ def due_at(due: int, external_id: str) -> Item:
     return {"due": {"N": str(due)}, "due_shard": {"S": str(shard)}}
 
 
+def head_moved(line: Line | None, external_id: str, uri: str) -> list[dict[str, Item]]:
+    """The step that makes an order the newest of its line; none where it has no line."""
+    if line is None:
+        return []
+    item: Item = {
+        "pk": {"S": f"head#{line.subject}"},
+        "sk": {"S": "head"},
+        "external_id": {"S": external_id},
+        "position": {"S": line.position},
+        "uri": {"S": uri},
+    }
+    if line.predecessor is None:
+        return [putting(item, ABSENT)]
+    condition = {
+        "ConditionExpression": "external_id = :predecessor",
+        "ExpressionAttributeValues": {":predecessor": {"S": line.predecessor}},
+    }
+    return [putting(item, condition)]
+
+
 def order_of(data: dict[str, Any]) -> Order:
     """An order as it was written."""
-    target, files, excerpt = data.pop("target"), data.pop("files"), data.pop("excerpt", None)
-    return Order(
-        target=Target(**target),
-        files=tuple(Arrival(**file) for file in files),
-        excerpt=None if excerpt is None else Excerpt(**excerpt),
-        **data,
-    )
+    parts: dict[str, Callable[..., Any]] = {
+        "target": Target,
+        "excerpt": Excerpt,
+        "line": Line,
+        "replaces": Replaced,
+    }
+    data |= {name: made(**data[name]) for name, made in parts.items() if data.get(name)}
+    files = data.pop("files", ())
+    return Order(files=tuple(Arrival(**file) for file in files), **data)
 
 
 def claimed_before(

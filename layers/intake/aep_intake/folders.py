@@ -1,0 +1,110 @@
+"""Markers: what belongs to the folder that a marker such as `_SUCCESS` says is complete.
+
+Spark, Glue and EMR write many files and then the marker. Of what is under it, those files count
+that the routing table takes to the marker's own rule with the same placeholders; what is hidden by
+Hadoop's rule, checksums, and files without a byte (of an empty partition) do not.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from aep_intake import strict_json
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import MalformedManifest, NoFiles, Rejected
+from aep_intake.routes import Match, RoutingTable
+
+MOST_MANIFEST = 16 * 2**20  # bytes
+
+_CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
+
+
+class Objects(Protocol):
+    """What can be read of S3. Raises StorageUnavailable; `read` ObjectGone, too."""
+
+    def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
+        """The present version of every object under a prefix."""
+
+    def read(self, arrival: Arrival, most: int) -> bytes:
+        """The first bytes of the version that arrived."""
+
+
+def left_out(file: Arrival, folder: str = "") -> bool:
+    """Whether a file is none of a folder's data; known of `folder` are those above."""
+    *folders, name = file.key.removeprefix(folder).split("/")
+    return (
+        file.size == 0
+        or _CHECKSUM.search(name) is not None
+        or "_temporary" in folders
+        or any(_hidden(part) for part in (*folders, name) if folder or part is name)
+    )
+
+
+def _hidden(part: str) -> bool:
+    # A partition's folder may be called `_year=2026`.
+    return part.startswith(("_", ".")) and "=" not in part
+
+
+def members(
+    marker: Arrival, match: Match, table: RoutingTable, objects: Objects
+) -> tuple[Arrival, ...]:
+    """The files of a marker's folder as they are now. `match`: how the marker is routed.
+
+    Raises NoFiles, MalformedManifest, ObjectGone or StorageUnavailable.
+    """
+    folder = match.folder or ""
+    files = {
+        file.key: file
+        for file in objects.folder(marker.bucket, folder)
+        if not left_out(file, folder) and _same(file, match, table)
+    }
+    if marker.key.lower().endswith(".json") and marker.size:
+        files = {key: files[key] for key in _named(marker, folder, files, objects)}
+    if not files:
+        raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
+    return tuple(files.values())
+
+
+def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
+    try:
+        other = table.match(file)
+    except Rejected:
+        return False
+    return other.waits and other.route == match.route and other.placeholders == match.placeholders
+
+
+def _named(
+    marker: Arrival, folder: str, files: dict[str, Arrival], objects: Objects
+) -> Iterator[str]:
+    """The keys that a manifest names: Redshift's `entries`, or `files`, by name or by URI."""
+    start = f"s3://{marker.bucket}/"
+    for name in _names(marker, objects):
+        key = name.removeprefix(start) if name.startswith("s3://") else folder + name
+        if key not in files:
+            raise MalformedManifest(
+                f"{marker.uri} names {ascii(name)[:200]}, which is not in its folder, has no byte, "
+                "or does not reach the same rule"
+            )
+        yield key
+
+
+def _names(marker: Arrival, objects: Objects) -> list[str]:
+    text = objects.read(marker, MOST_MANIFEST)
+    if len(text) < marker.size:
+        raise MalformedManifest(f"{marker.uri} has more than {MOST_MANIFEST:,} bytes")
+    try:
+        manifest: Any = strict_json.loads(text.decode())
+    except ValueError as error:
+        raise MalformedManifest(f"{marker.uri} cannot be read as JSON: {error}") from None
+    match manifest:
+        case {"entries": [*entries]} if all(isinstance(e, dict) for e in entries):
+            names = [entry.get("url") for entry in entries]
+        case {"files": [*names]}:
+            pass
+        case _:
+            names = [None]
+    if not all(isinstance(name, str) for name in names):
+        form = json.dumps({"files": ["part-00000.json"]})
+        raise MalformedManifest(f"{marker.uri} is not of the form {form}, nor one of Redshift's")
+    return names

@@ -1,0 +1,54 @@
+"""Where this deployment may send batches: its organizations, sandboxes and their datasets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aep_intake.errors import TargetNotAllowed
+from aep_intake.orders import Dataset, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where this deployment may send batches.
+
+    `credentials` are secret ARNs, the first the default. `ims_org` (of a credential) and
+    `dataset_id` (of a credential, organization, sandbox and name) may raise TryAgain; the latter
+    DatasetNotFound. `dataset`: what Catalog tells in a moment; None if nothing.
+    """
+
+    credentials: tuple[str, ...]
+    default_sandbox: str
+    allowed_sandboxes: tuple[str, ...]
+    ims_org: Callable[[str], str]
+    dataset_id: Callable[[str, str, str, str], str]
+    dataset: Callable[[Target], Dataset | None]
+
+    def target(
+        self,
+        credential: str | None = None,
+        sandbox: str | None = None,
+        dataset_id: str | None = None,
+        dataset_name: str | None = None,
+    ) -> Target:
+        """Raises TargetNotAllowed or DatasetNotFound, or TryAgain."""
+        sandbox = sandbox or self.default_sandbox
+        if sandbox not in self.allowed_sandboxes:
+            raise TargetNotAllowed(
+                f"sandbox {sandbox!r} is not one this deployment allows "
+                f"({', '.join(self.allowed_sandboxes)}): see its parameter AllowedSandboxes"
+            )
+        arn = credential or self.credentials[0]
+        ims_org = self.ims_org(arn)
+        if dataset_id is None:
+            dataset_id = self.dataset_id(arn, ims_org, sandbox, dataset_name or "")
+        return Target(arn, ims_org, sandbox, dataset_id)
+
+    def credential_of_org(self, ims_org: str) -> str:
+        """The credential of an organization; raises TargetNotAllowed where there is none."""
+        for arn in self.credentials:
+            if self.ims_org(arn) == ims_org:
+                return arn
+        raise TargetNotAllowed(
+            f"this deployment has no credential of organization {ims_org!r}: "
+            "see its parameter CredentialSecretArns"
+        )

@@ -1,0 +1,133 @@
+"""What comes again: which order is the newest of an object or a folder, and what it replaces.
+
+Where a route says `replace` or `ignore`, the ledger keeps one head for each object (or folder of a
+marker) and dataset: the newest order, by S3's sequencer. It is moved in the transaction that opens
+an order, so the orders of a line follow each other, each once the one before is finished:
+
+    before it is  loading                    aborted, the ledger first; then as below
+                  success, active …          named in `replay`: Adobe deletes its data for ours
+                  ended without data         what that one replaced is what this one replaces
+                  anything in between        later
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from aep_intake.arrivals import Arrival, digest
+from aep_intake.errors import NeedsAttention, NotReplaceable, NotYet
+from aep_intake.orders import Head, Line, Order, Record, Replaced, State, Target
+
+if TYPE_CHECKING:
+    from aep_intake.create import Ports
+
+# Adobe's overview and troubleshooting pages, and `catalog.yaml`; other words are still on the way.
+HOLDS_DATA = frozenset({"success", "active", "archived", "retained"})
+HOLDS_NONE = frozenset({"failed", "failure", "aborted", "abandoned", "deleted"})
+
+
+class Heads(Protocol):
+    """What remembers the newest orders. Every method raises LedgerUnavailable."""
+
+    def head(self, subject: str) -> Head | None:
+        """The newest order of a line."""
+
+    def get(self, external_id: str) -> Record | None:
+        """An order's record as it is now."""
+
+
+def line_of(arrival: Arrival, folder: str | None, target: Target, *, first_only: bool) -> Line:
+    """The line of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
+    if arrival.sequencer is None:
+        raise NotReplaceable(
+            f"the event of {arrival.uri} has no sequencer, so nobody can tell whether this is the "
+            "newest version: send S3's own events, or let the route say `append`"
+        )
+    # Of different lengths, they are compared as if the shorter had zeros at its end.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+    position = arrival.sequencer.upper().ljust(64, "0")
+    what = ("object", arrival.key) if folder is None else ("folder", folder)
+    where = (target.ims_org, target.sandbox, target.dataset_id)
+    subject = digest(arrival.bucket, *what, *where)
+    return Line(subject, position, first_only=first_only)
+
+
+def placed(order: Order, heads: Heads) -> Order | None:
+    """`order` behind the one that is the newest of its line; None where it comes too late.
+
+    An order that was opened before is left to its record.
+    """
+    line = order.line
+    head = None if line is None else heads.head(line.subject)
+    if line is None or head is None or head.external_id == order.external_id:
+        return order
+    standing = heads.get(order.external_id)
+    if standing is not None and not standing.void:
+        return order
+    if head.position >= line.position:
+        return None
+    if line.first_only:
+        first = heads.get(head.external_id)
+        if first is None or not first.void:
+            return None
+    return replace(order, line=replace(line, predecessor=head.external_id))
+
+
+def settle(record: Record, ports: "Ports") -> Record:
+    """Make room for an order that follows another one, and remember what it replaces.
+
+    Raises NotYet, NeedsAttention, and what the ports raise.
+    """
+    order, line = record.order, record.order.line
+    if line is None or line.predecessor is None:
+        return record
+    attempts = list(_attempts(line.predecessor, ports))
+    before = attempts[-1] if attempts else None
+    if before is None or before.due is not None:
+        raise NotYet(f"{line.predecessor}, the version before it, is not finished")
+    if before.state is State.HELD:
+        raise NeedsAttention(
+            f"{before.order.external_id}, the version before it, waits for a person: redrive that "
+            "first, then this"
+        )
+    for attempt in attempts:
+        if attempt.replaced_by is None:  # before its batch is aborted: the ledger comes first
+            ports.ledger.replace(attempt, attempt.replaced(order.external_id))
+    return ports.ledger.replace(record, record.settled(_replaced(before, ports)))
+
+
+def _replaced(before: Record, ports: "Ports") -> Replaced | None:
+    """The batch whose data stands there because of the line up to `before`."""
+    order, batch_id = before.order, before.batch_id
+    if batch_id is None:
+        return order.replaces
+    status = _status(before, batch_id, ports)
+    if status == "loading":
+        ports.platform.abort(order, batch_id)
+        status = _status(before, batch_id, ports)
+    if status in HOLDS_DATA:
+        return Replaced(order.external_id, batch_id)
+    if status in HOLDS_NONE:
+        return order.replaces
+    if status == "inactive":  # and no successor: somebody reverted it
+        return None
+    raise NotYet(f"batch {batch_id} of the version before it is {status}")
+
+
+def _status(before: Record, batch_id: str, ports: "Ports") -> str:
+    batch = ports.platform.batch(before.order.target, batch_id)
+    if batch is None:
+        unsettled = ports.now() < (before.created_at or 0) + ports.settle
+        return "not shown by Catalog yet" if unsettled else "deleted"
+    # Adobe's own compaction: what it held is served on by the successor.
+    if batch.status == "inactive" and batch.tags.get("acp_successor"):
+        return "active"
+    return batch.status
+
+
+def _attempts(external_id: str, ports: "Ports") -> Iterator[Record]:
+    record = ports.ledger.get(external_id)
+    while record is not None:
+        yield record
+        following = record.superseded_by
+        record = None if following is None else ports.ledger.get(following)
