@@ -1,30 +1,30 @@
-"""API Gateway → a batch for a request, or what became of one."""
+"""API Gateway → a batch for a request, or what became of one, or of a file."""
 
 import json
 import re
 import uuid
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from aep_intake import asked, telemetry
-from aep_intake.announcements import iso
+from aep_intake import asked, telemetry, whereabouts
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
-from aep_intake.errors import IntakeError, Rejected, StorageUnavailable
+from aep_intake.errors import PlatformUnavailable, Rejected, StorageUnavailable
 from aep_intake.intake import Intake, attempt
-from aep_intake.orders import Batch, Record
+from aep_intake.orders import Record
 from aep_intake.problems import explain, problem
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
+from aep_intake.whereabouts import Told
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 ID = re.compile(r"[!-~]{1,200}")
 LOOKING = 6  # seconds for all objects together: a POST must begin within eight
-LISTED = 100  # files in an answer
+ASKING = 10  # seconds for AEP to tell of all batches of an answer together
 
 type Response = dict[str, Any]
 
@@ -40,9 +40,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
         case "POST", "/batches":
             response = _create(event, context)
         case "GET", "/batches/{id}":
-            response = _tell(event, context)
+            response = _tell_of_batch(event, context)
+        case "GET", "/objects":
+            response = _tell_of_object(event, context)
         case _:
-            detail = "only POST /batches and GET /batches/{id} are here"
+            detail = "only POST /batches, GET /batches/{id} and GET /objects are here"
             response = _no(problem(404, "not-found", detail))
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
     return response
@@ -108,63 +110,54 @@ def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tell(event: Mapping[str, Any], context: LambdaContext) -> Response:
+def _tell_of_batch(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    found = attempt(lambda: _found(wanted))
+    known = ID.fullmatch(wanted) is not None
+    found = attempt(lambda: whereabouts.of_batch(wanted, _ports()) if known else None)
+    return _told(found, "no order has this external id, or this batch", context)
+
+
+def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    place = attempt(lambda: asked.place(event))
+    if isinstance(place, Exception):
+        _report(context.aws_request_id, place)
+        return _no(explain(place))
+    bucket, key = place
+    if bucket not in world.settings.source_buckets:
+        none = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
+        return _told(None, none, context)
+    found = attempt(lambda: whereabouts.of_object(bucket, key, _ports()))
+    none = "no event of this object has come, or it came longer ago than the ledger remembers"
+    return _told(found, none, context)
+
+
+def _told(found: Told | Exception | None, none: str, context: LambdaContext) -> Response:
     if found is None:
-        return _no(problem(404, "not-found", "no order has this external id, or this batch"))
+        return _no(problem(404, "not-found", none))
     if isinstance(found, Exception):
         _report(context.aws_request_id, found)
         return _no(explain(found))
-    record, aep = found
-    order, rejection = record.order, record.rejection
-    about = {
-        "externalId": order.external_id,
-        "attempt": order.attempt,
-        "state": record.state,
-        "batchId": record.batch_id,
-        "reason": rejection and rejection.reason,
-        "detail": rejection and rejection.detail,
-        "imsOrg": order.target.ims_org,
-        "sandbox": order.target.sandbox,
-        "datasetId": order.target.dataset_id,
-        "inputFormat": order.options.get("inputFormat"),
-        "trigger": order.trigger,
-        "route": order.route,
-        "files": [file.uri for file in order.files[:LISTED]],
-        "fileCount": len(order.files),
-        "openedAt": iso(record.opened_at),
-        "createdAt": record.created_at and iso(record.created_at),
-        "due": record.due and iso(record.due),
-    }
-    told = {name: value for name, value in about.items() if value is not None}
-    return _response(200, told | aep, {"X-External-Id": order.external_id})
+    headers = {"X-External-Id": found["externalId"]} if "externalId" in found else {}
+    return _response(200, found, headers)
 
 
-def _found(wanted: str) -> tuple[Record, dict[str, Any]] | None:
-    """The latest attempt of the order that is wanted, and what AEP says of its batch now.
+def _ports() -> whereabouts.Ports:
+    return whereabouts.Ports(world.ledger, world.ledger.windows, _ask, _side_by_side)
 
-    AEP is asked for the batch that the ledger names, never for what somebody wrote into a path.
-    """
-    if not ID.fullmatch(wanted):
-        return None
-    ledger = world.ledger
-    record = ledger.get(wanted) or ledger.of_batch(wanted)
-    while record is not None and record.superseded_by is not None:
-        record = ledger.get(record.superseded_by)
-    if record is None:
-        return None
-    batch_id, target = record.batch_id, record.order.target
-    if batch_id is None:
-        return record, {"aep": None}
-    match attempt(lambda: world.adobe.batch(target, batch_id)):
-        case Batch(raw=raw):
-            return record, {"aep": raw}
-        case IntakeError() as error:
-            return record, {"aep": None, "aepError": {"reason": error.reason, "detail": str(error)}}
-        case Exception() as error:
-            raise error
-    return record, {"aep": None}
+
+def _side_by_side(work: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+        return list(pool.map(work, values))
+
+
+def _ask(records: Sequence[Record]) -> list[Told]:
+    """What AEP says of their batches now; whoever asked does not wait for all that is slow."""
+    pool = ThreadPoolExecutor(world.settings.delivery_concurrency)
+    saying = [pool.submit(whereabouts.of_platform, record, world.adobe) for record in records]
+    said, _ = wait(saying, ASKING)
+    pool.shutdown(wait=False, cancel_futures=True)
+    late = whereabouts.untold(PlatformUnavailable("AEP takes too long to tell of the batch"))
+    return [future.result() if future in said else late for future in saying]
 
 
 def _no(trouble: dict[str, Any]) -> Response:

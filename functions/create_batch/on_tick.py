@@ -1,8 +1,9 @@
-"""Once a minute: what is due in the ledger → due queue."""
+"""Once a minute: what is due in the ledger → due queue, or deliveries queue."""
 
 from typing import Any
 
 from aep_intake.announcements import iso
+from aep_intake.delivery import DELIVERY_PREFIX
 from aep_intake.settings import Settings
 from aep_intake.telemetry import count, logger, made_today, metrics
 from aep_intake.wiring import World
@@ -22,5 +23,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     count("DueOrders", number=len(due))
     count("OverdueOrders", number=sum(when < now - OVERDUE for _, when in due))
     made_today(world.ledger.made(iso(now)[:10]))
-    if world.queues.waiting(world.settings.due_queue_url) == 0:
-        world.queues.hand_out(world.settings.due_queue_url, [external_id for external_id, _ in due])
+    orders: list[str] = []
+    deliveries: list[str] = []
+    for external_id, _ in due:
+        (deliveries if external_id.startswith(DELIVERY_PREFIX) else orders).append(external_id)
+    for queue, ids in (
+        (world.settings.due_queue_url, orders),
+        (world.settings.deliveries_queue_url, deliveries),
+    ):
+        if ids and world.queues.waiting(queue) == 0:
+            world.queues.hand_out(queue, ids)

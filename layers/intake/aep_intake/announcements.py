@@ -1,21 +1,28 @@
-"""What we say on the event bus: the details of `Batch Created` and `Arrival Rejected`.
+"""What we say on the event bus: `Batch Created`, `Arrival Rejected`, and how batches ended.
 
 The contract is in `events/*.schema.json`; members may be added to it, never changed or removed.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Delivery, End
 from aep_intake.orders import Order, Record, Rejection, Target
 
 SOURCE = "aep.intake"
 BATCH_CREATED = "Batch Created"
 ARRIVAL_REJECTED = "Arrival Rejected"
+BATCH_ENDED = {
+    End.SUCCEEDED: "Batch Succeeded",
+    End.FAILED: "Batch Failed",
+    End.ABANDONED: "Batch Abandoned",
+}
 SCHEMA_VERSION = "1"
 
+_TOLD = frozenset({"code", "description"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,6 +70,56 @@ def turned_away(
 ) -> dict[str, Any]:
     """That arrivals, or a message in which none can be read, did not become an order."""
     return _rejected(external_id, rejection, arrivals)
+
+
+def batch_ended(delivery: Delivery, lost: Mapping[str, Rejection], bucket: str) -> dict[str, Any]:
+    """How a delivery's batch ended. `bucket`: where details of bad rows are.
+
+    Raises ValueError if it has not ended.
+    """
+    verdict, target = delivery.verdict, delivery.target
+    if verdict is None:
+        raise ValueError(f"{delivery.external_id} has not ended")
+    metrics = verdict.metrics
+    missing = [
+        {"uri": uri, "reason": why.reason, "detail": why.detail[:300]}
+        for uri, why in list(lost.items())[:50]
+    ]
+    return _present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=delivery.external_id,
+        batchId=delivery.batch_id,
+        status=verdict.status,
+        detail=verdict.detail[:1024],
+        imsOrg=target.ims_org,
+        sandbox=target.sandbox,
+        datasetId=target.dataset_id,
+        route=delivery.route,
+        fileCount=delivery.file_count,
+        byteCount=delivery.byte_count,
+        lostFileCount=len(lost),
+        lostFiles=missing or None,
+        recordCount=metrics.get("inputRecordCount"),
+        ingestedRecordCount=metrics.get("outputRecordCount"),
+        failedRecordCount=metrics.get("failedRecordCount"),
+        errors=[
+            {name: str(value)[:500] for name, value in error.items() if name in _TOLD}
+            for error in verdict.errors
+            if isinstance(error, Mapping)
+        ]
+        or None,
+        diagnostics={"bucket": bucket, "prefix": diagnostics_of(delivery)}
+        if verdict.diagnostics
+        else None,
+        createdAt=iso(delivery.created_at),
+        uploadedAt=None if delivery.uploaded_at is None else iso(delivery.uploaded_at),
+        endedAt=iso(verdict.at),
+    )
+
+
+def diagnostics_of(delivery: Delivery) -> str:
+    """Where in the state bucket the details of a batch's bad rows are."""
+    return f"diagnostics/{delivery.external_id}/"
 
 
 def manifest(detail: dict[str, Any]) -> dict[str, Any]:

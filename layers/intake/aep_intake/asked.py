@@ -102,7 +102,9 @@ def read(event: Mapping[str, Any], new_id: str) -> Asked:
     body = _body(event)
     sandbox = _header(event, "x-sandbox-name", _VISIBLE)
     ims_org = _header(event, "x-gw-ims-org-id", _VISIBLE)
-    objects = tuple(_location(n, uri) for n, uri in enumerate(body.get("objects", ())))
+    objects = tuple(
+        _location(uri, f"objects[{n}]") for n, uri in enumerate(body.get("objects", ()))
+    )
     if len(objects) > MOST_OBJECTS:
         raise MalformedRequest(f"objects: at most {MOST_OBJECTS}, not {len(objects)}")
     if len(set(objects)) < len(objects):
@@ -121,6 +123,21 @@ def read(event: Mapping[str, Any], new_id: str) -> Asked:
         ims_org=ims_org,
         fingerprint=digest("asked", json.dumps([body, sandbox, ims_org], sort_keys=True)),
     )
+
+
+def place(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Bucket and key of the object that a GET asks about. Raises MalformedRequest.
+
+    API Gateway has decoded the query string, and took a `+` there for a space.
+    """
+    values = (event.get("multiValueQueryStringParameters") or {}).get("uri") or []
+    one = (event.get("queryStringParameters") or {}).get("uri")
+    given = {*values, *(() if one is None else (one,))}
+    if len(given) != 1:
+        raise MalformedRequest(
+            "ask for one object: /objects?uri=s3://bucket/key, with the uri percent-encoded"
+        )
+    return _location(given.pop(), "uri")
 
 
 def carry_out(asked: Asked, intake: Intake, buckets: tuple[str, ...], look: Look) -> Outcome:
@@ -248,11 +265,12 @@ def _is(name: str, wanted: str) -> bool:
     return name.lower() == wanted
 
 
-def _location(n: int, uri: str) -> tuple[str, str]:
+def _location(uri: str, where: str) -> tuple[str, str]:
     parts = _URI.fullmatch(uri)
-    if parts is None or len(parts[2].encode()) > 1024:
+    # Lone surrogates, which JSON can hold, are in no key: those are UTF-8.
+    if parts is None or len(parts[2].encode(errors="replace")) > 1024:
         raise MalformedRequest(
-            f"objects[{n}]: {ascii(uri)[:200]} is not s3://bucket/key, the key as it is in S3 "
+            f"{where}: {ascii(uri)[:200]} is not s3://bucket/key, the key as it is in S3 "
             "(not URL-encoded)"
         )
     return parts[1], parts[2]

@@ -17,6 +17,7 @@ from aep_intake.errors import (
     KeyReused,
     LeaseLost,
     NeedsAttention,
+    NotEnded,
     NotYet,
     OutcomeUnknown,
     Rejected,
@@ -144,6 +145,31 @@ def resume(external_id: str, ports: Ports) -> Outcome | None:
     if record is None or record.due is None or ports.now() < record.due:
         return None
     return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
+
+
+def try_anew(external_id: str, ports: Ports) -> Outcome:
+    """One more attempt of an order whose batch ended without data.
+
+    Raises NotEnded where it did not, or as `create_batch`.
+    """
+    record = _standing(external_id, ports)
+    while record.superseded_by is not None:
+        record = _standing(record.superseded_by, ports)
+    if record.batch_id is None or record.due is not None:
+        return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
+    if record.replaced_by is not None:
+        raise NotEnded(
+            f"{record.replaced_by}, a newer version, took its place", external_id=external_id
+        )
+    batch = ports.platform.batch(record.order.target, record.batch_id)
+    if batch is None or batch.status not in versions.HOLDS_NONE:
+        status = "not to be seen in Catalog" if batch is None else batch.status
+        raise NotEnded(
+            f"batch {record.batch_id} is {status}: another attempt could double its data",
+            external_id=external_id,
+        )
+    ended, following = record.superseded(ports.lease(), ports.now())
+    return _carry_out(ports.ledger.supersede(ended, following), ports)
 
 
 def _carry_out(record: Record, ports: Ports) -> Outcome:

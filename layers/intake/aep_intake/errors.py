@@ -19,6 +19,8 @@
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
     │   ├── BatchRefused          AEP said no, in its own words
+    │   ├── UploadRefused         AEP did not take a file, or the end of a batch
+    │   ├── NotEnded              its batch may hold data: another attempt could double it
     │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
     └── TryAgain                  may succeed later; `retry_after` is a hint in seconds
         ├── NotYet                another worker holds the lease, or the time is not come
@@ -156,6 +158,14 @@ class BatchRefused(Rejected):
         self.status = status
         self.error_code = error_code
         self.request_id = request_id
+
+
+class UploadRefused(Rejected):
+    """AEP did not take a file, or does not let a batch be completed, in its own words."""
+
+
+class NotEnded(Rejected):
+    """The order's batch has not ended without data: another attempt could double it."""
 
 
 class NeedsAttention(Rejected):

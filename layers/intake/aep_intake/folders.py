@@ -30,14 +30,17 @@ class Objects(Protocol):
         """The first bytes of the version that arrived."""
 
 
-def left_out(file: Arrival, folder: str = "") -> bool:
-    """Whether a file is none of a folder's data; known of `folder` are those above."""
-    *folders, name = file.key.removeprefix(folder).split("/")
+def left_out(file: Arrival, folder: str | None = None) -> bool:
+    """Whether a file is no data. `folder`: the marker's, None where no marker is known yet, so that
+    the names of the folders above say little.
+    """
+    *folders, name = file.key.removeprefix(folder or "").split("/")
     return (
         file.size == 0
         or _CHECKSUM.search(name) is not None
         or "_temporary" in folders
-        or any(_hidden(part) for part in (*folders, name) if folder or part is name)
+        or _hidden(name)
+        or (folder is not None and any(map(_hidden, folders)))
     )
 
 

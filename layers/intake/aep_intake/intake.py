@@ -164,11 +164,13 @@ def go_on(external_id: str, intake: Intake) -> Outcome | None:
 def again(external_id: str, intake: Intake) -> Outcome:
     """Try anew an order that was parked: where it goes, the routes say now.
 
-    Raises Rejected or TryAgain.
+    One whose batch ended without data gets another one. Raises Rejected or TryAgain.
     """
     record = intake.ledger.get(external_id)
     if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
+    if record.batch_id is not None or record.superseded_by is not None:
+        return create.try_anew(external_id, intake.ports)
     order = record.order
     file = intake.ledger.files(order)[0]
     match = intake.table().match(file)

@@ -141,7 +141,8 @@ class Order:
     A part of a window has an `excerpt` instead of its `files`, which may be many.
     `trigger` is `arrival` or `request`. `fingerprint` tells two requests with one key apart.
     `line` is there where a route says what becomes of new versions. `profile`: the dataset feeds
-    Adobe's Real-Time Customer Profile, whose batches are counted.
+    Adobe's Real-Time Customer Profile, whose batches are counted. `whole`: without one of its files
+    the batch is worth nothing.
     """
 
     external_id: str
@@ -157,6 +158,7 @@ class Order:
     line: Line | None = None
     replaces: Replaced | None = None
     profile: bool = False
+    whole: bool = False
 
     @property
     def claims(self) -> tuple["Claim", ...]:

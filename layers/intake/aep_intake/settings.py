@@ -17,7 +17,9 @@ class Settings:
     ids, `retention_days` of the ledger, `settle_seconds` until Catalog surely shows a batch.
     `batch_files` and `batch_gigabytes`: the most that a window puts into one batch.
     `file_megabytes`: the most of a file that cannot be uploaded in pieces. `replay_by`: how Adobe
-    is told which batch a new one replaces.
+    is told which batch a new one replaces. Of deliveries: `upload_seconds` is the longest that an
+    upload takes, `upload_hours` until a batch that is not complete is given up, `outcome_seconds`
+    until Catalog is asked, `gigabytes_per_hour` what AEP takes.
     """
 
     ledger_table: str
@@ -45,6 +47,12 @@ class Settings:
     batch_gigabytes: int
     file_megabytes: int
     replay_by: str
+    deliveries_queue_url: str
+    uploads_queue_url: str
+    upload_seconds: int
+    upload_hours: int
+    outcome_seconds: int
+    gigabytes_per_hour: int
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:

@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from aep_intake.create import Kind, Outcome
+from aep_intake.delivery import Delivery, End, Task, Verdict
 from aep_intake.errors import IntakeError, Rejected
 from aep_intake.intake import Gathered, Joined, Known, Result, Skipped, Waits
 
@@ -67,6 +68,58 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
         case _:
             count("Failures")
             logger.error("failed", exc_info=result, extra=keys)
+
+
+def report_delivery(external_id: str, result: Delivery | Exception | None, now: int) -> None:
+    """Count and log how a batch ended, or since when it has not, or why it is put off."""
+    match result:
+        case Delivery(verdict=Verdict() as verdict, due=None):
+            metrics.add_metric(f"Batches{verdict.end.capitalize()}", MetricUnit.Count, 1)
+            if result.uploaded_at is not None:
+                taken = {
+                    "CreatedToUploaded": result.uploaded_at - result.created_at,
+                    "UploadedToEnded": verdict.at - result.uploaded_at,
+                }
+                for name, milliseconds in taken.items():
+                    metrics.add_metric(name, MetricUnit.Milliseconds, milliseconds)
+            log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
+            log(
+                f"batch {verdict.end}",
+                extra={
+                    "correlation_id": external_id,
+                    "batch_id": result.batch_id,
+                    "status": verdict.status,
+                    "why": verdict.detail,
+                    "latency": now - result.created_at,
+                },
+            )
+        case Delivery():
+            age = (now - result.created_at) / 1000
+            metrics.add_metric("UnfinishedBatchAge", MetricUnit.Seconds, age)
+        case None:
+            pass
+        case _:
+            _failed(external_id, result)
+
+
+def report_upload(task: Task, result: Delivery | Exception | None, now: int) -> None:
+    """Count what was uploaded, and log what could not be."""
+    if isinstance(result, Exception):
+        _failed(task.external_id, result)
+        return
+    metrics.add_metric("BytesUploaded", MetricUnit.Bytes, task.piece.size)
+    metrics.add_metric("Uploads", MetricUnit.Count, 1)
+    report_delivery(task.external_id, result, now)
+
+
+def _failed(external_id: str, error: Exception) -> None:
+    keys = {"correlation_id": external_id}
+    if isinstance(error, IntakeError):
+        count("DeliveryPutOff", error.reason)
+        logger.info("delivery put off", extra=keys | {"reason": error.reason, "why": str(error)})
+    else:
+        count("DeliveryFailures")
+        logger.error("delivery failed", exc_info=error, extra=keys)
 
 
 def age(milliseconds: int) -> None:

@@ -115,9 +115,10 @@ def _replaced(before: Record, ports: "Ports") -> Replaced | None:
 
 
 def _status(before: Record, batch_id: str, ports: "Ports") -> str:
+    asked = ports.now()  # an answer is as old as its question, however long it took
     batch = ports.platform.batch(before.order.target, batch_id)
     if batch is None:
-        unsettled = ports.now() < (before.created_at or 0) + ports.settle
+        unsettled = asked < (before.created_at or 0) + ports.settle
         return "not shown by Catalog yet" if unsettled else "deleted"
     # Adobe's own compaction: what it held is served on by the successor.
     if batch.status == "inactive" and batch.tags.get("acp_successor"):

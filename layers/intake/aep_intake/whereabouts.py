@@ -97,14 +97,6 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """The latest attempt of an order; where a newer one took its place, the newest."""
-
-    record: Record
-    newest: Record | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Place:
     """Where a claimed version is: in a window, perhaps, and in which orders (by external id).
 
@@ -122,33 +114,18 @@ def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
     """
     known = _one_each(ports.ledger.seen(digest(bucket, key)))
     shown = known[:MOST_VERSIONS]
-    owners = {seen.version: seen.owner for seen in shown if seen.claimed}
-    in_windows = {owner for owner in owners.values() if owner and owner.startswith(WINDOW_PREFIX)}
-    windows = _each(lambda owner: _window(owner, bucket, key, ports), in_windows, ports)
-    places = {
-        version: windows[owner](version) if owner in windows else _Place(None, (str(owner),))
-        for version, owner in owners.items()
-    }
-    orders = {place.orders[0] for place in places.values() if len(place.orders) == 1}
-    standing = _each(lambda order: _standing(order, ports), orders, ports)
-    there = {order: found for order, found in standing.items() if found}
-    aep = dict(zip(there, ports.ask([found.record for found in there.values()]), strict=True))
+    places = _places(shown, bucket, key, ports)
+    told = _orders([p.orders[0] for p in places.values() if len(p.orders) == 1], ports)
     versions = []
     for seen in shown:
-        arrival = _arrival(bucket, key, seen.version)
-        told = (
-            _claimed(places[seen.version], there, aep) if seen.claimed else _turned_away(seen, arrival)
-        )
-        if told is not None:
-            versions.append(_version(arrival) | told)
+        arrival, place = _arrival(bucket, key, seen.version), places.get(seen.version)
+        about = _turned_away(seen, arrival) if place is None else _claimed(place, told)
+        if about is not None:
+            versions.append(_version(arrival) | about)
     if not versions:
         return None
-    gone = len(shown) - len(versions)
-    return {
-        "uri": f"s3://{bucket}/{key}",
-        "versions": versions,
-        "versionCount": len(known) - gone,
-    }
+    count = len(known) - (len(shown) - len(versions))
+    return {"uri": f"s3://{bucket}/{key}", "versions": versions, "versionCount": count}
 
 
 def of_batch(wanted: str, ports: Ports) -> Told | None:
@@ -156,23 +133,18 @@ def of_batch(wanted: str, ports: Ports) -> Told | None:
 
     Raises LedgerUnavailable.
     """
-    found = ports.ledger.get(wanted) or ports.ledger.of_batch(wanted)
-    standing = found and _standing(found.order.external_id, ports)
-    if standing is None:
+    record = _latest(ports.ledger.get(wanted) or ports.ledger.of_batch(wanted), ports)
+    if record is None:
         return None
-    order = standing.record.order
-    window: Told | None = None
-    if order.excerpt is not None:
-        whole = ports.windows.get(order.excerpt.window_id)
-        window = {"id": order.excerpt.window_id} if whole is None else _about_window(whole)
-    files = ports.ledger.files(order)
-    [aep] = ports.ask([standing.record])
-    listed = _present(
-        window=window,
+    part, files = record.order.excerpt, ports.ledger.files(record.order)
+    window = None if part is None else ports.windows.get(part.window_id)
+    more = _present(
+        window=None if window is None else _about_window(window),
         files=[file.uri for file in files[:MOST_FILES]],
         fileCount=len(files),
     )
-    return _about(standing) | listed | aep
+    [aep] = ports.ask([record])
+    return _about(record, ports) | more | aep
 
 
 def of_platform(record: Record, platform: Platform) -> Told:
@@ -207,12 +179,28 @@ def _one_each(seen: Iterable[Seen]) -> list[Seen]:
         content = f"{one.version.rpartition(':')[0]}:"
         same = content in claimed and one.version not in claimed
         counts[content if same else one.version] = one
-    return sorted(counts.values(), key=lambda one: (one.expires, one.version), reverse=True)
+    return sorted(counts.values(), key=_newness, reverse=True)
+
+
+def _newness(seen: Seen) -> tuple[int, str]:
+    """Within a second S3's sequencer decides, where the version has one."""
+    return seen.expires, seen.version.rpartition(":")[2]
 
 
 def _each[K, V](work: Callable[[K], V], keys: Iterable[K], ports: Ports) -> dict[K, V]:
-    listed = list(keys)
+    listed = list(dict.fromkeys(keys))
     return dict(zip(listed, ports.side_by_side(work, listed), strict=True))
+
+
+def _places(shown: Iterable[Seen], bucket: str, key: str, ports: Ports) -> dict[str, _Place]:
+    """Where each version is that something claims."""
+    owners = {one.version: one.owner for one in shown if one.owner and one.claimed}
+    in_windows = [owner for owner in owners.values() if owner.startswith(WINDOW_PREFIX)]
+    windows = _each(lambda owner: _window(owner, bucket, key, ports), in_windows, ports)
+    return {
+        version: windows[owner](version) if owner in windows else _Place(None, (owner,))
+        for version, owner in owners.items()
+    }
 
 
 def _window(window_id: str, bucket: str, key: str, ports: Ports) -> Callable[[str], _Place]:
@@ -237,40 +225,34 @@ def _window(window_id: str, bucket: str, key: str, ports: Ports) -> Callable[[st
     return place
 
 
-def _standing(external_id: str, ports: Ports) -> _Standing | None:
-    record = _latest(external_id, ports)
-    if record is None:
-        return None
-    newest, line = record.replaced_by, record.order.line
-    if newest is not None and line is not None:
-        # Those in between are many where a marker comes every hour.
-        head = ports.ledger.head(line.subject)
-        newest = newest if head is None else head.external_id
-    return _Standing(record, None if newest is None else _latest(newest, ports))
+def _orders(external_ids: Iterable[str], ports: Ports) -> dict[str, Told]:
+    """What is told of each order, but of those that the ledger forgot."""
+    found = _each(lambda name: _latest(ports.ledger.get(name), ports), external_ids, ports)
+    records = {name: record for name, record in found.items() if record is not None}
+    about = ports.side_by_side(lambda record: _about(record, ports), records.values())
+    aep = ports.ask(list(records.values()))
+    return {name: one | said for name, one, said in zip(records, about, aep, strict=True)}
 
 
-def _latest(external_id: str, ports: Ports) -> Record | None:
-    record = ports.ledger.get(external_id)
+def _latest(record: Record | None, ports: Ports) -> Record | None:
     while record is not None and record.superseded_by is not None:
         record = ports.ledger.get(record.superseded_by)
     return record
 
 
-def _claimed(
-    place: _Place, standing: Mapping[str, _Standing], aep: Mapping[str, Told]
-) -> Told | None:
-    """Of an order, or of a window that has none yet; None where the ledger forgot these."""
+def _claimed(place: _Place, told: Mapping[str, Told]) -> Told | None:
+    """What is `told` of its order, or of its window; None where the ledger forgot these."""
     window, orders = place.window, place.orders
-    about = {} if window is None else {"window": _about_window(window)}
-    if len(orders) == 1 and orders[0] in standing:
-        return _about(standing[orders[0]]) | about | aep[orders[0]]
-    if window is None:
+    about: Told = {} if window is None else {"window": _about_window(window)}
+    if len(orders) == 1 and orders[0] in told:
+        return told[orders[0]] | about
+    if window is None or (window.stage is Stage.FINISHED and len(orders) == 1):
         return None
-    state = "in-window" if window.stage is Stage.OPEN else "sealed"
     if window.stage is Stage.FINISHED:
-        if len(orders) == 1:
-            return None
-        state, about["orders"] = "gathered", orders[:MOST_FILES]
+        about |= {"orders": list(orders[:MOST_FILES])}
+        state = "gathered"
+    else:
+        state = "in-window" if window.stage is Stage.OPEN else "sealed"
     return {"state": state} | _about_order(window.order) | about
 
 
@@ -281,27 +263,36 @@ def _turned_away(seen: Seen, arrival: Arrival) -> Told:
     return {"state": "rejected", "externalId": seen.owner or arrival.external_id} | _why(rejection)
 
 
-def _about(standing: _Standing) -> Told:
-    record, newest = standing.record, standing.newest
-    why = _why(record.rejection) if record.rejection else {}
-    return (
-        _present(
-            state=record.state,
-            externalId=record.order.external_id,
-            attempt=record.order.attempt,
-            batchId=record.batch_id,
-        )
-        | why
-        | _about_order(record.order)
-        | _present(
-            replacedBy=newest
-            and _present(
-                externalId=newest.order.external_id, state=newest.state, batchId=newest.batch_id
-            ),
-            openedAt=iso(record.opened_at),
-            createdAt=record.created_at and iso(record.created_at),
-            due=record.due and iso(record.due),
-        )
+def _about(record: Record, ports: Ports) -> Told:
+    order = record.order
+    who = _present(
+        state=record.state,
+        externalId=order.external_id,
+        attempt=order.attempt,
+        batchId=record.batch_id,
+    )
+    why = {} if record.rejection is None else _why(record.rejection)
+    when = _present(
+        replacedBy=_replaced_by(record, ports),
+        openedAt=iso(record.opened_at),
+        createdAt=record.created_at and iso(record.created_at),
+        due=record.due and iso(record.due),
+    )
+    return who | why | _about_order(order) | when
+
+
+def _replaced_by(record: Record, ports: Ports) -> Told | None:
+    """The newest order of its line: those in between are many where a marker comes every hour."""
+    line, following = record.order.line, record.replaced_by
+    if following is None:
+        return None
+    head = None if line is None else ports.ledger.head(line.subject)
+    name = following if head is None else head.external_id
+    newest = _latest(ports.ledger.get(name), ports)
+    if newest is None:
+        return {"externalId": name}
+    return _present(
+        externalId=newest.order.external_id, state=newest.state, batchId=newest.batch_id
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from dataclasses import asdict
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Self
@@ -12,15 +13,18 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake import windows
+from aep_intake import delivery, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
+from aep_intake.adapters.deliveries import DynamoDeliveries
 from aep_intake.adapters.exchange import https_session
+from aep_intake.adapters.ingestion import Ingestion
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues
 from aep_intake.adapters.routing_table import RoutingTables
+from aep_intake.adapters.table import Table
 from aep_intake.create import Ports
 from aep_intake.intake import Intake
 from aep_intake.orders import Lease, Order, Rejection
@@ -31,6 +35,7 @@ from aep_intake.settings import Settings
 from aep_intake.targets import Targets
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
 # A lease outlasts its worker by this much (milliseconds), since clocks of two workers may differ.
@@ -69,14 +74,34 @@ class World:
         return time.time_ns() // 1_000_000
 
     @cached_property
+    def _dynamodb(self) -> "DynamoDBClient":
+        client: DynamoDBClient = self._client("dynamodb")
+        return client
+
+    @cached_property
     def ledger(self) -> DynamoLedger:
         """The table that remembers."""
         return DynamoLedger(
-            self._client("dynamodb"),
+            self._dynamodb,
             self.settings.ledger_table,
             self.now,
             self.settings.retention_days * DAY,
         )
+
+    @cached_property
+    def deliveries(self) -> DynamoDeliveries:
+        """The same table, of how batches are filled."""
+        return DynamoDeliveries(
+            Table(self._dynamodb, self.settings.ledger_table),
+            self.now,
+            retention=self.settings.retention_days * DAY,
+            hourly=self.settings.gigabytes_per_hour * 10**9,
+        )
+
+    @cached_property
+    def ingestion(self) -> Ingestion:
+        """The platform, as a batch is filled."""
+        return Ingestion(self.adobe, self.announcer.keep, self.settings.upload_seconds)
 
     @cached_property
     def queues(self) -> Queues:
@@ -190,6 +215,30 @@ class World:
         body = json.dumps({"externalId": order.external_id})
         url = self.settings.arrivals_dlq_url
         self.queues.park(url, body, rejection.error(order.external_id))
+
+    def delivery(self, context: LambdaContext) -> delivery.Ports:
+        """What deliveries need, for this invocation."""
+        settings, uploads = self.settings, self.settings.uploads_queue_url
+
+        def hand_out(tasks: list[delivery.Task]) -> None:
+            self.queues.send(uploads, [asdict(task) for task in tasks])
+
+        return delivery.Ports(
+            deliveries=self.deliveries,
+            orders=self.ledger,
+            ingestion=self.ingestion,
+            announcer=self.announcer,
+            opened=self.objects.opened,
+            hand_out=hand_out,
+            waiting=lambda: self.queues.waiting(uploads, in_work=True),
+            park=self._park,
+            now=self.now,
+            step=context.get_remaining_time_in_millis() + SKEW,
+            uploading=settings.upload_seconds * 1000 + SKEW,
+            limit=settings.file_megabytes * 2**20,
+            deadline=settings.upload_hours * 3_600_000,
+            first_look=settings.outcome_seconds * 1000,
+        )
 
     def intake(self, context: LambdaContext) -> Intake:
         """Everything for this invocation; its leases end after the worker surely has."""

@@ -1,29 +1,24 @@
 """Adobe Experience Platform: Batch Ingestion to make batches, Catalog to find things.
 
 Facts: Adobe's "Create a batch" page and `batch-ingestion.yaml`; `catalog.yaml` and the page
-"Filter Catalog data"; for the gateway's answers Adobe's open-source gateway
-(`api-gateway-request-validation`) and the Platform troubleshooting page.
+"Filter Catalog data".
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import requests
 
-from aep_intake.adapters.credentials import Token
-from aep_intake.adapters.exchange import Answer, NoAnswer, NotSent, clean, exchange
+from aep_intake.adapters.aep import Aep, Said, Tokens
+from aep_intake.adapters.exchange import NoAnswer, NotSent, clean
 from aep_intake.errors import (
-    BatchRefused,
-    CredentialUnusable,
     DatasetNotFound,
     IntakeError,
     OutcomeUnknown,
     PlatformUnavailable,
-    TargetNotAllowed,
     TryAgain,
 )
 from aep_intake.orders import TAG, Batch, Dataset, Order, Replaced, Target
@@ -33,73 +28,12 @@ _CATALOG = "/data/foundation/catalog"
 _PAGE = 100  # Catalog's maximum; its default is 20
 _MOST_PAGES = 50
 
-# The gateway's refusals of key, token, scope, address or organization: the request has reached no
-# service. Some are 401 and some 403, and a 403 may also be a service's own.
-_CREDENTIAL = frozenset(
-    {"401013", "401014", "401015", "403000", "403003", "403010"}
-    | {"403011", "403012", "403013", "403023", "403025", "403027"}
-)
-# The gateway's own trouble: key, token or profile could not be looked up, or "slow down".
-_GATEWAY = frozenset({"503000", "503010", "503020", "503071"})
-
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")  # `.` and `..` would climb the path, even encoded
-_HEADER = re.compile(r"[!-~]{1,200}")
 _CREATED_SLACK = 300_000  # between Adobe's clock and ours
 _NAME_KEPT, _NO_NAME_KEPT, _MOST_NAMES = 600_000, 10_000, 1_000
 
 
 LOOK = (1.0, 2.0)  # seconds, for what is good to know and not needed
-
-
-class Tokens(Protocol):
-    """Where access tokens come from: Credentials."""
-
-    def token(self, arn: str, refused: str | None = None) -> Token:
-        """A token; another one than `refused`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """AEP's answer and, if it is not 2xx, Adobe's code and words in it (without our token)."""
-
-    answer: Answer
-    code: str | None
-    words: str
-    request_id: str | None
-
-    @property
-    def status(self) -> int:
-        return self.answer.status
-
-    @property
-    def good(self) -> bool:
-        return 200 <= self.status < 300
-
-    @property
-    def refuses_credential(self) -> bool:
-        return self.status == 401 or (self.status < 500 and self.code in _CREDENTIAL)
-
-    @property
-    def from_gateway(self) -> bool:
-        return re.fullmatch(r"\d{6}", self.code or "") is not None
-
-    @property
-    def leaves_open(self) -> bool:
-        """Whether a service may have done what was asked, though the answer is a failure."""
-        refused = 400 <= self.status < 500 and self.status != 408
-        return not (self.good or refused or self.code in _GATEWAY)
-
-    @property
-    def says_none(self) -> bool:
-        """A service's 404, as opposed to one of the gateway or of a proxy's HTML."""
-        explained = not self.answer.body or isinstance(self.answer.json(), dict)
-        return self.status == 404 and explained and not self.from_gateway
-
-    def __str__(self) -> str:
-        code = f" {self.code}" if self.code else ""
-        words = f": {self.words}" if self.words else ""
-        request_id = f" (X-Request-Id {self.request_id})" if self.request_id else ""
-        return f"AEP answered {self.status}{code}{words}{request_id}"
 
 
 class Adobe:
@@ -126,9 +60,7 @@ class Adobe:
         start_within: float = 8.0,
         replay_by: str = "predecessors",
     ) -> None:
-        self._session = session
-        self._credentials = credentials
-        self._url = platform_url.rstrip("/")
+        self.aep = Aep(session, credentials, platform_url, now, timeouts)
         self._ledger = ledger
         self._now = now
         self._timeouts = timeouts
@@ -160,7 +92,7 @@ class Adobe:
         if order.replaces is not None:
             body["replay"] = self._replay(order.replaces)
         try:
-            said = self._call(
+            said = self.aep.call(
                 "POST",
                 _IMPORT,
                 order.target,
@@ -179,7 +111,7 @@ class Adobe:
         if not said.good:
             if said.leaves_open:
                 raise OutcomeUnknown(str(said), external_id=external_id)
-            raise self._problem(said, external_id)
+            raise self.aep.problem(said, external_id)
         batch = _batch_made(said.answer.json(), self._now())
         if batch is None or batch.status != "loading" or not self._ours(batch, order):
             raise OutcomeUnknown(f"{said}, not with a new batch of ours", external_id=external_id)
@@ -209,14 +141,18 @@ class Adobe:
 
         Raises TryAgain.
         """
+        self.give_up(order.target, batch_id, order.external_id)
+
+    def give_up(self, target: Target, batch_id: str, external_id: str) -> None:
+        """As `abort`."""
         if not _ID.fullmatch(batch_id):
             return
         path = f"{_IMPORT}/{quote(batch_id, safe='')}?action=ABORT"
-        said = self._ask("POST", path, order.target, order.external_id)
+        said = self.aep.ask("POST", path, target, external_id)
         # A success has no defined body. A batch that is no longer `loading` is 400.
         gone = said.status in (400, 404, 409, 410) and not said.from_gateway
         if not said.good and not gone:
-            raise self._later(said, order.external_id)
+            raise self.aep.later(said, external_id)
 
     def batch(self, target: Target, batch_id: str) -> Batch | None:
         """What Catalog knows of a batch; None if nothing (yet). Raises TryAgain."""
@@ -255,7 +191,7 @@ class Adobe:
         Raises TargetNotAllowed, BatchRefused (AEP does not let us look) or TryAgain.
         """
         target = Target(credential, ims_org, sandbox, "")
-        listed = self._list("dataSets", {"properties": "name"}, target, problem=self._problem)
+        listed = self._list("dataSets", {"properties": "name"}, target, problem=self.aep.problem)
         return ((key, str(raw.get("name"))) for key, raw in listed)
 
     def dataset_id(self, credential: str, ims_org: str, sandbox: str, name: str) -> str:
@@ -286,7 +222,7 @@ class Adobe:
         else:
             query = {"property": f"name~^{re.sub(r'[^0-9A-Za-z _-]', '.', name)}$"}
         query["properties"] = "name"
-        listed = self._list("dataSets", query, target, problem=self._problem)
+        listed = self._list("dataSets", query, target, problem=self.aep.problem)
         hits = [key for key, raw in listed if raw.get("name") == name]
         if len(hits) != 1:
             shown = clean(name, limit=100)
@@ -312,69 +248,6 @@ class Adobe:
             and batch.external_id in (None, order.external_id)
         )
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        target: Target,
-        *,
-        body: bytes | None = None,
-        external_id: str | None = None,
-        start_by: int | None = None,
-        timeouts: tuple[float, float] | None = None,
-    ) -> _Said:
-        """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed."""
-        for name, value in (("sandbox", target.sandbox), ("organization", target.ims_org)):
-            if not _HEADER.fullmatch(value):
-                raise TargetNotAllowed(f"{clean(value, limit=100)!r} cannot name a {name}")
-        refused: str | None = None
-        while True:
-            token = self._credentials.token(target.credential, refused)
-            if start_by is not None and self._now() > start_by:
-                raise NotSent("getting a token took too long")
-            headers = {
-                "Authorization": f"Bearer {token.access_token}",
-                "x-api-key": token.client_id,
-                "x-gw-ims-org-id": target.ims_org,
-                # Left out, the call goes to the default production sandbox.
-                "x-sandbox-name": target.sandbox,
-                "Accept": "application/json",
-            }
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            if external_id is not None:
-                # Not X-Request-Id: where Adobe documents that one, it must be new in every call.
-                headers["x-correlation-id"] = external_id
-            url = self._url + path
-            answer = exchange(
-                self._session,
-                method,
-                url,
-                headers=headers,
-                body=body,
-                timeouts=timeouts or self._timeouts,
-            )
-            said = _said(answer, token.access_token)
-            if refused is not None or not said.refuses_credential:
-                return said
-            refused = token.access_token
-
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        target: Target,
-        external_id: str | None,
-        timeouts: tuple[float, float] | None = None,
-    ) -> _Said:
-        """`_call` for what may be repeated at any time."""
-        try:
-            return self._call(method, path, target, external_id=external_id, timeouts=timeouts)
-        except (NotSent, NoAnswer) as error:
-            raise PlatformUnavailable(
-                f"AEP did not answer: {error}", external_id=external_id
-            ) from error
-
     def _get(
         self,
         kind: str,
@@ -385,11 +258,11 @@ class Adobe:
         if not _ID.fullmatch(key):
             return None
         path = f"{_CATALOG}/{kind}/{quote(key, safe='')}"
-        said = self._ask("GET", path, target, None, timeouts)
+        said = self.aep.ask("GET", path, target, None, timeouts)
         if said.says_none or (said.status == 400 and not said.from_gateway):
             return None
         if not said.good:
-            raise self._later(said)
+            raise self.aep.later(said)
         found = said.answer.json()
         if not isinstance(found, dict):
             raise PlatformUnavailable(f"{said}, not with JSON that Catalog documents")
@@ -403,17 +276,17 @@ class Adobe:
         target: Target,
         external_id: str | None = None,
         *,
-        problem: Callable[[_Said, str | None], IntakeError] | None = None,
+        problem: Callable[[Said, str | None], IntakeError] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """All pages of a Catalog list; `problem` says what to raise instead (TryAgain)."""
         for page in range(_MOST_PAGES):
             paged = {**query, "limit": str(_PAGE), "start": str(page * _PAGE)}
             path = f"{_CATALOG}/{kind}?{urlencode(paged, errors='replace')}"
-            said = self._ask("GET", path, target, external_id)
+            said = self.aep.ask("GET", path, target, external_id)
             if said.says_none:
                 return
             if not said.good:
-                raise (problem or self._later)(said, external_id)
+                raise (problem or self.aep.later)(said, external_id)
             found = said.answer.json()
             if not isinstance(found, dict) or not all(
                 _ID.fullmatch(key) and isinstance(one, dict) for key, one in found.items()
@@ -424,52 +297,6 @@ class Adobe:
             if len(found) < _PAGE:
                 return
         raise PlatformUnavailable(f"Catalog lists more than {_PAGE * _MOST_PAGES} {kind}")
-
-    def _problem(self, said: _Said, external_id: str | None = None) -> IntakeError:
-        """What an answer means that is not 2xx: Adobe's code decides before the HTTP status."""
-        if said.refuses_credential:
-            return CredentialUnusable(str(said), external_id=external_id)
-        # "Could not read the profile" is a 403 with the code 503020.
-        busy = re.fullmatch(r"(429|503)\d{3}", said.code or "") or said.status == 429
-        if busy or said.leaves_open:
-            after = said.answer.retry_after(self._now())
-            return PlatformUnavailable(str(said), retry_after=after, external_id=external_id)
-        return BatchRefused(
-            str(said),
-            status=said.status,
-            error_code=said.code,
-            request_id=said.request_id,
-            external_id=external_id,
-        )
-
-    def _later(self, said: _Said, external_id: str | None = None) -> TryAgain:
-        """The same for questions that are right as they are: only a permission can be missing."""
-        problem = self._problem(said, external_id)
-        if isinstance(problem, TryAgain):
-            return problem
-        return CredentialUnusable(problem.detail, external_id=external_id)
-
-
-def _said(answer: Answer, token: str) -> _Said:
-    """Adobe speaks in several shapes: the gateway's, problem details, IMS's, HTML, nothing."""
-    request_id = answer.headers.get("X-Request-Id")
-    if request_id is not None:
-        request_id = clean(request_id, hide=(token,), limit=100)
-    if 200 <= answer.status < 300:
-        return _Said(answer, None, "", request_id)
-    told = answer.json()
-    if not isinstance(told, dict):
-        return _Said(answer, None, f"{len(answer.body)} bytes, not JSON", request_id)
-    kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(told.get("type")))
-    code = told.get("error_code") or (kind and kind[1])
-    names = ("message", "title", "detail", "error", "error_description")
-    words = ": ".join(str(told[name]) for name in names if told.get(name))
-    return _Said(
-        answer,
-        clean(str(code), hide=(token,), limit=64) if code else None,
-        clean(words, hide=(token,)),
-        request_id,
-    )
 
 
 def _dataset(raw: Mapping[str, Any]) -> Dataset:

@@ -1,12 +1,13 @@
 """The event bus: one event at a time, each checked for having been taken."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake import announcements
 from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Delivery
 from aep_intake.errors import NotAnnounced, StorageUnavailable
 from aep_intake.orders import Order, Record, Rejection
 
@@ -55,6 +56,16 @@ class Announcer:
         detail = announcements.turned_away(external_id, arrivals, why)
         self._say(announcements.ARRIVAL_REJECTED, detail, arrivals)
 
+    def ended(self, delivery: Delivery, lost: Mapping[str, Rejection]) -> None:
+        """Say how a batch ended, and which files are not in it."""
+        detail = announcements.batch_ended(delivery, lost, self._state_bucket)
+        if delivery.verdict is not None:
+            self._say(announcements.BATCH_ENDED[delivery.verdict.end], detail, ())
+
+    def keep(self, delivery: Delivery, name: str, content: bytes) -> None:
+        """Put what AEP tells of a batch's bad rows beside the manifests."""
+        self._put(f"{announcements.diagnostics_of(delivery)}{name}", content, delivery.external_id)
+
     def _say(self, kind: str, detail: dict[str, Any], files: tuple[Arrival, ...]) -> None:
         external_id = detail["externalId"]
         text = announcements.encoded(detail)
@@ -90,19 +101,19 @@ class Announcer:
     def _outsourced(self, detail: dict[str, Any]) -> dict[str, Any]:
         external_id = detail["externalId"]
         key = f"manifests/{external_id}.json"
+        self._put(key, announcements.encoded(announcements.manifest(detail)), external_id)
+        return announcements.with_manifest(detail, self._state_bucket, key)
+
+    def _put(self, key: str, content: bytes, external_id: str) -> None:
         try:
             self._s3().put_object(
-                Bucket=self._state_bucket,
-                Key=key,
-                Body=announcements.encoded(announcements.manifest(detail)),
-                ContentType="application/json",
+                Bucket=self._state_bucket, Key=key, Body=content, ContentType="application/json"
             )
         except (ClientError, BotoCoreError) as error:
             raise StorageUnavailable(
-                f"the file list s3://{self._state_bucket}/{key} cannot be written: {_name(error)}",
+                f"s3://{self._state_bucket}/{key} cannot be written: {_name(error)}",
                 external_id=external_id,
             ) from error
-        return announcements.with_manifest(detail, self._state_bucket, key)
 
 
 def _name(error: ClientError | BotoCoreError) -> str:

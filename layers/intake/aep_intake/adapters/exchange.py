@@ -14,7 +14,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Buffer, Iterable, Mapping
+from collections.abc import Buffer, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -25,6 +25,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from aep_intake.pieces import Readable
+
 # Our largest legitimate answer is a Catalog page of 100 batches, a few hundred kilobytes.
 MAX_BODY = 2_000_000
 
@@ -33,8 +35,28 @@ MAX_BODY = 2_000_000
 MAX_IDLE = 30.0
 
 
+# urllib3 reads what is uploaded in blocks of 16 KB, each a call into ours.
+BLOCK = 2**18
+
 # Nobody means longer, and SQS hides a message for 12 hours at most.
 MOST_WAIT = 43_200.0
+
+
+class Stream:
+    """`size` bytes to be sent as they are read. Not kept, so they cannot be sent again."""
+
+    def __init__(self, body: Readable, size: int) -> None:
+        self._body, self._size = body, size
+
+    def __len__(self) -> int:  # by which requests sends a Content-Length
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:  # by which requests knows a stream
+        return iter(lambda: self.read(BLOCK), b"")
+
+    def read(self, size: int = -1, /) -> bytes:
+        """As `Readable`."""
+        return self._body.read(size)
 
 
 class NotSent(Exception):
@@ -81,10 +103,11 @@ def exchange(
     url: str,
     *,
     headers: Mapping[str, str],
-    body: bytes | None = None,
+    body: bytes | Stream | None = None,
     timeouts: tuple[float, float],
+    most: int = MAX_BODY,
 ) -> Answer:
-    """Send one request and read its whole answer, whatever its status.
+    """Send one request and read its whole answer of at most `most` bytes, whatever its status.
 
     `timeouts` in seconds: to connect (TLS included), and to answer. Over a session made by
     `https_session` both bound the whole of it, not each packet. TLS is always verified.
@@ -105,7 +128,7 @@ def exchange(
     try:
         response = adapter.send(request, stream=True, timeout=timeouts, verify=True, proxies={})
         try:
-            return Answer(response.status_code, response.headers, _bounded(response))
+            return Answer(response.status_code, response.headers, _bounded(response, most))
         finally:
             response.close()
     except (requests.RequestException, HTTPError, OSError) as error:
@@ -114,12 +137,12 @@ def exchange(
         raise NoAnswer(_root_cause(error)) from error
 
 
-def _bounded(response: requests.Response) -> bytes:
+def _bounded(response: requests.Response, most: int) -> bytes:
     body = bytearray()
     for chunk in response.iter_content(65_536):
         body += chunk
-        if len(body) > MAX_BODY:
-            raise NoAnswer(f"an answer of more than {MAX_BODY} bytes")
+        if len(body) > most:
+            raise NoAnswer(f"an answer of more than {most} bytes")
     return bytes(body)
 
 
@@ -248,5 +271,5 @@ class _TLSPool(HTTPSConnectionPool):
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
+        super().init_poolmanager(*args, blocksize=BLOCK, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

@@ -11,6 +11,10 @@
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 | batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
+| delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
+| what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
+| how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
+| bytes sent to AEP         | `sent#<hour>`         | `bytes`                      |
 
 One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
@@ -23,7 +27,7 @@ DynamoDB's own types do not keep as they are.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.table import (
@@ -46,26 +50,13 @@ from aep_intake.adapters.windows import (
 )
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
+from aep_intake.delivery import DELIVERY_PREFIX
 from aep_intake.errors import LeaseLost, LineMoved
 from aep_intake.orders import Claim, Head, Order, Record, Rejection, State, claims
+from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the ledger knows of one version of an object.
-
-    `owner`: the order or window that holds it. `rejection`: why it has none. `noted`: what became
-    of it besides, by which `route`.
-    """
-
-    version: str
-    owner: str | None = None
-    rejection: Rejection | None = None
-    noted: str | None = None
-    route: str | None = None
 
 
 class DynamoLedger:
@@ -214,7 +205,7 @@ class DynamoLedger:
         counted = self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}})
         return {
             (item["sk"]["S"].rpartition("#")[0], item["sk"]["S"].rpartition("#")[2]): int(
-                item["batches"]["N"]
+                item["counted"]["N"]
             )
             for item in counted
         }
@@ -234,7 +225,7 @@ class DynamoLedger:
         return None
 
     def seen(self, object_id: str) -> list[Seen]:
-        """Every version of an object that the ledger knows."""
+        """All that is known of an object but traces (a consistent read)."""
         return [
             Seen(
                 item["version"]["S"],
@@ -242,6 +233,7 @@ class DynamoLedger:
                 Rejection(**json.loads(item["record"]["S"])) if "record" in item else None,
                 item["noted"]["S"] if "noted" in item else None,
                 item["route"]["S"] if "route" in item else None,
+                int(item["expires"]["N"]),
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
@@ -262,7 +254,10 @@ class DynamoLedger:
                 {"shard": {"S": str(shard)}, "now": {"N": str(now)}},
                 IndexName="due",
             ):
-                yield item["pk"]["S"].partition("#")[2], int(item["due"]["N"])
+                kind, _, external_id = item["pk"]["S"].partition("#")
+                if kind == "delivery":
+                    external_id = f"{DELIVERY_PREFIX}{external_id}"
+                yield external_id, int(item["due"]["N"])
 
     def _of_object(self, object_id: str) -> Iterator[Item]:
         key = {"pk": {"S": f"object#{object_id}"}}
@@ -288,7 +283,7 @@ class DynamoLedger:
     def _counted(self, order: Order) -> dict[str, Any]:
         day = iso(self._now())[:10]
         place = f"{order.target.ims_org}#{order.target.sandbox}"
-        return adding(f"made#{day}", place, "batches", self._expires(self._retention))
+        return adding(f"made#{day}", place, self._expires(self._retention))
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id

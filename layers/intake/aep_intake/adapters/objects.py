@@ -1,8 +1,8 @@
 """S3 objects: which version is there, what it holds, what else is in its folder."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import TYPE_CHECKING
+import io
+from collections.abc import Buffer, Callable, Iterator
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,6 +12,9 @@ from aep_intake.errors import MalformedRequest, ObjectGone, StorageUnavailable
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
+
+
+CHUNK = 2**18  # bytes
 
 
 class Objects:
@@ -54,22 +57,25 @@ class Objects:
         Raises ObjectGone where that is no longer there, or none we may read, and
         StorageUnavailable, also where its bytes break off.
         """
+        with self.opened(arrival, 0, min(most, arrival.size)) as stream:
+            return stream.read()
+
+    def opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
+        """The bytes of the very version that arrived from `start` up to `end`, as they are read.
+
+        Raises as `read`, and so does reading.
+        """
         request: GetObjectRequestTypeDef = {
             "Bucket": arrival.bucket,
             "Key": arrival.key,
-            "Range": f"bytes=0-{most - 1}",
+            "Range": f"bytes={start}-{end - 1}",
         }
         if arrival.version_id is None:
             request["IfMatch"] = f'"{arrival.etag}"'
         else:
             request["VersionId"] = arrival.version_id
-        content = b""
         try:
             found = self._client().get_object(**request)
-            with closing(found["Body"]) as body:
-                # botocore tells an answer that breaks off only at its end, so we go there.
-                while len(content) < most and (more := body.read(most - len(content))):
-                    content += more
         except ClientError as error:
             status, code = _answer(error)
             # 405: a delete marker; InvalidArgument: S3 never gave such a version id.
@@ -83,7 +89,10 @@ class Objects:
             raise StorageUnavailable(f"{arrival.uri!r}: S3 answered {status} {code}") from error
         except BotoCoreError as error:
             raise StorageUnavailable(f"{arrival.uri!r}: {type(error).__name__}") from error
-        return content
+        # A store that knows no ranges answers with everything.
+        skipped = 0 if "ContentRange" in found else start
+        raw = _Opened(arrival, found["Body"], skipped, end - start)
+        return cast("IO[bytes]", io.BufferedReader(raw, CHUNK))
 
     def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
         """The present version of every object whose key begins `prefix`, in the keys' order.
@@ -119,6 +128,40 @@ class Objects:
             ) from error
         except BotoCoreError as error:
             raise StorageUnavailable(f"{uri!r} cannot be listed: {type(error).__name__}") from error
+
+
+class _Opened(io.RawIOBase):
+    """`size` bytes of an answer of S3, after some that are skipped; raises what is ours."""
+
+    def __init__(self, arrival: Arrival, body: Any, skipped: int, size: int) -> None:
+        self._arrival, self._body, self._skipped, self._left = arrival, body, skipped, size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        view = memoryview(buffer)
+        some = self._some(min(len(view), self._left))
+        self._left -= len(some)
+        view[: len(some)] = some
+        return len(some)
+
+    def _some(self, most: int) -> bytes:
+        try:
+            while self._skipped and (passed := self._body.read(min(CHUNK, self._skipped))):
+                self._skipped -= len(passed)
+            some: bytes = self._body.read(most) if most else b""
+            if most and not some:
+                raise StorageUnavailable(f"{self._arrival.uri!r}: its bytes broke off")
+        except BotoCoreError as error:
+            what = f"{self._arrival.uri!r}: {type(error).__name__}"
+            raise StorageUnavailable(what) from error
+        return some
+
+    def close(self) -> None:
+        if not self.closed:
+            self._body.close()
+        super().close()
 
 
 def _answer(error: ClientError) -> tuple[int, str]:

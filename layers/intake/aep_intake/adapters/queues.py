@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from itertools import batched
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -12,6 +12,7 @@ from aep_intake.errors import Rejected, StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
 # Sixty tries, 30 seconds apart at first and half an hour at last, span about a day.
@@ -75,26 +76,31 @@ class Queues:
 
     def hand_out(self, queue_url: str, external_ids: Iterable[str]) -> None:
         """One message for each order that someone must look at again."""
-        for some in batched(external_ids, 10, strict=False):
+        self.send(queue_url, [{"externalId": external_id} for external_id in external_ids])
+
+    def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
+        """One message for each document, as JSON."""
+        for some in batched(documents, 10, strict=False):
             try:
                 answer = self._client.send_message_batch(
                     QueueUrl=queue_url,
                     Entries=[
-                        {"Id": str(n), "MessageBody": json.dumps({"externalId": external_id})}
-                        for n, external_id in enumerate(some)
+                        {"Id": str(n), "MessageBody": json.dumps(document, ensure_ascii=False)}
+                        for n, document in enumerate(some)
                     ],
                 )
             except (ClientError, BotoCoreError) as error:
-                raise StorageUnavailable(f"due orders could not be handed out: {error}") from error
+                raise StorageUnavailable(f"work could not be handed out: {error}") from error
             if answer.get("Failed"):
-                raise StorageUnavailable(f"due orders could not be handed out: {answer['Failed']}")
+                raise StorageUnavailable(f"work could not be handed out: {answer['Failed']}")
 
-    def waiting(self, queue_url: str) -> int:
-        """About how many messages wait to be received."""
+    def waiting(self, queue_url: str, *, in_work: bool = False) -> int:
+        """About how many messages wait to be received; those received and not done, too."""
+        names: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages"]
+        if in_work:
+            names.append("ApproximateNumberOfMessagesNotVisible")
         try:
-            answer = self._client.get_queue_attributes(
-                QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"]
-            )
+            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
         except (ClientError, BotoCoreError) as error:
             raise StorageUnavailable(f"a queue did not tell its length: {error}") from error
-        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+        return sum(int(answer["Attributes"][name]) for name in names)

@@ -78,6 +78,25 @@ class Table:
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         self._call(self._client.put_item, Item=item, **(more or {}))
 
+    def add(
+        self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None
+    ) -> int:
+        """Count `number` more, and tell the sum. Raises Stood if that were more than `most`."""
+        condition: dict[str, Any] = {}
+        values: dict[str, Any] = {":more": {"N": str(number)}, ":expires": expires}
+        if most is not None:
+            condition["ConditionExpression"] = "attribute_not_exists(pk) OR counted <= :room"
+            values[":room"] = {"N": str(most - number)}
+        answer = self._call(
+            self._client.update_item,
+            Key={"pk": {"S": pk}, "sk": {"S": sk}},
+            UpdateExpression="SET expires = :expires ADD counted :more",
+            ExpressionAttributeValues=values,
+            ReturnValues="UPDATED_NEW",
+            **condition,
+        )
+        return int(answer["Attributes"]["counted"]["N"])
+
     def transact(self, *steps: dict[str, Any]) -> None:
         """All `steps` or none (see `putting`). Raises Stood."""
         items: Any = [
@@ -110,11 +129,11 @@ def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
     return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
 
 
-def adding(pk: str, sk: str, counter: str, expires: dict[str, str]) -> dict[str, Any]:
-    """A step that counts one more."""
+def adding(pk: str, sk: str, expires: dict[str, str]) -> dict[str, Any]:
+    """A step that counts one more, as `Table.add`."""
     step = {
         "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
-        "UpdateExpression": f"SET expires = :expires ADD {counter} :one",
+        "UpdateExpression": "SET expires = :expires ADD counted :one",
         "ExpressionAttributeValues": {":one": {"N": "1"}, ":expires": expires},
     }
     return {"Update": step}

@@ -1,0 +1,54 @@
+"""Deliveries queue: batches that were created, and deliveries that are due → the story goes on.
+
+A message of what is due is never given back: the ledger hands it out again while it is due.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aep_intake import delivery, telemetry
+from aep_intake.announcements import BATCH_CREATED
+from aep_intake.delivery import DELIVERY_PREFIX, Delivery, Ports
+from aep_intake.errors import Rejected
+from aep_intake.intake import attempt
+from aep_intake.settings import Settings
+from aep_intake.telemetry import logger, metrics
+from aep_intake.wiring import World
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "objects", "queues")
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Begin, or go on with, each delivery side by side."""
+    ports = world.delivery(context)
+    messages = event["Records"]
+    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+        results = list(pool.map(lambda message: attempt(lambda: _work(message, ports)), messages))
+    failures = []
+    for message, result in zip(messages, results, strict=True):
+        external_id, begins = _read(message)
+        telemetry.report_delivery(external_id, result, world.now())
+        if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
+            failures.append({"itemIdentifier": message["messageId"]})
+    telemetry.count("TokensMinted", number=world.credentials.take_minted())
+    return {"batchItemFailures": failures}
+
+
+def _read(message: dict[str, Any]) -> tuple[str, str | None]:
+    """The external id, and the id of the batch if it was created just now."""
+    body = json.loads(message["body"])
+    if body.get("detail-type") == BATCH_CREATED:
+        return body["detail"]["externalId"], body["detail"]["batchId"]
+    return str(body["externalId"]).removeprefix(DELIVERY_PREFIX), None
+
+
+def _work(message: dict[str, Any], ports: Ports) -> Delivery | None:
+    external_id, batch_id = _read(message)
+    if batch_id is not None:
+        delivery.begin(external_id, batch_id, ports)
+        return None
+    return delivery.go_on(external_id, ports)

@@ -1,0 +1,52 @@
+"""Uploads queue → one piece of a file, from S3 to AEP."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aep_intake import delivery, telemetry
+from aep_intake.adapters.queues import delay
+from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Task
+from aep_intake.errors import TryAgain
+from aep_intake.intake import attempt
+from aep_intake.pieces import Piece
+from aep_intake.settings import Settings
+from aep_intake.telemetry import logger, metrics
+from aep_intake.wiring import World
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "objects", "queues")
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Upload the pieces of one delivery side by side; what must wait goes back to the queue."""
+    ports = world.delivery(context)
+    messages = event["Records"]
+    tasks = [_task(message["body"]) for message in messages]
+    with ThreadPoolExecutor(len(tasks)) as pool:
+        results = pool.map(lambda task: attempt(lambda: delivery.upload(task, ports)), tasks)
+    failures: dict[str, tuple[str, int]] = {}
+    for message, task, result in zip(messages, tasks, results, strict=True):
+        telemetry.report_upload(task, result, world.now())
+        if isinstance(result, Exception):
+            wait = result.retry_after if isinstance(result, TryAgain) else 0
+            seconds = delay(int(message["attributes"]["ApproximateReceiveCount"]), wait)
+            failures[message["messageId"]] = (message["receiptHandle"], seconds)
+    if failures:
+        kept = attempt(
+            lambda: world.queues.put_off(world.settings.uploads_queue_url, dict(failures.values()))
+        )
+        if kept:  # they come back all the same, when the queue's own time-out has passed
+            telemetry.report("put-off", kept, None)
+    telemetry.count("TokensMinted", number=world.credentials.take_minted())
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+
+
+def _task(body: str) -> Task:
+    """As `wiring` wrote it."""
+    data = json.loads(body)
+    piece = data["piece"]
+    return Task(data["external_id"], Piece(**{**piece, "file": Arrival(**piece["file"])}))

@@ -1,0 +1,139 @@
+"""Deliveries in the ledger's table; see `ledger` for the keys."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from aep_intake.adapters.table import ABSENT, Item, Stood, Table, revision
+from aep_intake.adapters.windows import due_at
+from aep_intake.announcements import iso
+from aep_intake.delivery import Delivery, End, Mark, Stage, Verdict
+from aep_intake.errors import LeaseLost, NotYet
+from aep_intake.orders import Rejection, Target
+from aep_intake.pieces import Cut
+
+HOUR = 3_600_000
+
+
+class DynamoDeliveries:
+    """Deliveries in `table`. `retention` in milliseconds; `hourly`: bytes that AEP takes an hour.
+
+    Every method raises LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows
+    whether it did.
+    """
+
+    def __init__(
+        self, table: Table, now: Callable[[], int], *, retention: int, hourly: int
+    ) -> None:
+        self._table = table
+        self._now = now
+        self._retention = retention
+        self._hourly = hourly
+
+    def open(self, delivery: Delivery) -> Delivery:
+        """Put `delivery` if it is absent; or what stands."""
+        try:
+            self._table.put(self._item(delivery), ABSENT)
+        except Stood as stood:
+            [standing] = stood.items
+            return _delivery(standing or {})
+        return delivery
+
+    def get(self, external_id: str) -> Delivery | None:
+        """The delivery as it is now (a consistent read)."""
+        item = self._table.get(f"delivery#{external_id}", "delivery")
+        return None if item is None else _delivery(item)
+
+    def replace(self, old: Delivery, new: Delivery) -> Delivery:
+        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        try:
+            self._table.put(self._item(new), revision(old.revision))
+        except Stood as stood:
+            [standing] = stood.items
+            if standing is None or _delivery(standing) != new:  # as in `DynamoLedger.replace`
+                raise LeaseLost("another worker went on", external_id=old.external_id) from None
+        return new
+
+    def mark(self, external_id: str, piece: int, mark: Mark) -> int:
+        """Remember what became of a piece; about how many are marked by now."""
+        pk, expires = f"delivery#{external_id}", self._expires(2 * self._retention)
+        item = {
+            "pk": {"S": pk},
+            "sk": {"S": f"piece#{piece:06}"},
+            "mark": {"S": json.dumps(asdict(mark))},
+            "expires": expires,
+        }
+        try:
+            self._table.put(item, ABSENT)
+        except Stood:
+            return self._table.add(pk, "count", 0, expires)
+        return self._table.add(pk, "count", 1, expires)
+
+    def marked(self, external_id: str, piece: int) -> bool:
+        """Whether something has become of a piece (a consistent read)."""
+        return self._table.get(f"delivery#{external_id}", f"piece#{piece:06}") is not None
+
+    def marks(self, external_id: str) -> dict[int, Mark]:
+        """What became of the pieces so far (a consistent read)."""
+        items = self._table.query(
+            "pk = :pk AND begins_with(sk, :piece)",
+            {"pk": {"S": f"delivery#{external_id}"}, "piece": {"S": "piece#"}},
+            ConsistentRead=True,
+        )
+        return {int(item["sk"]["S"][6:]): _mark(json.loads(item["mark"]["S"])) for item in items}
+
+    def reserve(self, size: int) -> None:
+        """Count bytes against what AEP takes in an hour. Raises NotYet if that is used."""
+        now = self._now()
+        hour = iso(now)[:13]
+        most = max(self._hourly, size)  # what is larger than an hour takes an hour for itself
+        try:
+            self._table.add(f"sent#{hour}", "bytes", size, self._expires(7 * 24 * HOUR), most=most)
+        except Stood:
+            left = (HOUR - now % HOUR) / 1000
+            raise NotYet("the bytes of this hour are used", retry_after=left) from None
+
+    def sent(self, hour: str) -> int:
+        """Bytes sent in an hour (UTC, `2026-11-24T15`)."""
+        item = self._table.get(f"sent#{hour}", "bytes")
+        return 0 if item is None else int(item["counted"]["N"])
+
+    def _item(self, delivery: Delivery) -> Item:
+        item: Item = {
+            "pk": {"S": f"delivery#{delivery.external_id}"},
+            "sk": {"S": "delivery"},
+            "revision": {"N": str(delivery.revision)},
+            "stage": {"S": delivery.stage},
+            "delivery": {"S": json.dumps(asdict(delivery), ensure_ascii=False)},
+        }
+        if delivery.due is None:
+            return item | {"expires": self._expires(self._retention)}
+        return item | due_at(delivery.due, delivery.external_id)
+
+    def _expires(self, milliseconds: int) -> dict[str, str]:
+        return {"N": str((self._now() + milliseconds) // 1000)}
+
+
+def _delivery(item: Mapping[str, Any]) -> Delivery:
+    data = json.loads(item["delivery"]["S"])
+    verdict = data.pop("verdict")
+    return Delivery(
+        target=Target(**data.pop("target")),
+        stage=Stage(data.pop("stage")),
+        cuts={
+            int(place): Cut(tuple(cut["ends"]), cut["header"])
+            for place, cut in data.pop("cuts").items()
+        },
+        verdict=None if verdict is None else _verdict(verdict),
+        **data,
+    )
+
+
+def _verdict(data: dict[str, Any]) -> Verdict:
+    return Verdict(end=End(data.pop("end")), errors=tuple(data.pop("errors")), **data)
+
+
+def _mark(data: dict[str, Any]) -> Mark:
+    lost = data["lost"]
+    return Mark(data["size"], None if lost is None else Rejection(**lost))

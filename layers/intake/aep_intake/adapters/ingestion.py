@@ -1,0 +1,114 @@
+"""Filling a batch: Batch Ingestion for files and the end of a batch, Data Access for what failed.
+
+Facts: Adobe's batch ingestion guide and `batch-ingestion.yaml`; for diagnostics the page
+"Retrieving data ingestion error diagnostics" and `data-access.yaml`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from aep_intake.adapters.adobe import Adobe
+from aep_intake.adapters.aep import Aep, Said
+from aep_intake.adapters.exchange import Stream
+from aep_intake.delivery import Delivery
+from aep_intake.errors import IntakeError, PlatformUnavailable, UploadRefused
+from aep_intake.orders import Batch
+from aep_intake.pieces import Readable
+
+_IMPORT = "/data/foundation/import/batches"
+_EXPORT = "/data/foundation/export/batches"
+_MOST_FILES = 20  # of diagnostics; a hundred bad rows of each file tell enough
+_MOST_BYTES = 20_000_000
+
+type Keep = Callable[[Delivery, str, bytes], None]  # by its name
+
+
+class Ingestion:
+    """AEP as deliveries need it. `seconds`: the longest that one upload may take.
+
+    `keep` stores a file of diagnostics of a delivery; raises StorageUnavailable.
+    """
+
+    def __init__(self, adobe: Adobe, keep: Keep, seconds: int) -> None:
+        self._adobe = adobe
+        self._aep: Aep = adobe.aep
+        self._keep = keep
+        self._timeouts = (3.05, float(seconds))
+
+    def upload(self, delivery: Delivery, path: str, body: Readable, size: int) -> None:
+        """PUT one file; the same path again overwrites it. Raises UploadRefused or TryAgain."""
+        files = f"{_batch(delivery)}/datasets/{quote(delivery.target.dataset_id, safe='')}/files"
+        said = self._aep.ask(
+            "PUT",
+            f"{files}/{quote(path, safe='')}",
+            delivery.target,
+            delivery.external_id,
+            self._timeouts,
+            body=Stream(body, size),
+        )
+        if not said.good:
+            raise self._problem(said, delivery)
+
+    def complete(self, delivery: Delivery) -> None:
+        """Say that all files are there; may be repeated. Raises UploadRefused or TryAgain."""
+        # 200 means accepted, not ingested, and has no defined body.
+        path = f"{_batch(delivery)}?action=COMPLETE"
+        said = self._aep.ask("POST", path, delivery.target, delivery.external_id)
+        if not said.good:
+            raise self._problem(said, delivery)
+
+    def abort(self, delivery: Delivery) -> None:
+        """Make a batch that is still loading go away. Raises TryAgain."""
+        self._adobe.give_up(delivery.target, delivery.batch_id, delivery.external_id)
+
+    def look(self, delivery: Delivery) -> Batch | None:
+        """What Catalog knows of the batch. Raises TryAgain."""
+        return self._adobe.batch(delivery.target, delivery.batch_id)
+
+    def diagnostics(self, delivery: Delivery) -> int:
+        """Keep what AEP tells of bad rows; how many files that were. Raises TryAgain.
+
+        AEP keeps them for 30 days, and only where they were asked for when the batch was made.
+        """
+        kept = 0
+        for name in self._listed(delivery):
+            said = self._meta(delivery, f"row_errors/{name}")
+            if said.good:
+                safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
+                self._keep(delivery, f"row_errors/{safe}", said.answer.body)
+                kept += 1
+        return kept
+
+    def _listed(self, delivery: Delivery) -> Iterator[str]:
+        said = self._meta(delivery, "row_errors")
+        listed: Any = said.answer.json() if said.good else None
+        found = listed.get("data") if isinstance(listed, dict) else None
+        names = (one.get("name") for one in found or () if isinstance(one, dict))
+        for name in [name for name in names if isinstance(name, str) and name][:_MOST_FILES]:
+            yield name.rpartition("/")[2]
+
+    def _meta(self, delivery: Delivery, path: str) -> Said:
+        batch = f"{_EXPORT}/{quote(delivery.batch_id, safe='')}/meta"
+        said = self._aep.ask(
+            "GET",
+            f"{batch}?{urlencode({'path': path})}",
+            delivery.target,
+            delivery.external_id,
+            most=_MOST_BYTES,
+        )
+        problem = None if said.good or said.says_none else self._aep.problem(said)
+        if isinstance(problem, PlatformUnavailable):
+            raise problem
+        return said
+
+    def _problem(self, said: Said, delivery: Delivery) -> IntakeError:
+        # A service's 400 or 404 is about the file or the batch; the rest is about us, or later.
+        if 400 <= said.status < 500 and said.status not in (401, 403, 408, 429):
+            return UploadRefused(str(said), external_id=delivery.external_id)
+        return self._aep.later(said, delivery.external_id)
+
+
+def _batch(delivery: Delivery) -> str:
+    return f"{_IMPORT}/{quote(delivery.batch_id, safe='')}"

@@ -1,0 +1,503 @@
+"""The story of one delivery: a batch's files are uploaded, it is completed, and its end is known.
+
+    planning    large files are cut, once                          → uploading
+    uploading   every piece is uploaded and marked, side by side   → completing, or aborting
+    completing  COMPLETE is sent; from here on nothing is aborted  → ingesting
+    ingesting   Catalog is asked until the batch has ended         → ended
+    aborting    given up before COMPLETE: ABORT is sent            → ended
+    ended       announced; parked for another attempt, if need be
+
+A delivery is due until it has ended, and whoever works on it moves that time first: so one works on
+it at a time, and what a dead worker leaves is found. Pieces need no such care: a path is the same
+every time, and an upload that is repeated overwrites itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from io import BytesIO
+from typing import IO, Any, Protocol
+
+from aep_intake.arrivals import Arrival
+from aep_intake.create import ENDED_WITHOUT_DATA
+from aep_intake.errors import LeaseLost, MalformedEvent, NotYet, Rejected, TryAgain, UploadRefused
+from aep_intake.orders import Batch, Order, Record, Rejection, Target
+from aep_intake.pieces import Cut, Piece, Readable, cut, is_packed, pieces, unpacked
+from aep_intake.versions import HOLDS_DATA, HOLDS_NONE
+
+DELIVERY_PREFIX = "delivery-"  # in the queue of what is due
+
+
+class Stage(StrEnum):
+    """How far a delivery has come."""
+
+    PLANNING = "planning"
+    UPLOADING = "uploading"
+    COMPLETING = "completing"
+    INGESTING = "ingesting"
+    ABORTING = "aborting"
+    ENDED = "ended"
+
+
+class End(StrEnum):
+    """How a batch ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABANDONED = "abandoned"  # without a verdict on its data: by us, by a person, or by Adobe
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The true outcome. `status` and `metrics` are Adobe's; `at` in epoch milliseconds.
+
+    `errors`: Adobe's, the first of them. `diagnostics`: how many files with details were kept.
+    """
+
+    end: End
+    status: str
+    detail: str
+    at: int
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    errors: tuple[Mapping[str, Any], ...] = ()
+    diagnostics: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What became of a piece: uploaded (`size` bytes), or `lost`, and why."""
+
+    size: int
+    lost: Rejection | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery in the ledger. Times in epoch milliseconds.
+
+    `limit`: bytes of a piece. `whole`: a file that is lost ends it. `cuts`: of the files that are
+    cut, by their place. `total`: pieces. `due`: when someone must look again, and until then nobody
+    else may; None once it has ended.
+    """
+
+    external_id: str
+    batch_id: str
+    target: Target
+    input_format: Mapping[str, Any]
+    route: str | None
+    file_count: int
+    byte_count: int
+    created_at: int
+    limit: int
+    whole: bool
+    stage: Stage
+    due: int | None
+    revision: int = 1
+    cuts: Mapping[int, Cut] = field(default_factory=dict)
+    total: int = 0
+    looks: int = 0
+    uploaded_at: int | None = None
+    verdict: Verdict | None = None
+
+    @classmethod
+    def of(cls, record: Record, files: tuple[Arrival, ...], limit: int, due: int) -> "Delivery":
+        """A new delivery, of an order that has its batch."""
+        order = record.order
+        return cls(
+            order.external_id,
+            record.batch_id or "",
+            order.target,
+            order.options.get("inputFormat", {"format": "parquet"}),
+            order.route,
+            len(files),
+            sum(file.size for file in files),
+            record.created_at or 0,
+            limit,
+            order.whole,
+            Stage.PLANNING,
+            due,
+        )
+
+    def then(self, **changes: Any) -> "Delivery":
+        """As it stands after a step."""
+        return replace(self, revision=self.revision + 1, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """The upload of a piece, with all that it takes: a message needs no look at the file list."""
+
+    external_id: str
+    piece: Piece
+
+
+class Deliveries(Protocol):
+    """What remembers deliveries. Every method raises LedgerUnavailable when it cannot tell."""
+
+    def open(self, delivery: Delivery) -> Delivery:
+        """Put `delivery` if it is absent; or what stands."""
+
+    def get(self, external_id: str) -> Delivery | None:
+        """The delivery as it is now."""
+
+    def replace(self, old: Delivery, new: Delivery) -> Delivery:
+        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+
+    def mark(self, external_id: str, piece: int, mark: Mark) -> int:
+        """Remember what became of a piece; about how many are marked by now."""
+
+    def marked(self, external_id: str, piece: int) -> bool:
+        """Whether something has become of a piece."""
+
+    def marks(self, external_id: str) -> dict[int, Mark]:
+        """What became of the pieces so far."""
+
+    def reserve(self, size: int) -> None:
+        """Count bytes against what AEP takes in an hour; raises NotYet if that is used."""
+
+
+class Orders(Protocol):
+    """What is asked of the create stage's ledger."""
+
+    def get(self, external_id: str) -> Record | None:
+        """The record as it is now."""
+
+    def files(self, order: Order) -> tuple[Arrival, ...]:
+        """The files of an order, wherever they are kept."""
+
+
+class Ingestion(Protocol):
+    """AEP. Every method may raise TryAgain."""
+
+    def upload(self, delivery: Delivery, path: str, body: Readable, size: int) -> None:
+        """PUT one file. Raises UploadRefused."""
+
+    def complete(self, delivery: Delivery) -> None:
+        """Say that all files are there. Raises UploadRefused."""
+
+    def abort(self, delivery: Delivery) -> None:
+        """Make a batch that is still loading go away."""
+
+    def look(self, delivery: Delivery) -> Batch | None:
+        """What Catalog knows of the batch."""
+
+    def diagnostics(self, delivery: Delivery) -> int:
+        """Keep what AEP tells of bad rows; how many files that were."""
+
+
+class Announcer(Protocol):
+    """The event bus. Raises NotAnnounced."""
+
+    def ended(self, delivery: Delivery, lost: Mapping[str, Rejection]) -> None:
+        """Say how the batch ended, and which files are not in it."""
+
+    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+        """Say why a file is not in the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a delivery needs of the world. Durations in milliseconds.
+
+    `opened`: bytes of a file of the version that arrived, from an offset up to another; raises
+    ObjectGone or StorageUnavailable. `hand_out` has pieces uploaded; `waiting` tells how many still
+    are. `step` bounds a worker's life, `uploading` also an uploader's. `limit`: bytes of a piece.
+    `deadline`: until it is given up. `first_look`: from COMPLETE until Catalog is asked. `park`: as
+    in the create stage.
+    """
+
+    deliveries: Deliveries
+    orders: Orders
+    ingestion: Ingestion
+    announcer: Announcer
+    opened: Callable[[Arrival, int, int], IO[bytes]]
+    hand_out: Callable[[list[Task]], None]
+    waiting: Callable[[], int]
+    park: Callable[[Order, Rejection], None]
+    now: Callable[[], int]
+    step: int
+    uploading: int
+    limit: int
+    deadline: int
+    first_look: int
+
+
+def begin(external_id: str, batch_id: str, ports: Ports) -> None:
+    """Begin with a batch that was announced, once however often that is said.
+
+    Raises MalformedEvent where our ledger knows nothing of it, or what `go_on` raises.
+    """
+    record = ports.orders.get(external_id)
+    if record is None or record.batch_id != batch_id:
+        raise MalformedEvent(
+            f"the ledger knows no batch {batch_id} of order {external_id}", external_id=external_id
+        )
+    files = ports.orders.files(record.order)
+    if not files:  # whoever asked for the batch fills it
+        return
+    due = ports.now() + ports.step
+    delivery = Delivery.of(record, files, ports.limit, due)
+    if ports.deliveries.open(delivery) == delivery:
+        _plan(delivery, files, ports)
+
+
+def go_on(external_id: str, ports: Ports) -> Delivery | None:
+    """Go on with a delivery that is due, and tell how it stands then. Raises TryAgain."""
+    delivery = ports.deliveries.get(external_id)
+    if delivery is None or delivery.due is None or ports.now() < delivery.due:
+        return None
+    delivery = ports.deliveries.replace(delivery, delivery.then(due=ports.now() + ports.step))
+    try:
+        return _STEPS[delivery.stage](delivery, ports)
+    except TryAgain as error:  # it is due again after a step, or when Adobe said
+        later = ports.now() + int(1000 * (error.retry_after or 0))
+        standing = ports.deliveries.get(external_id)
+        if standing is not None and standing.due is not None and standing.due < later:
+            ports.deliveries.replace(standing, standing.then(due=later))
+        raise
+
+
+def upload(task: Task, ports: Ports) -> Delivery | None:
+    """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain."""
+    delivery, piece = ports.deliveries.get(task.external_id), task.piece
+    if delivery is None or delivery.stage is not Stage.UPLOADING:
+        return None
+    if ports.deliveries.marked(task.external_id, piece.number):
+        return None
+    try:
+        ports.deliveries.reserve(piece.size)
+        mark = Mark(_put(delivery, piece, ports))
+    except UploadRefused as refusal:
+        batch = ports.ingestion.look(delivery)
+        if batch is None:
+            raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
+        if batch.status != "loading":  # then it is not the file that is wrong
+            return _now(task.external_id, ports)
+        mark = _lost(delivery, piece, refusal, ports)
+    except Rejected as rejected:
+        mark = _lost(delivery, piece, rejected, ports)
+    if ports.deliveries.mark(task.external_id, piece.number, mark) < delivery.total:
+        return None
+    return _now(task.external_id, ports)
+
+
+def _now(external_id: str, ports: Ports) -> Delivery | None:
+    """Go on with a delivery whose uploads are over, before its time; someone else may be at it."""
+    delivery = ports.deliveries.get(external_id)
+    if delivery is None or delivery.stage is not Stage.UPLOADING:
+        return None
+    try:
+        ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
+        return go_on(external_id, ports)
+    except LeaseLost:
+        return None
+
+
+def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
+    file, shape, limit = piece.file, delivery.input_format, delivery.limit
+    if piece.packed:
+        size = 0
+        with ports.opened(file, 0, file.size) as packed:
+            for number, one in enumerate(unpacked(file, packed, shape, limit)):
+                length = one.seek(0, 2)
+                one.seek(0)
+                ports.ingestion.upload(delivery, piece.path(number), one, length)
+                size += length
+        return size
+    if piece.size > limit:  # what could not be cut says why
+        cut(file, shape, limit, lambda start, end: ports.opened(file, start, end))
+    header = BytesIO()
+    if piece.header:
+        with ports.opened(file, 0, piece.header) as start:
+            header = BytesIO(start.read())
+    with ports.opened(file, piece.start, piece.end) as body:
+        ports.ingestion.upload(delivery, piece.path(), Joined(header, body), piece.size)
+    return piece.size
+
+
+def _lost(delivery: Delivery, piece: Piece, why: Rejected, ports: Ports) -> Mark:
+    rejection = Rejection.of(why, ports.now())
+    ports.announcer.turned_away(delivery.external_id, (piece.file,), rejection)
+    return Mark(0, rejection)
+
+
+def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
+    for place, file in enumerate(files):
+        if file.size <= delivery.limit or is_packed(file) or place in delivery.cuts:
+            continue
+        try:
+            made = cut(file, delivery.input_format, delivery.limit, _opens(file, ports))
+        except Rejected:  # by name, when it comes to its upload
+            continue
+        if made is not None:  # long work is kept as it goes
+            due = ports.now() + ports.step
+            changed = delivery.then(cuts={**delivery.cuts, place: made}, due=due)
+            delivery = ports.deliveries.replace(delivery, changed)
+    tasks = _tasks(delivery, files)
+    due = ports.now() + ports.uploading
+    delivery = ports.deliveries.replace(
+        delivery, delivery.then(stage=Stage.UPLOADING, total=len(tasks), due=due)
+    )
+    ports.hand_out(tasks)
+    return delivery
+
+
+def _opens(file: Arrival, ports: Ports) -> Callable[[int, int], IO[bytes]]:
+    return lambda start, end: ports.opened(file, start, end)
+
+
+def _tasks(delivery: Delivery, files: tuple[Arrival, ...]) -> list[Task]:
+    return [Task(delivery.external_id, piece) for piece in pieces(files, delivery.cuts)]
+
+
+def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
+    """Complete it if all pieces are there; else see to those that are missing."""
+    marks = ports.deliveries.marks(delivery.external_id)
+    if len(marks) == delivery.total:
+        lost = [mark for mark in marks.values() if mark.lost]
+        if len(lost) == delivery.total or (lost and delivery.whole):
+            return _give_up(delivery, f"{len(lost)} of its uploads were not possible", ports)
+        delivery = ports.deliveries.replace(
+            delivery, delivery.then(stage=Stage.COMPLETING, uploaded_at=ports.now())
+        )
+        return _complete(delivery, ports)
+    batch = ports.ingestion.look(delivery)
+    if batch is not None and batch.status != "loading":
+        return _judge(delivery, batch, ports)
+    if ports.now() > delivery.created_at + ports.deadline:
+        missing = delivery.total - len(marks)
+        return _give_up(delivery, f"{missing} of its {delivery.total} uploads were not done", ports)
+    due = ports.now() + ports.uploading
+    delivery = ports.deliveries.replace(delivery, delivery.then(due=due))
+    if ports.waiting() == 0:
+        tasks = _tasks(delivery, _files(delivery, ports))
+        ports.hand_out([task for task in tasks if task.piece.number not in marks])
+    return delivery
+
+
+def _complete(delivery: Delivery, ports: Ports) -> Delivery:
+    try:
+        ports.ingestion.complete(delivery)
+    except UploadRefused:  # it is no longer loading: Catalog says what it is
+        due = ports.now()
+    else:
+        due = ports.now() + ports.first_look
+    return ports.deliveries.replace(delivery, delivery.then(stage=Stage.INGESTING, due=due))
+
+
+def _follow(delivery: Delivery, ports: Ports) -> Delivery:
+    batch = ports.ingestion.look(delivery)
+    if batch is not None:
+        return _judge(delivery, batch, ports)
+    return _look_later(delivery, ports)
+
+
+def _look_later(delivery: Delivery, ports: Ports) -> Delivery:
+    """Adobe advises two minutes; after that in growing intervals, half an hour at most."""
+    wait = min(ports.first_look * 3**delivery.looks // 2**delivery.looks, 1_800_000)
+    due = ports.now() + wait
+    looks = min(delivery.looks + 1, 20)
+    changed = delivery.then(looks=looks, due=due, stage=Stage.INGESTING)
+    return ports.deliveries.replace(delivery, changed)
+
+
+def _judge(delivery: Delivery, batch: Batch, ports: Ports) -> Delivery:
+    status, end = batch.status, End.ABANDONED
+    served = status == "inactive" and batch.tags.get("acp_successor")
+    if status in HOLDS_DATA or served:
+        end = End.SUCCEEDED
+    elif status in ("failed", "failure"):
+        end = End.FAILED
+    elif status not in HOLDS_NONE and status != "inactive":
+        return _look_later(delivery, ports)
+    metrics, errors = batch.raw.get("metrics"), batch.raw.get("errors")
+    verdict = Verdict(
+        end,
+        status,
+        f"batch {delivery.batch_id} is {status}",
+        ports.now(),
+        metrics if isinstance(metrics, dict) else {},
+        tuple(errors[:20]) if isinstance(errors, list) else (),
+    )
+    return _end(delivery, verdict, ports)
+
+
+def _give_up(delivery: Delivery, why: str, ports: Ports) -> Delivery:
+    verdict = Verdict(End.ABANDONED, "aborted", why, ports.now())
+    delivery = ports.deliveries.replace(
+        delivery, delivery.then(stage=Stage.ABORTING, verdict=verdict)
+    )
+    return _abort(delivery, ports)
+
+
+def _abort(delivery: Delivery, ports: Ports) -> Delivery:
+    ports.ingestion.abort(delivery)
+    batch = ports.ingestion.look(delivery)
+    if batch is None or batch.status == "loading":
+        raise NotYet("Catalog does not say yet that the batch is aborted")
+    if batch.status in ENDED_WITHOUT_DATA and delivery.verdict is not None:
+        return _end(delivery, delivery.verdict, ports)
+    return _judge(delivery, batch, ports)  # somebody else was faster
+
+
+def _end(delivery: Delivery, verdict: Verdict, ports: Ports) -> Delivery:
+    delivery = ports.deliveries.replace(
+        delivery, delivery.then(stage=Stage.ENDED, verdict=verdict, due=ports.now() + ports.step)
+    )
+    return _announce(delivery, ports)
+
+
+def _announce(delivery: Delivery, ports: Ports) -> Delivery:
+    verdict = delivery.verdict
+    if verdict is None:
+        raise LeaseLost("the ledger no longer holds the verdict", external_id=delivery.external_id)
+    bad_rows = verdict.metrics.get("failedRecordCount")
+    if verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows):
+        verdict = replace(verdict, diagnostics=ports.ingestion.diagnostics(delivery))
+        delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
+    ports.announcer.ended(delivery, _lost_files(delivery, ports))
+    record = ports.orders.get(delivery.external_id)
+    # A newer version took its place, and was meant to.
+    if verdict.end is not End.SUCCEEDED and record is not None and record.replaced_by is None:
+        ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
+    return ports.deliveries.replace(delivery, delivery.then(due=None))
+
+
+def _lost_files(delivery: Delivery, ports: Ports) -> dict[str, Rejection]:
+    marks = ports.deliveries.marks(delivery.external_id)
+    if not any(mark.lost for mark in marks.values()):
+        return {}
+    tasks = _tasks(delivery, _files(delivery, ports))
+    return {
+        task.piece.file.uri: lost
+        for task in tasks
+        if (mark := marks.get(task.piece.number)) and (lost := mark.lost)
+    }
+
+
+def _files(delivery: Delivery, ports: Ports) -> tuple[Arrival, ...]:
+    record = ports.orders.get(delivery.external_id)
+    if record is None:
+        raise LeaseLost("the ledger no longer holds the order", external_id=delivery.external_id)
+    return ports.orders.files(record.order)
+
+
+_STEPS: Mapping[Stage, Callable[[Delivery, Ports], Delivery]] = {
+    Stage.PLANNING: lambda delivery, ports: _plan(delivery, _files(delivery, ports), ports),
+    Stage.UPLOADING: _look_after,
+    Stage.COMPLETING: _complete,
+    Stage.INGESTING: _follow,
+    Stage.ABORTING: _abort,
+    Stage.ENDED: _announce,
+}
+
+
+class Joined:
+    """One stream after another, read once."""
+
+    def __init__(self, first: Readable, rest: Readable) -> None:
+        self._first, self._rest = first, rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        return self._first.read(size) or self._rest.read(size)
