@@ -1,5 +1,6 @@
 """The ledger in memory: passes the same contract tests as the one in DynamoDB."""
 
+import itertools
 from collections.abc import Callable, Iterator
 
 from aep_intake.arrivals import Arrival
@@ -11,6 +12,7 @@ from aep_intake.errors import (
     WindowSealed,
 )
 from aep_intake.orders import Claim, Head, Line, Order, Record, Rejection, State, claims
+from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
 
@@ -21,10 +23,14 @@ class MemoryLedger:
         self.records: dict[str, Record] = {}
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
+        self.owners: dict[tuple[str, str], str] = {}  # of rejections
         self.noted: dict[tuple[str, str], str] = {}
+        # Of claims, rejections and notes: version, route, and which write it was.
+        self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, Head] = {}
         self.profile_batches: dict[tuple[str, str], int] = {}
         self._conflict = conflict
+        self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
 
     def open(self, record: Record) -> Record:
@@ -59,6 +65,7 @@ class MemoryLedger:
                 raise LineMoved("another version came just now", external_id=owner)
         for claim in wanted:
             self.claims[claim.object_id, claim.slot] = (owner, claim.file.sequencer is None)
+            self._written(claim.object_id, claim.slot, claim.file.version)
 
     def get(self, external_id: str) -> Record | None:
         return self.records.get(external_id)
@@ -74,6 +81,9 @@ class MemoryLedger:
         return new
 
     def release(self, old: Record, new: Record) -> Record:
+        if new.rejection is not None:
+            for file in old.order.files:
+                self.reject(file, new.rejection, old.order.external_id)
         self.transaction()
         self.replace(old, new)
         for claim in old.order.claims:
@@ -108,11 +118,15 @@ class MemoryLedger:
             return order.files
         return self.windows.registered(part.window_id)[part.first : part.end]
 
-    def reject(self, arrival: Arrival, rejection: Rejection) -> None:
+    def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
+        slot = f"rejected#{arrival.version}"
         self.rejections[arrival.object_id, arrival.version] = rejection
+        self.owners[arrival.object_id, slot] = owner or arrival.external_id
+        self._written(arrival.object_id, slot, arrival.version)
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         self.noted[arrival.object_id, arrival.version] = what
+        self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(arrival):
@@ -120,6 +134,23 @@ class MemoryLedger:
             if owner is not None and (claim.exclusive or owner[1]):
                 return owner[0]
         return None
+
+    def seen(self, object_id: str) -> list[Seen]:
+        known = []
+        for (place, slot), (owner, requested) in self.claims.items():
+            if place == object_id and (requested or slot.startswith("claim#")):
+                version, _, number = self.written[place, slot]
+                known.append(Seen(version, owner, expires=number))
+        for (place, version), rejection in self.rejections.items():
+            if place == object_id:
+                *_, number = self.written[place, f"rejected#{version}"]
+                owner = self.owners[place, f"rejected#{version}"]
+                known.append(Seen(version, owner, rejection, expires=number))
+        for (place, version), what in self.noted.items():
+            if place == object_id:
+                _, route, number = self.written[place, f"noted#{version}"]
+                known.append(Seen(version, noted=what, route=route, expires=number))
+        return known
 
     def of_batch(self, batch_id: str) -> Record | None:
         return next((r for r in self.records.values() if r.batch_id == batch_id), None)
@@ -131,6 +162,9 @@ class MemoryLedger:
         for external_id, record in list(self.records.items()):
             if record.due is not None and record.due <= now:
                 yield external_id, record.due
+
+    def _written(self, object_id: str, slot: str, version: str, route: str | None = None) -> None:
+        self.written[object_id, slot] = (version, route, next(self._count))
 
     def transaction(self) -> None:
         if self._conflict():

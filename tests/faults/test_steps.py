@@ -1,6 +1,7 @@
 """The branches that schedules reach too seldom, one by one: the same world, step by step."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aep_intake.create import Kind, Outcome, create_batch
@@ -15,7 +16,7 @@ from aep_intake.errors import (
     OutcomeUnknown,
     TargetNotAllowed,
 )
-from aep_intake.orders import Batch, Order, Record, State, Target
+from aep_intake.orders import Batch, Lease, Order, Record, State, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,7 +27,9 @@ from tests.faults.harness import (
     GOOD,
     SETTLE,
     SKEW,
+    START,
     TABLES,
+    TIMEOUT,
     Tape,
     World,
     take,
@@ -125,6 +128,36 @@ def test_what_catalog_does_not_show_yet_is_waited_for(world: World) -> None:
     assert outcome
     assert outcome.kind is Kind.CREATED
     assert len(world.simulator.batches()) == 2
+
+
+def test_an_answer_of_catalog_is_as_old_as_its_question(world: World) -> None:
+    dead = Record.opened(order(world), Lease("of a dead worker", START + TIMEOUT), START)
+    world.ledger.open(dead)
+    world.clock.advance(TIMEOUT)
+    made_elsewhere(world)  # at the very end of its lease
+    world.simulator.show_in_catalog(lambda batch, now: now >= batch.members["created"] + SETTLE)
+    intake = world.intake(0)
+    find = intake.ports.platform.find
+
+    def slowly(order: Order, since: int) -> list[Batch]:
+        found = find(order, since)
+        world.clock.advance(SETTLE + SKEW)
+        return found
+
+    slow = replace(intake.ports, platform=_Instead(intake.ports.platform, find=slowly))
+    with pytest.raises(NotYet, match="Catalog may not show"):
+        create_batch(order(world), slow)
+    assert len(world.simulator.batches()) == 1
+
+
+class _Instead:
+    """Something with one of its methods in place of its own."""
+
+    def __init__(self, whole: Any, **methods: Any) -> None:
+        self._whole, self._methods = whole, methods
+
+    def __getattr__(self, name: str) -> Any:
+        return self._methods.get(name) or getattr(self._whole, name)
 
 
 def test_of_several_the_oldest_is_adopted_and_the_others_aborted(world: World) -> None:

@@ -39,7 +39,12 @@ def deployed(answers: Answers) -> Iterator[LocalStack]:
     anywhere may hold a secret.
     """
     # The pace is for AEP's sake, and has its own tests; here it would only make them slow.
-    parameters = {"SettleSeconds": str(SETTLE_SECONDS), "BatchesPerMinute": "100000"}
+    # What becomes of batches that are delivered is test_delivery's.
+    parameters = {
+        "SettleSeconds": str(SETTLE_SECONDS),
+        "BatchesPerMinute": "100000",
+        "DeliverBatches": "false",
+    }
     with LocalStack(parameters=parameters, seen=heard) as stack:
         stack.publish_routes(ROUTES)
         yield stack

@@ -34,6 +34,9 @@ SCHEMAS = {
     for kind, name in {
         "Batch Created": "batch-created",
         "Arrival Rejected": "arrival-rejected",
+        "Batch Succeeded": "batch-ended",
+        "Batch Failed": "batch-ended",
+        "Batch Abandoned": "batch-ended",
     }.items()
 }
 # All that any scene has heard, for the search for secrets.

@@ -28,7 +28,12 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def delivering(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
-    parameters = {"OutcomeSeconds": "1", "UploadSeconds": "15", "FileMegabytes": "1"}
+    parameters = {
+        "DeliverBatches": "true",
+        "OutcomeSeconds": "1",
+        "UploadSeconds": "15",
+        "FileMegabytes": "1",
+    }
     with scene(deployed, "delivering", routes=routes, **parameters) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played

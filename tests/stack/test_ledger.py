@@ -6,15 +6,29 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from typing import Any, Protocol
 
 import pytest
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, NoRoute
+from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.intake import Memory
-from aep_intake.orders import Batch, Lease, Order, Record, Rejection, State, Target
+from aep_intake.orders import (
+    Batch,
+    Excerpt,
+    Head,
+    Lease,
+    Line,
+    Order,
+    Record,
+    Rejection,
+    Replaced,
+    State,
+    Target,
+)
+from aep_intake.whereabouts import Seen
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -36,6 +50,7 @@ class Contract(Memory, Protocol):
 
     def due(self, now: int) -> Iterator[tuple[str, int]]: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
+    def seen(self, object_id: str) -> list[Seen]: ...
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -159,6 +174,42 @@ def test_a_rejection_claims_nothing(ledger: Contract) -> None:
     assert ledger.open(opened(file)).state is State.OPEN
 
 
+def test_what_is_known_of_an_object(ledger: Contract) -> None:
+    event, rejection = arrival(), Rejection.of(NoRoute("no rule fits"), NOW)
+    again, named = replace(event, sequencer="0062"), replace(event, etag="o", sequencer=None)
+    late, waiting = replace(event, version_id="v8"), replace(event, version_id="v9")
+    for file in (event, again):  # either leaves a trace of their content, too
+        ledger.open(opened(file))
+    ledger.open(opened(named, external_id=f"r-{uuid.uuid4().hex}", trigger="request"))
+    ledger.reject(late, rejection)
+    ledger.note(waiting, "waiting", "r")
+    ledger.note(late, "not-the-newest", "r")
+    seen = {replace(one, expires=0) for one in ledger.seen(event.object_id)}
+    assert seen == {
+        Seen(event.version, event.external_id),
+        Seen(again.version, again.external_id),
+        Seen(named.version, ledger.claimant(named)),
+        Seen(late.version, late.external_id, rejection),
+        Seen(late.version, noted="not-the-newest", route="r"),
+        Seen(waiting.version, noted="waiting", route="r"),
+    }
+    assert ledger.seen(arrival().object_id) == []
+
+
+def test_what_was_written_later_is_known_longer(ledger: Contract) -> None:
+    file = arrival()
+    rejection = Rejection.of(NoRoute("no rule fits"), NOW)
+    ledger.reject(file, rejection)
+    if isinstance(ledger, DynamoLedger):
+        ledger._now = lambda: NOW + 1000
+    ledger.note(file, "waiting", "r")
+    assert max(ledger.seen(file.object_id), key=lambda one: one.expires).noted == "waiting"
+    if isinstance(ledger, DynamoLedger):
+        ledger._now = lambda: NOW + 2000
+    ledger.reject(file, rejection)
+    assert max(ledger.seen(file.object_id), key=lambda one: one.expires).rejection == rejection
+
+
 def refused(ledger: Contract, *files: Arrival, **changes: Any) -> tuple[Record, Record]:
     record = ledger.open(opened(*files, **changes))
     said = Rejection("batch-refused", "no such dataset", NOW, status=400)
@@ -171,6 +222,9 @@ def test_a_refused_order_lets_its_files_go_and_may_take_them_again(ledger: Contr
     for one in (file, versioned):
         untold, told = refused(ledger, one)
         assert ledger.release(untold, told) == told
+        assert told.rejection is not None
+        [seen] = ledger.seen(one.object_id)
+        assert seen == Seen(one.version, one.external_id, told.rejection, expires=seen.expires)
         assert ledger.get(one.external_id) == told
         assert ledger.claimant(one) is None
         again = ledger.reclaim(told, told.reopened(told.order, Lease("again", NOW + 9)))
@@ -213,6 +267,159 @@ def test_a_trace_that_another_event_overwrote_is_not_let_go(ledger: Contract) ->
     named = opened(replace(event, sequencer=None), external_id="r", trigger="request")
     with pytest.raises(AlreadyClaimed):
         ledger.open(named)
+
+
+def in_line(position: str, predecessor: str | None = None, subject: str = "") -> Line:
+    return Line(subject or uuid.uuid4().hex, position, predecessor)
+
+
+def behind(record: Record, position: str) -> Record:
+    """A new order that takes the place of an earlier one."""
+    before = record.order.line
+    assert before is not None
+    return opened(arrival(), line=in_line(position, record.order.external_id, before.subject))
+
+
+def newest(ledger: Contract, record: Record) -> Head | None:
+    assert record.order.line is not None
+    return ledger.head(record.order.line.subject)
+
+
+def test_all_of_an_order_is_got_back(ledger: Contract) -> None:
+    wanted = replace(
+        opened(arrival(), line=in_line("1"), profile=True).settled(Replaced("a", "b")),
+        replaced_by="another",
+    )
+    assert wanted.order.line is not None
+    ledger.open(wanted)
+    assert ledger.get(wanted.order.external_id) == wanted
+    part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=Excerpt("window-1", 3, 9, 100))
+    waiting = ledger.open(Record.waiting(replace(part, line=in_line("1")), NOW))
+    assert ledger.get(part.external_id) == waiting
+
+
+def test_each_order_of_a_line_is_behind_the_newest(ledger: Contract) -> None:
+    first = opened(arrival(), line=in_line("1"))
+    assert newest(ledger, first) is None
+    ledger.open(first)
+    assert newest(ledger, first) == Head(first.order.external_id, "1")
+    second = ledger.open(behind(first, "2"))
+    assert newest(ledger, first) == Head(second.order.external_id, "2")
+    third = ledger.open(behind(second, "3"))
+    assert newest(ledger, first) == Head(third.order.external_id, "3")
+
+
+def test_who_is_behind_another_than_the_newest_is_not_opened(ledger: Contract) -> None:
+    first = ledger.open(opened(arrival(), line=in_line("1")))
+    second = ledger.open(behind(first, "2"))
+    assert first.order.line is not None
+    alone = replace(first.order.line, position="3")
+    for late in (
+        behind(first, "3"),
+        opened(arrival(), line=alone),
+        behind(opened(arrival(), line=alone), "4"),
+    ):
+        with pytest.raises(LineMoved):
+            ledger.open(late)
+        assert newest(ledger, first) == Head(second.order.external_id, "2")
+        assert ledger.get(late.order.external_id) is None
+        assert ledger.claimant(late.order.files[0]) is None
+
+
+def test_an_order_that_is_there_moves_nothing(ledger: Contract) -> None:
+    first = ledger.open(opened(arrival(), line=in_line("1")))
+    second = ledger.open(behind(first, "2"))
+    assert ledger.open(opened(*first.order.files, line=first.order.line)) == first
+    assert newest(ledger, first) == Head(second.order.external_id, "2")
+
+
+def test_a_claimed_file_is_told_before_a_head_that_moved(ledger: Contract) -> None:
+    first = ledger.open(opened(arrival(), line=in_line("1")))
+    other = ledger.open(opened(event := arrival()))
+    moved = opened(event, external_id="another", line=replace(in_line("2"), predecessor="nobody"))
+    with pytest.raises(AlreadyClaimed) as caught:
+        ledger.open(moved)
+    assert caught.value.claimed == {event: other.order.external_id}
+    second = behind(first, "2")
+    taken = replace(second, order=replace(second.order, files=(event, *second.order.files)))
+    with pytest.raises(AlreadyClaimed):
+        ledger.open(taken)
+    assert newest(ledger, first) == Head(first.order.external_id, "1")
+    assert ledger.claimant(second.order.files[0]) is None
+
+
+def test_a_part_is_in_the_place_that_its_window_took(ledger: Contract) -> None:
+    where = in_line("1")
+    part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=Excerpt("window-1", 0, 9, 100))
+    ledger.open(Record.waiting(replace(part, line=where), NOW))
+    assert ledger.head(where.subject) is None
+
+
+def test_one_of_many_at_once_is_the_newest(ledger: Contract) -> None:
+    first = ledger.open(opened(arrival(), line=in_line("1")))
+    others = [behind(first, "2") for _ in range(8)]
+
+    def race(record: Record) -> str | None:
+        try:
+            return ledger.open(record).order.external_id
+        except (LedgerUnavailable, LineMoved):
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        [won] = set(pool.map(race, others)) - {None}
+    head = newest(ledger, first)
+    assert head is not None
+    assert head.external_id == won
+
+
+def test_a_note_claims_nothing(ledger: Contract) -> None:
+    file = arrival()
+    ledger.note(file, "waiting", "r")
+    assert ledger.claimant(file) is None
+    assert ledger.open(opened(file)).state is State.OPEN
+
+
+def of_profile(**changes: Any) -> Record:
+    """An order for a dataset that feeds Profile, of an organization that nobody else counts."""
+    target = replace(TARGET, ims_org=f"{uuid.uuid4().hex}#@AdobeOrg")
+    return opened(arrival(), **{"target": target, "profile": True} | changes)
+
+
+def made(ledger: Contract, record: Record) -> dict[str, int]:
+    """How many batches of a record's organization are counted, by sandbox."""
+    org = record.order.target.ims_org
+    if isinstance(ledger, DynamoLedger):
+        counted = ledger.made("2026-09-21")
+    else:
+        counted = ledger.profile_batches  # type: ignore[attr-defined]
+    return {sandbox: number for (its, sandbox), number in counted.items() if its == org}
+
+
+def test_each_batch_of_profile_is_counted_once(ledger: Contract) -> None:
+    record = ledger.open(of_profile())
+    waiting = ledger.replace(record, record.given_back(NOW))
+    assert made(ledger, record) == {}
+    created = ledger.replace(waiting, waiting.created(batch()))
+    assert made(ledger, record) == {"prod": 1}
+    told = ledger.replace(created, created.announced())
+    ledger.replace(told, told.replaced("another"))
+    with pytest.raises(LeaseLost):
+        ledger.replace(waiting, waiting.created(batch()))
+    assert made(ledger, record) == {"prod": 1}
+    for sandbox in ("prod", "dev"):
+        target = replace(record.order.target, sandbox=sandbox)
+        another = ledger.open(of_profile(target=target))
+        ledger.replace(another, another.created(batch()))
+    assert made(ledger, record) == {"prod": 2, "dev": 1}
+
+
+def test_a_batch_that_profile_does_not_see_is_not_counted(ledger: Contract) -> None:
+    record = ledger.open(of_profile(profile=False))
+    ledger.replace(record, record.created(batch()))
+    refusal = ledger.open(of_profile(target=record.order.target))
+    why = Rejection("batch-refused", "no", NOW, status=400)
+    ledger.replace(refusal, refusal.rejected(State.REFUSED, why))
+    assert made(ledger, record) == {}
 
 
 def test_one_of_many_at_once_opens(ledger: Contract) -> None:
@@ -318,6 +525,67 @@ def test_all_versions_of_an_object_come_with_one_query(stack: LocalStack) -> Non
     rejection = seen[turned_away.version].rejection
     assert rejection is not None
     assert rejection.reason == "no-route"
+
+
+def test_a_batch_of_profile_is_counted_once_though_its_write_is_repeated(
+    stack: LocalStack,
+) -> None:
+    """boto3 repeats what was not answered, and the first try may have been."""
+    plain = _disturbed(stack, lambda _: None)
+    record = plain.open(of_profile())
+    twice = _disturbed(stack, _lost_once(stack))
+    created = twice.replace(record, record.created(batch()))
+    assert made(plain, record) == {"prod": 1}
+    assert plain.get(record.order.external_id) == created
+    # Whoever took the first worker's place and tries the same again, counts nothing.
+    with pytest.raises(LeaseLost):
+        plain.replace(record, replace(created, batch_id="another"))
+    assert plain.replace(record, created) == created
+    assert made(plain, record) == {"prod": 1}
+
+
+def test_a_day_ends_at_midnight_in_greenwich(stack: LocalStack) -> None:
+    table, client = stack.outputs["LedgerTable"], stack.aws.dynamodb
+    target = of_profile().order.target
+    midnight = NOW - NOW % DAY + DAY
+    for now in (midnight - 1, midnight, midnight + 1):
+        ledger = DynamoLedger(client, table, partial(int, now), 60 * DAY)
+        record = ledger.open(of_profile(target=target))
+        ledger.replace(record, record.created(batch()))
+    place = (target.ims_org, target.sandbox)
+    assert ledger.made("2026-09-21")[place] == 1
+    assert ledger.made("2026-09-22")[place] == 2
+    assert ledger.made("1999-12-31") == {}
+
+
+def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalStack) -> None:
+    """However long that takes: or its data would never be replaced."""
+    ledger = _disturbed(stack, lambda _: None)
+    record = ledger.open(opened(arrival(), line=in_line("1")))
+    ended, following = record.superseded(Lease("next", NOW + 9), NOW)
+    following = ledger.supersede(ended, following)
+    made = ledger.replace(following, following.created(batch()))
+    told = ledger.replace(made, made.announced())
+    for attempt in (ended, told):
+        assert not {"due", "expires"} & _item(stack, attempt).keys()
+    for attempt in (ended, told):
+        ledger.replace(attempt, attempt.replaced("another"))
+        assert _item(stack, attempt)["expires"] == {"N": str((NOW + 60 * DAY) // 1000)}
+    # One that is not told yet is due, whoever takes its place.
+    due = ledger.open(opened(arrival(), line=in_line("1")))
+    ledger.replace(due, due.replaced("another"))
+    assert "expires" not in _item(stack, due)
+    assert record.order.line is not None
+    head = {"pk": {"S": f"head#{record.order.line.subject}"}, "sk": {"S": "head"}}
+    table = stack.outputs["LedgerTable"]
+    found: Any = stack.aws.dynamodb.get_item(TableName=table, Key=head)
+    assert found["Item"].keys() == {"pk", "sk", "external_id", "position", "uri"}
+
+
+def _item(stack: LocalStack, record: Record) -> Any:
+    key = {"pk": {"S": f"order#{record.order.external_id}"}, "sk": {"S": "order"}}
+    found: Any = stack.aws.dynamodb.get_item(TableName=stack.outputs["LedgerTable"], Key=key)
+    return found["Item"]
 
 
 type Disturb = Callable[[AWSPreparedRequest], AWSResponse | None]

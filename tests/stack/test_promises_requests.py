@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -11,14 +12,20 @@ import requests
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
 from local.stack import LocalStack
-from tests.stack.scene import Scene, scene, until
+from tests.stack.scene import SAMPLES, Scene, scene, until
 
 ASKED = {"datasetId": LOYALTY, "inputFormat": {"format": "json"}}
+ROUTES = [
+    *json.loads(SAMPLES.read_text("utf-8"))["routes"],
+    {"name": "daily", "match": "daily/**", **ASKED, "batch": {"window": "24h"}},
+    {"name": "folders", "match": "folders/*/**", **ASKED, "batch": {"marker": "_SUCCESS"}},
+]
 
 
 @pytest.fixture(scope="module")
 def there(deployed: LocalStack) -> Iterator[Scene]:
-    with scene(deployed, "requests", RequestsPerSecond="200") as made:
+    routes = json.dumps({"routes": ROUTES}).encode()
+    with scene(deployed, "requests", routes=routes, RequestsPerSecond="200") as made:
         yield made
 
 
@@ -35,6 +42,22 @@ def ask(here: Scene, body: object = ASKED, **headers: str) -> requests.Response:
 
 def tell(here: Scene, wanted: str) -> requests.Response:
     return here.stack.sender.call("GET", f"{here.stack.api}/batches/{wanted}")
+
+
+def where(here: Scene, key: str) -> requests.Response:
+    uri = quote(f"s3://{here.bucket}/{key}", safe="")
+    return here.stack.sender.call("GET", f"{here.stack.api}/objects?uri={uri}")
+
+
+def version_of(here: Scene, key: str, state: str) -> Any:
+    """What is said of the one version of an object, once it is in that state."""
+
+    def found() -> Any:
+        answer = where(here, key)
+        [version] = answer.json().get("versions", [{}])
+        return version if version.get("state") == state else None
+
+    return until(found, 20, f"{key} is not {state}")
 
 
 def announced(here: Scene, external_id: str) -> Any:
@@ -207,3 +230,44 @@ def test_nothing_is_known_of_what_nobody_ordered(here: Scene) -> None:
     answer = here.stack.sender.call("DELETE", f"{here.stack.api}/batches/anything")
     assert answer.status_code in (403, 404, 405)
     assert json.loads(answer.text)
+
+
+def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
+    plain, rejected = "landing/loyalty/där 1+1%20.jsonl", "nowhere/a b.txt"
+    daily, waiting = "daily/ä 2+2.json", "folders/x/part.json"
+    for key in (plain, rejected, daily, waiting):
+        here.put(key, b'{"a": 1}\n')
+
+    version = version_of(here, plain, "announced")
+    detail = here.about(plain)
+    for name in ("externalId", "batchId", "route", "routesVersion", "datasetId", "createdAt"):
+        assert version[name] == detail[name]
+    assert version["aep"]["status"] == "loading"
+    here.aep.set_status(detail["batchId"], "success")
+    assert version_of(here, plain, "announced")["aep"]["status"] == "success"
+    of_batch = tell(here, detail["batchId"]).json()
+    assert of_batch["files"] == [f"s3://{here.bucket}/{plain}"]
+
+    version = version_of(here, rejected, "rejected")
+    why = here.about(rejected, kind="Arrival Rejected")
+    for name in ("externalId", "reason", "detail", "rejectedAt"):
+        assert version[name] == why[name]
+
+    version = version_of(here, daily, "in-window")
+    assert version["route"] == "daily"
+    assert version["window"]["stage"] == "open"
+    assert version["window"]["closesAt"].endswith("T00:00:00.000Z")
+    assert version_of(here, waiting, "waiting")["route"] == "folders"
+
+    # And a second version beside the first.
+    here.put(plain, b'{"a": 2}\n')
+    versions = until(lambda: where(here, plain).json()["versions"][1:], 20)
+    assert versions[0]["etag"] == detail["files"][0]["etag"]
+    answer = where(here, plain).json()
+    assert (answer["uri"], answer["versionCount"]) == (f"s3://{here.bucket}/{plain}", 2)
+
+    unknown = refused(where(here, f"{plain}.unknown"), 404, "not-found")
+    assert "ledger" in unknown["detail"]
+    elsewhere = f"{here.stack.api}/objects?uri=s3%3A%2F%2Felsewhere%2Fa.json"
+    refused(here.stack.sender.call("GET", elsewhere), 404, "not-found")
+    refused(here.stack.sender.call("GET", f"{here.stack.api}/objects"), 400, "malformed-request")

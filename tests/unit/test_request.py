@@ -1,24 +1,29 @@
-"""POST /batches and GET /batches/{id}, through the handler, against the simulator."""
+"""POST /batches, GET /batches/{id} and GET /objects, by the handler, against the simulator."""
 
 import base64
 import json
 import logging
+import threading
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import BatchRefused, LedgerUnavailable
-from aep_intake.orders import Lease, Record, State
+from aep_intake.errors import BatchRefused, LedgerUnavailable, NoRoute
+from aep_intake.orders import Batch, Lease, Record, Rejection, State, Target
 from aep_intake.problems import explain
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.request_world import OTHER_ARN, OTHER_ORG, POST, START, Api, Stored
+from tests.request_world import EVENTS, OTHER_ARN, OTHER_ORG, POST, START, Answer, Api, Stored
 
 BODY = {"datasetId": LOYALTY}
 KEY = {"Idempotency-Key": "order-4711"}
 ROLE = "arn:aws:sts::123456789012:assumed-role/data-team"
+WHERE = json.loads((EVENTS / "api-get-objects.json").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -701,3 +706,212 @@ class TestTelling:
         answer = api.get("mine")
         assert (answer.status, answer.reason) == (503, "ledger-unavailable")
         assert answer.headers["Retry-After"] == "10"
+
+
+def where(api: Api, *uris: str) -> Answer:
+    """GET /objects, with the parameters as API Gateway has decoded them."""
+    several = {"uri": list(uris)} if uris else None
+    last = {"uri": uris[-1]} if uris else None
+    parameters = {"multiValueQueryStringParameters": several, "queryStringParameters": last}
+    return api.send(WHERE | parameters)
+
+
+class TestWhereAFileIs:
+    def named(self, api: Api, *keys: str, versions: int = 1) -> list[str]:
+        """Objects that requests named, each in each version; the batches they got."""
+        made = []
+        for n in range(versions):
+            api.bucket.objects |= {f"landing/{key}": Stored(version_id=f"v{n}") for key in keys}
+            uris = [f"s3://landing/{key}" for key in keys]
+            form = {"inputFormat": {"format": "json"}}
+            made.append(api.post(BODY | form | {"objects": uris}).body["id"])
+        return made
+
+    def test_is_told_with_its_batch_and_what_aep_says_of_it(self, api: Api) -> None:
+        [batch_id] = self.named(api, "a.json")
+        api.simulator.set_status(batch_id, "success")
+        [batch] = api.simulator.batches()
+        answer = where(api, "s3://landing/a.json")
+        assert answer.status == 200
+        assert answer.headers == {"Content-Type": "application/json"}
+        assert answer.body == {
+            "uri": "s3://landing/a.json",
+            "versions": [
+                {
+                    "versionId": "v0",
+                    "state": "announced",
+                    "externalId": batch.members["externalId"],
+                    "attempt": 1,
+                    "batchId": batch_id,
+                    "trigger": "request",
+                    "imsOrg": api.seed.ims_org,
+                    "sandbox": "prod",
+                    "datasetId": LOYALTY,
+                    "inputFormat": {"format": "json"},
+                    "openedAt": "2026-11-18T11:06:40.000Z",
+                    "createdAt": "2026-11-18T11:06:40.000Z",
+                    "aep": batch.members,
+                }
+            ],
+            "versionCount": 1,
+        }
+        assert batch.members["status"] == "success"
+
+    def test_the_sample_question_is_answered(self, api: Api) -> None:
+        uri = WHERE["queryStringParameters"]["uri"]
+        assert api.send(WHERE).reason == "not-found"
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        arrived = Arrival(bucket, key, None, "e", "0061", 10, START)
+        api.ledger.reject(arrived, Rejection.of(NoRoute("no rule fits"), START))
+        answer = api.send(WHERE)
+        assert (answer.status, answer.body["uri"]) == (200, uri)
+        [told] = answer.body["versions"]
+        assert (told["state"], told["reason"]) == ("rejected", "no-route")
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "a b+c%20d.json",
+            "a%2Fb.json",
+            "a//b/../c.json",
+            "ä/日本/🗝.json",
+            "x?uri=s3://landing/y&z#.json",
+            "new\nline\x00\x7f",
+            " ",
+            "/",
+            "k" * 1024,
+            "é" * 512,
+        ],
+    )
+    def test_keys_are_taken_as_they_are(self, api: Api, key: str) -> None:
+        self.named(api, key)
+        answer = where(api, f"s3://landing/{key}")
+        assert (answer.status, answer.body["uri"]) == (200, f"s3://landing/{key}")
+        for other in (f"{key} ", f" {key}", key.replace("+", " ") + "+", key.upper() + "."):
+            assert where(api, f"s3://landing/{other}").status in (400, 404)
+
+    @pytest.mark.parametrize(
+        "uris",
+        [
+            (),
+            ("",),
+            ("landing/a.json",),
+            ("s3://landing",),
+            ("s3://landing/",),
+            ("s3:///a.json",),
+            ("S3://landing/a.json",),
+            ("s3%3A%2F%2Flanding%2Fa.json",),
+            ("https://landing.s3.amazonaws.com/a.json",),
+            ("s3://lan ding/a.json",),
+            ("s3://landing/" + "é" * 513,),
+            ("s3://landing/a.json", "s3://landing/b.json"),
+        ],
+    )
+    def test_a_question_that_is_not_understood(self, api: Api, uris: tuple[str, ...]) -> None:
+        answer = where(api, *uris)
+        assert (answer.status, answer.reason) == (400, "malformed-request")
+        assert "s3://bucket/key" in answer.body["detail"]
+        assert len(answer.body["detail"]) < 600
+
+    def test_text_that_is_not_unicode_is_no_key(self, api: Api) -> None:
+        assert where(api, "s3://landing/\ud800.json").reason == "not-found"
+
+    def test_whatever_else_is_asked_is_no_failure(self, api: Api) -> None:
+        @given(st.text(max_size=60) | st.text(max_size=60).map("s3://landing/{}".format))
+        def ask_it(uri: str) -> None:
+            assert where(api, uri).status in (400, 404)
+
+        ask_it()
+        assert not api.simulator.received
+
+    def test_nothing_of_what_never_came(self, api: Api) -> None:
+        self.named(api, "a.json")
+        received = len(api.simulator.received)
+        answer = where(api, "s3://landing/b.json")
+        assert (answer.status, answer.reason) == (404, "not-found")
+        assert "ledger" in answer.body["detail"]
+        assert len(api.simulator.received) == received
+
+    def test_nothing_of_other_buckets(self, api: Api) -> None:
+        arrived = Arrival("elsewhere", "a.json", "v1", "e", "0061", 10, START)
+        api.ledger.reject(arrived, Rejection.of(NoRoute("no rule fits"), START))
+        answer = where(api, "s3://elsewhere/a.json")
+        assert (answer.status, answer.reason) == (404, "not-found")
+        assert "SourceBucketNames" in answer.body["detail"]
+
+    @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+    def test_only_get(self, api: Api, method: str) -> None:
+        assert api.send(WHERE | {"httpMethod": method}).reason == "not-found"
+
+    def test_though_aep_does_not_answer(self, api: Api) -> None:
+        [batch_id] = self.named(api, "a.json")
+        api.simulator.faults.add(Fault("status", "get-batch", status=500))
+        [told] = where(api, "s3://landing/a.json").body["versions"]
+        assert (told["batchId"], told["aep"]) == (batch_id, None)
+        assert told["aepError"]["reason"] == "platform-unavailable"
+
+    def test_all_versions_are_asked_for_side_by_side(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = self.named(api, "a.json", versions=30)
+        at_once, most = 0, 0
+        plain = api.world.adobe.batch
+
+        def slow(target: Target, batch_id: str) -> Batch | None:
+            nonlocal at_once, most
+            at_once += 1
+            most = max(most, at_once)
+            time.sleep(0.01)
+            at_once -= 1
+            return plain(target, batch_id)
+
+        monkeypatch.setattr(api.world.adobe, "batch", slow)
+        answer = where(api, "s3://landing/a.json")
+        versions = answer.body["versions"]
+        assert [told["batchId"] for told in versions] == made[::-1]
+        assert all(told["aep"]["status"] == "loading" for told in versions)
+        assert 2 <= most <= 10
+
+    def test_nobody_waits_for_aep_without_end(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made, over = self.named(api, "a.json", versions=12), threading.Event()
+        plain = api.world.adobe.batch
+
+        def slow(target: Target, batch_id: str) -> Batch | None:
+            if batch_id != made[-1]:
+                over.wait(60)
+            return plain(target, batch_id)
+
+        monkeypatch.setattr(api.world.adobe, "batch", slow)
+        monkeypatch.setattr(api.function, "ASKING", 0.5)
+        newest, *others = where(api, "s3://landing/a.json").body["versions"]
+        over.set()
+        assert newest["aep"]["status"] == "loading"
+        assert {told["aepError"]["reason"] for told in others} == {"platform-unavailable"}
+        assert [told["batchId"] for told in others] == made[-2::-1]
+
+    def test_that_the_ledger_cannot_tell(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.named(api, "a.json")
+
+        def unavailable(_: str) -> Record:
+            raise LedgerUnavailable("throttled")
+
+        monkeypatch.setattr(api.ledger, "get", unavailable)
+        answer = where(api, "s3://landing/a.json")
+        assert (answer.status, answer.reason) == (503, "ledger-unavailable")
+        assert answer.headers["Retry-After"] == "10"
+        assert "externalId" not in answer.body
+
+    def test_what_nobody_foresaw_says_nothing_of_itself(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.named(api, "a.json")
+
+        def broken(target: Target, batch_id: str) -> Batch:
+            raise ZeroDivisionError("secret sauce")
+
+        monkeypatch.setattr(api.world.adobe, "batch", broken)
+        answer = where(api, "s3://landing/a.json")
+        assert (answer.status, answer.reason) == (500, "internal-error")
+        assert "sauce" not in json.dumps(answer.body)

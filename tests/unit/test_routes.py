@@ -193,6 +193,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
     values = {
         "batch": {"window": "5m"},
         "onNewVersion": "append",
+        "onLostFile": "proceed",
         "lookInside": False,
         "sandbox": "prod",
         "credential": "c",

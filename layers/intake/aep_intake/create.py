@@ -248,6 +248,7 @@ def _settle(record: Record, ports: Ports) -> Record:
 def _look_up(record: Record, ports: Ports) -> Record:
     """What an attempt left behind whose answer nobody knows."""
     order, unknown_since = record.order, record.unknown_since or 0
+    asked = ports.now()  # an answer is as old as its question, however long it took
     batches = _leave_in_order(record, ports, lambda: ports.platform.find(order, record.opened_at))
     loading = [batch for batch in batches if batch.status == "loading"]
     odd = [b for b in batches if b.status != "loading" and b.status not in ENDED_WITHOUT_DATA]
@@ -268,11 +269,11 @@ def _look_up(record: Record, ports: Ports) -> Record:
                 ports.platform.abort(order, batch.id)
         return adopted
     settled_at = unknown_since + ports.settle
-    if ports.now() < settled_at:
+    if asked < settled_at:
         ports.ledger.replace(record, record.given_back(settled_at))
         raise NotYet(
             "Catalog may not show yet what an earlier attempt made",
-            retry_after=(settled_at - ports.now()) / 1000,
+            retry_after=(settled_at - asked) / 1000,
             external_id=order.external_id,
         )
     if batches:

@@ -307,6 +307,7 @@ def _order(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: I
         routes_version=match.version,
         line=line,
         profile=dataset is not None and dataset.profile,
+        whole=match.whole,
     )
 
 

@@ -36,6 +36,7 @@ TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", 
 _OF_TARGETS = (
     "batch",
     "onNewVersion",
+    "onLostFile",
     "lookInside",
     "sandbox",
     "credential",
@@ -76,7 +77,8 @@ class Match:
     `options` are members of Adobe's create request under Adobe's own names, `inputFormat` among
     them unless it is a marker's and its files decide. `placeholders` is what the key filled them
     with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
-    prefix that a marker completes, None for what is no marker; what `waits` needs a marker.
+    prefix that a marker completes, None for what is no marker; what `waits` needs a marker. Without
+    one of its files a batch that is `whole` is worth nothing.
     """
 
     route: str
@@ -93,6 +95,7 @@ class Match:
     waits: bool = False
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     look_inside: bool = False
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ class RoutingTable:
             waits=name is not None and not is_marker,
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
             look_inside=rule.get("lookInside", False),
+            whole=rule.get("onLostFile") == "abort",
         )
 
 

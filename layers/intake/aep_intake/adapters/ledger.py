@@ -5,7 +5,7 @@
 | order (one attempt)       | `order#<external id>` | `order`                      |
 | claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
 | trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
-| rejection before an order | `object#<object id>`  | `rejected#<hash of version>` |
+| rejection without a claim | `object#<object id>`  | `rejected#<hash of version>` |
 | what became of it besides | `object#<object id>`  | `noted#<hash of version>`    |
 | head of an object, folder | `head#<its hash>`     | `head`                       |
 | window                    | `window#<window id>`  | `window`                     |
@@ -127,7 +127,10 @@ class DynamoLedger:
         return new
 
     def release(self, old: Record, new: Record) -> Record:
-        """As `replace`, without the claims from then on."""
+        """As `replace`, without the claims from then on; why is remembered of each file."""
+        if new.rejection is not None:
+            for file in old.order.files:
+                self._rejected(file, new.rejection, old.order.external_id)
         ours = {
             "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
             "ExpressionAttributeValues": {":owner": {"S": old.order.external_id}},
@@ -184,12 +187,7 @@ class DynamoLedger:
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""
-        slot = f"rejected#{digest(arrival.version)}"
-        item = _object_item(arrival, slot) | {
-            "record": {"S": json.dumps(asdict(rejection))},
-            "expires": self._expires(self._retention),
-        }
-        self._table.put(item)
+        self._rejected(arrival, rejection, arrival.external_id)
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         """Remember what became of an arrival that gets no order of its own. Claims nothing."""
@@ -262,6 +260,15 @@ class DynamoLedger:
     def _of_object(self, object_id: str) -> Iterator[Item]:
         key = {"pk": {"S": f"object#{object_id}"}}
         return self._table.query("pk = :pk", key, ConsistentRead=True)
+
+    def _rejected(self, arrival: Arrival, rejection: Rejection, owner: str) -> None:
+        slot = f"rejected#{digest(arrival.version)}"
+        item = _object_item(arrival, slot) | {
+            "external_id": {"S": owner},
+            "record": {"S": json.dumps(asdict(rejection))},
+            "expires": self._expires(self._retention),
+        }
+        self._table.put(item)
 
     def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
         item = _object_item(claim.file, claim.slot) | {

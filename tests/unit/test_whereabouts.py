@@ -1,0 +1,507 @@
+"""Where a file is, told from a ledger into which the intake's own steps have written."""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake import whereabouts
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import NoRoute, PlatformUnavailable
+from aep_intake.orders import (
+    Batch,
+    Excerpt,
+    Lease,
+    Line,
+    Order,
+    Record,
+    Rejection,
+    Replaced,
+    State,
+    Target,
+)
+from aep_intake.whereabouts import Ports, Told
+from aep_intake.windows import Limits, Window, gather, register, seal
+from aep_intake.windows import Ports as WindowPorts
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.memory_ledger import MemoryLedger
+
+NOW = 1_795_000_000_000
+AT = "2026-11-18T11:06:40.000Z"
+MINUTE = 60_000
+TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
+KEY = "in/a b+c%20ä.json"
+FILE = Arrival("landing", KEY, "v1", "e", "0061", 10, NOW)
+PLAIN = Arrival("landing", KEY, None, "e:1", "0061", 10, NOW)  # of an unversioned bucket
+ROUTED = {
+    "route": "r",
+    "routesVersion": "7",
+    "trigger": "arrival",
+    "imsOrg": "O@AdobeOrg",
+    "sandbox": "prod",
+    "datasetId": "d",
+    "inputFormat": {"format": "json"},
+}
+NO_ROUTE = Rejection.of(NoRoute("no rule fits"), NOW)
+REJECTED = {"reason": "no-route", "detail": "no rule fits", "rejectedAt": AT}
+# With two files to a batch, as windows are closed here.
+LIMITS = Limits(files=2)
+count = itertools.count()
+
+
+class World:
+    """A ledger, and the ports that tell of it; `asked` are the batches AEP was asked for."""
+
+    def __init__(self) -> None:
+        self.ledger = MemoryLedger()
+        self.asked: list[str | None] = []
+        self.ports = Ports(self.ledger, self.ledger.windows, self._ask, map)
+        self.windows = WindowPorts(
+            self.ledger.windows, self.ledger, lambda _: None, lambda: NOW, LIMITS
+        )
+
+    def _ask(self, records: Sequence[Record]) -> Iterable[Told]:
+        self.asked += [record.batch_id for record in records]
+        return [{"aep": {"status": "loading"} if record.batch_id else None} for record in records]
+
+    def opened(self, *files: Arrival, **changes: Any) -> Record:
+        return self.ledger.open(Record.opened(order(*files, **changes), lease(), NOW))
+
+    def announced(self, record: Record) -> Record:
+        """The batch is called as the order."""
+        batch_id = f"batch of {record.order.external_id}"
+        batch = Batch(batch_id, "loading", NOW, None, ("d",), {}, {})
+        record = self.ledger.replace(record, record.created(batch))
+        return self.ledger.replace(record, record.announced())
+
+    def record(self, external_id: str) -> Record:
+        record = self.ledger.get(external_id)
+        assert record is not None
+        return record
+
+    def joined(self, *files: Arrival) -> Window:
+        """The window that they joined."""
+        joined, _ = register(Window.at(order(), MINUTE, NOW), files, self.windows)
+        return joined[files[0].external_id]
+
+    def gathered(self, marker: Arrival, *files: Arrival, **changes: Any) -> Window:
+        window = Window.of(marker, order(**changes), NOW)
+        gather(window, marker, files, self.windows)
+        found = self.ledger.windows.get(window.window_id)
+        assert found is not None
+        return found
+
+    def told(self, key: str = KEY) -> list[Told]:
+        """What is said of each version."""
+        found = whereabouts.of_object("landing", key, self.ports)
+        assert found is not None
+        assert found["uri"] == f"s3://landing/{key}"
+        assert found["versionCount"] == len(found["versions"])
+        versions: list[Told] = found["versions"]
+        return versions
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def order(*files: Arrival, **changes: Any) -> Order:
+    external_id = files[0].external_id if files else f"order-{next(count)}"
+    options = {"inputFormat": {"format": "json"}}
+    plain = Order(external_id, TARGET, options, files, route="r", routes_version="7")
+    return replace(plain, **changes)
+
+
+def lease() -> Lease:
+    return Lease(f"token-{next(count)}", NOW + 30_000)
+
+
+def others(number: int, prefix: str = "in/z") -> list[Arrival]:
+    return [replace(FILE, key=f"{prefix}{n}.json") for n in range(number)]
+
+
+def test_nothing_is_told_of_what_nobody_saw(world: World) -> None:
+    world.opened(FILE)
+    assert whereabouts.of_object("landing", f"{KEY}x", world.ports) is None
+    assert whereabouts.of_object("landing2", KEY, world.ports) is None
+    assert world.asked == []
+
+
+class TestAnOrder:
+    def test_that_is_open(self, world: World) -> None:
+        world.opened(FILE)
+        assert world.told() == [
+            {
+                "versionId": "v1",
+                "state": "open",
+                "externalId": FILE.external_id,
+                "attempt": 1,
+                **ROUTED,
+                "openedAt": AT,
+                "due": "2026-11-18T11:07:10.000Z",
+                "aep": None,
+            }
+        ]
+
+    def test_that_is_announced(self, world: World) -> None:
+        record = world.announced(world.opened(FILE))
+        assert world.told() == [
+            {
+                "versionId": "v1",
+                "state": "announced",
+                "externalId": FILE.external_id,
+                "attempt": 1,
+                "batchId": record.batch_id,
+                **ROUTED,
+                "openedAt": AT,
+                "createdAt": AT,
+                "aep": {"status": "loading"},
+            }
+        ]
+
+    def test_that_needs_a_person(self, world: World) -> None:
+        record = world.opened(FILE)
+        why = Rejection("needs-attention", "see what it holds", NOW)
+        world.ledger.replace(record, record.rejected(State.HELD, why))
+        [told] = world.told()
+        assert told["state"] == "held"
+        assert told.items() >= {"reason": "needs-attention", "rejectedAt": AT}.items()
+
+    def test_is_told_as_it_was_tried_last(self, world: World) -> None:
+        record = world.opened(FILE)
+        following = world.ledger.supersede(*record.superseded(lease(), NOW))
+        [told] = world.told()
+        assert (told["externalId"], told["attempt"]) == (f"{FILE.external_id}.2", 2)
+        world.announced(following)
+        assert world.told()[0]["batchId"] == f"batch of {FILE.external_id}.2"
+
+    def test_of_a_request(self, world: World) -> None:
+        named = replace(FILE, sequencer=None)
+        world.opened(named, external_id="mine", trigger="request", route=None)
+        [told] = world.told()
+        assert (told["externalId"], told["trigger"]) == ("mine", "request")
+        assert "route" not in told
+
+    def test_that_replaces_another(self, world: World) -> None:
+        line = Line("subject", "0061")
+        v1 = world.announced(world.opened(FILE, line=line))
+        v2, v3 = (replace(FILE, version_id=f"v{n}", sequencer=f"006{n}") for n in (2, 3))
+        line = replace(line, predecessor=FILE.external_id)
+        second = world.opened(v2, line=line)
+        world.ledger.replace(v1, v1.replaced(v2.external_id))
+        second = world.announced(second)
+        third = world.opened(v3, line=replace(line, predecessor=v2.external_id))
+        world.ledger.replace(second, second.replaced(v3.external_id))
+        standing = {"externalId": v3.external_id, "state": "open"}
+        assert {told["versionId"]: told.get("replacedBy") for told in world.told()} == {
+            "v1": standing,
+            "v2": standing,
+            "v3": None,
+        }
+        following = world.ledger.supersede(*third.superseded(lease(), NOW))
+        world.announced(following)
+        assert world.told()[2]["replacedBy"] == {
+            "externalId": f"{v3.external_id}.2",
+            "state": "announced",
+            "batchId": f"batch of {v3.external_id}.2",
+        }
+
+    def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
+        world.opened(FILE)
+        world.opened(replace(FILE, version_id="v2"))
+        del world.ledger.records[FILE.external_id]
+        assert [told["versionId"] for told in world.told()] == ["v2"]
+        world.ledger.records.clear()
+        assert whereabouts.of_object("landing", KEY, world.ports) is None
+
+
+class TestAWindow:
+    def test_that_is_open_says_when_it_closes(self, world: World) -> None:
+        window = world.joined(FILE)
+        assert world.told() == [
+            {
+                "versionId": "v1",
+                "state": "in-window",
+                **ROUTED,
+                "window": {
+                    "id": window.window_id,
+                    "stage": "open",
+                    "closesAt": "2026-11-18T11:07:00.000Z",
+                },
+            }
+        ]
+        assert world.asked == []
+
+    def test_that_is_sealed(self, world: World) -> None:
+        window = world.joined(FILE)
+        window = world.ledger.windows.replace(window, window.sealed(NOW))
+        [told] = world.told()
+        assert (told["state"], told["window"]["stage"]) == ("sealed", "sealed")
+        part = Excerpt(window.window_id, 0, 1, 10)
+        window = world.ledger.windows.replace(window, window.planned((part,)))
+        [told] = world.told()
+        assert (told["state"], told["window"]["stage"]) == ("sealed", "planned")
+        world.ledger.open(Record.waiting(window.part(part, 0), NOW))
+        [told] = world.told()
+        assert (told["state"], told["window"]["stage"]) == ("open", "planned")
+
+    def test_that_is_finished_leads_to_the_files_part(self, world: World) -> None:
+        before, after = others(3, "in/A"), others(3)
+        window = world.joined(FILE, *before, *after)
+        seal(window.window_id, world.windows)
+        # In order: A0 A1 | A2 ours | z0 z1 | z2
+        ours = world.announced(world.record(window.part_id(1)))
+        [told] = world.told()
+        assert told == {
+            "versionId": "v1",
+            "state": "announced",
+            "externalId": ours.order.external_id,
+            "attempt": 1,
+            "batchId": ours.batch_id,
+            **ROUTED,
+            "openedAt": AT,
+            "createdAt": AT,
+            "aep": {"status": "loading"},
+            "window": {
+                "id": window.window_id,
+                "stage": "finished",
+                "closesAt": "2026-11-18T11:07:00.000Z",
+            },
+        }
+        for n, key in enumerate([before[0].key, before[1].key, before[2].key, KEY, after[2].key]):
+            assert world.told(key)[0]["externalId"] == window.part_id((0, 0, 1, 1, 3)[n])
+
+    def test_whose_part_was_refused(self, world: World) -> None:
+        window = world.joined(FILE)
+        seal(window.window_id, world.windows)
+        record = world.record(window.part_id(0))
+        why = Rejection("batch-refused", "no such dataset", NOW, status=400)
+        record = world.ledger.replace(record, record.rejected(State.REFUSED, why))
+        world.ledger.release(record, record.announced())
+        [told] = world.told()
+        assert (told["state"], told["reason"]) == ("refused", "batch-refused")
+
+    def test_with_two_versions_of_an_object(self, world: World) -> None:
+        v2 = replace(FILE, version_id="v2", sequencer="0062")
+        window = world.joined(FILE, v2, *others(2, "in/A")[:1])
+        seal(window.window_id, world.windows)
+        # In order: A0 v1 | v2
+        found = {told["versionId"]: told["externalId"] for told in world.told()}
+        assert found == {"v1": window.part_id(0), "v2": window.part_id(1)}
+
+    def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
+        window = world.joined(FILE)
+        seal(window.window_id, world.windows)
+        del world.ledger.records[window.part_id(0)]
+        assert whereabouts.of_object("landing", KEY, world.ports) is None
+        world.ledger.windows.kept.clear()
+        assert whereabouts.of_object("landing", KEY, world.ports) is None
+
+
+MARKER = replace(FILE, key="in/_SUCCESS", version_id="m1", size=0)
+
+
+class TestAMarker:
+    def test_what_waits_for_it(self, world: World) -> None:
+        world.ledger.note(FILE, "waiting", "r")
+        assert world.told() == [{"versionId": "v1", "state": "waiting", "route": "r"}]
+
+    def test_takes_its_folder_along(self, world: World) -> None:
+        world.ledger.note(FILE, "waiting", "r")
+        window = world.gathered(MARKER, FILE)
+        world.announced(world.record(window.part_id(0)))
+        for key in (KEY, MARKER.key):
+            [told] = world.told(key)
+            assert told["state"] == "announced"
+            assert told["externalId"] == window.part_id(0)
+            assert told["window"] == {"id": window.window_id, "stage": "finished"}
+
+    def test_stands_for_all_batches_of_its_folder(self, world: World) -> None:
+        window = world.gathered(MARKER, FILE, *others(4))
+        parts = [window.part_id(number) for number in range(3)]
+        assert world.told(MARKER.key) == [
+            {
+                "versionId": "m1",
+                "state": "gathered",
+                **ROUTED,
+                "window": {"id": window.window_id, "stage": "finished"},
+                "orders": parts,
+            }
+        ]
+        assert world.told()[0]["externalId"] == parts[0]
+
+    def test_that_comes_again_takes_the_place_of_the_one_before(self, world: World) -> None:
+        line = Line("folder", "0061")
+        first = world.gathered(MARKER, FILE, line=line)
+        record = world.announced(world.record(first.part_id(0)))
+        again = replace(MARKER, version_id="m2", sequencer="0062")
+        line = Line("folder", "0062", predecessor=first.part_id(0))
+        second = world.gathered(again, FILE, *others(1), line=line)
+        world.ledger.replace(record, record.replaced(second.part_id(0)))
+        world.announced(world.record(second.part_id(0)))
+        [told] = world.told()
+        assert told["externalId"] == first.part_id(0)  # the first to claim it
+        assert told["replacedBy"] == {
+            "externalId": second.part_id(0),
+            "state": "announced",
+            "batchId": f"batch of {second.part_id(0)}",
+        }
+        assert [told["versionId"] for told in world.told(MARKER.key)] == ["m2", "m1"]
+        assert [told["externalId"] for told in world.told("in/z0.json")] == [second.part_id(0)]
+
+    @pytest.mark.parametrize("what", ["not-the-newest", "not-the-first", "nothing-new"])
+    def test_that_changes_nothing(self, world: World, what: str) -> None:
+        world.ledger.note(MARKER, what, "r")
+        [told] = world.told(MARKER.key)
+        assert told == {"versionId": "m1", "state": what, "route": "r"}
+
+
+class TestARejection:
+    def test_says_why(self, world: World) -> None:
+        world.ledger.reject(FILE, NO_ROUTE)
+        assert world.told() == [
+            {
+                "versionId": "v1",
+                "state": "rejected",
+                "externalId": FILE.external_id,
+                **REJECTED,
+            }
+        ]
+
+    def test_is_over_once_an_order_is_there(self, world: World) -> None:
+        world.ledger.reject(FILE, NO_ROUTE)
+        world.opened(FILE)
+        world.ledger.reject(FILE, NO_ROUTE)  # a late copy, by another worker
+        [told] = world.told()
+        assert told["state"] == "open"
+        assert "reason" not in told
+
+    def test_and_a_note_count_as_they_came(self, world: World) -> None:
+        world.ledger.note(FILE, "waiting", "r")
+        world.ledger.reject(FILE, NO_ROUTE)
+        assert [told["state"] for told in world.told()] == ["rejected"]
+        world.ledger.note(FILE, "waiting", "r")  # sent again, with other routes
+        assert [told["state"] for told in world.told()] == ["waiting"]
+
+
+class TestWithoutVersions:
+    def test_an_upload_is_one_entry(self, world: World) -> None:
+        world.opened(PLAIN)  # leaves a claim, and a trace of the content
+        [told] = world.told()
+        assert (told["etag"], told["sequencer"]) == ("e:1", "0061")
+        assert "versionId" not in told
+
+    def test_the_same_bytes_again_are_another(self, world: World) -> None:
+        for sequencer in ("0061", "0062"):
+            world.opened(replace(PLAIN, sequencer=sequencer))
+        assert [told["sequencer"] for told in world.told()] == ["0062", "0061"]
+
+    def test_an_event_is_the_requests_that_named_its_content(self, world: World) -> None:
+        world.ledger.reject(PLAIN, NO_ROUTE)
+        world.ledger.note(replace(PLAIN, sequencer="0062"), "waiting", "r")
+        world.ledger.reject(replace(PLAIN, etag="other"), NO_ROUTE)
+        world.opened(replace(PLAIN, sequencer=None), external_id="mine", trigger="request")
+        first, second = world.told()
+        assert (first["etag"], first["externalId"]) == ("e:1", "mine")
+        assert "sequencer" not in first
+        assert (second["etag"], second["state"]) == ("other", "rejected")
+
+    @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
+    def test_an_etag_is_told_as_it_is(self, etag: str) -> None:
+        world, file = World(), replace(PLAIN, etag=etag)
+        world.ledger.reject(file, NO_ROUTE)
+        [told] = world.told()
+        assert (told["etag"], told["sequencer"]) == (etag, "0061")
+        assert told["externalId"] == file.external_id
+
+    def test_two_parts_of_a_window(self, world: World) -> None:
+        window = world.joined(PLAIN, *others(2, "in/A"))
+        seal(window.window_id, world.windows)
+        assert world.told()[0]["externalId"] == window.part_id(1)
+
+
+def test_at_most_fifty_versions_the_newest_first(world: World) -> None:
+    files = [replace(FILE, version_id=f"v{n}") for n in range(60)]
+    for file in files:
+        world.opened(file)
+    found = whereabouts.of_object("landing", KEY, world.ports)
+    assert found is not None
+    assert [told["versionId"] for told in found["versions"]] == [f"v{n}" for n in range(59, 9, -1)]
+    assert found["versionCount"] == 60
+
+
+def test_a_batch_of_many_versions_is_asked_for_once(world: World) -> None:
+    window = world.joined(*(replace(FILE, version_id=f"v{n}") for n in range(2)))
+    seal(window.window_id, world.windows)
+    record = world.announced(world.record(window.part_id(0)))
+    assert len(world.told()) == 2
+    assert world.asked == [record.batch_id]
+
+
+class TestABatch:
+    def test_lists_its_files(self, world: World) -> None:
+        files = (FILE, *others(150))
+        world.windows = replace(world.windows, limits=Limits())
+        window = world.joined(*files)
+        seal(window.window_id, world.windows)
+        record = world.announced(world.record(window.part_id(0)))
+        told = whereabouts.of_batch(record.batch_id or "", world.ports)
+        assert told is not None
+        assert told == whereabouts.of_batch(window.part_id(0), world.ports)
+        assert told["files"] == sorted(file.uri for file in files)[:100]
+        assert told["fileCount"] == 151
+        assert told["window"] == {
+            "id": window.window_id,
+            "stage": "finished",
+            "closesAt": "2026-11-18T11:07:00.000Z",
+        }
+
+    def test_says_what_it_replaces_and_what_replaced_it(self, world: World) -> None:
+        first = world.announced(world.opened(FILE, line=Line("subject", "0061")))
+        v2 = replace(FILE, version_id="v2", sequencer="0062")
+        line = Line("subject", "0062", predecessor=FILE.external_id)
+        replaced = {"externalId": FILE.external_id, "batchId": first.batch_id}
+        second = world.opened(v2, line=line)
+        world.ledger.replace(first, first.replaced(v2.external_id))
+        world.ledger.replace(
+            second, second.settled(Replaced(FILE.external_id, first.batch_id or ""))
+        )
+        told = whereabouts.of_batch(FILE.external_id, world.ports)
+        assert told is not None
+        assert told["replacedBy"] == {"externalId": v2.external_id, "state": "open"}
+        told = whereabouts.of_batch(v2.external_id, world.ports)
+        assert told is not None
+        assert told["replaces"] == replaced
+        assert "replacedBy" not in told
+
+    def test_that_nobody_knows(self, world: World) -> None:
+        assert whereabouts.of_batch("nobody's", world.ports) is None
+
+
+class Catalog:
+    """AEP, which knows one batch, or does not answer."""
+
+    def __init__(self, error: PlatformUnavailable | None = None) -> None:
+        self.error = error
+
+    def batch(self, target: Target, batch_id: str) -> Batch | None:
+        if self.error:
+            raise self.error
+        raw = {"status": "success"}
+        return Batch("known", "success", NOW, None, (), {}, raw) if batch_id == "known" else None
+
+
+def test_what_aep_says_of_a_batch() -> None:
+    record = Record.waiting(order(FILE), NOW)
+    assert whereabouts.of_platform(record, Catalog()) == {"aep": None}
+    known, gone = (replace(record, batch_id=batch_id) for batch_id in ("known", "gone"))
+    assert whereabouts.of_platform(known, Catalog()) == {"aep": {"status": "success"}}
+    assert whereabouts.of_platform(gone, Catalog()) == {"aep": None}
+    assert whereabouts.of_platform(known, Catalog(PlatformUnavailable("503"))) == {
+        "aep": None,
+        "aepError": {"reason": "platform-unavailable", "detail": "503"},
+    }
