@@ -65,7 +65,7 @@ connect: $(dev) ## switch EventBridge on for a bucket, keeping its other notific
 	$(if $(BUCKET),,$(error give BUCKET=, the name of a bucket))
 	@$(python) -m tools.connect $(BUCKET) $(ARGS)
 
-routes: $(dev) ## check a routing table and explain keys: TABLE= [KEYS="… …"]
+routes: $(dev) ## check a routing table, explain keys, add up batches: TABLE= [KEYS="… …"]
 	$(need_table)
 	@$(python) -m tools.routes $(TABLE) $(KEYS) $(ARGS)
 

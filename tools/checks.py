@@ -6,20 +6,27 @@ with the deployment's Adobe credentials. So a check cannot see what a function's
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from aep_intake import routes
-from aep_intake.errors import IntakeError
-from aep_intake.orders import Target
-from botocore.exceptions import ClientError
+from aep_intake.adapters.adobe import Adobe
+from aep_intake.adapters.credentials import Credentials
+from aep_intake.adapters.exchange import https_session
+from aep_intake.errors import DatasetNotFound, IntakeError, LedgerUnavailable
+from aep_intake.orders import Dataset, Target
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
+from tools import forecast
+from tools.forecast import ADVISED
 from tools.words import several
 
 if TYPE_CHECKING:
-    from aep_intake.adapters.adobe import Adobe
-    from aep_intake.adapters.credentials import Credentials
+    import boto3
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_events import EventBridgeClient
@@ -27,6 +34,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
+
+    from tools.deployed import Deployed
+
+PATIENCE = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+SYSTEM = (
+    "is Adobe's own (managedBy SYSTEM), and what arrives for it is rejected: name another dataset "
+    "in the route"
+)
+SLOW = "Catalog was too slow to say whether it is enabled for Profile: try again"
+# From two thirds of what Adobe advises, there is still time to do something about the day.
+MANY = 60
 
 
 class Verdict(StrEnum):
@@ -40,6 +58,23 @@ class Verdict(StrEnum):
 OK, NOTE, PROBLEM = Verdict
 # All checks may raise botocore's errors and IntakeError: a problem too.
 type Findings = Iterator[tuple[Verdict, str]]
+
+
+def now() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def adobe_of(stack: Deployed, session: boto3.Session) -> tuple[Credentials, Adobe]:
+    """A deployment's credentials, and the AEP it talks to, as its functions have them.
+
+    Raises NotOurs.
+    """
+    https = https_session(1)
+    secrets = session.client("secretsmanager", config=PATIENCE)
+    credentials = Credentials(secrets, https, stack.parameters["ImsUrl"], now)
+    platform, ledger = stack.parameters["PlatformUrl"], stack.output("LedgerTable")
+    return credentials, Adobe(https, credentials, platform, ledger, now)
 
 
 def secret_name(arn: str) -> str:
@@ -120,32 +155,103 @@ def sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findin
         yield NOTE, "; ".join(["routes cannot use it with all credentials", *missed])
 
 
-def dataset(
+@dataclass(frozen=True)
+class Found:
+    """A route's dataset. `judged`: as the intake does it; None if Catalog is too slow for that."""
+
+    target: Target
+    name: str
+    judged: Dataset | None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.target.dataset_id}) in sandbox {self.target.sandbox}"
+
+
+class NotLookedUp(Exception):
+    """The dataset of a route cannot be looked up; the text says why."""
+
+
+def found_dataset(
     adobe: Adobe, route: routes.Route, default_sandbox: str, organizations: Mapping[str, str | None]
-) -> Findings:
-    """The dataset of a route; in `organizations` (by secret ARN) None is one that does not work."""
+) -> Found:
+    """What Catalog tells of a route's dataset.
+
+    In `organizations` (by secret ARN) None is one that does not work. Raises NotLookedUp, and
+    IntakeError.
+    """
     rule = route.rule
     name, where = rule.get("sandbox", default_sandbox), rule.get("datasetName")
     dataset_id = rule.get("datasetId")
     if "{" in f"{name}{where}{dataset_id}":
-        yield NOTE, "not looked up: its target depends on the key"
-        return
+        raise NotLookedUp("its target depends on the key")
     arn = routes.credential_arn(rule.get("credential"), list(organizations))
     ims_org = organizations[arn]
     if ims_org is None:
-        yield NOTE, f"not looked up: {secret_name(arn)} does not work"
-        return
+        raise NotLookedUp(f"{secret_name(arn)} does not work")
     if dataset_id is None:
         dataset_id = adobe.dataset_id(arn, ims_org, name, str(where))
-    found = adobe.dataset(Target(arn, ims_org, name, dataset_id))
-    if found is None:
-        yield PROBLEM, f"no dataset {dataset_id} in sandbox {name}: mend the route, or make it"
+    target = Target(arn, ims_org, name, dataset_id)
+    raw = adobe.dataset(target)
+    if raw is None:
+        raise DatasetNotFound(
+            f"no dataset {dataset_id} in sandbox {name}: mend the route, or make it"
+        )
+    return Found(target, str(raw.get("name")), adobe.look_up(target))
+
+
+def dataset(
+    adobe: Adobe, route: routes.Route, default_sandbox: str, organizations: Mapping[str, str | None]
+) -> Findings:
+    """The dataset of a route; as `found_dataset`."""
+    try:
+        found = found_dataset(adobe, route, default_sandbox, organizations)
+    except NotLookedUp as why:
+        yield NOTE, f"not looked up: {why}"
         return
-    yield OK, f"{found.get('name')} ({dataset_id}) in sandbox {name}"
-    # Adobe's guardrails; its samples write the value with and without a blank.
-    tags = found.get("tags") or {}
-    if any("enabled:true" in str(tag).replace(" ", "") for tag in tags.get("unifiedProfile", ())):
-        yield NOTE, "enabled for Profile: Adobe advises at most 90 such batches a day and sandbox"
+    judged = found.judged
+    if judged is not None and judged.system:
+        yield PROBLEM, f"{found} {SYSTEM}"
+        return
+    yield OK, str(found)
+    if judged is None:
+        yield NOTE, SLOW
+    elif judged.profile:
+        yield NOTE, for_profile(forecast.share(route))
+
+
+def for_profile(share: forecast.Share) -> str:
+    """What to know of a route whose dataset is enabled for Profile."""
+    advised = f"Adobe advises at most {ADVISED} such batches a day and sandbox"
+    text = f"enabled for Profile, a batch for {share.one_for}"
+    if share.batches is not None:
+        text += f": at most {share.batches:,} a day{share.of_each}"
+    if share.alone:
+        return f"{text}; {advised}: give the route {forecast.to_write(ADVISED)}, and publish it"
+    too_many = share.batches is not None and share.batches > ADVISED
+    enough = f': "window": "{forecast.window_for(ADVISED)}" would do' if too_many else ""
+    return f"{text}; {advised}{enough}"
+
+
+def quota(made_on: Callable[[str], Mapping[tuple[str, str], int]], day: str) -> Findings:
+    """How many batches were made for Profile on a day, today, of those that Adobe advises.
+
+    `made_on` is the ledger's `made`; its days are UTC.
+    """
+    try:
+        made = made_on(day)
+    except LedgerUnavailable as error:
+        # What the adapter makes of it is for the functions; an operator may lack dynamodb:Query.
+        if isinstance(error.__cause__, BotoCoreError | ClientError):
+            raise error.__cause__ from None
+        raise
+    for (ims_org, name), number in sorted(made.items()):
+        text = f"{number} of {ADVISED} batches for Profile made today (UTC) in {name} of {ims_org}"
+        if number < MANY:
+            yield OK, text
+        else:
+            yield NOTE, f"{text}: make routes TABLE=… shows which routes could wait longer"
+    if not made:
+        yield OK, f"0 of {ADVISED} batches for Profile made today (UTC)"
 
 
 def pace(parameters: Mapping[str, str]) -> Findings:

@@ -11,24 +11,21 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import boto3
 from aep_intake import routes
-from aep_intake.adapters.adobe import Adobe
-from aep_intake.adapters.credentials import Credentials
-from aep_intake.adapters.exchange import https_session
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.announcements import iso
 from aep_intake.errors import IntakeError
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from tools import checks
-from tools.checks import NOTE, OK, PROBLEM, Findings, Verdict
+from tools.checks import NOTE, OK, PATIENCE, PROBLEM, Findings, Verdict
 from tools.deployed import Deployed, NotOurs, deployed
 from tools.failures import in_words
 from tools.publish_routes import IDS, Published
@@ -36,7 +33,6 @@ from tools.routes import lint
 from tools.words import several
 
 STYLES = {OK: "green", NOTE: "yellow", PROBLEM: "bold red"}
-PATIENCE = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
 
 
 @dataclass(frozen=True)
@@ -89,17 +85,13 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     topic = parameters.get("AlarmTopicArn", "")
     yield from found("alarm topic", checks.alarm_topic(sns, topic))
     yield from _adobe(stack, session)
+    dynamodb = session.client("dynamodb", config=PATIENCE)
+    ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), checks.now, retention=0)
+    yield from found("quota", checks.quota(ledger.made, iso(checks.now())[:10]))
 
 
 def _adobe(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
-    def now() -> int:
-        return time.time_ns() // 1_000_000
-
-    https = https_session(1)
-    secrets = session.client("secretsmanager", config=PATIENCE)
-    credentials = Credentials(secrets, https, stack.parameters["ImsUrl"], now)
-    platform, ledger = stack.parameters["PlatformUrl"], stack.output("LedgerTable")
-    adobe = Adobe(https, credentials, platform, ledger, now)
+    credentials, adobe = checks.adobe_of(stack, session)
     organizations: dict[str, str | None] = {}
     for arn in stack.listed("CredentialSecretArns"):
         findings = list(found(checks.secret_name(arn), checks.credential(credentials, arn)))

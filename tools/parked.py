@@ -24,7 +24,10 @@ BATCH_BYTES = 200_000
 
 @dataclass(frozen=True)
 class Parked:
-    """A message in a dead-letter queue. `external_ids` and `uris` of the arrivals in it."""
+    """A message in a dead-letter queue. `external_ids` and `uris` of the arrivals in it.
+
+    `order`: external id of the order it stands for, where its files have no messages of their own.
+    """
 
     handle: str
     body: str = field(repr=False)
@@ -32,6 +35,7 @@ class Parked:
     detail: str
     external_ids: frozenset[str]
     uris: tuple[str, ...]
+    order: str | None
     at: datetime
 
     @classmethod
@@ -42,18 +46,20 @@ class Parked:
             for name, value in message.get("MessageAttributes", {}).items()
         }
         try:
-            files = arrivals.parse(message["Body"]).arrivals
+            delivery = arrivals.parse(message["Body"])
         except MalformedEvent:
-            files = ()
-        ids = {attributes.get("externalId", ""), *(file.external_id for file in files)} - {""}
+            delivery = arrivals.Delivery()
+        files = delivery.arrivals
+        ids = {attributes.get("externalId"), delivery.order, *(file.external_id for file in files)}
         sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
         return cls(
             handle=message["ReceiptHandle"],
             body=message["Body"],
             reason=attributes.get("reason") or attributes.get("ERROR_CODE") or TRIES_USED_UP,
             detail=attributes.get("detail") or attributes.get("ERROR_MESSAGE") or "",
-            external_ids=frozenset(ids),
+            external_ids=frozenset(filter(None, ids)),
             uris=tuple(file.uri for file in files),
+            order=delivery.order,
             at=datetime.fromisoformat(attributes["parkedAt"]) if "parkedAt" in attributes else sent,
         )
 

@@ -41,11 +41,12 @@ def listed(messages: Iterable[Parked], now: datetime) -> Table:
     what = Column("object, external id, detail", overflow="fold")
     table = Table("reason", what, "parked", Column("age", justify="right"), show_lines=True)
     for parked in messages:
+        # The files of a window or a folder have no message any more; their order stands for them.
+        objects = ["the files of an order:"] if parked.order else parked.uris
+        lines = [*objects, *sorted(parked.external_ids), parked.detail]
         table.add_row(
             Text(parked.reason),
-            Text(
-                "\n".join(filter(None, [*parked.uris, *sorted(parked.external_ids), parked.detail]))
-            ),
+            Text("\n".join(filter(None, lines))),
             f"{parked.at:%Y-%m-%d %H:%M:%S}Z",
             str(timedelta(seconds=int((now - parked.at).total_seconds()))),
         )

@@ -1,29 +1,45 @@
-"""Check a routing table, and explain which rule each key hits.
+"""Check a routing table, explain which rule each key hits, and forecast the batches of a day.
 
-    python -m tools.routes TABLE [KEY …]        (make routes TABLE=… KEYS=…)
+    python -m tools.routes TABLE [KEY …] [--files-per-day RULE=NUMBER …] [--stack-name NAME]
+    (make routes TABLE=… KEYS=… ARGS="--files-per-day loyalty=1440 --stack-name aep-intake")
 
-Without keys, the table's own examples are explained. A key may be `s3://bucket/key`.
-Exit status 1 if the table has problems.
+Without keys, the table's own examples are explained. A key may be `s3://bucket/key`. Without a
+stack nothing is asked of anybody; with one, its sandboxes and credentials count, and Catalog tells
+which datasets are enabled for Profile.
+Exit status 1 if the table has problems, or the stack cannot be asked; never for a forecast.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 from aep_intake import globs, routes
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import Rejected, TargetNotAllowed
+from aep_intake.errors import IntakeError, Rejected, TargetNotAllowed
+from aep_intake.folders import left_out
 from aep_intake.schemas import faults
-from rich.console import Console
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console, RenderableType
 from rich.table import Column, Table
 from rich.text import Text
 
+from tools import checks, forecast
+from tools.deployed import Deployed, NotOurs, deployed
+from tools.failures import in_words
+from tools.forecast import Place
 from tools.words import several
+
+if TYPE_CHECKING:
+    from aep_intake.adapters.credentials import Credentials
 
 # A character that no pattern names: what it reaches, a rule catches whatever stands there.
 ANYTHING = "\U0010fffd"
@@ -54,7 +70,7 @@ def lint(
     except routes.InvalidTable as fault:
         # `parse` names the first thing that is wrong; of the shape, tell everything.
         return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
-    problems = [*_astray(table), *_shadowed(table)]
+    problems = [*_astray(table), *_shadowed(table), *_unmarked(table)]
     for index, route in enumerate(table.routes):
         sandbox = route.rule.get("sandbox", "{")
         if sandboxes and "{" not in sandbox and sandbox not in sandboxes:
@@ -103,15 +119,24 @@ def _verdict(table: routes.RoutingTable, key: str) -> tuple[str, ...]:
         return ("no route",)
     route, found = hit
     try:
-        match = table.match(arrival)
+        outcome = _outcome(route, table.match(arrival), arrival)
     except Rejected as why:
         outcome = f"rejected: {why.reason}"
-    else:
-        shape = match.options.get("inputFormat", {}).get("format")
-        dataset = match.dataset_id or repr(match.dataset_name)
-        sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
-        outcome = "ignored" if match.ignore else f"{shape} → {dataset} in {sandbox}"
     return (route.name, outcome, ", ".join(f"{name}={value}" for name, value in found.items()))
+
+
+def _outcome(route: routes.Route, match: routes.Match, arrival: Arrival) -> str:
+    if match.ignore or (match.waits and left_out(arrival)):
+        return "ignored"
+    batch = route.rule.get("batch", {})
+    what = match.options.get("inputFormat", {}).get("format")
+    if match.folder is not None:
+        what = f"all of {match.folder or 'the bucket'}"
+    dataset = match.dataset_id or repr(match.dataset_name)
+    sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
+    when = f", each {batch['window']}" if match.window else ""
+    when = f", once {batch['marker']} comes" if match.waits else when
+    return f"{what} → {dataset} in {sandbox}{when}"
 
 
 def _schema_problems(document: bytes) -> Iterator[Problem]:
@@ -152,14 +177,32 @@ def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> s
 def _shadowed(table: routes.RoutingTable) -> Iterator[Problem]:
     """Rules that rules before them leave nothing to, as far as samples of their keys can tell."""
     for index, route in enumerate(table.routes):
-        tried = [
-            *((arrival.bucket, arrival.key) for arrival in map(arrival_of, _examples(route))),
-            *product(_samples(route.rule.get("bucket", "*")), _samples(route.rule["match"])),
-        ]
-        hits = [hit[0] for bucket, key in tried if (hit := table.find(bucket, key))]
+        hits = [hit[0] for bucket, key in _reaching(route) if (hit := table.find(bucket, key))]
         if hits and route not in hits:
             text = f"rule `{hits[0].name}` takes everything; an example that reaches this one?"
             yield Problem(route.name, f"routes[{index}].match", text)
+
+
+def _unmarked(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Rules whose markers another rule takes, as far as samples can tell: files wait for ever."""
+    for index, route in enumerate(table.routes):
+        if route.marker is None:
+            continue
+        name = route.rule["batch"]["marker"]
+        tried = [(bucket, f"{key[: key.rfind('/') + 1]}{name}") for bucket, key in _reaching(route)]
+        markers = [(bucket, key) for bucket, key in tried if route.marker.fullmatch(key)]
+        hits = [hit[0] for bucket, key in markers if (hit := table.find(bucket, key))]
+        if hits and route not in hits:
+            text = f"rule `{hits[0].name}` takes the markers, so that files wait for ever"
+            yield Problem(route.name, f"routes[{index}].batch.marker", text)
+
+
+def _reaching(route: routes.Route) -> list[tuple[str, str]]:
+    """Bucket and key of what a rule fits: its examples and samples."""
+    return [
+        *((arrival.bucket, arrival.key) for arrival in map(arrival_of, _examples(route))),
+        *product(_samples(route.rule.get("bucket", "*")), _samples(route.rule["match"])),
+    ]
 
 
 def _samples(pattern: str) -> Iterator[str]:
@@ -188,26 +231,159 @@ def _examples(route: routes.Route) -> list[str]:
     return list(route.rule.get("examples", ()))
 
 
-def main() -> int:
+def told(
+    stack: Deployed, session: boto3.Session, rules: Iterable[routes.Route], given: Mapping[str, int]
+) -> Iterator[tuple[forecast.Share, str | None]]:
+    """What each rule makes, as the stack and Catalog know it, and what to warn of.
+
+    `given`: objects (or markers) a day, by rule. Raises NotOurs.
+    """
+    credentials, adobe = checks.adobe_of(stack, session)
+    default, arns = stack.parameters["DefaultSandbox"], stack.listed("CredentialSecretArns")
+    organizations = {arn: _organization(credentials, arn) for arn in arns}
+    for route in rules:
+        arn = routes.credential_arn(route.rule.get("credential"), arns)
+        place = Place(route.rule.get("sandbox", default), _whose(arn, organizations))
+        share = forecast.share(route, place, volume=given.get(route.name))
+        try:
+            found = checks.found_dataset(adobe, route, default, organizations)
+        except (checks.NotLookedUp, IntakeError) as why:
+            yield share, f"counts as if its dataset were enabled for Profile: {why}"
+        else:
+            judged = found.judged
+            profile = None if judged is None else judged.profile and not judged.system
+            share = replace(share, profile=profile)
+            yield share, _warning(found, share)
+
+
+def _organization(credentials: Credentials, arn: str) -> str | None:
+    try:
+        return credentials.ims_org(arn)
+    except IntakeError:
+        return None
+
+
+def _whose(arn: str, organizations: Mapping[str, str | None]) -> str | None:
+    """What tells a sandbox from another organization's of that name; None if there is no other."""
+    same = [other for other, ims_org in organizations.items() if ims_org == organizations[arn]]
+    return None if len(same) == len(organizations) else checks.secret_name(same[0])
+
+
+def _warning(found: checks.Found, share: forecast.Share) -> str | None:
+    judged = found.judged
+    if judged is None:
+        return f"{found}: {checks.SLOW}"
+    if judged.system:
+        return f"{found} {checks.SYSTEM}"
+    if judged.profile and share.alone:
+        return f"{found} is {checks.for_profile(share)}"
+    return None
+
+
+def _volume(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form RULE=NUMBER")
+    return name, int(number)
+
+
+def _pace(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
+
+
+def _options() -> argparse.ArgumentParser:
     asked = argparse.ArgumentParser(prog="tools.routes", description=(__doc__ or "").split("\n")[0])
     asked.add_argument("table", type=Path, metavar="TABLE", help="the routing table, a JSON file")
     asked.add_argument("keys", nargs="*", metavar="KEY", help="object key, or s3://bucket/key")
-    given = asked.parse_args()
+    asked.add_argument(
+        "--files-per-day",
+        action="append",
+        default=[],
+        type=_volume,
+        metavar="RULE=NUMBER",
+        help="how many objects (or markers) come for a rule; may be repeated",
+    )
+    asked.add_argument(
+        "--batches-per-minute",
+        type=_pace,
+        metavar="NUMBER",
+        help=f"the deployment's pace, if not the stack's or {forecast.PER_MINUTE}",
+    )
+    asked.add_argument(
+        "--stack-name",
+        metavar="NAME",
+        help="a deployed stack: with your AWS credentials, ask it and Catalog",
+    )
+    return asked
+
+
+def _forecast(
+    given: argparse.Namespace, rules: list[routes.Route], stack: Deployed | None
+) -> Iterator[RenderableType]:
+    """For people. `rules` are those that make batches. Raises NotOurs."""
+    volumes, per_minute = dict(given.files_per_day), given.batches_per_minute
+    if stack is None:
+        shares = [forecast.share(route, volume=volumes.get(route.name)) for route in rules]
+        yield forecast.shown(shares, per_minute=per_minute or forecast.PER_MINUTE)
+        return
+    answers = list(told(stack, boto3.Session(), rules, volumes))
+    shares = [share for share, _ in answers]
+    yield forecast.shown(
+        shares,
+        per_minute=per_minute or int(stack.parameters["BatchesPerMinute"]),
+        allowed=[
+            Place(name, whose)
+            for whose in dict.fromkeys(share.place.credential for share in shares)
+            for name in stack.listed("AllowedSandboxes")
+        ],
+    )
+    for share, warning in answers:
+        if warning:
+            yield Text(f"{share.rule}: ", "bold yellow").append(warning, "not bold")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    asked = _options()
+    given = asked.parse_args(arguments)
     console = Console()
+    stack = None
     try:
         document = given.table.read_bytes()
+        if given.stack_name is not None:
+            client = boto3.Session().client("cloudformation", config=checks.PATIENCE)
+            stack = deployed(client, given.stack_name)
+        problems = lint(
+            document,
+            sandboxes=stack.listed("AllowedSandboxes") if stack else (),
+            credentials=stack.listed("CredentialSecretArns") if stack else (),
+        )
+        if problems:
+            console.print(listed(problems))
+            return 1
+        table = routes.parse(document, given.table.name)
+        working = [route for route in table.routes if "ignore" not in route.rule]
+        for name in dict(given.files_per_day).keys() - {route.name for route in working}:
+            asked.error(f"--files-per-day: no rule called {name} makes batches")
+        keys = given.keys or [example for route in table.routes for example in _examples(route)]
+        rules = several(len(table.routes), "rule")
+        console.print(f"{given.table}: {rules}, no problems", markup=False)
+        console.print(explain(table, keys) if keys else "There are no keys to explain: give KEYS=…")
+        if working:
+            console.print()
+            with console.status("asking Catalog" if stack else "adding up"):
+                for part in _forecast(given, working, stack):
+                    console.print(part)
+    except (BotoCoreError, ClientError) as error:
+        console.print(in_words(error), style="red", markup=False)
+        return 1
+    except NotOurs as error:
+        console.print(f"{given.stack_name}: {error}", style="red", markup=False)
+        return 1
     except OSError as error:
         console.print(f"{error}", style="red", markup=False)
         return 1
-    problems = lint(document)
-    if problems:
-        console.print(listed(problems))
-        return 1
-    table = routes.parse(document, given.table.name)
-    keys = given.keys or [example for route in table.routes for example in _examples(route)]
-    rules = several(len(table.routes), "rule")
-    console.print(f"{given.table}: {rules}, no problems", markup=False)
-    console.print(explain(table, keys) if keys else "There are no keys to explain: give KEYS=…")
     return 0
 
 

@@ -1,12 +1,15 @@
 """An operator's commands against a deployed stack: doctor, connect, redrive."""
 
+import io
 import json
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,9 +18,11 @@ from aep_intake import arrivals
 from aep_intake.adapters.queues import Queues
 from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
 from botocore.exceptions import ClientError
+from rich.console import Console
 
+from local.simulator.seed import PROFILES
 from local.stack import ROOT, LocalStack
-from tools import connect, doctor, parked, publish_routes, redrive
+from tools import connect, doctor, parked, publish_routes, redrive, routes
 from tools.checks import NOTE, OK, PROBLEM
 from tools.deployed import deployed
 from tools.parked import Parked, Redrive
@@ -52,6 +57,7 @@ def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
         "web-events (5e8b1a2c4d7f9018ac3b55d1) in sandbox prod",
         "not looked up: its target depends on the key",
         "alarms only show in CloudWatch",
+        "of 90 batches for Profile made today (UTC)",
     ):
         assert expected in said
     assert json.loads(stack.credential())["project"]["org"]["ims_org_id"] in said
@@ -163,6 +169,105 @@ def test_a_pace_that_requests_can_exceed_is_noted(stack: LocalStack) -> None:
     slow = {**good.parameters, "BatchesPerMinute": "138", "RequestsPerSecond": "3"}
     findings = list(doctor.examine(replace(good, parameters=slow), boto3.Session()))
     assert [each.verdict for each in findings if each.check == "pace"] == [NOTE]
+
+
+def test_batches_for_profile_count_against_the_day(stack: LocalStack) -> None:
+    good = deployed(stack.aws.cloudformation, stack.name)
+
+    def made() -> int:
+        found = doctor.examine(good, boto3.Session())
+        texts = [each.text for each in found if each.check == "quota"]
+        return sum(int(text.split()[0]) for text in texts if " in dev of " in text)
+
+    before = made()
+    for dataset in ("profiles", "products"):
+        stack.put(f"incoming/dev/{dataset}/{uuid.uuid4().hex}.jsonl", b"{}")
+    deadline = time.monotonic() + 30
+    while made() == before:
+        assert time.monotonic() < deadline
+    assert made() == before + 1
+
+
+# routes, with what a stack knows
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A table whose datasets Catalog knows, or does not."""
+    rules: list[dict[str, Any]] = [
+        {"name": "fed", "match": "fed/*.csv", "datasetName": "profiles"},
+        {"name": "gathered", "datasetId": PROFILES, "batch": {"window": "1h"}},
+        {"name": "not-fed", "match": "not-fed/*.csv", "datasetName": "products"},
+        {"name": "system", "match": "system/*.csv", "datasetName": "system"},
+        {"name": "gone", "match": "gone/*.csv", "datasetName": "nobody's"},
+        {"name": "by-key", "match": "{sandbox}/{x}/*.csv", "datasetName": "{x}"},
+    ]
+    file = tmp_path / "routes.json"
+    file.write_text(json.dumps({"routes": [{"match": "gathered/*.csv"} | rule for rule in rules]}))
+    return file
+
+
+def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys: Output) -> None:
+    assert routes.main([str(table), "--stack-name", stack.name]) == 0, "warnings are no problems"
+    said = capsys.readouterr().out
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in said.splitlines()
+        if line.startswith("│")
+    ]
+    assert rows == [
+        ["prod", "together", "24 and no bound", "it may not"],
+        ["fed", "each object", "no bound", '"batch": {"window": "66m"}'],
+        ["gathered", "each 1h", "24", '"window": "66m"'],
+        ["not-fed", "each object", "no bound", "not for Profile"],
+        ["system", "each object", "no bound", "not for Profile"],
+        ["gone", "each object", "no bound", '"batch": {"window": "66m"}'],
+        ["by-key", "each object", "no bound", '"batch": {"window": "66m"}'],
+        ["", "", "", "for one {x}"],
+        ["dev", "together", "no bound", "it may not"],
+        ["by-key", "each object", "no bound", '"batch": {"window": "16m"}'],
+        ["", "", "", "for one {x}"],
+    ]
+    warned = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
+    assert f"profiles ({PROFILES}) in sandbox prod is enabled for Profile" in warned["fed"]
+    assert 'give the route "batch": {"window": "16m"}' in warned["fed"]
+    assert "Adobe's own" in warned["system"]
+    assert "no datasets called" in warned["gone"]
+    assert "depends on the key" in warned["by-key"]
+    assert not {"gathered", "not-fed"} & warned.keys()
+    assert "100,000 at most (BatchesPerMinute)" in said, "the stack's own"
+    assert stack.aws.identity.secret_key not in said
+
+
+def test_a_stack_also_says_what_it_allows(stack: LocalStack, table: Path, capsys: Output) -> None:
+    rule = {"name": "r", "match": "*", "datasetId": "d", "sandbox": "stage"}
+    table.write_text(json.dumps({"routes": [rule]}))
+    assert routes.main([str(table), "--stack-name", stack.name]) == 1
+    assert "does not allow sandbox 'stage'" in capsys.readouterr().out
+    assert routes.main([str(table)]) == 0
+
+
+def test_a_stack_that_cannot_be_asked_is_told(
+    stack: LocalStack, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert routes.main([str(table), "--stack-name", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().out
+    nobody = stack.identity(uuid.uuid4().hex, [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
+    for name, value in nobody.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert routes.main([str(table), "--stack-name", stack.name]) == 1
+    assert "may not do DescribeStacks" in capsys.readouterr().out
+
+
+def test_a_platform_that_is_down_spoils_no_forecast(
+    stack: LocalStack, table: Path, capsys: Output
+) -> None:
+    fault = {"fault": "status", "operation": "token", "status": 500, "count": 0}
+    stack.control("POST", "/faults", fault)
+    assert routes.main([str(table), "--stack-name", stack.name]) == 0
+    said = capsys.readouterr().out
+    assert "IMS answered 500" in said
+    assert "no bound" in said
 
 
 @pytest.mark.parametrize("command", [doctor.main, redrive.main])
@@ -417,6 +522,34 @@ def test_a_message_nobody_understands_is_moved_all_the_same(
     stack.aws.sqs.send_message(QueueUrl=queue, MessageBody="neither event nor JSON")
     assert outcome(Redrive(stack.aws.sqs, queue, goal)) == [("tries-used-up", True)]
     assert bodies(stack, goal) == ["neither event nor JSON"]
+
+
+def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    """Its files have no message any more: they joined a window, or were in a marker's folder."""
+    sqs = stack.aws.sqs
+    body = json.dumps({"externalId": "intake-0f"})
+    Queues(sqs).park(queue, body, DatasetNotFound("none so called", external_id="intake-0f"))
+    sqs.send_message(QueueUrl=queue, MessageBody=body)  # as SQS moves one that used up its tries
+    others = park(sqs, queue, NoRoute("no rule"), 1)
+    console = Console(width=100, file=io.StringIO(), record=True)
+    with closing(Redrive(sqs, queue, goal, dry_run=True).run()) as run:
+        console.print(redrive.listed((one for one, _ in run), datetime.now(UTC)))
+    cells = [line.split("│")[1:3] for line in console.export_text().splitlines() if "│" in line]
+    told = [tuple(cell.strip() for cell in row) for row in cells]
+    rejected = told.index(("dataset-not-found", "the files of an order:"))
+    assert told[rejected + 1 : rejected + 3] == [("", "intake-0f"), ("", "none so called")]
+    tired = told.index(("tries-used-up", "the files of an order:"))
+    assert told[tired + 1] == ("", "intake-0f")
+    chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-0f"}))
+    assert outcome(chosen) == [
+        ("dataset-not-found", True),
+        ("no-route", False),
+        ("tries-used-up", True),
+    ]
+    assert bodies(stack, goal) == [body, body]
+    assert bodies(stack, queue) == others
 
 
 def test_the_command_sends_a_rejected_file_through_the_intake_again(

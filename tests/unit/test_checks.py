@@ -9,12 +9,14 @@ import boto3
 import pytest
 from aep_intake import routes
 from aep_intake.adapters.credentials import Credentials
+from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.settings import Settings
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 
-from local.simulator.seed import PRODUCTS, PROFILES
-from tests.adobe_world import ARN, IMS, Secrets, World
+from local.simulator import Fault
+from local.simulator.seed import PRODUCTS, PROFILES, SYSTEM
+from tests.adobe_world import ARN, IMS, START, Secrets, World
 from tools import checks
 from tools.checks import NOTE, OK, PROBLEM, Findings
 from tools.doctor import Finding, found
@@ -168,6 +170,10 @@ def test_no_sandbox_is_in_order_where_no_credential_is(world: World) -> None:
     assert [verdict for verdict, _ in checks.sandbox(world.adobe, "dev", {})] == [PROBLEM]
 
 
+def batch(**how: str) -> dict[str, Any]:
+    return {"match": "*.json", "batch": how}
+
+
 def route(**rule: Any) -> routes.Route:
     document = json.dumps({"routes": [{"name": "r", "match": "{a}/*"} | rule]})
     return routes.parse(document, "1").routes[0]
@@ -178,7 +184,11 @@ def route(**rule: Any) -> routes.Route:
     [
         ({"match": "*", "datasetId": PRODUCTS}, [OK], "products"),
         ({"match": "*", "datasetName": "products", "sandbox": "dev"}, [OK], PRODUCTS),
-        ({"match": "*", "datasetId": PROFILES}, [OK, NOTE], "90 such batches"),
+        ({"match": "*", "datasetId": PROFILES}, [OK, NOTE], "give the route "),
+        ({"datasetId": PROFILES, **batch(window="1h")}, [OK, NOTE], "at most 24 a day"),
+        ({"datasetId": PROFILES, **batch(window="5m")}, [OK, NOTE], '"window": "16m" would do'),
+        ({"datasetId": PROFILES, **batch(marker="_OK")}, [OK, NOTE], "each _OK; Adobe advises"),
+        ({"match": "*", "datasetId": SYSTEM}, [PROBLEM], "Adobe's own"),
         ({"match": "*", "datasetId": "00aa"}, [PROBLEM], "no dataset 00aa in sandbox prod"),
         ({"match": "*", "datasetName": "nobody's"}, [PROBLEM], "no datasets called"),
         ({"datasetName": "x-{a}"}, [NOTE], "depends on the key"),
@@ -189,13 +199,64 @@ def route(**rule: Any) -> routes.Route:
     ],
 )
 def test_the_dataset_of_a_route(
-    world: World, rule: dict[str, str], verdicts: list[checks.Verdict], says: str
+    world: World, rule: dict[str, Any], verdicts: list[checks.Verdict], says: str
 ) -> None:
     organizations = {ARN: world.seed.ims_org, OTHER: None}
     findings = checks.dataset(world.adobe, route(**rule), "prod", organizations)
     shown = list(found("route r", findings))
     assert [finding.verdict for finding in shown] == verdicts
     assert says in shown[-1].text
+
+
+def test_a_route_to_profile_is_told_what_it_may_make(world: World) -> None:
+    organizations = {ARN: world.seed.ims_org}
+    for rule, says in (
+        ({"match": "*"}, "each object; Adobe advises at most 90 such batches a day and sandbox: "),
+        ({"match": "*"}, 'give the route "batch": {"window": "16m"}, and publish it'),
+        ({"match": "*", "batch": {"window": "16m"}}, "at most 90 a day for each format; Adobe"),
+    ):
+        found = route(datasetId=PROFILES, **rule)
+        *_, (verdict, text) = checks.dataset(world.adobe, found, "prod", organizations)
+        assert verdict is NOTE
+        assert says in text
+
+
+def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
+    """The intake then makes the batch all the same, and does not count it."""
+    world.simulator.faults.add(Fault("status", operation="get-dataset", skip=1))
+    organizations = {ARN: world.seed.ims_org}
+    (there, _), (slow, text) = checks.dataset(
+        world.adobe, route(match="*", datasetId=PROFILES), "prod", organizations
+    )
+    assert (there, slow) == (OK, NOTE)
+    assert "too slow" in text
+
+
+def quota(made: dict[tuple[str, str], int]) -> list[tuple[checks.Verdict, str]]:
+    days = {"2026-11-24": made}
+    return looked_at(checks.quota(lambda day: days[day], "2026-11-24"))
+
+
+def test_how_many_of_the_day_are_made() -> None:
+    assert quota({}) == [(OK, "0 of 90 batches for Profile made today (UTC)")]
+    numbers = {"a": 59, "b": 60, "c": 90, "d": 123}
+    told = quota({("A@AdobeOrg", name): number for name, number in numbers.items()})
+    assert [verdict for verdict, _ in told] == [OK, NOTE, NOTE, NOTE]
+    assert told[0][1] == "59 of 90 batches for Profile made today (UTC) in a of A@AdobeOrg"
+    assert told[3][1].startswith(
+        "123 of 90 batches for Profile made today (UTC) in d of A@AdobeOrg"
+    )
+    assert all("make routes" in text for _, text in told[1:])
+
+
+def test_a_ledger_that_the_operator_may_not_ask() -> None:
+    with Stubber(client("dynamodb")) as table:
+        ledger = DynamoLedger(of(table), "ledger", lambda: START, 0)
+        denied = ("AccessDeniedException", "not authorized to perform: dynamodb:Query")
+        table.add_client_error("query", *denied)
+        (finding,) = found("quota", checks.quota(ledger.made, "2026-11-24"))
+    assert finding.verdict is PROBLEM
+    assert finding.text == f"your AWS credentials may not do Query: {denied[1]}"
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,37 @@ def test_the_explainer_tells_what_becomes_of_each_key() -> None:
     ]
 
 
+def test_the_explainer_tells_what_shares_a_batch() -> None:
+    document = table(
+        {"match": "w/*.csv", "batch": {"window": "16m"}},
+        {"match": "m/**", "batch": {"marker": "_SUCCESS"}},
+        {"match": "*", "batch": {"marker": "_ALL"}, "inputFormat": {"format": "csv"}},
+    )
+    keys = ["w/1.csv", "m/a/_SUCCESS", "m/a/1.json", "m/a/_tmp", "m/_temporary/1.json", "_ALL"]
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(explain(routes.parse(document, "draft"), keys))
+    rows = [cells(line) for line in console.export_text().splitlines() if line.startswith("│")]
+    assert [row[2] for row in rows] == [
+        "csv → d in the default sandbox, each 16m",
+        "all of m/a/ → d in the default sandbox",
+        "json → d in the default sandbox, once _SUCCESS comes",
+        "rejected: format-unknown",
+        "ignored",
+        "all of the bucket → d in the default sandbox",
+    ]
+
+
+def test_a_rule_whose_markers_another_rule_takes_is_found() -> None:
+    """Its files would wait for ever."""
+    hidden = {"match": "**/_*", "ignore": True}
+    marked = {"match": "data/**/*.json", "batch": {"marker": "_SUCCESS"}}
+    ((rule, field, text),) = found(hidden, marked)
+    assert (rule, field) == ("rule-1", "routes[1].batch.marker")
+    assert "rule `rule-0` takes the markers" in text
+    assert found(marked, hidden) == []
+    assert found({"match": "**/*.csv"}, marked) == []
+
+
 def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│").split("│")]
 
@@ -207,6 +238,69 @@ def test_the_command_says_what_it_lacks(
     assert "1 rule, no problems" in " ".join(said.split())
     assert "no keys to explain: give KEYS=…" in said
     assert "placeholders" not in said, "no empty table"
+
+
+@pytest.fixture
+def windowed(tmp_path: Path) -> Path:
+    file = tmp_path / "windowed.json"
+    file.write_bytes(
+        table(
+            {"match": "**/_temporary/**", "ignore": True},
+            {"match": "a/*.csv", "batch": {"window": "16m"}},
+            {"match": "b/*.csv", "examples": ["b/1.csv"]},
+        )
+    )
+    return file
+
+
+def test_the_command_adds_up_without_asking_anybody(
+    windowed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STACK", "one-that-make-always-exports")
+    monkeypatch.setattr(boto3, "Session", None)
+    assert command.main([str(windowed)]) == 0, "a forecast is no problem"
+    said = capsys.readouterr().out
+    assert '"batch": {"window": "32m"}' in said
+    assert "90 and no bound" in said
+    assert "1,000" in said
+    assert said.endswith("\n")
+
+
+def test_the_command_counts_what_it_is_told(
+    windowed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["--files-per-day", "rule-1=40", "--files-per-day", "rule-2=1440"]
+    assert command.main([str(windowed), "b/2.csv", *told, "--batches-per-minute", "138"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1,480" in said
+    assert "no bound" not in said
+    assert "1.0 on average by rule-2" in said
+    assert "makes 138 at most" in said
+
+
+@pytest.mark.parametrize(
+    ("volume", "says"),
+    [
+        ("nobody=1", "no rule called nobody makes batches"),
+        ("rule-0=1", "no rule called rule-0 makes batches"),
+        ("rule-1", "not of the form RULE=NUMBER"),
+        ("rule-1=-1", "not of the form RULE=NUMBER"),
+        ("=1", "not of the form RULE=NUMBER"),
+    ],
+)
+def test_a_volume_that_says_nothing_is_refused(
+    windowed: Path, capsys: pytest.CaptureFixture[str], volume: str, says: str
+) -> None:
+    with pytest.raises(SystemExit) as refusal:
+        command.main([str(windowed), "--files-per-day", volume])
+    assert refusal.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_pace_that_is_none_is_refused(windowed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main([str(windowed), "--batches-per-minute", "0"])
+    assert "at least 1" in capsys.readouterr().err
 
 
 @pytest.fixture
