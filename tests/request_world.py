@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from unittest.mock import patch
 from urllib.parse import unquote, urlsplit
 
@@ -37,6 +37,9 @@ from local.simulator.seed import Seed
 from local.simulator.simulator import Received
 from tests.adobe_world import own_shape
 from tests.memory_ledger import MemoryLedger
+
+if TYPE_CHECKING:
+    from aep_intake.delivery import Delivery
 
 EVENTS = Path(__file__).parents[1] / "events"
 POST = json.loads((EVENTS / "api-post-batches.json").read_text("utf-8"))
@@ -190,6 +193,7 @@ class Api:
         self.bucket, self.bus = Bucket(), Bus()
         self.conflict = False
         self.ledger = MemoryLedger(lambda: self.conflict)
+        self.deliveries: dict[str, Delivery] = {}
         with patch.dict(os.environ, self.environment):
             self.function: ModuleType = importlib.import_module("on_request")
             self.world = World(Settings.read())
@@ -201,6 +205,7 @@ class Api:
             "_https": session,
             "credentials": Credentials(secrets, session, self.world.settings.ims_url, self.clock),
             "ledger": self.ledger,
+            "deliveries": self.deliveries,  # only ever asked for one by its id
             "objects": Objects(lambda: self.bucket.client),
             "announcer": Announcer(
                 cast("Any", self.bus), lambda: self.bucket.client, bus="bus", state_bucket="state"
@@ -243,6 +248,13 @@ class Api:
         """GET /batches/{id}."""
         event = copy.deepcopy(GET)
         return self.send(event | {"pathParameters": {"id": wanted}})
+
+    def try_anew(self, wanted: str) -> Answer:
+        """POST /batches/{id}/attempts."""
+        event = copy.deepcopy(POST)
+        event["requestContext"]["path"] = f"/v1/batches/{wanted}/attempts"
+        about = {"resource": "/batches/{id}/attempts", "pathParameters": {"id": wanted}}
+        return self.send(event | about | {"body": None})
 
     def record(self, external_id: str) -> Record:
         """What the ledger holds of an order."""

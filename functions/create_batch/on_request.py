@@ -1,7 +1,6 @@
 """API Gateway → a batch for a request, or what became of one, or of a file."""
 
 import json
-import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -9,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from aep_intake import asked, telemetry, whereabouts
+from aep_intake import asked, create, telemetry, whereabouts
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import PlatformUnavailable, Rejected, StorageUnavailable
@@ -22,7 +21,6 @@ from aep_intake.whereabouts import Told
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-ID = re.compile(r"[!-~]{1,200}")
 LOOKING = 6  # seconds for all objects together: a POST must begin within eight
 ASKING = 10  # seconds for AEP to tell of all batches of an answer together
 
@@ -39,12 +37,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     match event["httpMethod"], event["resource"]:
         case "POST", "/batches":
             response = _create(event, context)
+        case "POST", "/batches/{id}/attempts":
+            response = _try_anew(event, context)
         case "GET", "/batches/{id}":
             response = _tell_of_batch(event, context)
         case "GET", "/objects":
             response = _tell_of_object(event, context)
         case _:
-            detail = "only POST /batches, GET /batches/{id} and GET /objects are here"
+            detail = "only /batches, /batches/{id}, /batches/{id}/attempts and /objects are here"
             response = _no(problem(404, "not-found", detail))
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
     return response
@@ -61,7 +61,30 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
     _report(request.external_id, result)
     if isinstance(result, Exception):
         return _no(explain(result, request.external_id))
-    return _made(event, result)
+    return _made(_path(event), result)
+
+
+def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    """One more attempt of an order whose batch ended without data."""
+    wanted = (event.get("pathParameters") or {}).get("id") or ""
+    record = attempt(lambda: whereabouts.known(wanted, world.ledger))
+    if record is None:
+        return _no(problem(404, "not-found", "no order has this external id, or this batch"))
+    if isinstance(record, Exception):
+        _report(context.aws_request_id, record)
+        return _no(explain(record))
+    external_id = record.order.external_id
+    result = attempt(lambda: create.try_anew(external_id, _intake(context).ports))
+    _report(external_id, result)
+    if isinstance(result, Exception):
+        return _no(explain(result, external_id))
+    return _made(_path(event).rsplit("/", 2)[0], result)
+
+
+def _path(event: Mapping[str, Any]) -> str:
+    """As the caller sees it, with the stage or a custom domain's prefix."""
+    path: str = (event.get("requestContext") or {}).get("path") or event["path"]
+    return path.strip("/")
 
 
 def _report(correlation_id: str, result: Outcome | Exception) -> None:
@@ -74,11 +97,9 @@ def _report(correlation_id: str, result: Outcome | Exception) -> None:
         telemetry.report(correlation_id, result, None)
 
 
-def _made(event: Mapping[str, Any], outcome: Outcome) -> Response:
+def _made(path: str, outcome: Outcome) -> Response:
     record = outcome.record
-    # The path as the caller sees it, with the stage or a custom domain's prefix.
-    path = (event.get("requestContext") or {}).get("path") or event["path"]
-    here, batch = quote(path.strip("/"), errors="replace"), quote(record.batch_id or "", safe="")
+    here, batch = quote(path, errors="replace"), quote(record.batch_id or "", safe="")
     headers = {
         "Location": f"/{here}/{batch}",
         "X-External-Id": record.order.external_id,
@@ -112,8 +133,7 @@ def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
 
 def _tell_of_batch(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    known = ID.fullmatch(wanted) is not None
-    found = attempt(lambda: whereabouts.of_batch(wanted, _ports()) if known else None)
+    found = attempt(lambda: whereabouts.of_batch(wanted, _ports()))
     return _told(found, "no order has this external id, or this batch", context)
 
 
@@ -142,7 +162,8 @@ def _told(found: Told | Exception | None, none: str, context: LambdaContext) -> 
 
 
 def _ports() -> whereabouts.Ports:
-    return whereabouts.Ports(world.ledger, world.ledger.windows, _ask, _side_by_side)
+    ledger = world.ledger
+    return whereabouts.Ports(ledger, ledger.windows, world.deliveries, _ask, _side_by_side)
 
 
 def _side_by_side(work: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:

@@ -9,7 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Delivery, End, Stage, Verdict
 from aep_intake.errors import BatchRefused, LedgerUnavailable, NoRoute
 from aep_intake.orders import Batch, Lease, Record, Rejection, State, Target
 from aep_intake.problems import explain
@@ -915,3 +917,52 @@ class TestWhereAFileIs:
         answer = where(api, "s3://landing/a.json")
         assert (answer.status, answer.reason) == (500, "internal-error")
         assert "sauce" not in json.dumps(answer.body)
+
+
+class TestAnotherAttempt:
+    def test_is_made_where_the_batch_ended_without_data(self, api: Api) -> None:
+        first = api.post(BODY).body["id"]
+        api.simulator.set_status(first, "abandoned")
+        answer = api.try_anew(first)
+        assert answer.status == 201
+        assert answer.body["id"] != first
+        assert answer.headers["X-External-Id"].endswith(".2")
+        assert answer.headers["Location"] == f"/v1/batches/{answer.body['id']}"
+        assert [detail["attempt"] for _, detail in api.bus.taken] == [1, 2]
+        assert api.get(first).body["batchId"] == answer.body["id"]
+
+    @pytest.mark.parametrize("status", ["loading", "success", "staging", "inactive"])
+    def test_is_refused_where_it_could_double_data(self, api: Api, status: str) -> None:
+        first = api.post(BODY).body["id"]
+        api.simulator.set_status(first, status)
+        answer = api.try_anew(first)
+        assert (answer.status, answer.reason) == (409, "not-ended")
+        assert first in answer.body["detail"]
+        assert len(api.created()) == 1
+
+    def test_is_nobodys_for_what_nobody_knows(self, api: Api) -> None:
+        assert api.try_anew("nobody-knows").status == 404
+        assert api.try_anew("not an id").status == 404
+
+
+def test_how_a_batch_is_filled_is_told(api: Api) -> None:
+    answer = api.post(BODY)
+    record = api.record(answer.headers["X-External-Id"])
+    delivery = Delivery.of(record, (), 1, START).then(
+        stage=Stage.ENDED,
+        due=None,
+        total=3,
+        uploaded_at=START,
+        verdict=Verdict(End.SUCCEEDED, "success", "all is well", START, {"inputRecordCount": 7}),
+    )
+    api.deliveries[record.order.external_id] = delivery
+    assert api.get(answer.body["id"]).body["delivery"] == {
+        "stage": "ended",
+        "uploads": 3,
+        "uploadedAt": iso(START),
+        "end": "succeeded",
+        "status": "success",
+        "detail": "all is well",
+        "endedAt": iso(START),
+        "recordCount": 7,
+    }

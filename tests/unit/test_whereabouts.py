@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aep_intake import whereabouts
@@ -28,6 +28,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory_ledger import MemoryLedger
+
+if TYPE_CHECKING:
+    from aep_intake.delivery import Delivery
 
 NOW = 1_795_000_000_000
 AT = "2026-11-18T11:06:40.000Z"
@@ -58,7 +61,8 @@ class World:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.asked: list[str | None] = []
-        self.ports = Ports(self.ledger, self.ledger.windows, self._ask, map)
+        self.deliveries: dict[str, Delivery] = {}
+        self.ports = Ports(self.ledger, self.ledger.windows, self.deliveries, self._ask, map)
         self.windows = WindowPorts(
             self.ledger.windows, self.ledger, lambda _: None, lambda: NOW, LIMITS
         )
@@ -72,7 +76,7 @@ class World:
 
     def announced(self, record: Record) -> Record:
         """The batch is called as the order."""
-        batch_id = f"batch of {record.order.external_id}"
+        batch_id = f"batch-of-{record.order.external_id}"
         batch = Batch(batch_id, "loading", NOW, None, ("d",), {}, {})
         record = self.ledger.replace(record, record.created(batch))
         return self.ledger.replace(record, record.announced())
@@ -177,7 +181,7 @@ class TestAnOrder:
         [told] = world.told()
         assert (told["externalId"], told["attempt"]) == (f"{FILE.external_id}.2", 2)
         world.announced(following)
-        assert world.told()[0]["batchId"] == f"batch of {FILE.external_id}.2"
+        assert world.told()[0]["batchId"] == f"batch-of-{FILE.external_id}.2"
 
     def test_of_a_request(self, world: World) -> None:
         named = replace(FILE, sequencer=None)
@@ -207,7 +211,7 @@ class TestAnOrder:
         assert world.told()[2]["replacedBy"] == {
             "externalId": f"{v3.external_id}.2",
             "state": "announced",
-            "batchId": f"batch of {v3.external_id}.2",
+            "batchId": f"batch-of-{v3.external_id}.2",
         }
 
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
@@ -348,7 +352,7 @@ class TestAMarker:
         assert told["replacedBy"] == {
             "externalId": second.part_id(0),
             "state": "announced",
-            "batchId": f"batch of {second.part_id(0)}",
+            "batchId": f"batch-of-{second.part_id(0)}",
         }
         assert [told["versionId"] for told in world.told(MARKER.key)] == ["m2", "m1"]
         assert [told["externalId"] for told in world.told("in/z0.json")] == [second.part_id(0)]

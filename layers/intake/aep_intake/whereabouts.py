@@ -7,12 +7,14 @@
 A version can have all three: then who claims it counts, and else what was written last.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
+from aep_intake.delivery import Delivery
 from aep_intake.errors import IntakeError
 from aep_intake.orders import WINDOW_PREFIX, Batch, Head, Order, Record, Rejection, Target
 from aep_intake.windows import Stage, Window
@@ -20,6 +22,8 @@ from aep_intake.windows import Stage, Window
 # In one answer.
 MOST_VERSIONS = 50
 MOST_FILES = 100
+
+_ID = re.compile(r"[!-~]{1,200}")
 
 type Told = dict[str, Any]
 
@@ -75,6 +79,13 @@ class Windows(Protocol):
         """All files of a window, in the order of its plan."""
 
 
+class Deliveries(Protocol):
+    """What remembers how batches are filled. Raises LedgerUnavailable when it cannot tell."""
+
+    def get(self, external_id: str) -> Delivery | None:
+        """The delivery of an order's batch as it is now."""
+
+
 class Platform(Protocol):
     """AEP. Raises IntakeError."""
 
@@ -92,6 +103,7 @@ class Ports:
 
     ledger: Ledger
     windows: Windows
+    deliveries: Deliveries
     ask: Callable[[Sequence[Record]], Iterable[Told]]
     side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -133,7 +145,7 @@ def of_batch(wanted: str, ports: Ports) -> Told | None:
 
     Raises LedgerUnavailable.
     """
-    record = _latest(ports.ledger.get(wanted) or ports.ledger.of_batch(wanted), ports)
+    record = _latest(known(wanted, ports.ledger), ports)
     if record is None:
         return None
     part, files = record.order.excerpt, ports.ledger.files(record.order)
@@ -145,6 +157,13 @@ def of_batch(wanted: str, ports: Ports) -> Told | None:
     )
     [aep] = ports.ask([record])
     return _about(record, ports) | more | aep
+
+
+def known(wanted: str, ledger: Ledger) -> Record | None:
+    """The order that has this external id, or this batch. Raises LedgerUnavailable."""
+    if not _ID.fullmatch(wanted):
+        return None
+    return ledger.get(wanted) or ledger.of_batch(wanted)
 
 
 def of_platform(record: Record, platform: Platform) -> Told:
@@ -272,7 +291,9 @@ def _about(record: Record, ports: Ports) -> Told:
         batchId=record.batch_id,
     )
     why = {} if record.rejection is None else _why(record.rejection)
+    delivery = None if record.batch_id is None else ports.deliveries.get(order.external_id)
     when = _present(
+        delivery=delivery and _about_delivery(delivery),
         replacedBy=_replaced_by(record, ports),
         openedAt=iso(record.opened_at),
         createdAt=record.created_at and iso(record.created_at),
@@ -307,6 +328,26 @@ def _about_order(order: Order) -> Told:
         datasetId=order.target.dataset_id,
         inputFormat=order.options.get("inputFormat"),
         replaces=replaced and {"externalId": replaced.external_id, "batchId": replaced.batch_id},
+    )
+
+
+def _about_delivery(delivery: Delivery) -> Told:
+    verdict = delivery.verdict
+    about = _present(
+        stage=delivery.stage,
+        uploads=delivery.total or None,
+        uploadedAt=delivery.uploaded_at and iso(delivery.uploaded_at),
+        due=delivery.due and iso(delivery.due),
+    )
+    if verdict is None:
+        return about
+    return about | _present(
+        end=verdict.end,
+        status=verdict.status,
+        detail=verdict.detail,
+        endedAt=iso(verdict.at),
+        recordCount=verdict.metrics.get("inputRecordCount"),
+        failedRecordCount=verdict.metrics.get("failedRecordCount"),
     )
 
 
