@@ -3,7 +3,7 @@
 from typing import Any
 
 from aep_intake.announcements import iso
-from aep_intake.delivery import DELIVERY_PREFIX
+from aep_intake.orders import DELIVERY_PREFIX
 from aep_intake.settings import Settings
 from aep_intake.telemetry import count, logger, made_today, metrics
 from aep_intake.wiring import World

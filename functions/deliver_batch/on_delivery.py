@@ -9,9 +9,10 @@ from typing import Any
 
 from aep_intake import delivery, telemetry
 from aep_intake.announcements import BATCH_CREATED
-from aep_intake.delivery import DELIVERY_PREFIX, Delivery, Ports
+from aep_intake.delivery import Delivery, Ports
 from aep_intake.errors import Rejected
 from aep_intake.intake import attempt
+from aep_intake.orders import DELIVERY_PREFIX
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World

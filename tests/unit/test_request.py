@@ -966,3 +966,12 @@ def test_how_a_batch_is_filled_is_told(api: Api) -> None:
         "endedAt": iso(START),
         "recordCount": 7,
     }
+
+
+@pytest.mark.parametrize("prefix", ["intake-", "window-", "delivery-"])
+def test_ids_like_ours_are_refused(api: Api, prefix: str) -> None:
+    """What is due is told by its id: a caller's order would be taken for a window or a delivery."""
+    answer = api.post(BODY | {"externalId": f"{prefix}of-a-caller"})
+    assert (answer.status, answer.reason) == (400, "malformed-request")
+    assert f"`{prefix}`" in answer.body["detail"]
+    assert api.post(BODY | {"externalId": f"my-{prefix}1"}).status == 201

@@ -22,7 +22,7 @@ from aep_intake.errors import (
     TargetNotAllowed,
 )
 from aep_intake.intake import Intake
-from aep_intake.orders import EXTERNAL_ID, OWN_PREFIX, Order, Record
+from aep_intake.orders import EXTERNAL_ID, OUR_PREFIXES, OWN_PREFIX, Order, Record
 from aep_intake.schemas import faults
 
 MOST_BODY = 256 * 1024  # bytes
@@ -229,8 +229,9 @@ def _external_id(event: Mapping[str, Any], body: Mapping[str, Any], new_id: str)
             "send either `externalId` or an Idempotency-Key: either makes it safe to ask again, "
             "and the external id would be made from the key"
         )
-    if given.startswith(OWN_PREFIX):
-        raise MalformedRequest(f"externalId: names starting `{OWN_PREFIX}` are our own")
+    if given.startswith(OUR_PREFIXES):
+        ours = ", ".join(f"`{prefix}`" for prefix in OUR_PREFIXES)
+        raise MalformedRequest(f"externalId: names starting {ours} are our own")
     return given
 
 

@@ -25,8 +25,6 @@ from aep_intake.orders import Batch, Order, Record, Rejection, Target
 from aep_intake.pieces import Cut, Piece, Readable, cut, is_packed, pieces, unpacked
 from aep_intake.versions import HOLDS_DATA, HOLDS_NONE
 
-DELIVERY_PREFIX = "delivery-"  # in the queue of what is due
-
 
 class Stage(StrEnum):
     """How far a delivery has come."""

@@ -50,9 +50,8 @@ from aep_intake.adapters.windows import (
 )
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.delivery import DELIVERY_PREFIX
 from aep_intake.errors import LeaseLost, LineMoved
-from aep_intake.orders import Claim, Head, Order, Record, Rejection, State, claims
+from aep_intake.orders import DELIVERY_PREFIX, Claim, Head, Order, Record, Rejection, State, claims
 from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
