@@ -92,4 +92,5 @@ def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intak
         telemetry.report(malformed.external_id, malformed, None)
         rejected = [*rejected, malformed]
     if rejected:
-        world.queues.park(world.settings.arrivals_dlq_url, body, rejected[0])
+        why, external_id = Rejection.of(rejected[0], world.now()), rejected[0].external_id
+        world.queues.park(world.settings.arrivals_dlq_url, body, why, external_id)

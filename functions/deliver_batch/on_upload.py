@@ -26,23 +26,29 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ports = world.delivery(context)
     messages = event["Records"]
     tasks = [_task(message["body"]) for message in messages]
+    # Should this worker die, they come back when it surely has, and not after six time-outs.
+    _hide(dict.fromkeys((m["receiptHandle"] for m in messages), ports.step // 1000))
     with ThreadPoolExecutor(len(tasks)) as pool:
         results = pool.map(lambda task: attempt(lambda: delivery.upload(task, ports)), tasks)
-    failures: dict[str, tuple[str, int]] = {}
+    failures, delays = [], {}
     for message, task, result in zip(messages, tasks, results, strict=True):
         telemetry.report_upload(task, result, world.now())
         if isinstance(result, Exception):
             wait = result.retry_after if isinstance(result, TryAgain) else 0
-            seconds = delay(int(message["attributes"]["ApproximateReceiveCount"]), wait)
-            failures[message["messageId"]] = (message["receiptHandle"], seconds)
-    if failures:
-        kept = attempt(
-            lambda: world.queues.put_off(world.settings.uploads_queue_url, dict(failures.values()))
-        )
-        if kept:  # they come back all the same, when the queue's own time-out has passed
-            telemetry.report("put-off", kept, None)
+            receives = int(message["attributes"]["ApproximateReceiveCount"])
+            delays[message["receiptHandle"]] = delay(receives, wait)
+            failures.append({"itemIdentifier": message["messageId"]})
+    _hide(delays)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+    return {"batchItemFailures": failures}
+
+
+def _hide(delays: dict[str, int]) -> None:
+    """Hide messages (by receipt handle) for so many seconds; else the queue's own time holds."""
+    if delays:
+        kept = attempt(lambda: world.queues.put_off(world.settings.uploads_queue_url, delays))
+        if kept:
+            telemetry.report("put-off", kept, None)
 
 
 def _task(body: str) -> Task:

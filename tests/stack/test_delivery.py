@@ -1,13 +1,18 @@
 """From created to ingested, on a deployed stack of its own."""
 
+import csv
+import gzip
+import io
 import json
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
 from tests.stack.scene import Scene, scene, until
@@ -61,6 +66,11 @@ def ended(played: Scene, external_id: str, seconds: float = 40) -> dict[str, Any
     return {"kind": event["detail-type"], **event["detail"]}
 
 
+def held(played: Scene, batch_id: str) -> dict[str, bytes]:
+    """What AEP holds of a batch: the bytes of each file, by its path."""
+    return {path: content.read() for path, content in played.aep.files(batch_id).items()}
+
+
 def test_a_file_is_ingested(delivering: Scene, folder: str) -> None:
     key, content = f"in/{folder}/a.jsonl", b'{"a": 1}\n{"a": 2}\n'
     delivering.put(key, content)
@@ -68,5 +78,177 @@ def test_a_file_is_ingested(delivering: Scene, folder: str) -> None:
     end = ended(delivering, created["externalId"])
     assert end["kind"] == "Batch Succeeded"
     assert (end["recordCount"], end["status"]) == (2, "success")
-    [(path, held)] = delivering.aep.files(created["batchId"]).items()
-    assert (path, held.read()) == (created["files"][0]["path"], content)
+    assert held(delivering, created["batchId"]) == {created["files"][0]["path"]: content}
+    told = delivering.stack.sender.call(
+        "GET", f"{delivering.stack.api}/batches/{created['batchId']}"
+    ).json()
+    assert told["delivery"]["end"] == "succeeded"
+    assert told["delivery"]["recordCount"] == 2
+    # A copy of the announcement is a copy.
+    detail = {**created, "externalId": created["externalId"]}
+    event = {"detail-type": "Batch Created", "detail": detail}
+    queue = delivering.outputs["DeliveriesQueueUrl"]
+    delivering.aws.sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(event))
+    time.sleep(2)
+    puts = [r for r in delivering.aep.received if r.operation == "put-file"]
+    assert (
+        len([r for r in puts if folder in r.request.path or created["batchId"] in r.request.path])
+        == 1
+    )
+
+
+def test_every_format_arrives_row_for_row(delivering: Scene, folder: str) -> None:
+    """With pieces of a megabyte: cut between rows, a CSV's header before each, gzip unpacked."""
+    rows = [{"n": n, "text": "é東📈" * (n % 40), "last": n == 29_999} for n in range(30_000)]
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
+    table = io.StringIO(newline="")
+    writer = csv.writer(table, lineterminator="\r\n")
+    writer.writerow(["id", "text"])
+    cells = [[str(n), 'a "quoted"\nline, é' * (n % 9)] for n in range(30_000)]
+    writer.writerows(cells)
+    parquet = b"PAR1" + bytes(50_000) + b"PAR1"
+    files = {
+        f"in/{folder}/rows.jsonl": lines,
+        f"in/{folder}/crlf.jsonl": lines.replace(b"\n", b"\r\n") + b"\r\n\r\n",
+        f"in/{folder}/table.csv": table.getvalue().encode(),
+        f"in/{folder}/rows.jsonl.gz": gzip.compress(lines, mtime=0),
+        f"in/{folder}/table.csv.gz": gzip.compress(table.getvalue().encode(), mtime=0),
+        f"in/{folder}/columns.parquet": parquet,
+    }
+    for key, content in files.items():
+        delivering.put(key, content)
+    for key, content in files.items():
+        created = delivering.about(key, seconds=60)
+        end = ended(delivering, created["externalId"], 90)
+        assert end["kind"] == "Batch Succeeded", (key, end)
+        pieces = held(delivering, created["batchId"])
+        assert all(len(piece) <= 2**20 for piece in pieces.values())
+        if key.endswith(".parquet"):
+            assert list(pieces.values()) == [content]
+        elif "table" in key:
+            assert len(pieces) > 2
+            found = []
+            for piece in pieces.values():
+                header, *some = csv.reader(io.StringIO(piece.decode(), newline=""))
+                assert header == ["id", "text"]
+                found += some
+            assert sorted(found) == sorted(cells)
+        else:
+            assert len(pieces) > 2
+            parsed = [json.loads(row) for p in pieces.values() for row in p.splitlines() if row]
+            assert sorted(parsed, key=lambda row: row["n"]) == rows
+
+
+def test_a_folder_of_300_files_is_one_batch(delivering: Scene, folder: str) -> None:
+    content = {f"marked/{folder}/part-{n:03}.jsonl": b'{"n": %d}\n' % n for n in range(300)}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda item: delivering.put(*item), content.items()))
+    delivering.put(f"marked/{folder}/_SUCCESS", b"")
+
+    def created() -> list[Any]:
+        return [d for d in delivering.details("Batch Created") if d.get("fileCount") == 300]
+
+    [detail] = until(created, 60)
+    end = ended(delivering, detail["externalId"], 90)
+    assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", 300)
+    assert sorted(held(delivering, detail["batchId"]).values()) == sorted(content.values())
+
+
+def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) -> None:
+    key = f"in/{folder}/bad.jsonl"
+    delivering.put(key, b'{"a": 1}\n{"a": \n{"a": 3}\n')
+    created = delivering.about(key)
+    end = ended(delivering, created["externalId"])
+    assert end["kind"] == "Batch Failed"
+    assert end["errors"]
+    place = end["diagnostics"]
+    kept = delivering.aws.s3.list_objects_v2(Bucket=place["bucket"], Prefix=place["prefix"])
+    assert kept["KeyCount"] >= 1
+    body = json.dumps({"externalId": created["externalId"]})
+    assert delivering.parked(body).attributes["reason"] == "batch-failed"
+    # Somebody mends the schema, and tries again: another batch, of the same files.
+    answer = delivering.stack.sender.call(
+        "POST", f"{delivering.stack.api}/batches/{created['batchId']}/attempts"
+    )
+    assert answer.status_code == 201, answer.text
+    again = ended(delivering, f"{created['externalId']}.2")
+    assert again["batchId"] == answer.json()["id"] != created["batchId"]
+
+
+def test_what_was_overwritten_before_its_upload_is_told_by_name(
+    delivering: Scene, folder: str
+) -> None:
+    [mapping] = delivering.aws.functions.list_event_source_mappings(
+        FunctionName=delivering.outputs["OnUploadFunction"]
+    )["EventSourceMappings"]
+    key = f"in/{folder}/twice.jsonl"
+    delivering.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    time.sleep(2)
+    try:
+        delivering.put(key, b'{"a": 1}\n')
+        first = delivering.about(key)
+        delivering.put(key, b'{"a": 2}\n')
+        time.sleep(2)
+    finally:
+        delivering.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+    end = ended(delivering, first["externalId"])
+    assert end["kind"] == "Batch Abandoned"
+    assert end["status"] == "aborted"
+    [lost] = end["lostFiles"]
+    assert (lost["uri"], lost["reason"]) == (f"s3://{delivering.bucket}/{key}", "object-gone")
+    rejected = delivering.about(key, kind="Arrival Rejected")
+    assert rejected["reason"] == "object-gone"
+    [second] = [
+        d
+        for d in delivering.details("Batch Created")
+        if key in json.dumps(d) and d["externalId"] != first["externalId"]
+    ]
+    assert ended(delivering, second["externalId"])["kind"] == "Batch Succeeded"
+
+
+def test_uploads_that_go_wrong_are_done_all_the_same(delivering: Scene, folder: str) -> None:
+    """Each once: reset in the midst, throttled, unavailable, answer lost, token revoked."""
+    faults = {
+        "reset": Fault("request-lost", operation="put-file", how="reset"),
+        "throttled": Fault("gateway", operation="put-file", code="429050", retry_after="5"),
+        "unavailable": Fault("status", operation="put-file", status=503, body="html"),
+        "lost": Fault("answer-lost", operation="put-file"),
+        "token": Fault("gateway", operation="put-file", code="401013"),
+        "complete": Fault("answer-lost", operation="complete"),
+    }
+    made = {}
+    for name, fault in faults.items():
+        delivering.aep.faults.clear()
+        delivering.aep.faults.add(fault)
+        key = f"in/{folder}/{name}.jsonl"
+        delivering.put(key, json.dumps({"name": name}).encode())
+        made[name] = delivering.about(key)
+        until(lambda: not list(delivering.aep.faults), 20, f"{name} befell nothing")
+    for name, created in made.items():
+        end = ended(delivering, created["externalId"], 120)
+        assert end["kind"] == "Batch Succeeded", (name, end)
+        [content] = held(delivering, created["batchId"]).values()
+        assert json.loads(content) == {"name": name}
+    assert not {e["externalId"] for e in delivering.details("Batch Abandoned")} & {
+        created["externalId"] for created in made.values()
+    }
+
+
+def test_a_worker_killed_in_the_midst_of_an_upload(delivering: Scene, folder: str) -> None:
+    delivering.aep.faults.add(Fault("delay", operation="put-file", delay_ms=8000))
+    key, content = f"in/{folder}/killed.jsonl", b'{"a": 1}\n'
+    delivering.put(key, content)
+    created = delivering.about(key)
+
+    def begun() -> bool:
+        return any(
+            created["batchId"] in received.request.path
+            for received in list(delivering.aep.received)
+            if received.operation == "put-file"
+        )
+
+    until(begun, 20)
+    assert delivering.kill("OnUploadFunction")
+    end = ended(delivering, created["externalId"], 120)
+    assert end["kind"] == "Batch Succeeded"
+    assert held(delivering, created["batchId"]) == {created["files"][0]["path"]: content}

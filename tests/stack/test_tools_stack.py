@@ -17,6 +17,7 @@ import pytest
 from aep_intake import arrivals
 from aep_intake.adapters.queues import Queues
 from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
+from aep_intake.orders import Rejection
 from botocore.exceptions import ClientError
 from rich.console import Console
 
@@ -368,7 +369,7 @@ def park(sqs: "SQSClient", queue: str, why: Rejected | None, number: int) -> lis
         if why is None:
             sqs.send_message(QueueUrl=queue, MessageBody=body)
         else:
-            Queues(sqs).park(queue, body, why)
+            Queues(sqs).park(queue, body, Rejection.of(why, 0), why.external_id)
     return bodies
 
 
@@ -530,7 +531,7 @@ def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
     """Its files have no message any more: they joined a window, or were in a marker's folder."""
     sqs = stack.aws.sqs
     body = json.dumps({"externalId": "intake-0f"})
-    Queues(sqs).park(queue, body, DatasetNotFound("none so called", external_id="intake-0f"))
+    Queues(sqs).park(queue, body, Rejection("dataset-not-found", "none so called", 0), "intake-0f")
     sqs.send_message(QueueUrl=queue, MessageBody=body)  # as SQS moves one that used up its tries
     others = park(sqs, queue, NoRoute("no rule"), 1)
     console = Console(width=100, file=io.StringIO(), record=True)

@@ -214,7 +214,7 @@ class World:
     def _park(self, order: Order, rejection: Rejection) -> None:
         body = json.dumps({"externalId": order.external_id})
         url = self.settings.arrivals_dlq_url
-        self.queues.park(url, body, rejection.error(order.external_id))
+        self.queues.park(url, body, rejection, order.external_id)
 
     def delivery(self, context: LambdaContext) -> delivery.Ports:
         """What deliveries need, for this invocation."""

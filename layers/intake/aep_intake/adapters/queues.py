@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from aep_intake.errors import Rejected, StorageUnavailable
+from aep_intake.errors import StorageUnavailable
+from aep_intake.orders import Rejection
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -35,7 +36,7 @@ class Queues:
     def __init__(self, client: "SQSClient") -> None:
         self._client = client
 
-    def park(self, queue_url: str, body: str, reason: Rejected) -> None:
+    def park(self, queue_url: str, body: str, why: Rejection, external_id: str | None) -> None:
         """Put a message, unchanged, where rejected ones wait for `make redrive`."""
         # SQS refuses control characters, and `detail` may quote what AEP said.
         attributes: dict[str, MessageAttributeValueTypeDef] = {
@@ -44,9 +45,9 @@ class Queues:
                 "StringValue": "".join(c if c.isprintable() else " " for c in value),
             }
             for name, value in {
-                "reason": reason.reason,
-                "detail": reason.detail[:1024],
-                "externalId": reason.external_id,
+                "reason": why.reason,
+                "detail": why.detail[:1024],
+                "externalId": external_id,
                 "parkedAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
             }.items()
             if value
