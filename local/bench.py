@@ -14,10 +14,9 @@ import sys
 import time
 import zipfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -25,10 +24,11 @@ from statistics import median, quantiles
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table as Grid
 
 from local.bus import Event
 from local.children import ChildFailed, ends_with_us
+from local.figures import Figure, Section
+from local.many import Many, routes_with_windows
 from local.run import steps
 from local.runtime import (
     AVAILABLE,
@@ -43,7 +43,6 @@ from local.runtime import (
 from local.stack import ROOT, LocalStack
 
 KEPT = ROOT / "BENCHMARKS.md"
-BEGIN, END = "<!-- make bench: begin -->", "<!-- make bench: end -->"
 
 # Nothing to do, for the worker to start.
 IDLE = {"Records": [], "httpMethod": "GET", "resource": "/"}
@@ -56,49 +55,11 @@ print(json.dumps([1000 * (b - a) for a, b in zip(began, ended)]))
 """
 CREATE = "POST /data/foundation/import/batches"
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
+PARTS = ("cold", "warm", "stack", "windows")
+# Up to the announcement, and as fast as it goes.
+PARAMETERS = {"BatchesPerMinute": "100000", "DeliverBatches": "false"}
 PLATFORM_MS = 300
 PATIENCE_SECONDS = 300
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number, as shown, and what it may be at most or must be."""
-
-    name: str
-    shown: str
-    value: float = 0.0
-    at_most: float | None = None
-
-    @property
-    def met(self) -> bool:
-        return self.at_most is None or self.value <= self.at_most
-
-    @property
-    def target(self) -> str:
-        return "" if self.at_most is None else f"≤ {self.at_most:g}"
-
-
-@dataclass(frozen=True)
-class Section:
-    """Figures that belong together."""
-
-    title: str
-    figures: tuple[Figure, ...]
-
-    def __rich__(self) -> Grid:
-        grid = Grid(title=self.title, title_justify="left", min_width=80)
-        grid.add_column("", ratio=5)
-        grid.add_column("measured", justify="right", ratio=3)
-        grid.add_column("target", justify="right", ratio=1)
-        for figure in self.figures:
-            style = None if figure.met else "red"
-            grid.add_row(figure.name, figure.shown, figure.target, style=style)
-        return grid
-
-    def markdown(self) -> str:
-        rows = [("", "measured", "target"), ("---", "---:", "---:")]
-        rows += [(figure.name, figure.shown, figure.target) for figure in self.figures]
-        return f"### {self.title}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 class Bench:
@@ -123,7 +84,8 @@ class Bench:
             for name, made in self._functions.items()
         }
 
-    def _runtime(self, name: str, module: str) -> Runtime:
+    def runtime(self, name: str, module: str) -> Runtime:
+        """A worker of a function that runs `module`: one of its own, or of local/inside."""
         log = self._stack.directory / f"{module}-{next(self._numbers)}.log"
         env = self._environments[name]
         return Runtime(self._functions[name], env=env, log=log, handler=f"{module}.handler")
@@ -135,7 +97,7 @@ class Bench:
         figures = []
         for name, made in self._functions.items():
             module = made.handler.partition(".")[0]
-            with self._runtime(name, "probe") as worker:
+            with self.runtime(name, "probe") as worker:
                 clients = worker.invoke({"import": [module]})["clients"]
             self._environments[name]["FLOOR_CLIENTS"] = ",".join(clients)
             floors, ours = [], []
@@ -163,7 +125,7 @@ class Bench:
         if imported.returncode:
             raise ChildFailed(imported.stderr)
         wall, cpu = json.loads(imported.stdout)
-        with self._runtime(name, module) as worker:
+        with self.runtime(name, module) as worker:
             worker.invoke(IDLE)
             return {"runtime emulator": worker.init, "fresh process": wall, "CPU time": cpu}
 
@@ -171,9 +133,9 @@ class Bench:
 
     def warm(self, runs: int) -> list[Section]:
         """The real handler of arrivals in the runtime: its calls, a burst, and its memory."""
-        with self._runtime("OnArrival", "probe") as worker:
-            self._deliver(worker, 1)
-            calls = Counter(self._deliver(worker, 1)["calls"])
+        with self.runtime("OnArrival", "probe") as worker:
+            self.deliver(worker, 1)
+            calls = Counter(self.deliver(worker, 1)["calls"])
             writes = sum(calls[f"DynamoDB_20120810.{write}"] for write in WRITES)
             announced = calls["AWSEvents.PutEvents"]
             others = calls.total() - calls[CREATE] - writes - announced
@@ -193,11 +155,11 @@ class Bench:
                 "/faults",
                 {"fault": "delay", "operation": "create", "delay_ms": PLATFORM_MS, "count": 0},
             )
-            self._deliver(worker, 10)  # opens the connections that ten threads need
+            self.deliver(worker, 10)  # opens the connections that ten threads need
             ones, tens = [], []
             for _ in range(runs):
-                ones.append(self._deliver(worker, 1)["ms"])
-                told = self._deliver(worker, 10)
+                ones.append(self.deliver(worker, 1)["ms"])
+                told = self.deliver(worker, 10)
                 tens.append(told["ms"])
             self._stack.control("DELETE", "/faults")
             one, ten = median(ones), median(tens)
@@ -212,18 +174,27 @@ class Bench:
             memory = Figure("peak memory of on_arrival's process", f"{told['peak']:.0f} MiB")
         return [per_order, burst, Section("Size", (memory, *self._zipped()))]
 
-    def _deliver(self, worker: Runtime, number: int) -> dict[str, Any]:
-        """A delivery of so many arrivals; what the probe tells of it."""
+    def arrivals(self, number: int, folder: str) -> list[str]:
+        """Messages as S3 and EventBridge make them, of so many objects of a versioned bucket."""
         event = json.loads((ROOT / "events" / "eventbridge-object-created.json").read_text("utf-8"))
         event["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         event["detail"]["bucket"]["name"] = self._stack.outputs["LandingBucketName"]
-        delivery = json.loads((ROOT / "events" / "sqs-delivery.json").read_text("utf-8"))
-        records = []
+        bodies = []
         for _ in range(number):
-            unique = str(next(self._numbers))
-            event["detail"]["object"]["key"] = f"landing/loyalty/bench/{unique}.jsonl"
-            body = json.dumps(event)
-            records.append(delivery["Records"][0] | {"messageId": unique, "body": body})
+            key = f"{folder}/2026-11-23/{next(self._numbers):08}.jsonl"
+            event["detail"]["object"]["key"] = key
+            bodies.append(json.dumps(event))
+        return bodies
+
+    def deliver(
+        self, worker: Runtime, number: int, folder: str = "landing/loyalty"
+    ) -> dict[str, Any]:
+        """A delivery of so many arrivals; what the probe tells of it."""
+        delivery = json.loads((ROOT / "events" / "sqs-delivery.json").read_text("utf-8"))
+        records = [
+            delivery["Records"][0] | {"messageId": str(next(self._numbers)), "body": body}
+            for body in self.arrivals(number, folder)
+        ]
         told: dict[str, Any] = worker.invoke(
             {"module": "on_arrival", "event": {"Records": records}}
         )
@@ -301,25 +272,49 @@ def _zip(folder: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _kept(sections: list[Section], command: str) -> str:
-    """BENCHMARKS.md with these figures in place of the ones it has."""
+def _kept(text: str, part: str, sections: list[Section]) -> str:
+    """`text` of BENCHMARKS.md with these figures in place of the ones it has of that part."""
+    begin, end = (f"<!-- make bench, {part}: {edge} -->" for edge in ("begin", "end"))
     facts = (
-        f"`{command}`, {datetime.now(UTC):%-d %B %Y}: {os.cpu_count()} cores, "
+        f"`make bench`, {datetime.now(UTC):%-d %B %Y}: {os.cpu_count()} cores, "
         f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}."
     )
-    text = KEPT.read_text("utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
     tables = "\n\n".join(section.markdown() for section in sections)
-    return f"{before}{BEGIN}\n{facts}\n\n{tables}\n{END}{after}"
+    return f"{before}{begin}\n{facts}\n\n{tables}\n{end}{after}"
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of it")
     parser.add_argument("--runs", type=int, default=15, help="of all that is given as a median")
     parser.add_argument("--arrivals", type=int, default=1000, help="sent to the stack at once")
+    parser.add_argument("--files", type=int, default=10_000, help="sent into one window")
     return parser.parse_args()
+
+
+def _measured(
+    bench: Bench, many: Many, arguments: argparse.Namespace, step: Callable[[str], None]
+) -> dict[str, list[Section]]:
+    """What was asked for, by part."""
+    parts = {}
+    if "cold" in arguments.only:
+        step("cold starts")
+        parts["cold"] = [bench.cold(arguments.runs)]
+    if "warm" in arguments.only:
+        step("warm calls, bursts, sizes")
+        parts["warm"] = bench.warm(arguments.runs)
+    if "stack" in arguments.only:
+        step(f"{arguments.arrivals:,} arrivals")
+        parts["stack"] = [bench.stack(arguments.arrivals)]
+    if "windows" in arguments.only:
+        step("windows: calls, and what they cost")
+        parts["windows"] = many.counted()
+        step(f"{arguments.files:,} files into one window")
+        parts["windows"].append(many.flood(arguments.arrivals, arguments.files))
+    return parts
 
 
 def main() -> int:
@@ -337,26 +332,26 @@ def main() -> int:
     with ends_with_us(), ExitStack() as cleanup:
         try:
             with steps(console) as step:
-                stack = cleanup.enter_context(
-                    LocalStack(parameters={"BatchesPerMinute": "100000"}, say=step, seen=see)
-                )
+                stack = cleanup.enter_context(LocalStack(parameters=PARAMETERS, say=step, seen=see))
                 step("publishing the routes")
-                stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
+                stack.publish_routes(routes_with_windows(stack.directory))
                 bench = Bench(stack, seen)
-                step("cold starts")
-                sections = [bench.cold(arguments.runs)]
-                step("warm calls, bursts, sizes")
-                sections += bench.warm(arguments.runs)
-                step(f"{arguments.arrivals:,} arrivals")
-                sections.append(bench.stack(arguments.arrivals))
+                parts = _measured(bench, Many(bench, stack), arguments, step)
         except ChildFailed as failure:
             console.print(str(failure), style="red", markup=False)
             return 1
-    for section in sections:
-        console.print(section)
-    if arguments.write:
-        KEPT.write_text(_kept(sections, "make bench"), "utf-8")
-    missed = [figure.name for section in sections for figure in section.figures if not figure.met]
+    for part, sections in parts.items():
+        for section in sections:
+            console.print(section)
+        if arguments.write:
+            KEPT.write_text(_kept(KEPT.read_text("utf-8"), part, sections), "utf-8")
+    missed = [
+        f"{section.title}: {figure.name}"
+        for sections in parts.values()
+        for section in sections
+        for figure in section.figures
+        if not figure.met
+    ]
     for name in missed:
         console.print(f"missed: {name}", style="red", markup=False)
     return 1 if missed else 0

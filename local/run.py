@@ -7,9 +7,10 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -19,27 +20,44 @@ from rich.text import Text
 
 from local.bus import Event
 from local.children import ChildFailed, ends_with_us
-from local.stack import ROOT, LocalStack
+from local.stack import ROOT, LocalStack, Parked
 
 SAMPLES = ROOT / "local" / "samples"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 60  # for what nothing holds up
+# What shares a window is sent only if that much of it is left: it must be worked on within.
+ENOUGH_SECONDS = 8
 WIDE = 110  # columns that the table needs, to have one of its own for each thing
+# Up to the announcement: a batch is filled when a sample says so, and else still loading.
+PARAMETERS = {"DeliverBatches": "false"}
+IGNORED = {"event": "ignored"}
+LOOKED_UP = {"inAep", "waited"}
+
+type Say = Callable[[str], object]
 
 
 @dataclass
 class Item:
-    """One object or request: what is expected of it, and what came.
+    """A request, an object, or objects with one outcome: what is expected, and what came.
 
-    `expect` and `got` use the members of our events, and: `event` also "ignored"; `parked`,
-    whether the dead-letter queue has it, for that reason; `http`, the answer's status; `batchOf`,
-    the request that made the same batch.
+    `files`: key → sample. `expect` and `got` use the members of our events, and: `event` also
+    "ignored"; `parked`, whether the dead-letter queue has it, for that reason; `http`, the answer's
+    status; `batchOf`, the request that made the same batch; `replacesBatchOf`, the objects whose
+    batch it replaces; `inAep`, what became of the batch there; `waited`, how many of the files
+    waited for a marker.
     """
 
     title: str
     expect: dict[str, Any]
+    files: Mapping[str, str] = field(default_factory=dict)
     got: dict[str, Any] = field(default_factory=dict)
     sent: float | None = None
     took: float | None = None
+
+    @property
+    def told(self) -> bool:
+        """Whether all has come that comes by itself."""
+        missing = self.expect.keys() - self.got.keys() - LOOKED_UP
+        return self.sent is not None and (not missing or self.expect == IGNORED)
 
     @property
     def settled(self) -> bool:
@@ -55,7 +73,8 @@ class Board:
 
     def __init__(self, samples: dict[str, Any]) -> None:
         self.objects = {
-            sample["key"]: Item(sample["key"], sample["expect"]) for sample in samples["objects"]
+            _name(sample): Item(_title(sample), sample["expect"], _files(sample))
+            for sample in samples["objects"]
         }
         self.requests = {
             sample["name"]: Item(
@@ -76,11 +95,13 @@ class Board:
         with self._lock:
             files = event["detail"].get("files") or []
             if files:
-                item = self.objects.get(files[0]["key"])
+                item = self._sent(files, event["detail"].get("externalId"))
             else:
                 item = self._maker(event["detail"].get("batchId"))
             if item:
                 _record(item, event, now)
+                if replaced := event["detail"].get("replaces"):
+                    item.got["replacesBatchOf"] = self._holder(replaced["batchId"])
             elif not files and "batchId" in event["detail"]:
                 self._early[event["detail"]["batchId"]] = (event, now)
             else:
@@ -104,6 +125,45 @@ class Board:
             elif "type" in body:
                 item.got["reason"] = body["type"].rpartition("/")[2].rpartition(":")[2]
 
+    def parked(self, messages: Iterable[Parked]) -> None:
+        """Note what the dead-letter queue has."""
+        with self._lock:
+            for message in messages:
+                for item in self.objects.values():
+                    if any(json.dumps(k) in message.body or k in message.body for k in item.files):
+                        item.got["parked"] = message.attributes["reason"] == item.got.get("reason")
+
+    def looked_up(
+        self, batches: Iterable[Mapping[str, Any]], ledger: list[dict[str, Any]], ignored: int
+    ) -> None:
+        """Note what nobody tells: by AEP's batches, the ledger's items, and the count of ignored.
+
+        Ignored is: counted as such, unknown to the ledger, no event.
+        """
+        statuses = {batch["id"]: batch["status"] for batch in batches}
+        waiting = [each["uri"]["S"] for each in ledger if each.get("noted") == {"S": "waiting"}]
+        remembered = json.dumps(ledger, ensure_ascii=False)
+        with self._lock:
+            for item in self.items:
+                if "inAep" in item.expect:
+                    item.got["inAep"] = statuses.get(item.got.get("batchId", ""))
+                if "waited" in item.expect:
+                    item.got["waited"] = sum(
+                        any(uri.endswith(f"/{key}") for uri in waiting) for key in item.files
+                    )
+            silent = [item for item in self.objects.values() if "event" not in item.got]
+            if ignored == sum(len(item.files) for item in silent):
+                for item in silent:
+                    if not any(key in remembered for key in item.files):
+                        item.got |= IGNORED
+
+    def odd(self, batches: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Batches that only AEP knows, and did not abort, or only an event or an answer."""
+        made = {batch["id"]: batch["status"] for batch in batches}
+        with self._lock:
+            told = {item.got["batchId"] for item in self.items if "batchId" in item.got}
+        return sorted(each for each in made.keys() ^ told if made.get(each) != "aborted")
+
     def unclaimed(self) -> list[Event]:
         """Events that belong to no item."""
         with self._lock:
@@ -114,6 +174,19 @@ class Board:
         return next(
             (i for i in self.requests.values() if batch_id and i.got.get("batchId") == batch_id),
             None,
+        )
+
+    def _sent(self, files: list[dict[str, Any]], external_id: str | None) -> Item | None:
+        """The item that all `files` are of; of several versions the last, unless it is known."""
+        keys = {file["key"] for file in files}
+        sent = [i for i in self.objects.values() if i.sent is not None and keys <= i.files.keys()]
+        known = [i for i in sent if external_id and i.got.get("externalId") == external_id]
+        return next(reversed(known or sent), None)
+
+    def _holder(self, batch_id: str) -> str | None:
+        """Name of the objects whose batch this is."""
+        return next(
+            (name for name, i in self.objects.items() if i.got.get("batchId") == batch_id), None
         )
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
@@ -138,26 +211,50 @@ class Board:
         yield table
 
 
+def _name(sample: Mapping[str, Any]) -> str:
+    return str(sample.get("name", sample.get("key")))
+
+
+def _title(sample: Mapping[str, Any]) -> str:
+    where = sample.get("folder", sample.get("key"))
+    return "\n".join(filter(None, [where, sample.get("note")]))
+
+
+def _files(sample: Mapping[str, Any]) -> dict[str, str]:
+    if "folder" in sample:
+        return {sample["folder"] + name: file for name, file in sample["files"].items()}
+    return {sample["key"]: sample.get("file", "")}
+
+
 def _record(item: Item, event: Event, now: float) -> None:
-    detail = event["detail"]
-    if item.got.get("batchId", detail.get("batchId")) != detail.get("batchId"):
-        item.got["event"] = f"two batches: {item.got['batchId']}, {detail.get('batchId')}"
+    detail, got = event["detail"], item.got
+    before = got.get("event"), got.get("batchId")
+    present = event["detail-type"], detail.get("batchId")
+    if "event" in got and before != present:
+        got["event"] = f"{before}, then {present}"
         return
-    item.got |= detail | {"event": event["detail-type"]}
+    got |= detail | {"event": event["detail-type"]}
     if item.sent:
         item.took = now - item.sent
 
 
 def _cells(item: Item) -> Iterator[Text]:
     got = item.got
+    pending = "" if item.sent is None else "waiting" if "fileCount" in item.expect else "…"
     yield Text(item.title)
     yield Text(got.get("route", ""))
     yield Text("\n".join(filter(None, [got.get("datasetId", ""), got.get("sandbox", "")])))
-    outcome = [got.get("batchId") or got.get("reason") or got.get("event", "…" * bool(item.sent))]
+    outcome = [got.get("batchId") or got.get("reason") or got.get("event", pending)]
     if "http" in got:
         outcome.append(f"HTTP {got['http']}")
     if got.get("parked"):
         outcome.append("in the dead-letter queue")
+    if got.get("fileCount", 0) > 1:
+        outcome.append(f"{got['fileCount']} files")
+    if replaced := got.get("replaces"):
+        outcome += ["replaces the data of", replaced["batchId"]]
+    if got.get("inAep", "loading") != "loading":
+        outcome.append(f"{got['inAep']} in AEP by now")
     yield Text("\n".join(filter(None, outcome)))
     yield Text(f"{item.took * 1000:.0f}" if item.took is not None else "")
     if item.settled:
@@ -166,11 +263,18 @@ def _cells(item: Item) -> Iterator[Text]:
         yield Text("")
 
 
-def send(stack: LocalStack, samples: dict[str, Any], board: Board) -> None:
-    """Copy the files, then make the requests, one after the other."""
-    for sample in samples["objects"]:
-        board.objects[sample["key"]].sent = time.monotonic()
-        stack.put(sample["key"], (SAMPLES / sample["file"]).read_bytes())
+def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> float:
+    """Copy the files and make the requests, one after the other; then what comes after others.
+
+    Returns when the last window closes (epoch seconds).
+    """
+    closes = time.time()
+    later = []
+    for sample, item in zip(samples["objects"], board.objects.values(), strict=True):
+        if "after" in sample:
+            later.append((sample, item))
+        else:
+            put(stack, item)
     for sample in samples["requests"]:
         item = board.requests[sample["name"]]
         made = {name: other.got.get("batchId", "") for name, other in board.requests.items()}
@@ -182,36 +286,76 @@ def send(stack: LocalStack, samples: dict[str, Any], board: Board) -> None:
             sample.get("headers"),
         )
         board.answered(sample["name"], answer.status_code, answer.json())
+    patience = time.monotonic() + PATIENCE_SECONDS
+    for sample, item in later:
+        before = board.objects[sample["after"]]
+        _until(lambda: before.told, patience - time.monotonic())  # noqa: B023
+        if "meanwhile" in sample and "batchId" in before.got:
+            status = {"status": sample["meanwhile"]}
+            stack.control("POST", f"/batches/{before.got['batchId']}", status)
+        if "window" in sample:
+            closes = next_end(sample["window"], sample["folder"], say)
+        put(stack, item)
+    return closes
 
 
-def wait(stack: LocalStack, board: Board) -> None:
-    """Until every item is settled, or for PATIENCE_SECONDS."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline and not all(item.settled for item in board.items):
+def put(stack: LocalStack, item: Item) -> None:
+    """Copy the files of an item."""
+    for key, file in item.files.items():
+        item.sent = time.monotonic()
+        stack.put(key, (SAMPLES / file).read_bytes())
+
+
+def next_end(window: int, folder: str, say: Say) -> float:
+    """When the window closes (epoch seconds) that is open now; waits for the next if that is soon.
+
+    `window`: seconds.
+    """
+    now = time.time()
+    ends = now - now % window + window
+    if ends - now < ENOUGH_SECONDS:
+        say(f"{folder} is sent at {_clock(ends)}, when the next window opens")
+        time.sleep(ends - now)
+        ends += window
+    say(f"{folder} waits for its window to close, at {_clock(ends)}")
+    return ends
+
+
+def _clock(moment: float) -> str:
+    return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
+
+
+def wait(stack: LocalStack, board: Board, closes: float) -> None:
+    """Until every item is settled, or for PATIENCE_SECONDS from when the last window closed."""
+
+    def looked() -> bool:
+        board.parked(stack.parked())
+        if all(item.told for item in board.items):
+            batches = stack.control("GET", "/batches")
+            board.looked_up(batches, stack.ledger(), _ignored(stack))
+        elif time.time() > closes:
+            # What the clock invokes once a minute; nobody has to wait for that here.
+            tick = stack.outputs["OnTickFunction"]
+            stack.aws.functions.invoke(FunctionName=tick, Payload=b"{}")
+        return all(item.settled for item in board.items)
+
+    _until(looked, max(closes - time.time(), 0) + PATIENCE_SECONDS)
+
+
+def _until(what: Callable[[], bool], seconds: float) -> None:
+    """Wait until that is true, or for so long."""
+    deadline = time.monotonic() + seconds
+    while not what() and time.monotonic() < deadline:
         time.sleep(0.2)
-        for message in stack.parked():
-            for key, item in board.objects.items():
-                if json.dumps(key) in message.body or key in message.body:
-                    item.got["parked"] = message.attributes["reason"] == item.got.get("reason")
-        if all(item.settled or item.expect == {"event": "ignored"} for item in board.items):
-            _ignored(stack, board)
 
 
-def _ignored(stack: LocalStack, board: Board) -> None:
-    """Ignored is: counted as such, unknown to the ledger, no event, no batch beyond the others."""
-    silent = [item for key, item in board.objects.items() if not item.got]
-    counted = sum(
+def _ignored(stack: LocalStack) -> int:
+    """How many arrivals were counted as ignored."""
+    return sum(
         sum(line.get("Ignored", []))
         for line in stack.logged("OnArrivalLogs")
         if "reason" not in line  # counted once more by reason
     )
-    announced = {item.got["batchId"] for item in board.items if "batchId" in item.got}
-    made = {batch["id"] for batch in stack.control("GET", "/batches")}
-    remembered = json.dumps(stack.ledger(), ensure_ascii=False)
-    if counted == len(silent) and made == announced:
-        for item in silent:
-            if item.title not in remembered:
-                item.got["event"] = "ignored"
 
 
 @contextmanager
@@ -251,13 +395,15 @@ def main() -> int:
             with ExitStack() as cleanup:
                 with steps(console) as step:
                     stack = cleanup.enter_context(
-                        LocalStack(usual_ports=True, say=step, seen=board.see)
+                        LocalStack(
+                            usual_ports=True, parameters=PARAMETERS, say=step, seen=board.see
+                        )
                     )
                     step("publishing the routes")
                     stack.publish_routes(SAMPLES / "routes.json")
                 with shown(board, console):
-                    send(stack, samples, board)
-                    wait(stack, board)
+                    wait(stack, board, send(stack, samples, board, console.print))
+                odd = board.odd(stack.control("GET", "/batches"))
         except ChildFailed as failure:
             console.print(Text(str(failure), "red"))
             return 1
@@ -269,7 +415,9 @@ def main() -> int:
         console.print(Text(f"{item.title}\n  expected {item.expect}\n  got {item.got}", "red"))
     for event in board.unclaimed():
         console.print(Text(f"an event nobody expected: {event}", "red"))
-    if wrong or board.unclaimed():
+    for batch in odd:
+        console.print(Text(f"a batch that only AEP knows, or only an event: {batch}", "red"))
+    if wrong or board.unclaimed() or odd:
         return 1
     console.print(f"[green]All {len(board.items)} outcomes are the expected ones.[/]")
     return 0

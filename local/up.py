@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from rich.console import Console
 
@@ -92,6 +93,7 @@ def keep() -> None:
 def lines(up: Up) -> str:
     """What to type to try it."""
     bucket = up.outputs["LandingBucketName"]
+    uri = quote(f"s3://{bucket}/landing/updates/a.jsonl", safe="")
     return f"""\
 # in another terminal: the events, as they come
 .venv/bin/python -m local.try_it events
@@ -107,6 +109,10 @@ curl --aws-sigv4 aws:amz:{REGION}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SE
 # the same without the aws command and with an older curl
 .venv/bin/python -m local.try_it put local/samples/members.jsonl landing/loyalty/2026/11/a.jsonl
 .venv/bin/python -m local.try_it call POST /batches '{{"datasetId": "5c8c3c555033b814b69f947f"}}'
+
+# a file that shares a batch with others of its minute, and where it is meanwhile
+.venv/bin/python -m local.try_it put local/samples/members.jsonl landing/updates/a.jsonl
+.venv/bin/python -m local.try_it call GET '/objects?uri={uri}'
 
 # what the AEP simulator has and got
 curl {up.platform}/_control/batches

@@ -28,7 +28,7 @@ def run(module: str, *arguments: str, env: dict[str, str]) -> str:
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=230,  # a minute of it at most until a window closes
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -38,8 +38,9 @@ def run(module: str, *arguments: str, env: dict[str, str]) -> str:
 def test_run(env: dict[str, str]) -> None:
     said = run("local.run", env=env)
     assert said.count("✗") == 0
-    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 12
-    assert said.splitlines()[-1] == "All 12 outcomes are the expected ones."
+    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 18
+    assert said.splitlines()[-1] == "All 18 outcomes are the expected ones."
+    assert "landing/updates/ waits for its window to close, at" in said
     assert not list(Path(env["TMPDIR"]).iterdir())
 
 

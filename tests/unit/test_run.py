@@ -1,12 +1,19 @@
 """The board of `make run`: what counts as expected, and what does not."""
 
 import io
+import json
+import time
 from typing import Any
 
 import pytest
+from aep_intake import routes
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import NoRoute
 from rich.console import Console
 
-from local.run import Board, shown
+from local import run
+from local.run import Board, next_end, shown
+from local.stack import Parked
 
 SAMPLES: dict[str, Any] = {
     "objects": [
@@ -131,3 +138,223 @@ def test_what_follows_the_table_begins_on_a_line_of_its_own(board: Board, termin
     with shown(board, console):
         pass
     assert out.getvalue().rstrip("\x1b[?25h").endswith("\n")
+
+
+# Several files, one batch; one object, several versions; what no event tells
+
+GROUPED: dict[str, Any] = {
+    "objects": [
+        {
+            "name": "many",
+            "folder": "in/",
+            "files": {"1": "", "2": "", "_SUCCESS": ""},
+            "expect": {"event": "Batch Created", "fileCount": 2, "waited": 2},
+        },
+        {"name": "left", "folder": "in/", "files": {"a.crc": "", "b": ""}, "expect": run.IGNORED},
+        {
+            "name": "old",
+            "key": "list",
+            "expect": {"event": "Batch Created", "inAep": "aborted"},
+        },
+        {
+            "name": "new",
+            "after": "old",
+            "key": "list",
+            "expect": {"event": "Batch Created", "replacesBatchOf": "old", "inAep": "loading"},
+        },
+    ],
+    "requests": [],
+}
+WAITED = [
+    {"uri": {"S": f"s3://landing/in/{name}"}, "noted": {"S": "waiting"}} for name in ("1", "2")
+]
+MADE = [
+    {"id": "many", "status": "loading"},
+    {"id": "old", "status": "aborted"},
+    {"id": "new", "status": "loading"},
+]
+
+
+@pytest.fixture
+def grouped() -> Board:
+    board = Board(GROUPED)
+    for name in ("many", "left", "old"):
+        board.objects[name].sent = 0.0
+    return board
+
+
+def created(board: Board, batch_id: str, *keys: str, **detail: Any) -> None:
+    files = [{"key": key} for key in keys]
+    board.see(
+        event(
+            "Batch Created",
+            files=files,
+            fileCount=len(files),
+            batchId=batch_id,
+            externalId=f"intake-{batch_id}",
+            **detail,
+        )
+    )
+
+
+def all_comes(board: Board) -> None:
+    created(board, "many", "in/1", "in/2")
+    created(board, "old", "list")
+    board.objects["new"].sent = 0.0
+    created(board, "new", "list", replaces={"externalId": "intake-old", "batchId": "old"})
+
+
+def test_many_files_and_versions_as_expected(grouped: Board) -> None:
+    all_comes(grouped)
+    assert all(item.told for item in grouped.items)
+    assert not any(item.settled for item in grouped.items if item is not grouped.objects["new"])
+    grouped.looked_up(MADE, WAITED, 2)
+    assert all(item.settled and item.as_expected for item in grouped.items)
+    assert not grouped.unclaimed()
+    assert grouped.odd(MADE) == []
+
+
+def test_files_of_a_group_in_two_batches_are_not_as_expected(grouped: Board) -> None:
+    created(grouped, "many", "in/1")
+    created(grouped, "more", "in/2")
+    grouped.looked_up(MADE, WAITED, 2)
+    assert not grouped.objects["many"].as_expected
+
+
+def test_a_batch_that_lacks_a_file_is_not_as_expected(grouped: Board) -> None:
+    created(grouped, "many", "in/1")
+    grouped.looked_up(MADE, WAITED, 2)
+    assert grouped.objects["many"].settled
+    assert not grouped.objects["many"].as_expected
+
+
+def test_a_batch_with_files_of_two_items_is_a_stranger(grouped: Board) -> None:
+    created(grouped, "many", "in/1", "in/b")
+    assert [each["detail"]["batchId"] for each in grouped.unclaimed()] == ["many"]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_that_is_rejected_beside_the_batch_is_not_as_expected(
+    grouped: Board, order: int
+) -> None:
+    rejected = of("in/2", "Arrival Rejected", reason="format-unknown", externalId="intake-2")
+    batch = of("in/1", "Batch Created", batchId="many", externalId="intake-many", fileCount=2)
+    for each in (rejected, batch)[::order]:
+        grouped.see(each)
+    grouped.looked_up(MADE, WAITED, 2)
+    assert not grouped.objects["many"].as_expected
+
+
+def test_what_did_not_wait_is_not_as_expected(grouped: Board) -> None:
+    all_comes(grouped)
+    grouped.looked_up(MADE, WAITED[:1], 2)
+    assert not grouped.objects["many"].as_expected
+
+
+def test_the_event_of_an_old_version_may_come_again(grouped: Board) -> None:
+    all_comes(grouped)
+    created(grouped, "old", "list")
+    grouped.looked_up(MADE, WAITED, 2)
+    assert all(item.as_expected for item in grouped.items)
+
+
+def test_a_second_batch_before_there_is_a_new_version_is_not_as_expected(grouped: Board) -> None:
+    created(grouped, "old", "list")
+    created(grouped, "more", "list")
+    assert not grouped.objects["new"].got
+    grouped.looked_up(MADE, [], 0)
+    assert not grouped.objects["old"].as_expected
+
+
+@pytest.mark.parametrize("replaced", [{}, {"replaces": {"externalId": "x", "batchId": "many"}}])
+def test_a_version_that_replaces_another_batch_is_not_as_expected(
+    grouped: Board, replaced: dict[str, Any]
+) -> None:
+    created(grouped, "many", "in/1", "in/2")
+    created(grouped, "old", "list")
+    grouped.objects["new"].sent = 0.0
+    created(grouped, "new", "list", **replaced)
+    grouped.looked_up(MADE, WAITED, 2)
+    assert not grouped.objects["new"].as_expected
+
+
+def test_a_batch_that_should_be_aborted_and_is_not(grouped: Board) -> None:
+    all_comes(grouped)
+    grouped.looked_up([each | {"status": "loading"} for each in MADE], WAITED, 2)
+    assert not grouped.objects["old"].as_expected
+    assert grouped.objects["new"].as_expected
+
+
+@pytest.mark.parametrize(
+    ("ignored", "ledger"),
+    [(1, []), (3, []), (2, [{"uri": {"S": "s3://landing/in/a.crc"}}])],
+)
+def test_what_is_ignored_is_counted_and_not_remembered(
+    grouped: Board, ignored: int, ledger: list[dict[str, Any]]
+) -> None:
+    all_comes(grouped)
+    grouped.looked_up(MADE, ledger, ignored)
+    assert not grouped.objects["left"].settled
+
+
+def test_a_batch_that_nobody_announced_is_odd_unless_it_is_aborted(grouped: Board) -> None:
+    all_comes(grouped)
+    assert grouped.odd([*MADE, {"id": "more", "status": "loading"}]) == ["more"]
+    assert grouped.odd([*MADE, {"id": "more", "status": "aborted"}]) == []
+    assert grouped.odd(MADE[:-1]) == ["new"], "announced, and not there"
+
+
+def test_parked_is_for_the_reason_that_was_told(board: Board) -> None:
+    board.see(of("b", "Arrival Rejected", reason="no-route"))
+    board.parked([Parked('{"key": "b"}', {"reason": "empty-object"})])
+    assert board.objects["b"].got["parked"] is False
+    board.parked([Parked('{"key": "b"}', {"reason": "no-route"})])
+    assert board.objects["b"].got["parked"] is True
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_group_is_one_row(grouped: Board, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(grouped)
+    assert console.export_text().count("waiting") == 1
+    all_comes(grouped)
+    grouped.looked_up(MADE, WAITED, 2)
+    console.print(grouped)
+    text = console.export_text()
+    for part in ("2 files", "replaces the data of", "aborted in AEP"):
+        assert text.count(part) == 1, part
+    assert text.count("✓") == 4
+
+
+@pytest.mark.parametrize(("now", "slept", "ends"), [(600.0, 0, 660), (655.5, 4.5, 720)])
+def test_a_window_is_sent_into_while_enough_of_it_is_left(
+    now: float, slept: float, ends: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleeps: list[float] = []
+    said: list[str] = []
+    monkeypatch.setattr(time, "time", lambda: now)
+    monkeypatch.setattr(time, "sleep", sleeps.append)
+    assert next_end(60, "in/", said.append) == ends
+    assert sum(sleeps) == slept
+    assert said[-1] == f"in/ waits for its window to close, at 00:{int(ends) // 60}:00 UTC"
+
+
+def test_the_samples_go_through_the_rules_they_name() -> None:
+    samples = json.loads((run.SAMPLES / "samples.json").read_text("utf-8"))
+    table = routes.parse((run.SAMPLES / "routes.json").read_bytes(), "v")
+    board = Board(samples)
+    names = list(board.objects)
+    assert len(names) == len(samples["objects"])
+    for sample, (name, item) in zip(samples["objects"], board.objects.items(), strict=True):
+        assert all((run.SAMPLES / file).is_file() for file in item.files.values())
+        if "after" in sample:
+            assert names.index(sample["after"]) < names.index(name)
+        for key in item.files:
+            arrival = Arrival("landing", key, None, "e", "0", 10, 0)
+            if item.expect.get("reason") == "no-route":
+                with pytest.raises(NoRoute):
+                    table.match(arrival)
+                continue
+            match = table.match(arrival)
+            assert match.route == item.expect.get("route", match.route)
+            assert match.window == (sample["window"] * 1000 if "window" in sample else None)

@@ -1,0 +1,380 @@
+"""The part of `make bench` about windows: what files cost that share a batch."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import batched
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.orders import WINDOW_PREFIX
+
+from local import prices
+from local.children import ChildFailed
+from local.figures import Figure, Section
+from local.stack import ROOT, LocalStack
+
+if TYPE_CHECKING:
+    from local.bench import Bench
+    from local.runtime import Runtime
+
+DAY = 86_400_000
+SIZES = (1, 10, 98, 99, 250)
+LARGER = (20, 98)  # to a delivery, were its BatchSize that
+MOST_CLAIMS = 98  # of a transaction; one for each file of a versioned bucket
+MOST_FILES = 1500  # of a batch
+IN_A_DELIVERY = 10  # BatchSize of on_arrival's event source
+THOUSAND = 1000
+FEWEST = THOUSAND  # that a worker's memory is looked at after
+CREATE = "POST /data/foundation/import/batches"
+REGISTRATION = "DynamoDB_20120810.TransactWriteItems"
+QUERY, GET = "DynamoDB_20120810.Query", "DynamoDB_20120810.GetItem"
+READ = 4096  # bytes of a read unit
+ROUTES = ("warm-up", "deliveries", "thousand", "flood")
+MOST_DOLLARS = 4
+PATIENCE_SECONDS = 300
+
+# Lambda gives a function of 1,769 MB one processor, and others their share.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MEMORY = 512
+SHARE = MEMORY / 1769
+WAITING_MS = 20  # for the answer of DynamoDB, and the start and end of an invocation
+PLATFORM_LOG = 600  # bytes of a delivery: Lambda's own lines, platform.start and platform.report
+
+
+@dataclass(frozen=True)
+class Work:
+    """What invocations did: HTTP calls by name, write units, milliseconds, bytes of logs, reads."""
+
+    calls: Counter[str]
+    units: int
+    cpu: float
+    logged: int
+    reads: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(
+            self.calls + other.calls,
+            self.units + other.units,
+            self.cpu + other.cpu,
+            self.logged + other.logged,
+            self.reads + other.reads,
+        )
+
+    @property
+    def to_aep(self) -> int:
+        """How many of the calls went to Adobe: by method and path, where AWS has an address."""
+        return sum(number for name, number in self.calls.items() if " /" in name)
+
+
+def routes_with_windows(directory: Path) -> Path:
+    """The samples' table, and rules whose windows only end when told to; where it is written."""
+    table = json.loads((ROOT / "local" / "samples" / "routes.json").read_text("utf-8"))
+    table["routes"] += [
+        {
+            "name": name,
+            "match": f"landing/{name}/**",
+            "datasetName": "loyalty",
+            "inputFormat": {"format": "json"},
+            "batch": {"window": "24h"},
+        }
+        for name in ROUTES
+    ]
+    path = directory / "routes.json"
+    path.write_text(json.dumps(table), "utf-8")
+    return path
+
+
+class Many:
+    """What can be measured of windows on one deployed stack, with the workers of `bench`."""
+
+    def __init__(self, bench: "Bench", stack: LocalStack) -> None:
+        self._bench = bench
+        self._stack = stack
+        self._ledger = DynamoLedger(
+            stack.aws.dynamodb, stack.outputs["LedgerTable"], _now, 60 * DAY
+        )
+        self._meter = prices.Meter()
+        self._tick_rule = stack.aws.cloudformation.describe_stack_resource(
+            StackName=stack.name, LogicalResourceId="TickRule"
+        )["StackResourceDetail"]["PhysicalResourceId"]
+
+    # Counted
+
+    def counted(self) -> list[Section]:
+        """Calls of deliveries of several sizes, of a window of 1,000 files, and what they cost."""
+        with (
+            self._paused("OnDue"),
+            self._bench.runtime("OnArrival", "scales") as arrivals,
+            self._bench.runtime("OnDue", "scales") as due,
+        ):
+            self._registered(arrivals, 1, "warm-up")
+            self._closed(due, "warm-up")
+            self._registered(arrivals, 1, "deliveries")  # opens the window
+            works = {
+                size: self._registered(arrivals, size, "deliveries")
+                for size in sorted({*SIZES, *LARGER})
+            }
+            each = [
+                self._registered(arrivals, IN_A_DELIVERY, "thousand")
+                for _ in range(THOUSAND // IN_A_DELIVERY)
+            ]
+            closing = self._closed(due, "thousand")
+            alone = self._registered(arrivals, IN_A_DELIVERY, "loyalty")
+        together = sum(each, closing)
+        posts, to_aep = together.calls[CREATE], together.to_aep
+        calls = [
+            Figure(
+                f"{_times(size, 'file')} in one delivery",
+                f"{_times(works[size].calls[REGISTRATION], 'transaction')}, "
+                f"{works[size].calls.total() - works[size].calls[REGISTRATION]} other calls",
+                works[size].calls.total(),
+                ceil(size / MOST_CLAIMS),
+            )
+            for size in SIZES
+        ]
+        calls += [
+            Figure("1,000 files: POSTs to AEP", str(posts), posts, 1),
+            Figure("1,000 files: other calls to AEP", str(to_aep - posts), to_aep - posts, 0),
+            Figure("1,000 files: calls to AWS", str(together.calls.total() - to_aep)),
+        ]
+        return [
+            Section("Calls of files that share a window, warm", tuple(calls)),
+            self._bill(sum(each[1:], each[0]), {n: works[n] for n in LARGER}, closing, alone),
+        ]
+
+    def _registered(self, worker: "Runtime", number: int, route: str) -> Work:
+        return self._work(self._bench.deliver(worker, number, f"landing/{route}"))
+
+    def _closed(self, worker: "Runtime", route: str) -> Work:
+        """Let a window end, and its batches be made."""
+        window_id = self._ended(route)
+        work = self._work(_go_on(worker, [window_id]))
+        window = self._ledger.windows.get(window_id)
+        assert window
+        parts = [window.part_id(number) for number in range(len(window.parts))]
+        work += self._work(_go_on(worker, parts))
+        pages = ceil(self._meter.bytes(f"window#{window_id}") / READ)
+        return replace(work, reads=work.calls[QUERY] * pages + work.calls[GET])
+
+    def _work(self, told: dict[str, Any]) -> Work:
+        units = self._meter.units(told["written"])
+        return Work(Counter(told["calls"]), units, told["cpu"], told["logged"])
+
+    def _ended(self, route: str) -> str:
+        """Move the end of a route's window to now; the window's id."""
+        for external_id, _ in self._ledger.due(_now() + 2 * DAY):
+            if external_id.startswith(WINDOW_PREFIX):
+                window = self._ledger.windows.get(external_id)
+                if window and window.order.route == route and window.due:
+                    earlier = replace(window, due=_now(), revision=window.revision + 1)
+                    self._ledger.windows.replace(window, earlier)
+                    return external_id
+        raise ChildFailed(f"route {route} has no open window")
+
+    def _bill(self, tens: Work, larger: dict[int, Work], closing: Work, alone: Work) -> Section:
+        """`tens`: 1,000 files, ten to a delivery; `larger`: deliveries of other sizes; `alone`:
+        ten files with a batch each.
+        """
+        *lines, total = _dollars(tens, THOUSAND, IN_A_DELIVERY, closing)
+        others = [
+            replace(_dollars(work, size, size, closing)[-1], name=f"together, {size} to a delivery")
+            for size, work in larger.items()
+        ]
+        units = {IN_A_DELIVERY: tens.units / THOUSAND}
+        units |= {size: work.units / size for size, work in larger.items()}
+        deliveries = THOUSAND / IN_A_DELIVERY
+        return Section(
+            "A million small files in windows of 1,000, in US dollars",
+            (
+                *lines,
+                replace(total, at_most=MOST_DOLLARS),
+                *others,
+                *(
+                    Figure(f"write units a file, {size} to a delivery", f"{each:.2f}")
+                    for size, each in units.items()
+                ),
+                Figure(
+                    "write units a file with a batch each", f"{alone.units / IN_A_DELIVERY:.2f}"
+                ),
+                Figure("to close a window: write units", str(closing.units)),
+                Figure("to close a window: read units", str(closing.reads)),
+                Figure("processor time of a delivery of ten", f"{tens.cpu / deliveries:.0f} ms"),
+            ),
+        )
+
+    # Flooded
+
+    def flood(self, alone: int, together: int) -> Section:
+        """So many arrivals with a batch each; then so many in one window, which is closed."""
+        self._drained(self._bench.arrivals(100, "landing/loyalty"), lambda _: None)  # warms up
+        bodies = self._bench.arrivals(alone, "landing/loyalty")
+        one_each = alone / self._drained(bodies, lambda _: None)
+        memory: dict[int, float] = {}
+        marks = [n for n in (FEWEST, together // 2, together) if n <= together]
+
+        def look(done: int) -> None:
+            for mark in marks:
+                if done >= mark and mark not in memory:
+                    memory[mark] = max(self._resident("OnArrival"), default=0)
+
+        bodies = self._bench.arrivals(together, "landing/flood")
+        in_window = together / self._drained(bodies, look)
+        self._stack.control("DELETE", "/requests")
+        batches, seconds = self._made(together)
+        operations = Counter(r["operation"] for r in self._stack.control("GET", "/requests"))
+        sent = Counter(json.loads(body)["detail"]["object"]["key"] for body in bodies)
+        held = Counter(key for batch in batches for key in self._keys(batch))
+        lost, doubled = (sent - held).total(), (held - sent).total()
+        least = ceil(together / MOST_FILES)
+        first, *_, last = memory.values()
+        return Section(
+            f"{together:,} files in one window, beside {alone:,} with a batch each",
+            (
+                Figure("a batch each: arrivals per second", f"{one_each:.0f}"),
+                Figure("one window: arrivals per second", f"{in_window:.0f}"),
+                Figure("one window ÷ a batch each", f"{in_window / one_each:.1f}"),
+                Figure("batches", str(len(batches)), len(batches), least),
+                Figure("POSTs to AEP", str(operations["create"]), operations["create"], least),
+                Figure("from the window's end to the last batch", f"{seconds:.1f} s"),
+                *(
+                    Figure(f"memory of on_arrival after {mark:,} files", f"{mib:.0f} MiB")
+                    for mark, mib in memory.items()
+                ),
+                Figure("last ÷ first", f"{last / first:.2f}", last / first, 1.1),
+                Figure(
+                    "memory of on_due, having closed it", f"{max(self._resident('OnDue')):.0f} MiB"
+                ),
+                Figure("lost", str(lost), lost, 0),
+                Figure("doubled", str(doubled), doubled, 0),
+            ),
+        )
+
+    def _drained(self, bodies: list[str], look: Callable[[int], None]) -> float:
+        """Seconds in which on_arrival works these messages, all there from the beginning."""
+        queue = self._stack.outputs["ArrivalsQueueUrl"]
+        with self._paused("OnArrival"):
+
+            def send(some: tuple[tuple[int, str], ...]) -> None:
+                entries: Any = [{"Id": str(n), "MessageBody": body} for n, body in some]
+                answer = self._stack.aws.sqs.send_message_batch(QueueUrl=queue, Entries=entries)
+                assert not answer.get("Failed")
+
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(send, batched(enumerate(bodies), 10, strict=False)))
+        began = time.monotonic()
+        while (left := self._waiting(queue)) and time.monotonic() < began + PATIENCE_SECONDS:
+            look(len(bodies) - left)
+            time.sleep(0.1)
+        if left:
+            raise ChildFailed(f"{left} of {len(bodies)} arrivals were not worked")
+        seconds = time.monotonic() - began
+        look(len(bodies))
+        return seconds
+
+    def _waiting(self, queue: str) -> int:
+        """Messages of a queue, those that somebody works on among them."""
+        names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        told = self._stack.aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)
+        return sum(int(told["Attributes"][name]) for name in names)
+
+    def _made(self, files: int) -> tuple[list[dict[str, Any]], float]:
+        """The announcements of the flooded window's batches, and the seconds that took."""
+        self._ended("flood")
+        began = time.monotonic()
+        function = self._stack.outputs["OnTickFunction"]
+        while time.monotonic() < began + PATIENCE_SECONDS:
+            self._stack.aws.functions.invoke(FunctionName=function, Payload=b"{}")
+            events = [each["detail"] for each in self._stack.listener.events()]
+            made = {each["externalId"]: each for each in events if each.get("route") == "flood"}
+            if sum(each["fileCount"] for each in made.values()) >= files:
+                return list(made.values()), time.monotonic() - began
+            time.sleep(0.2)
+        raise ChildFailed(f"{len(made)} batches, and not all files")
+
+    def _keys(self, detail: dict[str, Any]) -> Iterator[str]:
+        files = detail.get("files")
+        if files is None:
+            place = detail["manifest"]
+            found = self._stack.aws.s3.get_object(Bucket=place["bucket"], Key=place["key"])
+            files = json.loads(found["Body"].read())["files"]
+        yield from (file["key"] for file in files)
+
+    def _resident(self, name: str) -> Iterator[float]:
+        """MiB of each worker of a function."""
+        mark = f"ministack-lambda-{self._stack.outputs[f'{name}Function']}-".encode()
+        for process in Path("/proc").iterdir():
+            if process.name.isdecimal():
+                try:
+                    if mark in (process / "cmdline").read_bytes():
+                        lines = (process / "status").read_text().splitlines()
+                        yield from (int(x.split()[1]) / 1024 for x in lines if "VmRSS" in x)
+                except OSError:
+                    continue  # it has ended meanwhile
+
+    @contextmanager
+    def _paused(self, name: str) -> Iterator[None]:
+        """The deployed function takes nothing from its queue, and the clock stands, meanwhile."""
+        functions, events = self._stack.aws.functions, self._stack.aws.events
+        [mapping] = functions.list_event_source_mappings(
+            FunctionName=self._stack.outputs[f"{name}Function"]
+        )["EventSourceMappings"]
+        events.disable_rule(Name=self._tick_rule)
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        yield
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+        events.enable_rule(Name=self._tick_rule)
+
+
+def _go_on(worker: "Runtime", external_ids: list[str]) -> dict[str, Any]:
+    records = [{"body": json.dumps({"externalId": each})} for each in external_ids]
+    told: dict[str, Any] = worker.invoke({"module": "on_due", "event": {"Records": records}})
+    return told
+
+
+def _dollars(work: Work, files: int, in_a_delivery: int, closing: Work) -> list[Figure]:
+    """What a million files cost where `work` took in so many; the sum comes last."""
+    deliveries = 1 / in_a_delivery  # million
+    seconds = (work.cpu * in_a_delivery / files / SHARE + WAITING_MS) / 1000
+    logged = work.logged / files + PLATFORM_LOG / in_a_delivery
+    lines = {
+        "S3's events": prices.EVENT,
+        # SQS gives and deletes ten at a time at most, whatever the size of a delivery.
+        "arrivals queue": (1 + 2 / 10) * prices.QUEUE_REQUEST,
+        f"on_arrival, {1000 * seconds:.0f} ms a delivery": deliveries * _invocation(seconds),
+        "ledger": work.units / files * prices.WRITE_UNIT,
+        f"logs, {logged:.0f} bytes a file": logged / 1000 * prices.LOG_GIGABYTE,
+        "traces, at most": deliveries * prices.TRACE,
+        "a thousand windows closed": (
+            closing.units * prices.WRITE_UNIT
+            + closing.reads * prices.READ_UNIT
+            + prices.OBJECT  # that lists the files, and the event that names it
+            + prices.EVENT
+            + 6 * prices.QUEUE_REQUEST  # for the window, and for its order
+            + 2 * (_invocation(closing.cpu / SHARE / 1000) + prices.TRACE)
+        )
+        / THOUSAND,
+    }
+    total = sum(lines.values())
+    return [
+        *(Figure(name, f"{dollars:.2f}") for name, dollars in lines.items()),
+        Figure("together", f"{total:.2f}", total),
+    ]
+
+
+def _invocation(seconds: float) -> float:
+    return prices.INVOCATION + seconds * MEMORY / 1024 * prices.GIGABYTE_SECOND
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _times(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
