@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from aep_intake import globs, routes
@@ -125,13 +125,20 @@ def _verdict(table: routes.RoutingTable, key: str) -> tuple[str, ...]:
     return (route.name, outcome, ", ".join(f"{name}={value}" for name, value in found.items()))
 
 
+def shape(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
+    """The input format of an object. Raises FormatUnknown."""
+    told: Mapping[str, Any] | None = match.options.get("inputFormat")
+    return told or routes.format_by_name(arrival.uri)
+
+
 def _outcome(route: routes.Route, match: routes.Match, arrival: Arrival) -> str:
     if match.ignore or (match.waits and left_out(arrival)):
         return "ignored"
     batch = route.rule.get("batch", {})
-    what = match.options.get("inputFormat", {}).get("format")
     if match.folder is not None:
         what = f"all of {match.folder or 'the bucket'}"
+    else:
+        what = shape(match, arrival)["format"]
     dataset = match.dataset_id or repr(match.dataset_name)
     sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
     when = f", each {batch['window']}" if match.window else ""
@@ -168,7 +175,11 @@ def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> s
     if hit[0] is not route:
         return f"reaches rule `{hit[0].name}`"
     try:
-        table.match(arrival)
+        match = table.match(arrival)
+        if match.waits and left_out(arrival):
+            return "would not count as one of its folder's files"
+        if match.folder is None and not match.ignore:
+            shape(match, arrival)
     except Rejected as why:
         return f"would be rejected: {why.reason}"
     return None

@@ -30,6 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
             results[order] = attempt(lambda: again(order, intake))  # noqa: B023
+    telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
         latency = None if arrival is None else world.now() - arrival.time

@@ -11,8 +11,10 @@ ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "intake"
 CODE = LAYER / "aep_intake"
 CORE = sorted(set(CODE.glob("*.py")) - {CODE / "telemetry.py", CODE / "wiring.py"})
-FUNCTIONS = sorted((ROOT / "functions" / "create_batch").glob("on_*.py"))
+FUNCTIONS = sorted(ROOT.glob("functions/*/on_*.py"))
 FORBIDDEN = {"pydantic", "aws_xray_sdk", "fastjsonschema", "jsonschema"}
+# Of the layer of dependencies and the runtime; urllib3 comes with requests.
+THERE = {"aws_lambda_powertools", "requests", "urllib3", "boto3", "botocore"}
 
 
 def imports(file: Path) -> set[str]:
@@ -44,6 +46,20 @@ def test_only_settings_reads_the_environment() -> None:
     assert readers == ["settings.py"]
 
 
+def test_both_stages_are_looked_at() -> None:
+    stages = [file.parent.name for file in FUNCTIONS]
+    assert (stages.count("create_batch"), stages.count("deliver_batch")) == (4, 2)
+    assert set(FUNCTIONS) == set(ROOT.glob("functions/*/*.py"))
+
+
+@pytest.mark.parametrize("file", [*FUNCTIONS, *sorted(CODE.rglob("*.py"))], ids=lambda f: f.stem)
+def test_nothing_is_imported_that_lambda_does_not_have(file: Path) -> None:
+    """Type stubs are, for the type checker alone: no cold start loads them."""
+    tops = {name.partition(".")[0] for name in imports(file)}
+    others = tops - sys.stdlib_module_names - THERE - {"aep_intake"}
+    assert {top for top in others if not top.startswith("mypy_boto3_")} == set()
+
+
 @pytest.mark.parametrize("file", FUNCTIONS, ids=lambda file: file.stem)
 def test_a_cold_start_imports_nothing_heavy(file: Path, environment: dict[str, str]) -> None:
     code = f"import {file.stem}, sys; print('\\n'.join(sys.modules))"
@@ -56,4 +72,5 @@ def test_a_cold_start_imports_nothing_heavy(file: Path, environment: dict[str, s
         check=True,
     ).stdout.split()
     assert not FORBIDDEN & set(loaded)
+    assert [name for name in loaded if name.startswith("mypy_boto3_")] == []
     assert "aep_intake.settings" in loaded

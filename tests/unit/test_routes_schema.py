@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aep_intake.routes import SCHEMA, InvalidTable, parse
 from aep_intake.schemas import faults
 from hypothesis import HealthCheck, event, given, settings
@@ -32,6 +33,15 @@ FULL: dict[str, Any] = {
         },
         {"name": "b", "match": "c/*", "ignore": True},
         {"name": "c", "match": "d/*", "datasetName": "d", "inputFormat": "auto"},
+        {
+            "name": "d",
+            "match": "e/**",
+            "datasetId": "e",
+            "batch": {"marker": "_SUCCESS"},
+            "onNewVersion": "replace",
+            "lookInside": True,
+        },
+        {"name": "e", "match": "f/*", "datasetId": "f", "batch": {"window": "16m"}},
     ],
 }
 
@@ -87,6 +97,13 @@ words = st.text(st.characters(exclude_characters="\n"), max_size=5) | st.sampled
         "name",
         "ignore",
         "datasetId",
+        "batch",
+        "window",
+        "marker",
+        "onNewVersion",
+        "replace",
+        "_SUCCESS",
+        "25h",
     ]
 )
 scraps = st.one_of(
@@ -99,6 +116,7 @@ scraps = st.one_of(
     st.lists(words, max_size=2),
     st.dictionaries(words, words, max_size=2),
     st.just({"format": "csv"}),
+    st.sampled_from([{"window": "5m"}, {"marker": "a"}, {"window": "5m", "marker": "a"}]),
     st.just({}),
 )
 
@@ -155,3 +173,28 @@ def test_a_last_line_end_is_not_overlooked() -> None:
     assert Draft4Validator(SCHEMA).is_valid({"routes": [rule]})
     ((path, _),) = faults({"routes": [rule]}, SCHEMA, ())
     assert path == ("routes", 0, "sandbox")
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"batch": {"window": "5m"}}, None),
+        ({"batch": {"marker": "_SUCCESS"}}, None),
+        ({"batch": {}}, ("batch",)),
+        ({"batch": {"window": "5m", "marker": "_SUCCESS"}}, ("batch",)),
+        ({"batch": {"marker": "a/b"}}, ("batch", "marker")),
+        ({"batch": {"marker": ""}}, ("batch", "marker")),
+        ({"batch": {"window": "16"}}, ("batch", "window")),
+        ({"onNewVersion": "ignore"}, None),
+        ({"onNewVersion": "never"}, ("onNewVersion",)),
+        ({"lookInside": 1}, ("lookInside",)),
+    ],
+)
+def test_of_what_shares_a_batch_or_comes_again_we_read_the_same(
+    change: Any, path: tuple[str, ...] | None
+) -> None:
+    table = {"routes": [{"name": "a", "match": "*", "datasetId": "d"} | change]}
+    expected = [] if path is None else [("routes", 0, *path)]
+    assert [path for path, _ in faults(table, SCHEMA, ())] == expected
+    errors = Draft4Validator(SCHEMA).iter_errors(table)
+    assert [tuple(error.absolute_path) for error in errors] == expected

@@ -190,7 +190,7 @@ def test_the_explainer_tells_what_shares_a_batch() -> None:
         "csv → d in the default sandbox, each 16m",
         "all of m/a/ → d in the default sandbox",
         "json → d in the default sandbox, once _SUCCESS comes",
-        "rejected: format-unknown",
+        "ignored",
         "ignored",
         "all of the bucket → d in the default sandbox",
     ]

@@ -1,17 +1,24 @@
 """What an operator can count and read: metrics by name and reason, one log line for each order."""
 
+import importlib
 import json
 import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from aep_intake import telemetry
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
-from aep_intake.errors import NoRoute, NotYet
+from aep_intake.delivery import Delivery, End, Stage, Task, Verdict
+from aep_intake.errors import IntakeError, MalformedEvent, NoRoute, NotYet
 from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
-from aep_intake.orders import Batch, Lease, Order, Record, Target
-from aep_intake.telemetry import metrics, report
+from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Target
+from aep_intake.pieces import Piece
+from aep_intake.telemetry import ENDED, metrics, registered, report
+
+from tests.request_world import Context
 
 FILE = Arrival("landing", "a.json", None, "e", "01", 1, 0)
 ORDER = Order(FILE.external_id, Target("arn", "org", "prod", "d"), {}, (FILE,), route="loyalty")
@@ -36,8 +43,13 @@ def told(
     monkeypatch.setattr(metrics.provider, "service", "aep-intake")
     metrics.clear_metrics()
 
-    def tell(result: Any, latency: int | None) -> tuple[dict[Any, float], list[Any]]:
-        report("intake-1", result, latency)
+    def tell(
+        result: Any, latency: int | None, how: Callable[[Any, Any], None] | None = None
+    ) -> tuple[dict[Any, float], list[Any]]:
+        if how is None:
+            report("intake-1", result, latency)
+        else:
+            how(result, latency)
         telemetry.count("Reports")
         metrics.flush_metrics()
         printed = capsys.readouterr().out.splitlines()
@@ -108,12 +120,270 @@ def test_a_marker_is_counted(told: Any) -> None:
 
 
 def test_what_waits_in_a_window_is_counted(told: Any) -> None:
-    counted, [line] = told(Joined("window-1", 60_000), 5)
-    assert counted["Registered", None] == 1
-    assert (line.window, line.closes) == ("window-1", 60_000)
+    one, other = Joined("window-1", 60_000), Joined("window-2", 60_000)
+    results = {"intake-1": one, "intake-2": Known("window-0"), "intake-3": one, "intake-4": other}
+    counted, lines = told(results, None, lambda all_of_them, _: registered(all_of_them))
+    assert counted["Registered", None] == 3
+    assert [(line.window, line.closes, line.arrivals) for line in lines] == [
+        ("window-1", 60_000, ["intake-1", "intake-3"]),
+        ("window-2", 60_000, ["intake-4"]),
+    ]
 
 
 def test_what_came_before_is_a_duplicate(told: Any) -> None:
     counted, [line] = told(Known("window-1"), 5)
     assert counted["Duplicates", None] == 1
     assert line.belongs_to == "window-1"
+
+
+# ---- Deliveries
+
+MADE_AT = 1_795_435_200_000
+TARGET = Target("arn", "org", "prod", "d")
+SENT = Delivery(
+    "intake-1",
+    "01B",
+    TARGET,
+    {"format": "json"},
+    "loyalty",
+    file_count=3,
+    byte_count=3_000,
+    created_at=MADE_AT,
+    limit=1_000,
+    whole=False,
+    stage=Stage.UPLOADING,
+    due=MADE_AT + 1,
+)
+ABOUT = ("intake-1", "01B", "loyalty", "prod", "d")
+
+
+def end(how: End, uploaded_at: int | None = MADE_AT + 90_000) -> Delivery:
+    """A delivery whose end is announced."""
+    verdict = Verdict(how, "as-adobe-says", "and why", MADE_AT + 210_000)
+    return SENT.then(stage=Stage.ENDED, due=None, verdict=verdict, uploaded_at=uploaded_at)
+
+
+def delivered(result: Any, now: Any) -> None:
+    telemetry.report_delivery("intake-1", result, now)
+
+
+def about(line: Any) -> tuple[str, ...]:
+    return (line.correlation_id, line.batch_id, line.route, line.sandbox, line.dataset_id)
+
+
+@pytest.mark.parametrize(
+    ("how", "metric", "said", "level"),
+    [
+        (End.SUCCEEDED, "BatchesSucceeded", "batch succeeded", logging.INFO),
+        (End.FAILED, "BatchesFailed", "batch failed", logging.WARNING),
+        (End.ABANDONED, "BatchesAbandoned", "batch abandoned", logging.WARNING),
+    ],
+)
+def test_how_a_batch_ended_is_counted_and_told(
+    told: Any, how: End, metric: str, said: str, level: int
+) -> None:
+    counted, [line] = told(end(how), MADE_AT + 215_000, delivered)
+    assert counted == {
+        (metric, None): 1,
+        ("CreatedToUploaded", None): 90_000,
+        ("UploadedToEnded", None): 120_000,
+        ("Reports", None): 1,
+    }
+    assert (line.levelno, line.message, about(line)) == (level, said, ABOUT)
+    assert (line.status, line.why, line.latency) == ("as-adobe-says", "and why", 215_000)
+
+
+def test_every_end_has_its_metric() -> None:
+    assert set(ENDED) == set(End)
+
+
+def test_what_was_never_uploaded_took_no_time(told: Any) -> None:
+    counted, _ = told(end(End.ABANDONED, uploaded_at=None), MADE_AT + 215_000, delivered)
+    assert counted == {("BatchesAbandoned", None): 1, ("Reports", None): 1}
+
+
+@pytest.mark.parametrize("verdict", [None, Verdict(End.ABANDONED, "aborted", "why", MADE_AT)])
+@pytest.mark.parametrize(("hours", "level"), [(1, logging.DEBUG), (25.5, logging.INFO)])
+def test_a_batch_that_has_not_ended_shows_its_age_in_hours(
+    told: Any, caplog: pytest.LogCaptureFixture, verdict: Verdict | None, hours: float, level: int
+) -> None:
+    """In hours, since the alarm's threshold is a parameter; named where it takes long."""
+    caplog.set_level(logging.DEBUG, telemetry.logger.name)
+    result = SENT.then(verdict=verdict)
+    counted, [line] = told(result, MADE_AT + int(hours * 3_600_000), delivered)
+    assert counted == {("UnfinishedBatchHours", None): hours, ("Reports", None): 1}
+    assert (line.levelno, line.message, about(line)) == (level, "batch unfinished", ABOUT)
+    assert (line.stage, line.latency) == ("uploading", hours * 3_600_000)
+
+
+def test_where_there_was_nothing_to_do_nothing_is_told(told: Any) -> None:
+    assert told(None, MADE_AT, delivered) == ({("Reports", None): 1}, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "metric", "said", "level"),
+    [
+        (NotYet("the bytes of this hour are used"), "DeliveryPutOff", "put off", logging.INFO),
+        (MalformedEvent("no batch"), "DeliveriesRejected", "rejected", logging.WARNING),
+    ],
+)
+def test_what_cannot_be_done_now_is_counted_by_its_reason(
+    told: Any, error: IntakeError, metric: str, said: str, level: int
+) -> None:
+    counted, [line] = told(error, MADE_AT, delivered)
+    assert counted == {(metric, None): 1, (metric, error.reason): 1, ("Reports", None): 1}
+    assert (line.levelno, line.message) == (level, f"delivery {said}")
+    assert (line.correlation_id, line.reason, line.why) == ("intake-1", error.reason, str(error))
+
+
+def test_a_delivery_nobody_foresaw_has_its_traceback(told: Any) -> None:
+    counted, [line] = told(attempt(bug), MADE_AT, delivered)
+    assert counted == {("DeliveryFailures", None): 1, ("Reports", None): 1}
+    assert (line.levelno, line.message) == (logging.ERROR, "delivery failed")
+    assert (line.correlation_id, line.exc_info[0]) == ("intake-1", ZeroDivisionError)
+
+
+def uploaded(result: Any, now: Any) -> None:
+    telemetry.report_upload(Task("intake-1", Piece(7, FILE, 100, 1_100, 50)), result, now)
+
+
+def test_what_was_uploaded_is_counted_with_its_header(told: Any) -> None:
+    counted, lines = told(None, MADE_AT, uploaded)
+    assert counted == {("Uploads", None): 1, ("BytesUploaded", None): 1_050, ("Reports", None): 1}
+    assert lines == []
+
+
+def test_the_last_upload_tells_of_its_batch_too(told: Any) -> None:
+    counted, [line] = told(end(End.SUCCEEDED), MADE_AT, uploaded)
+    assert (counted["Uploads", None], counted["BatchesSucceeded", None]) == (1, 1)
+    assert line.message == "batch succeeded"
+
+
+@pytest.mark.parametrize("error", [NotYet("later"), ZeroDivisionError()], ids=repr)
+def test_what_was_not_uploaded_is_not_counted_as_such(told: Any, error: Exception) -> None:
+    counted, [_] = told(error, MADE_AT, uploaded)
+    assert not {name for name, _ in counted} & {"Uploads", "BytesUploaded"}
+
+
+def test_nothing_that_grows_without_bounds_is_a_dimension(
+    told: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each value of a dimension is a metric that costs money: no ids, no files, no routes."""
+    for result in (end(End.FAILED), SENT, NotYet("later"), MalformedEvent("no"), bug, None):
+        error = attempt(bug) if result is bug else result
+        delivered(error, MADE_AT)
+        uploaded(error, MADE_AT)
+    metrics.flush_metrics()
+    found = {
+        tuple(names)
+        for line in capsys.readouterr().out.splitlines()
+        if '"_aws"' in line
+        for names in json.loads(line)["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
+    }
+    assert found == {("service",), ("service", "reason")}
+
+
+# ---- The meter
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str, str], float]:
+    """Metrics by name, organization and sandbox."""
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    return {
+        (metric["Name"], line.get("organization", ""), line.get("sandbox", "")): line[
+            metric["Name"]
+        ][0]
+        for line in lines
+        for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }
+
+
+MADE = {("O@AdobeOrg", "prod"): 81, ("O@AdobeOrg", "dev"): 3, ("P@AdobeOrg", "prod"): 12}
+
+
+@pytest.mark.usefixtures("told")
+@pytest.mark.parametrize(("made", "most"), [(MADE, 81), ({}, 0)])
+def test_batches_made_for_profile_today(
+    capsys: pytest.CaptureFixture[str], made: dict[tuple[str, str], int], most: int
+) -> None:
+    """The most, for one alarm whatever the sandboxes are called; and each, for people."""
+    telemetry.made_today(made)
+    metrics.flush_metrics()
+    told = {("ProfileBatchesToday", *place): number for place, number in made.items()}
+    assert printed(capsys) == {**told, ("ProfileBatchesToday", "", ""): most}
+
+
+@dataclass
+class Ticked:
+    """What a tick finds in the ledger and the queues, by name, and what it hands out."""
+
+    due_now: list[tuple[str, int]]
+    full: tuple[str, ...] = ()
+    asked: list[str] = field(default_factory=list)
+    handed_out: dict[str, list[str]] = field(default_factory=dict)
+
+    def due(self, now: int) -> Iterator[tuple[str, int]]:
+        return iter(self.due_now)
+
+    def made(self, day: str) -> dict[tuple[str, str], int]:
+        self.asked.append(day)
+        return MADE
+
+    def waiting(self, queue: str) -> int:
+        return 3 if queue.rpartition("/")[2] in self.full else 0
+
+    def hand_out(self, queue: str, external_ids: list[str]) -> None:
+        self.handed_out[queue.rpartition("/")[2]] = external_ids
+
+
+NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
+DUE = [("intake-1", NOON), ("window-1", NOON - 300_000), ("intake-2", NOON - 300_001)]
+SENDING = (f"{DELIVERY_PREFIX}1", NOON - 1)
+
+
+@pytest.fixture
+def tick(
+    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Ticked, int], None]:
+    """The handler as it is deployed, among fakes."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    function = importlib.import_module("on_tick")
+
+    def ticked(found: Ticked, now: int) -> None:
+        for name, value in {"ledger": found, "queues": found, "now": lambda: now}.items():
+            monkeypatch.setitem(function.world.__dict__, name, value)
+        function.handler({}, Context())
+
+    return ticked
+
+
+def test_each_tick_reads_the_meter_of_the_day(
+    tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = Ticked([*DUE, SENDING])
+    tick(found, NOON)
+    counted = printed(capsys)
+    assert counted["ProfileBatchesToday", "", ""] == 81
+    assert counted["ProfileBatchesToday", "P@AdobeOrg", "prod"] == 12
+    assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (4, 1)
+    for now in (NOON + 43_200_000 - 1, NOON + 43_200_000):
+        tick(found, now)
+    assert found.asked == ["2026-11-23", "2026-11-23", "2026-11-24"]
+
+
+@pytest.mark.parametrize(
+    ("full", "queues"),
+    [
+        ((), ["due", "deliveries"]),
+        (("due",), ["deliveries"]),
+        (("deliveries",), ["due"]),
+    ],
+)
+def test_what_is_due_is_handed_out_unless_what_was_before_still_waits(
+    tick: Callable[[Ticked, int], None], full: tuple[str, ...], queues: list[str]
+) -> None:
+    found = Ticked([*DUE, SENDING], full)
+    tick(found, NOON)
+    wanted = {"due": [external_id for external_id, _ in DUE], "deliveries": [SENDING[0]]}
+    assert found.handed_out == {name: wanted[name] for name in queues}

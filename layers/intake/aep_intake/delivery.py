@@ -49,7 +49,8 @@ class End(StrEnum):
 class Verdict:
     """The true outcome. `status` and `metrics` are Adobe's; `at` in epoch milliseconds.
 
-    `errors`: Adobe's, the first of them. `diagnostics`: how many files with details were kept.
+    `errors`: Adobe's, the first of them. `diagnostics`: how many files with details were kept; None
+    until that was asked for. `lost`: the pieces that are not in it, by number.
     """
 
     end: End
@@ -58,7 +59,8 @@ class Verdict:
     at: int
     metrics: Mapping[str, Any] = field(default_factory=dict)
     errors: tuple[Mapping[str, Any], ...] = ()
-    diagnostics: int = 0
+    diagnostics: int | None = None
+    lost: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +296,9 @@ def _now(external_id: str, ports: Ports) -> Delivery | None:
 def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
     file, shape, limit = piece.file, delivery.input_format, delivery.limit
     if piece.packed:
+        with ports.opened(file, 0, file.size) as packed:  # broken, not half of it may go up
+            for _ in unpacked(file, packed, shape, limit):
+                pass
         size = 0
         with ports.opened(file, 0, file.size) as packed:
             for number, one in enumerate(unpacked(file, packed, shape, limit)):
@@ -352,8 +357,9 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
     """Complete it if all pieces are there; else see to those that are missing."""
     marks = ports.deliveries.marks(delivery.external_id)
     if len(marks) == delivery.total:
-        lost = [mark for mark in marks.values() if mark.lost]
-        if len(lost) == delivery.total or (lost and delivery.whole):
+        lost = {number for number, mark in marks.items() if mark.lost}
+        none = len(lost) == delivery.total
+        if lost and (none or delivery.whole or _in_part(delivery, lost, ports)):
             return _give_up(delivery, f"{len(lost)} of its uploads were not possible", ports)
         delivery = ports.deliveries.replace(
             delivery, delivery.then(stage=Stage.COMPLETING, uploaded_at=ports.now())
@@ -371,6 +377,16 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
         tasks = _tasks(delivery, _files(delivery, ports))
         ports.hand_out([task for task in tasks if task.piece.number not in marks])
     return delivery
+
+
+def _in_part(delivery: Delivery, lost: set[int], ports: Ports) -> bool:
+    """Whether of a file some pieces are there and others lost: it could not be sent again."""
+    if not delivery.cuts:
+        return False
+    found: dict[Arrival, set[bool]] = {}
+    for task in _tasks(delivery, _files(delivery, ports)):
+        found.setdefault(task.piece.file, set()).add(task.piece.number in lost)
+    return any(len(both) == 2 for both in found.values())
 
 
 def _complete(delivery: Delivery, ports: Ports) -> Delivery:
@@ -439,6 +455,8 @@ def _abort(delivery: Delivery, ports: Ports) -> Delivery:
 
 
 def _end(delivery: Delivery, verdict: Verdict, ports: Ports) -> Delivery:
+    # Kept, for an upload that is still on its way may end otherwise, and all announcements alike.
+    verdict = replace(verdict, lost=_lost_pieces(delivery, verdict, ports))
     delivery = ports.deliveries.replace(
         delivery, delivery.then(stage=Stage.ENDED, verdict=verdict, due=ports.now() + ports.step)
     )
@@ -450,26 +468,41 @@ def _announce(delivery: Delivery, ports: Ports) -> Delivery:
     if verdict is None:
         raise LeaseLost("the ledger no longer holds the verdict", external_id=delivery.external_id)
     bad_rows = verdict.metrics.get("failedRecordCount")
-    if verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows):
+    bad = verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows)
+    if bad and verdict.diagnostics is None:  # once: what is announced stays the same
         verdict = replace(verdict, diagnostics=ports.ingestion.diagnostics(delivery))
         delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
-    ports.announcer.ended(delivery, _lost_files(delivery, ports))
     record = ports.orders.get(delivery.external_id)
+    if record is not None and record.due is not None:  # until then, another attempt is none
+        raise NotYet("its creation is not finished", external_id=delivery.external_id)
+    ports.announcer.ended(delivery, _lost_files(delivery, verdict.lost, ports))
     # A newer version took its place, and was meant to.
     if verdict.end is not End.SUCCEEDED and record is not None and record.replaced_by is None:
         ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
     return ports.deliveries.replace(delivery, delivery.then(due=None))
 
 
-def _lost_files(delivery: Delivery, ports: Ports) -> dict[str, Rejection]:
+def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[int, ...]:
     marks = ports.deliveries.marks(delivery.external_id)
-    if not any(mark.lost for mark in marks.values()):
+    if verdict.end is End.SUCCEEDED and len(marks) < delivery.total:
+        why = UploadRefused("the batch was completed, but not by us, before the file was uploaded")
+        for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
+            if piece.number not in marks:
+                mark = _lost(delivery, piece, why, ports)
+                ports.deliveries.mark(delivery.external_id, piece.number, mark)
+        marks = ports.deliveries.marks(delivery.external_id)
+    return tuple(sorted(number for number, mark in marks.items() if mark.lost))
+
+
+def _lost_files(delivery: Delivery, lost: tuple[int, ...], ports: Ports) -> dict[str, Rejection]:
+    if not lost:
         return {}
+    marks = ports.deliveries.marks(delivery.external_id)
     tasks = _tasks(delivery, _files(delivery, ports))
     return {
-        task.piece.file.uri: lost
+        task.piece.file.uri: why
         for task in tasks
-        if (mark := marks.get(task.piece.number)) and (lost := mark.lost)
+        if task.piece.number in lost and (why := marks[task.piece.number].lost)
     }
 
 

@@ -106,8 +106,9 @@ def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open
 
 def has_rows(input_format: Mapping[str, Any]) -> bool:
     """Whether files of this format can be cut between rows."""
-    lines = input_format["format"] == "json" and not input_format.get("isMultiLineJson")
-    return lines or input_format["format"] == "csv"
+    if input_format["format"] == "csv":
+        return all(len(mark) <= 1 for mark in _marks(input_format))
+    return input_format["format"] == "json" and not input_format.get("isMultiLineJson")
 
 
 def _ends(file: Arrival, limit: int, opened: Open) -> Iterator[int]:
@@ -135,20 +136,19 @@ def _cut_csv(file: Arrival, input_format: Mapping[str, Any], limit: int, opened:
     """Only what comes before a newline tells whether it is in quotes: so all of it is read."""
     rows = Rows(input_format)
     ends: list[int] = []
-    start = last = at = header = 0
+    start = last = at = 0
     with opened(0, file.size) as stream:
         while chunk := stream.read(min(CHUNK, limit // 4)):
-            if at == 0:
-                header = rows.header(chunk)
-            last_end = rows.last_end(chunk)
+            last_end, header = rows.last_end(chunk), rows.header
             if at + len(chunk) - start + (header if start else 0) > limit:
-                if last <= max(start, header):
+                rest = at + len(chunk) - last
+                if last <= max(start, header) or header + rest > limit:
                     raise _row_too_large(file, limit)
                 ends.append(last)
                 start = last
             last = at + last_end if last_end else last
             at += len(chunk)
-    return Cut((*ends, file.size), header)
+    return Cut((*ends, file.size), rows.header)
 
 
 def unpacked(
@@ -159,18 +159,17 @@ def unpacked(
     The same however often it is done. Raises FormatMismatch or TooLarge.
     """
     rows = Rows(input_format)
-    head = b""
     out, size, last = TemporaryFile(), 0, 0  # noqa: SIM115
     try:
-        for number, chunk in enumerate(_chunks(file, packed, min(CHUNK, limit // 4))):
-            if number == 0:
-                head = chunk[: rows.header(chunk)]
-            last_end = rows.last_end(chunk)
+        for chunk in _chunks(file, packed, min(CHUNK, limit // 4)):
+            last_end, header = rows.last_end(chunk), rows.header
             if size + len(chunk) > limit:
                 if not has_rows(input_format):
                     raise _too_large(file, limit)
-                if last <= len(head):
+                if last <= header or header + size - last + len(chunk) > limit:
                     raise _row_too_large(file, limit)
+                out.seek(0)
+                head = out.read(header)
                 out.seek(last)
                 rest = out.read()
                 out.truncate(last)
@@ -199,50 +198,67 @@ def _chunks(file: Arrival, packed: IO[bytes], size: int) -> Iterator[bytes]:
 
 
 class Rows:
-    """Where rows end, in a file that is gone through chunk by chunk from its start."""
+    """Where rows end, in a file that is gone through chunk by chunk from its start.
+
+    `header`: bytes of a CSV's header once its end has come by, 0 before and where there is none.
+    """
 
     def __init__(self, input_format: Mapping[str, Any]) -> None:
         csv = input_format["format"] == "csv"
-        self._has_header = csv and str(input_format.get("header", True)).lower() == "true"
-        self._quote = input_format.get("quote", '"').encode() if csv else b""
-        escape = input_format.get("escape", "\\").encode() if csv else b""
+        self.header = 0
+        self._in_header = csv and str(input_format.get("header", True)).lower() == "true"
+        self._quote, escape = _marks(input_format) if csv else (b"", b"")
         # Where a quote in a value is written twice, counting them works all the same.
-        self._escape = b"" if escape == self._quote else escape
+        self._escape = b"" if escape == self._quote or not self._quote else escape
+        self._escaped = re.compile(re.escape(self._escape) + rb"[^\n]")
+        self._passed = 0
         self._inside = False
         self._escaping = False
 
-    def header(self, chunk: bytes) -> int:
-        """Bytes of the header in the first chunk; 0 where there is none, or no end of it."""
-        if not self._has_header:
-            return 0
-        text, end = self._plain(chunk, escaping=False), 0
-        while (end := text.find(b"\n", end) + 1) > 0:
-            if text.count(self._quote, 0, end) % 2 == 0:
-                return end
-        return 0
-
     def last_end(self, chunk: bytes) -> int:
         """Where in the next chunk a row ends last; 0 where none does."""
-        if not self._quote:
-            return chunk.rfind(b"\n") + 1
-        text = self._plain(chunk, escaping=self._escaping)
-        self._escaping = bool(self._escape) and text.endswith(self._escape)
-        inside = self._inside ^ (text.count(self._quote) % 2 == 1)
-        self._inside = inside
+        text = self._plain(chunk)
+        if self._in_header and (end := self._first_end(text)):
+            self.header, self._in_header = self._passed + end, False
+        self._passed += len(text)
+        self._inside = inside = self._inside ^ self._odd(text, 0, len(text))
         end = len(text)
         while (newline := text.rfind(b"\n", 0, end)) >= 0:
-            inside ^= text.count(self._quote, newline, end) % 2 == 1
+            inside ^= self._odd(text, newline, end)
             if not inside:
                 return newline + 1
             end = newline
         return 0
 
-    def _plain(self, chunk: bytes, *, escaping: bool) -> bytes:
-        """The chunk without what is escaped in it, every byte in its place."""
+    def _first_end(self, text: bytes) -> int:
+        end = 0
+        while (end := text.find(b"\n", end) + 1) > 0:
+            if not self._inside ^ self._odd(text, 0, end):
+                return end
+        return 0
+
+    def _odd(self, text: bytes, start: int, end: int) -> bool:
+        """Whether quotes between the two make the one inside of a value, and the other not."""
+        return bool(self._quote) and text.count(self._quote, start, end) % 2 == 1
+
+    def _plain(self, chunk: bytes) -> bytes:
+        """The chunk without what is escaped in it, every byte in its place.
+
+        A newline stays: in quotes it is none of a row, and outside of them nothing escapes it.
+        """
         if not self._escape:
             return chunk
-        text = b"\0" + chunk[1:] if escaping else chunk
-        return re.sub(re.escape(self._escape) + rb"[\s\S]", b"\0\0", text)
+        text = b"\0" + chunk[1:] if self._escaping and not chunk.startswith(b"\n") else chunk
+        text = self._escaped.sub(b"\0\0", text)
+        self._escaping = text.endswith(self._escape)
+        return text
+
+
+def _marks(input_format: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """What is around the values of a CSV, and before a quote in one."""
+    charset = input_format.get("charset", "UTF-8")
+    quote, escape = input_format.get("quote", '"'), input_format.get("escape", "\\")
+    return quote.encode(charset, "backslashreplace"), escape.encode(charset, "backslashreplace")
 
 
 def _with(path: str, piece: str) -> str:

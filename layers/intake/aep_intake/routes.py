@@ -75,7 +75,7 @@ class Match:
     `sandbox` and `credential` are None where the deployment's default holds, and still have to be
     among those it allows. Exactly one of `dataset_id` and `dataset_name` is set unless `ignore`.
     `options` are members of Adobe's create request under Adobe's own names, `inputFormat` among
-    them unless it is a marker's and its files decide. `placeholders` is what the key filled them
+    them unless a marker's files decide. `placeholders` is what the key filled them
     with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
     prefix that a marker completes, None for what is no marker; what `waits` needs a marker. Without
     one of its files a batch that is `whole` is worth nothing.
@@ -166,10 +166,10 @@ class RoutingTable:
             arrival.key[: arrival.key.rfind("/") + 1],
             rule.get("batch", {}).get("marker"),
         )
-        is_marker = arrival.key == f"{folder}{name}"
+        is_marker = name is not None and arrival.key == folder + name
         options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
         shape = rule.get("inputFormat", "auto")
-        if shape != "auto" or not is_marker:
+        if shape != "auto" or name is None:  # else each file in the folder says, once it counts
             options["inputFormat"] = _input_format(shape, arrival)
         if "partialIngestionPercent" in rule:
             options["partialIngestionPercent"] = rule["partialIngestionPercent"]
@@ -302,10 +302,9 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
     name = rule.get("batch", {}).get("marker")
     if name is None:
         return None
-    folders, _, last = rule["match"].rpartition("/")
-    if last == "**":
-        folders = rule["match"]
-    marker = _compiled("match", f"{folders}/{name}" if folders else name)
+    folders = rule["match"][: rule["match"].rfind("/") + 1]
+    anywhere = rule["match"] == f"{folders}**"
+    marker = _compiled("match", f"{folders}**/{name}" if anywhere else folders + name)
     for lost in key.groupindex.keys() - marker.groupindex.keys():
         raise InvalidTable(
             f"the key of a marker does not say what {{{lost}}} is: it must be a folder's",

@@ -1,4 +1,4 @@
-"""What became of each order, for people: one log line, and the metrics it counts in.
+"""What became of each order and batch, for people: one log line, and the metrics it counts in.
 
 Called from the main thread only, since Powertools' metrics are kept in one place per process.
 """
@@ -21,6 +21,14 @@ COUNTED = {
     Kind.ADOPTED: "AdoptedBatches",
     Kind.DUPLICATE: "Duplicates",
 }
+# The metric, and what the log says.
+ENDED = {
+    End.SUCCEEDED: ("BatchesSucceeded", "batch succeeded"),
+    End.FAILED: ("BatchesFailed", "batch failed"),
+    End.ABANDONED: ("BatchesAbandoned", "batch abandoned"),
+}
+# Milliseconds. A batch that has not ended by then is named in the log whenever it is looked at.
+HOUR = 3_600_000
 
 
 def report(external_id: str, result: Result, latency: int | None) -> None:
@@ -53,9 +61,8 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
                     "latency": latency,
                 },
             )
-        case Joined(window_id, closes):
-            count("Registered")
-            logger.info("registered", extra=keys | {"window": window_id, "closes": closes})
+        case Joined():
+            pass  # see `registered`
         case Known(owner):
             count("Duplicates")
             logger.info("duplicate", extra=keys | {"belongs_to": owner})
@@ -71,55 +78,86 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
 
 
 def report_delivery(external_id: str, result: Delivery | Exception | None, now: int) -> None:
-    """Count and log how a batch ended, or since when it has not, or why it is put off."""
+    """Count and log how a batch ended, or since when it has not, or why it is put off.
+
+    None: there was nothing to do. `now` in epoch milliseconds.
+    """
     match result:
         case Delivery(verdict=Verdict() as verdict, due=None):
-            metrics.add_metric(f"Batches{verdict.end.capitalize()}", MetricUnit.Count, 1)
-            if result.uploaded_at is not None:
-                taken = {
-                    "CreatedToUploaded": result.uploaded_at - result.created_at,
-                    "UploadedToEnded": verdict.at - result.uploaded_at,
-                }
-                for name, milliseconds in taken.items():
-                    metrics.add_metric(name, MetricUnit.Milliseconds, milliseconds)
-            log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
-            log(
-                f"batch {verdict.end}",
-                extra={
-                    "correlation_id": external_id,
-                    "batch_id": result.batch_id,
-                    "status": verdict.status,
-                    "why": verdict.detail,
-                    "latency": now - result.created_at,
-                },
-            )
+            _ended(result, verdict, now)
         case Delivery():
-            age = (now - result.created_at) / 1000
-            metrics.add_metric("UnfinishedBatchAge", MetricUnit.Seconds, age)
-        case None:
-            pass
-        case _:
-            _failed(external_id, result)
+            _goes_on(result, now)
+        case Exception():
+            _not_done(external_id, result)
 
 
 def report_upload(task: Task, result: Delivery | Exception | None, now: int) -> None:
-    """Count what was uploaded, and log what could not be."""
-    if isinstance(result, Exception):
-        _failed(task.external_id, result)
-        return
-    metrics.add_metric("BytesUploaded", MetricUnit.Bytes, task.piece.size)
-    metrics.add_metric("Uploads", MetricUnit.Count, 1)
+    """Count what was uploaded, and tell of the batch as `report_delivery` if it was the last."""
+    if not isinstance(result, Exception):
+        count("Uploads")
+        metrics.add_metric("BytesUploaded", MetricUnit.Bytes, task.piece.size)
     report_delivery(task.external_id, result, now)
 
 
-def _failed(external_id: str, error: Exception) -> None:
+def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
+    metric, said = ENDED[verdict.end]
+    count(metric)
+    if delivery.uploaded_at is not None:
+        taken = {
+            "CreatedToUploaded": delivery.uploaded_at - delivery.created_at,
+            "UploadedToEnded": verdict.at - delivery.uploaded_at,
+        }
+        for name, milliseconds in taken.items():
+            metrics.add_metric(name, MetricUnit.Milliseconds, milliseconds)
+    log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
+    about = {"status": verdict.status, "why": verdict.detail, "latency": now - delivery.created_at}
+    log(said, extra=_about(delivery) | about)
+
+
+def _goes_on(delivery: Delivery, now: int) -> None:
+    since = now - delivery.created_at
+    metrics.add_metric("UnfinishedBatchHours", MetricUnit.NoUnit, since / HOUR)
+    log = logger.info if since > HOUR else logger.debug
+    log("batch unfinished", extra=_about(delivery) | {"stage": delivery.stage, "latency": since})
+
+
+def _not_done(external_id: str, error: Exception) -> None:
     keys = {"correlation_id": external_id}
-    if isinstance(error, IntakeError):
-        count("DeliveryPutOff", error.reason)
-        logger.info("delivery put off", extra=keys | {"reason": error.reason, "why": str(error)})
-    else:
-        count("DeliveryFailures")
-        logger.error("delivery failed", exc_info=error, extra=keys)
+    match error:
+        case Rejected():
+            count("DeliveriesRejected", error.reason)
+            why = {"reason": error.reason, "why": str(error)}
+            logger.warning("delivery rejected", extra=keys | why)
+        case IntakeError():
+            count("DeliveryPutOff", error.reason)
+            why = {"reason": error.reason, "why": str(error)}
+            logger.info("delivery put off", extra=keys | why)
+        case _:
+            count("DeliveryFailures")
+            logger.error("delivery failed", exc_info=error, extra=keys)
+
+
+def _about(delivery: Delivery) -> dict[str, object]:
+    return {
+        "correlation_id": delivery.external_id,
+        "batch_id": delivery.batch_id,
+        "route": delivery.route,
+        "sandbox": delivery.target.sandbox,
+        "dataset_id": delivery.target.dataset_id,
+    }
+
+
+def registered(results: Mapping[str, Result]) -> None:
+    """Count and log which arrivals joined a window: a line for each window, as they are many."""
+    windows: dict[Joined, list[str]] = {}
+    for external_id, result in results.items():
+        if isinstance(result, Joined):
+            windows.setdefault(result, []).append(external_id)
+    if windows:
+        count("Registered", number=sum(map(len, windows.values())))
+    for where, arrivals in windows.items():
+        about = {"window": where.window_id, "closes": where.closes, "arrivals": arrivals}
+        logger.info("registered", extra=about)
 
 
 def age(milliseconds: int) -> None:

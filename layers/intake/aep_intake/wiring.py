@@ -101,7 +101,8 @@ class World:
     @cached_property
     def ingestion(self) -> Ingestion:
         """The platform, as a batch is filled."""
-        return Ingestion(self.adobe, self.announcer.keep, self.settings.upload_seconds)
+        # An upload ends before its function does, so that it can say so.
+        return Ingestion(self.adobe, self.announcer.keep, self.settings.upload_seconds * 4 // 5)
 
     @cached_property
     def queues(self) -> Queues:

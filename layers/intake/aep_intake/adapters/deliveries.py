@@ -131,7 +131,8 @@ def _delivery(item: Mapping[str, Any]) -> Delivery:
 
 
 def _verdict(data: dict[str, Any]) -> Verdict:
-    return Verdict(end=End(data.pop("end")), errors=tuple(data.pop("errors")), **data)
+    end, errors, lost = End(data.pop("end")), tuple(data.pop("errors")), tuple(data.pop("lost"))
+    return Verdict(end=end, errors=errors, lost=lost, **data)
 
 
 def _mark(data: dict[str, Any]) -> Mark:

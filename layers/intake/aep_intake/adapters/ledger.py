@@ -28,6 +28,7 @@ DynamoDB's own types do not keep as they are.
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.table import (
@@ -71,6 +72,8 @@ class DynamoLedger:
         self._table = Table(client, table)
         self._now = now
         self._retention = retention
+        self._reading = Lock()
+        self._read: tuple[str, tuple[Arrival, ...]] = ("", ())
         self.windows = DynamoWindows(self._table, self._claiming, now, retention)
 
     def open(self, record: Record) -> Record:
@@ -182,7 +185,11 @@ class DynamoLedger:
         part = order.excerpt
         if part is None:
             return order.files
-        return self.windows.registered(part.window_id)[part.first : part.end]
+        # All parts of a window read the same list, which no longer changes.
+        with self._reading:
+            if self._read[0] != part.window_id:
+                self._read = (part.window_id, self.windows.registered(part.window_id))
+            return self._read[1][part.first : part.end]
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""

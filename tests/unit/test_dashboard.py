@@ -1,0 +1,392 @@
+"""The dashboard as CloudWatch gets it, with and without the upload stage; and what alarms look at.
+
+CloudWatch shows an empty graph for a metric that nobody publishes, and says nothing.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = "my-intake"
+OURS = "AepIntake"
+# Where our metrics are counted.
+CODE = "".join(
+    file.read_text()
+    for file in (ROOT / "layers/intake/aep_intake/telemetry.py", *ROOT.glob("functions/*/*.py"))
+)
+# By namespace: the dimensions, and what AWS publishes with them.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html
+PUBLISHED = {
+    "AWS/SQS": (
+        {frozenset({"QueueName"})},
+        {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
+    ),
+    "AWS/Lambda": (
+        {frozenset({"FunctionName"})},
+        {"Errors", "Throttles", "ConcurrentExecutions"},
+    ),
+    "AWS/ApiGateway": (
+        {frozenset({"ApiName", "Stage"})},
+        {"Count", "4XXError", "5XXError"},
+    ),
+    "AWS/Events": (
+        {frozenset({"RuleName"}), frozenset({"EventBusName", "RuleName"})},
+        {"FailedInvocations"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def template() -> dict[str, Any]:
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    return parsed
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["delivering", "creating"])
+def delivers(request: pytest.FixtureRequest) -> bool:
+    """Whether the stack has its upload stage."""
+    chosen: bool = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def body(template: dict[str, Any], delivers: bool) -> str:
+    """What CloudFormation makes of it, with the parameters' defaults."""
+    parameters = {
+        name: str(parameter["Default"])
+        for name, parameter in template["Parameters"].items()
+        if "Default" in parameter
+    }
+
+    def value(name: str, own: dict[str, str]) -> str:
+        if name.startswith("!"):
+            return f"${{{name[1:]}}}"
+        known = {**parameters, **own, "AWS::StackName": STACK, "AWS::Region": "eu-west-1"}
+        if name in known:
+            return known[name]
+        logical_id, _, attribute = name.partition(".")
+        resource = template["Resources"][logical_id]
+        assert delivers or resource.get("Condition") != "Deliver", name
+        assert resource.get("Condition") in (None, "Deliver"), name
+        match resource["Type"], attribute:
+            case "AWS::CloudWatch::Alarm", "Arn":
+                return f"arn:aws:cloudwatch:eu-west-1:111122223333:alarm:{STACK}-{logical_id}"
+            case ("AWS::SQS::Queue", "QueueName") | ("AWS::Serverless::Function", ""):
+                return f"{STACK}-{logical_id}-4FIQ3WTDAMPL"
+            case "AWS::Serverless::Api", "Stage":
+                return str(resource["Properties"]["StageName"])
+        pytest.fail(f"{name} is nothing a dashboard can show")
+
+    def rendered(written: Any) -> str:
+        match written:
+            case {"Fn::If": ["Deliver", this, that]}:
+                return rendered(this if delivers else that)
+            case {"Fn::Sub": [str(text), dict(own)]}:
+                given = {name: rendered(inner) for name, inner in own.items()}
+            case {"Fn::Sub": str(text)}:
+                given = {}
+            case _:
+                assert isinstance(written, str)
+                return written
+        return re.sub(r"\$\{([^}]+)\}", lambda found: value(found[1], given), text)
+
+    return rendered(template["Resources"]["Dashboard"]["Properties"]["DashboardBody"])
+
+
+@pytest.fixture(scope="module")
+def widgets(body: str) -> list[dict[str, Any]]:
+    parsed: dict[str, Any] = json.loads(body)
+    # Otherwise CloudWatch chooses the periods, and an hour's sum is not one.
+    assert parsed["periodOverride"] == "inherit"
+    found: list[dict[str, Any]] = parsed["widgets"]
+    return found
+
+
+@dataclass(frozen=True)
+class Series:
+    """What a line of a graph, or an alarm, looks at; `how` it is drawn."""
+
+    namespace: str
+    name: str
+    dimensions: dict[str, str]
+    how: dict[str, Any] = field(default_factory=dict)
+
+    def is_published(self) -> bool:
+        """By AWS, or by a line of our code that names it."""
+        named = frozenset(self.dimensions)
+        if self.namespace != OURS:
+            dimensions, names = PUBLISHED[self.namespace]
+            return named in dimensions and self.name in names
+        if f'"{self.name}"' not in CODE:
+            return False
+        if named == {"service", "reason"}:
+            return re.search(rf'count\("{self.name}", (?!number)', CODE) is not None
+        if named == {"service", "organization", "sandbox"}:
+            return f'single_metric("{self.name}"' in CODE
+        return named == {"service"}
+
+
+def graphs(widgets: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [widget["properties"] for widget in widgets if widget["type"] == "metric"]
+
+
+def drawn(graph: dict[str, Any]) -> Iterator[Series]:
+    """Every metric of a graph, "." as written out, and what its expressions search for."""
+    before: list[str] = []
+    for row in graph["metrics"]:
+        *names, how = row if isinstance(row[-1], dict) else (*row, {})
+        searches = re.findall(
+            r"SEARCH\('\{([\w/,]+)\}((?: \w+=\"[^\"]+\")+)', '(\w+)', (\d+)\)",
+            how.get("expression", ""),
+        )
+        assert len(searches) == how.get("expression", "").count("SEARCH")
+        for schema, words, stat, period in searches:
+            namespace, *dimensions = schema.split(",")
+            wanted = dict.fromkeys(dimensions, "") | dict(re.findall(r'(\w+)="([^"]+)"', words))
+            name = wanted.pop("MetricName")
+            drawing = graph | how | {"stat": stat, "period": int(period)}
+            yield Series(namespace, name, wanted, drawing)
+        if names:
+            assert "." not in names or len(names) == len(before), names
+            before = [before[n] if each == "." else each for n, each in enumerate(names)]
+            namespace, name, *pairs = before
+            yield Series(
+                namespace, name, dict(zip(pairs[::2], pairs[1::2], strict=True)), graph | how
+            )
+
+
+# -- What it looks at ---------------------------------------------------------------------------
+
+
+def test_every_metric_is_one_that_somebody_publishes(widgets: list[dict[str, Any]]) -> None:
+    shown = [each for graph in graphs(widgets) for each in drawn(graph)]
+    assert [each for each in shown if not each.is_published()] == []
+    for each in shown:
+        assert each.dimensions.get("service", STACK) == STACK
+        assert each.how["region"] == "eu-west-1"
+
+
+def test_every_alarm_looks_at_a_metric_that_somebody_publishes(template: dict[str, Any]) -> None:
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            alarm = resource["Properties"]
+            dimensions = {each["Name"]: each["Value"] for each in alarm["Dimensions"]}
+            series = Series(alarm["Namespace"], alarm["MetricName"], dimensions)
+            assert series.is_published(), name
+            if series.namespace == OURS:
+                assert dimensions == {"service": {"Ref": "AWS::StackName"}}, name
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        Series(OURS, "BatchesVanished", {"service": STACK}),
+        Series(OURS, "Duplicates", {"service": STACK, "reason": ""}),
+        Series(OURS, "PutOff", {"service": STACK, "file": ""}),
+        Series(OURS, "TokensMinted", {"service": STACK, "reason": ""}),
+        Series("AWS/SQS", "AgeOfOldestMessage", {"QueueName": ""}),
+        Series("AWS/Lambda", "Errors", {"QueueName": ""}),
+    ],
+    ids=lambda series: series.name,
+)
+def test_a_metric_that_nobody_publishes_would_be_seen(series: Series) -> None:
+    assert not series.is_published()
+
+
+def test_it_shows_all_that_an_operator_must_see(
+    widgets: list[dict[str, Any]], delivers: bool
+) -> None:
+    shown: dict[str, set[str]] = {}
+    for graph in graphs(widgets):
+        for each in drawn(graph):
+            shown.setdefault(each.name, set()).add(each.how["stat"])
+    created = {
+        "Arrivals": {"Sum"},
+        "Requests": {"Sum"},
+        "BatchesCreated": {"Sum"},
+        "AdoptedBatches": {"Sum"},
+        "Registered": {"Sum"},
+        "Duplicates": {"Sum"},
+        "Ignored": {"Sum"},
+        "ArrivalToBatch": {"p50", "p99"},
+        "ArrivalsRejected": {"Sum"},
+        "RequestsRejected": {"Sum"},
+        "PutOff": {"Sum"},
+        "ProfileBatchesToday": {"Maximum"},
+        "Count": {"Sum"},
+        "4XXError": {"Sum"},
+        "5XXError": {"Sum"},
+        "ApproximateAgeOfOldestMessage": {"Maximum"},
+        "ApproximateNumberOfMessagesVisible": {"Maximum"},
+        "Errors": {"Sum"},
+        "Throttles": {"Sum"},
+        "ConcurrentExecutions": {"Maximum"},
+    }
+    ended = {
+        "BatchesSucceeded": {"Sum"},
+        "BatchesFailed": {"Sum"},
+        "BatchesAbandoned": {"Sum"},
+        "CreatedToUploaded": {"p50", "p99"},
+        "UploadedToEnded": {"p50", "p99"},
+        "BytesUploaded": {"Sum"},
+        "DeliveryPutOff": {"Sum"},
+        "UnfinishedBatchHours": {"Maximum"},
+    }
+    assert shown == created | (ended if delivers else {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "metrics"),
+    [
+        (
+            "AWS::SQS::Queue",
+            {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
+        ),
+        ("AWS::Serverless::Function", {"Errors", "Throttles", "ConcurrentExecutions"}),
+    ],
+)
+def test_no_queue_and_no_function_is_forgotten(
+    template: dict[str, Any],
+    widgets: list[dict[str, Any]],
+    delivers: bool,
+    kind: str,
+    metrics: set[str],
+) -> None:
+    shown: dict[str, set[str]] = {}
+    for graph in graphs(widgets):
+        for each in drawn(graph):
+            if each.name in metrics:
+                [value] = each.dimensions.values()
+                shown.setdefault(value.split("-")[2], set()).add(each.name)
+    there = {
+        name: resource["Properties"]
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == kind and (delivers or resource.get("Condition") != "Deliver")
+    }
+    assert set(shown) == set(there)
+    for name, seen in shown.items():
+        if kind == "AWS::SQS::Queue":
+            feeds = "RedrivePolicy" in there[name]
+            assert seen == {sorted(metrics)[0 if feeds else 1]}, name
+        else:
+            assert seen == metrics, name
+
+
+def test_every_alarm_is_shown_once(
+    template: dict[str, Any], widgets: list[dict[str, Any]], delivers: bool
+) -> None:
+    shown = [
+        arn.rpartition("-")[2]
+        for widget in widgets
+        if widget["type"] == "alarm"
+        for arn in widget["properties"]["alarms"]
+    ]
+    there = [
+        name
+        for name, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and (delivers or resource.get("Condition") != "Deliver")
+    ]
+    assert sorted(shown) == sorted(there)
+
+
+def test_limits_are_lines_in_the_unit_of_what_they_bound(
+    template: dict[str, Any], widgets: list[dict[str, Any]], delivers: bool
+) -> None:
+    lines = {
+        line["label"]: (line["value"], graph["title"])
+        for graph in graphs(widgets)
+        for line in graph.get("annotations", {}).get("horizontal", ())
+    }
+    units = {"ProfileBatchesPerDay": "Batches for Profile today (UTC)"}
+    if delivers:
+        units["GigabytesPerHour"] = "Gigabytes uploaded in an hour"
+        units["UnfinishedHours"] = "Oldest batch that has not ended, hours"
+    parameters = template["Parameters"]
+    assert lines == {name: (parameters[name]["Default"], title) for name, title in units.items()}
+
+
+@pytest.mark.parametrize("delivers", [True], indirect=True)
+def test_the_bytes_of_an_hour_are_those_of_a_clock_hour(widgets: list[dict[str, Any]]) -> None:
+    """As the ledger counts them; CloudWatch aligns an hour to the clock, too."""
+    [graph] = [graph for graph in graphs(widgets) if "Gigabytes" in graph["title"]]
+    [bytes_uploaded] = drawn(graph)
+    assert (bytes_uploaded.name, bytes_uploaded.how["stat"]) == ("BytesUploaded", "Sum")
+    assert bytes_uploaded.how["period"] == 3600
+    assert graph["metrics"][0][0]["expression"] == "bytes / 1000000000"
+
+
+# -- How it looks -------------------------------------------------------------------------------
+
+
+def test_widgets_fill_the_width_and_do_not_overlap(widgets: list[dict[str, Any]]) -> None:
+    taken: set[tuple[int, int]] = set()
+    for widget in widgets:
+        columns = range(widget["x"], widget["x"] + widget["width"])
+        rows = range(widget["y"], widget["y"] + widget["height"])
+        cells = set(product(columns, rows))
+        assert not cells & taken, widget["properties"].get("title")
+        taken |= cells
+    assert taken == set(product(range(24), range(max(row for _, row in taken) + 1)))
+
+
+def test_it_begins_with_what_to_look_at(widgets: list[dict[str, Any]]) -> None:
+    first, second = widgets[:2]
+    assert (first["type"], second["type"]) == ("text", "alarm")
+    text = first["properties"]["markdown"]
+    assert text.startswith(f"# {STACK}\n")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    typed = re.findall(r"make ([a-z-]+)", text)
+    assert typed
+    assert set(typed) <= set(targets)
+
+
+def test_every_widget_is_titled_and_every_line_labelled(widgets: list[dict[str, Any]]) -> None:
+    titles = [widget["properties"].get("title") for widget in widgets if widget["type"] != "text"]
+    assert None not in titles
+    for graph in graphs(widgets):
+        labels = [
+            row[-1]["label"] for row in graph["metrics"] if row[-1].get("visible", True) is True
+        ]
+        assert len(set(labels)) == len(labels) > 0, graph["title"]
+        assert "${" not in re.sub(
+            r"\$\{PROP\('Dim\.(reason|sandbox|organization)'\)\}", "", str(labels)
+        )
+
+
+def test_what_is_calculated_with_is_there(widgets: list[dict[str, Any]]) -> None:
+    for graph in graphs(widgets):
+        known = {row[-1]["id"] for row in graph["metrics"] if "id" in row[-1]}
+        used = {
+            word
+            for row in graph["metrics"]
+            for word in re.findall(r"^[a-z]+", row[-1].get("expression", ""))
+        }
+        assert used == known, graph["title"]
+
+
+def test_cloudwatch_takes_it(widgets: list[dict[str, Any]], body: str) -> None:
+    """https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/CloudWatch-Dashboard-Body-Structure.html"""
+    assert len(widgets) <= 500
+    for widget in widgets:
+        assert len(widget["properties"].get("alarms", ())) <= 100
+        assert len(widget["properties"].get("metrics", ())) <= 500
+    assert "${!" not in body
+
+
+def test_it_is_called_as_the_stack_is(template: dict[str, Any]) -> None:
+    assert template["Resources"]["Dashboard"]["Properties"]["DashboardName"] == {
+        "Ref": "AWS::StackName"
+    }
+    assert template["Outputs"]["DashboardName"]["Value"] == {"Ref": "Dashboard"}

@@ -1,0 +1,270 @@
+"""Markers in a routing table: where they are looked for, and what they and their files become."""
+
+import json
+from typing import Any
+
+import pytest
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import NoRoute, TargetNotAllowed
+from aep_intake.routes import InvalidTable, Match, OnNewVersion, RoutingTable, parse
+
+from tools.routes import lint
+
+
+def document(*rules: dict[str, Any]) -> bytes:
+    named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
+    return json.dumps({"routes": named}).encode()
+
+
+def table(*rules: dict[str, Any]) -> RoutingTable:
+    return parse(document(*rules), "v7")
+
+
+def arrival(key: str, bucket: str = "landing") -> Arrival:
+    return Arrival(bucket, key, None, "etag", "00AF", 1, 0)
+
+
+def marked(match: str, name: str = "_SUCCESS", **more: Any) -> dict[str, Any]:
+    return {"match": match, "datasetId": "d", "batch": {"marker": name}} | more
+
+
+@pytest.mark.parametrize(
+    ("match", "key", "folder"),
+    [
+        ("a/**", "a/_SUCCESS", "a/"),
+        ("a/**", "a/b/c/_SUCCESS", "a/b/c/"),
+        ("a/**", "a//_SUCCESS", "a//"),
+        ("a/**/*.json", "a/_SUCCESS", "a/"),
+        ("a/**/*.json", "a/b/_SUCCESS", "a/b/"),
+        ("a/*.json", "a/_SUCCESS", "a/"),
+        ("a/day=*/part-?", "a/day=1/_SUCCESS", "a/day=1/"),
+        ("*.json", "_SUCCESS", ""),
+        ("**", "_SUCCESS", ""),
+        ("**", "b/_SUCCESS", "b/"),
+        ("**/x/*.csv", "a/x/_SUCCESS", "a/x/"),
+        ("a/part.json", "a/_SUCCESS", "a/"),
+    ],
+)
+def test_a_marker_is_looked_for_where_the_folders_of_the_pattern_lead(
+    match: str, key: str, folder: str
+) -> None:
+    found = table(marked(match)).match(arrival(key))
+    assert (found.folder, found.waits, found.window) == (folder, False, None)
+
+
+def test_the_nameless_folder_has_markers_too() -> None:
+    assert table(marked("/*.json")).match(arrival("/_SUCCESS")).folder == "/"
+
+
+@pytest.mark.parametrize(
+    ("match", "key"),
+    [
+        ("a/*.json", "_SUCCESS"),
+        ("a/*.json", "a/b/_SUCCESS"),
+        ("a/*.json", "a/_success"),
+        ("a/*.json", "a/x_SUCCESS"),
+        ("a/*.json", "a/_SUCCESS\n"),
+        ("a/x/*.json", "a/_SUCCESS"),
+        ("a/**/*.json", "b/_SUCCESS"),
+        ("*.json", "a/_SUCCESS"),
+    ],
+)
+def test_elsewhere_it_is_none(match: str, key: str) -> None:
+    with pytest.raises(NoRoute):
+        table(marked(match)).match(arrival(key))
+
+
+@pytest.mark.parametrize(
+    "key", ["a/1.json", "a/b/1.json", "a/_SUCCESS.json", "a/_SUCCESS/1.json", "a/x_SUCCESS.json"]
+)
+def test_all_else_that_the_rule_takes_waits_for_one(key: str) -> None:
+    found = table(marked("a/**")).match(arrival(key))
+    assert (found.waits, found.folder) == (True, None)
+
+
+JSON = {"inputFormat": {"format": "json"}}
+UNMARKED = (
+    {"match": "a/**", "datasetId": "d"} | JSON,
+    {"match": "b/**", "datasetId": "d", "batch": {"window": "1m"}} | JSON,
+    {"match": "c/**", "ignore": True},
+)
+
+
+@pytest.mark.parametrize("key", ["a/_SUCCESS", "b/_SUCCESS", "c/_SUCCESS"])
+def test_where_a_rule_has_no_markers_nothing_is_one_or_waits_for_one(key: str) -> None:
+    found = table(*UNMARKED).match(arrival(key))
+    assert (found.folder, found.waits) == (None, False)
+
+
+@pytest.mark.parametrize("key", ["a/None", "b/None"])
+def test_not_even_what_is_called_none(key: str) -> None:
+    found = table(*UNMARKED).match(arrival(key))
+    assert (found.folder, found.waits) == (None, False)
+
+
+def test_a_marker_says_of_its_folder_what_a_file_in_it_does() -> None:
+    rule = marked("x/{sandbox}/{t}/**", tags={"table": ["{t}"]}, onNewVersion="replace")
+    rule |= {"partialIngestionPercent": 5, "lookInside": True, "credential": "acme"}
+    rules = table(rule)
+    marker = rules.match(arrival("x/prod/orders/dt=1/_SUCCESS"))
+    options = {
+        "enableErrorDiagnostics": True,
+        "partialIngestionPercent": 5,
+        "tags": {"table": ["orders"]},
+    }
+    assert marker == Match(
+        route="rule-0",
+        version="v7",
+        sandbox="prod",
+        dataset_id="d",
+        credential="acme",
+        options=options,
+        placeholders={"sandbox": "prod", "t": "orders"},
+        folder="x/prod/orders/dt=1/",
+        on_new_version=OnNewVersion.REPLACE,
+        look_inside=True,
+    )
+    file = rules.match(arrival("x/prod/orders/dt=1/1.csv"))
+    assert file.placeholders == marker.placeholders
+    assert file.options == options
+    assert (file.on_new_version, file.waits) == (OnNewVersion.REPLACE, True)
+
+
+def test_the_format_of_a_folder_is_left_to_its_files_unless_the_rule_says_it() -> None:
+    auto = table(marked("a/**", inputFormat="auto"))
+    assert "inputFormat" not in auto.match(arrival("a/_SUCCESS")).options
+    # Spark leaves files beside its data whose names say no format: they must not be rejected.
+    for key in ("a/1.parquet", "a/.1.parquet.crc", "a/_metadata"):
+        assert "inputFormat" not in auto.match(arrival(key)).options
+    said = table(marked("a/**", inputFormat={"format": "CSV", "delimiter": ";"}))
+    for key in ("a/_SUCCESS", "a/1.txt"):
+        expected = {"format": "csv", "delimiter": ";"}
+        assert said.match(arrival(key)).options["inputFormat"] == expected
+
+
+def test_a_marker_cannot_fill_in_what_does_not_belong_there() -> None:
+    with pytest.raises(TargetNotAllowed):
+        table(marked("x/{sandbox}/**")).match(arrival("x/PROD/_SUCCESS"))
+
+
+def test_the_first_rule_that_fits_decides_of_markers_too() -> None:
+    files = {"match": "a/**/*.json", "datasetId": "d"}
+    rules = table(files, marked("a/**", "done.json"), marked("a/b/*", "_OK"), files)
+    # An earlier rule takes what would be a later one's marker …
+    taken = rules.match(arrival("a/done.json"))
+    assert (taken.route, taken.folder) == ("rule-0", None)
+    # … or its file; a marker counts before files of later rules.
+    assert rules.match(arrival("a/b/_OK.csv")).route == "rule-1"
+    other = table(marked("a/*.json"), marked("a/*", "_OK"))
+    assert (other.match(arrival("a/_SUCCESS")).route, other.match(arrival("a/_OK")).route) == (
+        "rule-0",
+        "rule-1",
+    )
+    ignored = table({"match": "**/_*", "ignore": True}, marked("a/**"))
+    assert ignored.match(arrival("a/_SUCCESS")) == Match("rule-0", "v7", ignore=True)
+
+
+def test_a_marker_of_another_bucket_is_another_s() -> None:
+    rules = table(marked("a/*.json", bucket="acme-*"))
+    assert rules.match(arrival("a/_SUCCESS", "acme-raw")).folder == "a/"
+    with pytest.raises(NoRoute):
+        rules.match(arrival("a/_SUCCESS"))
+
+
+def refused(rule: dict[str, Any]) -> InvalidTable:
+    with pytest.raises(InvalidTable) as refusal:
+        table(rule)
+    assert refusal.value.rule == "rule-0"
+    return refusal.value
+
+
+@pytest.mark.parametrize("match", ["x/{t}/p-{d}.json", "x/{t}/**/{d}.json", "{t}-{d}.json"])
+def test_a_marker_must_say_all_that_the_rule_wants_to_know(match: str) -> None:
+    refusal = refused(marked(match, tags={"t": ["{t}", "{d}"]}))
+    assert refusal.field == "routes[0].match"
+    assert "does not say what {" in refusal.problem
+    assert "it must be a folder's" in refusal.problem
+
+
+def test_what_is_a_folder_s_a_marker_says() -> None:
+    rules = table(marked("x/{t}/**/{d}/*.json", tags={"t": ["{t}", "{d}"]}))
+    assert rules.match(arrival("x/a/b/c/_SUCCESS")).placeholders == {"t": "a", "d": "c"}
+
+
+@pytest.mark.parametrize("what", ["replace", "ignore"])
+def test_a_window_cannot_have_its_one_batch_replaced(what: str) -> None:
+    rule = marked("a/*", onNewVersion=what)
+    refusal = refused(rule | {"batch": {"window": "5m"}})
+    assert refusal.field == "routes[0].onNewVersion"
+    assert "a window's batch holds many objects" in refusal.problem
+    assert "use a marker" in refusal.problem
+    windowed = rule | {"batch": {"window": "5m"}, "onNewVersion": "append"}
+    assert table(windowed).match(arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
+    for key in ("a/_SUCCESS", "a/1.json"):
+        assert table(rule).match(arrival(key)).on_new_version == what
+
+
+def test_without_a_word_what_comes_again_is_appended() -> None:
+    for rule in (marked("a/*"), {"match": "a/*", "datasetId": "d"}):
+        assert table(rule).match(arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
+    alone = table({"match": "a/*", "datasetId": "d", "onNewVersion": "replace"})
+    assert alone.match(arrival("a/1.json")).on_new_version is OnNewVersion.REPLACE
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"batch": {}}, "batch", "exactly one of `window`, `marker`"),
+        ({"batch": {"window": "1m", "marker": "x"}}, "batch", "exactly one of"),
+        ({"batch": {"marker": "x", "files": 3}}, "batch.files", "not known"),
+        ({"batch": "_SUCCESS"}, "batch", "must be object"),
+        ({"batch": {"marker": 1}}, "batch.marker", "must be string"),
+        ({"onNewVersion": "Replace"}, "onNewVersion", "one of"),
+        ({"onNewVersion": True}, "onNewVersion", "must be string"),
+        ({"lookInside": "yes"}, "lookInside", "must be boolean"),
+    ],
+)
+def test_what_the_schema_does_not_know_of_is_refused(
+    change: dict[str, Any], field: str, words: str
+) -> None:
+    refusal = refused(marked("a/*") | change)
+    assert refusal.field == f"routes[0].{field}"
+    assert words in refusal.problem
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "/", "a*", "a?", "{t}", "}", "[a]", "]", "x" * 256])
+def test_the_name_of_a_marker_is_no_pattern(name: str) -> None:
+    assert refused(marked("a/*", name)).field == "routes[0].batch.marker"
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 255, "manifest.json", "Alles fertig!.ok", "東京", "..", "a(b|c)+\\d$^", "a\n"]
+)
+def test_and_so_it_is_taken_as_it_is(name: str) -> None:
+    rules = table(marked("a/*", name) | JSON)
+    assert rules.match(arrival(f"a/{name}")).folder == "a/"
+    assert rules.match(arrival(f"a/{name}.json")).waits
+    assert rules.match(arrival(f"a/{name[:-1]}")).waits
+
+
+# ---- Before a table goes live
+
+
+@pytest.mark.parametrize(
+    ("example", "text"),
+    [
+        ("_SUCCESS", "reaches no rule"),
+        ("b/_SUCCESS", "reaches rule `rule-1`"),
+        ("a/_hidden/_SUCCESS", "reaches rule `rule-0`"),
+        ("a/1.txt", "would be rejected: format-unknown"),
+    ],
+)
+def test_an_example_may_be_a_marker(example: str, text: str) -> None:
+    rules = [
+        {"match": "**/_hidden/*", "ignore": True},
+        marked("b/*"),
+        marked("a/**", examples=["a/b/_SUCCESS", "a/b/1.json", example]),
+    ]
+    [problem] = lint(document(*rules))
+    assert (problem.rule, problem.field) == ("rule-2", "routes[2].examples[2]")
+    assert text in problem.text
