@@ -3,6 +3,7 @@
 Exit status 0 only if every outcome is the one that local/samples/samples.json expects.
 """
 
+import gzip
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -27,8 +29,9 @@ PATIENCE_SECONDS = 60  # for what nothing holds up
 # What shares a window is sent only if that much of it is left: it must be worked on within.
 ENOUGH_SECONDS = 8
 WIDE = 110  # columns that the table needs, to have one of its own for each thing
-# Up to the announcement: a batch is filled when a sample says so, and else still loading.
-PARAMETERS = {"DeliverBatches": "false"}
+# Delivery is paused until every batch is created, as some samples want theirs still loading.
+PARAMETERS = {"OutcomeSeconds": "1"}
+ENDS = {"Batch Succeeded", "Batch Failed", "Batch Abandoned"}
 IGNORED = {"event": "ignored"}
 LOOKED_UP = {"inAep", "waited"}
 
@@ -43,13 +46,19 @@ class Item:
     "ignored"; `parked`, whether the dead-letter queue has it, for that reason; `http`, the answer's
     status; `batchOf`, the request that made the same batch; `replacesBatchOf`, the objects whose
     batch it replaces; `inAep`, what became of the batch there; `waited`, how many of the files
-    waited for a marker.
+    waited for a marker. `end`: the event that its batch must end with, None where there is none or
+    it does not matter; `ended`, the one that came; `held`, what AEP holds of the batch then.
+    `gone`: whether its file is overwritten before it can be uploaded.
     """
 
     title: str
     expect: dict[str, Any]
     files: Mapping[str, str] = field(default_factory=dict)
+    end: str | None = None
+    gone: bool = False
     got: dict[str, Any] = field(default_factory=dict)
+    ended: Event | None = None
+    held: dict[str, Any] | None = None
     sent: float | None = None
     took: float | None = None
 
@@ -64,8 +73,23 @@ class Item:
         return self.sent is not None and self.expect.keys() <= self.got.keys()
 
     @property
+    def over(self) -> bool:
+        return self.end is None or (self.ended is not None and self.held is not None)
+
+    @property
     def as_expected(self) -> bool:
-        return self.expect.items() <= self.got.items()
+        lost = self.got.get("lost") == ("object-gone" if self.gone else None)
+        delivered = self.end is None or self._delivered
+        return self.expect.items() <= self.got.items() and lost and delivered
+
+    @property
+    def _delivered(self) -> bool:
+        """Whether the batch ended as it should, and holds the very bytes that were sent."""
+        if self.ended is None or self.held is None or self.ended["detail-type"] != self.end:
+            return False
+        held = sorted(file["sha256"] for file in self.held["files"])
+        sent = sorted(_digest(self.files[file["key"]]) for file in self.got["files"])
+        return self.end == "Batch Abandoned" or held == sent
 
 
 class Board:
@@ -73,7 +97,13 @@ class Board:
 
     def __init__(self, samples: dict[str, Any]) -> None:
         self.objects = {
-            _name(sample): Item(_title(sample), sample["expect"], _files(sample))
+            _name(sample): Item(
+                _title(sample),
+                sample["expect"],
+                _files(sample),
+                _end(sample),
+                sample.get("gone", False),
+            )
             for sample in samples["objects"]
         }
         self.requests = {
@@ -94,6 +124,9 @@ class Board:
         now = time.monotonic()
         with self._lock:
             files = event["detail"].get("files") or []
+            if event["detail-type"] in ENDS:
+                self._end(event)
+                return
             if files:
                 item = self._sent(files, event["detail"].get("externalId"))
             else:
@@ -106,6 +139,13 @@ class Board:
                 self._early[event["detail"]["batchId"]] = (event, now)
             else:
                 self.strangers.append(event)
+
+    def _end(self, event: Event) -> None:
+        for item in self.items:
+            if item.got.get("externalId") == event["detail"]["externalId"]:
+                item.ended = event
+                return
+        self.strangers.append(event)
 
     def answered(self, name: str, status: int, body: dict[str, Any]) -> None:
         """Note the answer to a request, and the event if it was faster."""
@@ -191,7 +231,7 @@ class Board:
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
         narrow = options.max_width < WIDE
-        caption = "ms until the event; the first of each kind start cold"
+        caption = "ms until the batch was announced; the first of each kind start cold"
         table = Table(expand=True, show_lines=True, caption=caption)
         table.add_column("object or request", ratio=1, overflow="fold")
         # Ids stay whole, for copying.
@@ -202,13 +242,30 @@ class Board:
             table.add_column("dataset", min_width=24, no_wrap=True)
         table.add_column("batch id or reason", min_width=26, no_wrap=True)
         table.add_column("ms", justify="right", min_width=5)
+        if not narrow:
+            table.add_column("in the end", min_width=12)
         table.add_column("as expected", justify="center", width=8)
         with self._lock:
             for item in self.items:
-                title, route, dataset, *others = _cells(item)
-                where = [Text("\n").join(filter(None, [title, route, dataset]))]
-                table.add_row(*(where if narrow else [title, route, dataset]), *others)
+                title, route, dataset, outcome, took, end, tick = _cells(item)
+                if narrow:
+                    where = Text("\n").join(filter(None, [title, route, dataset]))
+                    table.add_row(where, Text("\n").join(filter(None, [outcome, end])), took, tick)
+                else:
+                    table.add_row(title, route, dataset, outcome, took, end, tick)
         yield table
+
+
+def _end(sample: Mapping[str, Any]) -> str | None:
+    created = sample["expect"].get("event") == "Batch Created"
+    end: str | None = sample.get("end", "Batch Succeeded" if created else None)
+    return end
+
+
+def _digest(file: str) -> str:
+    """Of what must arrive: a compressed file is unpacked on its way."""
+    content = (SAMPLES / file).read_bytes()
+    return sha256(gzip.decompress(content) if file.endswith(".gz") else content).hexdigest()
 
 
 def _name(sample: Mapping[str, Any]) -> str:
@@ -228,6 +285,9 @@ def _files(sample: Mapping[str, Any]) -> dict[str, str]:
 
 def _record(item: Item, event: Event, now: float) -> None:
     detail, got = event["detail"], item.got
+    if got.get("event") == "Batch Created" and event["detail-type"] == "Arrival Rejected":
+        got["lost"] = detail["reason"]  # a file of the batch, when it was to be uploaded
+        return
     before = got.get("event"), got.get("batchId")
     present = event["detail-type"], detail.get("batchId")
     if "event" in got and before != present:
@@ -251,16 +311,31 @@ def _cells(item: Item) -> Iterator[Text]:
         outcome.append("in the dead-letter queue")
     if got.get("fileCount", 0) > 1:
         outcome.append(f"{got['fileCount']} files")
+    if "lost" in got:
+        outcome.append(f"then {got['lost']}")
     if replaced := got.get("replaces"):
         outcome += ["replaces the data of", replaced["batchId"]]
     if got.get("inAep", "loading") != "loading":
         outcome.append(f"{got['inAep']} in AEP by now")
     yield Text("\n".join(filter(None, outcome)))
     yield Text(f"{item.took * 1000:.0f}" if item.took is not None else "")
-    if item.settled:
+    yield _told_in_the_end(item)
+    if item.settled and item.over:
         yield Text("✓", "green") if item.as_expected else Text("✗", "bold red")
     else:
         yield Text("")
+
+
+def _told_in_the_end(item: Item) -> Text:
+    """The rows that are in the dataset by AEP's own count, or why there are none."""
+    if item.ended is None:
+        return Text("" if item.end is None else "…")
+    detail = item.ended["detail"]
+    if item.ended["detail-type"] == "Batch Succeeded":
+        rows = (item.held or {}).get("rowsIngested")
+        return Text("ingested" if rows is None else f"{rows} rows")
+    errors = [error["code"] for error in detail.get("errors", ())]
+    return Text("\n".join([detail["status"], *errors[:1]]))
 
 
 def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> float:
@@ -334,12 +409,39 @@ def wait(stack: LocalStack, board: Board, closes: float) -> None:
             batches = stack.control("GET", "/batches")
             board.looked_up(batches, stack.ledger(), _ignored(stack))
         elif time.time() > closes:
-            # What the clock invokes once a minute; nobody has to wait for that here.
-            tick = stack.outputs["OnTickFunction"]
-            stack.aws.functions.invoke(FunctionName=tick, Payload=b"{}")
+            tick(stack)
         return all(item.settled for item in board.items)
 
     _until(looked, max(closes - time.time(), 0) + PATIENCE_SECONDS)
+
+
+def paused(stack: LocalStack, *, pause: bool) -> None:
+    """Stop feeding on_delivery, as an operator would, or go on."""
+    function = stack.outputs["OnDeliveryFunction"]
+    found = stack.aws.functions.list_event_source_mappings(FunctionName=function)
+    for mapping in found["EventSourceMappings"]:
+        stack.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=not pause)
+
+
+def deliver(stack: LocalStack, board: Board) -> None:
+    """Let the batches be filled, until each has ended, or for PATIENCE_SECONDS."""
+    paused(stack, pause=False)
+
+    def looked() -> bool:
+        tick(stack)
+        for item in board.items:
+            if item.ended is not None and item.held is None:
+                batch = item.got["batchId"]
+                item.held = stack.control("GET", f"/batches/{batch}/files")
+        return all(item.over for item in board.items)
+
+    _until(looked, PATIENCE_SECONDS)
+
+
+def tick(stack: LocalStack) -> None:
+    """What the clock invokes once a minute; nobody has to wait for that here."""
+    function = stack.outputs["OnTickFunction"]
+    stack.aws.functions.invoke(FunctionName=function, Payload=b"{}")
 
 
 def _until(what: Callable[[], bool], seconds: float) -> None:
@@ -401,8 +503,11 @@ def main() -> int:
                     )
                     step("publishing the routes")
                     stack.publish_routes(SAMPLES / "routes.json")
+                    paused(stack, pause=True)
                 with shown(board, console):
                     wait(stack, board, send(stack, samples, board, console.print))
+                    console.print("every batch is created: delivery goes on")
+                    deliver(stack, board)
                 odd = board.odd(stack.control("GET", "/batches"))
         except ChildFailed as failure:
             console.print(Text(str(failure), "red"))
@@ -413,6 +518,7 @@ def main() -> int:
     wrong = [item for item in board.items if not item.as_expected]
     for item in wrong:
         console.print(Text(f"{item.title}\n  expected {item.expect}\n  got {item.got}", "red"))
+        console.print(Text(f"  and {item.end}; got {item.ended}, {item.held}", "red"))
     for event in board.unclaimed():
         console.print(Text(f"an event nobody expected: {event}", "red"))
     for batch in odd:

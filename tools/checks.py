@@ -277,14 +277,16 @@ def mapping(functions: LambdaClient, function: str) -> Findings:
             yield PROBLEM, f"its event source mapping is {one['State'].lower()}: {enable}"
 
 
-def rules(events: EventBridgeClient, queue_arn: str) -> Findings:
-    """Whether the events of the buckets are sent on; EventBridge drops them without a word."""
-    names = events.list_rule_names_by_target(TargetArn=queue_arn)["RuleNames"]
+def rules(events: EventBridgeClient, queue_arn: str, bus: str = "default") -> Findings:
+    """Whether the events of a bus are sent on; EventBridge drops them without a word."""
+    told = events.list_rule_names_by_target(TargetArn=queue_arn, EventBusName=bus)
+    names = told["RuleNames"]
     if not names:
-        yield PROBLEM, "no EventBridge rule sends to it: deploy the stack again"
+        yield PROBLEM, f"no EventBridge rule of bus {bus} sends to it: deploy the stack again"
     for name in names:
-        if events.describe_rule(Name=name).get("State") == "DISABLED":
-            yield PROBLEM, f"events are lost: aws events enable-rule --name {name}"
+        if events.describe_rule(Name=name, EventBusName=bus).get("State") == "DISABLED":
+            enable = f"aws events enable-rule --event-bus-name {bus} --name {name}"
+            yield PROBLEM, f"events are lost: {enable}"
         else:
             yield OK, f"fed by the rule {name}"
 

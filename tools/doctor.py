@@ -78,6 +78,7 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
         ("tick DLQ", "TickDlqUrl", "see the log of on_tick, then purge it: the clock goes on"),
     ):
         yield from found(check, checks.queue(sqs, output(dead), advice))
+    yield from _deliveries(stack, session)
     stacks = session.client("cloudformation", config=PATIENCE)
     watch = session.client("cloudwatch", config=PATIENCE)
     yield from found("alarms", checks.alarms(stacks, watch, stack.name))
@@ -88,6 +89,27 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     dynamodb = session.client("dynamodb", config=PATIENCE)
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), checks.now, retention=0)
     yield from found("quota", checks.quota(ledger.made, iso(checks.now())[:10]))
+
+
+def _deliveries(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
+    """What it takes to fill batches, where the stack does that."""
+    if "OnDeliveryFunction" not in stack.outputs:
+        yield Finding("deliveries", OK, "batches are delivered by others")
+        return
+    output, url = stack.output, stack.output("DeliveriesQueueUrl")
+    # The stack's queues are all in one account and region.
+    arn = f"{output('ArrivalsQueueArn').rpartition(':')[0]}:{url.rpartition('/')[2]}"
+    events = session.client("events", config=PATIENCE)
+    functions = session.client("lambda", config=PATIENCE)
+    sqs = session.client("sqs", config=PATIENCE)
+    yield from found("deliveries queue", checks.rules(events, arn, output("BusName")))
+    for name in ("OnDeliveryFunction", "OnUploadFunction"):
+        yield from found(f"function {output(name)}", checks.mapping(functions, output(name)))
+    yield from found("deliveries queue", checks.queue(sqs, url))
+    yield from found("uploads queue", checks.queue(sqs, output("UploadsQueueUrl")))
+    for queue, dead in (("deliveries", "DeliveriesDlqUrl"), ("uploads", "UploadsDlqUrl")):
+        advice = f"list them: make redrive ARGS='--queue {queue} --dry-run'"
+        yield from found(f"{queue} DLQ", checks.queue(sqs, output(dead), advice))
 
 
 def _adobe(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:

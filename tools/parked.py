@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import json
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import batched
 from typing import TYPE_CHECKING
 
-from aep_intake import arrivals
+from aep_intake import announcements, arrivals
 from aep_intake.errors import MalformedEvent
+from aep_intake.orders import DELIVERY_PREFIX
+
+from tools.words import several
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,9 +28,9 @@ BATCH_BYTES = 200_000
 
 @dataclass(frozen=True)
 class Parked:
-    """A message in a dead-letter queue. `external_ids` and `uris` of the arrivals in it.
+    """A message in a dead-letter queue.
 
-    `order`: external id of the order it stands for, where its files have no messages of their own.
+    `external_ids`: of the orders that it is about. `what` it is about, in words for people.
     """
 
     handle: str
@@ -34,8 +38,7 @@ class Parked:
     reason: str
     detail: str
     external_ids: frozenset[str]
-    uris: tuple[str, ...]
-    order: str | None
+    what: tuple[str, ...]
     at: datetime
 
     @classmethod
@@ -45,23 +48,55 @@ class Parked:
             name: value.get("StringValue", "")
             for name, value in message.get("MessageAttributes", {}).items()
         }
-        try:
-            delivery = arrivals.parse(message["Body"])
-        except MalformedEvent:
-            delivery = arrivals.Delivery()
-        files = delivery.arrivals
-        ids = {attributes.get("externalId"), delivery.order, *(file.external_id for file in files)}
+        ids, what = _read(message["Body"])
         sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
         return cls(
             handle=message["ReceiptHandle"],
             body=message["Body"],
             reason=attributes.get("reason") or attributes.get("ERROR_CODE") or TRIES_USED_UP,
             detail=attributes.get("detail") or attributes.get("ERROR_MESSAGE") or "",
-            external_ids=frozenset(filter(None, ids)),
-            uris=tuple(file.uri for file in files),
-            order=delivery.order,
+            external_ids=frozenset(filter(None, [*ids, attributes.get("externalId")])),
+            what=tuple(what),
             at=datetime.fromisoformat(attributes["parkedAt"]) if "parkedAt" in attributes else sent,
         )
+
+
+def _read(body: str) -> tuple[Iterable[str], Iterable[str]]:
+    """The external ids in a message, and what it is about; neither where nobody understands it."""
+    if known := _of_delivery(body):
+        return known
+    try:
+        delivery = arrivals.parse(body)
+    except MalformedEvent:
+        return (), ()
+    if delivery.order:
+        # The files of a window or a folder have no message any more; their order stands for them.
+        return [delivery.order], ["the files of an order:"]
+    files = delivery.arrivals
+    return [file.external_id for file in files], [file.uri for file in files]
+
+
+def _of_delivery(body: str) -> tuple[Iterable[str], Iterable[str]] | None:
+    """As `_read`, of what on_delivery and on_upload work on; None where it is neither's."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    match document:
+        case {
+            "detail-type": announcements.BATCH_CREATED,
+            "detail": {"externalId": str(order), "batchId": batch, "fileCount": int(count)},
+        }:
+            return [order], [f"batch {batch} of {several(count, 'file')}:"]
+        case {"externalId": str(due)} if due.startswith(DELIVERY_PREFIX):
+            return [due.removeprefix(DELIVERY_PREFIX)], ["the delivery of an order:"]
+        case {
+            "external_id": str(order),
+            "piece": {"start": start, "end": end, "file": {"bucket": bucket, "key": key}},
+        }:
+            part = f"bytes {start} to {end}, in the batch of an order:"
+            return [order], [f"s3://{bucket}/{key}", part]
+    return None
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""Move parked messages back to the arrivals queue once the cause is mended.
+"""Move dead letters back to the queue that works on them, once the cause is mended.
 
-    python -m tools.redrive [--reason R …] [--external-id ID …] [--dry-run] [--queue rule]
+    python -m tools.redrive [--reason R …] [--external-id ID …] [--dry-run]
+                            [--queue arrivals|rule|deliveries|uploads]
     (make redrive STACK=… ARGS="--reason no-route --dry-run")
 
 Bodies stay as they are; the reason is dropped. A message is sent before it is deleted, so that an
@@ -26,24 +27,27 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from tools.deployed import NotOurs, deployed
+from tools.deployed import Deployed, NotOurs, deployed
 from tools.failures import in_words
 from tools.parked import Parked, Redrive
 from tools.words import several
 
-# The output of the stack that names each dead-letter queue.
-QUEUES = {"arrivals": "ArrivalsDlqUrl", "rule": "ArrivalRuleDlqUrl"}
+# The outputs of the stack that name each dead-letter queue, and where its messages go.
+QUEUES = {
+    "arrivals": ("ArrivalsDlqUrl", "ArrivalsQueueUrl"),
+    "rule": ("ArrivalRuleDlqUrl", "ArrivalsQueueUrl"),
+    "deliveries": ("DeliveriesDlqUrl", "DeliveriesQueueUrl"),
+    "uploads": ("UploadsDlqUrl", "UploadsQueueUrl"),
+}
 
 
 def listed(messages: Iterable[Parked], now: datetime) -> Table:
     """For people: each message that is meant."""
     # Stacked, so that ids stay whole for copying.
-    what = Column("object, external id, detail", overflow="fold")
+    what = Column("what, external id, detail", overflow="fold")
     table = Table("reason", what, "parked", Column("age", justify="right"), show_lines=True)
     for parked in messages:
-        # The files of a window or a folder have no message any more; their order stands for them.
-        objects = ["the files of an order:"] if parked.order else parked.uris
-        lines = [*objects, *sorted(parked.external_ids), parked.detail]
+        lines = [*parked.what, *sorted(parked.external_ids), parked.detail]
         table.add_row(
             Text(parked.reason),
             Text("\n".join(filter(None, lines))),
@@ -59,6 +63,14 @@ def summed_up(outcomes: Counter[tuple[str, bool]], done: str) -> Table:
     for reason in sorted({reason for reason, _ in outcomes}):
         table.add_row(Text(reason), str(outcomes[reason, True]), str(outcomes[reason, False]))
     return table
+
+
+def _urls(stack: Deployed, queue: str) -> tuple[str, str]:
+    """Of a dead-letter queue, and of the one its messages go to. Raises NotOurs."""
+    dead, goal = QUEUES[queue]
+    if stack.parameters.get("DeliverBatches") == "false" and dead not in stack.outputs:
+        raise NotOurs(f"it has no queue of {queue}: its batches are delivered by others")
+    return stack.output(dead), stack.output(goal)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,10 +91,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         session = boto3.Session()
         stack = deployed(session.client("cloudformation"), given.stack_name)
+        source, goal = _urls(stack, given.queue)
         redrive = Redrive(
             session.client("sqs"),
-            stack.output(QUEUES[given.queue]),
-            stack.output("ArrivalsQueueUrl"),
+            source,
+            goal,
             frozenset(given.reason),
             frozenset(given.external_id),
             given.dry_run,

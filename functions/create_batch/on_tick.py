@@ -27,9 +27,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     deliveries: list[str] = []
     for external_id, _ in due:
         (deliveries if external_id.startswith(DELIVERY_PREFIX) else orders).append(external_id)
-    for queue, ids in (
-        (world.settings.due_queue_url, orders),
-        (world.settings.deliveries_queue_url, deliveries),
-    ):
+    queues = {world.settings.due_queue_url: orders}
+    # Where nothing is delivered by now, what was begun stays due, and the alarm says so.
+    queues.setdefault(world.settings.deliveries_queue_url, deliveries)
+    for queue, ids in queues.items():
         if ids and world.queues.waiting(queue) == 0:
             world.queues.hand_out(queue, ids)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -39,8 +40,12 @@ def build(simulator: Simulator) -> Starlette:
             if incoming is None:
                 request = Request(*head, await http.body())
             else:
+                began = time.monotonic()
                 async for piece in http.stream():
                     incoming.write(piece)
+                    if rate := simulator.switches.connection_bytes_per_second:
+                        # What is not read yet waits with the client: uvicorn buffers 64 KB of it.
+                        await asyncio.sleep(began + incoming.size / rate - time.monotonic())
                 request = Request(*head, content=incoming.done())
         except ClientDisconnect:
             return

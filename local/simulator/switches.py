@@ -19,6 +19,8 @@ class Switches:
     `upload_answers`: what PUT and the steps of a large file answer, by Adobe's OpenAPI file or by
     its developer guide. `chunked_upload` `refused` is 411. `gzipped`: whether a `.gz` file is
     decompressed, or is so many corrupt rows. `files_per_batch`: Adobe's guardrail; the next is 400.
+    `connection_bytes_per_second`: at which the body of an upload is read; None is as it comes.
+    Inferred: on a real network one connection carries only so much, and on loopback it does not.
 
     Promotion: how long a batch stays in each state, ms. Adobe names no time; real batches take
     minutes. `success_name`, `failure_name`: Adobe says that each pair means the same.
@@ -45,6 +47,7 @@ class Switches:
     chunked_upload: Literal["accepted", "refused"] = "accepted"
     gzipped: Literal["corrupt", "read"] = "corrupt"
     files_per_batch: int = 1500
+    connection_bytes_per_second: int | None = None
     loaded_ms: int = 1_000
     staging_ms: int = 2_000
     retrying_ms: int = 2_000

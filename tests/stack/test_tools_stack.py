@@ -2,11 +2,12 @@
 
 import io
 import json
+import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -16,8 +17,11 @@ import boto3
 import pytest
 from aep_intake import arrivals
 from aep_intake.adapters.queues import Queues
+from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Task
 from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
 from aep_intake.orders import Rejection
+from aep_intake.pieces import Piece
 from botocore.exceptions import ClientError
 from rich.console import Console
 
@@ -25,7 +29,7 @@ from local.simulator.seed import PROFILES
 from local.stack import ROOT, LocalStack
 from tools import connect, doctor, parked, publish_routes, redrive, routes
 from tools.checks import NOTE, OK, PROBLEM
-from tools.deployed import deployed
+from tools.deployed import Deployed, deployed
 from tools.parked import Parked, Redrive
 from tools.publish_routes import IDS, Published
 
@@ -59,6 +63,7 @@ def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
         "not looked up: its target depends on the key",
         "alarms only show in CloudWatch",
         "of 90 batches for Profile made today (UTC)",
+        "batches are delivered by others",
     ):
         assert expected in said
     assert json.loads(stack.credential())["project"]["org"]["ims_org_id"] in said
@@ -144,6 +149,76 @@ def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output)
         assert "see the log of on_tick" in capsys.readouterr().out
     finally:
         stack.aws.sqs.purge_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def delivers(stack: LocalStack) -> Iterator[Deployed]:
+    """The stack with the outputs of one that delivers: queues, a bus and a rule of its own."""
+    aws, name = stack.aws, uuid.uuid4().hex
+    queues = {
+        f"{kind}{end}": aws.sqs.create_queue(QueueName=f"{name}-{kind}-{end}")["QueueUrl"]
+        for kind in ("Deliveries", "Uploads")
+        for end in ("QueueUrl", "DlqUrl")
+    }
+    events = boto3.client("events")
+    events.create_event_bus(Name=name)
+    events.put_rule(Name=name, EventBusName=name, EventPattern='{"source": ["aep.intake"]}')
+    asked = aws.sqs.get_queue_attributes(
+        QueueUrl=queues["DeliveriesQueueUrl"], AttributeNames=["QueueArn"]
+    )
+    target = {"Id": "deliveries", "Arn": asked["Attributes"]["QueueArn"]}
+    events.put_targets(Rule=name, EventBusName=name, Targets=[target])  # type: ignore[list-item]
+    good = deployed(aws.cloudformation, stack.name)
+    feeds = {
+        "BusName": name,
+        "OnDeliveryFunction": good.output("OnArrivalFunction"),
+        "OnUploadFunction": good.output("OnDueFunction"),
+    }
+    yield replace(
+        good,
+        outputs={**good.outputs, **queues, **feeds},
+        parameters={**good.parameters, "DeliverBatches": "true"},
+    )
+    events.remove_targets(Rule=name, EventBusName=name, Ids=["deliveries"])
+    events.delete_rule(Name=name, EventBusName=name)
+    events.delete_event_bus(Name=name)
+    for url in queues.values():
+        aws.sqs.delete_queue(QueueUrl=url)
+
+
+def test_a_stack_that_delivers_is_looked_at_to_the_end(
+    stack: LocalStack, delivers: Deployed
+) -> None:
+    def told(check: str, of: Deployed = delivers) -> list[tuple[Any, str]]:
+        findings = doctor.examine(of, boto3.Session())
+        return [(each.verdict, each.text) for each in findings if each.check == check]
+
+    bus, sqs = delivers.output("BusName"), stack.aws.sqs
+    nothing = (OK, "0 waiting, 0 in work or put off")
+    assert told("deliveries queue") == [(OK, f"fed by the rule {bus}"), nothing]
+    assert told("uploads queue") == [nothing]
+    assert told("deliveries DLQ") == told("uploads DLQ") == [(OK, "empty")]
+    assert told("deliveries") == []
+    for kind in ("Deliveries", "Uploads"):
+        sqs.send_message(QueueUrl=delivers.output(f"{kind}QueueUrl"), MessageBody="{}")
+        sqs.send_message(QueueUrl=delivers.output(f"{kind}DlqUrl"), MessageBody="{}")
+        asked = kind.lower()
+        assert (OK, "1 waiting, 0 in work or put off") in told(f"{asked} queue")
+        advice = f"1 message: list them: make redrive ARGS='--queue {asked} --dry-run'"
+        assert told(f"{asked} DLQ") == [(NOTE, advice)]
+    boto3.client("events").disable_rule(Name=bus, EventBusName=bus)
+    off = f"events are lost: aws events enable-rule --event-bus-name {bus} --name {bus}"
+    assert (PROBLEM, off) in told("deliveries queue")
+    elsewhere = replace(delivers, outputs={**delivers.outputs, "BusName": "default"})
+    assert (PROBLEM, "no EventBridge rule of bus default sends to it: deploy the stack again") in (
+        told("deliveries queue", elsewhere)
+    )
+    unfed = replace(
+        delivers,
+        outputs={**delivers.outputs, "OnUploadFunction": delivers.output("OnRequestFunction")},
+    )
+    name = f"function {unfed.output('OnUploadFunction')}"
+    assert told(name, unfed) == [(PROBLEM, "no queue feeds it: deploy the stack again")]
 
 
 def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys: Output) -> None:
@@ -337,6 +412,23 @@ def test_a_bucket_that_is_not_there_cannot_be_connected(capsys: Output) -> None:
 
 
 # redrive
+
+
+type Operated = tuple[LocalStack, Callable[..., str]]
+
+
+@pytest.fixture
+def operated(
+    stack: LocalStack, delivers: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> Operated:
+    """The stack, and `redrive` as it is typed for one that delivers: what that shows."""
+    monkeypatch.setattr(redrive, "deployed", lambda *_: delivers)
+
+    def run(*arguments: str) -> str:
+        assert redrive.main([*arguments]) == 0
+        return capsys.readouterr().out
+
+    return stack, run
 
 
 @pytest.fixture
@@ -599,6 +691,67 @@ def test_what_eventbridge_could_not_deliver_goes_the_same_way(
     stack.listener.wait(lambda event: key in json.dumps(event), timeout=20)
     assert redrive.main(["--queue", "rule"]) == 0
     assert "nothing in that queue" in capsys.readouterr().out
+
+
+def _of_deliveries() -> list[str]:
+    detail = json.loads((ROOT / "events" / "batch-created.json").read_text("utf-8"))
+    event = {"detail-type": "Batch Created", "source": "aep.intake", "detail": detail}
+    return [json.dumps(event), json.dumps({"externalId": "delivery-intake-0a"})]
+
+
+def _of_uploads() -> list[str]:
+    """As `wiring` writes them."""
+    file = Arrival("landing", "in/a.jsonl", "v1", "e", None, 10, 1_763_900_000_000)
+    tasks = [Task(f"intake-{n}a", Piece(n, file, 5 * n, 5 * n + 5)) for n in range(2)]
+    return [json.dumps(asdict(task), ensure_ascii=False) for task in tasks]
+
+
+@pytest.mark.parametrize(
+    ("queue", "sent", "shown"),
+    [
+        (
+            "deliveries",
+            _of_deliveries(),
+            [
+                ["batch 01EQ3S2M7K9XW4VQ8B6N5T0RHC of 1 file:", "intake-fbe5aabf37d8235ef"],
+                ["the delivery of an order:", "intake-0a "],
+            ],
+        ),
+        (
+            "uploads",
+            _of_uploads(),
+            [
+                ["s3://landing/in/a.jsonl", "bytes 0 to 5, in the batch of", "intake-0a "],
+                ["s3://landing/in/a.jsonl", "bytes 5 to 10, in the batch of", "intake-1a "],
+            ],
+        ),
+    ],
+)
+def test_what_nobody_filled_is_listed_and_goes_back_to_its_own_queue(
+    delivers: Deployed, operated: Operated, queue: str, sent: list[str], shown: list[list[str]]
+) -> None:
+    stack, run = operated
+    source = delivers.output(f"{queue.title()}DlqUrl")
+    goal = delivers.output(f"{queue.title()}QueueUrl")
+    for body in sent:
+        stack.aws.sqs.send_message(QueueUrl=source, MessageBody=body)
+    listed = run("--queue", queue, "--dry-run")
+    for lines in shown:
+        row = r"[^\n]*\n[^\n]*".join(re.escape(line) for line in lines)
+        assert re.search(row, listed), lines
+    run("--queue", queue, "--external-id", "intake-nobody")
+    assert bodies(stack, goal) == []
+    run("--queue", queue, "--external-id", "intake-0a")
+    assert bodies(stack, goal) == [body for body in sent if "intake-0a" in body]
+    stack.aws.sqs.purge_queue(QueueUrl=goal)
+    run("--queue", queue)
+    assert bodies(stack, goal) == [body for body in sent if "intake-0a" not in body]
+    assert bodies(stack, source) == []
+
+
+def test_a_stack_that_does_not_deliver_has_nothing_to_go_back(capsys: Output) -> None:
+    assert redrive.main(["--queue", "uploads"]) == 1
+    assert "its batches are delivered by others" in capsys.readouterr().out
 
 
 def test_notes_are_no_problems(stack: LocalStack) -> None:

@@ -272,18 +272,25 @@ def test_a_function_that_is_not_fed(state: str, verdict: checks.Verdict) -> None
     assert (f"--enabled --uuid {UUID}" in text) == (verdict is PROBLEM)
 
 
+@pytest.mark.parametrize("bus", ["default", "ours"])
 @pytest.mark.parametrize(("state", "verdict"), [("ENABLED", OK), ("DISABLED", PROBLEM)])
-def test_a_rule_that_is_off_loses_events(state: str, verdict: checks.Verdict) -> None:
+def test_a_rule_that_is_off_loses_events(state: str, verdict: checks.Verdict, bus: str) -> None:
+    asked = {"TargetArn": QUEUE, "EventBusName": bus}
     with Stubber(client("events")) as events:
         names: dict[str, Any] = {"RuleNames": ["r"]}
-        events.add_response("list_rule_names_by_target", names, {"TargetArn": QUEUE})
-        events.add_response("describe_rule", {"State": state}, {"Name": "r"})
-        assert [got for got, _ in checks.rules(of(events), QUEUE)] == [verdict]
+        events.add_response("list_rule_names_by_target", names, asked)
+        events.add_response("describe_rule", {"State": state}, {"Name": "r", "EventBusName": bus})
+        ((got, text),) = checks.rules(of(events), QUEUE, bus)
+    assert got is verdict
+    told = f"enable-rule --event-bus-name {bus} --name r" in text
+    assert told == (verdict is PROBLEM), "of another bus, the command needs its name"
 
 
 def test_a_queue_without_a_rule() -> None:
+    """Rules are asked for by bus: one of another bus feeds nothing."""
+    asked = {"TargetArn": QUEUE, "EventBusName": "default"}
     with Stubber(client("events")) as events:
-        events.add_response("list_rule_names_by_target", {"RuleNames": []})
+        events.add_response("list_rule_names_by_target", {"RuleNames": []}, asked)
         assert [got for got, _ in checks.rules(of(events), QUEUE)] == [PROBLEM]
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import time
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -17,7 +18,11 @@ from local.stack import Parked
 
 SAMPLES: dict[str, Any] = {
     "objects": [
-        {"key": "a", "expect": {"event": "Batch Created", "route": "r", "sandbox": "prod"}},
+        {
+            "key": "a",
+            "expect": {"event": "Batch Created", "route": "r", "sandbox": "prod"},
+            "end": None,
+        },
         {"key": "b", "expect": {"event": "Arrival Rejected", "reason": "no-route"}},
     ],
     "requests": [
@@ -149,18 +154,21 @@ GROUPED: dict[str, Any] = {
             "folder": "in/",
             "files": {"1": "", "2": "", "_SUCCESS": ""},
             "expect": {"event": "Batch Created", "fileCount": 2, "waited": 2},
+            "end": None,
         },
         {"name": "left", "folder": "in/", "files": {"a.crc": "", "b": ""}, "expect": run.IGNORED},
         {
             "name": "old",
             "key": "list",
             "expect": {"event": "Batch Created", "inAep": "aborted"},
+            "end": None,
         },
         {
             "name": "new",
             "after": "old",
             "key": "list",
             "expect": {"event": "Batch Created", "replacesBatchOf": "old", "inAep": "loading"},
+            "end": None,
         },
     ],
     "requests": [],
@@ -358,3 +366,73 @@ def test_the_samples_go_through_the_rules_they_name() -> None:
             match = table.match(arrival)
             assert match.route == item.expect.get("route", match.route)
             assert match.window == (sample["window"] * 1000 if "window" in sample else None)
+
+
+MEMBERS = (run.SAMPLES / "members.jsonl").read_bytes()
+DELIVERED: dict[str, Any] = {
+    "objects": [
+        {"key": "whole", "file": "members.jsonl", "expect": {"event": "Batch Created"}},
+        {"key": "packed", "file": "members.jsonl.gz", "expect": {"event": "Batch Created"}},
+        {
+            "key": "bad",
+            "file": "members.jsonl",
+            "expect": {"event": "Batch Created"},
+            "end": "Batch Failed",
+        },
+    ],
+    "requests": [],
+}
+
+
+@pytest.fixture
+def delivered() -> Board:
+    board = Board(DELIVERED)
+    for name, item in board.objects.items():
+        item.sent = 0.0
+        created(board, name, name)
+    return board
+
+
+def ends(board: Board, name: str, kind: str, content: bytes = MEMBERS, **detail: Any) -> None:
+    told = {"externalId": f"intake-{name}", "status": "as it is", **detail}
+    board.see(event(kind, **told))
+    files = [{"sha256": sha256(content).hexdigest()}]
+    board.objects[name].held = {"files": files, "rowsIngested": 7}
+
+
+def test_a_batch_is_as_expected_when_it_has_ended_so(delivered: Board) -> None:
+    assert not any(item.over or item.as_expected for item in delivered.items)
+    ends(delivered, "whole", "Batch Succeeded")
+    ends(delivered, "packed", "Batch Succeeded")
+    ends(delivered, "bad", "Batch Failed", errors=[{"code": "INGEST-1401-400"}])
+    assert all(item.over and item.as_expected for item in delivered.items)
+    console = Console(width=140, file=io.StringIO(), record=True)
+    console.print(delivered)
+    shown = console.export_text()
+    assert shown.count("7 rows") == 2
+    assert "INGEST-1401-400" in shown
+
+
+def test_other_bytes_than_those_sent_are_not_as_expected(delivered: Board) -> None:
+    ends(delivered, "whole", "Batch Succeeded", MEMBERS[:-1])
+    assert delivered.objects["whole"].over
+    assert not delivered.objects["whole"].as_expected
+
+
+def test_another_end_is_not_as_expected(delivered: Board) -> None:
+    ends(delivered, "whole", "Batch Abandoned")
+    ends(delivered, "bad", "Batch Succeeded")
+    assert not any(item.as_expected for item in delivered.items)
+
+
+def test_a_file_that_is_lost_is_only_as_expected_where_it_is(delivered: Board) -> None:
+    ends(delivered, "whole", "Batch Succeeded")
+    delivered.see(of("whole", "Arrival Rejected", reason="object-gone", externalId="intake-whole"))
+    assert not delivered.objects["whole"].as_expected
+    delivered.objects["whole"].gone = True
+    assert delivered.objects["whole"].as_expected
+
+
+def test_the_end_of_a_batch_that_nobody_sent_is_a_stranger(delivered: Board) -> None:
+    delivered.see(event("Batch Failed", externalId="intake-of-nobody"))
+    assert len(delivered.unclaimed()) == 1

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,20 @@ def test_what_is_too_large_is_answered_all_the_same(http: Http) -> None:
     assert http.control("GET", f"batches/{batch_id}/files").json()["files"] == []
 
 
+def test_a_connection_carries_only_so_much(http: Http) -> None:
+    """What goes over another one does not wait for it."""
+    batch_id = http.create().json()["id"]
+    http.control("PATCH", "switches", {"connection_bytes_per_second": 200_000})
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(http.file, "PUT", batch_id, "a", bytes(1_000_000))
+        assert http.create().status_code == 201
+        assert not slow.done()
+        told = http.control("PATCH", "switches", {"connection_bytes_per_second": None}).json()
+        assert told["connection_bytes_per_second"] is None
+        assert slow.result().status_code == 201
+    assert http.control("GET", f"batches/{batch_id}/files").json()["byteCount"] == 1_000_000
+
+
 def test_an_upload_whose_answer_is_lost_is_kept(http: Http) -> None:
     batch_id = http.create().json()["id"]
     http.control("POST", "faults", {"fault": "answer-lost", "operation": "put-file"})
@@ -399,6 +414,7 @@ def test_256_mb_in_bounded_memory(tmp_path: Path) -> None:
         ("POST", "faults", {"fault": "late", "colour": "red"}, 400),
         ("POST", "faults", ["late"], 400),
         ("PATCH", "switches", {"abort": "perhaps"}, 400),
+        ("PATCH", "switches", {"connection_bytes_per_second": "fast"}, 400),
         ("POST", "clock", {"advance_ms": "a while"}, 400),
         ("POST", "clients", {"client_id": "x"}, 400),
         ("POST", "clients", {"client_id": "x", "secrets": [], "org": "ACME"}, 400),

@@ -9,7 +9,7 @@ from aep_intake import versions
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Ports
 from aep_intake.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
-from aep_intake.intake import Skipped, again, go_on
+from aep_intake.intake import Gathered, Known, Skipped, again, go_on
 from aep_intake.orders import (
     Batch,
     Head,
@@ -27,7 +27,17 @@ from aep_intake.windows import Limits
 
 from local.simulator.faults import Fault
 from tests.faults.harness import SETTLE, SKEW, Tape, World, take
-from tests.faults.test_again import FILES, MARKER, ONE, REPLACED, VERSIONS, replacing
+from tests.faults.test_again import (
+    AGAIN,
+    FILES,
+    MARKED,
+    MARKER,
+    ONE,
+    REPLACED,
+    VERSIONS,
+    replacing,
+    table,
+)
 from tests.memory_ledger import MemoryLedger
 
 NOW = 1_790_000_000_000
@@ -519,19 +529,65 @@ def test_a_version_behind_one_that_waits_for_a_person_waits_with_it(world: World
     assert two.order.replaces == Replaced(one.order.external_id, one.batch_id)
 
 
-@pytest.mark.xfail(strict=True, reason="its files are listed, and so have no sequencer")
-def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(world: World) -> None:
+@pytest.fixture
+def marked(world: World) -> World:
+    """With a folder of files, and a marker that completes it."""
     world.table = REPLACED[0]
     world.limits = Limits(files=10, bytes=1000)
     world.bucket |= {file.key: file for file in FILES}
-    gathered = take(MARKER, world.intake(0))
-    [part] = world.handed_out
-    world.simulator.faults.add(Fault("status", operation="create", status=400))
+    return world
+
+
+def carried_out(world: World, arrival: Arrival) -> Record:
+    """A marker's one order, once it has its batch."""
+    gathered = take(arrival, world.intake(0))
+    assert isinstance(gathered, Gathered)
+    outcome = go_on(world.handed_out.pop(), world.intake(0))
+    assert outcome is not None
+    assert world.handed_out == []
+    assert outcome.record.order.excerpt is not None
+    assert outcome.record.order.excerpt.window_id == gathered.window_id
+    return outcome.record
+
+
+def test_a_marker_that_comes_again_names_the_batch_of_the_one_before(marked: World) -> None:
+    one = carried_out(marked, MARKER)
+    assert one.batch_id is not None
+    marked.simulator.set_status(one.batch_id, "success")
+    del marked.bucket[FILES[0].key]
+    late = replace(FILES[1], version_id="late")
+    marked.bucket[late.key] = late
+    two = carried_out(marked, AGAIN)
+    assert two.order.replaces == Replaced(one.order.external_id, one.batch_id)
+    assert made(marked)["replay"] == {"predecessors": [one.batch_id], "reason": "replace"}
+    held = {(file.key, file.version_id) for file in marked.ledger.files(two.order)}
+    assert held == {(file.key, file.version_id) for file in (late, *FILES[2:])}
+    between = replace(MARKER, version_id="between", sequencer="0075")
+    assert take(between, marked.intake(0)) == Skipped("not-the-newest")
+    for marker in (MARKER, AGAIN):
+        assert isinstance(take(marker, marked.intake(0)), Known)
+    assert len(marked.simulator.batches()) == 2
+
+
+def test_where_the_first_marker_counts_a_later_one_is_ignored(marked: World) -> None:
+    marked.table = table(**MARKED, onNewVersion="ignore")
+    carried_out(marked, MARKER)
+    assert take(AGAIN, marked.intake(0)) == Skipped("not-the-first")
+    assert marked.ledger.noted[AGAIN.object_id, AGAIN.version] == "not-the-first"
+    assert isinstance(take(MARKER, marked.intake(0)), Known)
+    assert len(marked.simulator.batches()) == 1
+
+
+@pytest.mark.xfail(strict=True, reason="its files are listed, and so have no sequencer")
+def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(marked: World) -> None:
+    gathered = take(MARKER, marked.intake(0))
+    [part] = marked.handed_out
+    marked.simulator.faults.add(Fault("status", operation="create", status=400))
     with pytest.raises(BatchRefused):
-        go_on(part, world.intake(0))
-    assert world.orders_parked == {part}
-    outcome = again(part, world.intake(0))
+        go_on(part, marked.intake(0))
+    assert marked.orders_parked == {part}
+    outcome = again(part, marked.intake(0))
     assert outcome.kind is Kind.CREATED
-    assert outcome.record.order.line == world.ledger.windows.kept[gathered.window_id].order.line
-    assert world.events[-1] == (part, outcome.record.batch_id)
-    assert len(world.ledger.files(outcome.record.order)) == len(FILES)
+    assert outcome.record.order.line == marked.ledger.windows.kept[gathered.window_id].order.line
+    assert marked.events[-1] == (part, outcome.record.batch_id)
+    assert len(marked.ledger.files(outcome.record.order)) == len(FILES)

@@ -147,10 +147,11 @@ def resume(external_id: str, ports: Ports) -> Outcome | None:
     return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
 
 
-def try_anew(external_id: str, ports: Ports) -> Outcome:
+def try_anew(external_id: str, ports: Ports, *, done: bool = False) -> Outcome:
     """One more attempt of an order whose batch ended without data.
 
-    Raises NotEnded where it did not, or as `create_batch`.
+    Raises NotEnded where it did not (unless that is fine if its data is there: `done`), or as
+    `create_batch`.
     """
     record = _standing(external_id, ports)
     while record.superseded_by is not None:
@@ -162,6 +163,8 @@ def try_anew(external_id: str, ports: Ports) -> Outcome:
             f"{record.replaced_by}, a newer version, took its place", external_id=external_id
         )
     batch = ports.platform.batch(record.order.target, record.batch_id)
+    if done and batch is not None and batch.status in versions.HOLDS_DATA:
+        return Outcome(Kind.DUPLICATE, record)
     if batch is None or batch.status not in versions.HOLDS_NONE:
         status = "not to be seen in Catalog" if batch is None else batch.status
         raise NotEnded(

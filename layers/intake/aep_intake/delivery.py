@@ -146,8 +146,8 @@ class Deliveries(Protocol):
     def mark(self, external_id: str, piece: int, mark: Mark) -> int:
         """Remember what became of a piece; about how many are marked by now."""
 
-    def marked(self, external_id: str, piece: int) -> bool:
-        """Whether something has become of a piece."""
+    def marked(self, external_id: str, piece: int) -> Mark | None:
+        """What became of a piece so far."""
 
     def marks(self, external_id: str) -> dict[int, Mark]:
         """What became of the pieces so far."""
@@ -260,9 +260,13 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
 def upload(task: Task, ports: Ports) -> Delivery | None:
     """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain."""
     delivery, piece = ports.deliveries.get(task.external_id), task.piece
-    if delivery is None or delivery.stage is not Stage.UPLOADING:
+    if delivery is None:
         return None
-    if ports.deliveries.marked(task.external_id, piece.number):
+    known = ports.deliveries.marked(task.external_id, piece.number)
+    if known is not None:  # by a worker that may have died before it said so
+        _tell(delivery, piece, known, ports)
+        return None
+    if delivery.stage is not Stage.UPLOADING:
         return None
     try:
         ports.deliveries.reserve(piece.size)
@@ -273,12 +277,13 @@ def upload(task: Task, ports: Ports) -> Delivery | None:
             raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
         if batch.status != "loading":  # then it is not the file that is wrong
             return _now(task.external_id, ports)
-        mark = _lost(delivery, piece, refusal, ports)
+        mark = Mark(0, Rejection.of(refusal, ports.now()))
     except Rejected as rejected:
-        mark = _lost(delivery, piece, rejected, ports)
-    if ports.deliveries.mark(task.external_id, piece.number, mark) < delivery.total:
-        return None
-    return _now(task.external_id, ports)
+        mark = Mark(0, Rejection.of(rejected, ports.now()))
+    marked = ports.deliveries.mark(task.external_id, piece.number, mark)
+    if mark.lost:  # unless another copy of the message came in time
+        _tell(delivery, piece, ports.deliveries.marked(task.external_id, piece.number), ports)
+    return _now(task.external_id, ports) if marked >= delivery.total else None
 
 
 def _now(external_id: str, ports: Ports) -> Delivery | None:
@@ -318,10 +323,9 @@ def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
     return piece.size
 
 
-def _lost(delivery: Delivery, piece: Piece, why: Rejected, ports: Ports) -> Mark:
-    rejection = Rejection.of(why, ports.now())
-    ports.announcer.turned_away(delivery.external_id, (piece.file,), rejection)
-    return Mark(0, rejection)
+def _tell(delivery: Delivery, piece: Piece, mark: Mark | None, ports: Ports) -> None:
+    if mark is not None and mark.lost is not None:
+        ports.announcer.turned_away(delivery.external_id, (piece.file,), mark.lost)
 
 
 def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
@@ -488,7 +492,8 @@ def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[in
         why = UploadRefused("the batch was completed, but not by us, before the file was uploaded")
         for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
             if piece.number not in marks:
-                mark = _lost(delivery, piece, why, ports)
+                mark = Mark(0, Rejection.of(why, ports.now()))
+                _tell(delivery, piece, mark, ports)
                 ports.deliveries.mark(delivery.external_id, piece.number, mark)
         marks = ports.deliveries.marks(delivery.external_id)
     return tuple(sorted(number for number, mark in marks.items() if mark.lost))

@@ -170,7 +170,7 @@ def again(external_id: str, intake: Intake) -> Outcome:
     if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
     if record.batch_id is not None or record.superseded_by is not None:
-        return create.try_anew(external_id, intake.ports)
+        return create.try_anew(external_id, intake.ports, done=True)
     order = record.order
     file = intake.ledger.files(order)[0]
     match = intake.table().match(file)
@@ -258,10 +258,7 @@ def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
 
 def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waits | Skipped:
     if arrival.time < intake.ports.now() - intake.retention:
-        raise TooOld(
-            f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
-            "already: find out, and copy the object onto itself to send it again"
-        )
+        raise _too_old(arrival)
     if arrival.bucket not in intake.buckets:
         raise TargetNotAllowed(
             f"{arrival.uri} is not in a bucket of this deployment: "
@@ -311,6 +308,22 @@ def _order(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: I
     )
 
 
+def _remembered(files: tuple[Arrival, ...], intake: Intake) -> tuple[Arrival, ...]:
+    """Those of whom the ledger would know if they had a batch already."""
+    oldest = intake.ports.now() - intake.retention
+    for file in files:
+        if file.time < oldest:
+            _turn_away(file, _too_old(file), intake)
+    return tuple(file for file in files if file.time >= oldest)
+
+
+def _too_old(arrival: Arrival) -> TooOld:
+    return TooOld(
+        f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
+        "already: find out, and copy the object onto itself to send it again"
+    )
+
+
 def _too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
     """A newer version was ordered before, or the route wants the first one only."""
     why = "not-the-first" if order.line and order.line.first_only else "not-the-newest"
@@ -328,8 +341,9 @@ def _gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     if window.stage is Stage.OPEN:
         try:
             _, files = _folder(marker, intake, side_by_side)
-        except Rejected:
-            files = ()  # the routes, or the folder, are not what they were: what joined, counts
+        except Rejected as rejected:  # half of the folder is no batch
+            _turn_away(marker.arrival, rejected, intake)
+            raise
     windows.gather(window, marker.arrival, files, intake.windows)
     return Known(window_id)
 
@@ -365,6 +379,8 @@ def _folder(
     """The pattern of a marker's orders, and the files that AEP can take."""
     arrival, match = marker.arrival, marker.match
     listed = folders.members(arrival, match, marker.table, intake.objects)
+    if match.on_new_version is not OnNewVersion.REPLACE:
+        listed = _remembered(listed, intake)
     looked_at = side_by_side(lambda f: attempt(lambda: intake.checks.options(f, match)), listed)
     taken: dict[Arrival, Mapping[str, Any]] = {}
     for file, options in zip(listed, looked_at, strict=True):

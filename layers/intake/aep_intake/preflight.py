@@ -6,8 +6,11 @@ from typing import Any
 
 from aep_intake.arrivals import Arrival
 from aep_intake.contents import BEGINNING, look
-from aep_intake.errors import EmptyObject, TooLarge
+from aep_intake.errors import EmptyObject, FormatMismatch, TooLarge
+from aep_intake.pieces import is_packed
 from aep_intake.routes import Match, format_by_name
+
+GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,12 @@ class Checks:
         shape = match.options.get("inputFormat") or format_by_name(file.uri)
         if match.look_inside:
             beginning = self.read(file, BEGINNING)
+            if beginning.startswith(GZIP) != is_packed(file):
+                how = "is" if beginning.startswith(GZIP) else "is not"
+                raise FormatMismatch(
+                    f"{file.uri!r} {how} a gzip, and its name says otherwise: let it end .gz if it "
+                    "is one, as that decides whether it is unpacked"
+                )
             shape = look(beginning, len(beginning) >= file.size, shape, file.uri)
         # Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks.
         whole = shape["format"] == "parquet" or shape.get("isMultiLineJson", False)

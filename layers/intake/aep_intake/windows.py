@@ -11,14 +11,15 @@ a window is due it is sealed, planned once, and its parts are opened as orders o
     open      each part, put only if absent; from then on a part is an order like any other
 
 The marker of a folder has a window of its own, which takes what is in the folder when the marker
-is worked on, and is sealed at once. Its message drives it until then; it is due only where that
-has failed for a day.
+is worked on, and is sealed at once. Its message drives it until then; it is due only when that is
+surely gone.
 """
 
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import ceil
 from typing import Any, Protocol, Self
 
 from aep_intake import create
@@ -35,15 +36,20 @@ MOST_BYTES = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one batch may hold: Adobe's guardrails of 2026-11 (1,500 files, 100 GB)."""
+    """What one batch may hold: Adobe's guardrails of 2026-11 (1,500 files, 100 GB).
+
+    `piece`: bytes of a file that is uploaded whole; larger ones are several files to Adobe.
+    """
 
     files: int = 1500
     bytes: int = 100_000_000_000
+    piece: int = 256_000_000
 
 
 ONE_PART = Limits(2**53, 2**60)
-# Milliseconds for which a marker's message is tried before the window goes on without the rest.
-PATIENCE = 86_400_000
+# Milliseconds for which a marker's message can still come, from its queue (7 days) or from where
+# it is parked (14): the window does not go on without the rest of its folder before.
+PATIENCE = 22 * 86_400_000
 
 
 def marker_id(marker: Arrival) -> str:
@@ -313,16 +319,16 @@ def _replaced(owner: str, window: Window, windows: Windows) -> bool:
 def plan(window_id: str, files: Iterable[Arrival], limits: Limits) -> tuple[Excerpt, ...]:
     """Parts filled in order, by count and by bytes; a file over the limit is a part alone."""
     parts: list[Excerpt] = []
+    uploads = 0
     for number, file in enumerate(files):
         part = parts[-1] if parts else None
-        if (
-            part is None
-            or part.end - part.first == limits.files
-            or part.bytes + file.size > limits.bytes
-        ):
+        more = max(1, ceil(file.size / limits.piece))
+        if part is None or uploads + more > limits.files or part.bytes + file.size > limits.bytes:
             parts.append(Excerpt(window_id, number, number + 1, file.size))
+            uploads = more
         else:
             parts[-1] = replace(part, end=number + 1, bytes=part.bytes + file.size)
+            uploads += more
     return tuple(parts)
 
 

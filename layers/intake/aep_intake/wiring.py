@@ -172,7 +172,7 @@ class World:
         return Checks(
             read=self.objects.read,
             most=self.window_ports.limits.bytes,
-            most_unsplit=self.settings.file_megabytes * 2**20,
+            most_unsplit=self.settings.file_megabytes * 10**6,
         )
 
     @cached_property
@@ -183,7 +183,11 @@ class World:
             orders=self.ledger,
             hand_out=lambda ids: self.queues.hand_out(self.settings.due_queue_url, ids),
             now=self.now,
-            limits=windows.Limits(self.settings.batch_files, self.settings.batch_gigabytes * 10**9),
+            limits=windows.Limits(
+                self.settings.batch_files,
+                self.settings.batch_gigabytes * 10**9,
+                self.settings.file_megabytes * 10**6,
+            ),
         )
 
     @cached_property
@@ -236,7 +240,7 @@ class World:
             now=self.now,
             step=context.get_remaining_time_in_millis() + SKEW,
             uploading=settings.upload_seconds * 1000 + SKEW,
-            limit=settings.file_megabytes * 2**20,
+            limit=settings.file_megabytes * 10**6,
             deadline=settings.upload_hours * 3_600_000,
             first_look=settings.outcome_seconds * 1000,
         )

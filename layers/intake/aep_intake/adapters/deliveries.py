@@ -70,9 +70,10 @@ class DynamoDeliveries:
             return self._table.add(pk, "count", 0, expires)
         return self._table.add(pk, "count", 1, expires)
 
-    def marked(self, external_id: str, piece: int) -> bool:
-        """Whether something has become of a piece (a consistent read)."""
-        return self._table.get(f"delivery#{external_id}", f"piece#{piece:06}") is not None
+    def marked(self, external_id: str, piece: int) -> Mark | None:
+        """What became of a piece so far (a consistent read)."""
+        item = self._table.get(f"delivery#{external_id}", f"piece#{piece:06}")
+        return None if item is None else _mark(json.loads(item["mark"]["S"]))
 
     def marks(self, external_id: str) -> dict[int, Mark]:
         """What became of the pieces so far (a consistent read)."""

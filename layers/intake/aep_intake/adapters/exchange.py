@@ -35,6 +35,9 @@ MAX_BODY = 2_000_000
 MAX_IDLE = 30.0
 
 
+# Seconds for which whoever takes an upload may take no more of it.
+PAUSE = 60.0
+
 # urllib3 reads what is uploaded in blocks of 16 KB, each a call into ours.
 BLOCK = 2**18
 
@@ -227,6 +230,7 @@ class _Timed(HTTPConnection):
     """
 
     _used = _sent = 0.0
+    _streams = False
 
     def connect(self) -> None:
         started = time.monotonic()
@@ -240,6 +244,7 @@ class _Timed(HTTPConnection):
         if self.timeout is not None and time.monotonic() - started > self.timeout:
             self.close()
             raise ConnectTimeoutError(self, "connecting took too long")
+        self._be_patient()
 
     @property
     def is_connected(self) -> bool:
@@ -248,7 +253,14 @@ class _Timed(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._sent = time.monotonic()
+        self._streams = isinstance(kwargs.get("body"), Stream)
+        self._be_patient()
         super().request(*args, **kwargs)
+
+    def _be_patient(self) -> None:
+        """urllib3 sends with the time-out for connecting; a large upload may pause for longer."""
+        if self._streams and self.sock is not None:
+            self.sock.settimeout(PAUSE)
 
     def getresponse(self) -> Any:
         deadline = self._sent + (self.timeout or 0.0)
