@@ -4,14 +4,26 @@ import itertools
 from collections.abc import Callable, Iterator
 
 from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Delivery, Mark
 from aep_intake.errors import (
     AlreadyClaimed,
     LeaseLost,
     LedgerUnavailable,
     LineMoved,
+    NotYet,
     WindowSealed,
 )
-from aep_intake.orders import Claim, Head, Line, Order, Record, Rejection, State, claims
+from aep_intake.orders import (
+    DELIVERY_PREFIX,
+    Claim,
+    Head,
+    Line,
+    Order,
+    Record,
+    Rejection,
+    State,
+    claims,
+)
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
@@ -32,6 +44,7 @@ class MemoryLedger:
         self._conflict = conflict
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
+        self.deliveries: dict[str, Delivery] = {}
 
     def open(self, record: Record) -> Record:
         self.transaction()
@@ -162,6 +175,9 @@ class MemoryLedger:
         for external_id, record in list(self.records.items()):
             if record.due is not None and record.due <= now:
                 yield external_id, record.due
+        for external_id, delivery in list(self.deliveries.items()):
+            if delivery.due is not None and delivery.due <= now:
+                yield f"{DELIVERY_PREFIX}{external_id}", delivery.due
 
     def _written(self, object_id: str, slot: str, version: str, route: str | None = None) -> None:
         self.written[object_id, slot] = (version, route, next(self._count))
@@ -219,3 +235,62 @@ class MemoryWindows:
 
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
         return in_order(file for some in self.lists.get(window_id, []) for file in some)
+
+
+class MemoryDeliveries:
+    """Deliveries, beside the orders. `hourly`: bytes that AEP takes an hour, and may be changed.
+
+    `slips` may say that a worker died between what it marked and what it counted.
+    """
+
+    def __init__(
+        self,
+        ledger: MemoryLedger,
+        now: Callable[[], int],
+        *,
+        hourly: int,
+        slips: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.kept = ledger.deliveries
+        self.marked_as: dict[str, dict[int, Mark]] = {}
+        self.hourly = hourly
+        self._now = now
+        self._slips = slips
+        self._counts: dict[str, int] = {}
+        self._sent: dict[int, int] = {}
+
+    def open(self, delivery: Delivery) -> Delivery:
+        return self.kept.setdefault(delivery.external_id, delivery)
+
+    def get(self, external_id: str) -> Delivery | None:
+        return self.kept.get(external_id)
+
+    def replace(self, old: Delivery, new: Delivery) -> Delivery:
+        standing = self.kept[old.external_id]
+        # The very same is what this worker wrote before, or another one just like it.
+        if standing.revision != old.revision and standing != new:
+            raise LeaseLost("another worker went on", external_id=old.external_id)
+        self.kept[old.external_id] = new
+        return new
+
+    def mark(self, external_id: str, piece: int, mark: Mark) -> int:
+        marks = self.marked_as.setdefault(external_id, {})
+        if piece not in marks:
+            marks[piece] = mark
+            if not self._slips():
+                self._counts[external_id] = self._counts.get(external_id, 0) + 1
+        return self._counts.get(external_id, 0)
+
+    def marked(self, external_id: str, piece: int) -> Mark | None:
+        return self.marked_as.get(external_id, {}).get(piece)
+
+    def marks(self, external_id: str) -> dict[int, Mark]:
+        return dict(self.marked_as.get(external_id, {}))
+
+    def reserve(self, size: int) -> None:
+        hour, passed = divmod(self._now(), 3_600_000)
+        sent = self._sent.get(hour, 0)
+        if sent and sent + size > self.hourly:
+            left = (3_600_000 - passed) / 1000
+            raise NotYet("the bytes of this hour are used", retry_after=left)
+        self._sent[hour] = sent + size

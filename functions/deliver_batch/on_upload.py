@@ -26,17 +26,19 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ports = world.delivery(context)
     messages = event["Records"]
     tasks = [_task(message["body"]) for message in messages]
+    tries = [int(message["attributes"]["ApproximateReceiveCount"]) for message in messages]
     # Should this worker die, they come back when it surely has, and not after six time-outs.
-    _hide(dict.fromkeys((m["receiptHandle"] for m in messages), ports.step // 1000))
+    _hide(dict.fromkeys((m["receiptHandle"] for m in messages), ports.life // 1000))
     with ThreadPoolExecutor(len(tasks)) as pool:
-        results = pool.map(lambda task: attempt(lambda: delivery.upload(task, ports)), tasks)
+        results = pool.map(
+            lambda task, tried: attempt(lambda: delivery.upload(task, ports, tried)), tasks, tries
+        )
     failures, delays = [], {}
-    for message, task, result in zip(messages, tasks, results, strict=True):
+    for message, task, tried, result in zip(messages, tasks, tries, results, strict=True):
         telemetry.report_upload(task, result, world.now())
         if isinstance(result, Exception):
             wait = result.retry_after if isinstance(result, TryAgain) else 0
-            receives = int(message["attributes"]["ApproximateReceiveCount"])
-            delays[message["receiptHandle"]] = delay(receives, wait)
+            delays[message["receiptHandle"]] = delay(tried, wait)
             failures.append({"itemIdentifier": message["messageId"]})
     _hide(delays)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())

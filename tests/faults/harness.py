@@ -6,41 +6,48 @@ a crash, a lost answer, an hour gone by. A tape of zeros lets everything go well
 shrink to what matters.
 """
 
+import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import IO, Any
 
 import requests
-from aep_intake import routes, windows
+from aep_intake import delivery, routes, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
+from aep_intake.adapters.ingestion import Ingestion
 from aep_intake.adapters.queues import delay
+from aep_intake.announcements import BATCH_ENDED, batch_ended
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Outcome, Ports, create_batch
+from aep_intake.delivery import Delivery, Task
 from aep_intake.errors import (
     IntakeError,
     LedgerUnavailable,
     NotAnnounced,
     NotYet,
+    ObjectGone,
     Rejected,
     StorageUnavailable,
     TryAgain,
 )
 from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
-from aep_intake.orders import Dataset, Lease, Order, Record, Rejection
+from aep_intake.orders import DELIVERY_PREFIX, Dataset, Lease, Order, Record, Rejection
 from aep_intake.preflight import Checks
 from aep_intake.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
 
+from local.simulator.batches import SERVED, Batch
 from local.simulator.clock import Clock
 from local.simulator.faults import Fault
+from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
 from local.simulator.transport import InProcess
-from tests.memory_ledger import MemoryLedger
+from tests.memory_ledger import MemoryDeliveries, MemoryLedger
 
 START = 1_790_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -348,7 +355,11 @@ class World:
         due += self.handed_out
         self.handed_out.clear()
         for external_id in due:
-            self._start(partial(_go_on, external_id))
+            self._start(self.work_on(external_id))
+
+    def work_on(self, external_id: str) -> "Work":
+        """What a worker does about something that is due."""
+        return partial(_go_on, external_id)
 
     def _start(self, work: "Work", messages: Sequence[Message] = ()) -> None:
         worker = Worker(self, work, messages)
@@ -396,15 +407,347 @@ class World:
         for _ in range(600):
             while self.workers:
                 self.workers[0].go(0)
-            self.deliver()
+            self.receive()
             if not self.workers:
                 self.tick()
             if not self.workers:
-                if not self.queue and not any(self.ledger.due(10**15)):
+                if not self.left() and not any(self.ledger.due(10**15)):
                     return
                 self.clock.advance(MINUTE)
-        left = [(m.arrival.key, m.receives) for m in self.queue], list(self.ledger.due(10**15))
+        left = self.left(), list(self.ledger.due(10**15))
         raise AssertionError(f"never comes to rest: {left}, {self.seen}")
+
+    def receive(self) -> None:
+        """Workers start on what waits in queues."""
+        self.deliver()
+
+    def left(self) -> list[tuple[str, int]]:
+        """What is in queues, and how often it was received."""
+        return [(message.arrival.key, message.receives) for message in self.queue]
+
+
+@dataclass
+class Errand[T]:
+    """A message of a queue of the upload stage: `visible` from then on (epoch ms)."""
+
+    what: T
+    visible: int
+    receives: int = 0
+
+
+UPLOADING = 300 * SECOND  # what an upload may take
+OUTCOME = 2 * MINUTE
+
+
+@dataclass
+class Delivering(World):
+    """The same world with the upload stage in it, and with bytes in its bucket.
+
+    `contents`: by bucket, key and version; what is not there was overwritten or deleted.
+    `ends` and `lost`: what the bus was told. `deadline` in milliseconds.
+    """
+
+    contents: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
+    created_queue: list[Errand[tuple[str, str]]] = field(default_factory=list)
+    uploads: list[Errand[Task]] = field(default_factory=list)
+    ends: list[dict[str, Any]] = field(default_factory=list)
+    lost: list[tuple[str, str, str]] = field(default_factory=list)  # order, uri, reason
+    kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    completed: set[str] = field(default_factory=set)  # batches, by somebody else
+    piece: int = 64
+    deadline: int = 6 * HOUR
+    limits: windows.Limits = field(default_factory=lambda: windows.Limits(3, 10_000))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.simulator.switches.change(
+            abort=("strict", "lenient")[self.tape.pick(2)],
+            failure_name=("failed", "failure")[self.tape.pick(2)],
+            success_name=("success", "active")[self.tape.pick(2)],
+            upload_answers=("spec", "docs")[self.tape.pick(2)],
+            abandon_after_ms=(None, DAY)[self.tape.pick(2)],
+        )
+        self.deliveries = MemoryDeliveries(
+            self.ledger, self.clock, hourly=10**9, slips=self._conflict
+        )
+        self.more = (
+            *[self.begin] * 2,
+            *[self.upload] * 4,
+            self._send_twice,
+            self._drop,
+            self._edit_sizes,
+            self._lose_an_object,
+            self._meddle,
+            self._meddle_later,
+            self._mishap,
+        )
+
+    def put(self, arrival: Arrival, content: bytes) -> None:
+        """An object arrives."""
+        assert arrival.size == len(content)
+        self.contents[arrival.bucket, arrival.key, arrival.version] = content
+        self.bucket[arrival.key] = arrival
+        self.queue.append(Message(arrival, self.clock()))
+
+    def ports(self, intake: Intake) -> delivery.Ports:
+        """All that a worker of the upload stage needs, which starts with `intake`."""
+        remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
+        platform: Any = intake.ports.platform
+        announcer: Any = intake.announcer
+        return delivery.Ports(
+            deliveries=remembered,
+            orders=intake.ports.ledger,
+            ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
+            announcer=announcer,
+            opened=self._opened,
+            hand_out=self._send,
+            waiting=self._waiting,
+            park=self._park,
+            now=intake.ports.now,
+            step=TIMEOUT + SKEW,
+            life=TIMEOUT + SKEW,
+            uploading=UPLOADING + SKEW,
+            limit=self.piece,
+            deadline=self.deadline,
+            first_look=OUTCOME,
+        )
+
+    # -- what workers see -------------------------------------------------------------------------
+
+    def created(self, record: Record) -> None:
+        """The bus takes a `Batch Created`, and delivers it now or later."""
+        super().created(record)
+        assert record.batch_id is not None
+        wait = (0, 0, 0, MINUTE, HOUR)[0 if self.calm else self.tape.pick(5)]
+        what = (record.order.external_id, record.batch_id)
+        self.created_queue.append(Errand(what, self.clock() + wait))
+
+    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+        """The bus takes an `Arrival Rejected`."""
+        super().turned_away(external_id, arrivals, why)
+        self.lost += [(external_id, arrival.uri, why.reason) for arrival in arrivals]
+
+    def ended(self, ended: Delivery, lost: Mapping[str, Rejection]) -> None:
+        """The bus takes word of how a batch ended."""
+        assert ended.verdict is not None
+        kind = BATCH_ENDED[ended.verdict.end]
+        self.ends.append({"kind": kind, **batch_ended(ended, lost, "state")})
+
+    def _keep(self, about: Delivery, name: str, content: bytes) -> None:
+        if self.wait(2):
+            raise StorageUnavailable("S3 did not take it")
+        self.kept[about.external_id, name] = content
+
+    def _opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
+        fate = self.wait(3)
+        if fate == 1:
+            raise StorageUnavailable("S3 answered 503")
+        content = self.contents.get((arrival.bucket, arrival.key, arrival.version))
+        if content is None:
+            raise ObjectGone(f"{arrival.uri}: the version that arrived is not there any more")
+        return _Body(content[start:end], breaks=fate == 2)
+
+    def _send(self, tasks: list[Task]) -> None:
+        fate = self.wait(3)
+        some = tasks[: len(tasks) // 2] if fate == 1 else tasks
+        self.uploads += [Errand(task, self.clock()) for task in some]
+        self.wait(1)
+        if fate:
+            raise StorageUnavailable("work could not be handed out")
+
+    def _waiting(self) -> int:
+        fate = self.wait(4)
+        if fate == 1:
+            raise StorageUnavailable("a queue did not tell its length")
+        return (0, 1)[fate - 2] if fate else len(self.uploads)  # it says "approximately"
+
+    # -- what the schedule does -------------------------------------------------------------------
+
+    def forward(self, steps: int) -> None:
+        """So far all goes well: trouble may begin anywhere."""
+        self.calm = True
+        for _ in range(steps):
+            if not self.workers:
+                self.receive()
+            if not self.workers:
+                self.tick()
+            if self.workers:
+                self.workers[0].go(0)
+            else:
+                self.clock.advance(MINUTE)
+        self.calm = False
+
+    def act(self) -> None:
+        """One decision of the schedule; mostly, a worker goes some steps, and then meets a fate."""
+        if not self.workers or self.tape.pick(2):
+            super().act()
+            return
+        worker = self.workers[self.tape.pick(len(self.workers))]
+        for _ in range(self.tape.pick(8)):
+            if worker in self.workers:
+                worker.go(0)
+        if worker in self.workers:
+            worker.go(self.tape.pick(24))
+
+    def receive(self) -> None:
+        """Workers start on what waits in any queue."""
+        super().receive()
+        self.begin()
+        self.upload()
+
+    def left(self) -> list[tuple[str, int]]:
+        """What is in any queue."""
+        created = [(errand.what[0], errand.receives) for errand in self.created_queue]
+        uploads = [(errand.what.piece.path(), errand.receives) for errand in self.uploads]
+        return [*super().left(), *created, *uploads]
+
+    def work_on(self, external_id: str) -> "Work":
+        """What a worker does about an order, a window or a delivery that is due."""
+        if not external_id.startswith(DELIVERY_PREFIX):
+            return super().work_on(external_id)
+        about = external_id.removeprefix(DELIVERY_PREFIX)
+
+        def go_on(intake: Intake) -> dict[str, Any]:
+            return {external_id: delivery.go_on(about, self.ports(intake))}
+
+        return go_on
+
+    def begin(self) -> None:
+        """The deliveries queue starts a worker on a batch that was created."""
+        self._run(
+            self.created_queue, lambda what, ports: delivery.begin(*what, ports), VISIBILITY, 0
+        )
+
+    def upload(self) -> None:
+        """The uploads queue starts a worker on a piece."""
+        self._run(self.uploads, delivery.upload, 6 * 900 * SECOND, 1)
+
+    def _run[T](
+        self,
+        queue: list[Errand[T]],
+        work: Callable[[T, delivery.Ports], Delivery | None],
+        visibility: int,
+        waits: int,
+    ) -> None:
+        visible = [errand for errand in queue if errand.visible <= self.clock()]
+        if not visible:
+            return
+        errand = visible[self.tape.pick(len(visible))]
+        errand.visible = self.clock() + visibility
+        errand.receives += 1
+
+        def run(intake: Intake) -> dict[str, Any]:
+            result = attempt(lambda: work(errand.what, self.ports(intake)))
+            if isinstance(result, TryAgain):
+                if waits:
+                    wait = delay(errand.receives, result.retry_after) * SECOND
+                    errand.visible = self.clock() + wait
+            else:
+                queue[:] = [other for other in queue if other is not errand]
+            return {"errand": result}
+
+        self._start(run)
+
+    def _send_twice(self) -> None:
+        """As EventBridge and SQS do, in any order."""
+        queue: list[Errand[Any]] = self.uploads if self.tape.pick(2) else self.created_queue
+        if queue:
+            copy = queue[self.tape.pick(len(queue))]
+            queue.insert(0, replace(copy, visible=self.clock()))
+
+    def _drop(self) -> None:
+        """A message that was received too often ends in the dead-letter queue."""
+        often = [errand for errand in self.uploads if errand.receives > 1]
+        if often:
+            self.seen["dropped"] += 1
+            one = often[self.tape.pick(len(often))]
+            self.uploads[:] = [errand for errand in self.uploads if errand is not one]
+
+    def _edit_limits(self) -> None:
+        self.limits = windows.Limits(1 + self.tape.pick(4), (60, 200, 10_000)[self.tape.pick(3)])
+
+    def _edit_sizes(self) -> None:
+        """A deployment with other settings."""
+        self.piece = (64, 80, 100, 1000)[self.tape.pick(4)]
+        self.deadline = (6 * HOUR, HOUR, 24 * HOUR)[self.tape.pick(3)]
+        self.deliveries.hourly = (10**9, 150, 60)[self.tape.pick(3)]
+
+    def _lose_an_object(self) -> None:
+        """It is overwritten, or deleted, before it is uploaded."""
+        if self.contents and self.tape.pick(8) == 7:
+            del self.contents[sorted(self.contents)[self.tape.pick(len(self.contents))]]
+
+    def _ours(self, *statuses: str) -> list[Batch]:
+        known = {record.batch_id for record in self.ledger.records.values()}
+        batches = self.simulator.batches()
+        return [batch for batch in batches if batch.id in known and batch.status in statuses]
+
+    def _meddle(self) -> None:
+        """Somebody else does something about a batch that is being filled."""
+        found = self._ours("loading")
+        if not found or not self.tape.seldom():
+            return
+        batch = found[self.tape.pick(len(found))]
+        match self.tape.pick(3):
+            case 0:
+                self.simulator.set_status(batch.id, "aborted")
+            case 1:
+                self.simulator.set_status(batch.id, "abandoned")
+            case _:
+                self.completed.add(batch.id)
+                batch.become("loaded", self.clock())
+                self.simulator.foundation.promotion.begin(batch, self.clock())
+
+    def _meddle_later(self) -> None:
+        """Compaction, or somebody takes the data back."""
+        found = self._ours(*SERVED)
+        if not found or not self.tape.seldom():
+            return
+        batch = found[self.tape.pick(len(found))]
+        if self.tape.pick(2):
+            self.seen["compacted"] += 1
+            self.simulator.consolidate(batch.id)
+        else:
+            self.seen["reverted"] += 1
+            batch.become("inactive", self.clock())
+            self.simulator.foundation.promotion.revert(batch, self.clock())
+
+    def _mishap(self) -> None:
+        """Something goes wrong in Adobe's hands."""
+        errors = [{"code": "err-1", "description": "Something went wrong."}]
+        mishaps = (
+            Mishap(retries=2),
+            Mishap(errors=errors),
+            Mishap(stalled=True),
+        )
+        if self.tape.pick(4) == 3:
+            self.simulator.mishaps.add(mishaps[self.tape.pick(3)])
+
+    def settle(self) -> None:
+        """As in any world; Adobe mends what stalled, and the hours have room."""
+        self.calm = True
+        self.deliveries.hourly = 10**9
+        self.deadline = 24 * HOUR
+        self.simulator.mishaps.clear()
+        self.clock.advance(MINUTE)
+        for batch in self.simulator.batches():
+            if batch.status == "stalled":
+                self.simulator.set_status(batch.id, "success")
+        super().settle()
+
+
+class _Body(io.BytesIO):
+    """The bytes of an object; half of them, if its connection breaks."""
+
+    def __init__(self, content: bytes, *, breaks: bool) -> None:
+        super().__init__(content[: len(content) // 2] if breaks else content)
+        self._breaks = breaks
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        some = super().read(size)
+        if self._breaks and (not some or size in (-1, None)):
+            raise StorageUnavailable("the bytes broke off")
+        return some
 
 
 def take(arrival: Arrival, intake: Intake) -> Any:

@@ -6,11 +6,17 @@ ended. All deadlines are far beyond what AWS would take, for a busy machine.
 
 import json
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
 
 import requests
+from aep_intake import windows
+from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.arrivals import parse
+from aep_intake.errors import LeaseLost
+from aep_intake.wiring import World
 
 from local.simulator.faults import Fault
 from local.simulator.ims import Client
@@ -226,10 +232,117 @@ def five_hundred_arrive_at_once(base: LocalStack) -> None:
         assert json.dumps(played.stack.ledger()).count('"due"') == 0
 
 
+MANY = {
+    "name": "many",
+    "match": "many/**",
+    "datasetId": SEED.datasets[0][1],
+    "inputFormat": {"format": "json"},
+    "batch": {"window": "1m"},
+}
+
+
+def _many(n: int) -> str:
+    return f"many/{n:04}.json"
+
+
+def _held(played: Scene) -> Counter[str]:
+    """How many orders hold each key, by what was announced of them."""
+    details = {each["externalId"]: each for each in played.details("Batch Created")}
+    return Counter(file["key"] for each in details.values() for file in each["files"])
+
+
+def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
+    """Once the last window has ended too, which it does now: that saves most of a minute."""
+    played.quiet()
+    ledger = DynamoLedger(
+        played.aws.dynamodb, played.outputs["LedgerTable"], World.now, 60 * 86_400_000
+    )
+    ports = windows.Ports(ledger.windows, ledger, lambda _: None, World.now, windows.Limits())
+    for window_id in set(_joined(played)):
+        with suppress(LeaseLost):  # just now it has ended by itself
+            windows.seal(window_id, ports)
+
+    def batched() -> bool:
+        time.sleep(1)
+        played.tick()
+        return _held(played).total() >= len(keys)
+
+    until(batched, 60, f"of {len(keys)} files, not all are in a batch")
+    played.quiet()
+    assert _held(played) == dict.fromkeys(keys, 1)
+    orders = {each["externalId"] for each in played.details("Batch Created")}
+    played.exactly_one_each(orders)
+    assert len(played.creates()) == len(orders) >= 2
+    assert played.stack.parked() == []
+    until(lambda: '"due"' not in json.dumps(played.stack.ledger()), 20, "something is due still")
+
+
+def _joined(played: Scene) -> list[str]:
+    """The window of each file that joined one, by on_arrival's log."""
+    logged = played.stack.logged("OnArrivalLogs")
+    return [line["window"] for line in logged if line.get("message") == "registered"]
+
+
+def windows_pass_while_nobody_takes_arrivals(base: LocalStack) -> None:
+    """An operator stops a function for some minutes: windows end without it, and files wait."""
+    routes = json.dumps({"routes": [MANY]}).encode()
+    with scene(base, "passed", routes=routes) as played:
+        functions = played.aws.functions
+        [mapping] = functions.list_event_source_mappings(
+            FunctionName=played.outputs["OnArrivalFunction"]
+        )["EventSourceMappings"]
+        keys = [_many(n) for n in range(5)]
+        for key in keys:
+            played.put(key)
+        until(lambda: len(_joined(played)) == 5, 30)
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        early, enough = list(keys), time.time() // 60 * 60 + 120
+        while time.time() < enough + 1:
+            keys.append(_many(len(keys)))
+            played.put(keys[-1])
+            time.sleep(1)
+            played.tick()
+        # The first window ended meanwhile, without those that came too late for it.
+        assert _held(played) == dict.fromkeys(early, 1)
+        assert len(_joined(played)) == 5
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+        until(lambda: len(_joined(played)) == len(keys), 30)
+        _each_is_in_one_batch(played, keys)
+        assert len(_joined(played)) == len(keys) >= 40
+
+
+def windows_are_sealed_under_fire(base: LocalStack) -> None:
+    """Eight files a second, across the end of a window, while the clock ticks without a pause."""
+    routes = json.dumps({"routes": [MANY]}).encode()
+    with scene(base, "fire", routes=routes) as played:
+        boundary = (time.time() + 10) // 60 * 60 + 60
+
+        def ticking() -> None:
+            time.sleep(max(0.0, boundary - 2 - time.time()))
+            while time.time() < boundary + 10:
+                played.tick()
+
+        keys: list[str] = []
+        with ThreadPoolExecutor(1) as clock:
+            ticks = clock.submit(ticking)
+            time.sleep(max(0.0, boundary - 8 - time.time()))
+            while time.time() < boundary + 8:
+                keys.append(_many(len(keys)))
+                played.put(keys[-1])
+                time.sleep(1 / 8)
+            ticks.result()
+        assert len(keys) > 60
+        until(lambda: len(_joined(played)) == len(keys), 30)
+        assert len(set(_joined(played))) >= 2
+        _each_is_in_one_batch(played, keys)
+
+
 # The longest first, as they start in this order.
 SCENARIOS = (
+    windows_pass_while_nobody_takes_arrivals,
     workers_are_killed_between_post_and_announcement,
     arrivals_wait_for_the_first_routes,
+    windows_are_sealed_under_fire,
     permissions_are_missing,
     the_platform_throttles_and_recovers,
     the_secret_is_rotated,

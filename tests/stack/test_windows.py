@@ -12,11 +12,18 @@ from typing import Any
 import pytest
 from aep_intake import windows
 from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import AlreadyClaimed, LeaseLost, WindowSealed
-from aep_intake.orders import Lease, Order, Record, Target
-from aep_intake.windows import Limits, Stage, Window, close, plan, register
+from aep_intake.arrivals import Arrival, digest
+from aep_intake.errors import (
+    AlreadyClaimed,
+    LeaseLost,
+    LineMoved,
+    NotReplaceable,
+    WindowSealed,
+)
+from aep_intake.orders import Head, Lease, Line, Order, Record, Target
+from aep_intake.windows import Limits, Stage, Window, close, gather, plan, register, seal
 
+from local.aws import Aws
 from local.stack import LocalStack
 from tests.memory_ledger import MemoryLedger
 
@@ -164,6 +171,457 @@ def test_fifty_join_one_window_at_once(ledger: Any, window: Window) -> None:
     assert sum(len(joined) for joined, _ in results) == 500
     everything = {file for some in deliveries for file in some}
     assert set(ledger.windows.registered(window.window_id)) == everything
+
+
+# ---- Windows of markers
+
+
+def marker(**changes: Any) -> Arrival:
+    key = f"in/{uuid.uuid4().hex}/_SUCCESS"
+    return replace(Arrival("landing", key, "m1", "e", "0070", 0, NOW), **changes)
+
+
+def line(position: str = "1", predecessor: str | None = None, **changes: Any) -> Line:
+    return replace(Line(uuid.uuid4().hex, position, predecessor), **changes)
+
+
+def of(mark: Arrival, where: Line | None = None) -> Window:
+    """The window of a marker, in its place in line."""
+    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route="marked", line=where)
+    return Window.of(mark, order, NOW)
+
+
+def behind(window: Window) -> Line:
+    """The place in line of who comes after a window."""
+    known = window.order.line
+    assert known is not None
+    return replace(known, position=f"{known.position}1", predecessor=window.part_id(0))
+
+
+def alone(ledger: Any, *held: Arrival) -> str:
+    """An order that holds files already."""
+    external_id = f"o-{uuid.uuid4().hex}"
+    ledger.open(Record.opened(Order(external_id, TARGET, {}, held), Lease("t", NOW), NOW))
+    return external_id
+
+
+def subject(window: Window) -> str:
+    assert window.order.line is not None
+    return window.order.line.subject
+
+
+def nothing_of(ledger: Any, window: Window, *free: Arrival) -> None:
+    """All or nothing: nothing."""
+    assert ledger.windows.get(window.window_id) is None
+    assert ledger.windows.registered(window.window_id) == ()
+    assert [file for file in free if ledger.claimant(file)] == []
+    if window.order.line is not None:
+        assert ledger.head(subject(window)) is None
+
+
+def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> None:
+    mark, some = marker(time=NOW - 5), files(3)
+    window = of(mark, line())
+    assert (window.start, window.length) == (mark.time, 0)
+    assert ledger.windows.begin(window, mark, some, some)
+    assert ledger.windows.get(window.window_id) == window
+    assert ledger.windows.registered(window.window_id) == some
+    assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
+    assert ledger.head(subject(window)) == Head(window.part_id(0), "1")
+    assert dict(ledger.due(NOW + windows.PATIENCE))[window.window_id] == NOW + windows.PATIENCE
+    assert window.window_id not in dict(ledger.due(NOW + windows.PATIENCE - 1))
+
+
+def test_a_window_begins_once(ledger: Any) -> None:
+    mark, some, others = marker(), files(2), files(2)
+    window = of(mark, line())
+    assert ledger.windows.begin(window, mark, some, some)
+    assert not ledger.windows.begin(window, mark, some, some)
+    again = window.behind(replace(window.order, line=behind(window)))
+    assert not ledger.windows.begin(again, mark, others, others)
+    assert ledger.windows.get(window.window_id) == window
+    assert ledger.windows.registered(window.window_id) == some
+    assert [ledger.claimant(file) for file in others] == [None, None]
+    assert ledger.head(subject(window)) == Head(window.part_id(0), "1")
+
+
+def test_a_marker_that_another_holds_begins_nothing(ledger: Any) -> None:
+    mark, some = marker(), files(2)
+    owner = alone(ledger, mark)
+    window = of(mark, line())
+    with pytest.raises(AlreadyClaimed) as caught:
+        ledger.windows.begin(window, mark, some, some)
+    assert caught.value.claimed == {mark: owner}
+    nothing_of(ledger, window, *some)
+
+
+def test_a_file_that_another_holds_lets_nothing_begin(ledger: Any) -> None:
+    mark, some = marker(), files(3)
+    owner = alone(ledger, some[1])
+    window = of(mark, line())
+    with pytest.raises(AlreadyClaimed) as caught:
+        ledger.windows.begin(window, mark, some, some)
+    assert caught.value.claimed == {some[1]: owner}
+    nothing_of(ledger, window, mark, some[0], some[2])
+
+
+@pytest.mark.parametrize("predecessor", [None, "somebody"])
+def test_a_head_that_moved_lets_nothing_begin(ledger: Any, predecessor: str | None) -> None:
+    first, mark, some = marker(), marker(), files(2)
+    before = of(first, line())
+    ledger.windows.begin(before, first, (), ())
+    window = of(mark, replace(behind(before), predecessor=predecessor))
+    with pytest.raises(LineMoved):
+        ledger.windows.begin(window, mark, some, some)
+    assert ledger.head(subject(before)) == Head(before.part_id(0), "1")
+    nothing_of(ledger, replace(window, order=replace(window.order, line=None)), mark, *some)
+    after = of(mark, behind(before))
+    assert ledger.windows.begin(after, mark, some, some)
+    assert ledger.head(subject(before)) == Head(after.part_id(0), "11")
+
+
+def test_a_head_that_never_was_lets_nothing_begin_behind_it(ledger: Any) -> None:
+    mark = marker()
+    window = of(mark, line(predecessor="somebody"))
+    with pytest.raises(LineMoved):
+        ledger.windows.begin(window, mark, (), ())
+    nothing_of(ledger, window, mark)
+
+
+def test_what_another_holds_may_be_listed_and_stays_its(ledger: Any) -> None:
+    mark, some, more = marker(), files(3), files(2)
+    owners = [alone(ledger, file) for file in (some[0], more[0])]
+    window = of(mark)
+    assert ledger.windows.begin(window, mark, some, some[1:])
+    ledger.windows.register(window, more, more[1:])
+    assert set(ledger.windows.registered(window.window_id)) == {*some, *more}
+    assert [ledger.claimant(file) for file in (some[0], more[0])] == owners
+    ours = {ledger.claimant(file) for file in (*some[1:], more[1])}
+    assert ours == {window.window_id}
+
+
+def test_what_is_listed_twice_is_there_once(ledger: Any, window: Window) -> None:
+    some = files(2)
+    for _ in range(2):
+        ledger.windows.register(window, some, ())
+    assert ledger.windows.registered(window.window_id) == some
+    assert ledger.claimant(some[0]) is None
+    sealed = ledger.windows.replace(window, window.sealed(NOW))
+    with pytest.raises(WindowSealed):
+        ledger.windows.register(sealed, some, ())
+
+
+def gathered(ledger: Any, window: Window) -> list[tuple[Arrival, ...]]:
+    """The files of each part of a window that is finished, as its orders have them."""
+    closed = ledger.windows.get(window.window_id)
+    assert closed.stage is Stage.FINISHED
+    parts = [closed.part(part, number) for number, part in enumerate(closed.parts)]
+    assert [ledger.get(part.external_id).order for part in parts] == parts
+    return [ledger.files(part) for part in parts]
+
+
+def test_a_folder_of_more_files_than_go_into_two_transactions(ledger: Any) -> None:
+    mark, some = marker(version_id=None), files(250)
+    window = of(mark, line(first_only=True))
+    handed_out: list[str] = []
+    its = replace(ports(ledger, files=100), hand_out=handed_out.extend)
+    assert gather(window, mark, reversed(some), its) == {}
+    assert gathered(ledger, window) == [some[:100], some[100:200], some[200:]]
+    assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
+    assert handed_out == [window.part_id(number) for number in range(3)]
+    lines = [ledger.get(part).order.line for part in handed_out]
+    assert lines == [window.order.line, None, None], "there is one head, and it is one order"
+
+
+def test_what_another_holds_is_told_and_the_rest_gathered(ledger: Any) -> None:
+    mark, some = marker(), files(5)
+    owner = alone(ledger, *some[1:3])
+    window = of(mark)
+    held = dict.fromkeys((file.external_id for file in some[1:3]), owner)
+    assert gather(window, mark, some, ports(ledger)) == held
+    assert gathered(ledger, window) == [(some[0], *some[3:])]
+
+
+def test_a_folder_that_others_hold_begins_nothing(ledger: Any) -> None:
+    mark, some = marker(), files(3)
+    owner = alone(ledger, *some)
+    window = of(mark, line())
+    with pytest.raises(AlreadyClaimed) as caught:
+        gather(window, mark, some, ports(ledger))
+    assert set(caught.value.claimed.values()) == {owner}
+    nothing_of(ledger, window, mark)
+
+
+def test_a_marker_that_another_holds_gathers_nothing(ledger: Any) -> None:
+    mark, some = marker(), files(3)
+    alone(ledger, mark)
+    window = of(mark)
+    with pytest.raises(AlreadyClaimed):
+        gather(window, mark, some, ports(ledger))
+    nothing_of(ledger, window, *some)
+
+
+@pytest.mark.parametrize("listed", [0, 98])
+def test_who_comes_after_a_crash_goes_on(ledger: Any, listed: int) -> None:
+    """The first worker died after one transaction, or two."""
+    mark, some = marker(), files(250)
+    window = of(mark)
+    assert ledger.windows.begin(window, mark, some[:95], some[:95])
+    ledger.windows.register(window, some[95 : 95 + listed], some[95 : 95 + listed])
+    late, another = files(2), alone(ledger, some[240])
+    known = gather(window, mark, (*late, *some), ports(ledger))
+    assert known == {some[240].external_id: another}
+    [held] = gathered(ledger, window)
+    assert sorted(held, key=lambda file: file.key) == sorted(
+        (*some[:240], *some[241:], *late), key=lambda file: file.key
+    )
+
+
+def test_of_two_workers_that_begin_at_once_one_goes_on(ledger: Any) -> None:
+    """And the other helps, as it may be the one that lives."""
+    mark, some = marker(), files(120)
+    window = of(mark)
+    real = ledger.windows
+
+    class AtOnce:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def begin(self, *arguments: Any) -> bool:
+            real.begin(window, mark, some[:10], some[:10])
+            return bool(real.begin(*arguments))
+
+    assert gather(window, mark, some, replace(ports(ledger), windows=AtOnce())) == {}
+    assert gathered(ledger, window) == [some]
+
+
+def test_who_comes_when_it_is_sealed_adds_nothing(ledger: Any) -> None:
+    mark, some, late, held = marker(), files(2), files(2), files(1)
+    alone(ledger, *held)
+    window = of(mark)
+    assert gather(window, mark, some, ports(ledger)) == {}
+    assert gather(window, mark, (*some, *late, *held), ports(ledger)) == {}
+    assert gathered(ledger, window) == [some]
+    assert [ledger.claimant(file) for file in late] == [None, None]
+
+
+def test_who_is_overtaken_by_the_seal_leaves_it_at_that(ledger: Any) -> None:
+    """Another worker, which has seen the whole folder, too, was faster."""
+    mark, some = marker(), files(120)
+    window = of(mark)
+    real = ledger.windows
+
+    class Overtaken:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def register(self, *arguments: Any) -> None:
+            seal(window.window_id, ports(ledger))
+            real.register(*arguments)
+
+    assert gather(window, mark, some, replace(ports(ledger), windows=Overtaken())) == {}
+    assert gathered(ledger, window) == [some[:95]]
+
+
+def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -> None:
+    first, mark, some, late = marker(), marker(), files(120), files(1)
+    before = of(first, line())
+    gather(before, first, some, ports(ledger))
+    # Three by three: gone, kept, held by an order of its own.
+    owner = alone(ledger, *late)
+    after = of(mark, behind(before))
+    known = gather(after, mark, (*some[3:], *late), ports(ledger))
+    assert known == {late[0].external_id: owner}
+    assert gathered(ledger, after) == [some[3:]]
+    assert gathered(ledger, before) == [some], "what is frozen stays so"
+    assert ledger.claimant(some[3]) == before.window_id
+    assert ledger.claimant(mark) == after.window_id
+    third = marker()
+    again = of(third, behind(after))
+    assert gather(again, third, some[:4], ports(ledger)) == {}
+    assert gathered(ledger, again) == [some[:4]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (line(), None),  # the route says `append` by now
+        (line(), line()),  # another folder, or dataset
+        (None, line()),  # the route said `append` before
+        (line(), "ignore"),
+    ],
+)
+def test_nobody_else_s_files_are_taken_over(
+    ledger: Any, old: Line | None, new: Line | str | None
+) -> None:
+    first, mark, some, more = marker(), marker(), files(2), files(1)
+    before = of(first, old and replace(old, subject=uuid.uuid4().hex))
+    gather(before, first, some, ports(ledger))
+    if isinstance(new, str):
+        new = replace(behind(before), first_only=True)
+    after = of(mark, new)
+    held = dict.fromkeys((file.external_id for file in some), before.window_id)
+    assert gather(after, mark, (*some, *more), ports(ledger)) == held
+    assert gathered(ledger, after) == [more]
+
+
+def test_the_files_of_a_plain_window_are_not_taken_over(ledger: Any, window: Window) -> None:
+    mark, some, more = marker(), files(2), files(1)
+    register(window, some, ports(ledger))
+    after = of(mark, line())
+    gather(after, mark, (*some, *more), ports(ledger))
+    assert gathered(ledger, after) == [more]
+
+
+def test_what_does_not_fit_into_one_batch_replaces_none(ledger: Any) -> None:
+    mark, some = marker(), files(3)
+    window = of(mark, line())
+    for limits in ({"files": 2}, {"bytes": 20}):
+        with pytest.raises(NotReplaceable, match=f"{mark.uri} holds more than fits into one batch"):
+            gather(window, mark, some, ports(ledger, **limits))
+    nothing_of(ledger, window, mark, *some)
+    assert gather(window, mark, (*some, *some), ports(ledger, files=3, bytes=30)) == {}
+    assert gathered(ledger, window) == [some]
+    for place in (None, line(first_only=True)):
+        other, others = marker(), files(3)
+        window = of(other, place)
+        gather(window, other, others, ports(ledger, files=2))
+        assert gathered(ledger, window) == [others[:2], others[2:]]
+
+
+def test_what_began_as_one_batch_is_one_whatever_the_limits_are_by_then(ledger: Any) -> None:
+    mark, some = marker(), files(3)
+    window = of(mark, line())
+    assert ledger.windows.begin(window, mark, some[:2], some[:2])
+    assert gather(window, mark, some, ports(ledger, files=1)) == {}
+    assert gathered(ledger, window) == [some]
+
+
+def test_a_window_is_sealed_once(ledger: Any) -> None:
+    mark, some = marker(), files(3)
+    window = of(mark)
+    assert ledger.windows.begin(window, mark, some, some)
+    handed_out: list[str] = []
+    its = replace(ports(ledger, files=2), hand_out=handed_out.extend)
+    for _ in range(2):
+        seal(window.window_id, its)
+    assert handed_out == [window.part_id(0), window.part_id(1)]
+    assert gathered(ledger, window) == [some[:2], some[2:]]
+    assert ledger.windows.get(window.window_id).due is None
+    seal("window-of-nobody", its)
+
+
+@pytest.mark.parametrize("stage", [Stage.SEALED, Stage.PLANNED])
+def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: Stage) -> None:
+    mark, some = marker(), files(3)
+    window = of(mark)
+    ledger.windows.begin(window, mark, some, some)
+    window = ledger.windows.replace(window, window.sealed(NOW))
+    if stage is Stage.PLANNED:
+        planned = window.planned(plan(window.window_id, some, Limits(files=2)))
+        ledger.windows.replace(window, planned)
+        ledger.open(Record.waiting(planned.part(planned.parts[0], 0), NOW))
+    assert dict(ledger.due(NOW))[window.window_id] == NOW, "if nobody else, the clock does"
+    seal(window.window_id, ports(ledger, files=2))
+    assert gathered(ledger, window) == [some[:2], some[2:]]
+
+
+def item(stack: LocalStack, pk: str, sk: str) -> dict[str, Any]:
+    key = {"pk": {"S": pk}, "sk": {"S": sk}}
+    table = stack.outputs["LedgerTable"]
+    found: Any = stack.aws.dynamodb.get_item(TableName=table, Key=key)
+    return dict(found.get("Item", {}))
+
+
+def in_dynamodb(stack: LocalStack) -> tuple[DynamoLedger, list[Any]]:
+    """A ledger, and the bodies of all its requests."""
+    sent: list[Any] = []
+    client = Aws(stack.aws.endpoint, stack.aws.authority, stack.aws.identity).dynamodb
+    events: Any = client.meta.events
+    events.register("before-send.dynamodb", lambda request, **_: sent.append(request.body))
+    return DynamoLedger(client, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY), sent
+
+
+def transactions(sent: list[Any]) -> list[list[dict[str, Any]]]:
+    return [asked["TransactItems"] for asked in map(json.loads, sent) if "TransactItems" in asked]
+
+
+def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
+    ledger, _ = in_dynamodb(stack)
+    mark, some = marker(), files(2)
+    window = of(mark, line())
+
+    def stands() -> dict[str, Any]:
+        return item(stack, f"window#{window.window_id}", "window")
+
+    def is_unfinished(due: int) -> None:
+        assert stands()["due"] == {"N": str(due)}
+        assert "expires" not in stands()
+
+    ledger.windows.begin(window, mark, some, some)
+    is_unfinished(NOW + windows.PATIENCE)
+    sealed = ledger.windows.replace(window, window.sealed(NOW))
+    is_unfinished(NOW)
+    ledger.windows.replace(sealed, sealed.planned(plan("", some, Limits())))
+    is_unfinished(NOW)
+    seal(window.window_id, ports(ledger))
+    assert stands()["stage"] == {"S": "finished"}
+    assert not {"due", "due_shard"} & stands().keys()
+    # Its parts may be redriven for as long as they are remembered, and want their files then.
+    assert stands()["expires"] == {"N": str((NOW + 120 * DAY) // 1000)}
+    listed = f"files#{digest(*(file.external_id for file in some))}"
+    kept = item(stack, f"window#{window.window_id}", listed)["expires"]["N"]
+    assert int(kept) >= (NOW + 120 * DAY) // 1000
+    assert "expires" not in item(stack, f"head#{subject(window)}", "head")
+
+
+KEYS = {
+    "plain": lambda n: f"{n:04}" + "x" * 1020,
+    "of two bytes": lambda n: f"{n:04}" + "ж" * 510,
+    "of four bytes": lambda n: f"{n:04}" + "📈" * 255,
+    "escaped in JSON": lambda n: f"{n:04}" + "\x01" * 1020,
+    "quotes": lambda n: f"{n:04}" + '"' * 1020,
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_the_longest_keys_and_versions_stay_within_dynamodb_s_limits(
+    stack: LocalStack, kind: str
+) -> None:
+    """400 KB an item, 4 MB and 100 items a transaction; MiniStack takes more."""
+    # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/ServiceQuotas.html
+    ledger, sent = in_dynamodb(stack)
+    mark = marker(version_id=None)
+    some = [
+        replace(file, key=KEYS[kind](n), version_id=f"{uuid.uuid4().hex * 32}"[:1024])
+        for n, file in enumerate(files(200))
+    ]
+    assert {len(file.key.encode()) for file in some} == {1024}
+    window = of(mark, line(first_only=True))
+    assert gather(window, mark, some, ports(ledger)) == {}
+    assert len(ledger.windows.registered(window.window_id)) == 200
+    assert max(map(len, sent)) < 4_000_000
+    assert max(map(len, transactions(sent))) <= 100
+    items = [step["Put"]["Item"] for steps in transactions(sent) for step in steps if "Put" in step]
+    assert max(map(size, items)) < 350_000
+
+
+def size(item: dict[str, dict[str, str]]) -> int:
+    """Bytes of an item, as DynamoDB counts them, or a few more."""
+    values = ((name, value) for name, typed in item.items() for value in typed.values())
+    return sum(len(f"{name}{value}".encode()) for name, value in values)
+
+
+def test_short_keys_fill_a_transaction(stack: LocalStack) -> None:
+    """A hundred items, all of them wanted: with fewer it would be more transactions."""
+    ledger, sent = in_dynamodb(stack)
+    mark = marker(version_id=None)
+    gather(of(mark, line(first_only=True)), mark, files(250), ports(ledger))
+    sizes = [len(steps) for steps in transactions(sent)]
+    assert sizes[:3] == [1 + 1 + 1 + 2 + 95, 1 + 1 + 98, 1 + 1 + 250 - 95 - 98]
+
+
+# ---- The deployed whole
 
 
 SAMPLES = Path(__file__).parents[2] / "local/samples/routes.json"

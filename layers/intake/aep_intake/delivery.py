@@ -25,6 +25,12 @@ from aep_intake.orders import Batch, Order, Record, Rejection, Target
 from aep_intake.pieces import Cut, Piece, Readable, cut, is_packed, pieces, unpacked
 from aep_intake.versions import HOLDS_DATA, HOLDS_NONE
 
+HOUR = 3_600_000
+FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
+# Too large, a name too long, the wrong media type.
+ABOUT_THE_FILE = frozenset({413, 414, 415})
+PATIENT = 5  # tries of what AEP refuses for another reason
+
 
 class Stage(StrEnum):
     """How far a delivery has come."""
@@ -201,9 +207,9 @@ class Ports:
 
     `opened`: bytes of a file of the version that arrived, from an offset up to another; raises
     ObjectGone or StorageUnavailable. `hand_out` has pieces uploaded; `waiting` tells how many still
-    are. `step` bounds a worker's life, `uploading` also an uploader's. `limit`: bytes of a piece.
-    `deadline`: until it is given up. `first_look`: from COMPLETE until Catalog is asked. `park`: as
-    in the create stage.
+    are. `step` bounds a step, `life` a worker, `uploading` also an uploader's. `limit`: bytes of a
+    piece. `deadline`: until it is given up. `first_look`: from COMPLETE until Catalog is asked.
+    `park`: as in the create stage.
     """
 
     deliveries: Deliveries
@@ -216,6 +222,7 @@ class Ports:
     park: Callable[[Order, Rejection], None]
     now: Callable[[], int]
     step: int
+    life: int
     uploading: int
     limit: int
     deadline: int
@@ -235,7 +242,7 @@ def begin(external_id: str, batch_id: str, ports: Ports) -> None:
     files = ports.orders.files(record.order)
     if not files:  # whoever asked for the batch fills it
         return
-    due = ports.now() + ports.step
+    due = ports.now() + max(ports.step, ports.life)
     delivery = Delivery.of(record, files, ports.limit, due)
     if ports.deliveries.open(delivery) == delivery:
         _plan(delivery, files, ports)
@@ -246,7 +253,9 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
     delivery = ports.deliveries.get(external_id)
     if delivery is None or delivery.due is None or ports.now() < delivery.due:
         return None
-    delivery = ports.deliveries.replace(delivery, delivery.then(due=ports.now() + ports.step))
+    planning = delivery.stage is Stage.PLANNING
+    due = ports.now() + (max(ports.step, ports.life) if planning else ports.step)
+    delivery = ports.deliveries.replace(delivery, delivery.then(due=due))
     try:
         return _STEPS[delivery.stage](delivery, ports)
     except TryAgain as error:  # it is due again after a step, or when Adobe said
@@ -257,8 +266,12 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
         raise
 
 
-def upload(task: Task, ports: Ports) -> Delivery | None:
-    """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain."""
+def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Delivery | None:
+    """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain.
+
+    `tries`: how often it was tried, this time among them. What AEP refuses for a reason that may
+    pass, such as a node that does not know the batch yet, is refused for good only after a few.
+    """
     delivery, piece = ports.deliveries.get(task.external_id), task.piece
     if delivery is None:
         return None
@@ -277,7 +290,9 @@ def upload(task: Task, ports: Ports) -> Delivery | None:
             raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
         if batch.status != "loading":  # then it is not the file that is wrong
             return _now(task.external_id, ports)
-        mark = Mark(0, Rejection.of(refusal, ports.now()))
+        if tries < PATIENT and refusal.status not in ABOUT_THE_FILE:
+            raise NotYet(refusal.detail, external_id=task.external_id) from None
+        mark = Mark(refusal.sent, Rejection.of(refusal, ports.now()))
     except Rejected as rejected:
         mark = Mark(0, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)
@@ -309,7 +324,11 @@ def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
             for number, one in enumerate(unpacked(file, packed, shape, limit)):
                 length = one.seek(0, 2)
                 one.seek(0)
-                ports.ingestion.upload(delivery, piece.path(number), one, length)
+                try:
+                    ports.ingestion.upload(delivery, piece.path(number), one, length)
+                except UploadRefused as refusal:
+                    refusal.sent = size
+                    raise
                 size += length
         return size
     if piece.size > limit:  # what could not be cut says why
@@ -328,6 +347,16 @@ def _tell(delivery: Delivery, piece: Piece, mark: Mark | None, ports: Ports) -> 
         ports.announcer.turned_away(delivery.external_id, (piece.file,), mark.lost)
 
 
+def _plan_again(delivery: Delivery, ports: Ports) -> Delivery:
+    """What another worker did not get done; there is an end to that, too."""
+    batch = ports.ingestion.look(delivery)
+    if batch is not None and batch.status != "loading":
+        return _judge(delivery, batch, ports)
+    if ports.now() > delivery.created_at + ports.deadline:
+        return _give_up(delivery, "its files could not be looked through in time", ports)
+    return _plan(delivery, _files(delivery, ports), ports)
+
+
 def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
     for place, file in enumerate(files):
         if file.size <= delivery.limit or is_packed(file) or place in delivery.cuts:
@@ -337,7 +366,7 @@ def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Deliv
         except Rejected:  # by name, when it comes to its upload
             continue
         if made is not None:  # long work is kept as it goes
-            due = ports.now() + ports.step
+            due = ports.now() + max(ports.step, ports.life)
             changed = delivery.then(cuts={**delivery.cuts, place: made}, due=due)
             delivery = ports.deliveries.replace(delivery, changed)
     tasks = _tasks(delivery, files)
@@ -363,7 +392,8 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
     if len(marks) == delivery.total:
         lost = {number for number, mark in marks.items() if mark.lost}
         none = len(lost) == delivery.total
-        if lost and (none or delivery.whole or _in_part(delivery, lost, ports)):
+        half = any(mark.lost and mark.size for mark in marks.values())
+        if lost and (none or half or delivery.whole or _in_part(delivery, lost, ports)):
             return _give_up(delivery, f"{len(lost)} of its uploads were not possible", ports)
         delivery = ports.deliveries.replace(
             delivery, delivery.then(stage=Stage.COMPLETING, uploaded_at=ports.now())
@@ -396,7 +426,7 @@ def _in_part(delivery: Delivery, lost: set[int], ports: Ports) -> bool:
 def _complete(delivery: Delivery, ports: Ports) -> Delivery:
     try:
         ports.ingestion.complete(delivery)
-    except UploadRefused:  # it is no longer loading: Catalog says what it is
+    except UploadRefused:  # it may no longer be loading: Catalog says what it is
         due = ports.now()
     else:
         due = ports.now() + ports.first_look
@@ -405,8 +435,13 @@ def _complete(delivery: Delivery, ports: Ports) -> Delivery:
 
 def _follow(delivery: Delivery, ports: Ports) -> Delivery:
     batch = ports.ingestion.look(delivery)
+    if batch is not None and batch.status == "loading" and delivery.looks:
+        ports.ingestion.complete(delivery)  # it was not heard, or refused; it may be said again
     if batch is not None:
         return _judge(delivery, batch, ports)
+    if ports.now() > delivery.created_at + FORGOTTEN:
+        why = f"Catalog no longer knows batch {delivery.batch_id}"
+        return _end(delivery, Verdict(End.ABANDONED, "unknown", why, ports.now()), ports)
     return _look_later(delivery, ports)
 
 
@@ -434,10 +469,23 @@ def _judge(delivery: Delivery, batch: Batch, ports: Ports) -> Delivery:
         status,
         f"batch {delivery.batch_id} is {status}",
         ports.now(),
-        metrics if isinstance(metrics, dict) else {},
-        tuple(errors[:20]) if isinstance(errors, list) else (),
+        _numbers(metrics) if isinstance(metrics, dict) else {},
+        _words(errors) if isinstance(errors, list) else (),
     )
     return _end(delivery, verdict, ports)
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metrics.items() if type(value) in (int, float)}
+
+
+def _words(errors: list[Any]) -> tuple[dict[str, str], ...]:
+    """The first of them, without the rows they list: an item of the ledger has 400 KB."""
+    return tuple(
+        {name: str(error[name])[:500] for name in ("code", "description") if name in error}
+        for error in errors[:20]
+        if isinstance(error, dict)
+    )
 
 
 def _give_up(delivery: Delivery, why: str, ports: Ports) -> Delivery:
@@ -474,7 +522,7 @@ def _announce(delivery: Delivery, ports: Ports) -> Delivery:
     bad_rows = verdict.metrics.get("failedRecordCount")
     bad = verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows)
     if bad and verdict.diagnostics is None:  # once: what is announced stays the same
-        verdict = replace(verdict, diagnostics=ports.ingestion.diagnostics(delivery))
+        verdict = replace(verdict, diagnostics=_diagnostics(delivery, verdict, ports))
         delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
     record = ports.orders.get(delivery.external_id)
     if record is not None and record.due is not None:  # until then, another attempt is none
@@ -484,6 +532,16 @@ def _announce(delivery: Delivery, ports: Ports) -> Delivery:
     if verdict.end is not End.SUCCEEDED and record is not None and record.replaced_by is None:
         ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
     return ports.deliveries.replace(delivery, delivery.then(due=None))
+
+
+def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
+    """How many were kept; the outcome is not held back for long by what only explains it."""
+    try:
+        return ports.ingestion.diagnostics(delivery)
+    except TryAgain:
+        if ports.now() < verdict.at + HOUR:
+            raise
+        return 0
 
 
 def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[int, ...]:
@@ -519,7 +577,7 @@ def _files(delivery: Delivery, ports: Ports) -> tuple[Arrival, ...]:
 
 
 _STEPS: Mapping[Stage, Callable[[Delivery, Ports], Delivery]] = {
-    Stage.PLANNING: lambda delivery, ports: _plan(delivery, _files(delivery, ports), ports),
+    Stage.PLANNING: _plan_again,
     Stage.UPLOADING: _look_after,
     Stage.COMPLETING: _complete,
     Stage.INGESTING: _follow,

@@ -161,7 +161,17 @@ class BatchRefused(Rejected):
 
 
 class UploadRefused(Rejected):
-    """AEP did not take a file, or does not let a batch be completed, in its own words."""
+    """AEP did not take a file, or does not let a batch be completed, in its own words.
+
+    `status` is the HTTP status, `sent` how many bytes of the same file AEP took before.
+    """
+
+    def __init__(
+        self, detail: str, *, status: int = 400, sent: int = 0, external_id: str | None = None
+    ) -> None:
+        super().__init__(detail, external_id=external_id)
+        self.status = status
+        self.sent = sent
 
 
 class NotEnded(Rejected):

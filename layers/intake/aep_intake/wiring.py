@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 # A lease outlasts its worker by this much (milliseconds), since clocks of two workers may differ.
 SKEW = 10_000
 DAY = 86_400_000
+STEP = 60_000  # milliseconds that a delivery's step takes at most, but for looking through files
 
 
 class World:
@@ -224,6 +225,7 @@ class World:
     def delivery(self, context: LambdaContext) -> delivery.Ports:
         """What deliveries need, for this invocation."""
         settings, uploads = self.settings, self.settings.uploads_queue_url
+        left = context.get_remaining_time_in_millis()
 
         def hand_out(tasks: list[delivery.Task]) -> None:
             self.queues.send(uploads, [asdict(task) for task in tasks])
@@ -238,7 +240,8 @@ class World:
             waiting=lambda: self.queues.waiting(uploads, in_work=True),
             park=self._park,
             now=self.now,
-            step=context.get_remaining_time_in_millis() + SKEW,
+            step=min(left, STEP) + SKEW,
+            life=left + SKEW,
             uploading=settings.upload_seconds * 1000 + SKEW,
             limit=settings.file_megabytes * 10**6,
             deadline=settings.upload_hours * 3_600_000,

@@ -132,7 +132,7 @@ def _delivery(item: Mapping[str, Any]) -> Delivery:
 
 
 def _verdict(data: dict[str, Any]) -> Verdict:
-    end, errors, lost = End(data.pop("end")), tuple(data.pop("errors")), tuple(data.pop("lost"))
+    end, errors, lost = End(data.pop("end")), tuple(data.pop("errors")), tuple(data.pop("lost", ()))
     return Verdict(end=end, errors=errors, lost=lost, **data)
 
 

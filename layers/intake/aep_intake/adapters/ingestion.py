@@ -106,7 +106,7 @@ class Ingestion:
     def _problem(self, said: Said, delivery: Delivery) -> IntakeError:
         # A service's 400 or 404 is about the file or the batch; the rest is about us, or later.
         if 400 <= said.status < 500 and said.status not in (401, 403, 408, 429):
-            return UploadRefused(str(said), external_id=delivery.external_id)
+            return UploadRefused(str(said), status=said.status, external_id=delivery.external_id)
         return self._aep.later(said, delivery.external_id)
 
 

@@ -1,0 +1,373 @@
+"""Whatever happens on the way into AEP: each file is ingested once, or named; every end is told."""
+
+import gzip
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from typing import Any
+
+from aep_intake import routes
+from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Delivery, End, Stage
+from aep_intake.orders import WINDOW_PREFIX, Record, State
+from aep_intake.pieces import pieces
+from aep_intake.windows import Stage as WindowStage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from local.simulator.batches import SERVED, Batch
+from local.simulator.seed import LOYALTY, PRODUCTS
+from tests.faults.harness import START, Delivering, Tape
+from tests.faults.test_schedules import SCHEDULES, WORLDS
+
+SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
+TAPES = st.binary(min_size=300, max_size=600)
+ran: Counter[str] = Counter()
+
+
+def table(**rule: Any) -> routes.RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+    return routes.parse(json.dumps({"routes": [whole]}), "v1")
+
+
+ALONE = (table(), table(partialIngestionPercent=50), table(datasetId=PRODUCTS))
+WINDOWED = tuple(
+    table(batch={"window": window}, onLostFile=lost, inputFormat={"format": "json"})
+    for window, lost in (("1m", "proceed"), ("1m", "abort"), ("5m", "proceed"))
+)
+CORRECTED = (
+    table(onNewVersion="replace"),
+    table(onNewVersion="replace", partialIngestionPercent=5),
+)
+
+
+def rows(number: int) -> bytes:
+    return b"".join(b'{"row": %d}\n' % n for n in range(number))
+
+
+HEADER = b'"id","text"\n'
+LINES = HEADER + b"\n".join(b'%d,"two\nlines, ""%d"""' % (n, n) for n in range(9))
+PACKED = gzip.compress(rows(8), mtime=0) + gzip.compress(rows(8), mtime=0)
+GOOD = {
+    "in/small.json": rows(2),
+    "in/large.json": rows(20),
+    "in/large.csv": LINES,
+    "in/packed.json.gz": PACKED,
+    "in/packed.csv.gz": gzip.compress(LINES + b"\r\n", mtime=0),
+    "in/table.parquet": b"PAR1" + b"x" * 20 + b"PAR1",
+}
+BAD = {
+    "in/bad.json": rows(3) + b"no json\n",  # AEP tells
+    "in/large.parquet": b"PAR1" + b"x" * 992 + b"PAR1",
+    "in/broken.json.gz": PACKED[:-9],
+    "in/long.csv": HEADER + b"1," + b"x" * 1500 + b"\n2,b\n",
+}
+FILES = GOOD | BAD
+# Of a window; the last two cannot be taken.
+MEMBERS = (
+    (".json", rows(1)),
+    (".json", rows(2)),
+    (".json", rows(20)),
+    (".json", rows(30)),
+    (".json.gz", PACKED),
+    (".json.gz", gzip.compress(rows(1), mtime=0)),
+    ("-broken.json.gz", PACKED[:-9]),
+    ("-long.json.gz", gzip.compress(rows(10) + b'{"text": "' + b"x" * 1500, mtime=0)),
+)
+
+
+def arrived(key: str, content: bytes, number: int, *, versioned: bool = True) -> Arrival:
+    version = f"v{number}" if versioned else None
+    return Arrival("landing", key, version, f"e{number}", f"006{number}", len(content), START)
+
+
+@SOME
+@given(TAPES)
+def test_every_file_is_ingested_once_or_named(tape: bytes) -> None:
+    world = Delivering(Tape(tape), tables=ALONE, final=ALONE[0])
+    names = [*FILES, *GOOD]
+    picked = [names[world.tape.pick(len(names))] for _ in range(1 + world.tape.pick(3))]
+    arrivals = []
+    for key in dict.fromkeys(picked):
+        versioned = bool(world.tape.pick(2))
+        arrivals.append(arrived(key, FILES[key], 1, versioned=versioned))
+        world.put(arrivals[-1], FILES[key])
+    play(world)
+    for arrival in arrivals:
+        ingested = check_arrival(world, arrival, FILES[arrival.key])
+        there = (arrival.bucket, arrival.key, arrival.version) in world.contents
+        if arrival.key in GOOD and there and world.ledger.claimant(arrival):
+            # What somebody meddled with, only a person sends again.
+            meddled = world.completed or world.seen["reverted"]
+            assert ingested or meddled, "all that was wrong is mended by now"
+
+
+@SOME
+@given(TAPES)
+def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
+    world = Delivering(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
+    came = []
+    for n in range(2 + world.tape.pick(4)):
+        ending, content = MEMBERS[world.tape.pick(len(MEMBERS))]
+        came.append((arrived(f"in/{n}{ending}", content, n), content))
+        world.put(*came[-1])
+    play(world)
+    for arrival, content in came:
+        check_arrival(world, arrival, content)
+
+
+@SOME
+@given(TAPES)
+def test_of_versions_that_replace_each_other_one_is_served(tape: bytes) -> None:
+    world = Delivering(Tape(tape), tables=CORRECTED, final=CORRECTED[0])
+    came = []
+    for n in range(2 + world.tape.pick(2)):
+        content = rows((1, 2, 20)[world.tape.pick(3)])
+        came.append((arrived("in/one.json", content, n), content))
+    later = list(came)
+
+    def arrive() -> None:
+        if later:
+            world.put(*later.pop(0))
+
+    arrive()
+    world.more = (*world.more, arrive)
+    play(world, arrive)
+    for arrival, content in came:
+        check_arrival(world, arrival, content)
+    # Whether AEP finds the rows of a batch that it has compacted meanwhile, nobody documents.
+    served = [batch for batch in world.simulator.batches() if batch.status in SERVED]
+    assert len(served) <= 1 + world.seen["compacted"]
+    ran["replaced"] += sum(r.replaced_by is not None for r in world.ledger.records.values())
+
+
+def play(world: Delivering, last: Callable[[], None] = lambda: None) -> None:
+    """The schedule, in which trouble begins anywhere; and what must hold after any."""
+    world.forward(2 * world.tape.pick(60))
+    while not world.tape.over:
+        world.act()
+    for _ in range(3):
+        last()
+    world.settle()
+    assert not world.left()
+    check_ends(world)
+    check_requests(world)
+    ran.update(world.seen)
+    ran["schedules"] += 1
+
+
+# ---- What became of batches
+
+
+def check_ends(world: Delivering) -> None:
+    """Each batch that was adopted has ended, was told to have, and truly has."""
+    batches = {batch.id: batch for batch in world.simulator.batches()}
+    ends = defaultdict(list)
+    for end in world.ends:
+        ends[end["externalId"]].append(end)
+    adopted = {r.batch_id: r for r in world.ledger.records.values() if r.batch_id is not None}
+    for batch_id, record in adopted.items():
+        external_id, delivery = record.order.external_id, delivery_of(world, record)
+        assert record.state is State.ANNOUNCED
+        assert delivery is not None
+        assert (delivery.stage, delivery.due, delivery.batch_id) == (Stage.ENDED, None, batch_id)
+        told = ends.pop(external_id)
+        assert told == [told[0]] * len(told), "always the same"
+        assert told[0]["batchId"] == batch_id
+        check_end(world, record, told[0], batches[batch_id])
+        ran["ends told again"] += len(told) > 1
+    assert not ends, "not of a batch of ours"
+    for batch in batches.values():
+        compacted = "acp_producer" not in batch.members["tags"]
+        if batch.id not in adopted and not compacted:
+            assert batch.status in ("loading", "aborted", "abandoned")
+            assert not batch.files
+            # Left alone, empty: only a worker that lived longer than its lease can make one.
+            assert batch.status != "loading" or batch.members["externalId"] in world.overrun
+
+
+def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Batch) -> None:
+    ran[told["kind"]] += 1
+    since = ("inactive", "deleted")  # taken back, replaced, or compacted
+    files = world.ledger.files(record.order)
+    digests = {file.path[:32] for file in files}
+    assert {path[:32] for path in batch.files} <= digests, "files of others"
+    assert told["fileCount"] == len(files)
+    match told["kind"]:
+        case "Batch Succeeded":
+            assert batch.status in (*SERVED, *since)
+            metrics = batch.members.get("metrics", {})
+            assert told.get("recordCount") == metrics.get("inputRecordCount")
+            return
+        case "Batch Failed":
+            assert batch.status in ("failed", "failure")
+            assert told["errors"]
+        case "Batch Abandoned":
+            assert batch.status in ("aborted", "abandoned", *since)
+            ran["given up, too late"] += "were not done" in told["detail"]
+            ran["given up, files lost"] += "were not possible" in told["detail"]
+    ran["another attempt"] += record.superseded_by is not None
+    parked = record.order.external_id in world.orders_parked
+    assert record.superseded_by or record.replaced_by or parked, "nobody can try it anew"
+
+
+def check_requests(world: Delivering) -> None:
+    """Uploads only go into batches that are ours, and open; nothing is given up once completed."""
+    ours = {record.batch_id for record in world.ledger.records.values()}
+    replaced = {r.batch_id for r in world.ledger.records.values() if r.replaced_by is not None}
+    completed: set[str] = set()
+    closed: set[str] = set()
+    for received in world.simulator.received:
+        place = re.search("/batches/([^/]+)", received.request.path)
+        batch_id = place[1] if place else ""
+        match received.operation:
+            case "complete":
+                ran["completed again"] += batch_id in completed
+                completed.add(batch_id)
+                if received.status == 200:
+                    closed.add(batch_id)
+            case "abort":
+                # But a newer version takes the place of one that it saw loading just before.
+                assert batch_id not in completed or batch_id in replaced
+            case "put-file":
+                assert batch_id in ours
+                assert batch_id not in closed or received.status not in (200, 201)
+                ran["uploads refused"] += received.status == 400
+        if received.fault is not None:
+            ran[f"{received.operation} in trouble"] += 1
+    assert completed <= ours
+
+
+# ---- What became of files
+
+
+def check_arrival(world: Delivering, arrival: Arrival, content: bytes) -> bool:
+    """Whether it is in one batch, as it was; if not, somebody was told, by its name."""
+    owner = world.ledger.claimant(arrival)
+    if owner is None:
+        noted = world.ledger.noted.get((arrival.object_id, arrival.version))
+        parked = [message for message in world.parked if message.arrival == arrival]
+        told = (arrival.external_id, None) in world.events
+        ignored = arrival.external_id in world.ignored
+        assert noted == "not-the-newest" or ignored or (told and parked), f"{arrival} is lost"
+        return False
+    attempts = attempts_of(world, order_of(world, arrival, owner))
+    succeeded = [record for record in attempts if ended_well(delivery_of(world, record))]
+    assert len(succeeded) <= 1, "ingested twice"
+    last = attempts[-1]
+    if not succeeded:
+        told = (last.order.external_id, None) in world.events
+        assert last.order.external_id in world.orders_parked or last.replaced_by or told
+        ran["not ingested"] += 1
+        return False
+    [record] = succeeded
+    delivery = delivery_of(world, record)
+    assert delivery is not None
+    there = {
+        path: held.read()
+        for path, held in world.simulator.files(delivery.batch_id).items()
+        if path.startswith(arrival.path[:32])
+    }
+    if reason := lost_as(world, arrival, delivery):
+        check_lost(world, arrival, delivery, there, reason)
+        return False
+    assert whole(arrival, there) == (unpacked(arrival, content)), "not as it was"
+    assert all(0 < len(one) <= delivery.limit for one in there.values())
+    ran["cut"] += len(there) > 1 and not arrival.key.endswith(".gz")
+    ran["unpacked"] += arrival.key.endswith(".gz")
+    ran["ingested"] += 1
+    return True
+
+
+def lost_as(world: Delivering, arrival: Arrival, delivery: Delivery) -> str | None:
+    """Why a file is not in its batch: each end says so, and the file's own event, and none else."""
+    ends = [end for end in world.ends if end["externalId"] == delivery.external_id]
+    [reason] = {
+        next((f["reason"] for f in end.get("lostFiles", ()) if f["uri"] == arrival.uri), None)
+        for end in ends
+    }
+    who = (delivery.external_id, arrival.uri)
+    told = {reason for order, uri, reason in world.lost if (order, uri) == who}
+    if reason is None:
+        assert not told, "it is there all the same"
+    elif not told:
+        ran["lost, told by the end alone"] += 1
+        assert world.seen["dropped"], "else its message came again"
+    return reason
+
+
+def check_lost(
+    world: Delivering, arrival: Arrival, delivery: Delivery, there: dict[str, bytes], reason: str
+) -> None:
+    """Nothing of it was ingested, so that it can be sent again."""
+    ran["lost"] += 1
+    if delivery.batch_id in world.completed:  # by somebody who cannot know what is missing
+        ran["completed by somebody"] += 1
+        return
+    assert reason != "upload-refused"
+    if reason in ("format-mismatch", "too-large"):
+        assert not there, "half a file was ingested"
+        ran["malformed"] += 1
+        return
+    files = world.ledger.files(world.ledger.records[delivery.external_id].order)
+    marks = world.deliveries.marks(delivery.external_id)
+    made = [piece for piece in pieces(files, delivery.cuts) if piece.file == arrival]
+    assert all(marks[piece.number].lost for piece in made), "half a file was ingested"
+    # A worker died, or never heard that its upload was taken; and then the object was gone.
+    ran["lost, though uploaded"] += bool(there)
+
+
+def whole(arrival: Arrival, there: dict[str, bytes]) -> bytes:
+    """The files in a batch put together again, without the headers that were put before them."""
+    parts = [there[path] for path in sorted(there, key=_place)]
+    if ".csv" in arrival.key:
+        assert all(part.startswith(HEADER) for part in parts)
+        parts = [part if n == 0 else part.removeprefix(HEADER) for n, part in enumerate(parts)]
+    return b"".join(parts)
+
+
+def _place(path: str) -> int:
+    found = re.search(r"-(\d+)(?:-\d+)?\.\w+$", path[33:])
+    return int(found[1]) if found else -1
+
+
+def unpacked(arrival: Arrival, content: bytes) -> bytes:
+    return gzip.decompress(content) if arrival.key.endswith(".gz") else content
+
+
+def order_of(world: Delivering, arrival: Arrival, owner: str) -> str:
+    """External id of the order that holds an arrival, by itself or as part of a window."""
+    if not owner.startswith(WINDOW_PREFIX):
+        return owner
+    window = world.ledger.windows.kept[owner]
+    assert window.stage is WindowStage.FINISHED
+    frozen = world.ledger.windows.registered(owner)
+    [position] = [n for n, file in enumerate(frozen) if file == arrival]
+    [part] = [n for n, part in enumerate(window.parts) if part.first <= position < part.end]
+    return window.part_id(part)
+
+
+def attempts_of(world: Delivering, external_id: str) -> list[Record]:
+    attempts = [world.ledger.records[external_id]]
+    while attempts[-1].superseded_by is not None:
+        attempts.append(world.ledger.records[attempts[-1].superseded_by])
+    return attempts
+
+
+def delivery_of(world: Delivering, record: Record) -> Delivery | None:
+    return world.ledger.deliveries.get(record.order.external_id)
+
+
+def ended_well(delivery: Delivery | None) -> bool:
+    verdict = None if delivery is None else delivery.verdict
+    return verdict is not None and verdict.end is End.SUCCEEDED
+
+
+def test_the_schedules_went_where_it_hurts(
+    record_property: Callable[[str, object], None],
+) -> None:
+    """A schedule that never meets trouble proves nothing."""
+    schedules = ran.pop("schedules")
+    told = {str(what): number for what, number in sorted(ran.items())}
+    record_property("says", f"{schedules} schedules into AEP: {told}")

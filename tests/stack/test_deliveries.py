@@ -1,0 +1,342 @@
+"""How batches are filled: what the ledger must remember of deliveries, for each that claims it."""
+
+import json
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from aep_intake.adapters.deliveries import HOUR, DynamoDeliveries
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.table import Table
+from aep_intake.announcements import iso
+from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Deliveries, Delivery, End, Mark, Stage, Verdict
+from aep_intake.errors import LeaseLost, NotYet
+from aep_intake.orders import Lease, Order, Record, Rejection, Target
+from aep_intake.pieces import Cut
+
+from local.stack import LocalStack
+from tests.memory_ledger import MemoryDeliveries, MemoryLedger
+
+NOW = 1_790_000_000_000
+DAY = 86_400_000
+HOURLY = 1000
+TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
+LOST = Rejection("object-gone", "s3://landing/in/é: gone", NOW, status=404, request_id="r1")
+
+
+class Hand:
+    """A clock of its own hour for each test: the bytes of an hour are the whole deployment's."""
+
+    def __init__(self) -> None:
+        self.at = NOW - NOW % HOUR + uuid.uuid4().int % 10**6 * HOUR
+
+    def __call__(self) -> int:
+        return self.at
+
+
+@dataclass
+class Kept:
+    """Deliveries, the ledger that tells which of them are due, and the time by which they go."""
+
+    deliveries: Deliveries
+    due: Callable[[int], dict[str, int]]
+    clock: Hand
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def kept(request: pytest.FixtureRequest) -> Kept:
+    clock = Hand()
+    if request.param == "memory":
+        memory = MemoryLedger()
+        remembered = MemoryDeliveries(memory, clock, hourly=HOURLY)
+        return Kept(remembered, lambda now: dict(memory.due(now)), clock)
+    stack: LocalStack = request.getfixturevalue("stack")
+    dynamodb, name = stack.aws.dynamodb, stack.outputs["LedgerTable"]
+    ledger = DynamoLedger(dynamodb, name, clock, 60 * DAY)
+    deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY, hourly=HOURLY)
+    return Kept(deliveries, lambda now: dict(ledger.due(now)), clock)
+
+
+@pytest.fixture
+def deliveries(kept: Kept) -> Deliveries:
+    return kept.deliveries
+
+
+def of(clock: Hand, **changes: Any) -> Delivery:
+    """A delivery of an order of its own."""
+    files = (Arrival("landing", "in/a.csv", "v1", "e", "0061", 300, NOW),)
+    options = {"inputFormat": {"format": "csv", "delimiter": "é"}}
+    order = Order(f"intake-{uuid.uuid4().hex}", TARGET, options, files, route="r", whole=True)
+    record = Record.opened(order, Lease("t", NOW), NOW)
+    made = replace(record, batch_id="01EQ", created_at=NOW)
+    return replace(Delivery.of(made, files, 100, clock() + 60_000), **changes)
+
+
+@pytest.fixture
+def delivery(kept: Kept) -> Delivery:
+    return kept.deliveries.open(of(kept.clock))
+
+
+VERDICT = Verdict(
+    End.FAILED,
+    "failure",
+    "batch 01EQ is failure: é \u2028",
+    NOW,
+    {"inputRecordCount": 2, "share": 0.5, "more": {"nested": [1, None]}},
+    ({"code": "106", "description": "Dataset file is empty.", "rows": []},),
+    diagnostics=2,
+    lost=(1, 3),
+)
+
+
+def test_a_delivery_is_what_was_put(deliveries: Deliveries, delivery: Delivery) -> None:
+    assert deliveries.get(delivery.external_id) == delivery
+    assert deliveries.get("intake-none") is None
+    assert (delivery.whole, delivery.limit, delivery.stage) == (True, 100, Stage.PLANNING)
+
+
+def test_it_is_opened_once(kept: Kept, delivery: Delivery) -> None:
+    """Whoever comes with another time to look again is told that it stands."""
+    later = replace(delivery, due=(delivery.due or 0) + 1, limit=7)
+    assert kept.deliveries.open(later) == delivery
+    assert kept.deliveries.get(delivery.external_id) == delivery
+    gone_on = kept.deliveries.replace(delivery, delivery.then(stage=Stage.UPLOADING))
+    assert kept.deliveries.open(later) == gone_on
+
+
+def test_twenty_open_it_and_one_of_them_has(kept: Kept) -> None:
+    fresh = of(kept.clock)
+    wanted = [replace(fresh, due=kept.clock() + n) for n in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        standing = list(pool.map(kept.deliveries.open, wanted))
+    assert wanted.count(standing[0]) == 1
+    assert standing == [standing[0]] * 20
+
+
+def test_it_changes_only_as_it_was_read(deliveries: Deliveries, delivery: Delivery) -> None:
+    first = deliveries.replace(delivery, delivery.then(stage=Stage.UPLOADING, total=3))
+    assert deliveries.get(delivery.external_id) == first
+    assert first.revision == delivery.revision + 1
+    with pytest.raises(LeaseLost) as caught:
+        deliveries.replace(delivery, delivery.then(stage=Stage.ABORTING))
+    assert caught.value.external_id == delivery.external_id
+    assert deliveries.get(delivery.external_id) == first
+    second = deliveries.replace(first, first.then(due=7))
+    with pytest.raises(LeaseLost):
+        deliveries.replace(first, first.then(due=8))
+    assert deliveries.get(delivery.external_id) == second
+
+
+def test_what_was_written_before_is_written(deliveries: Deliveries, delivery: Delivery) -> None:
+    """As when the answer to the first write got lost and boto3 sent it again."""
+    changed = delivery.then(stage=Stage.UPLOADING, total=3)
+    deliveries.replace(delivery, changed)
+    assert deliveries.replace(delivery, changed) == changed
+    assert deliveries.get(delivery.external_id) == changed
+
+
+def test_all_that_a_delivery_can_hold_is_read_back(
+    deliveries: Deliveries, delivery: Delivery
+) -> None:
+    full = delivery.then(
+        stage=Stage.ENDED,
+        cuts={0: Cut((100, 200, 300), 7), 11: Cut((5,))},
+        total=4,
+        looks=2,
+        uploaded_at=NOW + 1,
+        verdict=VERDICT,
+        due=None,
+    )
+    deliveries.replace(delivery, full)
+    read = deliveries.get(delivery.external_id)
+    assert read == full
+    assert read is not None
+    assert read.verdict is not None
+    assert (type(read.stage), type(read.verdict.end)) == (Stage, End)
+
+
+def test_marks_are_put_once_and_counted(deliveries: Deliveries, delivery: Delivery) -> None:
+    name = delivery.external_id
+    assert deliveries.marks(name) == {}
+    assert deliveries.marked(name, 0) is None
+    assert deliveries.mark(name, 0, Mark(10)) == 1
+    assert deliveries.mark(name, 11, Mark(0, LOST)) == 2
+    for again in (Mark(10), Mark(0, LOST), Mark(99)):
+        assert deliveries.mark(name, 0, again) == 2
+        assert deliveries.mark(name, 11, again) == 2
+    assert deliveries.marks(name) == {0: Mark(10), 11: Mark(0, LOST)}
+    assert [deliveries.marked(name, n) for n in (0, 1, 11)] == [Mark(10), None, Mark(0, LOST)]
+    assert deliveries.mark(name, 1_000_000, Mark(1)) == 3
+    assert 1_000_000 in deliveries.marks(name)
+    assert deliveries.get(name) == delivery
+    other = f"{name}.2"
+    assert deliveries.marks(other) == {}
+    assert deliveries.mark(other, 0, Mark(1)) == 1
+
+
+def test_marks_that_come_at_once_are_all_counted(
+    deliveries: Deliveries, delivery: Delivery
+) -> None:
+    """Each of 40 pieces twice, side by side: one at least is told of all of them."""
+    with ThreadPoolExecutor(16) as pool:
+        told = list(
+            pool.map(lambda n: deliveries.mark(delivery.external_id, n // 2, Mark(n)), range(80))
+        )
+    assert max(told) == 40
+    assert set(deliveries.marks(delivery.external_id)) == set(range(40))
+
+
+def test_more_marks_than_a_page(deliveries: Deliveries, delivery: Delivery) -> None:
+    """A page of DynamoDB is a megabyte."""
+    lost = Rejection("upload-refused", "x" * 9000, NOW)
+    with ThreadPoolExecutor(16) as pool:
+        list(
+            pool.map(lambda n: deliveries.mark(delivery.external_id, n, Mark(0, lost)), range(150))
+        )
+    assert len(deliveries.marks(delivery.external_id)) == 150
+
+
+def test_an_hour_takes_so_many_bytes(kept: Kept) -> None:
+    kept.deliveries.reserve(600)
+    kept.deliveries.reserve(400)
+    with pytest.raises(NotYet) as caught:
+        kept.deliveries.reserve(1)
+    assert caught.value.retry_after == 3600
+    kept.clock.at += HOUR - 1000
+    with pytest.raises(NotYet) as caught:
+        kept.deliveries.reserve(1)
+    assert caught.value.retry_after == 1
+    kept.clock.at += 1000
+    kept.deliveries.reserve(1000)
+
+
+def test_what_does_not_fit_uses_nothing_up(kept: Kept) -> None:
+    kept.deliveries.reserve(600)
+    with pytest.raises(NotYet):
+        kept.deliveries.reserve(401)
+    kept.deliveries.reserve(400)
+
+
+def test_what_is_larger_than_an_hour_takes_one_for_itself(kept: Kept) -> None:
+    kept.deliveries.reserve(5000)
+    with pytest.raises(NotYet):
+        kept.deliveries.reserve(1)
+    kept.clock.at += HOUR
+    kept.deliveries.reserve(1)
+    with pytest.raises(NotYet):
+        kept.deliveries.reserve(5000)
+
+
+def test_an_hour_is_shared_fairly_by_twenty_at_once(kept: Kept) -> None:
+    def reserved(_: int) -> bool:
+        try:
+            kept.deliveries.reserve(90)
+        except NotYet:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(reserved, range(40))) == 11
+
+
+def test_what_is_due_is_told_by_a_name_of_its_own(kept: Kept, delivery: Delivery) -> None:
+    """An order may be due under the same external id."""
+    due = delivery.due or 0
+    name = f"delivery-{delivery.external_id}"
+    assert kept.due(due)[name] == due
+    assert name not in kept.due(due - 1)
+    moved = kept.deliveries.replace(delivery, delivery.then(due=due + 5))
+    assert name not in kept.due(due)
+    assert kept.due(due + 5)[name] == due + 5
+    kept.deliveries.replace(moved, moved.then(stage=Stage.ENDED, verdict=VERDICT, due=None))
+    assert name not in kept.due(10**15)
+    assert delivery.external_id not in kept.due(10**15)
+
+
+# ---- What only DynamoDB has
+
+
+@pytest.fixture
+def table(stack: LocalStack) -> Callable[[str], list[dict[str, Any]]]:
+    aws = stack.aws
+
+    def items(pk: str) -> list[dict[str, Any]]:
+        found: Any = aws.dynamodb.query(
+            TableName=stack.outputs["LedgerTable"],
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": pk}},
+        )
+        return list(found["Items"])
+
+    return items
+
+
+@pytest.fixture
+def dynamo(stack: LocalStack) -> DynamoDeliveries:
+    table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
+    return DynamoDeliveries(table, lambda: NOW, retention=60 * DAY, hourly=HOURLY)
+
+
+def test_it_is_only_forgotten_once_it_has_ended(
+    dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    delivery = dynamo.open(of(Hand()))
+    pk = f"delivery#{delivery.external_id}"
+    for stage in Stage:
+        delivery = dynamo.replace(delivery, delivery.then(stage=stage, verdict=VERDICT))
+        [item] = table(pk)
+        assert "expires" not in item
+        assert item["stage"] == {"S": stage}
+        assert {"due", "due_shard"} <= item.keys()
+    dynamo.replace(delivery, delivery.then(due=None))
+    [item] = table(pk)
+    assert int(item["expires"]["N"]) == NOW // 1000 + 60 * 86_400
+    assert not {"due", "due_shard"} & item.keys()
+
+
+def test_marks_are_remembered_longer_than_what_they_belong_to(
+    dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    delivery = dynamo.open(of(Hand()))
+    dynamo.mark(delivery.external_id, 3, Mark(10))
+    dynamo.mark(delivery.external_id, 3, Mark(10))
+    kinds = {item["sk"]["S"]: item for item in table(f"delivery#{delivery.external_id}")}
+    assert set(kinds) == {"delivery", "piece#000003", "count"}
+    for name in ("piece#000003", "count"):
+        assert int(kinds[name]["expires"]["N"]) == NOW // 1000 + 120 * 86_400
+    assert kinds["count"]["counted"] == {"N": "1"}
+
+
+def test_the_bytes_of_an_hour_are_told_and_forgotten(
+    stack: LocalStack, table: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    clock = Hand()
+    deliveries = DynamoDeliveries(
+        Table(stack.aws.dynamodb, stack.outputs["LedgerTable"]), clock, retention=1, hourly=HOURLY
+    )
+    hour = iso(clock())[:13]
+    assert deliveries.sent(hour) == 0
+    deliveries.reserve(250)
+    deliveries.reserve(250)
+    assert deliveries.sent(hour) == 500
+    [item] = table(f"sent#{hour}")
+    assert int(item["expires"]["N"]) == clock() // 1000 + 7 * 86_400
+
+
+def test_four_hundred_cuts_are_far_from_what_an_item_may_have(
+    dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    """A hundred gigabytes in one batch, by 256 megabytes; an item may have 400 KB."""
+    delivery = dynamo.open(of(Hand()))
+    ends = tuple(n * 2**28 for n in range(1, 401))
+    full = dynamo.replace(delivery, delivery.then(cuts={0: Cut(ends, 1000)}, verdict=VERDICT))
+    many = dynamo.replace(
+        full, full.then(cuts={n: Cut((2**28, 2**28 + 5000), 1000) for n in range(400)})
+    )
+    assert dynamo.get(delivery.external_id) == many
+    [item] = table(f"delivery#{delivery.external_id}")
+    assert len(json.dumps(item)) < 40_000

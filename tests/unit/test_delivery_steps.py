@@ -1,0 +1,1318 @@
+"""A delivery step by step: what schedules reach too seldom, and that each branch does its part."""
+
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import pytest
+from aep_intake import create, delivery, routes
+from aep_intake.announcements import ARRIVAL_REJECTED, turned_away
+from aep_intake.arrivals import Arrival
+from aep_intake.create import Kind, Outcome
+from aep_intake.delivery import Delivery, End, Joined, Mark, Ports, Stage, Task
+from aep_intake.errors import (
+    LeaseLost,
+    MalformedEvent,
+    NotAnnounced,
+    NotEnded,
+    NotYet,
+    PlatformUnavailable,
+    StorageUnavailable,
+    TryAgain,
+)
+from aep_intake.intake import again, go_on
+from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
+from aep_intake.pieces import Piece
+
+from local.simulator.batches import Batch as Simulated
+from local.simulator.faults import Fault
+from local.simulator.mishaps import Mishap
+from local.simulator.seed import LOYALTY
+from tests.faults.harness import (
+    CREDENTIAL,
+    HOUR,
+    MINUTE,
+    OUTCOME,
+    SECOND,
+    SETTLE,
+    SKEW,
+    START,
+    TIMEOUT,
+    UPLOADING,
+    Delivering,
+    Tape,
+    take,
+)
+
+STEP = TIMEOUT + SKEW
+ROWS = b"".join(b'{"row": %d}\n' % n for n in range(20))
+GONE = Rejection("object-gone", "it is gone", START)
+
+
+def table(**rule: Any) -> routes.RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+    return routes.parse(json.dumps({"routes": [whole]}), "v1")
+
+
+@pytest.fixture
+def world() -> Delivering:
+    made = Delivering(Tape(b""), tables=(table(),), final=table())
+    made.calm = True
+    made.clock.advance(HOUR)  # so that nothing stands at the limits of time
+    made.simulator.show_in_catalog(None)  # at once
+    return made
+
+
+def arrival(content: bytes, key: str = "in/a.json", number: int = 1) -> Arrival:
+    return Arrival("landing", key, f"v{number}", "e", f"006{number}", len(content), START)
+
+
+def ports(world: Delivering, **changes: Any) -> Ports:
+    return replace(world.ports(world.intake(0)), **changes)
+
+
+def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
+    """Files arrive and get a batch that is announced; the order's external id."""
+    world.table = table(**rule, **({"batch": {"window": "1m"}} if len(contents) > 1 else {}))
+    for number, content in enumerate(contents):
+        file = arrival(content, key.format(number), number)
+        world.put(file, content)
+        take(file, world.intake(0))
+    world.queue.clear()
+    if len(contents) > 1:
+        world.clock.advance(2 * MINUTE)
+        while due := [name for name, _ in world.ledger.due(world.clock())]:
+            for name in due:
+                go_on(name, world.intake(0))
+        world.handed_out.clear()
+    return world.created_queue[-1].what[0]
+
+
+def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
+    """The same, and their delivery has begun: their pieces are handed out."""
+    external_id = created(world, *contents, key=key, **rule)
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    return external_id
+
+
+def uploaded(world: Delivering, most: int = 1000) -> list[Delivery | None]:
+    """What becomes of a delivery when pieces are uploaded."""
+    taken, world.uploads[:] = world.uploads[:most], world.uploads[most:]
+    return [delivery.upload(errand.what, ports(world)) for errand in taken]
+
+
+def standing(world: Delivering, external_id: str) -> Delivery:
+    found = world.deliveries.get(external_id)
+    assert found is not None
+    return found
+
+
+def looked(world: Delivering, external_id: str, wait: int = OUTCOME) -> Delivery | None:
+    """What becomes of a delivery when it is looked at so much later."""
+    world.clock.advance(wait)
+    return delivery.go_on(external_id, ports(world))
+
+
+def batch_of(world: Delivering, external_id: str) -> Simulated:
+    return world.simulator.batch(world.deliveries.kept[external_id].batch_id)
+
+
+def finished(world: Delivering, external_id: str) -> dict[str, Any]:
+    """The one event of its end."""
+    held = standing(world, external_id)
+    assert (held.stage, held.due) == (Stage.ENDED, None)
+    [end] = [end for end in world.ends if end["externalId"] == external_id]
+    return end
+
+
+def operations(world: Delivering, *among: str) -> list[str]:
+    return [r.operation for r in world.simulator.received if r.operation in among]
+
+
+def filled(world: Delivering, external_id: str) -> dict[str, bytes]:
+    return {name[33:]: f.read() for name, f in batch_of(world, external_id).files.items()}
+
+
+def failing(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any) -> Any:
+        raise error
+
+    return fail
+
+
+class Ingested:
+    """AEP, whose every answer a test decides. `did`: what it was asked to do."""
+
+    def __init__(self, world: Delivering, *statuses: str | None, **answers: Any) -> None:
+        self._real: Any = ports(world).ingestion
+        self._statuses, self._answers = list(statuses), answers
+        self.did: list[str] = []
+
+    def look(self, about: Delivery) -> Batch | None:
+        status = self._statuses.pop(0)
+        if status is None:
+            return None
+        return Batch(about.batch_id, status, 0, None, (), {}, self._answers.get("raw", {}))
+
+    def __getattr__(self, name: str) -> Any:
+        self.did.append(name)
+        return self._answers.get(name) or getattr(self._real, name)
+
+
+# ---- From created to ingested
+
+
+def test_a_file_goes_all_the_way(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    held = standing(world, external_id)
+    assert (held.stage, held.total, held.due) == (
+        Stage.UPLOADING,
+        5,
+        world.clock() + UPLOADING + SKEW,
+    )
+    at = world.clock()
+    *others, last = uploaded(world)
+    assert others == [None] * 4
+    assert last is not None
+    assert (last.stage, last.uploaded_at, last.due) == (Stage.INGESTING, at, at + OUTCOME)
+    assert batch_of(world, external_id).status == "loaded"
+    assert looked(world, external_id, OUTCOME - 1) is None
+    ended = looked(world, external_id, 1)
+    assert ended == standing(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"], end["recordCount"]) == ("Batch Succeeded", "success", 20)
+    assert (end["lostFileCount"], end["fileCount"], end["byteCount"]) == (0, 1, len(ROWS))
+    assert b"".join(filled(world, external_id).values()) == ROWS
+    assert world.orders_parked == set()
+    asked = operations(world, "put-file", "complete", "abort", "get-batch", "list-meta")
+    assert asked == ["put-file"] * 5 + ["complete", "get-batch"]
+
+
+def test_an_event_that_comes_twice_begins_it_once(world: Delivering) -> None:
+    external_id = created(world, ROWS)
+    [errand] = world.created_queue
+    delivery.begin(*errand.what, ports(world))
+    first = standing(world, external_id)
+    for _ in range(2):
+        world.clock.advance(SECOND)
+        delivery.begin(*errand.what, ports(world, limit=10))
+    assert standing(world, external_id) == first
+    assert len(world.uploads) == first.total
+    uploaded(world)
+    looked(world, external_id)
+    ended = standing(world, external_id)
+    delivery.begin(*errand.what, ports(world))
+    assert standing(world, external_id) == ended
+    assert world.uploads == []
+
+
+@pytest.mark.parametrize("event", [("nobody's", "B"), ("ours", "another batch")])
+def test_an_event_of_what_is_not_ours_is_malformed(
+    world: Delivering, event: tuple[str, str]
+) -> None:
+    external_id = created(world, ROWS)
+    who = external_id if event[0] == "ours" else event[0]
+    with pytest.raises(MalformedEvent, match="the ledger knows no batch") as caught:
+        delivery.begin(who, event[1], ports(world))
+    assert caught.value.external_id == who
+    assert world.ledger.deliveries == {}
+
+
+def test_a_batch_without_files_is_filled_by_who_asked_for_it(world: Delivering) -> None:
+    target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
+    options = {"inputFormat": {"format": "json"}}
+    order = Order("callers-own", target, options, trigger="request")
+    create.create_batch(order, world.intake(0).ports)
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    assert world.ledger.deliveries == {}
+
+
+def test_nobody_goes_on_before_its_time_or_after_its_end(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    assert delivery.go_on("nobody's", ports(world)) is None
+    assert delivery.go_on(external_id, ports(world)) is None
+    uploaded(world)
+    looked(world, external_id)
+    revision = standing(world, external_id).revision
+    assert looked(world, external_id, 10**12) is None
+    assert standing(world, external_id).revision == revision
+
+
+def test_who_goes_on_moves_the_time_first(world: Delivering) -> None:
+    """So nobody else does, and a dead worker is found."""
+    external_id = begun(world, ROWS)
+    world.clock.advance(UPLOADING + SKEW)
+    seen: list[Delivery] = []
+
+    def look(about: Delivery) -> Batch | None:
+        seen.append(standing(world, external_id))
+        assert delivery.go_on(external_id, ports(world)) is None
+        return None
+
+    its: Any = Ingested(world)
+    its.look = look
+    delivery.go_on(external_id, ports(world, ingestion=its))
+    assert [held.due for held in seen] == [world.clock() + STEP]
+
+
+def test_what_was_begun_keeps_its_limit(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.piece = 1000
+    uploaded(world)
+    assert len(filled(world, external_id)) == 5
+    assert standing(world, external_id).limit == 64
+
+
+# ---- Planning
+
+
+def test_a_plan_that_breaks_off_goes_on(world: Delivering) -> None:
+    """Long files take long to cut: what is cut is kept."""
+    external_id = created(world, ROWS, ROWS, ROWS, key="in/{}.csv")
+    opened: list[tuple[str, int]] = []
+
+    def breaking(file: Arrival, start: int, end: int) -> Any:
+        opened.append((file.key, start))
+        if len(opened) == 2:
+            raise StorageUnavailable("S3 answered 503")
+        return BytesIO(ROWS[start:end])
+
+    with pytest.raises(StorageUnavailable):
+        delivery.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
+    held = standing(world, external_id)
+    assert (held.stage, list(held.cuts)) == (Stage.PLANNING, [0])
+    delivery.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
+    assert world.uploads == []
+    world.clock.advance(STEP)
+    planned = delivery.go_on(external_id, ports(world, opened=breaking))
+    assert planned is not None
+    assert (planned.stage, list(planned.cuts)) == (Stage.UPLOADING, [0, 1, 2])
+    assert [key for key, _ in opened] == ["in/0.csv", "in/1.csv", "in/1.csv", "in/2.csv"]
+    assert len(world.uploads) == planned.total
+
+
+def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:
+    world.piece = 100
+    external_id = begun(world, b"PAR1" * 30, key="in/{}.parquet")
+    assert [errand.what.piece.size for errand in world.uploads] == [120]
+    [ended] = uploaded(world)
+    assert ended is not None
+    assert ended.stage is Stage.ENDED
+    assert [(uri, why) for _, uri, why in world.lost] == [
+        ("s3://landing/in/0.parquet", "too-large")
+    ]
+    assert finished(world, external_id)["lostFiles"][0]["reason"] == "too-large"
+    assert operations(world, "put-file") == []
+
+
+def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> None:
+    external_id = created(world, ROWS)
+    world.contents.clear()
+    delivery.begin(*world.created_queue[-1].what, ports(world))
+    assert len(world.uploads) == standing(world, external_id).total == 1
+    uploaded(world)
+    assert finished(world, external_id)["lostFiles"][0]["reason"] == "object-gone"
+
+
+def test_what_was_unreadable_for_a_while_is_too_large_for_one_upload(world: Delivering) -> None:
+    external_id = created(world, ROWS)
+    kept = dict(world.contents)
+    world.contents.clear()
+    delivery.begin(*world.created_queue[-1].what, ports(world))
+    world.contents |= kept
+    world.simulator.switches.put_limit = 64
+    uploaded(world)
+    end = finished(world, external_id)
+    assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", "upload-refused")
+    assert "413" in end["lostFiles"][0]["detail"]
+
+
+# ---- Uploading
+
+
+def test_each_later_piece_of_a_csv_begins_with_the_header(world: Delivering) -> None:
+    header = b'"i\nd",text\r\n'
+    external_id = begun(world, header + b"1,2\r\n" * 30, key="in/{}.csv")
+    uploaded(world)
+    files = filled(world, external_id)
+    assert len(files) > 3
+    assert all(one.startswith(header) for one in files.values())
+    assert sum(one.count(b"1,2\r\n") for one in files.values()) == 30
+    assert all(len(one) <= 64 for one in files.values())
+
+
+def test_a_gzip_goes_up_unpacked(world: Delivering) -> None:
+    external_id = begun(world, gzip.compress(ROWS), key="in/{}.json.gz")
+    assert len(world.uploads) == 1
+    uploaded(world)
+    files = filled(world, external_id)
+    assert list(files) == ["0.json", *(f"0-0000{n}.json" for n in range(1, 5))]
+    assert b"".join(files.values()) == ROWS
+    assert standing(world, external_id).stage is Stage.INGESTING
+    assert world.deliveries.marks(external_id) == {0: Mark(len(ROWS))}
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [
+        (gzip.compress(ROWS)[:-5], "format-mismatch"),
+        (gzip.compress(ROWS + b"x" * 100 + b"\n"), "too-large"),
+        (gzip.compress(b""), "format-mismatch"),
+        (ROWS, "format-mismatch"),
+    ],
+)
+def test_of_a_gzip_that_is_broken_nothing_goes_up(
+    world: Delivering, packed: bytes, reason: str
+) -> None:
+    """What is wrong may only be seen after many pieces."""
+    external_id = begun(world, packed, key="in/{}.json.gz")
+    uploaded(world)
+    assert operations(world, "put-file") == []
+    assert finished(world, external_id)["lostFiles"][0]["reason"] == reason
+
+
+def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    task = world.uploads[0].what
+    for _ in range(3):
+        assert delivery.upload(task, ports(world)) is None
+    assert len(operations(world, "put-file")) == 1
+    assert list(world.deliveries.marks(external_id)) == [0]
+
+
+def test_a_piece_of_no_delivery_or_of_one_that_ended_is_nothing(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    tasks = [errand.what for errand in world.uploads]
+    assert delivery.upload(replace(tasks[0], external_id="nobody's"), ports(world)) is None
+    world.simulator.set_status(batch_of(world, external_id).id, "aborted")
+    looked(world, external_id, UPLOADING + SKEW)
+    asked = len(world.simulator.received)
+    for task in tasks:
+        assert delivery.upload(task, ports(world)) is None
+    assert len(world.simulator.received) == asked
+
+
+def test_what_s3_does_not_give_is_tried_again_from_its_start(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    task, content = world.uploads[1].what, ROWS[55:110]
+
+    class Breaking(BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            some = super().read(size)
+            if not some:
+                raise StorageUnavailable("its bytes broke off")
+            return some
+
+    its = ports(world, opened=lambda *_: Breaking(content[:20]))
+    with pytest.raises(StorageUnavailable):
+        delivery.upload(task, its)
+    assert world.deliveries.marks(external_id) == {}
+    assert filled(world, external_id) == {}
+    delivery.upload(task, ports(world))
+    assert filled(world, external_id) == {"0-55-110.json": content}
+
+
+def test_when_an_hour_is_used_up_the_next_one_is_waited_for(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.deliveries.hourly = 120
+    taken = [errand.what for errand in world.uploads]
+    for task in taken[:2]:
+        delivery.upload(task, ports(world))
+    with pytest.raises(NotYet) as caught:
+        delivery.upload(taken[2], ports(world))
+    left = HOUR - world.clock() % HOUR
+    assert caught.value.retry_after == left / 1000
+    assert len(operations(world, "put-file")) == 2
+    world.clock.advance(left)
+    delivery.upload(taken[2], ports(world))
+    assert set(world.deliveries.marks(external_id)) == {0, 1, 2}
+
+
+def test_a_file_that_aep_refuses_is_lost_in_its_own_words(world: Delivering) -> None:
+    world.piece = 1000
+    external_id = begun(world, ROWS, b"{}\n")
+    world.simulator.faults.add(Fault("status", "put-file", status=400))
+    [ended] = [one for one in uploaded(world) if one]
+    assert ended.stage is Stage.INGESTING
+    [told] = world.lost
+    assert told == (external_id, "s3://landing/in/0.json", "upload-refused")
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 1, 1)
+    assert "AEP answered 400" in end["lostFiles"][0]["detail"]
+
+
+def test_where_the_batch_is_no_longer_loading_it_is_not_the_file(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.simulator.set_status(batch_of(world, external_id).id, "abandoned")
+    ended, *others = uploaded(world)
+    assert others == [None] * 4
+    assert ended is not None
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"], end["lostFileCount"]) == ("Batch Abandoned", "abandoned", 0)
+    assert world.lost == []
+    assert world.orders_parked == {external_id}
+    assert operations(world, "put-file", "abort") == ["put-file"]
+
+
+def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.simulator.faults.add(Fault("status", "put-file", status=404))
+    with pytest.raises(NotYet):
+        delivery.upload(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
+    assert world.deliveries.marks(external_id) == {}
+    assert world.lost == []
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 429, 500])
+def test_what_is_not_about_the_file_is_tried_again(world: Delivering, status: int) -> None:
+    external_id = begun(world, ROWS)
+    world.simulator.faults.add(Fault("status", "put-file", status=status))
+    with pytest.raises(TryAgain):
+        delivery.upload(world.uploads[0].what, ports(world))
+    assert world.deliveries.marks(external_id) == {}
+
+
+def test_who_is_told_of_a_lost_file_is_told_though_a_worker_dies(world: Delivering) -> None:
+    world.piece = 1000
+    begun(world, ROWS, ROWS)
+    del world.contents["landing", "in/1.json", "v:v1"]
+    task = world.uploads[1].what
+    dead: Any = ports(world).announcer
+    dead.turned_away = failing(NotAnnounced("the bus did not take it"))
+    with pytest.raises(NotAnnounced):
+        delivery.upload(task, ports(world, announcer=dead))
+    assert world.lost == []
+    for _ in range(2):
+        assert delivery.upload(task, ports(world)) is None
+    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"] * 2
+
+
+def test_it_is_told_even_if_the_delivery_went_on_meanwhile(world: Delivering) -> None:
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS)
+    del world.contents["landing", "in/1.json", "v:v1"]
+    first, second = (errand.what for errand in world.uploads)
+    dead: Any = ports(world).announcer
+    dead.turned_away = failing(NotAnnounced("the bus did not take it"))
+    with pytest.raises(NotAnnounced):
+        delivery.upload(second, ports(world, announcer=dead))
+    assert delivery.upload(first, ports(world)) is not None
+    assert standing(world, external_id).stage is Stage.INGESTING
+    assert delivery.upload(second, ports(world)) is None
+    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"]
+
+
+def test_a_copy_that_comes_too_late_tells_nothing(world: Delivering) -> None:
+    """One copy of a message uploads the file; then it is gone; then the other one looks for it."""
+    external_id = begun(world, ROWS, ROWS)
+    task = world.uploads[0].what
+
+    def late(file: Arrival, start: int, end: int) -> Any:
+        delivery.upload(task, ports(world))
+        world.contents.clear()
+        return world._opened(file, start, end)
+
+    assert delivery.upload(task, ports(world, opened=late)) is None
+    assert world.lost == []
+    assert world.deliveries.marks(external_id) == {0: Mark(55)}
+
+
+def test_a_rejected_file_keeps_the_contract_of_its_event() -> None:
+    """`upload-refused` is among the reasons that are told."""
+    file = arrival(ROWS)
+    why = Rejection("upload-refused", "AEP answered 400", START)
+    detail = turned_away("intake-0123", (file,), why)
+    assert (detail["reason"], ARRIVAL_REJECTED) == ("upload-refused", "Arrival Rejected")
+
+
+# ---- The last piece, and looking after the others
+
+
+def test_a_count_that_came_too_short_is_made_up_for_in_time(world: Delivering) -> None:
+    """A worker died between a mark and its count."""
+    external_id = begun(world, ROWS)
+    world.deliveries._slips = lambda: True
+    assert uploaded(world) == [None] * 5
+    assert standing(world, external_id).stage is Stage.UPLOADING
+    assert looked(world, external_id, UPLOADING + SKEW - 1) is None
+    done = looked(world, external_id, 1)
+    assert done is not None
+    assert done.stage is Stage.INGESTING
+
+
+def test_a_count_that_came_too_far_changes_nothing(world: Delivering) -> None:
+    """boto3 repeats a call that may have been carried out."""
+    external_id = begun(world, ROWS)
+    world.deliveries._counts[external_id] = 3
+    results = uploaded(world, 2)
+    assert results[0] is None
+    assert results[1] is not None
+    assert results[1].stage is Stage.UPLOADING
+    assert operations(world, "complete") == []
+    uploaded(world)
+    assert standing(world, external_id).stage is Stage.INGESTING
+
+
+def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    task = world.uploads[0].what
+    remembered: Any = ports(world).deliveries
+    remembered.replace = failing(LeaseLost("another worker went on"))
+    assert delivery.upload(task, ports(world, deliveries=remembered)) is None
+    assert standing(world, external_id).stage is Stage.UPLOADING
+    done = looked(world, external_id, UPLOADING + SKEW)
+    assert done is not None
+    assert done.stage is Stage.INGESTING
+
+
+def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
+    external_id = created(world, ROWS)
+    with pytest.raises(StorageUnavailable):
+        delivery.begin(
+            *world.created_queue[-1].what,
+            ports(world, hand_out=failing(StorageUnavailable("SQS did not take it"))),
+        )
+    held = standing(world, external_id)
+    assert (held.stage, world.uploads) == (Stage.UPLOADING, [])
+    delivery.upload(
+        Task(external_id, Piece(1, arrival(ROWS, "in/0.json", 0), 55, 110)), ports(world)
+    )
+    looked(world, external_id, UPLOADING + SKEW)
+    assert [errand.what.piece.number for errand in world.uploads] == [0, 2, 3, 4]
+    looked(world, external_id, UPLOADING + SKEW)
+    assert len(world.uploads) == 4, "while they wait, they are not handed out again"
+
+
+def test_they_are_though_others_keep_the_queue_busy(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.uploads.clear()  # they ended in the dead-letter queue
+    busy = ports(world, waiting=lambda: 1000)
+    for _ in range(11):
+        world.clock.advance(UPLOADING + SKEW)
+        delivery.go_on(external_id, busy)
+    assert world.uploads == []
+    world.clock.advance(UPLOADING + SKEW)
+    delivery.go_on(external_id, busy)
+    assert len(world.uploads) == 5, "once an hour at least"
+    uploaded(world)
+    held = standing(world, external_id)
+    assert (held.stage, held.due) == (Stage.INGESTING, world.clock() + OUTCOME)
+    world.simulator.set_status(held.batch_id, "staging")
+    again_at = looked(world, external_id)
+    assert again_at is not None
+    assert again_at.due == world.clock() + OUTCOME
+
+
+def test_after_its_time_a_batch_that_is_not_full_is_given_up(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    uploaded(world, 2)
+    made = standing(world, external_id).created_at
+    looked(world, external_id, made + world.deadline - world.clock())
+    assert standing(world, external_id).stage is Stage.UPLOADING
+    looked(world, external_id, UPLOADING + SKEW)
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
+    assert end["detail"] == "3 of its 5 uploads were not done"
+    assert "uploadedAt" not in end
+    assert batch_of(world, external_id).status == "aborted"
+    assert operations(world, "complete") == []
+    assert world.orders_parked == {external_id}
+
+
+def test_a_full_one_is_completed_however_late(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.deliveries._slips = lambda: True
+    uploaded(world)
+    looked(world, external_id, 2 * world.deadline)
+    assert operations(world, "complete", "abort") == ["complete"]
+
+
+def test_without_any_of_its_files_a_batch_is_given_up(world: Delivering) -> None:
+    external_id = begun(world, ROWS, ROWS)
+    total = standing(world, external_id).total
+    world.contents.clear()
+    ended = uploaded(world)[-1]
+    assert ended is not None
+    end = finished(world, external_id)
+    assert (end["kind"], end["lostFileCount"]) == ("Batch Abandoned", 2)
+    assert end["detail"] == f"{total} of its uploads were not possible"
+    assert {one["uri"] for one in end["lostFiles"]} == {f"s3://landing/in/{n}.json" for n in (0, 1)}
+    assert batch_of(world, external_id).status == "aborted"
+    assert operations(world, "complete", "put-file") == []
+    assert world.orders_parked == {external_id}
+
+
+@pytest.mark.parametrize("policy", ["proceed", "abort"])
+def test_without_one_of_its_files_the_route_decides(world: Delivering, policy: str) -> None:
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS, ROWS, onLostFile=policy)
+    del world.contents["landing", "in/1.json", "v:v1"]
+    uploaded(world)
+    if policy == "proceed":
+        looked(world, external_id)
+    end = finished(world, external_id)
+    assert end["kind"] == {"proceed": "Batch Succeeded", "abort": "Batch Abandoned"}[policy]
+    assert [one["uri"] for one in end["lostFiles"]] == ["s3://landing/in/1.json"]
+    assert operations(world, "complete", "abort") == [
+        {"proceed": "complete", "abort": "abort"}[policy]
+    ]
+    assert world.orders_parked == ({external_id} if policy == "abort" else set())
+
+
+def test_half_of_a_file_is_not_ingested(world: Delivering) -> None:
+    """Who is told that a file is lost sends it again, and then half of its rows would be double."""
+    external_id = begun(world, b"{}\n", ROWS)
+    uploaded(world, 3)
+    world.contents.clear()
+    uploaded(world)
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
+    assert [one["uri"] for one in end["lostFiles"]] == ["s3://landing/in/1.json"]
+
+
+# ---- COMPLETE, and what comes after
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("answer-lost", "complete"),
+        Fault("request-lost", "complete"),
+        Fault("late", "complete", delay_ms=5 * SECOND),
+        Fault("gateway", "complete", code="429050"),
+        Fault("status", "complete", status=500),
+        Fault("status", "complete", status=504, accepted=True),
+        Fault("status", "complete", status=403),
+    ],
+)
+def test_complete_is_repeated_until_aep_has_said_yes(world: Delivering, fault: Fault) -> None:
+    external_id = begun(world, b"{}\n")
+    world.simulator.faults.add(fault)
+    with pytest.raises(TryAgain):
+        uploaded(world)
+    held = standing(world, external_id)
+    assert held.stage is Stage.COMPLETING
+    world.clock.advance((held.due or 0) - world.clock())
+    done = delivery.go_on(external_id, ports(world))
+    assert done is not None
+    assert done.stage is Stage.INGESTING
+    looked(world, external_id)
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"
+    assert operations(world, "complete", "abort") == ["complete", "complete"]
+
+
+def test_it_waits_as_long_as_adobe_says(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    world.simulator.faults.add(Fault("gateway", "complete", code="429050", retry_after="600"))
+    with pytest.raises(PlatformUnavailable):
+        uploaded(world)
+    assert standing(world, external_id).due == world.clock() + 600 * SECOND
+    world.simulator.faults.add(Fault("gateway", "complete", code="429050", retry_after="1"))
+    world.clock.advance(600 * SECOND)
+    with pytest.raises(PlatformUnavailable):
+        delivery.go_on(external_id, ports(world))
+    assert standing(world, external_id).due == world.clock() + STEP
+
+
+@pytest.mark.parametrize("status", ["aborted", "abandoned", "failed"])
+def test_where_complete_comes_too_late_catalog_says_what_it_is(
+    world: Delivering, status: str
+) -> None:
+    external_id = begun(world, b"{}\n")
+    batch_id = batch_of(world, external_id).id
+    real: Any = ports(world).deliveries
+
+    def mark(*arguments: Any) -> Any:
+        world.simulator.set_status(batch_id, status)
+        return real.__getattr__("mark")(*arguments)
+
+    real_ports = ports(world)
+    meddled: Any = ports(world).deliveries
+    meddled.mark = mark
+    done = delivery.upload(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
+    assert done is not None
+    assert (done.stage, done.due) == (Stage.INGESTING, world.clock())
+    delivery.go_on(external_id, ports(world))
+    assert finished(world, external_id)["status"] == status
+    assert world.orders_parked == {external_id}
+    assert operations(world, "abort") == []
+
+
+@pytest.mark.parametrize(
+    ("status", "end"),
+    [
+        ("success", End.SUCCEEDED),
+        ("active", End.SUCCEEDED),
+        ("archived", End.SUCCEEDED),
+        ("retained", End.SUCCEEDED),
+        ("failed", End.FAILED),
+        ("failure", End.FAILED),
+        ("aborted", End.ABANDONED),
+        ("abandoned", End.ABANDONED),
+        ("deleted", End.ABANDONED),
+        ("inactive", End.ABANDONED),
+    ],
+)
+def test_how_a_batch_ended(world: Delivering, status: str, end: End) -> None:
+    external_id = begun(world, b"{}\n")
+    uploaded(world)
+    world.clock.advance(OUTCOME)
+    its: Any = Ingested(world, status, diagnostics=lambda _: 0)
+    ended = delivery.go_on(external_id, ports(world, ingestion=its))
+    assert ended is not None
+    assert ended.verdict is not None
+    assert (ended.verdict.end, ended.verdict.status) == (end, status)
+    assert finished(world, external_id)["kind"] == f"Batch {end.capitalize()}"
+    assert world.orders_parked == (set() if end is End.SUCCEEDED else {external_id})
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        *(None, "", "None", "SUCCESS", "something new", "inflight", "stalled", "retrying"),
+        *("loading", "loaded", "queued", "staging", "processing", "staged"),
+    ],
+)
+def test_anything_else_is_on_its_way(world: Delivering, status: str | None) -> None:
+    """In growing intervals, half an hour at most; the statuses are an open set."""
+    external_id = begun(world, b"{}\n")
+    uploaded(world)
+    waits = []
+    for _ in range(30):
+        world.clock.advance((standing(world, external_id).due or 0) - world.clock())
+        held = delivery.go_on(external_id, ports(world, ingestion=Ingested(world, status)))
+        assert held is not None
+        assert held.stage is Stage.INGESTING
+        waits.append((held.due or 0) - world.clock())
+    assert waits[:4] == [120_000, 180_000, 270_000, 405_000]
+    assert sorted(waits) == waits
+    assert waits[-1] == 30 * MINUTE
+    assert world.ends == []
+    world.clock.advance(30 * MINUTE)
+    delivery.go_on(external_id, ports(world))
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"
+
+
+def test_what_compaction_replaced_had_succeeded(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    uploaded(world)
+    world.clock.advance(OUTCOME)
+    batch = batch_of(world, external_id)
+    world.simulator.consolidate(batch.id)
+    delivery.go_on(external_id, ports(world))
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"]) == ("Batch Succeeded", "inactive")
+    assert world.orders_parked == set()
+
+
+def test_a_batch_that_goes_through_retrying_is_followed(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    world.simulator.mishaps.add(Mishap(retries=3))
+    world.simulator.switches.retrying_ms = 200 * SECOND
+    uploaded(world)
+    for _ in range(10):
+        looked(world, external_id, 10 * MINUTE)
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"
+
+
+# ---- Bad rows
+
+
+def test_a_success_with_failed_rows_says_so_and_keeps_them(world: Delivering) -> None:
+    world.piece = 1000
+    external_id = begun(world, ROWS + b"no json\n", partialIngestionPercent=50)
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert end["kind"] == "Batch Succeeded"
+    assert (end["recordCount"], end["ingestedRecordCount"], end["failedRecordCount"]) == (21, 20, 1)
+    assert [error["code"] for error in end["errors"]] == ["INGEST-1212-400", "INGEST-1401-400"]
+    assert end["diagnostics"] == {"bucket": "state", "prefix": f"diagnostics/{external_id}/"}
+    [(who, name)] = world.kept
+    assert (who, name) == (external_id, "row_errors/parsing_errors_0.json")
+    assert json.loads(world.kept[who, name])["_corrupt_record"] == "no json"
+    assert world.orders_parked == set()
+
+
+def test_a_failure_says_why_keeps_the_rows_and_can_be_tried_anew(world: Delivering) -> None:
+    world.piece = 1000
+    external_id = begun(world, ROWS + b"no json\n")
+    reasons: list[Rejection] = []
+    uploaded(world)
+    world.clock.advance(OUTCOME)
+    delivery.go_on(external_id, ports(world, park=lambda _, why: reasons.append(why)))
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"]) == ("Batch Failed", "failed")
+    assert end["errors"]
+    assert "diagnostics" in end
+    assert [why.reason for why in reasons] == ["batch-failed"]
+    assert len(world.kept) == 1
+
+
+def test_a_failure_without_diagnostics_is_one_all_the_same(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n", enableErrorDiagnostics=False)
+    error = {"code": "err-1", "description": "Something went wrong."}
+    world.simulator.mishaps.add(Mishap(errors=[error]))
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["errors"]) == ("Batch Failed", [error])
+    assert "diagnostics" not in end
+    assert world.kept == {}
+
+
+def test_where_data_access_does_not_answer_the_end_waits_for_it(world: Delivering) -> None:
+    external_id = begun(world, ROWS[:11] + b"no json\n")
+    uploaded(world)
+    world.simulator.faults.add(Fault("status", "list-meta", status=503))
+    with pytest.raises(PlatformUnavailable):
+        looked(world, external_id)
+    assert world.ends == []
+    assert standing(world, external_id).stage is Stage.ENDED
+    looked(world, external_id, STEP)
+    assert "diagnostics" in finished(world, external_id)
+
+
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_where_data_access_is_not_for_us_it_does_not(world: Delivering, status: int) -> None:
+    external_id = begun(world, ROWS[:11] + b"no json\n")
+    uploaded(world)
+    world.simulator.faults.add(Fault("status", "list-meta", status=status))
+    looked(world, external_id)
+    assert "diagnostics" not in finished(world, external_id)
+
+
+def test_what_is_told_again_is_told_alike(world: Delivering) -> None:
+    """Though Data Access says something else by then."""
+    external_id = begun(world, ROWS[:11] + b"no json\n")
+    uploaded(world)
+    world.simulator.faults.add(Fault("status", "list-meta", status=404))
+    told: list[Delivery] = []
+    dying: Any = ports(world).announcer
+
+    def ended(about: Delivery, _: Mapping[str, Rejection]) -> None:
+        told.append(about)
+        raise NotAnnounced("the bus may have taken it")
+
+    dying.ended = ended
+    world.clock.advance(OUTCOME)
+    with pytest.raises(NotAnnounced):
+        delivery.go_on(external_id, ports(world, announcer=dying))
+    looked(world, external_id, STEP)
+    assert told[0].verdict == standing(world, external_id).verdict
+    assert "diagnostics" not in finished(world, external_id)
+    assert operations(world, "list-meta") == ["list-meta"]
+
+
+def test_an_upload_that_ends_after_the_batch_changes_no_announcement(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    task = world.uploads[0].what
+    world.contents.clear()
+
+    def late(file: Arrival, start: int, end: int) -> Any:
+        world.simulator.set_status(batch_of(world, external_id).id, "aborted")
+        looked(world, external_id, UPLOADING + SKEW)
+        return world._opened(file, start, end)
+
+    delivery.upload(task, ports(world, opened=late))
+    assert 0 in world.deliveries.marks(external_id)
+    assert finished(world, external_id)["lostFileCount"] == 0
+    held = standing(world, external_id)
+    world.deliveries.replace(held, held.then(due=0))
+    delivery.go_on(external_id, ports(world))
+    assert world.ends[0] == world.ends[1]
+
+
+def test_errors_of_adobe_s_are_kept_in_bounds(world: Delivering) -> None:
+    """Of an item in the ledger 400 KB, of an event 256: an error may list rows without end."""
+    external_id = begun(world, b"{}\n")
+    rows = [{"row": "x" * 1000}] * 100
+    errors = [{"code": "1", "description": "é" * 9000, "rows": rows, "recordCount": 3}] * 50
+    metrics = {"inputRecordCount": 1, "share": 0.5, "more": {"rows": rows}, "name": "5"}
+    raw = {"errors": [*errors[:1], "no object", *errors], "metrics": metrics}
+    uploaded(world)
+    world.clock.advance(OUTCOME)
+    its: Any = Ingested(world, "failed", raw=raw, diagnostics=lambda _: 0)
+    ended = delivery.go_on(external_id, ports(world, ingestion=its))
+    assert ended is not None
+    assert ended.verdict is not None
+    assert len(json.dumps([ended.verdict.errors, dict(ended.verdict.metrics)])) < 100_000
+    end = finished(world, external_id)
+    assert end["errors"][0] == {"code": "1", "description": "é" * 500}
+    assert 1 < len(end["errors"]) <= 20
+    assert end["recordCount"] == 1
+
+
+@pytest.mark.parametrize("odd", [{}, {"errors": "many", "metrics": [1]}, {"errors": None}])
+def test_what_adobe_does_not_document_is_none(world: Delivering, odd: Mapping[str, Any]) -> None:
+    external_id = begun(world, b"{}\n")
+    uploaded(world)
+    world.clock.advance(OUTCOME)
+    delivery.go_on(external_id, ports(world, ingestion=Ingested(world, "success", raw=odd)))
+    end = finished(world, external_id)
+    assert not {"errors", "recordCount", "failedRecordCount", "diagnostics"} & end.keys()
+
+
+# ---- The end
+
+
+def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
+    world.table = table(onNewVersion="replace")
+    first, second = arrival(ROWS, number=1), arrival(ROWS[:11], number=2)
+    world.put(first, ROWS)
+    take(first, world.intake(0))
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    uploaded(world, 2)
+    world.put(second, ROWS[:11])
+    take(second, world.intake(0))
+    uploaded(world)
+    end = finished(world, first.external_id)
+    assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
+    assert world.orders_parked == set()
+    with pytest.raises(NotEnded, match="a newer version, took its place"):
+        again(first.external_id, world.intake(0))
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    uploaded(world)
+    looked(world, second.external_id)
+    assert finished(world, second.external_id)["kind"] == "Batch Succeeded"
+
+
+def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> None:
+    """Else the attempt that is asked for would only finish the creation, and that were all."""
+    file = arrival(ROWS)
+    world.put(file, ROWS)
+    intake = world.intake(0)
+    ledger: Any = intake.ports.ledger
+    replacing, ledger.replace = ledger.replace, None
+
+    def replace_but_the_last(old: Record, new: Record) -> Record:
+        if new.state is State.ANNOUNCED:
+            raise LeaseLost("it died")
+        return replacing(old, new)  # type: ignore[no-any-return]
+
+    ledger.replace = replace_but_the_last
+    with pytest.raises(LeaseLost):
+        take(file, intake)
+    record = world.ledger.records[file.external_id]
+    assert (record.state, record.due is not None) == (State.CREATED, True)
+    world.contents.clear()
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    with pytest.raises(NotYet):
+        uploaded(world)
+    assert (world.ends, world.orders_parked) == ([], set())
+    assert standing(world, file.external_id).stage is Stage.ENDED
+    world.clock.advance(2 * STEP)
+    go_on(file.external_id, world.intake(0))
+    delivery.go_on(file.external_id, ports(world))
+    assert finished(world, file.external_id)["kind"] == "Batch Abandoned"
+    assert world.orders_parked == {file.external_id}
+
+
+def test_an_end_is_announced_until_the_bus_takes_it_and_parked_until_sqs_does(
+    world: Delivering,
+) -> None:
+    external_id = begun(world, ROWS)
+    world.contents.clear()
+    dying: Any = ports(world).announcer
+    dying.ended = failing(NotAnnounced("the bus did not take it"))
+    tasks = [errand.what for errand in world.uploads]
+    with pytest.raises(NotAnnounced):
+        for task in tasks:
+            delivery.upload(task, ports(world, announcer=dying))
+    assert standing(world, external_id).stage is Stage.ENDED
+    world.clock.advance(STEP)
+    with pytest.raises(StorageUnavailable):
+        delivery.go_on(external_id, ports(world, park=failing(StorageUnavailable("no"))))
+    assert len(world.ends) == 1
+    looked(world, external_id, STEP)
+    assert world.ends[0] == world.ends[1]
+    assert world.orders_parked == {external_id}
+    assert standing(world, external_id).due is None
+    assert operations(world, "abort") == ["abort"]
+
+
+def test_an_order_that_the_ledger_forgot_is_not_parked(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    del world.ledger.records[external_id]
+    world.simulator.set_status(batch_of(world, external_id).id, "aborted")
+    looked(world, external_id, UPLOADING + SKEW)
+    assert finished(world, external_id)["kind"] == "Batch Abandoned"
+    assert world.orders_parked == set()
+
+
+def test_without_its_order_nobody_knows_its_files(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    world.uploads.clear()
+    del world.ledger.records[external_id]
+    with pytest.raises(LeaseLost):
+        looked(world, external_id, UPLOADING + SKEW)
+
+
+def test_an_end_without_a_verdict_waits(world: Delivering) -> None:
+    external_id = begun(world, ROWS)
+    held = standing(world, external_id)
+    world.deliveries.replace(held, held.then(stage=Stage.ENDED, due=0))
+    with pytest.raises(LeaseLost):
+        delivery.go_on(external_id, ports(world))
+    assert world.ends == []
+
+
+# ---- Giving up
+
+
+@pytest.mark.parametrize("status", [None, "loading"])
+def test_it_is_given_up_only_when_catalog_says_so(world: Delivering, status: str | None) -> None:
+    external_id = begun(world, ROWS)
+    world.clock.advance(2 * world.deadline)
+    its: Any = Ingested(world, "loading", status)
+    with pytest.raises(NotYet):
+        delivery.go_on(external_id, ports(world, ingestion=its))
+    assert standing(world, external_id).stage is Stage.ABORTING
+    assert world.ends == []
+    looked(world, external_id, STEP)
+    assert finished(world, external_id)["status"] == "aborted"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("answer-lost", "abort"),
+        Fault("request-lost", "abort"),
+        Fault("late", "abort", delay_ms=5 * SECOND),
+        Fault("status", "abort", status=500),
+        Fault("gateway", "abort", code="403010"),
+    ],
+)
+def test_abort_is_repeated_until_it_is_aborted(world: Delivering, fault: Fault) -> None:
+    external_id = begun(world, ROWS)
+    world.simulator.faults.add(fault)
+    with pytest.raises(TryAgain):
+        looked(world, external_id, 2 * world.deadline)
+    assert standing(world, external_id).stage is Stage.ABORTING
+    looked(world, external_id, STEP)
+    assert finished(world, external_id)["detail"] == "5 of its 5 uploads were not done"
+    assert batch_of(world, external_id).status == "aborted"
+
+
+@pytest.mark.parametrize("status", ["failed", "success", "staging"])
+def test_when_somebody_was_faster_than_our_abort_it_is_what_it_is(
+    world: Delivering, status: str
+) -> None:
+    external_id = begun(world, ROWS)
+    batch_id = batch_of(world, external_id).id
+    world.clock.advance(2 * world.deadline)
+    its: Any = Ingested(world, "loading", status, diagnostics=lambda _: 0)
+    world.simulator.set_status(batch_id, status)
+    held = delivery.go_on(external_id, ports(world, ingestion=its))
+    assert held is not None
+    if status == "staging":
+        assert (held.stage, held.due) == (Stage.INGESTING, world.clock() + OUTCOME)
+        world.simulator.set_status(batch_id, "success")
+        looked(world, external_id)
+    end = finished(world, external_id)
+    assert end["kind"] == {"failed": "Batch Failed"}.get(status, "Batch Succeeded")
+    assert end["status"] == {"staging": "success"}.get(status, status)
+    # What is not in it is named all the same.
+    assert end["lostFileCount"] == (0 if status == "failed" else 1)
+
+
+def test_what_somebody_completed_names_the_files_that_are_not_in_it(world: Delivering) -> None:
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS, ROWS)
+    uploaded(world, 1)
+    batch = batch_of(world, external_id)
+    batch.become("loaded", world.clock())
+    world.simulator.foundation.promotion.begin(batch, world.clock())
+    ongoing = uploaded(world, 1)[0]
+    assert ongoing is not None
+    assert (ongoing.stage, ongoing.due) == (Stage.INGESTING, world.clock() + OUTCOME)
+    assert uploaded(world) == [None]
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 20, 2)
+    missing = ["s3://landing/in/1.json", "s3://landing/in/2.json"]
+    assert [one["uri"] for one in end["lostFiles"]] == missing
+    assert world.lost == [(external_id, uri, "upload-refused") for uri in missing]
+    assert len(world.deliveries.marks(external_id)) == 3
+    assert operations(world, "complete", "abort") == []
+
+
+def test_two_streams_are_read_as_one() -> None:
+    joined = Joined(BytesIO(b"head"), BytesIO(b"and the rest"))
+    assert joined.read(2) == b"he"
+    assert joined.read(10) == b"ad"
+    assert joined.read(3) == b"and"
+    assert joined.read() == b" the rest"
+    assert joined.read() == joined.read(5) == b""
+    assert Joined(BytesIO(), BytesIO(b"a")).read() == b"a"
+
+
+# ---- Another attempt
+
+
+def ended_as(world: Delivering, status: str, *contents: bytes) -> str:
+    """An announced order whose batch is in a status now."""
+    external_id = created(world, *(contents or (b"{}\n",)))
+    record = world.ledger.records[external_id]
+    assert (record.state, record.due) == (State.ANNOUNCED, None)
+    world.simulator.set_status(record.batch_id or "", status)
+    return external_id
+
+
+@pytest.mark.parametrize("status", ["aborted", "abandoned", "failed", "failure", "deleted"])
+def test_an_order_whose_batch_holds_no_data_gets_another_one(
+    world: Delivering, status: str
+) -> None:
+    external_id = ended_as(world, status, ROWS, b"{}\n")
+    first = world.ledger.records[external_id]
+    outcome = again(external_id, world.intake(0))
+    assert outcome.kind is Kind.CREATED
+    second = world.ledger.records[f"{external_id}.2"]
+    assert outcome.record == second
+    assert world.ledger.records[external_id].superseded_by == f"{external_id}.2"
+    assert (second.state, second.order.attempt) == (State.ANNOUNCED, 2)
+    assert second.batch_id not in (None, first.batch_id)
+    assert world.ledger.files(second.order) == world.ledger.files(first.order)
+    assert world.events[-1] == (f"{external_id}.2", second.batch_id)
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    uploaded(world)
+    looked(world, f"{external_id}.2")
+    assert finished(world, f"{external_id}.2")["kind"] == "Batch Succeeded"
+    # It is there now: asked again, nothing is to be done.
+    for name in (external_id, f"{external_id}.2"):
+        assert again(name, world.intake(0)).kind is Kind.DUPLICATE
+        with pytest.raises(NotEnded):
+            create.try_anew(name, world.intake(0).ports)
+    assert len(world.simulator.batches()) == 2
+
+
+@pytest.mark.parametrize(
+    "status",
+    ["loading", "loaded", "staging", "staged", "retrying", "stalled", "inactive", "something new"],
+)
+def test_as_long_as_it_may_hold_data_it_gets_none(world: Delivering, status: str) -> None:
+    external_id = ended_as(world, status)
+    for ask in (
+        lambda: again(external_id, world.intake(0)),
+        lambda: create.try_anew(external_id, world.intake(0).ports),
+    ):
+        with pytest.raises(NotEnded, match=f"is {status}: another attempt could double") as caught:
+            ask()
+        assert caught.value.external_id == external_id
+    assert list(world.ledger.records) == [external_id]
+
+
+@pytest.mark.parametrize("status", ["success", "active", "archived", "retained"])
+def test_what_holds_data_is_done(world: Delivering, status: str) -> None:
+    external_id = ended_as(world, status)
+    assert again(external_id, world.intake(0)).kind is Kind.DUPLICATE
+    with pytest.raises(NotEnded):
+        create.try_anew(external_id, world.intake(0).ports)
+
+
+def test_what_catalog_does_not_show_may_hold_data(world: Delivering) -> None:
+    external_id = ended_as(world, "aborted")
+    world.simulator.show_in_catalog(lambda *_: False)
+    with pytest.raises(NotEnded, match="not to be seen in Catalog"):
+        again(external_id, world.intake(0))
+
+
+def test_what_nobody_ordered_cannot_be_tried_anew(world: Delivering) -> None:
+    with pytest.raises(MalformedEvent):
+        again("nobody's", world.intake(0))
+
+
+def test_attempts_follow_each_other(world: Delivering) -> None:
+    external_id = ended_as(world, "failed")
+    for attempt in (2, 3, 4):
+        outcome = again(external_id, world.intake(0))
+        assert outcome.record.order.external_id == f"{external_id}.{attempt}"
+        with pytest.raises(NotEnded):
+            again(external_id, world.intake(0))
+        world.simulator.set_status(outcome.record.batch_id or "", "aborted")
+    told = [who for who, _ in world.events]
+    assert told == [external_id, *(f"{external_id}.{n}" for n in (2, 3, 4))]
+
+
+def test_two_who_ask_at_once_get_one(world: Delivering) -> None:
+    external_id = ended_as(world, "failed")
+    intake = world.intake(0)
+    others: list[Outcome] = []
+    platform: Any = intake.ports.platform
+    asking = platform.batch
+
+    def slowly(target: Target, batch_id: str) -> Batch | None:
+        found: Batch | None = asking(target, batch_id)
+        others.append(again(external_id, world.intake(0)))
+        return found
+
+    platform.batch = slowly
+    with pytest.raises(LeaseLost):
+        again(external_id, intake)
+    assert [outcome.record.order.external_id for outcome in others] == [f"{external_id}.2"]
+    assert len(world.simulator.batches()) == 2
+
+
+def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Delivering) -> None:
+    external_id = ended_as(world, "failed")
+    intake = world.intake(0)
+    platform: Any = intake.ports.platform
+    platform.create = failing(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        again(external_id, intake)
+    second = f"{external_id}.2"
+    assert world.ledger.records[external_id].superseded_by == second
+    assert world.ledger.records[second].state is State.OPEN
+    with pytest.raises(NotYet):  # a worker may still be at it
+        again(external_id, world.intake(0))
+    world.clock.advance(TIMEOUT + 2 * SKEW)
+    with pytest.raises(NotYet, match="Catalog may not show yet"):
+        again(external_id, world.intake(0))
+    world.clock.advance(SETTLE + 2 * SKEW)
+    assert again(external_id, world.intake(0)).record.order.external_id == second
+    assert len(world.simulator.batches()) == 2
+    assert [who for who, _ in world.events] == [external_id, second]
+
+
+def test_a_crash_after_its_batch_was_made_finds_it_again(world: Delivering) -> None:
+    external_id = ended_as(world, "failed")
+    intake = world.intake(0)
+    platform: Any = intake.ports.platform
+    creating = platform.create
+    platform.create = lambda order: creating(order) and failing(KeyboardInterrupt())()
+    with pytest.raises(KeyboardInterrupt):
+        again(external_id, intake)
+    world.clock.advance(SETTLE + TIMEOUT + 2 * SKEW)
+    assert again(external_id, world.intake(0)).kind is Kind.ADOPTED
+    assert len(world.simulator.batches()) == 2
+
+
+def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Delivering) -> None:
+    external_id = ended_as(world, "failed")
+    intake = world.intake(0)
+    announcer: Any = intake.ports.announcer
+    announcer.created = failing(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        again(external_id, intake)
+    second = f"{external_id}.2"
+    assert world.ledger.records[second].state is State.CREATED
+    world.clock.advance(TIMEOUT + 2 * SKEW)
+    assert second in [name for name, _ in world.ledger.due(world.clock())]
+    assert go_on(second, world.intake(0)) is not None
+    assert world.events[-1] == (second, world.ledger.records[second].batch_id)
+
+
+def test_where_aep_refuses_the_next_one_it_can_be_asked_for_again(world: Delivering) -> None:
+    external_id = ended_as(world, "failed")
+    for _ in range(2):
+        world.simulator.faults.add(Fault("status", "create", status=400))
+        with pytest.raises(Exception, match="AEP answered 400"):
+            again(external_id, world.intake(0))
+        assert world.ledger.records[f"{external_id}.2"].state is State.REFUSED
+    assert again(external_id, world.intake(0)).record.order.external_id == f"{external_id}.2"
+    [file] = world.ledger.records[external_id].order.files
+    assert world.ledger.claimant(file) == external_id
