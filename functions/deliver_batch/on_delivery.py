@@ -7,7 +7,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery, telemetry
+from aep_intake import delivery, delivery_telemetry, telemetry
 from aep_intake.announcements import BATCH_CREATED
 from aep_intake.delivery import Delivery, Ports
 from aep_intake.errors import Rejected
@@ -32,7 +32,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     failures = []
     for message, result in zip(messages, results, strict=True):
         external_id, begins = _read(message)
-        telemetry.report_delivery(external_id, result, world.now())
+        delivery_telemetry.report_delivery(external_id, result, world.now())
         if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
             failures.append({"itemIdentifier": message["messageId"]})
     telemetry.count("TokensMinted", number=world.credentials.take_minted())

@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery, telemetry
+from aep_intake import delivery, delivery_telemetry, telemetry
 from aep_intake.adapters.queues import delay
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Task
@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         )
     failures, delays = [], {}
     for message, task, tried, result in zip(messages, tasks, tries, results, strict=True):
-        telemetry.report_upload(task, result, world.now())
+        delivery_telemetry.report_upload(task, result, world.now())
         if isinstance(result, Exception):
             wait = result.retry_after if isinstance(result, TryAgain) else 0
             delays[message["receiptHandle"]] = delay(tried, wait)

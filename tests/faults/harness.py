@@ -615,19 +615,28 @@ class Delivering(World):
     def begin(self) -> None:
         """The deliveries queue starts a worker on a batch that was created."""
         self._run(
-            self.created_queue, lambda what, ports: delivery.begin(*what, ports), VISIBILITY, 0
+            self.created_queue,
+            lambda errand, ports: delivery.begin(*errand.what, ports),
+            VISIBILITY,
+            put_off=False,
         )
 
     def upload(self) -> None:
         """The uploads queue starts a worker on a piece."""
-        self._run(self.uploads, delivery.upload, 6 * 900 * SECOND, 1)
+        self._run(
+            self.uploads,
+            lambda errand, ports: delivery.upload(errand.what, ports, errand.receives),
+            6 * 900 * SECOND,
+            put_off=True,
+        )
 
     def _run[T](
         self,
         queue: list[Errand[T]],
-        work: Callable[[T, delivery.Ports], Delivery | None],
+        work: Callable[[Errand[T], delivery.Ports], Delivery | None],
         visibility: int,
-        waits: int,
+        *,
+        put_off: bool,
     ) -> None:
         visible = [errand for errand in queue if errand.visible <= self.clock()]
         if not visible:
@@ -637,9 +646,9 @@ class Delivering(World):
         errand.receives += 1
 
         def run(intake: Intake) -> dict[str, Any]:
-            result = attempt(lambda: work(errand.what, self.ports(intake)))
+            result = attempt(lambda: work(errand, self.ports(intake)))
             if isinstance(result, TryAgain):
-                if waits:
+                if put_off:
                     wait = delay(errand.receives, result.retry_after) * SECOND
                     errand.visible = self.clock() + wait
             else:

@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "intake"
 CODE = LAYER / "aep_intake"
-CORE = sorted(set(CODE.glob("*.py")) - {CODE / "telemetry.py", CODE / "wiring.py"})
+EDGES = {CODE / f"{name}.py" for name in ("telemetry", "delivery_telemetry", "wiring")}
+CORE = sorted(set(CODE.glob("*.py")) - EDGES)
 FUNCTIONS = sorted(ROOT.glob("functions/*/on_*.py"))
 FORBIDDEN = {"pydantic", "aws_xray_sdk", "fastjsonschema", "jsonschema"}
 # Of the layer of dependencies and the runtime; urllib3 comes with requests.
@@ -74,3 +75,5 @@ def test_a_cold_start_imports_nothing_heavy(file: Path, environment: dict[str, s
     assert not FORBIDDEN & set(loaded)
     assert [name for name in loaded if name.startswith("mypy_boto3_")] == []
     assert "aep_intake.settings" in loaded
+    delivers = file.parent.name == "deliver_batch"
+    assert ("aep_intake.delivery" in loaded) is delivers

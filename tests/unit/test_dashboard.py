@@ -20,7 +20,8 @@ OURS = "AepIntake"
 # Where our metrics are counted.
 CODE = "".join(
     file.read_text()
-    for file in (ROOT / "layers/intake/aep_intake/telemetry.py", *ROOT.glob("functions/*/*.py"))
+    for pattern in ("layers/intake/aep_intake/*telemetry.py", "functions/*/*.py")
+    for file in ROOT.glob(pattern)
 )
 # By namespace: the dimensions, and what AWS publishes with them.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html

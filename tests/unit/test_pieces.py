@@ -16,7 +16,7 @@ import pytest
 from aep_intake import pieces as module
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import FormatMismatch, StorageUnavailable, TooLarge
-from aep_intake.pieces import Cut, Piece, Rows, cut, has_rows, is_packed, pieces, unpacked
+from aep_intake.pieces import Cut, Piece, Rows, cut, has_rows, pieces, unpacked
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -533,7 +533,7 @@ VERSIONS = st.builds(
 
 @given(st.lists(VERSIONS, unique_by=lambda a: (a.bucket, a.key, a.version), max_size=6))
 def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> None:
-    cuts = {n: Cut((30, 60, 100), 5) for n, file in enumerate(files) if not is_packed(file)}
+    cuts = {n: Cut((30, 60, 100), 5) for n, file in enumerate(files) if not file.packed}
     found = list(pieces(files, cuts))
     assert [piece.number for piece in found] == list(range(len(found)))
     names = [piece.path(number) for piece in found for number in range(3 if piece.packed else 1)]

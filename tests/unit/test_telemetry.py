@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aep_intake import telemetry
+from aep_intake import delivery_telemetry, telemetry
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.delivery import Delivery, End, Stage, Task, Verdict
+from aep_intake.delivery_telemetry import ENDED
 from aep_intake.errors import IntakeError, MalformedEvent, NoRoute, NotYet
 from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
 from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Target
 from aep_intake.pieces import Piece
-from aep_intake.telemetry import ENDED, metrics, registered, report
+from aep_intake.telemetry import metrics, registered, report
 
 from tests.request_world import Context
 
@@ -164,7 +165,7 @@ def end(how: End, uploaded_at: int | None = MADE_AT + 90_000) -> Delivery:
 
 
 def delivered(result: Any, now: Any) -> None:
-    telemetry.report_delivery("intake-1", result, now)
+    delivery_telemetry.report_delivery("intake-1", result, now)
 
 
 def about(line: Any) -> tuple[str, ...]:
@@ -244,7 +245,7 @@ def test_a_delivery_nobody_foresaw_has_its_traceback(told: Any) -> None:
 
 
 def uploaded(result: Any, now: Any) -> None:
-    telemetry.report_upload(Task("intake-1", Piece(7, FILE, 100, 1_100, 50)), result, now)
+    delivery_telemetry.report_upload(Task("intake-1", Piece(7, FILE, 100, 1_100, 50)), result, now)
 
 
 def test_what_was_uploaded_is_counted_with_its_header(told: Any) -> None:

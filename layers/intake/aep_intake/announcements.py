@@ -6,19 +6,21 @@ The contract is in `events/*.schema.json`; members may be added to it, never cha
 import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery, End
 from aep_intake.orders import Order, Record, Rejection, Target
+
+if TYPE_CHECKING:
+    from aep_intake.delivery import Delivery
 
 SOURCE = "aep.intake"
 BATCH_CREATED = "Batch Created"
 ARRIVAL_REJECTED = "Arrival Rejected"
-BATCH_ENDED = {
-    End.SUCCEEDED: "Batch Succeeded",
-    End.FAILED: "Batch Failed",
-    End.ABANDONED: "Batch Abandoned",
+BATCH_ENDED = {  # by the words of `delivery.End`, which only deliveries have need of
+    "succeeded": "Batch Succeeded",
+    "failed": "Batch Failed",
+    "abandoned": "Batch Abandoned",
 }
 SCHEMA_VERSION = "1"
 
@@ -72,7 +74,7 @@ def turned_away(
     return _rejected(external_id, rejection, arrivals)
 
 
-def batch_ended(delivery: Delivery, lost: Mapping[str, Rejection], bucket: str) -> dict[str, Any]:
+def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str) -> dict[str, Any]:
     """How a delivery's batch ended. `bucket`: where details of bad rows are.
 
     Raises ValueError if it has not ended.
@@ -117,7 +119,7 @@ def batch_ended(delivery: Delivery, lost: Mapping[str, Rejection], bucket: str) 
     )
 
 
-def diagnostics_of(delivery: Delivery) -> str:
+def diagnostics_of(delivery: "Delivery") -> str:
     """Where in the state bucket the details of a batch's bad rows are."""
     return f"diagnostics/{delivery.external_id}/"
 

@@ -53,6 +53,11 @@ class Arrival:
         return f"intake-{digest(self.bucket, self.key, self.version)}"
 
     @property
+    def packed(self) -> bool:
+        """Whether it is compressed: by its name, as Adobe's own sources go."""
+        return self.key.lower().endswith(".gz")
+
+    @property
     def path(self) -> str:
         """The unique, URL-safe file name under which the upload stage PUTs the file."""
         base = re.sub(r"[^0-9A-Za-z._-]+", "_", self.key.rpartition("/")[2])[-80:]

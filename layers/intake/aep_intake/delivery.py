@@ -22,7 +22,7 @@ from aep_intake.arrivals import Arrival
 from aep_intake.create import ENDED_WITHOUT_DATA
 from aep_intake.errors import LeaseLost, MalformedEvent, NotYet, Rejected, TryAgain, UploadRefused
 from aep_intake.orders import Batch, Order, Record, Rejection, Target
-from aep_intake.pieces import Cut, Piece, Readable, cut, is_packed, pieces, unpacked
+from aep_intake.pieces import Cut, Piece, Readable, cut, pieces, unpacked
 from aep_intake.versions import HOLDS_DATA, HOLDS_NONE
 
 HOUR = 3_600_000
@@ -359,7 +359,7 @@ def _plan_again(delivery: Delivery, ports: Ports) -> Delivery:
 
 def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
     for place, file in enumerate(files):
-        if file.size <= delivery.limit or is_packed(file) or place in delivery.cuts:
+        if file.size <= delivery.limit or file.packed or place in delivery.cuts:
             continue
         try:
             made = cut(file, delivery.input_format, delivery.limit, _opens(file, ports))

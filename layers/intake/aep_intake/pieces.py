@@ -56,7 +56,7 @@ class Piece:
     @property
     def packed(self) -> bool:
         """Whether it is compressed; Adobe documents no compression for the batch API."""
-        return is_packed(self.file)
+        return self.file.packed
 
     @property
     def size(self) -> int:
@@ -72,11 +72,6 @@ class Piece:
         if (self.start, self.end) == (0, self.file.size):
             return name
         return _with(name, f"{self.start}-{self.end}")
-
-
-def is_packed(file: Arrival) -> bool:
-    """Whether a file is compressed, by its name as Adobe's own sources go."""
-    return file.key.lower().endswith(".gz")
 
 
 def pieces(files: Iterable[Arrival], cuts: Mapping[int, Cut]) -> Iterator[Piece]:
@@ -95,7 +90,7 @@ def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open
 
     Raises TooLarge where that cannot be done, and what `opened` raises.
     """
-    if file.size <= limit or is_packed(file):
+    if file.size <= limit or file.packed:
         return None
     if not has_rows(input_format):
         raise _too_large(file, limit)

@@ -7,7 +7,6 @@ from typing import Any
 from aep_intake.arrivals import Arrival
 from aep_intake.contents import BEGINNING, look
 from aep_intake.errors import EmptyObject, FormatMismatch, TooLarge
-from aep_intake.pieces import is_packed
 from aep_intake.routes import Match, format_by_name
 
 GZIP = b"\x1f\x8b"
@@ -35,7 +34,7 @@ class Checks:
         shape = match.options.get("inputFormat") or format_by_name(file.uri)
         if match.look_inside:
             beginning = self.read(file, BEGINNING)
-            if beginning.startswith(GZIP) != is_packed(file):
+            if beginning.startswith(GZIP) != file.packed:
                 how = "is" if beginning.startswith(GZIP) else "is not"
                 raise FormatMismatch(
                     f"{file.uri!r} {how} a gzip, and its name says otherwise: let it end .gz if it "

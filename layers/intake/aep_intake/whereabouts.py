@@ -10,14 +10,16 @@ A version can have all three: then who claims it counts, and else what was writt
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.delivery import Delivery
 from aep_intake.errors import IntakeError
 from aep_intake.orders import WINDOW_PREFIX, Batch, Head, Order, Record, Rejection, Target
 from aep_intake.windows import Stage, Window
+
+if TYPE_CHECKING:
+    from aep_intake.delivery import Delivery
 
 # In one answer.
 MOST_VERSIONS = 50
@@ -82,7 +84,7 @@ class Windows(Protocol):
 class Deliveries(Protocol):
     """What remembers how batches are filled. Raises LedgerUnavailable when it cannot tell."""
 
-    def get(self, external_id: str) -> Delivery | None:
+    def get(self, external_id: str) -> "Delivery | None":
         """The delivery of an order's batch as it is now."""
 
 
@@ -331,7 +333,7 @@ def _about_order(order: Order) -> Told:
     )
 
 
-def _about_delivery(delivery: Delivery) -> Told:
+def _about_delivery(delivery: "Delivery") -> Told:
     verdict = delivery.verdict
     about = _present(
         stage=delivery.stage,

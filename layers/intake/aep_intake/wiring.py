@@ -13,13 +13,11 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake import delivery, windows
+from aep_intake import windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
-from aep_intake.adapters.deliveries import DynamoDeliveries
 from aep_intake.adapters.exchange import https_session
-from aep_intake.adapters.ingestion import Ingestion
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues
@@ -37,6 +35,10 @@ from aep_intake.targets import Targets
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
+
+    from aep_intake import delivery
+    from aep_intake.adapters.deliveries import DynamoDeliveries
+    from aep_intake.adapters.ingestion import Ingestion
 
 # A lease outlasts its worker by this much (milliseconds), since clocks of two workers may differ.
 SKEW = 10_000
@@ -90,8 +92,11 @@ class World:
         )
 
     @cached_property
-    def deliveries(self) -> DynamoDeliveries:
+    def deliveries(self) -> "DynamoDeliveries":
         """The same table, of how batches are filled."""
+        # Here and below: the create stage starts without what only deliveries need.
+        from aep_intake.adapters.deliveries import DynamoDeliveries  # noqa: PLC0415
+
         return DynamoDeliveries(
             Table(self._dynamodb, self.settings.ledger_table),
             self.now,
@@ -100,8 +105,10 @@ class World:
         )
 
     @cached_property
-    def ingestion(self) -> Ingestion:
+    def ingestion(self) -> "Ingestion":
         """The platform, as a batch is filled."""
+        from aep_intake.adapters.ingestion import Ingestion  # noqa: PLC0415
+
         # An upload ends before its function does, so that it can say so.
         return Ingestion(self.adobe, self.announcer.keep, self.settings.upload_seconds * 4 // 5)
 
@@ -222,12 +229,14 @@ class World:
         url = self.settings.arrivals_dlq_url
         self.queues.park(url, body, rejection, order.external_id)
 
-    def delivery(self, context: LambdaContext) -> delivery.Ports:
+    def delivery(self, context: LambdaContext) -> "delivery.Ports":
         """What deliveries need, for this invocation."""
+        from aep_intake import delivery  # noqa: PLC0415
+
         settings, uploads = self.settings, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
 
-        def hand_out(tasks: list[delivery.Task]) -> None:
+        def hand_out(tasks: "list[delivery.Task]") -> None:
             self.queues.send(uploads, [asdict(task) for task in tasks])
 
         return delivery.Ports(

@@ -7,13 +7,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake import announcements
 from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery
 from aep_intake.errors import NotAnnounced, StorageUnavailable
 from aep_intake.orders import Order, Record, Rejection
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
+
+    from aep_intake.delivery import Delivery
 
 
 class Announcer:
@@ -56,13 +57,13 @@ class Announcer:
         detail = announcements.turned_away(external_id, arrivals, why)
         self._say(announcements.ARRIVAL_REJECTED, detail, arrivals)
 
-    def ended(self, delivery: Delivery, lost: Mapping[str, Rejection]) -> None:
+    def ended(self, delivery: "Delivery", lost: Mapping[str, Rejection]) -> None:
         """Say how a batch ended, and which files are not in it."""
         detail = announcements.batch_ended(delivery, lost, self._state_bucket)
         if delivery.verdict is not None:
             self._say(announcements.BATCH_ENDED[delivery.verdict.end], detail, ())
 
-    def keep(self, delivery: Delivery, name: str, content: bytes) -> None:
+    def keep(self, delivery: "Delivery", name: str, content: bytes) -> None:
         """Put what AEP tells of a batch's bad rows beside the manifests."""
         self._put(f"{announcements.diagnostics_of(delivery)}{name}", content, delivery.external_id)
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Buffer, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -25,7 +25,8 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
-from aep_intake.pieces import Readable
+if TYPE_CHECKING:
+    from aep_intake.pieces import Readable
 
 # Our largest legitimate answer is a Catalog page of 100 batches, a few hundred kilobytes.
 MAX_BODY = 2_000_000
@@ -48,7 +49,7 @@ MOST_WAIT = 43_200.0
 class Stream:
     """`size` bytes to be sent as they are read. Not kept, so they cannot be sent again."""
 
-    def __init__(self, body: Readable, size: int) -> None:
+    def __init__(self, body: "Readable", size: int) -> None:
         self._body, self._size = body, size
 
     def __len__(self) -> int:  # by which requests sends a Content-Length
