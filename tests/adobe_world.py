@@ -197,7 +197,10 @@ def _read(connection: socket.socket) -> bytes | None:
     lengths = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
     length = int(lengths[0].split(b":")[1]) if lengths else 0
     while len(body) < length:
-        body += connection.recv(65_536)
+        part = connection.recv(65_536)
+        if not part:  # it broke off
+            return None
+        body += part
     return head + b"\r\n\r\n" + body
 
 

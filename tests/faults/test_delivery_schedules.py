@@ -371,3 +371,10 @@ def test_the_schedules_went_where_it_hurts(
     schedules = ran.pop("schedules")
     told = {str(what): number for what, number in sorted(ran.items())}
     record_property("says", f"{schedules} schedules into AEP: {told}")
+    ends = ("Batch Succeeded", "Batch Failed", "Batch Abandoned", "another attempt", "replaced")
+    files = ("ingested", "cut", "unpacked", "lost", "malformed", "not ingested")
+    trouble = [f"{name} in trouble" for name in ("put-file", "complete", "abort", "get-batch")]
+    rare = ("given up, too late", "given up, files lost", "completed by somebody", "compacted")
+    again = ("completed again", "ends told again", "uploads refused", "lease-lost", "dropped")
+    for what in (*ends, *files, *trouble, *rare, *again):
+        assert ran[what] > schedules / 200, what

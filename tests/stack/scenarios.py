@@ -280,7 +280,8 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
 def _joined(played: Scene) -> list[str]:
     """The window of each file that joined one, by on_arrival's log."""
     logged = played.stack.logged("OnArrivalLogs")
-    return [line["window"] for line in logged if line.get("message") == "registered"]
+    joined = [line for line in logged if line.get("message") == "registered"]
+    return [line["window"] for line in joined for _ in line["arrivals"]]
 
 
 def windows_pass_while_nobody_takes_arrivals(base: LocalStack) -> None:

@@ -29,6 +29,7 @@ from aep_intake.orders import (
     Target,
 )
 from aep_intake.whereabouts import Seen
+from aep_intake.windows import Window
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -525,6 +526,19 @@ def test_all_versions_of_an_object_come_with_one_query(stack: LocalStack) -> Non
     rejection = seen[turned_away.version].rejection
     assert rejection is not None
     assert rejection.reason == "no-route"
+
+
+def test_a_step_of_a_window_whose_answer_was_lost_and_was_repeated_counts(
+    stack: LocalStack,
+) -> None:
+    plain = _disturbed(stack, lambda _: None)
+    window = Window.at(order(external_id="", route=uuid.uuid4().hex), 60_000, NOW)
+    plain.windows.open(window)
+    twice = _disturbed(stack, _lost_once(stack))
+    sealed = twice.windows.replace(window, window.sealed(NOW))
+    assert plain.windows.get(window.window_id) == sealed
+    with pytest.raises(LeaseLost):
+        plain.windows.replace(window, window.sealed(NOW + 1))
 
 
 def test_a_batch_of_profile_is_counted_once_though_its_write_is_repeated(

@@ -15,7 +15,7 @@ import pytest
 from aep_intake.arrivals import digest, parse
 from aep_intake.orders import TAG
 
-from local.simulator.seed import LOYALTY, PROFILES, WEB_EVENTS
+from local.simulator.seed import CLOSED, LOYALTY, PROFILES, WEB_EVENTS
 from local.stack import SEED, LocalStack, Parked
 from tests.stack.scenarios import SCENARIOS
 from tests.stack.scene import SAMPLES, Scene, sample, scene, until
@@ -25,10 +25,9 @@ from tools.parked import Redrive
 type Play = Callable[[LocalStack], None]
 type Ends = dict[Play, Future[None]]
 
-NOT_THERE_YET = "63aa10b5c2d9e8f70461d3f9"
 ROUTES = json.loads(SAMPLES.read_text("utf-8"))
 ROUTES["routes"].append(
-    {"name": "later", "match": "later/**", "datasetId": NOT_THERE_YET, "inputFormat": "auto"}
+    {"name": "later", "match": "later/**", "datasetId": CLOSED, "inputFormat": "auto"}
 )
 
 # S3 takes any UTF-8 of at most 1,024 bytes.
@@ -199,7 +198,7 @@ class Bad:
         Bad("incoming/prod/no-such-dataset/a.jsonl", "dataset-not-found"),
         Bad("landing/web-events/a.b/c.csv", "no-route"),
         Bad("incoming/prod/loyalty/what-is-this.bin", "format-unknown"),
-        Bad("later/refused.jsonl", "batch-refused", detail="INGEST-1003-400"),
+        Bad("later/refused.jsonl", "batch-refused", detail="PALM Access Denied"),
     ],
     ids=lambda bad: bad.key,
 )
@@ -210,7 +209,7 @@ def test_what_cannot_succeed_is_parked_and_announced(here: Scene, bad: Bad) -> N
     assert (detail["externalId"], detail["reason"]) == (arrival.external_id, bad.reason)
     assert bad.detail in detail["detail"]
     if bad.reason == "batch-refused":
-        assert (detail["status"], detail["datasetId"]) == (400, NOT_THERE_YET)
+        assert (detail["status"], detail["datasetId"]) == (403, CLOSED)
         assert detail["requestId"]
     parked = here.parked(body)
     assert parked.attributes["parkedAt"] >= detail["rejectedAt"][:19]
@@ -267,7 +266,7 @@ def test_a_bad_record_does_not_hold_up_its_neighbours_nor_its_message(here: Scen
     assert here.parked(body).attributes["externalId"] == rejected
 
     # The cause is mended, and the message redriven.
-    here.aep.add_dataset(SEED.ims_org, "prod", NOT_THERE_YET, "later")
+    here.aep.add_dataset(SEED.ims_org, "prod", CLOSED, "closed")
     queues = (here.outputs["ArrivalsDlqUrl"], here.outputs["ArrivalsQueueUrl"])
     redriven = Redrive(here.aws.sqs, *queues, frozenset({"batch-refused"})).run()
     assert body in {message.body for message, moved in redriven if moved}

@@ -612,6 +612,26 @@ def size(item: dict[str, dict[str, str]]) -> int:
     return sum(len(f"{name}{value}".encode()) for name, value in values)
 
 
+def test_a_worker_asks_once_for_each_window(stack: LocalStack) -> None:
+    """And what it then hears is what stands, however far that has come."""
+    window = Window.at(Order("", TARGET, {}, route=uuid.uuid4().hex), 60_000, NOW)
+    ledger, sent = in_dynamodb(stack)
+    other, _ = in_dynamodb(stack)
+    other.windows.open(window)
+    sealed = other.windows.replace(window, window.sealed(NOW))
+    assert ledger.windows.open(window) == sealed
+    ledger.windows.open(window)
+    assert len(sent) == 1
+
+
+def test_what_is_read_of_a_window_is_as_it_is_now(stack: LocalStack) -> None:
+    """MiniStack always tells the latest; DynamoDB only if it is asked to."""
+    ledger, sent = in_dynamodb(stack)
+    ledger.windows.get("window-1")
+    ledger.windows.registered("window-1")
+    assert [json.loads(body)["ConsistentRead"] for body in sent] == [True, True]
+
+
 def test_short_keys_fill_a_transaction(stack: LocalStack) -> None:
     """A hundred items, all of them wanted: with fewer it would be more transactions."""
     ledger, sent = in_dynamodb(stack)

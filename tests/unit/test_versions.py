@@ -578,7 +578,6 @@ def test_where_the_first_marker_counts_a_later_one_is_ignored(marked: World) -> 
     assert len(marked.simulator.batches()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="its files are listed, and so have no sequencer")
 def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(marked: World) -> None:
     gathered = take(MARKER, marked.intake(0))
     [part] = marked.handed_out

@@ -227,7 +227,7 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Reco
         order = record.order
     if record.replaced_by is not None:
         return record
-    if record.void:
+    if record.void and record.order.attempt == 1:  # which holds the files of later ones, too
         return ports.ledger.reclaim(record, record.reopened(order, lease))
     # The files stay the ones it claimed, whatever their names stand for by now.
     order = replace(order, files=record.order.files)

@@ -13,6 +13,7 @@ every time, and an upload that is repeated overwrites itself.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from io import BytesIO
@@ -30,6 +31,7 @@ FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is n
 # Too large, a name too long, the wrong media type.
 ABOUT_THE_FILE = frozenset({413, 414, 415})
 PATIENT = 5  # tries of what AEP refuses for another reason
+BUSY = 12  # looks after which what is missing is handed out though others wait: about an hour
 
 
 class Stage(StrEnum):
@@ -405,9 +407,10 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
     if ports.now() > delivery.created_at + ports.deadline:
         missing = delivery.total - len(marks)
         return _give_up(delivery, f"{missing} of its {delivery.total} uploads were not done", ports)
-    due = ports.now() + ports.uploading
-    delivery = ports.deliveries.replace(delivery, delivery.then(due=due))
-    if ports.waiting() == 0:
+    due, looks = ports.now() + ports.uploading, delivery.looks + 1
+    delivery = ports.deliveries.replace(delivery, delivery.then(due=due, looks=looks))
+    # Whether it is ours that wait, nobody knows; and others may keep the queue busy for days.
+    if ports.waiting() == 0 or looks % BUSY == 0:
         tasks = _tasks(delivery, _files(delivery, ports))
         ports.hand_out([task for task in tasks if task.piece.number not in marks])
     return delivery
@@ -430,13 +433,15 @@ def _complete(delivery: Delivery, ports: Ports) -> Delivery:
         due = ports.now()
     else:
         due = ports.now() + ports.first_look
-    return ports.deliveries.replace(delivery, delivery.then(stage=Stage.INGESTING, due=due))
+    ingesting = delivery.then(stage=Stage.INGESTING, due=due, looks=0)
+    return ports.deliveries.replace(delivery, ingesting)
 
 
 def _follow(delivery: Delivery, ports: Ports) -> Delivery:
     batch = ports.ingestion.look(delivery)
     if batch is not None and batch.status == "loading" and delivery.looks:
-        ports.ingestion.complete(delivery)  # it was not heard, or refused; it may be said again
+        with suppress(UploadRefused):  # it was not heard, or refused; it may be said again
+            ports.ingestion.complete(delivery)
     if batch is not None:
         return _judge(delivery, batch, ports)
     if ports.now() > delivery.created_at + FORGOTTEN:
@@ -447,10 +452,10 @@ def _follow(delivery: Delivery, ports: Ports) -> Delivery:
 
 def _look_later(delivery: Delivery, ports: Ports) -> Delivery:
     """Adobe advises two minutes; after that in growing intervals, half an hour at most."""
-    wait = min(ports.first_look * 3**delivery.looks // 2**delivery.looks, 1_800_000)
+    looks = delivery.looks if delivery.stage is Stage.INGESTING else 0
+    wait = min(ports.first_look * 3**looks // 2**looks, 1_800_000)
     due = ports.now() + wait
-    looks = min(delivery.looks + 1, 20)
-    changed = delivery.then(looks=looks, due=due, stage=Stage.INGESTING)
+    changed = delivery.then(looks=min(looks + 1, 20), due=due, stage=Stage.INGESTING)
     return ports.deliveries.replace(delivery, changed)
 
 
@@ -546,7 +551,7 @@ def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
 
 def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[int, ...]:
     marks = ports.deliveries.marks(delivery.external_id)
-    if verdict.end is End.SUCCEEDED and len(marks) < delivery.total:
+    if verdict.end is End.SUCCEEDED and len(marks) < max(1, delivery.total):  # 0: not planned yet
         why = UploadRefused("the batch was completed, but not by us, before the file was uploaded")
         for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
             if piece.number not in marks:

@@ -175,6 +175,7 @@ def again(external_id: str, intake: Intake) -> Outcome:
     file = intake.ledger.files(order)[0]
     match = intake.table().match(file)
     if not match.ignore:
+        match = replace(match, on_new_version=OnNewVersion.APPEND)  # its place in line it has
         present = _order(file, match, intake.checks.options(file, match), intake)
         order = replace(present, external_id=external_id, files=order.files, excerpt=order.excerpt)
     return create.create_batch(order, intake.ports)

@@ -5,7 +5,7 @@ Facts: Adobe's batch ingestion guide and `batch-ingestion.yaml`; for diagnostics
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -81,13 +81,16 @@ class Ingestion:
                 kept += 1
         return kept
 
-    def _listed(self, delivery: Delivery) -> Iterator[str]:
+    def _listed(self, delivery: Delivery) -> list[str]:
         said = self._meta(delivery, "row_errors")
         listed: Any = said.answer.json() if said.good else None
         found = listed.get("data") if isinstance(listed, dict) else None
-        names = (one.get("name") for one in found or () if isinstance(one, dict))
-        for name in [name for name in names if isinstance(name, str) and name][:_MOST_FILES]:
-            yield name.rpartition("/")[2]
+        names = [
+            one["name"].rpartition("/")[2]
+            for one in (found if isinstance(found, list) else ())
+            if isinstance(one, dict) and isinstance(one.get("name"), str) and _fits(one)
+        ]
+        return [name for name in names if name][:_MOST_FILES]
 
     def _meta(self, delivery: Delivery, path: str) -> Said:
         batch = f"{_EXPORT}/{quote(delivery.batch_id, safe='')}/meta"
@@ -108,6 +111,12 @@ class Ingestion:
         if 400 <= said.status < 500 and said.status not in (401, 403, 408, 429):
             return UploadRefused(str(said), status=said.status, external_id=delivery.external_id)
         return self._aep.later(said, delivery.external_id)
+
+
+def _fits(listed: Mapping[str, Any]) -> bool:
+    """Whether a file can be read; Adobe tells its length as text."""
+    length = str(listed.get("length"))[:20]
+    return not length.isdecimal() or int(length) <= _MOST_BYTES
 
 
 def _batch(delivery: Delivery) -> str:
