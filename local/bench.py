@@ -41,6 +41,7 @@ from local.runtime import (
     variables,
 )
 from local.stack import ROOT, LocalStack
+from local.uploads import Uploads
 
 KEPT = ROOT / "BENCHMARKS.md"
 
@@ -55,11 +56,12 @@ print(json.dumps([1000 * (b - a) for a, b in zip(began, ended)]))
 """
 CREATE = "POST /data/foundation/import/batches"
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
-PARTS = ("cold", "warm", "stack", "windows")
+PARTS = ("cold", "warm", "stack", "windows", "uploads")
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"BatchesPerMinute": "100000", "DeliverBatches": "false"}
 PLATFORM_MS = 300
 PATIENCE_SECONDS = 300
+UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
 
 
 class Bench:
@@ -296,7 +298,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _measured(
-    bench: Bench, many: Many, arguments: argparse.Namespace, step: Callable[[str], None]
+    stack: LocalStack, bench: Bench, arguments: argparse.Namespace, step: Callable[[str], None]
 ) -> dict[str, list[Section]]:
     """What was asked for, by part."""
     parts = {}
@@ -311,9 +313,19 @@ def _measured(
         parts["stack"] = [bench.stack(arguments.arrivals)]
     if "windows" in arguments.only:
         step("windows: calls, and what they cost")
+        many = Many(bench, stack)
         parts["windows"] = many.counted()
         step(f"{arguments.files:,} files into one window")
         parts["windows"].append(many.flood(arguments.arrivals, arguments.files))
+    if "uploads" in arguments.only:
+        step("uploads: a stack that delivers")
+        uploads = Uploads(stack)
+        step("256 MB in one upload")
+        parts["uploads"] = [uploads.one(min(arguments.runs, UPLOADS))]
+        step("1 GB in pieces")
+        parts["uploads"].append(uploads.in_pieces(min(arguments.runs, PIECES)))
+        step("1,000 files, and what a delivered batch costs")
+        parts["uploads"] += uploads.counted()
     return parts
 
 
@@ -336,7 +348,7 @@ def main() -> int:
                 step("publishing the routes")
                 stack.publish_routes(routes_with_windows(stack.directory))
                 bench = Bench(stack, seen)
-                parts = _measured(bench, Many(bench, stack), arguments, step)
+                parts = _measured(stack, bench, arguments, step)
         except ChildFailed as failure:
             console.print(str(failure), style="red", markup=False)
             return 1

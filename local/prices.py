@@ -12,6 +12,7 @@ INVOCATION = 0.20  # Lambda
 WRITE_UNIT = 0.625  # DynamoDB, on demand
 READ_UNIT = 0.125
 OBJECT = 5.00  # S3's PUT
+OBJECT_READ = 0.40  # S3's GET
 TRACE = 5.00  # X-Ray
 GIGABYTE_SECOND = 13.3334  # Lambda on arm64
 # Dollars for one.
@@ -44,6 +45,8 @@ class Meter:
     def _request(self, name: str, body: Mapping[str, Any]) -> int:
         if name == "PutItem":
             return self._put(body["Item"], 1)
+        if name == "UpdateItem":  # of counters: the request has all that such an item holds
+            return _kilobytes({**body["Key"], **body["ExpressionAttributeValues"]})
         if name != "TransactWriteItems":
             raise ValueError(f"{name} is not weighed here")
         return sum(self._step(*pair) for step in body["TransactItems"] for pair in step.items())

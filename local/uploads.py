@@ -1,0 +1,610 @@
+"""The part of `make bench` about uploads: how fast they are, what they call and what that costs."""
+
+import json
+import subprocess
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from copy import copy
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import IO, Any
+
+import requests
+from aep_intake.adapters.deliveries import DynamoDeliveries
+from aep_intake.adapters.objects import Objects
+from aep_intake.adapters.queues import Queues
+from aep_intake.adapters.table import Table
+from aep_intake.arrivals import Arrival
+from aep_intake.delivery import Delivery, End, Stage, Task
+from aep_intake.orders import DELIVERY_PREFIX, Target
+from aep_intake.pieces import Cut, cut, pieces
+
+from local import prices
+from local.children import ChildFailed
+from local.figures import Figure, Section
+from local.many import DAY, MEMORY, PLATFORM_LOG, SHARE
+from local.runtime import Runtime, copy_of_build, function, variables
+from local.simulator.seed import LOYALTY
+from local.stack import ROOT, SEED, LocalStack
+
+STACK = "uploads"
+# As fast as it goes, and the outcome looked for at once.
+PARAMETERS = {"DeliverBatches": "true", "GigabytesPerHour": "10000", "OutcomeSeconds": "1"}
+AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0}
+TAKING = ("OnArrival", "OnDue", "OnDelivery", "OnUpload")  # from queues
+
+LIMIT = 256 * 2**20  # FileMegabytes
+GIGABYTE = 10**9
+FORMAT = {"format": "json"}
+ROW = b'{"member": "%020d", "says": "' + b"x" * 950 + b'"}\n'
+CONNECTION = 30_000_000  # bytes a second
+FILES, FILE_SIZE, IN_A_DELIVERY = 1000, 100_000, 5  # BatchSize of on_upload's event source
+FOLDER = "landing/folder"
+
+LONGEST = 1.25  # time of ours ÷ curl's: a throughput of 0.8
+SIDE_BY_SIDE = 0.6
+PATIENCE_SECONDS = 30
+# Milliseconds: that AWS and AEP let a call wait, and that an invocation takes to start and end.
+AWS_MS, AEP_MS, INVOCATION_MS = 10, 300, 20
+THOUSAND = 1000
+MOST_TO_AEP = 4  # created, uploaded, completed, looked at
+
+
+@dataclass(frozen=True)
+class Step:
+    """What an invocation did: calls to AEP and to AWS by operation, and what they take."""
+
+    name: str
+    aep: Counter[str]
+    aws: Counter[str]
+    written: tuple[tuple[str, str], ...]
+    seconds: float
+    cpu: float
+    logged: int
+    peak: float
+
+    def __add__(self, other: "Step") -> "Step":
+        return Step(
+            self.name,
+            self.aep + other.aep,
+            self.aws + other.aws,
+            self.written + other.written,
+            self.seconds + other.seconds,
+            self.cpu + other.cpu,
+            self.logged + other.logged,
+            max(self.peak, other.peak),
+        )
+
+    @property
+    def on_lambda(self) -> float:
+        """Seconds that one such invocation would take with 512 MB, calls one after the other."""
+        waiting = AEP_MS * self.aep.total() + AWS_MS * self.aws.total() + INVOCATION_MS
+        return (self.cpu / SHARE + waiting) / 1000
+
+
+class Curl:
+    """Somebody who fills batches with curl."""
+
+    def __init__(self, platform: str) -> None:
+        self._batches = f"{platform}/data/foundation/import/batches"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        form = {
+            "grant_type": "client_credentials",
+            "client_id": SEED.client_id,
+            "client_secret": SEED.client_secret,
+            "scope": ",".join(SEED.scopes),
+        }
+        token = self._session.post(f"{platform}/ims/token/v3", data=form, timeout=9).json()
+        self._headers = {
+            "Authorization": f"Bearer {token['access_token']}",
+            "x-api-key": SEED.client_id,
+            "x-gw-ims-org-id": SEED.ims_org,
+            "x-sandbox-name": "prod",
+        }
+
+    def batch(self) -> str:
+        """A new batch."""
+        made = self._session.post(
+            self._batches,
+            json={"datasetId": LOYALTY, "inputFormat": FORMAT},
+            headers=self._headers,
+            timeout=9,
+        )
+        made.raise_for_status()
+        return str(made.json()["id"])
+
+    def upload(self, file: Path) -> float:
+        """Seconds that curl takes for it, by itself."""
+        url = f"{self._batches}/{self.batch()}/datasets/{LOYALTY}/files/curl.jsonl"
+        # `Expect` would have curl wait for leave to begin.
+        headers = self._headers | {"Content-Type": "application/octet-stream", "Expect": ""}
+        config = "".join(f'header = "{name}: {value}"\n' for name, value in headers.items())
+        done = subprocess.run(
+            [
+                *("curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--config", "-"),
+                *("--write-out", "%{time_total}", "--upload-file", str(file), url),
+            ],
+            input=config,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ChildFailed(f"curl: {done.stderr}")
+        return float(done.stdout)
+
+
+class Uploads:
+    """What can be measured of deliveries, on a second stack beside `stack` that delivers."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        self._stack = stack = copy(stack)
+        stack.outputs = stack.deploy_variant(STACK, PARAMETERS)
+        stack.name = STACK
+        self._stop()
+        stack.publish_routes(_routes(stack.directory))
+        stack.control("PATCH", "/switches", AT_ONCE)
+        self._built = stack.directory / "delivering"
+        copy_of_build(self._built)
+        self._queues = Queues(stack.aws.sqs)
+        self._objects = Objects(lambda: stack.aws.s3)
+        table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
+        self._deliveries = DynamoDeliveries(table, _now, retention=60 * DAY, hourly=10**13)
+        self._curl = Curl(stack.platform)
+        self._environments: dict[str, dict[str, str]] = {}
+
+    def _stop(self) -> None:
+        """Nothing of the stack works by itself: messages wait for the workers that are measured."""
+        aws = self._stack.aws
+        for name in TAKING:
+            [mapping] = aws.functions.list_event_source_mappings(
+                FunctionName=self._stack.outputs[f"{name}Function"]
+            )["EventSourceMappings"]
+            aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        rule = aws.cloudformation.describe_stack_resource(
+            StackName=STACK, LogicalResourceId="TickRule"
+        )["StackResourceDetail"]["PhysicalResourceId"]
+        aws.events.disable_rule(Name=rule)
+
+    # Fast
+
+    def one(self, runs: int) -> Section:
+        """A file that goes up whole: ours beside curl, in turns, so that both meet the same noise.
+
+        curl reads the disk, and so does ours where the two are compared. The whole path begins in
+        S3, which is MiniStack here: Python, with TLS.
+        """
+        file = self._file(LIMIT)
+        disk, s3 = _on_disk(file), self._put("landing/large.jsonl", file)
+        curls, ours, whole, reads = [], [], [], []
+        with self._worker("OnUpload") as from_disk, self._worker("OnUpload") as from_s3:
+            for turn in range(runs):
+                if turn % 2:  # whoever comes first, the other is not favoured by it
+                    curls.append(self._curl.upload(file))
+                ours.append(self._uploaded(from_disk, disk, disk=True))
+                if not turn % 2:
+                    curls.append(self._curl.upload(file))
+                whole.append(self._uploaded(from_s3, s3))
+                reads.append(self._read(s3))
+        mine, all_of_it = ([step.seconds for step in some] for some in (ours, whole))
+        size = file.stat().st_size
+        cpu = median(step.cpu for step in whole) / 1000
+        return Section(
+            f"A file of 256 MB in one upload, medians of {runs}",
+            (
+                Figure("curl, from disk", _rate(median(curls), size)),
+                Figure("on_upload, from disk", _rate(median(mine), size)),
+                Figure("on_upload, from MiniStack's S3", _rate(median(all_of_it), size)),
+                Figure("MiniStack's S3, read and thrown away", _rate(median(reads), size)),
+                _ratio("from disk: time of ours ÷ curl's", mine, curls, LONGEST),
+                _ratio("from S3: time of ours ÷ curl's from disk", all_of_it, curls),
+                Figure("peak memory of on_upload, from disk", _mebibytes(ours[-1].peak)),
+                Figure("peak memory of on_upload, from S3", _mebibytes(whole[-1].peak)),
+                Figure("its processor time, from S3", f"{cpu:.1f} s"),
+            ),
+        )
+
+    def in_pieces(self, runs: int) -> Section:
+        """A file that is cut: its pieces side by side, beside one stream that curl sends.
+
+        Both from disk: MiniStack reads an object whole for every range of it, so that a worker's
+        patience ends before its piece begins.
+        """
+        file = self._file(GIGABYTE)
+        arrival = _on_disk(file)
+        began = time.monotonic()
+        cuts = cut(arrival, FORMAT, LIMIT, lambda start, end: _part(file, start, end))
+        assert cuts
+        figures = [
+            Figure("pieces", str(len(cuts.ends))),
+            Figure("to find where to cut", f"{1000 * (time.monotonic() - began):.1f} ms"),
+        ]
+        with self._worker("OnUpload") as worker:
+            for rate, times, most in ((None, runs, None), (CONNECTION, 1, SIDE_BY_SIDE)):
+                curls, ours = [], []
+                for _ in range(times):
+                    # AEP itself would refuse so much in one stream.
+                    with self._switched(put_limit=2 * GIGABYTE, connection_bytes_per_second=rate):
+                        curls.append(self._curl.upload(file))
+                    with self._switched(connection_bytes_per_second=rate):
+                        ours.append(self._uploaded(worker, arrival, cuts, disk=True))
+                how = f"{rate / 10**6:.0f} MB/s each" if rate else "no limit"
+                mine = [step.seconds for step in ours]
+                figures += [
+                    Figure(f"{how}: one stream by curl", _rate(median(curls), GIGABYTE)),
+                    Figure(f"{how}: side by side", _rate(median(mine), GIGABYTE)),
+                    _ratio(f"{how}: side by side ÷ one stream", mine, curls, most),
+                ]
+        figures.append(Figure("peak memory of on_upload", _mebibytes(ours[-1].peak)))
+        title = "A file of 1 GB in pieces, from disk, by what a connection carries"
+        return Section(title, tuple(figures))
+
+    def _uploaded(
+        self, worker: Runtime, file: Arrival, cuts: Cut | None = None, *, disk: bool = False
+    ) -> Step:
+        """A batch of one file, filled in one invocation."""
+        external_id = self._handed_out(file, cuts)
+        told = self._invoke(worker, "on_upload", "UploadsQueueUrl", disk=disk)
+        if self._delivery(external_id).stage is not Stage.INGESTING:
+            raise ChildFailed(f"{file.uri} did not go up\n{worker.tail()}")
+        return told
+
+    def _handed_out(self, file: Arrival, cuts: Cut | None) -> str:
+        """A delivery whose uploads wait in their queue; its external id."""
+        cut_files = {0: cuts} if cuts else {}
+        external_id = f"intake-{uuid.uuid4().hex}"
+        tasks = [Task(external_id, piece) for piece in pieces((file,), cut_files)]
+        self._deliveries.open(
+            Delivery(
+                external_id,
+                self._curl.batch(),
+                Target(self._stack.secret_arn, SEED.ims_org, "prod", LOYALTY),
+                FORMAT,
+                None,
+                file_count=1,
+                byte_count=file.size,
+                created_at=_now(),
+                limit=LIMIT,
+                whole=False,
+                stage=Stage.UPLOADING,
+                due=_now() + DAY,
+                cuts=cut_files,
+                total=len(tasks),
+            )
+        )
+        self._queues.send(self._stack.outputs["UploadsQueueUrl"], map(asdict, tasks))
+        return external_id
+
+    def _read(self, file: Arrival) -> float:
+        began = time.monotonic()
+        with self._objects.opened(file, 0, file.size) as stream:
+            while stream.read(2**18):
+                pass
+        return time.monotonic() - began
+
+    @contextmanager
+    def _switched(self, **positions: object) -> Iterator[None]:
+        before = self._stack.control("GET", "/switches")
+        self._stack.control("PATCH", "/switches", positions)
+        yield
+        self._stack.control("PATCH", "/switches", {name: before[name] for name in positions})
+
+    # Counted
+
+    def counted(self) -> list[Section]:
+        """A batch of a thousand files; one of one file, and what that costs."""
+        with ExitStack() as cleanup:
+            workers = {name: cleanup.enter_context(self._worker(name)) for name in TAKING}
+            for name in ("warms-up", "warm"):
+                self._put_bytes(f"landing/loyalty/{name}.jsonl", ROW % 1)
+                steps = self._delivered(workers)
+            rows = ROW % 1 * (FILE_SIZE // len(ROW % 1))
+
+            def put(number: int) -> None:
+                self._put_bytes(f"{FOLDER}/{number:04}.jsonl", rows)
+
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(put, range(FILES)))
+            self._emptied("ArrivalsQueueUrl", FILES)
+            self._put_bytes(f"{FOLDER}/_SUCCESS", b"")
+            thousand = self._delivered(workers, gathered=True)
+        return [_thousand(thousand), _calls(steps), _bill(steps)]
+
+    def _delivered(self, workers: dict[str, Runtime], *, gathered: bool = False) -> list[Step]:
+        """From the one arrival that waits to the end of its batch, step by step.
+
+        `gathered`: it is a marker, and the order of what it gathered comes by the due queue.
+        """
+        steps = [self._invoke(workers["OnArrival"], "on_arrival", "ArrivalsQueueUrl")]
+        if gathered:
+            steps.append(self._invoke(workers["OnDue"], "on_due", "DueQueueUrl"))
+        external_id = self._external_id()
+        steps.append(self._invoke(workers["OnDelivery"], "on_delivery", "DeliveriesQueueUrl"))
+        uploads = [
+            self._invoke(workers["OnUpload"], "on_upload", "UploadsQueueUrl")
+            for _ in range(0, self._delivery(external_id).total, IN_A_DELIVERY)
+        ]
+        steps.append(sum(uploads[1:], uploads[0]))
+        delivery = self._delivery(external_id)
+        time.sleep(max(0, (delivery.due or 0) - _now()) / 1000)
+        # As on_tick does, which finds it in the index of what is due.
+        self._queues.hand_out(
+            self._stack.outputs["DeliveriesQueueUrl"], [f"{DELIVERY_PREFIX}{external_id}"]
+        )
+        steps.append(self._invoke(workers["OnDelivery"], "on_delivery", "DeliveriesQueueUrl"))
+        delivery = self._delivery(external_id)
+        if not (delivery.verdict and delivery.verdict.end is End.SUCCEEDED):
+            raise ChildFailed(f"{external_id} was not delivered\n{workers['OnDelivery'].tail()}")
+        return steps
+
+    def _delivery(self, external_id: str) -> Delivery:
+        delivery = self._deliveries.get(external_id)
+        if delivery is None:
+            raise ChildFailed(f"the ledger knows no delivery of {external_id}")
+        return delivery
+
+    def _external_id(self) -> str:
+        """Of the batch that was made last."""
+        return str(self._stack.control("GET", "/batches")[-1]["externalId"])
+
+    # Workers, queues and objects
+
+    @contextmanager
+    def _worker(self, name: str) -> Iterator[Runtime]:
+        stack = self._stack
+        made = function(stack, name, self._built).with_probe()
+        if name not in self._environments:
+            identity = stack.identity(f"uploads-{name}", list(made.statements)).identity
+            self._environments[name] = variables(made, stack, identity)
+        log = stack.directory / f"uploads-{uuid.uuid4().hex}.log"
+        env = self._environments[name]
+        with Runtime(made, env=env, log=log, handler="scales.handler") as worker:
+            yield worker
+
+    def _invoke(self, worker: Runtime, module: str, queue: str, *, disk: bool = False) -> Step:
+        """Give a worker what waits in a queue, as its event source does."""
+        url = self._stack.outputs[queue]
+        messages = self._received(url)
+        if module == "on_arrival":
+            messages = [message | {"Body": self._versioned(message)} for message in messages]
+        event = {
+            "module": module,
+            "event": {"Records": [_record(message) for message in messages]},
+            "import": ["from_disk"] if disk else [],
+        }
+        self._stack.control("DELETE", "/requests")
+        told = worker.invoke(event)
+        asked = self._stack.control("GET", "/requests")
+        if told["answer"] and told["answer"]["batchItemFailures"]:
+            raise ChildFailed(f"{module} put something off\n{worker.tail()}")
+        self._delete(url, messages)
+        aws: Counter[str] = Counter()
+        for call, times in told["calls"].items():
+            if " /" not in call:  # a path alone is Adobe's
+                aws[_operation(call)] += times
+        return Step(
+            module,
+            Counter(request["operation"] for request in asked),
+            aws,
+            tuple(map(tuple, told["written"])),
+            told["ms"] / 1000,
+            told["cpu"],
+            told["logged"],
+            told["peak"],
+        )
+
+    def _versioned(self, message: Any) -> str:
+        """The event as S3 says it of a versioned bucket; MiniStack leaves out the version."""
+        event = json.loads(message["Body"])
+        found = event["detail"]["object"]
+        head = self._stack.aws.s3.head_object(
+            Bucket=event["detail"]["bucket"]["name"], Key=found["key"]
+        )
+        found["version-id"] = head["VersionId"]
+        return json.dumps(event)
+
+    def _received(self, url: str) -> list[Any]:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            answer = self._stack.aws.sqs.receive_message(
+                QueueUrl=url,
+                MaxNumberOfMessages=IN_A_DELIVERY,
+                WaitTimeSeconds=1,
+                MessageSystemAttributeNames=["All"],
+            )
+            if found := answer.get("Messages"):
+                return list(found)
+        raise ChildFailed(f"nothing came to {url}")
+
+    def _delete(self, url: str, messages: list[Any]) -> None:
+        entries: Any = [
+            {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]}
+            for n, message in enumerate(messages)
+        ]
+        self._stack.aws.sqs.delete_message_batch(QueueUrl=url, Entries=entries)
+
+    def _emptied(self, queue: str, number: int) -> None:
+        """Throw away so many messages of a queue."""
+        url = self._stack.outputs[queue]
+        while number > 0:
+            messages = self._received(url)
+            self._delete(url, messages)
+            number -= len(messages)
+
+    def _file(self, size: int) -> Path:
+        """JSON Lines of at most so many bytes, rows of a kilobyte."""
+        path = self._stack.directory / f"{size}.jsonl"
+        with path.open("wb") as file:
+            for number in range(size // len(ROW % 0)):
+                file.write(ROW % number)
+        return path
+
+    def _put(self, key: str, file: Path) -> Arrival:
+        """The object that a file becomes, as if it had arrived; its event is thrown away."""
+        bucket = self._stack.outputs["LandingBucketName"]
+        with file.open("rb") as body:
+            self._stack.aws.s3.put_object(Bucket=bucket, Key=key, Body=body)
+        self._emptied("ArrivalsQueueUrl", 1)
+        return self._objects.arrival(bucket, key)
+
+    def _put_bytes(self, key: str, body: bytes) -> None:
+        bucket = self._stack.outputs["LandingBucketName"]
+        self._stack.aws.s3.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+# What is told of it
+
+
+def _thousand(steps: list[Step]) -> Section:
+    whats = ("its marker", "its order", "handing out", "uploads, COMPLETE", "its end")
+    aep, aws = _together(steps)
+    limits = {"create": 1, "put-file": FILES, "complete": 1}
+    return Section(
+        f"A batch of {FILES:,} files of 100 KB, one worker, {IN_A_DELIVERY} to a delivery",
+        (
+            *(
+                Figure(f"{what} ({step.name})", f"{step.seconds:.1f} s")
+                for what, step in zip(whats, steps, strict=True)
+            ),
+            *(
+                Figure(f"AEP: {name}", f"{aep[name]:,}", aep[name], limits.get(name))
+                for name in [*limits, *sorted(set(aep) - set(limits))]
+            ),
+            *(Figure(f"AWS: {name}", f"{times:,}") for name, times in sorted(aws.items())),
+            *(
+                Figure(f"peak memory of {name}", _mebibytes(peak))
+                for name, peak in {step.name: step.peak for step in steps}.items()
+            ),
+        ),
+    )
+
+
+def _calls(steps: list[Step]) -> Section:
+    figures = [
+        Figure(f"{step.name}, {whose}", ", ".join(f"{n} {name}" for name, n in calls.items()))
+        for step in steps
+        for whose, calls in (("AEP", step.aep), ("AWS", step.aws))
+        if calls
+    ]
+    aep, aws = (calls.total() for calls in _together(steps))
+    figures += [
+        Figure("together, AEP", str(aep), aep, MOST_TO_AEP),
+        Figure("together, AWS", str(aws)),
+    ]
+    return Section("Calls of one delivered batch of one file, warm", tuple(figures))
+
+
+def _together(steps: list[Step]) -> tuple[Counter[str], Counter[str]]:
+    """The calls to AEP, and those to AWS."""
+    whole = sum(steps[1:], steps[0])
+    return whole.aep, whole.aws
+
+
+def _bill(steps: list[Step]) -> Section:
+    """What a thousand batches of one file cost where none shares an invocation with another."""
+    meter = prices.Meter()
+    units = [meter.units(step.written) for step in steps]
+    writes = sum(units)
+    _, aws = _together(steps)
+    reads = aws["GetItem"] + aws["Query"]  # each of less than 4 KB
+    gets = aws["S3 GET"]
+    seconds = sum(step.on_lambda for step in steps)
+    number = len(steps)
+    logged = sum(step.logged for step in steps) + number * PLATFORM_LOG
+    # Sent, received and deleted: an arrival, the batch created, an upload, what is due. On_upload
+    # also hides its message.
+    requests_to_queues = 3 * number + 1
+    lines = {
+        "events: S3's, Batch Created, Batch Succeeded": 3 * prices.EVENT,
+        f"queues, {requests_to_queues} requests": requests_to_queues * prices.QUEUE_REQUEST,
+        f"Lambda, {number} invocations, {seconds:.2f} s": (
+            number * prices.INVOCATION + seconds * MEMORY / 1024 * prices.GIGABYTE_SECOND
+        ),
+        f"ledger, {writes} write and {reads} read units": (
+            writes * prices.WRITE_UNIT + reads * prices.READ_UNIT
+        ),
+        f"S3, {gets} GET": gets * prices.OBJECT_READ,
+        f"logs, {logged:,} bytes": logged / 1000 * prices.LOG_GIGABYTE,
+        "traces, at most": number * prices.TRACE,
+    }
+    total = sum(lines.values())
+    return Section(
+        "A thousand delivered batches of one file, each by itself, in US dollars",
+        (
+            *(Figure(name, f"{each / THOUSAND:.4f}") for name, each in lines.items()),
+            Figure("together", f"{total / THOUSAND:.4f}"),
+            *(
+                Figure(f"{step.name}: processor time, write units", f"{step.cpu:.0f} ms, {each}")
+                for step, each in zip(steps, units, strict=True)
+            ),
+        ),
+    )
+
+
+def _operation(call: str) -> str:
+    """`DynamoDB_20120810.GetItem` and such by their name; S3's have none but their method."""
+    return f"S3 {call.partition(' ')[0]}" if " " in call else call.rpartition(".")[2]
+
+
+def _record(message: Any) -> dict[str, Any]:
+    template = json.loads((ROOT / "events" / "sqs-delivery.json").read_text("utf-8"))
+    record: dict[str, Any] = template["Records"][0]
+    return record | {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message["Attributes"],
+    }
+
+
+def _part(file: Path, start: int, end: int) -> IO[bytes]:
+    with file.open("rb") as stream:
+        stream.seek(start)
+        return BytesIO(stream.read(end - start))
+
+
+def _on_disk(file: Path) -> Arrival:
+    size = file.stat().st_size
+    return Arrival("disk", str(file), "v1", "etag", None, size, _now())
+
+
+def _routes(directory: Path) -> Path:
+    """The samples' table, and a folder of JSON Lines that a marker ends; where it is written."""
+    table = json.loads((ROOT / "local" / "samples" / "routes.json").read_text("utf-8"))
+    table["routes"].append(
+        {
+            "name": "folder",
+            "match": f"{FOLDER}/*",
+            "datasetName": "loyalty",
+            "inputFormat": FORMAT,
+            "batch": {"marker": "_SUCCESS"},
+        }
+    )
+    path = directory / "uploads.json"
+    path.write_text(json.dumps(table), "utf-8")
+    return path
+
+
+def _rate(seconds: float, size: int) -> str:
+    return f"{seconds:.2f} s, {size / seconds / 10**6:.0f} MB/s"
+
+
+def _ratio(name: str, ours: list[float], theirs: list[float], most: float | None = None) -> Figure:
+    """The median of the turns' ratios: other work on the machine comes and goes between turns."""
+    ratio = median(mine / other for mine, other in zip(ours, theirs, strict=True))
+    return Figure(name, f"{ratio:.2f}", ratio, most)
+
+
+def _mebibytes(number: float) -> str:
+    return f"{number:.0f} MiB"
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
