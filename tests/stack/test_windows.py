@@ -164,6 +164,26 @@ def test_parts_are_filled_by_count_and_by_bytes() -> None:
     assert plan("w", [], Limits()) == ()
 
 
+def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
+    sizes = [250, 100, 101, 300, 300, 1, 0, 0]
+    some = [replace(file, size=size) for file, size in zip(files(8), sizes, strict=True)]
+    parts = plan("w", some, Limits(files=4, bytes=10**9, piece=100))
+    # 3 + 1 · 2 · 3 · 3 + 1 · 1 + 1
+    assert [(part.first, part.end) for part in parts] == [(0, 2), (2, 3), (3, 4), (4, 6), (6, 8)]
+
+
+def test_all_parts_of_a_window_are_read_at_once(stack: LocalStack) -> None:
+    ledger, sent = in_dynamodb(stack)
+    windows_of = [(of(mark), files(4)) for mark in (marker(), marker())]
+    for window, some in windows_of:
+        gather(window, marker(), some, ports(ledger, files=2))
+    sent.clear()
+    for window, some in windows_of:
+        assert gathered(ledger, window) == [some[:2], some[2:]]
+    queries = [body for body in sent if b"KeyConditionExpression" in body]
+    assert len(queries) == 2
+
+
 def test_fifty_join_one_window_at_once(ledger: Any, window: Window) -> None:
     deliveries = [files(10) for _ in range(50)]
     with ThreadPoolExecutor(16) as pool:
@@ -427,11 +447,22 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
     first, mark, some, late = marker(), marker(), files(120), files(1)
     before = of(first, line())
     gather(before, first, some, ports(ledger))
-    # Three by three: gone, kept, held by an order of its own.
     owner = alone(ledger, *late)
     after = of(mark, behind(before))
-    known = gather(after, mark, (*some[3:], *late), ports(ledger))
+    real, asked = ledger.windows, list[str]()
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def get(self, window_id: str) -> Any:
+            asked.append(window_id)
+            return real.get(window_id)
+
+    counting = replace(ports(ledger), windows=Counting())
+    known = gather(after, mark, (*some[3:], *late), counting)
     assert known == {late[0].external_id: owner}
+    assert asked.count(before.window_id) == 1, "whose they are is asked once, not for each file"
     assert gathered(ledger, after) == [some[3:]]
     assert gathered(ledger, before) == [some], "what is frozen stays so"
     assert ledger.claimant(some[3]) == before.window_id

@@ -1,5 +1,6 @@
 """What is looked at before a batch is spent, and what of a file decides."""
 
+import gzip
 import json
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,6 +128,21 @@ def test_whether_the_first_bytes_are_all_of_it_counts() -> None:
     assert options("a.json", 10, Reading(blank), lookInside=True)  # who knows what comes
     with pytest.raises(FormatMismatch, match="no row at all"):
         options("a.json", 9, Reading(blank), lookInside=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "content", "says"),
+    [
+        ("a.json", gzip.compress(b'{"a": 1}'), "'s3://landing/a.json' is a gzip, and its name"),
+        ("a.json.gz", b'{"a": 1}', "'s3://landing/a.json.gz' is not a gzip, and its name"),
+        ("a.csv", gzip.compress(b"a,b"), "is a gzip"),
+    ],
+)
+def test_a_gzip_is_called_so_and_nothing_else_is(key: str, content: bytes, says: str) -> None:
+    with pytest.raises(FormatMismatch, match=says):
+        options(key, len(content), Reading(content), lookInside=True)
+    other = key.removesuffix(".gz") if key.endswith(".gz") else f"{key}.gz"
+    assert options(other, len(content), Reading(content), lookInside=True)
 
 
 def test_a_version_that_is_gone_is_said_so() -> None:

@@ -1,0 +1,303 @@
+"""What becomes of a marker, of the files that waited for it, and of those it cannot take."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import (
+    FormatUnknown,
+    LeaseLost,
+    LedgerUnavailable,
+    NoFiles,
+    NoRoute,
+    StorageUnavailable,
+    TargetNotAllowed,
+)
+from aep_intake.intake import Gathered, Intake, Known, Skipped, Waits, go_on
+from aep_intake.orders import Lease, Order, Record
+from aep_intake.preflight import Checks
+from aep_intake.windows import Limits, Stage, Window, marker_id
+
+from local.simulator.seed import LOYALTY
+from tests.faults.harness import DAY, RETENTION, START, TABLES, Tape, World, take
+from tests.faults.test_again import AGAIN, APPENDED, FILES, MARKED, MARKER, REPLACED, table
+
+WINDOW = marker_id(MARKER)
+
+
+@pytest.fixture
+def world() -> World:
+    """A folder of five files, which share one batch once the marker comes."""
+    world = World(Tape(b""))
+    world.calm = True
+    world.simulator.show_in_catalog(None)
+    world.table = APPENDED[0]
+    world.limits = Limits(files=10, bytes=1000)
+    world.bucket |= {file.key: file for file in FILES}
+    return world
+
+
+def standing(world: World) -> Window | None:
+    return world.ledger.windows.get(WINDOW)
+
+
+def held(world: World) -> set[str]:
+    """Names of the files in the marker's window."""
+    return {file.key.rpartition("/")[2] for file in world.ledger.windows.registered(WINDOW)}
+
+
+ALL = {f"part-{n}.json" for n in range(5)}
+
+
+def told(world: World) -> set[str]:
+    """Of whom it was said that they have no batch."""
+    return {external_id for external_id, batch_id in world.events if batch_id is None}
+
+
+def beside(world: World, name: str, **changes: Any) -> Arrival:
+    """One more object in the folder."""
+    file = replace(FILES[0], key=f"in/day/{name}", version_id=name, **changes)
+    world.bucket[file.key] = file
+    return file
+
+
+def test_files_wait_and_their_marker_gathers_them(world: World) -> None:
+    for file in FILES:
+        assert take(file, world.intake(0)) == Waits("again")
+        assert world.ledger.noted[file.object_id, file.version] == "waiting"
+        assert world.ledger.claimant(file) is None
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
+    assert held(world) == ALL
+    [part] = world.handed_out
+    assert go_on(part, world.intake(0)) is not None
+    [batch] = world.simulator.batches()
+    assert world.events == [(part, batch.id)]
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert len(world.simulator.batches()) == 1
+
+
+@pytest.mark.parametrize("key", ["in/day/_started_1", "in/day/.x.crc", "in/_temporary/0/1.json"])
+def test_what_is_no_data_waits_for_nothing(world: World, key: str) -> None:
+    file = replace(FILES[0], key=key)
+    assert take(file, world.intake(0)) == Skipped("not-data")
+    assert take(replace(FILES[0], size=0), world.intake(0)) == Skipped("not-data")
+    assert world.ledger.noted == {}
+    assert world.events == []
+
+
+def test_a_file_that_cannot_be_taken_is_rejected_by_name_and_the_rest_goes_on(
+    world: World,
+) -> None:
+    odd = [beside(world, "readme.txt"), beside(world, "large.json", size=10**12)]
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
+    assert held(world) == ALL
+    reasons = [world.ledger.rejections[file.object_id, file.version].reason for file in odd]
+    assert reasons == ["format-unknown", "too-large"]
+    assert told(world) == {replace(file, sequencer=None).external_id for file in odd}
+
+
+def test_a_folder_of_such_files_is_rejected_as_a_whole(world: World) -> None:
+    world.bucket.clear()
+    beside(world, "readme.txt")
+    with pytest.raises(NoFiles, match="each was rejected"):
+        take(MARKER, world.intake(0))
+    assert standing(world) is None
+    assert MARKER.external_id in told(world)
+    assert world.ledger.rejections[MARKER.object_id, MARKER.version].reason == "no-files"
+    assert world.ledger.claimant(MARKER) is None
+    world.bucket |= {file.key: file for file in FILES}
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
+
+
+def test_files_of_several_formats_share_no_batch(world: World) -> None:
+    beside(world, "part-5.csv")
+    with pytest.raises(FormatUnknown, match="different formats: give inputFormat"):
+        take(MARKER, world.intake(0))
+    assert standing(world) is None
+    assert told(world) == {MARKER.external_id}
+    world.table = table(**MARKED, inputFormat={"format": "json"})
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 6)
+
+
+def looking(world: World, read: Callable[[Arrival, int], bytes]) -> Intake:
+    """An intake of a route that looks inside, and what it then sees."""
+    world.table = table(**MARKED, lookInside=True)
+    return replace(world.intake(0), checks=Checks(read, most=10**11, most_unsplit=2**28))
+
+
+def test_a_file_that_cannot_be_read_just_now_holds_up_its_folder(world: World) -> None:
+    """It is one batch: with a file left out it would not be what the marker says."""
+
+    def read(file: Arrival, most: int) -> bytes:
+        if file.key == FILES[3].key:
+            raise StorageUnavailable("S3 answered 503")
+        return b'{"a": 1}\n'
+
+    with pytest.raises(StorageUnavailable):
+        take(MARKER, looking(world, read))
+    assert standing(world) is None
+    assert world.events == []
+    good = looking(world, lambda file, most: b'{"a": 1}\n')
+    assert take(MARKER, good) == Gathered(WINDOW, 5)
+
+
+def test_what_is_inside_the_files_decides_their_one_format(world: World) -> None:
+    documents = looking(world, lambda file, most: b'[{"a": 1}]')
+    take(MARKER, documents)
+    window = standing(world)
+    assert window is not None
+    assert window.order.options["inputFormat"] == {"format": "json", "isMultiLineJson": True}
+
+
+@pytest.mark.parametrize(("replaces", "taken"), [(False, ALL - {"part-0.json"}), (True, ALL)])
+def test_a_file_of_which_the_ledger_would_not_know_is_not_appended(
+    world: World, replaces: bool, taken: set[str]
+) -> None:
+    """Where a batch takes the place of the one before, it does no harm there."""
+    world.table = (REPLACED if replaces else APPENDED)[0]
+    old = replace(FILES[0], time=START - RETENTION - 1)
+    world.bucket |= {
+        old.key: old,
+        FILES[1].key: replace(FILES[1], time=START - RETENTION),
+    }
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, len(taken))
+    assert held(world) == taken
+    turned_away = {place: why.reason for place, why in world.ledger.rejections.items()}
+    expected = {} if replaces else {(old.object_id, old.version): "too-old"}
+    assert turned_away == expected
+
+
+def test_a_marker_that_a_request_named_is_the_request_s(world: World) -> None:
+    target = world.intake(0).targets.target(dataset_id=LOYALTY)
+    asked = Order("asked", target, {}, (MARKER,), "request")
+    world.ledger.open(Record.opened(asked, Lease("t", START + DAY), START))
+    assert take(MARKER, world.intake(0)) == Known("asked")
+    assert standing(world) is None
+    assert world.ledger.noted == {}
+
+
+def test_a_marker_with_nothing_new_is_noted(world: World) -> None:
+    take(MARKER, world.intake(0))
+    assert take(AGAIN, world.intake(0)) == Known(WINDOW)
+    assert world.ledger.noted[AGAIN.object_id, AGAIN.version] == "nothing-new"
+    assert world.ledger.windows.get(marker_id(AGAIN)) is None
+    late = beside(world, "part-9.json")
+    third = replace(AGAIN, version_id="m3", sequencer="0090")
+    assert take(third, world.intake(0)) == Gathered(marker_id(third), 6)
+    listed = world.ledger.windows.registered(marker_id(third))
+    assert [file.key for file in listed] == [late.key]
+
+
+def begun(world: World) -> None:
+    """A worker began with the folder, and died after its first two files."""
+    everything = dict(world.bucket)
+    for file in FILES[2:]:
+        del world.bucket[file.key]
+
+    def die(*_: object) -> Any:
+        raise LedgerUnavailable("did not answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.ledger.windows, "replace", die)
+        with pytest.raises(LedgerUnavailable):
+            take(MARKER, world.intake(0))
+    world.bucket |= everything
+    window = standing(world)
+    assert window is not None
+    assert window.stage is Stage.OPEN
+    assert held(world) == {"part-0.json", "part-1.json"}
+
+
+def test_whoever_comes_after_a_worker_died_goes_on(world: World) -> None:
+    begun(world)
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert held(world) == ALL
+    assert len(world.handed_out) == 1
+
+
+def test_half_of_a_folder_is_no_batch(world: World) -> None:
+    begun(world)
+    beside(world, "part-5.csv")
+    with pytest.raises(FormatUnknown):
+        take(MARKER, world.intake(0))
+    assert told(world) == {MARKER.external_id}
+    window = standing(world)
+    assert window is not None
+    assert window.stage is Stage.OPEN
+    world.bucket.pop("in/day/part-5.csv")
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert held(world) == ALL
+
+
+def test_of_what_is_no_marker_any_more_that_counts_which_joined(world: World) -> None:
+    begun(world)
+    world.table = TABLES[3]  # which fits nothing here
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert held(world) == {"part-0.json", "part-1.json"}
+    window = standing(world)
+    assert window is not None
+    assert window.stage is Stage.FINISHED
+    [part] = world.handed_out
+    assert go_on(part, world.intake(0)) is not None
+    assert world.events == [(part, world.simulator.batches()[0].id)]
+    # A file of it is a duplicate, and any other is judged by the routes as they are.
+    assert take(replace(FILES[0], sequencer="0050"), world.intake(0)) == Known(WINDOW)
+    with pytest.raises(NoRoute):
+        take(FILES[4], world.intake(0))
+
+
+def test_a_file_that_a_window_holds_gets_no_batch_of_its_own(world: World) -> None:
+    """Its event was late, and the route gives each file a batch by now."""
+    take(MARKER, world.intake(0))
+    world.table = table(inputFormat={"format": "json"})
+    assert take(FILES[0], world.intake(0)) == Known(WINDOW)
+    assert world.simulator.batches() == []
+
+
+def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
+    """Between two looks of it, another one began."""
+    begun(world)
+    intake = world.intake(0)
+    real = intake.windows.windows
+
+    class Late:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def get(self, window_id: str) -> None:
+            return None
+
+    windows: Any = Late()
+    late = replace(intake, windows=replace(intake.windows, windows=windows))
+    with pytest.raises(LeaseLost, match="another worker began"):
+        take(MARKER, late)
+    assert held(world) == {"part-0.json", "part-1.json"}
+
+
+def test_the_folder_is_what_is_replaced_whatever_its_marker_is_called(world: World) -> None:
+    world.table = REPLACED[0]
+    take(MARKER, world.intake(0))
+    first = go_on(world.handed_out.pop(), world.intake(0))
+    assert first is not None
+    assert first.record.batch_id is not None
+    world.simulator.set_status(first.record.batch_id, "success")
+    world.table = table(
+        batch={"marker": "done"}, onNewVersion="replace", inputFormat={"format": "json"}
+    )
+    done = replace(AGAIN, key="in/day/done")
+    assert take(done, world.intake(0)) == Gathered(marker_id(done), 5)
+    second = go_on(world.handed_out.pop(), world.intake(0))
+    assert second is not None
+    assert second.record.order.replaces is not None
+    assert second.record.order.replaces.batch_id == first.record.batch_id
+
+
+def test_a_marker_for_a_dataset_of_nobody_is_rejected(world: World) -> None:
+    world.table = table(**MARKED, sandbox="forbidden")
+    with pytest.raises(TargetNotAllowed):
+        take(MARKER, world.intake(0))
+    assert standing(world) is None
+    assert world.ledger.claimant(FILES[0]) is None
+    assert told(world) == {MARKER.external_id}
