@@ -174,12 +174,12 @@ def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
 
 def test_all_parts_of_a_window_are_read_at_once(stack: LocalStack) -> None:
     ledger, sent = in_dynamodb(stack)
-    windows_of = [(of(mark), files(4)) for mark in (marker(), marker())]
-    for window, some in windows_of:
-        gather(window, marker(), some, ports(ledger, files=2))
+    folders = [(marker(), files(4)) for _ in range(2)]
+    for mark, some in folders:
+        gather(of(mark), mark, some, ports(ledger, files=2))
     sent.clear()
-    for window, some in windows_of:
-        assert gathered(ledger, window) == [some[:2], some[2:]]
+    for mark, some in folders:
+        assert gathered(ledger, of(mark)) == [some[:2], some[2:]]
     queries = [body for body in sent if b"KeyConditionExpression" in body]
     assert len(queries) == 2
 
