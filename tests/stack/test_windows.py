@@ -165,11 +165,11 @@ def test_parts_are_filled_by_count_and_by_bytes() -> None:
 
 
 def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
-    sizes = [250, 100, 101, 300, 300, 1, 0, 0]
+    sizes = [100, 250, 1, 300, 101, 300, 0, 0]
     some = [replace(file, size=size) for file, size in zip(files(8), sizes, strict=True)]
     parts = plan("w", some, Limits(files=4, bytes=10**9, piece=100))
-    # 3 + 1 · 2 · 3 · 3 + 1 · 1 + 1
-    assert [(part.first, part.end) for part in parts] == [(0, 2), (2, 3), (3, 4), (4, 6), (6, 8)]
+    # 1 + 3 · 1 + 3 · 2 · 3 + 1 · 1
+    assert [(part.first, part.end) for part in parts] == [(0, 2), (2, 4), (4, 5), (5, 7), (7, 8)]
 
 
 def test_all_parts_of_a_window_are_read_at_once(stack: LocalStack) -> None:
@@ -250,6 +250,11 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
     assert ledger.head(subject(window)) == Head(window.part_id(0), "1")
     assert dict(ledger.due(NOW + windows.PATIENCE))[window.window_id] == NOW + windows.PATIENCE
     assert window.window_id not in dict(ledger.due(NOW + windows.PATIENCE - 1))
+
+
+def test_a_marker_s_window_waits_for_as_long_as_its_message_may_come() -> None:
+    """Seven days in the queue, fourteen where it is parked; half of a folder is no batch."""
+    assert windows.PATIENCE > 21 * DAY
 
 
 def test_a_window_begins_once(ledger: Any) -> None:
@@ -462,7 +467,8 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
     counting = replace(ports(ledger), windows=Counting())
     known = gather(after, mark, (*some[3:], *late), counting)
     assert known == {late[0].external_id: owner}
-    assert asked.count(before.window_id) == 1, "whose they are is asked once, not for each file"
+    # How many batches that was, and whose its files are: not for each of them.
+    assert asked.count(before.window_id) == 2
     assert gathered(ledger, after) == [some[3:]]
     assert gathered(ledger, before) == [some], "what is frozen stays so"
     assert ledger.claimant(some[3]) == before.window_id
@@ -518,6 +524,22 @@ def test_what_does_not_fit_into_one_batch_replaces_none(ledger: Any) -> None:
         window = of(other, place)
         gather(window, other, others, ports(ledger, files=2))
         assert gathered(ledger, window) == [others[:2], others[2:]]
+
+
+def test_one_batch_does_not_replace_several(ledger: Any) -> None:
+    """The route said `ignore` before, under which a folder may be many batches."""
+    first, mark, some, more = marker(), marker(), files(3), files(1)
+    before = of(first, line(first_only=True))
+    gather(before, first, some, ports(ledger, files=2))
+    after = of(mark, replace(behind(before), first_only=False))
+    with pytest.raises(NotReplaceable, match=f"the one before {mark.uri} is 2 batches"):
+        gather(after, mark, more, ports(ledger))
+    assert ledger.windows.get(after.window_id) is None
+    assert [ledger.claimant(file) for file in (mark, *more)] == [None, None]
+    assert ledger.head(subject(before)) == Head(before.part_id(0), "1")
+    # What goes on as it began, may.
+    assert ledger.windows.begin(after, mark, more, more)
+    assert gather(after, mark, more, ports(ledger)) == {}
 
 
 def test_what_began_as_one_batch_is_one_whatever_the_limits_are_by_then(ledger: Any) -> None:

@@ -74,6 +74,7 @@ def test_files_wait_and_their_marker_gathers_them(world: World) -> None:
     assert go_on(part, world.intake(0)) is not None
     [batch] = world.simulator.batches()
     assert world.events == [(part, batch.id)]
+    world.bucket.clear()  # what became of the folder since is no matter
     assert take(MARKER, world.intake(0)) == Known(WINDOW)
     assert len(world.simulator.batches()) == 1
 
@@ -101,8 +102,9 @@ def test_a_file_that_cannot_be_taken_is_rejected_by_name_and_the_rest_goes_on(
 def test_a_folder_of_such_files_is_rejected_as_a_whole(world: World) -> None:
     world.bucket.clear()
     beside(world, "readme.txt")
-    with pytest.raises(NoFiles, match="each was rejected"):
+    with pytest.raises(NoFiles, match="each was rejected") as rejected:
         take(MARKER, world.intake(0))
+    assert rejected.value.external_id == MARKER.external_id
     assert standing(world) is None
     assert MARKER.external_id in told(world)
     assert world.ledger.rejections[MARKER.object_id, MARKER.version].reason == "no-files"

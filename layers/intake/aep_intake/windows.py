@@ -252,11 +252,8 @@ def gather(
     files = in_order(files)
     known: dict[str, str] = {}
     standing = ports.windows.get(window.window_id)
-    if standing is None and window.replaces and len(plan("", files, ports.limits)) > 1:
-        raise NotReplaceable(
-            f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
-            "take the place of one: raise BatchFiles or BatchGigabytes, or let the route `append`"
-        )
+    if standing is None and window.replaces:
+        _check_one_for_one(window, marker, files, ports)
     if standing is None or standing.stage is Stage.OPEN:
         known = _fill(window, marker, files, ports.windows, begun=standing is not None)
     seal(window.window_id, ports)
@@ -269,6 +266,25 @@ def seal(window_id: str, ports: Ports) -> None:
     if window is not None and window.stage is Stage.OPEN:
         ports.windows.replace(window, window.sealed(ports.now()))
     close(window_id, ports)
+
+
+def _check_one_for_one(
+    window: Window, marker: Arrival, files: tuple[Arrival, ...], ports: Ports
+) -> None:
+    if len(plan("", files, ports.limits)) > 1:
+        raise NotReplaceable(
+            f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
+            "take the place of one: raise BatchFiles or BatchGigabytes, or let the route `append`"
+        )
+    line = window.order.line
+    before = ports.orders.get(line.predecessor) if line and line.predecessor else None
+    part = before and before.order.excerpt
+    replaced = ports.windows.get(part.window_id) if part else None
+    if replaced is not None and len(replaced.parts) > 1:  # the route said `ignore` before
+        raise NotReplaceable(
+            f"the one before {marker.uri} is {len(replaced.parts)} batches, and one cannot take "
+            "the place of several: let the route `append` or `ignore`"
+        )
 
 
 def _fill(
