@@ -1,6 +1,6 @@
 """What becomes of a marker, of the files that waited for it, and of those it cannot take."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from aep_intake.errors import (
     StorageUnavailable,
     TargetNotAllowed,
 )
-from aep_intake.intake import Gathered, Intake, Known, Skipped, Waits, go_on
+from aep_intake.intake import Gathered, Intake, Known, Skipped, Waits, go_on, take_in
 from aep_intake.orders import Lease, Order, Record
 from aep_intake.preflight import Checks
 from aep_intake.windows import Limits, Stage, Window, marker_id
@@ -303,3 +303,20 @@ def test_a_marker_for_a_dataset_of_nobody_is_rejected(world: World) -> None:
     assert standing(world) is None
     assert world.ledger.claimant(FILES[0]) is None
     assert told(world) == {MARKER.external_id}
+
+
+def test_files_that_are_turned_away_are_told_of_side_by_side(world: World) -> None:
+    """One after another, some thousands would take longer than their marker's worker lives."""
+    odd = {beside(world, f"{n}.txt") for n in range(2)}
+    odd |= {beside(world, f"old-{n}.json", time=START - RETENTION - 1) for n in range(2)}
+    together: list[set[str]] = []
+
+    def side_by_side(work: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
+        values, before = list(values), told(world)
+        results = [work(value) for value in values]
+        together.append(told(world) - before)
+        return results
+
+    take_in({MARKER.external_id: MARKER}, world.intake(0), side_by_side)
+    assert set().union(*together) == {replace(file, sequencer=None).external_id for file in odd}
+    assert [len(those) for those in together if those] == [2, 2]

@@ -309,12 +309,13 @@ def _order(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: I
     )
 
 
-def _remembered(files: tuple[Arrival, ...], intake: Intake) -> tuple[Arrival, ...]:
+def _remembered(
+    files: tuple[Arrival, ...], intake: Intake, side_by_side: SideBySide
+) -> tuple[Arrival, ...]:
     """Those of whom the ledger would know if they had a batch already."""
     oldest = intake.ports.now() - intake.retention
-    for file in files:
-        if file.time < oldest:
-            _turn_away(file, _too_old(file), intake)
+    old = {file: _too_old(file) for file in files if file.time < oldest}
+    _turn_all_away(old, intake, side_by_side)
     return tuple(file for file in files if file.time >= oldest)
 
 
@@ -381,22 +382,30 @@ def _folder(
     arrival, match = marker.arrival, marker.match
     listed = folders.members(arrival, match, marker.table, intake.objects)
     if match.on_new_version is not OnNewVersion.REPLACE:
-        listed = _remembered(listed, intake)
+        listed = _remembered(listed, intake, side_by_side)
     looked_at = side_by_side(lambda f: attempt(lambda: intake.checks.options(f, match)), listed)
     taken: dict[Arrival, Mapping[str, Any]] = {}
+    rejected: dict[Arrival, Rejected] = {}
     for file, options in zip(listed, looked_at, strict=True):
         if isinstance(options, Rejected):  # by its name, and the rest goes on
-            _turn_away(file, options, intake)
+            rejected[file] = options
         elif isinstance(options, Exception):
             raise options
         else:
             taken[file] = options
+    _turn_all_away(rejected, intake, side_by_side)
     if not taken:
         raise NoFiles(f"no file in the folder of {arrival.uri} can be taken: each was rejected")
     options, *others = taken.values()
     if any(other != options for other in others):
         raise FormatUnknown(f"the files of {arrival.uri} have different formats: give inputFormat")
     return _order(arrival, match, options, intake), tuple(taken)
+
+
+def _turn_all_away(
+    files: Mapping[Arrival, Rejected], intake: Intake, side_by_side: SideBySide
+) -> None:
+    list(side_by_side(lambda file: _turn_away(file, files[file], intake), files))
 
 
 def _turn_away(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
