@@ -1376,6 +1376,12 @@ def test_what_holds_data_is_done(world: Delivering, status: str) -> None:
         create.try_anew(external_id, world.intake(0).ports)
 
 
+def test_what_compaction_serves_on_is_done(world: Delivering) -> None:
+    external_id = ended_as(world, "success")
+    world.simulator.consolidate(world.ledger.records[external_id].batch_id or "")
+    assert again(external_id, world.intake(0)).kind is Kind.DUPLICATE
+
+
 def test_what_catalog_does_not_show_may_hold_data(world: Delivering) -> None:
     external_id = ended_as(world, "aborted")
     world.simulator.show_in_catalog(lambda *_: False)

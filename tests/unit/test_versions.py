@@ -5,12 +5,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from aep_intake import versions
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Ports
 from aep_intake.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
 from aep_intake.intake import Gathered, Known, Skipped, again, go_on
 from aep_intake.orders import (
+    HOLDS_DATA,
+    HOLDS_NONE,
     Batch,
     Head,
     Lease,
@@ -453,8 +454,8 @@ def test_who_lost_the_order_settles_nothing(scene: Scene) -> None:
 
 
 def test_every_state_that_adobe_names_means_one_thing() -> None:
-    assert not versions.HOLDS_DATA & versions.HOLDS_NONE
-    assert not {"inactive", "loading"} & (versions.HOLDS_DATA | versions.HOLDS_NONE)
+    assert not HOLDS_DATA & HOLDS_NONE
+    assert not {"inactive", "loading"} & (HOLDS_DATA | HOLDS_NONE)
 
 
 # ---- The whole story, on the simulator

@@ -24,7 +24,6 @@ BATCH_ENDED = {  # by the words of `delivery.End`, which only deliveries have ne
 }
 SCHEMA_VERSION = "1"
 
-_TOLD = frozenset({"code", "description"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -104,12 +103,7 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
         recordCount=metrics.get("inputRecordCount"),
         ingestedRecordCount=metrics.get("outputRecordCount"),
         failedRecordCount=metrics.get("failedRecordCount"),
-        errors=[
-            {name: str(value)[:500] for name, value in error.items() if name in _TOLD}
-            for error in verdict.errors
-            if isinstance(error, Mapping)
-        ]
-        or None,
+        errors=list(verdict.errors) or None,
         diagnostics={"bucket": bucket, "prefix": diagnostics_of(delivery)}
         if verdict.diagnostics
         else None,

@@ -163,9 +163,9 @@ def try_anew(external_id: str, ports: Ports, *, done: bool = False) -> Outcome:
             f"{record.replaced_by}, a newer version, took its place", external_id=external_id
         )
     batch = ports.platform.batch(record.order.target, record.batch_id)
-    if done and batch is not None and batch.status in versions.HOLDS_DATA:
+    if done and batch is not None and batch.holds_data:
         return Outcome(Kind.DUPLICATE, record)
-    if batch is None or batch.status not in versions.HOLDS_NONE:
+    if batch is None or not batch.holds_none:
         status = "not to be seen in Catalog" if batch is None else batch.status
         raise NotEnded(
             f"batch {record.batch_id} is {status}: another attempt could double its data",

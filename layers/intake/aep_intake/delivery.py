@@ -24,7 +24,6 @@ from aep_intake.create import ENDED_WITHOUT_DATA
 from aep_intake.errors import LeaseLost, MalformedEvent, NotYet, Rejected, TryAgain, UploadRefused
 from aep_intake.orders import Batch, Order, Record, Rejection, Target
 from aep_intake.pieces import Cut, Piece, Readable, cut, pieces, unpacked
-from aep_intake.versions import HOLDS_DATA, HOLDS_NONE
 
 HOUR = 3_600_000
 FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
@@ -461,12 +460,11 @@ def _look_later(delivery: Delivery, ports: Ports) -> Delivery:
 
 def _judge(delivery: Delivery, batch: Batch, ports: Ports) -> Delivery:
     status, end = batch.status, End.ABANDONED
-    served = status == "inactive" and batch.tags.get("acp_successor")
-    if status in HOLDS_DATA or served:
+    if batch.holds_data:
         end = End.SUCCEEDED
     elif status in ("failed", "failure"):
         end = End.FAILED
-    elif status not in HOLDS_NONE and status != "inactive":
+    elif not batch.holds_none and status != "inactive":
         return _look_later(delivery, ports)
     metrics, errors = batch.raw.get("metrics"), batch.raw.get("errors")
     verdict = Verdict(

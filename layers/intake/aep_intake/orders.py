@@ -46,6 +46,12 @@ class Dataset:
     system: bool
 
 
+# Adobe's overview and troubleshooting pages, and `catalog.yaml`; other words are still on the way,
+# but for `inactive`: reverted, or compacted into a successor.
+HOLDS_DATA = frozenset({"success", "active", "archived", "retained"})
+HOLDS_NONE = frozenset({"failed", "failure", "aborted", "abandoned", "deleted"})
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A batch as AEP describes it.
@@ -61,6 +67,17 @@ class Batch:
     dataset_ids: tuple[str, ...]
     tags: Mapping[str, Any]
     raw: Mapping[str, Any]
+
+    @property
+    def holds_data(self) -> bool:
+        """Whether its data is served, be it by what Adobe compacted it into."""
+        served = self.status == "inactive" and bool(self.tags.get("acp_successor"))
+        return self.status in HOLDS_DATA or served
+
+    @property
+    def holds_none(self) -> bool:
+        """Whether it has ended without data."""
+        return self.status in HOLDS_NONE
 
 
 @dataclass(frozen=True, slots=True)

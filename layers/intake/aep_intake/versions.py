@@ -16,14 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import NeedsAttention, NotReplaceable, NotYet
-from aep_intake.orders import Head, Line, Order, Record, Replaced, State, Target
+from aep_intake.orders import Batch, Head, Line, Order, Record, Replaced, State, Target
 
 if TYPE_CHECKING:
     from aep_intake.create import Ports
-
-# Adobe's overview and troubleshooting pages, and `catalog.yaml`; other words are still on the way.
-HOLDS_DATA = frozenset({"success", "active", "archived", "retained"})
-HOLDS_NONE = frozenset({"failed", "failure", "aborted", "abandoned", "deleted"})
 
 
 class Heads(Protocol):
@@ -101,29 +97,26 @@ def _replaced(before: Record, ports: "Ports") -> Replaced | None:
     order, batch_id = before.order, before.batch_id
     if batch_id is None:
         return order.replaces
-    status = _status(before, batch_id, ports)
-    if status == "loading":
+    batch = _look(before, batch_id, ports)
+    if batch is not None and batch.status == "loading":
         ports.platform.abort(order, batch_id)
-        status = _status(before, batch_id, ports)
-    if status in HOLDS_DATA:
-        return Replaced(order.external_id, batch_id)
-    if status in HOLDS_NONE:
+        batch = _look(before, batch_id, ports)
+    if batch is None or batch.holds_none:
         return order.replaces
-    if status == "inactive":  # and no successor: somebody reverted it
+    if batch.holds_data:
+        return Replaced(order.external_id, batch_id)
+    if batch.status == "inactive":  # somebody reverted it
         return None
-    raise NotYet(f"batch {batch_id} of the version before it is {status}")
+    raise NotYet(f"batch {batch_id} of the version before it is {batch.status}")
 
 
-def _status(before: Record, batch_id: str, ports: "Ports") -> str:
+def _look(before: Record, batch_id: str, ports: "Ports") -> Batch | None:
+    """The batch as Catalog shows it; None once it is gone."""
     asked = ports.now()  # an answer is as old as its question, however long it took
     batch = ports.platform.batch(before.order.target, batch_id)
-    if batch is None:
-        unsettled = asked < (before.created_at or 0) + ports.settle
-        return "not shown by Catalog yet" if unsettled else "deleted"
-    # Adobe's own compaction: what it held is served on by the successor.
-    if batch.status == "inactive" and batch.tags.get("acp_successor"):
-        return "active"
-    return batch.status
+    if batch is None and asked < (before.created_at or 0) + ports.settle:
+        raise NotYet(f"batch {batch_id} of the version before it is not shown by Catalog yet")
+    return batch
 
 
 def _attempts(external_id: str, ports: "Ports") -> Iterator[Record]:
