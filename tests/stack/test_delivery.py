@@ -49,7 +49,7 @@ def folder() -> str:
     return uuid.uuid4().hex
 
 
-def ended(played: Scene, external_id: str, seconds: float = 40) -> dict[str, Any]:
+def ended(played: Scene, external_id: str) -> dict[str, Any]:
     """The event of a batch's end."""
 
     def found() -> list[Any]:
@@ -62,7 +62,7 @@ def ended(played: Scene, external_id: str, seconds: float = 40) -> dict[str, Any
             and e["detail"]["externalId"] == external_id
         ]
 
-    event = until(found, seconds, "the batch has not ended")[0]
+    event = until(found, "the batch has not ended")[0]
     return {"kind": event["detail-type"], **event["detail"]}
 
 
@@ -118,8 +118,8 @@ def test_every_format_arrives_row_for_row(delivering: Scene, folder: str) -> Non
     for key, content in files.items():
         delivering.put(key, content)
     for key, content in files.items():
-        created = delivering.about(key, seconds=60)
-        end = ended(delivering, created["externalId"], 90)
+        created = delivering.about(key)
+        end = ended(delivering, created["externalId"])
         assert end["kind"] == "Batch Succeeded", (key, end)
         pieces = held(delivering, created["batchId"])
         assert all(len(piece) <= 2**20 for piece in pieces.values())
@@ -148,8 +148,8 @@ def test_a_folder_of_300_files_is_one_batch(delivering: Scene, folder: str) -> N
     def created() -> list[Any]:
         return [d for d in delivering.details("Batch Created") if d.get("fileCount") == 300]
 
-    [detail] = until(created, 60)
-    end = ended(delivering, detail["externalId"], 90)
+    [detail] = until(created)
+    end = ended(delivering, detail["externalId"])
     assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", 300)
     assert sorted(held(delivering, detail["batchId"]).values()) == sorted(content.values())
 
@@ -223,9 +223,9 @@ def test_uploads_that_go_wrong_are_done_all_the_same(delivering: Scene, folder: 
         key = f"in/{folder}/{name}.jsonl"
         delivering.put(key, json.dumps({"name": name}).encode())
         made[name] = delivering.about(key)
-        until(lambda: not list(delivering.aep.faults), 20, f"{name} befell nothing")
+        until(lambda: not list(delivering.aep.faults), f"{name} befell nothing")
     for name, created in made.items():
-        end = ended(delivering, created["externalId"], 120)
+        end = ended(delivering, created["externalId"])
         assert end["kind"] == "Batch Succeeded", (name, end)
         [content] = held(delivering, created["batchId"]).values()
         assert json.loads(content) == {"name": name}
@@ -247,8 +247,8 @@ def test_a_worker_killed_in_the_midst_of_an_upload(delivering: Scene, folder: st
             if received.operation == "put-file"
         )
 
-    until(begun, 20)
+    until(begun)
     assert delivering.kill("OnUploadFunction")
-    end = ended(delivering, created["externalId"], 120)
+    end = ended(delivering, created["externalId"])
     assert end["kind"] == "Batch Succeeded"
     assert held(delivering, created["batchId"]) == {created["files"][0]["path"]: content}

@@ -65,7 +65,7 @@ def put(played: Scene, *keys: str, body: bytes = b'{"a": 1}\n') -> None:
         list(pool.map(lambda key: played.put(key, body), keys))
 
 
-def of(played: Scene, prefix: str, files: int, seconds: float = 60) -> list[dict[str, Any]]:
+def of(played: Scene, prefix: str, files: int) -> list[dict[str, Any]]:
     """The announcements for a folder, once they hold `files` files."""
 
     def found() -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def of(played: Scene, prefix: str, files: int, seconds: float = 60) -> list[dict
         ours = [d for d in details.values() if listed(played, d)[0]["key"].startswith(prefix)]
         return ours if sum(detail["fileCount"] for detail in ours) >= files else []
 
-    return until(found, seconds, f"{files} files of {prefix}")
+    return until(found, f"{files} files of {prefix}")
 
 
 def listed(played: Scene, detail: dict[str, Any]) -> list[dict[str, Any]]:
@@ -103,7 +103,7 @@ def test_a_marker_of_2000_parts(grouping: Scene, folder: str) -> None:
     ]
     put(grouping, *parts, *junk)
     put(grouping, f"{prefix}part-of-an-empty-partition.jsonl", body=b"")
-    grouping.quiet(120)
+    grouping.quiet()
     marker = f"{prefix}_SUCCESS"
     put(grouping, marker, body=b"")
     batches = of(grouping, prefix, 2000)
@@ -120,10 +120,7 @@ def test_a_marker_of_2000_parts(grouping: Scene, folder: str) -> None:
     assert len(batches) == 3
     assert {f["key"] for b in batches for f in listed(grouping, b)} == {*parts, *late}
     put(grouping, marker, body=b"")
-    until(
-        lambda: [d for d in says(grouping, "duplicate") if d["belongs_to"].startswith("window-")],
-        20,
-    )
+    until(lambda: [d for d in says(grouping, "duplicate") if d["belongs_to"].startswith("window-")])
     assert len(of(grouping, prefix, 2003)) == 3
 
 
@@ -133,7 +130,7 @@ def test_a_folder_without_files_is_rejected_and_may_come_again(
     marker = f"spark/loyalty/{folder}/_SUCCESS"
     put(grouping, marker, body=b"")
     assert grouping.about(marker, kind="Arrival Rejected")["reason"] == "no-files"
-    [parked] = until(lambda: [m for m in grouping.stack.parked() if folder in m.body], 20)
+    [parked] = until(lambda: [m for m in grouping.stack.parked() if folder in m.body])
     assert parked.attributes["reason"] == "no-files"
     part = f"spark/loyalty/{folder}/part.jsonl"
     put(grouping, part)
@@ -173,8 +170,7 @@ def test_a_corrected_object_takes_the_place_of_the_one_before(grouping: Scene, f
                 d
                 for d in grouping.details("Batch Created")
                 if d.get("files", [{}])[0].get("key") == key
-            ][number - 1 :],
-            90,
+            ][number - 1 :]
         )
         return found[0]
 
@@ -190,7 +186,7 @@ def test_a_corrected_object_takes_the_place_of_the_one_before(grouping: Scene, f
     # What is overtaken on its way changes nothing.
     late = grouping.object_created(key, sequencer="0000", etag="old", size=5)
     grouping.send(late)
-    until(lambda: grouping.metric("OnArrivalLogs", "Ignored"), 20)
+    until(lambda: grouping.metric("OnArrivalLogs", "Ignored"))
     grouping.quiet()
     assert len(grouping.batches(third["externalId"])) == 1
 
@@ -202,7 +198,7 @@ def test_where_only_the_first_version_counts_others_are_ignored(
     put(grouping, key)
     first = grouping.about(key)
     put(grouping, key, body=b'{"a": 2}\n')
-    grouping.quiet(30)
+    grouping.quiet()
     made = [b for b in grouping.batches() if b["externalId"] == first["externalId"]]
     assert len(made) == 1
     about = [d for d in grouping.details("Batch Created") if key in json.dumps(d)]
@@ -233,7 +229,7 @@ def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene, fo
         grouping.tick()
         return [d for d in grouping.details("Arrival Rejected") if d.get("route") == "refused"]
 
-    told = until(rejected, 100)
+    told = until(rejected)
     held = {file["key"] for detail in told for file in detail["files"]}
     assert held == set(keys)
     assert {detail["status"] for detail in told} == {403}

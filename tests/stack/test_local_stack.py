@@ -98,7 +98,7 @@ def _runs(process: int) -> bool:
     return True
 
 
-def _wait_for[T](what: Callable[[], T], seconds: float = 10) -> T:
+def _wait_for[T](what: Callable[[], T], seconds: float = 60) -> T:
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -139,7 +139,7 @@ def test_keys_come_out_exactly(here: Scene, key: str) -> None:
         wanted = arrival.external_id
         return [e for e in here.details("Batch Created") if e["externalId"] == wanted]
 
-    [detail] = until(announced, 20)
+    [detail] = until(announced)
     assert [file["key"] for file in detail["files"]] == [key]
     one_batch(here, through_eventbridge)
     one_batch(here, arrival.external_id)
@@ -161,7 +161,7 @@ def test_a_message_may_come_in_any_envelope(here: Scene) -> None:
     before = here.metric("OnArrivalLogs", "Arrivals")
     here.send(notification)
     here.send(here.object_created(key, **{"version-id": version["versionId"]}))
-    until(lambda: here.metric("OnArrivalLogs", "Arrivals") == before + 2, 20)
+    until(lambda: here.metric("OnArrivalLogs", "Arrivals") == before + 2)
     assert len(here.creates(detail["externalId"])) == 1
     one_batch(here, detail["externalId"])
 
@@ -173,7 +173,7 @@ def test_what_is_not_for_us_is_counted_and_forgotten(here: Scene) -> None:
     test_event = here.send(json.dumps(sample("s3-test-event")))
     here.put("landing/loyalty/_temporary/0/part-00000.jsonl")
     here.put("landing/loyalty/a folder/", b"")
-    until(lambda: here.metric("OnArrivalLogs", "Ignored") == before + 3, 20)
+    until(lambda: here.metric("OnArrivalLogs", "Ignored") == before + 3)
     here.quiet()
     assert len(here.stack.listener.events()) == events
     assert test_event not in {message.body for message in here.stack.parked()}
@@ -234,7 +234,7 @@ def test_an_empty_object_is_rejected_however_it_came(here: Scene) -> None:
         wanted = detail["externalId"]
         return [m for m in here.stack.parked() if m.attributes["externalId"] == wanted]
 
-    [parked] = until(there, 20)
+    [parked] = until(there)
     assert parse(parked.body).arrivals[0].key == "landing/loyalty/nothing.jsonl"
 
 
@@ -253,7 +253,7 @@ def test_a_message_that_nobody_understands_is_parked_and_announced(here: Scene, 
     def announced() -> list[dict[str, Any]]:
         return [e for e in here.details("Arrival Rejected") if e["externalId"] == external_id]
 
-    [detail] = until(announced, 20)
+    [detail] = until(announced)
     assert (detail["reason"], detail["files"]) == ("malformed-event", [])
 
 
@@ -288,7 +288,7 @@ def test_the_same_event_many_times_is_one_order(here: Scene) -> None:
         for _ in range(10):
             here.send(body)
         here.about(key)
-    until(lambda: here.metric("OnArrivalLogs", "Arrivals") >= before + 20, 20)
+    until(lambda: here.metric("OnArrivalLogs", "Arrivals") >= before + 20)
     # A copy that met another one at work has to wait, and finds the batch there.
     one_batch(here, arrival.external_id)
     assert len(here.creates(arrival.external_id)) == 1
@@ -310,7 +310,7 @@ def test_a_new_version_is_a_new_order(here: Scene, second: dict[str, Any]) -> No
     def announced() -> bool:
         return ids <= {each["externalId"] for each in here.details("Batch Created")}
 
-    until(announced, 20)
+    until(announced)
     assert len({one_batch(here, external_id)["id"] for external_id in ids}) == 2
 
 
@@ -332,4 +332,4 @@ def test_what_is_searched_for_secrets_holds_all_that_was_written(
 
 @pytest.mark.parametrize("play", SCENARIOS, ids=lambda play: play.__name__)
 def test_also_when(ends: Ends, play: Play) -> None:
-    ends[play].result(200)
+    ends[play].result()

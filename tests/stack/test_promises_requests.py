@@ -12,7 +12,7 @@ import requests
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
 from local.stack import LocalStack
-from tests.stack.scene import SAMPLES, Scene, scene, until
+from tests.stack.scene import PATIENCE, SAMPLES, Scene, scene, until
 
 ASKED = {"datasetId": LOYALTY, "inputFormat": {"format": "json"}}
 ROUTES = [
@@ -57,12 +57,12 @@ def version_of(here: Scene, key: str, state: str) -> Any:
         [version] = answer.json().get("versions", [{}])
         return version if version.get("state") == state else None
 
-    return until(found, 20, f"{key} is not {state}")
+    return until(found, f"{key} is not {state}")
 
 
 def announced(here: Scene, external_id: str) -> Any:
     [event] = here.stack.listener.wait(
-        lambda event: event["detail"]["externalId"] == external_id, timeout=20
+        lambda event: event["detail"]["externalId"] == external_id, timeout=PATIENCE
     )
     return event["detail"]
 
@@ -148,7 +148,7 @@ def test_who_asks_for_the_same_meanwhile_is_told_to_wait(here: Scene) -> None:
     before = len(here.creates())
     with ThreadPoolExecutor(3) as callers:
         first = callers.submit(ask, here, Idempotency_Key="together")
-        until(lambda: len(here.creates()) > before, 20)
+        until(lambda: len(here.creates()) > before)
         others = [callers.submit(ask, here, Idempotency_Key="together") for _ in range(2)]
         for other in others:
             problem = refused(other.result(), 409, "not-yet")
@@ -261,7 +261,7 @@ def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
 
     # And a second version beside the first.
     here.put(plain, b'{"a": 2}\n')
-    versions = until(lambda: where(here, plain).json()["versions"][1:], 20)
+    versions = until(lambda: where(here, plain).json()["versions"][1:])
     assert versions[0]["etag"] == detail["files"][0]["etag"]
     answer = where(here, plain).json()
     assert (answer["uri"], answer["versionCount"]) == (f"s3://{here.bucket}/{plain}", 2)

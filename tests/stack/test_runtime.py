@@ -31,6 +31,7 @@ from local.runtime import (
 )
 from local.simulator.seed import LOYALTY, Seed
 from local.stack import ROOT, LocalStack
+from tests.stack.scene import PATIENCE
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="AWS's emulator is a program for Linux")
 
@@ -127,7 +128,8 @@ def test_arrivals_become_batches(
 
     def about(key: str) -> dict[str, Any]:
         [event] = stack.listener.wait(
-            lambda event: any(f["key"] == key for f in event["detail"].get("files", [])), timeout=10
+            lambda event: any(f["key"] == key for f in event["detail"].get("files", [])),
+            timeout=PATIENCE,
         )
         detail: dict[str, Any] = event["detail"]
         return detail | {"detail-type": event["detail-type"]}
@@ -162,7 +164,7 @@ def test_what_a_dead_worker_left_is_handed_out_and_finished(
 
     [body] = bodies
     workers["OnDue"].invoke({"Records": [{"body": body}]})
-    stack.listener.wait(lambda e: e["detail"]["externalId"] == file.external_id, timeout=10)
+    stack.listener.wait(lambda e: e["detail"]["externalId"] == file.external_id, timeout=PATIENCE)
     record = ledger.get(file.external_id)
     assert record is not None
     assert (record.state, record.due) == ("announced", None)
@@ -179,7 +181,7 @@ def test_requests_are_answered(stack: LocalStack, workers: dict[str, Runtime]) -
     answer = workers["OnRequest"].invoke(post)
     assert answer["statusCode"] == 201
     batch_id = json.loads(answer["body"])["id"]
-    stack.listener.wait(lambda e: e["detail"].get("batchId") == batch_id, timeout=10)
+    stack.listener.wait(lambda e: e["detail"].get("batchId") == batch_id, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -27,6 +26,7 @@ from rich.console import Console
 
 from local.simulator.seed import PROFILES
 from local.stack import ROOT, LocalStack
+from tests.stack.scene import PATIENCE, until
 from tools import connect, doctor, parked, publish_routes, redrive, routes
 from tools.checks import NOTE, OK, PROBLEM
 from tools.deployed import Deployed, deployed
@@ -258,9 +258,7 @@ def test_batches_for_profile_count_against_the_day(stack: LocalStack) -> None:
     before = made()
     for dataset in ("profiles", "products"):
         stack.put(f"incoming/dev/{dataset}/{uuid.uuid4().hex}.jsonl", b"{}")
-    deadline = time.monotonic() + 30
-    while made() == before:
-        assert time.monotonic() < deadline
+    until(lambda: made() != before)
     assert made() == before + 1
 
 
@@ -666,13 +664,15 @@ def test_the_command_sends_a_rejected_file_through_the_intake_again(
 
 def _parked(stack: LocalStack, key: str, after: str = "") -> dict[str, str]:
     """Attributes of the parked message of that key."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        for message in stack.parked():
-            if key in message.body and message.attributes["parkedAt"] > after:
-                return message.attributes
-        time.sleep(0.1)
-    raise AssertionError(f"{key} was not parked")
+
+    def there() -> list[dict[str, str]]:
+        return [
+            message.attributes
+            for message in stack.parked()
+            if key in message.body and message.attributes["parkedAt"] > after
+        ]
+
+    return until(there, f"{key} was not parked")[0]
 
 
 def test_what_eventbridge_could_not_deliver_goes_the_same_way(
@@ -688,7 +688,7 @@ def test_what_eventbridge_could_not_deliver_goes_the_same_way(
     assert key in listed
     assert redrive.main(["--queue", "rule"]) == 0
     assert bodies(stack, source) == []
-    stack.listener.wait(lambda event: key in json.dumps(event), timeout=20)
+    stack.listener.wait(lambda event: key in json.dumps(event), timeout=PATIENCE)
     assert redrive.main(["--queue", "rule"]) == 0
     assert "nothing in that queue" in capsys.readouterr().out
 

@@ -30,13 +30,20 @@ from urllib3.util import connection as urllib3_connection
 
 from tests.adobe_world import Script, Scripted, answer, http, reset, wire
 
-TIMEOUTS = (0.4, 0.4)
+# Seconds to connect, and to get an answer. Peers that never end take 5: SOON is far from both.
+TIMEOUTS = (0.8, 0.8)
+SOON = 3.5
 
 
-def post(url: str, session: requests.Session | None = None, body: bytes = b"{}") -> Answer:
+def post(
+    url: str,
+    session: requests.Session | None = None,
+    body: bytes = b"{}",
+    timeouts: tuple[float, float] = TIMEOUTS,
+) -> Answer:
     with contextlib.ExitStack() as stack:
         session = session or stack.enter_context(https_session(2))
-        return exchange(session, "POST", url, headers={"x-a": "b"}, body=body, timeouts=TIMEOUTS)
+        return exchange(session, "POST", url, headers={"x-a": "b"}, body=body, timeouts=timeouts)
 
 
 def test_an_answer_whatever_its_status() -> None:
@@ -81,7 +88,7 @@ def test_tls_that_never_answers_is_not_sent_and_does_not_outlast_the_connect_tim
         started = time.monotonic()
         with pytest.raises(NotSent):
             post(f"https://127.0.0.1:{port}/")
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < SOON
 
 
 def test_tls_answered_by_something_else_is_not_sent() -> None:
@@ -151,7 +158,7 @@ def test_tls_that_breaks_or_drips_after_the_request_is_unknown(
             started = time.monotonic()
             with pytest.raises(NoAnswer):
                 post(server.url)
-            assert time.monotonic() - started < sum(TIMEOUTS) + 0.3
+            assert time.monotonic() - started < SOON
         assert len(server.requests) == 1
 
 
@@ -250,7 +257,7 @@ def test_what_was_sent_and_not_answered_is_unknown_and_soon(script: Script) -> N
             post(server.url)
         took = time.monotonic() - started
     assert len(server.requests) == 1  # and never repeated
-    assert took < sum(TIMEOUTS) + 0.3
+    assert took < SOON
 
 
 def test_sending_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,14 +266,14 @@ def test_sending_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def slowly(*args: Any, **options: Any) -> None:
         real(*args, **options)
-        time.sleep(TIMEOUTS[1] * 0.7)
+        time.sleep(2)
 
     monkeypatch.setattr(HTTPConnection, "request", slowly)
     with wire(silent) as server:
         started = time.monotonic()
         with pytest.raises(NoAnswer):
-            post(server.url)
-        assert time.monotonic() - started < TIMEOUTS[1] * 1.5
+            post(server.url, timeouts=(1, 2.5))
+        assert time.monotonic() - started < SOON  # not 4.5
 
 
 def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
