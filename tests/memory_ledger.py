@@ -24,6 +24,7 @@ from aep_intake.orders import (
     State,
     claims,
 )
+from aep_intake.overdue import Folder
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
@@ -31,7 +32,9 @@ from aep_intake.windows import Stage, Window, in_order
 class MemoryLedger:
     """Each method is one atomic step. `conflict` may say that a transaction meets another."""
 
-    def __init__(self, conflict: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, conflict: Callable[[], bool] = lambda: False, now: Callable[[], int] = lambda: 0
+    ) -> None:
         self.records: dict[str, Record] = {}
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
@@ -40,8 +43,10 @@ class MemoryLedger:
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, Head] = {}
+        self.folders: dict[str, Folder] = {}
         self.profile_batches: dict[tuple[str, str], int] = {}
         self._conflict = conflict
+        self._now = now
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
         self.deliveries: dict[str, Delivery] = {}
@@ -141,6 +146,18 @@ class MemoryLedger:
         self.noted[arrival.object_id, arrival.version] = what
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
+    def watch(self, folder: Folder) -> None:
+        standing = self.folders.get(folder.folder_id)
+        if standing is None or standing.due <= self._now():
+            self.folders[folder.folder_id] = folder
+
+    def watched(self, folder_id: str) -> Folder | None:
+        return self.folders.get(folder_id)
+
+    def unwatch(self, folder: Folder) -> None:
+        if self.folders.get(folder.folder_id) == folder:
+            del self.folders[folder.folder_id]
+
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(arrival):
             owner = self.claims.get((claim.object_id, claim.slot))
@@ -172,6 +189,9 @@ class MemoryLedger:
         for window in list(self.windows.kept.values()):
             if window.due is not None and window.due <= now:
                 yield window.window_id, window.due
+        for folder_id, folder in list(self.folders.items()):
+            if folder.due <= now:
+                yield folder_id, folder.due
         for external_id, record in list(self.records.items()):
             if record.due is not None and record.due <= now:
                 yield external_id, record.due

@@ -9,6 +9,7 @@ from aep_intake.arrivals import Delivery, digest
 from aep_intake.errors import Rejected, TryAgain
 from aep_intake.intake import Intake, Result, again, attempt, take_in
 from aep_intake.orders import OWN_PREFIX, Rejection
+from aep_intake.overdue import folder_id, look
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -30,6 +31,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
             results[order] = attempt(lambda: again(order, intake))  # noqa: B023
+        for bucket, prefix in dict.fromkeys(d.folder for d in deliveries if d.folder):
+            looked = attempt(lambda: look(bucket, prefix, intake.overdue, pool.map))  # noqa: B023
+            if looked is not None:
+                results[folder_id(bucket, prefix)] = looked
     telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
@@ -59,10 +64,7 @@ def _settle(
     """Done, parked, or back to the queue; parked only once all its other records are settled."""
     failures: dict[str, tuple[str, int]] = {}
     for message, delivery in zip(messages, deliveries, strict=True):
-        wanted = [arrival.external_id for arrival in delivery.arrivals]
-        outcomes = [
-            results[external_id] for external_id in (*wanted, delivery.order) if external_id
-        ]
+        outcomes = [results.get(external_id) for external_id in _about(delivery)]
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):
@@ -82,6 +84,16 @@ def _settle(
         if kept:  # they come back all the same, when the queue's own time-out has passed
             telemetry.report("put-off", kept, None)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+
+
+def _about(delivery: Delivery) -> list[str]:
+    """By which `results` know what a delivery is about."""
+    ids = [arrival.external_id for arrival in delivery.arrivals]
+    if delivery.order is not None:
+        ids.append(delivery.order)
+    if delivery.folder is not None:
+        ids.append(folder_id(*delivery.folder))
+    return ids
 
 
 def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intake) -> None:

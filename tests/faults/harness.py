@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO, Any
 
 import requests
-from aep_intake import delivery, routes, windows
+from aep_intake import delivery, overdue, routes, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.ingestion import Ingestion
@@ -27,6 +27,7 @@ from aep_intake.delivery import Delivery, Task
 from aep_intake.errors import (
     IntakeError,
     LedgerUnavailable,
+    MarkerMissing,
     NotAnnounced,
     NotYet,
     ObjectGone,
@@ -149,6 +150,8 @@ class World:
     more: "tuple[Callable[[], None], ...]" = ()  # what else a schedule may do
     handed_out: list[str] = field(default_factory=list)
     orders_parked: set[str] = field(default_factory=set)
+    folders: set[tuple[str, str]] = field(default_factory=set)  # to be looked at
+    folders_parked: set[tuple[str, str]] = field(default_factory=set)
     limits: windows.Limits = field(default_factory=lambda: windows.Limits(2, 25))
 
     def __post_init__(self) -> None:
@@ -162,7 +165,7 @@ class World:
         )
         self.simulator.show_in_catalog(self._shown)
         self.simulator.switches.expires_in = 10 * 365 * 86_400
-        self.ledger = MemoryLedger(self._conflict)
+        self.ledger = MemoryLedger(self._conflict, self.clock)
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
         self.token = self._mint()
@@ -213,9 +216,18 @@ class World:
             now=now,
             limits=self.limits,
         )
+        overdue_ports = overdue.Ports(
+            ledger=ledger,
+            announcer=announcer,
+            objects=objects,
+            table=lambda: self.table,
+            look_at=self._look_at,
+            now=now,
+        )
         return Intake(
             ports=ports,
             windows=window_ports,
+            overdue=overdue_ports,
             ledger=ledger,
             announcer=announcer,
             targets=targets,
@@ -260,6 +272,11 @@ class World:
     def _hand_out(self, external_ids: list[str]) -> None:
         self.wait(1)
         self.handed_out += external_ids
+
+    def _look_at(self, bucket: str, prefix: str) -> None:
+        if self.wait(2):
+            raise StorageUnavailable("the queue did not take it")
+        self.folders.add((bucket, prefix))
 
     def _park(self, order: Order, rejection: Rejection) -> None:
         if self.wait(2):
@@ -356,6 +373,8 @@ class World:
         self.handed_out.clear()
         for external_id in due:
             self._start(self.work_on(external_id))
+        for folder in sorted(self.folders):
+            self._start(partial(self._look, folder))
 
     def work_on(self, external_id: str) -> "Work":
         """What a worker does about something that is due."""
@@ -372,6 +391,17 @@ class World:
             self._start(partial(self._again, external_id))
         self.queue += [Message(message.arrival, self.clock()) for message in self.parked]
         self.parked.clear()
+        self.folders |= self.folders_parked
+        self.folders_parked.clear()
+
+    def _look(self, folder: tuple[str, str], intake: Intake) -> dict[str, Result]:
+        try:
+            overdue.look(*folder, intake.overdue, map)
+        except MarkerMissing as missing:
+            self.folders_parked.add(folder)
+            self.seen[missing.reason] += 1
+        self.folders.discard(folder)  # only now is its message deleted
+        return {}
 
     def _again(self, external_id: str, intake: Intake) -> dict[str, Result]:
         result = again(external_id, intake)
@@ -403,6 +433,11 @@ class World:
             self.redrive()
         self._run_dry()
 
+    def rest(self) -> None:
+        """Nothing goes wrong any more, until nothing is left to do."""
+        self.calm = True
+        self._run_dry()
+
     def _run_dry(self) -> None:
         for _ in range(600):
             while self.workers:
@@ -423,7 +458,8 @@ class World:
 
     def left(self) -> list[tuple[str, int]]:
         """What is in queues, and how often it was received."""
-        return [(message.arrival.key, message.receives) for message in self.queue]
+        messages = [(message.arrival.key, message.receives) for message in self.queue]
+        return messages + [(prefix, 0) for _, prefix in self.folders]
 
 
 @dataclass

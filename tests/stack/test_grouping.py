@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -20,6 +21,12 @@ ROUTES = {
             "match": "spark/{table}/**",
             "datasetName": "{table}",
             "batch": {"marker": "_SUCCESS"},
+        },
+        {
+            "name": "forgotten",
+            "match": "forgotten/**",
+            "datasetId": LOYALTY,
+            "batch": {"marker": "_SUCCESS", "within": "1m"},
         },
         {
             "name": "snapshot",
@@ -122,6 +129,43 @@ def test_a_marker_of_2000_parts(grouping: Scene, folder: str) -> None:
     put(grouping, marker, body=b"")
     until(lambda: [d for d in says(grouping, "duplicate") if d["belongs_to"].startswith("window-")])
     assert len(of(grouping, prefix, 2003)) == 3
+
+
+def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
+    grouping: Scene, folder: str
+) -> None:
+    prefix = f"forgotten/{folder}/"
+    keys = [f"{prefix}year=2026/{n}.json" for n in range(3)]
+    put(grouping, *keys)
+
+    def rejected() -> list[dict[str, Any]]:
+        time.sleep(1)
+        grouping.tick()
+        details = grouping.details("Arrival Rejected")
+        return [d for d in details if any(f["key"] in keys for f in d.get("files", []))]
+
+    told = until(rejected)[0]
+    assert (told["reason"], told["fileCount"]) == ("marker-missing", 3)
+    body = json.dumps({"folder": {"bucket": grouping.bucket, "prefix": prefix}})
+    parked = grouping.parked(body)
+    assert parked.attributes["externalId"] == told["externalId"]
+    assert {state(grouping, key) for key in keys} == {("rejected", "marker-missing")}
+
+    put(grouping, f"{prefix}_SUCCESS", body=b"")
+    [batch] = of(grouping, prefix, 3)
+    assert {file["key"] for file in batch["files"]} == set(keys)
+    grouping.send(body)  # as `make redrive` does
+    grouping.quiet()
+    assert grouping.parked(body).attributes["parkedAt"] == parked.attributes["parkedAt"]
+    assert {state(grouping, key) for key in keys} == {("announced", None)}
+
+
+def state(played: Scene, key: str) -> tuple[str, str | None]:
+    """What GET /objects says of the newest version of an object."""
+    uri = quote(f"s3://{played.bucket}/{key}", safe="")
+    answer = played.stack.sender.call("GET", f"{played.stack.api}/objects?uri={uri}")
+    version, *_ = answer.json()["versions"]
+    return version["state"], version.get("reason")
 
 
 def test_a_folder_without_files_is_rejected_and_may_come_again(

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.table import Table
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.intake import Memory
@@ -28,6 +29,7 @@ from aep_intake.orders import (
     State,
     Target,
 )
+from aep_intake.overdue import Folder
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Window
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
@@ -57,7 +59,7 @@ class Contract(Memory, Protocol):
 @pytest.fixture(params=["memory", "dynamodb"])
 def ledger(request: pytest.FixtureRequest) -> Contract:
     if request.param == "memory":
-        return MemoryLedger()
+        return MemoryLedger(now=lambda: NOW)
     stack: LocalStack = request.getfixturevalue("stack")
     return DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
 
@@ -89,6 +91,60 @@ def test_what_is_put_is_what_is_got(ledger: Contract) -> None:
     created = ledger.replace(record, record.created(batch()))
     assert ledger.get(record.order.external_id) == created
     assert ledger.get("nobody") is None
+
+
+def folder(due: int) -> Folder:
+    return Folder("landing", f"ä +%//{'x' * 900}/{uuid.uuid4().hex}/", due)
+
+
+def test_a_folder_keeps_its_time_until_it_has_come(ledger: Contract) -> None:
+    early, now = folder(NOW - 1), folder(NOW + 1)
+    for first in (early, now):
+        ledger.watch(first)
+        assert ledger.watched(first.folder_id) == first
+        assert (first.folder_id, first.due) in set(ledger.due(NOW + 1))
+        ledger.watch(replace(first, due=NOW + 9))
+    assert ledger.watched(early.folder_id) == replace(early, due=NOW + 9)
+    assert ledger.watched(now.folder_id) == now
+    ledger.unwatch(early)  # which it is no longer
+    assert ledger.watched(early.folder_id)
+    ledger.unwatch(now)
+    ledger.unwatch(now)
+    assert ledger.watched(now.folder_id) is None
+    assert now.folder_id not in dict(ledger.due(NOW + 9))
+
+
+def test_a_worker_asks_once_about_a_folder_that_is_not_due(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [NOW]
+    ledger = DynamoLedger(
+        stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: times[-1], 60 * DAY
+    )
+    puts: list[Any] = []
+    real = Table.put
+
+    def put(table: Table, *args: Any) -> None:
+        puts.append(args)
+        real(table, *args)
+
+    monkeypatch.setattr(Table, "put", put)
+    first = folder(NOW + 5)
+    for due in (5, 6, 7):
+        ledger.watch(replace(first, due=NOW + due))
+    assert len(puts) == 1
+    times.append(NOW + 5)
+    ledger.watch(replace(first, due=NOW + 9))
+    assert len(puts) == 2
+    assert ledger.watched(first.folder_id) == replace(first, due=NOW + 9)
+    # Another worker is told of the time that stands.
+    other = DynamoLedger(
+        stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW + 6, 60 * DAY
+    )
+    for _ in range(2):
+        other.watch(replace(first, due=NOW + 20))
+    assert len(puts) == 3
+    assert ledger.watched(first.folder_id) == replace(first, due=NOW + 9)
 
 
 def test_the_first_to_open_wins(ledger: Contract) -> None:

@@ -20,6 +20,7 @@ from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Task
 from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
 from aep_intake.orders import Rejection
+from aep_intake.overdue import folder_id
 from aep_intake.pieces import Piece
 from botocore.exceptions import ClientError
 from rich.console import Console
@@ -623,7 +624,9 @@ def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
     body = json.dumps({"externalId": "intake-0f"})
     Queues(sqs).park(queue, body, Rejection("dataset-not-found", "none so called", 0), "intake-0f")
     sqs.send_message(QueueUrl=queue, MessageBody=body)  # as SQS moves one that used up its tries
-    others = park(sqs, queue, NoRoute("no rule"), 1)
+    folder = json.dumps({"folder": {"bucket": "landing", "prefix": "in/day/"}})
+    sqs.send_message(QueueUrl=queue, MessageBody=folder)
+    others = [folder, *park(sqs, queue, NoRoute("no rule"), 1)]
     console = Console(width=100, file=io.StringIO(), record=True)
     with closing(Redrive(sqs, queue, goal, dry_run=True).run()) as run:
         console.print(redrive.listed((one for one, _ in run), datetime.now(UTC)))
@@ -633,10 +636,13 @@ def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
     assert told[rejected + 1 : rejected + 3] == [("", "intake-0f"), ("", "none so called")]
     tired = told.index(("tries-used-up", "the files of an order:"))
     assert told[tired + 1] == ("", "intake-0f")
+    forgotten = told.index(("tries-used-up", "files in s3://landing/in/day/:"))
+    assert told[forgotten + 1] == ("", folder_id("landing", "in/day/"))
     chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-0f"}))
     assert outcome(chosen) == [
         ("dataset-not-found", True),
         ("no-route", False),
+        ("tries-used-up", False),
         ("tries-used-up", True),
     ]
     assert bodies(stack, goal) == [body, body]

@@ -281,6 +281,27 @@ def test_what_is_no_event_of_s3_is_refused_with_the_reason(body: str, told: str)
     assert "t0k3n" not in refusal.value.detail
 
 
+def test_a_folder_to_look_at_is_a_message_of_our_own() -> None:
+    for prefix in ("", "in/tag ä/"):
+        body = json.dumps({"folder": {"bucket": "landing", "prefix": prefix}})
+        assert parse(body) == Delivery(folder=("landing", prefix))
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ({"bucket": "landing"}, "`message.folder.prefix` is missing or null"),
+        ({"bucket": "a/b", "prefix": ""}, "`message.folder.bucket` is 'a/b'"),
+        ({"bucket": "landing", "prefix": "x" * 1025}, "text of 0 to 1,024 bytes"),
+        ("s3://landing/in/", "`message.folder` is 's3://landing/in/'"),
+    ],
+)
+def test_what_is_no_folder_is_refused(folder: object, told: str) -> None:
+    with pytest.raises(MalformedEvent) as refused:
+        parse(json.dumps({"folder": folder}))
+    assert told in str(refused.value)
+
+
 def test_sns_does_not_wrap_twice() -> None:
     with pytest.raises(MalformedEvent):
         parse(wrapped(wrapped(created())))

@@ -136,6 +136,7 @@ class Played:
                 lambda: self.at,
                 windows.Limits(),
             ),
+            overdue=nothing,
             ledger=self.ledger,
             announcer=told,
             targets=Targets(

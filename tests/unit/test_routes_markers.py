@@ -212,11 +212,22 @@ def test_without_a_word_what_comes_again_is_appended() -> None:
 
 
 @pytest.mark.parametrize(
+    ("within", "milliseconds"), [("1m", 60_000), ("168h", 604_800_000), (None, 86_400_000)]
+)
+def test_files_wait_for_their_marker_so_long(within: str | None, milliseconds: int) -> None:
+    batch = {"marker": "_SUCCESS"} | ({"within": within} if within else {})
+    assert table(marked("a/*") | {"batch": batch}).match(arrival("a/1.json")).within == milliseconds
+
+
+@pytest.mark.parametrize(
     ("change", "field", "words"),
     [
         ({"batch": {}}, "batch", "exactly one of `window`, `marker`"),
         ({"batch": {"window": "1m", "marker": "x"}}, "batch", "exactly one of"),
         ({"batch": {"marker": "x", "files": 3}}, "batch.files", "not known"),
+        ({"batch": {"marker": "x", "within": "1d"}}, "batch.within", "not of the form"),
+        ({"batch": {"marker": "x", "within": "169h"}}, "batch.within", "7 days (168h) at most"),
+        ({"batch": {"window": "1m", "within": "2h"}}, "batch.within", "wait for a `marker`"),
         ({"batch": "_SUCCESS"}, "batch", "must be object"),
         ({"batch": {"marker": 1}}, "batch.marker", "must be string"),
         ({"onNewVersion": "Replace"}, "onNewVersion", "one of"),

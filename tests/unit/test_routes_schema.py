@@ -37,7 +37,7 @@ FULL: dict[str, Any] = {
             "name": "d",
             "match": "e/**",
             "datasetId": "e",
-            "batch": {"marker": "_SUCCESS"},
+            "batch": {"marker": "_SUCCESS", "within": "2h"},
             "onNewVersion": "replace",
             "lookInside": True,
         },
@@ -180,6 +180,8 @@ def test_a_last_line_end_is_not_overlooked() -> None:
     [
         ({"batch": {"window": "5m"}}, None),
         ({"batch": {"marker": "_SUCCESS"}}, None),
+        ({"batch": {"marker": "_SUCCESS", "within": "90m"}}, None),
+        ({"batch": {"marker": "_SUCCESS", "within": "soon"}}, ("batch", "within")),
         ({"batch": {}}, ("batch",)),
         ({"batch": {"window": "5m", "marker": "_SUCCESS"}}, ("batch",)),
         ({"batch": {"marker": "a/b"}}, ("batch", "marker")),

@@ -84,13 +84,15 @@ class Delivery:
 
     Work every arrival, count what is `ignored`; where there is a `rejection`, the message is
     rejected once its arrivals are settled. `malformed` has one sentence for each bad record.
-    `order` is the external id of an order that was parked and is sent again.
+    `order` is the external id of an order that was parked and is sent again; `folder` the bucket
+    and prefix of one whose files have waited for their marker for long.
     """
 
     arrivals: tuple[Arrival, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     malformed: tuple[str, ...] = ()
     order: str | None = None
+    folder: tuple[str, str] | None = None
 
     @property
     def rejection(self) -> MalformedEvent | None:
@@ -106,13 +108,17 @@ def parse(body: str) -> Delivery:
     """Read one queue message, in any envelope S3's events come in.
 
     S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS; or our
-    own, of an order whose files have no message any more, as it was parked. Raises
+    own, of an order whose files have no message any more, as it was parked, or of a folder. Raises
     MalformedEvent where the envelope is none of these; a bad record in a good envelope is told in
     the delivery instead, so that it does not hold up its neighbours.
     """
     message = _document(body, "message")
     if "externalId" in message:
         return Delivery(order=message["externalId"].text(64))
+    if "folder" in message:
+        folder = message["folder"]
+        bucket = folder["bucket"].matching(_BUCKET, "the name of a bucket")
+        return Delivery(folder=(bucket, folder["prefix"].text(least=0)))
     if message["Type"].value == "Notification":
         message = _document(message["Message"].text(_LARGEST), "Message")
     if message["Event"].value == "s3:TestEvent":
@@ -267,10 +273,10 @@ class _Place:
             raise self.wrong("a list of at least one record")
         return [_Place(item, f"{self.where}[{n}]") for n, item in enumerate(self.value)]
 
-    def text(self, most: int = 1024) -> str:
-        """Text of 1 to `most` bytes; the default is S3's own limit for keys and version ids."""
-        if not isinstance(self.value, str) or not 1 <= len(self.value.encode()) <= most:
-            raise self.wrong(f"text of 1 to {most:,} bytes")
+    def text(self, most: int = 1024, *, least: int = 1) -> str:
+        """Text of so many bytes; the default is S3's own limit for keys and version ids."""
+        if not isinstance(self.value, str) or not least <= len(self.value.encode()) <= most:
+            raise self.wrong(f"text of {least} to {most:,} bytes")
         return self.value
 
     def only(self, wanted: str) -> None:

@@ -10,6 +10,7 @@
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
     │   ├── TooLarge              more bytes than Adobe takes in one file or batch
     │   ├── NoFiles               a marker whose folder holds nothing for its route
+    │   ├── MarkerMissing         files for which no marker has come in time
     │   ├── MalformedManifest     a marker that is no manifest, or names what is not there
     │   ├── NotReplaceable        a new version that cannot take the place of the one before
     │   ├── FormatUnknown         `inputFormat: auto`, and the name says nothing
@@ -95,6 +96,10 @@ class TooLarge(Rejected):
 
 class NoFiles(Rejected):
     """A marker whose folder holds no file that the marker's route takes."""
+
+
+class MarkerMissing(Rejected):
+    """Files of a folder for which no marker has come within the time that their route says."""
 
 
 class MalformedManifest(Rejected):

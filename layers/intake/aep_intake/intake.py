@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from aep_intake import create, folders, routes, versions, windows
+from aep_intake import create, folders, overdue, routes, versions, windows
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Outcome, Ports
 from aep_intake.errors import (
@@ -22,31 +22,22 @@ from aep_intake.errors import (
     TargetNotAllowed,
     TooOld,
 )
-from aep_intake.orders import WINDOW_PREFIX, Order, Rejection
+from aep_intake.orders import FOLDER_PREFIX, WINDOW_PREFIX, Order, Rejection
 from aep_intake.preflight import Checks
 from aep_intake.routes import Match, OnNewVersion
 from aep_intake.targets import Targets
 from aep_intake.windows import Stage, Window, register
 
 
-class Memory(create.Ledger, versions.Heads, Protocol):
+class Memory(create.Ledger, versions.Heads, overdue.Ledger, Protocol):
     """What else the ledger knows of an arrival."""
 
     def claimant(self, arrival: Arrival) -> str | None:
         """External id of the order that holds this arrival."""
 
-    def reject(self, arrival: Arrival, rejection: Rejection) -> None:
-        """Remember that an arrival was rejected before it had an order. Claims nothing."""
 
-    def note(self, arrival: Arrival, what: str, route: str) -> None:
-        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
-
-
-class Announcer(create.Announcer, Protocol):
+class Announcer(create.Announcer, overdue.Announcer, Protocol):
     """The event bus, for arrivals without an order too."""
-
-    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
-        """Say why these arrivals, or a message that holds none, cannot become an order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +46,7 @@ class Intake:
 
     ports: Ports
     windows: windows.Ports
+    overdue: overdue.Ports
     ledger: Memory
     announcer: Announcer
     targets: Targets
@@ -154,9 +146,12 @@ def take_in(
 
 
 def go_on(external_id: str, intake: Intake) -> Outcome | None:
-    """Go on with an order or a window that is due; None if there is nothing to tell."""
+    """Go on with an order, a window or a folder that is due; None if there is nothing to tell."""
     if external_id.startswith(WINDOW_PREFIX):
         windows.close(external_id, intake.windows)
+        return None
+    if external_id.startswith(FOLDER_PREFIX):
+        overdue.go_on(external_id, intake.overdue)
         return None
     return create.resume(external_id, intake.ports)
 
@@ -272,7 +267,7 @@ def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Wait
     if match.waits and folders.left_out(arrival):
         return Skipped("not-data")
     if match.waits:
-        intake.ledger.note(arrival, "waiting", match.route)
+        overdue.wait(arrival, match, intake.ledger, intake.ports.now())
         return Waits(match.route)
     if match.folder is not None:
         return Marker(arrival, match, table)
@@ -351,7 +346,7 @@ def _gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
 
 
 def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
-    arrival = marker.arrival
+    arrival, match = marker.arrival, marker.match
     owner = intake.ledger.claimant(arrival)
     if owner == windows.marker_id(arrival):
         raise LeaseLost("another worker began with it just now", external_id=arrival.external_id)
@@ -363,11 +358,13 @@ def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         first = replace(window.order, external_id=window.part_id(0))
         placed = versions.placed(first, intake.ledger)
         if placed is None:
+            if match.on_new_version is OnNewVersion.IGNORE:  # nothing will ever take them
+                list(side_by_side(lambda file: _too_late(file, pattern, intake), files))
             return _too_late(arrival, pattern, intake)
         window = window.behind(placed)
         windows.gather(window, arrival, files, intake.windows)
     except AlreadyClaimed as other:
-        intake.ledger.note(arrival, "nothing-new", marker.match.route)
+        intake.ledger.note(arrival, "nothing-new", match.route)
         return Known(next(iter(other.claimed.values())))
     except Rejected as rejected:
         _turn_away(arrival, rejected, intake)

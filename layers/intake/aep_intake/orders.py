@@ -15,8 +15,10 @@ from aep_intake.errors import BatchRefused, NeedsAttention, Rejected, TargetNotA
 
 OWN_PREFIX = "intake-"
 WINDOW_PREFIX = "window-"  # a claim names an order, or a window
-DELIVERY_PREFIX = "delivery-"  # what is due is an order, a window, or the delivery of a batch
-OUR_PREFIXES = (OWN_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX)
+# What is due is an order, a window, the delivery of a batch, or a folder without its marker.
+DELIVERY_PREFIX = "delivery-"
+FOLDER_PREFIX = "folder-"
+OUR_PREFIXES = (OWN_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX, FOLDER_PREFIX)
 # A caller's: `.2`, `.3` … are for later attempts, which make it 64 characters at most.
 EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._-]{1,60}")
 

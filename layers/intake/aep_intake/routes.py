@@ -28,6 +28,8 @@ SCHEMA: Mapping[str, Any] = json.loads(
 
 _SANDBOX = re.compile(r"[a-z0-9][a-z0-9-]{0,255}")
 _DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
+MARKER_WITHIN = "24h"
+HOUR = 3_600_000  # milliseconds
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECASE)
@@ -77,8 +79,9 @@ class Match:
     `options` are members of Adobe's create request under Adobe's own names, `inputFormat` among
     them unless a marker's files decide. `placeholders` is what the key filled them
     with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
-    prefix that a marker completes, None for what is no marker; what `waits` needs a marker. Without
-    one of its files a batch that is `whole` is worth nothing.
+    prefix that a marker completes, None for what is no marker; what `waits` needs a marker, and is
+    rejected if none comes `within` so many milliseconds. Without one of its files a batch that is
+    `whole` is worth nothing.
     """
 
     route: str
@@ -93,6 +96,7 @@ class Match:
     window: int | None = None
     folder: str | None = None
     waits: bool = False
+    within: int = 0
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     look_inside: bool = False
     whole: bool = False
@@ -167,6 +171,8 @@ class RoutingTable:
             rule.get("batch", {}).get("marker"),
         )
         is_marker = name is not None and arrival.key == folder + name
+        waits = name is not None and not is_marker
+        patience = rule.get("batch", {}).get("within", MARKER_WITHIN)
         options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
         shape = rule.get("inputFormat", "auto")
         if shape != "auto" or name is None:  # else each file in the folder says, once it counts
@@ -189,7 +195,8 @@ class RoutingTable:
             placeholders=found,
             window=_window(rule),
             folder=folder if is_marker else None,
-            waits=name is not None and not is_marker,
+            waits=waits,
+            within=_milliseconds(patience) if waits else 0,
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
             look_inside=rule.get("lookInside", False),
             whole=rule.get("onLostFile") == "abort",
@@ -285,14 +292,7 @@ def _route(rule: dict[str, Any]) -> Route:
         text = rule.get(member, "{")
         if "{" not in text and not sort.fullmatch(text):
             raise InvalidTable(f"{text!r} cannot be one", field=member)
-    if (_window(rule) or 0) > 24 * 3_600_000:
-        raise InvalidTable("a window is 24 hours at most", field="batch.window")
-    if _window(rule) and rule.get("onNewVersion", "append") != "append":
-        raise InvalidTable(
-            "a window's batch holds many objects, and replacing it for the sake of one would take "
-            "the others away: use a marker, or one batch for each object",
-            field="onNewVersion",
-        )
+    _check_batch(rule)
     _check_shape(rule.get("inputFormat"))
     return Route(rule["name"], key, marker, bucket, rule)
 
@@ -311,6 +311,22 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
             field="match",
         )
     return marker
+
+
+def _check_batch(rule: Mapping[str, Any]) -> None:
+    batch = rule.get("batch", {})
+    if (_window(rule) or 0) > 24 * HOUR:
+        raise InvalidTable("a window is 24 hours at most", field="batch.window")
+    if "window" in batch and rule.get("onNewVersion", "append") != "append":
+        raise InvalidTable(
+            "a window's batch holds many objects, and replacing it for the sake of one would take "
+            "the others away: use a marker, or one batch for each object",
+            field="onNewVersion",
+        )
+    if "window" in batch and "within" in batch:
+        raise InvalidTable("says how long files wait for a `marker`", field="batch.within")
+    if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * 24 * HOUR:
+        raise InvalidTable("a marker is expected in 7 days (168h) at most", field="batch.within")
 
 
 def _check_shape(shape: object) -> None:
@@ -368,7 +384,12 @@ def format_by_name(uri: str) -> dict[str, Any]:
 
 def _window(rule: Mapping[str, Any]) -> int | None:
     text = rule.get("batch", {}).get("window")
-    return None if text is None else int(text[:-1]) * {"m": 60_000, "h": 3_600_000}[text[-1]]
+    return None if text is None else _milliseconds(text)
+
+
+def _milliseconds(text: str) -> int:
+    """`16m` or `24h`."""
+    return int(text[:-1]) * {"m": HOUR // 60, "h": HOUR}[text[-1]]
 
 
 def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake import windows
+from aep_intake import overdue, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
@@ -199,6 +199,18 @@ class World:
         )
 
     @cached_property
+    def overdue_ports(self) -> overdue.Ports:
+        """What files need that wait for a marker."""
+        return overdue.Ports(
+            ledger=self.ledger,
+            announcer=self.announcer,
+            objects=self.objects,
+            table=self._table,
+            look_at=self._look_at,
+            now=self.now,
+        )
+
+    @cached_property
     def pace(self) -> Pace:
         """This worker's share of the batches per minute."""
         share = self.settings.batches_per_worker
@@ -223,6 +235,10 @@ class World:
 
     def _table(self) -> RoutingTable:
         return self.tables.current()  # not made where only requests are served
+
+    def _look_at(self, bucket: str, prefix: str) -> None:
+        about = {"folder": {"bucket": bucket, "prefix": prefix}}
+        self.queues.send(self.settings.arrivals_queue_url, [about])
 
     def _park(self, order: Order, rejection: Rejection) -> None:
         body = json.dumps({"externalId": order.external_id})
@@ -274,6 +290,7 @@ class World:
         return Intake(
             ports=ports,
             windows=self.window_ports,
+            overdue=self.overdue_ports,
             ledger=self.ledger,
             announcer=self.announcer,
             targets=self.targets,

@@ -11,6 +11,7 @@
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 | batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
+| folder without its marker | `folder#<folder id>`  | `folder`                     |
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
 | what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
 | how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
@@ -20,13 +21,14 @@ One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
 since a partition of an index takes 1,000 writes a second and a full one throttles the table.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
-never on a head, on the order that it names, or on an order or a window that is unfinished. A record
+never on a head, on the order that it names, or on what is unfinished. A record
 is one JSON string: AEP's answers hold floats, empty strings and whatever comes next, which
 DynamoDB's own types do not keep as they are.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -53,10 +55,13 @@ from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import LeaseLost, LineMoved
 from aep_intake.orders import DELIVERY_PREFIX, Claim, Head, Order, Record, Rejection, State, claims
+from aep_intake.overdue import Folder
 from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+MOST_WATCHED = 10_000  # folders that a worker knows of
 
 
 class DynamoLedger:
@@ -74,6 +79,7 @@ class DynamoLedger:
         self._retention = retention
         self._reading = Lock()
         self._read: tuple[str, tuple[Arrival, ...]] = ("", ())
+        self._watched: dict[str, int] = {}
         self.windows = DynamoWindows(self._table, self._claiming, now, retention)
 
     def open(self, record: Record) -> Record:
@@ -203,6 +209,50 @@ class DynamoLedger:
             "expires": self._expires(self._retention),
         }
         self._table.put(item)
+
+    def watch(self, folder: Folder) -> None:
+        """Remember when to look at a folder, unless it is remembered and not due.
+
+        A worker that knows of one does not ask again until it is due.
+        """
+        now = self._now()
+        if self._watched.get(folder.folder_id, 0) > now:
+            return
+        free = {
+            "ConditionExpression": "attribute_not_exists(pk) OR due <= :now",
+            "ExpressionAttributeValues": {":now": {"N": str(now)}},
+        }
+        item = {
+            "pk": {"S": f"folder#{folder.folder_id}"},
+            "sk": {"S": "folder"},
+            "bucket": {"S": folder.bucket},
+            "prefix": {"S": folder.prefix},
+            **due_at(folder.due, folder.folder_id),
+        }
+        try:
+            self._table.put(item, free)
+        except Stood as stood:
+            [standing] = stood.items
+            item = standing or item
+        if len(self._watched) >= MOST_WATCHED:
+            self._watched.clear()
+        self._watched[folder.folder_id] = int(item["due"]["N"])
+
+    def watched(self, folder_id: str) -> Folder | None:
+        """The folder as it is remembered (a consistent read)."""
+        item = self._table.get(f"folder#{folder_id}", "folder")
+        if item is None:
+            return None
+        return Folder(item["bucket"]["S"], item["prefix"]["S"], int(item["due"]["N"]))
+
+    def unwatch(self, folder: Folder) -> None:
+        """Forget it, unless it is due at another time by now."""
+        same = {
+            "ConditionExpression": "due = :due",
+            "ExpressionAttributeValues": {":due": {"N": str(folder.due)}},
+        }
+        with suppress(Stood):
+            self._table.delete(f"folder#{folder.folder_id}", "folder", same)
 
     def made(self, day: str) -> dict[tuple[str, str], int]:
         """How many batches were made for Profile on a day (UTC), by organization and sandbox."""

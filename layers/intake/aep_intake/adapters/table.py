@@ -78,6 +78,10 @@ class Table:
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         self._call(self._client.put_item, Item=item, **(more or {}))
 
+    def delete(self, pk: str, sk: str, condition: dict[str, Any]) -> None:
+        """Raises Stood."""
+        self._call(self._client.delete_item, Key={"pk": {"S": pk}, "sk": {"S": sk}}, **condition)
+
     def add(
         self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None
     ) -> int:
