@@ -331,6 +331,32 @@ def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> N
     assert finished(world, external_id)["lostFiles"][0]["reason"] == "object-gone"
 
 
+def test_what_is_gone_since_it_was_uploaded_is_there(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n", b"[]\n")
+    delivery.upload(world.uploads[0].what, ports(world))
+    world.deliveries.marked_as.clear()  # its worker died before it said so
+    world.contents.clear()
+    uploaded(world)
+    there, gone = (mark for _, mark in sorted(world.deliveries.marks(external_id).items()))
+    assert there == Mark(3)
+    assert (gone.size, gone.lost and gone.lost.reason) == (0, "object-gone")
+    assert len(operations(world, "put-file")) == 1
+    assert len(operations(world, "head-file")) == 2
+
+
+def test_where_something_else_is_held_under_its_name_the_batch_is_given_up(
+    world: Delivering,
+) -> None:
+    external_id = begun(world, PACKED, b"{}\n", key="in/{}.json.gz")
+    packed = world.uploads[0].what
+    delivery.upload(packed, ports(world))
+    world.deliveries.marked_as.clear()
+    del world.contents["landing", "in/0.json.gz", packed.piece.file.version]
+    uploaded(world)
+    assert finished(world, external_id)["kind"] == "Batch Abandoned"
+    assert world.deliveries.marks(external_id)[0].size > 0
+
+
 def test_what_was_unreadable_for_a_while_is_too_large_for_one_upload(world: Delivering) -> None:
     external_id = created(world, ROWS)
     kept = dict(world.contents)

@@ -118,6 +118,30 @@ def test_a_file_goes_up_as_adobe_wants_it(aep: Aep) -> None:
     assert (received.sandbox_defaulted, received.size) == (False, len(content))
 
 
+def test_how_much_of_a_file_is_there(aep: Aep) -> None:
+    about = aep.delivery()
+    assert aep.ingestion.held(about, "a.json") == 0
+    aep.upload(about, b"{}\n")
+    assert aep.ingestion.held(about, "a.json") == 3
+    [absent, there] = aep.received("head-file")
+    assert (absent.status, there.status) == (404, 200)
+    assert there.request.path == aep.received("put-file")[0].request.path
+    # Whatever Adobe says besides, it does not say that the file is there.
+    for status in (200, 400, 404, 405):
+        aep.simulator.faults.add(Fault("status", "head-file", status=status))
+        assert aep.ingestion.held(about, "a.json") == 0
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault("status", "head-file", status=503), Fault("answer-lost", "head-file")]
+)
+def test_whether_a_file_is_there_is_asked_again(aep: Aep, fault: Fault) -> None:
+    about = aep.delivery()
+    aep.simulator.faults.add(fault)
+    with pytest.raises(PlatformUnavailable):
+        aep.ingestion.held(about, "a.json")
+
+
 def test_the_same_path_again_overwrites(aep: Aep) -> None:
     about = aep.delivery()
     for content in (b"half of i", b"{}\n", b"{}\n"):

@@ -21,7 +21,15 @@ from typing import IO, Any, Protocol
 
 from aep_intake.arrivals import Arrival
 from aep_intake.create import ENDED_WITHOUT_DATA
-from aep_intake.errors import LeaseLost, MalformedEvent, NotYet, Rejected, TryAgain, UploadRefused
+from aep_intake.errors import (
+    LeaseLost,
+    MalformedEvent,
+    NotYet,
+    ObjectGone,
+    Rejected,
+    TryAgain,
+    UploadRefused,
+)
 from aep_intake.orders import Batch, Order, Record, Rejection, Target
 from aep_intake.pieces import Cut, Piece, Readable, cut, pieces, unpacked
 
@@ -72,7 +80,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What became of a piece: uploaded (`size` bytes), or `lost`, and why."""
+    """What became of a piece: uploaded (`size` bytes), or `lost`, and why.
+
+    Of one that was lost, `size` bytes are in the batch all the same.
+    """
 
     size: int
     lost: Rejection | None = None
@@ -178,6 +189,9 @@ class Ingestion(Protocol):
 
     def upload(self, delivery: Delivery, path: str, body: Readable, size: int) -> None:
         """PUT one file. Raises UploadRefused."""
+
+    def held(self, delivery: Delivery, path: str) -> int:
+        """How many bytes of a file the batch has already."""
 
     def complete(self, delivery: Delivery) -> None:
         """Say that all files are there. Raises UploadRefused."""
@@ -294,6 +308,10 @@ def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Delivery | None:
         if tries < PATIENT and refusal.status not in ABOUT_THE_FILE:
             raise NotYet(refusal.detail, external_id=task.external_id) from None
         mark = Mark(refusal.sent, Rejection.of(refusal, ports.now()))
+    except ObjectGone as gone:  # since an earlier try, perhaps, whose answer nobody got
+        held = ports.ingestion.held(delivery, piece.path())
+        whole = held == piece.size and not piece.packed
+        mark = Mark(held, None if whole else Rejection.of(gone, ports.now()))
     except Rejected as rejected:
         mark = Mark(0, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)

@@ -19,6 +19,7 @@ from aep_intake.pieces import Readable
 
 _IMPORT = "/data/foundation/import/batches"
 _EXPORT = "/data/foundation/export/batches"
+_RANGE = re.compile(r"bytes=0-(\d+)")
 _MOST_FILES = 20  # of diagnostics; a hundred bad rows of each file tell enough
 _MOST_BYTES = 20_000_000
 
@@ -39,10 +40,9 @@ class Ingestion:
 
     def upload(self, delivery: Delivery, path: str, body: Readable, size: int) -> None:
         """PUT one file; the same path again overwrites it. Raises UploadRefused or TryAgain."""
-        files = f"{_batch(delivery)}/datasets/{quote(delivery.target.dataset_id, safe='')}/files"
         said = self._aep.ask(
             "PUT",
-            f"{files}/{quote(path, safe='')}",
+            _file(delivery, path),
             delivery.target,
             delivery.external_id,
             self._timeouts,
@@ -50,6 +50,19 @@ class Ingestion:
         )
         if not said.good:
             raise self._problem(said, delivery)
+
+    def held(self, delivery: Delivery, path: str) -> int:
+        """How many bytes of a file the batch has. Raises TryAgain.
+
+        Adobe documents `Range` for files that were sent in parts; where none is told, there is
+        nothing.
+        """
+        said = self._aep.ask("HEAD", _file(delivery, path), delivery.target, delivery.external_id)
+        problem = None if said.good or said.says_none else self._aep.problem(said)
+        if isinstance(problem, PlatformUnavailable):
+            raise problem
+        told = _RANGE.fullmatch(said.answer.headers.get("range", "")) if said.good else None
+        return int(told[1]) + 1 if told else 0
 
     def complete(self, delivery: Delivery) -> None:
         """Say that all files are there; may be repeated. Raises UploadRefused or TryAgain."""
@@ -117,6 +130,11 @@ def _fits(listed: Mapping[str, Any]) -> bool:
     """Whether a file can be read; Adobe tells its length as text."""
     length = str(listed.get("length"))[:20]
     return not length.isdecimal() or int(length) <= _MOST_BYTES
+
+
+def _file(delivery: Delivery, path: str) -> str:
+    dataset = quote(delivery.target.dataset_id, safe="")
+    return f"{_batch(delivery)}/datasets/{dataset}/files/{quote(path, safe='')}"
 
 
 def _batch(delivery: Delivery) -> str:
