@@ -219,6 +219,18 @@ def test_whoever_comes_after_a_worker_died_goes_on(world: World) -> None:
     assert len(world.handed_out) == 1
 
 
+def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None:
+    begun(world)
+    newer = beside(world, "part-0.json")
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    files = world.ledger.windows.registered(WINDOW)
+    assert sorted(file.version for file in files) == sorted(file.version for file in FILES)
+    assert world.ledger.claimant(newer) is None
+    assert take(AGAIN, world.intake(0)) == Gathered(marker_id(AGAIN), 5)
+    [file] = world.ledger.windows.registered(marker_id(AGAIN))
+    assert file.version == newer.version
+
+
 def test_half_of_a_folder_is_no_batch(world: World) -> None:
     begun(world)
     beside(world, "part-5.csv")

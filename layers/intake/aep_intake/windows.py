@@ -254,6 +254,11 @@ def gather(
     standing = ports.windows.get(window.window_id)
     if standing is None and window.replaces:
         _check_one_for_one(window, marker, files, ports)
+    if standing is not None and standing.stage is Stage.OPEN:
+        # What was overwritten since a worker began waits for the next marker: two versions of an
+        # object would be its rows twice.
+        held = {(file.bucket, file.key) for file in ports.windows.registered(window.window_id)}
+        files = tuple(file for file in files if (file.bucket, file.key) not in held)
     if standing is None or standing.stage is Stage.OPEN:
         known = _fill(window, marker, files, ports.windows, begun=standing is not None)
     seal(window.window_id, ports)
