@@ -10,7 +10,7 @@ from typing import Any
 from aep_intake import delivery, delivery_telemetry, telemetry
 from aep_intake.announcements import BATCH_CREATED
 from aep_intake.delivery import Delivery, Ports
-from aep_intake.errors import Rejected
+from aep_intake.errors import Rejected, TryAgain
 from aep_intake.intake import attempt
 from aep_intake.orders import DELIVERY_PREFIX
 from aep_intake.settings import Settings
@@ -33,6 +33,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     for message, result in zip(messages, results, strict=True):
         external_id, begins = _read(message)
         delivery_telemetry.report_delivery(external_id, result, world.now())
+        if isinstance(result, TryAgain):  # since when it has not ended, the alarm must know too
+            standing = attempt(lambda: ports.deliveries.get(external_id))  # noqa: B023
+            if isinstance(standing, Delivery) and standing.due is not None:
+                delivery_telemetry.report_delivery(external_id, standing, world.now())
         if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
             failures.append({"itemIdentifier": message["messageId"]})
     telemetry.count("TokensMinted", number=world.credentials.take_minted())

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.delivery import Delivery, End, Stage, Task, Verdict
 from aep_intake.delivery_telemetry import ENDED
-from aep_intake.errors import IntakeError, MalformedEvent, NoRoute, NotYet
+from aep_intake.errors import IntakeError, LedgerUnavailable, MalformedEvent, NoRoute, NotYet
 from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
 from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Target
 from aep_intake.pieces import Piece
@@ -357,6 +358,64 @@ def tick(
         function.handler({}, Context())
 
     return ticked
+
+
+@dataclass
+class Held:
+    """The ledger's deliveries, of which there is one."""
+
+    delivery: Delivery | Exception | None
+
+    def get(self, external_id: str) -> Delivery | None:
+        assert external_id == "intake-1"
+        if isinstance(self.delivery, Exception):
+            raise self.delivery
+        return self.delivery
+
+
+@pytest.mark.parametrize(
+    ("held", "hours"),
+    [
+        (SENT, 30),
+        (end(End.SUCCEEDED), None),  # by somebody else, who told of it
+        (LedgerUnavailable("throttled"), None),
+        (None, None),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
+    told: Any,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    held: Delivery | Exception | None,
+    hours: int | None,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    function = importlib.import_module("on_delivery")
+
+    def later(*_: object) -> None:
+        raise NotYet("AEP is down")
+
+    body = json.dumps({"externalId": f"{DELIVERY_PREFIX}intake-1"})
+    monkeypatch.setattr(function.delivery, "go_on", later)
+    world = {
+        "delivery": lambda _: SimpleNamespace(deliveries=Held(held)),
+        "now": lambda: MADE_AT + 30 * 3_600_000,
+        "credentials": SimpleNamespace(take_minted=lambda: 0),
+    }
+    for name, value in world.items():
+        monkeypatch.setitem(function.world.__dict__, name, value)
+    answer: Any = {}
+
+    def handle(event: Any, context: Any) -> None:
+        answer.update(function.handler(event, context))
+
+    counted, _ = told({"Records": [{"messageId": "m", "body": body}]}, Context(), handle)
+    assert counted["DeliveryPutOff", "not-yet"] == 1
+    assert counted.get(("UnfinishedBatchHours", None)) == hours
+    assert not set(counted) & {("BatchesSucceeded", None)}
+    assert answer == {"batchItemFailures": []}
 
 
 def test_each_tick_reads_the_meter_of_the_day(
