@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery, delivery_telemetry, telemetry
+from aep_intake import delivery_telemetry, telemetry, uploading
 from aep_intake.adapters.queues import delay
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Task
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     _hide(dict.fromkeys((m["receiptHandle"] for m in messages), ports.life // 1000))
     with ThreadPoolExecutor(len(tasks)) as pool:
         results = pool.map(
-            lambda task, tried: attempt(lambda: delivery.upload(task, ports, tried)), tasks, tries
+            lambda task, tried: attempt(lambda: uploading.upload(task, ports, tried)), tasks, tries
         )
     failures, delays = [], {}
     for message, task, tried, result in zip(messages, tasks, tries, results, strict=True):

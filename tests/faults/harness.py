@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO, Any
 
 import requests
-from aep_intake import delivery, overdue, routes, windows
+from aep_intake import delivery, overdue, routes, uploading, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.ingestion import Ingestion
@@ -661,7 +661,7 @@ class Delivering(World):
         """The uploads queue starts a worker on a piece."""
         self._run(
             self.uploads,
-            lambda errand, ports: delivery.upload(errand.what, ports, errand.receives),
+            lambda errand, ports: uploading.upload(errand.what, ports, errand.receives),
             6 * 900 * SECOND,
             put_off=True,
         )

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake import create, delivery, routes
+from aep_intake import create, delivery, routes, uploading
 from aep_intake.announcements import turned_away
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
-from aep_intake.delivery import Delivery, End, Joined, Mark, Ports, Stage, Task
+from aep_intake.delivery import Delivery, End, Mark, Ports, Stage, Task
 from aep_intake.errors import (
     FormatMismatch,
     LeaseLost,
@@ -32,6 +32,7 @@ from aep_intake.errors import (
 from aep_intake.intake import again, go_on
 from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
 from aep_intake.pieces import Piece
+from aep_intake.uploading import Joined
 from jsonschema import Draft202012Validator
 
 from local.simulator.batches import Batch as Simulated
@@ -109,7 +110,7 @@ def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: 
 def uploaded(world: Delivering, most: int = 1000) -> list[Delivery | None]:
     """What becomes of a delivery when pieces are uploaded."""
     taken, world.uploads[:] = world.uploads[:most], world.uploads[most:]
-    return [delivery.upload(errand.what, ports(world)) for errand in taken]
+    return [uploading.upload(errand.what, ports(world)) for errand in taken]
 
 
 def standing(world: Delivering, external_id: str) -> Delivery:
@@ -333,7 +334,7 @@ def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> N
 
 def test_what_is_gone_since_it_was_uploaded_is_there(world: Delivering) -> None:
     external_id = begun(world, b"{}\n", b"[]\n")
-    delivery.upload(world.uploads[0].what, ports(world))
+    uploading.upload(world.uploads[0].what, ports(world))
     world.deliveries.marked_as.clear()  # its worker died before it said so
     world.contents.clear()
     uploaded(world)
@@ -349,7 +350,7 @@ def test_where_something_else_is_held_under_its_name_the_batch_is_given_up(
 ) -> None:
     external_id = begun(world, PACKED, b"{}\n", key="in/{}.json.gz")
     packed = world.uploads[0].what
-    delivery.upload(packed, ports(world))
+    uploading.upload(packed, ports(world))
     world.deliveries.marked_as.clear()
     del world.contents["landing", "in/0.json.gz", packed.piece.file.version]
     uploaded(world)
@@ -451,7 +452,7 @@ def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None
     external_id = begun(world, ROWS)
     task = world.uploads[0].what
     for _ in range(3):
-        assert delivery.upload(task, ports(world)) is None
+        assert uploading.upload(task, ports(world)) is None
     assert len(operations(world, "put-file")) == 1
     assert list(world.deliveries.marks(external_id)) == [0]
 
@@ -459,12 +460,12 @@ def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None
 def test_a_piece_of_no_delivery_or_of_one_that_ended_is_nothing(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     tasks = [errand.what for errand in world.uploads]
-    assert delivery.upload(replace(tasks[0], external_id="nobody's"), ports(world)) is None
+    assert uploading.upload(replace(tasks[0], external_id="nobody's"), ports(world)) is None
     world.simulator.set_status(batch_of(world, external_id).id, "aborted")
     looked(world, external_id, UPLOADING + SKEW)
     asked = len(world.simulator.received)
     for task in tasks:
-        assert delivery.upload(task, ports(world)) is None
+        assert uploading.upload(task, ports(world)) is None
     assert len(world.simulator.received) == asked
 
 
@@ -481,10 +482,10 @@ def test_what_s3_does_not_give_is_tried_again_from_its_start(world: Delivering) 
 
     its = ports(world, opened=lambda *_: Breaking(content[:20]))
     with pytest.raises(StorageUnavailable):
-        delivery.upload(task, its)
+        uploading.upload(task, its)
     assert world.deliveries.marks(external_id) == {}
     assert filled(world, external_id) == {}
-    delivery.upload(task, ports(world))
+    uploading.upload(task, ports(world))
     assert filled(world, external_id) == {"0-55-110.json": content}
 
 
@@ -493,14 +494,14 @@ def test_when_an_hour_is_used_up_the_next_one_is_waited_for(world: Delivering) -
     world.deliveries.hourly = 120
     taken = [errand.what for errand in world.uploads]
     for task in taken[:2]:
-        delivery.upload(task, ports(world))
+        uploading.upload(task, ports(world))
     with pytest.raises(NotYet) as caught:
-        delivery.upload(taken[2], ports(world))
+        uploading.upload(taken[2], ports(world))
     left = HOUR - world.clock() % HOUR
     assert caught.value.retry_after == left / 1000
     assert len(operations(world, "put-file")) == 2
     world.clock.advance(left)
-    delivery.upload(taken[2], ports(world))
+    uploading.upload(taken[2], ports(world))
     assert set(world.deliveries.marks(external_id)) == {0, 1, 2}
 
 
@@ -535,7 +536,7 @@ def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Deli
     external_id = begun(world, ROWS)
     world.simulator.faults.add(Fault("status", "put-file", status=404))
     with pytest.raises(NotYet):
-        delivery.upload(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
+        uploading.upload(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
     assert world.deliveries.marks(external_id) == {}
     assert world.lost == []
 
@@ -544,7 +545,7 @@ def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Deli
 def test_what_is_surely_about_the_file_is_refused_at_once(world: Delivering, status: int) -> None:
     begun(world, b"{}\n")
     world.simulator.faults.add(Fault("status", "put-file", status=status))
-    delivery.upload(world.uploads[0].what, ports(world), 1)
+    uploading.upload(world.uploads[0].what, ports(world), 1)
     assert [reason for *_, reason in world.lost] == ["upload-refused"]
 
 
@@ -555,9 +556,9 @@ def test_another_refusal_may_pass(world: Delivering, status: int) -> None:
     world.simulator.faults.add(Fault("status", "put-file", status=status, count=0))
     for tries in (1, 2, 3, 4):
         with pytest.raises(NotYet, match=f"AEP answered {status}"):
-            delivery.upload(world.uploads[0].what, ports(world), tries)
+            uploading.upload(world.uploads[0].what, ports(world), tries)
     assert world.deliveries.marks(external_id) == {}
-    delivery.upload(world.uploads[0].what, ports(world), 5)
+    uploading.upload(world.uploads[0].what, ports(world), 5)
     assert [reason for *_, reason in world.lost] == ["upload-refused"]
 
 
@@ -575,7 +576,7 @@ def test_what_is_not_about_the_file_is_tried_again(world: Delivering, status: in
     external_id = begun(world, ROWS)
     world.simulator.faults.add(Fault("status", "put-file", status=status))
     with pytest.raises(TryAgain):
-        delivery.upload(world.uploads[0].what, ports(world))
+        uploading.upload(world.uploads[0].what, ports(world))
     assert world.deliveries.marks(external_id) == {}
 
 
@@ -587,10 +588,10 @@ def test_who_is_told_of_a_lost_file_is_told_though_a_worker_dies(world: Deliveri
     dead: Any = ports(world).announcer
     dead.turned_away = failing(NotAnnounced("the bus did not take it"))
     with pytest.raises(NotAnnounced):
-        delivery.upload(task, ports(world, announcer=dead))
+        uploading.upload(task, ports(world, announcer=dead))
     assert world.lost == []
     for _ in range(2):
-        assert delivery.upload(task, ports(world)) is None
+        assert uploading.upload(task, ports(world)) is None
     assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"] * 2
 
 
@@ -602,10 +603,10 @@ def test_it_is_told_even_if_the_delivery_went_on_meanwhile(world: Delivering) ->
     dead: Any = ports(world).announcer
     dead.turned_away = failing(NotAnnounced("the bus did not take it"))
     with pytest.raises(NotAnnounced):
-        delivery.upload(second, ports(world, announcer=dead))
-    assert delivery.upload(first, ports(world)) is not None
+        uploading.upload(second, ports(world, announcer=dead))
+    assert uploading.upload(first, ports(world)) is not None
     assert standing(world, external_id).stage is Stage.INGESTING
-    assert delivery.upload(second, ports(world)) is None
+    assert uploading.upload(second, ports(world)) is None
     assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"]
 
 
@@ -615,11 +616,11 @@ def test_a_copy_that_comes_too_late_tells_nothing(world: Delivering) -> None:
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        delivery.upload(task, ports(world))
+        uploading.upload(task, ports(world))
         world.contents.clear()
         return world._opened(file, start, end)
 
-    assert delivery.upload(task, ports(world, opened=late)) is None
+    assert uploading.upload(task, ports(world, opened=late)) is None
     assert world.lost == []
     assert world.deliveries.marks(external_id) == {0: Mark(55)}
 
@@ -629,10 +630,10 @@ def test_a_copy_that_comes_after_the_end_of_uploads_changes_nothing(world: Deliv
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        delivery.upload(task, ports(world))
+        uploading.upload(task, ports(world))
         return world._opened(file, start, end)
 
-    assert delivery.upload(task, ports(world, opened=late)) is None
+    assert uploading.upload(task, ports(world, opened=late)) is None
     assert operations(world, "put-file", "complete") == ["put-file", "complete", "put-file"]
     assert world.simulator.received[-2].status == 400
     assert world.deliveries.marks(external_id) == {0: Mark(3)}
@@ -689,7 +690,7 @@ def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> 
     task = world.uploads[0].what
     remembered: Any = ports(world).deliveries
     remembered.replace = failing(LeaseLost("another worker went on"))
-    assert delivery.upload(task, ports(world, deliveries=remembered)) is None
+    assert uploading.upload(task, ports(world, deliveries=remembered)) is None
     assert standing(world, external_id).stage is Stage.UPLOADING
     done = looked(world, external_id, UPLOADING + SKEW)
     assert done is not None
@@ -705,7 +706,7 @@ def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
         )
     held = standing(world, external_id)
     assert (held.stage, world.uploads) == (Stage.UPLOADING, [])
-    delivery.upload(
+    uploading.upload(
         Task(external_id, Piece(1, arrival(ROWS, "in/0.json", 0), 55, 110)), ports(world)
     )
     looked(world, external_id, UPLOADING + SKEW)
@@ -892,7 +893,7 @@ def test_where_complete_comes_too_late_catalog_says_what_it_is(
     real_ports = ports(world)
     meddled: Any = ports(world).deliveries
     meddled.mark = mark
-    done = delivery.upload(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
+    done = uploading.upload(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
     assert done is not None
     assert (done.stage, done.due) == (Stage.INGESTING, world.clock())
     delivery.go_on(external_id, ports(world))
@@ -1105,7 +1106,7 @@ def test_an_upload_that_ends_after_the_batch_changes_no_announcement(world: Deli
         looked(world, external_id, UPLOADING + SKEW)
         return world._opened(file, start, end)
 
-    delivery.upload(task, ports(world, opened=late))
+    uploading.upload(task, ports(world, opened=late))
     assert 0 in world.deliveries.marks(external_id)
     assert finished(world, external_id)["lostFileCount"] == 0
     held = standing(world, external_id)
@@ -1209,7 +1210,7 @@ def test_an_end_is_announced_until_the_bus_takes_it_and_parked_until_sqs_does(
     tasks = [errand.what for errand in world.uploads]
     with pytest.raises(NotAnnounced):
         for task in tasks:
-            delivery.upload(task, ports(world, announcer=dying))
+            uploading.upload(task, ports(world, announcer=dying))
     assert standing(world, external_id).stage is Stage.ENDED
     world.clock.advance(STEP)
     with pytest.raises(StorageUnavailable):

@@ -399,13 +399,13 @@ def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
 
     body = json.dumps({"externalId": f"{DELIVERY_PREFIX}intake-1"})
     monkeypatch.setattr(function.delivery, "go_on", later)
-    world = {
+    world: dict[str, Any] = {
         "delivery": lambda _: SimpleNamespace(deliveries=Held(held)),
         "now": lambda: MADE_AT + 30 * 3_600_000,
         "credentials": SimpleNamespace(take_minted=lambda: 0),
     }
-    for name, value in world.items():
-        monkeypatch.setitem(function.world.__dict__, name, value)
+    for part, fake in world.items():
+        monkeypatch.setitem(function.world.__dict__, part, fake)
     answer: Any = {}
 
     def handle(event: Any, context: Any) -> None:

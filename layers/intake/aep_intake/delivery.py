@@ -8,15 +8,13 @@
     ended       announced; parked for another attempt, if need be
 
 A delivery is due until it has ended, and whoever works on it moves that time first: so one works on
-it at a time, and what a dead worker leaves is found. Pieces need no such care: a path is the same
-every time, and an upload that is repeated overwrites itself.
+it at a time, and what a dead worker leaves is found. How a piece is uploaded: see `uploading`.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from io import BytesIO
 from typing import IO, Any, Protocol
 
 from aep_intake.arrivals import Arrival
@@ -25,19 +23,15 @@ from aep_intake.errors import (
     LeaseLost,
     MalformedEvent,
     NotYet,
-    ObjectGone,
     Rejected,
     TryAgain,
     UploadRefused,
 )
 from aep_intake.orders import Batch, Order, Record, Rejection, Target
-from aep_intake.pieces import Cut, Piece, Readable, cut, pieces, unpacked
+from aep_intake.pieces import Cut, Piece, Readable, cut, pieces
 
 HOUR = 3_600_000
 FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
-# Too large, a name too long, the wrong media type.
-ABOUT_THE_FILE = frozenset({413, 414, 415})
-PATIENT = 5  # tries of what AEP refuses for another reason
 BUSY = 12  # looks after which what is missing is handed out though others wait: about an hour
 
 
@@ -281,87 +275,8 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
         raise
 
 
-def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Delivery | None:
-    """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain.
-
-    `tries`: how often it was tried, this time among them. What AEP refuses for a reason that may
-    pass, such as a node that does not know the batch yet, is refused for good only after a few.
-    """
-    delivery, piece = ports.deliveries.get(task.external_id), task.piece
-    if delivery is None:
-        return None
-    known = ports.deliveries.marked(task.external_id, piece.number)
-    if known is not None:  # by a worker that may have died before it said so
-        _tell(delivery, piece, known, ports)
-        return None
-    if delivery.stage is not Stage.UPLOADING:
-        return None
-    try:
-        ports.deliveries.reserve(piece.size)
-        mark = Mark(_put(delivery, piece, ports))
-    except UploadRefused as refusal:
-        batch = ports.ingestion.look(delivery)
-        if batch is None:
-            raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
-        if batch.status != "loading":  # then it is not the file that is wrong
-            return _now(task.external_id, ports)
-        if tries < PATIENT and refusal.status not in ABOUT_THE_FILE:
-            raise NotYet(refusal.detail, external_id=task.external_id) from None
-        mark = Mark(refusal.sent, Rejection.of(refusal, ports.now()))
-    except ObjectGone as gone:  # since an earlier try, perhaps, whose answer nobody got
-        held = ports.ingestion.held(delivery, piece.path())
-        whole = held == piece.size and not piece.packed
-        mark = Mark(held, None if whole else Rejection.of(gone, ports.now()))
-    except Rejected as rejected:
-        mark = Mark(0, Rejection.of(rejected, ports.now()))
-    marked = ports.deliveries.mark(task.external_id, piece.number, mark)
-    if mark.lost:  # unless another copy of the message came in time
-        _tell(delivery, piece, ports.deliveries.marked(task.external_id, piece.number), ports)
-    return _now(task.external_id, ports) if marked >= delivery.total else None
-
-
-def _now(external_id: str, ports: Ports) -> Delivery | None:
-    """Go on with a delivery whose uploads are over, before its time; someone else may be at it."""
-    delivery = ports.deliveries.get(external_id)
-    if delivery is None or delivery.stage is not Stage.UPLOADING:
-        return None
-    try:
-        ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
-        return go_on(external_id, ports)
-    except LeaseLost:
-        return None
-
-
-def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
-    file, shape, limit = piece.file, delivery.input_format, delivery.limit
-    if piece.packed:
-        with ports.opened(file, 0, file.size) as packed:  # broken, not half of it may go up
-            for _ in unpacked(file, packed, shape, limit):
-                pass
-        size = 0
-        with ports.opened(file, 0, file.size) as packed:
-            for number, one in enumerate(unpacked(file, packed, shape, limit)):
-                length = one.seek(0, 2)
-                one.seek(0)
-                try:
-                    ports.ingestion.upload(delivery, piece.path(number), one, length)
-                except UploadRefused as refusal:
-                    refusal.sent = size
-                    raise
-                size += length
-        return size
-    if piece.size > limit:  # what could not be cut says why
-        cut(file, shape, limit, lambda start, end: ports.opened(file, start, end))
-    header = BytesIO()
-    if piece.header:
-        with ports.opened(file, 0, piece.header) as start:
-            header = BytesIO(start.read())
-    with ports.opened(file, piece.start, piece.end) as body:
-        ports.ingestion.upload(delivery, piece.path(), Joined(header, body), piece.size)
-    return piece.size
-
-
-def _tell(delivery: Delivery, piece: Piece, mark: Mark | None, ports: Ports) -> None:
+def tell(delivery: Delivery, piece: Piece, mark: Mark | None, ports: Ports) -> None:
+    """Say that a file is not in the batch, if that is what became of its piece."""
     if mark is not None and mark.lost is not None:
         ports.announcer.turned_away(delivery.external_id, (piece.file,), mark.lost)
 
@@ -572,7 +487,7 @@ def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[in
         for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
             if piece.number not in marks:
                 mark = Mark(0, Rejection.of(why, ports.now()))
-                _tell(delivery, piece, mark, ports)
+                tell(delivery, piece, mark, ports)
                 ports.deliveries.mark(delivery.external_id, piece.number, mark)
         marks = ports.deliveries.marks(delivery.external_id)
     return tuple(sorted(number for number, mark in marks.items() if mark.lost))
@@ -605,14 +520,3 @@ _STEPS: Mapping[Stage, Callable[[Delivery, Ports], Delivery]] = {
     Stage.ABORTING: _abort,
     Stage.ENDED: _announce,
 }
-
-
-class Joined:
-    """One stream after another, read once."""
-
-    def __init__(self, first: Readable, rest: Readable) -> None:
-        self._first, self._rest = first, rest
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
-        return self._first.read(size) or self._rest.read(size)
