@@ -4,10 +4,11 @@ import gzip
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from aep_intake import routes
+import pytest
+from aep_intake import delivery, routes
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, End, Stage
 from aep_intake.orders import WINDOW_PREFIX, Record, State
@@ -24,6 +25,14 @@ from tests.faults.test_schedules import SCHEDULES, WORLDS
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
 TAPES = st.binary(min_size=300, max_size=600)
 ran: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def every_end_is_kept() -> Iterator[None]:
+    """So that workers die between what they find of where to cut, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery, "KEEP_EVERY", -1)
+        yield
 
 
 def table(**rule: Any) -> routes.RoutingTable:

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -307,6 +308,57 @@ def test_a_plan_that_breaks_off_goes_on(world: Delivering) -> None:
     assert (planned.stage, list(planned.cuts)) == (Stage.UPLOADING, [0, 1, 2])
     assert [key for key, _ in opened] == ["in/0.csv", "in/1.csv", "in/1.csv", "in/2.csv"]
     assert len(world.uploads) == planned.total
+
+
+class Slow:
+    """Bytes of which each read takes half a minute, until it breaks off."""
+
+    def __init__(self, world: Delivering, content: bytes, reads: int) -> None:
+        self.world, self.stream, self.left = world, BytesIO(content), reads
+
+    def __enter__(self) -> "Slow":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def read(self, size: int) -> bytes:
+        self.left -= 1
+        if self.left < 0:
+            raise StorageUnavailable("its worker is killed")
+        self.world.clock.advance(30 * SECOND)
+        return self.stream.read(size)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
+    world: Delivering, *, fits: bool
+) -> None:
+    rows = b"a,b\n" + b"1,2\n" * 60
+    content = rows if fits else rows + b"x" * 100
+    external_id = created(world, content, key="in/{}.csv")
+    read: list[int] = []
+
+    def slowly(file: Arrival, start: int, end: int) -> Any:
+        read.append(start)
+        return Slow(world, content[start:end], 9)
+
+    with pytest.raises(StorageUnavailable):
+        delivery.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    while standing(world, external_id).stage is Stage.PLANNING:
+        before = dict(standing(world, external_id).cuts)
+        world.clock.advance(HOUR)
+        with suppress(StorageUnavailable):
+            delivery.go_on(external_id, ports(world, opened=slowly))
+        found = standing(world, external_id)
+        assert found.cuts != before, "no worker is killed in vain"
+    assert read == sorted(set(read)) and len(read) > 2
+    taken = [errand.what.piece for errand in world.uploads]
+    if not fits:  # as one, so that its upload says why
+        assert [(piece.start, piece.end) for piece in taken] == [(0, len(content))]
+        assert found.cuts == {}
+        return
+    assert b"".join(content[piece.start : piece.end] for piece in taken) == content
+    assert all(piece.size <= world.piece for piece in taken)
 
 
 def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:

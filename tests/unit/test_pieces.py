@@ -16,7 +16,7 @@ import pytest
 from aep_intake import pieces as module
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import FormatMismatch, StorageUnavailable, TooLarge
-from aep_intake.pieces import Cut, Piece, Rows, cut, has_rows, pieces, unpacked
+from aep_intake.pieces import Cut, Piece, Rows, cut, cutting, has_rows, pieces, unpacked
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -35,12 +35,18 @@ def reader(content: bytes) -> Callable[[int, int], IO[bytes]]:
     return lambda start, end: io.BytesIO(content[start:end])
 
 
-def in_pieces(content: bytes, shape: Mapping[str, Any], limit: int, chunk: int) -> list[bytes]:
+def in_pieces(
+    content: bytes,
+    shape: Mapping[str, Any],
+    limit: int,
+    chunk: int,
+    how: Callable[..., Cut | None] = cut,
+) -> list[bytes]:
     """What is uploaded of a file. Raises TooLarge."""
     file = arrival(len(content))
     with patch.object(module, "CHUNK", chunk):
-        made = cut(file, shape, limit, reader(content))
-        assert cut(file, shape, limit, reader(content)) == made
+        made = how(file, shape, limit, reader(content))
+        assert how(file, shape, limit, reader(content)) == made
     found = list(pieces([file], {} if made is None else {0: made}))
     assert [piece.number for piece in found] == list(range(len(found)))
     assert len({piece.path() for piece in found}) == len(found)
@@ -49,6 +55,23 @@ def in_pieces(content: bytes, shape: Mapping[str, Any], limit: int, chunk: int) 
     # Without the headers that were put before them, they are the file again.
     assert b"".join(content[piece.start : piece.end] for piece in found) == content
     return uploaded
+
+
+def broken_off(
+    file: Arrival,
+    shape: Mapping[str, Any],
+    limit: int,
+    opened: Callable[[int, int], IO[bytes]],
+) -> Cut | None:
+    """How a file is cut by workers of whom each finds one end, and dies."""
+    known: Cut | None = None
+    while known is None or not known.whole(file):
+        found = next(cutting(file, shape, limit, opened, known), None)
+        if found is None:
+            return None
+        assert known is None or found.ends[:-1] == known.ends
+        known = found
+    return known
 
 
 def unpacked_pieces(
@@ -163,13 +186,14 @@ def csv_files(draw: st.DrawFn) -> Written:
     return Written(b"".join(encoded), shape, tuple(accumulate(map(len, encoded))))
 
 
+@pytest.mark.parametrize("how", [cut, broken_off])
 @given(csv_files(), st.integers(4, 150), CHUNKS)
 def test_csv_is_cut_between_rows_each_piece_with_the_header(
-    written: Written, limit: int, chunk: int
+    how: Callable[..., Cut | None], written: Written, limit: int, chunk: int
 ) -> None:
     content, header = written.content, written.header
     try:
-        uploaded = in_pieces(content, written.shape, limit, chunk)
+        uploaded = in_pieces(content, written.shape, limit, chunk, how)
     except TooLarge:
         assert header + written.longest + min(chunk, limit // 4) > limit
         return

@@ -28,10 +28,11 @@ from aep_intake.errors import (
     UploadRefused,
 )
 from aep_intake.orders import Batch, Order, Record, Rejection, Target
-from aep_intake.pieces import Cut, Piece, Readable, cut, pieces
+from aep_intake.pieces import Cut, Piece, Readable, cutting, pieces
 
 HOUR = 3_600_000
 FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
+KEEP_EVERY = 20_000  # milliseconds after which what was found of where to cut is kept
 BUSY = 12  # looks after which what is missing is handed out though others wait: about an hour
 
 
@@ -293,16 +294,7 @@ def _plan_again(delivery: Delivery, ports: Ports) -> Delivery:
 
 def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
     for place, file in enumerate(files):
-        if file.size <= delivery.limit or file.packed or place in delivery.cuts:
-            continue
-        try:
-            made = cut(file, delivery.input_format, delivery.limit, _opens(file, ports))
-        except Rejected:  # by name, when it comes to its upload
-            continue
-        if made is not None:  # long work is kept as it goes
-            due = ports.now() + max(ports.step, ports.life)
-            changed = delivery.then(cuts={**delivery.cuts, place: made}, due=due)
-            delivery = ports.deliveries.replace(delivery, changed)
+        delivery = _cut(delivery, place, file, ports)
     tasks = _tasks(delivery, files)
     due = ports.now() + ports.uploading
     delivery = ports.deliveries.replace(
@@ -310,6 +302,29 @@ def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Deliv
     )
     ports.hand_out(tasks)
     return delivery
+
+
+def _cut(delivery: Delivery, place: int, file: Arrival, ports: Ports) -> Delivery:
+    """See where to cut a file; long work is kept as it goes."""
+    known, kept_at = delivery.cuts.get(place), ports.now()
+    if known is not None and known.whole(file):
+        return delivery
+    opened = _opens(file, ports)
+    try:
+        for made in cutting(file, delivery.input_format, delivery.limit, opened, known):
+            if made.whole(file) or ports.now() > kept_at + KEEP_EVERY:
+                kept_at = ports.now()
+                delivery = _keep(delivery, {**delivery.cuts, place: made}, ports)
+    except Rejected:  # all of it, by name, when it comes to its upload
+        others = {other: made for other, made in delivery.cuts.items() if other != place}
+        if others != delivery.cuts:
+            delivery = _keep(delivery, others, ports)
+    return delivery
+
+
+def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: Ports) -> Delivery:
+    due = ports.now() + max(ports.step, ports.life)
+    return ports.deliveries.replace(delivery, delivery.then(cuts=cuts, due=due))
 
 
 def _opens(file: Arrival, ports: Ports) -> Callable[[int, int], IO[bytes]]:

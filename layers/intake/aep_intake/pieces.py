@@ -38,6 +38,10 @@ class Cut:
     ends: tuple[int, ...]
     header: int = 0
 
+    def whole(self, file: Arrival) -> bool:
+        """Whether all ends are known."""
+        return self.ends[-1:] == (file.size,)
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -90,13 +94,29 @@ def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open
 
     Raises TooLarge where that cannot be done, and what `opened` raises.
     """
+    found = list(cutting(file, input_format, limit, opened))
+    return found[-1] if found else None
+
+
+def cutting(
+    file: Arrival,
+    input_format: Mapping[str, Any],
+    limit: int,
+    opened: Open,
+    known: Cut | None = None,
+) -> Iterator[Cut]:
+    """The same, told again with each end that is found: long work may go on from what is `known`.
+
+    The last says it all; see `Cut.whole`.
+    """
     if file.size <= limit or file.packed:
-        return None
+        return
     if not has_rows(input_format):
         raise _too_large(file, limit)
     if input_format["format"] == "csv":
-        return _cut_csv(file, input_format, limit, opened)
-    return Cut(tuple(_ends(file, limit, opened)))
+        yield from _cut_csv(file, input_format, limit, opened, known or Cut(()))
+    else:
+        yield Cut(tuple(_ends(file, limit, opened)))
 
 
 def has_rows(input_format: Mapping[str, Any]) -> bool:
@@ -127,12 +147,16 @@ def _read(opened: Open, start: int, end: int) -> bytes:
         return stream.read()
 
 
-def _cut_csv(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open) -> Cut:
-    """Only what comes before a newline tells whether it is in quotes: so all of it is read."""
-    rows = Rows(input_format)
-    ends: list[int] = []
-    start = last = at = 0
-    with opened(0, file.size) as stream:
+def _cut_csv(
+    file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open, known: Cut
+) -> Iterator[Cut]:
+    """Only what comes before a newline tells whether it is in quotes: so all of it is read, but
+    for what is `known` already, as a row begins where a piece has ended.
+    """
+    rows = Rows(input_format, known.header if known.ends else None)
+    ends = list(known.ends)
+    start = last = at = ends[-1] if ends else 0
+    with opened(start, file.size) as stream:
         while chunk := stream.read(min(CHUNK, limit // 4)):
             last_end, header = rows.last_end(chunk), rows.header
             if at + len(chunk) - start + (header if start else 0) > limit:
@@ -141,9 +165,10 @@ def _cut_csv(file: Arrival, input_format: Mapping[str, Any], limit: int, opened:
                     raise _row_too_large(file, limit)
                 ends.append(last)
                 start = last
+                yield Cut(tuple(ends), header)
             last = at + last_end if last_end else last
             at += len(chunk)
-    return Cut((*ends, file.size), rows.header)
+    yield Cut((*ends, file.size), rows.header)
 
 
 def unpacked(
@@ -193,15 +218,17 @@ def _chunks(file: Arrival, packed: IO[bytes], size: int) -> Iterator[bytes]:
 
 
 class Rows:
-    """Where rows end, in a file that is gone through chunk by chunk from its start.
+    """Where rows end, in a file that is gone through chunk by chunk from its start; or from that
+    of a later row, where its `header` is known.
 
     `header`: bytes of a CSV's header once its end has come by, 0 before and where there is none.
     """
 
-    def __init__(self, input_format: Mapping[str, Any]) -> None:
+    def __init__(self, input_format: Mapping[str, Any], header: int | None = None) -> None:
         csv = input_format["format"] == "csv"
-        self.header = 0
-        self._in_header = csv and str(input_format.get("header", True)).lower() == "true"
+        has_header = csv and str(input_format.get("header", True)).lower() == "true"
+        self.header = header or 0
+        self._in_header = has_header and header is None
         self._quote, escape = _marks(input_format) if csv else (b"", b"")
         # Where a quote in a value is written twice, counting them works all the same.
         self._escape = b"" if escape == self._quote or not self._quote else escape
