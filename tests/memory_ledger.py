@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, Mark
@@ -24,7 +25,7 @@ from aep_intake.orders import (
     State,
     claims,
 )
-from aep_intake.overdue import Folder
+from aep_intake.overdue import Folder, Listing
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
@@ -32,9 +33,7 @@ from aep_intake.windows import Stage, Window, in_order
 class MemoryLedger:
     """Each method is one atomic step. `conflict` may say that a transaction meets another."""
 
-    def __init__(
-        self, conflict: Callable[[], bool] = lambda: False, now: Callable[[], int] = lambda: 0
-    ) -> None:
+    def __init__(self, conflict: Callable[[], bool] = lambda: False) -> None:
         self.records: dict[str, Record] = {}
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
@@ -44,9 +43,9 @@ class MemoryLedger:
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, Head] = {}
         self.folders: dict[str, Folder] = {}
+        self.listings: dict[str, dict[str, Listing]] = {}
         self.profile_batches: dict[tuple[str, str], int] = {}
         self._conflict = conflict
-        self._now = now
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
         self.deliveries: dict[str, Delivery] = {}
@@ -146,17 +145,24 @@ class MemoryLedger:
         self.noted[arrival.object_id, arrival.version] = what
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
-    def watch(self, folder: Folder) -> None:
-        standing = self.folders.get(folder.folder_id)
-        if standing is None or standing.due <= self._now():
-            self.folders[folder.folder_id] = folder
+    def wait(self, listing: Listing) -> None:
+        name = listing.folder_id
+        self.listings.setdefault(name, {})[listing.place] = listing
+        standing = self.folders.get(name, Folder(name, revision=0))
+        due = listing.due if standing.due is None else min(standing.due, listing.due)
+        self.folders[name] = replace(standing, due=due, revision=standing.revision + 1)
 
-    def watched(self, folder_id: str) -> Folder | None:
+    def folder(self, folder_id: str) -> Folder | None:
         return self.folders.get(folder_id)
 
-    def unwatch(self, folder: Folder) -> None:
-        if self.folders.get(folder.folder_id) == folder:
-            del self.folders[folder.folder_id]
+    def advance(self, old: Folder, new: Folder) -> None:
+        if self.folders[old.folder_id].revision != old.revision:
+            raise LeaseLost("more came just now", external_id=old.folder_id)
+        self.folders[old.folder_id] = new
+
+    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
+        listed = sorted(self.listings.get(folder_id, {}).items())
+        yield from [listing for place, listing in listed if after < place <= until]
 
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(arrival):
@@ -190,7 +196,7 @@ class MemoryLedger:
             if window.due is not None and window.due <= now:
                 yield window.window_id, window.due
         for folder_id, folder in list(self.folders.items()):
-            if folder.due <= now:
+            if folder.due is not None and folder.due <= now:
                 yield folder_id, folder.due
         for external_id, record in list(self.records.items()):
             if record.due is not None and record.due <= now:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from aep_intake import announcements, arrivals
 from aep_intake.errors import MalformedEvent
 from aep_intake.orders import DELIVERY_PREFIX
-from aep_intake.overdue import folder_id
 
 from tools.words import several
 
@@ -73,9 +72,8 @@ def _read(body: str) -> tuple[Iterable[str], Iterable[str]]:
     if delivery.order:
         # The files of a window or a folder have no message any more; their order stands for them.
         return [delivery.order], ["the files of an order:"]
-    if delivery.folder:
-        bucket, prefix = delivery.folder
-        return [folder_id(bucket, prefix)], [f"files in s3://{bucket}/{prefix}:"]
+    if delivery.missing:
+        return [delivery.missing.external_id], ["the files of a folder:"]
     files = delivery.arrivals
     return [file.external_id for file in files], [file.uri for file in files]
 

@@ -132,7 +132,7 @@ def shape(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
 
 
 def _outcome(route: routes.Route, match: routes.Match, arrival: Arrival) -> str:
-    if match.ignore or (match.waits and left_out(arrival)):
+    if match.ignore or (match.waits and left_out(arrival, match.root)):
         return "ignored"
     batch = route.rule.get("batch", {})
     if match.folder is not None:
@@ -176,7 +176,7 @@ def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> s
         return f"reaches rule `{hit[0].name}`"
     try:
         match = table.match(arrival)
-        if match.waits and left_out(arrival):
+        if match.waits and left_out(arrival, match.root):
             return "would not count as one of its folder's files"
         if match.folder is None and not match.ignore:
             shape(match, arrival)

@@ -9,7 +9,7 @@ from aep_intake.arrivals import Delivery, digest
 from aep_intake.errors import Rejected, TryAgain
 from aep_intake.intake import Intake, Result, again, attempt, take_in
 from aep_intake.orders import OWN_PREFIX, Rejection
-from aep_intake.overdue import folder_id, look
+from aep_intake.overdue import tell
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -31,10 +31,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
             results[order] = attempt(lambda: again(order, intake))  # noqa: B023
-        for bucket, prefix in dict.fromkeys(d.folder for d in deliveries if d.folder):
-            looked = attempt(lambda: look(bucket, prefix, intake.overdue, pool.map))  # noqa: B023
-            if looked is not None:
-                results[folder_id(bucket, prefix)] = looked
+        for missing in dict.fromkeys(d.missing for d in deliveries if d.missing):
+            told = attempt(lambda: tell(missing, intake.overdue, pool.map))  # noqa: B023
+            if told is not None:
+                results[missing.external_id] = told
     telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
@@ -91,8 +91,8 @@ def _about(delivery: Delivery) -> list[str]:
     ids = [arrival.external_id for arrival in delivery.arrivals]
     if delivery.order is not None:
         ids.append(delivery.order)
-    if delivery.folder is not None:
-        ids.append(folder_id(*delivery.folder))
+    if delivery.missing is not None:
+        ids.append(delivery.missing.external_id)
     return ids
 
 

@@ -21,7 +21,7 @@ from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.ingestion import Ingestion
 from aep_intake.adapters.queues import delay
 from aep_intake.announcements import BATCH_ENDED, batch_ended
-from aep_intake.arrivals import Arrival
+from aep_intake.arrivals import Arrival, Missing
 from aep_intake.create import Outcome, Ports, create_batch
 from aep_intake.delivery import Delivery, Task
 from aep_intake.errors import (
@@ -150,8 +150,8 @@ class World:
     more: "tuple[Callable[[], None], ...]" = ()  # what else a schedule may do
     handed_out: list[str] = field(default_factory=list)
     orders_parked: set[str] = field(default_factory=set)
-    folders: set[tuple[str, str]] = field(default_factory=set)  # to be looked at
-    folders_parked: set[tuple[str, str]] = field(default_factory=set)
+    missing: set[Missing] = field(default_factory=set)  # to be told
+    missing_parked: set[Missing] = field(default_factory=set)
     limits: windows.Limits = field(default_factory=lambda: windows.Limits(2, 25))
 
     def __post_init__(self) -> None:
@@ -165,7 +165,7 @@ class World:
         )
         self.simulator.show_in_catalog(self._shown)
         self.simulator.switches.expires_in = 10 * 365 * 86_400
-        self.ledger = MemoryLedger(self._conflict, self.clock)
+        self.ledger = MemoryLedger(self._conflict)
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
         self.token = self._mint()
@@ -219,9 +219,7 @@ class World:
         overdue_ports = overdue.Ports(
             ledger=ledger,
             announcer=announcer,
-            objects=objects,
-            table=lambda: self.table,
-            look_at=self._look_at,
+            send=self._send_missing,
             now=now,
         )
         return Intake(
@@ -273,10 +271,10 @@ class World:
         self.wait(1)
         self.handed_out += external_ids
 
-    def _look_at(self, bucket: str, prefix: str) -> None:
+    def _send_missing(self, missing: Missing) -> None:
         if self.wait(2):
             raise StorageUnavailable("the queue did not take it")
-        self.folders.add((bucket, prefix))
+        self.missing.add(missing)
 
     def _park(self, order: Order, rejection: Rejection) -> None:
         if self.wait(2):
@@ -373,8 +371,8 @@ class World:
         self.handed_out.clear()
         for external_id in due:
             self._start(self.work_on(external_id))
-        for folder in sorted(self.folders):
-            self._start(partial(self._look, folder))
+        for missing in sorted(self.missing, key=lambda one: one.external_id):
+            self._start(partial(self._tell, missing))
 
     def work_on(self, external_id: str) -> "Work":
         """What a worker does about something that is due."""
@@ -391,16 +389,16 @@ class World:
             self._start(partial(self._again, external_id))
         self.queue += [Message(message.arrival, self.clock()) for message in self.parked]
         self.parked.clear()
-        self.folders |= self.folders_parked
-        self.folders_parked.clear()
+        self.missing |= self.missing_parked
+        self.missing_parked.clear()
 
-    def _look(self, folder: tuple[str, str], intake: Intake) -> dict[str, Result]:
+    def _tell(self, missing: Missing, intake: Intake) -> dict[str, Result]:
         try:
-            overdue.look(*folder, intake.overdue, map)
-        except MarkerMissing as missing:
-            self.folders_parked.add(folder)
-            self.seen[missing.reason] += 1
-        self.folders.discard(folder)  # only now is its message deleted
+            overdue.tell(missing, intake.overdue, map)
+        except MarkerMissing as why:
+            self.missing_parked.add(missing)
+            self.seen[why.reason] += 1
+        self.missing.discard(missing)  # only now is its message deleted
         return {}
 
     def _again(self, external_id: str, intake: Intake) -> dict[str, Result]:
@@ -459,7 +457,7 @@ class World:
     def left(self) -> list[tuple[str, int]]:
         """What is in queues, and how often it was received."""
         messages = [(message.arrival.key, message.receives) for message in self.queue]
-        return messages + [(prefix, 0) for _, prefix in self.folders]
+        return messages + [(missing.external_id, 0) for missing in self.missing]
 
 
 @dataclass

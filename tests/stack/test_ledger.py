@@ -29,7 +29,7 @@ from aep_intake.orders import (
     State,
     Target,
 )
-from aep_intake.overdue import Folder
+from aep_intake.overdue import Listing
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Window
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
@@ -59,7 +59,7 @@ class Contract(Memory, Protocol):
 @pytest.fixture(params=["memory", "dynamodb"])
 def ledger(request: pytest.FixtureRequest) -> Contract:
     if request.param == "memory":
-        return MemoryLedger(now=lambda: NOW)
+        return MemoryLedger()
     stack: LocalStack = request.getfixturevalue("stack")
     return DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
 
@@ -93,58 +93,84 @@ def test_what_is_put_is_what_is_got(ledger: Contract) -> None:
     assert ledger.get("nobody") is None
 
 
-def folder(due: int) -> Folder:
-    return Folder("landing", f"ä +%//{'x' * 900}/{uuid.uuid4().hex}/", due)
+def listing(folder_id: str, due: int, *files: Arrival) -> Listing:
+    return Listing(folder_id, "r", 60_000, due, files or (arrival(), arrival(version_id="v")))
 
 
-def test_a_folder_keeps_its_time_until_it_has_come(ledger: Contract) -> None:
-    early, now = folder(NOW - 1), folder(NOW + 1)
-    for first in (early, now):
-        ledger.watch(first)
-        assert ledger.watched(first.folder_id) == first
-        assert (first.folder_id, first.due) in set(ledger.due(NOW + 1))
-        ledger.watch(replace(first, due=NOW + 9))
-    assert ledger.watched(early.folder_id) == replace(early, due=NOW + 9)
-    assert ledger.watched(now.folder_id) == now
-    ledger.unwatch(early)  # which it is no longer
-    assert ledger.watched(early.folder_id)
-    ledger.unwatch(now)
-    ledger.unwatch(now)
-    assert ledger.watched(now.folder_id) is None
-    assert now.folder_id not in dict(ledger.due(NOW + 9))
+@pytest.fixture
+def folder_id() -> str:
+    return f"folder-{uuid.uuid4().hex}"
 
 
-def test_a_worker_asks_once_about_a_folder_that_is_not_due(
-    stack: LocalStack, monkeypatch: pytest.MonkeyPatch
+def places(ledger: Contract, folder_id: str, after: str = "", until: str = "~") -> list[str]:
+    return [found.place for found in ledger.waiting(folder_id, after, until)]
+
+
+def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_id: str) -> None:
+    assert ledger.folder(folder_id) is None
+    late, early, between = (listing(folder_id, NOW + due) for due in (900, 100, 500))
+    for some in (late, early, between, early):
+        ledger.wait(some)
+    ledger.wait(listing(f"folder-{uuid.uuid4().hex}", NOW + 1))
+    assert list(ledger.waiting(folder_id, "", "~")) == [early, between, late]
+    assert places(ledger, folder_id, early.place, late.place) == [between.place, late.place]
+    assert places(ledger, folder_id, "", f"{NOW + 500:013}~") == [early.place, between.place]
+    found = ledger.folder(folder_id)
+    assert found is not None
+    assert (found.due, found.done) == (NOW + 100, "")
+    assert folder_id not in dict(ledger.due(NOW + 99))
+    assert dict(ledger.due(NOW + 100))[folder_id] == NOW + 100
+
+
+def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_id: str) -> None:
+    ledger.wait(first := listing(folder_id, NOW + 1))
+    old = ledger.folder(folder_id)
+    assert old is not None
+    done = replace(old, due=None, done=first.place, revision=old.revision + 1)
+    ledger.wait(listing(folder_id, NOW + 60_000))
+    with pytest.raises(LeaseLost):
+        ledger.advance(old, done)
+    standing = ledger.folder(folder_id)
+    assert standing is not None
+    assert (standing.due, standing.done) == (NOW + 1, "")
+    ledger.advance(standing, replace(done, revision=standing.revision + 1))
+    assert folder_id not in dict(ledger.due(NOW + 99_000))
+    with pytest.raises(LeaseLost):
+        ledger.advance(standing, done)
+    ledger.wait(listing(folder_id, NOW + 90_000))
+    following = ledger.folder(folder_id)
+    assert following is not None
+    assert (following.due, following.done) == (NOW + 90_000, first.place)
+
+
+def test_a_worker_says_once_that_a_folder_waits(
+    stack: LocalStack, folder_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times = [NOW]
-    ledger = DynamoLedger(
-        stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: times[-1], 60 * DAY
-    )
-    puts: list[Any] = []
-    real = Table.put
+    """Until its time has nearly come: then whoever looks at it must know of each file."""
+    times, updates, real = [NOW], list[Any](), Table.update
 
-    def put(table: Table, *args: Any) -> None:
-        puts.append(args)
+    def update(table: Table, *args: Any) -> None:
+        updates.append(args)
         real(table, *args)
 
-    monkeypatch.setattr(Table, "put", put)
-    first = folder(NOW + 5)
-    for due in (5, 6, 7):
-        ledger.watch(replace(first, due=NOW + due))
-    assert len(puts) == 1
-    times.append(NOW + 5)
-    ledger.watch(replace(first, due=NOW + 9))
-    assert len(puts) == 2
-    assert ledger.watched(first.folder_id) == replace(first, due=NOW + 9)
-    # Another worker is told of the time that stands.
-    other = DynamoLedger(
-        stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW + 6, 60 * DAY
-    )
-    for _ in range(2):
-        other.watch(replace(first, due=NOW + 20))
-    assert len(puts) == 3
-    assert ledger.watched(first.folder_id) == replace(first, due=NOW + 9)
+    monkeypatch.setattr(Table, "update", update)
+    table = stack.outputs["LedgerTable"]
+    ledger = DynamoLedger(stack.aws.dynamodb, table, lambda: times[-1], 60 * DAY)
+    for due in (60_000, 61_000, 60_000):
+        ledger.wait(listing(folder_id, NOW + due))
+    assert len(updates) == 1
+    ledger.wait(listing(folder_id, NOW + 59_000))
+    assert len(updates) == 2
+    other = DynamoLedger(stack.aws.dynamodb, table, lambda: NOW, 60 * DAY)
+    for due in (70_000, 80_000):
+        other.wait(listing(folder_id, NOW + due))
+    assert len(updates) == 3
+    found = ledger.folder(folder_id)
+    assert found is not None
+    assert found.due == NOW + 59_000
+    times.append(NOW + 49_000)  # clocks may differ by ten seconds
+    ledger.wait(listing(folder_id, NOW + 120_000))
+    assert ledger.folder(folder_id) == replace(found, revision=found.revision + 1)
 
 
 def test_the_first_to_open_wins(ledger: Contract) -> None:

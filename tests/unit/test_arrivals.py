@@ -1,12 +1,14 @@
 """Arrivals from every envelope S3's events come in; the samples of `events/` are the fixtures."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival, Delivery, Ignored, parse
+from aep_intake.arrivals import Arrival, Delivery, Ignored, Missing, parse
 from aep_intake.errors import MalformedEvent
+from aep_intake.orders import EXTERNAL_ID
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -281,24 +283,27 @@ def test_what_is_no_event_of_s3_is_refused_with_the_reason(body: str, told: str)
     assert "t0k3n" not in refusal.value.detail
 
 
-def test_a_folder_to_look_at_is_a_message_of_our_own() -> None:
-    for prefix in ("", "in/tag ä/"):
-        body = json.dumps({"folder": {"bucket": "landing", "prefix": prefix}})
-        assert parse(body) == Delivery(folder=("landing", prefix))
+def test_files_without_a_marker_have_a_message_of_our_own() -> None:
+    for after in ("", "1790000000000-0123"):
+        missing = Missing("folder-0f", after, "1790000000000~")
+        assert parse(json.dumps({"missing": asdict(missing)})) == Delivery(missing=missing)
+        assert EXTERNAL_ID.fullmatch(missing.external_id)
+        assert missing.external_id.startswith("folder-")
 
 
 @pytest.mark.parametrize(
-    ("folder", "told"),
+    ("changes", "told"),
     [
-        ({"bucket": "landing"}, "`message.folder.prefix` is missing or null"),
-        ({"bucket": "a/b", "prefix": ""}, "`message.folder.bucket` is 'a/b'"),
-        ({"bucket": "landing", "prefix": "x" * 1025}, "text of 0 to 1,024 bytes"),
-        ("s3://landing/in/", "`message.folder` is 's3://landing/in/'"),
+        ({"folder_id": None}, "`message.missing.folder_id` is missing or null"),
+        ({"after": None}, "`message.missing.after` is missing or null"),
+        ({"until": ""}, "`message.missing.until` is ''; it should be text of 1 to 64 bytes"),
+        ({"until": "x" * 65}, "text of 1 to 64 bytes"),
     ],
 )
-def test_what_is_no_folder_is_refused(folder: object, told: str) -> None:
+def test_what_is_no_part_of_a_folder_is_refused(changes: dict[str, Any], told: str) -> None:
+    missing = {"folder_id": "folder-0f", "after": "", "until": "1"} | changes
     with pytest.raises(MalformedEvent) as refused:
-        parse(json.dumps({"folder": folder}))
+        parse(json.dumps({"missing": missing}))
     assert told in str(refused.value)
 
 

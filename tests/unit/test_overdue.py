@@ -1,20 +1,24 @@
 """Files whose marker does not come are told of; those whose marker came are not."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aep_intake import overdue
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import LedgerUnavailable, MarkerMissing, NotAnnounced
-from aep_intake.intake import Gathered, Skipped, Waits, go_on
-from aep_intake.overdue import Folder, folder_id, prefix_of
+from aep_intake.arrivals import Arrival, Missing
+from aep_intake.errors import LedgerUnavailable, MarkerMissing, NotAnnounced, StorageUnavailable
+from aep_intake.intake import Gathered, Skipped, Waits, go_on, take_in
+from aep_intake.overdue import MOST_FILES, Waiting, folder_of, listings
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, take
 from tests.faults.test_again import AGAIN, FILES, MARKER, table
 
 PATIENT = table(batch={"marker": "_SUCCESS", "within": "2h"})
-DAYS = ("landing", "in/day/")
+FOLDER = folder_of(FILES[0])
+COARSE = 30 * MINUTE  # a quarter of two hours
+# When the time of what comes at the start is over.
+OVER = -(-(START + 2 * HOUR) // COARSE) * COARSE
 
 
 @pytest.fixture
@@ -23,14 +27,21 @@ def world() -> World:
     world = World(Tape(b""), tables=(PATIENT,))
     world.calm = True
     world.simulator.show_in_catalog(None)
-    for file in FILES:
-        come(world, file)
+    come(world, *FILES)
     return world
 
 
-def come(world: World, file: Arrival) -> None:
-    world.bucket[file.key] = file
-    assert take(file, world.intake(0)) == Waits("again")
+def come(world: World, *files: Arrival) -> None:
+    """Files arrive in one delivery."""
+    world.bucket |= {file.key: file for file in files}
+    results = take_in({file.external_id: file for file in files}, world.intake(0), map)
+    assert set(results.values()) == {Waits("again")}
+
+
+def file(name: str, world: World, **changes: Any) -> Arrival:
+    """One more, which comes now."""
+    new = replace(FILES[0], key=f"in/day/{name}", version_id=name, time=world.clock())
+    return replace(new, **changes)
 
 
 def tick(world: World) -> None:
@@ -39,70 +50,77 @@ def tick(world: World) -> None:
         go_on(external_id, world.intake(0))
 
 
-def look(world: World) -> MarkerMissing | None:
-    """on_arrival takes the message about the folder."""
-    try:
-        overdue.look(*DAYS, world.intake(0).overdue, map)
-    except MarkerMissing as missing:
-        return missing
-    finally:
-        world.folders.clear()
-    return None
+def later(world: World, milliseconds: int) -> list[MarkerMissing]:
+    """So much later: the clock ticks, and on_arrival takes what is to be told."""
+    world.clock.advance(milliseconds)
+    tick(world)
+    return told(world)
+
+
+def told(world: World) -> list[MarkerMissing]:
+    """on_arrival takes what is to be told, and parks what is rejected."""
+    rejected = []
+    for missing in sorted(world.missing, key=lambda one: one.after):
+        try:
+            overdue.tell(missing, world.intake(0).overdue, map)
+        except MarkerMissing as why:
+            rejected.append(why)
+            world.missing_parked.add(missing)
+    world.missing.clear()
+    return rejected
 
 
 def reasons(world: World) -> dict[str, str]:
     """Why files were rejected, by the last part of their keys."""
     found = {
-        file.key.rpartition("/")[2]: world.ledger.rejections.get((file.object_id, file.version))
-        for file in world.bucket.values()
+        one.key.rpartition("/")[2]: world.ledger.rejections.get((one.object_id, one.version))
+        for one in world.bucket.values()
     }
     return {name: rejection.reason for name, rejection in found.items() if rejection}
 
 
-def test_a_folder_is_looked_at_once_its_time_has_come(world: World) -> None:
-    assert dict(world.ledger.due(10**15)) == {folder_id(*DAYS): START + 2 * HOUR}
-    world.clock.advance(2 * HOUR - 1)
-    go_on(folder_id(*DAYS), world.intake(0))  # a message that came too often
-    assert world.folders == set()
+def test_a_folder_is_due_when_the_time_of_its_first_files_is_over(world: World) -> None:
+    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
+    world.clock.advance(OVER - START - 1)
+    go_on(FOLDER, world.intake(0))  # a message that came too early
+    assert world.missing == set()
     world.clock.advance(1)
     tick(world)
-    assert world.folders == {DAYS}
+    assert len(world.missing) == 1
     assert not any(world.ledger.due(10**15))
-    go_on(folder_id(*DAYS), world.intake(0))
-    assert world.folders == {DAYS}
+    go_on(FOLDER, world.intake(0))
+    assert len(world.missing) == 1
 
 
 def test_files_without_their_marker_are_rejected_and_told_together(world: World) -> None:
-    world.clock.advance(2 * HOUR)
-    missing = look(world)
-    assert missing is not None
-    assert missing.external_id == folder_id(*DAYS)
-    text = str(missing)
+    [why] = later(world, OVER - START)
+    [missing] = world.missing_parked
+    assert why.external_id == missing.external_id
+    assert why.external_id is not None
+    assert why.external_id.startswith("folder-")
+    text = str(why)
     assert "s3://landing/in/day/part-0.json and 4 more" in text
     assert "rule `again`" in text
     assert "2 hours" in text
     assert reasons(world) == {f"part-{n}.json": "marker-missing" for n in range(5)}
-    assert world.events == [(folder_id(*DAYS), None)]
+    assert world.events == [(why.external_id, None)]
     # They wait still, and who sends the parked message again is told so.
-    assert look(world) is not None
+    world.redrive()
+    assert [again.external_id for again in told(world)] == [why.external_id]
 
 
 def test_a_marker_takes_them_even_then(world: World) -> None:
-    world.clock.advance(2 * HOUR)
-    assert look(world)
-    world.bucket[MARKER.key] = MARKER
+    assert later(world, OVER - START)
     gathered = take(MARKER, world.intake(0))
     assert isinstance(gathered, Gathered)
     assert gathered.files == 5
-    assert look(world) is None
+    world.redrive()
+    assert told(world) == []
 
 
 def test_files_that_their_marker_took_are_settled(world: World) -> None:
     take(MARKER, world.intake(0))
-    world.clock.advance(2 * HOUR)
-    tick(world)
-    assert world.folders == {DAYS}
-    assert look(world) is None
+    assert later(world, OVER - START) == []
     assert reasons(world) == {}
     assert not any(event for event in world.events if event[1] is None)
 
@@ -110,178 +128,256 @@ def test_files_that_their_marker_took_are_settled(world: World) -> None:
 def test_what_came_after_its_marker_is_told_alone(world: World) -> None:
     take(MARKER, world.intake(0))
     world.clock.advance(HOUR)
-    late = replace(FILES[0], key="in/day/late.json", version_id="l", time=world.clock())
-    come(world, late)
-    world.clock.advance(HOUR)
-    tick(world)
-    assert look(world) is None
-    # It was younger, and is looked at again in its own time.
-    assert dict(world.ledger.due(10**15))[folder_id(*DAYS)] == late.time + 2 * HOUR
-    world.clock.advance(HOUR)
-    tick(world)
-    missing = look(world)
-    assert missing is not None
-    assert str(missing).startswith("s3://landing/in/day/late.json: ")
+    come(world, file("late.json", world))
+    assert later(world, OVER - world.clock()) == []
+    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER + HOUR}
+    [why] = later(world, HOUR)
+    assert str(why).startswith("s3://landing/in/day/late.json: ")
     assert reasons(world) == {"late.json": "marker-missing"}
 
 
-def test_who_was_rejected_by_name_or_never_came_is_not_told_again(world: World) -> None:
-    odd = replace(FILES[0], key="in/day/large.json", version_id="x", size=10**12)
+def test_what_comes_bit_by_bit_is_told_in_few_messages(world: World) -> None:
+    for n in range(60):
+        world.clock.advance(MINUTE)
+        come(world, file(f"{n}.json", world))
+        tick(world)
+    rejected = []
+    for _ in range(3 * 60):
+        rejected += later(world, MINUTE)
+    assert len(rejected) <= 4
+    assert len(reasons(world)) == 65
+    assert not any(world.ledger.due(10**15))
+
+
+def test_where_nobody_writes_markers_each_day_is_told_once(world: World) -> None:
+    """However busy the folder is when its time comes."""
+    world.table = table(batch={"marker": "_SUCCESS"})
+    days = {n: set[str | None]() for n in range(1, 12)}
+    for n in range(1, 12):
+        for part in range(30):
+            come(world, file(f"{n}-{part}.json", world))
+            for why in later(world, MINUTE):
+                days[n].add(why.external_id)
+        for why in later(world, DAY - 30 * MINUTE):
+            days[n].add(why.external_id)
+    assert all(1 <= len(ids) <= 2 for ids in days.values()), days
+    ids = [external_id for one in days.values() for external_id in one]
+    assert len(set(ids)) == len(ids), "each is another event"
+
+
+def test_who_was_rejected_by_name_is_not_told_again(world: World) -> None:
+    odd = file("large.json", world, size=10**12)
     come(world, odd)
     take(MARKER, world.intake(0))
-    before = replace(FILES[0], key="in/day/before.json", version_id="before the intake was there")
-    world.bucket[before.key] = before
-    world.clock.advance(2 * HOUR)
-    assert look(world) is None
+    assert later(world, OVER - START) == []
+    # Nor where its event, or a copy of it, comes after the marker's.
+    come(world, odd)
+    assert later(world, 3 * HOUR) == []
     assert reasons(world) == {"large.json": "too-large"}
 
 
-def test_of_an_object_that_was_overwritten_the_present_version_counts(world: World) -> None:
+def test_of_an_object_that_was_overwritten_the_last_version_counts(world: World) -> None:
+    come(world, newer := replace(FILES[0], version_id="newer"))
+    [why] = later(world, OVER - START)
+    assert " and 4 more" in str(why)
+    first = (FILES[0].object_id, FILES[0].version)
+    assert first not in world.ledger.rejections
+    assert (newer.object_id, newer.version) in world.ledger.rejections
+    # And where the marker took the newer one, nobody waits for the older.
     take(MARKER, world.intake(0))
-    come(world, replace(FILES[0], version_id="newer"))
-    world.clock.advance(2 * HOUR)
-    assert look(world)
+    world.redrive()
+    assert told(world) == []
+
+
+def test_a_new_version_waits_though_the_last_one_was_taken(world: World) -> None:
+    take(MARKER, world.intake(0))
+    world.clock.advance(MINUTE)
+    come(world, replace(FILES[0], version_id="newer", sequencer="0099"))
+    assert len(later(world, 3 * HOUR)) == 1
     assert reasons(world) == {"part-0.json": "marker-missing"}
 
 
 def test_in_unversioned_buckets_too() -> None:
     world = World(Tape(b""), tables=(PATIENT,))
     world.calm = True
-    file = replace(FILES[0], version_id=None)
-    take(file, world.intake(0))
-    world.bucket[file.key] = replace(file, sequencer=None)  # as S3 lists it
-    world.clock.advance(2 * HOUR)
-    assert look(world)
+    one = replace(FILES[0], version_id=None)
+    come(world, one)
+    world.bucket[one.key] = replace(one, sequencer=None)  # as S3 lists it
+    assert later(world, 3 * HOUR)
     take(MARKER, world.intake(0))
-    assert look(world) is None
+    world.redrive()
+    assert told(world) == []
+    # The same bytes again: no marker takes what has a batch already.
+    come(world, replace(one, sequencer="0099"))
+    assert later(world, 3 * HOUR) == []
 
 
 def test_where_events_tell_no_version_but_lists_do(world: World) -> None:
-    told = replace(FILES[0], key="in/day/a.json", version_id=None, etag="alone")
-    come(world, told)
-    world.bucket[told.key] = replace(told, version_id="v", sequencer=None)
-    world.clock.advance(2 * HOUR)
-    assert look(world)
-    assert reasons(world)["a.json"] == "marker-missing"
+    one = file("a.json", world, version_id=None, etag="alone")
+    come(world, one)
+    world.bucket[one.key] = replace(one, version_id="v", sequencer=None)
     take(MARKER, world.intake(0))
-    assert look(world) is None
+    assert later(world, 3 * HOUR) == []
 
 
 def test_where_only_the_first_marker_counts_what_comes_later_is_settled(world: World) -> None:
     world.table = table(onNewVersion="ignore", batch={"marker": "_SUCCESS", "within": "2h"})
     take(MARKER, world.intake(0))
-    late = replace(FILES[0], key="in/day/late.json", version_id="l")
+    late = file("late.json", world)
     come(world, late)
     assert take(AGAIN, world.intake(0)) == Skipped("not-the-first")
     assert world.ledger.noted[late.object_id, late.version] == "not-the-first"
-    world.clock.advance(2 * HOUR)
-    assert look(world) is None
+    assert later(world, 3 * HOUR) == []
 
 
-def test_a_route_that_waits_no_more_has_nobody_told(world: World) -> None:
-    world.table = table()
-    world.clock.advance(2 * HOUR)
-    assert look(world) is None
-    world.table = table(match="elsewhere/**")
-    assert look(world) is None
+def test_a_shorter_time_counts_from_now_on(world: World) -> None:
+    world.table = table(batch={"marker": "_SUCCESS", "within": "1m"})
+    come(world, file("soon.json", world))
+    [why] = later(world, 2 * MINUTE)
+    assert str(why).startswith("s3://landing/in/day/soon.json: ")
+    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
+    assert len(later(world, OVER - world.clock())) == 1
 
 
-@pytest.mark.parametrize("method", ["reject", "watch"])
+def test_hidden_folders_wait_for_nothing(world: World) -> None:
+    for key in ("in/day/_delta_log/0.json", "in/_temporary/0.json", "in/.hoodie/a.json"):
+        hidden = replace(FILES[0], key=key)
+        assert take(hidden, world.intake(0)) == Skipped("not-data")
+    world.table = table(match="_in/.x/**", batch={"marker": "_SUCCESS"})
+    assert take(replace(FILES[0], key="_in/.x/0.json"), world.intake(0)) == Waits("again")
+
+
+@pytest.mark.parametrize("fails", ["seen", "reject", "turned_away"])
 def test_what_fails_on_the_way_is_done_the_next_time(
-    world: World, method: str, monkeypatch: pytest.MonkeyPatch
+    world: World, fails: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    young = replace(FILES[0], key="in/day/young.json", version_id="y", time=START + HOUR)
-    come(world, young)
-    world.clock.advance(2 * HOUR)
+    def fail(*_: object) -> Any:
+        raise NotAnnounced("no bus") if fails == "turned_away" else LedgerUnavailable("throttled")
+
+    world.clock.advance(OVER - START)
     tick(world)
-
-    def fails(*_: object) -> None:
-        raise LedgerUnavailable("throttled")
-
+    [missing] = world.missing
     with monkeypatch.context() as patched:
-        patched.setattr(world.ledger, method, fails)
-        with pytest.raises(LedgerUnavailable):
-            look(world)
-    assert world.events == []
-    assert look(world)
-    assert world.events == [(folder_id(*DAYS), None)]
-    assert dict(world.ledger.due(10**15)) == {folder_id(*DAYS): START + 3 * HOUR}
+        patched.setattr(world if fails == "turned_away" else world.ledger, fails, fail)
+        with pytest.raises((LedgerUnavailable, NotAnnounced)):
+            overdue.tell(missing, world.intake(0).overdue, map)
+    assert len(told(world)) == 1
+    assert {event[0] for event in world.events} == {missing.external_id}
+    assert len(reasons(world)) == 5
 
 
-def test_nothing_is_parked_before_it_is_announced(
+def test_a_folder_stays_due_until_its_messages_are_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(*_: object) -> None:
-        raise NotAnnounced("no bus")
+    def fail(*_: object) -> Any:
+        raise StorageUnavailable("no queue")
 
-    monkeypatch.setattr(world, "turned_away", fails)
-    world.clock.advance(2 * HOUR)
-    with pytest.raises(NotAnnounced):
-        look(world)
-
-
-def test_a_folder_stays_remembered_until_its_message_is_sent(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*_: object) -> None:
-        raise LedgerUnavailable("throttled")
-
-    world.clock.advance(2 * HOUR)
-    monkeypatch.setattr(world.ledger, "unwatch", fails)
-    with pytest.raises(LedgerUnavailable):
-        tick(world)
-    assert world.folders == {DAYS}
-    assert dict(world.ledger.due(world.clock())) == {folder_id(*DAYS): START + 2 * HOUR}
+    world.clock.advance(OVER - START)
+    with monkeypatch.context() as patched:
+        patched.setattr(world, "_send_missing", fail)
+        with pytest.raises(StorageUnavailable):
+            tick(world)
+    assert dict(world.ledger.due(world.clock())) == {FOLDER: OVER}
+    tick(world)
+    assert len(world.missing) == 1
 
 
-def test_who_comes_while_it_is_looked_at_is_not_forgotten(world: World) -> None:
-    """Between the message and the forgetting, a file of the folder comes, and its time counts."""
-    world.clock.advance(2 * HOUR)
-    due = world.ledger.watched(folder_id(*DAYS))
-    assert due is not None
-    come(world, replace(FILES[0], key="in/day/new.json", version_id="n", time=world.clock()))
-    world.ledger.unwatch(due)
-    assert dict(world.ledger.due(10**15)) == {folder_id(*DAYS): START + 4 * HOUR}
+def test_who_comes_while_a_folder_is_looked_at_is_not_forgotten(world: World) -> None:
+    """Between what is sent and what is remembered of it."""
+    world.clock.advance(OVER - START)
+    intake = world.intake(0)
+    sent: list[Missing] = []
+
+    def send(missing: Missing) -> None:
+        sent.append(missing)
+        come(world, file("new.json", world))
+
+    go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    assert len(sent) == 1
+    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER + 2 * HOUR}
+    assert len(later(world, 2 * HOUR)) == 1
 
 
-def test_a_folder_says_when_its_oldest_file_is_due(world: World) -> None:
-    world.clock.advance(MINUTE)
-    come(world, replace(FILES[0], key="in/day/b.json", version_id="b"))
-    assert list(world.ledger.folders.values()) == [Folder(*DAYS, START + 2 * HOUR)]
+def test_who_looks_too_late_changes_nothing(world: World) -> None:
+    """Another worker was faster, and has sent the same."""
+    world.clock.advance(OVER - START)
+    intake = world.intake(0)
+
+    def send(missing: Missing) -> None:
+        world.missing.add(missing)
+        go_on(FOLDER, world.intake(0))
+
+    go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    assert len(world.missing) == 1
+    assert not any(world.ledger.due(10**15))
+
+
+def test_many_files_are_told_in_parts(world: World) -> None:
+    names = [f"{n:04}.json" for n in range(2 * MOST_FILES)]
+    for start in range(0, len(names), 10):
+        come(world, *(file(name, world) for name in names[start : start + 10]))
+    world.clock.advance(OVER - START)
+    tick(world)
+    assert len(world.missing) == 3
+    sizes = [
+        sum(len(listing.files) for listing in world.ledger.waiting(m.folder_id, m.after, m.until))
+        for m in world.missing
+    ]
+    assert sum(sizes) == len(names) + len(FILES)
+    assert max(sizes) <= MOST_FILES
+    assert len(told(world)) == 3
+    assert len(reasons(world)) == len(names) + len(FILES)
 
 
 @pytest.mark.parametrize(
-    ("key", "prefix"),
+    ("one", "other", "same"),
     [
-        ("part.json", ""),
-        ("in/day/part.json", "in/day/"),
-        ("in/day/year=2026/month=11/part.json", "in/day/"),
-        ("in/a=b/day/part.json", "in/a=b/day/"),
-        ("year=2026/part.json", ""),
-        ("in//part.json", "in//"),
+        ("in/day/a", "in/day/b", True),
+        ("in/day/a", "in/day/year=2026/month=11/b", True),
+        ("in/day/a", "in/day/below/a", False),
+        ("in/a=b/day/a", "in/day/a", False),
+        ("a", "year=2026/a", True),
+        ("in/a", "in//a", False),
     ],
 )
-def test_partitions_belong_to_the_folder_above(key: str, prefix: str) -> None:
-    assert prefix_of(replace(FILES[0], key=key)) == prefix
+def test_partitions_belong_to_the_folder_above(one: str, other: str, *, same: bool) -> None:
+    ids = {folder_of(replace(FILES[0], key=key)) for key in (one, other)}
+    assert len(ids) == 2 - same
+    assert folder_of(replace(FILES[0], bucket="another")) != FOLDER
 
 
-def test_files_of_a_partition_are_found(world: World) -> None:
-    take(MARKER, world.intake(0))
-    come(world, replace(FILES[0], key="in/day/year=2026/part.json", version_id="p"))
-    below = replace(FILES[0], key="in/day/below/other.json", version_id="q")
-    come(world, below)  # of a folder of its own
-    world.clock.advance(2 * HOUR)
-    tick(world)
-    assert world.folders == {DAYS, ("landing", "in/day/below/")}
-    missing = look(world)
-    assert missing is not None
-    assert "year=2026/part.json: " in str(missing)
-    assert set(reasons(world)) == {"part.json"}
-    assert (below.object_id, below.version) not in world.ledger.rejections
+def test_those_of_one_delivery_are_listed_by_folder_and_route() -> None:
+    other = replace(FILES[0], key="in/night/a.json")
+    waiting = [Waiting(one, "a", HOUR) for one in (*FILES, other)]
+    waiting.append(Waiting(FILES[0], "b", 2 * HOUR))
+    found = listings(waiting, START)
+    assert [(listing.route, listing.files) for listing in found] == [
+        ("a", tuple(FILES)),
+        ("a", (other,)),
+        ("b", (FILES[0],)),
+    ]
+    assert found[0].place < found[2].place, "what is over first comes first"
+    assert all(START < listing.due - listing.within <= START + listing.within for listing in found)
+
+
+def test_where_the_list_cannot_be_written_the_files_come_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = LedgerUnavailable("throttled")
+
+    def fail(*_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(world.ledger, "wait", fail)
+    new = file("new.json", world)
+    results = take_in({new.external_id: new, "m": MARKER}, world.intake(0), map)
+    assert results[new.external_id] is error
+    assert isinstance(results["m"], Gathered)
 
 
 def test_a_day_is_the_time_unless_the_route_says_so() -> None:
     world = World(Tape(b""), tables=(table(batch={"marker": "_SUCCESS"}, datasetId=LOYALTY),))
     world.calm = True
     come(world, FILES[0])
-    assert dict(world.ledger.due(10**15)) == {folder_id(*DAYS): START + DAY}
+    [(_, due)] = world.ledger.due(10**15)
+    assert START + DAY <= due <= START + DAY + 6 * HOUR

@@ -79,20 +79,34 @@ class Ignored(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """A part of the list of files that wait in a folder: after one place, up to another."""
+
+    folder_id: str
+    after: str
+    until: str
+
+    @property
+    def external_id(self) -> str:
+        """By which they are announced and parked, however often."""
+        return f"{self.folder_id[:7]}{digest(self.folder_id, self.after, self.until)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What one message brought.
 
     Work every arrival, count what is `ignored`; where there is a `rejection`, the message is
     rejected once its arrivals are settled. `malformed` has one sentence for each bad record.
-    `order` is the external id of an order that was parked and is sent again; `folder` the bucket
-    and prefix of one whose files have waited for their marker for long.
+    `order` is the external id of an order that was parked and is sent again; `missing` are files
+    that have waited for their marker for too long.
     """
 
     arrivals: tuple[Arrival, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     malformed: tuple[str, ...] = ()
     order: str | None = None
-    folder: tuple[str, str] | None = None
+    missing: Missing | None = None
 
     @property
     def rejection(self) -> MalformedEvent | None:
@@ -108,17 +122,17 @@ def parse(body: str) -> Delivery:
     """Read one queue message, in any envelope S3's events come in.
 
     S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS; or our
-    own, of an order whose files have no message any more, as it was parked, or of a folder. Raises
+    own, of an order or of files that have no message any more, as it was parked. Raises
     MalformedEvent where the envelope is none of these; a bad record in a good envelope is told in
     the delivery instead, so that it does not hold up its neighbours.
     """
     message = _document(body, "message")
     if "externalId" in message:
         return Delivery(order=message["externalId"].text(64))
-    if "folder" in message:
-        folder = message["folder"]
-        bucket = folder["bucket"].matching(_BUCKET, "the name of a bucket")
-        return Delivery(folder=(bucket, folder["prefix"].text(least=0)))
+    if "missing" in message:
+        missing = message["missing"]
+        after, until = missing["after"].text(64, least=0), missing["until"].text(64)
+        return Delivery(missing=Missing(missing["folder_id"].text(64), after, until))
     if message["Type"].value == "Notification":
         message = _document(message["Message"].text(_LARGEST), "Message")
     if message["Event"].value == "s3:TestEvent":

@@ -23,6 +23,7 @@ from aep_intake.errors import (
     TooOld,
 )
 from aep_intake.orders import FOLDER_PREFIX, WINDOW_PREFIX, Order, Rejection
+from aep_intake.overdue import Listing, Waiting
 from aep_intake.preflight import Checks
 from aep_intake.routes import Match, OnNewVersion
 from aep_intake.targets import Targets
@@ -34,6 +35,9 @@ class Memory(create.Ledger, versions.Heads, overdue.Ledger, Protocol):
 
     def claimant(self, arrival: Arrival) -> str | None:
         """External id of the order that holds this arrival."""
+
+    def note(self, arrival: Arrival, what: str, route: str) -> None:
+        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
 
 
 class Announcer(create.Announcer, overdue.Announcer, Protocol):
@@ -127,17 +131,22 @@ def take_in(
     tasks: list[Callable[[], dict[str, Result]]] = []
     groups: dict[str, tuple[Window, list[Arrival]]] = {}
     markers: dict[str, Marker] = {}
+    waiting: list[Waiting] = []
     for external_id, plan in plans.items():
         match plan:
             case Marker():
                 markers[external_id] = plan
             case Window():
                 groups.setdefault(plan.window_id, (plan, []))[1].append(arrivals[external_id])
+            case Waiting():
+                waiting.append(plan)
             case Order():
                 tasks.append(partial(_create, external_id, plan, intake))
             case _:
                 results[external_id] = plan
     tasks += [partial(_join, window, files, intake) for window, files in groups.values()]
+    listings = overdue.listings(waiting, intake.ports.now())
+    tasks += [partial(_wait, listing, intake) for listing in listings]
     for result in side_by_side(lambda task: task(), tasks):
         results |= result
     for external_id, marker in markers.items():  # each keeps all hands busy
@@ -188,7 +197,7 @@ def attempt[T](work: Callable[[], T]) -> T | Exception:
         return error
 
 
-def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known | Waits | Skipped:
+def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known | Waiting | Skipped:
     try:
         return _resolve(arrival, intake)
     except Rejected as rejected:
@@ -233,6 +242,12 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
     return results
 
 
+def _wait(listing: Listing, intake: Intake) -> dict[str, Result]:
+    failed = attempt(lambda: intake.ledger.wait(listing))
+    result = Waits(listing.route) if failed is None else failed
+    return {file.external_id: result for file in listing.files}
+
+
 def _follow(owner: str, file: Arrival, intake: Intake) -> Result:
     standing = _of(owner, file, intake)
     if isinstance(standing, Order):
@@ -252,7 +267,7 @@ def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
     return record.order
 
 
-def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waits | Skipped:
+def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiting | Skipped:
     if arrival.time < intake.ports.now() - intake.retention:
         raise _too_old(arrival)
     if arrival.bucket not in intake.buckets:
@@ -264,11 +279,11 @@ def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Wait
     match = table.match(arrival)
     if match.ignore:
         return Skipped("route")
-    if match.waits and folders.left_out(arrival):
+    if match.waits and folders.left_out(arrival, match.root):
         return Skipped("not-data")
     if match.waits:
-        overdue.wait(arrival, match, intake.ledger, intake.ports.now())
-        return Waits(match.route)
+        intake.ledger.note(arrival, overdue.WAITING, match.route)
+        return Waiting(arrival, match.route, match.within)
     if match.folder is not None:
         return Marker(arrival, match, table)
     order = _order(arrival, match, intake.checks.options(arrival, match), intake)

@@ -1,53 +1,70 @@
 """Files whose marker does not come.
 
 What waits for a marker has neither an order nor a message. So that it is not forgotten, the ledger
-remembers once for each folder when to look whether its files were taken: after the time `within`
-which the route expects the marker. Those that still wait by then are rejected together, by one
-message about their folder, which looks again when it is redriven.
+lists it by folder and by when its time is over, which is `within` after it was heard of, as the
+route says. Then those that no marker has taken are rejected, those of a folder together, by a
+message that looks again when it is redriven.
 
-    wait      remember the folder, unless it is remembered already
-    go_on     when that is due: have the folder looked at, and forget it
-    look      list it; reject who waits for too long, and remember it again for who came later
+    wait      list files that wait, and remember when to look at their folder
+    go_on     when that has come: a message for what is over, and on to the next time
+    tell      whoever of these files still waits is rejected; the others were taken
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from aep_intake import folders, whereabouts
-from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import MarkerMissing, Rejected
+from aep_intake.arrivals import Arrival, Missing, digest
+from aep_intake.errors import LeaseLost, MarkerMissing
 from aep_intake.orders import FOLDER_PREFIX, Rejection
-from aep_intake.routes import Match, RoutingTable
 from aep_intake.whereabouts import Seen
 
 WAITING = "waiting"
+MOST_FILES = 500  # in one message: each is looked up, and one invocation has a minute
+# Of times, so that what comes bit by bit is told in a few messages: a quarter of the time allowed.
+COARSE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A file that waits for a marker of `route`, `within` so many milliseconds."""
+
+    file: Arrival
+    route: str
+    within: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Files of a folder that came together. `due`: when their time is over (epoch ms)."""
+
+    folder_id: str
+    route: str
+    within: int
+    due: int
+    files: tuple[Arrival, ...]
+
+    @property
+    def place(self) -> str:
+        """Its name in the folder's list, which is sorted by time."""
+        return f"{self.due:013}-{digest(*(file.external_id for file in self.files))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where files wait for a marker. `due`: when to look at it (epoch ms)."""
+    """Where files wait. `due`: when to look (epoch ms), None while nothing waits.
 
-    bucket: str
-    prefix: str
-    due: int
+    `done`: all up to this place in its list was told.
+    """
 
-    @classmethod
-    def of(cls, file: Arrival, due: int) -> "Folder":
-        """The folder that a file waits in."""
-        return cls(file.bucket, prefix_of(file), due)
-
-    @property
-    def folder_id(self) -> str:
-        """From its place alone."""
-        return folder_id(self.bucket, self.prefix)
+    folder_id: str
+    due: int | None = None
+    done: str = ""
+    revision: int = 1
 
 
 class Ledger(Protocol):
     """What remembers. Every method raises LedgerUnavailable."""
-
-    def note(self, arrival: Arrival, what: str, route: str) -> None:
-        """Remember what became of an arrival that gets no order of its own."""
 
     def reject(self, arrival: Arrival, rejection: Rejection) -> None:
         """Remember that an arrival was rejected before it had an order."""
@@ -55,16 +72,20 @@ class Ledger(Protocol):
     def seen(self, object_id: str) -> list[Seen]:
         """All that is known of an object."""
 
-    def watch(self, folder: Folder) -> None:
-        """Remember when to look at a folder. One that is remembered keeps its time, unless that
-        has come.
+    def wait(self, listing: Listing) -> None:
+        """Add it to its folder's list; the folder is looked at by then, or earlier.
+
+        Whoever looks at the folder just now is told by its revision.
         """
 
-    def watched(self, folder_id: str) -> Folder | None:
-        """The folder as it is remembered."""
+    def folder(self, folder_id: str) -> Folder | None:
+        """The folder as it is now."""
 
-    def unwatch(self, folder: Folder) -> None:
-        """Forget it, unless it is due at another time by now."""
+    def advance(self, old: Folder, new: Folder) -> None:
+        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+
+    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
+        """What is in a folder's list after a place and up to another (consistent reads)."""
 
 
 class Announcer(Protocol):
@@ -76,98 +97,115 @@ class Announcer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What this needs of the world. `look_at` sends a message about a folder (bucket, prefix)."""
+    """What this needs of the world. `send` has a part of a folder's list told."""
 
     ledger: Ledger
     announcer: Announcer
-    objects: folders.Objects
-    table: Callable[[], RoutingTable]
-    look_at: Callable[[str, str], None]
+    send: Callable[[Missing], None]
     now: Callable[[], int]
 
 
-def folder_id(bucket: str, prefix: str) -> str:
-    """By which the ledger knows a folder."""
-    return FOLDER_PREFIX + digest("folder", bucket, prefix)
-
-
-def prefix_of(file: Arrival) -> str:
-    """The folder of a file, above those of its partitions: `year=2026/month=11/` have no marker of
-    their own.
-    """
+def folder_of(file: Arrival) -> str:
+    """Id of a file's folder, or of the one above its partitions (`year=2026/month=11/`)."""
     parts: list[str] = file.key.split("/")[:-1]
     while parts and "=" in parts[-1]:
         parts.pop()
-    return "".join(f"{part}/" for part in parts)
+    return FOLDER_PREFIX + digest("folder", file.bucket, *parts)
 
 
-def wait(file: Arrival, match: Match, ledger: Ledger, now: int) -> None:
-    """Remember that a file waits for its marker. `match`: how it is routed."""
-    ledger.note(file, WAITING, match.route)
-    ledger.watch(Folder.of(file, now + match.within))
+def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
+    """Files that came together, by folder and route."""
+    found: dict[tuple[str, str, int], list[Arrival]] = {}
+    for one in waiting:
+        place = (folder_of(one.file), one.route, one.within)
+        found.setdefault(place, []).append(one.file)
+    return [
+        Listing(folder_id, route, within, _coarse(now + within, within // COARSE), tuple(files))
+        for (folder_id, route, within), files in found.items()
+    ]
 
 
 def go_on(folder_id: str, ports: Ports) -> None:
-    """Have a folder looked at that is due."""
-    folder = ports.ledger.watched(folder_id)
-    if folder is not None and folder.due <= ports.now():
-        ports.look_at(folder.bucket, folder.prefix)
-        ports.ledger.unwatch(folder)
+    """Have those files of a folder told whose time is over."""
+    folder = ports.ledger.folder(folder_id)
+    if folder is None or folder.due is None or ports.now() < folder.due:
+        return
+    until = f"{ports.now():013}~"
+    after = last = folder.done
+    files = 0
+    for listing in ports.ledger.waiting(folder_id, folder.done, until):
+        if files and files + len(listing.files) > MOST_FILES:
+            ports.send(Missing(folder_id, after, last))
+            after, files = last, 0
+        files += len(listing.files)
+        last = listing.place
+    if files:
+        ports.send(Missing(folder_id, after, last))
+    _advance(folder, until, ports)
 
 
-def look(bucket: str, prefix: str, ports: Ports, side_by_side: Any) -> None:
-    """Reject the files of a folder that have waited for their marker too long.
+def _advance(folder: Folder, done: str, ports: Ports) -> None:
+    """On to what is next, however much comes meanwhile."""
+    standing: Folder | None = folder
+    while standing is not None and standing.done == folder.done:
+        following = next(ports.ledger.waiting(folder.folder_id, done, "~"), None)
+        due = None if following is None else following.due
+        new = Folder(folder.folder_id, due, done, standing.revision + 1)
+        try:
+            ports.ledger.advance(standing, new)
+        except LeaseLost:
+            standing = ports.ledger.folder(folder.folder_id)
+        else:
+            return
 
-    Raises MarkerMissing if there are some, once each is remembered and all are announced;
-    StorageUnavailable, LedgerUnavailable, RoutesUnavailable or NotAnnounced.
+
+def tell(missing: Missing, ports: Ports, side_by_side: Any) -> None:
+    """Reject those files that still wait.
+
+    Raises MarkerMissing if there are some, once all are announced and each is remembered;
+    LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
-    expecting = dict(_expecting(bucket, prefix, ports))
-    waits = side_by_side(lambda file: _waits(file, ports.ledger), expecting)
-    late: dict[Arrival, Match] = {}
-    for file, still in zip(expecting, waits, strict=True):
-        due = file.time + expecting[file].within
-        if still and due <= ports.now():
-            late[file] = expecting[file]
-        elif still:
-            ports.ledger.watch(Folder.of(file, due))
+    listed = list(ports.ledger.waiting(missing.folder_id, missing.after, missing.until))
+    files = [file for listing in listed for file in listing.files]
+    waits = side_by_side(lambda file: _waits(file, ports.ledger.seen(file.object_id)), files)
+    late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
-    missing = _missing(late)
-    rejection = Rejection.of(missing, ports.now())
-    list(side_by_side(lambda file: ports.ledger.reject(file, rejection), late))
-    ports.announcer.turned_away(missing.external_id or "", tuple(late), rejection)
-    raise missing
-
-
-def _expecting(bucket: str, prefix: str, ports: Ports) -> Iterator[tuple[Arrival, Match]]:
-    """The data of a folder that is routed to wait for a marker, as it is now."""
-    table = ports.table()
-    for file in ports.objects.folder(bucket, prefix):
-        if prefix_of(file) == prefix and not folders.left_out(file):
-            try:
-                match = table.match(file)
-            except Rejected:
-                continue
-            if match.waits:
-                yield file, match
-
-
-def _waits(file: Arrival, ledger: Ledger) -> bool:
-    known = whereabouts.of_version(file, ledger.seen(file.object_id))
-    if known is None:  # never heard of, or not yet
-        return False
-    missing = known.rejection is not None and known.rejection.reason == MarkerMissing.reason
-    return missing or known.noted == WAITING
-
-
-def _missing(late: dict[Arrival, Match]) -> MarkerMissing:
-    first = min(late, key=lambda file: (file.time, file.key))
-    match = late[first]
-    hours = match.within / 3_600_000
-    others = f" and {len(late) - 1:,} more in its folder" if len(late) > 1 else ""
-    return MarkerMissing(
-        f"{first.uri}{others}: no marker has taken what rule `{match.route}` lets wait for one, in "
-        f"{hours:g} hours. Write the marker again, now that all files are there; or see why it was "
-        "not written, or rejected",
-        external_id=folder_id(first.bucket, prefix_of(first)),
+    first = next(listing for listing in listed if late[0] in listing.files)
+    others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
+    why = MarkerMissing(
+        f"{late[0].uri}{others}: rule `{first.route}` lets them wait for a marker, and none has "
+        f"taken them in {first.within / 3_600_000:g} hours. See why it was not written, or was "
+        "rejected, or came before them; a marker takes them even now",
+        external_id=missing.external_id,
     )
+    rejection = Rejection.of(why, ports.now())
+    ports.announcer.turned_away(missing.external_id, late, rejection)
+    list(side_by_side(lambda file: ports.ledger.reject(file, rejection), late))
+    raise why
+
+
+def _waits(file: Arrival, seen: Iterable[Seen]) -> bool:
+    """Whether nothing has become of a file, by all that is known of its object.
+
+    A marker takes the version that S3 lists then: one that was heard of later stands for this one.
+    S3 lists no sequencer, so what it listed of an unversioned bucket is known by its content.
+    """
+    same = {file.version}
+    if file.version_id is None:
+        same.add(f"e:{file.etag}:")
+    since = max((one.expires for one in seen if one.version in same and _idle(one)), default=0)
+    return not any(
+        not _idle(one) if one.version in same or one.expires == since else one.expires > since
+        for one in seen
+    )
+
+
+def _idle(seen: Seen) -> bool:
+    """Whether it says no more than that the file waits."""
+    missing = seen.rejection is not None and seen.rejection.reason == MarkerMissing.reason
+    return missing or seen.noted == WAITING
+
+
+def _coarse(time: int, step: int) -> int:
+    return -(-time // step) * step

@@ -182,17 +182,6 @@ def of_platform(record: Record, platform: Platform) -> Told:
     return {"aep": None if batch is None else batch.raw}
 
 
-def of_version(file: Arrival, seen: Iterable[Seen]) -> Seen | None:
-    """What counts of the version of an object that S3 lists.
-
-    Lists tell no sequencer, and some senders of events no version: then the content counts.
-    """
-    seen = list(seen)
-    same = [one for one in seen if one.version == file.version]
-    content = [one for one in seen if one.version.startswith(f"e:{file.etag}:")]
-    return max(same or content, key=_weight, default=None)
-
-
 def untold(error: IntakeError) -> Told:
     """That AEP did not say."""
     return {"aep": None, "aepError": {"reason": error.reason, "detail": str(error)}}
@@ -204,7 +193,7 @@ def _one_each(seen: Iterable[Seen]) -> list[Seen]:
     A request names an object of an unversioned bucket by its content alone: what comes of events
     of that content and has no claim of its own belongs to the request's order (see `Claim`).
     """
-    known = sorted(seen, key=_weight)
+    known = sorted(seen, key=lambda one: (one.claimed, one.expires, one.rejection is not None))
     claimed = {one.version for one in known if one.claimed}
     counts: dict[str, Seen] = {}
     for one in known:
@@ -212,10 +201,6 @@ def _one_each(seen: Iterable[Seen]) -> list[Seen]:
         same = content in claimed and one.version not in claimed
         counts[content if same else one.version] = one
     return sorted(counts.values(), key=_newness, reverse=True)
-
-
-def _weight(seen: Seen) -> tuple[bool, int, bool]:
-    return seen.claimed, seen.expires, seen.rejection is not None
 
 
 def _newness(seen: Seen) -> tuple[int, str]:

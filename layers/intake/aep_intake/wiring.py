@@ -201,12 +201,11 @@ class World:
     @cached_property
     def overdue_ports(self) -> overdue.Ports:
         """What files need that wait for a marker."""
+        url = self.settings.arrivals_queue_url
         return overdue.Ports(
             ledger=self.ledger,
             announcer=self.announcer,
-            objects=self.objects,
-            table=self._table,
-            look_at=self._look_at,
+            send=lambda missing: self.queues.send(url, [{"missing": asdict(missing)}]),
             now=self.now,
         )
 
@@ -235,10 +234,6 @@ class World:
 
     def _table(self) -> RoutingTable:
         return self.tables.current()  # not made where only requests are served
-
-    def _look_at(self, bucket: str, prefix: str) -> None:
-        about = {"folder": {"bucket": bucket, "prefix": prefix}}
-        self.queues.send(self.settings.arrivals_queue_url, [about])
 
     def _park(self, order: Order, rejection: Rejection) -> None:
         body = json.dumps({"externalId": order.external_id})

@@ -52,17 +52,18 @@ class Ingestion:
             raise self._problem(said, delivery)
 
     def held(self, delivery: Delivery, path: str) -> int:
-        """How many bytes of a file the batch has. Raises TryAgain.
+        """How many bytes of a file the batch has; 1 where AEP does not tell. Raises TryAgain.
 
-        Adobe documents `Range` for files that were sent in parts; where none is told, there is
-        nothing.
+        Adobe documents `Range` for files that were sent in parts, and says nothing of others.
         """
         said = self._aep.ask("HEAD", _file(delivery, path), delivery.target, delivery.external_id)
-        problem = None if said.good or said.says_none else self._aep.problem(said)
-        if isinstance(problem, PlatformUnavailable):
-            raise problem
-        told = _RANGE.fullmatch(said.answer.headers.get("range", "")) if said.good else None
-        return int(told[1]) + 1 if told else 0
+        if said.good:
+            told = _RANGE.fullmatch(said.answer.headers.get("range", ""))
+            return int(told[1]) + 1 if told else 1
+        problem = self._problem(said, delivery)
+        if isinstance(problem, UploadRefused):
+            return 0
+        raise problem
 
     def complete(self, delivery: Delivery) -> None:
         """Say that all files are there; may be repeated. Raises UploadRefused or TryAgain."""

@@ -11,7 +11,8 @@
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 | batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
-| folder without its marker | `folder#<folder id>`  | `folder`                     |
+| folder where files wait   | `folder#<folder id>`  | `folder`                     |
+| files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
 | what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
 | how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
@@ -28,7 +29,6 @@ DynamoDB's own types do not keep as they are.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -55,13 +55,14 @@ from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import LeaseLost, LineMoved
 from aep_intake.orders import DELIVERY_PREFIX, Claim, Head, Order, Record, Rejection, State, claims
-from aep_intake.overdue import Folder
+from aep_intake.overdue import Folder, Listing
 from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 MOST_WATCHED = 10_000  # folders that a worker knows of
+SKEW = 10_000  # milliseconds by which clocks of two workers may differ
 
 
 class DynamoLedger:
@@ -210,49 +211,85 @@ class DynamoLedger:
         }
         self._table.put(item)
 
-    def watch(self, folder: Folder) -> None:
-        """Remember when to look at a folder, unless it is remembered and not due.
-
-        A worker that knows of one does not ask again until it is due.
-        """
-        now = self._now()
-        if self._watched.get(folder.folder_id, 0) > now:
+    def wait(self, listing: Listing) -> None:
+        """Add it to its folder's list; the folder is looked at by then, or earlier."""
+        item: Item = {
+            "pk": {"S": f"folder#{listing.folder_id}"},
+            "sk": {"S": f"waiting#{listing.place}"},
+            "listing": {"S": json.dumps(asdict(listing), ensure_ascii=False)},
+            "expires": self._expires(self._retention),
+        }
+        self._table.put(item)
+        # A worker that knows of an earlier time, which has not come, need not say more.
+        if self._now() + SKEW < self._watched.get(listing.folder_id, 0) <= listing.due:
             return
-        free = {
-            "ConditionExpression": "attribute_not_exists(pk) OR due <= :now",
-            "ExpressionAttributeValues": {":now": {"N": str(now)}},
-        }
-        item = {
-            "pk": {"S": f"folder#{folder.folder_id}"},
-            "sk": {"S": "folder"},
-            "bucket": {"S": folder.bucket},
-            "prefix": {"S": folder.prefix},
-            **due_at(folder.due, folder.folder_id),
-        }
-        try:
-            self._table.put(item, free)
-        except Stood as stood:
-            [standing] = stood.items
-            item = standing or item
         if len(self._watched) >= MOST_WATCHED:
             self._watched.clear()
-        self._watched[folder.folder_id] = int(item["due"]["N"])
+        self._watched[listing.folder_id] = self._watch(listing)
 
-    def watched(self, folder_id: str) -> Folder | None:
-        """The folder as it is remembered (a consistent read)."""
+    def _watch(self, listing: Listing) -> int:
+        """When the folder is looked at."""
+        pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
+        values: Item = {"one": {"N": "1"}}
+        later = due_at(listing.due, listing.folder_id)
+        try:
+            self._table.update(
+                pk,
+                "folder",
+                f"SET due = :due, due_shard = :due_shard REMOVE expires {touch}",
+                values | later,
+                "attribute_not_exists(due) OR due > :due",
+            )
+        except Stood as stood:
+            [standing] = stood.items
+            due = int((standing or later)["due"]["N"])
+            if due <= self._now() + SKEW:  # somebody may look at it just now
+                self._table.update(pk, "folder", touch, values)
+            return due
+        return listing.due
+
+    def folder(self, folder_id: str) -> Folder | None:
+        """The folder as it is now (a consistent read)."""
         item = self._table.get(f"folder#{folder_id}", "folder")
         if item is None:
             return None
-        return Folder(item["bucket"]["S"], item["prefix"]["S"], int(item["due"]["N"]))
+        due, done = item.get("due"), item.get("done", {"S": ""})["S"]
+        return Folder(folder_id, due and int(due["N"]), done, int(item["revision"]["N"]))
 
-    def unwatch(self, folder: Folder) -> None:
-        """Forget it, unless it is due at another time by now."""
-        same = {
-            "ConditionExpression": "due = :due",
-            "ExpressionAttributeValues": {":due": {"N": str(folder.due)}},
+    def advance(self, old: Folder, new: Folder) -> None:
+        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        item: Item = {
+            "pk": {"S": f"folder#{new.folder_id}"},
+            "sk": {"S": "folder"},
+            "done": {"S": new.done},
+            "revision": {"N": str(new.revision)},
         }
-        with suppress(Stood):
-            self._table.delete(f"folder#{folder.folder_id}", "folder", same)
+        if new.due is None:
+            item["expires"] = self._expires(self._retention)
+        else:
+            item |= due_at(new.due, new.folder_id)
+        try:
+            self._table.put(item, revision(old.revision))
+        except Stood:
+            raise LeaseLost("more came just now", external_id=old.folder_id) from None
+
+    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
+        """What is in a folder's list after a place and up to another (consistent reads)."""
+        items = self._table.query(
+            "pk = :pk AND sk BETWEEN :after AND :until",
+            {
+                "pk": {"S": f"folder#{folder_id}"},
+                "after": {"S": f"waiting#{after}"},
+                "until": {"S": f"waiting#{until}"},
+            },
+            ConsistentRead=True,
+        )
+        for item in items:
+            data = json.loads(item["listing"]["S"])
+            files = tuple(Arrival(**file) for file in data.pop("files"))
+            listing = Listing(files=files, **data)
+            if listing.place != after:
+                yield listing
 
     def made(self, day: str) -> dict[tuple[str, str], int]:
         """How many batches were made for Profile on a day (UTC), by organization and sandbox."""

@@ -78,9 +78,20 @@ class Table:
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         self._call(self._client.put_item, Item=item, **(more or {}))
 
-    def delete(self, pk: str, sk: str, condition: dict[str, Any]) -> None:
-        """Raises Stood."""
-        self._call(self._client.delete_item, Key={"pk": {"S": pk}, "sk": {"S": sk}}, **condition)
+    def update(
+        self, pk: str, sk: str, how: str, values: dict[str, Any], condition: str | None = None
+    ) -> None:
+        """Change an item, or make it. `values` by name, without the colon. Raises Stood."""
+        more = {"ConditionExpression": condition} if condition else {}
+        if condition:
+            more["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        self._call(
+            self._client.update_item,
+            Key={"pk": {"S": pk}, "sk": {"S": sk}},
+            UpdateExpression=how,
+            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+            **more,
+        )
 
     def add(
         self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None
