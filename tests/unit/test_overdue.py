@@ -1,6 +1,7 @@
 """Files whose marker does not come are told of; those whose marker came are not."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -358,6 +359,16 @@ def test_those_of_one_delivery_are_listed_by_folder_and_route() -> None:
     ]
     assert found[0].place < found[2].place, "what is over first comes first"
     assert all(START < listing.due - listing.within <= START + listing.within for listing in found)
+
+
+def test_what_a_large_message_brings_fits_the_ledger() -> None:
+    """An item of DynamoDB has 400 KB; S3 takes keys of 1,024 bytes, which JSON may write as six."""
+    key = "in/" + "\x01" * 1000
+    many = [replace(FILES[0], key=f"{key}{n:03}", version_id="v" * 1024) for n in range(120)]
+    found = listings([Waiting(one, "r" * 100, HOUR) for one in many], START)
+    assert [len(listing.files) for listing in found] == [50, 50, 20]
+    assert len({listing.place for listing in found}) == 3
+    assert all(len(json.dumps(asdict(listing))) < 400_000 for listing in found)
 
 
 def test_where_the_list_cannot_be_written_the_files_come_again(

@@ -12,6 +12,7 @@ message that looks again when it is redriven.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import batched
 from typing import Any, Protocol
 
 from aep_intake.arrivals import Arrival, Missing, digest
@@ -20,6 +21,7 @@ from aep_intake.orders import FOLDER_PREFIX, Rejection
 from aep_intake.whereabouts import Seen
 
 WAITING = "waiting"
+MOST_LISTED = 50  # in one item of the ledger, which holds 400 KB
 MOST_FILES = 500  # in one message: each is looked up, and one invocation has a minute
 # Of times, so that what comes bit by bit is told in a few messages: a quarter of the time allowed.
 COARSE = 4
@@ -120,8 +122,9 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
         place = (folder_of(one.file), one.route, one.within)
         found.setdefault(place, []).append(one.file)
     return [
-        Listing(folder_id, route, within, _coarse(now + within, within // COARSE), tuple(files))
+        Listing(folder_id, route, within, _coarse(now + within, within // COARSE), some)
         for (folder_id, route, within), files in found.items()
+        for some in batched(files, MOST_LISTED, strict=False)
     ]
 
 
