@@ -1,7 +1,8 @@
 """Files whose marker does not come are told of; those whose marker came are not."""
 
 import json
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,9 @@ from aep_intake import overdue
 from aep_intake.arrivals import Arrival, Missing
 from aep_intake.errors import LedgerUnavailable, MarkerMissing, NotAnnounced, StorageUnavailable
 from aep_intake.intake import Gathered, Skipped, Waits, go_on, take_in
-from aep_intake.overdue import MOST_FILES, Waiting, folder_of, listings
+from aep_intake.orders import Rejection
+from aep_intake.overdue import MOST_FILES, Listing, Waiting, folder_of, listings
+from aep_intake.whereabouts import Seen
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, take
@@ -83,8 +86,10 @@ def reasons(world: World) -> dict[str, str]:
 def test_a_folder_is_due_when_the_time_of_its_first_files_is_over(world: World) -> None:
     assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
     world.clock.advance(OVER - START - 1)
+    before = world.ledger.folder(FOLDER)
     go_on(FOLDER, world.intake(0))  # a message that came too early
     assert world.missing == set()
+    assert world.ledger.folder(FOLDER) == before
     world.clock.advance(1)
     tick(world)
     assert len(world.missing) == 1
@@ -102,7 +107,7 @@ def test_files_without_their_marker_are_rejected_and_told_together(world: World)
     text = str(why)
     assert "s3://landing/in/day/part-0.json and 4 more" in text
     assert "rule `again`" in text
-    assert "2 hours" in text
+    assert " in 2 h." in text
     assert reasons(world) == {f"part-{n}.json": "marker-missing" for n in range(5)}
     assert world.events == [(why.external_id, None)]
     # They wait still, and who sends the parked message again is told so.
@@ -237,7 +242,8 @@ def test_a_shorter_time_counts_from_now_on(world: World) -> None:
     [why] = later(world, 2 * MINUTE)
     assert str(why).startswith("s3://landing/in/day/soon.json: ")
     assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
-    assert len(later(world, OVER - world.clock())) == 1
+    [why] = later(world, OVER - world.clock())
+    assert "part-0.json and 4 more" in str(why), "none is told twice"
 
 
 def test_hidden_folders_wait_for_nothing(world: World) -> None:
@@ -311,6 +317,85 @@ def test_who_looks_too_late_changes_nothing(world: World) -> None:
     go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     assert len(world.missing) == 1
     assert not any(world.ledger.due(10**15))
+
+
+def test_who_is_overtaken_does_not_go_back(world: World) -> None:
+    world.clock.advance(OVER - START)
+    intake = world.intake(0)
+
+    def send(missing: Missing) -> None:
+        world.missing.add(missing)
+        world.clock.advance(HOUR)
+        go_on(FOLDER, world.intake(0))
+
+    go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    folder = world.ledger.folder(FOLDER)
+    assert folder is not None
+    assert folder.done == f"{OVER + HOUR:013}~"
+
+
+def test_the_rule_is_told_whose_files_wait(world: World) -> None:
+    """In the same message are those of another rule, which its marker took."""
+    take(MARKER, world.intake(0))
+    late = file("late.json", world)
+    world.ledger.note(late, "waiting", "other")
+    world.ledger.wait(Listing(FOLDER, "other", HOUR, OVER, (late,)))
+    [why] = later(world, OVER - START)
+    assert str(why).startswith("s3://landing/in/day/late.json: rule `other`")
+    assert " in 1 h." in str(why)
+
+
+VERSION, OTHER = "v:mine", "v:other"
+WAITS = Seen(VERSION, noted="waiting", expires=10)
+TOLD = Seen(VERSION, "owner", Rejection("marker-missing", "", 0), expires=12)
+
+
+@pytest.mark.parametrize(
+    ("seen", "waits"),
+    [
+        ([WAITS], True),
+        ([WAITS, TOLD], True),
+        ([WAITS, Seen(VERSION, "window-1", expires=5)], False),
+        ([WAITS, Seen(VERSION, "owner", Rejection("too-large", "", 0), expires=5)], False),
+        ([Seen(VERSION, noted="not-the-first", expires=5), TOLD], False),
+        # Another version: taken before, in the same second, or since.
+        ([WAITS, Seen(OTHER, "window-1", expires=9)], True),
+        ([WAITS, Seen(OTHER, "window-1", expires=10)], False),
+        ([WAITS, Seen(OTHER, "window-1", expires=11)], False),
+        # Or one that waits, too.
+        ([WAITS, Seen(OTHER, noted="waiting", expires=9)], True),
+        ([WAITS, Seen(OTHER, noted="waiting", expires=10)], True),
+        ([WAITS, Seen(OTHER, noted="waiting", expires=11)], False),
+        # The same bytes, when the bucket had no versions yet.
+        ([WAITS, Seen("e:e:", "window-1", expires=5)], True),
+    ],
+)
+def test_what_is_known_of_an_object_tells_whether_a_version_waits(
+    world: World, seen: list[Seen], *, waits: bool
+) -> None:
+    mine = replace(FILES[0], key="in/day/mine.json", version_id="mine")
+    world.ledger.wait(Listing(FOLDER, "again", HOUR, OVER, (mine,)))
+    intake = world.intake(0)
+    ledger: Any = Remembering(world, seen)
+    missing = Missing(FOLDER, "", "~")
+    with pytest.raises(MarkerMissing) if waits else nullcontext():
+        overdue.tell(missing, replace(intake.overdue, ledger=ledger), map)
+
+
+@dataclass
+class Remembering:
+    """The ledger, which knows so much of one object, and that others were taken."""
+
+    world: World
+    of_mine: list[Seen]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.world.ledger, name)
+
+    def seen(self, object_id: str) -> list[Seen]:
+        of_others = [Seen(one.version, "window-0") for one in FILES]
+        mine = replace(FILES[0], key="in/day/mine.json").object_id
+        return self.of_mine if object_id == mine else of_others
 
 
 def test_many_files_are_told_in_parts(world: World) -> None:

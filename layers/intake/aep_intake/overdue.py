@@ -178,7 +178,7 @@ def tell(missing: Missing, ports: Ports, side_by_side: Any) -> None:
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
     why = MarkerMissing(
         f"{late[0].uri}{others}: rule `{first.route}` lets them wait for a marker, and none has "
-        f"taken them in {first.within / 3_600_000:g} hours. See why it was not written, or was "
+        f"taken them in {first.within / 3_600_000:g} h. See why it was not written, or was "
         "rejected, or came before them; a marker takes them even now",
         external_id=missing.external_id,
     )
