@@ -154,7 +154,7 @@ def test_no_key_keeps_a_pattern_busy(pattern: str, key: str) -> None:
     fits = compile_glob(pattern).fullmatch
     start = time.process_time()
     assert fits(key) is None
-    assert time.process_time() - start < 0.05  # Python's own take minutes to years
+    assert time.process_time() - start < 1  # Python's own take minutes to years
 
 
 @settings(hostile, max_examples=1000)
