@@ -25,7 +25,7 @@ from aep_intake.orders import (
     State,
     claims,
 )
-from aep_intake.overdue import Folder, Listing
+from aep_intake.overdue import WAITING, Folder, Listing
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
@@ -140,6 +140,10 @@ class MemoryLedger:
         self.rejections[arrival.object_id, arrival.version] = rejection
         self.owners[arrival.object_id, slot] = owner or arrival.external_id
         self._written(arrival.object_id, slot, arrival.version)
+
+    def note_waiting(self, arrival: Arrival, route: str) -> None:
+        if (arrival.object_id, arrival.version) not in self.noted:
+            self.note(arrival, WAITING, route)
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         self.noted[arrival.object_id, arrival.version] = what

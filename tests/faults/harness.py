@@ -27,6 +27,7 @@ from aep_intake.delivery import Delivery, Task
 from aep_intake.errors import (
     IntakeError,
     LedgerUnavailable,
+    MalformedRequest,
     MarkerMissing,
     NotAnnounced,
     NotYet,
@@ -219,6 +220,7 @@ class World:
         overdue_ports = overdue.Ports(
             ledger=ledger,
             announcer=announcer,
+            objects=objects,
             send=self._send_missing,
             now=now,
         )
@@ -875,6 +877,11 @@ class _Bucket:
     def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
         found = [f for key, f in self._bucket.items() if key.startswith(prefix)]
         return iter([replace(file, sequencer=None) for file in found if file.bucket == bucket])
+
+    def arrival(self, bucket: str, key: str) -> Arrival:
+        if key not in self._bucket:
+            raise MalformedRequest("objects: no such object")
+        return replace(self._bucket[key], sequencer=None)
 
     def read(self, arrival: Arrival, most: int) -> bytes:
         raise NotImplementedError

@@ -173,6 +173,52 @@ def test_a_worker_says_once_that_a_folder_waits(
     assert ledger.folder(folder_id) == replace(found, revision=found.revision + 1)
 
 
+def test_a_folder_whose_time_has_come_is_not_left_without_one(
+    stack: LocalStack, folder_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody goes on with it while something is added to its list, and has not seen that."""
+    table, late = stack.outputs["LedgerTable"], [NOW + 60_000]
+    ours, other = (
+        DynamoLedger(stack.aws.dynamodb, table, lambda: late[-1], 60 * DAY) for _ in range(2)
+    )
+    ours.wait(first := listing(folder_id, NOW + 60_000))
+    old = other.folder(folder_id)
+    assert old is not None
+    done = replace(old, due=None, done=first.place, revision=old.revision + 1)
+    real = Table.update
+
+    def update(table: Table, pk: str, sk: str, how: str, *args: Any) -> None:
+        if how.startswith("ADD") and other.folder(folder_id) == old:
+            other.advance(old, done)
+        real(table, pk, sk, how, *args)
+
+    monkeypatch.setattr(Table, "update", update)
+    ours.wait(listing(folder_id, NOW + 120_000))
+    found = other.folder(folder_id)
+    assert found is not None
+    assert (found.due, found.done) == (NOW + 120_000, first.place)
+
+
+def test_what_was_noted_of_a_file_is_not_undone_by_waiting(ledger: Contract) -> None:
+    file, other = arrival(version_id="v"), arrival(version_id="v")
+    ledger.note(file, "not-the-first", "r")
+    ledger.note_waiting(file, "s")
+    ledger.note_waiting(other, "s")
+    ledger.note_waiting(other, "t")
+    [first], [second] = ledger.seen(file.object_id), ledger.seen(other.object_id)
+    assert (first.noted, first.route) == ("not-the-first", "r")
+    assert (second.noted, second.route) == ("waiting", "s")
+    ledger.note(other, "not-the-first", "t")
+    assert [one.noted for one in ledger.seen(other.object_id)] == ["not-the-first"]
+
+
+def test_a_rejection_may_be_told_under_another_id(ledger: Contract) -> None:
+    file = arrival(version_id="v")
+    ledger.reject(file, why := Rejection("marker-missing", "", NOW), "folder-1")
+    [seen] = ledger.seen(file.object_id)
+    assert (seen.owner, seen.rejection, seen.claimed) == ("folder-1", why, False)
+
+
 def test_the_first_to_open_wins(ledger: Contract) -> None:
     file = arrival()
     first, second = opened(file), opened(file)

@@ -416,11 +416,11 @@ def test_what_was_unreadable_for_a_while_is_too_large_for_one_upload(world: Deli
     world.contents.clear()
     delivery.begin(*world.created_queue[-1].what, ports(world))
     world.contents |= kept
-    world.simulator.switches.put_limit = 64
     uploaded(world)
     end = finished(world, external_id)
-    assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", "upload-refused")
-    assert "413" in end["lostFiles"][0]["detail"]
+    assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", "too-large")
+    assert operations(world, "put-file") == []
+    assert "could not be read then" in end["lostFiles"][0]["detail"]
 
 
 @pytest.mark.parametrize("status", ["aborted", "abandoned", "success"])

@@ -203,6 +203,59 @@ def test_a_new_version_waits_though_the_last_one_was_taken(world: World) -> None
     assert reasons(world) == {"part-0.json": "marker-missing"}
 
 
+def test_what_is_overwritten_while_its_marker_is_worked_on_waits(world: World) -> None:
+    """The first is listed, then the second comes, then the first is claimed."""
+    newer = replace(FILES[0], version_id="newer", sequencer="0099")
+    intake = world.intake(0)
+
+    class Checks:
+        def options(self, one: Arrival, match: Any) -> Any:
+            if world.bucket[newer.key] != newer:
+                come(world, newer)
+            return intake.checks.options(one, match)
+
+    checks: Any = Checks()
+    assert isinstance(take(MARKER, replace(intake, checks=checks)), Gathered)
+    assert world.ledger.claimant(newer) is None
+    [why] = later(world, 3 * HOUR)
+    assert str(why).startswith("s3://landing/in/day/part-0.json: ")
+    assert reasons(world) == {"part-0.json": "marker-missing"}
+
+
+def test_a_copy_of_an_older_event_changes_nothing(world: World) -> None:
+    take(MARKER, world.intake(0))
+    come(world, newer := replace(FILES[0], version_id="newer", sequencer="0099"))
+    come(world, FILES[0])
+    world.bucket[newer.key] = newer
+    assert len(later(world, 3 * HOUR)) == 1
+    assert (newer.object_id, newer.version) in world.ledger.rejections
+
+
+def test_who_comes_again_is_told_once(world: World) -> None:
+    come(world, FILES[0])  # at once: it is listed twice, in one message
+    world.clock.advance(40 * MINUTE)
+    come(world, FILES[1])  # later: in another
+    [why] = later(world, OVER - world.clock())
+    assert " and 4 more" in str(why)
+    assert later(world, 3 * HOUR) == []
+
+
+def test_an_event_that_comes_late_does_not_undo_what_is_known(world: World) -> None:
+    world.table = table(onNewVersion="ignore", batch={"marker": "_SUCCESS", "within": "2h"})
+    take(MARKER, world.intake(0))
+    late = file("late.json", world)
+    world.bucket[late.key] = late
+    assert take(AGAIN, world.intake(0)) == Skipped("not-the-first")
+    come(world, late)
+    assert world.ledger.noted[late.object_id, late.version] == "not-the-first"
+    assert later(world, 3 * HOUR) == []
+
+
+def test_who_is_gone_is_told_too(world: World) -> None:
+    world.bucket.clear()
+    assert len(later(world, OVER - START)) == 1
+
+
 def test_in_unversioned_buckets_too() -> None:
     world = World(Tape(b""), tables=(PATIENT,))
     world.calm = True
@@ -250,8 +303,10 @@ def test_hidden_folders_wait_for_nothing(world: World) -> None:
     for key in ("in/day/_delta_log/0.json", "in/_temporary/0.json", "in/.hoodie/a.json"):
         hidden = replace(FILES[0], key=key)
         assert take(hidden, world.intake(0)) == Skipped("not-data")
-    world.table = table(match="_in/.x/**", batch={"marker": "_SUCCESS"})
-    assert take(replace(FILES[0], key="_in/.x/0.json"), world.intake(0)) == Waits("again")
+    # But for the folder of the marker, and those above it.
+    for match, key in {"_in/.x/**": "_in/.x/0.json", "in/*/*.json": "in/_crm/0.json"}.items():
+        world.table = table(match=match, batch={"marker": "_SUCCESS"})
+        assert take(replace(FILES[0], key=key), world.intake(0)) == Waits("again")
 
 
 @pytest.mark.parametrize("fails", ["seen", "reject", "turned_away"])
@@ -345,41 +400,45 @@ def test_the_rule_is_told_whose_files_wait(world: World) -> None:
     assert " in 1 h." in str(why)
 
 
-VERSION, OTHER = "v:mine", "v:other"
+VERSION, MINE = "v:mine", replace(FILES[0], key="in/day/mine.json", version_id="mine")
+HERE = Missing(FOLDER, "", "~")
 WAITS = Seen(VERSION, noted="waiting", expires=10)
-TOLD = Seen(VERSION, "owner", Rejection("marker-missing", "", 0), expires=12)
+
+
+def rejected(reason: str, expires: int, owner: str = "owner") -> Seen:
+    return Seen(VERSION, owner, Rejection(reason, "", 0), expires=expires)
 
 
 @pytest.mark.parametrize(
-    ("seen", "waits"),
+    ("seen", "present", "waits"),
     [
-        ([WAITS], True),
-        ([WAITS, TOLD], True),
-        ([WAITS, Seen(VERSION, "window-1", expires=5)], False),
-        ([WAITS, Seen(VERSION, "owner", Rejection("too-large", "", 0), expires=5)], False),
-        ([Seen(VERSION, noted="not-the-first", expires=5), TOLD], False),
-        # Another version: taken before, in the same second, or since.
-        ([WAITS, Seen(OTHER, "window-1", expires=9)], True),
-        ([WAITS, Seen(OTHER, "window-1", expires=10)], False),
-        ([WAITS, Seen(OTHER, "window-1", expires=11)], False),
-        # Or one that waits, too.
-        ([WAITS, Seen(OTHER, noted="waiting", expires=9)], True),
-        ([WAITS, Seen(OTHER, noted="waiting", expires=10)], True),
-        ([WAITS, Seen(OTHER, noted="waiting", expires=11)], False),
-        # The same bytes, when the bucket had no versions yet.
-        ([WAITS, Seen("e:e:", "window-1", expires=5)], True),
+        ([WAITS], MINE, True),
+        # Told before: by this very message, or by another.
+        ([WAITS, rejected("marker-missing", 12, HERE.external_id)], MINE, True),
+        ([WAITS, rejected("marker-missing", 12)], MINE, False),
+        ([WAITS, Seen(VERSION, "window-1", expires=5)], MINE, False),
+        ([Seen(VERSION, noted="not-the-first", expires=5)], MINE, False),
+        # Rejected by name, or before it was sent again and waited.
+        ([WAITS, rejected("too-large", 10)], MINE, False),
+        ([WAITS, rejected("no-route", 9)], MINE, True),
+        # Whatever became of another version says nothing of this one, while it is the present one.
+        ([WAITS, Seen("v:other", "window-1", expires=11)], MINE, True),
+        ([WAITS, Seen("v:other", noted="waiting", expires=11)], MINE, True),
+        ([WAITS, Seen("e:e:", "window-1", expires=11)], MINE, True),
+        ([WAITS], replace(MINE, version_id="newer"), False),
+        ([WAITS], replace(MINE, etag="other"), False),
+        ([WAITS], None, True),
     ],
 )
 def test_what_is_known_of_an_object_tells_whether_a_version_waits(
-    world: World, seen: list[Seen], *, waits: bool
+    world: World, seen: list[Seen], present: Arrival | None, *, waits: bool
 ) -> None:
-    mine = replace(FILES[0], key="in/day/mine.json", version_id="mine")
-    world.ledger.wait(Listing(FOLDER, "again", HOUR, OVER, (mine,)))
-    intake = world.intake(0)
+    if present is not None:
+        world.bucket[MINE.key] = present
+    world.ledger.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
     ledger: Any = Remembering(world, seen)
-    missing = Missing(FOLDER, "", "~")
     with pytest.raises(MarkerMissing) if waits else nullcontext():
-        overdue.tell(missing, replace(intake.overdue, ledger=ledger), map)
+        overdue.tell(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
 
 
 @dataclass
@@ -394,8 +453,7 @@ class Remembering:
 
     def seen(self, object_id: str) -> list[Seen]:
         of_others = [Seen(one.version, "window-0") for one in FILES]
-        mine = replace(FILES[0], key="in/day/mine.json").object_id
-        return self.of_mine if object_id == mine else of_others
+        return self.of_mine if object_id == MINE.object_id else of_others
 
 
 def test_many_files_are_told_in_parts(world: World) -> None:

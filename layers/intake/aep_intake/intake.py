@@ -39,6 +39,9 @@ class Memory(create.Ledger, versions.Heads, overdue.Ledger, Protocol):
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         """Remember what became of an arrival that gets no order of its own. Claims nothing."""
 
+    def note_waiting(self, arrival: Arrival, route: str) -> None:
+        """The same of one that waits for a marker, unless something was noted of it before."""
+
 
 class Announcer(create.Announcer, overdue.Announcer, Protocol):
     """The event bus, for arrivals without an order too."""
@@ -282,7 +285,7 @@ def _resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Wait
     if match.waits and folders.left_out(arrival, match.root):
         return Skipped("not-data")
     if match.waits:
-        intake.ledger.note(arrival, overdue.WAITING, match.route)
+        intake.ledger.note_waiting(arrival, match.route)
         return Waiting(arrival, match.route, match.within)
     if match.folder is not None:
         return Marker(arrival, match, table)

@@ -16,7 +16,7 @@ from itertools import batched
 from typing import Any, Protocol
 
 from aep_intake.arrivals import Arrival, Missing, digest
-from aep_intake.errors import LeaseLost, MarkerMissing
+from aep_intake.errors import LeaseLost, MalformedRequest, MarkerMissing
 from aep_intake.orders import FOLDER_PREFIX, Rejection
 from aep_intake.whereabouts import Seen
 
@@ -68,8 +68,10 @@ class Folder:
 class Ledger(Protocol):
     """What remembers. Every method raises LedgerUnavailable."""
 
-    def reject(self, arrival: Arrival, rejection: Rejection) -> None:
-        """Remember that an arrival was rejected before it had an order."""
+    def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
+        """Remember that an arrival was rejected before it had an order. `owner`: as what it was
+        announced, if not by its own external id.
+        """
 
     def seen(self, object_id: str) -> list[Seen]:
         """All that is known of an object."""
@@ -90,6 +92,13 @@ class Ledger(Protocol):
         """What is in a folder's list after a place and up to another (consistent reads)."""
 
 
+class Objects(Protocol):
+    """S3. Raises StorageUnavailable."""
+
+    def arrival(self, bucket: str, key: str) -> Arrival:
+        """The present version of an object. Raises MalformedRequest where none is to be seen."""
+
+
 class Announcer(Protocol):
     """The event bus. Raises NotAnnounced or StorageUnavailable."""
 
@@ -103,6 +112,7 @@ class Ports:
 
     ledger: Ledger
     announcer: Announcer
+    objects: Objects
     send: Callable[[Missing], None]
     now: Callable[[], int]
 
@@ -169,8 +179,8 @@ def tell(missing: Missing, ports: Ports, side_by_side: Any) -> None:
     LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
     listed = list(ports.ledger.waiting(missing.folder_id, missing.after, missing.until))
-    files = [file for listing in listed for file in listing.files]
-    waits = side_by_side(lambda file: _waits(file, ports.ledger.seen(file.object_id)), files)
+    files = list(dict.fromkeys(file for listing in listed for file in listing.files))
+    waits = side_by_side(lambda file: _waits(file, missing, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
@@ -184,30 +194,42 @@ def tell(missing: Missing, ports: Ports, side_by_side: Any) -> None:
     )
     rejection = Rejection.of(why, ports.now())
     ports.announcer.turned_away(missing.external_id, late, rejection)
-    list(side_by_side(lambda file: ports.ledger.reject(file, rejection), late))
+    reject = ports.ledger.reject
+    list(side_by_side(lambda file: reject(file, rejection, missing.external_id), late))
     raise why
 
 
-def _waits(file: Arrival, seen: Iterable[Seen]) -> bool:
-    """Whether nothing has become of a file, by all that is known of its object.
-
-    A marker takes the version that S3 lists then: one that was heard of later stands for this one.
-    S3 lists no sequencer, so what it listed of an unversioned bucket is known by its content.
-    """
+def _waits(file: Arrival, missing: Missing, ports: Ports) -> bool:
+    """Whether nothing has become of a file, and it is there still."""
+    seen = ports.ledger.seen(file.object_id)
     same = {file.version}
-    if file.version_id is None:
+    if file.version_id is None:  # as S3 lists it to a marker
         same.add(f"e:{file.etag}:")
-    since = max((one.expires for one in seen if one.version in same and _idle(one)), default=0)
-    return not any(
-        not _idle(one) if one.version in same or one.expires == since else one.expires > since
-        for one in seen
-    )
+    if _settled(same, seen, missing):
+        return False
+    try:
+        present = ports.objects.arrival(file.bucket, file.key)
+    except MalformedRequest:  # gone, or not for us to see
+        return True
+    if file.etag != present.etag or file.version_id not in (None, present.version_id):
+        return False  # it was overwritten, and what came since is listed by itself
+    # Some senders of events tell no version.
+    return not _settled({present.version}, seen, missing)
 
 
-def _idle(seen: Seen) -> bool:
-    """Whether it says no more than that the file waits."""
-    missing = seen.rejection is not None and seen.rejection.reason == MarkerMissing.reason
-    return missing or seen.noted == WAITING
+def _settled(versions: set[str], seen: list[Seen], missing: Missing) -> bool:
+    ours = [one for one in seen if one.version in versions]
+    since = max((one.expires for one in ours if one.noted == WAITING), default=0)
+    return any(_settles(one, since, missing) for one in ours)
+
+
+def _settles(one: Seen, since: int, missing: Missing) -> bool:
+    """Whether something became of a version, that has waited `since`."""
+    if one.rejection is None:
+        return one.noted != WAITING
+    if one.rejection.reason == MarkerMissing.reason:  # of this very message, it says no more
+        return one.owner != missing.external_id
+    return one.expires >= since
 
 
 def _coarse(time: int, step: int) -> int:

@@ -288,6 +288,17 @@ def _with(path: str, piece: str) -> str:
     return f"{name}-{piece}{dot}{ending}" if dot else f"{path}-{piece}"
 
 
+def uncut(file: Arrival, input_format: Mapping[str, Any], limit: int) -> TooLarge:
+    """Why a file goes nowhere that was not cut when its batch was planned."""
+    if not has_rows(input_format):
+        return _too_large(file, limit)
+    return TooLarge(
+        f"{file.uri} has more than {limit:,} bytes and could not be cut between rows when its "
+        "batch was planned: a row is nearly as large, a quote has no end, or it could not be read "
+        "then. Send it again, if its rows are right"
+    )
+
+
 def _too_large(file: Arrival, limit: int) -> TooLarge:
     return TooLarge(
         f"{file.uri} has more than {limit:,} bytes, as much as AEP takes of a file that cannot be "

@@ -80,8 +80,8 @@ class Match:
     them unless a marker's files decide. `placeholders` is what the key filled them
     with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
     prefix that a marker completes, None for what is no marker; what `waits` needs a marker, and is
-    rejected if none comes `within` so many milliseconds; `root` are then the folders that all its
-    keys begin with. Without one of its files a batch that is `whole` is worth nothing.
+    rejected if none comes `within` so many milliseconds; `root` is then the folder of its marker,
+    as far as the rule tells. Without one of its files a batch that is `whole` is worth nothing.
     """
 
     route: str
@@ -116,11 +116,11 @@ class Route:
     bucket: re.Pattern[str] | None
     rule: Mapping[str, Any]
 
-    @property
-    def root(self) -> str:
-        """The folders that all its keys begin with."""
-        literal = re.split(r"[*?\[{]", self.rule["match"], maxsplit=1)[0]
-        return literal[: literal.rfind("/") + 1]
+    def root(self, key: str) -> str:
+        """The folder of a key's marker; or, where several could be, what all of them begin with."""
+        pattern = self.rule["match"]
+        above = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if "**" in pattern else key
+        return above[: above.rfind("/") + 1]
 
     def fit(self, bucket: str, key: str) -> re.Match[str] | None:
         """How this rule fits an object, or a marker of its folders."""
@@ -204,7 +204,7 @@ class RoutingTable:
             folder=folder if is_marker else None,
             waits=waits,
             within=_milliseconds(patience) if waits else 0,
-            root=route.root if waits else "",
+            root=route.root(arrival.key) if waits else "",
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
             look_inside=rule.get("lookInside", False),
             whole=rule.get("onLostFile") == "abort",

@@ -9,7 +9,7 @@ from io import BytesIO
 from aep_intake.delivery import Delivery, Mark, Ports, Stage, Task, go_on, tell
 from aep_intake.errors import LeaseLost, NotYet, ObjectGone, Rejected, UploadRefused
 from aep_intake.orders import Rejection
-from aep_intake.pieces import Piece, Readable, cut, unpacked
+from aep_intake.pieces import Piece, Readable, uncut, unpacked
 
 # Too large, a name too long, the wrong media type.
 ABOUT_THE_FILE = frozenset({413, 414, 415})
@@ -85,8 +85,9 @@ def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
                     raise
                 size += length
         return size
-    if piece.size > limit:  # what could not be cut says why
-        cut(file, shape, limit, lambda start, end: ports.opened(file, start, end))
+    if piece.size > limit:
+        with ports.opened(file, 0, 1):  # if it is still there
+            raise uncut(file, shape, limit)
     header = BytesIO()
     if piece.header:
         with ports.opened(file, 0, piece.header) as start:

@@ -205,6 +205,7 @@ class World:
         return overdue.Ports(
             ledger=self.ledger,
             announcer=self.announcer,
+            objects=self.objects,
             send=lambda missing: self.queues.send(url, [{"missing": asdict(missing)}]),
             now=self.now,
         )

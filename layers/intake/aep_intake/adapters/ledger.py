@@ -29,6 +29,7 @@ DynamoDB's own types do not keep as they are.
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import LeaseLost, LineMoved
 from aep_intake.orders import DELIVERY_PREFIX, Claim, Head, Order, Record, Rejection, State, claims
-from aep_intake.overdue import Folder, Listing
+from aep_intake.overdue import WAITING, Folder, Listing
 from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
@@ -198,18 +199,18 @@ class DynamoLedger:
                 self._read = (part.window_id, self.windows.registered(part.window_id))
             return self._read[1][part.first : part.end]
 
-    def reject(self, arrival: Arrival, rejection: Rejection) -> None:
+    def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""
-        self._rejected(arrival, rejection, arrival.external_id)
+        self._rejected(arrival, rejection, owner or arrival.external_id)
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         """Remember what became of an arrival that gets no order of its own. Claims nothing."""
-        item = _object_item(arrival, f"noted#{digest(arrival.version)}") | {
-            "noted": {"S": what},
-            "route": {"S": route},
-            "expires": self._expires(self._retention),
-        }
-        self._table.put(item)
+        self._table.put(self._noted(arrival, what, route))
+
+    def note_waiting(self, arrival: Arrival, route: str) -> None:
+        """The same of one that waits for a marker, unless something was noted of it before."""
+        with suppress(Stood):
+            self._table.put(self._noted(arrival, WAITING, route), ABSENT)
 
     def wait(self, listing: Listing) -> None:
         """Add it to its folder's list; the folder is looked at by then, or earlier."""
@@ -244,7 +245,12 @@ class DynamoLedger:
             [standing] = stood.items
             due = int((standing or later)["due"]["N"])
             if due <= self._now() + SKEW:  # somebody may look at it just now
-                self._table.update(pk, "folder", touch, values)
+                try:
+                    self._table.update(
+                        pk, "folder", touch, values | {"due": later["due"]}, "due <= :due"
+                    )
+                except Stood:  # and has gone on without having seen it
+                    return self._watch(listing)
             return due
         return listing.due
 
@@ -265,7 +271,7 @@ class DynamoLedger:
             "revision": {"N": str(new.revision)},
         }
         if new.due is None:
-            item["expires"] = self._expires(self._retention)
+            item["expires"] = self._expires(2 * self._retention)  # longer than its list
         else:
             item |= due_at(new.due, new.folder_id)
         try:
@@ -349,6 +355,13 @@ class DynamoLedger:
                 if kind == "delivery":
                     external_id = f"{DELIVERY_PREFIX}{external_id}"
                 yield external_id, int(item["due"]["N"])
+
+    def _noted(self, arrival: Arrival, what: str, route: str) -> Item:
+        return _object_item(arrival, f"noted#{digest(arrival.version)}") | {
+            "noted": {"S": what},
+            "route": {"S": route},
+            "expires": self._expires(self._retention),
+        }
 
     def _of_object(self, object_id: str) -> Iterator[Item]:
         key = {"pk": {"S": f"object#{object_id}"}}
