@@ -251,6 +251,17 @@ def test_an_event_that_comes_late_does_not_undo_what_is_known(world: World) -> N
     assert later(world, 3 * HOUR) == []
 
 
+@pytest.mark.parametrize("version", ["v", None])
+def test_what_was_taken_and_then_deleted_is_settled(version: str | None) -> None:
+    world = World(Tape(b""), tables=(PATIENT,))
+    world.calm = True
+    come(world, one := replace(FILES[0], version_id=version))
+    world.bucket[one.key] = replace(one, sequencer=None)
+    take(MARKER, world.intake(0))
+    world.bucket.clear()
+    assert later(world, 3 * HOUR) == []
+
+
 def test_who_is_gone_is_told_too(world: World) -> None:
     world.bucket.clear()
     assert len(later(world, OVER - START)) == 1
