@@ -42,8 +42,7 @@ class MemoryLedger:
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, Head] = {}
-        self.folders: dict[str, Folder] = {}
-        self.listings: dict[str, dict[str, Listing]] = {}
+        self.folders = MemoryFolders()
         self.profile_batches: dict[tuple[str, str], int] = {}
         self._conflict = conflict
         self._count = itertools.count(1)
@@ -149,25 +148,6 @@ class MemoryLedger:
         self.noted[arrival.object_id, arrival.version] = what
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
-    def wait(self, listing: Listing) -> None:
-        name = listing.folder_id
-        self.listings.setdefault(name, {})[listing.place] = listing
-        standing = self.folders.get(name, Folder(name, revision=0))
-        due = listing.due if standing.due is None else min(standing.due, listing.due)
-        self.folders[name] = replace(standing, due=due, revision=standing.revision + 1)
-
-    def folder(self, folder_id: str) -> Folder | None:
-        return self.folders.get(folder_id)
-
-    def advance(self, old: Folder, new: Folder) -> None:
-        if self.folders[old.folder_id].revision != old.revision:
-            raise LeaseLost("more came just now", external_id=old.folder_id)
-        self.folders[old.folder_id] = new
-
-    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        listed = sorted(self.listings.get(folder_id, {}).items())
-        yield from [listing for place, listing in listed if after < place <= until]
-
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(arrival):
             owner = self.claims.get((claim.object_id, claim.slot))
@@ -199,7 +179,7 @@ class MemoryLedger:
         for window in list(self.windows.kept.values()):
             if window.due is not None and window.due <= now:
                 yield window.window_id, window.due
-        for folder_id, folder in list(self.folders.items()):
+        for folder_id, folder in list(self.folders.kept.items()):
             if folder.due is not None and folder.due <= now:
                 yield folder_id, folder.due
         for external_id, record in list(self.records.items()):
@@ -265,6 +245,33 @@ class MemoryWindows:
 
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
         return in_order(file for some in self.lists.get(window_id, []) for file in some)
+
+
+class MemoryFolders:
+    """Folders where files wait for a marker."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Folder] = {}
+        self._listings: dict[str, dict[str, Listing]] = {}
+
+    def wait(self, listing: Listing) -> None:
+        name = listing.folder_id
+        self._listings.setdefault(name, {})[listing.place] = listing
+        standing = self.kept.get(name, Folder(name, revision=0))
+        due = listing.due if standing.due is None else min(standing.due, listing.due)
+        self.kept[name] = replace(standing, due=due, revision=standing.revision + 1)
+
+    def get(self, folder_id: str) -> Folder | None:
+        return self.kept.get(folder_id)
+
+    def advance(self, old: Folder, new: Folder) -> None:
+        if self.kept[old.folder_id].revision != old.revision:
+            raise LeaseLost("more came just now", external_id=old.folder_id)
+        self.kept[old.folder_id] = new
+
+    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
+        listed = sorted(self._listings.get(folder_id, {}).items())
+        yield from [listing for place, listing in listed if after < place <= until]
 
 
 class MemoryDeliveries:

@@ -217,8 +217,10 @@ class World:
             now=now,
             limits=self.limits,
         )
+        folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
         overdue_ports = overdue.Ports(
             ledger=ledger,
+            folders=folders,
             announcer=announcer,
             objects=objects,
             send=self._send_missing,

@@ -29,7 +29,7 @@ from aep_intake.orders import (
     State,
     Target,
 )
-from aep_intake.overdue import Listing
+from aep_intake.overdue import Folders, Listing
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Window
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
@@ -54,6 +54,8 @@ class Contract(Memory, Protocol):
     def due(self, now: int) -> Iterator[tuple[str, int]]: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
+    @property
+    def folders(self) -> Folders: ...
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -103,19 +105,19 @@ def folder_id() -> str:
 
 
 def places(ledger: Contract, folder_id: str, after: str = "", until: str = "~") -> list[str]:
-    return [found.place for found in ledger.waiting(folder_id, after, until)]
+    return [found.place for found in ledger.folders.waiting(folder_id, after, until)]
 
 
 def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_id: str) -> None:
-    assert ledger.folder(folder_id) is None
+    assert ledger.folders.get(folder_id) is None
     late, early, between = (listing(folder_id, NOW + due) for due in (900, 100, 500))
     for some in (late, early, between, early):
-        ledger.wait(some)
-    ledger.wait(listing(f"folder-{uuid.uuid4().hex}", NOW + 1))
-    assert list(ledger.waiting(folder_id, "", "~")) == [early, between, late]
+        ledger.folders.wait(some)
+    ledger.folders.wait(listing(f"folder-{uuid.uuid4().hex}", NOW + 1))
+    assert list(ledger.folders.waiting(folder_id, "", "~")) == [early, between, late]
     assert places(ledger, folder_id, early.place, late.place) == [between.place, late.place]
     assert places(ledger, folder_id, "", f"{NOW + 500:013}~") == [early.place, between.place]
-    found = ledger.folder(folder_id)
+    found = ledger.folders.get(folder_id)
     assert found is not None
     assert (found.due, found.done) == (NOW + 100, "")
     assert folder_id not in dict(ledger.due(NOW + 99))
@@ -123,22 +125,22 @@ def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_i
 
 
 def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_id: str) -> None:
-    ledger.wait(first := listing(folder_id, NOW + 1))
-    old = ledger.folder(folder_id)
+    ledger.folders.wait(first := listing(folder_id, NOW + 1))
+    old = ledger.folders.get(folder_id)
     assert old is not None
     done = replace(old, due=None, done=first.place, revision=old.revision + 1)
-    ledger.wait(listing(folder_id, NOW + 60_000))
+    ledger.folders.wait(listing(folder_id, NOW + 60_000))
     with pytest.raises(LeaseLost):
-        ledger.advance(old, done)
-    standing = ledger.folder(folder_id)
+        ledger.folders.advance(old, done)
+    standing = ledger.folders.get(folder_id)
     assert standing is not None
     assert (standing.due, standing.done) == (NOW + 1, "")
-    ledger.advance(standing, replace(done, revision=standing.revision + 1))
+    ledger.folders.advance(standing, replace(done, revision=standing.revision + 1))
     assert folder_id not in dict(ledger.due(NOW + 99_000))
     with pytest.raises(LeaseLost):
-        ledger.advance(standing, done)
-    ledger.wait(listing(folder_id, NOW + 90_000))
-    following = ledger.folder(folder_id)
+        ledger.folders.advance(standing, done)
+    ledger.folders.wait(listing(folder_id, NOW + 90_000))
+    following = ledger.folders.get(folder_id)
     assert following is not None
     assert (following.due, following.done) == (NOW + 90_000, first.place)
 
@@ -157,20 +159,20 @@ def test_a_worker_says_once_that_a_folder_waits(
     table = stack.outputs["LedgerTable"]
     ledger = DynamoLedger(stack.aws.dynamodb, table, lambda: times[-1], 60 * DAY)
     for due in (60_000, 61_000, 60_000):
-        ledger.wait(listing(folder_id, NOW + due))
+        ledger.folders.wait(listing(folder_id, NOW + due))
     assert len(updates) == 1
-    ledger.wait(listing(folder_id, NOW + 59_000))
+    ledger.folders.wait(listing(folder_id, NOW + 59_000))
     assert len(updates) == 2
     other = DynamoLedger(stack.aws.dynamodb, table, lambda: NOW, 60 * DAY)
     for due in (70_000, 80_000):
-        other.wait(listing(folder_id, NOW + due))
+        other.folders.wait(listing(folder_id, NOW + due))
     assert len(updates) == 3
-    found = ledger.folder(folder_id)
+    found = ledger.folders.get(folder_id)
     assert found is not None
     assert found.due == NOW + 59_000
     times.append(NOW + 49_000)  # clocks may differ by ten seconds
-    ledger.wait(listing(folder_id, NOW + 120_000))
-    assert ledger.folder(folder_id) == replace(found, revision=found.revision + 1)
+    ledger.folders.wait(listing(folder_id, NOW + 120_000))
+    assert ledger.folders.get(folder_id) == replace(found, revision=found.revision + 1)
 
 
 def test_a_folder_whose_time_has_come_is_not_left_without_one(
@@ -181,20 +183,20 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
     ours, other = (
         DynamoLedger(stack.aws.dynamodb, table, lambda: late[-1], 60 * DAY) for _ in range(2)
     )
-    ours.wait(first := listing(folder_id, NOW + 60_000))
-    old = other.folder(folder_id)
+    ours.folders.wait(first := listing(folder_id, NOW + 60_000))
+    old = other.folders.get(folder_id)
     assert old is not None
     done = replace(old, due=None, done=first.place, revision=old.revision + 1)
     real = Table.update
 
     def update(table: Table, pk: str, sk: str, how: str, *args: Any) -> None:
-        if how.startswith("ADD") and other.folder(folder_id) == old:
-            other.advance(old, done)
+        if how.startswith("ADD") and other.folders.get(folder_id) == old:
+            other.folders.advance(old, done)
         real(table, pk, sk, how, *args)
 
     monkeypatch.setattr(Table, "update", update)
-    ours.wait(listing(folder_id, NOW + 120_000))
-    found = other.folder(folder_id)
+    ours.folders.wait(listing(folder_id, NOW + 120_000))
+    found = other.folders.get(folder_id)
     assert found is not None
     assert (found.due, found.done) == (NOW + 120_000, first.place)
 

@@ -86,10 +86,10 @@ def reasons(world: World) -> dict[str, str]:
 def test_a_folder_is_due_when_the_time_of_its_first_files_is_over(world: World) -> None:
     assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
     world.clock.advance(OVER - START - 1)
-    before = world.ledger.folder(FOLDER)
+    before = world.ledger.folders.get(FOLDER)
     go_on(FOLDER, world.intake(0))  # a message that came too early
     assert world.missing == set()
-    assert world.ledger.folder(FOLDER) == before
+    assert world.ledger.folders.get(FOLDER) == before
     world.clock.advance(1)
     tick(world)
     assert len(world.missing) == 1
@@ -395,7 +395,7 @@ def test_who_is_overtaken_does_not_go_back(world: World) -> None:
         go_on(FOLDER, world.intake(0))
 
     go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
-    folder = world.ledger.folder(FOLDER)
+    folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert folder.done == f"{OVER + HOUR:013}~"
 
@@ -405,7 +405,7 @@ def test_the_rule_is_told_whose_files_wait(world: World) -> None:
     take(MARKER, world.intake(0))
     late = file("late.json", world)
     world.ledger.note(late, "waiting", "other")
-    world.ledger.wait(Listing(FOLDER, "other", HOUR, OVER, (late,)))
+    world.ledger.folders.wait(Listing(FOLDER, "other", HOUR, OVER, (late,)))
     [why] = later(world, OVER - START)
     assert str(why).startswith("s3://landing/in/day/late.json: rule `other`")
     assert " in 1 h." in str(why)
@@ -446,7 +446,7 @@ def test_what_is_known_of_an_object_tells_whether_a_version_waits(
 ) -> None:
     if present is not None:
         world.bucket[MINE.key] = present
-    world.ledger.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
+    world.ledger.folders.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
     ledger: Any = Remembering(world, seen)
     with pytest.raises(MarkerMissing) if waits else nullcontext():
         overdue.tell(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
@@ -474,10 +474,9 @@ def test_many_files_are_told_in_parts(world: World) -> None:
     world.clock.advance(OVER - START)
     tick(world)
     assert len(world.missing) == 3
-    sizes = [
-        sum(len(listing.files) for listing in world.ledger.waiting(m.folder_id, m.after, m.until))
-        for m in world.missing
-    ]
+    waiting = world.ledger.folders.waiting
+    parts = [waiting(missing.folder_id, missing.after, missing.until) for missing in world.missing]
+    sizes = [sum(len(listing.files) for listing in part) for part in parts]
     assert sum(sizes) == len(names) + len(FILES)
     assert max(sizes) <= MOST_FILES
     assert len(told(world)) == 3
@@ -533,7 +532,7 @@ def test_where_the_list_cannot_be_written_the_files_come_again(
     def fail(*_: object) -> Any:
         raise error
 
-    monkeypatch.setattr(world.ledger, "wait", fail)
+    monkeypatch.setattr(world.ledger.folders, "wait", fail)
     new = file("new.json", world)
     results = take_in({new.external_id: new, "m": MARKER}, world.intake(0), map)
     assert results[new.external_id] is error

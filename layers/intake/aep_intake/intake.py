@@ -246,7 +246,7 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
 
 
 def _wait(listing: Listing, intake: Intake) -> dict[str, Result]:
-    failed = attempt(lambda: intake.ledger.wait(listing))
+    failed = attempt(lambda: intake.overdue.folders.wait(listing))
     result = Waits(listing.route) if failed is None else failed
     return {file.external_id: result for file in listing.files}
 

@@ -66,7 +66,7 @@ class Folder:
 
 
 class Ledger(Protocol):
-    """What remembers. Every method raises LedgerUnavailable."""
+    """What remembers arrivals. Every method raises LedgerUnavailable."""
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Remember that an arrival was rejected before it had an order. `owner`: as what it was
@@ -76,13 +76,17 @@ class Ledger(Protocol):
     def seen(self, object_id: str) -> list[Seen]:
         """All that is known of an object."""
 
+
+class Folders(Protocol):
+    """What remembers folders. Every method raises LedgerUnavailable."""
+
     def wait(self, listing: Listing) -> None:
         """Add it to its folder's list; the folder is looked at by then, or earlier.
 
         Whoever looks at the folder just now is told by its revision.
         """
 
-    def folder(self, folder_id: str) -> Folder | None:
+    def get(self, folder_id: str) -> Folder | None:
         """The folder as it is now."""
 
     def advance(self, old: Folder, new: Folder) -> None:
@@ -111,6 +115,7 @@ class Ports:
     """What this needs of the world. `send` has a part of a folder's list told."""
 
     ledger: Ledger
+    folders: Folders
     announcer: Announcer
     objects: Objects
     send: Callable[[Missing], None]
@@ -140,13 +145,13 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
 
 def go_on(folder_id: str, ports: Ports) -> None:
     """Have those files of a folder told whose time is over."""
-    folder = ports.ledger.folder(folder_id)
+    folder = ports.folders.get(folder_id)
     if folder is None or folder.due is None or ports.now() < folder.due:
         return
     until = f"{ports.now():013}~"
     after = last = folder.done
     files = 0
-    for listing in ports.ledger.waiting(folder_id, folder.done, until):
+    for listing in ports.folders.waiting(folder_id, folder.done, until):
         if files and files + len(listing.files) > MOST_FILES:
             ports.send(Missing(folder_id, after, last))
             after, files = last, 0
@@ -161,13 +166,13 @@ def _advance(folder: Folder, done: str, ports: Ports) -> None:
     """On to what is next, however much comes meanwhile."""
     standing: Folder | None = folder
     while standing is not None and standing.done == folder.done:
-        following = next(ports.ledger.waiting(folder.folder_id, done, "~"), None)
+        following = next(ports.folders.waiting(folder.folder_id, done, "~"), None)
         due = None if following is None else following.due
         new = Folder(folder.folder_id, due, done, standing.revision + 1)
         try:
-            ports.ledger.advance(standing, new)
+            ports.folders.advance(standing, new)
         except LeaseLost:
-            standing = ports.ledger.folder(folder.folder_id)
+            standing = ports.folders.get(folder.folder_id)
         else:
             return
 
@@ -178,7 +183,7 @@ def tell(missing: Missing, ports: Ports, side_by_side: Any) -> None:
     Raises MarkerMissing if there are some, once all are announced and each is remembered;
     LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
-    listed = list(ports.ledger.waiting(missing.folder_id, missing.after, missing.until))
+    listed = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
     files = list(dict.fromkeys(file for listing in listed for file in listing.files))
     waits = side_by_side(lambda file: _waits(file, missing, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)

@@ -204,6 +204,7 @@ class World:
         url = self.settings.arrivals_queue_url
         return overdue.Ports(
             ledger=self.ledger,
+            folders=self.ledger.folders,
             announcer=self.announcer,
             objects=self.objects,
             send=lambda missing: self.queues.send(url, [{"missing": asdict(missing)}]),

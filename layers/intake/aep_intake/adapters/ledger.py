@@ -34,6 +34,7 @@ from dataclasses import asdict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from aep_intake.adapters.folders import DynamoFolders
 from aep_intake.adapters.table import (
     ABSENT,
     Item,
@@ -56,14 +57,11 @@ from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import LeaseLost, LineMoved
 from aep_intake.orders import DELIVERY_PREFIX, Claim, Head, Order, Record, Rejection, State, claims
-from aep_intake.overdue import WAITING, Folder, Listing
+from aep_intake.overdue import WAITING
 from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
-
-MOST_WATCHED = 10_000  # folders that a worker knows of
-SKEW = 10_000  # milliseconds by which clocks of two workers may differ
 
 
 class DynamoLedger:
@@ -81,8 +79,8 @@ class DynamoLedger:
         self._retention = retention
         self._reading = Lock()
         self._read: tuple[str, tuple[Arrival, ...]] = ("", ())
-        self._watched: dict[str, int] = {}
         self.windows = DynamoWindows(self._table, self._claiming, now, retention)
+        self.folders = DynamoFolders(self._table, now, retention)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or the record that order has already.
@@ -211,91 +209,6 @@ class DynamoLedger:
         """The same of one that waits for a marker, unless something was noted of it before."""
         with suppress(Stood):
             self._table.put(self._noted(arrival, WAITING, route), ABSENT)
-
-    def wait(self, listing: Listing) -> None:
-        """Add it to its folder's list; the folder is looked at by then, or earlier."""
-        item: Item = {
-            "pk": {"S": f"folder#{listing.folder_id}"},
-            "sk": {"S": f"waiting#{listing.place}"},
-            "listing": {"S": json.dumps(asdict(listing), ensure_ascii=False)},
-            "expires": self._expires(self._retention),
-        }
-        self._table.put(item)
-        # A worker that knows of an earlier time, which has not come, need not say more.
-        if self._now() + SKEW < self._watched.get(listing.folder_id, 0) <= listing.due:
-            return
-        if len(self._watched) >= MOST_WATCHED:
-            self._watched.clear()
-        self._watched[listing.folder_id] = self._watch(listing)
-
-    def _watch(self, listing: Listing) -> int:
-        """When the folder is looked at."""
-        pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
-        values: Item = {"one": {"N": "1"}}
-        later = due_at(listing.due, listing.folder_id)
-        try:
-            self._table.update(
-                pk,
-                "folder",
-                f"SET due = :due, due_shard = :due_shard REMOVE expires {touch}",
-                values | later,
-                "attribute_not_exists(due) OR due > :due",
-            )
-        except Stood as stood:
-            [standing] = stood.items
-            due = int((standing or later)["due"]["N"])
-            if due <= self._now() + SKEW:  # somebody may look at it just now
-                try:
-                    self._table.update(
-                        pk, "folder", touch, values | {"due": later["due"]}, "due <= :due"
-                    )
-                except Stood:  # and has gone on without having seen it
-                    return self._watch(listing)
-            return due
-        return listing.due
-
-    def folder(self, folder_id: str) -> Folder | None:
-        """The folder as it is now (a consistent read)."""
-        item = self._table.get(f"folder#{folder_id}", "folder")
-        if item is None:
-            return None
-        due, done = item.get("due"), item.get("done", {"S": ""})["S"]
-        return Folder(folder_id, due and int(due["N"]), done, int(item["revision"]["N"]))
-
-    def advance(self, old: Folder, new: Folder) -> None:
-        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
-        item: Item = {
-            "pk": {"S": f"folder#{new.folder_id}"},
-            "sk": {"S": "folder"},
-            "done": {"S": new.done},
-            "revision": {"N": str(new.revision)},
-        }
-        if new.due is None:
-            item["expires"] = self._expires(2 * self._retention)  # longer than its list
-        else:
-            item |= due_at(new.due, new.folder_id)
-        try:
-            self._table.put(item, revision(old.revision))
-        except Stood:
-            raise LeaseLost("more came just now", external_id=old.folder_id) from None
-
-    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        """What is in a folder's list after a place and up to another (consistent reads)."""
-        items = self._table.query(
-            "pk = :pk AND sk BETWEEN :after AND :until",
-            {
-                "pk": {"S": f"folder#{folder_id}"},
-                "after": {"S": f"waiting#{after}"},
-                "until": {"S": f"waiting#{until}"},
-            },
-            ConsistentRead=True,
-        )
-        for item in items:
-            data = json.loads(item["listing"]["S"])
-            files = tuple(Arrival(**file) for file in data.pop("files"))
-            listing = Listing(files=files, **data)
-            if listing.place != after:
-                yield listing
 
     def made(self, day: str) -> dict[tuple[str, str], int]:
         """How many batches were made for Profile on a day (UTC), by organization and sandbox."""
