@@ -64,7 +64,11 @@ def _settle(
     """Done, parked, or back to the queue; parked only once all its other records are settled."""
     failures: dict[str, tuple[str, int]] = {}
     for message, delivery in zip(messages, deliveries, strict=True):
-        outcomes = [results.get(external_id) for external_id in _about(delivery)]
+        outcomes: list[Result | None] = [results[a.external_id] for a in delivery.arrivals]
+        if delivery.order is not None:
+            outcomes.append(results[delivery.order])
+        if delivery.missing is not None:  # no result: nobody waits any more
+            outcomes.append(results.get(delivery.missing.external_id))
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):
@@ -84,16 +88,6 @@ def _settle(
         if kept:  # they come back all the same, when the queue's own time-out has passed
             telemetry.report("put-off", kept, None)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
-
-
-def _about(delivery: Delivery) -> list[str]:
-    """By which `results` know what a delivery is about."""
-    ids = [arrival.external_id for arrival in delivery.arrivals]
-    if delivery.order is not None:
-        ids.append(delivery.order)
-    if delivery.missing is not None:
-        ids.append(delivery.missing.external_id)
-    return ids
 
 
 def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intake) -> None:
