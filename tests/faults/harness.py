@@ -119,6 +119,12 @@ class Tape:
         return self.pick(16) == 15
 
 
+def taped(text: str) -> bytes:
+    """A tape as a failing run is written down: bytes in hex, `00*3` is three of them."""
+    runs = (run.partition("*") for run in text.split())
+    return b"".join(bytes.fromhex(byte) * int(times or 1) for byte, _, times in runs)
+
+
 @dataclass
 class Message:
     """A message of the arrivals queue: `visible` from then on (epoch ms)."""
