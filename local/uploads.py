@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import IO, Any
 
 import requests
+from aep_intake import records
 from aep_intake.adapters.deliveries import DynamoDeliveries
 from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues
@@ -279,7 +280,7 @@ class Uploads:
                 total=len(tasks),
             )
         )
-        self._queues.send(self._stack.outputs["UploadsQueueUrl"], map(asdict, tasks))
+        self._queues.send(self._stack.outputs["UploadsQueueUrl"], map(records.members, tasks))
         return external_id
 
     def _read(self, file: Arrival) -> float:

@@ -1,16 +1,13 @@
 """Uploads queue → one piece of a file, from S3 to AEP."""
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery_telemetry, telemetry, uploading
+from aep_intake import delivery_telemetry, records, telemetry, uploading
 from aep_intake.adapters.queues import delay
-from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Task
 from aep_intake.errors import TryAgain
 from aep_intake.intake import attempt
-from aep_intake.pieces import Piece
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -25,7 +22,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Upload the pieces of one delivery side by side; what must wait goes back to the queue."""
     ports = world.delivery(context)
     messages = event["Records"]
-    tasks = [_task(message["body"]) for message in messages]
+    tasks = [records.read(Task, message["body"]) for message in messages]
     tries = [int(message["attributes"]["ApproximateReceiveCount"]) for message in messages]
     # Should this worker die, they come back when it surely has, and not after six time-outs.
     _hide(dict.fromkeys((m["receiptHandle"] for m in messages), ports.life // 1000))
@@ -51,10 +48,3 @@ def _hide(delays: dict[str, int]) -> None:
         kept = attempt(lambda: world.queues.put_off(world.settings.uploads_queue_url, delays))
         if kept:
             telemetry.report("put-off", kept, None)
-
-
-def _task(body: str) -> Task:
-    """As `wiring` wrote it."""
-    data = json.loads(body)
-    piece = data["piece"]
-    return Task(data["external_id"], Piece(**{**piece, "file": Arrival(**piece["file"])}))

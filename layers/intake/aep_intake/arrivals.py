@@ -11,10 +11,11 @@ from urllib.parse import unquote_plus
 
 from aep_intake import strict_json
 from aep_intake.errors import MalformedEvent
+from aep_intake.records import Kept
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(Kept):
     """One version of one S3 object.
 
     `version_id` is None where the bucket is unversioned (S3 then says nothing or `null`).
@@ -79,7 +80,7 @@ class Ignored(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Kept):
     """A part of the list of files that wait in a folder: after one place, up to another."""
 
     folder_id: str

@@ -8,10 +8,10 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from aep_intake import create, routes, strict_json
+from aep_intake import create, records, routes, strict_json
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.create import Outcome
 from aep_intake.errors import (
@@ -174,7 +174,7 @@ def _order(
                 "see its parameter SourceBucketNames"
             )
     files = look(asked.objects) if standing is None else standing.order.files
-    if len(json.dumps([asdict(file) for file in files], ensure_ascii=False).encode()) > MOST_FILES:
+    if len(records.listed(files).encode()) > MOST_FILES:
         raise MalformedRequest(f"objects: with their names they take over {MOST_FILES:,} bytes")
     for n, file in enumerate(files):
         if file.size == 0:

@@ -29,6 +29,7 @@ from aep_intake.errors import (
 )
 from aep_intake.orders import Batch, Order, Record, Rejection, Target
 from aep_intake.pieces import Cut, Piece, Readable, cutting, pieces
+from aep_intake.records import Kept
 
 HOUR = 3_600_000
 FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
@@ -56,7 +57,7 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Kept):
     """The true outcome. `status` and `metrics` are Adobe's; `at` in epoch milliseconds.
 
     `errors`: Adobe's, the first of them. `diagnostics`: how many files with details were kept; None
@@ -74,7 +75,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Kept):
     """What became of a piece: uploaded (`size` bytes), or `lost`, and why.
 
     Of one that was lost, `size` bytes are in the batch all the same.
@@ -85,7 +86,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Kept):
     """A delivery in the ledger. Times in epoch milliseconds.
 
     `limit`: bytes of a piece. `whole`: a file that is lost ends it. `cuts`: of the files that are
@@ -137,7 +138,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class Task(Kept):
     """The upload of a piece, with all that it takes: a message needs no look at the file list."""
 
     external_id: str

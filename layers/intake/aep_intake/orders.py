@@ -12,6 +12,7 @@ from typing import Any
 
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
+from aep_intake.records import Kept
 
 OWN_PREFIX = "intake-"
 WINDOW_PREFIX = "window-"  # a claim names an order, or a window
@@ -27,7 +28,7 @@ TAG = "aep_intake"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Target(Kept):
     """Where a batch belongs.
 
     `credential`: ARN of the secret, never a value. `ims_org`: `…@AdobeOrg`.
@@ -111,7 +112,7 @@ def claims(file: Arrival) -> tuple[Claim, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Excerpt:
+class Excerpt(Kept):
     """The files of a part of a window: those from `first` up to, not including, `end` in the
     window's own order. `bytes` in all."""
 
@@ -122,7 +123,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Line(Kept):
     """An order's place among those of one object, or folder, in one dataset: the newest counts.
 
     `subject`: hash of what these are. `position`: S3's sequencer, in a
@@ -145,7 +146,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Replaced:
+class Replaced(Kept):
     """A batch of an earlier order of the same line, whose data a new one replaces."""
 
     external_id: str
@@ -153,7 +154,7 @@ class Replaced:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Order(Kept):
     """The decision to have exactly one AEP batch.
 
     `external_id` is the root's for attempt 1 and has `.2`, `.3` … for later attempts.
@@ -209,7 +210,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class Rejection(Kept):
     """Why something was rejected. `at` in epoch milliseconds."""
 
     reason: str
@@ -251,7 +252,7 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class Record(Kept):
     """An order in the ledger, and how far it has come.
 
     `revision` grows with each write; a write succeeds only on the revision it was made from.
@@ -312,7 +313,13 @@ class Record:
         But an order that has its place in line keeps it, and that is in one dataset.
         """
         known = self.order
-        order = replace(order, excerpt=known.excerpt, line=known.line, replaces=known.replaces)
+        order = replace(
+            order,
+            excerpt=known.excerpt,
+            line=known.line,
+            replaces=known.replaces,
+            unknown=known.unknown,
+        )
         if known.line is not None:
             order = replace(order, target=known.target)
         return self._then(

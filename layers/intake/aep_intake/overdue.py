@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from aep_intake.arrivals import Arrival, Missing, digest
 from aep_intake.errors import LeaseLost, MalformedRequest, MarkerMissing
 from aep_intake.orders import FOLDER_PREFIX, Rejection
+from aep_intake.records import Kept
 from aep_intake.whereabouts import Seen
 
 WAITING = "waiting"
@@ -37,7 +38,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(Kept):
     """Files of a folder that came together. `due`: when their time is over (epoch ms)."""
 
     folder_id: str

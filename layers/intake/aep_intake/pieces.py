@@ -18,6 +18,7 @@ from typing import IO, Any, Protocol
 
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import FormatMismatch, TooLarge
+from aep_intake.records import Kept
 
 CHUNK = 2**20  # bytes
 # Opens the bytes of a file from an offset, up to another one.
@@ -32,7 +33,7 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class Cut(Kept):
     """Where the pieces of a file end. The first `header` bytes come before each later piece."""
 
     ends: tuple[int, ...]
@@ -44,7 +45,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Kept):
     """What is uploaded at a time: the bytes of a file from `start` up to `end`.
 
     `number`: its place among the pieces of its batch. Before the bytes come the file's first

@@ -26,6 +26,7 @@ from aep_intake import create
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import AlreadyClaimed, NotReplaceable, WindowSealed
 from aep_intake.orders import OWN_PREFIX, WINDOW_PREFIX, Excerpt, Order, Record, claims
+from aep_intake.records import Kept
 
 # A transaction of DynamoDB has 100 items at most: the window, the list, and claims. The first of a
 # marker has its own two claims, too, and the head of its folder.
@@ -67,7 +68,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Window(Kept):
     """A window: `order` is the pattern of its parts' orders. Times in epoch milliseconds.
 
     `due` is when someone must look at it: at its end, and never again once it is finished. A

@@ -1,9 +1,7 @@
 """The only place that knows every adapter: what the functions are made of."""
 
-import json
 import time
 import uuid
-from dataclasses import asdict
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Self
@@ -13,14 +11,14 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake import overdue, windows
+from aep_intake import overdue, records, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.exchange import https_session
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.objects import Objects
-from aep_intake.adapters.queues import Queues
+from aep_intake.adapters.queues import Queues, message
 from aep_intake.adapters.routing_table import RoutingTables
 from aep_intake.adapters.table import Table
 from aep_intake.create import Ports
@@ -207,7 +205,7 @@ class World:
             folders=self.ledger.folders,
             announcer=self.announcer,
             objects=self.objects,
-            send=lambda missing: self.queues.send(url, [{"missing": asdict(missing)}]),
+            send=lambda missing: self.queues.send(url, [{"missing": missing}]),
             now=self.now,
         )
 
@@ -238,7 +236,7 @@ class World:
         return self.tables.current()  # not made where only requests are served
 
     def _park(self, order: Order, rejection: Rejection) -> None:
-        body = json.dumps({"externalId": order.external_id})
+        body = message({"externalId": order.external_id})
         url = self.settings.arrivals_dlq_url
         self.queues.park(url, body, rejection, order.external_id)
 
@@ -250,7 +248,7 @@ class World:
         left = context.get_remaining_time_in_millis()
 
         def hand_out(tasks: "list[delivery.Task]") -> None:
-            self.queues.send(uploads, [asdict(task) for task in tasks])
+            self.queues.send(uploads, map(records.members, tasks))
 
         return delivery.Ports(
             deliveries=self.deliveries,

@@ -1,17 +1,14 @@
 """Deliveries in the ledger's table; see `ledger` for the keys."""
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
+from aep_intake import records
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, revision
 from aep_intake.adapters.windows import due_at
 from aep_intake.announcements import iso
-from aep_intake.delivery import Delivery, End, Mark, Stage, Verdict
+from aep_intake.delivery import Delivery, Mark
 from aep_intake.errors import LeaseLost, NotYet
-from aep_intake.orders import Rejection, Target
-from aep_intake.pieces import Cut
 
 HOUR = 3_600_000
 
@@ -61,7 +58,7 @@ class DynamoDeliveries:
         item = {
             "pk": {"S": pk},
             "sk": {"S": f"piece#{piece:06}"},
-            "mark": {"S": json.dumps(asdict(mark))},
+            "mark": {"S": records.text(mark)},
             "expires": expires,
         }
         try:
@@ -73,7 +70,7 @@ class DynamoDeliveries:
     def marked(self, external_id: str, piece: int) -> Mark | None:
         """What became of a piece so far (a consistent read)."""
         item = self._table.get(f"delivery#{external_id}", f"piece#{piece:06}")
-        return None if item is None else _mark(json.loads(item["mark"]["S"]))
+        return None if item is None else _mark(item)
 
     def marks(self, external_id: str) -> dict[int, Mark]:
         """What became of the pieces so far (a consistent read)."""
@@ -82,7 +79,7 @@ class DynamoDeliveries:
             {"pk": {"S": f"delivery#{external_id}"}, "piece": {"S": "piece#"}},
             ConsistentRead=True,
         )
-        return {int(item["sk"]["S"][6:]): _mark(json.loads(item["mark"]["S"])) for item in items}
+        return {int(item["sk"]["S"][6:]): _mark(item) for item in items}
 
     def reserve(self, size: int) -> None:
         """Count bytes against what AEP takes in an hour. Raises NotYet if that is used."""
@@ -106,7 +103,7 @@ class DynamoDeliveries:
             "sk": {"S": "delivery"},
             "revision": {"N": str(delivery.revision)},
             "stage": {"S": delivery.stage},
-            "delivery": {"S": json.dumps(asdict(delivery), ensure_ascii=False)},
+            "delivery": {"S": records.text(delivery)},
         }
         if delivery.due is None:
             return item | {"expires": self._expires(self._retention)}
@@ -117,25 +114,8 @@ class DynamoDeliveries:
 
 
 def _delivery(item: Mapping[str, Any]) -> Delivery:
-    data = json.loads(item["delivery"]["S"])
-    verdict = data.pop("verdict")
-    return Delivery(
-        target=Target(**data.pop("target")),
-        stage=Stage(data.pop("stage")),
-        cuts={
-            int(place): Cut(tuple(cut["ends"]), cut["header"])
-            for place, cut in data.pop("cuts").items()
-        },
-        verdict=None if verdict is None else _verdict(verdict),
-        **data,
-    )
+    return records.read(Delivery, item["delivery"]["S"])
 
 
-def _verdict(data: dict[str, Any]) -> Verdict:
-    end, errors, lost = End(data.pop("end")), tuple(data.pop("errors")), tuple(data.pop("lost", ()))
-    return Verdict(end=end, errors=errors, lost=lost, **data)
-
-
-def _mark(data: dict[str, Any]) -> Mark:
-    lost = data["lost"]
-    return Mark(data["size"], None if lost is None else Rejection(**lost))
+def _mark(item: Mapping[str, Any]) -> Mark:
+    return records.read(Mark, item["mark"]["S"])

@@ -1,12 +1,10 @@
 """Folders where files wait for a marker, in the ledger's table; see `ledger` for the keys."""
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 
+from aep_intake import records
 from aep_intake.adapters.table import Item, Stood, Table, revision
 from aep_intake.adapters.windows import due_at
-from aep_intake.arrivals import Arrival
 from aep_intake.errors import LeaseLost
 from aep_intake.overdue import Folder, Listing
 
@@ -32,7 +30,7 @@ class DynamoFolders:
         item: Item = {
             "pk": {"S": f"folder#{listing.folder_id}"},
             "sk": {"S": f"waiting#{listing.place}"},
-            "listing": {"S": json.dumps(asdict(listing), ensure_ascii=False)},
+            "listing": {"S": records.text(listing)},
             "expires": self._expires(self._retention),
         }
         self._table.put(item)
@@ -106,9 +104,7 @@ class DynamoFolders:
             ConsistentRead=True,
         )
         for item in items:
-            data = json.loads(item["listing"]["S"])
-            files = tuple(Arrival(**file) for file in data.pop("files"))
-            listing = Listing(files=files, **data)
+            listing = records.read(Listing, item["listing"]["S"])
             if listing.place != after:
                 yield listing
 

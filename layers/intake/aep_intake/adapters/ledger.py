@@ -27,13 +27,12 @@ is one JSON string: AEP's answers hold floats, empty strings and whatever comes 
 DynamoDB's own types do not keep as they are.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from aep_intake import records
 from aep_intake.adapters.folders import DynamoFolders
 from aep_intake.adapters.table import (
     ABSENT,
@@ -51,7 +50,6 @@ from aep_intake.adapters.windows import (
     claimed_before,
     due_at,
     head_moved,
-    order_of,
 )
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
@@ -240,7 +238,7 @@ class DynamoLedger:
             Seen(
                 item["version"]["S"],
                 item["external_id"]["S"] if "external_id" in item else None,
-                Rejection(**json.loads(item["record"]["S"])) if "record" in item else None,
+                records.read(Rejection, item["record"]["S"]) if "record" in item else None,
                 item["noted"]["S"] if "noted" in item else None,
                 item["route"]["S"] if "route" in item else None,
                 int(item["expires"]["N"]),
@@ -284,7 +282,7 @@ class DynamoLedger:
         slot = f"rejected#{digest(arrival.version)}"
         item = _object_item(arrival, slot) | {
             "external_id": {"S": owner},
-            "record": {"S": json.dumps(asdict(rejection))},
+            "record": {"S": records.text(rejection)},
             "expires": self._expires(self._retention),
         }
         self._table.put(item)
@@ -318,7 +316,7 @@ class DynamoLedger:
             "sk": {"S": "order"},
             "revision": {"N": str(record.revision)},
             "state": {"S": record.state},
-            "record": {"S": _text(record)},
+            "record": {"S": records.text(record)},
         }
         if record.batch_id is not None:
             item["batch_id"] = {"S": record.batch_id}
@@ -341,29 +339,8 @@ def _object_item(file: Arrival, slot: str) -> Item:
     }
 
 
-def _text(record: Record) -> str:
-    """Compact: a record of up to one kilobyte costs half of a larger one."""
-    members = _present(asdict(record)) | {"order": _present(asdict(record.order))}
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
-
-
-def _present(members: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in members.items()
-        if value is not None and value is not False and value != ()
-    }
-
-
 def _record(item: Mapping[str, Any]) -> Record:
-    data = json.loads(item["record"]["S"])
-    order, rejection = data.pop("order"), data.pop("rejection", None)
-    return Record(
-        order=order_of(order),
-        state=State(data.pop("state")),
-        rejection=None if rejection is None else Rejection(**rejection),
-        **data,
-    )
+    return records.read(Record, item["record"]["S"])
 
 
 def _lost(record: Record) -> LeaseLost:

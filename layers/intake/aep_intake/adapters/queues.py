@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from aep_intake import records
 from aep_intake.errors import StorageUnavailable
 from aep_intake.orders import Rejection
 
@@ -28,6 +29,12 @@ def delay(receives: int, retry_after: float | None) -> int:
     """Seconds until a message is tried again: grows with its receives, obeys `Retry-After`."""
     grown = min(FIRST_DELAY << min(receives - 1, 10), LONGEST_DELAY)
     return min(max(grown, int(retry_after or 0) + 1), LONGEST_VISIBILITY)
+
+
+def message(document: Mapping[str, Any]) -> str:
+    """The body of a message of ours."""
+    whole = {"v": records.VERSION, **document}
+    return json.dumps(whole, default=records.members, ensure_ascii=False)
 
 
 class Queues:
@@ -80,13 +87,13 @@ class Queues:
         self.send(queue_url, [{"externalId": external_id} for external_id in external_ids])
 
     def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
-        """One message for each document, as JSON."""
+        """One message for each document, which may hold records."""
         for some in batched(documents, 10, strict=False):
             try:
                 answer = self._client.send_message_batch(
                     QueueUrl=queue_url,
                     Entries=[
-                        {"Id": str(n), "MessageBody": json.dumps(document, ensure_ascii=False)}
+                        {"Id": str(n), "MessageBody": message(document)}
                         for n, document in enumerate(some)
                     ],
                 )

@@ -1,14 +1,13 @@
 """Windows in the ledger's table; see `ledger` for the keys."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
+from aep_intake import records
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, checking, putting, revision
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.errors import AlreadyClaimed, LeaseLost, LineMoved, WindowSealed
-from aep_intake.orders import Claim, Excerpt, Line, Order, Replaced, Target, claims
+from aep_intake.orders import Claim, Line, claims
 from aep_intake.windows import Stage, Window, in_order
 
 SHARDS = 8
@@ -121,14 +120,14 @@ class DynamoWindows:
             ConsistentRead=True,
         )
         return in_order(
-            Arrival(**file) for item in items for file in json.loads(item["files"]["S"])
+            file for item in items for file in records.read_list(Arrival, item["files"]["S"])
         )
 
     def _listing(self, window: Window, files: tuple[Arrival, ...]) -> Item:
         return {
             "pk": {"S": f"window#{window.window_id}"},
             "sk": {"S": f"files#{digest(*(file.external_id for file in files))}"},
-            "files": {"S": _compact([asdict(file) for file in files])},
+            "files": {"S": records.listed(files)},
             "expires": self._expires(2 * self._retention + window.length),
         }
 
@@ -138,7 +137,7 @@ class DynamoWindows:
             "sk": {"S": "window"},
             "revision": {"N": str(window.revision)},
             "stage": {"S": window.stage},
-            "window": {"S": _compact(asdict(window))},
+            "window": {"S": records.text(window)},
         }
         if window.stage is Stage.FINISHED:
             return item | {"expires": self._expires(2 * self._retention)}
@@ -174,19 +173,6 @@ def head_moved(line: Line | None, external_id: str, uri: str) -> list[dict[str, 
     return [putting(item, condition)]
 
 
-def order_of(data: dict[str, Any]) -> Order:
-    """An order as it was written."""
-    parts: dict[str, Callable[..., Any]] = {
-        "target": Target,
-        "excerpt": Excerpt,
-        "line": Line,
-        "replaces": Replaced,
-    }
-    data |= {name: made(**data[name]) for name, made in parts.items() if data.get(name)}
-    files = data.pop("files", ())
-    return Order(files=tuple(Arrival(**file) for file in files), **data)
-
-
 def claimed_before(
     wanted: Sequence[Claim], owners: Sequence[Item | None], external_id: str
 ) -> AlreadyClaimed:
@@ -201,15 +187,4 @@ def claimed_before(
 
 
 def _window(item: Mapping[str, Any]) -> Window:
-    data = json.loads(item["window"]["S"])
-    order, parts, stage = data.pop("order"), data.pop("parts"), data.pop("stage")
-    return Window(
-        order=order_of(order),
-        parts=tuple(Excerpt(**part) for part in parts),
-        stage=Stage(stage),
-        **data,
-    )
-
-
-def _compact(document: Any) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return records.read(Window, item["window"]["S"])

@@ -1,0 +1,282 @@
+"""What another release wrote, the one before or the next one, is read, and kept when rewritten."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake import arrivals, records
+from aep_intake.adapters.deliveries import DynamoDeliveries
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.queues import message
+from aep_intake.adapters.table import Table
+from aep_intake.arrivals import Arrival, Missing
+from aep_intake.delivery import Delivery, End, Mark, Stage, Task, Verdict
+from aep_intake.orders import (
+    Excerpt,
+    Head,
+    Lease,
+    Line,
+    Order,
+    Record,
+    Rejection,
+    Replaced,
+    State,
+    Target,
+)
+from aep_intake.overdue import Folder, Listing
+from aep_intake.pieces import Cut, Piece
+from aep_intake.records import Kept
+from aep_intake.windows import Stage as WindowStage
+from aep_intake.windows import Window
+
+from tests.items import Items, messages
+
+NOW = 1_790_000_000_000
+BEFORE = "0fac4f5"
+LEASE = Lease("token", NOW + 70_000)
+TARGET = Target(
+    "arn:aws:secretsmanager:eu-west-1:123456789012:secret:aep/acme-AbCdEf",
+    "1234@AdobeOrg",
+    "prod",
+    "5c8c3c555033b814b69f947f",
+)
+OPTIONS = {
+    "inputFormat": {"format": "json"},
+    "tags": {"a": ["b", "ü"]},
+    "partialIngestionPercent": 0.5,
+}
+REFUSED = Rejection("batch-refused", "no", NOW, 400, "111", "q")
+FOLDER = "folder-" + "a" * 32
+
+
+def file(n: int, **changes: Any) -> Arrival:
+    key = f"in/ä +{n}.json"
+    arrival = Arrival("landing", key, f"v{n}", f"e{n}", f"006{n}", 10 * n, NOW - 1000)
+    return replace(arrival, **changes)
+
+
+def order(n: int, **changes: Any) -> Order:
+    one = file(n)
+    whole = Order(one.external_id, TARGET, OPTIONS, (one,), route="r", routes_version="7")
+    return replace(whole, **changes)
+
+
+@pytest.fixture
+def items() -> Items:
+    return Items.recorded(BEFORE)
+
+
+@pytest.fixture
+def ledger(items: Items) -> DynamoLedger:
+    client: Any = items
+    return DynamoLedger(client, "ledger", lambda: NOW, 1)
+
+
+@pytest.fixture
+def deliveries(items: Items) -> DynamoDeliveries:
+    client: Any = items
+    return DynamoDeliveries(Table(client, "ledger"), lambda: NOW, retention=1, hourly=10**9)
+
+
+# ---- What the release before wrote
+
+
+def test_orders_of_the_release_before_are_read(ledger: DynamoLedger) -> None:
+    first, line = file(1, version_id=None), Line("subject", "0062".ljust(64, "0"))
+    seventh = Replaced(order(7).external_id, "01BATCH7")
+    opened = dict[str, Any](due=NOW + 70_000, lease="token")
+    done = dict[str, Any](due=None, revision=3)
+    held = Rejection("needs-attention", "see", NOW)
+    expected: list[tuple[Order, dict[str, Any]]] = [
+        (order(1, external_id=first.external_id, files=(first,)), opened),
+        (order(2), {"due": NOW + 130_000, "revision": 2, "unknown_since": NOW}),
+        (
+            order(4, whole=True, profile=True),
+            {"state": State.ANNOUNCED, "batch_id": "01BATCH4", "created_at": NOW} | done,
+        ),
+        (order(5), {"state": State.REFUSED, "rejection": REFUSED} | done),
+        (order(6), {"revision": 2, "superseded_by": order(6).next_attempt().external_id}),
+        (order(6).next_attempt(), opened),
+        (order(8, line=line, replaces=seventh), opened | {"revision": 2}),
+        (order(9), {"state": State.HELD, "rejection": held} | done),
+    ]
+    for wanted, how in expected:
+        about = {"state": State.OPEN} | how
+        assert ledger.get(wanted.external_id) == Record(wanted, NOW, **about)
+    asked = ledger.get("callers-own")
+    assert asked is not None
+    assert asked.order.files == (file(3, version_id=None, sequencer=None),)
+    assert asked.batch == {"id": "01BATCH3", "size": 1.5, "note": "", "tags": {"x": []}}
+    assert (asked.state, asked.lease, asked.due) == (State.CREATED, "token", NOW + 70_000)
+
+
+def test_what_was_known_of_files_and_heads_is_known(ledger: DynamoLedger) -> None:
+    assert ledger.claimant(file(4)) == order(4).external_id
+    assert ledger.claimant(file(3, version_id=None, sequencer=None)) == "callers-own"
+    assert ledger.claimant(file(5)) is None
+    [refused], [noted] = ledger.seen(file(5).object_id), ledger.seen(file(11).object_id)
+    assert (refused.owner, refused.rejection) == (order(5).external_id, REFUSED)
+    assert (noted.noted, noted.route) == ("not-the-newest", "r")
+    assert ledger.head("subject") == Head(order(8).external_id, "0062".ljust(64, "0"))
+    assert ledger.made("2026-09-21") == {("1234@AdobeOrg", "prod"): 1}
+
+
+def test_windows_and_folders_of_the_release_before_are_read(
+    items: Items, ledger: DynamoLedger
+) -> None:
+    found = Counter[WindowStage]()
+    for item in items:
+        if item["sk"]["S"] == "window":
+            window = ledger.windows.get(item["pk"]["S"].removeprefix("window#"))
+            assert window is not None
+            found[window.stage] += 1
+            files = ledger.windows.registered(window.window_id)
+            assert files
+            if window.stage is WindowStage.FINISHED:
+                assert files == (file(22), file(23), file(24))
+                assert window.parts == (
+                    Excerpt(window.window_id, 0, 2, 450),
+                    Excerpt(window.window_id, 2, 3, 240),
+                )
+                part = ledger.get(window.part_id(0))
+                assert part is not None
+                assert part.order == window.part(window.parts[0], 0)
+                assert ledger.files(part.order) == files[:2]
+    assert found == {WindowStage.OPEN: 2, WindowStage.SEALED: 1, WindowStage.FINISHED: 1}
+    listing = Listing(FOLDER, "r", 60_000, NOW + 60_000, (file(30), file(31, version_id=None)))
+    assert list(ledger.folders.waiting(FOLDER, "", "~")) == [listing]
+    assert ledger.folders.get(FOLDER) == Folder(FOLDER, NOW + 60_000, "", 1)
+
+
+def test_deliveries_of_the_release_before_are_read(
+    items: Items, deliveries: DynamoDeliveries
+) -> None:
+    found = {}
+    for item in items:
+        if item["sk"]["S"] == "delivery":
+            delivery = deliveries.get(item["pk"]["S"].removeprefix("delivery#"))
+            assert delivery is not None
+            found[delivery.stage] = delivery
+    assert set(found) == {Stage.PLANNING, Stage.UPLOADING, Stage.ENDED}
+    assert found[Stage.PLANNING].whole
+    uploading = found[Stage.UPLOADING]
+    assert uploading.cuts == {1: Cut((100, 230), 12)}
+    assert deliveries.marks(uploading.external_id) == {
+        0: Mark(220),
+        1: Mark(0, Rejection("object-gone", "gone", NOW)),
+    }
+    error, rows = {"code": "e", "description": "d"}, {"inputRecordCount": 3}
+    assert found[Stage.ENDED].verdict == Verdict(
+        End.FAILED,
+        "failed",
+        "batch is failed",
+        NOW,
+        rows | {"failedRecordCount": 1.0},
+        (error,),
+        1,
+        (1,),
+    )
+
+
+def test_messages_of_the_release_before_are_read() -> None:
+    sent = messages(BEFORE)
+    tasks = [records.read(Task, body) for queue, body in sent if queue == "uploads"]
+    assert [task.piece for task in tasks] == [
+        Piece(0, file(22), 0, 220),
+        Piece(1, file(23), 0, 100),
+        Piece(2, file(23), 100, 230, 12),
+    ]
+    [missing] = [arrivals.parse(body).missing for queue, body in sent if queue == "arrivals"]
+    assert missing is not None
+    assert (missing.folder_id, missing.after) == (FOLDER, "")
+    [parked] = [arrivals.parse(body).order for queue, body in sent if queue == "arrivals-dlq"]
+    assert parked == "intake-1092173c225a464d02351a539585bc1a"
+
+
+# ---- What the next release writes
+
+
+def full() -> Iterator[Kept]:
+    """Records with everything in them that a record may have."""
+    line, one = Line("subject", "01", "before"), Replaced("before", "01BATCH")
+    most = order(1, excerpt=Excerpt("w", 0, 1, 10), line=line, replaces=one)
+    record = replace(Record.opened(most, LEASE, NOW), rejection=REFUSED)
+    yield record
+    yield replace(Window.at(most, 60_000, NOW), parts=(Excerpt("w", 0, 1, 10),))
+    delivery = Delivery.of(record, (file(1),), 100, NOW)
+    verdict = Verdict(End.FAILED, "failed", "d", NOW)
+    yield replace(delivery, cuts={0: Cut((5, 10), 2)}, verdict=verdict)
+    yield Mark(0, REFUSED)
+    yield Listing(FOLDER, "r", 1, NOW, (file(1), file(2)))
+    yield Task("x", Piece(0, file(1), 0, 10))
+    yield REFUSED
+
+
+def as_the_next_release(value: Any) -> Any:
+    """A record of which each part has members that nobody knows yet."""
+    if isinstance(value, Kept):
+        said = {name: as_the_next_release(one) for name, one in records.members(value).items()}
+        return said | {"later": {"a": [1.5, None]}, f"of_{type(value).__name__}": False}
+    if isinstance(value, tuple):
+        return [as_the_next_release(one) for one in value]
+    if isinstance(value, dict) and any(isinstance(one, Kept) for one in value.values()):
+        return {str(key): as_the_next_release(one) for key, one in value.items()}
+    return value
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("record", list(full()), ids=lambda record: type(record).__name__)
+def test_what_the_next_release_wrote_is_read_and_kept(record: Kept, version: int) -> None:
+    later = {"v": version} | as_the_next_release(record)
+    found = records.read(type(record), json.dumps(later))
+    assert found == record
+    assert json.loads(records.text(found)) == later
+
+
+STEPS: dict[str, Callable[[Record], Record]] = {
+    "leased": lambda record: record.leased(LEASE),
+    "reopened": lambda record: record.reopened(order(1, files=record.order.files), LEASE),
+    "settled": lambda record: record.settled(None),
+    "refused": lambda record: record.rejected(State.REFUSED, REFUSED),
+    "announced": Record.announced,
+    "superseded": lambda record: record.superseded(LEASE, NOW)[0],
+    "the next attempt": lambda record: record.superseded(LEASE, NOW)[1],
+}
+
+
+@pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
+def test_a_step_of_an_order_keeps_what_the_next_release_wrote(
+    step: Callable[[Record], Record],
+) -> None:
+    record = Record.opened(order(1, line=Line("subject", "01", "before")), LEASE, NOW)
+    found = records.read(Record, json.dumps(as_the_next_release(record)))
+    written = json.loads(records.text(step(found)))
+    assert "of_Order" in written["order"]
+    assert "of_Arrival" in written["order"]["files"][0]
+    assert "of_Line" in written["order"]["line"]
+
+
+def test_a_window_s_steps_and_parts_keep_what_the_next_release_wrote() -> None:
+    excerpt = Excerpt("w", 0, 1, 10)
+    window = replace(Window.at(order(1), 60_000, NOW), parts=(excerpt,))
+    found = records.read(Window, json.dumps(as_the_next_release(window)))
+    done = json.loads(records.text(found.sealed(NOW).planned(found.parts).finished()))
+    assert {"of_Window"} <= done.keys()
+    assert "of_Excerpt" in done["parts"][0]
+    part = json.loads(records.text(found.part(found.parts[0], 0)))
+    assert {"of_Order"} <= part.keys()
+    assert "of_Excerpt" in part["excerpt"]
+
+
+def test_messages_tell_their_version_and_may_tell_more() -> None:
+    missing = Missing(FOLDER, "", "~")
+    body = message({"missing": missing})
+    assert json.loads(body)["v"] == 1
+    assert arrivals.parse(body).missing == missing
+    later = json.loads(body) | {"v": 2, "later": 1}
+    later["missing"]["later"] = 1
+    assert arrivals.parse(json.dumps(later)).missing == missing
+    assert arrivals.parse(message({"externalId": "x"})).order == "x"
