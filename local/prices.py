@@ -55,7 +55,7 @@ class Meter:
         if kind == "Put":
             return self._put(action["Item"], 2)
         if kind == "ConditionCheck":
-            return 2 * _kilobytes(self._items[_key(action["Key"])])
+            return 2 * max(1, _kilobytes(self._items.get(_key(action["Key"]), {})))
         raise ValueError(f"{kind} is not weighed here")
 
     def _put(self, item: Mapping[str, Any], each: int) -> int:

@@ -29,11 +29,21 @@ from aep_intake.overdue import WAITING, Folder, Listing
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
+GATES = 2  # enough for one to be open when the other is sealed
+
 
 class MemoryLedger:
-    """Each method is one atomic step. `conflict` may say that a transaction meets another."""
+    """Each method is one atomic step, but that gates are sealed one by one.
 
-    def __init__(self, conflict: Callable[[], bool] = lambda: False) -> None:
+    `conflict` may say that a transaction meets another; `between` is called between two gates.
+    """
+
+    def __init__(
+        self,
+        conflict: Callable[[], bool] = lambda: False,
+        between: Callable[[], object] = lambda: None,
+    ) -> None:
+        self.between = between
         self.records: dict[str, Record] = {}
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
@@ -203,7 +213,9 @@ class MemoryWindows:
     def __init__(self, ledger: MemoryLedger) -> None:
         self.kept: dict[str, Window] = {}
         self.lists: dict[str, list[tuple[Arrival, ...]]] = {}
+        self.sealed: set[tuple[str, int]] = set()  # gates
         self._ledger = ledger
+        self._turns = itertools.count()
 
     def open(self, window: Window) -> Window:
         return self.kept.setdefault(window.window_id, window)
@@ -234,7 +246,10 @@ class MemoryWindows:
         self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> None:
         self._ledger.transaction()
-        is_open = self.kept[window.window_id].stage is Stage.OPEN
+        if window.gates:
+            is_open = (window.window_id, next(self._turns) % GATES) not in self.sealed
+        else:
+            is_open = self.kept[window.window_id].stage is Stage.OPEN
         wanted = tuple(claim for file in free for claim in claims(file))
         before = dict(self._ledger.claims)
         self._ledger.claim(wanted, window.window_id)
@@ -242,6 +257,12 @@ class MemoryWindows:
             self._ledger.claims = before
             raise WindowSealed("the window is sealed", external_id=window.window_id)
         self.lists.setdefault(window.window_id, []).append(files)
+
+    def freeze(self, window: Window) -> None:
+        for gate in range(GATES):
+            self._ledger.between()
+            self._ledger.transaction()
+            self.sealed.add((window.window_id, gate))
 
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
         return in_order(file for some in self.lists.get(window_id, []) for file in some)

@@ -172,7 +172,7 @@ class World:
         )
         self.simulator.show_in_catalog(self._shown)
         self.simulator.switches.expires_in = 10 * 365 * 86_400
-        self.ledger = MemoryLedger(self._conflict)
+        self.ledger = MemoryLedger(self._conflict, partial(self.wait, 1))
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
         self.token = self._mint()

@@ -581,9 +581,13 @@ def test_a_conflict_of_transactions_is_no_answer(stack: LocalStack) -> None:
     assert _disturbed(stack, lambda _: None).get(record.order.external_id) is None
 
 
-def test_a_passing_conflict_is_tried_again(stack: LocalStack) -> None:
+@pytest.mark.parametrize("beside", ["None", "ConditionalCheckFailed"])
+def test_a_passing_conflict_is_tried_again(stack: LocalStack, beside: str) -> None:
+    """Whatever else there was: what another transaction is at may be gone, or written, by then."""
     tries = itertools.count()
-    ledger = _disturbed(stack, lambda request: _conflict(request) if next(tries) < 2 else None)
+    ledger = _disturbed(
+        stack, lambda request: _conflict(request, beside) if next(tries) < 2 else None
+    )
     record = opened(arrival())
     assert ledger.open(record) == record
     assert next(tries) == 3
@@ -744,11 +748,11 @@ def _disturbed(stack: LocalStack, disturb: Disturb) -> DynamoLedger:
     return DynamoLedger(client, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
 
 
-def _conflict(request: AWSPreparedRequest) -> AWSResponse:
+def _conflict(request: AWSPreparedRequest, beside: str = "None") -> AWSResponse:
     body = {
         "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
         "Message": "Transaction cancelled",
-        "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": "None"}],
+        "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": beside}],
     }
     raw = HTTPResponse(BytesIO(json.dumps(body).encode()), preload_content=False)
     return AWSResponse(request.url, 400, HTTPHeaders(), raw)

@@ -118,6 +118,8 @@ def test_nothing_joins_a_sealed_window(ledger: Any, window: Window) -> None:
     some, late = files(2), files(2)
     register(window, some, ports(ledger))
     sealed = ledger.windows.replace(window, window.sealed(NOW))
+    ledger.windows.freeze(sealed)
+    ledger.windows.freeze(sealed)
     with pytest.raises(WindowSealed):
         ledger.windows.register(sealed, late, late)
     joined, _ = register(window, late, ports(ledger))
@@ -125,6 +127,42 @@ def test_nothing_joins_a_sealed_window(ledger: Any, window: Window) -> None:
     assert ledger.windows.registered(window.window_id) == some
     with pytest.raises(AlreadyClaimed):
         ledger.windows.register(sealed, some, some)
+
+
+def test_nothing_joins_what_a_release_before_gates_opened_and_another_sealed(ledger: Any) -> None:
+    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route=uuid.uuid4().hex)
+    some, late = files(2), files(2)
+    old = ledger.windows.open(replace(Window.at(order, 60_000, NOW), gates=0))
+    opened = ledger.windows.open(Window.at(order, 60_000, NOW))
+    assert opened == old
+    ledger.windows.register(opened, some, some)
+    ledger.windows.replace(old, old.sealed(NOW))
+    with pytest.raises(WindowSealed):
+        ledger.windows.register(opened, late, late)
+    ledger.windows.freeze(opened)
+    assert ledger.windows.registered(old.window_id) == some
+
+
+def test_who_finds_an_open_gate_while_others_are_sealed_is_in_the_list(
+    ledger: Any, window: Window
+) -> None:
+    """And who does not is in the next window: nobody is in between, nobody in both."""
+    deliveries = [files(3) for _ in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        joining = [pool.submit(register, window, some, ports(ledger)) for some in deliveries]
+        joining[5].result()
+        seal(window.window_id, ports(ledger))
+        listed = Counter(
+            file.external_id
+            for part in ledger.windows.get(window.window_id).parts
+            for file in ledger.windows.registered(window.window_id)[part.first : part.end]
+        )
+        joined = [future.result()[0] for future in joining]
+    told = {file: where.start for some in joined for file, where in some.items()}
+    assert len(told) == 120
+    assert listed == Counter(file for file, start in told.items() if start == window.start)
+    following = ledger.windows.registered(window.next().window_id)
+    assert {file.external_id for file in following} == told.keys() - listed.keys()
 
 
 def test_a_window_changes_only_as_it_was_read(ledger: Any, window: Window) -> None:
@@ -335,6 +373,7 @@ def test_what_is_listed_twice_is_there_once(ledger: Any, window: Window) -> None
     assert ledger.windows.registered(window.window_id) == some
     assert ledger.claimant(some[0]) is None
     sealed = ledger.windows.replace(window, window.sealed(NOW))
+    ledger.windows.freeze(sealed)
     with pytest.raises(WindowSealed):
         ledger.windows.register(sealed, some, ())
 

@@ -192,7 +192,7 @@ def test_a_delivery_is_a_transaction_for_every_98_files_and_no_other_call(
     calls, transactions = endpoint.taken()
     assert calls == {"TransactWriteItems": math.ceil(number / most)}
     for steps in transactions:
-        assert steps[:2] == ["ConditionCheck", "Put"]  # the window, and the list
+        assert steps[:2] == ["ConditionCheck", "Put"]  # the gate, and the list
         assert len(steps) <= 100
     claims = sum(len(steps) - 2 for steps in transactions)
     assert claims == number * (1 if versioned else 2)
@@ -201,7 +201,7 @@ def test_a_delivery_is_a_transaction_for_every_98_files_and_no_other_call(
 
 @pytest.mark.parametrize(("number", "units"), [(1, 6), (10, 28), (20, 52), (98, 244)])
 def test_write_units_of_a_delivery(number: int, units: int) -> None:
-    """Two for each claim and for the window, and two for each kilobyte of the list."""
+    """Two for each claim and for the gate, and two for each kilobyte of the list."""
     endpoint, meter = Endpoint(), prices.Meter()
     played = Played(DynamoLedger(endpoint.client, "ledger", lambda: START, 60 * DAY))
     played.deliver(some(1, "first"))

@@ -5,8 +5,9 @@ ExperienceEvent datasets. An arrival joins the window of its route, target and o
 when it is registered; windows are aligned to the clock, so their length bounds their number. When
 a window is due it is sealed, planned once, and its parts are opened as orders of their own:
 
-    register  claim the arrivals and list them, only while the window is open: one transaction
-    seal      one conditional write; no registration can succeed after it, so the files are frozen
+    register  claim the arrivals and list them, only while a gate is open: one transaction
+    seal      one conditional write, then gate by gate; no registration can succeed after that, so
+              the files are frozen
     plan      one conditional write; whatever the limits are by then, the stored plan is obeyed
     open      each part, put only if absent; from then on a part is an order like any other
 
@@ -47,6 +48,8 @@ class Limits:
     piece: int = 256_000_000
 
 
+# Workers that register meet at a gate, where one at a time passes: so there are several.
+GATES = 16
 ONE_PART = Limits(2**53, 2**60)
 # Milliseconds for which a marker's message can still come, from its queue (7 days) or from where
 # it is parked (14): the window does not go on without the rest of its folder before.
@@ -72,7 +75,8 @@ class Window(Kept):
     """A window: `order` is the pattern of its parts' orders. Times in epoch milliseconds.
 
     `due` is when someone must look at it: at its end, and never again once it is finished. A
-    marker's has no `length`, and starts when the marker arrived.
+    marker's has no `length`, and starts when the marker arrived. `gates`: how many it has; none
+    where a release before gates opened it, and then its own stage says whether it is open.
     """
 
     order: Order
@@ -82,6 +86,7 @@ class Window(Kept):
     due: int | None = None
     revision: int = 1
     parts: tuple[Excerpt, ...] = ()
+    gates: int = 0
 
     @classmethod
     def at(cls, order: Order, length: int, now: int) -> Self:
@@ -98,13 +103,13 @@ class Window(Kept):
             str(start),
         )
         pattern = replace(order, external_id=WINDOW_PREFIX + digest(*identity), files=())
-        return cls(pattern, length, start, due=start + length)
+        return cls(pattern, length, start, due=start + length, gates=GATES)
 
     @classmethod
     def of(cls, marker: Arrival, order: Order, now: int) -> Self:
         """The window of a marker: from the marker's identity alone, whatever the routes say."""
         pattern = replace(order, external_id=marker_id(marker), files=())
-        return cls(pattern, 0, marker.time, due=now + PATIENCE)
+        return cls(pattern, 0, marker.time, due=now + PATIENCE, gates=GATES)
 
     def behind(self, placed: Order) -> "Window":
         """In its place among the windows of its folder."""
@@ -125,7 +130,7 @@ class Window(Kept):
         return self.order.line is not None and not self.order.line.first_only
 
     def sealed(self, now: int) -> "Window":
-        """Nothing can be registered any more."""
+        """Nothing can be registered any more, once it is frozen."""
         return self._then(stage=Stage.SEALED, due=min(now, self.due or now))
 
     def planned(self, parts: tuple[Excerpt, ...]) -> "Window":
@@ -175,6 +180,12 @@ class Windows(Protocol):
         """List `files` and claim those of them that are `free`, all or nothing.
 
         Raises WindowSealed or AlreadyClaimed.
+        """
+
+    def freeze(self, window: Window) -> None:
+        """Close all gates of a sealed window, however many are closed already.
+
+        What was registered until then is listed, and nothing can be registered from then on.
         """
 
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
@@ -231,6 +242,7 @@ def close(window_id: str, ports: Ports) -> None:
     if window.stage is Stage.OPEN:
         window = windows.replace(window, window.sealed(ports.now()))
     if window.stage is Stage.SEALED:
+        windows.freeze(window)
         limits = ONE_PART if window.replaces else ports.limits
         parts = plan(window_id, windows.registered(window_id), limits)
         window = windows.replace(window, window.planned(parts))

@@ -10,6 +10,7 @@
 | head of an object, folder | `head#<its hash>`     | `head`                       |
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
+| gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
 | batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
 | files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |

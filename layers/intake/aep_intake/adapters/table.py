@@ -79,14 +79,25 @@ class Table:
         self._call(self._client.put_item, Item=item, **(more or {}))
 
     def update(
-        self, pk: str, sk: str, how: str, values: dict[str, Any], condition: str | None = None
+        self,
+        pk: str,
+        sk: str,
+        how: str,
+        values: dict[str, Any],
+        condition: str | None = None,
+        *,
+        tries: int = MOST_TRIES,
     ) -> None:
-        """Change an item, or make it. `values` by name, without the colon. Raises Stood."""
+        """Change an item, or make it. `values` by name, without the colon. Raises Stood.
+
+        `tries`: how often, where transactions are at the item.
+        """
         more = {"ConditionExpression": condition} if condition else {}
         if condition:
             more["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         self._call(
             self._client.update_item,
+            tries,
             Key={"pk": {"S": pk}, "sk": {"S": sk}},
             UpdateExpression=how,
             ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
@@ -120,11 +131,13 @@ class Table:
         ]
         self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
 
-    def _call(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        return self._guarded(lambda: operation(TableName=self._name, **arguments))
+    def _call(
+        self, operation: Callable[..., Any], tries: int = MOST_TRIES, **arguments: Any
+    ) -> Any:
+        return self._guarded(lambda: operation(TableName=self._name, **arguments), tries)
 
-    def _guarded(self, call: Callable[[], Any]) -> Any:
-        for tries in range(MOST_TRIES):
+    def _guarded(self, call: Callable[[], Any], most: int = MOST_TRIES) -> Any:
+        for tries in range(most):
             try:
                 return call()
             except ClientError as error:
@@ -135,7 +148,7 @@ class Table:
                 raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
             # boto3 does not repeat these. Another transaction is at the same items now; soon it
             # is not.
-            time.sleep(random.uniform(0, 0.02 * 2**tries))  # noqa: S311
+            time.sleep(random.uniform(0, 0.02 * 2 ** min(tries, MOST_TRIES)))  # noqa: S311
         raise LedgerUnavailable("the ledger said TransactionConflict, again and again")
 
 
@@ -183,6 +196,6 @@ def _meaning(error: ClientError) -> Exception:
     # A conflict cancels ours without saying what the other transaction wrote.
     if codes == {"ConditionalCheckFailed"}:
         return Stood([reason.get("Item") for reason in reasons])
-    if codes == {"TransactionConflict"}:
+    if codes - {"ConditionalCheckFailed"} == {"TransactionConflict"}:
         return _Conflict()
     return LedgerUnavailable(f"the ledger said {code} {', '.join(sorted(codes))}".rstrip())

@@ -1,6 +1,10 @@
 """Windows in the ledger's table; see `ledger` for the keys."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from itertools import count
+from threading import local
 from typing import Any
 
 from aep_intake import records
@@ -15,6 +19,9 @@ IS_OPEN = {
     "ConditionExpression": "stage = :open",
     "ExpressionAttributeValues": {":open": {"S": Stage.OPEN}},
 }
+IS_UNSEALED = {"ConditionExpression": "attribute_not_exists(sealed)"}
+# Other transactions hold a gate for milliseconds, but they come one after the other.
+PATIENCE = 20
 
 
 class DynamoWindows:
@@ -35,17 +42,22 @@ class DynamoWindows:
         self._claiming = claiming
         self._now = now
         self._retention = retention
-        self._opened: set[str] = set()
+        self._opened: dict[str, int] = {}  # how many gates each has
+        # Each thread keeps to a gate of its own, so that a worker does not meet itself.
+        self._gates = count(random.randrange(2**16))  # noqa: S311
+        self._mine = local()
 
     def open(self, window: Window) -> Window:
         """Put `window` if it is absent. A worker that has seen it there does not ask again."""
-        if window.window_id not in self._opened:
-            try:
-                self._table.put(self._item(window), ABSENT)
-            except Stood as stood:
-                [standing] = stood.items
-                window = _window(standing or {})
-            self._opened.add(window.window_id)
+        gates = self._opened.get(window.window_id)
+        if gates is not None:
+            return replace(window, gates=gates)
+        try:
+            self._table.put(self._item(window), ABSENT)
+        except Stood as stood:
+            [standing] = stood.items
+            window = _window(standing or {})
+        self._opened[window.window_id] = window.gates
         return window
 
     def get(self, window_id: str) -> Window | None:
@@ -93,14 +105,14 @@ class DynamoWindows:
     def register(
         self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> None:
-        """List `files` and claim those of them that are `free`, while `window` is open.
+        """List `files` and claim those of them that are `free`, while this worker's gate is open.
 
         Raises WindowSealed or AlreadyClaimed.
         """
         wanted = [claim for file in free for claim in claims(file)]
         try:
             self._table.transact(
-                checking(f"window#{window.window_id}", "window", IS_OPEN),
+                self._passing(window),
                 putting(self._listing(window, files), ABSENT),
                 *(self._claiming(claim, window.window_id) for claim in wanted),
             )
@@ -112,6 +124,18 @@ class DynamoWindows:
                 raise WindowSealed("the window is sealed", external_id=window.window_id) from None
             # What stood is the very list: it was written before.
 
+    def freeze(self, window: Window) -> None:
+        """Seal its gates one by one: in one transaction that would never go through under load."""
+        values = {"sealed": {"BOOL": True}, "expires": self._expires(2 * self._retention)}
+        for number in range(window.gates):
+            self._table.update(
+                f"window#{window.window_id}",
+                _gate(number),
+                "SET sealed = :sealed, expires = :expires",
+                values,
+                tries=PATIENCE,
+            )
+
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
         """All files of a window, `in_order` (consistent reads)."""
         items = self._table.query(
@@ -122,6 +146,19 @@ class DynamoWindows:
         return in_order(
             file for item in items for file in records.read_list(Arrival, item["files"]["S"])
         )
+
+    def _passing(self, window: Window) -> dict[str, Item]:
+        """The step that checks this worker's gate.
+
+        DynamoDB cancels a transaction that meets another one at an item, be it only checked: at
+        one item for all, workers would mostly wait for each other.
+        """
+        pk = f"window#{window.window_id}"
+        if not window.gates:
+            return checking(pk, "window", IS_OPEN)
+        if not hasattr(self._mine, "number"):
+            self._mine.number = next(self._gates)
+        return checking(pk, _gate(self._mine.number % window.gates), IS_UNSEALED)
 
     def _listing(self, window: Window, files: tuple[Arrival, ...]) -> Item:
         return {
@@ -145,6 +182,10 @@ class DynamoWindows:
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}
+
+
+def _gate(number: int) -> str:
+    return f"gate#{number:02}"
 
 
 def due_at(due: int, external_id: str) -> Item:
