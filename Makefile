@@ -61,7 +61,7 @@ bench: $(local) ## measure; ARGS=--write keeps the figures in BENCHMARKS.md
 doctor: $(dev) ## is the deployed stack able to work?
 	@$(python) -m tools.doctor $(ARGS)
 
-connect: $(dev) ## switch EventBridge on for a bucket, keeping its other notifications: BUCKET=
+connect: $(dev) ## let a bucket send its events, keeping its other notifications: BUCKET= [ARGS=--direct]
 	$(if $(BUCKET),,$(error give BUCKET=, the name of a bucket))
 	@$(python) -m tools.connect $(BUCKET) $(ARGS)
 

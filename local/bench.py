@@ -56,7 +56,7 @@ print(json.dumps([1000 * (b - a) for a, b in zip(began, ended)]))
 """
 CREATE = "POST /data/foundation/import/batches"
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
-PARTS = ("cold", "warm", "stack", "windows", "uploads")
+PARTS = ("cold", "warm", "stack", "dollars", "windows", "uploads")
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"BatchesPerMinute": "100000", "DeliverBatches": "false"}
 PLATFORM_MS = 300
@@ -311,6 +311,9 @@ def _measured(
     if "stack" in arguments.only:
         step(f"{arguments.arrivals:,} arrivals")
         parts["stack"] = [bench.stack(arguments.arrivals)]
+    if "dollars" in arguments.only:
+        step("what files cost that are gathered")
+        parts["dollars"] = [Many(bench, stack).gathered()]
     if "windows" in arguments.only:
         step("windows: calls, and what they cost")
         many = Many(bench, stack)

@@ -30,14 +30,18 @@ LARGER = (20, 98)  # to a delivery, were its BatchSize that
 MOST_CLAIMS = 98  # of a transaction; one for each file of a versioned bucket
 MOST_FILES = 1500  # of a batch
 IN_A_DELIVERY = 10  # BatchSize of on_arrival's event source
+# With ArrivalBatchSeconds=10: five pollers gather side by side what comes at 12 a second.
+GATHERED = 12 * 10 // 5
+MESSAGES_A_RECEIVE = 1.2  # long polling takes messages as they come
 THOUSAND = 1000
 FEWEST = THOUSAND  # that a worker's memory is looked at after
 CREATE = "POST /data/foundation/import/batches"
 REGISTRATION = "DynamoDB_20120810.TransactWriteItems"
 QUERY, GET = "DynamoDB_20120810.Query", "DynamoDB_20120810.GetItem"
 READ = 4096  # bytes of a read unit
-ROUTES = ("warm-up", "deliveries", "thousand", "flood")
+ROUTES = ("warm-up", "deliveries", "thousand", "gathered", "flood")
 MOST_DOLLARS = 4
+MOST_GATHERED = {"through EventBridge": 3.90, "from S3 directly": 2.90}
 PATIENCE_SECONDS = 300
 
 # Lambda gives a function of 1,769 MB one processor, and others their share.
@@ -148,6 +152,40 @@ class Many:
             Section("Calls of files that share a window, warm", tuple(calls)),
             self._bill(sum(each[1:], each[0]), {n: works[n] for n in LARGER}, closing, alone),
         ]
+
+    def gathered(self) -> Section:
+        """What files cost that come at 12 a second and are gathered for ten seconds."""
+        with (
+            self._paused("OnDue"),
+            self._bench.runtime("OnArrival", "scales") as arrivals,
+            self._bench.runtime("OnDue", "scales") as due,
+        ):
+            self._registered(arrivals, 1, "warm-up")
+            self._closed(due, "warm-up")
+            works = [
+                self._registered(arrivals, GATHERED, "gathered")
+                for _ in range(round(THOUSAND / GATHERED))
+            ]
+            closing = self._closed(due, "gathered")
+        requests = 1 + 1 / MESSAGES_A_RECEIVE + ceil(GATHERED / 10) / GATHERED
+        files = GATHERED * len(works)
+        *lines, total = _dollars(sum(works[1:], works[0]), files, GATHERED, closing, requests)
+        assert total.value is not None
+        sums = {
+            "through EventBridge": total.value,
+            "from S3 directly": total.value - prices.EVENT,
+        }
+        return Section(
+            f"A million small files in windows of 1,000 at 12 a second, {GATHERED} to a delivery, "
+            "in US dollars",
+            (
+                *lines,
+                *(
+                    Figure(f"together, {way}", f"{value:.2f}", value, MOST_GATHERED[way])
+                    for way, value in sums.items()
+                ),
+            ),
+        )
 
     def _registered(self, worker: "Runtime", number: int, route: str) -> Work:
         return self._work(self._bench.deliver(worker, number, f"landing/{route}"))
@@ -338,15 +376,24 @@ def _go_on(worker: "Runtime", external_ids: list[str]) -> dict[str, Any]:
     return told
 
 
-def _dollars(work: Work, files: int, in_a_delivery: int, closing: Work) -> list[Figure]:
-    """What a million files cost where `work` took in so many; the sum comes last."""
+def _dollars(
+    work: Work,
+    files: int,
+    in_a_delivery: int,
+    closing: Work,
+    # SQS gives and deletes ten at a time at most, whatever the size of a delivery.
+    requests: float = 1 + 2 / 10,
+) -> list[Figure]:
+    """What a million files cost where `work` took in so many; the sum comes last.
+
+    `requests` of the arrivals queue for a file.
+    """
     deliveries = 1 / in_a_delivery  # million
     seconds = (work.cpu * in_a_delivery / files / SHARE + WAITING_MS) / 1000
     logged = work.logged / files + PLATFORM_LOG / in_a_delivery
     lines = {
         "S3's events": prices.EVENT,
-        # SQS gives and deletes ten at a time at most, whatever the size of a delivery.
-        "arrivals queue": (1 + 2 / 10) * prices.QUEUE_REQUEST,
+        "arrivals queue": requests * prices.QUEUE_REQUEST,
         f"on_arrival, {1000 * seconds:.0f} ms a delivery": deliveries * _invocation(seconds),
         "ledger": work.units / files * prices.WRITE_UNIT,
         f"logs, {logged:.0f} bytes a file": logged / 1000 * prices.LOG_GIGABYTE,

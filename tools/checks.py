@@ -82,8 +82,13 @@ def secret_name(arn: str) -> str:
     return arn.rpartition(":secret:")[2]
 
 
-def bucket(s3: S3Client, name: str, queue_arn: str, topic_arn: str) -> Findings:
-    """A source bucket: there, in the stack's account and region, and telling of its objects."""
+def bucket(
+    s3: S3Client, name: str, queue_arn: str, topic_arn: str, *, direct: bool = False
+) -> Findings:
+    """A source bucket: there, in the stack's account and region, and telling of its objects.
+
+    `direct`: S3 is to send to the queue itself, and the rule of EventBridge takes nothing.
+    """
     _, _, _, region, account, _ = queue_arn.split(":")
     try:
         place = s3.head_bucket(Bucket=name, ExpectedBucketOwner=account).get("BucketRegion")
@@ -94,32 +99,40 @@ def bucket(s3: S3Client, name: str, queue_arn: str, topic_arn: str) -> Findings:
             return
         if status != 403:
             raise
-        yield from _of_others(s3, name, account)
+        yield from _of_others(s3, name, account, direct=direct)
         return
     if place != region:
         yield PROBLEM, f"is in {place}, and its events do not come to {region}: use one in {region}"
     else:
         yield OK, f"reachable, in {region}"
     sends = s3.get_bucket_notification_configuration(Bucket=name)
-    direct = [queue["QueueArn"] for queue in sends.get("QueueConfigurations", ())]
-    direct += [topic["TopicArn"] for topic in sends.get("TopicConfigurations", ())]
-    if "EventBridgeConfiguration" in sends:
-        yield OK, "sends its events to EventBridge"
-    elif {queue_arn, topic_arn} & set(direct):
+    goals = {queue["QueueArn"] for queue in sends.get("QueueConfigurations", ())}
+    goals |= {topic["TopicArn"] for topic in sends.get("TopicConfigurations", ())}
+    notifies = bool({queue_arn, topic_arn} & goals)
+    by_rule = "EventBridgeConfiguration" in sends and not direct
+    if notifies:
         yield OK, "sends S3 notifications to the arrivals queue"
-    else:
-        yield PROBLEM, f"sends no events to EventBridge: make connect BUCKET={name}"
+    if by_rule:
+        yield OK, "sends its events to EventBridge"
+    if notifies and by_rule:
+        yield NOTE, "each object comes twice and is paid for twice, but taken once: end one way"
+    if not notifies and not by_rule:
+        args = " ARGS=--direct" if direct else ""
+        goal = "the arrivals queue" if direct else "EventBridge"
+        yield PROBLEM, f"sends no events to {goal}: make connect BUCKET={name}{args}"
     if s3.get_bucket_versioning(Bucket=name).get("Status") == "Enabled":
         yield OK, "versioned"
     else:
         yield NOTE, "not versioned: what is overwritten before it is uploaded is lost"
 
 
-def _of_others(s3: S3Client, name: str, account: str) -> Findings:
+def _of_others(s3: S3Client, name: str, account: str, *, direct: bool) -> Findings:
     needed = (
         "its owner must switch EventBridge on there and make a rule that sends Object Created to "
         f"the default event bus of {account}, which must admit that account"
     )
+    if direct:
+        needed += "; ArrivalPath=Direct is for buckets of this account alone"
     try:
         s3.head_bucket(Bucket=name)
     except ClientError:
@@ -277,14 +290,23 @@ def mapping(functions: LambdaClient, function: str) -> Findings:
             yield PROBLEM, f"its event source mapping is {one['State'].lower()}: {enable}"
 
 
-def rules(events: EventBridgeClient, queue_arn: str, bus: str = "default") -> Findings:
-    """Whether the events of a bus are sent on; EventBridge drops them without a word."""
+def rules(
+    events: EventBridgeClient, queue_arn: str, bus: str = "default", *, direct: bool = False
+) -> Findings:
+    """Whether the events of a bus are sent on; EventBridge drops them without a word.
+
+    `direct`: they come another way, and a rule that is off may be.
+    """
     told = events.list_rule_names_by_target(TargetArn=queue_arn, EventBusName=bus)
     names = told["RuleNames"]
     if not names:
         yield PROBLEM, f"no EventBridge rule of bus {bus} sends to it: deploy the stack again"
     for name in names:
-        if events.describe_rule(Name=name, EventBusName=bus).get("State") == "DISABLED":
+        off = events.describe_rule(Name=name, EventBusName=bus).get("State") == "DISABLED"
+        if direct:
+            state = "off" if off else "on"
+            yield OK, f"S3 sends to it directly (ArrivalPath); the rule {name} is {state}"
+        elif off:
             enable = f"aws events enable-rule --event-bus-name {bus} --name {name}"
             yield PROBLEM, f"events are lost: {enable}"
         else:

@@ -63,10 +63,12 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     functions = session.client("lambda", config=PATIENCE)
     sqs = session.client("sqs", config=PATIENCE)
     queue_arn, topic_arn = output("ArrivalsQueueArn"), parameters.get("SourceTopicArn", "")
+    direct = parameters.get("ArrivalPath") == "Direct"
     for name in output("SourceBuckets").split(","):
-        yield from found(f"bucket {name}", checks.bucket(s3, name, queue_arn, topic_arn))
+        looked = checks.bucket(s3, name, queue_arn, topic_arn, direct=direct)
+        yield from found(f"bucket {name}", looked)
     events = session.client("events", config=PATIENCE)
-    yield from found("arrivals queue", checks.rules(events, queue_arn))
+    yield from found("arrivals queue", checks.rules(events, queue_arn, direct=direct))
     for name in ("OnArrivalFunction", "OnDueFunction"):
         yield from found(f"function {output(name)}", checks.mapping(functions, output(name)))
     yield from found("arrivals queue", checks.queue(sqs, output("ArrivalsQueueUrl")))

@@ -7,6 +7,7 @@ from aep_intake import arrivals, telemetry
 from aep_intake.adapters.queues import delay
 from aep_intake.arrivals import Delivery, digest
 from aep_intake.errors import Rejected, TryAgain
+from aep_intake.globs import compile_wildcard
 from aep_intake.intake import Intake, Result, again, attempt, take_in
 from aep_intake.orders import OWN_PREFIX, Rejection
 from aep_intake.overdue import tell
@@ -16,6 +17,7 @@ from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "tables")
+wanted_keys = compile_wildcard(world.settings.key_pattern)
 
 
 @metrics.log_metrics
@@ -46,7 +48,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _read(body: str) -> Delivery:
     try:
-        delivery = arrivals.parse(body)
+        delivery = arrivals.parse(body).of_keys(wanted_keys)
     except Rejected as malformed:
         delivery = Delivery(malformed=(malformed.detail,))
     telemetry.count("Arrivals", number=len(delivery.arrivals))

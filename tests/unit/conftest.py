@@ -23,6 +23,7 @@ def environment() -> dict[str, str]:
         "DEFAULT_SANDBOX": "prod",
         "ALLOWED_SANDBOXES": "prod,dev",
         "SOURCE_BUCKETS": "landing",
+        "KEY_PATTERN": "*",
         "PLATFORM_URL": "https://platform.simulated",
         "IMS_URL": "https://ims.simulated",
         "ROUTES_APPLICATION": "app",

@@ -1,13 +1,14 @@
 """Arrivals from every envelope S3's events come in; the samples of `events/` are the fixtures."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aep_intake.arrivals import Arrival, Delivery, Ignored, Missing, parse
 from aep_intake.errors import MalformedEvent
+from aep_intake.globs import InvalidGlob, compile_wildcard
 from aep_intake.orders import EXTERNAL_ID
 
 EVENTS = Path(__file__).parents[2] / "events"
@@ -310,3 +311,47 @@ def test_what_is_no_part_of_a_folder_is_refused(changes: dict[str, Any], told: s
 def test_sns_does_not_wrap_twice() -> None:
     with pytest.raises(MalformedEvent):
         parse(wrapped(wrapped(created())))
+
+
+# Keys, as EventBridge's rule takes them, and as we do where S3 sends past it.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+WILDCARDS = [
+    ("*", ["a", "a/b/c", "å\n*\\"], []),
+    ("in/*.csv", ["in/a.csv", "in/x/y.csv", "in/.csv"], ["in/a.CSV", "x/in/a.csv", "in/a.csv.gz"]),
+    ("a*b*c", ["abc", "a--b--b--c", "abcbc"], ["ab", "acb", "abcd"]),
+    ("*/x*", ["/x", "a/b/x/y"], ["x", "ax"]),
+    ("a\\*b", ["a*b"], ["a-b", "a\\*b"]),
+    ("a\\\\*", ["a\\", "a\\b"], ["ab"]),
+    ("a\\**", ["a*", "a*b"], ["a", "ab"]),
+    ("a.b+[c]", ["a.b+[c]"], ["axb+[c]", "a.bb[c]"]),
+]
+
+
+@pytest.mark.parametrize(("pattern", "good", "bad"), WILDCARDS)
+def test_a_wildcard_takes_the_keys_that_eventbridge_takes(
+    pattern: str, good: list[str], bad: list[str]
+) -> None:
+    wanted = compile_wildcard(pattern)
+    assert [key for key in good if not wanted.fullmatch(key)] == []
+    assert [key for key in bad if wanted.fullmatch(key)] == []
+
+
+@pytest.mark.parametrize("pattern", ["a**", "a\\b", "a\\", "***"])
+def test_what_eventbridge_refuses_is_no_wildcard(pattern: str) -> None:
+    with pytest.raises(InvalidGlob):
+        compile_wildcard(pattern)
+
+
+def test_a_wildcard_reads_a_hostile_key_once() -> None:
+    """Three `*` over a key without an end that fits: a pattern that backtracks takes minutes."""
+    assert not compile_wildcard("*a*a*a*b").fullmatch("a" * 1024)
+
+
+@pytest.mark.parametrize("name", ["eventbridge-object-created.json", "s3-notification.json"])
+def test_keys_that_are_not_wanted_are_left_out_whichever_way_they_came(name: str) -> None:
+    delivery = parse((EVENTS / name).read_text())
+    assert delivery.arrivals
+    assert delivery.of_keys(compile_wildcard("landing/*")) == delivery
+    others = delivery.of_keys(compile_wildcard("elsewhere/*"))
+    left_out = (Ignored.OTHER_KEY,) * len(delivery.arrivals)
+    assert others == replace(delivery, arrivals=(), ignored=(*delivery.ignored, *left_out))

@@ -89,6 +89,36 @@ def test_a_bucket_that_sends_its_events_elsewhere(s3: Stubber) -> None:
     assert (PROBLEM, "sends no events to EventBridge: make connect BUCKET=b") in bucket(s3)
 
 
+DIRECTLY = {"QueueConfigurations": [{"QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}]}
+
+
+def test_a_bucket_whose_events_come_twice(s3: Stubber) -> None:
+    heads(s3)
+    tells(s3, {"EventBridgeConfiguration": {}, **DIRECTLY})
+    assert [text for verdict, text in bucket(s3) if verdict is NOTE] == [
+        "each object comes twice and is paid for twice, but taken once: end one way"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("notifications", "verdict"),
+    [
+        ({"EventBridgeConfiguration": {}}, PROBLEM),
+        (DIRECTLY, OK),
+        ({"EventBridgeConfiguration": {}, **DIRECTLY}, OK),
+    ],
+)
+def test_where_the_rule_takes_nothing_a_bucket_must_send_itself(
+    s3: Stubber, notifications: dict[str, Any], verdict: checks.Verdict
+) -> None:
+    """EventBridge may be on for others, and costs nothing here then."""
+    heads(s3)
+    tells(s3, notifications)
+    _, (found, text), _ = looked_at(checks.bucket(of(s3), "b", QUEUE, TOPIC, direct=True))
+    assert found is verdict
+    assert ("make connect BUCKET=b ARGS=--direct" in text) == (verdict is PROBLEM)
+
+
 def test_a_bucket_in_another_region_and_unversioned(s3: Stubber) -> None:
     heads(s3, "us-east-1")
     tells(s3, {"EventBridgeConfiguration": {}}, None)
@@ -284,6 +314,15 @@ def test_a_rule_that_is_off_loses_events(state: str, verdict: checks.Verdict, bu
     assert got is verdict
     told = f"enable-rule --event-bus-name {bus} --name r" in text
     assert told == (verdict is PROBLEM), "of another bus, the command needs its name"
+
+
+def test_a_rule_may_be_off_where_s3_sends_past_it() -> None:
+    with Stubber(client("events")) as stubber:
+        stubber.add_response("list_rule_names_by_target", {"RuleNames": ["r"]})
+        stubber.add_response("describe_rule", {"State": "DISABLED"})
+        ((verdict, text),) = looked_at(checks.rules(of(stubber), QUEUE, direct=True))
+    assert verdict is OK
+    assert "ArrivalPath" in text
 
 
 def test_a_queue_without_a_rule() -> None:

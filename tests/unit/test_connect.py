@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tools.connect import EVENTBRIDGE, connect, same
+from tools.connect import CREATED, EVENTBRIDGE, QUEUES, connect, queue_for, same
+from tools.deployed import Deployed, NotOurs
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -69,6 +70,27 @@ def test_all_that_was_there_is_there_after(before: dict[str, Any]) -> None:
     assert connect(bucket.client, "b", "111122223333", Console(quiet=True)) == 0
     assert bucket.configuration == {**before, EVENTBRIDGE: {}}
     assert len(bucket.writes) == (EVENTBRIDGE not in before), "on already: nothing is written"
+
+
+@given(configurations)
+def test_the_queue_is_added_to_all_that_was_there(before: dict[str, Any]) -> None:
+    bucket, queue = Bucket(copy.deepcopy(before)), "arn:aws:sqs:eu-west-1:111122223333:arrivals"
+    assert connect(bucket.client, "b", "111122223333", Console(quiet=True), queue) == 0
+    *there, added = bucket.configuration[QUEUES]
+    assert there == before.get(QUEUES, [])
+    assert (added["QueueArn"], added["Events"]) == (queue, [CREATED])
+    assert {**bucket.configuration, QUEUES: None} == {**before, QUEUES: None}
+    assert connect(bucket.client, "b", "111122223333", Console(quiet=True), queue) == 0
+    assert len(bucket.writes) == 1, "connected already: nothing is written"
+
+
+def test_a_bucket_that_the_queue_would_not_admit_is_not_connected_to_it() -> None:
+    """S3 would be told so by the queue, and drop what it was to send."""
+    outputs = {"SourceBuckets": "one,two", "ArrivalsQueueArn": "arn:q"}
+    stack = Deployed("aep-intake", outputs, {})
+    assert queue_for(stack, "two") == "arn:q"
+    with pytest.raises(NotOurs, match="SourceBucketNames"):
+        queue_for(stack, "three")
 
 
 @given(configurations, st.randoms())

@@ -43,7 +43,7 @@ PUBLISHED = {
     ),
     "AWS/Events": (
         {frozenset({"RuleName"}), frozenset({"EventBusName", "RuleName"})},
-        {"FailedInvocations"},
+        {"FailedInvocations", "InvocationsFailedToBeSentToDlq"},
     ),
 }
 

@@ -248,7 +248,25 @@ def test_every_default_is_allowed(template: dict[str, Any]) -> None:
             ["https://ims-na1.adobelogin.com", "http://[::1]:80"],
             ["http://ims-na1.adobelogin.com", "https://user@host", ""],
         ),
-        ("KeyPattern", ["*", "in/*.csv", "a b+c%"], ["", "a**b", "x" * 1025]),
+        (
+            "KeyPattern",
+            [
+                *(
+                    "*",
+                    "in/*.csv",
+                    "a b+c%",
+                    "*/in/*/x*",
+                    "\\*\\*\\*\\*",
+                    "a\\\\b",
+                    "\\**",
+                    "x" * 1024,
+                ),
+                "\\*" * 512,
+            ],
+            ["", "a**b", "x" * 1025, "a\\b", "a\\", "*a*b*c*", "*a*b*c*d", "a\nb"],
+        ),
+        ("ArrivalPath", ["EventBridge", "Direct"], ["", "direct", "SNS"]),
+        ("LandingDays", ["0", "30", "99", "365", "9999"], ["", "1", "29", "030", "-30", "10000"]),
         ("SourceBucketNames", ["", "my-bucket.eu"], ["s3://my-bucket", "My", "a", "b/c"]),
         (
             "CredentialSecretArns",
@@ -274,8 +292,31 @@ def test_patterns_admit_what_they_should(
     assert [value for value in bad if pattern.fullmatch(value)] == []
 
 
-def test_the_ledger_remembers_sixty_days_at_least(template: dict[str, Any]) -> None:
-    assert template["Parameters"]["RetentionDays"]["MinValue"] == 60
+def test_the_ledger_remembers_for_longer_than_a_message_can_live(template: dict[str, Any]) -> None:
+    """A week in its queue and, counted anew where nobody but SQS moved it, two with the dead."""
+    longest = max(
+        queue["MessageRetentionPeriod"]
+        + of_type(template, "AWS::SQS::Queue")[
+            arn_of(queue["RedrivePolicy"]["deadLetterTargetArn"]) or ""
+        ]["MessageRetentionPeriod"]
+        for queue in of_type(template, "AWS::SQS::Queue").values()
+        if "RedrivePolicy" in queue
+    )
+    assert template["Parameters"]["RetentionDays"]["MinValue"] * DAY > longest
+
+
+def test_a_name_that_aws_takes_is_one_that_its_parts_take(
+    source: dict[str, Any],
+) -> None:
+    """Names of 64 characters made of the stack's: what the README says may be as long as it says.
+
+    CloudFormation's rules cannot see the stack's name.
+    """
+    text = json.dumps(source["Resources"], default=str)
+    made = re.findall(r'"Name": \{"Fn::Sub": "\$\{AWS::StackName\}([^"]*)"', text)
+    assert made
+    longest = 64 - max(map(len, made))
+    assert f"at most {longest} characters for the stack" in (ROOT / "README.md").read_text()
 
 
 # -- Permissions --------------------------------------------------------------------------------
@@ -531,6 +572,69 @@ def test_every_function_a_rule_calls_admits_that_rule(template: dict[str, Any]) 
     assert called == admitted == {("OnTick", "TickRule")}
 
 
+def test_arrivals_are_gathered_only_where_that_is_asked_for(template: dict[str, Any]) -> None:
+    """More than ten at once need a second; and with no wait, nobody waits.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-parameters.html
+    """
+    parameter = template["Parameters"]["ArrivalBatchSeconds"]
+    assert parameter["Default"] == 0
+    batches = template["Mappings"]["ArrivalBatches"]
+    assert set(batches) == {str(value) for value in parameter["AllowedValues"]}
+    for seconds, batch in batches.items():
+        assert batch["Seconds"] == int(seconds)
+        assert (batch["Size"] > 10) == (batch["Seconds"] > 0)
+    assert batches["0"]["Size"] == 10
+    assert batches["10"]["Size"] == 50
+    mapping = template["Resources"]["OnArrivalArrivals"]["Properties"]
+    for member, name in (("BatchSize", "Size"), ("MaximumBatchingWindowInSeconds", "Seconds")):
+        found = ["ArrivalBatches", {"Ref": "ArrivalBatchSeconds"}, name]
+        assert mapping[member] == {"Fn::FindInMap": found}
+
+
+@pytest.mark.parametrize(
+    ("direct", "own", "sends", "state"),
+    [
+        (False, True, "EventBridgeConfiguration", "ENABLED"),
+        (False, False, None, "ENABLED"),
+        # S3 may send on through EventBridge for minutes: what it sends must still be taken.
+        (True, True, "QueueConfigurations", "ENABLED"),
+        (True, False, None, "DISABLED"),
+    ],
+)
+def test_arrivals_come_one_way(
+    template: dict[str, Any], direct: bool, own: bool, sends: str | None, state: str
+) -> None:
+    holds = {"Direct": direct, "OwnBucket": own, "Expires": False}
+    assert template["Conditions"]["PastTheRule"] == {
+        "Fn::And": [{"Condition": "Direct"}, {"Fn::Not": [{"Condition": "OwnBucket"}]}]
+    }
+    holds["PastTheRule"] = direct and not own
+    assert chosen(of_type(template, "AWS::Events::Rule")["ArrivalRule"]["State"], holds) == state
+    if sends is not None:
+        bucket = chosen(of_type(template, "AWS::S3::Bucket")["LandingBucket"], holds)
+        assert set(bucket["NotificationConfiguration"]) == {sends}
+    # S3 asks the queue before it sends there, so the policy is there first, and names no bucket
+    # that waits for it.
+    assert template["Resources"]["LandingBucket"]["DependsOn"] == "ArrivalsQueuePolicy"
+    policy = template["Resources"]["ArrivalsQueuePolicy"]
+    assert "LandingBucket" not in set(references(policy))
+
+
+def test_what_lies_in_the_landing_bucket_expires_only_when_asked(template: dict[str, Any]) -> None:
+    """And what was overwritten is kept as long: until it is delivered, it is read there."""
+    bucket = of_type(template, "AWS::S3::Bucket")["LandingBucket"]
+    for expires in (True, False):
+        rules = chosen(bucket["LifecycleConfiguration"], {"Expires": expires})["Rules"]
+        removing = [rule for rule in rules if "NoncurrentVersionExpiration" in rule]
+        assert len(removing) == expires
+        for rule in removing:
+            assert rule["ExpirationInDays"] == {"Ref": "LandingDays"}
+            assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": {"Ref": "LandingDays"}}
+        assert [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
+    assert template["Parameters"]["LandingDays"]["Default"] == "0"
+
+
 def test_the_arrivals_queue_admits_the_rule_the_buckets_and_the_topic_alone(
     template: dict[str, Any],
 ) -> None:
@@ -670,10 +774,27 @@ def test_what_remembers_outlives_the_stack(template: dict[str, Any]) -> None:
     kept = {
         name
         for name, resource in template["Resources"].items()
-        if resource.get("DeletionPolicy") == "Retain"
+        if resource.get("DeletionPolicy") in ("Retain", "RetainExceptOnCreate")
         and resource.get("UpdateReplacePolicy") == "Retain"
     }
     assert kept == {"LandingBucket", "Ledger", "StateBucket"}
+
+
+def test_a_first_deployment_that_fails_leaves_only_what_is_protected(
+    template: dict[str, Any],
+) -> None:
+    """CloudFormation would fail to delete that too, and the stack would hang in its rollback."""
+    protected = {
+        name
+        for name, resource in template["Resources"].items()
+        if resource.get("Properties", {}).get("DeletionProtectionEnabled")
+    }
+    left = {
+        name
+        for name, resource in template["Resources"].items()
+        if resource.get("DeletionPolicy") == "Retain"
+    }
+    assert left == protected == {"Ledger"}
 
 
 def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str, Any]) -> None:
@@ -742,7 +863,7 @@ def test_the_landing_bucket_is_versioned_closed_and_tells_eventbridge(
 ) -> None:
     bucket = of_type(template, "AWS::S3::Bucket")["LandingBucket"]
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert bucket["NotificationConfiguration"] == {
+    assert chosen(bucket["NotificationConfiguration"], {"Direct": False}) == {
         "EventBridgeConfiguration": {"EventBridgeEnabled": True}
     }
     for name, any_bucket in of_type(template, "AWS::S3::Bucket").items():
@@ -774,6 +895,8 @@ def test_the_api_is_regional_signed_and_throttled(template: dict[str, Any]) -> N
     (settings,) = stage["MethodSettings"]
     assert settings["ThrottlingRateLimit"] == {"Ref": "RequestsPerSecond"}
     assert settings["ThrottlingBurstLimit"] == {"Ref": "RequestsPerSecond"}
+    # Twenty metrics by method, of which neither alarm nor graph shows one.
+    assert "MetricsEnabled" not in settings
 
 
 def test_the_gateways_own_answers_are_whole_problems(template: dict[str, Any]) -> None:
@@ -984,6 +1107,12 @@ def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> 
     expected |= {
         ("FailedInvocations", json.dumps(rule.get("Name")) if "EventBusName" in rule else ref(name))
         for name, rule in of_type(template, "AWS::Events::Rule").items()
+    }
+    # A tick that is lost need not be repeated.
+    expected |= {
+        ("InvocationsFailedToBeSentToDlq", rule)
+        for metric, rule in expected
+        if metric == "FailedInvocations" and rule != ref("TickRule")
     }
     expected |= {
         (metric, ref(name)) for name in functions(template) for metric in ("Errors", "Throttles")

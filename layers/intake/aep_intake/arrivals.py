@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote_plus
@@ -75,6 +75,7 @@ class Ignored(StrEnum):
 
     DELETE_EVENT = "delete-event"
     FOLDER_MARKER = "folder-marker"  # the console's "folder": a key that ends `/`, and no bytes
+    OTHER_KEY = "other-key"  # none that the deployment's KeyPattern takes
     OTHER_EVENT = "other-event"  # S3 tells of something that brings no new bytes
     TEST_EVENT = "test-event"  # S3 sends one when a notification is configured
 
@@ -108,6 +109,15 @@ class Delivery:
     malformed: tuple[str, ...] = ()
     order: str | None = None
     missing: Missing | None = None
+
+    def of_keys(self, wanted: re.Pattern[str]) -> "Delivery":
+        """The same, where only arrivals whose key is `wanted` are any of our business.
+
+        EventBridge's rule leaves the others out before; whoever else sends here does not.
+        """
+        kept = tuple(arrival for arrival in self.arrivals if wanted.fullmatch(arrival.key))
+        others = (Ignored.OTHER_KEY,) * (len(self.arrivals) - len(kept))
+        return replace(self, arrivals=kept, ignored=(*self.ignored, *others))
 
     @property
     def rejection(self) -> MalformedEvent | None:

@@ -54,6 +54,35 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
         raise InvalidGlob(error.msg) from None
 
 
+def compile_wildcard(pattern: str) -> re.Pattern[str]:
+    """An EventBridge wildcard as a regular expression for `fullmatch`.
+
+    `*` fits any characters, `/` and none included; a backslash takes the meaning of a `*` or of
+    another backslash away. Matching leaves nothing to backtrack over. Raises InvalidGlob for what
+    EventBridge refuses.
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
+    """
+    pieces = [""]
+    for token in re.finditer(r"\\(.?)|(\*+)|[^*\\]+", pattern, re.DOTALL):
+        escaped, stars = token[1], token[2]
+        if escaped is not None and escaped not in ("*", "\\"):
+            raise InvalidGlob(f"a backslash stands before * or another one, not {escaped!r}")
+        if stars is None:
+            pieces[-1] += re.escape(token[0] if escaped is None else escaped)
+        elif len(stars) > 1:
+            raise InvalidGlob("two * in a row")
+        else:
+            pieces.append("")
+    first, *rest = pieces
+    if not rest:
+        return re.compile(first)
+    *middle, last = rest
+    # Each piece at the first place where it fits, for good; the last one at the end.
+    return re.compile(
+        first + "".join(f"(?>.*?{piece})" for piece in middle) + f".*{last}", re.DOTALL
+    )
+
+
 def _segment(pattern: str) -> str:
     """One segment: a fixed start, then wildcards, each with the fixed text that ends it."""
     if pattern == "*":

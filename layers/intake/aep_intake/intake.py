@@ -335,7 +335,9 @@ def _remembered(
 def _too_old(arrival: Arrival) -> TooOld:
     return TooOld(
         f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
-        "already: find out, and copy the object onto itself to send it again"
+        "already: find out, and send it again by a copy onto itself: aws s3 cp "
+        f"{arrival.uri} {arrival.uri} --metadata-directive REPLACE (give --content-type and "
+        "--metadata again, where somebody needs them)"
     )
 
 

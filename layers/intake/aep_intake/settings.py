@@ -13,13 +13,14 @@ DUE_CONCURRENCY = 2
 class Settings:
     """What the deployment decides. Every field is an environment variable in capitals.
 
-    Queues by URL, credentials as secret ARNs (the first is the default), `routes_*` as AppConfig
-    ids, `retention_days` of the ledger, `settle_seconds` until Catalog surely shows a batch.
-    `batch_files` and `batch_gigabytes`: the most that a window puts into one batch.
-    `file_megabytes`: the most of a file that cannot be uploaded in pieces. `replay_by`: how Adobe
-    is told which batch a new one replaces. Of deliveries: `upload_seconds` is the longest that an
-    upload takes, `upload_hours` until a batch that is not complete is given up, `outcome_seconds`
-    until Catalog is asked, `gigabytes_per_hour` what AEP takes.
+    `key_pattern`: keys to take, an EventBridge wildcard. Queues by URL, credentials as secret ARNs
+    (the first is the default), `routes_*` as AppConfig ids, `retention_days` of the ledger,
+    `settle_seconds` until Catalog surely shows a batch. `batch_files` and `batch_gigabytes`: the
+    most that a window puts into one batch. `file_megabytes`: the most of a file that cannot be
+    uploaded in pieces. `replay_by`: how Adobe is told which batch a new one replaces. Of
+    deliveries: `upload_seconds` is the longest that an upload takes, `upload_hours` until a batch
+    that is not complete is given up, `outcome_seconds` until Catalog is asked, `gigabytes_per_hour`
+    what AEP takes.
     """
 
     ledger_table: str
@@ -32,6 +33,7 @@ class Settings:
     default_sandbox: str
     allowed_sandboxes: tuple[str, ...]
     source_buckets: tuple[str, ...]
+    key_pattern: str
     platform_url: str
     ims_url: str
     routes_application: str
