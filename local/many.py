@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.orders import WINDOW_PREFIX
+from aep_intake.due import Kind, errand
 
 from local import prices
 from local.children import ChildFailed
@@ -193,11 +193,11 @@ class Many:
     def _closed(self, worker: "Runtime", route: str) -> Work:
         """Let a window end, and its batches be made."""
         window_id = self._ended(route)
-        work = self._work(_go_on(worker, [window_id]))
+        work = self._work(_go_on(worker, Kind.WINDOWS, [window_id]))
         window = self._ledger.windows.get(window_id)
         assert window
         parts = [window.part_id(number) for number in range(len(window.parts))]
-        work += self._work(_go_on(worker, parts))
+        work += self._work(_go_on(worker, Kind.ORDERS, parts))
         pages = ceil(self._meter.bytes(f"window#{window_id}") / READ)
         return replace(work, reads=work.calls[QUERY] * pages + work.calls[GET])
 
@@ -207,13 +207,12 @@ class Many:
 
     def _ended(self, route: str) -> str:
         """Move the end of a route's window to now; the window's id."""
-        for external_id, _ in self._ledger.due(_now() + 2 * DAY):
-            if external_id.startswith(WINDOW_PREFIX):
-                window = self._ledger.windows.get(external_id)
-                if window and window.order.route == route and window.due:
-                    earlier = replace(window, due=_now(), revision=window.revision + 1)
-                    self._ledger.windows.replace(window, earlier)
-                    return external_id
+        for due in self._ledger.due(Kind.WINDOWS, _now() + 2 * DAY, most=1000):
+            window = self._ledger.windows.get(due.id)
+            if window and window.order.route == route and window.due:
+                earlier = replace(window, due=_now(), revision=window.revision + 1)
+                self._ledger.windows.replace(window, earlier)
+                return due.id
         raise ChildFailed(f"route {route} has no open window")
 
     def _bill(self, tens: Work, larger: dict[int, Work], closing: Work, alone: Work) -> Section:
@@ -370,8 +369,8 @@ class Many:
         events.enable_rule(Name=self._tick_rule)
 
 
-def _go_on(worker: "Runtime", external_ids: list[str]) -> dict[str, Any]:
-    records = [{"body": json.dumps({"externalId": each})} for each in external_ids]
+def _go_on(worker: "Runtime", kind: Kind, names: list[str]) -> dict[str, Any]:
+    records = [{"body": json.dumps(errand(kind, name))} for name in names]
     told: dict[str, Any] = worker.invoke({"module": "on_due", "event": {"Records": records}})
     return told
 

@@ -23,7 +23,8 @@ from aep_intake.adapters.queues import Queues
 from aep_intake.adapters.table import Table
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, End, Stage, Task
-from aep_intake.orders import DELIVERY_PREFIX, Target
+from aep_intake.due import Kind
+from aep_intake.orders import Target
 from aep_intake.pieces import Cut, cut, pieces
 
 from local import prices
@@ -337,7 +338,7 @@ class Uploads:
         time.sleep(max(0, (delivery.due or 0) - _now()) / 1000)
         # As on_tick does, which finds it in the index of what is due.
         self._queues.hand_out(
-            self._stack.outputs["DeliveriesQueueUrl"], [f"{DELIVERY_PREFIX}{external_id}"]
+            self._stack.outputs["DeliveriesQueueUrl"], Kind.DELIVERIES, [external_id]
         )
         steps.append(self._invoke(workers["OnDelivery"], "on_delivery", "DeliveriesQueueUrl"))
         delivery = self._delivery(external_id)

@@ -1,11 +1,12 @@
 """The ledger in memory: passes the same contract tests as the one in DynamoDB."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, Mark
+from aep_intake.due import Due, Kind, Ledger
 from aep_intake.errors import (
     AlreadyClaimed,
     LeaseLost,
@@ -15,7 +16,6 @@ from aep_intake.errors import (
     WindowSealed,
 )
 from aep_intake.orders import (
-    DELIVERY_PREFIX,
     Claim,
     Head,
     Line,
@@ -30,6 +30,16 @@ from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
 GATES = 2  # enough for one to be open when the other is sealed
+
+
+def all_due(ledger: Ledger, now: int) -> list[Due]:
+    """Whatever is due, of all classes."""
+    return [due for kind in Kind for due in ledger.due(kind, now, 10**6)]
+
+
+def due_of(ledger: Ledger, kind: Kind, now: int) -> dict[str, int]:
+    """What is due of a class: since when, by its id."""
+    return {due.id: due.when for due in ledger.due(kind, now, 10**6)}
 
 
 class MemoryLedger:
@@ -58,6 +68,8 @@ class MemoryLedger:
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
         self.deliveries: dict[str, Delivery] = {}
+        # Of what is handed out: what its owner had written, and until when it is not due.
+        self._leases: dict[tuple[Kind, str], tuple[tuple[int, int], int]] = {}
 
     def open(self, record: Record) -> Record:
         self.transaction()
@@ -185,19 +197,33 @@ class MemoryLedger:
     def of_batch(self, batch_id: str) -> Record | None:
         return next((r for r in self.records.values() if r.batch_id == batch_id), None)
 
-    def due(self, now: int) -> Iterator[tuple[str, int]]:
-        for window in list(self.windows.kept.values()):
-            if window.due is not None and window.due <= now:
-                yield window.window_id, window.due
-        for folder_id, folder in list(self.folders.kept.items()):
-            if folder.due is not None and folder.due <= now:
-                yield folder_id, folder.due
-        for external_id, record in list(self.records.items()):
-            if record.due is not None and record.due <= now:
-                yield external_id, record.due
-        for external_id, delivery in list(self.deliveries.items()):
-            if delivery.due is not None and delivery.due <= now:
-                yield f"{DELIVERY_PREFIX}{external_id}", delivery.due
+    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+        found = []
+        for name, one in self._unfinished(kind).items():
+            if one.due is not None:
+                written, until = self._leases.get((kind, name), (None, 0))
+                when = until if written == (one.revision, one.due) else one.due
+                if when <= now:
+                    found.append(Due(kind, name, when))
+        return sorted(found, key=lambda due: (due.when, due.id))[:most]
+
+    def lease(self, due: Due, until: int) -> int | None:
+        one = self._unfinished(due.kind)[due.id]
+        if one.due is None or due not in self.due(due.kind, due.when, 2**53):
+            return None
+        self._leases[due.kind, due.id] = ((one.revision, one.due), until)
+        return one.due
+
+    def _unfinished(self, kind: Kind) -> Mapping[str, Window | Folder | Delivery | Record]:
+        match kind:
+            case Kind.WINDOWS:
+                return self.windows.kept
+            case Kind.FOLDERS:
+                return self.folders.kept
+            case Kind.DELIVERIES:
+                return self.deliveries
+            case Kind.ORDERS:
+                return self.records
 
     def _written(self, object_id: str, slot: str, version: str, route: str | None = None) -> None:
         self.written[object_id, slot] = (version, route, next(self._count))

@@ -1,31 +1,30 @@
-"""Due queue → the same story goes on where the ledger says it stopped.
+"""Due queues → the same story goes on where the ledger says it stopped.
 
 A message is never given back: the ledger hands the order out again while it is due.
 """
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import telemetry
+from aep_intake import due, telemetry
 from aep_intake.intake import attempt, go_on
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.read()).prepare("ledger", "adobe", "announcer")
+world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "queues")
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Go on with each order of the delivery, side by side."""
+    """Go on with each thing that is due, side by side."""
     intake = world.intake(context)
-    wanted = list(dict.fromkeys(json.loads(m["body"])["externalId"] for m in event["Records"]))
+    wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
-        results = pool.map(lambda external_id: attempt(lambda: go_on(external_id, intake)), wanted)
-        for external_id, result in zip(wanted, results, strict=True):
-            if result is not None:  # else someone was faster, or it was a window
-                telemetry.report(external_id, result, None)
+        results = pool.map(lambda one: attempt(lambda: go_on(one[0], one[1], intake)), wanted)
+        for (_, name), result in zip(wanted, results, strict=True):
+            if result is not None:  # else someone was faster, or it was no order
+                telemetry.report(name, result, None)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())

@@ -1,9 +1,11 @@
-"""Once a minute: what is due in the ledger → due queue, or deliveries queue."""
+"""Once a minute: what is due in the ledger → the queue of its class."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from aep_intake import due
 from aep_intake.announcements import iso
-from aep_intake.orders import DELIVERY_PREFIX
+from aep_intake.intake import attempt
 from aep_intake.settings import Settings
 from aep_intake.telemetry import count, logger, made_today, metrics
 from aep_intake.wiring import World
@@ -17,19 +19,23 @@ world = World(Settings.read()).prepare("ledger", "queues")
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Hand out what is due, unless what was handed out before still waits for its turn."""
+    """Hand out what is due, class by class: where one cannot be, the others are all the same.
+
+    Raises ExceptionGroup of what was in the way.
+    """
     now = world.now()
-    due = list(world.ledger.due(now))
-    count("DueOrders", number=len(due))
-    count("OverdueOrders", number=sum(when < now - OVERDUE for _, when in due))
+    since: list[int] = []
+    failed: list[Exception] = []
+    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+        ports = world.due_ports(pool.map)
+        for kind in due.Kind:
+            handed_out = attempt(lambda: due.hand_out(kind, ports))  # noqa: B023
+            if isinstance(handed_out, Exception):
+                failed.append(handed_out)
+            else:
+                since += handed_out
+    count("DueOrders", number=len(since))
+    count("OverdueOrders", number=sum(when < now - OVERDUE for when in since))
     made_today(world.ledger.made(iso(now)[:10]))
-    orders: list[str] = []
-    deliveries: list[str] = []
-    for external_id, _ in due:
-        (deliveries if external_id.startswith(DELIVERY_PREFIX) else orders).append(external_id)
-    queues = {world.settings.due_queue_url: orders}
-    # Where nothing is delivered by now, what was begun stays due, and the alarm says so.
-    queues.setdefault(world.settings.deliveries_queue_url, deliveries)
-    for queue, ids in queues.items():
-        if ids and world.queues.waiting(queue) == 0:
-            world.queues.hand_out(queue, ids)
+    if failed:
+        raise ExceptionGroup("not all that is due could be handed out", failed)

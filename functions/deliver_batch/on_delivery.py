@@ -1,4 +1,4 @@
-"""Deliveries queue: batches that were created, and deliveries that are due → the story goes on.
+"""Deliveries queues: batches that were created, and what is due of deliveries → the story goes on.
 
 A message of what is due is never given back: the ledger hands it out again while it is due.
 """
@@ -7,12 +7,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery, delivery_telemetry, telemetry
+from aep_intake import delivery, delivery_telemetry, due, telemetry
 from aep_intake.announcements import BATCH_CREATED
 from aep_intake.delivery import Delivery, Ports
 from aep_intake.errors import Rejected, TryAgain
 from aep_intake.intake import attempt
-from aep_intake.orders import DELIVERY_PREFIX
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -48,7 +47,7 @@ def _read(message: dict[str, Any]) -> tuple[str, str | None]:
     body = json.loads(message["body"])
     if body.get("detail-type") == BATCH_CREATED:
         return body["detail"]["externalId"], body["detail"]["batchId"]
-    return str(body["externalId"]).removeprefix(DELIVERY_PREFIX), None
+    return due.read(message["body"])[1], None
 
 
 def _work(message: dict[str, Any], ports: Ports) -> Delivery | None:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO, Any
 
 import requests
-from aep_intake import delivery, overdue, routes, uploading, windows
+from aep_intake import delivery, due, overdue, routes, uploading, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.ingestion import Ingestion
@@ -37,7 +37,7 @@ from aep_intake.errors import (
     TryAgain,
 )
 from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
-from aep_intake.orders import DELIVERY_PREFIX, Dataset, Lease, Order, Record, Rejection
+from aep_intake.orders import Dataset, Lease, Order, Record, Rejection
 from aep_intake.preflight import Checks
 from aep_intake.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -49,14 +49,14 @@ from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
 from local.simulator.transport import InProcess
-from tests.memory_ledger import MemoryDeliveries, MemoryLedger
+from tests.memory_ledger import MemoryDeliveries, MemoryLedger, all_due
 
 START = 1_790_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 SETTLE = 2 * MINUTE
 TIMEOUT = 60 * SECOND  # of a queue's function
 SKEW = 10 * SECOND
-VISIBILITY = 6 * TIMEOUT
+VISIBILITY = TIMEOUT + 30 * SECOND
 RETENTION = 60 * DAY
 CREDENTIAL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
 URL = "https://platform.simulated"
@@ -155,7 +155,8 @@ class World:
     # The present versions of the objects of the bucket, by key.
     bucket: dict[str, Arrival] = field(default_factory=dict)
     more: "tuple[Callable[[], None], ...]" = ()  # what else a schedule may do
-    handed_out: list[str] = field(default_factory=list)
+    handed_out: list[str] = field(default_factory=list)  # orders, before their time
+    due_queue: "list[Errand[tuple[due.Kind, str]]]" = field(default_factory=list)
     orders_parked: set[str] = field(default_factory=set)
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
@@ -320,6 +321,7 @@ class World:
             *[self._go_on] * 6,
             *[self.deliver] * 2,
             *[self.tick] * 2,
+            self.deliver_due,
             self._kill,
             self._let_time_pass,
             self._deliver_twice,
@@ -375,23 +377,67 @@ class World:
         self._start(lambda intake: {order.external_id: create_batch(order, intake.ports)})
 
     def tick(self) -> None:
-        """The clock of the stack: what is due gets a worker."""
-        due = [external_id for external_id, _ in self.ledger.due(self.clock())]
-        due += self.handed_out
-        self.handed_out.clear()
-        for external_id in due:
-            self._start(self.work_on(external_id))
+        """The clock of the stack: a worker hands out what is due; mostly, all goes well."""
+        worker = self._start(self._hand_out_what_is_due)
+        if self.calm or not self.tape.seldom():
+            while worker in self.workers:
+                worker.go(0)
+            self.deliver_due()
         for missing in sorted(self.missing, key=lambda one: one.external_id):
             self._start(partial(self._tell, missing))
 
-    def work_on(self, external_id: str) -> "Work":
-        """What a worker does about something that is due."""
-        return partial(_go_on, external_id)
+    def _hand_out_what_is_due(self, intake: Intake) -> dict[str, Result]:
+        ports = due.Ports(
+            ledger=intake.ledger,  # type: ignore[arg-type]  # a proxy of all of it
+            waiting=self._waiting_for,
+            send=self._send_due,
+            now=intake.ports.now,
+            side_by_side=map,
+        )
+        for kind in due.Kind:
+            attempt(lambda: due.hand_out(kind, ports))  # noqa: B023
+        return {}
 
-    def _start(self, work: "Work", messages: Sequence[Message] = ()) -> None:
+    def _waiting_for(self, kind: due.Kind) -> int:
+        if self.wait(2):
+            raise StorageUnavailable("a queue did not tell its length")
+        return sum(errand.what[0] is kind for errand in self.due_queue)
+
+    def _send_due(self, kind: due.Kind, names: list[str]) -> None:
+        fate = self.wait(3)
+        some = names[: len(names) // 2] if fate == 1 else names
+        self.due_queue += [Errand((kind, name), self.clock()) for name in some]
+        if fate:
+            raise StorageUnavailable("work could not be handed out")
+
+    def deliver_due(self) -> None:
+        """The due queues start a worker on each visible message."""
+        self.due_queue += [Errand((due.Kind.ORDERS, n), self.clock()) for n in self.handed_out]
+        self.handed_out.clear()
+        for errand in [e for e in self.due_queue if e.visible <= self.clock()]:
+            errand.visible = self.clock() + VISIBILITY
+            self._start(partial(self._work_due, errand))
+
+    def _work_due(
+        self, errand: "Errand[tuple[due.Kind, str]]", intake: Intake
+    ) -> dict[str, Result]:
+        results = attempt(lambda: self.work_on(*errand.what, intake))
+        # Never given back; but who is killed does not delete it.
+        self.due_queue[:] = [other for other in self.due_queue if other is not errand]
+        if isinstance(results, Exception):
+            raise results
+        return results
+
+    def work_on(self, kind: due.Kind, name: str, intake: Intake) -> dict[str, Result]:
+        """What a worker does about something that is due."""
+        done = go_on(kind, name, intake)
+        return {} if done is None else {name: done}
+
+    def _start(self, work: "Work", messages: Sequence[Message] = ()) -> "Worker":
         worker = Worker(self, work, messages)
         self.workers.append(worker)
         worker.go(0)
+        return worker
 
     def redrive(self) -> None:
         """An operator moves all parked messages back."""
@@ -454,20 +500,22 @@ class World:
             if not self.workers:
                 self.tick()
             if not self.workers:
-                if not self.left() and not any(self.ledger.due(10**15)):
+                if not self.left() and not all_due(self.ledger, 10**15):
                     return
                 self.clock.advance(MINUTE)
-        left = self.left(), list(self.ledger.due(10**15))
+        left = self.left(), all_due(self.ledger, 10**15)
         raise AssertionError(f"never comes to rest: {left}, {self.seen}")
 
     def receive(self) -> None:
         """Workers start on what waits in queues."""
         self.deliver()
+        self.deliver_due()
 
     def left(self) -> list[tuple[str, int]]:
         """What is in queues, and how often it was received."""
         messages = [(message.arrival.key, message.receives) for message in self.queue]
-        return messages + [(missing.external_id, 0) for missing in self.missing]
+        handed_out = [(errand.what[1], errand.receives) for errand in self.due_queue]
+        return messages + handed_out + [(missing.external_id, 0) for missing in self.missing]
 
 
 @dataclass
@@ -645,16 +693,11 @@ class Delivering(World):
         uploads = [(errand.what.piece.path(), errand.receives) for errand in self.uploads]
         return [*super().left(), *created, *uploads]
 
-    def work_on(self, external_id: str) -> "Work":
+    def work_on(self, kind: due.Kind, name: str, intake: Intake) -> dict[str, Any]:
         """What a worker does about an order, a window or a delivery that is due."""
-        if not external_id.startswith(DELIVERY_PREFIX):
-            return super().work_on(external_id)
-        about = external_id.removeprefix(DELIVERY_PREFIX)
-
-        def go_on(intake: Intake) -> dict[str, Any]:
-            return {external_id: delivery.go_on(about, self.ports(intake))}
-
-        return go_on
+        if kind is not due.Kind.DELIVERIES:
+            return super().work_on(kind, name, intake)
+        return {name: delivery.go_on(name, self.ports(intake))}
 
     def begin(self) -> None:
         """The deliveries queue starts a worker on a batch that was created."""
@@ -809,11 +852,6 @@ def take(arrival: Arrival, intake: Intake) -> Any:
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def _go_on(external_id: str, intake: Intake) -> dict[str, Result]:
-    done = go_on(external_id, intake)
-    return {} if done is None else {external_id: done}
 
 
 type Work = Callable[[Intake], dict[str, Result]]

@@ -14,12 +14,13 @@ from aep_intake.adapters.table import Table
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Deliveries, Delivery, End, Mark, Stage, Verdict
+from aep_intake.due import Kind
 from aep_intake.errors import LeaseLost, NotYet
 from aep_intake.orders import Lease, Order, Record, Rejection, Target
 from aep_intake.pieces import Cut
 
 from local.stack import LocalStack
-from tests.memory_ledger import MemoryDeliveries, MemoryLedger
+from tests.memory_ledger import MemoryDeliveries, MemoryLedger, due_of
 
 NOW = 1_790_000_000_000
 DAY = 86_400_000
@@ -53,12 +54,12 @@ def kept(request: pytest.FixtureRequest) -> Kept:
     if request.param == "memory":
         memory = MemoryLedger()
         remembered = MemoryDeliveries(memory, clock, hourly=HOURLY)
-        return Kept(remembered, lambda now: dict(memory.due(now)), clock)
+        return Kept(remembered, lambda now: due_of(memory, Kind.DELIVERIES, now), clock)
     stack: LocalStack = request.getfixturevalue("stack")
     dynamodb, name = stack.aws.dynamodb, stack.outputs["LedgerTable"]
     ledger = DynamoLedger(dynamodb, name, clock, 60 * DAY)
     deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY, hourly=HOURLY)
-    return Kept(deliveries, lambda now: dict(ledger.due(now)), clock)
+    return Kept(deliveries, lambda now: due_of(ledger, Kind.DELIVERIES, now), clock)
 
 
 @pytest.fixture
@@ -243,10 +244,8 @@ def test_an_hour_is_shared_fairly_by_twenty_at_once(kept: Kept) -> None:
         assert sum(pool.map(reserved, range(40))) == 11
 
 
-def test_what_is_due_is_told_by_a_name_of_its_own(kept: Kept, delivery: Delivery) -> None:
-    """An order may be due under the same external id."""
-    due = delivery.due or 0
-    name = f"delivery-{delivery.external_id}"
+def test_what_is_due_is_told_until_it_has_ended(kept: Kept, delivery: Delivery) -> None:
+    due, name = delivery.due or 0, delivery.external_id
     assert kept.due(due)[name] == due
     assert name not in kept.due(due - 1)
     moved = kept.deliveries.replace(delivery, delivery.then(due=due + 5))
@@ -254,7 +253,6 @@ def test_what_is_due_is_told_by_a_name_of_its_own(kept: Kept, delivery: Delivery
     assert kept.due(due + 5)[name] == due + 5
     kept.deliveries.replace(moved, moved.then(stage=Stage.ENDED, verdict=VERDICT, due=None))
     assert name not in kept.due(10**15)
-    assert delivery.external_id not in kept.due(10**15)
 
 
 # ---- What only DynamoDB has

@@ -3,7 +3,7 @@
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import pytest
 from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.table import Table
+from aep_intake.adapters.table import Item, Table
 from aep_intake.arrivals import Arrival
+from aep_intake.due import Due, Kind
 from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.intake import Memory
 from aep_intake.orders import (
@@ -31,7 +32,7 @@ from aep_intake.orders import (
 )
 from aep_intake.overdue import Folders, Listing
 from aep_intake.whereabouts import Seen
-from aep_intake.windows import Window
+from aep_intake.windows import Window, Windows
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -39,7 +40,7 @@ from urllib3 import HTTPResponse
 
 from local.aws import Aws
 from local.stack import LocalStack
-from tests.memory_ledger import MemoryLedger
+from tests.memory_ledger import MemoryLedger, due_of
 
 NOW = 1_790_000_000_000
 DAY = 86_400_000
@@ -51,11 +52,14 @@ count = itertools.count()
 class Contract(Memory, Protocol):
     """All that the functions ask of a ledger."""
 
-    def due(self, now: int) -> Iterator[tuple[str, int]]: ...
+    def due(self, kind: Kind, now: int, most: int) -> list[Due]: ...
+    def lease(self, due: Due, until: int) -> int | None: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
     @property
     def folders(self) -> Folders: ...
+    @property
+    def windows(self) -> Windows: ...
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -120,8 +124,8 @@ def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_i
     found = ledger.folders.get(folder_id)
     assert found is not None
     assert (found.due, found.done) == (NOW + 100, "")
-    assert folder_id not in dict(ledger.due(NOW + 99))
-    assert dict(ledger.due(NOW + 100))[folder_id] == NOW + 100
+    assert folder_id not in due_of(ledger, Kind.FOLDERS, NOW + 99)
+    assert due_of(ledger, Kind.FOLDERS, NOW + 100)[folder_id] == NOW + 100
 
 
 def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_id: str) -> None:
@@ -136,7 +140,7 @@ def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_i
     assert standing is not None
     assert (standing.due, standing.done) == (NOW + 1, "")
     ledger.folders.advance(standing, replace(done, revision=standing.revision + 1))
-    assert folder_id not in dict(ledger.due(NOW + 99_000))
+    assert folder_id not in due_of(ledger, Kind.FOLDERS, NOW + 99_000)
     with pytest.raises(LeaseLost):
         ledger.folders.advance(standing, done)
     ledger.folders.wait(listing(folder_id, NOW + 90_000))
@@ -151,9 +155,9 @@ def test_a_worker_says_once_that_a_folder_waits(
     """Until its time has nearly come: then whoever looks at it must know of each file."""
     times, updates, real = [NOW], list[Any](), Table.update
 
-    def update(table: Table, *args: Any) -> None:
+    def update(table: Table, *args: Any) -> Item:
         updates.append(args)
-        real(table, *args)
+        return real(table, *args)
 
     monkeypatch.setattr(Table, "update", update)
     table = stack.outputs["LedgerTable"]
@@ -189,10 +193,10 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
     done = replace(old, due=None, done=first.place, revision=old.revision + 1)
     real = Table.update
 
-    def update(table: Table, pk: str, sk: str, how: str, *args: Any) -> None:
+    def update(table: Table, pk: str, sk: str, how: str, *args: Any) -> Item:
         if how.startswith("ADD") and other.folders.get(folder_id) == old:
             other.folders.advance(old, done)
-        real(table, pk, sk, how, *args)
+        return real(table, pk, sk, how, *args)
 
     monkeypatch.setattr(Table, "update", update)
     ours.folders.wait(listing(folder_id, NOW + 120_000))
@@ -284,10 +288,83 @@ def test_only_the_unfinished_is_due(ledger: Contract) -> None:
     done = ledger.open(opened(arrival()))
     done = ledger.replace(done, done.created(batch()))
     ledger.replace(done, done.announced())
-    due = dict(ledger.due(NOW + 1))
+    due = due_of(ledger, Kind.ORDERS, NOW + 1)
     assert due[early.order.external_id] == NOW + 1
     assert late.order.external_id not in due
     assert done.order.external_id not in due
+
+
+def lasting(ledger: Contract, kind: Kind) -> tuple[str, int]:
+    """Something of a class that is due: its id, and when."""
+    match kind:
+        case Kind.ORDERS:
+            record = ledger.open(opened(arrival()))
+            return record.order.external_id, record.due or 0
+        case Kind.FOLDERS:
+            folder_id = f"folder-{uuid.uuid4().hex}"
+            ledger.folders.wait(listing(folder_id, NOW + 5))
+            return folder_id, NOW + 5
+    window = Window(order(external_id=f"window-{uuid.uuid4().hex}"), 60_000, NOW, due=NOW + 60_000)
+    ledger.windows.open(window)
+    return window.window_id, NOW + 60_000
+
+
+@pytest.mark.parametrize("kind", [Kind.ORDERS, Kind.FOLDERS, Kind.WINDOWS])
+def test_what_is_leased_is_due_when_the_lease_is_over(ledger: Contract, kind: Kind) -> None:
+    name, when = lasting(ledger, kind)
+    due = Due(kind, name, when)
+    assert due in ledger.due(kind, when, 10**6)
+    assert not any(due.id == name for k in set(Kind) - {kind} for due in ledger.due(k, when, 10**6))
+    assert ledger.lease(due, when + 100) == when
+    assert ledger.lease(due, when + 100) is None, "somebody else has leased it"
+    assert name not in due_of(ledger, kind, when + 99)
+    again = Due(kind, name, when + 100)
+    assert again in ledger.due(kind, when + 100, 10**6)
+    assert ledger.lease(again, when + 200) == when, "since when it is due is not forgotten"
+
+
+def test_a_lease_changes_nothing_of_what_is_leased(ledger: Contract) -> None:
+    """And ends with the next word of whoever works on it."""
+    record = ledger.open(opened(arrival()))
+    name, when = record.order.external_id, record.due or 0
+    assert ledger.lease(Due(Kind.ORDERS, name, when), NOW + DAY) == when
+    assert ledger.get(name) == record
+    given_back = ledger.replace(record, record.given_back(NOW + 5))
+    assert due_of(ledger, Kind.ORDERS, NOW + 5)[name] == NOW + 5
+    assert ledger.lease(Due(Kind.ORDERS, name, NOW + 5), NOW + DAY) == NOW + 5
+    done = ledger.replace(given_back, given_back.created(batch()))
+    ledger.replace(done, done.announced())
+    assert ledger.lease(Due(Kind.ORDERS, name, NOW + 5), NOW + DAY) is None
+    assert name not in due_of(ledger, Kind.ORDERS, 10**15)
+
+
+def test_the_oldest_of_all_shards_come_first(ledger: Contract) -> None:
+    times = [NOW - DAY + number for number in range(40)]
+    for when in reversed(times):
+        ledger.open(replace(opened(arrival()), due=when))
+    found = [due.when for due in ledger.due(Kind.ORDERS, NOW - DAY + 39, 25)]
+    assert found == times[:25]
+
+
+def test_a_folder_that_is_handed_out_is_not_left_without_its_time(
+    ledger: Contract, folder_id: str
+) -> None:
+    """What comes while it may be looked at is seen, or makes that look void."""
+    ledger.folders.wait(listing(folder_id, NOW - 1))
+    assert ledger.lease(Due(Kind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
+    old = ledger.folders.get(folder_id)
+    assert old is not None
+    assert old.due == NOW - 1
+    ledger.folders.wait(listing(folder_id, NOW + 100_000))
+    with pytest.raises(LeaseLost):
+        ledger.folders.advance(old, replace(old, due=None, revision=old.revision + 1))
+    standing = ledger.folders.get(folder_id)
+    assert standing is not None
+    assert standing.due == NOW - 1
+    ledger.folders.advance(
+        standing, replace(standing, due=NOW + 100_000, revision=standing.revision + 1)
+    )
+    assert due_of(ledger, Kind.FOLDERS, NOW + 100_000)[folder_id] == NOW + 100_000
 
 
 def test_a_batch_leads_to_its_record(ledger: Contract) -> None:
@@ -625,11 +702,50 @@ def test_no_answer_is_said_so(stack: LocalStack) -> None:
         lambda: silent.open(record),
         lambda: silent.get("x"),
         lambda: silent.replace(record, record.announced()),
-        lambda: list(silent.due(NOW)),
+        lambda: silent.due(Kind.ORDERS, NOW, 9),
+        lambda: silent.lease(Due(Kind.ORDERS, "x", NOW), NOW + 9),
         lambda: silent.claimant(record.order.files[0]),
     ):
         with pytest.raises(LedgerUnavailable):
             call()
+
+
+def test_what_is_due_by_the_release_before_is_found(stack: LocalStack) -> None:
+    """All classes shared all eight shards, by a hash of the id."""
+    table, client = stack.outputs["LedgerTable"], stack.aws.dynamodb
+    ledger = DynamoLedger(client, table, lambda: NOW, 60 * DAY)
+    for kind in (Kind.ORDERS, Kind.FOLDERS, Kind.WINDOWS):
+        for shard in range(8):
+            name, when = lasting(ledger, kind)
+            client.update_item(
+                TableName=table,
+                Key={"pk": {"S": f"{kind[:-1]}#{name}"}, "sk": {"S": kind[:-1]}},
+                UpdateExpression="SET due_shard = :shard",
+                ExpressionAttributeValues={":shard": {"S": str(shard)}},
+            )
+            for looked_at in Kind:  # as a tick does
+                ledger.due(looked_at, when, 10**6)
+            assert due_of(ledger, kind, when)[name] == when
+
+
+def test_a_tick_reads_page_by_page_and_no_more_than_it_takes(stack: LocalStack) -> None:
+    client, table = stack.aws.dynamodb, stack.outputs["LedgerTable"]
+    ledger = DynamoLedger(client, table, lambda: NOW, 60 * DAY)
+    for number in range(30):
+        ledger.open(replace(opened(arrival()), due=NOW - 2 * DAY + number))
+    read = list[int]()
+
+    class Counting:
+        def query(self, **asked: Any) -> Any:
+            answer = client.query(**asked)
+            read.append(len(answer["Items"]))
+            return answer
+
+    its: Any = Counting()
+    found = DynamoLedger(its, table, lambda: NOW, 60 * DAY).due(Kind.ORDERS, NOW - DAY, 5)
+    assert [due.when for due in found] == [NOW - 2 * DAY + number for number in range(5)]
+    assert max(read) <= 5
+    assert len(read) == 3  # one for each shard
 
 
 def test_what_is_finished_expires_and_the_unfinished_never(stack: LocalStack) -> None:

@@ -55,7 +55,7 @@ def own(deployed: LocalStack) -> dict[str, str]:
         ],
     )
     names = {outputs["LedgerTable"]: "in-the-runtime"}
-    for output in ("ArrivalsDlqUrl", "ArrivalsQueueUrl", "DueQueueUrl"):
+    for output in ("ArrivalsDlqUrl", "ArrivalsQueueUrl", "DueQueueUrl", "DueOrdersQueueUrl"):
         aws.sqs.create_queue(QueueName=f"in-the-runtime-{output}")
         names[outputs[output].rpartition("/")[2]] = f"in-the-runtime-{output}"
     return names
@@ -157,10 +157,12 @@ def test_what_a_dead_worker_left_is_handed_out_and_finished(
     ledger.open(Record.opened(order, Lease("dead", long_ago), long_ago))
 
     workers["OnTick"].invoke(sample("tick"))
-    due = own[stack.outputs["DueQueueUrl"].rpartition("/")[2]]
+    due = own[stack.outputs["DueOrdersQueueUrl"].rpartition("/")[2]]
     url = stack.aws.sqs.get_queue_url(QueueName=due)["QueueUrl"]
     bodies = [message.body for message in stack.peek(url)]
-    assert [json.loads(body) for body in bodies] == [{"externalId": file.external_id}]
+    assert [json.loads(body) for body in bodies] == [
+        {"v": 1, "kind": "orders", "externalId": file.external_id}
+    ]
 
     [body] = bodies
     workers["OnDue"].invoke({"Records": [{"body": body}]})

@@ -15,6 +15,7 @@ import pytest
 from aep_intake import windows
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.arrivals import Arrival, digest
+from aep_intake.due import Kind
 from aep_intake.errors import (
     AlreadyClaimed,
     LeaseLost,
@@ -27,7 +28,7 @@ from aep_intake.windows import Limits, Stage, Window, close, gather, plan, regis
 
 from local.aws import Aws
 from local.stack import LocalStack
-from tests.memory_ledger import MemoryLedger
+from tests.memory_ledger import MemoryLedger, due_of
 from tests.stack.scene import until
 
 NOW = 1_790_000_000_000
@@ -66,8 +67,11 @@ def test_a_window_is_what_was_put(ledger: Any, window: Window) -> None:
     assert ledger.windows.get(window.window_id) == window
     assert ledger.windows.open(window) == window
     assert ledger.windows.get("window-none") is None
-    assert dict(ledger.due(window.start + 60_000))[window.window_id] == window.start + 60_000
-    assert window.window_id not in dict(ledger.due(window.start + 59_999))
+    assert (
+        due_of(ledger, Kind.WINDOWS, window.start + 60_000)[window.window_id]
+        == window.start + 60_000
+    )
+    assert window.window_id not in due_of(ledger, Kind.WINDOWS, window.start + 59_999)
 
 
 def test_what_joined_is_read_back_in_order(ledger: Any, window: Window) -> None:
@@ -289,8 +293,11 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
     assert ledger.windows.registered(window.window_id) == some
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
     assert ledger.head(subject(window)) == Head(window.part_id(0), "1")
-    assert dict(ledger.due(NOW + windows.PATIENCE))[window.window_id] == NOW + windows.PATIENCE
-    assert window.window_id not in dict(ledger.due(NOW + windows.PATIENCE - 1))
+    assert (
+        due_of(ledger, Kind.WINDOWS, NOW + windows.PATIENCE)[window.window_id]
+        == NOW + windows.PATIENCE
+    )
+    assert window.window_id not in due_of(ledger, Kind.WINDOWS, NOW + windows.PATIENCE - 1)
 
 
 def test_a_marker_s_window_waits_for_as_long_as_its_message_may_come() -> None:
@@ -616,7 +623,9 @@ def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: Stage) -> No
         planned = window.planned(plan(window.window_id, some, Limits(files=2)))
         ledger.windows.replace(window, planned)
         ledger.open(Record.waiting(planned.part(planned.parts[0], 0), NOW))
-    assert dict(ledger.due(NOW))[window.window_id] == NOW, "if nobody else, the clock does"
+    assert due_of(ledger, Kind.WINDOWS, NOW)[window.window_id] == NOW, (
+        "if nobody else, the clock does"
+    )
     seal(window.window_id, ports(ledger, files=2))
     assert gathered(ledger, window) == [some[:2], some[2:]]
 

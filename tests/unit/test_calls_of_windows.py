@@ -14,6 +14,7 @@ from aep_intake import routes, windows
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Outcome, Ports
+from aep_intake.due import Kind
 from aep_intake.intake import Intake, Joined, go_on, take_in
 from aep_intake.orders import Lease
 from aep_intake.preflight import Checks
@@ -238,9 +239,9 @@ def test_a_thousand_small_files_cost_one_call_to_aep() -> None:
     played.world.simulator.received.clear()
     [window_id] = ids
     played.at = played.ledger.windows.get(window_id).due
-    assert go_on(window_id, played.intake) is None
+    assert go_on(Kind.WINDOWS, window_id, played.intake) is None
     [part] = played.handed_out
-    outcome = go_on(part, played.intake)
+    outcome = go_on(Kind.ORDERS, part, played.intake)
     assert isinstance(outcome, Outcome)
     assert played.world.operations() == ["create"]
     assert played.told.created_ == [part]

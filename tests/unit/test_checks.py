@@ -379,7 +379,9 @@ def test_whether_requests_stay_within_their_half(
     ((got, _),) = checks.pace({"BatchesPerMinute": batches, "RequestsPerSecond": requests})
     assert got is verdict
     settings = Settings.read(environment)
-    queues = settings.batches_per_worker * (settings.maximum_concurrency + 2)
+    queues = settings.batches_per_worker * (
+        settings.maximum_concurrency + 2 * settings.due_concurrency
+    )
     assert queues >= int(batches) / 2
     assert (queues + 60 * int(requests) <= int(batches)) is (verdict is OK)
 

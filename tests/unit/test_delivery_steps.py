@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake import create, delivery, routes, uploading
+from aep_intake import create, delivery, due, routes, uploading
 from aep_intake.announcements import turned_away
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
@@ -55,6 +55,7 @@ from tests.faults.harness import (
     Tape,
     take,
 )
+from tests.memory_ledger import all_due
 
 EVENTS = Path(__file__).parents[2] / "events"
 STEP = TIMEOUT + SKEW
@@ -94,9 +95,9 @@ def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule
     world.queue.clear()
     if len(contents) > 1:
         world.clock.advance(2 * MINUTE)
-        while due := [name for name, _ in world.ledger.due(world.clock())]:
-            for name in due:
-                go_on(name, world.intake(0))
+        while found := all_due(world.ledger, world.clock()):
+            for what in found:
+                go_on(what.kind, what.id, world.intake(0))
         world.handed_out.clear()
     return world.created_queue[-1].what[0]
 
@@ -1246,7 +1247,7 @@ def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> 
     assert (world.ends, world.orders_parked) == ([], set())
     assert standing(world, file.external_id).stage is Stage.ENDED
     world.clock.advance(2 * STEP)
-    go_on(file.external_id, world.intake(0))
+    go_on(due.Kind.ORDERS, file.external_id, world.intake(0))
     delivery.go_on(file.external_id, ports(world))
     assert finished(world, file.external_id)["kind"] == "Batch Abandoned"
     assert world.orders_parked == {file.external_id}
@@ -1553,8 +1554,8 @@ def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Deliv
     second = f"{external_id}.2"
     assert world.ledger.records[second].state is State.CREATED
     world.clock.advance(TIMEOUT + 2 * SKEW)
-    assert second in [name for name, _ in world.ledger.due(world.clock())]
-    assert go_on(second, world.intake(0)) is not None
+    assert second in [what.id for what in all_due(world.ledger, world.clock())]
+    assert go_on(due.Kind.ORDERS, second, world.intake(0)) is not None
     assert world.events[-1] == (second, world.ledger.records[second].batch_id)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals import Arrival
+from aep_intake.due import Kind
 from aep_intake.errors import (
     FormatUnknown,
     LeaseLost,
@@ -71,7 +72,7 @@ def test_files_wait_and_their_marker_gathers_them(world: World) -> None:
     assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
     assert held(world) == ALL
     [part] = world.handed_out
-    assert go_on(part, world.intake(0)) is not None
+    assert go_on(Kind.ORDERS, part, world.intake(0)) is not None
     [batch] = world.simulator.batches()
     assert world.events == [(part, batch.id)]
     world.bucket.clear()  # what became of the folder since is no matter
@@ -254,7 +255,7 @@ def test_of_what_is_no_marker_any_more_that_counts_which_joined(world: World) ->
     assert window is not None
     assert window.stage is Stage.FINISHED
     [part] = world.handed_out
-    assert go_on(part, world.intake(0)) is not None
+    assert go_on(Kind.ORDERS, part, world.intake(0)) is not None
     assert world.events == [(part, world.simulator.batches()[0].id)]
     # A file of it is a duplicate, and any other is judged by the routes as they are.
     assert take(replace(FILES[0], sequencer="0050"), world.intake(0)) == Known(WINDOW)
@@ -293,7 +294,7 @@ def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
 def test_the_folder_is_what_is_replaced_whatever_its_marker_is_called(world: World) -> None:
     world.table = REPLACED[0]
     take(MARKER, world.intake(0))
-    first = go_on(world.handed_out.pop(), world.intake(0))
+    first = go_on(Kind.ORDERS, world.handed_out.pop(), world.intake(0))
     assert first is not None
     assert first.record.batch_id is not None
     world.simulator.set_status(first.record.batch_id, "success")
@@ -302,7 +303,7 @@ def test_the_folder_is_what_is_replaced_whatever_its_marker_is_called(world: Wor
     )
     done = replace(AGAIN, key="in/day/done")
     assert take(done, world.intake(0)) == Gathered(marker_id(done), 5)
-    second = go_on(world.handed_out.pop(), world.intake(0))
+    second = go_on(Kind.ORDERS, world.handed_out.pop(), world.intake(0))
     assert second is not None
     assert second.record.order.replaces is not None
     assert second.record.order.replaces.batch_id == first.record.batch_id

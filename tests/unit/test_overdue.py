@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from aep_intake import overdue
 from aep_intake.arrivals import Arrival, Missing
+from aep_intake.due import Due, Kind
 from aep_intake.errors import LedgerUnavailable, MarkerMissing, NotAnnounced, StorageUnavailable
 from aep_intake.intake import Gathered, Skipped, Waits, go_on, take_in
 from aep_intake.orders import Rejection
@@ -17,6 +18,7 @@ from aep_intake.whereabouts import Seen
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, take
 from tests.faults.test_again import AGAIN, FILES, MARKER, table
+from tests.memory_ledger import all_due
 
 PATIENT = table(batch={"marker": "_SUCCESS", "within": "2h"})
 FOLDER = folder_of(FILES[0])
@@ -50,8 +52,8 @@ def file(name: str, world: World, **changes: Any) -> Arrival:
 
 def tick(world: World) -> None:
     """The clock of the stack, and all of what is due is worked on."""
-    for external_id, _ in list(world.ledger.due(world.clock())):
-        go_on(external_id, world.intake(0))
+    for what in all_due(world.ledger, world.clock()):
+        go_on(what.kind, what.id, world.intake(0))
 
 
 def later(world: World, milliseconds: int) -> list[MarkerMissing]:
@@ -84,17 +86,17 @@ def reasons(world: World) -> dict[str, str]:
 
 
 def test_a_folder_is_due_when_the_time_of_its_first_files_is_over(world: World) -> None:
-    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
+    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER)]
     world.clock.advance(OVER - START - 1)
     before = world.ledger.folders.get(FOLDER)
-    go_on(FOLDER, world.intake(0))  # a message that came too early
+    go_on(Kind.FOLDERS, FOLDER, world.intake(0))  # a message that came too early
     assert world.missing == set()
     assert world.ledger.folders.get(FOLDER) == before
     world.clock.advance(1)
     tick(world)
     assert len(world.missing) == 1
-    assert not any(world.ledger.due(10**15))
-    go_on(FOLDER, world.intake(0))
+    assert not all_due(world.ledger, 10**15)
+    go_on(Kind.FOLDERS, FOLDER, world.intake(0))
     assert len(world.missing) == 1
 
 
@@ -136,7 +138,7 @@ def test_what_came_after_its_marker_is_told_alone(world: World) -> None:
     world.clock.advance(HOUR)
     come(world, file("late.json", world))
     assert later(world, OVER - world.clock()) == []
-    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER + HOUR}
+    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER + HOUR)]
     [why] = later(world, HOUR)
     assert str(why).startswith("s3://landing/in/day/late.json: ")
     assert reasons(world) == {"late.json": "marker-missing"}
@@ -152,7 +154,7 @@ def test_what_comes_bit_by_bit_is_told_in_few_messages(world: World) -> None:
         rejected += later(world, MINUTE)
     assert len(rejected) <= 4
     assert len(reasons(world)) == 65
-    assert not any(world.ledger.due(10**15))
+    assert not all_due(world.ledger, 10**15)
 
 
 def test_where_nobody_writes_markers_each_day_is_told_once(world: World) -> None:
@@ -305,7 +307,7 @@ def test_a_shorter_time_counts_from_now_on(world: World) -> None:
     come(world, file("soon.json", world))
     [why] = later(world, 2 * MINUTE)
     assert str(why).startswith("s3://landing/in/day/soon.json: ")
-    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER}
+    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER)]
     [why] = later(world, OVER - world.clock())
     assert "part-0.json and 4 more" in str(why), "none is told twice"
 
@@ -350,7 +352,7 @@ def test_a_folder_stays_due_until_its_messages_are_sent(
         patched.setattr(world, "_send_missing", fail)
         with pytest.raises(StorageUnavailable):
             tick(world)
-    assert dict(world.ledger.due(world.clock())) == {FOLDER: OVER}
+    assert all_due(world.ledger, world.clock()) == [Due(Kind.FOLDERS, FOLDER, OVER)]
     tick(world)
     assert len(world.missing) == 1
 
@@ -365,9 +367,9 @@ def test_who_comes_while_a_folder_is_looked_at_is_not_forgotten(world: World) ->
         sent.append(missing)
         come(world, file("new.json", world))
 
-    go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(Kind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     assert len(sent) == 1
-    assert dict(world.ledger.due(10**15)) == {FOLDER: OVER + 2 * HOUR}
+    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER + 2 * HOUR)]
     assert len(later(world, 2 * HOUR)) == 1
 
 
@@ -378,11 +380,11 @@ def test_who_looks_too_late_changes_nothing(world: World) -> None:
 
     def send(missing: Missing) -> None:
         world.missing.add(missing)
-        go_on(FOLDER, world.intake(0))
+        go_on(Kind.FOLDERS, FOLDER, world.intake(0))
 
-    go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(Kind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     assert len(world.missing) == 1
-    assert not any(world.ledger.due(10**15))
+    assert not all_due(world.ledger, 10**15)
 
 
 def test_who_is_overtaken_does_not_go_back(world: World) -> None:
@@ -392,9 +394,9 @@ def test_who_is_overtaken_does_not_go_back(world: World) -> None:
     def send(missing: Missing) -> None:
         world.missing.add(missing)
         world.clock.advance(HOUR)
-        go_on(FOLDER, world.intake(0))
+        go_on(Kind.FOLDERS, FOLDER, world.intake(0))
 
-    go_on(FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(Kind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert folder.done == f"{OVER + HOUR:013}~"
@@ -543,5 +545,5 @@ def test_a_day_is_the_time_unless_the_route_says_so() -> None:
     world = World(Tape(b""), tables=(table(batch={"marker": "_SUCCESS"}, datasetId=LOYALTY),))
     world.calm = True
     come(world, FILES[0])
-    [(_, due)] = world.ledger.due(10**15)
+    [due] = [what.when for what in all_due(world.ledger, 10**15)]
     assert START + DAY <= due <= START + DAY + 6 * HOUR

@@ -14,7 +14,7 @@ def test_the_environment_becomes_settings(environment: dict[str, str]) -> None:
     settings = Settings.read(environment)
     assert settings.credentials == ("arn:a", "arn:b")
     assert settings.retention_days == 60
-    assert settings.batches_per_worker == (1000 - 60 * 5) / (5 + 2)
+    assert settings.batches_per_worker == (1000 - 60 * 5) / (5 + 2 * 2)
 
 
 def test_what_is_missing_is_named(environment: dict[str, str]) -> None:
@@ -32,7 +32,7 @@ def test_a_number_must_be_one(environment: dict[str, str]) -> None:
 
 def test_requests_leave_half_to_the_queues(environment: dict[str, str]) -> None:
     environment["BATCHES_PER_MINUTE"] = "138"
-    assert Settings.read(environment).batches_per_worker == 69 / (5 + 2)
+    assert Settings.read(environment).batches_per_worker == 69 / (5 + 2 * 2)
 
 
 def test_the_template_sets_every_setting() -> None:

@@ -3,7 +3,7 @@
 import importlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +14,20 @@ from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.delivery import Delivery, End, Stage, Task, Verdict
 from aep_intake.delivery_telemetry import ENDED
-from aep_intake.errors import IntakeError, LedgerUnavailable, MalformedEvent, NoRoute, NotYet
+from aep_intake.due import MOST, Due
+from aep_intake.due import Kind as DueKind
+from aep_intake.errors import (
+    IntakeError,
+    LedgerUnavailable,
+    MalformedEvent,
+    NoRoute,
+    NotYet,
+    StorageUnavailable,
+)
 from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
 from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Target
 from aep_intake.pieces import Piece
+from aep_intake.settings import Settings
 from aep_intake.telemetry import metrics, registered, report
 
 from tests.request_world import Context
@@ -319,28 +329,40 @@ def test_batches_made_for_profile_today(
 class Ticked:
     """What a tick finds in the ledger and the queues, by name, and what it hands out."""
 
-    due_now: list[tuple[str, int]]
+    due_now: list[Due]
     full: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
     handed_out: dict[str, list[str]] = field(default_factory=dict)
 
-    def due(self, now: int) -> Iterator[tuple[str, int]]:
-        return iter(self.due_now)
+    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
+        return [one for one in self.due_now if one.kind is kind]
+
+    def lease(self, one: Due, until: int) -> int:
+        return one.when
 
     def made(self, day: str) -> dict[tuple[str, str], int]:
         self.asked.append(day)
         return MADE
 
     def waiting(self, queue: str) -> int:
-        return 3 if queue.rpartition("/")[2] in self.full else 0
+        name = queue.rpartition("/")[2]
+        if name in self.failing:
+            raise StorageUnavailable("a queue did not tell its length")
+        return MOST if name in self.full else 0
 
-    def hand_out(self, queue: str, external_ids: list[str]) -> None:
-        self.handed_out[queue.rpartition("/")[2]] = external_ids
+    def hand_out(self, queue: str, kind: DueKind, names: list[str]) -> None:
+        self.handed_out[queue.rpartition("/")[2]] = names
 
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
-DUE = [("intake-1", NOON), ("window-1", NOON - 300_000), ("intake-2", NOON - 300_001)]
-SENDING = (f"{DELIVERY_PREFIX}1", NOON - 1)
+DUE = [
+    Due(DueKind.ORDERS, "intake-1", NOON),
+    Due(DueKind.WINDOWS, "window-1", NOON - 300_000),
+    Due(DueKind.ORDERS, "intake-2", NOON - 300_001),
+    Due(DueKind.DELIVERIES, "intake-1", NOON - 1),
+    Due(DueKind.FOLDERS, "folder-1", NOON - 1),
+]
 
 
 @pytest.fixture
@@ -353,7 +375,8 @@ def tick(
     function = importlib.import_module("on_tick")
 
     def ticked(found: Ticked, now: int) -> None:
-        for name, value in {"ledger": found, "queues": found, "now": lambda: now}.items():
+        fakes = {"ledger": found, "queues": found, "now": lambda: now}
+        for name, value in {**fakes, "settings": Settings.read(environment)}.items():
             monkeypatch.setitem(function.world.__dict__, name, value)
         function.handler({}, Context())
 
@@ -421,29 +444,58 @@ def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
 def test_each_tick_reads_the_meter_of_the_day(
     tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = Ticked([*DUE, SENDING])
+    found = Ticked(DUE)
     tick(found, NOON)
     counted = printed(capsys)
     assert counted["ProfileBatchesToday", "", ""] == 81
     assert counted["ProfileBatchesToday", "P@AdobeOrg", "prod"] == 12
-    assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (4, 1)
+    assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (5, 1)
     for now in (NOON + 43_200_000 - 1, NOON + 43_200_000):
         tick(found, now)
     assert found.asked == ["2026-11-23", "2026-11-23", "2026-11-24"]
 
 
-@pytest.mark.parametrize(
-    ("full", "queues"),
-    [
-        ((), ["due", "deliveries"]),
-        (("due",), ["deliveries"]),
-        (("deliveries",), ["due"]),
-    ],
-)
-def test_what_is_due_is_handed_out_unless_what_was_before_still_waits(
-    tick: Callable[[Ticked, int], None], full: tuple[str, ...], queues: list[str]
+HANDED_OUT = {
+    "due": ["window-1"],
+    "due-folders": ["folder-1"],
+    "due-deliveries": ["intake-1"],
+    "due-orders": ["intake-1", "intake-2"],
+}
+
+
+@pytest.mark.parametrize("full", [(), *((name,) for name in HANDED_OUT)])
+def test_what_is_due_is_handed_out_by_class_however_full_another_queue_is(
+    tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str], full: tuple[str, ...]
 ) -> None:
-    found = Ticked([*DUE, SENDING], full)
+    found = Ticked(DUE, full)
     tick(found, NOON)
-    wanted = {"due": [external_id for external_id, _ in DUE], "deliveries": [SENDING[0]]}
-    assert found.handed_out == {name: wanted[name] for name in queues}
+    assert found.handed_out == {
+        name: names for name, names in HANDED_OUT.items() if name not in full
+    }
+    counted = printed(capsys)
+    assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (5, 1)
+
+
+@pytest.mark.parametrize("failing", HANDED_OUT)
+def test_where_a_class_cannot_be_handed_out_the_others_are(
+    tick: Callable[[Ticked, int], None], failing: str
+) -> None:
+    """And the tick fails, which an alarm tells."""
+    found = Ticked(DUE, failing=(failing,))
+    with pytest.raises(ExceptionGroup, match="not all that is due") as failed:
+        tick(found, NOON)
+    assert [type(one) for one in failed.value.exceptions] == [StorageUnavailable]
+    assert set(found.handed_out) == set(HANDED_OUT) - {failing}
+    assert found.asked == ["2026-11-23"]
+
+
+def test_where_nothing_is_delivered_what_was_begun_stays_due(
+    tick: Callable[[Ticked, int], None],
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+) -> None:
+    environment["DUE_DELIVERIES_QUEUE_URL"] = environment["DUE_QUEUE_URL"]
+    found = Ticked([Due(DueKind.DELIVERIES, "intake-1", NOON - 300_001)])
+    tick(found, NOON)
+    assert found.handed_out == {}
+    assert printed(capsys)["OverdueOrders", "", ""] == 1

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from aep_intake.adapters.queues import delay
 from aep_intake.announcements import BATCH_CREATED, SOURCE
 from aep_intake.pieces import CHUNK
-from aep_intake.settings import DUE_CONCURRENCY, Settings
+from aep_intake.settings import Settings
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -145,7 +145,10 @@ def functions(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def most(template: dict[str, Any], value: Any) -> int:
     """A number of the template; of a parameter, the largest that it may be."""
     if isinstance(value, dict):
-        value = template["Parameters"][value["Ref"]]["MaxValue"]
+        parameter = template["Parameters"][value["Ref"]]
+        value = (
+            parameter["MaxValue"] if "MaxValue" in parameter else max(parameter["AllowedValues"])
+        )
     assert isinstance(value, int)
     return value
 
@@ -232,7 +235,10 @@ def test_every_parameter_says_what_it_is_and_what_it_may_be(template: dict[str, 
 def test_every_default_is_allowed(template: dict[str, Any]) -> None:
     for name, parameter in template["Parameters"].items():
         if "AllowedPattern" in parameter and "Default" in parameter:
-            assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"]), name
+            default = parameter["Default"]  # of a list, each element must fit
+            several = parameter["Type"] == "CommaDelimitedList"
+            for one in default.split(",") if several else [default]:
+                assert re.fullmatch(parameter["AllowedPattern"], one), name
 
 
 @pytest.mark.parametrize(
@@ -385,9 +391,9 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
     }
     allowed = {
         "OnDeliveryRole": {
-            ("DeliveriesQueue", "sqs:ReceiveMessage"),
-            ("DeliveriesQueue", "sqs:DeleteMessage"),
-            ("DeliveriesQueue", "sqs:GetQueueAttributes"),
+            (queue, f"sqs:{action}")
+            for queue in ("DeliveriesQueue", "DueDeliveriesQueue")
+            for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
         },
         "OnUploadRole": {
             ("UploadsQueue", "sqs:ReceiveMessage"),
@@ -398,9 +404,10 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
     }
     for role, more in allowed.items():
         found = {
-            (named(statement["Resource"]), action)
+            (named(resource), action)
             for owner, statement in role_statements(template)
             if owner == role
+            for resource in listed(statement["Resource"])
             for action in listed(statement["Action"])
             if action.partition(":")[0] not in ("logs", "xray", "kms", "ec2")
         }
@@ -424,7 +431,7 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
-    parts = {}
+    parts: dict[str, list[tuple[set[str], set[str]]]] = {}
     for role, statement in role_statements(template):
         if "dynamodb:LeadingKeys" not in json.dumps(statement.get("Condition")):
             continue
@@ -434,17 +441,18 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
         assert actions <= {"dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"}, role
         assert named(statement["Resource"]).endswith(":table/${Table}"), role
         keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
-        parts[role] = (actions, set(listed(keys)))
+        parts.setdefault(role, []).append((actions, set(listed(keys))))
     writes = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
+    due = {"order#*", "window#*", "folder#*", "delivery#*"}
     assert parts == {
-        "OnTickRole": ({"dynamodb:Query"}, {"made#*"}),
-        "OnDeliveryRole": (writes, {"delivery#*"}),
-        "OnUploadRole": (writes, {"delivery#*", "sent#*"}),
+        "OnTickRole": [({"dynamodb:UpdateItem"}, due), ({"dynamodb:Query"}, {"made#*"})],
+        "OnDeliveryRole": [(writes, {"delivery#*"})],
+        "OnUploadRole": [(writes, {"delivery#*", "sent#*"})],
     }
     # The keys are the ledger's.
     adapters = ROOT / "layers/intake/aep_intake/adapters"
     code = "".join(file.read_text() for file in adapters.glob("*.py"))
-    for _, keys in parts.values():
+    for _, keys in chain.from_iterable(parts.values()):
         assert all(f'"{key.removesuffix("*")}{{' in code for key in keys)
 
 
@@ -705,32 +713,93 @@ def test_queues_keep_messages_a_week_and_dead_letters_two(template: dict[str, An
         assert name in dead or "RedrivePolicy" in queue, name
 
 
-def test_a_function_has_time_for_six_tries_before_its_message_shows_again(
-    template: dict[str, Any],
-) -> None:
-    queues = of_type(template, "AWS::SQS::Queue")
+LEASE_ENDS_AFTER = 30  # seconds after a worker's time-out
+
+
+def fed(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Each queue that feeds a function: the queue's name, the mapping, the function's time-out."""
     for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values():
-        queue = queues[arn_of(mapping["EventSourceArn"]) or ""]
-        function = functions(template)[mapping["FunctionName"]["Ref"]]
-        assert queue["VisibilityTimeout"] >= 6 * most(template, function["Timeout"])
+        queue = arn_of(mapping["EventSourceArn"]) or ""
+        yield queue, mapping, functions(template)[mapping["FunctionName"]["Ref"]]["Timeout"]
+
+
+def numbers(template: dict[str, Any], *values: Any) -> list[tuple[int, ...]]:
+    """What these values of the template are together, for all that the parameters may be."""
+    text = json.dumps(values)
+    names = {name for name in template["Parameters"] if json.dumps({"Ref": name}) in text}
+    allowed = [template["Parameters"][name]["AllowedValues"] for name in sorted(names)]
+    return [
+        tuple(
+            _number(template, value, dict(zip(sorted(names), choice, strict=True)))
+            for value in values
+        )
+        for choice in product(*allowed)
+    ]
+
+
+def _number(template: dict[str, Any], value: Any, chosen: Mapping[str, int]) -> int:
+    match value:
+        case {"Ref": str(name)}:
+            return chosen[name]
+        case {"Fn::FindInMap": [name, {"Ref": str(key)}, member]}:
+            value = template["Mappings"][name][str(chosen[key])][member]
+    assert isinstance(value, int), value
+    return value
+
+
+def leases(template: dict[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Each queue, its visibility, and how long it can take from a receipt to a worker's end."""
+    for queue, mapping, timeout in fed(template):
+        visibility = of_type(template, "AWS::SQS::Queue")[queue]["VisibilityTimeout"]
+        window = mapping.get("MaximumBatchingWindowInSeconds", 0)
+        for lease, gathering, working in numbers(template, visibility, window, timeout):
+            yield queue, lease, gathering + working
+
+
+def test_a_message_is_leased_for_as_long_as_its_worker_can_live(template: dict[str, Any]) -> None:
+    """And little longer, so that what a dead worker left goes on soon.
+
+    AWS advises six time-outs, since Lambda tries a batch that was throttled again until its
+    visibility ends, and then it counts as received: for that `maxReceiveCount` is large.
+    """
+    names = set()
+    for queue, lease, working in leases(template):
+        assert lease == working + LEASE_ENDS_AFTER, queue
+        names.add(queue)
+    assert names == set(of_type(template, "AWS::SQS::Queue")) - dead_letter_queues(template)
 
 
 def test_one_bad_message_does_not_take_its_neighbours_along(template: dict[str, Any]) -> None:
-    concurrency = {}
-    for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values():
+    for _, mapping, _ in fed(template):
         assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-        function = mapping["FunctionName"]["Ref"]
-        concurrency[function] = mapping["ScalingConfig"]["MaximumConcurrency"]
-    assert concurrency == {
-        "OnArrival": {"Ref": "MaximumConcurrency"},
-        "OnDue": DUE_CONCURRENCY,
-        "OnDelivery": 2,
-        "OnUpload": {"Ref": "UploadConcurrency"},
+
+
+def test_how_many_work_at_the_same_time_is_one_list(template: dict[str, Any]) -> None:
+    """https://docs.aws.amazon.com/lambda/latest/api/API_ScalingConfig.html"""
+    listed = {
+        queue: mapping["ScalingConfig"]["MaximumConcurrency"] for queue, mapping, _ in fed(template)
     }
-    # https://docs.aws.amazon.com/lambda/latest/api/API_ScalingConfig.html
-    for name in ("MaximumConcurrency", "UploadConcurrency"):
-        assert template["Parameters"][name]["MinValue"] == 2
-        assert template["Parameters"][name]["MaxValue"] <= 1000
+    places = {
+        "ArrivalsQueue": 0,
+        "DueQueue": 1,
+        "DueOrdersQueue": 1,
+        "DueFoldersQueue": 1,
+        "DeliveriesQueue": 2,
+        "DueDeliveriesQueue": 2,
+        "UploadsQueue": 3,
+    }
+    assert listed == {
+        queue: {"Fn::Select": [place, {"Ref": "Concurrency"}]} for queue, place in places.items()
+    }
+    parameter = template["Parameters"]["Concurrency"]
+    assert len(parameter["Default"].split(",")) == max(places.values()) + 1
+    for number in range(1100):
+        fits = re.fullmatch(parameter["AllowedPattern"], str(number)) is not None
+        assert fits is (2 <= number <= 1000), number
+    for function in functions(template).values():
+        told = function["Environment"]["Variables"]
+        assert told["MAXIMUM_CONCURRENCY"] == listed["ArrivalsQueue"]
+        assert told["DUE_CONCURRENCY"] == listed["DueOrdersQueue"]
 
 
 @pytest.mark.parametrize("queue", ["ArrivalsQueue", "UploadsQueue"])
@@ -739,12 +808,18 @@ def test_what_must_wait_is_tried_for_a_day(template: dict[str, Any], queue: str)
     assert sum(delay(receives, None) for receives in range(1, tries)) > DAY
 
 
-def test_a_batch_that_was_created_is_tried_for_hours(template: dict[str, Any]) -> None:
-    """Nobody hides it for longer than the queue does; what the alarm says of it is true."""
-    queue = of_type(template, "AWS::SQS::Queue")["DeliveriesQueue"]
-    assert queue["VisibilityTimeout"] * queue["RedrivePolicy"]["maxReceiveCount"] == 6 * 3600
-    alarm = of_type(template, "AWS::CloudWatch::Alarm")["DeliveriesDlqNotEmpty"]
-    assert "for six hours" in alarm["AlarmDescription"]
+@pytest.mark.parametrize(
+    "queue",
+    ["DueQueue", "DueOrdersQueue", "DueFoldersQueue", "DeliveriesQueue", "DueDeliveriesQueue"],
+)
+def test_what_nobody_hides_is_tried_for_a_day(template: dict[str, Any], queue: str) -> None:
+    """It comes back when its lease ends, also where no worker starts; what alarms say is true."""
+    tries = of_type(template, "AWS::SQS::Queue")[queue]["RedrivePolicy"]["maxReceiveCount"]
+    assert tries <= 1000  # SQS takes no more
+    assert all(lease * tries >= DAY for name, lease, _ in leases(template) if name == queue)
+    for name in ("DeliveriesDlqNotEmpty", "DueDlqNotEmpty"):
+        alarm = of_type(template, "AWS::CloudWatch::Alarm")[name]
+        assert "for a day" in alarm["AlarmDescription"]
 
 
 def test_an_upload_that_waits_is_told_of_before_its_batch_is_given_up(
@@ -949,6 +1024,8 @@ def test_the_environment_makes_settings(template: dict[str, Any]) -> None:
                 return str(parameters[name].get("Default", f"some-{name}"))
             case {"Fn::Join": [",", inner]} | {"Fn::If": [_, inner, _]}:
                 return resolved(inner)
+            case {"Fn::Select": [int(place), inner]}:
+                return resolved(inner).split(",")[place]
             case {"Ref": str(name)}:
                 return name
         return str(value)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
+from aep_intake import due
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Ports
 from aep_intake.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
@@ -543,7 +544,7 @@ def carried_out(world: World, arrival: Arrival) -> Record:
     """A marker's one order, once it has its batch."""
     gathered = take(arrival, world.intake(0))
     assert isinstance(gathered, Gathered)
-    outcome = go_on(world.handed_out.pop(), world.intake(0))
+    outcome = go_on(due.Kind.ORDERS, world.handed_out.pop(), world.intake(0))
     assert outcome is not None
     assert world.handed_out == []
     assert outcome.record.order.excerpt is not None
@@ -584,7 +585,7 @@ def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(marke
     [part] = marked.handed_out
     marked.simulator.faults.add(Fault("status", operation="create", status=400))
     with pytest.raises(BatchRefused):
-        go_on(part, marked.intake(0))
+        go_on(due.Kind.ORDERS, part, marked.intake(0))
     assert marked.orders_parked == {part}
     outcome = again(part, marked.intake(0))
     assert outcome.kind is Kind.CREATED

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-from aep_intake import create, folders, overdue, routes, versions, windows
+from aep_intake import create, due, folders, overdue, routes, versions, windows
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Outcome, Ports
 from aep_intake.errors import (
@@ -22,7 +22,7 @@ from aep_intake.errors import (
     TargetNotAllowed,
     TooOld,
 )
-from aep_intake.orders import FOLDER_PREFIX, WINDOW_PREFIX, Order, Rejection
+from aep_intake.orders import WINDOW_PREFIX, Order, Rejection
 from aep_intake.overdue import Listing, Waiting
 from aep_intake.preflight import Checks
 from aep_intake.routes import Match, OnNewVersion
@@ -157,15 +157,18 @@ def take_in(
     return results
 
 
-def go_on(external_id: str, intake: Intake) -> Outcome | None:
+def go_on(kind: due.Kind, name: str, intake: Intake) -> Outcome | None:
     """Go on with an order, a window or a folder that is due; None if there is nothing to tell."""
-    if external_id.startswith(WINDOW_PREFIX):
-        windows.close(external_id, intake.windows)
-        return None
-    if external_id.startswith(FOLDER_PREFIX):
-        overdue.go_on(external_id, intake.overdue)
-        return None
-    return create.resume(external_id, intake.ports)
+    match kind:
+        case due.Kind.WINDOWS:
+            windows.close(name, intake.windows)
+        case due.Kind.FOLDERS:
+            overdue.go_on(name, intake.overdue)
+        case due.Kind.ORDERS:
+            return create.resume(name, intake.ports)
+        case due.Kind.DELIVERIES:
+            raise ValueError(f"deliveries are on_delivery's: {name}")
+    return None
 
 
 def again(external_id: str, intake: Intake) -> Outcome:

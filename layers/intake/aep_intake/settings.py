@@ -5,9 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-# `MaximumConcurrency` of on_due's event source in the template.
-DUE_CONCURRENCY = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -29,6 +26,8 @@ class Settings:
     arrivals_queue_url: str
     arrivals_dlq_url: str
     due_queue_url: str
+    due_orders_queue_url: str
+    due_folders_queue_url: str
     credentials: tuple[str, ...]
     default_sandbox: str
     allowed_sandboxes: tuple[str, ...]
@@ -42,6 +41,7 @@ class Settings:
     batches_per_minute: int
     requests_per_second: int
     maximum_concurrency: int
+    due_concurrency: int
     delivery_concurrency: int
     retention_days: int
     settle_seconds: int
@@ -49,7 +49,7 @@ class Settings:
     batch_gigabytes: int
     file_megabytes: int
     replay_by: str
-    deliveries_queue_url: str
+    due_deliveries_queue_url: str
     uploads_queue_url: str
     upload_seconds: int
     upload_hours: int
@@ -79,8 +79,9 @@ class Settings:
     def batches_per_worker(self) -> float:
         """A queue worker's share of the batches per minute.
 
-        Requests may take theirs in full, but no more than half is set aside for them.
+        Requests may take theirs in full, but no more than half is set aside for them. on_due takes
+        orders out of two queues.
         """
         without_requests = self.batches_per_minute - 60 * self.requests_per_second
         left = max(without_requests, self.batches_per_minute / 2)
-        return left / (self.maximum_concurrency + DUE_CONCURRENCY)
+        return left / (self.maximum_concurrency + 2 * self.due_concurrency)

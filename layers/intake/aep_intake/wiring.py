@@ -11,7 +11,7 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake import overdue, records, windows
+from aep_intake import due, overdue, records, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
@@ -22,7 +22,7 @@ from aep_intake.adapters.queues import Queues, message
 from aep_intake.adapters.routing_table import RoutingTables
 from aep_intake.adapters.table import Table
 from aep_intake.create import Ports
-from aep_intake.intake import Intake
+from aep_intake.intake import Intake, SideBySide
 from aep_intake.orders import Lease, Order, Rejection
 from aep_intake.pace import Pace
 from aep_intake.preflight import Checks
@@ -187,13 +187,38 @@ class World:
         return windows.Ports(
             windows=self.ledger.windows,
             orders=self.ledger,
-            hand_out=lambda ids: self.queues.hand_out(self.settings.due_queue_url, ids),
+            hand_out=lambda ids: self.queues.hand_out(
+                self.settings.due_queue_url, due.Kind.ORDERS, ids
+            ),
             now=self.now,
             limits=windows.Limits(
                 self.settings.batch_files,
                 self.settings.batch_gigabytes * 10**9,
                 self.settings.file_megabytes * 10**6,
             ),
+        )
+
+    def due_ports(self, side_by_side: SideBySide) -> due.Ports:
+        """What handing out needs; `side_by_side` is a `map`."""
+        settings = self.settings
+        queues = {
+            due.Kind.WINDOWS: settings.due_queue_url,
+            due.Kind.FOLDERS: settings.due_folders_queue_url,
+            due.Kind.ORDERS: settings.due_orders_queue_url,
+            due.Kind.DELIVERIES: settings.due_deliveries_queue_url,
+        }
+
+        def waiting(kind: due.Kind) -> int:
+            # Where nothing is delivered by now, what was begun stays due, and the alarm says so.
+            nowhere = kind is due.Kind.DELIVERIES and queues[kind] == settings.due_queue_url
+            return due.MOST if nowhere else self.queues.waiting(queues[kind])
+
+        return due.Ports(
+            ledger=self.ledger,
+            waiting=waiting,
+            send=lambda kind, names: self.queues.hand_out(queues[kind], kind, names),
+            now=self.now,
+            side_by_side=side_by_side,
         )
 
     @cached_property

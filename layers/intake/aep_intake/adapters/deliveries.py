@@ -8,6 +8,7 @@ from aep_intake.adapters.table import ABSENT, Item, Stood, Table, revision
 from aep_intake.adapters.windows import due_at
 from aep_intake.announcements import iso
 from aep_intake.delivery import Delivery, Mark
+from aep_intake.due import Due, Kind
 from aep_intake.errors import LeaseLost, NotYet
 
 HOUR = 3_600_000
@@ -107,7 +108,7 @@ class DynamoDeliveries:
         }
         if delivery.due is None:
             return item | {"expires": self._expires(self._retention)}
-        return item | due_at(delivery.due, delivery.external_id)
+        return item | due_at(Due(Kind.DELIVERIES, delivery.external_id, delivery.due))
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from aep_intake import records
 from aep_intake.adapters.table import Item, Stood, Table, revision
 from aep_intake.adapters.windows import due_at
+from aep_intake.due import Due, Kind
 from aep_intake.errors import LeaseLost
 from aep_intake.overdue import Folder, Listing
 
@@ -45,7 +46,7 @@ class DynamoFolders:
         """When the folder is looked at."""
         pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
         values: Item = {"one": {"N": "1"}}
-        later = due_at(listing.due, listing.folder_id)
+        later = due_at(Due(Kind.FOLDERS, listing.folder_id, listing.due))
         try:
             self._table.update(
                 pk,
@@ -56,7 +57,7 @@ class DynamoFolders:
             )
         except Stood as stood:
             [standing] = stood.items
-            due = int((standing or later)["due"]["N"])
+            due = _due(standing or later)
             if due <= self._now() + SKEW:  # somebody may look at it just now
                 try:
                     self._table.update(
@@ -72,8 +73,9 @@ class DynamoFolders:
         item = self._table.get(f"folder#{folder_id}", "folder")
         if item is None:
             return None
-        due, done = item.get("due"), item.get("done", {"S": ""})["S"]
-        return Folder(folder_id, due and int(due["N"]), done, int(item["revision"]["N"]))
+        due = _due(item) if "due" in item else None
+        done = item.get("done", {"S": ""})["S"]
+        return Folder(folder_id, due, done, int(item["revision"]["N"]))
 
     def advance(self, old: Folder, new: Folder) -> None:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -86,7 +88,7 @@ class DynamoFolders:
         if new.due is None:
             item["expires"] = self._expires(2 * self._retention)  # longer than its list
         else:
-            item |= due_at(new.due, new.folder_id)
+            item |= due_at(Due(Kind.FOLDERS, new.folder_id, new.due))
         try:
             self._table.put(item, revision(old.revision))
         except Stood:
@@ -110,3 +112,9 @@ class DynamoFolders:
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}
+
+
+def _due(item: Item) -> int:
+    """When to look at a folder, by what was said before it was handed out: see `DynamoLedger`."""
+    due = item["due_since"] if "due_since" in item else item["due"]
+    return int(due["N"])

@@ -20,8 +20,9 @@
 | bytes sent to AEP         | `sent#<hour>`         | `bytes`                      |
 
 One query by `pk` tells all about an object.
-Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS partitions,
-since a partition of an index takes 1,000 writes a second and a full one throttles the table.
+Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS by class,
+since a partition of an index takes 1,000 writes a second and a full one throttles the table. Of
+what is handed out, `due` is when that lease ends, and `due_since` what it was before.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
 never on a head, on the order that it names, or on what is unfinished. A record
 is one JSON string: AEP's answers hold floats, empty strings and whatever comes next, which
@@ -29,7 +30,10 @@ DynamoDB's own types do not keep as they are.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +58,24 @@ from aep_intake.adapters.windows import (
 )
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
+from aep_intake.due import Due, Kind
 from aep_intake.errors import LeaseLost, LineMoved
-from aep_intake.orders import DELIVERY_PREFIX, Claim, Head, Order, Record, Rejection, State, claims
+from aep_intake.orders import Claim, Head, Order, Record, Rejection, State, claims
 from aep_intake.overdue import WAITING
 from aep_intake.whereabouts import Seen
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+# What of the keys tells the class of something that is due; the other key is the same word.
+PREFIXES: Mapping[Kind, str] = {
+    Kind.ORDERS: "order",
+    Kind.WINDOWS: "window",
+    Kind.FOLDERS: "folder",
+    Kind.DELIVERIES: "delivery",
+}
+KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 
 class DynamoLedger:
@@ -255,18 +270,51 @@ class DynamoLedger:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
 
-    def due(self, now: int) -> Iterator[tuple[str, int]]:
-        """External id and due time of all that someone must look at again, shard by shard."""
-        for shard in range(SHARDS):
-            for item in self._table.query(
-                "due_shard = :shard AND due <= :now",
-                {"shard": {"S": str(shard)}, "now": {"N": str(now)}},
-                IndexName="due",
-            ):
-                kind, _, external_id = item["pk"]["S"].partition("#")
-                if kind == "delivery":
-                    external_id = f"{DELIVERY_PREFIX}{external_id}"
-                yield external_id, int(item["due"]["N"])
+    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+        """What is due of a class, the oldest first, up to `most` (of an index: a second old)."""
+        shards = SHARDS[kind]
+        with ThreadPoolExecutor(len(shards)) as pool:
+            found = pool.map(
+                lambda shard: list(islice(self._in(shard, kind, now, most), most)), shards
+            )
+            return sorted(chain.from_iterable(found), key=lambda due: (due.when, due.id))[:most]
+
+    def _in(self, shard: str, kind: Kind, now: int, most: int) -> Iterator[Due]:
+        for item in self._table.query(
+            "due_shard = :shard AND due <= :now",
+            {"shard": {"S": shard}, "now": {"N": str(now)}},
+            IndexName="due",
+            Limit=most,
+        ):
+            prefix, _, name = item["pk"]["S"].partition("#")
+            due = Due(KINDS[prefix], name, int(item["due"]["N"]))
+            if due.kind is kind:
+                yield due
+            else:  # of the time when all classes shared all shards
+                self._move(due, due.when)
+
+    def lease(self, due: Due, until: int) -> int | None:
+        """Have it due again at `until` only, unless someone moved it meanwhile (None).
+
+        Gives since when it is due by what its owner said, whatever leases there were. The owner's
+        next write, which is of the whole item, ends the lease.
+        """
+        return self._move(due, until)
+
+    def _move(self, due: Due, when: int) -> int | None:
+        prefix = PREFIXES[due.kind]
+        try:
+            moved = self._table.update(
+                f"{prefix}#{due.id}",
+                prefix,
+                "SET due = :due, due_shard = :due_shard, "
+                "due_since = if_not_exists(due_since, :known)",
+                {"known": {"N": str(due.when)}, **due_at(replace(due, when=when))},
+                "due = :known",
+            )
+        except Stood:
+            return None
+        return int(moved["due_since"]["N"])
 
     def _noted(self, arrival: Arrival, what: str, route: str) -> Item:
         return _object_item(arrival, f"noted#{digest(arrival.version)}") | {
@@ -322,7 +370,7 @@ class DynamoLedger:
         if record.batch_id is not None:
             item["batch_id"] = {"S": record.batch_id}
         if record.due is not None:
-            item |= due_at(record.due, external_id)
+            item |= due_at(Due(Kind.ORDERS, external_id, record.due))
         elif record.order.line is None or record.replaced_by is not None:
             item["expires"] = self._expires(self._retention)
         return item

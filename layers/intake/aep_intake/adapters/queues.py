@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake import records
+from aep_intake.due import Kind, errand
 from aep_intake.errors import StorageUnavailable
 from aep_intake.orders import Rejection
 
@@ -82,9 +83,9 @@ class Queues:
             if answer.get("Failed"):
                 raise StorageUnavailable(f"messages could not be put off: {answer['Failed']}")
 
-    def hand_out(self, queue_url: str, external_ids: Iterable[str]) -> None:
-        """One message for each order that someone must look at again."""
-        self.send(queue_url, [{"externalId": external_id} for external_id in external_ids])
+    def hand_out(self, queue_url: str, kind: Kind, names: Iterable[str]) -> None:
+        """One message for each thing of a class that someone must look at again."""
+        self.send(queue_url, [errand(kind, name) for name in names])
 
     def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
         """One message for each document, which may hold records."""

@@ -87,22 +87,25 @@ class Table:
         condition: str | None = None,
         *,
         tries: int = MOST_TRIES,
-    ) -> None:
-        """Change an item, or make it. `values` by name, without the colon. Raises Stood.
+    ) -> Item:
+        """Change an item, or make it; what is changed in it. `values` by name, without the colon.
 
-        `tries`: how often, where transactions are at the item.
+        `tries`: how often, where transactions are at the item. Raises Stood.
         """
         more = {"ConditionExpression": condition} if condition else {}
         if condition:
             more["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
-        self._call(
+        answer = self._call(
             self._client.update_item,
             tries,
             Key={"pk": {"S": pk}, "sk": {"S": sk}},
             UpdateExpression=how,
             ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+            ReturnValues="UPDATED_NEW",
             **more,
         )
+        changed: Item = answer.get("Attributes", {})
+        return changed
 
     def add(
         self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None

@@ -10,11 +10,18 @@ from typing import Any
 from aep_intake import records
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, checking, putting, revision
 from aep_intake.arrivals import Arrival, digest
+from aep_intake.due import Due, Kind
 from aep_intake.errors import AlreadyClaimed, LeaseLost, LineMoved, WindowSealed
 from aep_intake.orders import Claim, Line, claims
 from aep_intake.windows import Stage, Window, in_order
 
-SHARDS = 8
+# Each class of what is due has shards of the index `due` of its own, so that none hides another's.
+SHARDS: Mapping[Kind, str] = {
+    Kind.ORDERS: "012",
+    Kind.DELIVERIES: "345",
+    Kind.WINDOWS: "6",
+    Kind.FOLDERS: "7",
+}
 IS_OPEN = {
     "ConditionExpression": "stage = :open",
     "ExpressionAttributeValues": {":open": {"S": Stage.OPEN}},
@@ -178,7 +185,9 @@ class DynamoWindows:
         }
         if window.stage is Stage.FINISHED:
             return item | {"expires": self._expires(2 * self._retention)}
-        return item | ({} if window.due is None else due_at(window.due, window.window_id))
+        if window.due is None:
+            return item
+        return item | due_at(Due(Kind.WINDOWS, window.window_id, window.due))
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}
@@ -188,10 +197,11 @@ def _gate(number: int) -> str:
     return f"gate#{number:02}"
 
 
-def due_at(due: int, external_id: str) -> Item:
+def due_at(due: Due) -> Item:
     """The attributes of the index `due`."""
-    shard = int(digest(external_id), 16) % SHARDS
-    return {"due": {"N": str(due)}, "due_shard": {"S": str(shard)}}
+    shards = SHARDS[due.kind]
+    shard = shards[int(digest(due.id), 16) % len(shards)]
+    return {"due": {"N": str(due.when)}, "due_shard": {"S": shard}}
 
 
 def head_moved(line: Line | None, external_id: str, uri: str) -> list[dict[str, Item]]:

@@ -1,0 +1,184 @@
+"""What is due is handed out: by class, the oldest first, with a lease, up to a cap."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import pytest
+from aep_intake.arrivals import Arrival
+from aep_intake.due import AT_ONCE, LEASE, MOST, Due, Kind, Ports, errand, hand_out, read
+from aep_intake.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
+from aep_intake.orders import Order, Record, Target
+
+from tests.memory_ledger import MemoryLedger
+
+NOW = 1_790_000_000_000
+TARGET = Target("arn:a", "O@AdobeOrg", "prod", "d")
+
+
+@dataclass
+class World:
+    """A ledger, a queue for each class, and a clock."""
+
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    queues: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    now: int = NOW
+    asked: list[int] = field(default_factory=list)
+
+    def order(self, name: str, due: int = NOW) -> Record:
+        """Something is due."""
+        file = Arrival("landing", name, "v", "etag", "01", 1, NOW)
+        return self.ledger.open(Record.waiting(Order(name, TARGET, {}, (file,)), due))
+
+    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+        self.asked.append(most)
+        return self.ledger.due(kind, now, most)
+
+    def lease(self, due: Due, until: int) -> int | None:
+        return self.ledger.lease(due, until)
+
+    def tick(self, kind: Kind = Kind.ORDERS, send: Callable[..., None] | None = None) -> list[int]:
+        return hand_out(
+            kind,
+            Ports(
+                ledger=self,
+                waiting=lambda kind: len(self.queues[kind]),
+                send=send or (lambda kind, names: self.queues[kind].extend(names)),
+                now=lambda: self.now,
+                side_by_side=map,
+            ),
+        )
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_oldest_is_handed_out_first_and_what_is_not_due_is_not(world: World) -> None:
+    for name, due in {"b": 2, "later": 9, "a": 1, "c": 3}.items():
+        world.order(name, NOW + due)
+    world.now = NOW + 3
+    assert world.tick() == [NOW + 1, NOW + 2, NOW + 3]
+    assert world.queues[Kind.ORDERS] == ["a", "b", "c"]
+    assert not any(world.queues[kind] for kind in set(Kind) - {Kind.ORDERS})
+
+
+def test_what_was_handed_out_comes_again_when_its_lease_is_over(world: World) -> None:
+    """Its message may be lost; since when it is due is known all the same."""
+    world.order("a")
+    world.tick()
+    world.now += LEASE - 1
+    assert world.tick() == []
+    world.now += 1
+    assert world.tick() == [NOW]
+    assert world.queues[Kind.ORDERS] == ["a", "a"]
+
+
+def test_what_somebody_went_on_with_is_due_when_he_says(world: World) -> None:
+    record = world.order("a")
+    world.tick()
+    world.ledger.replace(record, record.given_back(NOW + 1000))
+    world.now += 999
+    assert world.tick() == []
+    world.now += 1
+    assert world.tick() == [NOW + 1000]
+
+
+def test_a_killed_tick_delays_what_it_had_leased_by_a_lease(world: World) -> None:
+    world.order("a")
+
+    def killed(kind: Kind, names: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.tick(send=killed)
+    world.now += LEASE
+    assert world.tick() == [NOW]
+    assert world.queues[Kind.ORDERS] == ["a"]
+
+
+def test_where_the_queue_takes_nothing_the_tick_says_so(world: World) -> None:
+    for number in range(AT_ONCE + 1):
+        world.order(f"{number:03}", NOW + number)
+    world.now += AT_ONCE + 1
+
+    def refused(kind: Kind, names: list[str]) -> None:
+        raise StorageUnavailable("SQS did not take it")
+
+    with pytest.raises(StorageUnavailable):
+        world.tick(send=refused)
+    # Only the first ten were leased.
+    assert world.tick() == [NOW + AT_ONCE]
+
+
+def test_who_is_faster_leases(world: World) -> None:
+    """Two ticks at once: what the other one has leased is not sent again."""
+    world.order("a")
+    [due] = world.ledger.due(Kind.ORDERS, NOW, 9)
+    assert world.ledger.lease(due, NOW + LEASE) == NOW
+    assert world.ledger.lease(due, NOW + LEASE) is None
+
+
+def test_what_was_finished_meanwhile_is_not_handed_out(world: World) -> None:
+    record = world.order("a")
+    [due] = world.ledger.due(Kind.ORDERS, NOW, 9)
+    world.ledger.replace(record, replace(record, due=None, revision=2))
+    assert world.ledger.lease(due, NOW + LEASE) is None
+    with pytest.raises(LeaseLost):
+        world.ledger.replace(record, record.given_back(NOW))
+
+
+def test_no_more_is_handed_out_than_there_is_room_for(world: World) -> None:
+    """Of what is due, never more is read than can be handed out, however much that is."""
+    for number in range(MOST + 50):
+        world.order(f"{number:05}", NOW + number)
+    world.now += MOST + 50
+    assert len(world.tick()) == MOST
+    assert world.queues[Kind.ORDERS] == [f"{number:05}" for number in range(MOST)]
+    assert len(world.tick()) == 50  # they are told of, and wait
+    assert len(world.queues[Kind.ORDERS]) == MOST
+    del world.queues[Kind.ORDERS][:20]
+    world.tick()
+    assert world.queues[Kind.ORDERS][-20:] == [f"{MOST + number:05}" for number in range(20)]
+    assert set(world.asked) == {MOST}
+
+
+def test_a_class_waits_for_no_other(world: World) -> None:
+    world.queues[Kind.WINDOWS] = ["w"] * MOST
+    world.order("a")
+    assert world.tick() == [NOW]
+    assert world.queues[Kind.ORDERS] == ["a"]
+
+
+def test_a_ledger_that_does_not_answer_is_said_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise LedgerUnavailable("the ledger did not answer")
+
+    world.order("a")
+    monkeypatch.setattr(world.ledger, "lease", silent)
+    with pytest.raises(LedgerUnavailable):
+        world.tick()
+    assert world.queues[Kind.ORDERS] == []
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_message_tells_the_class_and_the_id(kind: Kind) -> None:
+    body = json.dumps(errand(kind, "window-dressing.7"))
+    assert read(body) == (kind, "window-dressing.7")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "known_as"),
+    [
+        ("intake-0a.2", Kind.ORDERS, "intake-0a.2"),
+        ("a-caller-s", Kind.ORDERS, "a-caller-s"),
+        ("window-0a", Kind.WINDOWS, "window-0a"),
+        ("folder-0a", Kind.FOLDERS, "folder-0a"),
+        ("delivery-intake-0a", Kind.DELIVERIES, "intake-0a"),
+    ],
+)
+def test_messages_of_the_release_before_are_read(name: str, kind: Kind, known_as: str) -> None:
+    assert read(json.dumps({"externalId": name})) == (kind, known_as)
