@@ -79,6 +79,11 @@ class Aws:
             "config": config,
         }
 
+    def client(self, service: str) -> Any:
+        """A client of one of the many services that few need, without types."""
+        untyped: Any = self._session
+        return untyped.client(service, **self._arguments)
+
     @cached_property
     def appconfig(self) -> AppConfigClient:
         return self._session.client("appconfig", **self._arguments)

@@ -1,37 +1,33 @@
 """The whole product on this machine, from the real template by the real SAM CLI.
 
-MiniStack plays AWS with IAM enforced, our simulator plays Adobe, and `sam build` and `sam deploy`
-do what they do for a real account. Everything listens on loopback, lives in one temporary
-directory, and is gone when the `LocalStack` is left.
+MiniStack, made as strict as AWS, plays it, our simulator plays Adobe, and `sam build` and
+`sam deploy` do what they do for a real account. Everything listens on loopback, lives in one
+temporary directory, and is gone when the `LocalStack` is left.
 """
 
-import contextlib
 import fcntl
 import json
-import secrets
 import shutil
-import socket
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import requests
-import trustme
 from botocore.exceptions import ClientError
 
-from local.aws import REGION, Aws, Identity
+from local import emulator
+from local.aws import REGION, Aws
 from local.bus import Event, Listener
-from local.children import LOOPBACK, Child, ChildFailed, environment
+from local.children import Child, ChildFailed, environment
+from local.emulator import ACCOUNT, Emulator, answers, ports
 from local.simulator import Seed
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = emulator.ROOT
 BUILD = ROOT / ".aws-sam" / "build"
-ACCOUNT = "111122223333"
 USUAL_PORTS = {"aws": 4566, "platform": 4570}
 
 SEED = Seed()
@@ -40,6 +36,16 @@ SEED = Seed()
 DEPLOYER_SERVICES = (
     *("apigateway", "appconfig", "cloudformation", "cloudwatch", "dynamodb", "events"),
     *("iam", "lambda", "logs", "s3", "sns", "sqs"),
+)
+# What `aws s3 cp|ls|sync|mv|rm`, pyarrow, pandas with s3fs and rclone ask for in a bucket.
+SENDS_IN_BUCKET = (
+    *("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions"),
+    "s3:ListBucketMultipartUploads",
+)
+SENDS_OBJECTS = (
+    *("s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectTagging", "s3:GetObjectVersionTagging"),
+    *("s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject", "s3:DeleteObjectVersion"),
+    *("s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"),
 )
 
 
@@ -56,6 +62,7 @@ class LocalStack:
 
     usual_ports: try 4566 and 4570 first; tests do not, so that several can run at once.
     parameters: of the template, over those this class sets.
+    hold_ms: how long a transaction holds its items; None for as long as usual.
     say: is told, in a few words, what is going on.
     """
 
@@ -64,6 +71,7 @@ class LocalStack:
         *,
         usual_ports: bool = False,
         parameters: Mapping[str, str] | None = None,
+        hold_ms: float | None = None,
         say: Callable[[str], None] = lambda _: None,
         seen: Callable[[Event], None] | None = None,
     ) -> None:
@@ -71,6 +79,7 @@ class LocalStack:
         self.outputs: dict[str, str] = {}
         self._usual_ports = usual_ports
         self._parameters = dict(parameters or {})
+        self._hold_ms = hold_ms
         self._say = say
         self._seen = seen
         self._cleanup = ExitStack()
@@ -104,52 +113,15 @@ class LocalStack:
     # AWS and Adobe
 
     def _start_aws(self) -> None:
-        root = Identity("AKIA" + secrets.token_hex(8).upper(), secrets.token_urlsafe(30))
-        self.authority = self._certify()
-        for port in _ports(USUAL_PORTS["aws"] if self._usual_ports else 0):
-            endpoint = f"{LOOPBACK}{port}"
-            child = self._child(
-                "ministack",
-                # As `ministack --detach` starts it; its other way also takes port 443 if it can.
-                [
-                    str(ROOT / ".venv-stack/bin/python"),
-                    *("-m", "hypercorn", "ministack.app:app", "--workers", "0"),
-                    *("--bind", f"127.0.0.1:{port}", "--keep-alive", "75"),
-                    *("--certfile", str(self.directory / "server.pem")),
-                    *("--keyfile", str(self.directory / "server.key")),
-                ],
-                environment(
-                    endpoint,
-                    path=[],
-                    more={
-                        **root.variables(),
-                        "AWS_CA_BUNDLE": str(self.authority),
-                        "USE_SSL": "1",
-                        "MINISTACK_SSL_CERT": str(self.directory / "server.pem"),
-                        "MINISTACK_SSL_KEY": str(self.directory / "server.key"),
-                        "BIND_HOST": "127.0.0.1",
-                        "GATEWAY_PORT": str(port),
-                        "AUTH": "true",
-                        "SFTP_ENABLED": "0",
-                        "IOT_MTLS_ENABLED": "0",
-                        "MINISTACK_REGION": REGION,
-                        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-                        "TMPDIR": str(self.directory),
-                        "S3_DATA_DIR": str(self.directory / "s3"),
-                        "STATE_DIR": str(self.directory / "state"),
-                    },
-                ),
+        self._emulator = self._cleanup.enter_context(
+            Emulator(
+                self.directory,
+                usual_port=USUAL_PORTS["aws"] if self._usual_ports else 0,
+                hold_ms=self._hold_ms,
             )
-            if _answers(child, f"{endpoint}/_ministack/health", self.authority):
-                self.endpoint, self.aws, self._ministack = (
-                    endpoint,
-                    Aws(endpoint, self.authority, root),
-                    child,
-                )
-                break
-            child.stop()
-        else:
-            raise ChildFailed(f"MiniStack did not start\n{child.tail()}")
+        )
+        self.endpoint, self.authority = self._emulator.endpoint, self._emulator.authority
+        self.aws = self._emulator.aws
         # Also proves that the answer came from our MiniStack: another one does not know this key.
         self._deployer = self.identity(
             "deployer",
@@ -159,25 +131,15 @@ class LocalStack:
             ],
         )
 
-    def _certify(self) -> Path:
-        """A certificate for 127.0.0.1 by an authority of this run. Returns the authority's."""
-        authority = trustme.CA()
-        certificate = authority.issue_cert("127.0.0.1", "localhost")
-        certificate.private_key_pem.write_to_path(str(self.directory / "server.key"))
-        certificate.cert_chain_pems[0].write_to_path(str(self.directory / "server.pem"))
-        trusted = self.directory / "authority.pem"
-        authority.cert_pem.write_to_path(str(trusted))
-        return trusted
-
     def _start_platform(self) -> None:
-        for port in _ports(USUAL_PORTS["platform"] if self._usual_ports else 0):
+        for port in ports(USUAL_PORTS["platform"] if self._usual_ports else 0):
             child = self._child(
                 "simulator",
                 [sys.executable, "-m", "local.simulator", "--port", str(port)],
                 environment(self.endpoint, path=[], more={}),
             )
             self.platform = f"http://127.0.0.1:{port}"
-            if _answers(child, f"{self.platform}/_control/health"):
+            if answers(child, f"{self.platform}/_control/health"):
                 return
             child.stop()
         raise ChildFailed(f"the AEP simulator did not start\n{child.tail()}")
@@ -190,21 +152,14 @@ class LocalStack:
 
     def identity(self, name: str, statements: list[dict[str, object]]) -> Aws:
         """An IAM user that may do what `statements` allow, and nothing else."""
-        self.aws.iam.create_user(UserName=name)
-        self.aws.iam.put_user_policy(
-            UserName=name,
-            PolicyName=name,
-            PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statements}),
-        )
-        key = self.aws.iam.create_access_key(UserName=name)["AccessKey"]
-        return Aws(
-            self.endpoint, self.authority, Identity(key["AccessKeyId"], key["SecretAccessKey"])
-        )
+        return self._emulator.identity(name, statements)
 
     def _sender_statements(self) -> list[dict[str, object]]:
+        """What a producer's role may: all that uploaders and file systems do by themselves."""
         bucket = f"arn:aws:s3:::{self.outputs['LandingBucketName']}"
         return [
-            {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"{bucket}/*"},
+            {"Effect": "Allow", "Action": SENDS_IN_BUCKET, "Resource": bucket},
+            {"Effect": "Allow", "Action": SENDS_OBJECTS, "Resource": f"{bucket}/*"},
             {
                 "Effect": "Allow",
                 "Action": "execute-api:Invoke",
@@ -271,16 +226,6 @@ class LocalStack:
         except ChildFailed as failure:
             raise ChildFailed(f"{failure}\n{self._reasons()}") from None
         self.outputs = self._outputs(self.name)
-        self._mend_mappings()
-
-    def _mend_mappings(self) -> None:
-        """MiniStack keeps a number that came by !Ref as text, and then polls no queue at all."""
-        for mapping in self.aws.functions.list_event_source_mappings()["EventSourceMappings"]:
-            limit = mapping.get("ScalingConfig", {}).get("MaximumConcurrency")
-            if limit:  # a number by the time botocore shows it, so all are written anew
-                self.aws.functions.update_event_source_mapping(
-                    UUID=mapping["UUID"], ScalingConfig={"MaximumConcurrency": limit}
-                )
 
     def _reasons(self) -> str:
         """Why CloudFormation gave up, which `sam` buries in its table."""
@@ -324,7 +269,6 @@ class LocalStack:
         self.aws.cloudformation.get_waiter("stack_create_complete").wait(
             StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-        self._mend_mappings()
         return self._outputs(name)
 
     def _outputs(self, name: str) -> dict[str, str]:
@@ -438,27 +382,3 @@ class LocalStack:
             TableName=self.outputs["LedgerTable"]
         )
         return [item for page in pages for item in page["Items"]]
-
-
-def _ports(usual: int) -> Iterator[int]:
-    """The usual port if it is free, then a few that were free a moment ago."""
-    for port in (usual, 0, 0):
-        free = 0
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            free = probe.getsockname()[1]
-        if free:
-            yield free
-
-
-def _answers(child: Child, url: str, authority: Path | None = None, seconds: float = 20) -> bool:
-    """Whether `url` answers before `child` ends; False also when another process took the port."""
-    deadline = time.monotonic() + seconds
-    with requests.Session() as session:
-        session.trust_env = False
-        while time.monotonic() < deadline and child.running():
-            with contextlib.suppress(requests.RequestException):
-                if session.get(url, verify=str(authority) if authority else True, timeout=2).ok:
-                    return child.running()
-            time.sleep(0.05)
-    return False

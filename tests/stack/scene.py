@@ -104,7 +104,7 @@ class Scene:
         return body
 
     def object_created(self, key: str, **members: Any) -> str:
-        """An event of a versioned bucket, which MiniStack does not make by itself."""
+        """An event of S3's, of an object that need not be there."""
         event = sample("eventbridge-object-created")
         event["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         event["detail"]["bucket"]["name"] = self.bucket

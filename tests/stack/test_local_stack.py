@@ -5,10 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
 
 from local.aws import Aws, Identity
@@ -77,7 +81,46 @@ def test_iam_is_enforced(stack: LocalStack) -> None:
         stranger.s3.put_object(Bucket=stack.outputs["LandingBucketName"], Key="k", Body=b"x")
     assert stranger.call("POST", f"{stack.api}/batches", {"datasetId": "d"}).status_code == 403
     with pytest.raises(ClientError, match="AccessDenied"):
-        stack.sender.s3.list_objects_v2(Bucket=stack.outputs["LandingBucketName"])
+        stack.sender.s3.list_objects_v2(Bucket=stack.outputs["StateBucketName"])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stack.sender.s3.delete_bucket(Bucket=stack.outputs["LandingBucketName"])
+    with pytest.raises(ClientError, match="AccessDenied"):
+        stack.sender.dynamodb.scan(TableName=stack.outputs["LedgerTable"])
+
+
+def test_a_producer_can_do_what_its_tools_do(stack: LocalStack) -> None:
+    """aws s3 cp, ls, sync, mv and rm, pyarrow, pandas with s3fs, rclone: as boto3 says it."""
+    s3, bucket = stack.sender.s3, stack.outputs["LandingBucketName"]
+    folder = f"landing/loyalty/_temporary/{uuid.uuid4().hex}/"  # not for us: no batch comes of it
+    in_parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    s3.head_bucket(Bucket=bucket)
+    s3.upload_fileobj(BytesIO(bytes(6 << 20)), bucket, f"{folder}large", Config=in_parts)
+    s3.put_object(Bucket=bucket, Key=f"{folder}small", Body=b"1", Tagging="by=us")
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=folder, Delimiter="/")["Contents"]
+    assert [(each["Key"], each["Size"]) for each in listed] == [
+        (f"{folder}large", 6 << 20),
+        (f"{folder}small", 1),
+    ]
+    # `mv` is a copy, by parts where it is large, and a delete.
+    source: Any = {"Bucket": bucket, "Key": f"{folder}large"}
+    s3.copy(source, bucket, f"{folder}moved", Config=in_parts)
+    s3.delete_object(**source)
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(**source)
+    assert s3.head_object(Bucket=bucket, Key=f"{folder}moved")["ContentLength"] == 6 << 20
+    left = s3.create_multipart_upload(Bucket=bucket, Key=f"{folder}left")["UploadId"]
+    uploads = s3.list_multipart_uploads(Bucket=bucket)["Uploads"]
+    assert left in [each["UploadId"] for each in uploads]
+    assert not s3.list_parts(Bucket=bucket, Key=f"{folder}left", UploadId=left).get("Parts")
+    s3.abort_multipart_upload(Bucket=bucket, Key=f"{folder}left", UploadId=left)
+    versions = s3.list_object_versions(Bucket=bucket, Prefix=folder)
+    objects: Any = [
+        {"Key": each["Key"], "VersionId": each["VersionId"]}
+        for each in (*versions["Versions"], *versions["DeleteMarkers"])
+    ]
+    assert s3.get_object(Bucket=bucket, **objects[0])["ContentLength"] in (1, 6 << 20)
+    assert "Errors" not in s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+    assert "Versions" not in s3.list_object_versions(Bucket=bucket, Prefix=folder)
 
 
 def test_a_second_stack_has_everything_of_its_own(stack: LocalStack) -> None:
