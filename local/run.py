@@ -48,7 +48,8 @@ class Item:
     batch it replaces; `inAep`, what became of the batch there; `waited`, how many of the files
     waited for a marker. `end`: the event that its batch must end with, None where there is none or
     it does not matter; `ended`, the one that came; `held`, what AEP holds of the batch then.
-    `gone`: whether its file is overwritten before it can be uploaded.
+    `gone`: whether its file is deleted, this very version, before it can be uploaded; `versions`:
+    those that were sent, by key.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Item:
     files: Mapping[str, str] = field(default_factory=dict)
     end: str | None = None
     gone: bool = False
+    versions: dict[str, str] = field(default_factory=dict)
     got: dict[str, Any] = field(default_factory=dict)
     ended: Event | None = None
     held: dict[str, Any] | None = None
@@ -368,6 +370,8 @@ def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> 
         if "meanwhile" in sample and "batchId" in before.got:
             status = {"status": sample["meanwhile"]}
             stack.control("POST", f"/batches/{before.got['batchId']}", status)
+        if before.gone:
+            delete(stack, before)
         if "window" in sample:
             closes = next_end(sample["window"], sample["folder"], say)
         put(stack, item)
@@ -378,7 +382,15 @@ def put(stack: LocalStack, item: Item) -> None:
     """Copy the files of an item."""
     for key, file in item.files.items():
         item.sent = time.monotonic()
-        stack.put(key, (SAMPLES / file).read_bytes())
+        item.versions[key] = stack.put(key, (SAMPLES / file).read_bytes())
+
+
+def delete(stack: LocalStack, item: Item) -> None:
+    """Delete the files of an item for good, as a lifecycle rule deletes versions."""
+    for key, version in item.versions.items():
+        stack.sender.s3.delete_object(
+            Bucket=stack.outputs["LandingBucketName"], Key=key, VersionId=version
+        )
 
 
 def next_end(window: int, folder: str, say: Say) -> float:

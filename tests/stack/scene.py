@@ -144,6 +144,18 @@ class Scene:
         self.aws.functions.invoke(FunctionName=self.outputs["OnTickFunction"], Payload=b"{}")
 
     @contextmanager
+    def arrivals_waiting(self) -> Iterator[None]:
+        """What arrives meanwhile waits in the queue; what came before is done."""
+        self.quiet()
+        functions, feeds = self.aws.functions, self.outputs["OnArrivalFunction"]
+        [mapping] = functions.list_event_source_mappings(FunctionName=feeds)["EventSourceMappings"]
+        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        try:
+            yield
+        finally:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+    @contextmanager
     def without(self, sid: str, *roles: str) -> Iterator[None]:
         """Statement `sid` is missing from the roles, meanwhile."""
         before = []

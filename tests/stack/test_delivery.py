@@ -175,7 +175,7 @@ def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) ->
     assert again["batchId"] == answer.json()["id"] != created["batchId"]
 
 
-def test_what_was_overwritten_before_its_upload_is_told_by_name(
+def test_a_version_that_was_deleted_before_its_upload_is_told_by_name(
     delivering: Scene, folder: str
 ) -> None:
     [mapping] = delivering.aws.functions.list_event_source_mappings(
@@ -189,6 +189,8 @@ def test_what_was_overwritten_before_its_upload_is_told_by_name(
         first = delivering.about(key)
         delivering.put(key, b'{"a": 2}\n')
         time.sleep(2)
+        version = first["files"][0]["versionId"]
+        delivering.aws.s3.delete_object(Bucket=delivering.bucket, Key=key, VersionId=version)
     finally:
         delivering.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
     end = ended(delivering, first["externalId"])
