@@ -258,7 +258,7 @@ def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
     # And a second version beside the first.
     here.put(plain, b'{"a": 2}\n')
     versions = until(lambda: where(here, plain).json()["versions"][1:])
-    assert versions[0]["etag"] == detail["files"][0]["etag"]
+    assert versions[0]["versionId"] == detail["files"][0]["versionId"]
     answer = where(here, plain).json()
     assert (answer["uri"], answer["versionCount"]) == (f"s3://{here.bucket}/{plain}", 2)
 

@@ -229,10 +229,6 @@ def test_all_parts_of_a_window_are_read_at_once(stack: LocalStack) -> None:
     assert len(queries) == 2
 
 
-@pytest.mark.xfail(
-    reason="they meet at one gate, where DynamoDB cancels all but one: it takes several gates",
-    strict=False,
-)
 def test_fifty_join_one_window_at_once(ledger: Any, window: Window) -> None:
     deliveries = [files(10) for _ in range(50)]
     with ThreadPoolExecutor(16) as pool:
