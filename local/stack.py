@@ -271,6 +271,25 @@ class LocalStack:
         )
         return self._outputs(name)
 
+    def redeploy(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """The stack of that name with other parameters. Returns its outputs."""
+        [before] = self.aws.cloudformation.describe_stacks(StackName=name)["Stacks"]
+        kept = {each["ParameterKey"]: each["ParameterValue"] for each in before["Parameters"]}
+        self.aws.cloudformation.update_stack(
+            StackName=name,
+            UsePreviousTemplate=True,
+            Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+            Parameters=[
+                {"ParameterKey": key, "ParameterValue": value}
+                for key, value in (kept | dict(parameters)).items()
+            ],
+        )
+        self.aws.cloudformation.get_waiter("stack_update_complete").wait(
+            StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+        )
+        self._mend_mappings()
+        return self._outputs(name)
+
     def _outputs(self, name: str) -> dict[str, str]:
         stack = self.aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

@@ -263,7 +263,7 @@ class Uploads:
         cut_files = {0: cuts} if cuts else {}
         external_id = f"intake-{uuid.uuid4().hex}"
         tasks = [Task(external_id, piece) for piece in pieces((file,), cut_files)]
-        self._deliveries.open(
+        self._deliveries.begin(
             Delivery(
                 external_id,
                 self._curl.batch(),
@@ -279,7 +279,8 @@ class Uploads:
                 due=_now() + DAY,
                 cuts=cut_files,
                 total=len(tasks),
-            )
+            ),
+            recorded=False,
         )
         self._queues.send(self._stack.outputs["UploadsQueueUrl"], map(records.members, tasks))
         return external_id

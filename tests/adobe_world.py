@@ -115,7 +115,7 @@ class World:
         mount(self.session, self.simulator)
         self.secrets = Secrets(own_shape(self.seed))
         self.credentials = Credentials(self.secrets.client, self.session, IMS, self.clock)
-        self.adobe = Adobe(self.session, self.credentials, PLATFORM, LEDGER, self.clock)
+        self.adobe = Adobe(self.session, self.credentials, PLATFORM, lambda: LEDGER, self.clock)
 
     def order(self, external_id: str = "intake-0123", **changes: Any) -> Order:
         target = {"sandbox": "prod", "dataset_id": LOYALTY} | {

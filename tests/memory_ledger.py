@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, Mark
@@ -42,6 +42,14 @@ def due_of(ledger: Ledger, kind: Kind, now: int) -> dict[str, int]:
     return {due.id: due.when for due in ledger.due(kind, now, 10**6)}
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """A delivery that has not begun."""
+
+    due: int
+    revision: int = 0
+
+
 class MemoryLedger:
     """Each method is one atomic step, but that gates are sealed one by one.
 
@@ -70,6 +78,7 @@ class MemoryLedger:
         self.deliveries: dict[str, Delivery] = {}
         # Of what is handed out: what its owner had written, and until when it is not due.
         self._leases: dict[tuple[Kind, str], tuple[tuple[int, int], int]] = {}
+        self.handed_over: dict[str, HandedOver] = {}
 
     def open(self, record: Record) -> Record:
         self.transaction()
@@ -116,6 +125,13 @@ class MemoryLedger:
             place = (new.order.target.ims_org, new.order.target.sandbox)
             self.profile_batches[place] = self.profile_batches.get(place, 0) + 1
         self.records[external_id] = new
+        return new
+
+    def hand_over(self, old: Record, new: Record, due: int) -> Record:
+        self.transaction()
+        self.replace(old, new)
+        if new.order.external_id not in self.deliveries:
+            self.handed_over[new.order.external_id] = HandedOver(due)
         return new
 
     def release(self, old: Record, new: Record) -> Record:
@@ -214,14 +230,16 @@ class MemoryLedger:
         self._leases[due.kind, due.id] = ((one.revision, one.due), until)
         return one.due
 
-    def _unfinished(self, kind: Kind) -> Mapping[str, Window | Folder | Delivery | Record]:
+    def _unfinished(
+        self, kind: Kind
+    ) -> Mapping[str, Window | Folder | Delivery | HandedOver | Record]:
         match kind:
             case Kind.WINDOWS:
                 return self.windows.kept
             case Kind.FOLDERS:
                 return self.folders.kept
             case Kind.DELIVERIES:
-                return self.deliveries
+                return {**self.handed_over, **self.deliveries}
             case Kind.ORDERS:
                 return self.records
 
@@ -336,6 +354,7 @@ class MemoryDeliveries:
         slips: Callable[[], bool] = lambda: False,
     ) -> None:
         self.kept = ledger.deliveries
+        self._handed_over = ledger.handed_over
         self.marked_as: dict[str, dict[int, Mark]] = {}
         self.hourly = hourly
         self._now = now
@@ -343,8 +362,13 @@ class MemoryDeliveries:
         self._counts: dict[str, int] = {}
         self._sent: dict[int, int] = {}
 
-    def open(self, delivery: Delivery) -> Delivery:
-        return self.kept.setdefault(delivery.external_id, delivery)
+    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
+        external_id = delivery.external_id
+        free = external_id in self._handed_over if recorded else external_id not in self.kept
+        if free:
+            self._handed_over.pop(external_id, None)
+            self.kept[external_id] = delivery
+        return free
 
     def get(self, external_id: str) -> Delivery | None:
         return self.kept.get(external_id)

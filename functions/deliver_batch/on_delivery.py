@@ -5,12 +5,13 @@ A message of what is due is never given back: the ledger hands it out again whil
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from math import ceil
 from typing import Any
 
 from aep_intake import delivery, delivery_telemetry, due, telemetry
 from aep_intake.announcements import BATCH_CREATED
 from aep_intake.delivery import Delivery, Ports
-from aep_intake.errors import Rejected, TryAgain
+from aep_intake.errors import NotYet, Rejected, TryAgain
 from aep_intake.intake import attempt
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
@@ -28,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     messages = event["Records"]
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
         results = list(pool.map(lambda message: attempt(lambda: _work(message, ports)), messages))
-    failures = []
+    failures, soon = [], {}
     for message, result in zip(messages, results, strict=True):
         external_id, begins = _read(message)
         delivery_telemetry.report_delivery(external_id, result, world.now())
@@ -38,8 +39,20 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
                 delivery_telemetry.report_delivery(external_id, standing, world.now())
         if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
             failures.append({"itemIdentifier": message["messageId"]})
+            first = message["attributes"]["ApproximateReceiveCount"] == "1"
+            if first and isinstance(result, NotYet):  # its order is about to be finished
+                soon[message["receiptHandle"]] = ceil(result.retry_after or 1)
+    _put_off(soon)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
     return {"batchItemFailures": failures}
+
+
+def _put_off(soon: dict[str, int]) -> None:
+    """Hide messages (by receipt handle) for so many seconds; else the queue's own time holds."""
+    if soon:
+        kept = attempt(lambda: world.queues.put_off(world.settings.deliveries_queue_url, soon))
+        if kept:
+            telemetry.report("put-off", kept, None)
 
 
 def _read(message: dict[str, Any]) -> tuple[str, str | None]:

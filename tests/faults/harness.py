@@ -6,6 +6,7 @@ a crash, a lost answer, an hour gone by. A tape of zeros lets everything go well
 shrink to what matters.
 """
 
+import copy
 import io
 import json
 from collections import Counter
@@ -37,7 +38,7 @@ from aep_intake.errors import (
     TryAgain,
 )
 from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
-from aep_intake.orders import Dataset, Lease, Order, Record, Rejection
+from aep_intake.orders import Dataset, Identity, Lease, Order, Record, Rejection
 from aep_intake.preflight import Checks
 from aep_intake.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -135,6 +136,23 @@ class Message:
     reason: str | None = None  # parked for
 
 
+class Copy:
+    """What a ledger in memory held at a time; its parts keep that in dictionaries."""
+
+    def __init__(self, *parts: object) -> None:
+        self._kept = [
+            (kept, copy.deepcopy(kept))
+            for part in parts
+            for kept in vars(part).values()
+            if isinstance(kept, dict)
+        ]
+
+    def restore(self) -> None:
+        for kept, earlier in self._kept:
+            kept.clear()
+            kept.update(copy.deepcopy(earlier))
+
+
 @dataclass
 class World:
     """The queue, the platform, the ledger and the bus, and the workers between them."""
@@ -160,6 +178,7 @@ class World:
     orders_parked: set[str] = field(default_factory=set)
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
+    identity: Identity = field(default_factory=lambda: Identity("the ledger"))
     limits: windows.Limits = field(default_factory=lambda: windows.Limits(2, 25))
 
     def __post_init__(self) -> None:
@@ -193,7 +212,7 @@ class World:
             self.leaseholders[token] = getcurrent()
             return Lease(token, end)
 
-        adobe = Adobe(self.session, _Credentials(self.token), URL, ledger="the ledger", now=now)
+        adobe = Adobe(self.session, _Credentials(self.token), URL, ledger=self._ledger_id, now=now)
         ledger: Any = _Calls(self, self.ledger, LedgerUnavailable)
         remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
@@ -207,6 +226,7 @@ class World:
             park=self._park,
             post_time=adobe.create_time + SKEW,
             settle=SETTLE + SKEW,
+            identity=lambda: self.identity,
         )
         targets = Targets(
             (CREDENTIAL,),
@@ -246,6 +266,9 @@ class World:
             buckets=("landing",),
             retention=RETENTION,
         )
+
+    def _ledger_id(self) -> str:
+        return self.identity.ledger_id
 
     def _mint(self) -> Token:
         form = {
@@ -351,8 +374,8 @@ class World:
     def _deliver_twice(self) -> None:
         """As S3 and SQS do, in any order."""
         if self.queue:
-            copy = self.queue[self.tape.pick(len(self.queue))]
-            self.queue.insert(0, replace(copy, visible=self.clock()))
+            again = self.queue[self.tape.pick(len(self.queue))]
+            self.queue.insert(0, replace(again, visible=self.clock()))
 
     def _edit_limits(self) -> None:
         """A deployment with other settings: what is planned stays planned."""
@@ -476,6 +499,14 @@ class World:
             self.simulator.set_status(
                 strays[self.tape.pick(len(strays))].id, ("abandoned", "aborted")[self.tape.pick(2)]
             )
+
+    def put_back(self, earlier: Copy) -> None:
+        """The ledger is restored as it was, as people are told to do: first of all, all stops."""
+        while self.workers:
+            self.workers[0].die()
+        earlier.restore()
+        now = self.clock()
+        self.identity = Identity("the ledger", now, now + 22 * DAY)
 
     def settle(self) -> None:
         """Nothing goes wrong any more, what was wrong is mended, and the clock runs."""
@@ -602,15 +633,19 @@ class Delivering(World):
             limit=self.piece,
             deadline=self.deadline,
             first_look=OUTCOME,
+            restored_at=lambda: self.identity.restored_at,
         )
 
     # -- what workers see -------------------------------------------------------------------------
 
     def created(self, record: Record) -> None:
-        """The bus takes a `Batch Created`, and delivers it now or later."""
+        """The bus takes a `Batch Created`, and delivers it now, later, or never."""
         super().created(record)
         assert record.batch_id is not None
-        wait = (0, 0, 0, MINUTE, HOUR)[0 if self.calm else self.tape.pick(5)]
+        wait = (0, 0, 0, MINUTE, HOUR, None)[0 if self.calm else self.tape.pick(6)]
+        if wait is None:  # its queue was purged, or deleted and made anew
+            self.seen["deliveries lost"] += 1
+            return
         what = (record.order.external_id, record.batch_id)
         self.created_queue.append(Errand(what, self.clock() + wait))
 
@@ -748,8 +783,8 @@ class Delivering(World):
         """As EventBridge and SQS do, in any order."""
         queue: list[Errand[Any]] = self.uploads if self.tape.pick(2) else self.created_queue
         if queue:
-            copy = queue[self.tape.pick(len(queue))]
-            queue.insert(0, replace(copy, visible=self.clock()))
+            again = queue[self.tape.pick(len(queue))]
+            queue.insert(0, replace(again, visible=self.clock()))
 
     def _drop(self) -> None:
         """A message that was received too often ends in the dead-letter queue."""
@@ -942,11 +977,11 @@ class _Calls:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._target, name)
 
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **more: Any) -> Any:
             fate = self._world.wait(3)
             if fate == 1:
                 raise self._failure("did not arrive")
-            result = method(*arguments)
+            result = method(*arguments, **more)
             self._world.wait(1)  # a crash here is one whose effect stands
             if fate == 2:
                 raise self._failure("did not answer")

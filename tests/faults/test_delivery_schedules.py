@@ -382,7 +382,13 @@ def test_the_schedules_went_where_it_hurts(
     ends = ("Batch Succeeded", "Batch Failed", "Batch Abandoned", "another attempt", "replaced")
     files = ("ingested", "cut", "unpacked", "lost", "malformed", "not ingested")
     trouble = [f"{name} in trouble" for name in ("put-file", "complete", "abort", "get-batch")]
-    rare = ("given up, too late", "given up, files lost", "completed by somebody", "compacted")
+    rare = (
+        "given up, too late",
+        "given up, files lost",
+        "completed by somebody",
+        "compacted",
+        "deliveries lost",
+    )
     again = ("completed again", "ends told again", "uploads refused", "lease-lost", "dropped")
     for what in (*ends, *files, *trouble, *rare, *again):
         assert ran[what] > schedules / 200, what

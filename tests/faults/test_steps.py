@@ -211,7 +211,7 @@ def test_a_batch_in_any_other_state_is_left_for_a_person(world: World, status: s
 def test_another_ledgers_batch_of_that_external_id_is_not_ours(world: World) -> None:
     lose_a_request(world)
     platform = world.intake(0).ports.platform
-    platform._ledger = "another ledger"  # type: ignore[attr-defined]
+    platform._ledger = lambda: "another ledger"  # type: ignore[attr-defined]
     foreign = platform.create(order(world))
     settle(world)
     outcome = take(ONE, world.intake(0))
@@ -234,7 +234,7 @@ def test_a_conflict_is_looked_into_before_it_is_believed(world: World) -> None:
 
 def test_a_conflict_with_a_batch_that_is_not_ours_needs_a_person(world: World) -> None:
     platform = world.intake(0).ports.platform
-    platform._ledger = "another ledger"  # type: ignore[attr-defined]
+    platform._ledger = lambda: "another ledger"  # type: ignore[attr-defined]
     platform.create(order(world))
     world.simulator.switches.external_id_reuse = "refused"
     with pytest.raises(OutcomeUnknown):

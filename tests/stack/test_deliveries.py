@@ -13,10 +13,19 @@ from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.table import Table
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival
+from aep_intake.create import Ledger
 from aep_intake.delivery import Deliveries, Delivery, End, Mark, Stage, Verdict
 from aep_intake.due import Kind
 from aep_intake.errors import LeaseLost, NotYet
-from aep_intake.orders import Lease, Order, Record, Rejection, Target
+from aep_intake.orders import (
+    Batch,
+    Lease,
+    Order,
+    Record,
+    Rejection,
+    State,
+    Target,
+)
 from aep_intake.pieces import Cut
 
 from local.stack import LocalStack
@@ -43,6 +52,7 @@ class Hand:
 class Kept:
     """Deliveries, the ledger that tells which of them are due, and the time by which they go."""
 
+    ledger: Ledger
     deliveries: Deliveries
     due: Callable[[int], dict[str, int]]
     clock: Hand
@@ -54,12 +64,12 @@ def kept(request: pytest.FixtureRequest) -> Kept:
     if request.param == "memory":
         memory = MemoryLedger()
         remembered = MemoryDeliveries(memory, clock, hourly=HOURLY)
-        return Kept(remembered, lambda now: due_of(memory, Kind.DELIVERIES, now), clock)
+        return Kept(memory, remembered, lambda now: due_of(memory, Kind.DELIVERIES, now), clock)
     stack: LocalStack = request.getfixturevalue("stack")
     dynamodb, name = stack.aws.dynamodb, stack.outputs["LedgerTable"]
     ledger = DynamoLedger(dynamodb, name, clock, 60 * DAY)
     deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY, hourly=HOURLY)
-    return Kept(deliveries, lambda now: due_of(ledger, Kind.DELIVERIES, now), clock)
+    return Kept(ledger, deliveries, lambda now: due_of(ledger, Kind.DELIVERIES, now), clock)
 
 
 @pytest.fixture
@@ -79,7 +89,9 @@ def of(clock: Hand, **changes: Any) -> Delivery:
 
 @pytest.fixture
 def delivery(kept: Kept) -> Delivery:
-    return kept.deliveries.open(of(kept.clock))
+    begun = of(kept.clock)
+    assert kept.deliveries.begin(begun, recorded=False)
+    return begun
 
 
 VERDICT = Verdict(
@@ -100,22 +112,69 @@ def test_a_delivery_is_what_was_put(deliveries: Deliveries, delivery: Delivery) 
     assert (delivery.whole, delivery.limit, delivery.stage) == (True, 100, Stage.PLANNING)
 
 
-def test_it_is_opened_once(kept: Kept, delivery: Delivery) -> None:
+def handed_over(kept: Kept, due: int) -> Delivery:
+    """The delivery of an order that is finished; what is recorded of it is due then."""
+    begun = of(kept.clock)
+    order = Order(begun.external_id, TARGET, {}, trigger="request")
+    record = kept.ledger.open(Record.opened(order, Lease("t", NOW), NOW))
+    batch = Batch(begun.batch_id, "loading", NOW, None, (), {}, {})
+    record = kept.ledger.replace(record, record.created(batch))
+    kept.ledger.hand_over(record, record.announced(delivers=True), due)
+    return begun
+
+
+def test_what_is_recorded_with_its_order_is_due_and_has_not_begun(kept: Kept) -> None:
+    due = kept.clock() + HOUR
+    begun = handed_over(kept, due)
+    finished = kept.ledger.get(begun.external_id)
+    assert finished is not None
+    assert (finished.state, finished.due, finished.delivers) == (State.ANNOUNCED, None, True)
+    assert kept.deliveries.get(begun.external_id) is None
+    name = begun.external_id
+    assert name not in kept.due(due - 1)
+    assert kept.due(due)[name] == due
+    assert kept.deliveries.begin(begun, recorded=True)
+    assert kept.deliveries.get(begun.external_id) == begun
+    assert kept.due(due)[name] == begun.due
+
+
+def test_an_order_and_its_delivery_are_recorded_together_or_not_at_all(kept: Kept) -> None:
+    order = Order(f"intake-{uuid.uuid4().hex}", TARGET, {}, trigger="request")
+    record = kept.ledger.open(Record.opened(order, Lease("t", NOW), NOW))
+    made = replace(record, state=State.CREATED, batch_id="01EQ")
+    kept.ledger.replace(record, record.given_back(NOW))
+    due = kept.clock()
+    with pytest.raises(LeaseLost):
+        kept.ledger.hand_over(made, made.announced(delivers=True), due)
+    assert order.external_id not in kept.due(due)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_it_begins_once(kept: Kept, recorded: bool) -> None:
     """Whoever comes with another time to look again is told that it stands."""
+    delivery = handed_over(kept, NOW) if recorded else of(kept.clock)
+    assert kept.deliveries.begin(delivery, recorded=recorded)
     later = replace(delivery, due=(delivery.due or 0) + 1, limit=7)
-    assert kept.deliveries.open(later) == delivery
+    assert not kept.deliveries.begin(later, recorded=recorded)
     assert kept.deliveries.get(delivery.external_id) == delivery
-    gone_on = kept.deliveries.replace(delivery, delivery.then(stage=Stage.UPLOADING))
-    assert kept.deliveries.open(later) == gone_on
+    kept.deliveries.replace(delivery, delivery.then(stage=Stage.UPLOADING))
+    assert not kept.deliveries.begin(later, recorded=recorded)
 
 
-def test_twenty_open_it_and_one_of_them_has(kept: Kept) -> None:
-    fresh = of(kept.clock)
+def test_what_should_be_recorded_and_is_not_does_not_begin(kept: Kept) -> None:
+    """The ledger has forgotten it, and it has long ended."""
+    delivery = of(kept.clock)
+    assert not kept.deliveries.begin(delivery, recorded=True)
+    assert kept.deliveries.get(delivery.external_id) is None
+
+
+def test_twenty_begin_it_and_one_of_them_has(kept: Kept) -> None:
+    fresh = handed_over(kept, NOW)
     wanted = [replace(fresh, due=kept.clock() + n) for n in range(20)]
     with ThreadPoolExecutor(20) as pool:
-        standing = list(pool.map(kept.deliveries.open, wanted))
-    assert wanted.count(standing[0]) == 1
-    assert standing == [standing[0]] * 20
+        begun = list(pool.map(lambda one: kept.deliveries.begin(one, recorded=True), wanted))
+    [first] = [one for one, has in zip(wanted, begun, strict=True) if has]
+    assert kept.deliveries.get(fresh.external_id) == first
 
 
 def test_it_changes_only_as_it_was_read(deliveries: Deliveries, delivery: Delivery) -> None:
@@ -282,7 +341,8 @@ def dynamo(stack: LocalStack) -> DynamoDeliveries:
 def test_it_is_only_forgotten_once_it_has_ended(
     dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    delivery = dynamo.open(of(Hand()))
+    delivery = of(Hand())
+    assert dynamo.begin(delivery, recorded=False)
     pk = f"delivery#{delivery.external_id}"
     for stage in Stage:
         delivery = dynamo.replace(delivery, delivery.then(stage=stage, verdict=VERDICT))
@@ -299,7 +359,8 @@ def test_it_is_only_forgotten_once_it_has_ended(
 def test_marks_are_remembered_longer_than_what_they_belong_to(
     dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
 ) -> None:
-    delivery = dynamo.open(of(Hand()))
+    delivery = of(Hand())
+    assert dynamo.begin(delivery, recorded=False)
     dynamo.mark(delivery.external_id, 3, Mark(10))
     dynamo.mark(delivery.external_id, 3, Mark(10))
     kinds = {item["sk"]["S"]: item for item in table(f"delivery#{delivery.external_id}")}
@@ -329,7 +390,8 @@ def test_four_hundred_cuts_are_far_from_what_an_item_may_have(
     dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     """A hundred gigabytes in one batch, by 256 megabytes; an item may have 400 KB."""
-    delivery = dynamo.open(of(Hand()))
+    delivery = of(Hand())
+    assert dynamo.begin(delivery, recorded=False)
     ends = tuple(n * 2**28 for n in range(1, 401))
     full = dynamo.replace(delivery, delivery.then(cuts={0: Cut(ends, 1000)}, verdict=VERDICT))
     many = dynamo.replace(

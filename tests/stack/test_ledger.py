@@ -802,11 +802,24 @@ def test_a_batch_of_profile_is_counted_once_though_its_write_is_repeated(
     created = twice.replace(record, record.created(batch()))
     assert made(plain, record) == {"prod": 1}
     assert plain.get(record.order.external_id) == created
-    # Whoever took the first worker's place and tries the same again, counts nothing.
+    # Whoever took the first worker's place, and finds that it is too late, counts nothing.
     with pytest.raises(LeaseLost):
         plain.replace(record, replace(created, batch_id="another"))
-    assert plain.replace(record, created) == created
     assert made(plain, record) == {"prod": 1}
+
+
+def test_what_is_counted_for_people_hinders_no_batch(stack: LocalStack) -> None:
+    """The counter is one item for all workers: it stands in no transaction, and may fail."""
+
+    def throttle(request: AWSPreparedRequest) -> AWSResponse | None:
+        body: Any = request.body
+        return _refusal(request, "ThrottlingException") if b'"made#' in body else None
+
+    ledger = _disturbed(stack, throttle)
+    record = ledger.open(of_profile())
+    created = ledger.replace(record, record.created(batch()))
+    assert ledger.get(record.order.external_id) == created
+    assert made(_disturbed(stack, lambda _: None), record) == {}
 
 
 def test_a_day_ends_at_midnight_in_greenwich(stack: LocalStack) -> None:
@@ -870,6 +883,12 @@ def _conflict(request: AWSPreparedRequest, beside: str = "None") -> AWSResponse:
         "Message": "Transaction cancelled",
         "CancellationReasons": [{"Code": "TransactionConflict"}, {"Code": beside}],
     }
+    raw = HTTPResponse(BytesIO(json.dumps(body).encode()), preload_content=False)
+    return AWSResponse(request.url, 400, HTTPHeaders(), raw)
+
+
+def _refusal(request: AWSPreparedRequest, code: str) -> AWSResponse:
+    body = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "no"}
     raw = HTTPResponse(BytesIO(json.dumps(body).encode()), preload_content=False)
     return AWSResponse(request.url, 400, HTTPHeaders(), raw)
 

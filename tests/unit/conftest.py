@@ -42,10 +42,12 @@ def environment() -> dict[str, str]:
         "BATCH_GIGABYTES": "100",
         "FILE_MEGABYTES": "256",
         "REPLAY_BY": "predecessors",
+        "DELIVERIES_QUEUE_URL": "https://queue/deliveries",
         "DUE_DELIVERIES_QUEUE_URL": "https://queue/due-deliveries",
         "UPLOADS_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/uploads",
         "UPLOAD_SECONDS": "300",
         "UPLOAD_HOURS": "24",
         "OUTCOME_SECONDS": "120",
+        "DELIVER_BATCHES": "true",
         "GIGABYTES_PER_HOUR": "20",
     }

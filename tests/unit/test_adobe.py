@@ -76,7 +76,7 @@ class Tokens:
 
 def scripted(answering: Callable[[requests.PreparedRequest], requests.Response]) -> Adobe:
     session = Scripted(answering).session()
-    return Adobe(session, Tokens(), PLATFORM, LEDGER, lambda: START)
+    return Adobe(session, Tokens(), PLATFORM, lambda: LEDGER, lambda: START)
 
 
 def always(status: int, body: object = b"", headers: dict[str, str] | None = None) -> Adobe:
@@ -229,7 +229,7 @@ def test_create_over_the_wire() -> None:
         with https_session(1) as session, wire(script) as server:
             url = "http://127.0.0.1:1" if closed else server.url
             timeouts = (0.3, 0.3)
-            adobe = Adobe(session, Tokens(), url, LEDGER, lambda: START, timeouts=timeouts)
+            adobe = Adobe(session, Tokens(), url, lambda: LEDGER, lambda: START, timeouts=timeouts)
             return adobe.create(ORDER)
 
     assert post(lambda c, _: c.sendall(http(201, json.dumps(made()).encode()))).id == made()["id"]
@@ -324,7 +324,7 @@ def test_reuse_of_the_external_id(world: World) -> None:
     first = world.adobe.create(world.order())
     switches.external_id_reuse = "returned"
     assert world.adobe.create(world.order()).id == first.id
-    foreign = Adobe(world.session, world.credentials, PLATFORM, "other ledger", world.clock)
+    foreign = Adobe(world.session, world.credentials, PLATFORM, lambda: "other ledger", world.clock)
     with pytest.raises(OutcomeUnknown):
         foreign.create(world.order())
     world.adobe.abort(world.order(), first.id)
@@ -340,7 +340,7 @@ def test_no_post_begins_late(world: World) -> None:
     """Minting may take long; the lease was only asked for `create_time`."""
     tokens = Tokens(wait=lambda: world.clock.advance(8_001))
     transport = Scripted(lambda _: answer(201, made()))
-    adobe = Adobe(transport.session(), tokens, PLATFORM, LEDGER, world.clock)
+    adobe = Adobe(transport.session(), tokens, PLATFORM, lambda: LEDGER, world.clock)
     with pytest.raises(PlatformUnavailable, match="took too long"):
         adobe.create(ORDER)
     assert transport.asked == []
@@ -350,7 +350,7 @@ def test_no_post_begins_late(world: World) -> None:
 def test_no_second_post_begins_late(world: World) -> None:
     tokens = Tokens(wait=lambda: world.clock.advance(7_000))
     transport = Scripted(lambda _: answer(401))
-    adobe = Adobe(transport.session(), tokens, PLATFORM, LEDGER, world.clock)
+    adobe = Adobe(transport.session(), tokens, PLATFORM, lambda: LEDGER, world.clock)
     with pytest.raises(PlatformUnavailable, match="took too long"):
         adobe.create(ORDER)
     assert len(transport.asked) == 1
@@ -380,7 +380,7 @@ def test_finding_none(world: World, switch: str) -> None:
 
 def test_find_sees_only_our_own(world: World) -> None:
     order = world.order()
-    other_ledger = Adobe(world.session, world.credentials, PLATFORM, "another", world.clock)
+    other_ledger = Adobe(world.session, world.credentials, PLATFORM, lambda: "another", world.clock)
     other_ledger.create(order)
     world.adobe.create(replace(order, target=replace(order.target, dataset_id=PRODUCTS)))
     world.adobe.create(replace(order, target=replace(order.target, sandbox="dev")))
@@ -467,7 +467,7 @@ def test_a_list_that_is_refused_is_not_an_empty_one(
 def test_a_list_without_end(world: World) -> None:
     page = {f"b{number}": made(externalId="x") for number in range(100)}
     transport = Scripted(lambda _: answer(200, page))
-    adobe = Adobe(transport.session(), Tokens(), PLATFORM, LEDGER, world.clock)
+    adobe = Adobe(transport.session(), Tokens(), PLATFORM, lambda: LEDGER, world.clock)
     with pytest.raises(PlatformUnavailable, match="5000 batches"):
         adobe.find(ORDER, START)
     assert len(transport.asked) == 50
@@ -758,7 +758,7 @@ def test_hostile_values_stay_in_their_place(value: str) -> None:
 )
 def test_hostile_headers_are_never_sent(value: str) -> None:
     transport = Scripted(lambda _: answer(201, made()))
-    adobe = Adobe(transport.session(), Tokens(), PLATFORM, LEDGER, lambda: START)
+    adobe = Adobe(transport.session(), Tokens(), PLATFORM, lambda: LEDGER, lambda: START)
     for target in (replace(TARGET, sandbox=value), replace(TARGET, ims_org=value)):
         order = replace(ORDER, target=target)
         for ask in (

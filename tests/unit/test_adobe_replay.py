@@ -39,7 +39,7 @@ def sent(world: World) -> Any:
 
 def speaking(world: World, replay_by: str) -> Adobe:
     return Adobe(
-        world.session, world.credentials, PLATFORM, LEDGER, world.clock, replay_by=replay_by
+        world.session, world.credentials, PLATFORM, lambda: LEDGER, world.clock, replay_by=replay_by
     )
 
 
@@ -99,7 +99,7 @@ def test_what_matters_of_a_dataset(world: World) -> None:
 
 def described(members: dict[str, Any]) -> Dataset | None:
     adapter = Scripted(lambda _: answer(200, {LOYALTY: members}))
-    adobe = Adobe(adapter.session(), Tokens(), PLATFORM, LEDGER, lambda: 0)
+    adobe = Adobe(adapter.session(), Tokens(), PLATFORM, lambda: LEDGER, lambda: 0)
     found = adobe.look_up(Target(ARN, "O@AdobeOrg", "prod", LOYALTY))
     [options] = adapter.options
     assert_quick(options["timeout"])
@@ -228,7 +228,7 @@ def test_datasets_without_end_are_not_all_kept() -> None:
         return answer(200, {str(request.url).rpartition("/")[2]: {"name": "x"}})
 
     adapter = Scripted(any_dataset)
-    adobe = Adobe(adapter.session(), Tokens(), PLATFORM, LEDGER, lambda: 0)
+    adobe = Adobe(adapter.session(), Tokens(), PLATFORM, lambda: LEDGER, lambda: 0)
     for number in range(1001):
         adobe.look_up(Target(ARN, "O@AdobeOrg", "prod", f"d{number}"))
     assert len(adobe._looked_up) <= 1000

@@ -18,6 +18,7 @@ from aep_intake.delivery import Delivery, End, Mark, Ports, Stage, Task
 from aep_intake.errors import (
     FormatMismatch,
     LeaseLost,
+    LedgerUnavailable,
     MalformedEvent,
     NotAnnounced,
     NotEnded,
@@ -31,7 +32,8 @@ from aep_intake.errors import (
     UploadRefused,
 )
 from aep_intake.intake import again, go_on
-from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
+from aep_intake.intake import attempt as tried
+from aep_intake.orders import DELIVERY_PREFIX, Batch, Order, Record, Rejection, State, Target
 from aep_intake.pieces import Piece
 from aep_intake.uploading import Joined
 from jsonschema import Draft202012Validator
@@ -245,6 +247,112 @@ def test_a_batch_without_files_is_filled_by_who_asked_for_it(world: Delivering) 
     create.create_batch(order, world.intake(0).ports)
     delivery.begin(*world.created_queue.pop().what, ports(world))
     assert world.ledger.deliveries == {}
+
+
+def test_a_delivery_whose_event_is_lost_is_found_by_the_clock(world: Delivering) -> None:
+    external_id = created(world, ROWS)
+    world.created_queue.clear()
+    finished_at = world.clock()
+    assert world.ledger.due(Kind.DELIVERIES, 10**15, 10) == [
+        Due(Kind.DELIVERIES, external_id, finished_at + HOUR)
+    ]
+    world.clock.advance(HOUR)
+    began = delivery.go_on(external_id, ports(world))
+    assert began == standing(world, external_id)
+    assert began is not None
+    assert began.stage is Stage.UPLOADING
+    uploaded(world)
+    looked(world, external_id)
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"
+
+
+def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) -> None:
+    """The bus tells of a batch before the ledger remembers that it did."""
+    intake = world.intake(0)
+    early: list[Exception | None] = []
+
+    def tell(record: Record) -> None:
+        told = tried(lambda: delivery.begin(record.order.external_id, record.batch_id or "", at))
+        early.append(told)
+
+    at = ports(world)
+    bus: Any = Told(created=tell)
+    eager = replace(intake.ports, announcer=bus)
+    file = arrival(ROWS)
+    world.put(file, ROWS)
+    take(file, replace(intake, ports=eager))
+    [error] = early
+    assert isinstance(error, NotYet)
+    assert error.retry_after == 1
+    assert world.ledger.deliveries == {}
+    delivery.begin(file.external_id, batch_id(world, file.external_id), at)
+    assert standing(world, file.external_id).stage is Stage.UPLOADING
+
+
+def batch_id(world: Delivering, external_id: str) -> str:
+    return world.ledger.records[external_id].batch_id or ""
+
+
+def test_what_was_announced_while_nothing_was_delivered_never_is(world: Delivering) -> None:
+    """Whatever is switched on later: somebody else fills it."""
+    intake, file = world.intake(0), arrival(ROWS)
+    world.put(file, ROWS)
+    take(file, replace(intake, ports=replace(intake.ports, delivers=False)))
+    assert world.ledger.records[file.external_id].delivers is False
+    assert world.ledger.due(Kind.DELIVERIES, 10**15, 10) == []
+    delivery.begin(file.external_id, batch_id(world, file.external_id), ports(world))
+    assert delivery.go_on(file.external_id, ports(world)) is None
+    assert (world.ledger.deliveries, world.uploads) == ({}, [])
+
+
+def test_what_the_release_before_announced_is_begun_by_its_event(world: Delivering) -> None:
+    """It recorded no deliveries; the message that it sent may still be in the queue."""
+    external_id = created(world, ROWS)
+    [errand] = world.created_queue
+    world.ledger.handed_over.clear()
+    record = world.ledger.records[external_id]
+    world.ledger.records[external_id] = replace(record, delivers=None)
+    assert delivery.go_on(external_id, ports(world)) is None
+    delivery.begin(*errand.what, ports(world))
+    first = standing(world, external_id)
+    assert first.stage is Stage.UPLOADING
+    delivery.begin(*errand.what, ports(world))
+    assert standing(world, external_id) == first
+
+
+def test_a_worker_that_dies_before_the_record_leaves_it_to_the_next(world: Delivering) -> None:
+    """Who comes next announces it again, and records the delivery then."""
+    intake, file = world.intake(0), arrival(ROWS)
+    world.put(file, ROWS)
+    ledger = intake.ports.ledger
+    deaf: Any = replace(intake.ports, ledger=Dying(ledger))
+    with pytest.raises(LedgerUnavailable):
+        take(file, replace(intake, ports=deaf, ledger=deaf.ledger))
+    assert world.ledger.handed_over == {}
+    world.clock.advance(2 * MINUTE)
+    go_on(Kind.ORDERS, file.external_id, world.intake(0))
+    assert list(world.ledger.handed_over) == [file.external_id]
+    assert len(world.created_queue) == 2
+
+
+class Dying:
+    """A ledger that does not take what finishes an order."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def hand_over(self, *_: Any) -> Any:
+        raise LedgerUnavailable("throttled")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class Told:
+    """A bus."""
+
+    def __init__(self, created: Callable[[Record], None]) -> None:
+        self.created = created
 
 
 def test_nobody_goes_on_before_its_time_or_after_its_end(world: Delivering) -> None:
@@ -1227,21 +1335,16 @@ def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> 
     file = arrival(ROWS)
     world.put(file, ROWS)
     intake = world.intake(0)
-    ledger: Any = intake.ports.ledger
-    replacing: Callable[[Record, Record], Record] = ledger.replace
-
-    def all_but_the_last(old: Record, new: Record) -> Record:
-        if new.state is State.ANNOUNCED:
-            raise LeaseLost("it died")
-        return replacing(old, new)
-
-    ledger.replace = all_but_the_last
-    with pytest.raises(LeaseLost):
-        take(file, intake)
+    deaf: Any = replace(intake.ports, ledger=Dying(intake.ports.ledger))
+    with pytest.raises(LedgerUnavailable):
+        take(file, replace(intake, ports=deaf, ledger=deaf.ledger))
     record = world.ledger.records[file.external_id]
     assert (record.state, record.due is not None) == (State.CREATED, True)
     world.contents.clear()
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    # The release before began at the event alone.
+    early = Delivery.of(record, (file,), 64, world.clock())
+    assert world.deliveries.begin(early, recorded=False)
+    delivery.go_on(file.external_id, ports(world))
     with pytest.raises(NotYet):
         uploaded(world)
     assert (world.ends, world.orders_parked) == ([], set())

@@ -96,7 +96,7 @@ def aep(served: tuple[Simulator, str]) -> Iterator[Aep]:
     with https_session(5) as session:
         secrets = Secrets(own_shape(seed))
         credentials = Credentials(secrets.client, session, url, clock)
-        adobe = Adobe(session, credentials, url, LEDGER, clock)
+        adobe = Adobe(session, credentials, url, lambda: LEDGER, clock)
         keep = lambda about, name, content: kept.update({name: content})  # noqa: E731
         yield Aep(simulator, seed, adobe, Ingestion(adobe, keep, 10), kept)
 
@@ -239,7 +239,7 @@ def client(url: str, session: requests.Session, seconds: int = 10) -> tuple[Inge
     seed, clock = Seed(), Clock(START)
     tokens = Scripted(_token).session()
     credentials = Credentials(Secrets(own_shape(seed)).client, tokens, "https://ims", clock)
-    adobe = Adobe(session, credentials, url, LEDGER, clock, timeouts=(1.0, 1.0))
+    adobe = Adobe(session, credentials, url, lambda: LEDGER, clock, timeouts=(1.0, 1.0))
     target = Target(ARN, seed.ims_org, "prod", LOYALTY)
     order = Order("intake-0123", target, {"inputFormat": {"format": "json"}})
     about = Delivery.of(Record.opened(order, Lease("t", 0), 0), (), 2**28, 0)

@@ -441,6 +441,49 @@ def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
     assert answer == {"batchItemFailures": []}
 
 
+@pytest.mark.parametrize(("receives", "hidden"), [("1", {"r": 1}), ("2", None)])
+def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
+    told: Any,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    receives: str,
+    hidden: dict[str, int] | None,
+) -> None:
+    """And else after the queue's own time, so that it lasts until its order is finished."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    function = importlib.import_module("on_delivery")
+
+    def early(*_: object) -> None:
+        raise NotYet("its creation is not finished", retry_after=1)
+
+    put_off: list[dict[str, int]] = []
+    event = {"detail-type": "Batch Created", "detail": {"externalId": "intake-1", "batchId": "B"}}
+    monkeypatch.setattr(function.delivery, "begin", early)
+    world: dict[str, Any] = {
+        "delivery": lambda _: SimpleNamespace(deliveries=Held(None)),
+        "now": lambda: MADE_AT,
+        "credentials": SimpleNamespace(take_minted=lambda: 0),
+        "queues": SimpleNamespace(put_off=lambda _, delays: put_off.append(delays)),
+    }
+    for part, fake in world.items():
+        monkeypatch.setitem(function.world.__dict__, part, fake)
+    message = {
+        "messageId": "m",
+        "receiptHandle": "r",
+        "attributes": {"ApproximateReceiveCount": receives},
+        "body": json.dumps(event),
+    }
+    answer: Any = {}
+
+    def handle(event: Any, context: Any) -> None:
+        answer.update(function.handler(event, context))
+
+    told({"Records": [message]}, Context(), handle)
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m"}]}
+    assert put_off == ([] if hidden is None else [hidden])
+
+
 def test_each_tick_reads_the_meter_of_the_day(
     tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -393,7 +393,13 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
         "OnDeliveryRole": {
             (queue, f"sqs:{action}")
             for queue in ("DeliveriesQueue", "DueDeliveriesQueue")
-            for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+            for action in (
+                "ReceiveMessage",
+                "DeleteMessage",
+                "GetQueueAttributes",
+                "ChangeMessageVisibility",
+                "ChangeMessageVisibilityBatch",
+            )
         },
         "OnUploadRole": {
             ("UploadsQueue", "sqs:ReceiveMessage"),

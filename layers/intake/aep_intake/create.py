@@ -26,6 +26,7 @@ from aep_intake.errors import (
 from aep_intake.orders import (
     WINDOW_PREFIX,
     Batch,
+    Identity,
     Lease,
     Order,
     Record,
@@ -34,6 +35,7 @@ from aep_intake.orders import (
     Target,
 )
 
+HANDED_OVER = 3_600_000  # milliseconds by which a delivery begins, should its event be lost
 # An attempt whose batch ended like this carries no data and may be followed by another.
 ENDED_WITHOUT_DATA = frozenset({"aborted", "abandoned"})
 
@@ -54,6 +56,9 @@ class Ledger(Protocol):
     def replace(self, old: Record, new: Record) -> Record:
         """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
 
+    def hand_over(self, old: Record, new: Record, due: int) -> Record:
+        """As `replace`, with the delivery of its batch, which someone begins by `due`."""
+
     def release(self, old: Record, new: Record) -> Record:
         """As `replace`, without the claims from then on."""
 
@@ -73,7 +78,7 @@ class Platform(Protocol):
     def create(self, order: Order) -> Batch:
         """One POST. Raises OutcomeUnknown (a batch may exist) or Rejected (none does)."""
 
-    def find(self, order: Order, since: int) -> list[Batch]:
+    def find(self, order: Order, since: int | None) -> list[Batch]:
         """The batches in Catalog that this ledger made for `order` since then, oldest first."""
 
     def abort(self, order: Order, batch_id: str) -> None:
@@ -101,6 +106,8 @@ class Ports:
     NotYet when that is too far off. `post_time` bounds a POST with its time-outs and clock skew.
     `settle` is how long Catalog may take to show a batch. `park` puts a rejected order that came
     with no message of its own where `make redrive` finds it; raises StorageUnavailable.
+    `delivers`: the stack itself fills the batches of orders that have files. `identity`: of the
+    ledger, as it was a moment ago.
     """
 
     ledger: Ledger
@@ -112,6 +119,8 @@ class Ports:
     park: Callable[[Order, Rejection], None]
     post_time: int
     settle: int
+    delivers: bool = True
+    identity: Callable[[], Identity] = lambda: Identity("")
 
 
 class Kind(StrEnum):
@@ -181,13 +190,33 @@ def _carry_out(record: Record, ports: Ports) -> Outcome:
     kind = Kind.CREATED
     if record.state is State.OPEN:
         record = _settle(record, ports)
-    if record.state is State.OPEN and record.unknown_since is not None:
-        record = _look_up(record, ports)
+    if record.state is State.OPEN and _may_have_one(record, ports):
+        record = _search(record, ports)
         kind = Kind.ADOPTED
     if record.state is State.OPEN:
         record = _post(record, ports)
         kind = Kind.CREATED
     return Outcome(kind, _announce(record, ports))
+
+
+def _search(record: Record, ports: Ports) -> Record:
+    """Look up what attempts left behind, one attempt after the other."""
+    while record.state is State.OPEN and _may_have_one(record, ports):
+        seen = _look_up(record, ports)
+        if seen is record:
+            break
+        record = seen
+    return record
+
+
+def _may_have_one(record: Record, ports: Ports) -> bool:
+    """Whether it may have a batch of which the ledger does not know."""
+    return record.unknown_since is not None or _looks_first(record, ports)
+
+
+def _looks_first(record: Record, ports: Ports) -> bool:
+    """Whether a restore may have taken from the ledger what it knew of the order."""
+    return record.opened_at < ports.identity().look_first_until
 
 
 def _open(order: Order, ports: Ports) -> Record:
@@ -249,12 +278,20 @@ def _settle(record: Record, ports: Ports) -> Record:
 
 
 def _look_up(record: Record, ports: Ports) -> Record:
-    """What an attempt left behind whose answer nobody knows."""
-    order, unknown_since = record.order, record.unknown_since or 0
+    """What an attempt left behind whose answer nobody knows, or that the ledger has forgotten."""
+    order, since = record.order, record.unknown_since or 0
+    restored = _looks_first(record, ports)
     asked = ports.now()  # an answer is as old as its question, however long it took
-    batches = _leave_in_order(record, ports, lambda: ports.platform.find(order, record.opened_at))
+    made_since = None if restored else record.opened_at
+    batches = _leave_in_order(record, ports, lambda: ports.platform.find(order, made_since))
     loading = [batch for batch in batches if batch.status == "loading"]
     odd = [b for b in batches if b.status != "loading" and b.status not in ENDED_WITHOUT_DATA]
+    if restored:
+        since = max(since, ports.identity().restored_at)
+        if not odd and not loading:
+            odd = _given_up(record, batches, ports)
+        loading = sorted([*loading, *odd], key=_likelihood)
+        odd = [batch for batch in odd if not batch.completed]
     if odd:
         return _reject(
             record,
@@ -268,10 +305,10 @@ def _look_up(record: Record, ports: Ports) -> Record:
     if loading:
         adopted = _adopt(record, loading[0], ports)
         for batch in loading:
-            if batch.id != adopted.batch_id:
+            if batch.id != adopted.batch_id and batch.status == "loading":
                 ports.platform.abort(order, batch.id)
         return adopted
-    settled_at = unknown_since + ports.settle
+    settled_at = since + ports.settle
     if asked < settled_at:
         ports.ledger.replace(record, record.given_back(settled_at))
         raise NotYet(
@@ -283,6 +320,24 @@ def _look_up(record: Record, ports: Ports) -> Record:
         ended, following = record.superseded(ports.lease(), ports.now())
         return ports.ledger.supersede(ended, following)
     return record
+
+
+def _likelihood(batch: Batch) -> int:
+    """Of the batches that a restored ledger finds, the order's is the one that came furthest."""
+    if batch.holds_data:
+        return 0
+    if batch.status == "loading":
+        return 2
+    return 3 if batch.holds_none or batch.status == "inactive" else 1
+
+
+def _given_up(record: Record, batches: list[Batch], ports: Ports) -> list[Batch]:
+    """Those that were aborted, perhaps since a newer version came, and with no other attempt."""
+    line, following = record.order.line, record.order.next_attempt()
+    if line is None or line.first_only or not batches:
+        return []
+    more = _leave_in_order(record, ports, lambda: ports.platform.find(following, None))
+    return [] if more else batches
 
 
 def _post(record: Record, ports: Ports) -> Record:
@@ -311,7 +366,7 @@ def _refused(record: Record, refusal: Rejected, ports: Ports) -> Record:
             retry_after=ports.settle / 1000,
             external_id=record.order.external_id,
         )
-    seen = _look_up(record, ports)
+    seen = _search(record, ports)
     if seen is not record:
         return _post(seen, ports) if seen.state is State.OPEN else seen
     if not conflict:
@@ -354,9 +409,15 @@ def _announce(record: Record, ports: Ports) -> Record:
                 _leave_in_order(record, ports, lambda: ports.park(order, told))
         # Surely without a batch, it holds its files no longer: another order may have them.
         void = record.state is State.REFUSED and record.unknown_since is None
-        finish = ports.ledger.release if void else ports.ledger.replace
+        delivers = ports.delivers and record.state is State.CREATED and bool(whole.order.files)
         try:
-            record = finish(record, record.announced())
+            if void:
+                record = ports.ledger.release(record, record.announced())
+            elif delivers:  # whatever becomes of the event, the clock finds it
+                due = ports.now() + HANDED_OVER
+                record = ports.ledger.hand_over(record, record.announced(delivers=True), due)
+            else:
+                record = ports.ledger.replace(record, record.announced())
         except LeaseLost:
             record = _standing(order.external_id, ports)
             if record.due is not None:

@@ -1,5 +1,6 @@
 """The story of one delivery: a batch's files are uploaded, it is completed, and its end is known.
 
+    (announced  it is recorded with its order, due in an hour; the event begins it before that)
     planning    large files are cut, once                          → uploading
     uploading   every piece is uploaded and marked, side by side   → completing, or aborting
     completing  COMPLETE is sent; from here on nothing is aborted  → ingesting
@@ -34,6 +35,7 @@ from aep_intake.records import Kept
 HOUR = 3_600_000
 FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
 KEEP_EVERY = 20_000  # milliseconds after which what was found of where to cut is kept
+CLOCKS = 300_000  # milliseconds between Adobe's clock and ours, at most
 BUSY = 12  # looks after which what is missing is handed out though others wait: about an hour
 
 
@@ -148,11 +150,14 @@ class Task(Kept):
 class Deliveries(Protocol):
     """What remembers deliveries. Every method raises LedgerUnavailable when it cannot tell."""
 
-    def open(self, delivery: Delivery) -> Delivery:
-        """Put `delivery` if it is absent; or what stands."""
+    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
+        """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
+
+        False where somebody else did.
+        """
 
     def get(self, external_id: str) -> Delivery | None:
-        """The delivery as it is now."""
+        """The delivery as it is now; None if it has not begun."""
 
     def replace(self, old: Delivery, new: Delivery) -> Delivery:
         """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
@@ -220,7 +225,8 @@ class Ports:
     ObjectGone or StorageUnavailable. `hand_out` has pieces uploaded; `waiting` tells how many still
     are. `step` bounds a step, `life` a worker, `uploading` also an uploader's. `limit`: bytes of a
     piece. `deadline`: until it is given up. `first_look`: from COMPLETE until Catalog is asked.
-    `park`: as in the create stage.
+    `park`: as in the create stage. `restored_at`: epoch milliseconds, when the ledger was put back
+    to an earlier state, so that it may not know what was done to batches before.
     """
 
     deliveries: Deliveries
@@ -238,31 +244,52 @@ class Ports:
     limit: int
     deadline: int
     first_look: int
+    restored_at: Callable[[], int] = lambda: 0
 
 
 def begin(external_id: str, batch_id: str, ports: Ports) -> None:
     """Begin with a batch that was announced, once however often that is said.
 
-    Raises MalformedEvent where our ledger knows nothing of it, or what `go_on` raises.
+    Raises MalformedEvent where our ledger knows nothing of it, NotYet where its order is not
+    finished, or what `go_on` raises.
     """
     record = ports.orders.get(external_id)
     if record is None or record.batch_id != batch_id:
         raise MalformedEvent(
             f"the ledger knows no batch {batch_id} of order {external_id}", external_id=external_id
         )
+    if record.due is not None:  # the event was faster than the record that comes with it
+        raise NotYet("its creation is not finished", retry_after=1, external_id=external_id)
+    _begin(record, ports)
+
+
+def _begin(record: Record, ports: Ports) -> Delivery | None:
+    if record.delivers is False:  # others fill it, whatever this deployment does by now
+        return None
     files = ports.orders.files(record.order)
-    if not files:  # whoever asked for the batch fills it
-        return
+    if not files:  # announced by a release that recorded no deliveries: whoever asked fills it
+        return None
     due = ports.now() + max(ports.step, ports.life)
     delivery = Delivery.of(record, files, ports.limit, due)
-    if ports.deliveries.open(delivery) == delivery:
-        _plan(delivery, files, ports)
+    if not ports.deliveries.begin(delivery, recorded=record.delivers is True):
+        return None
+    if _half_known(delivery, ports):
+        return _plan_again(delivery, ports)
+    return _plan(delivery, files, ports)
+
+
+def _half_known(delivery: Delivery, ports: Ports) -> bool:
+    """Whether it may be filled by a worker of which a restored ledger knows nothing."""
+    return delivery.created_at <= ports.restored_at() + CLOCKS
 
 
 def go_on(external_id: str, ports: Ports) -> Delivery | None:
     """Go on with a delivery that is due, and tell how it stands then. Raises TryAgain."""
     delivery = ports.deliveries.get(external_id)
-    if delivery is None or delivery.due is None or ports.now() < delivery.due:
+    if delivery is None:  # whose event did not come
+        record = ports.orders.get(external_id)
+        return _begin(record, ports) if record is not None and record.delivers else None
+    if delivery.due is None or ports.now() < delivery.due:
         return None
     planning = delivery.stage is Stage.PLANNING
     due = ports.now() + (max(ports.step, ports.life) if planning else ports.step)
@@ -498,7 +525,8 @@ def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
 
 def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[int, ...]:
     marks = ports.deliveries.marks(delivery.external_id)
-    if verdict.end is End.SUCCEEDED and len(marks) < max(1, delivery.total):  # 0: not planned yet
+    unmarked = len(marks) < max(1, delivery.total)  # 0: not planned yet
+    if verdict.end is End.SUCCEEDED and unmarked and not _half_known(delivery, ports):
         why = UploadRefused("the batch was completed, but not by us, before the file was uploaded")
         for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
             if piece.number not in marks:

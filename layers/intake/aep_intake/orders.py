@@ -53,6 +53,9 @@ class Dataset:
 # but for `inactive`: reverted, or compacted into a successor.
 HOLDS_DATA = frozenset({"success", "active", "archived", "retained"})
 HOLDS_NONE = frozenset({"failed", "failure", "aborted", "abandoned", "deleted"})
+UNDER_WAY = frozenset(
+    {"loaded", "queued", "staging", "processing", "staged", "retrying", "stalled"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,25 @@ class Batch:
     def holds_none(self) -> bool:
         """Whether it has ended without data."""
         return self.status in HOLDS_NONE
+
+    @property
+    def completed(self) -> bool:
+        """Whether somebody has filled it, whatever became of that: known, and past loading."""
+        return self.holds_data or self.status in {*UNDER_WAY, *HOLDS_NONE, "inactive"}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Kept):
+    """Who a ledger is, whatever its table is called. Times in epoch milliseconds.
+
+    `restored_at`: when it was last put back to an earlier state; what was done to batches before
+    that, it may not know. `look_first_until`: orders that are opened until then may have a batch
+    already.
+    """
+
+    ledger_id: str
+    restored_at: int = 0
+    look_first_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +281,9 @@ class Record(Kept):
     `due` (epoch ms) is when someone must look again, and until then nobody else may: it is the
     lease's end where there is a `lease`, and the earliest next try where there is none. A finished
     record has none. `unknown_since` is the last moment at which a POST may have been sent whose
-    answer nobody knows. Each method gives the record as it stands after one step.
+    answer nobody knows. `delivers`: whether a delivery was recorded with its end; None until that,
+    and where it came before deliveries were. Each method gives the record as it stands after one
+    step.
     """
 
     order: Order
@@ -275,6 +299,7 @@ class Record(Kept):
     rejection: Rejection | None = None
     superseded_by: str | None = None
     replaced_by: str | None = None
+    delivers: bool | None = None
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
@@ -353,10 +378,11 @@ class Record(Kept):
         """REFUSED or HELD. Still due: it must be announced."""
         return self._then(state=state, rejection=rejection)
 
-    def announced(self) -> "Record":
-        """Nothing is left to do."""
-        state = State.ANNOUNCED if self.state is State.CREATED else self.state
-        return self._then(state=state, lease=None, due=None)
+    def announced(self, *, delivers: bool = False) -> "Record":
+        """Nothing is left to do. `delivers`: but for the upload stage."""
+        if self.state is not State.CREATED:
+            return self._then(lease=None, due=None)
+        return self._then(state=State.ANNOUNCED, lease=None, due=None, delivers=delivers)
 
     def superseded(self, lease: Lease, now: int) -> tuple["Record", "Record"]:
         """This attempt ended without data: it, finished, and the next one, opened."""

@@ -14,10 +14,10 @@ class Settings:
     (the first is the default), `routes_*` as AppConfig ids, `retention_days` of the ledger,
     `settle_seconds` until Catalog surely shows a batch. `batch_files` and `batch_gigabytes`: the
     most that a window puts into one batch. `file_megabytes`: the most of a file that cannot be
-    uploaded in pieces. `replay_by`: how Adobe is told which batch a new one replaces. Of
-    deliveries: `upload_seconds` is the longest that an upload takes, `upload_hours` until a batch
-    that is not complete is given up, `outcome_seconds` until Catalog is asked, `gigabytes_per_hour`
-    what AEP takes.
+    uploaded in pieces. `replay_by`: how Adobe is told which batch a new one replaces.
+    `deliver_batches`: by this stack itself. Of deliveries: `upload_seconds` is the longest that an
+    upload takes, `upload_hours` until a batch that is not complete is given up, `outcome_seconds`
+    until Catalog is asked, `gigabytes_per_hour` what AEP takes.
     """
 
     ledger_table: str
@@ -49,12 +49,14 @@ class Settings:
     batch_gigabytes: int
     file_megabytes: int
     replay_by: str
+    deliveries_queue_url: str
     due_deliveries_queue_url: str
     uploads_queue_url: str
     upload_seconds: int
     upload_hours: int
     outcome_seconds: int
     gigabytes_per_hour: int
+    deliver_batches: bool
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -69,6 +71,10 @@ class Settings:
                 if not text.isdecimal():
                     raise ValueError(f"{field.name.upper()} must be a whole number, not {text!r}")
                 values[field.name] = int(text)
+            elif field.type is bool:
+                if text not in ("true", "false"):
+                    raise ValueError(f"{field.name.upper()} must be true or false, not {text!r}")
+                values[field.name] = text == "true"
             elif field.type is str:
                 values[field.name] = text
             else:

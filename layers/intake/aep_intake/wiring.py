@@ -134,7 +134,7 @@ class World:
             self._https,
             self.credentials,
             self.settings.platform_url,
-            self.settings.ledger_table,
+            self.ledger.identity.ledger_id,
             self.now,
             replay_by=self.settings.replay_by,
         )
@@ -291,6 +291,7 @@ class World:
             limit=settings.file_megabytes * 10**6,
             deadline=settings.upload_hours * 3_600_000,
             first_look=settings.outcome_seconds * 1000,
+            restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 
     def intake(self, context: LambdaContext) -> Intake:
@@ -306,6 +307,8 @@ class World:
             park=self._park,
             post_time=self.adobe.create_time + SKEW,
             settle=self.settings.settle_seconds * 1000 + SKEW,
+            delivers=self.settings.deliver_batches,
+            identity=self.ledger.identity.get,
         )
         return Intake(
             ports=ports,

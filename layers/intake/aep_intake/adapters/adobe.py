@@ -39,8 +39,9 @@ LOOK = (1.0, 2.0)  # seconds, for what is good to know and not needed
 class Adobe:
     """One AEP with all its organizations and sandboxes: the Platform of `create_batch`.
 
-    `platform_url`: like `https://platform.adobe.io`. `ledger` names our ledger: batches carry a
-    digest of it, so that two deployments never take each other's. `now` tells epoch milliseconds.
+    `platform_url`: like `https://platform.adobe.io`. `ledger` gives the id of our ledger: batches
+    carry a digest of it, so that two deployments never take each other's. `now` tells epoch
+    milliseconds.
     `replay_by`: the member of `replay` that names a replaced batch, with a `$` if the ids want one.
     `timeouts` in seconds, to connect and to answer. `start_within`: seconds after which `create`
     no longer begins a POST, because getting a token took too long and a lease does not wait.
@@ -53,7 +54,7 @@ class Adobe:
         session: requests.Session,
         credentials: Tokens,
         platform_url: str,
-        ledger: str,
+        ledger: Callable[[], str],
         now: Callable[[], int],
         *,
         timeouts: tuple[float, float] = (3.05, 10.0),
@@ -80,14 +81,14 @@ class Adobe:
         Raises OutcomeUnknown (a batch may exist), BatchRefused or TargetNotAllowed (none does, nor
         will as things stand), PlatformUnavailable or CredentialUnusable (none does, yet).
         """
-        external_id = order.external_id
+        external_id, tag = order.external_id, order.tag_value(self._ledger())
         body = {
             # Adobe's default, said aloud: its sources disagree on whether it may be left out.
             "inputFormat": {"format": "parquet"},
             **order.options,
             "datasetId": order.target.dataset_id,
             "externalId": external_id,
-            "tags": {**(order.options.get("tags") or {}), TAG: [order.tag_value(self._ledger)]},
+            "tags": {**(order.options.get("tags") or {}), TAG: [tag]},
         }
         if order.replaces is not None:
             body["replay"] = self._replay(order.replaces)
@@ -113,26 +114,29 @@ class Adobe:
                 raise OutcomeUnknown(str(said), external_id=external_id)
             raise self.aep.problem(said, external_id)
         batch = _batch_made(said.answer.json(), self._now())
-        if batch is None or batch.status != "loading" or not self._ours(batch, order):
+        if batch is None or batch.status != "loading" or not _ours(batch, order, tag):
             raise OutcomeUnknown(f"{said}, not with a new batch of ours", external_id=external_id)
         return batch
 
-    def find(self, order: Order, since: int) -> list[Batch]:
+    def find(self, order: Order, since: int | None) -> list[Batch]:
         """The batches this ledger made for `order` after `since` (epoch ms), oldest first.
+
+        None: at any time.
 
         Raises TryAgain.
         """
         query = {
             "externalId": order.external_id,
             "dataSet": order.target.dataset_id,
-            "createdAfter": str(since - _CREATED_SLACK),
             "orderBy": "asc:created",
         }
-        batches = {}
+        if since is not None:
+            query["createdAfter"] = str(since - _CREATED_SLACK)
+        batches, tag = {}, order.tag_value(self._ledger())
         for batch_id, raw in self._list("batches", query, order.target, order.external_id):
-            batch = _batch(batch_id, raw, created=since)
+            batch = _batch(batch_id, raw, created=since or 0)
             # The filters are only there for speed: a value of theirs may be read as an operator.
-            if TAG in batch.tags and self._ours(batch, order):
+            if TAG in batch.tags and _ours(batch, order, tag):
                 batches[batch_id] = batch
         return sorted(batches.values(), key=lambda batch: (batch.created, batch.id))
 
@@ -238,16 +242,6 @@ class Adobe:
         sign = "$" * self._replay_by.startswith("$")
         return {member: [sign + one], "reason": "replace"}
 
-    def _ours(self, batch: Batch, order: Order) -> bool:
-        """Whether nothing a batch says about itself speaks against its being this order's."""
-        tag = batch.tags.get(TAG, [])
-        tags = tag if isinstance(tag, list) else [tag]  # Adobe shows scalars here and there
-        return (
-            (TAG not in batch.tags or order.tag_value(self._ledger) in tags)
-            and (not batch.dataset_ids or order.target.dataset_id in batch.dataset_ids)
-            and batch.external_id in (None, order.external_id)
-        )
-
     def _get(
         self,
         kind: str,
@@ -297,6 +291,17 @@ class Adobe:
             if len(found) < _PAGE:
                 return
         raise PlatformUnavailable(f"Catalog lists more than {_PAGE * _MOST_PAGES} {kind}")
+
+
+def _ours(batch: Batch, order: Order, expected: str) -> bool:
+    """Whether nothing a batch says about itself speaks against its being this order's."""
+    tag = batch.tags.get(TAG, [])
+    tags = tag if isinstance(tag, list) else [tag]  # Adobe shows scalars here and there
+    return (
+        (TAG not in batch.tags or expected in tags)
+        and (not batch.dataset_ids or order.target.dataset_id in batch.dataset_ids)
+        and batch.external_id in (None, order.external_id)
+    )
 
 
 def _dataset(raw: Mapping[str, Any]) -> Dataset:

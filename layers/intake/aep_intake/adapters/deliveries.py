@@ -5,13 +5,17 @@ from typing import Any
 
 from aep_intake import records
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, revision
-from aep_intake.adapters.windows import due_at
+from aep_intake.adapters.windows import ANNOUNCED, due_at
 from aep_intake.announcements import iso
 from aep_intake.delivery import Delivery, Mark
 from aep_intake.due import Due, Kind
 from aep_intake.errors import LeaseLost, NotYet
 
 HOUR = 3_600_000
+IS_ANNOUNCED = {
+    "ConditionExpression": "stage = :announced",
+    "ExpressionAttributeValues": {":announced": {"S": ANNOUNCED}},
+}
 
 
 class DynamoDeliveries:
@@ -29,19 +33,23 @@ class DynamoDeliveries:
         self._retention = retention
         self._hourly = hourly
 
-    def open(self, delivery: Delivery) -> Delivery:
-        """Put `delivery` if it is absent; or what stands."""
+    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
+        """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
+
+        False where somebody else did.
+        """
         try:
-            self._table.put(self._item(delivery), ABSENT)
+            self._table.put(self._item(delivery), IS_ANNOUNCED if recorded else ABSENT)
         except Stood as stood:
             [standing] = stood.items
-            return _delivery(standing or {})
-        return delivery
+            # As in `DynamoLedger.replace`.
+            return standing is not None and _begun(standing) == delivery
+        return True
 
     def get(self, external_id: str) -> Delivery | None:
-        """The delivery as it is now (a consistent read)."""
+        """The delivery as it is now (a consistent read); None if it has not begun."""
         item = self._table.get(f"delivery#{external_id}", "delivery")
-        return None if item is None else _delivery(item)
+        return None if item is None else _begun(item)
 
     def replace(self, old: Delivery, new: Delivery) -> Delivery:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -49,7 +57,7 @@ class DynamoDeliveries:
             self._table.put(self._item(new), revision(old.revision))
         except Stood as stood:
             [standing] = stood.items
-            if standing is None or _delivery(standing) != new:  # as in `DynamoLedger.replace`
+            if standing is None or _begun(standing) != new:  # as in `DynamoLedger.replace`
                 raise LeaseLost("another worker went on", external_id=old.external_id) from None
         return new
 
@@ -114,8 +122,8 @@ class DynamoDeliveries:
         return {"N": str((self._now() + milliseconds) // 1000)}
 
 
-def _delivery(item: Mapping[str, Any]) -> Delivery:
-    return records.read(Delivery, item["delivery"]["S"])
+def _begun(item: Mapping[str, Any]) -> Delivery | None:
+    return records.read(Delivery, item["delivery"]["S"]) if "delivery" in item else None
 
 
 def _mark(item: Mapping[str, Any]) -> Mark:

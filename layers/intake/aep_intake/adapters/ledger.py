@@ -2,6 +2,7 @@
 
 | what                      | pk                    | sk                           |
 |---------------------------|-----------------------|------------------------------|
+| who it is                 | `ledger`              | `identity`                   |
 | order (one attempt)       | `order#<external id>` | `order`                      |
 | claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
 | trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
@@ -39,17 +40,18 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake import records
 from aep_intake.adapters.folders import DynamoFolders
+from aep_intake.adapters.identity import DynamoIdentity
 from aep_intake.adapters.table import (
     ABSENT,
     Item,
     Stood,
     Table,
-    adding,
     deleting,
     putting,
     revision,
 )
 from aep_intake.adapters.windows import (
+    ANNOUNCED,
     SHARDS,
     DynamoWindows,
     claimed_before,
@@ -59,7 +61,7 @@ from aep_intake.adapters.windows import (
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.due import Due, Kind
-from aep_intake.errors import LeaseLost, LineMoved
+from aep_intake.errors import LeaseLost, LedgerUnavailable, LineMoved
 from aep_intake.orders import Claim, Head, Order, Record, Rejection, State, claims
 from aep_intake.overdue import WAITING
 from aep_intake.whereabouts import Seen
@@ -95,6 +97,7 @@ class DynamoLedger:
         self._read: tuple[str, tuple[Arrival, ...]] = ("", ())
         self.windows = DynamoWindows(self._table, self._claiming, now, retention)
         self.folders = DynamoFolders(self._table, now, retention)
+        self.identity = DynamoIdentity(self._table, table, now)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or the record that order has already.
@@ -136,14 +139,33 @@ class DynamoLedger:
     def replace(self, old: Record, new: Record) -> Record:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
-            if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
-                step = putting(self._order_item(new), revision(old.revision))
-                self._table.transact(step, self._counted(new.order))
-            else:
-                self._table.put(self._order_item(new), revision(old.revision))
+            self._table.put(self._order_item(new), revision(old.revision))
         except Stood as stood:
-            standing, *_ = stood.items
+            [standing] = stood.items
             # boto3 repeats a request whose answer was lost, and then fails on its own first try.
+            if standing is None or _record(standing) != new:
+                raise _lost(old) from None
+        if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
+            self._count(new.order)
+        return new
+
+    def hand_over(self, old: Record, new: Record, due: int) -> Record:
+        """As `replace`, with the delivery of its batch, which someone begins by `due`."""
+        external_id = new.order.external_id
+        delivery: Item = {
+            "pk": {"S": f"delivery#{external_id}"},
+            "sk": {"S": "delivery"},
+            "stage": {"S": ANNOUNCED},
+        }
+        try:
+            self._table.transact(
+                putting(self._order_item(new), revision(old.revision)),
+                putting(delivery | due_at(due, external_id), ABSENT),
+            )
+        except Stood as stood:
+            standing, begun = stood.items
+            if standing is None and begun is not None:  # by the release before, at the event
+                return self.replace(old, new)
             if standing is None or _record(standing) != new:
                 raise _lost(old) from None
         return new
@@ -353,10 +375,17 @@ class DynamoLedger:
         }
         return putting(item, condition)
 
-    def _counted(self, order: Order) -> dict[str, Any]:
+    def _count(self, order: Order) -> None:
+        """Count a batch for the meter, which warns people long before the limit.
+
+        Apart from the batch's own write, which nothing may hinder, and which must not fail for it:
+        so it is about right, but for what a worker that dies just then leaves out, or an answer
+        that is lost counts twice.
+        """
         day = iso(self._now())[:10]
         place = f"{order.target.ims_org}#{order.target.sandbox}"
-        return adding(f"made#{day}", place, self._expires(self._retention))
+        with suppress(LedgerUnavailable):
+            self._table.add(f"made#{day}", place, 1, self._expires(self._retention))
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id

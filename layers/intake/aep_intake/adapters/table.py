@@ -160,16 +160,6 @@ def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
     return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
 
 
-def adding(pk: str, sk: str, expires: dict[str, str]) -> dict[str, Any]:
-    """A step that counts one more, as `Table.add`."""
-    step = {
-        "Key": {"pk": {"S": pk}, "sk": {"S": sk}},
-        "UpdateExpression": "SET expires = :expires ADD counted :one",
-        "ExpressionAttributeValues": {":one": {"N": "1"}, ":expires": expires},
-    }
-    return {"Update": step}
-
-
 def deleting(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
     """A step that deletes."""
     return {"Delete": _at(pk, sk, condition)}

@@ -22,6 +22,7 @@ SHARDS: Mapping[Kind, str] = {
     Kind.WINDOWS: "6",
     Kind.FOLDERS: "7",
 }
+ANNOUNCED = "announced"  # the stage of a delivery that was recorded with its order, and no more
 IS_OPEN = {
     "ConditionExpression": "stage = :open",
     "ExpressionAttributeValues": {":open": {"S": Stage.OPEN}},
