@@ -137,18 +137,19 @@ class Message:
 
 
 class Copy:
-    """What a ledger in memory held at a time; its parts keep that in dictionaries."""
+    """What a ledger in memory held at a time; its parts keep that in dictionaries and sets."""
 
     def __init__(self, *parts: object) -> None:
-        self._kept = [
-            (kept, copy.deepcopy(kept))
+        self._held = [
+            (part, name, copy.deepcopy(kept))
             for part in parts
-            for kept in vars(part).values()
-            if isinstance(kept, dict)
+            for name, kept in vars(part).items()
+            if isinstance(kept, dict | set)
         ]
 
     def restore(self) -> None:
-        for kept, earlier in self._kept:
+        for part, name, earlier in self._held:
+            kept = vars(part)[name]  # in place, for parts may share it
             kept.clear()
             kept.update(copy.deepcopy(earlier))
 

@@ -269,5 +269,6 @@ def test_the_schedules_went_where_it_hurts(
 ) -> None:
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} restores of the ledger: {dict(ran)}")
-    for status in ("loading", "success", "staging"):
-        assert ran[f"forgotten, {status}"] > schedules / 200, status
+    for status in ("loading", "loaded", "success", "active"):
+        assert ran[f"forgotten, {status}"] > schedules / 500, status
+    assert ran["adopted"] > schedules / 10

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from aep_intake.adapters.queues import message
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -164,7 +165,7 @@ def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) ->
     place = end["diagnostics"]
     kept = delivering.aws.s3.list_objects_v2(Bucket=place["bucket"], Prefix=place["prefix"])
     assert kept["KeyCount"] >= 1
-    body = json.dumps({"externalId": created["externalId"]})
+    body = message({"externalId": created["externalId"]})
     assert delivering.parked(body).attributes["reason"] == "batch-failed"
     # Somebody mends the schema, and tries again: another batch, of the same files.
     answer = delivering.stack.sender.call(
