@@ -33,7 +33,7 @@ from aep_intake.errors import (
 )
 from aep_intake.intake import again, go_on
 from aep_intake.intake import attempt as tried
-from aep_intake.orders import DELIVERY_PREFIX, Batch, Order, Record, Rejection, State, Target
+from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
 from aep_intake.pieces import Piece
 from aep_intake.uploading import Joined
 from jsonschema import Draft202012Validator
@@ -253,8 +253,8 @@ def test_a_delivery_whose_event_is_lost_is_found_by_the_clock(world: Delivering)
     external_id = created(world, ROWS)
     world.created_queue.clear()
     finished_at = world.clock()
-    assert world.ledger.due(Kind.DELIVERIES, 10**15, 10) == [
-        Due(Kind.DELIVERIES, external_id, finished_at + HOUR)
+    assert world.ledger.due(due.Kind.DELIVERIES, 10**15, 10) == [
+        due.Due(due.Kind.DELIVERIES, external_id, finished_at + HOUR)
     ]
     world.clock.advance(HOUR)
     began = delivery.go_on(external_id, ports(world))
@@ -299,7 +299,7 @@ def test_what_was_announced_while_nothing_was_delivered_never_is(world: Deliveri
     world.put(file, ROWS)
     take(file, replace(intake, ports=replace(intake.ports, delivers=False)))
     assert world.ledger.records[file.external_id].delivers is False
-    assert world.ledger.due(Kind.DELIVERIES, 10**15, 10) == []
+    assert world.ledger.due(due.Kind.DELIVERIES, 10**15, 10) == []
     delivery.begin(file.external_id, batch_id(world, file.external_id), ports(world))
     assert delivery.go_on(file.external_id, ports(world)) is None
     assert (world.ledger.deliveries, world.uploads) == ({}, [])
@@ -330,7 +330,7 @@ def test_a_worker_that_dies_before_the_record_leaves_it_to_the_next(world: Deliv
         take(file, replace(intake, ports=deaf, ledger=deaf.ledger))
     assert world.ledger.handed_over == {}
     world.clock.advance(2 * MINUTE)
-    go_on(Kind.ORDERS, file.external_id, world.intake(0))
+    go_on(due.Kind.ORDERS, file.external_id, world.intake(0))
     assert list(world.ledger.handed_over) == [file.external_id]
     assert len(world.created_queue) == 2
 

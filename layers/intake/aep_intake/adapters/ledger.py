@@ -160,7 +160,7 @@ class DynamoLedger:
         try:
             self._table.transact(
                 putting(self._order_item(new), revision(old.revision)),
-                putting(delivery | due_at(due, external_id), ABSENT),
+                putting(delivery | due_at(Due(Kind.DELIVERIES, external_id, due)), ABSENT),
             )
         except Stood as stood:
             standing, begun = stood.items
