@@ -287,7 +287,6 @@ class LocalStack:
         self.aws.cloudformation.get_waiter("stack_update_complete").wait(
             StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
         )
-        self._mend_mappings()
         return self._outputs(name)
 
     def _outputs(self, name: str) -> dict[str, str]:

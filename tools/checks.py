@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import boto3
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
+    from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_s3 import S3Client
@@ -75,6 +76,39 @@ def adobe_of(stack: Deployed, session: boto3.Session) -> tuple[Credentials, Adob
     credentials = Credentials(secrets, https, stack.parameters["ImsUrl"], now)
     # Whose batches are the ledger's own, nobody asks here.
     return credentials, Adobe(https, credentials, stack.parameters["PlatformUrl"], str, now)
+
+
+def ledger(dynamodb: DynamoDBClient, table: str) -> Findings:
+    """A ledger that no stack manages; a restore brings none of this."""
+    described = dynamodb.describe_table(TableName=table)["Table"]
+    indexes = {each["IndexName"] for each in described.get("GlobalSecondaryIndexes", ())}
+    for name in sorted({"due", "batch"} - indexes):
+        yield PROBLEM, f"has no index `{name}`: restore it again, with all indexes"
+    update = f"aws dynamodb update-table --table-name {table}"
+    if described.get("DeletionProtectionEnabled"):
+        yield OK, "protected from deletion"
+    else:
+        yield NOTE, f"not protected from deletion: {update} --deletion-protection-enabled"
+    expiry = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    if expiry.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+        yield OK, f"forgets by `{expiry.get('AttributeName')}`"
+    else:
+        yield (
+            NOTE,
+            "forgets nothing, and grows for ever: aws dynamodb update-time-to-live --table-name "
+            f"{table} --time-to-live-specification Enabled=true,AttributeName=expires",
+        )
+    backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
+    recovery = backups.get("PointInTimeRecoveryDescription", {})
+    if recovery.get("PointInTimeRecoveryStatus") == "ENABLED":
+        yield OK, "can be restored to any second of its last days"
+    else:
+        yield (
+            NOTE,
+            "cannot be restored to an earlier time: aws dynamodb update-continuous-backups "
+            f"--table-name {table} --point-in-time-recovery-specification "
+            "PointInTimeRecoveryEnabled=true",
+        )
 
 
 def secret_name(arn: str) -> str:

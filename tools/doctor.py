@@ -90,6 +90,9 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     yield from _adobe(stack, session)
     dynamodb = session.client("dynamodb", config=PATIENCE)
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), checks.now, retention=0)
+    if stack.parameters.get("ExistingLedgerTable"):
+        table = stack.output("LedgerTable")
+        yield from found(f"ledger {table}", checks.ledger(dynamodb, table))
     yield from found("quota", checks.quota(ledger.made, iso(checks.now())[:10]))
 
 

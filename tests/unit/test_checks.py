@@ -289,6 +289,45 @@ def test_a_ledger_that_the_operator_may_not_ask() -> None:
     assert finding.text == f"your AWS credentials may not do Query: {denied[1]}"
 
 
+def ledger(
+    *,
+    indexes: str = "batch due",
+    protected: bool = True,
+    expiry: str = "ENABLED",
+    recovery: str = "ENABLED",
+) -> list[tuple[checks.Verdict, str]]:
+    asked = {"TableName": "old"}
+    named = [{"IndexName": name} for name in indexes.split()]
+    about = {"DeletionProtectionEnabled": protected, "GlobalSecondaryIndexes": named}
+    point = {"PointInTimeRecoveryStatus": recovery}
+    backups = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": point}
+    lives = {"TimeToLiveStatus": expiry, "AttributeName": "expires"}
+    with Stubber(client("dynamodb")) as table:
+        table.add_response("describe_table", {"Table": about}, asked)
+        table.add_response("describe_time_to_live", {"TimeToLiveDescription": lives}, asked)
+        continuous = {"ContinuousBackupsDescription": backups}
+        table.add_response("describe_continuous_backups", continuous, asked)
+        return looked_at(checks.ledger(of(table), "old"))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"protected": False}, "update-table --table-name old --deletion-protection-enabled"),
+        ({"expiry": "DISABLED"}, "--time-to-live-specification Enabled=true,AttributeName=expires"),
+        ({"recovery": "DISABLED"}, "PointInTimeRecoveryEnabled=true"),
+        ({"indexes": "batch"}, "no index `due`"),
+    ],
+)
+def test_a_ledger_that_no_stack_manages(how: dict[str, Any], says: str) -> None:
+    """A restore brings neither expiry, nor recovery, nor protection."""
+    assert [verdict for verdict, _ in ledger()] == [OK, OK, OK]
+    assert [verdict for verdict, _ in ledger(expiry="ENABLING")] == [OK, OK, OK]
+    [(verdict, text)] = [one for one in ledger(**how) if one[0] is not OK]
+    assert verdict is (PROBLEM if "indexes" in how else NOTE)
+    assert says in text
+
+
 @pytest.mark.parametrize(
     ("state", "verdict"),
     [("Enabled", OK), ("Updating", OK), ("Disabled", PROBLEM), ("Disabling", PROBLEM)],
