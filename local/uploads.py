@@ -158,7 +158,7 @@ class Uploads:
         self._queues = Queues(stack.aws.sqs)
         self._objects = Objects(lambda: stack.aws.s3)
         table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
-        self._deliveries = DynamoDeliveries(table, _now, retention=60 * DAY, hourly=10**13)
+        self._deliveries = DynamoDeliveries(table, _now, retention=60 * DAY)
         self._curl = Curl(stack.platform)
         self._environments: dict[str, dict[str, str]] = {}
 

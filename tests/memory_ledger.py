@@ -2,10 +2,11 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery, Mark
+from aep_intake.delivery import Delivery, Mark, Progress
 from aep_intake.due import Due, Kind, Ledger
 from aep_intake.errors import (
     AlreadyClaimed,
@@ -145,6 +146,16 @@ class MemoryLedger:
             if self.claims.get(place, ("", False))[0] == old.order.external_id:
                 del self.claims[place]
         return new
+
+    def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
+        self.transaction()
+        for file, why in lost.items():
+            self.reject(file, why, order.external_id)
+            self.noted.pop((file.object_id, file.version), None)
+            for claim in claims(file):
+                place = (claim.object_id, claim.slot)
+                if self.claims.get(place, ("", False))[0] == order.claimant:
+                    del self.claims[place]
 
     def reclaim(self, old: Record, new: Record) -> Record:
         self.transaction()
@@ -340,7 +351,7 @@ class MemoryFolders:
 
 
 class MemoryDeliveries:
-    """Deliveries, beside the orders. `hourly`: bytes that AEP takes an hour, and may be changed.
+    """Deliveries, beside the orders.
 
     `slips` may say that a worker died between what it marked and what it counted.
     """
@@ -348,19 +359,15 @@ class MemoryDeliveries:
     def __init__(
         self,
         ledger: MemoryLedger,
-        now: Callable[[], int],
         *,
-        hourly: int,
         slips: Callable[[], bool] = lambda: False,
     ) -> None:
         self.kept = ledger.deliveries
         self._handed_over = ledger.handed_over
         self.marked_as: dict[str, dict[int, Mark]] = {}
-        self.hourly = hourly
-        self._now = now
+        self.kept_progress: dict[tuple[str, int], Progress] = {}
         self._slips = slips
         self._counts: dict[str, int] = {}
-        self._sent: dict[int, int] = {}
 
     def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
         external_id = delivery.external_id
@@ -387,6 +394,8 @@ class MemoryDeliveries:
             marks[piece] = mark
             if not self._slips():
                 self._counts[external_id] = self._counts.get(external_id, 0) + 1
+        elif marks[piece].lost and not mark.lost:
+            marks[piece] = mark
         return self._counts.get(external_id, 0)
 
     def marked(self, external_id: str, piece: int) -> Mark | None:
@@ -395,10 +404,31 @@ class MemoryDeliveries:
     def marks(self, external_id: str) -> dict[int, Mark]:
         return dict(self.marked_as.get(external_id, {}))
 
-    def reserve(self, size: int) -> None:
+    def progress(self, external_id: str, piece: int) -> Progress | None:
+        return self.kept_progress.get((external_id, piece))
+
+    def keep(self, external_id: str, piece: int, progress: Progress) -> None:
+        self.kept_progress[external_id, piece] = progress
+
+
+class MemoryAllowance:
+    """What AEP takes in an hour: `hourly` bytes of each organization, and may be changed."""
+
+    def __init__(self, now: Callable[[], int], hourly: int) -> None:
+        self.hourly = hourly
+        self.sent: dict[tuple[str, int], int] = {}
+        self._now = now
+
+    @contextmanager
+    def taking(self, organization: str, size: int) -> Iterator[None]:
         hour, passed = divmod(self._now(), 3_600_000)
-        sent = self._sent.get(hour, 0)
+        sent = self.sent.get((organization, hour), 0)
         if sent and sent + size > self.hourly:
             left = (3_600_000 - passed) / 1000
             raise NotYet("the bytes of this hour are used", retry_after=left)
-        self._sent[hour] = sent + size
+        self.sent[organization, hour] = sent + size
+        try:
+            yield
+        except BaseException:
+            self.sent[organization, hour] -= size
+            raise

@@ -22,7 +22,7 @@ from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.ingestion import Ingestion
 from aep_intake.adapters.queues import delay
 from aep_intake.announcements import BATCH_ENDED, batch_ended
-from aep_intake.arrivals import Arrival, Missing
+from aep_intake.arrivals import Arrival, Missing, parse, written
 from aep_intake.create import Outcome, Ports, create_batch
 from aep_intake.delivery import Delivery, Task
 from aep_intake.errors import (
@@ -31,6 +31,7 @@ from aep_intake.errors import (
     MalformedRequest,
     MarkerMissing,
     NotAnnounced,
+    NotReadable,
     NotYet,
     ObjectGone,
     Rejected,
@@ -50,7 +51,7 @@ from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
 from local.simulator.transport import InProcess
-from tests.memory_ledger import MemoryDeliveries, MemoryLedger, all_due
+from tests.memory_ledger import MemoryAllowance, MemoryDeliveries, MemoryLedger, all_due
 
 START = 1_790_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -237,7 +238,7 @@ class World:
             adobe.dataset_id,
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
-        objects: Any = _Calls(self, _Bucket(self.bucket), StorageUnavailable)
+        objects: Any = _Calls(self, _Bucket(self.bucket), NotReadable)
         window_ports = windows.Ports(
             windows=remembered,
             orders=ledger,
@@ -578,6 +579,8 @@ class Delivering(World):
     lost: list[tuple[str, str, str]] = field(default_factory=list)  # order, uri, reason
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
     completed: set[str] = field(default_factory=set)  # batches, by somebody else
+    files_parked: list[tuple[Arrival, str]] = field(default_factory=list)  # as they arrived
+    denied: dict[str, int] = field(default_factory=dict)  # keys that S3 says 403 of, until then
     piece: int = 64
     deadline: int = 6 * HOUR
     limits: windows.Limits = field(default_factory=lambda: windows.Limits(3, 10_000))
@@ -591,9 +594,8 @@ class Delivering(World):
             upload_answers=("spec", "docs")[self.tape.pick(2)],
             abandon_after_ms=(None, DAY)[self.tape.pick(2)],
         )
-        self.deliveries = MemoryDeliveries(
-            self.ledger, self.clock, hourly=10**9, slips=self._conflict
-        )
+        self.deliveries = MemoryDeliveries(self.ledger, slips=self._conflict)
+        self.allowance = MemoryAllowance(self.clock, hourly=10**9)
         self.more = (
             *[self.begin] * 2,
             *[self.upload] * 4,
@@ -601,6 +603,7 @@ class Delivering(World):
             self._drop,
             self._edit_sizes,
             self._lose_an_object,
+            self._deny,
             self._meddle,
             self._meddle_later,
             self._mishap,
@@ -616,21 +619,26 @@ class Delivering(World):
     def ports(self, intake: Intake) -> delivery.Ports:
         """All that a worker of the upload stage needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
+        allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
+        ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
         announcer: Any = intake.announcer
         return delivery.Ports(
             deliveries=remembered,
-            orders=intake.ports.ledger,
+            orders=ledger,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
+            allowance=allowance,
             announcer=announcer,
             opened=self._opened,
             hand_out=self._send,
             waiting=self._waiting,
             park=self._park,
+            park_file=self._park_file,
             now=intake.ports.now,
             step=TIMEOUT + SKEW,
             life=TIMEOUT + SKEW,
             uploading=UPLOADING + SKEW,
+            end=intake.ports.now() + UPLOADING * 4 // 5,
             limit=self.piece,
             deadline=self.deadline,
             first_look=OUTCOME,
@@ -667,13 +675,40 @@ class Delivering(World):
         self.kept[about.external_id, name] = content
 
     def _opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
-        fate = self.wait(3)
+        fate = self.wait(4)
         if fate == 1:
             raise StorageUnavailable("S3 answered 503")
+        if fate == 3 or self.clock() < self.denied.get(arrival.key, 0):
+            raise NotReadable("S3 answered 403 AccessDenied")
         content = self.contents.get((arrival.bucket, arrival.key, arrival.version))
         if content is None:
             raise ObjectGone(f"{arrival.uri}: the version that arrived is not there any more")
         return _Body(content[start:end], breaks=fate == 2)
+
+    def _park_file(self, file: Arrival, why: Rejection) -> None:
+        fate = self.wait(3)
+        if fate == 1:
+            raise StorageUnavailable("the queue did not take it")
+        # Nobody may find it claimed by the order that lost it, however soon it is redriven.
+        owner = self.ledger.claimant(file)
+        assert owner is None or owner not in self._losers(file), "parked before it was let go"
+        [again] = parse(written(file)).arrivals
+        assert again == file
+        self.files_parked.append((file, why.reason))
+        self.parked.append(Message(again, self.clock(), reason=why.reason))
+        self.wait(1)
+        if fate == 2:
+            raise StorageUnavailable("the queue did not answer")
+
+    def _losers(self, file: Arrival) -> set[str]:
+        """What held a file that its batch lacks, which holds the others."""
+        told = {order for order, uri, _ in self.lost if uri == file.uri}
+        ended = {order: self.ledger.deliveries[order].verdict for order in told}
+        return {
+            self.ledger.records[order].order.claimant
+            for order, verdict in ended.items()
+            if verdict is not None and verdict.end is delivery.End.SUCCEEDED
+        }
 
     def _send(self, tasks: list[Task]) -> None:
         fate = self.wait(3)
@@ -748,7 +783,7 @@ class Delivering(World):
         """The uploads queue starts a worker on a piece."""
         self._run(
             self.uploads,
-            lambda errand, ports: uploading.upload(errand.what, ports, errand.receives),
+            lambda errand, ports: uploading.upload(errand.what, ports, errand.receives).delivery,
             6 * 900 * SECOND,
             put_off=True,
         )
@@ -802,12 +837,19 @@ class Delivering(World):
         """A deployment with other settings."""
         self.piece = (64, 80, 100, 1000)[self.tape.pick(4)]
         self.deadline = (6 * HOUR, HOUR, 24 * HOUR)[self.tape.pick(3)]
-        self.deliveries.hourly = (10**9, 150, 60)[self.tape.pick(3)]
+        self.allowance.hourly = (10**9, 150, 60)[self.tape.pick(3)]
 
     def _lose_an_object(self) -> None:
         """It is overwritten, or deleted, before it is uploaded."""
         if self.contents and self.tape.pick(8) == 7:
             del self.contents[sorted(self.contents)[self.tape.pick(len(self.contents))]]
+
+    def _deny(self) -> None:
+        """A policy of the bucket forbids to read an object, for a while."""
+        if self.contents and self.tape.pick(4) == 3:
+            _, key, _ = sorted(self.contents)[self.tape.pick(len(self.contents))]
+            lasts = (MINUTE, HOUR, DAY, 3 * DAY)[self.tape.pick(4)]
+            self.denied[key] = self.clock() + lasts
 
     def _ours(self, *statuses: str) -> list[Batch]:
         known = {record.batch_id for record in self.ledger.records.values()}
@@ -858,10 +900,11 @@ class Delivering(World):
     def settle(self) -> None:
         """As in any world; Adobe mends what stalled, and the hours have room."""
         self.calm = True
-        self.deliveries.hourly = 10**9
+        self.allowance.hourly = 10**9
         self.deadline = 24 * HOUR
+        self.denied.clear()
         self.simulator.mishaps.clear()
-        self.clock.advance(MINUTE)
+        self.clock.advance(SETTLE)  # an operator redrives what Catalog shows by now
         for batch in self.simulator.batches():
             if batch.status == "stalled":
                 self.simulator.set_status(batch.id, "success")

@@ -4,19 +4,30 @@ import json
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.deliveries import HOUR, DynamoDeliveries
+from aep_intake.adapters.allowance import HOUR, HourlyAllowance
+from aep_intake.adapters.deliveries import DynamoDeliveries
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.table import Table
 from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Ledger
-from aep_intake.delivery import Deliveries, Delivery, End, Mark, Stage, Verdict
+from aep_intake.delivery import (
+    Allowance,
+    Deliveries,
+    Delivery,
+    End,
+    Mark,
+    Progress,
+    Stage,
+    Verdict,
+)
 from aep_intake.due import Kind
-from aep_intake.errors import LeaseLost, NotYet
+from aep_intake.errors import LeaseLost, NotYet, PlatformUnavailable
 from aep_intake.orders import (
     Batch,
     Lease,
@@ -29,7 +40,7 @@ from aep_intake.orders import (
 from aep_intake.pieces import Cut
 
 from local.stack import LocalStack
-from tests.memory_ledger import MemoryDeliveries, MemoryLedger, due_of
+from tests.memory_ledger import MemoryAllowance, MemoryDeliveries, MemoryLedger, due_of
 
 NOW = 1_790_000_000_000
 DAY = 86_400_000
@@ -63,12 +74,12 @@ def kept(request: pytest.FixtureRequest) -> Kept:
     clock = Hand()
     if request.param == "memory":
         memory = MemoryLedger()
-        remembered = MemoryDeliveries(memory, clock, hourly=HOURLY)
+        remembered = MemoryDeliveries(memory)
         return Kept(memory, remembered, lambda now: due_of(memory, Kind.DELIVERIES, now), clock)
     stack: LocalStack = request.getfixturevalue("stack")
     dynamodb, name = stack.aws.dynamodb, stack.outputs["LedgerTable"]
     ledger = DynamoLedger(dynamodb, name, clock, 60 * DAY)
-    deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY, hourly=HOURLY)
+    deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY)
     return Kept(ledger, deliveries, lambda now: due_of(ledger, Kind.DELIVERIES, now), clock)
 
 
@@ -227,7 +238,7 @@ def test_marks_are_put_once_and_counted(deliveries: Deliveries, delivery: Delive
     assert deliveries.mark(name, 11, Mark(0, LOST)) == 2
     for again in (Mark(10), Mark(0, LOST), Mark(99)):
         assert deliveries.mark(name, 0, again) == 2
-        assert deliveries.mark(name, 11, again) == 2
+    assert deliveries.mark(name, 11, Mark(9, LOST)) == 2
     assert deliveries.marks(name) == {0: Mark(10), 11: Mark(0, LOST)}
     assert [deliveries.marked(name, n) for n in (0, 1, 11)] == [Mark(10), None, Mark(0, LOST)]
     assert deliveries.mark(name, 1_000_000, Mark(1)) == 3
@@ -236,6 +247,17 @@ def test_marks_are_put_once_and_counted(deliveries: Deliveries, delivery: Delive
     other = f"{name}.2"
     assert deliveries.marks(other) == {}
     assert deliveries.mark(other, 0, Mark(1)) == 1
+
+
+def test_that_a_piece_was_uploaded_counts_more_than_that_it_was_lost(
+    deliveries: Deliveries, delivery: Delivery
+) -> None:
+    """One of two copies of a message could read what the other could not."""
+    name = delivery.external_id
+    assert [deliveries.mark(name, 0, mark) for mark in (Mark(0, LOST), Mark(10))] == [1, 1]
+    assert deliveries.marks(name) == {0: Mark(10)}
+    assert [deliveries.mark(name, 0, mark) for mark in (Mark(0, LOST), Mark(11))] == [1, 1]
+    assert deliveries.marks(name) == {0: Mark(10)}
 
 
 def test_marks_that_come_at_once_are_all_counted(
@@ -260,47 +282,180 @@ def test_more_marks_than_a_page(deliveries: Deliveries, delivery: Delivery) -> N
     assert len(deliveries.marks(delivery.external_id)) == 150
 
 
-def test_an_hour_takes_so_many_bytes(kept: Kept) -> None:
-    kept.deliveries.reserve(600)
-    kept.deliveries.reserve(400)
+# ---- The bytes of the hour
+
+
+@dataclass
+class Hour:
+    """An organization's allowance, and the time by which it goes."""
+
+    allowance: Allowance
+    clock: Hand
+    organization: str
+
+    def take(self, size: int) -> None:
+        """An upload that AEP takes."""
+        with self.allowance.taking(self.organization, size):
+            pass
+
+    def fail(self, size: int) -> None:
+        """One that it does not take."""
+        with suppress(PlatformUnavailable), self.allowance.taking(self.organization, size):
+            raise PlatformUnavailable("AEP answered 503")
+
+
+@pytest.fixture(params=["memory", "dynamodb"])
+def hour(request: pytest.FixtureRequest) -> Hour:
+    clock = Hand()
+    if request.param == "memory":
+        return Hour(MemoryAllowance(clock, HOURLY), clock, "O@AdobeOrg")
+    table = ledger_table(request.getfixturevalue("stack"))
+    dynamo = HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0)
+    return Hour(dynamo, clock, "O@AdobeOrg")
+
+
+def ledger_table(stack: LocalStack) -> Table:
+    return Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
+
+
+def test_an_hour_takes_so_many_bytes(hour: Hour) -> None:
+    hour.take(600)
+    hour.take(400)
     with pytest.raises(NotYet) as caught:
-        kept.deliveries.reserve(1)
+        hour.take(1)
     assert caught.value.retry_after == 3600
-    kept.clock.at += HOUR - 1000
+    hour.clock.at += HOUR - 1000
     with pytest.raises(NotYet) as caught:
-        kept.deliveries.reserve(1)
+        hour.take(1)
     assert caught.value.retry_after == 1
-    kept.clock.at += 1000
-    kept.deliveries.reserve(1000)
+    hour.clock.at += 1000
+    hour.take(1000)
 
 
-def test_what_does_not_fit_uses_nothing_up(kept: Kept) -> None:
-    kept.deliveries.reserve(600)
+def test_what_does_not_fit_uses_nothing_up(hour: Hour) -> None:
+    hour.take(600)
     with pytest.raises(NotYet):
-        kept.deliveries.reserve(401)
-    kept.deliveries.reserve(400)
+        hour.take(401)
+    hour.take(400)
 
 
-def test_what_is_larger_than_an_hour_takes_one_for_itself(kept: Kept) -> None:
-    kept.deliveries.reserve(5000)
+def test_what_aep_did_not_take_uses_nothing_up(hour: Hour) -> None:
+    """Before, an outage of a minute at AEP used the bytes of the hour."""
+    for _ in range(30):
+        hour.fail(500)
+    hour.take(1000)
     with pytest.raises(NotYet):
-        kept.deliveries.reserve(1)
-    kept.clock.at += HOUR
-    kept.deliveries.reserve(1)
+        hour.fail(1)
+
+
+def test_each_organization_has_its_own(hour: Hour) -> None:
+    """The guardrail is Adobe's for each of them."""
+    hour.take(1000)
+    hour.organization = "P@AdobeOrg"
+    hour.take(1000)
+
+
+def test_what_is_larger_than_an_hour_takes_one_for_itself(hour: Hour) -> None:
+    hour.take(5000)
     with pytest.raises(NotYet):
-        kept.deliveries.reserve(5000)
+        hour.take(1)
+    hour.clock.at += HOUR
+    hour.take(1)
+    with pytest.raises(NotYet):
+        hour.take(5000)
 
 
-def test_an_hour_is_shared_fairly_by_twenty_at_once(kept: Kept) -> None:
-    def reserved(_: int) -> bool:
+def test_an_hour_is_shared_fairly_by_twenty_at_once(hour: Hour) -> None:
+    def taken(_: int) -> bool:
         try:
-            kept.deliveries.reserve(90)
+            hour.take(90)
         except NotYet:
             return False
         return True
 
     with ThreadPoolExecutor(20) as pool:
-        assert sum(pool.map(reserved, range(40))) == 11
+        assert sum(pool.map(taken, range(40))) == 11
+
+
+class Counting(Table):
+    """A table that tells what was counted in it, write by write."""
+
+    def __init__(self, stack: LocalStack) -> None:
+        super().__init__(stack.aws.dynamodb, stack.outputs["LedgerTable"])
+        self.added: list[int] = []
+
+    def add(self, pk: str, sk: str, number: int, *how: Any, **more: Any) -> int:
+        told = super().add(pk, sk, number, *how, **more)
+        self.added.append(number)
+        return told
+
+
+def test_of_many_small_uploads_few_ask_the_ledger(stack: LocalStack) -> None:
+    table, clock = Counting(stack), Hand()
+    hour = Hour(HourlyAllowance(table, clock, lambda _: 200_000, lambda: 0), clock, "O@AdobeOrg")
+    for _ in range(50):
+        hour.take(5)
+    assert table.added == [100, 100, 100]
+    clock.at += HOUR  # what was leased for an hour ends with it
+    hour.take(5)
+    assert table.added == [100] * 4
+
+
+def test_workers_share_an_hour_and_waste_little_of_it(stack: LocalStack) -> None:
+    """A lease is no more than a 2,000th of it; near its end each takes what it needs."""
+    table, clock = Counting(stack), Hand()
+    workers = [
+        Hour(HourlyAllowance(table, clock, lambda _: 200_000, lambda: 0), clock, "O@AdobeOrg")
+        for _ in range(5)
+    ]
+    for worker in workers:
+        worker.take(60)
+    with suppress(NotYet):
+        while True:
+            workers[0].take(30_000)
+    with suppress(NotYet):
+        while True:
+            workers[1].take(1_000)
+    with pytest.raises(NotYet):
+        workers[1].take(1_000)
+    assert 199_000 < sum(table.added) <= 200_000
+    workers[4].take(40)  # of its lease
+
+
+def test_what_is_given_back_beyond_a_lease_is_everybody_s(stack: LocalStack) -> None:
+    table, clock = Counting(stack), Hand()
+    one, other = (
+        Hour(HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0), clock, "O@AdobeOrg")
+        for _ in range(2)
+    )
+    one.fail(900)
+    other.take(1000)
+    assert table.added == [900, -900, 1000]
+
+
+def test_what_fails_in_the_next_hour_gives_nothing_back(stack: LocalStack) -> None:
+    table, clock = Counting(stack), Hand()
+    allowance = HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0)
+    hour = Hour(allowance, clock, "O@AdobeOrg")
+    with suppress(PlatformUnavailable), allowance.taking("O@AdobeOrg", 900):
+        clock.at += HOUR
+        hour.take(1000)
+        raise PlatformUnavailable("AEP answered 503")
+    with pytest.raises(NotYet):
+        hour.take(1)
+
+
+def test_those_that_wait_for_the_next_hour_do_not_come_at_once(stack: LocalStack) -> None:
+    clock, spread = Hand(), iter((0.0, 7.0, 299.0))
+    allowance = HourlyAllowance(ledger_table(stack), clock, lambda _: HOURLY, lambda: next(spread))
+    hour = Hour(allowance, clock, "O@AdobeOrg")
+    hour.take(1000)
+    waits = []
+    for _ in range(3):
+        with pytest.raises(NotYet) as caught:
+            hour.take(1)
+        waits.append(caught.value.retry_after)
+    assert waits == [3600, 3607, 3899]
 
 
 def test_what_is_due_is_told_until_it_has_ended(kept: Kept, delivery: Delivery) -> None:
@@ -334,8 +489,7 @@ def table(stack: LocalStack) -> Callable[[str], list[dict[str, Any]]]:
 
 @pytest.fixture
 def dynamo(stack: LocalStack) -> DynamoDeliveries:
-    table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
-    return DynamoDeliveries(table, lambda: NOW, retention=60 * DAY, hourly=HOURLY)
+    return DynamoDeliveries(ledger_table(stack), lambda: NOW, retention=60 * DAY)
 
 
 def test_it_is_only_forgotten_once_it_has_ended(
@@ -370,20 +524,27 @@ def test_marks_are_remembered_longer_than_what_they_belong_to(
     assert kinds["count"]["counted"] == {"N": "1"}
 
 
-def test_the_bytes_of_an_hour_are_told_and_forgotten(
+def test_the_bytes_of_an_hour_are_forgotten(
     stack: LocalStack, table: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     clock = Hand()
-    deliveries = DynamoDeliveries(
-        Table(stack.aws.dynamodb, stack.outputs["LedgerTable"]), clock, retention=1, hourly=HOURLY
-    )
-    hour = iso(clock())[:13]
-    assert deliveries.sent(hour) == 0
-    deliveries.reserve(250)
-    deliveries.reserve(250)
-    assert deliveries.sent(hour) == 500
-    [item] = table(f"sent#{hour}")
+    allowance = HourlyAllowance(ledger_table(stack), clock, lambda _: HOURLY)
+    for _ in range(2):
+        with allowance.taking("O@AdobeOrg", 250):
+            pass
+    [item] = table(f"sent#{iso(clock())[:13]}")
+    assert (item["sk"], item["counted"]) == ({"S": "O@AdobeOrg"}, {"N": "500"})
     assert int(item["expires"]["N"]) == clock() // 1000 + 7 * 86_400
+
+
+def test_how_far_a_gzip_has_come_is_kept(kept: Kept, delivery: Delivery) -> None:
+    name, deliveries = delivery.external_id, kept.deliveries
+    assert deliveries.progress(name, 3) is None
+    for progress in (Progress(), Progress(1, 10), Progress(2, 30)):
+        deliveries.keep(name, 3, progress)
+        assert deliveries.progress(name, 3) == progress
+    assert deliveries.progress(name, 4) is None
+    assert deliveries.marks(name) == {}
 
 
 def test_four_hundred_cuts_are_far_from_what_an_item_may_have(

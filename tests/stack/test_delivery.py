@@ -8,10 +8,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aep_intake.adapters.queues import message
+from aep_intake.arrivals import Arrival, parse
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -179,21 +182,14 @@ def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) ->
 def test_a_version_that_was_deleted_before_its_upload_is_told_by_name(
     delivering: Scene, folder: str
 ) -> None:
-    [mapping] = delivering.aws.functions.list_event_source_mappings(
-        FunctionName=delivering.outputs["OnUploadFunction"]
-    )["EventSourceMappings"]
     key = f"in/{folder}/twice.jsonl"
-    delivering.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-    time.sleep(2)
-    try:
+    with without_uploads(delivering):
         delivering.put(key, b'{"a": 1}\n')
         first = delivering.about(key)
         delivering.put(key, b'{"a": 2}\n')
         time.sleep(2)
         version = first["files"][0]["versionId"]
         delivering.aws.s3.delete_object(Bucket=delivering.bucket, Key=key, VersionId=version)
-    finally:
-        delivering.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
     end = ended(delivering, first["externalId"])
     assert end["kind"] == "Batch Abandoned"
     assert end["status"] == "aborted"
@@ -207,6 +203,73 @@ def test_a_version_that_was_deleted_before_its_upload_is_told_by_name(
         if key in json.dumps(d) and d["externalId"] != first["externalId"]
     ]
     assert ended(delivering, second["externalId"])["kind"] == "Batch Succeeded"
+
+
+@contextmanager
+def without_uploads(played: Scene) -> Iterator[None]:
+    """Uploads wait in their queue."""
+    [mapping] = played.aws.functions.list_event_source_mappings(
+        FunctionName=played.outputs["OnUploadFunction"]
+    )["EventSourceMappings"]
+    played.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    time.sleep(2)
+    try:
+        yield
+    finally:
+        played.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+def marked(played: Scene, folder: str, count: int) -> Any:
+    """What is told of the batch of a folder of files."""
+    for n in range(count):
+        played.put(f"marked/{folder}/part-{n}.jsonl", b'{"n": %d}\n' % n)
+    played.put(f"marked/{folder}/_SUCCESS", b"")
+
+    def created() -> list[Any]:
+        told = played.details("Batch Created")
+        return [d for d in told if f"marked/{folder}/" in json.dumps(d)]
+
+    [detail] = until(created)
+    return detail
+
+
+def test_a_lost_file_is_let_go_and_parked_as_it_arrived(delivering: Scene, folder: str) -> None:
+    with without_uploads(delivering):
+        created = marked(delivering, folder, 3)
+        gone = created["files"][1]
+        delivering.aws.s3.delete_object(
+            Bucket=delivering.bucket, Key=gone["key"], VersionId=gone["versionId"]
+        )
+    end = ended(delivering, created["externalId"])
+    assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 2, 1)
+    told = delivering.about(gone["key"], kind="Arrival Rejected")
+    assert (told["externalId"], told["reason"]) == (created["externalId"], "object-gone")
+
+    def parked() -> list[Arrival]:
+        found = [parse(message.body).arrivals for message in delivering.stack.parked()]
+        return [a for some in found for a in some if a.key == gone["key"]]
+
+    [arrival] = until(parked)
+    assert (arrival.version_id, arrival.size) == (gone["versionId"], gone["size"])
+    uri = quote(f"s3://{delivering.bucket}/{gone['key']}", safe="")
+    answer = delivering.stack.sender.call("GET", f"{delivering.stack.api}/objects?uri={uri}")
+    versions = answer.json()["versions"]
+    [version] = [one for one in versions if one.get("versionId") == gone["versionId"]]
+    assert (version["state"], version["reason"]) == ("rejected", "object-gone")
+
+
+def test_a_403_that_passes_loses_nothing(delivering: Scene, folder: str) -> None:
+    """As when a policy is edited, or IAM follows a deployment after seconds."""
+    with without_uploads(delivering):
+        created = marked(delivering, folder, 6)
+    with delivering.without("ReadFiles", "OnUploadRole"):
+
+        def refused() -> bool:
+            return bool(delivering.metric("OnUploadLogs", "DeliveryPutOff"))
+
+        until(refused, "no upload was put off")
+    end = ended(delivering, created["externalId"])
+    assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 6, 0)
 
 
 def test_uploads_that_go_wrong_are_done_all_the_same(delivering: Scene, folder: str) -> None:

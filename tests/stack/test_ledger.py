@@ -3,7 +3,7 @@
 import itertools
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -56,6 +56,7 @@ class Contract(Memory, Protocol):
     def lease(self, due: Due, until: int) -> int | None: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
+    def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None: ...
     @property
     def folders(self) -> Folders: ...
     @property
@@ -475,6 +476,67 @@ def test_a_trace_that_another_event_overwrote_is_not_let_go(ledger: Contract) ->
     named = opened(replace(event, sequencer=None), external_id="r", trigger="request")
     with pytest.raises(AlreadyClaimed):
         ledger.open(named)
+
+
+GONE = Rejection("object-gone", "it is gone", NOW)
+
+
+def in_a_window(ledger: Contract, *files: Arrival) -> Order:
+    """A part of a window that holds these files."""
+    window_id = f"window-{uuid.uuid4().hex}"
+    ledger.open(opened(*files, external_id=window_id))
+    return replace(order(), excerpt=Excerpt(window_id, 0, len(files), 1))
+
+
+def test_lost_files_are_let_go_and_the_others_kept(ledger: Contract) -> None:
+    files = [arrival(), arrival(version_id="v1"), arrival(sequencer=None), arrival()]
+    part = in_a_window(ledger, *files)
+    ledger.note_waiting(files[0], "r")
+    assert {ledger.claimant(file) for file in files} == {part.claimant}
+    for _ in range(2):  # whoever died before it said so does it again
+        ledger.let_go(part, dict.fromkeys(files[:3], GONE))
+        assert [ledger.claimant(file) for file in files] == [None, None, None, part.claimant]
+    for file in files[:3]:
+        [seen] = ledger.seen(file.object_id)
+        assert seen == Seen(file.version, part.external_id, GONE, expires=seen.expires)
+    for file in files[:3]:
+        assert ledger.open(opened(file)).order.external_id == file.external_id
+
+
+def test_what_another_order_has_claimed_since_is_not_let_go(ledger: Contract) -> None:
+    mine, taken = arrival(), arrival(version_id="v1")
+    part = in_a_window(ledger, mine, taken)
+    ledger.let_go(part, {taken: GONE})
+    ledger.open(opened(taken))
+    ledger.let_go(part, {mine: GONE, taken: GONE})
+    assert (ledger.claimant(mine), ledger.claimant(taken)) == (None, taken.external_id)
+
+
+def test_of_two_files_of_one_content_each_may_be_let_go(ledger: Contract) -> None:
+    """They have one trace, and a transaction takes no item twice."""
+    first = arrival()
+    second = replace(first, sequencer="0062")
+    part = in_a_window(ledger, first)
+    other = in_a_window(ledger, second)
+    ledger.let_go(other, {first: GONE, second: GONE})
+    assert [ledger.claimant(file) for file in (first, second)] == [part.claimant, None]
+    ledger.let_go(part, {first: GONE, second: GONE})
+    assert ledger.claimant(first) is None
+
+
+def test_later_attempts_let_go_what_the_first_has_claimed(ledger: Contract) -> None:
+    one, other = arrival(), arrival(version_id="v1")
+    asked = opened(one, other, external_id=f"r-{uuid.uuid4().hex}", trigger="request")
+    ledger.open(asked)
+    ledger.let_go(asked.order.next_attempt().next_attempt(), {one: GONE})
+    assert [ledger.claimant(file) for file in (one, other)] == [None, asked.order.external_id]
+
+
+def test_more_are_let_go_than_a_transaction_holds(ledger: Contract) -> None:
+    files = [arrival(version_id="v1") for _ in range(50)]
+    part = in_a_window(ledger, *files)
+    ledger.let_go(part, dict.fromkeys(files, GONE))
+    assert {ledger.claimant(file) for file in files} == {None}
 
 
 def in_line(position: str, predecessor: str | None = None, subject: str = "") -> Line:

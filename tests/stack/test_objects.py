@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from aep_intake.adapters.objects import Objects
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import ObjectGone, StorageUnavailable
+from aep_intake.errors import MalformedRequest, NotReadable, ObjectGone, StorageUnavailable
 
 from local.aws import REGION
 from local.stack import LocalStack
@@ -204,8 +204,10 @@ def test_what_the_function_may_not_do_is_said(stack: LocalStack, bucket: str) ->
         list(nobody.folder(bucket, "in/"))
     assert f"'s3://{bucket}/in/' cannot be listed" in raised.value.detail
     assert "403 AccessDenied" in raised.value.detail
+    with pytest.raises(NotReadable, match="403 AccessDenied"):
+        nobody.arrival(bucket, "in/a")
     [file] = Objects(lambda: stack.aws.s3).folder(bucket, "in/")
-    with pytest.raises(ObjectGone, match=r"may not read it .* 403 AccessDenied"):
+    with pytest.raises(NotReadable, match=r"cannot be read now; S3 answered 403 AccessDenied"):
         nobody.read(file, 9)
 
 
@@ -222,6 +224,13 @@ def test_these_rights_are_enough(stack: LocalStack, bucket: str) -> None:
     assert [objects.read(file, 9) for file in objects.folder(bucket, "in/")] == [b"{}\n"]
 
 
+def test_an_object_that_does_not_exist_is_said(
+    stack: LocalStack, objects: Objects, bucket: str
+) -> None:
+    with pytest.raises(MalformedRequest, match="does not exist"):
+        objects.arrival(bucket, "none")
+
+
 def allowed(action: str, resource: str) -> dict[str, object]:
     return {"Effect": "Allow", "Action": action, "Resource": resource}
 
@@ -230,5 +239,5 @@ def test_a_bucket_that_is_not_there_is_told(objects: Objects) -> None:
     name = f"none-{uuid.uuid4().hex}"
     with pytest.raises(StorageUnavailable, match="404 NoSuchBucket"):
         list(objects.folder(name, ""))
-    with pytest.raises(ObjectGone, match="404 NoSuch"):
+    with pytest.raises(StorageUnavailable, match="404 NoSuchBucket"):
         objects.read(Arrival(name, "a", None, "e", None, 1, 0), 1)

@@ -7,17 +7,21 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import requests
 import trustme
+from aep_intake.adapters import exchange as exchanging
 from aep_intake.adapters.exchange import (
+    BLOCK,
     MAX_BODY,
     MAX_IDLE,
     Answer,
     NoAnswer,
     NotSent,
+    Stream,
     clean,
     exchange,
     https_session,
@@ -410,6 +414,79 @@ def test_a_time_out_does_not_follow_a_connection() -> None:
         for _ in range(3):
             assert post(server.url, session).status == 200
         assert server.connections == 1
+
+
+# Uploads
+
+
+class Ticking:
+    """A file to be sent, and the clock: it goes on by so many seconds with each block read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *steps: float) -> None:
+        self.now, self.sent = 1000.0, 0
+        self._steps = iter(steps)
+        clock = SimpleNamespace(monotonic=lambda: self.now, time=time.time)
+        monkeypatch.setattr(exchanging, "time", clock)
+
+    def read(self, size: int = -1, /) -> bytes:
+        step = next(self._steps, None)
+        if step is None:
+            return b""
+        self.now += step
+        self.sent += size
+        return b"x" * size
+
+
+def taken(connection: socket.socket, _: bytes) -> None:
+    connection.sendall(http(201))
+
+
+def put(url: str, body: Ticking, blocks: int, seconds: float) -> Answer:
+    stream = Stream(body, blocks * BLOCK)
+    with https_session(1) as session:
+        return exchange(session, "PUT", url, headers={}, body=stream, timeouts=(3, seconds))
+
+
+def test_an_upload_that_takes_too_long_ends_while_it_sends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before, each send had a time of its own: the worker was killed, with its neighbours."""
+    body = Ticking(monkeypatch, *[1.0] * 30)
+    with wire(taken) as server, pytest.raises(NoAnswer, match="TimeoutError"):
+        put(server.url, body, 30, seconds=5)
+    assert body.sent == 5 * BLOCK
+
+
+def test_the_answer_to_an_upload_has_its_own_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before, one that came just after the time of sending was thrown away, and all sent again."""
+    body = Ticking(monkeypatch, 1.0, 3.9)
+    body_read, size = body.read, 2 * BLOCK
+
+    def read(amount: int = -1, /) -> bytes:
+        some = body_read(amount)
+        if not some:  # all is sent, and then the time is over
+            body.now += 0.5
+        return some
+
+    monkeypatch.setattr(body, "read", read)
+    with wire(taken) as server:
+        assert put(server.url, body, 2, seconds=5).status == 201
+        assert len(server.requests[0].partition(b"\r\n\r\n")[2]) == size
+
+
+def test_an_upload_may_pause_for_longer_than_connecting_may_take() -> None:
+    class Slow:
+        def __init__(self) -> None:
+            self._blocks = iter((b"x" * BLOCK, b"x" * BLOCK))
+
+        def read(self, size: int = -1, /) -> bytes:
+            time.sleep(0.3)
+            return next(self._blocks, b"")
+
+    with https_session(1) as session, wire(taken) as server:
+        stream = Stream(Slow(), 2 * BLOCK)
+        found = exchange(session, "PUT", server.url, headers={}, body=stream, timeouts=(0.2, 9))
+        assert found.status == 201
 
 
 # Small things

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival, Delivery, Ignored, Missing, parse
+from aep_intake.arrivals import Arrival, Delivery, Ignored, Missing, parse, written
 from aep_intake.errors import MalformedEvent
 from aep_intake.globs import InvalidGlob, compile_wildcard
 from aep_intake.orders import EXTERNAL_ID
+from hypothesis import given
+from hypothesis import strategies as st
 
 EVENTS = Path(__file__).parents[2] / "events"
 
@@ -135,6 +137,23 @@ def test_only_an_empty_object_named_like_a_folder_is_a_folder_marker(
     delivery = parse(created(key=key, size=size))
     assert delivery.ignored == ((Ignored.FOLDER_MARKER,) if ignored else ())
     assert [a.key for a in delivery.arrivals] == ([] if ignored else [key])
+
+
+ARRIVALS = st.builds(
+    Arrival,
+    bucket=st.from_regex(r"[a-z0-9][a-z0-9.-]{2,60}", fullmatch=True),
+    key=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=200),
+    version_id=st.none() | st.from_regex(r"[0-9A-Z._-]{1,64}", fullmatch=True),
+    etag=st.from_regex(r"[0-9a-f]{32}(-[0-9]{1,4})?", fullmatch=True),
+    sequencer=st.none() | st.from_regex(r"[0-9A-Fa-f]{1,32}", fullmatch=True),
+    size=st.integers(1, 5 * 10**12),
+    time=st.integers(0, 4 * 10**12),
+)
+
+
+@given(ARRIVALS)
+def test_an_arrival_that_is_written_is_read_as_it_came(arrival: Arrival) -> None:
+    assert parse(written(arrival)) == Delivery((arrival,))
 
 
 @pytest.mark.parametrize("version", [None, "null"])

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -10,19 +11,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake import create, delivery, due, routes, uploading
+from aep_intake import create, delivery, due, pieces, routes, uploading
+from aep_intake.adapters.ingestion import Ingestion
 from aep_intake.announcements import turned_away
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
-from aep_intake.delivery import Delivery, End, Mark, Ports, Stage, Task
+from aep_intake.delivery import Delivery, End, Mark, Ports, Progress, Stage, Task
 from aep_intake.errors import (
+    CustomerKeyNeeded,
     FormatMismatch,
     LeaseLost,
     LedgerUnavailable,
     MalformedEvent,
     NotAnnounced,
     NotEnded,
+    NotReadable,
     NotYet,
+    ObjectArchived,
     ObjectGone,
     PlatformUnavailable,
     Rejected,
@@ -35,7 +40,7 @@ from aep_intake.intake import again, go_on
 from aep_intake.intake import attempt as tried
 from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
 from aep_intake.pieces import Piece
-from aep_intake.uploading import Joined
+from aep_intake.uploading import Joined, Uploaded
 from jsonschema import Draft202012Validator
 
 from local.simulator.batches import Batch as Simulated
@@ -111,10 +116,15 @@ def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: 
     return external_id
 
 
+def upload(task: Task, its: Ports, tries: int = uploading.PATIENT) -> Delivery | None:
+    """What becomes of a delivery when a piece is uploaded."""
+    return uploading.upload(task, its, tries).delivery
+
+
 def uploaded(world: Delivering, most: int = 1000) -> list[Delivery | None]:
     """What becomes of a delivery when pieces are uploaded."""
     taken, world.uploads[:] = world.uploads[:most], world.uploads[most:]
-    return [uploading.upload(errand.what, ports(world)) for errand in taken]
+    return [upload(errand.what, ports(world)) for errand in taken]
 
 
 def standing(world: Delivering, external_id: str) -> Delivery:
@@ -495,7 +505,7 @@ def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> N
 
 def test_what_is_gone_since_it_was_uploaded_is_there(world: Delivering) -> None:
     external_id = begun(world, b"{}\n", b"[]\n")
-    uploading.upload(world.uploads[0].what, ports(world))
+    upload(world.uploads[0].what, ports(world))
     world.deliveries.marked_as.clear()  # its worker died before it said so
     world.contents.clear()
     uploaded(world)
@@ -511,7 +521,7 @@ def test_where_something_else_is_held_under_its_name_the_batch_is_given_up(
 ) -> None:
     external_id = begun(world, PACKED, b"{}\n", key="in/{}.json.gz")
     packed = world.uploads[0].what
-    uploading.upload(packed, ports(world))
+    upload(packed, ports(world))
     world.deliveries.marked_as.clear()
     del world.contents["landing", "in/0.json.gz", packed.piece.file.version]
     uploaded(world)
@@ -609,11 +619,152 @@ def test_of_a_gzip_that_is_broken_nothing_goes_up(
     assert finished(world, external_id)["lostFiles"][0]["reason"] == reason
 
 
+def packed_in(world: Delivering, monkeypatch: pytest.MonkeyPatch, took: int) -> list[str]:
+    """A clock that goes on with each part that is uploaded; and the parts, as they come."""
+    put: list[str] = []
+    real = Ingestion.upload
+
+    def upload(self: Ingestion, about: Delivery, path: str, *arguments: Any) -> None:
+        real(self, about, path, *arguments)
+        put.append(path[33:])
+        world.clock.advance(took)
+
+    monkeypatch.setattr(Ingestion, "upload", upload)
+    return put
+
+
+def test_a_gzip_that_takes_longer_than_a_worker_lives_is_sent_step_by_step(
+    world: Delivering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part once; before, the worker was killed each time, and at last its whole batch."""
+    put = packed_in(world, monkeypatch, UPLOADING * 2 // 5)
+    external_id = begun(world, PACKED, b"{}\n", key="in/{}.json.gz")
+    [task] = [one.what for one in world.uploads if one.what.piece.number == 0]
+    workers = 0
+    while task in (waiting := [errand.what for errand in world.uploads]):
+        world.uploads.pop(waiting.index(task))
+        upload(task, ports(world))
+        workers += 1
+    assert put == ["0.json", *(f"0-0000{n}.json" for n in range(1, 5))]
+    assert workers == 3
+    assert world.deliveries.marks(external_id) == {0: Mark(len(ROWS))}
+
+
+def test_a_gzip_that_a_worker_dies_upon_goes_on_where_it_was(world: Delivering) -> None:
+    external_id = begun(world, PACKED, key="in/{}.json.gz")
+    task = world.uploads[0].what
+    world.simulator.faults.add(Fault("status", "put-file", status=503, skip=2))
+    with pytest.raises(PlatformUnavailable):
+        upload(task, ports(world))
+    assert world.deliveries.progress(external_id, 0) == Progress(2, 110)
+    upload(task, ports(world))
+    paths = [r.request.path[-10:] for r in world.simulator.received if r.operation == "put-file"]
+    assert [paths.count(path) for path in dict.fromkeys(paths)] == [1, 1, 2, 1, 1]
+    assert b"".join(filled(world, external_id).values()) == ROWS
+
+
+def test_a_gzip_of_one_part_is_unpacked_once(world: Delivering) -> None:
+    world.piece = 1000
+    begun(world, PACKED, key="in/{}.json.gz")
+    opened: list[str] = []
+
+    def counting(file: Arrival, start: int, end: int) -> Any:
+        opened.append(file.key)
+        return world._opened(file, start, end)
+
+    upload(world.uploads[0].what, ports(world, opened=counting))
+    assert opened == ["in/0.json.gz"]
+    assert len(operations(world, "put-file")) == 1
+
+
+def test_a_gzip_whose_reader_was_dropped_between_two_parts_goes_on(world: Delivering) -> None:
+    external_id = begun(world, PACKED, key="in/{}.json.gz")
+    task = world.uploads.pop(0).what
+    its = ports(world)
+    keep: Callable[..., None] = its.deliveries.keep
+
+    def dropping(name: str, number: int, progress: Progress) -> None:
+        keep(name, number, progress)
+        if progress.parts == 2:
+            raise StorageUnavailable("its bytes broke off")
+
+    remembered: Any = its.deliveries
+    remembered.keep = dropping
+    assert uploading.upload(task, its) == Uploaded()
+    assert [errand.what for errand in world.uploads] == [task]
+    uploaded(world)
+    assert b"".join(filled(world, external_id).values()) == ROWS
+    assert len(operations(world, "put-file")) == 5
+
+
+def test_a_gzip_that_cannot_be_unpacked_in_time_takes_no_other_along(
+    world: Delivering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named before any of it goes up; but a worker may have been busy with others."""
+    external_id = begun(world, PACKED, gzip.compress(ROWS[:11], mtime=0), key="in/{}.json.gz")
+    slow, other = (errand.what for errand in world.uploads)
+    real = pieces.unpacked
+
+    def slowly(file: Arrival, *arguments: Any) -> Any:
+        for part in real(file, *arguments):
+            if file.key == "in/0.json.gz":
+                world.clock.advance(UPLOADING // 4)
+            yield part
+
+    monkeypatch.setattr(uploading, "unpacked", slowly)
+    with pytest.raises(NotYet, match="unpacked in time"):
+        upload(slow, ports(world), 4)
+    upload(slow, ports(world), 5)
+    assert operations(world, "put-file") == []
+    upload(other, ports(world))
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Succeeded", "too-large")
+
+
+def test_an_upload_is_not_begun_when_its_worker_has_no_time_left(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    with pytest.raises(NotYet, match="no time left"):
+        upload(world.uploads[0].what, ports(world, end=world.clock() + 900))
+    assert (operations(world, "put-file"), world.deliveries.marks(external_id)) == ([], {})
+
+
+def test_an_upload_ends_before_its_worker_does(world: Delivering) -> None:
+    begun(world, b"{}\n")
+    given: list[float] = []
+    its: Any = ports(world, end=world.clock() + 20_000)
+    its.ingestion.upload = lambda *arguments: given.append(arguments[-1])
+    upload(world.uploads[0].what, its)
+    assert given == [20.0]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", "put-file", status=503),
+        Fault("status", "put-file", status=413),
+        Fault("request-lost", "put-file"),
+    ],
+    ids=["unavailable", "refused", "lost"],
+)
+def test_of_the_hour_only_what_aep_took_is_used(world: Delivering, fault: Fault) -> None:
+    begun(world, gzip.compress(b"{}\n", mtime=0), PACKED, key="in/{}.json.gz")
+    world.simulator.faults.add(fault)
+    first, second = (errand.what for errand in world.uploads)
+    with suppress(TryAgain):
+        upload(first, ports(world))
+    assert sum(world.allowance.sent.values()) == 0
+    upload(second, ports(world))
+    assert list(world.allowance.sent.values()) == [len(ROWS)], "unpacked, of its organization"
+    [(organization, _)] = world.allowance.sent
+    assert organization == world.seed.ims_org
+
+
 def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     task = world.uploads[0].what
     for _ in range(3):
-        assert uploading.upload(task, ports(world)) is None
+        assert upload(task, ports(world)) is None
     assert len(operations(world, "put-file")) == 1
     assert list(world.deliveries.marks(external_id)) == [0]
 
@@ -621,12 +772,12 @@ def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None
 def test_a_piece_of_no_delivery_or_of_one_that_ended_is_nothing(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     tasks = [errand.what for errand in world.uploads]
-    assert uploading.upload(replace(tasks[0], external_id="nobody's"), ports(world)) is None
+    assert upload(replace(tasks[0], external_id="nobody's"), ports(world)) is None
     world.simulator.set_status(batch_of(world, external_id).id, "aborted")
     looked(world, external_id, UPLOADING + SKEW)
     asked = len(world.simulator.received)
     for task in tasks:
-        assert uploading.upload(task, ports(world)) is None
+        assert upload(task, ports(world)) is None
     assert len(world.simulator.received) == asked
 
 
@@ -643,26 +794,26 @@ def test_what_s3_does_not_give_is_tried_again_from_its_start(world: Delivering) 
 
     its = ports(world, opened=lambda *_: Breaking(content[:20]))
     with pytest.raises(StorageUnavailable):
-        uploading.upload(task, its)
+        upload(task, its)
     assert world.deliveries.marks(external_id) == {}
     assert filled(world, external_id) == {}
-    uploading.upload(task, ports(world))
+    upload(task, ports(world))
     assert filled(world, external_id) == {"0-55-110.json": content}
 
 
 def test_when_an_hour_is_used_up_the_next_one_is_waited_for(world: Delivering) -> None:
     external_id = begun(world, ROWS)
-    world.deliveries.hourly = 120
+    world.allowance.hourly = 120
     taken = [errand.what for errand in world.uploads]
     for task in taken[:2]:
-        uploading.upload(task, ports(world))
+        upload(task, ports(world))
     with pytest.raises(NotYet) as caught:
-        uploading.upload(taken[2], ports(world))
+        upload(taken[2], ports(world))
     left = HOUR - world.clock() % HOUR
     assert caught.value.retry_after == left / 1000
     assert len(operations(world, "put-file")) == 2
     world.clock.advance(left)
-    uploading.upload(taken[2], ports(world))
+    upload(taken[2], ports(world))
     assert set(world.deliveries.marks(external_id)) == {0, 1, 2}
 
 
@@ -672,10 +823,10 @@ def test_a_file_that_aep_refuses_is_lost_in_its_own_words(world: Delivering) -> 
     world.simulator.faults.add(Fault("status", "put-file", status=400))
     [ended] = [one for one in uploaded(world) if one]
     assert ended.stage is Stage.INGESTING
-    [told] = world.lost
-    assert told == (external_id, "s3://landing/in/0.json", "upload-refused")
+    assert world.lost == []
     looked(world, external_id)
     end = finished(world, external_id)
+    assert world.lost == [(external_id, "s3://landing/in/0.json", "upload-refused")]
     assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 1, 1)
     assert "AEP answered 400" in end["lostFiles"][0]["detail"]
 
@@ -697,7 +848,7 @@ def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Deli
     external_id = begun(world, ROWS)
     world.simulator.faults.add(Fault("status", "put-file", status=404))
     with pytest.raises(NotYet):
-        uploading.upload(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
+        upload(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
     assert world.deliveries.marks(external_id) == {}
     assert world.lost == []
 
@@ -706,7 +857,7 @@ def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Deli
 def test_what_is_surely_about_the_file_is_refused_at_once(world: Delivering, status: int) -> None:
     begun(world, b"{}\n")
     world.simulator.faults.add(Fault("status", "put-file", status=status))
-    uploading.upload(world.uploads[0].what, ports(world), 1)
+    upload(world.uploads[0].what, ports(world), 1)
     assert [reason for *_, reason in world.lost] == ["upload-refused"]
 
 
@@ -717,9 +868,9 @@ def test_another_refusal_may_pass(world: Delivering, status: int) -> None:
     world.simulator.faults.add(Fault("status", "put-file", status=status, count=0))
     for tries in (1, 2, 3, 4):
         with pytest.raises(NotYet, match=f"AEP answered {status}"):
-            uploading.upload(world.uploads[0].what, ports(world), tries)
+            upload(world.uploads[0].what, ports(world), tries)
     assert world.deliveries.marks(external_id) == {}
-    uploading.upload(world.uploads[0].what, ports(world), 5)
+    upload(world.uploads[0].what, ports(world), 5)
     assert [reason for *_, reason in world.lost] == ["upload-refused"]
 
 
@@ -737,38 +888,8 @@ def test_what_is_not_about_the_file_is_tried_again(world: Delivering, status: in
     external_id = begun(world, ROWS)
     world.simulator.faults.add(Fault("status", "put-file", status=status))
     with pytest.raises(TryAgain):
-        uploading.upload(world.uploads[0].what, ports(world))
+        upload(world.uploads[0].what, ports(world))
     assert world.deliveries.marks(external_id) == {}
-
-
-def test_who_is_told_of_a_lost_file_is_told_though_a_worker_dies(world: Delivering) -> None:
-    world.piece = 1000
-    begun(world, ROWS, ROWS)
-    del world.contents["landing", "in/1.json", "v:v1"]
-    task = world.uploads[1].what
-    dead: Any = ports(world).announcer
-    dead.turned_away = failing(NotAnnounced("the bus did not take it"))
-    with pytest.raises(NotAnnounced):
-        uploading.upload(task, ports(world, announcer=dead))
-    assert world.lost == []
-    for _ in range(2):
-        assert uploading.upload(task, ports(world)) is None
-    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"] * 2
-
-
-def test_it_is_told_even_if_the_delivery_went_on_meanwhile(world: Delivering) -> None:
-    world.piece = 1000
-    external_id = begun(world, ROWS, ROWS)
-    del world.contents["landing", "in/1.json", "v:v1"]
-    first, second = (errand.what for errand in world.uploads)
-    dead: Any = ports(world).announcer
-    dead.turned_away = failing(NotAnnounced("the bus did not take it"))
-    with pytest.raises(NotAnnounced):
-        uploading.upload(second, ports(world, announcer=dead))
-    assert uploading.upload(first, ports(world)) is not None
-    assert standing(world, external_id).stage is Stage.INGESTING
-    assert uploading.upload(second, ports(world)) is None
-    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"]
 
 
 def test_a_copy_that_comes_too_late_tells_nothing(world: Delivering) -> None:
@@ -777,13 +898,31 @@ def test_a_copy_that_comes_too_late_tells_nothing(world: Delivering) -> None:
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        uploading.upload(task, ports(world))
+        upload(task, ports(world))
         world.contents.clear()
         return world._opened(file, start, end)
 
-    assert uploading.upload(task, ports(world, opened=late)) is None
+    assert upload(task, ports(world, opened=late)) is None
     assert world.lost == []
     assert world.deliveries.marks(external_id) == {0: Mark(55)}
+
+
+def test_what_one_copy_could_read_is_there_though_another_could_not(world: Delivering) -> None:
+    """One copy of a message has begun to read the file; for the other one it is archived."""
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS)
+    task = world.uploads[0].what
+
+    def late(file: Arrival, start: int, end: int) -> Any:
+        upload(task, ports(world, opened=failing(ObjectArchived("restore it"))))
+        return world._opened(file, start, end)
+
+    assert upload(task, ports(world, opened=late)) is None
+    assert world.deliveries.marks(external_id) == {0: Mark(len(ROWS))}
+    uploaded(world)
+    looked(world, external_id)
+    assert finished(world, external_id)["lostFileCount"] == 0
+    assert (world.lost, world.parked) == ([], [])
 
 
 def test_a_copy_that_comes_after_the_end_of_uploads_changes_nothing(world: Delivering) -> None:
@@ -791,10 +930,10 @@ def test_a_copy_that_comes_after_the_end_of_uploads_changes_nothing(world: Deliv
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        uploading.upload(task, ports(world))
+        upload(task, ports(world))
         return world._opened(file, start, end)
 
-    assert uploading.upload(task, ports(world, opened=late)) is None
+    assert upload(task, ports(world, opened=late)) is None
     assert operations(world, "put-file", "complete") == ["put-file", "complete", "put-file"]
     assert world.simulator.received[-2].status == 400
     assert world.deliveries.marks(external_id) == {0: Mark(3)}
@@ -807,6 +946,8 @@ def test_a_copy_that_comes_after_the_end_of_uploads_changes_nothing(world: Deliv
     "why",
     [
         ObjectGone("it is gone"),
+        ObjectArchived("it is archived"),
+        CustomerKeyNeeded("it has a key of its own"),
         TooLarge("it has a long row"),
         FormatMismatch("it is no gzip"),
         UploadRefused("AEP answered 400"),
@@ -851,7 +992,7 @@ def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> 
     task = world.uploads[0].what
     remembered: Any = ports(world).deliveries
     remembered.replace = failing(LeaseLost("another worker went on"))
-    assert uploading.upload(task, ports(world, deliveries=remembered)) is None
+    assert upload(task, ports(world, deliveries=remembered)) is None
     assert standing(world, external_id).stage is Stage.UPLOADING
     done = looked(world, external_id, UPLOADING + SKEW)
     assert done is not None
@@ -867,9 +1008,7 @@ def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
         )
     held = standing(world, external_id)
     assert (held.stage, world.uploads) == (Stage.UPLOADING, [])
-    uploading.upload(
-        Task(external_id, Piece(1, arrival(ROWS, "in/0.json", 0), 55, 110)), ports(world)
-    )
+    upload(Task(external_id, Piece(1, arrival(ROWS, "in/0.json", 0), 55, 110)), ports(world))
     looked(world, external_id, UPLOADING + SKEW)
     assert [errand.what.piece.number for errand in world.uploads] == [0, 2, 3]
     looked(world, external_id, UPLOADING + SKEW)
@@ -963,6 +1102,294 @@ def test_half_of_a_file_is_not_ingested(world: Delivering) -> None:
     assert [one["uri"] for one in end["lostFiles"]] == ["s3://landing/in/1.json"]
 
 
+# ---- What S3 does not let us read
+
+
+DENIED = NotReadable("S3 answered 403 AccessDenied")
+
+
+def denied(world: Delivering, key: str, **changes: Any) -> Ports:
+    """As `ports`; but one object cannot be read."""
+
+    def opened(file: Arrival, start: int, end: int) -> Any:
+        if file.key == key:
+            raise DENIED
+        return world._opened(file, start, end)
+
+    return ports(world, opened=opened, **changes)
+
+
+def test_what_may_not_be_read_for_a_while_is_not_lost(world: Delivering) -> None:
+    """A 403 is never proof that something is gone."""
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS, ROWS)
+    tasks = [errand.what for errand in world.uploads]
+    upload(tasks[0], ports(world))
+    with pytest.raises(NotReadable):
+        upload(tasks[1], denied(world, "in/1.json"))
+    upload(tasks[2], ports(world))
+    assert (operations(world, "complete"), len(world.deliveries.marks(external_id))) == ([], 2)
+    world.clock.advance(world.deadline // 2)
+    upload(tasks[1], ports(world))
+    looked(world, external_id)
+    assert finished(world, external_id)["recordCount"] == 60
+    assert (world.lost, world.parked) == ([], [])
+
+
+def test_what_may_not_be_read_for_too_long_is_parked_and_takes_no_other_along(
+    world: Delivering,
+) -> None:
+    """A bucket whose policy forbids it, or that was taken out of SourceBucketNames."""
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS)
+    tasks = [errand.what for errand in world.uploads]
+    upload(tasks[0], ports(world))
+    world.clock.advance(world.deadline * 3 // 4)
+    upload(tasks[1], denied(world, "in/1.json"))
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 20, 1)
+    [(file, reason)] = world.files_parked
+    assert (file.key, reason) == ("in/1.json", "not-readable")
+    assert batched_alone(world, file) == ROWS
+
+
+def test_a_plan_waits_for_what_may_not_be_read(world: Delivering) -> None:
+    external_id = created(world, ROWS)
+    with pytest.raises(NotReadable):
+        delivery.begin(*world.created_queue[-1].what, denied(world, "in/0.json"))
+    assert (standing(world, external_id).stage, world.uploads) == (Stage.PLANNING, [])
+    world.clock.advance(STEP)
+    delivery.go_on(external_id, ports(world))
+    assert len(world.uploads) == 4
+
+
+def test_a_plan_does_not_wait_for_it_forever(world: Delivering) -> None:
+    external_id = created(world, ROWS, b"{}\n")
+    its = denied(world, "in/0.json")
+    with pytest.raises(NotReadable):
+        delivery.begin(*world.created_queue[-1].what, its)
+    world.clock.advance(world.deadline * 3 // 4)
+    delivery.go_on(external_id, its)
+    for errand in world.uploads:
+        upload(errand.what, denied(world, "in/0.json"))
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", 1)
+    assert [one["reason"] for one in end["lostFiles"]] == ["not-readable"]
+
+
+@pytest.mark.parametrize(
+    "why", [ObjectArchived("restore it"), CustomerKeyNeeded("SSE-C"), ObjectGone("gone")]
+)
+def test_what_cannot_be_read_at_all_is_named(world: Delivering, why: Rejected) -> None:
+    external_id = begun(world, ROWS)
+    its = ports(world, opened=failing(why))
+    for errand in world.uploads:
+        upload(errand.what, its)
+    end = finished(world, external_id)
+    assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", why.reason)
+
+
+# ---- What becomes of a file that was lost
+
+
+def lost_one(world: Delivering, count: int = 3) -> tuple[str, Arrival]:
+    """A batch of files that has all but the second of them; its order, and that file."""
+    world.piece = 1000
+    external_id = begun(world, *[ROWS] * count)
+    task = world.uploads.pop(1).what
+    upload(task, ports(world, opened=failing(ObjectArchived("restore it"))))
+    uploaded(world)
+    return external_id, task.piece.file
+
+
+def batched_alone(world: Delivering, file: Arrival) -> bytes:
+    """What AEP holds of a file that was parked, redriven, and got a batch of its own."""
+    [message] = [one for one in world.parked if one.arrival == file]
+    world.table = table()
+    outcome = take(message.arrival, world.intake(0))
+    delivery.begin(*world.created_queue.pop().what, ports(world))
+    uploaded(world)
+    looked(world, outcome.record.order.external_id)
+    assert finished(world, outcome.record.order.external_id)["kind"] == "Batch Succeeded"
+    return b"".join(filled(world, outcome.record.order.external_id).values())
+
+
+def test_a_lost_file_is_parked_and_can_have_a_batch_of_its_own(world: Delivering) -> None:
+    external_id, file = lost_one(world)
+    holder = world.ledger.claimant(file)
+    assert holder == world.ledger.records[external_id].order.claimant
+    assert world.parked == []
+    looked(world, external_id)
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"
+    assert world.ledger.claimant(file) is None
+    assert world.ledger.rejections[file.object_id, file.version].reason == "object-archived"
+    assert world.files_parked == [(file, "object-archived")]
+    assert world.lost == [(external_id, file.uri, "object-archived")]
+    assert world.orders_parked == set()
+    others = world.ledger.files(world.ledger.records[external_id].order)
+    assert {world.ledger.claimant(one) for one in others if one != file} == {holder}
+    assert batched_alone(world, file) == ROWS
+
+
+STEPS = ("ended", "let_go", "turned_away", "park_file", "replace")
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["not arrived", "not answered"])
+@pytest.mark.parametrize("step", STEPS)
+def test_whatever_dies_on_the_way_it_is_let_go_and_then_parked(
+    world: Delivering, step: str, after: bool
+) -> None:
+    """And the delivery is due until all of it is done."""
+    external_id, file = lost_one(world)
+    world.clock.advance(OUTCOME)
+    its = dying(ports(world), step, after=after)
+    with pytest.raises(TryAgain):
+        delivery.go_on(external_id, its)
+    held = standing(world, external_id)
+    assert (held.stage, held.due is not None) == (Stage.ENDED, True)
+    looked(world, external_id, STEP)
+    assert finished_at_last(world, external_id)
+    assert world.ledger.claimant(file) is None
+    assert set(world.files_parked) == {(file, "object-archived")}
+    assert len(world.files_parked) == (2 if (step, after) in TWICE else 1)
+    assert batched_alone_of_many(world, file) == ROWS
+
+
+# A message that may have been sent is sent again: what comes of both is one batch.
+TWICE = {("park_file", True), ("replace", False)}
+
+
+def finished_at_last(world: Delivering, external_id: str) -> bool:
+    held = standing(world, external_id)
+    return (held.stage, held.due) == (Stage.ENDED, None)
+
+
+def batched_alone_of_many(world: Delivering, file: Arrival) -> bytes:
+    """The same, whatever number of messages there is."""
+    first, *others = [one for one in world.parked if one.arrival == file]
+    world.parked[:] = [first]
+    alone = batched_alone(world, file)
+    for other in others:
+        assert take(other.arrival, world.intake(0)).kind is Kind.DUPLICATE
+    return alone
+
+
+def dying(its: Ports, step: str, *, after: bool) -> Ports:
+    """Ports whose step fails once the end of the batch is recorded."""
+
+    def fail(call: Callable[..., Any]) -> Callable[..., Any]:
+        def failing(*arguments: Any) -> Any:
+            if after:
+                call(*arguments)
+            raise StorageUnavailable("it died")
+
+        return failing
+
+    if step == "park_file":
+        return replace(its, park_file=fail(its.park_file))
+    if step == "replace":
+        replacing = its.deliveries.replace
+
+        def settles(old: Delivery, new: Delivery) -> Delivery:
+            call = fail(replacing) if new.settled != old.settled else replacing
+            made: Delivery = call(old, new)
+            return made
+
+        remembered: Any = its.deliveries
+        remembered.replace = settles
+        return its
+    port: Any = its.orders if step == "let_go" else its.announcer
+    setattr(port, step, fail(getattr(port, step)))
+    return its
+
+
+def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -> None:
+    """A worker died after it parked a file, which was redriven before the next one came."""
+    external_id, file = lost_one(world)
+    world.clock.advance(OUTCOME)
+    with pytest.raises(TryAgain):
+        delivery.go_on(external_id, dying(ports(world), "park_file", after=True))
+    assert batched_alone(world, file) == ROWS
+    owner = world.ledger.claimant(file)
+    assert owner == file.external_id
+    looked(world, external_id, STEP)
+    assert finished_at_last(world, external_id)
+    assert world.ledger.claimant(file) == owner
+    assert take(file, world.intake(0)).kind is Kind.DUPLICATE
+
+
+def test_many_lost_files_are_settled_bit_by_bit(
+    world: Delivering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "AT_ONCE", 2)
+    world.piece, world.limits = 1000, replace(world.limits, files=10)
+    external_id = begun(world, *[ROWS] * 7)
+    first, *others = [errand.what for errand in world.uploads]
+    upload(first, ports(world))
+    for task in others:
+        upload(task, ports(world, opened=failing(ObjectArchived("restore it"))))
+    world.clock.advance(OUTCOME)
+    real, left = ports(world), 3
+
+    def park_file(file: Arrival, why: Rejection) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise StorageUnavailable("the queue did not take it")
+        real.park_file(file, why)
+
+    with pytest.raises(StorageUnavailable):
+        delivery.go_on(external_id, replace(real, park_file=park_file))
+    assert standing(world, external_id).settled == 2
+    looked(world, external_id, STEP)
+    ended = standing(world, external_id)
+    assert (ended.settled, ended.due) == (6, None)
+    assert Counter(file.key for file, _ in world.files_parked) == {
+        f"in/{n}.json": 2 if n == 3 else 1 for n in range(1, 7)
+    }
+    assert [uri for _, uri, _ in world.lost].count("s3://landing/in/6.json") == 1
+
+
+def test_files_of_a_batch_that_is_given_up_stay_with_their_order(world: Delivering) -> None:
+    """It is parked as a whole; another attempt has all of them."""
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS, onLostFile="abort")
+    files = world.ledger.files(world.ledger.records[external_id].order)
+    del world.contents["landing", "in/1.json", "v:v1"]
+    uploaded(world)
+    assert finished(world, external_id)["kind"] == "Batch Abandoned"
+    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"]
+    assert (world.files_parked, world.orders_parked) == ([], {external_id})
+    assert None not in {world.ledger.claimant(file) for file in files}
+
+
+def test_a_file_of_which_half_is_in_a_batch_is_not_let_go(world: Delivering) -> None:
+    """Somebody else completed it: what is sent again would be double in part."""
+    external_id = begun(world, ROWS, b"{}\n")
+    uploaded(world, 1)
+    batch = batch_of(world, external_id)
+    batch.become("loaded", world.clock())
+    world.simulator.foundation.promotion.begin(batch, world.clock())
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["lostFileCount"]) == ("Batch Succeeded", 2)
+    assert [file.key for file, _ in world.files_parked] == ["in/1.json"]
+    assert len(world.lost) == 2
+
+
+def test_what_has_an_order_of_its_own_keeps_it(world: Delivering) -> None:
+    """Somebody else completed its batch without it: redriven, it would meet its own order."""
+    external_id = begun(world, ROWS[:11])
+    world.simulator.set_status(batch_of(world, external_id).id, "success")
+    looked(world, external_id, UPLOADING + SKEW)
+    assert finished(world, external_id)["lostFileCount"] == 1
+    assert world.files_parked == []
+    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/0.json"]
+
+
 # ---- COMPLETE, and what comes after
 
 
@@ -1054,7 +1481,7 @@ def test_where_complete_comes_too_late_catalog_says_what_it_is(
     real_ports = ports(world)
     meddled: Any = ports(world).deliveries
     meddled.mark = mark
-    done = uploading.upload(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
+    done = upload(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
     assert done is not None
     assert (done.stage, done.due) == (Stage.INGESTING, world.clock())
     delivery.go_on(external_id, ports(world))
@@ -1267,7 +1694,7 @@ def test_an_upload_that_ends_after_the_batch_changes_no_announcement(world: Deli
         looked(world, external_id, UPLOADING + SKEW)
         return world._opened(file, start, end)
 
-    uploading.upload(task, ports(world, opened=late))
+    upload(task, ports(world, opened=late))
     assert 0 in world.deliveries.marks(external_id)
     assert finished(world, external_id)["lostFileCount"] == 0
     held = standing(world, external_id)
@@ -1366,7 +1793,7 @@ def test_an_end_is_announced_until_the_bus_takes_it_and_parked_until_sqs_does(
     tasks = [errand.what for errand in world.uploads]
     with pytest.raises(NotAnnounced):
         for task in tasks:
-            uploading.upload(task, ports(world, announcer=dying))
+            upload(task, ports(world, announcer=dying))
     assert standing(world, external_id).stage is Stage.ENDED
     world.clock.advance(STEP)
     with pytest.raises(StorageUnavailable):

@@ -15,7 +15,14 @@ import boto3
 import pytest
 from aep_intake.adapters.objects import Objects
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import ObjectGone, StorageUnavailable
+from aep_intake.errors import (
+    CustomerKeyNeeded,
+    MalformedRequest,
+    NotReadable,
+    ObjectArchived,
+    ObjectGone,
+    StorageUnavailable,
+)
 from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
@@ -108,26 +115,170 @@ def test_an_answer_that_breaks_off_is_no_short_object(s3: Stubber) -> None:
         objects(s3).read(ARRIVAL, 10)
 
 
+NEVER_GIVEN = "Invalid version id specified"
+SSE_C = (
+    "The object was stored using a form of Server Side Encryption. The correct parameters must be "
+    "provided to retrieve the object."
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (400, "InvalidArgument", NEVER_GIVEN),
+        (404, "NoSuchKey", ""),
+        (404, "NoSuchVersion", ""),
+        (405, "MethodNotAllowed", ""),
+        (412, "PreconditionFailed", ""),
+    ],
+)
+def test_what_s3_surely_says_is_gone_is_gone(
+    s3: Stubber, status: int, code: str, message: str
+) -> None:
+    s3.add_client_error("get_object", code, message, http_status_code=status)
+    with pytest.raises(ObjectGone) as raised:
+        objects(s3).read(ARRIVAL, 10)
+    for part in ("'s3://landing/in/a'", "v:v1", "not there any more", code):
+        assert part in raised.value.detail
+
+
 @pytest.mark.parametrize(
     ("status", "code"),
     [
-        (400, "InvalidArgument"),
         (403, "AccessDenied"),
-        (403, "InvalidObjectState"),
-        (404, "NoSuchKey"),
-        (404, "NoSuchVersion"),
-        (405, "MethodNotAllowed"),
-        (412, "PreconditionFailed"),
+        (403, "InvalidAccessKeyId"),
+        (403, "RequestTimeTooSkewed"),
+        (403, "AllAccessDisabled"),
+        (400, "KMS.DisabledException"),
+        (400, "KMS.KMSInvalidStateException"),
     ],
 )
-def test_what_is_gone_and_what_we_may_not_read_is_rejected(
-    s3: Stubber, status: int, code: str
-) -> None:
+def test_what_we_may_not_read_now_is_tried_again(s3: Stubber, status: int, code: str) -> None:
+    """It says nothing of whether the object is there."""
     s3.add_client_error("get_object", code, http_status_code=status)
-    with pytest.raises(ObjectGone) as raised:
+    with pytest.raises(NotReadable, match=f"'s3://landing/in/a' .* S3 answered {status} {code}"):
         objects(s3).read(ARRIVAL, 10)
-    for part in ("'s3://landing/in/a'", "v:v1", "not there any more", "may not read", code):
-        assert part in raised.value.detail
+
+
+def test_what_must_be_restored_is_named(s3: Stubber) -> None:
+    s3.add_client_error("get_object", "InvalidObjectState", http_status_code=403)
+    with pytest.raises(ObjectArchived, match=r"'s3://landing/in/a' .* restore it"):
+        objects(s3).read(ARRIVAL, 10)
+
+
+def test_what_only_its_sender_can_decrypt_is_named(s3: Stubber) -> None:
+    s3.add_client_error("get_object", "InvalidRequest", SSE_C, http_status_code=400)
+    with pytest.raises(CustomerKeyNeeded, match="SSE-C"):
+        objects(s3).read(ARRIVAL, 10)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (400, "InvalidArgument", "Requests specifying Server Side Encryption with Customer …"),
+        (400, "InvalidRequest", "Missing required header for this request"),
+        (404, "NoSuchBucket", "The specified bucket does not exist"),
+    ],
+)
+def test_other_answers_say_nothing_of_the_object(
+    s3: Stubber, status: int, code: str, message: str
+) -> None:
+    s3.add_client_error("get_object", code, message, http_status_code=status)
+    with pytest.raises(StorageUnavailable, match=f"S3 answered {status} {code}"):
+        objects(s3).read(ARRIVAL, 10)
+
+
+def test_where_no_version_was_asked_for_none_was_never_given(s3: Stubber) -> None:
+    s3.add_client_error("get_object", "InvalidArgument", NEVER_GIVEN, http_status_code=400)
+    with pytest.raises(StorageUnavailable):
+        objects(s3).read(UNVERSIONED, 10)
+
+
+HEAD = {"ETag": '"e1"', "ContentLength": 10, "LastModified": MOMENT, "VersionId": "v1"}
+DONE = 'ongoing-request="false", expiry-date="Fri, 21 Dec 2026 00:00:00 GMT"'
+
+
+def test_the_present_version_of_an_object_is_told(s3: Stubber) -> None:
+    s3.add_response("head_object", HEAD, {"Bucket": "landing", "Key": "in/a"})
+    time = int(MOMENT.timestamp() * 1000)
+    expected = Arrival("landing", "in/a", "v1", "e1", None, 10, time)
+    assert objects(s3).arrival("landing", "in/a") == expected
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"StorageClass": "GLACIER"},
+        {"StorageClass": "DEEP_ARCHIVE", "Restore": 'ongoing-request="true"'},
+        {"StorageClass": "INTELLIGENT_TIERING", "ArchiveStatus": "ARCHIVE_ACCESS"},
+    ],
+)
+def test_an_archived_object_is_known_before_it_is_read(s3: Stubber, about: dict[str, str]) -> None:
+    s3.add_response("head_object", HEAD | about)
+    with pytest.raises(ObjectArchived, match=r"s3://landing/in/a .* restore it"):
+        objects(s3).arrival("landing", "in/a")
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        {"StorageClass": "GLACIER", "Restore": DONE},
+        {"StorageClass": "GLACIER_IR"},
+        {"StorageClass": "INTELLIGENT_TIERING"},
+    ],
+)
+def test_what_can_be_read_at_once_is_not_archived(s3: Stubber, about: dict[str, str]) -> None:
+    s3.add_response("head_object", HEAD | about)
+    assert objects(s3).arrival("landing", "in/a").version_id == "v1"
+
+
+def refused(s3: Stubber, status: int) -> None:
+    """A HEAD has no body, so botocore knows no code but the status."""
+    s3.add_client_error("head_object", str(status), http_status_code=status)
+
+
+def test_what_does_not_exist_is_said(s3: Stubber) -> None:
+    refused(s3, 404)
+    with pytest.raises(MalformedRequest, match="s3://landing/in/a does not exist"):
+        objects(s3).arrival("landing", "in/a")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message", "raised"),
+    [
+        (403, "AccessDenied", "", NotReadable),
+        (403, "InvalidObjectState", "", ObjectArchived),
+        (400, "InvalidRequest", SSE_C, CustomerKeyNeeded),
+        (400, "KMS.DisabledException", "", NotReadable),
+        (404, "NoSuchKey", "", MalformedRequest),
+    ],
+)
+def test_why_a_head_was_refused_one_byte_tells(
+    s3: Stubber, status: int, code: str, message: str, raised: type[Exception]
+) -> None:
+    refused(s3, 400 if status == 400 else 403)
+    s3.add_client_error(
+        "get_object",
+        code,
+        message,
+        http_status_code=status,
+        expected_params={"Bucket": "landing", "Key": "in/a", "Range": "bytes=0-0"},
+    )
+    with pytest.raises(raised):
+        objects(s3).arrival("landing", "in/a")
+
+
+def test_a_refusal_that_has_passed_is_tried_again(s3: Stubber) -> None:
+    refused(s3, 403)
+    answers(s3, b"0", 1, Range="bytes=0-0")
+    with pytest.raises(StorageUnavailable, match="403"):
+        objects(s3).arrival("landing", "in/a")
+
+
+def test_a_head_that_s3_cannot_answer_is_tried_again(s3: Stubber) -> None:
+    refused(s3, 503)
+    with pytest.raises(StorageUnavailable, match="503"):
+        objects(s3).arrival("landing", "in/a")
 
 
 @pytest.mark.parametrize(

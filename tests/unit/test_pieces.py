@@ -80,7 +80,7 @@ def unpacked_pieces(
     """What is uploaded of a gzip. Raises TooLarge or FormatMismatch."""
     file = arrival(len(packed), "in/a.gz")
     with patch.object(module, "CHUNK", chunk):
-        return [one.read() for one in unpacked(file, io.BytesIO(packed), shape, limit)]
+        return [one.read() for one, _ in unpacked(file, io.BytesIO(packed), shape, limit)]
 
 
 # ---- JSON Lines
@@ -509,7 +509,7 @@ def test_a_small_gzip_may_hold_much() -> None:
 def test_one_piece_of_a_gzip_is_kept_at_a_time() -> None:
     packed = gzip.compress(b'{"a": 1}\n' * 1000)
     seen: list[IO[bytes]] = []
-    for one in unpacked(arrival(len(packed), "in/a.gz"), io.BytesIO(packed), JSON, 900):
+    for one, _ in unpacked(arrival(len(packed), "in/a.gz"), io.BytesIO(packed), JSON, 900):
         assert all(other.closed for other in seen)
         assert one.tell() == 0
         seen.append(one)
@@ -520,7 +520,8 @@ def test_one_piece_of_a_gzip_is_kept_at_a_time() -> None:
 def test_what_is_begun_and_given_up_leaves_nothing_open() -> None:
     packed = gzip.compress(b'{"a": 1}\n' * 1000)
     going: Any = unpacked(arrival(len(packed), "in/a.gz"), io.BytesIO(packed), JSON, 900)
-    first = next(going)
+    first, last = next(going)
+    assert not last
     going.close()
     assert first.closed
 

@@ -78,7 +78,7 @@ def ledger(items: Items) -> DynamoLedger:
 @pytest.fixture
 def deliveries(items: Items) -> DynamoDeliveries:
     client: Any = items
-    return DynamoDeliveries(Table(client, "ledger"), lambda: NOW, retention=1, hourly=10**9)
+    return DynamoDeliveries(Table(client, "ledger"), lambda: NOW, retention=1)
 
 
 # ---- What the release before wrote

@@ -12,7 +12,7 @@ import pytest
 from aep_intake import delivery_telemetry, telemetry
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
-from aep_intake.delivery import Delivery, End, Stage, Task, Verdict
+from aep_intake.delivery import Delivery, End, Mark, Stage, Task, Verdict
 from aep_intake.delivery_telemetry import ENDED
 from aep_intake.due import MOST, Due
 from aep_intake.due import Kind as DueKind
@@ -25,10 +25,11 @@ from aep_intake.errors import (
     StorageUnavailable,
 )
 from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
-from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Target
+from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Rejection, Target
 from aep_intake.pieces import Piece
 from aep_intake.settings import Settings
 from aep_intake.telemetry import metrics, registered, report
+from aep_intake.uploading import Uploaded
 
 from tests.request_world import Context
 
@@ -259,14 +260,37 @@ def uploaded(result: Any, now: Any) -> None:
     delivery_telemetry.report_upload(Task("intake-1", Piece(7, FILE, 100, 1_100, 50)), result, now)
 
 
-def test_what_was_uploaded_is_counted_with_its_header(told: Any) -> None:
-    counted, lines = told(None, MADE_AT, uploaded)
-    assert counted == {("Uploads", None): 1, ("BytesUploaded", None): 1_050, ("Reports", None): 1}
+def test_what_aep_took_is_counted(told: Any) -> None:
+    """Not what lies in S3: of a gzip that is a fraction of it."""
+    counted, lines = told(Uploaded(Mark(5_000)), MADE_AT, uploaded)
+    assert counted == {("Uploads", None): 1, ("BytesUploaded", None): 5_000, ("Reports", None): 1}
     assert lines == []
 
 
+def test_what_was_lost_is_named_and_not_counted_as_uploaded(told: Any) -> None:
+    lost = Mark(0, Rejection("object-gone", "it is gone", MADE_AT))
+    counted, [line] = told(Uploaded(lost), MADE_AT, uploaded)
+    assert counted == {("Reports", None): 1}
+    assert (line.levelno, line.message, line.reason) == (
+        logging.WARNING,
+        "file lost",
+        "object-gone",
+    )
+    assert (line.correlation_id, line.file, line.why) == ("intake-1", FILE.uri, "it is gone")
+
+
+def test_what_another_worker_uploaded_is_not_counted_again(told: Any) -> None:
+    assert told(Uploaded(), MADE_AT, uploaded) == ({("Reports", None): 1}, [])
+
+
+def test_files_that_were_lost_are_counted_when_their_batch_has_ended(told: Any) -> None:
+    counted, [line] = told(end(End.SUCCEEDED).then(settled=3), MADE_AT, delivered)
+    assert counted["LostFiles", None] == 3
+    assert line.lost_files == 3
+
+
 def test_the_last_upload_tells_of_its_batch_too(told: Any) -> None:
-    counted, [line] = told(end(End.SUCCEEDED), MADE_AT, uploaded)
+    counted, [line] = told(Uploaded(Mark(1), end(End.SUCCEEDED)), MADE_AT, uploaded)
     assert (counted["Uploads", None], counted["BatchesSucceeded", None]) == (1, 1)
     assert line.message == "batch succeeded"
 
@@ -284,7 +308,7 @@ def test_nothing_that_grows_without_bounds_is_a_dimension(
     for result in (end(End.FAILED), SENT, NotYet("later"), MalformedEvent("no"), bug, None):
         error = attempt(bug) if result is bug else result
         delivered(error, MADE_AT)
-        uploaded(error, MADE_AT)
+        uploaded(Uploaded(None, error) if isinstance(error, Delivery) else error, MADE_AT)
     metrics.flush_metrics()
     found = {
         tuple(names)

@@ -42,7 +42,9 @@ WILDCARDS = {
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
     ("s3:GetObjectVersion", "arn:*:s3:::{}/*"): "as that: what is looked at, or uploaded, is the "
     "version that arrived",
-    ("s3:ListBucketVersions", "arn:*:s3:::{}"): "any folder of the source buckets may be marked",
+    ("s3:ListBucketVersions", "arn:*:s3:::{}"): "any folder of the source buckets may be marked, "
+    "and any version be gone",
+    ("s3:ListBucket", "arn:*:s3:::{}"): "any object of the source buckets may be gone",
 }
 
 
@@ -372,7 +374,7 @@ def test_the_code_of_a_function_in_a_vpc_cannot_touch_its_network(
 
 def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, Any]) -> None:
     """Both may end a batch: on_delivery when it is due, on_upload when the last piece is there."""
-    files = "arn:*:s3:::${Buckets}/*"
+    files, buckets = "arn:*:s3:::${Buckets}/*", "arn:*:s3:::${Buckets}"
     table = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${Table}"
     both = {
         ("UploadsQueue", "sqs:SendMessage"),
@@ -380,11 +382,14 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
         ("UploadsQueue", "sqs:GetQueueAttributes"),
         (files, "s3:GetObject"),
         (files, "s3:GetObjectVersion"),
+        (buckets, "s3:ListBucket"),
+        (buckets, "s3:ListBucketVersions"),
         ("CredentialSecretArns", "secretsmanager:GetSecretValue"),
         (table, "dynamodb:GetItem"),
         (table, "dynamodb:Query"),
         (table, "dynamodb:PutItem"),
         (table, "dynamodb:UpdateItem"),
+        (table, "dynamodb:DeleteItem"),
         ("IntakeBus", "events:PutEvents"),
         ("${StateBucket.Arn}/diagnostics/*", "s3:PutObject"),
         ("ArrivalsDlq", "sqs:SendMessage"),
@@ -444,22 +449,44 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
         assert set(statement["Condition"]) == {"ForAllValues:StringLike"}, role
         # A Scan names no keys, and ForAllValues holds for none; an index has other ones.
         actions = set(listed(statement["Action"]))
-        assert actions <= {"dynamodb:Query", "dynamodb:PutItem", "dynamodb:UpdateItem"}, role
+        writes = {f"dynamodb:{name}Item" for name in ("Put", "Update", "Delete")}
+        assert actions <= {"dynamodb:Query", *writes}, role
         assert named(statement["Resource"]).endswith(":table/${Table}"), role
         keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
         parts.setdefault(role, []).append((actions, set(listed(keys))))
     writes = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     due = {"order#*", "window#*", "folder#*", "delivery#*"}
+    lost = ({"dynamodb:PutItem", "dynamodb:DeleteItem"}, {"object#*"})  # their claims
     assert parts == {
         "OnTickRole": [({"dynamodb:UpdateItem"}, due), ({"dynamodb:Query"}, {"made#*"})],
-        "OnDeliveryRole": [(writes, {"delivery#*"})],
-        "OnUploadRole": [(writes, {"delivery#*", "sent#*"})],
+        "OnDeliveryRole": [(writes, {"delivery#*"}), lost],
+        "OnUploadRole": [(writes, {"delivery#*", "sent#*"}), lost],
     }
     # The keys are the ledger's.
     adapters = ROOT / "layers/intake/aep_intake/adapters"
     code = "".join(file.read_text() for file in adapters.glob("*.py"))
     for _, keys in chain.from_iterable(parts.values()):
         assert all(f'"{key.removesuffix("*")}{{' in code for key in keys)
+
+
+def test_who_reads_objects_learns_what_is_gone(template: dict[str, Any]) -> None:
+    """Without s3:ListBucket, S3 says 403 of an object that is not there, as of one that is.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+    """
+    rights: dict[str, set[str]] = {}
+    for role, statement in role_statements(template):
+        if "${Buckets}" in json.dumps(statement["Resource"]):
+            rights.setdefault(role, set()).update(listed(statement["Action"]))
+    readers = {role for role, may in rights.items() if "s3:GetObject" in may}
+    assert readers
+    for role in readers:
+        assert "s3:ListBucket" in rights[role], role
+        versions = {"s3:GetObjectVersion", "s3:ListBucketVersions"} & rights[role]
+        assert len(versions) in (0, 2), role
+    # Another account's bucket must let them in by name.
+    told = json.dumps(template["Outputs"]["ReadingRoles"]["Value"])
+    assert readers == set(re.findall(r'"(On\w+Role)"', told))
 
 
 def test_nobody_may_scan_the_ledger(template: dict[str, Any]) -> None:
@@ -891,7 +918,7 @@ def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str,
         "Ledger": "OwnLedger",
     }
     # The upload stage: all of it or nothing.
-    belongs = re.compile(r"Deliver|Upload|BatchesFail|BatchesAbandoned|BatchesUnfinished")
+    belongs = re.compile(r"Deliver|Upload|FilesLost|BatchesFail|BatchesAbandoned|BatchesUnfinished")
     assert set(delivers) == {name for name in template["Resources"] if belongs.search(name)}
 
 
@@ -1136,6 +1163,7 @@ def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
             "BatchesAbandoned",
             ["`batch abandoned`", "`why`", 'make redrive ARGS="--reason batch-abandoned"'],
         ),
+        ("FilesLost", ["`file lost`", "`reason`", "`why`", "make redrive ARGS="]),
         ("BatchesUnfinished", ["`batch unfinished`", "`batch_id`", "`stage`"]),
     ],
 )
@@ -1207,6 +1235,7 @@ def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> 
         ("ProfileBatchesToday", json.dumps(service)),
         ("BatchesFailed", json.dumps(service)),
         ("BatchesAbandoned", json.dumps(service)),
+        ("LostFiles", json.dumps(service)),
         ("UnfinishedBatchHours", json.dumps(service)),
     }
     assert expected <= watched

@@ -70,6 +70,28 @@ def digest(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
+def written(arrival: Arrival) -> str:
+    """A message that `parse` reads as this one arrival: an event of S3's through EventBridge."""
+    made = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=arrival.time)
+    about = {
+        "key": arrival.key,
+        "size": arrival.size,
+        "etag": arrival.etag,
+        "version-id": arrival.version_id,
+        "sequencer": arrival.sequencer,
+    }
+    event = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": made.isoformat(timespec="milliseconds"),
+        "detail": {
+            "bucket": {"name": arrival.bucket},
+            "object": {name: value for name, value in about.items() if value is not None},
+        },
+    }
+    return json.dumps(event)
+
+
 class Ignored(StrEnum):
     """Why a record is none of our business; counted, never rejected."""
 

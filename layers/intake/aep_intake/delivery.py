@@ -6,25 +6,31 @@
     completing  COMPLETE is sent; from here on nothing is aborted  → ingesting
     ingesting   Catalog is asked until the batch has ended         → ended
     aborting    given up before COMPLETE: ABORT is sent            → ended
-    ended       announced; parked for another attempt, if need be
+    ended       announced; what holds no data is parked for another attempt; of a batch that holds
+                the others, files that were lost are let go, told and parked as they arrived
 
 A delivery is due until it has ended, and whoever works on it moves that time first: so one works on
 it at a time, and what a dead worker leaves is found. How a piece is uploaded: see `uploading`.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import batched
 from typing import IO, Any, Protocol
 
 from aep_intake.arrivals import Arrival
 from aep_intake.create import ENDED_WITHOUT_DATA
 from aep_intake.errors import (
+    CustomerKeyNeeded,
     LeaseLost,
     MalformedEvent,
+    NotReadable,
     NotYet,
-    Rejected,
+    ObjectArchived,
+    ObjectGone,
+    TooLarge,
     TryAgain,
     UploadRefused,
 )
@@ -36,6 +42,9 @@ HOUR = 3_600_000
 FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
 KEEP_EVERY = 20_000  # milliseconds after which what was found of where to cut is kept
 CLOCKS = 300_000  # milliseconds between Adobe's clock and ours, at most
+# What is surely about a file: it is named when it comes to its upload, and the others go on.
+ABOUT_THE_FILE = (TooLarge, ObjectGone, ObjectArchived, CustomerKeyNeeded)
+AT_ONCE = 20  # lost files that are let go until that is kept
 BUSY = 12  # looks after which what is missing is handed out though others wait: about an hour
 
 
@@ -88,12 +97,22 @@ class Mark(Kept):
 
 
 @dataclass(frozen=True, slots=True)
+class Progress(Kept):
+    """How far a compressed file has come that was looked through: so many of its parts were sent,
+    `size` bytes together.
+    """
+
+    parts: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery(Kept):
     """A delivery in the ledger. Times in epoch milliseconds.
 
     `limit`: bytes of a piece. `whole`: a file that is lost ends it. `cuts`: of the files that are
     cut, by their place. `total`: pieces. `due`: when someone must look again, and until then nobody
-    else may; None once it has ended.
+    else may; None once it has ended. `settled`: of how many lost files all is done by now.
     """
 
     external_id: str
@@ -114,6 +133,7 @@ class Delivery(Kept):
     looks: int = 0
     uploaded_at: int | None = None
     verdict: Verdict | None = None
+    settled: int = 0
 
     @classmethod
     def of(cls, record: Record, files: tuple[Arrival, ...], limit: int, due: int) -> "Delivery":
@@ -163,7 +183,11 @@ class Deliveries(Protocol):
         """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
 
     def mark(self, external_id: str, piece: int, mark: Mark) -> int:
-        """Remember what became of a piece; about how many are marked by now."""
+        """Remember what became of a piece; about how many are marked by now.
+
+        What stands stays, but that a piece was uploaded counts more than that it was lost: of two
+        copies of its message, one may have read what the other could not.
+        """
 
     def marked(self, external_id: str, piece: int) -> Mark | None:
         """What became of a piece so far."""
@@ -171,8 +195,21 @@ class Deliveries(Protocol):
     def marks(self, external_id: str) -> dict[int, Mark]:
         """What became of the pieces so far."""
 
-    def reserve(self, size: int) -> None:
-        """Count bytes against what AEP takes in an hour; raises NotYet if that is used."""
+    def progress(self, external_id: str, piece: int) -> Progress | None:
+        """How far a compressed file has come; None if nobody has looked it through."""
+
+    def keep(self, external_id: str, piece: int, progress: Progress) -> None:
+        """Remember how far a compressed file has come."""
+
+
+class Allowance(Protocol):
+    """The bytes that AEP takes of an organization in an hour."""
+
+    def taking(self, organization: str, size: int) -> AbstractContextManager[None]:
+        """Count bytes that are sent meanwhile; they are given back if that fails.
+
+        Raises NotYet if the hour is used up, or LedgerUnavailable.
+        """
 
 
 class Orders(Protocol):
@@ -184,12 +221,17 @@ class Orders(Protocol):
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, wherever they are kept."""
 
+    def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
+        """Give up the claims of files where they are the order's still; why is remembered."""
+
 
 class Ingestion(Protocol):
     """AEP. Every method may raise TryAgain."""
 
-    def upload(self, delivery: Delivery, path: str, body: Readable, size: int) -> None:
-        """PUT one file. Raises UploadRefused."""
+    def upload(
+        self, delivery: Delivery, path: str, body: Readable, size: int, seconds: float
+    ) -> None:
+        """PUT one file, in so many seconds at most. Raises UploadRefused."""
 
     def held(self, delivery: Delivery, path: str) -> int:
         """How many bytes of a file the batch has already."""
@@ -222,29 +264,43 @@ class Ports:
     """What a delivery needs of the world. Durations in milliseconds.
 
     `opened`: bytes of a file of the version that arrived, from an offset up to another; raises
-    ObjectGone or StorageUnavailable. `hand_out` has pieces uploaded; `waiting` tells how many still
-    are. `step` bounds a step, `life` a worker, `uploading` also an uploader's. `limit`: bytes of a
-    piece. `deadline`: until it is given up. `first_look`: from COMPLETE until Catalog is asked.
-    `park`: as in the create stage. `restored_at`: epoch milliseconds, when the ledger was put back
-    to an earlier state, so that it may not know what was done to batches before.
+    ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable. `hand_out`
+    has pieces uploaded; `waiting` tells how many still are. `step` bounds a step, `life` a worker,
+    `uploading` also an uploader's. `end`: by when uploads must have ended, so that their worker can
+    say so (epoch ms). `limit`: bytes of a piece. `deadline`: until it is given up.
+    `first_look`: from COMPLETE until Catalog is asked. `park`: as in the create stage.
+    `park_file`: has a file wait for `make redrive` as it arrived. `restored_at`: epoch
+    milliseconds, when the ledger was put back to an earlier state, so that it may not know what was
+    done to batches before.
     """
 
     deliveries: Deliveries
     orders: Orders
     ingestion: Ingestion
+    allowance: Allowance
     announcer: Announcer
     opened: Callable[[Arrival, int, int], IO[bytes]]
     hand_out: Callable[[list[Task]], None]
     waiting: Callable[[], int]
     park: Callable[[Order, Rejection], None]
+    park_file: Callable[[Arrival, Rejection], None]
     now: Callable[[], int]
     step: int
     life: int
     uploading: int
+    end: int
     limit: int
     deadline: int
     first_look: int
     restored_at: Callable[[], int] = lambda: 0
+
+    def patient(self, delivery: Delivery) -> bool:
+        """Whether a file that S3 does not let us read is waited for.
+
+        Rights come back; but before the batch is given up it goes on without that file, which is
+        parked, so that one bucket's policy does not take the files of others along.
+        """
+        return self.now() < delivery.created_at + self.deadline * 3 // 4
 
 
 def begin(external_id: str, batch_id: str, ports: Ports) -> None:
@@ -304,12 +360,6 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
         raise
 
 
-def tell(delivery: Delivery, piece: Piece, mark: Mark | None, ports: Ports) -> None:
-    """Say that a file is not in the batch, if that is what became of its piece."""
-    if mark is not None and mark.lost is not None:
-        ports.announcer.turned_away(delivery.external_id, (piece.file,), mark.lost)
-
-
 def _plan_again(delivery: Delivery, ports: Ports) -> Delivery:
     """What another worker did not get done; there is an end to that, too."""
     batch = ports.ingestion.look(delivery)
@@ -343,7 +393,9 @@ def _cut(delivery: Delivery, place: int, file: Arrival, ports: Ports) -> Deliver
             if made.whole(file) or ports.now() > kept_at + KEEP_EVERY:
                 kept_at = ports.now()
                 delivery = _keep(delivery, {**delivery.cuts, place: made}, ports)
-    except Rejected:  # all of it, by name, when it comes to its upload
+    except (*ABOUT_THE_FILE, NotReadable) as error:
+        if isinstance(error, NotReadable) and ports.patient(delivery):
+            raise
         others = {other: made for other, made in delivery.cuts.items() if other != place}
         if others != delivery.cuts:
             delivery = _keep(delivery, others, ports)
@@ -506,11 +558,38 @@ def _announce(delivery: Delivery, ports: Ports) -> Delivery:
     record = ports.orders.get(delivery.external_id)
     if record is not None and record.due is not None:  # until then, another attempt is none
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
-    ports.announcer.ended(delivery, _lost_files(delivery, verdict.lost, ports))
-    # A newer version took its place, and was meant to.
-    if verdict.end is not End.SUCCEEDED and record is not None and record.replaced_by is None:
-        ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
+    lost = _lost_files(delivery, verdict.lost, ports)
+    ports.announcer.ended(delivery, {one.file.uri: one.why for one in lost if one.why})
+    if record is not None:
+        # A newer version took its place, and was meant to.
+        replaced = record.replaced_by is not None
+        if verdict.end is not End.SUCCEEDED and not replaced:
+            ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
+        apart = verdict.end is End.SUCCEEDED and not replaced
+        delivery = _settle(delivery, lost, record.order if apart else None, ports)
     return ports.deliveries.replace(delivery, delivery.then(due=None))
+
+
+def _settle(
+    delivery: Delivery, lost: tuple["_Lost", ...], order: Order | None, ports: Ports
+) -> Delivery:
+    """Say of each file that was lost why, and go on from where a worker before has come.
+
+    `order`: where the batch holds its other files. Then the claims of those that are lost are let
+    go, and only then they are parked: else a redrive would find them claimed, and drop them.
+    """
+    for some in batched(lost[delivery.settled :], AT_ONCE, strict=False):
+        free = {one.file: one.why for one in some if order and one.why and one.apart(order)}
+        if order is not None and free:
+            ports.orders.let_go(order, free)
+        for one in some:
+            if one.why is not None:
+                ports.announcer.turned_away(delivery.external_id, (one.file,), one.why)
+            if why := free.get(one.file):
+                ports.park_file(one.file, why)
+        settled, due = delivery.settled + len(some), ports.now() + ports.step
+        delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
+    return delivery
 
 
 def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
@@ -531,22 +610,45 @@ def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[in
         for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
             if piece.number not in marks:
                 mark = Mark(0, Rejection.of(why, ports.now()))
-                tell(delivery, piece, mark, ports)
                 ports.deliveries.mark(delivery.external_id, piece.number, mark)
         marks = ports.deliveries.marks(delivery.external_id)
     return tuple(sorted(number for number, mark in marks.items() if mark.lost))
 
 
-def _lost_files(delivery: Delivery, lost: tuple[int, ...], ports: Ports) -> dict[str, Rejection]:
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A file of which not all is in its batch. `none`: nothing of it is. `why` is None where it was
+    uploaded after all, by a worker that took very long.
+    """
+
+    file: Arrival
+    why: Rejection | None
+    none: bool
+
+    def apart(self, order: Order) -> bool:
+        """Whether it can have a batch of its own: not if half of it were double then, nor if it has
+        one, which somebody else completed without it.
+        """
+        return self.none and order.root != self.file.external_id
+
+
+def _lost_files(delivery: Delivery, lost: tuple[int, ...], ports: Ports) -> tuple[_Lost, ...]:
+    """Always the same ones, in the same order."""
     if not lost:
-        return {}
-    marks = ports.deliveries.marks(delivery.external_id)
-    tasks = _tasks(delivery, _files(delivery, ports))
-    return {
-        task.piece.file.uri: why
-        for task in tasks
-        if task.piece.number in lost and (why := marks[task.piece.number].lost)
-    }
+        return ()
+    missing, marks = frozenset(lost), ports.deliveries.marks(delivery.external_id)
+    found: dict[Arrival, list[int]] = {}
+    for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
+        found.setdefault(piece.file, []).append(piece.number)
+    return tuple(
+        _Lost(
+            file,
+            next((why for number in gone if (why := marks[number].lost)), None),
+            gone == numbers and not any(marks[number].size for number in gone),
+        )
+        for file, numbers in found.items()
+        if (gone := [number for number in numbers if number in missing])
+    )
 
 
 def _files(delivery: Delivery, ports: Ports) -> tuple[Arrival, ...]:

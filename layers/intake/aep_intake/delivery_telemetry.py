@@ -2,9 +2,11 @@
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from aep_intake.delivery import Delivery, End, Task, Verdict
+from aep_intake.delivery import Delivery, End, Mark, Task, Verdict
 from aep_intake.errors import IntakeError, Rejected
+from aep_intake.orders import Rejection
 from aep_intake.telemetry import count, logger, metrics
+from aep_intake.uploading import Uploaded
 
 # The metric, and what the log says.
 ENDED = {
@@ -30,17 +32,24 @@ def report_delivery(external_id: str, result: Delivery | Exception | None, now: 
             _not_done(external_id, result)
 
 
-def report_upload(task: Task, result: Delivery | Exception | None, now: int) -> None:
+def report_upload(task: Task, result: Uploaded | Exception, now: int) -> None:
     """Count what was uploaded, and tell of the batch as `report_delivery` if it was the last."""
-    if not isinstance(result, Exception):
-        count("Uploads")
-        metrics.add_metric("BytesUploaded", MetricUnit.Bytes, task.piece.size)
-    report_delivery(task.external_id, result, now)
+    match result:
+        case Uploaded(mark=Mark(lost=Rejection() as why)):
+            about = {"correlation_id": task.external_id, "file": task.piece.file.uri}
+            logger.warning("file lost", extra=about | {"reason": why.reason, "why": why.detail})
+        case Uploaded(mark=Mark(size=size)):
+            count("Uploads")
+            metrics.add_metric("BytesUploaded", MetricUnit.Bytes, size)
+    outcome = result.delivery if isinstance(result, Uploaded) else result
+    report_delivery(task.external_id, outcome, now)
 
 
 def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
     metric, said = ENDED[verdict.end]
     count(metric)
+    if delivery.settled:
+        count("LostFiles", number=delivery.settled)
     if delivery.uploaded_at is not None:
         taken = {
             "CreatedToUploaded": delivery.uploaded_at - delivery.created_at,
@@ -49,7 +58,12 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
         for name, milliseconds in taken.items():
             metrics.add_metric(name, MetricUnit.Milliseconds, milliseconds)
     log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
-    about = {"status": verdict.status, "why": verdict.detail, "latency": now - delivery.created_at}
+    about = {
+        "status": verdict.status,
+        "why": verdict.detail,
+        "latency": now - delivery.created_at,
+        "lost_files": delivery.settled,
+    }
     log(said, extra=_about(delivery) | about)
 
 

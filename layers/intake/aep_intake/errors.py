@@ -15,7 +15,9 @@
     │   ├── NotReplaceable        a new version that cannot take the place of the one before
     │   ├── FormatUnknown         `inputFormat: auto`, and the name says nothing
     │   ├── FormatMismatch        the first bytes are of another format than the route says
-    │   ├── ObjectGone            the version that arrived is no longer there, or not for us to read
+    │   ├── ObjectGone            the version that arrived is surely no longer there
+    │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
+    │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
     │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
@@ -35,6 +37,7 @@
         ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
         ├── NotAnnounced          the event bus did not take the event
         └── StorageUnavailable    S3 or SQS did not do what was asked
+            └── NotReadable       S3 does not let us read it now: rights, or the key it is under
 
 `reason` is the stable, kebab-case name of each class: the metric dimension, the `reason` of an
 `Arrival Rejected` event and the last part of an HTTP problem's `type`.
@@ -119,7 +122,15 @@ class FormatMismatch(Rejected):
 
 
 class ObjectGone(Rejected):
-    """The version that arrived is no longer there, or the function may not read it."""
+    """The version that arrived is surely no longer there."""
+
+
+class ObjectArchived(Rejected):
+    """The object lies in an archive of S3's: somebody must restore it before it can be read."""
+
+
+class CustomerKeyNeeded(Rejected):
+    """The object is encrypted with a key of its sender's own (SSE-C), which nobody else has."""
 
 
 class TargetNotAllowed(Rejected):
@@ -239,3 +250,11 @@ class NotAnnounced(TryAgain):
 
 class StorageUnavailable(TryAgain):
     """S3 or SQS did not do what was asked."""
+
+
+class NotReadable(StorageUnavailable):
+    """S3 does not let us read an object now: for want of a right, or of the key it is under.
+
+    Rights pass and come back (IAM follows a deployment after seconds, a policy is edited, a key is
+    disabled for a while), so this is never proof that the object is gone.
+    """

@@ -21,7 +21,7 @@ _CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
 
 
 class Objects(Protocol):
-    """What can be read of S3. Raises StorageUnavailable; `read` ObjectGone, too."""
+    """What can be read of S3. Raises StorageUnavailable; `read` as in `Checks`."""
 
     def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
         """The present version of every object under a prefix."""
@@ -54,7 +54,7 @@ def members(
 ) -> tuple[Arrival, ...]:
     """The files of a marker's folder as they are now. `match`: how the marker is routed.
 
-    Raises NoFiles, MalformedManifest, ObjectGone or StorageUnavailable.
+    Raises NoFiles, MalformedManifest, StorageUnavailable, or what reading a manifest raises.
     """
     folder = match.folder or ""
     files = {

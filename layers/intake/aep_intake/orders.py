@@ -209,12 +209,22 @@ class Order(Kept):
         """What the ledger must hold for this order, all or nothing."""
         return tuple(claim for file in self.files for claim in claims(file))
 
+    @property
+    def root(self) -> str:
+        """External id of attempt 1."""
+        if self.attempt == 1:
+            return self.external_id
+        return self.external_id.removesuffix(f".{self.attempt}")
+
+    @property
+    def claimant(self) -> str:
+        """What its files' claims name: its window, or its first attempt."""
+        return self.root if self.excerpt is None else self.excerpt.window_id
+
     def next_attempt(self) -> "Order":
         """The order to open when this one's batch ended without data."""
-        root = self.external_id
-        if self.attempt > 1:
-            root = root.removesuffix(f".{self.attempt}")
-        return replace(self, external_id=f"{root}.{self.attempt + 1}", attempt=self.attempt + 1)
+        attempt = self.attempt + 1
+        return replace(self, external_id=f"{self.root}.{attempt}", attempt=attempt)
 
     def tag_value(self, ledger: str) -> str:
         """The value of our tag on the batch: proves that this very ledger ordered it."""

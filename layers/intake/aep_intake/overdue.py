@@ -16,7 +16,7 @@ from itertools import batched
 from typing import Any, Protocol
 
 from aep_intake.arrivals import Arrival, Missing, digest
-from aep_intake.errors import LeaseLost, MalformedRequest, MarkerMissing
+from aep_intake.errors import LeaseLost, MarkerMissing, Rejected
 from aep_intake.orders import FOLDER_PREFIX, Rejection
 from aep_intake.records import Kept
 from aep_intake.whereabouts import Seen
@@ -101,7 +101,7 @@ class Objects(Protocol):
     """S3. Raises StorageUnavailable."""
 
     def arrival(self, bucket: str, key: str) -> Arrival:
-        """The present version of an object. Raises MalformedRequest where none is to be seen."""
+        """The present version of an object. Raises Rejected where none can be read."""
 
 
 class Announcer(Protocol):
@@ -215,7 +215,7 @@ def _waits(file: Arrival, missing: Missing, ports: Ports) -> bool:
         return False
     try:
         present = ports.objects.arrival(file.bucket, file.key)
-    except MalformedRequest:  # gone, or not for us to see
+    except Rejected:  # gone, or archived since: nothing has become of it
         return True
     if file.etag != present.etag or file.version_id not in (None, present.version_id):
         return False  # it was overwritten, and what came since is listed by itself

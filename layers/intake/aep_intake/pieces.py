@@ -174,8 +174,9 @@ def _cut_csv(
 
 def unpacked(
     file: Arrival, packed: IO[bytes], input_format: Mapping[str, Any], limit: int
-) -> Iterator[IO[bytes]]:
-    """What a gzip holds, as files of at most `limit` bytes, each to be read from its start.
+) -> Iterator[tuple[IO[bytes], bool]]:
+    """What a gzip holds, as files of at most `limit` bytes, each to be read from its start; and
+    whether it is the last one, so that the gzip is whole.
 
     The same however often it is done. Raises FormatMismatch or TooLarge.
     """
@@ -195,7 +196,7 @@ def unpacked(
                 rest = out.read()
                 out.truncate(last)
                 out.seek(0)
-                yield out
+                yield out, False
                 out.close()
                 out, last = TemporaryFile(), 0  # noqa: SIM115
                 size = out.write(head + rest)
@@ -204,7 +205,7 @@ def unpacked(
         if size == 0:
             raise FormatMismatch(f"{file.uri} is a gzip that holds nothing")
         out.seek(0)
-        yield out
+        yield out, True
     finally:
         out.close()
 

@@ -16,7 +16,8 @@ GZIP = b"\x1f\x8b"
 class Checks:
     """What a file may be.
 
-    `read`: the first bytes of the version that arrived; raises ObjectGone or StorageUnavailable.
+    `read`: the first bytes of the version that arrived; raises ObjectGone, ObjectArchived,
+    CustomerKeyNeeded, NotReadable or StorageUnavailable.
     `most`: bytes of a batch. `most_unsplit`: bytes of a file that cannot be uploaded in pieces.
     """
 

@@ -4,55 +4,83 @@ The last one of a batch has its delivery go on. A path is the same every time, s
 repeated overwrites itself.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from io import BytesIO
+from typing import IO
 
-from aep_intake.delivery import Delivery, Mark, Ports, Stage, Task, go_on, tell
-from aep_intake.errors import LeaseLost, NotYet, ObjectGone, Rejected, UploadRefused
+from aep_intake.delivery import Delivery, Mark, Ports, Progress, Stage, Task, go_on
+from aep_intake.errors import (
+    CustomerKeyNeeded,
+    LeaseLost,
+    NotReadable,
+    NotYet,
+    ObjectArchived,
+    ObjectGone,
+    Rejected,
+    StorageUnavailable,
+    TooLarge,
+    UploadRefused,
+)
 from aep_intake.orders import Rejection
 from aep_intake.pieces import Piece, Readable, uncut, unpacked
 
 # Too large, a name too long, the wrong media type.
 ABOUT_THE_FILE = frozenset({413, 414, 415})
-PATIENT = 5  # tries of what AEP refuses for another reason
+PATIENT = 5  # tries of what AEP refuses for another reason, or what takes a worker too long
+LEAST = 1.0  # seconds that an upload needs
 
 
-def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Delivery | None:
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What became of a piece just now, and of its delivery if it was the last one; None: nothing.
+
+    A piece that another worker has marked before is none of this one's.
+    """
+
+    mark: Mark | None = None
+    delivery: Delivery | None = None
+
+
+def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
     """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain.
 
     `tries`: how often it was tried, this time among them. What AEP refuses for a reason that may
     pass, such as a node that does not know the batch yet, is refused for good only after a few.
     """
     delivery, piece = ports.deliveries.get(task.external_id), task.piece
-    if delivery is None:
-        return None
-    known = ports.deliveries.marked(task.external_id, piece.number)
-    if known is not None:  # by a worker that may have died before it said so
-        tell(delivery, piece, known, ports)
-        return None
-    if delivery.stage is not Stage.UPLOADING:
-        return None
+    if delivery is None or delivery.stage is not Stage.UPLOADING:
+        return Uploaded()
+    if ports.deliveries.marked(task.external_id, piece.number) is not None:
+        return Uploaded()
     try:
-        ports.deliveries.reserve(piece.size)
-        mark = Mark(_put(delivery, piece, ports))
+        size = _put(delivery, piece, ports, tries)
+        if size is None:  # a message of its own, that waits for nothing
+            ports.hand_out([task])
+            return Uploaded()
+        mark = Mark(size)
     except UploadRefused as refusal:
         batch = ports.ingestion.look(delivery)
         if batch is None:
             raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
         if batch.status != "loading":  # then it is not the file that is wrong
-            return _now(task.external_id, ports)
+            return Uploaded(None, _now(task.external_id, ports))
         if tries < PATIENT and refusal.status not in ABOUT_THE_FILE:
             raise NotYet(refusal.detail, external_id=task.external_id) from None
         mark = Mark(refusal.sent, Rejection.of(refusal, ports.now()))
-    except ObjectGone as gone:  # since an earlier try, perhaps, whose answer nobody got
+    except (ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable) as why:
+        if isinstance(why, NotReadable) and ports.patient(delivery):
+            raise
+        # Since an earlier try, perhaps, whose answer nobody got.
         held = ports.ingestion.held(delivery, piece.path())
         whole = held == piece.size and not piece.packed
-        mark = Mark(held, None if whole else Rejection.of(gone, ports.now()))
+        lost = None if whole else Rejection(why.reason, why.detail, ports.now())
+        mark = Mark(held, lost)
     except Rejected as rejected:
         mark = Mark(0, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)
-    if mark.lost:  # unless another copy of the message came in time
-        tell(delivery, piece, ports.deliveries.marked(task.external_id, piece.number), ports)
-    return _now(task.external_id, ports) if marked >= delivery.total else None
+    done = _now(task.external_id, ports) if marked >= delivery.total else None
+    return Uploaded(mark, done)
 
 
 def _now(external_id: str, ports: Ports) -> Delivery | None:
@@ -67,34 +95,100 @@ def _now(external_id: str, ports: Ports) -> Delivery | None:
         return None
 
 
-def _put(delivery: Delivery, piece: Piece, ports: Ports) -> int:
-    file, shape, limit = piece.file, delivery.input_format, delivery.limit
+def _put(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | None:
+    """How many bytes AEP took of a piece; None if more than one worker's time is needed."""
     if piece.packed:
-        with ports.opened(file, 0, file.size) as packed:  # broken, not half of it may go up
-            for _ in unpacked(file, packed, shape, limit):
-                pass
-        size = 0
-        with ports.opened(file, 0, file.size) as packed:
-            for number, one in enumerate(unpacked(file, packed, shape, limit)):
-                length = one.seek(0, 2)
-                one.seek(0)
-                try:
-                    ports.ingestion.upload(delivery, piece.path(number), one, length)
-                except UploadRefused as refusal:
-                    refusal.sent = size
-                    raise
-                size += length
-        return size
-    if piece.size > limit:
+        return _put_unpacked(delivery, piece, ports, tries)
+    file = piece.file
+    if piece.size > delivery.limit:
         with ports.opened(file, 0, 1):  # if it is still there
-            raise uncut(file, shape, limit)
+            raise uncut(file, delivery.input_format, delivery.limit)
     header = BytesIO()
     if piece.header:
         with ports.opened(file, 0, piece.header) as start:
             header = BytesIO(start.read())
     with ports.opened(file, piece.start, piece.end) as body:
-        ports.ingestion.upload(delivery, piece.path(), Joined(header, body), piece.size)
+        _send(delivery, piece.path(), Joined(header, body), piece.size, ports)
     return piece.size
+
+
+def _put_unpacked(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | None:
+    """The same of a compressed file: part by part, from where a worker before has come.
+
+    Of one that turns out to be broken not half may go up, so it is looked through before; but what
+    is no more than one part is whole when it is unpacked.
+    """
+    external_id, number = delivery.external_id, piece.number
+    progress = ports.deliveries.progress(external_id, number)
+    if progress is None:
+        size = _look_through(delivery, piece, ports, tries)
+        if size is not None:
+            return size
+        progress = Progress()
+        ports.deliveries.keep(external_id, number, progress)
+    begun_with, longest = progress.parts, 0
+    try:
+        for part, (body, size) in enumerate(_parts(delivery, piece, ports)):
+            if part < progress.parts:
+                continue
+            began = ports.now()
+            if part > begun_with and began + longest > ports.end:
+                return None
+            _send(delivery, piece.path(part), body, size, ports)
+            longest = max(longest, ports.now() - began)
+            progress = Progress(part + 1, progress.size + size)
+            ports.deliveries.keep(external_id, number, progress)
+    except UploadRefused as refusal:
+        refusal.sent = progress.size
+        raise
+    except StorageUnavailable:  # S3 may drop a reader that pauses for as long as an upload takes
+        if progress.parts > begun_with:
+            return None
+        raise
+    return progress.size
+
+
+def _parts(delivery: Delivery, piece: Piece, ports: Ports) -> Iterator[tuple[IO[bytes], int]]:
+    """What a compressed file holds, part by part, each to be read from its start; their sizes."""
+    file = piece.file
+    with ports.opened(file, 0, file.size) as packed:
+        for body, _ in unpacked(file, packed, delivery.input_format, delivery.limit):
+            size = body.seek(0, 2)
+            body.seek(0)
+            yield body, size
+
+
+def _look_through(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | None:
+    """See that a compressed file is whole. How many bytes AEP took, if it is a single part.
+
+    It is unpacked again for each worker that sends some of it: so it may take half of one's time.
+    """
+    file, half = piece.file, ports.now() + (ports.end - ports.now()) // 2
+    with ports.opened(file, 0, file.size) as packed:
+        parts = unpacked(file, packed, delivery.input_format, delivery.limit)
+        for part, (body, last) in enumerate(parts):
+            if last and part == 0:
+                size = body.seek(0, 2)
+                body.seek(0)
+                _send(delivery, piece.path(), body, size, ports)
+                return size
+            if ports.now() > half and not last:
+                if tries < PATIENT:  # others may have kept this worker busy
+                    raise NotYet(f"{file.uri} could not be unpacked in time")
+                raise TooLarge(
+                    f"{file.uri} takes longer to unpack than half of UploadSeconds: write smaller "
+                    "files, or raise UploadSeconds"
+                )
+    return None
+
+
+def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: Ports) -> None:
+    """PUT one file, in what is left of this worker's time."""
+    seconds = (ports.end - ports.now()) / 1000
+    if seconds < LEAST:
+        raise NotYet("this worker has no time left", external_id=delivery.external_id)
+    with ports.allowance.taking(delivery.target.ims_org, size):
+        ports.ingestion.upload(delivery, path, body, size, seconds)
 
 
 class Joined:

@@ -21,6 +21,7 @@ from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues, message
 from aep_intake.adapters.routing_table import RoutingTables
 from aep_intake.adapters.table import Table
+from aep_intake.arrivals import Arrival, written
 from aep_intake.create import Ports
 from aep_intake.intake import Intake, SideBySide
 from aep_intake.orders import Lease, Order, Rejection
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
     from aep_intake import delivery
+    from aep_intake.adapters.allowance import HourlyAllowance
     from aep_intake.adapters.deliveries import DynamoDeliveries
     from aep_intake.adapters.ingestion import Ingestion
 
@@ -99,7 +101,17 @@ class World:
             Table(self._dynamodb, self.settings.ledger_table),
             self.now,
             retention=self.settings.retention_days * DAY,
-            hourly=self.settings.gigabytes_per_hour * 10**9,
+        )
+
+    @cached_property
+    def allowance(self) -> "HourlyAllowance":
+        """What AEP takes in an hour; the same table remembers it."""
+        from aep_intake.adapters.allowance import HourlyAllowance  # noqa: PLC0415
+
+        return HourlyAllowance(
+            Table(self._dynamodb, self.settings.ledger_table),
+            self.now,
+            lambda _: self.settings.gigabytes_per_hour * 10**9,
         )
 
     @cached_property
@@ -265,6 +277,10 @@ class World:
         url = self.settings.arrivals_dlq_url
         self.queues.park(url, body, rejection, order.external_id)
 
+    def _park_file(self, file: Arrival, why: Rejection) -> None:
+        url = self.settings.arrivals_dlq_url
+        self.queues.park(url, written(file), why, file.external_id)
+
     def delivery(self, context: LambdaContext) -> "delivery.Ports":
         """What deliveries need, for this invocation."""
         from aep_intake import delivery  # noqa: PLC0415
@@ -279,15 +295,18 @@ class World:
             deliveries=self.deliveries,
             orders=self.ledger,
             ingestion=self.ingestion,
+            allowance=self.allowance,
             announcer=self.announcer,
             opened=self.objects.opened,
             hand_out=hand_out,
             waiting=lambda: self.queues.waiting(uploads, in_work=True),
             park=self._park,
+            park_file=self._park_file,
             now=self.now,
             step=min(left, STEP) + SKEW,
             life=left + SKEW,
             uploading=settings.upload_seconds * 1000 + SKEW,
+            end=self.now() + left * 4 // 5,
             limit=settings.file_megabytes * 10**6,
             deadline=settings.upload_hours * 3_600_000,
             first_look=settings.outcome_seconds * 1000,

@@ -1,17 +1,16 @@
 """Deliveries in the ledger's table; see `ledger` for the keys."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from aep_intake import records
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, revision
 from aep_intake.adapters.windows import ANNOUNCED, due_at
-from aep_intake.announcements import iso
-from aep_intake.delivery import Delivery, Mark
+from aep_intake.delivery import Delivery, Mark, Progress
 from aep_intake.due import Due, Kind
-from aep_intake.errors import LeaseLost, NotYet
+from aep_intake.errors import LeaseLost
 
-HOUR = 3_600_000
 IS_ANNOUNCED = {
     "ConditionExpression": "stage = :announced",
     "ExpressionAttributeValues": {":announced": {"S": ANNOUNCED}},
@@ -19,19 +18,16 @@ IS_ANNOUNCED = {
 
 
 class DynamoDeliveries:
-    """Deliveries in `table`. `retention` in milliseconds; `hourly`: bytes that AEP takes an hour.
+    """Deliveries in `table`. `retention` in milliseconds: how long what has ended is kept.
 
     Every method raises LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows
     whether it did.
     """
 
-    def __init__(
-        self, table: Table, now: Callable[[], int], *, retention: int, hourly: int
-    ) -> None:
+    def __init__(self, table: Table, now: Callable[[], int], *, retention: int) -> None:
         self._table = table
         self._now = now
         self._retention = retention
-        self._hourly = hourly
 
     def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
         """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
@@ -62,17 +58,25 @@ class DynamoDeliveries:
         return new
 
     def mark(self, external_id: str, piece: int, mark: Mark) -> int:
-        """Remember what became of a piece; about how many are marked by now."""
+        """Remember what became of a piece; about how many are marked by now.
+
+        What stands stays, unless it says lost and this one says uploaded.
+        """
         pk, expires = f"delivery#{external_id}", self._expires(2 * self._retention)
-        item = {
+        item: Item = {
             "pk": {"S": pk},
             "sk": {"S": f"piece#{piece:06}"},
             "mark": {"S": records.text(mark)},
             "expires": expires,
         }
+        if mark.lost is not None:
+            item["lost"] = {"BOOL": True}
         try:
             self._table.put(item, ABSENT)
         except Stood:
+            if mark.lost is None:
+                with suppress(Stood):
+                    self._table.put(item, {"ConditionExpression": "attribute_exists(lost)"})
             return self._table.add(pk, "count", 0, expires)
         return self._table.add(pk, "count", 1, expires)
 
@@ -90,21 +94,20 @@ class DynamoDeliveries:
         )
         return {int(item["sk"]["S"][6:]): _mark(item) for item in items}
 
-    def reserve(self, size: int) -> None:
-        """Count bytes against what AEP takes in an hour. Raises NotYet if that is used."""
-        now = self._now()
-        hour = iso(now)[:13]
-        most = max(self._hourly, size)  # what is larger than an hour takes an hour for itself
-        try:
-            self._table.add(f"sent#{hour}", "bytes", size, self._expires(7 * 24 * HOUR), most=most)
-        except Stood:
-            left = (HOUR - now % HOUR) / 1000
-            raise NotYet("the bytes of this hour are used", retry_after=left) from None
+    def progress(self, external_id: str, piece: int) -> Progress | None:
+        """How far a compressed file has come; None if nobody has looked it through."""
+        item = self._table.get(f"delivery#{external_id}", f"progress#{piece:06}")
+        return None if item is None else records.read(Progress, item["progress"]["S"])
 
-    def sent(self, hour: str) -> int:
-        """Bytes sent in an hour (UTC, `2026-11-24T15`)."""
-        item = self._table.get(f"sent#{hour}", "bytes")
-        return 0 if item is None else int(item["counted"]["N"])
+    def keep(self, external_id: str, piece: int, progress: Progress) -> None:
+        """Remember how far a compressed file has come."""
+        item: Item = {
+            "pk": {"S": f"delivery#{external_id}"},
+            "sk": {"S": f"progress#{piece:06}"},
+            "progress": {"S": records.text(progress)},
+            "expires": self._expires(2 * self._retention),
+        }
+        self._table.put(item)
 
     def _item(self, delivery: Delivery) -> Item:
         item: Item = {

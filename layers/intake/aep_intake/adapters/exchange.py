@@ -39,18 +39,27 @@ MAX_IDLE = 30.0
 # Seconds for which whoever takes an upload may take no more of it.
 PAUSE = 60.0
 
+# Seconds of its own that the answer to an upload has after the last byte; at most a fifth more.
+ANSWER = 15.0
+
 # urllib3 reads what is uploaded in blocks of 16 KB, each a call into ours.
 BLOCK = 2**18
+# Bytes that are sent between two looks at the clock.
+SLICE = 2**16
 
 # Nobody means longer, and SQS hides a message for 12 hours at most.
 MOST_WAIT = 43_200.0
 
 
 class Stream:
-    """`size` bytes to be sent as they are read. Not kept, so they cannot be sent again."""
+    """`size` bytes to be sent as they are read. Not kept, so they cannot be sent again.
+
+    `seconds`: that sending all of them may take; `exchange` sets it.
+    """
 
     def __init__(self, body: "Readable", size: int) -> None:
         self._body, self._size = body, size
+        self.seconds = 0.0
 
     def __len__(self) -> int:  # by which requests sends a Content-Length
         return self._size
@@ -113,11 +122,14 @@ def exchange(
 ) -> Answer:
     """Send one request and read its whole answer of at most `most` bytes, whatever its status.
 
-    `timeouts` in seconds: to connect (TLS included), and to answer. Over a session made by
-    `https_session` both bound the whole of it, not each packet. TLS is always verified.
+    `timeouts` in seconds: to connect (TLS included), and to send and answer. Over a session made by
+    `https_session` both bound the whole of it, not each packet; but the answer to a stream has
+    some seconds of its own (ANSWER) once all is sent. TLS is always verified.
 
     Raises NotSent or NoAnswer.
     """
+    if isinstance(body, Stream):
+        body.seconds = timeouts[1]
     try:
         request = requests.Request(
             method,
@@ -225,13 +237,14 @@ class _TimedResponse(http.client.HTTPResponse):
 class _Timed(HTTPConnection):
     """A connection whose connect time-out covers all addresses and TLS.
 
-    Its read time-out covers everything from the first byte sent to the last one received.
+    Its read time-out covers everything from the first byte sent to the last one received; of a
+    stream it covers what is sent, and the answer has some seconds more.
     Whatever goes wrong before the first byte of the request is a NewConnectionError, TLS trouble
     included: urllib3 alone reports a handshake that timed out as a read time-out.
     """
 
     _used = _sent = 0.0
-    _streams = False
+    _stream: Stream | None = None
 
     def connect(self) -> None:
         started = time.monotonic()
@@ -245,7 +258,6 @@ class _Timed(HTTPConnection):
         if self.timeout is not None and time.monotonic() - started > self.timeout:
             self.close()
             raise ConnectTimeoutError(self, "connecting took too long")
-        self._be_patient()
 
     @property
     def is_connected(self) -> bool:
@@ -254,17 +266,30 @@ class _Timed(HTTPConnection):
 
     def request(self, *args: Any, **kwargs: Any) -> None:
         self._sent = time.monotonic()
-        self._streams = isinstance(kwargs.get("body"), Stream)
-        self._be_patient()
+        body = kwargs.get("body")
+        self._stream = body if isinstance(body, Stream) else None
         super().request(*args, **kwargs)
 
-    def _be_patient(self) -> None:
-        """urllib3 sends with the time-out for connecting; a large upload may pause for longer."""
-        if self._streams and self.sock is not None:
-            self.sock.settimeout(PAUSE)
+    def send(self, data: Any) -> None:
+        """As it was; but urllib3 sends with the time-out for connecting, and a large upload may
+        pause for longer, though not beyond its deadline.
+        """
+        if self._stream is None or self.sock is None:
+            super().send(data)
+            return
+        view = memoryview(data)
+        for start in range(0, len(view), SLICE):
+            left = self._sent + self._stream.seconds - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("sending took too long")
+            self.sock.settimeout(min(PAUSE, left))
+            super().send(view[start : start + SLICE])
 
     def getresponse(self) -> Any:
         deadline = self._sent + (self.timeout or 0.0)
+        if self._stream is not None:
+            own = min(ANSWER, self._stream.seconds / 5)
+            deadline = max(deadline, time.monotonic() + own)
         self.response_class = cast("Any", functools.partial(_TimedResponse, deadline=deadline))
         self._used = time.time()
         return super().getresponse()

@@ -6,6 +6,7 @@ Facts: Adobe's batch ingestion guide and `batch-ingestion.yaml`; for diagnostics
 
 import re
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -38,14 +39,20 @@ class Ingestion:
         self._keep = keep
         self._timeouts = (3.05, float(seconds))
 
-    def upload(self, delivery: Delivery, path: str, body: Readable, size: int) -> None:
-        """PUT one file; the same path again overwrites it. Raises UploadRefused or TryAgain."""
+    def upload(
+        self, delivery: Delivery, path: str, body: Readable, size: int, seconds: float = inf
+    ) -> None:
+        """PUT one file, in so many seconds at most; the same path again overwrites it.
+
+        Raises UploadRefused or TryAgain.
+        """
+        connecting, sending = self._timeouts
         said = self._aep.ask(
             "PUT",
             _file(delivery, path),
             delivery.target,
             delivery.external_id,
-            self._timeouts,
+            (connecting, min(sending, seconds)),
             body=Stream(body, size),
         )
         if not said.good:

@@ -18,7 +18,8 @@
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
 | what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
 | how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
-| bytes sent to AEP         | `sent#<hour>`         | `bytes`                      |
+| parts of a gzip sent      | `delivery#<ext. id>`  | `progress#<number>`          |
+| bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 
 One query by `pk` tells all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS by class,
@@ -34,7 +35,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import batched, chain, islice
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ PREFIXES: Mapping[Kind, str] = {
     Kind.DELIVERIES: "delivery",
 }
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
+# Files that are let go in one transaction: up to four items each, of a hundred.
+LET_GO = 22
 
 
 class DynamoLedger:
@@ -175,10 +178,7 @@ class DynamoLedger:
         if new.rejection is not None:
             for file in old.order.files:
                 self._rejected(file, new.rejection, old.order.external_id)
-        ours = {
-            "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
-            "ExpressionAttributeValues": {":owner": {"S": old.order.external_id}},
-        }
+        ours = _owned_by(old.order.external_id)
         claimed = list(old.order.claims)
         while True:
             try:
@@ -195,6 +195,32 @@ class DynamoLedger:
                 claimed = rest
             else:
                 return new
+
+    def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
+        """Give up the claims of files where they are the order's still; why is remembered.
+
+        What was noted of them is forgotten, so that they may wait for a marker anew. May be
+        repeated: what another order has claimed meanwhile stays that order's.
+        """
+        ours = _owned_by(order.claimant)
+        for some in batched(lost.items(), LET_GO, strict=False):
+            steps: dict[tuple[str, str], dict[str, Item]] = {}
+            for file, why in some:
+                about = self._rejection(file, why, order.external_id)
+                noted = self._noted_at(file)
+                steps[about["pk"]["S"], about["sk"]["S"]] = putting(about, {})
+                steps[noted] = deleting(*noted, {})
+                # Of two files of one content the trace is one.
+                places = [(f"object#{c.object_id}", c.slot) for c in claims(file)]
+                steps |= {place: deleting(*place, ours) for place in places}
+            while steps:
+                try:
+                    self._table.transact(*steps.values())
+                except Stood as stood:
+                    places = [p for p, item in zip(steps, stood.items, strict=True) if item]
+                    steps = {p: step for p, step in steps.items() if p not in places}
+                else:
+                    break
 
     def reclaim(self, old: Record, new: Record) -> Record:
         """As `replace`, with the claims again, all or nothing. Raises AlreadyClaimed, too."""
@@ -338,8 +364,12 @@ class DynamoLedger:
             return None
         return int(moved["due_since"]["N"])
 
+    @staticmethod
+    def _noted_at(arrival: Arrival) -> tuple[str, str]:
+        return f"object#{arrival.object_id}", f"noted#{digest(arrival.version)}"
+
     def _noted(self, arrival: Arrival, what: str, route: str) -> Item:
-        return _object_item(arrival, f"noted#{digest(arrival.version)}") | {
+        return _object_item(arrival, self._noted_at(arrival)[1]) | {
             "noted": {"S": what},
             "route": {"S": route},
             "expires": self._expires(self._retention),
@@ -350,13 +380,14 @@ class DynamoLedger:
         return self._table.query("pk = :pk", key, ConsistentRead=True)
 
     def _rejected(self, arrival: Arrival, rejection: Rejection, owner: str) -> None:
-        slot = f"rejected#{digest(arrival.version)}"
-        item = _object_item(arrival, slot) | {
+        self._table.put(self._rejection(arrival, rejection, owner))
+
+    def _rejection(self, arrival: Arrival, rejection: Rejection, owner: str) -> Item:
+        return _object_item(arrival, f"rejected#{digest(arrival.version)}") | {
             "external_id": {"S": owner},
             "record": {"S": records.text(rejection)},
             "expires": self._expires(self._retention),
         }
-        self._table.put(item)
 
     def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
         item = _object_item(claim.file, claim.slot) | {
@@ -406,6 +437,14 @@ class DynamoLedger:
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}
+
+
+def _owned_by(owner: str) -> dict[str, Any]:
+    """The condition that a claim is of `owner`, or is none any more."""
+    return {
+        "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
+        "ExpressionAttributeValues": {":owner": {"S": owner}},
+    }
 
 
 def _object_item(file: Arrival, slot: str) -> Item:

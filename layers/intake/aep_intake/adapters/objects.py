@@ -1,4 +1,8 @@
-"""S3 objects: which version is there, what it holds, what else is in its folder."""
+"""S3 objects: which version is there, what it holds, what else is in its folder.
+
+Only what S3 surely says is gone is gone. A 403 never is: rights pass and come back, and without
+`s3:ListBucket` it is also what S3 says of an object that is not there.
+"""
 
 import io
 from collections.abc import Buffer, Callable, Iterator
@@ -7,7 +11,15 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import MalformedRequest, ObjectGone, StorageUnavailable
+from aep_intake.errors import (
+    CustomerKeyNeeded,
+    IntakeError,
+    MalformedRequest,
+    NotReadable,
+    ObjectArchived,
+    ObjectGone,
+    StorageUnavailable,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -15,6 +27,8 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2**18  # bytes
+# Other storage classes are read at once. Of Intelligent-Tiering's archives only a HEAD tells.
+ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 class Objects:
@@ -26,20 +40,18 @@ class Objects:
     def arrival(self, bucket: str, key: str) -> Arrival:
         """The present version of an object, as it would have arrived.
 
-        Raises MalformedRequest where there is no such object, or none we may read (S3 does not
-        tell the two apart without the right to list), and StorageUnavailable.
+        Raises MalformedRequest where there is no such object, ObjectArchived, CustomerKeyNeeded,
+        NotReadable or StorageUnavailable.
         """
         try:
             head = self._client().head_object(Bucket=bucket, Key=key)
         except ClientError as error:
-            status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-            if status in (403, 404):
-                raise MalformedRequest(
-                    f"objects: s3://{bucket}/{key} does not exist, or the function may not read it"
-                ) from None
-            raise StorageUnavailable(f"s3://{bucket}/{key}: S3 answered {status}") from error
+            raise self._explained(bucket, key, error) from error
         except BotoCoreError as error:
             raise StorageUnavailable(f"s3://{bucket}/{key}: {type(error).__name__}") from error
+        restored = 'ongoing-request="false"' in head.get("Restore", "")
+        if "ArchiveStatus" in head or (head.get("StorageClass") in ARCHIVES and not restored):
+            raise _archived(f"s3://{bucket}/{key}")
         version = head.get("VersionId")
         return Arrival(
             bucket=bucket,
@@ -54,8 +66,8 @@ class Objects:
     def read(self, arrival: Arrival, most: int) -> bytes:
         """The first `most` bytes (1 or more) of the very version that arrived, which is not empty.
 
-        Raises ObjectGone where that is no longer there, or none we may read, and
-        StorageUnavailable, also where its bytes break off.
+        Raises ObjectGone where that is surely no longer there, ObjectArchived, CustomerKeyNeeded,
+        NotReadable, and StorageUnavailable, also where its bytes break off.
         """
         with self.opened(arrival, 0, min(most, arrival.size)) as stream:
             return stream.read()
@@ -77,16 +89,7 @@ class Objects:
         try:
             found = self._client().get_object(**request)
         except ClientError as error:
-            status, code = _answer(error)
-            # 405: a delete marker; InvalidArgument: S3 never gave such a version id.
-            if status in (403, 404, 405, 412) or code == "InvalidArgument":
-                raise ObjectGone(
-                    f"{arrival.uri!r}: the version that arrived ({arrival.version}) is not there "
-                    "any more, or the function may not read it (s3:GetObject and "
-                    f"s3:GetObjectVersion, its KMS key); S3 answered {status} {code}. Send the "
-                    "file again, or mend the rights and re-drive the message"
-                ) from None
-            raise StorageUnavailable(f"{arrival.uri!r}: S3 answered {status} {code}") from error
+            raise _problem(repr(arrival.uri), error, arrival) from error
         except BotoCoreError as error:
             raise StorageUnavailable(f"{arrival.uri!r}: {type(error).__name__}") from error
         # A store that knows no ranges answers with everything.
@@ -129,6 +132,24 @@ class Objects:
         except BotoCoreError as error:
             raise StorageUnavailable(f"{uri!r} cannot be listed: {type(error).__name__}") from error
 
+    def _explained(self, bucket: str, key: str, refused: ClientError) -> IntakeError:
+        """Why a HEAD was refused, which has no body to say so: a GET of one byte has."""
+        uri = f"s3://{bucket}/{key}"
+        status, code = _answer(refused)
+        if status == 404:
+            return MalformedRequest(f"objects: {uri} does not exist")
+        if status not in (400, 403):
+            return StorageUnavailable(f"{uri}: S3 answered {status} {code}")
+        try:
+            self._client().get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+        except ClientError as error:
+            if _answer(error)[0] == 404:
+                return MalformedRequest(f"objects: {uri} does not exist")
+            return _problem(uri, error)
+        except BotoCoreError as error:
+            return StorageUnavailable(f"{uri}: {type(error).__name__}")
+        return StorageUnavailable(f"{uri}: S3 answered {status} {code}, and then it did not")
+
 
 class _Opened(io.RawIOBase):
     """`size` bytes of an answer of S3, after some that are skipped; raises what is ours."""
@@ -167,3 +188,47 @@ class _Opened(io.RawIOBase):
 def _answer(error: ClientError) -> tuple[int, str]:
     """The HTTP status, and S3's own code for it."""
     return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
+
+
+def _problem(uri: str, error: ClientError, arrival: Arrival | None = None) -> IntakeError:
+    """What an error of S3's says of an object, or of the version of it that arrived."""
+    status, code = _answer(error)
+    said = f"S3 answered {status} {code}"
+    told: Any = error.response["Error"]
+    if arrival is not None and _gone(status, code, told, arrival):
+        return ObjectGone(
+            f"{uri}: the version that arrived ({arrival.version}) is not there any more; {said}. "
+            "Send the file again"
+        )
+    if code == "InvalidObjectState":
+        return _archived(uri)
+    if code == "InvalidRequest" and "server side encryption" in str(told.get("Message")).lower():
+        return CustomerKeyNeeded(
+            f"{uri} is encrypted with a key of its sender's own (SSE-C), so nobody else can read "
+            f"it; {said}. Send it again without that, or under a key of KMS"
+        )
+    if status == 403 or code.startswith("KMS."):
+        return NotReadable(
+            f"{uri} cannot be read now; {said}. See the policies of its bucket and of the "
+            "function's role (s3:GetObject, s3:GetObjectVersion, s3:ListBucket), and whether its "
+            "KMS key is enabled and allows kms:Decrypt"
+        )
+    return StorageUnavailable(f"{uri}: {said}")
+
+
+def _gone(status: int, code: str, told: Any, arrival: Arrival) -> bool:
+    """Whether S3 surely says that a version is not there.
+
+    404 of the key or the version, not of a bucket that somebody may make anew; 405: its id is now
+    that of a delete marker; 412: another content; 400: S3 never gave such a version id.
+    """
+    if code == "InvalidArgument" and arrival.version_id is not None:
+        return "version" in f"{told.get('ArgumentName')} {told.get('Message')}".lower()
+    return status in (405, 412) or (status == 404 and code != "NoSuchBucket")
+
+
+def _archived(uri: str) -> ObjectArchived:
+    return ObjectArchived(
+        f"{uri} lies in an archive of S3's (InvalidObjectState): restore it, then re-drive its "
+        "message"
+    )
