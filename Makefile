@@ -14,12 +14,14 @@ sam := $(with_python) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
 need_table = $(if $(TABLE),,$(error give TABLE=, a routing table such as local/samples/routes.json))
 
+need_document = $(if $(DOCUMENT),,$(error give DOCUMENT=, a JSON document of organizations and limits))
+
 dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers tools local tests
 
 .PHONY: help run up down test lint typecheck check pytest soak bench doctor connect routes \
-	publish-routes redrive build deploy requirements clean
+	publish-routes publish-limits redrive build deploy requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
@@ -72,6 +74,10 @@ routes: $(dev) ## check a routing table, explain keys, add up batches: TABLE= [K
 publish-routes: $(dev) ## validate a routing table and make it live: TABLE=, or ARGS=--rollback
 	$(if $(findstring --rollback,$(ARGS)),,$(need_table))
 	@$(python) -m tools.publish_routes $(TABLE) $(ARGS)
+
+publish-limits: $(dev) ## make organizations and limits live: DOCUMENT=, or ARGS=--rollback or --from-parameters
+	$(if $(or $(findstring --rollback,$(ARGS)),$(findstring --from-parameters,$(ARGS))),,$(need_document))
+	@$(python) -m tools.publish_limits $(DOCUMENT) $(ARGS)
 
 redrive: $(dev) ## move parked messages back: [ARGS="--reason … --dry-run"]
 	@$(python) -m tools.redrive $(ARGS)

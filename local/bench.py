@@ -58,7 +58,8 @@ CREATE = "POST /data/foundation/import/batches"
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
 PARTS = ("cold", "warm", "stack", "dollars", "windows", "uploads")
 # Up to the announcement, and as fast as it goes.
-PARAMETERS = {"BatchesPerMinute": "100000", "DeliverBatches": "false"}
+PARAMETERS = {"DeliverBatches": "false"}
+LIMITS = {"batchesPerMinute": 100_000}
 PLATFORM_MS = 300
 PATIENCE_SECONDS = 300
 UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
@@ -347,7 +348,9 @@ def main() -> int:
     with ends_with_us(), ExitStack() as cleanup:
         try:
             with steps(console) as step:
-                stack = cleanup.enter_context(LocalStack(parameters=PARAMETERS, say=step, seen=see))
+                stack = cleanup.enter_context(
+                    LocalStack(parameters=PARAMETERS, limits=LIMITS, say=step, seen=see)
+                )
                 step("publishing the routes")
                 stack.publish_routes(routes_with_windows(stack.directory))
                 bench = Bench(stack, seen)

@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 150  # for what nothing holds up
 ENOUGH_SECONDS = 12
 WIDE = 110  # columns that the table needs, to have one of its own for each thing
 # Delivery is paused until every batch is created, as some samples want theirs still loading.
-PARAMETERS = {"OutcomeSeconds": "1"}
+LIMITS = {"outcomeSeconds": 1}
 ENDS = {"Batch Succeeded", "Batch Failed", "Batch Abandoned"}
 IGNORED = {"event": "ignored"}
 LOOKED_UP = {"inAep", "waited"}
@@ -509,9 +509,7 @@ def main() -> int:
             with ExitStack() as cleanup:
                 with steps(console) as step:
                     stack = cleanup.enter_context(
-                        LocalStack(
-                            usual_ports=True, parameters=PARAMETERS, say=step, seen=board.see
-                        )
+                        LocalStack(usual_ports=True, limits=LIMITS, say=step, seen=board.see)
                     )
                     step("publishing the routes")
                     stack.publish_routes(SAMPLES / "routes.json")

@@ -25,7 +25,7 @@ import requests
 
 from local.aws import Identity
 from local.children import Child, ChildFailed, environment
-from local.stack import ROOT, LocalStack
+from local.stack import ROOT, LocalStack, relax
 
 AVAILABLE = sys.platform == "linux"
 PYTHON = ROOT / ".venv-runtime" / "bin" / "python"
@@ -79,6 +79,7 @@ def copy_of_build(to: Path) -> None:
     with (ROOT / ".local" / "build.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         shutil.copytree(ROOT / ".aws-sam" / "build", to)
+    relax(to)
 
 
 def function(stack: LocalStack, name: str, built: Path) -> Function:

@@ -7,6 +7,7 @@ temporary directory, and is gone when the `LocalStack` is left.
 
 import fcntl
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from local.bus import Event, Listener
 from local.children import Child, ChildFailed, environment
 from local.emulator import ACCOUNT, Emulator, answers, ports
 from local.simulator import Seed
+from tools.published import LIMITS_IDS, Published
 
 ROOT = emulator.ROOT
 BUILD = ROOT / ".aws-sam" / "build"
@@ -49,6 +51,14 @@ SENDS_OBJECTS = (
 )
 
 
+def relax(built: Path) -> None:
+    """Let limits be weaker than anywhere else in what was built: tests wait for no two minutes."""
+    schema = built / "IntakeLayer" / "python" / "aep_intake" / "limits.schema.json"
+    text = schema.read_text("utf-8")
+    text = re.sub(r'"minimum": \d+', '"minimum": 1', text)
+    schema.write_text(re.sub(r'"maximum": \d+', '"maximum": 1000000', text), "utf-8")
+
+
 @dataclass(frozen=True)
 class Parked:
     """A message in a queue; `attributes` of the message, as text."""
@@ -61,7 +71,8 @@ class LocalStack:
     """A context manager: entering starts and deploys everything, leaving ends and removes it all.
 
     usual_ports: try 4566 and 4570 first; tests do not, so that several can run at once.
-    parameters: of the template, over those this class sets.
+    parameters: of the template, over those this class sets. limits: of the document that
+    `make publish-limits` publishes; they may be weaker here than anywhere else.
     hold_ms: how long a transaction holds its items; None for as long as usual.
     say: is told, in a few words, what is going on.
     """
@@ -71,6 +82,7 @@ class LocalStack:
         *,
         usual_ports: bool = False,
         parameters: Mapping[str, str] | None = None,
+        limits: Mapping[str, object] | None = None,
         hold_ms: float | None = None,
         say: Callable[[str], None] = lambda _: None,
         seen: Callable[[Event], None] | None = None,
@@ -79,6 +91,7 @@ class LocalStack:
         self.outputs: dict[str, str] = {}
         self._usual_ports = usual_ports
         self._parameters = dict(parameters or {})
+        self._limits = dict(limits or {})
         self._hold_ms = hold_ms
         self._say = say
         self._seen = seen
@@ -106,6 +119,7 @@ class LocalStack:
         self._build()
         self._say("sam deploy")
         self._deploy()
+        self._publish_limits(self.outputs, self.parameters(), {})
         self.sender = self.identity("sender", self._sender_statements())
         self.listener = Listener(self.aws, self.outputs["BusName"], self._seen)
         self._cleanup.callback(self.listener.abandon)
@@ -210,6 +224,7 @@ class LocalStack:
             self._sam("build", "--cached")
             # The next one to build begins by removing what is there.
             shutil.copytree(BUILD, self.directory / "deployed")
+        relax(self.directory / "deployed")
 
     def _deploy(self) -> None:
         overrides = [f"{name}={value}" for name, value in self.parameters().items()]
@@ -241,35 +256,64 @@ class LocalStack:
 
     def parameters(self) -> dict[str, str]:
         return {
-            "CredentialSecretArns": self.secret_arn,
+            "CredentialSecrets": self.secret_arn,
             "PlatformUrl": self.platform,
             "ImsUrl": self.platform,
-            "DefaultSandbox": "prod",
-            "AllowedSandboxes": ",".join(SEED.sandboxes),
             **self._parameters,
         }
 
-    def deploy_variant(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
-        """Another stack from the artefacts already uploaded, without SAM. Returns its outputs."""
+    def _publish_limits(
+        self,
+        outputs: Mapping[str, str],
+        parameters: Mapping[str, str],
+        limits: Mapping[str, object],
+    ) -> None:
+        """Our organizations' sandboxes, and the limits, as `make publish-limits` does it."""
+        document = {
+            "organizations": [
+                {"credential": arn, "sandboxes": list(SEED.sandboxes)}
+                for arn in parameters["CredentialSecrets"].split(",")
+                if not arn.endswith("*")
+            ],
+            "limits": self._limits | dict(limits),
+        }
+        published = Published(self.aws.appconfig, *(outputs[name] for name in LIMITS_IDS))
+        schema = self.layer / "aep_intake" / "limits.schema.json"
+        self.aws.appconfig.update_configuration_profile(
+            ApplicationId=published.application,
+            ConfigurationProfileId=published.profile,
+            Validators=[{"Type": "JSON_SCHEMA", "Content": schema.read_text("utf-8")}],
+        )
+        published.publish(json.dumps(document).encode(), lambda _: [])
+
+    def deploy_variant(
+        self, name: str, parameters: Mapping[str, str], limits: Mapping[str, object] | None = None
+    ) -> dict[str, str]:
+        """Another stack from the artefacts already uploaded, without SAM. Returns its outputs.
+
+        `parameters` and `limits` are over this one's.
+        """
         template = self.aws.cloudformation.get_template(StackName=self.name)["TemplateBody"]
         bucket = f"templates-of-{name}"
         self.aws.s3.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
         self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(template))
+        all_of_them = self.parameters() | dict(parameters)
         self.aws.cloudformation.create_stack(
             StackName=name,
             TemplateURL=f"{self.endpoint}/{bucket}/template",  # too long to go in the request
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[
-                {"ParameterKey": key, "ParameterValue": value}
-                for key, value in (self.parameters() | dict(parameters)).items()
+                {"ParameterKey": key, "ParameterValue": value} for key, value in all_of_them.items()
             ],
         )
         self.aws.cloudformation.get_waiter("stack_create_complete").wait(
             StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-        return self._outputs(name)
+        outputs = self._outputs(name)
+        self._publish_limits(outputs, all_of_them, limits or {})
+        return outputs
 
     def redeploy(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
         """The stack of that name with other parameters. Returns its outputs."""
@@ -313,6 +357,11 @@ class LocalStack:
         ) as sam:
             sam.wait(300)
 
+    @property
+    def layer(self) -> Path:
+        """The package aep_intake as it is deployed here, its limits relaxed."""
+        return self.directory / "deployed" / "IntakeLayer" / "python"
+
     def publish_routes(self, table: Path) -> None:
         """Make a routing table live as an operator does. Raises ChildFailed where it is refused."""
         env = environment(
@@ -321,7 +370,8 @@ class LocalStack:
             more={
                 **self._deployer.identity.variables(),
                 "AWS_CA_BUNDLE": str(self.authority),
-                "PYTHONPATH": str(ROOT / "layers" / "intake"),
+                # What limits may be, as it is deployed here.
+                "PYTHONPATH": str(self.layer),
                 "STACK": self.name,
             },
         )

@@ -37,11 +37,12 @@ from local.stack import ROOT, SEED, LocalStack
 
 STACK = "uploads"
 # As fast as it goes, and the outcome looked for at once.
-PARAMETERS = {"DeliverBatches": "true", "GigabytesPerHour": "10000", "OutcomeSeconds": "1"}
+PARAMETERS = {"DeliverBatches": "true"}
+LIMITS = {"gigabytesPerHour": 10_000, "outcomeSeconds": 1}
 AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0}
 TAKING = ("OnArrival", "OnDue", "OnDelivery", "OnUpload")  # from queues
 
-LIMIT = 256 * 2**20  # FileMegabytes
+LIMIT = 256 * 2**20  # fileMegabytes
 GIGABYTE = 10**9
 FORMAT = {"format": "json"}
 ROW = b'{"member": "%020d", "says": "' + b"x" * 950 + b'"}\n'
@@ -148,7 +149,7 @@ class Uploads:
 
     def __init__(self, stack: LocalStack) -> None:
         self._stack = stack = copy(stack)
-        stack.outputs = stack.deploy_variant(STACK, PARAMETERS)
+        stack.outputs = stack.deploy_variant(STACK, PARAMETERS, LIMITS)
         stack.name = STACK
         self._stop()
         stack.publish_routes(_routes(stack.directory))

@@ -24,6 +24,7 @@ from aep_intake.orders import (
     Record,
     Rejection,
     State,
+    Target,
     claims,
 )
 from aep_intake.overdue import WAITING, Folder, Listing
@@ -420,7 +421,8 @@ class MemoryAllowance:
         self._now = now
 
     @contextmanager
-    def taking(self, organization: str, size: int) -> Iterator[None]:
+    def taking(self, target: Target, size: int) -> Iterator[None]:
+        organization = target.ims_org
         hour, passed = divmod(self._now(), 3_600_000)
         sent = self.sent.get((organization, hour), 0)
         if sent and sent + size > self.hourly:

@@ -25,6 +25,7 @@ from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.objects import Objects
 from aep_intake.orders import Record
+from aep_intake.organizations import Organization, Organizations
 from aep_intake.settings import Settings
 from aep_intake.wiring import World
 from botocore.awsrequest import AWSRequest, AWSResponse
@@ -52,6 +53,9 @@ SCHEMAS = {
 START = 1_795_000_000_000
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
 OTHER_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-emea-AbCdEf"
+ORGANIZATIONS = Organizations(
+    (Organization(ARN, ("prod", "dev")), Organization(OTHER_ARN, ("prod", "dev")))
+)
 OTHER_ORG = Seed(
     client_id="0ther5a1e7b4d0f9a3e8d2b6c417f05",
     client_secret="p8e-simulated-secret-two",
@@ -182,7 +186,6 @@ class Api:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = {
             **environment,
-            "CREDENTIALS": f"{ARN},{OTHER_ARN}",
             "SOURCE_BUCKETS": "landing,acme-landing",
         }
         self.clock = Clock(START)
@@ -196,7 +199,7 @@ class Api:
         self.deliveries: dict[str, Delivery] = {}
         with patch.dict(os.environ, self.environment):
             self.function: ModuleType = importlib.import_module("on_request")
-            self.world = World(Settings.read())
+            self.world = World(Settings.of("on_request"))
         session = requests.Session()
         mount(session, self.simulator)
         secrets: Any = Secrets({ARN: own_shape(self.seed), OTHER_ARN: own_shape(OTHER_ORG)})
@@ -204,6 +207,7 @@ class Api:
             "now": self.clock,
             "_https": session,
             "credentials": Credentials(secrets, session, self.world.settings.ims_url, self.clock),
+            "organizations": SimpleNamespace(current=lambda: ORGANIZATIONS),
             "ledger": self.ledger,
             "deliveries": self.deliveries,  # only ever asked for one by its id
             "objects": Objects(lambda: self.bucket.client),

@@ -7,7 +7,7 @@ with the deployment's Adobe credentials. So a check cannot see what a function's
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from tools.words import several
 
 if TYPE_CHECKING:
     import boto3
+    from aep_intake.organizations import Organizations
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -183,7 +184,7 @@ def credential(credentials: Credentials, arn: str) -> Findings:
 
 
 def sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findings:
-    """An allowed sandbox: seen by one credential at least. `organizations`: by secret ARN."""
+    """A sandbox of these organizations (by secret ARN): seen by one credential at least."""
     missed = []
     for arn, ims_org in organizations.items():
         try:
@@ -197,7 +198,8 @@ def sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findin
             yield OK, f"reached with {secret_name(arn)}"
     if len(missed) == len(organizations):
         missed = missed or ["not tried, as no credential works"]
-        yield PROBLEM, "; ".join([*missed, "mend AllowedSandboxes, or the credential's role"])
+        mend = "mend the sandboxes of the organization, or the credential's role"
+        yield PROBLEM, "; ".join([*missed, mend])
     elif missed:
         yield NOTE, "; ".join(["routes cannot use it with all credentials", *missed])
 
@@ -219,20 +221,24 @@ class NotLookedUp(Exception):
 
 
 def found_dataset(
-    adobe: Adobe, route: routes.Route, default_sandbox: str, organizations: Mapping[str, str | None]
+    adobe: Adobe,
+    route: routes.Route,
+    organizations: Organizations,
+    ims_orgs: Mapping[str, str | None],
 ) -> Found:
     """What Catalog tells of a route's dataset.
 
-    In `organizations` (by secret ARN) None is one that does not work. Raises NotLookedUp, and
+    In `ims_orgs` (by secret ARN) None is one whose secret does not work. Raises NotLookedUp, and
     IntakeError.
     """
     rule = route.rule
-    name, where = rule.get("sandbox", default_sandbox), rule.get("datasetName")
+    arn = routes.credential_arn(rule.get("credential"), organizations.credentials)
+    default = organizations.of(arn).sandboxes[0]
+    name, where = rule.get("sandbox", default), rule.get("datasetName")
     dataset_id = rule.get("datasetId")
     if "{" in f"{name}{where}{dataset_id}":
         raise NotLookedUp("its target depends on the key")
-    arn = routes.credential_arn(rule.get("credential"), list(organizations))
-    ims_org = organizations[arn]
+    ims_org = ims_orgs[arn]
     if ims_org is None:
         raise NotLookedUp(f"{secret_name(arn)} does not work")
     if dataset_id is None:
@@ -247,11 +253,14 @@ def found_dataset(
 
 
 def dataset(
-    adobe: Adobe, route: routes.Route, default_sandbox: str, organizations: Mapping[str, str | None]
+    adobe: Adobe,
+    route: routes.Route,
+    organizations: Organizations,
+    ims_orgs: Mapping[str, str | None],
 ) -> Findings:
     """The dataset of a route; as `found_dataset`."""
     try:
-        found = found_dataset(adobe, route, default_sandbox, organizations)
+        found = found_dataset(adobe, route, organizations, ims_orgs)
     except NotLookedUp as why:
         yield NOTE, f"not looked up: {why}"
         return
@@ -301,9 +310,8 @@ def quota(made_on: Callable[[str], Mapping[tuple[str, str], int]], day: str) -> 
         yield OK, f"0 of {ADVISED} batches for Profile made today (UTC)"
 
 
-def pace(parameters: Mapping[str, str]) -> Findings:
-    """Whether requests at their fastest stay within their half of the batches a minute."""
-    batches, requests = int(parameters["BatchesPerMinute"]), int(parameters["RequestsPerSecond"])
+def pace(batches: int, requests: int) -> Findings:
+    """Whether requests (a second) at their fastest stay within half of the batches a minute."""
     told = f"{batches} batches a minute, of which requests may take {60 * requests}"
     if 2 * 60 * requests <= batches:
         yield OK, told
@@ -322,6 +330,37 @@ def mapping(functions: LambdaClient, function: str) -> Findings:
         else:
             enable = f"aws lambda update-event-source-mapping --enabled --uuid {one['UUID']}"
             yield PROBLEM, f"its event source mapping is {one['State'].lower()}: {enable}"
+
+
+# Functions besides those that are fed from queues: on_tick, and a request takes about a second.
+TICKS = 1
+USUAL_CONCURRENCY = 1000
+
+
+def concurrency(functions: LambdaClient, fed: Iterable[str], requests: int) -> Findings:
+    """Whether the account lets run at the same time what the stack can. `requests` a second.
+
+    `fed`: functions that are fed from queues.
+    """
+    mappings = [
+        mapping
+        for function in fed
+        for mapping in functions.list_event_source_mappings(FunctionName=function)[
+            "EventSourceMappings"
+        ]
+    ]
+    most = [mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for mapping in mappings]
+    needed = sum(most) + TICKS + requests
+    limit = functions.get_account_settings()["AccountLimit"]
+    whole, left = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
+    told = f"the account runs {left} functions at the same time; the stack can use {needed}"
+    more = "have `Concurrent executions` of Lambda raised in Service Quotas"
+    if left < needed:
+        yield NOTE, f"{told}: what is more waits, a minute's tick and requests too: {more}"
+    elif whole < USUAL_CONCURRENCY:
+        yield NOTE, f"{told}, and what else runs there: its quota is reduced, so {more}"
+    else:
+        yield OK, told
 
 
 def rules(

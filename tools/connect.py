@@ -122,7 +122,8 @@ def connect(
     console.print(f"{bucket}, before:", shown(before), sep="\n", markup=False)
     wanted = connected(before) if queue_arn is None else connected_directly(before, queue_arn)
     if wanted == before:
-        console.print("It is connected already; nothing was changed.")
+        done = "EventBridge is on" if queue_arn is None else "It sends to the queue"
+        console.print(f"{done} already; nothing was changed.")
         return 0
     write(s3, bucket, owner, wanted)
     after = read(s3, bucket, owner)
@@ -130,7 +131,8 @@ def connect(
     if not same(after, wanted):
         console.print("This is not what was written: somebody else changes it too.", style="red")
         return 1
-    console.print("It is connected. It can take some five minutes until events come;")
+    done = "EventBridge is on." if queue_arn is None else "It sends to the queue."
+    console.print(f"{done} It can take some five minutes until events come;")
     console.print("objects that are in the bucket already make none.")
     if queue_arn is not None:
         console.print("Deploy with ArrivalPath=Direct once they do; until then both ways are open,")

@@ -13,12 +13,14 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import boto3
 from aep_intake import routes
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.announcements import iso
 from aep_intake.errors import IntakeError
+from aep_intake.organizations import Organizations, covers, written
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Column, Table
@@ -28,10 +30,15 @@ from tools import checks
 from tools.checks import NOTE, OK, PATIENCE, PROBLEM, Findings, Verdict
 from tools.deployed import Deployed, NotOurs, deployed
 from tools.failures import in_words
-from tools.publish_routes import IDS, Published
+from tools.published import IDS, Published, organizations_of, secrets
 from tools.routes import lint
 from tools.words import several
 
+if TYPE_CHECKING:
+    from mypy_boto3_appconfig import AppConfigClient
+
+# Outputs that name the functions fed from queues.
+FED = ("OnArrivalFunction", "OnDueFunction", "OnDeliveryFunction", "OnUploadFunction")
 STYLES = {OK: "green", NOTE: "yellow", PROBLEM: "bold red"}
 
 
@@ -58,9 +65,17 @@ def found(check: str, findings: Findings) -> Iterator[Finding]:
 def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     """All checks, in the order of the data's way. Raises NotOurs."""
     output, parameters = stack.output, stack.parameters
-    yield from found("pace", checks.pace(parameters))
+    requests = int(parameters["RequestsPerSecond"])
+    allowed: list[Organizations] = []
+    appconfig = session.client("appconfig", config=PATIENCE)
+    yield from found("organizations", _organizations(stack, appconfig, allowed))
+    for organizations in allowed:
+        per_minute = organizations.limits.batches_per_minute
+        yield from found("pace", checks.pace(per_minute, requests))
     s3 = session.client("s3", config=PATIENCE)
     functions = session.client("lambda", config=PATIENCE)
+    fed = [stack.outputs[name] for name in FED if name in stack.outputs]
+    yield from found("concurrency", checks.concurrency(functions, fed, requests))
     sqs = session.client("sqs", config=PATIENCE)
     queue_arn, topic_arn = output("ArrivalsQueueArn"), parameters.get("SourceTopicArn", "")
     direct = parameters.get("ArrivalPath") == "Direct"
@@ -87,7 +102,8 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     sns = session.client("sns", config=PATIENCE)
     topic = parameters.get("AlarmTopicArn", "")
     yield from found("alarm topic", checks.alarm_topic(sns, topic))
-    yield from _adobe(stack, session)
+    for organizations in allowed:
+        yield from _adobe(stack, session, organizations)
     dynamodb = session.client("dynamodb", config=PATIENCE)
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), checks.now, retention=0)
     if stack.parameters.get("ExistingLedgerTable"):
@@ -117,42 +133,58 @@ def _deliveries(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
         yield from found(f"{queue} DLQ", checks.queue(sqs, output(dead), advice))
 
 
-def _adobe(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
+def _organizations(
+    stack: Deployed, appconfig: AppConfigClient, allowed: list[Organizations]
+) -> Findings:
+    """Whether organizations and limits are in force; they are put into `allowed`."""
+    try:
+        organizations = organizations_of(stack, appconfig)
+    except NotOurs as error:
+        yield PROBLEM, str(error)
+        return
+    for arn in organizations.credentials:
+        if not covers(secrets(stack), arn):
+            name = checks.secret_name(arn)
+            yield PROBLEM, f"{name} is not among CredentialSecrets, so no function may read it"
+    allowed.append(organizations)
+    changed = written(organizations).get("limits", {})
+    text = ", ".join(f"{name} {value}" for name, value in changed.items()) or "those of the code"
+    yield OK, f"{several(len(organizations.all), 'organization')}; limits: {text}"
+
+
+def _adobe(stack: Deployed, session: boto3.Session, allowed: Organizations) -> Iterator[Finding]:
     credentials, adobe = checks.adobe_of(stack, session)
     organizations: dict[str, str | None] = {}
-    for arn in stack.listed("CredentialSecretArns"):
+    for arn in allowed.credentials:
         findings = list(found(checks.secret_name(arn), checks.credential(credentials, arn)))
         works = all(finding.verdict is OK for finding in findings)
         organizations[arn] = credentials.ims_org(arn) if works else None
         yield from findings
-    working = {arn: ims_org for arn, ims_org in organizations.items() if ims_org}
-    for name in stack.listed("AllowedSandboxes"):
+    for name in dict.fromkeys(name for one in allowed.all for name in one.sandboxes):
+        working = {
+            one.credential: ims_org
+            for one in allowed.all
+            if name in one.sandboxes and (ims_org := organizations[one.credential])
+        }
         yield from found(f"sandbox {name}", checks.sandbox(adobe, name, working))
-    if stack.parameters["DefaultSandbox"] not in stack.listed("AllowedSandboxes"):
-        yield Finding("sandbox", PROBLEM, "DefaultSandbox is not among AllowedSandboxes")
     appconfig = session.client("appconfig", config=PATIENCE)
     published = Published(appconfig, *(stack.output(name) for name in IDS))
     table: list[routes.Route] = []
-    yield from found("routes", _routes(published, stack, table))
+    yield from found("routes", _routes(published, allowed, table))
     for route in table:
         if "ignore" not in route.rule:
-            default = stack.parameters["DefaultSandbox"]
-            looked_up = checks.dataset(adobe, route, default, organizations)
+            looked_up = checks.dataset(adobe, route, allowed, organizations)
             yield from found(f"route {route.name}", looked_up)
 
 
-def _routes(published: Published, stack: Deployed, table: list[routes.Route]) -> Findings:
+def _routes(published: Published, allowed: Organizations, table: list[routes.Route]) -> Findings:
     """Whether a good table is live; its rules are put into `table`."""
     live = published.live()
     if not live:
         yield PROBLEM, "none is live, so arrivals wait: make publish-routes TABLE=…"
         return
     document = published.read(live[-1])
-    problems = lint(
-        document,
-        sandboxes=stack.listed("AllowedSandboxes"),
-        credentials=stack.listed("CredentialSecretArns"),
-    )
+    problems = lint(document, allowed)
     for problem in problems:
         yield PROBLEM, f"version {live[-1]}, {problem.field}: {problem.text}"
     if not problems:

@@ -2,9 +2,9 @@
 
 A window ends where the time since 1970 is a multiple of its length, so at most ceil(1440 / minutes)
 of them end in a day, and each makes its batch then; what arrives in a day can touch one window
-more, whose batch is the next day's. That is for each target and format, and before BatchFiles and
-BatchGigabytes split a batch. A marker makes a batch, and without `batch` each object does: neither
-has a bound. What requests make comes on top.
+more, whose batch is the next day's. That is for each target and format, and before the limits
+batchFiles and batchGigabytes split a batch. A marker makes a batch, and without `batch` each object
+does: neither has a bound. What requests make comes on top.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from aep_intake import routes
 from aep_intake.errors import FormatUnknown
+from aep_intake.organizations import Limits
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Column, Table
@@ -25,7 +26,7 @@ from rich.text import Text
 # ExperienceEvent datasets of a sandbox together; batches a minute and user, newest page and older.
 ADVISED = 90
 NEWEST, OLDER = 2000, 138
-PER_MINUTE = 1000  # the template's default for BatchesPerMinute
+PER_MINUTE = Limits().batches_per_minute
 
 MINUTES = 1440  # of a day
 _PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -272,7 +273,7 @@ def shown(
 
 def _heading(shares: list[Share]) -> Text:
     text = (
-        "Batches these rules can make, before BatchFiles and BatchGigabytes split any. Adobe "
+        "Batches these rules can make, before batchFiles and batchGigabytes split any. Adobe "
         f"advises at most {ADVISED} a day for all Profile and ExperienceEvent datasets of a "
         "sandbox together (November 2026). "
     )
@@ -361,11 +362,11 @@ def _worst_minute(shares: list[Share], per_minute: int) -> Text:
         parts.append(f"no bound on {in_a_row(unbounded)}")
     text = (
         f"Batches in the worst minute: {'; '.join(parts) or 'none'}. The deployment makes "
-        f"{per_minute:,} at most (BatchesPerMinute), and what is more waits; Adobe takes "
+        f"{per_minute:,} at most (batchesPerMinute), and what is more waits; Adobe takes "
         f"{NEWEST:,} of a user by its newest pages, {OLDER:,} by older ones (November 2026)."
     )
     if average > per_minute:
-        text += " More comes than the deployment makes: use windows, or raise BatchesPerMinute."
+        text += " More comes than the deployment makes: use windows, or raise batchesPerMinute."
     return Text(text, "yellow" if len(ending) + average > per_minute else "")
 
 

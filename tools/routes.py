@@ -15,8 +15,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from aep_intake import globs, routes
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import IntakeError, Rejected, TargetNotAllowed
 from aep_intake.folders import left_out
-from aep_intake.schemas import faults
+from aep_intake.schemas import dotted, faults
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console, RenderableType
 from rich.table import Column, Table
@@ -36,34 +36,21 @@ from tools import checks, forecast
 from tools.deployed import Deployed, NotOurs, deployed
 from tools.failures import in_words
 from tools.forecast import Place
+from tools.published import Problem, listed, organizations_of
 from tools.words import several
 
 if TYPE_CHECKING:
     from aep_intake.adapters.credentials import Credentials
+    from aep_intake.organizations import Organizations
 
 # A character that no pattern names: what it reaches, a rule catches whatever stands there.
 ANYTHING = "\U0010fffd"
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with a table: in which rule (None: the whole table), at which member."""
-
-    rule: str | None
-    field: str
-    text: str
-
-
-def lint(
-    document: bytes,
-    *,
-    sandboxes: Collection[str] = (),
-    credentials: Collection[str] = (),
-) -> list[Problem]:
+def lint(document: bytes, organizations: Organizations | None = None) -> list[Problem]:
     """Everything wrong with `document`, empty if it may go live.
 
-    `sandboxes` and `credentials` (secret ARNs) are those the deployment allows; empty: not known,
-    not checked.
+    `organizations` are those the deployment works for; None: not known, not checked.
     """
     try:
         table = routes.parse(document, "draft")
@@ -72,16 +59,18 @@ def lint(
         return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
     problems = [*_astray(table), *_shadowed(table), *_unmarked(table)]
     for index, route in enumerate(table.routes):
-        sandbox = route.rule.get("sandbox", "{")
-        if sandboxes and "{" not in sandbox and sandbox not in sandboxes:
-            allowed = ", ".join(sandboxes)
-            text = f"the deployment does not allow sandbox {sandbox!r}, only {allowed}"
+        if organizations is None:
+            continue
+        try:
+            name = route.rule.get("credential")
+            arn = routes.credential_arn(name, organizations.credentials)
+        except TargetNotAllowed as why:
+            problems.append(Problem(route.name, f"routes[{index}].credential", str(why)))
+            continue
+        sandbox, allowed = route.rule.get("sandbox", "{"), organizations.of(arn).sandboxes
+        if "{" not in sandbox and sandbox not in allowed:
+            text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
             problems.append(Problem(route.name, f"routes[{index}].sandbox", text))
-        if credentials and "credential" in route.rule:
-            try:
-                routes.credential_arn(route.rule["credential"], list(credentials))
-            except TargetNotAllowed as why:
-                problems.append(Problem(route.name, f"routes[{index}].credential", str(why)))
     return problems
 
 
@@ -89,14 +78,6 @@ def arrival_of(key: str) -> Arrival:
     """An arrival of that key, or `s3://bucket/key`; its bucket is empty if none is given."""
     bucket, key = key[5:].split("/", 1) if key.startswith("s3://") and "/" in key[5:] else ("", key)
     return Arrival(bucket, key, None, "", None, 1, 0)
-
-
-def listed(problems: Iterable[Problem]) -> Table:
-    """For people: the problems."""
-    shown = _table("rule", "member", "problem", title="This routing table cannot go live")
-    for problem in problems:
-        shown.add_row(Text(problem.rule or ""), Text(problem.field), Text(problem.text))
-    return shown
 
 
 def explain(table: routes.RoutingTable, keys: Iterable[str]) -> Table:
@@ -152,7 +133,7 @@ def _schema_problems(document: bytes) -> Iterator[Problem]:
     except (ValueError, RecursionError):
         return
     for path, text in faults(table, routes.SCHEMA, ()):
-        yield Problem(routes.rule_name(table, path), routes.dotted(path), text)
+        yield Problem(routes.rule_name(table, path), dotted(path), text)
 
 
 def _astray(table: routes.RoutingTable) -> Iterator[Problem]:
@@ -243,21 +224,27 @@ def _examples(route: routes.Route) -> list[str]:
 
 
 def told(
-    stack: Deployed, session: boto3.Session, rules: Iterable[routes.Route], given: Mapping[str, int]
+    stack: Deployed,
+    allowed: Organizations,
+    session: boto3.Session,
+    rules: Iterable[routes.Route],
+    given: Mapping[str, int],
 ) -> Iterator[tuple[forecast.Share, str | None]]:
     """What each rule makes, as the stack and Catalog know it, and what to warn of.
 
-    `given`: objects (or markers) a day, by rule. Raises NotOurs.
+    `allowed` are the organizations in force. `given`: objects (or markers) a day, by rule. Raises
+    NotOurs.
     """
     credentials, adobe = checks.adobe_of(stack, session)
-    default, arns = stack.parameters["DefaultSandbox"], stack.listed("CredentialSecretArns")
-    organizations = {arn: _organization(credentials, arn) for arn in arns}
+    ims_orgs = {arn: _organization(credentials, arn) for arn in allowed.credentials}
     for route in rules:
-        arn = routes.credential_arn(route.rule.get("credential"), arns)
-        place = Place(route.rule.get("sandbox", default), _whose(arn, organizations))
+        arn = routes.credential_arn(route.rule.get("credential"), allowed.credentials)
+        place = Place(
+            route.rule.get("sandbox", allowed.of(arn).sandboxes[0]), _whose(arn, ims_orgs)
+        )
         share = forecast.share(route, place, volume=given.get(route.name))
         try:
-            found = checks.found_dataset(adobe, route, default, organizations)
+            found = checks.found_dataset(adobe, route, allowed, ims_orgs)
         except (checks.NotLookedUp, IntakeError) as why:
             yield share, f"counts as if its dataset were enabled for Profile: {why}"
         else:
@@ -331,23 +318,26 @@ def _options() -> argparse.ArgumentParser:
 
 
 def _forecast(
-    given: argparse.Namespace, rules: list[routes.Route], stack: Deployed | None
+    given: argparse.Namespace,
+    rules: list[routes.Route],
+    stack: Deployed | None,
+    allowed: Organizations | None,
 ) -> Iterator[RenderableType]:
     """For people. `rules` are those that make batches. Raises NotOurs."""
     volumes, per_minute = dict(given.files_per_day), given.batches_per_minute
-    if stack is None:
+    if stack is None or allowed is None:
         shares = [forecast.share(route, volume=volumes.get(route.name)) for route in rules]
         yield forecast.shown(shares, per_minute=per_minute or forecast.PER_MINUTE)
         return
-    answers = list(told(stack, boto3.Session(), rules, volumes))
+    answers = list(told(stack, allowed, boto3.Session(), rules, volumes))
     shares = [share for share, _ in answers]
     yield forecast.shown(
         shares,
-        per_minute=per_minute or int(stack.parameters["BatchesPerMinute"]),
+        per_minute=per_minute or allowed.limits.batches_per_minute,
         allowed=[
             Place(name, whose)
             for whose in dict.fromkeys(share.place.credential for share in shares)
-            for name in stack.listed("AllowedSandboxes")
+            for name in dict.fromkeys(name for one in allowed.all for name in one.sandboxes)
         ],
     )
     for share, warning in answers:
@@ -359,17 +349,16 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _options()
     given = asked.parse_args(arguments)
     console = Console()
-    stack = None
+    stack = allowed = None
     try:
         document = given.table.read_bytes()
         if given.stack_name is not None:
-            client = boto3.Session().client("cloudformation", config=checks.PATIENCE)
+            session = boto3.Session()
+            client = session.client("cloudformation", config=checks.PATIENCE)
             stack = deployed(client, given.stack_name)
-        problems = lint(
-            document,
-            sandboxes=stack.listed("AllowedSandboxes") if stack else (),
-            credentials=stack.listed("CredentialSecretArns") if stack else (),
-        )
+            appconfig = session.client("appconfig", config=checks.PATIENCE)
+            allowed = organizations_of(stack, appconfig)
+        problems = lint(document, allowed)
         if problems:
             console.print(listed(problems))
             return 1
@@ -384,7 +373,7 @@ def main(arguments: list[str] | None = None) -> int:
         if working:
             console.print()
             with console.status("asking Catalog" if stack else "adding up"):
-                for part in _forecast(given, working, stack):
+                for part in _forecast(given, working, stack, allowed):
                     console.print(part)
     except (BotoCoreError, ClientError) as error:
         console.print(in_words(error), style="red", markup=False)

@@ -16,7 +16,9 @@ from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "tables")
+world = World(Settings.of("on_arrival")).prepare(
+    "ledger", "organizations", "adobe", "announcer", "tables"
+)
 wanted_keys = compile_wildcard(world.settings.key_pattern)
 
 
@@ -24,7 +26,7 @@ wanted_keys = compile_wildcard(world.settings.key_pattern)
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Work the arrivals of one delivery side by side, then settle each message by itself."""
-    intake = world.intake(context)
+    intake = world.intake(context, world.tables.current, world.settings.source_buckets)
     messages = event["Records"]
     deliveries = [_read(message["body"]) for message in messages]
     # Copies within one delivery fold here: an arrival's external id is its identity.

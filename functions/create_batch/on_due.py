@@ -13,7 +13,9 @@ from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "queues")
+world = World(Settings.of("on_due")).prepare(
+    "ledger", "organizations", "adobe", "announcer", "queues"
+)
 
 
 @metrics.log_metrics

@@ -4,7 +4,6 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -12,7 +11,7 @@ from aep_intake import asked, create, telemetry, whereabouts
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import PlatformUnavailable, Rejected, StorageUnavailable
-from aep_intake.intake import Intake, attempt
+from aep_intake.intake import attempt
 from aep_intake.orders import Record
 from aep_intake.problems import explain, problem
 from aep_intake.settings import Settings
@@ -26,7 +25,7 @@ ASKING = 10  # seconds for AEP to tell of all batches of an answer together
 
 type Response = dict[str, Any]
 
-world = World(Settings.read()).prepare("ledger", "adobe", "announcer")
+world = World(Settings.of("on_request")).prepare("ledger", "organizations", "adobe", "announcer")
 
 
 @metrics.log_metrics
@@ -56,7 +55,9 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
         _report(context.aws_request_id, request)
         return _no(explain(request))
     result = attempt(
-        lambda: asked.carry_out(request, _intake(context), world.settings.source_buckets, _look)
+        lambda: asked.carry_out(
+            request, _create_ports(context), world.targets, world.settings.source_buckets, _look
+        )
     )
     _report(request.external_id, result)
     if isinstance(result, Exception):
@@ -74,7 +75,7 @@ def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
         _report(context.aws_request_id, record)
         return _no(explain(record))
     external_id = record.order.external_id
-    result = attempt(lambda: create.try_anew(external_id, _intake(context).ports))
+    result = attempt(lambda: create.try_anew(external_id, _create_ports(context)))
     _report(external_id, result)
     if isinstance(result, Exception):
         return _no(explain(result, external_id))
@@ -111,10 +112,9 @@ def _made(path: str, outcome: Outcome) -> Response:
     return _response(200 if outcome.kind is Kind.DUPLICATE else 201, body, headers)
 
 
-def _intake(context: LambdaContext) -> Intake:
+def _create_ports(context: LambdaContext) -> create.Ports:
     """Paced by the API's own throttle, for which the queues' workers leave room."""
-    intake = world.intake(context)
-    return replace(intake, ports=replace(intake.ports, pace=lambda: None))
+    return world.create(context, lambda: None)
 
 
 def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:

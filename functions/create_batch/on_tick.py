@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 OVERDUE = 300_000  # milliseconds: what waits longer than this, an operator should know of
 
-world = World(Settings.read()).prepare("ledger", "queues")
+world = World(Settings.of("on_tick")).prepare("ledger", "organizations", "queues")
 
 
 @metrics.log_metrics
@@ -36,6 +36,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
                 since += handed_out
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE for when in since))
-    made_today(world.ledger.made(iso(now)[:10]))
+    # After that, as nothing that is due waits for the limits.
+    made_today(world.ledger.made(iso(now)[:10]), world.limits.profile_batches_per_day)
     if failed:
         raise ExceptionGroup("not all that is due could be handed out", failed)

@@ -18,7 +18,9 @@ from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.read()).prepare("ledger", "adobe", "announcer", "objects", "queues")
+world = World(Settings.of("on_delivery")).prepare(
+    "ledger", "organizations", "adobe", "announcer", "objects", "queues"
+)
 
 
 @metrics.log_metrics

@@ -40,6 +40,7 @@ from aep_intake.errors import (
 )
 from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
 from aep_intake.orders import Dataset, Identity, Lease, Order, Record, Rejection
+from aep_intake.organizations import Organization, Organizations
 from aep_intake.preflight import Checks
 from aep_intake.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -231,9 +232,7 @@ class World:
             identity=lambda: self.identity,
         )
         targets = Targets(
-            (CREDENTIAL,),
-            "prod",
-            ("prod",),
+            lambda: Organizations((Organization(CREDENTIAL),)),
             lambda _: self.seed.ims_org,
             adobe.dataset_id,
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),

@@ -1,10 +1,12 @@
 """One deployed stack for all tests of a worker; MiniStack, the simulator and the real SAM CLI."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import requests
+from aep_intake import organizations
 
 from local.aws import Aws
 from local.stack import ROOT, LocalStack
@@ -40,12 +42,8 @@ def deployed(answers: Answers) -> Iterator[LocalStack]:
     """
     # The pace is for AEP's sake, and has its own tests; here it would only make them slow.
     # What becomes of batches that are delivered is test_delivery's.
-    parameters = {
-        "SettleSeconds": str(SETTLE_SECONDS),
-        "BatchesPerMinute": "100000",
-        "DeliverBatches": "false",
-    }
-    with LocalStack(parameters=parameters, seen=heard) as stack:
+    limits = {"settleSeconds": SETTLE_SECONDS, "batchesPerMinute": 100_000}
+    with LocalStack(parameters={"DeliverBatches": "false"}, limits=limits, seen=heard) as stack:
         stack.publish_routes(ROUTES)
         yield stack
         for event in HEARD:
@@ -65,6 +63,9 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 @pytest.fixture
 def operator(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment in which an operator types commands."""
+    # What limits may be, as it is deployed here.
+    relaxed = stack.layer / "aep_intake" / "limits.schema.json"
+    monkeypatch.setattr(organizations, "SCHEMA", json.loads(relaxed.read_text("utf-8")))
     for name, value in stack.aws.identity.variables().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws.endpoint)

@@ -84,7 +84,7 @@ def the_secret_is_rotated(base: LocalStack) -> None:
     def told(secret: str) -> None:
         base.aws.secrets.put_secret_value(SecretId=arn, SecretString=base.credential(secret))
 
-    with scene(base, "rotated", CredentialSecretArns=arn) as played:
+    with scene(base, "rotated", CredentialSecrets=arn) as played:
 
         def only(secret: str) -> None:
             played.aep.add_client(Client(SEED.client_id, frozenset({secret}), SEED.ims_org))

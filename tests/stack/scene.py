@@ -25,7 +25,7 @@ from local.simulator import Simulator, seed_defaults
 from local.simulator.app import running
 from local.simulator.simulator import Received
 from local.stack import ROOT, LocalStack, Parked
-from tools.publish_routes import IDS, Published
+from tools.published import IDS, Published
 
 SAMPLES = ROOT / "local" / "samples" / "routes.json"
 EVENTS = ROOT / "events"
@@ -270,7 +270,12 @@ class Scene:
 
 @contextmanager
 def scene(
-    base: LocalStack, name: str, *, routes: bytes | None = None, **parameters: str
+    base: LocalStack,
+    name: str,
+    *,
+    routes: bytes | None = None,
+    limits: Mapping[str, object] | None = None,
+    **parameters: str,
 ) -> Iterator[Scene]:
     """A stack called `name` beside `base`, ready to use. `routes`: empty leaves it without."""
     aep = Simulator()
@@ -280,7 +285,7 @@ def scene(
         stack.name = name
         with _deploying:
             stack.outputs = base.deploy_variant(
-                name, {"PlatformUrl": address, "ImsUrl": address, **parameters}
+                name, {"PlatformUrl": address, "ImsUrl": address, **parameters}, limits
             )
         stack.listener = Listener(base.aws, stack.outputs["BusName"], heard)
         made = Scene(stack, aep)

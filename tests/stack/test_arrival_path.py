@@ -25,9 +25,11 @@ def direct(deployed: LocalStack) -> Iterator[Scene]:
         "ArrivalBatchSeconds": "10",
         "KeyPattern": "in/*.json",
         "DeliverBatches": "true",
-        "OutcomeSeconds": "1",
     }
-    with scene(deployed, "direct", routes=json.dumps(ROUTES).encode(), **parameters) as played:
+    routes = json.dumps(ROUTES).encode()
+    with scene(
+        deployed, "direct", routes=routes, limits={"outcomeSeconds": 1}, **parameters
+    ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=0, staged_ms=0)
         yield played
 

@@ -291,16 +291,16 @@ class Hour:
 
     allowance: Allowance
     clock: Hand
-    organization: str
+    target: Target
 
     def take(self, size: int) -> None:
         """An upload that AEP takes."""
-        with self.allowance.taking(self.organization, size):
+        with self.allowance.taking(self.target, size):
             pass
 
     def fail(self, size: int) -> None:
         """One that it does not take."""
-        with suppress(PlatformUnavailable), self.allowance.taking(self.organization, size):
+        with suppress(PlatformUnavailable), self.allowance.taking(self.target, size):
             raise PlatformUnavailable("AEP answered 503")
 
 
@@ -308,10 +308,10 @@ class Hour:
 def hour(request: pytest.FixtureRequest) -> Hour:
     clock = Hand()
     if request.param == "memory":
-        return Hour(MemoryAllowance(clock, HOURLY), clock, "O@AdobeOrg")
+        return Hour(MemoryAllowance(clock, HOURLY), clock, TARGET)
     table = ledger_table(request.getfixturevalue("stack"))
     dynamo = HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0)
-    return Hour(dynamo, clock, "O@AdobeOrg")
+    return Hour(dynamo, clock, TARGET)
 
 
 def ledger_table(stack: LocalStack) -> Table:
@@ -351,7 +351,7 @@ def test_what_aep_did_not_take_uses_nothing_up(hour: Hour) -> None:
 def test_each_organization_has_its_own(hour: Hour) -> None:
     """The guardrail is Adobe's for each of them."""
     hour.take(1000)
-    hour.organization = "P@AdobeOrg"
+    hour.target = replace(TARGET, ims_org="P@AdobeOrg")
     hour.take(1000)
 
 
@@ -392,7 +392,7 @@ class Counting(Table):
 
 def test_of_many_small_uploads_few_ask_the_ledger(stack: LocalStack) -> None:
     table, clock = Counting(stack), Hand()
-    hour = Hour(HourlyAllowance(table, clock, lambda _: 200_000, lambda: 0), clock, "O@AdobeOrg")
+    hour = Hour(HourlyAllowance(table, clock, lambda _: 200_000, lambda: 0), clock, TARGET)
     for _ in range(50):
         hour.take(5)
     assert table.added == [100, 100, 100]
@@ -405,7 +405,7 @@ def test_workers_share_an_hour_and_waste_little_of_it(stack: LocalStack) -> None
     """A lease is no more than a 2,000th of it; near its end each takes what it needs."""
     table, clock = Counting(stack), Hand()
     workers = [
-        Hour(HourlyAllowance(table, clock, lambda _: 200_000, lambda: 0), clock, "O@AdobeOrg")
+        Hour(HourlyAllowance(table, clock, lambda _: 200_000, lambda: 0), clock, TARGET)
         for _ in range(5)
     ]
     for worker in workers:
@@ -425,7 +425,7 @@ def test_workers_share_an_hour_and_waste_little_of_it(stack: LocalStack) -> None
 def test_what_is_given_back_beyond_a_lease_is_everybody_s(stack: LocalStack) -> None:
     table, clock = Counting(stack), Hand()
     one, other = (
-        Hour(HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0), clock, "O@AdobeOrg")
+        Hour(HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0), clock, TARGET)
         for _ in range(2)
     )
     one.fail(900)
@@ -436,8 +436,8 @@ def test_what_is_given_back_beyond_a_lease_is_everybody_s(stack: LocalStack) -> 
 def test_what_fails_in_the_next_hour_gives_nothing_back(stack: LocalStack) -> None:
     table, clock = Counting(stack), Hand()
     allowance = HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0)
-    hour = Hour(allowance, clock, "O@AdobeOrg")
-    with suppress(PlatformUnavailable), allowance.taking("O@AdobeOrg", 900):
+    hour = Hour(allowance, clock, TARGET)
+    with suppress(PlatformUnavailable), allowance.taking(TARGET, 900):
         clock.at += HOUR
         hour.take(1000)
         raise PlatformUnavailable("AEP answered 503")
@@ -448,7 +448,7 @@ def test_what_fails_in_the_next_hour_gives_nothing_back(stack: LocalStack) -> No
 def test_those_that_wait_for_the_next_hour_do_not_come_at_once(stack: LocalStack) -> None:
     clock, spread = Hand(), iter((0.0, 7.0, 299.0))
     allowance = HourlyAllowance(ledger_table(stack), clock, lambda _: HOURLY, lambda: next(spread))
-    hour = Hour(allowance, clock, "O@AdobeOrg")
+    hour = Hour(allowance, clock, TARGET)
     hour.take(1000)
     waits = []
     for _ in range(3):
@@ -530,7 +530,7 @@ def test_the_bytes_of_an_hour_are_forgotten(
     clock = Hand()
     allowance = HourlyAllowance(ledger_table(stack), clock, lambda _: HOURLY)
     for _ in range(2):
-        with allowance.taking("O@AdobeOrg", 250):
+        with allowance.taking(TARGET, 250):
             pass
     [item] = table(f"sent#{iso(clock())[:13]}")
     assert (item["sk"], item["counted"]) == ({"S": "O@AdobeOrg"}, {"N": "500"})

@@ -39,11 +39,10 @@ def delivering(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
     parameters = {
         "DeliverBatches": "true",
-        "OutcomeSeconds": "1",
         "UploadSeconds": "15",
-        "FileMegabytes": "1",
     }
-    with scene(deployed, "delivering", routes=routes, **parameters) as played:
+    limits = {"outcomeSeconds": 1, "fileMegabytes": 1}
+    with scene(deployed, "delivering", routes=routes, limits=limits, **parameters) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played
 

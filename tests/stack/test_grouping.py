@@ -59,7 +59,7 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def grouping(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
-    with scene(deployed, "grouping", routes=routes, BatchesPerMinute="100000") as played:
+    with scene(deployed, "grouping", routes=routes) as played:
         yield played
 
 

@@ -124,7 +124,7 @@ def test_a_producer_can_do_what_its_tools_do(stack: LocalStack) -> None:
 
 
 def test_a_second_stack_has_everything_of_its_own(stack: LocalStack) -> None:
-    outputs = stack.deploy_variant("second", {"SettleSeconds": "3"})
+    outputs = stack.deploy_variant("second", {"RetentionDays": "30"})
     shared = {name for name, value in outputs.items() if stack.outputs[name] == value}
     assert not shared
 

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import boto3
 import pytest
-from aep_intake.adapters.routing_table import FRESH_SECONDS, RoutingTables
+from aep_intake.adapters.in_force import FRESH_SECONDS, InForce
+from aep_intake.adapters.routing_table import ROUTING_TABLE
 from aep_intake.errors import RoutesUnavailable
+from aep_intake.routes import RoutingTable
 
 from local.aws import REGION
 from local.children import ChildFailed
 from local.stack import ROOT, LocalStack
-from tools.publish_routes import Published, Refused, main
+from tools.publish_routes import main
+from tools.published import Published, Refused
 from tools.routes import lint
 
 
@@ -42,7 +45,7 @@ def published(stack: LocalStack) -> Published:
 
 
 @pytest.fixture
-def worker(stack: LocalStack, published: Published) -> Callable[[], RoutingTables]:
+def worker(stack: LocalStack, published: Published) -> Callable[[], InForce[RoutingTable]]:
     """Starts workers to which every table is stale at once."""
     client = boto3.client(
         "appconfigdata",
@@ -53,10 +56,11 @@ def worker(stack: LocalStack, published: Published) -> Callable[[], RoutingTable
         aws_secret_access_key=stack.aws.identity.secret_key,
     )
 
-    def start() -> RoutingTables:
+    def start() -> InForce[RoutingTable]:
         times = iter(range(0, 10**9, FRESH_SECONDS * 1000))
-        return RoutingTables(
+        return InForce(
             client,
+            ROUTING_TABLE,
             application=published.application,
             environment=published.environment,
             profile=published.profile,
@@ -66,13 +70,13 @@ def worker(stack: LocalStack, published: Published) -> Callable[[], RoutingTable
     return start
 
 
-def in_force(tables: RoutingTables) -> str:
+def in_force(tables: InForce[RoutingTable]) -> str:
     table = tables.current()
     return f"{table.routes[0].name} {table.version}"
 
 
 def test_a_worker_follows_what_is_published_and_rolled_back(
-    published: Published, worker: Callable[[], RoutingTables]
+    published: Published, worker: Callable[[], InForce[RoutingTable]]
 ) -> None:
     tables = worker()
     with pytest.raises(RoutesUnavailable, match="make publish-routes"):
@@ -106,7 +110,7 @@ def test_a_broken_table_is_not_even_uploaded(published: Published) -> None:
 
 
 def test_a_broken_table_that_got_past_everybody_replaces_no_good_one(
-    published: Published, worker: Callable[[], RoutingTables]
+    published: Published, worker: Callable[[], InForce[RoutingTable]]
 ) -> None:
     published.publish(document("good"), lint)
     tables = worker()

@@ -24,14 +24,15 @@ from aep_intake.pieces import Piece
 from botocore.exceptions import ClientError
 from rich.console import Console
 
+from local.emulator import ACCOUNT
 from local.simulator.seed import PROFILES
 from local.stack import ROOT, LocalStack
 from tests.stack.scene import PATIENCE, until
-from tools import connect, doctor, parked, publish_routes, redrive, routes
+from tools import connect, doctor, parked, publish_limits, publish_routes, redrive, routes
 from tools.checks import NOTE, OK, PROBLEM
 from tools.deployed import Deployed, deployed
 from tools.parked import Parked, Redrive
-from tools.publish_routes import IDS, Published
+from tools.published import IDS, LIMITS_IDS, Published
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -44,6 +45,20 @@ Output = pytest.CaptureFixture[str]
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
+
+
+def limits_of(stack: LocalStack, said: dict[str, Any]) -> dict[str, str]:
+    """Outputs that lead to other organizations and limits than the stack's."""
+    client = stack.aws.appconfig
+    application = client.create_application(Name=uuid.uuid4().hex)["Id"]
+    environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
+    profile = client.create_configuration_profile(
+        ApplicationId=application, Name="limits", LocationUri="hosted"
+    )["Id"]
+    strategy = stack.outputs[LIMITS_IDS[3]]
+    ids = dict(zip(LIMITS_IDS, (application, environment, profile, strategy), strict=True))
+    Published(client, *ids.values()).publish(json.dumps(said).encode(), lambda _: [])
+    return ids
 
 
 # doctor
@@ -82,12 +97,15 @@ def test_all_that_is_out_of_order_is_told_at_once(stack: LocalStack) -> None:
     changed = replace(
         good,
         outputs={**good.outputs, "SourceBuckets": f"{mute},no-such-bucket"},
-        parameters={
-            **good.parameters,
-            "CredentialSecretArns": f"{stack.secret_arn},{broken}",
-            "AllowedSandboxes": "prod,stage",
-        },
+        parameters={**good.parameters, "CredentialSecrets": f"{stack.secret_arn},{broken}"},
     )
+    both = ["prod", "stage"]
+    said = {
+        "organizations": [
+            {"credential": arn, "sandboxes": both} for arn in (stack.secret_arn, broken)
+        ]
+    }
+    changed = replace(changed, outputs={**changed.outputs, **limits_of(stack, said)})
     findings = list(doctor.examine(changed, boto3.Session()))
     problems = {each.check: each.text for each in findings if each.verdict is PROBLEM}
     assert "make connect" in problems.pop(f"bucket {mute}")
@@ -242,8 +260,10 @@ def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys:
 
 def test_a_pace_that_requests_can_exceed_is_noted(stack: LocalStack) -> None:
     good = deployed(stack.aws.cloudformation, stack.name)
-    slow = {**good.parameters, "BatchesPerMinute": "138", "RequestsPerSecond": "3"}
-    findings = list(doctor.examine(replace(good, parameters=slow), boto3.Session()))
+    slow = {**good.parameters, "RequestsPerSecond": "3"}
+    said = limits_of(stack, {"limits": {"batchesPerMinute": 138}})
+    changed = replace(good, parameters=slow, outputs={**good.outputs, **said})
+    findings = list(doctor.examine(changed, boto3.Session()))
     assert [each.verdict for each in findings if each.check == "pace"] == [NOTE]
 
 
@@ -260,6 +280,58 @@ def test_batches_for_profile_count_against_the_day(stack: LocalStack) -> None:
         stack.put(f"incoming/dev/{dataset}/{uuid.uuid4().hex}.jsonl", b"{}")
     until(lambda: made() != before)
     assert made() == before + 1
+
+
+# publish-limits
+
+
+def test_the_command_makes_organizations_and_limits_live_or_says_why_not(
+    stack: LocalStack, tmp_path: Path, capsys: Output
+) -> None:
+    file = tmp_path / "limits.json"
+    stranger = f"{stack.secret_arn.rpartition(':')[0]}:elsewhere-AbCdEf"
+    file.write_text(json.dumps({"organizations": [{"credential": stranger}], "limits": {"x": 1}}))
+    assert publish_limits.main([str(file)]) == 1
+    assert "is not known here" in capsys.readouterr().out
+    file.write_text(json.dumps({"organizations": [{"credential": stranger}]}))
+    assert publish_limits.main([str(file)]) == 1
+    assert "is not among the stack's parameter CredentialSecrets" in capsys.readouterr().out
+    published = Published(stack.aws.appconfig, *(stack.outputs[name] for name in LIMITS_IDS))
+    live = published.read(published.live()[-1])
+    file.write_bytes(live)
+    assert publish_limits.main([str(file)]) == 0
+    assert "Unchanged: version" in capsys.readouterr().out
+    assert publish_limits.main(["--from-parameters"]) == 1
+    assert "none of the parameters of the release before" in capsys.readouterr().err
+
+
+def test_who_may_publish_routes_may_not_publish_limits(stack: LocalStack) -> None:
+    outputs, region = stack.outputs, "eu-west-1"
+    application = f"arn:aws:appconfig:{region}:{ACCOUNT}:application/{outputs[IDS[0]]}"
+    strategy = f"arn:aws:appconfig:{region}:{ACCOUNT}:deploymentstrategy/{outputs[IDS[3]]}"
+    publisher = stack.identity(
+        f"publisher-{uuid.uuid4().hex[:8]}",
+        [
+            {
+                "Effect": "Allow",
+                "Action": "appconfig:*",
+                "Resource": [application, f"{application}/*", strategy],
+            }
+        ],
+    )
+    routes_of, limits = (
+        Published(publisher.appconfig, *(outputs[name] for name in ids))
+        for ids in (IDS, LIMITS_IDS)
+    )
+    live = routes_of.live()
+    assert routes_of.read(live[-1])
+    with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
+        limits.client.create_hosted_configuration_version(
+            ApplicationId=limits.application,
+            ConfigurationProfileId=limits.profile,
+            Content=b"{}",
+            ContentType="application/json",
+        )
 
 
 # routes, with what a stack knows
@@ -309,7 +381,7 @@ def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys
     assert "no datasets called" in warned["gone"]
     assert "depends on the key" in warned["by-key"]
     assert not {"gathered", "not-fed"} & warned.keys()
-    assert "100,000 at most (BatchesPerMinute)" in said, "the stack's own"
+    assert "100,000 at most (batchesPerMinute)" in said, "the stack's own"
     assert stack.aws.identity.secret_key not in said
 
 

@@ -39,7 +39,12 @@ def sent(world: World) -> Any:
 
 def speaking(world: World, replay_by: str) -> Adobe:
     return Adobe(
-        world.session, world.credentials, PLATFORM, lambda: LEDGER, world.clock, replay_by=replay_by
+        world.session,
+        world.credentials,
+        PLATFORM,
+        lambda: LEDGER,
+        world.clock,
+        replay_by=lambda: replay_by,
     )
 
 
@@ -69,7 +74,7 @@ def test_a_batch_names_the_one_it_replaces_as_the_deployment_says(
 
 def test_unless_told_otherwise_it_names_the_batch(world: World) -> None:
     world.adobe.create(world.order(replaces=Replaced("intake-0001", "01B")))
-    assert sent(world)["replay"] == {"predecessors": ["01B"], "reason": "replace"}
+    assert sent(world)["replay"] == {"predecessors": ["$01B"], "reason": "replace"}
 
 
 def test_what_the_ledger_says_it_replaces_counts(world: World) -> None:
@@ -77,7 +82,7 @@ def test_what_the_ledger_says_it_replaces_counts(world: World) -> None:
     world.adobe.create(world.order(options=asked))
     assert sent(world)["replay"] == asked["replay"]
     world.adobe.create(world.order(options=asked, replaces=Replaced("intake-0001", "01B")))
-    assert sent(world)["replay"] == {"predecessors": ["01B"], "reason": "replace"}
+    assert sent(world)["replay"] == {"predecessors": ["$01B"], "reason": "replace"}
 
 
 # ---- datasets

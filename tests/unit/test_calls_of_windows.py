@@ -17,6 +17,7 @@ from aep_intake.create import Outcome, Ports
 from aep_intake.due import Kind
 from aep_intake.intake import Intake, Joined, go_on, take_in
 from aep_intake.orders import Lease
+from aep_intake.organizations import Organization, Organizations
 from aep_intake.preflight import Checks
 from aep_intake.targets import Targets
 from botocore.awsrequest import AWSRequest, AWSResponse
@@ -141,9 +142,7 @@ class Played:
             ledger=self.ledger,
             announcer=told,
             targets=Targets(
-                (ARN,),
-                "prod",
-                ("prod",),
+                lambda: Organizations((Organization(ARN),)),
                 lambda _: self.world.seed.ims_org,
                 nothing,
                 self.world.adobe.look_up,

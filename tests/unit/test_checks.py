@@ -10,7 +10,9 @@ import pytest
 from aep_intake import routes
 from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.organizations import Limits, Organization, Organizations
 from aep_intake.settings import Settings
+from aep_intake.wiring import World as Wiring
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 
@@ -26,6 +28,7 @@ OWNER, QUEUE = "111122223333", "arn:aws:sqs:eu-west-1:111122223333:arrivals"
 UUID = "14e0db71-5d35-4eb5-b481-8945cf9d10c2"
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:files"
 OTHER = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:other-AbCdEf"
+BOTH = Organizations((Organization(ARN, ("prod", "dev")), Organization(OTHER)))
 
 
 @pytest.fixture
@@ -185,7 +188,7 @@ def test_a_sandbox_is_there_or_not(world: World, status: int) -> None:
     assert there == [(OK, "reached with acme-AbCdEf")]
     ((verdict, text),) = checks.sandbox(world.adobe, "stage", organizations)
     assert verdict is PROBLEM
-    assert "AllowedSandboxes" in text
+    assert "sandboxes of the organization" in text
 
 
 def test_a_sandbox_that_only_one_credential_sees(world: World) -> None:
@@ -231,8 +234,8 @@ def route(**rule: Any) -> routes.Route:
 def test_the_dataset_of_a_route(
     world: World, rule: dict[str, Any], verdicts: list[checks.Verdict], says: str
 ) -> None:
-    organizations = {ARN: world.seed.ims_org, OTHER: None}
-    findings = checks.dataset(world.adobe, route(**rule), "prod", organizations)
+    ims_orgs = {ARN: world.seed.ims_org, OTHER: None}
+    findings = checks.dataset(world.adobe, route(**rule), BOTH, ims_orgs)
     shown = list(found("route r", findings))
     assert [finding.verdict for finding in shown] == verdicts
     assert says in shown[-1].text
@@ -246,7 +249,7 @@ def test_a_route_to_profile_is_told_what_it_may_make(world: World) -> None:
         ({"match": "*", "batch": {"window": "16m"}}, "at most 90 a day for each format; Adobe"),
     ):
         found = route(datasetId=PROFILES, **rule)
-        *_, (verdict, text) = checks.dataset(world.adobe, found, "prod", organizations)
+        *_, (verdict, text) = checks.dataset(world.adobe, found, BOTH, organizations)
         assert verdict is NOTE
         assert says in text
 
@@ -256,7 +259,7 @@ def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
     world.simulator.faults.add(Fault("status", operation="get-dataset", skip=1))
     organizations = {ARN: world.seed.ims_org}
     (there, _), (slow, text) = checks.dataset(
-        world.adobe, route(match="*", datasetId=PROFILES), "prod", organizations
+        world.adobe, route(match="*", datasetId=PROFILES), BOTH, organizations
     )
     assert (there, slow) == (OK, NOTE)
     assert "too slow" in text
@@ -409,20 +412,51 @@ def test_whether_anybody_hears_of_alarms() -> None:
 
 @pytest.mark.parametrize(
     ("batches", "requests", "verdict"),
-    [("1000", "5", OK), ("600", "5", OK), ("599", "5", NOTE), ("138", "5", NOTE)],
+    [(1000, 5, OK), (600, 5, OK), (599, 5, NOTE), (138, 5, NOTE)],
 )
 def test_whether_requests_stay_within_their_half(
-    environment: dict[str, str], batches: str, requests: str, verdict: checks.Verdict
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    batches: int,
+    requests: int,
+    verdict: checks.Verdict,
 ) -> None:
-    environment |= {"BATCHES_PER_MINUTE": batches, "REQUESTS_PER_SECOND": requests}
-    ((got, _),) = checks.pace({"BatchesPerMinute": batches, "RequestsPerSecond": requests})
+    ((got, _),) = checks.pace(batches, requests)
     assert got is verdict
-    settings = Settings.read(environment)
-    queues = settings.batches_per_worker * (
-        settings.maximum_concurrency + 2 * settings.due_concurrency
-    )
-    assert queues >= int(batches) / 2
-    assert (queues + 60 * int(requests) <= int(batches)) is (verdict is OK)
+    settings = Settings.of("on_arrival", environment | {"REQUESTS_PER_SECOND": str(requests)})
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    wiring = Wiring(settings)
+    monkeypatch.setattr(Wiring, "limits", Limits(batches_per_minute=batches))
+    assert wiring.pace is wiring.pace
+    (share,) = wiring._paces
+    queues = share * (settings.maximum_concurrency + 2 * settings.due_concurrency)
+    assert queues >= batches / 2
+    assert (queues + 60 * requests <= batches) is (verdict is OK)
+
+
+@pytest.mark.parametrize(
+    ("whole", "left", "verdict", "says"),
+    [
+        (1000, 1000, OK, "runs 1000 functions at the same time; the stack can use 15"),
+        (1000, 14, NOTE, "Service Quotas"),
+        (10, 10, NOTE, "what is more waits"),
+        (100, 100, NOTE, "its quota is reduced"),
+    ],
+)
+def test_whether_the_account_lets_run_what_the_stack_can(
+    whole: int, left: int, verdict: checks.Verdict, says: str
+) -> None:
+    """New accounts may have ten, and the defaults want more."""
+    with Stubber(client("lambda")) as stubber:
+        for most in (5, 4):
+            mapping = {"UUID": UUID, "ScalingConfig": {"MaximumConcurrency": most}}
+            stubber.add_response("list_event_source_mappings", {"EventSourceMappings": [mapping]})
+        limit = {"ConcurrentExecutions": whole, "UnreservedConcurrentExecutions": left}
+        stubber.add_response("get_account_settings", {"AccountLimit": limit})
+        ((got, text),) = looked_at(checks.concurrency(of(stubber), ["one", "two"], 5))
+    assert got is verdict
+    assert says in text
 
 
 def test_alarms_of_the_stack_that_are_off_are_told_with_their_advice() -> None:

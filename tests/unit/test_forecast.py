@@ -305,6 +305,6 @@ def test_the_worst_minute_is_that_in_which_all_windows_end() -> None:
 @pytest.mark.parametrize(("per_minute", "too_many"), [(1, True), (2, False), (138, False)])
 def test_a_pace_that_never_keeps_up_is_told(per_minute: int, too_many: bool) -> None:
     said = " ".join(printed(some("a", volume=2_880), per_minute=per_minute).split())
-    assert f"makes {per_minute} at most (BatchesPerMinute)" in said
+    assert f"makes {per_minute} at most (batchesPerMinute)" in said
     assert ("More comes than the deployment makes" in said) is too_many
     assert "2,000 of a user by its newest pages, 138 by older ones" in said

@@ -64,7 +64,11 @@ def test_what_is_missing_is_said_as_one_types_it(
         (["routes", "TABLE=t.json", "KEYS=a b"], "-m tools.routes t.json a b"),
         (["publish-routes", "TABLE=t.json"], "-m tools.publish_routes t.json"),
         (["publish-routes", "ARGS=--rollback"], "-m tools.publish_routes --rollback"),
+        (["publish-limits", "DOCUMENT=l.json"], "-m tools.publish_limits l.json"),
+        (["publish-limits", "ARGS=--rollback 3"], "-m tools.publish_limits --rollback 3"),
+        (["publish-limits", "ARGS=--from-parameters"], "-m tools.publish_limits --from-parameters"),
         (["connect", "BUCKET=b"], "-m tools.connect b"),
+        (["connect", "BUCKET=b", "ARGS=--direct"], "-m tools.connect b --direct"),
         (["redrive", "ARGS=--queue rule"], "-m tools.redrive --queue rule"),
     ],
 )

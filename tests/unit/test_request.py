@@ -14,13 +14,14 @@ from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, End, Stage, Verdict
 from aep_intake.errors import BatchRefused, LedgerUnavailable, NoRoute
 from aep_intake.orders import Batch, Lease, Record, Rejection, State, Target
+from aep_intake.organizations import Organization, Organizations
 from aep_intake.problems import explain
 from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.request_world import EVENTS, OTHER_ARN, OTHER_ORG, POST, START, Answer, Api, Stored
+from tests.request_world import ARN, EVENTS, OTHER_ARN, OTHER_ORG, POST, START, Answer, Api, Stored
 
 BODY = {"datasetId": LOYALTY}
 KEY = {"Idempotency-Key": "order-4711"}
@@ -437,7 +438,8 @@ class TestAskingAgain:
         api.bucket.objects["landing/a.json"] = Stored()
         one = api.post(body, KEY | {"x-sandbox-name": "dev"})
         api.bucket.objects.clear()
-        targets = replace(api.world.targets, allowed_sandboxes=("prod",))
+        allowed = Organizations((Organization(ARN, ("prod",)),))
+        targets = replace(api.world.targets, organizations=lambda: allowed)
         api.world.__dict__["targets"] = targets
         two = api.post(body, KEY | {"x-sandbox-name": "dev"})
         assert (two.status, two.body) == (200, one.body)

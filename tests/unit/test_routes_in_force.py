@@ -6,9 +6,10 @@ from typing import Any
 
 import boto3
 import pytest
-from aep_intake.adapters import routing_table
-from aep_intake.adapters.routing_table import FRESH_SECONDS, RETRY_SECONDS, RoutingTables
-from aep_intake.errors import RoutesUnavailable
+from aep_intake.adapters import in_force
+from aep_intake.adapters.in_force import FRESH_SECONDS, RETRY_SECONDS, InForce, Kind
+from aep_intake.adapters.routing_table import ROUTING_TABLE
+from aep_intake.errors import LimitsUnavailable, RoutesUnavailable
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
@@ -31,8 +32,18 @@ class Worker:
         self.appconfig.activate()
         self.time = 1_795_000_000_000
         self.token = 0
-        self.tables = RoutingTables(
-            client, application="app", environment="env", profile="prof", now=lambda: self.time
+        self.client = client
+        self.numbers: InForce[int]
+        self.tables = self.following(ROUTING_TABLE)
+
+    def following[T](self, kind: Kind[T]) -> InForce[T]:
+        return InForce(
+            self.client,
+            kind,
+            application="app",
+            environment="env",
+            profile="prof",
+            now=lambda: self.time,
         )
 
     def expect_session(self) -> None:
@@ -116,7 +127,7 @@ def test_a_broken_table_does_not_replace_a_good_one(
     settled: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(routing_table.logger, "warning", lambda text, **_: said.append(text))
+    monkeypatch.setattr(in_force.logger, "warning", lambda text, **_: said.append(text))
     settled.expect_look(b'{"routes": []}', "v2")
     assert settled.after(FRESH_SECONDS) == "old v1"
     assert said == ["the routing table cannot be used: routes: is empty"]
@@ -152,3 +163,69 @@ def test_a_table_without_a_label_goes_by_its_hash(worker: Worker) -> None:
     assert worker.after(FRESH_SECONDS).split()[1] != first.split()[1]
     worker.expect_look(document("mine"))
     assert worker.after(FRESH_SECONDS) == first
+
+
+# -- What holds where nothing was ever published
+
+NUMBER = Kind("the number", "make it", lambda document, _: int(document), LimitsUnavailable, 7)
+
+
+def numbered(worker: Worker, seconds: float = 0) -> int:
+    worker.time += round(seconds * 1000)
+    number = worker.numbers.current()
+    worker.appconfig.assert_no_pending_responses()
+    return number
+
+
+@pytest.fixture
+def counting(worker: Worker) -> Worker:
+    worker.numbers = worker.following(NUMBER)
+    return worker
+
+
+def test_where_none_was_published_the_deployment_s_own_holds_until_one_is(counting: Worker) -> None:
+    counting.expect_session()
+    counting.expect_look(b"")
+    assert numbered(counting) == 7
+    assert numbered(counting, FRESH_SECONDS - 0.001) == 7
+    counting.expect_look(b"3")
+    assert numbered(counting, 0.001) == 3
+    counting.expect_look(b"")  # nothing new
+    assert numbered(counting, FRESH_SECONDS) == 3
+
+
+def test_that_nothing_is_deployed_appconfig_may_also_say_by_not_finding_it(
+    counting: Worker,
+) -> None:
+    counting.appconfig.add_client_error(
+        "start_configuration_session", "ResourceNotFoundException", "no deployment", 404
+    )
+    assert numbered(counting) == 7
+    counting.expect_session()
+    counting.expect_look(b"3")
+    assert numbered(counting, FRESH_SECONDS) == 3
+
+
+def test_what_cannot_be_read_is_not_unpublished(counting: Worker) -> None:
+    """It may well have been published, and be more careful than the deployment's own."""
+    counting.expect_session()
+    counting.expect_failure()
+    with pytest.raises(LimitsUnavailable, match=r"the number cannot be used: .*expired"):
+        numbered(counting)
+    counting.expect_session()
+    counting.expect_look(b"many")
+    with pytest.raises(LimitsUnavailable, match="invalid literal"):
+        numbered(counting, RETRY_SECONDS)
+
+
+def test_two_documents_by_one_client_keep_their_labels_apart(worker: Worker) -> None:
+    others = worker.following(ROUTING_TABLE)
+    worker.expect_session()
+    worker.expect_look(document("one"), "v1")
+    assert worker.after(0) == "one v1"
+    worker.expect_session()
+    worker.expect_look(document("other"), "v9")
+    assert others.current().version == "v9"
+    worker.token = 2
+    worker.expect_look(document("new"))  # without a label
+    assert worker.after(FRESH_SECONDS) != "new v9"

@@ -9,13 +9,14 @@ from typing import Any
 import boto3
 import pytest
 from aep_intake import routes
+from aep_intake.organizations import Organization, Organizations
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 from rich.console import Console
 
 from tools import routes as command
-from tools.publish_routes import Published, Refused
-from tools.routes import Problem, explain, lint
+from tools.published import Problem, Published, Refused
+from tools.routes import explain, lint
 
 SAMPLE = Path(__file__).parents[2] / "local" / "samples" / "routes.json"
 GOOD = b'{"routes": [{"name": "all", "match": "**", "ignore": true}]}'
@@ -36,7 +37,7 @@ def found(*rules: dict[str, Any]) -> list[tuple[str | None, str, str]]:
 
 
 def test_the_sample_table_may_go_live() -> None:
-    assert lint(SAMPLE.read_bytes(), sandboxes=["prod", "dev"]) == []
+    assert lint(SAMPLE.read_bytes(), Organizations((Organization("arn", ("prod", "dev")),))) == []
 
 
 def test_all_that_is_wrong_with_the_shape_is_told_at_once() -> None:
@@ -137,11 +138,21 @@ def test_what_the_deployment_does_not_allow_is_found() -> None:
     )
     arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme-Ab12Cd"
     assert lint(document) == []
-    problems = lint(document, sandboxes=("prod", "dev"), credentials=(arn,))
+    problems = lint(document, Organizations((Organization(arn, ("prod", "dev")),)))
     assert [(problem.rule, problem.field) for problem in problems] == [
         ("rule-0", "routes[0].sandbox"),
         ("rule-1", "routes[1].credential"),
     ]
+
+
+def test_a_sandbox_is_one_of_its_own_organization() -> None:
+    arns = [f"arn:aws:secretsmanager:eu-west-1:111122223333:secret:{n}-Ab12Cd" for n in "ab"]
+    both = Organizations((Organization(arns[0]), Organization(arns[1], ("dev",))))
+    document = table(
+        {"match": "a/*", "sandbox": "dev", "credential": "a"},
+        {"match": "b/*", "sandbox": "dev", "credential": "b"},
+    )
+    assert [problem.rule for problem in lint(document, both)] == ["rule-0"]
 
 
 def test_the_explainer_tells_what_becomes_of_each_key() -> None:

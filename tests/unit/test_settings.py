@@ -1,42 +1,63 @@
-"""The functions' environment: complete, or said clearly what is not."""
+"""The functions' environment: of each what it reads, complete, or said clearly what is not."""
 
 import re
-from dataclasses import fields
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aep_intake.settings import Settings
+from aep_intake.settings import READ, Settings
 
-TEMPLATE = (Path(__file__).parents[2] / "template.yaml").read_text()
+from tests.wiring import settings_read
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_environment_becomes_settings(environment: dict[str, str]) -> None:
-    settings = Settings.read(environment)
+    settings = Settings.of("on_arrival", environment)
     assert settings.credentials == ("arn:a", "arn:b")
     assert settings.retention_days == 60
-    assert settings.batches_per_worker == (1000 - 60 * 5) / (5 + 2 * 2)
+    assert settings.key_pattern == "*"
+
+
+def test_what_a_function_does_not_read_it_does_not_have(environment: dict[str, str]) -> None:
+    settings = Settings.of("on_tick", environment)
+    with pytest.raises(AttributeError, match="key_pattern"):
+        _ = settings.key_pattern
 
 
 def test_what_is_missing_is_named(environment: dict[str, str]) -> None:
     del environment["LEDGER_TABLE"]
     environment["BUS_NAME"] = ""
     with pytest.raises(ValueError, match="LEDGER_TABLE, BUS_NAME"):
-        Settings.read(environment)
+        Settings.of("on_due", environment)
 
 
 def test_a_number_must_be_one(environment: dict[str, str]) -> None:
-    environment["SETTLE_SECONDS"] = "soon"
-    with pytest.raises(ValueError, match="SETTLE_SECONDS must be a whole number"):
-        Settings.read(environment)
+    environment["RETENTION_DAYS"] = "long"
+    with pytest.raises(ValueError, match="RETENTION_DAYS must be a whole number"):
+        Settings.of("on_due", environment)
 
 
-def test_requests_leave_half_to_the_queues(environment: dict[str, str]) -> None:
-    environment["BATCHES_PER_MINUTE"] = "138"
-    assert Settings.read(environment).batches_per_worker == 69 / (5 + 2 * 2)
+@pytest.mark.parametrize("function", sorted(READ))
+def test_a_function_has_what_it_can_reach_and_no_more(function: str) -> None:
+    """More would fill the environment, and less would be missed where nobody looks."""
+    found = settings_read()
+    assert set(found) == set(READ)
+    assert READ[function] == found[function]
 
 
-def test_the_template_sets_every_setting() -> None:
-    [variables] = re.findall(r"\n      Variables:\n((?:        .*\n)+)", TEMPLATE)
-    names = set(re.findall(r"^ {8}([A-Z_]+):", variables, re.MULTILINE))
-    own = {name for name in names if not name.startswith("POWERTOOLS_")}
-    assert own == {field.name.upper() for field in fields(Settings)}
+def test_functions_that_do_not_route_read_no_routes() -> None:
+    routing = {name for name, read in READ.items() if "routes_profile" in read}
+    assert routing == {"on_arrival"}
+    assert all("limits_profile" in read for read in READ.values())
+
+
+def test_nothing_is_read_but_what_is_named() -> None:
+    """Of each function by its own name, as the template has it."""
+
+    def named() -> Iterator[tuple[str, str]]:
+        for file in ROOT.glob("functions/*/on_*.py"):
+            for name in re.findall(r'Settings\.of\("(\w+)"\)', file.read_text()):
+                yield file.stem, name
+
+    assert sorted(named()) == [(name, name) for name in sorted(READ)]

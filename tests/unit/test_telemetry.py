@@ -26,6 +26,7 @@ from aep_intake.errors import (
 )
 from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
 from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Rejection, Target
+from aep_intake.organizations import Limits, Organizations
 from aep_intake.pieces import Piece
 from aep_intake.settings import Settings
 from aep_intake.telemetry import metrics, registered, report
@@ -338,15 +339,15 @@ MADE = {("O@AdobeOrg", "prod"): 81, ("O@AdobeOrg", "dev"): 3, ("P@AdobeOrg", "pr
 
 
 @pytest.mark.usefixtures("told")
-@pytest.mark.parametrize(("made", "most"), [(MADE, 81), ({}, 0)])
+@pytest.mark.parametrize(("made", "share"), [(MADE, 90), ({}, 0)])
 def test_batches_made_for_profile_today(
-    capsys: pytest.CaptureFixture[str], made: dict[tuple[str, str], int], most: int
+    capsys: pytest.CaptureFixture[str], made: dict[tuple[str, str], int], share: int
 ) -> None:
-    """The most, for one alarm whatever the sandboxes are called; and each, for people."""
-    telemetry.made_today(made)
+    """Of the fullest, for one alarm whatever the sandboxes are called; and each, for people."""
+    telemetry.made_today(made, 90)
     metrics.flush_metrics()
     told = {("ProfileBatchesToday", *place): number for place, number in made.items()}
-    assert printed(capsys) == {**told, ("ProfileBatchesToday", "", ""): most}
+    assert printed(capsys) == {**told, ("ProfileQuotaUsed", "", ""): share}
 
 
 @dataclass
@@ -399,8 +400,15 @@ def tick(
     function = importlib.import_module("on_tick")
 
     def ticked(found: Ticked, now: int) -> None:
-        fakes = {"ledger": found, "queues": found, "now": lambda: now}
-        for name, value in {**fakes, "settings": Settings.read(environment)}.items():
+        limits = SimpleNamespace(current=lambda: Organizations((), Limits()))
+        fakes = {
+            "ledger": found,
+            "queues": found,
+            "now": lambda: now,
+            "organizations": limits,
+            "settings": Settings.of("on_tick", environment),
+        }
+        for name, value in fakes.items():
             monkeypatch.setitem(function.world.__dict__, name, value)
         function.handler({}, Context())
 
@@ -514,7 +522,7 @@ def test_each_tick_reads_the_meter_of_the_day(
     found = Ticked(DUE)
     tick(found, NOON)
     counted = printed(capsys)
-    assert counted["ProfileBatchesToday", "", ""] == 81
+    assert counted["ProfileQuotaUsed", "", ""] == 90
     assert counted["ProfileBatchesToday", "P@AdobeOrg", "prod"] == 12
     assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (5, 1)
     for now in (NOON + 43_200_000 - 1, NOON + 43_200_000):

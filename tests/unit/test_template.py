@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,15 @@ from typing import Any
 import pytest
 from aep_intake.adapters.queues import delay
 from aep_intake.announcements import BATCH_CREATED, SOURCE
+from aep_intake.organizations import SCHEMA as ORGANIZATIONS
+from aep_intake.organizations import Limits
 from aep_intake.pieces import CHUNK
-from aep_intake.settings import Settings
+from aep_intake.settings import READ, Settings
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[2]
-SCHEMA = ROOT / "layers/intake/aep_intake/routes.schema.json"
+LAYER = ROOT / "layers/intake/aep_intake"
 DAY = 86_400
 
 # Every resource with a wildcard that a role may act on, and why it must be so. `{}` stands for
@@ -277,16 +278,22 @@ def test_every_default_is_allowed(template: dict[str, Any]) -> None:
         ("LandingDays", ["0", "30", "99", "365", "9999"], ["", "1", "29", "030", "-30", "10000"]),
         ("SourceBucketNames", ["", "my-bucket.eu"], ["s3://my-bucket", "My", "a", "b/c"]),
         (
-            "CredentialSecretArns",
-            ["arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/acme-AbCdEf"],
-            ["", "aep/acme", "arn:aws:s3:::bucket"],
+            "CredentialSecrets",
+            [
+                "arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/acme-AbCdEf",
+                "arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/*",
+            ],
+            [
+                *("", "aep/acme", "arn:aws:s3:::bucket"),
+                "arn:aws:secretsmanager:eu-west-1:111122223333:secret:*",
+                "arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/*/a",
+            ],
         ),
         (
             "KmsKeyArns",
             ["", "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234"],
             ["arn:aws:kms:eu-west-1:111122223333:alias/mine", "*"],
         ),
-        ("AllowedSandboxes", ["prod", "dev-2"], ["", "Dev", "a/b", "a\nb"]),
         ("ExistingLedgerTable", ["", "aep-intake-Ledger-1"], ["a", "arn:aws:dynamodb:x"]),
         ("SubnetIds", ["", "subnet-0a1b2c3d"], ["vpc-0a1b2c3d"]),
         ("DeliverBatches", ["true", "false"], ["", "yes", "True", "false,"]),
@@ -376,6 +383,11 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
     """Both may end a batch: on_delivery when it is due, on_upload when the last piece is there."""
     files, buckets = "arn:*:s3:::${Buckets}/*", "arn:*:s3:::${Buckets}"
     table = "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${Table}"
+    limits = (
+        "arn:${AWS::Partition}:appconfig:${AWS::Region}:${AWS::AccountId}:"
+        "application/${LimitsApplication}/environment/${LimitsEnvironment}"
+        "/configuration/${LimitsProfile}"
+    )
     both = {
         ("UploadsQueue", "sqs:SendMessage"),
         ("UploadsQueue", "sqs:SendMessageBatch"),
@@ -384,7 +396,9 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
         (files, "s3:GetObjectVersion"),
         (buckets, "s3:ListBucket"),
         (buckets, "s3:ListBucketVersions"),
-        ("CredentialSecretArns", "secretsmanager:GetSecretValue"),
+        ("CredentialSecrets", "secretsmanager:GetSecretValue"),
+        (limits, "appconfig:StartConfigurationSession"),
+        (limits, "appconfig:GetLatestConfiguration"),
         (table, "dynamodb:GetItem"),
         (table, "dynamodb:Query"),
         (table, "dynamodb:PutItem"),
@@ -829,8 +843,8 @@ def test_how_many_work_at_the_same_time_is_one_list(template: dict[str, Any]) ->
     for number in range(1100):
         fits = re.fullmatch(parameter["AllowedPattern"], str(number)) is not None
         assert fits is (2 <= number <= 1000), number
-    for function in functions(template).values():
-        told = function["Environment"]["Variables"]
+    for name in ("OnArrival", "OnDue"):  # who shares the batches of a minute
+        told = functions(template)[name]["Environment"]["Variables"]
         assert told["MAXIMUM_CONCURRENCY"] == listed["ArrivalsQueue"]
         assert told["DUE_CONCURRENCY"] == listed["DueOrdersQueue"]
 
@@ -861,7 +875,7 @@ def test_an_upload_that_waits_is_told_of_before_its_batch_is_given_up(
     alarm = of_type(template, "AWS::CloudWatch::Alarm")["UploadsStalled"]
     assert alarm["Threshold"] == 6 * 3600
     assert "for six hours" in alarm["AlarmDescription"]
-    assert template["Parameters"]["UploadHours"]["Default"] > 6
+    assert Limits().upload_hours > 6
 
 
 def test_there_is_room_to_unpack_what_is_uploaded_side_by_side(template: dict[str, Any]) -> None:
@@ -870,7 +884,8 @@ def test_there_is_room_to_unpack_what_is_uploaded_side_by_side(template: dict[st
         for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()
         if mapping["FunctionName"] == {"Ref": "OnUpload"}
     ]
-    piece = most(template, {"Ref": "FileMegabytes"}) + CHUNK // 2**20
+    largest = ORGANIZATIONS["properties"]["limits"]["properties"]["fileMegabytes"]["maximum"]
+    piece = largest + CHUNK // 2**20
     storage = functions(template)["OnUpload"]["EphemeralStorage"]["Size"]
     assert storage >= mapping["BatchSize"] * piece
 
@@ -1034,7 +1049,6 @@ def test_the_gateways_own_answers_are_whole_problems(template: dict[str, Any]) -
 
 
 def test_functions_get_exactly_the_environment_they_read(template: dict[str, Any]) -> None:
-    known = {field.name.upper() for field in fields(Settings)}
     powertools = {
         "POWERTOOLS_SERVICE_NAME",
         "POWERTOOLS_METRICS_NAMESPACE",
@@ -1042,31 +1056,57 @@ def test_functions_get_exactly_the_environment_they_read(template: dict[str, Any
     }
     for name, function in functions(template).items():
         variables = function["Environment"]["Variables"]
-        assert set(variables) == known | powertools, name
+        read = READ[function["Handler"].removesuffix(".handler")]
+        assert set(variables) == {each.upper() for each in read} | powertools, name
         # CloudFormation refuses anything but text here, and MiniStack fails on it much later.
         assert all(isinstance(value, str | dict) for value in variables.values()), name
 
 
-def test_the_environment_makes_settings(template: dict[str, Any]) -> None:
-    """With each parameter's default, the functions start."""
+STACK = "aep-intake-of-the-whole-company-in-production"
+BUCKETS = [f"acme-customer-landing-{n:02}" for n in range(20)]
+SECRETS = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:aep/*"
+
+
+def resolved(template: dict[str, Any], value: Any) -> str:  # noqa: PLR0911
+    """A variable as a large deployment has it: long names, twenty buckets, secrets by prefix."""
     parameters = template["Parameters"]
+    match value:
+        case {"Ref": "SourceBucketNames"}:
+            return ",".join(BUCKETS)
+        case {"Ref": "CredentialSecrets"}:
+            return SECRETS
+        case {"Ref": str(name)} if name in parameters:
+            return str(parameters[name].get("Default", f"some-{name}"))
+        case {"Fn::Join": [",", inner]}:
+            return resolved(template, inner)
+        case {"Fn::Select": [int(place), inner]}:
+            return resolved(template, inner).split(",")[place]
+        case {"Fn::If": ["OwnBucket", _, inner]} | {"Fn::If": [_, inner, _]}:
+            return resolved(template, inner)
+        case {"Ref": str(name)} if "::" not in name:
+            kind = template["Resources"][name]["Type"]
+            if kind.startswith("AWS::AppConfig::"):
+                return "abc1234"
+            made = f"{STACK}-{name}-1A2B3C4D5E6F7"
+            queue = f"https://sqs.eu-central-1.amazonaws.com/111122223333/{made}"
+            return queue if kind == "AWS::SQS::Queue" else made
+    return str(value)
 
-    def resolved(value: Any) -> str:
-        match value:
-            case {"Ref": str(name)} if name in parameters:
-                return str(parameters[name].get("Default", f"some-{name}"))
-            case {"Fn::Join": [",", inner]} | {"Fn::If": [_, inner, _]}:
-                return resolved(inner)
-            case {"Fn::Select": [int(place), inner]}:
-                return resolved(inner).split(",")[place]
-            case {"Ref": str(name)}:
-                return name
-        return str(value)
 
-    variables = functions(template)["OnArrival"]["Environment"]["Variables"]
-    settings = Settings.read({name: resolved(value) for name, value in variables.items()})
-    assert settings.maximum_concurrency == 5
-    assert settings.credentials == ("some-CredentialSecretArns",)
+def test_the_environment_makes_settings_and_leaves_room(template: dict[str, Any]) -> None:
+    """With each parameter's default the functions start; Lambda takes 4 KB of names and values.
+
+    A hundred organizations are a document, not an environment.
+    https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    """
+    for name, function in functions(template).items():
+        variables = {
+            key: resolved(template, value)
+            for key, value in function["Environment"]["Variables"].items()
+        }
+        settings = Settings.of(function["Handler"].removesuffix(".handler"), variables)
+        assert settings.credentials == (SECRETS,)
+        assert len(json.dumps(variables)) < 2048, name
 
 
 def test_functions_run_what_is_there(source: dict[str, Any]) -> None:
@@ -1098,17 +1138,47 @@ def test_functions_run_alike(template: dict[str, Any]) -> None:
 # -- Routes -------------------------------------------------------------------------------------
 
 
-def test_appconfig_validates_with_the_schema_of_the_functions(template: dict[str, Any]) -> None:
-    (profile,) = of_type(template, "AWS::AppConfig::ConfigurationProfile").values()
-    (validator,) = profile["Validators"]
+@pytest.mark.parametrize("name", ["routes", "limits"])
+def test_appconfig_validates_with_the_schema_of_the_functions(
+    template: dict[str, Any], name: str
+) -> None:
+    profiles = of_type(template, "AWS::AppConfig::ConfigurationProfile")
+    assert {profile["Name"] for profile in profiles.values()} == {"routes", "limits"}
+    (validator,) = profiles[f"{name.title()}Profile"]["Validators"]
     assert validator["Type"] == "JSON_SCHEMA"
-    assert validator["Content"] == SCHEMA.read_text(), (
-        f"copy {SCHEMA.relative_to(ROOT)} into RoutesProfile, indented by 12 spaces"
+    assert validator["Content"] == (LAYER / f"{name}.schema.json").read_text(), (
+        f"copy {name}.schema.json into the template, indented by 12 spaces"
     )
     schema = json.loads(validator["Content"])
     # https://docs.aws.amazon.com/appconfig/latest/userguide/appconfig-creating-configuration-profile-validators.html
     assert schema["$schema"] == "http://json-schema.org/draft-04/schema#"
     assert len(validator["Content"]) <= 32_768
+
+
+def test_who_may_publish_routes_may_not_thereby_publish_limits(template: dict[str, Any]) -> None:
+    """Rights to publish name an application, its environment or its profile: nothing is shared.
+
+    https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsappconfig.html
+    """
+    for kind in ("ConfigurationProfile", "Environment"):
+        of = {
+            name: properties["ApplicationId"]["Ref"]
+            for name, properties in of_type(template, f"AWS::AppConfig::{kind}").items()
+        }
+        assert of == {
+            f"Routes{kind.removeprefix('Configuration')}": "RoutesApplication",
+            f"Limits{kind.removeprefix('Configuration')}": "LimitsApplication",
+        }
+
+
+def test_who_does_not_route_may_not_read_routes(template: dict[str, Any]) -> None:
+    readers: dict[str, set[str]] = {"RoutesProfile": set(), "LimitsProfile": set()}
+    for role, statement in role_statements(template):
+        if "appconfig:GetLatestConfiguration" in listed(statement["Action"]):
+            (profile,) = set(readers) & set(references(statement["Resource"]))
+            readers[profile].add(role)
+    assert readers["RoutesProfile"] == {"OnArrivalRole"}
+    assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role"))
 
 
 def test_no_table_is_published_by_the_template(template: dict[str, Any]) -> None:
@@ -1190,8 +1260,7 @@ def test_the_readme_counts_the_alarms(template: dict[str, Any]) -> None:
 def test_the_parameters_that_bound_each_other_say_so(template: dict[str, Any]) -> None:
     """CloudFormation's rules cannot calculate, so nothing else says it before it is too late."""
     parameters = template["Parameters"]
-    assert "60 times RequestsPerSecond" in parameters["BatchesPerMinute"]["Description"]
-    assert "BatchesPerMinute" in parameters["RequestsPerSecond"]["Description"]
+    assert "batchesPerMinute" in parameters["RequestsPerSecond"]["Description"]
 
 
 def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> None:
@@ -1232,7 +1301,7 @@ def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> 
         ("5XXError", ref("AWS::StackName")),
         ("RetryingArrivalAge", json.dumps(service)),
         ("OverdueOrders", json.dumps(service)),
-        ("ProfileBatchesToday", json.dumps(service)),
+        ("ProfileQuotaUsed", json.dumps(service)),
         ("BatchesFailed", json.dumps(service)),
         ("BatchesAbandoned", json.dumps(service)),
         ("LostFiles", json.dumps(service)),
@@ -1258,7 +1327,6 @@ def test_a_rule_of_another_bus_is_watched_as_cloudwatch_calls_it(template: dict[
 @pytest.mark.parametrize(
     ("alarm", "parameter", "unit"),
     [
-        ("ProfileQuotaUsed", "ProfileBatchesPerDay", "Batches a day"),
         ("BatchesUnfinished", "UnfinishedHours", "Hours"),
     ],
 )

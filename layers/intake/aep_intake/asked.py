@@ -21,9 +21,9 @@ from aep_intake.errors import (
     Rejected,
     TargetNotAllowed,
 )
-from aep_intake.intake import Intake
 from aep_intake.orders import EXTERNAL_ID, OUR_PREFIXES, OWN_PREFIX, Order, Record
-from aep_intake.schemas import faults
+from aep_intake.schemas import dotted, faults
+from aep_intake.targets import Targets
 
 MOST_BODY = 256 * 1024  # bytes
 # The ledger keeps these in one item of 400 KB, with the files and with AEP's answer repeating them.
@@ -140,30 +140,32 @@ def place(event: Mapping[str, Any]) -> tuple[str, str]:
     return _location(given.pop(), "uri")
 
 
-def carry_out(asked: Asked, intake: Intake, buckets: tuple[str, ...], look: Look) -> Outcome:
+def carry_out(
+    asked: Asked, ports: create.Ports, targets: Targets, buckets: tuple[str, ...], look: Look
+) -> Outcome:
     """Give what was asked for its batch. `look` finds the present versions of objects.
 
     Whoever asks again is told of the order that stands, though its objects may be gone and its
     sandbox no longer allowed. Raises Rejected or TryAgain.
     """
-    standing = intake.ledger.get(asked.external_id)
+    standing = ports.ledger.get(asked.external_id)
     if standing is not None and standing.void:
         standing = None
     try:
-        order = _order(asked, intake, buckets, look, standing)
+        order = _order(asked, targets, buckets, look, standing)
     except Rejected:
         if standing is None:
             raise
         order = replace(standing.order, fingerprint=asked.fingerprint)
-    return create.create_batch(order, intake.ports)
+    return create.create_batch(order, ports)
 
 
 def _order(
-    asked: Asked, intake: Intake, buckets: tuple[str, ...], look: Look, standing: Record | None
+    asked: Asked, targets: Targets, buckets: tuple[str, ...], look: Look, standing: Record | None
 ) -> Order:
     org = asked.ims_org
-    target = intake.targets.target(
-        credential=None if org is None else intake.targets.credential_of_org(org),
+    target = targets.target(
+        credential=None if org is None else targets.credential_of_org(org),
         sandbox=asked.sandbox,
         dataset_id=asked.dataset_id,
     )
@@ -208,7 +210,7 @@ def _body(event: Mapping[str, Any]) -> dict[str, Any]:
         case {"inputFormat": {"format": str(name)}}:  # Adobe's own pages write JSON and json
             body["inputFormat"]["format"] = name.lower()
     for path, problem in faults(body, SCHEMA, ()):
-        where = routes.dotted(path) or "the body"
+        where = dotted(path) or "the body"
         raise MalformedRequest(f"{where[:200]}: {problem[:200]}")
     for name in body.get("tags", ()):
         if not _PRINTABLE.fullmatch(name) or routes.TAKEN_TAG.fullmatch(name):

@@ -205,8 +205,8 @@ class Deliveries(Protocol):
 class Allowance(Protocol):
     """The bytes that AEP takes of an organization in an hour."""
 
-    def taking(self, organization: str, size: int) -> AbstractContextManager[None]:
-        """Count bytes that are sent meanwhile; they are given back if that fails.
+    def taking(self, target: Target, size: int) -> AbstractContextManager[None]:
+        """Count bytes that are sent there meanwhile; they are given back if that fails.
 
         Raises NotYet if the hour is used up, or LedgerUnavailable.
         """

@@ -35,6 +35,7 @@
         ├── LineMoved             another version of the object was ordered just now
         ├── LedgerUnavailable     DynamoDB throttled, conflicted or did not answer
         ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
+        ├── LimitsUnavailable     which organizations and limits hold cannot be read
         ├── NotAnnounced          the event bus did not take the event
         └── StorageUnavailable    S3 or SQS did not do what was asked
             └── NotReadable       S3 does not let us read it now: rights, or the key it is under
@@ -242,6 +243,10 @@ class LedgerUnavailable(TryAgain):
 
 class RoutesUnavailable(TryAgain):
     """There is no routing table yet, or it cannot be read."""
+
+
+class LimitsUnavailable(TryAgain):
+    """Organizations and limits cannot be read, or none is published where one must be."""
 
 
 class NotAnnounced(TryAgain):

@@ -20,7 +20,7 @@ from aep_intake.arrivals import Arrival
 from aep_intake.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.globs import InvalidGlob, compile_glob
 from aep_intake.orders import TAG
-from aep_intake.schemas import faults
+from aep_intake.schemas import dotted, faults
 
 SCHEMA: Mapping[str, Any] = json.loads(
     Path(__file__).with_name("routes.schema.json").read_text(encoding="utf-8")
@@ -258,14 +258,6 @@ def rule_name(table: Any, path: Sequence[str | int]) -> str | None:
             name = rule.get("name")
             return name if isinstance(name, str) else None
     return None
-
-
-def dotted(path: Sequence[str | int]) -> str:
-    """`("routes", 2, "match")` as `routes[2].match`."""
-    text = "".join(
-        f"[{step}]" if isinstance(step, int) else f".{step}" for step in path if step != ""
-    )
-    return text.removeprefix(".")
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

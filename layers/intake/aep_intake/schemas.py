@@ -6,12 +6,13 @@ validator. The tests compare this with the `jsonschema` package.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
     "boolean": (bool,),
+    "integer": (int,),
     "number": (int, float),
     "object": (dict,),
     "string": (str,),
@@ -47,6 +48,14 @@ def faults(value: Any, schema: Mapping[str, Any], path: tuple[str | int, ...]) -
             yield path, f"must be {schema['hint']}, not {value!r}" if "hint" in schema else form
     elif "minimum" in schema and not schema["minimum"] <= value <= schema["maximum"]:
         yield path, f"must be from {schema['minimum']} to {schema['maximum']}"
+
+
+def dotted(path: Sequence[str | int]) -> str:
+    """`("routes", 2, "match")` as `routes[2].match`."""
+    text = "".join(
+        f"[{step}]" if isinstance(step, int) else f".{step}" for step in path if step != ""
+    )
+    return text.removeprefix(".")
 
 
 def _object_faults(

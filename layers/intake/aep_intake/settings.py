@@ -1,4 +1,4 @@
-"""The functions' environment, read once into one frozen value."""
+"""The functions' environment: of each just what it reads, once, into one frozen value."""
 
 import os
 from collections.abc import Mapping
@@ -10,14 +10,11 @@ from typing import Any, Self
 class Settings:
     """What the deployment decides. Every field is an environment variable in capitals.
 
-    `key_pattern`: keys to take, an EventBridge wildcard. Queues by URL, credentials as secret ARNs
-    (the first is the default), `routes_*` as AppConfig ids, `retention_days` of the ledger,
-    `settle_seconds` until Catalog surely shows a batch. `batch_files` and `batch_gigabytes`: the
-    most that a window puts into one batch. `file_megabytes`: the most of a file that cannot be
-    uploaded in pieces. `replay_by`: how Adobe is told which batch a new one replaces.
-    `deliver_batches`: by this stack itself. Of deliveries: `upload_seconds` is the longest that an
-    upload takes, `upload_hours` until a batch that is not complete is given up, `outcome_seconds`
-    until Catalog is asked, `gigabytes_per_hour` what AEP takes.
+    A function's has only the fields that it reads; others are AttributeErrors. Queues by URL.
+    `credentials`: secrets as the template names them, by ARN, or by the beginning of several and a
+    `*`. `key_pattern`: keys to take, an EventBridge wildcard. `routes_*` and `limits_*` are
+    AppConfig's ids. `retention_days` of the ledger. `deliver_batches`: by this stack itself;
+    `upload_seconds`: the longest that an upload takes.
     """
 
     ledger_table: str
@@ -28,66 +25,75 @@ class Settings:
     due_queue_url: str
     due_orders_queue_url: str
     due_folders_queue_url: str
-    credentials: tuple[str, ...]
-    default_sandbox: str
-    allowed_sandboxes: tuple[str, ...]
+    deliveries_queue_url: str
+    due_deliveries_queue_url: str
+    uploads_queue_url: str
     source_buckets: tuple[str, ...]
     key_pattern: str
+    credentials: tuple[str, ...]
     platform_url: str
     ims_url: str
     routes_application: str
     routes_environment: str
     routes_profile: str
-    batches_per_minute: int
+    limits_application: str
+    limits_environment: str
+    limits_profile: str
     requests_per_second: int
     maximum_concurrency: int
     due_concurrency: int
     delivery_concurrency: int
     retention_days: int
-    settle_seconds: int
-    batch_files: int
-    batch_gigabytes: int
-    file_megabytes: int
-    replay_by: str
-    deliveries_queue_url: str
-    due_deliveries_queue_url: str
-    uploads_queue_url: str
     upload_seconds: int
-    upload_hours: int
-    outcome_seconds: int
-    gigabytes_per_hour: int
     deliver_batches: bool
 
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Raises ValueError naming what is missing or not a number."""
-        missing = [f.name.upper() for f in fields(cls) if not environment.get(f.name.upper())]
+    def of(cls, function: str, environment: Mapping[str, str] = os.environ) -> Self:
+        """Those of a function, by its module. Raises ValueError as `read`."""
+        return cls.read(environment, READ[function])
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str], names: frozenset[str]) -> Self:
+        """The fields of these names. Raises ValueError naming what is missing or not a number."""
+        wanted = [field for field in fields(cls) if field.name in names]
+        missing = [f.name.upper() for f in wanted if not environment.get(f.name.upper())]
         if missing:
             raise ValueError(f"environment variables are missing: {', '.join(missing)}")
-        values: dict[str, Any] = {}
-        for field in fields(cls):
+        made = object.__new__(cls)
+        for field in wanted:
             text = environment[field.name.upper()]
+            value: Any = text
             if field.type is int:
                 if not text.isdecimal():
                     raise ValueError(f"{field.name.upper()} must be a whole number, not {text!r}")
-                values[field.name] = int(text)
+                value = int(text)
             elif field.type is bool:
                 if text not in ("true", "false"):
                     raise ValueError(f"{field.name.upper()} must be true or false, not {text!r}")
-                values[field.name] = text == "true"
-            elif field.type is str:
-                values[field.name] = text
-            else:
-                values[field.name] = tuple(part.strip() for part in text.split(",") if part.strip())
-        return cls(**values)
+                value = text == "true"
+            elif field.type is not str:
+                value = tuple(part.strip() for part in text.split(",") if part.strip())
+            object.__setattr__(made, field.name, value)
+        return made
 
-    @property
-    def batches_per_worker(self) -> float:
-        """A queue worker's share of the batches per minute.
 
-        Requests may take theirs in full, but no more than half is set aside for them. on_due takes
-        orders out of two queues.
-        """
-        without_requests = self.batches_per_minute - 60 * self.requests_per_second
-        left = max(without_requests, self.batches_per_minute / 2)
-        return left / (self.maximum_concurrency + 2 * self.due_concurrency)
+_ALL = frozenset({"ledger_table", "credentials", "delivery_concurrency", "retention_days"})
+_ALL |= {"limits_application", "limits_environment", "limits_profile"}
+# Who talks to Adobe, announces, and parks.
+_WITH_ADOBE = _ALL | {"platform_url", "ims_url", "bus_name", "state_bucket", "arrivals_dlq_url"}
+# Who makes batches; and who does as fast as all of them together may.
+_CREATING = _WITH_ADOBE | {"deliver_batches"}
+_PACED = _CREATING | {"requests_per_second", "maximum_concurrency", "due_concurrency"}
+_ROUTES = frozenset({"routes_application", "routes_environment", "routes_profile"})
+_GATHERING = _PACED | {"arrivals_queue_url", "due_queue_url"}
+_DELIVERING = _WITH_ADOBE | {"uploads_queue_url", "upload_seconds"}
+_DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
+# By function; a test follows each through the wiring.
+READ: Mapping[str, frozenset[str]] = {
+    "on_arrival": _GATHERING | _ROUTES | {"source_buckets", "key_pattern"},
+    "on_request": _CREATING | {"source_buckets"},
+    "on_tick": _ALL | _DUE | {"due_deliveries_queue_url"},
+    "on_due": _GATHERING,
+    "on_delivery": _DELIVERING | {"deliveries_queue_url"},
+    "on_upload": _DELIVERING,
+}

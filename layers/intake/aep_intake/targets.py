@@ -5,20 +5,19 @@ from dataclasses import dataclass
 
 from aep_intake.errors import TargetNotAllowed
 from aep_intake.orders import Dataset, Target
+from aep_intake.organizations import Organizations
 
 
 @dataclass(frozen=True, slots=True)
 class Targets:
     """Where this deployment may send batches.
 
-    `credentials` are secret ARNs, the first the default. `ims_org` (of a credential) and
-    `dataset_id` (of a credential, organization, sandbox and name) may raise TryAgain; the latter
-    DatasetNotFound. `dataset`: what Catalog tells in a moment; None if nothing.
+    `organizations` in force; may raise TryAgain, as may `ims_org` (of a credential) and
+    `dataset_id` (of a credential, organization, sandbox and name); the latter DatasetNotFound.
+    `dataset`: what Catalog tells in a moment; None if nothing.
     """
 
-    credentials: tuple[str, ...]
-    default_sandbox: str
-    allowed_sandboxes: tuple[str, ...]
+    organizations: Callable[[], Organizations]
     ims_org: Callable[[str], str]
     dataset_id: Callable[[str, str, str, str], str]
     dataset: Callable[[Target], Dataset | None]
@@ -31,13 +30,14 @@ class Targets:
         dataset_name: str | None = None,
     ) -> Target:
         """Raises TargetNotAllowed or DatasetNotFound, or TryAgain."""
-        sandbox = sandbox or self.default_sandbox
-        if sandbox not in self.allowed_sandboxes:
+        organization = self.organizations().of(credential)
+        arn, allowed = organization.credential, organization.sandboxes
+        sandbox = sandbox or allowed[0]
+        if sandbox not in allowed:
             raise TargetNotAllowed(
-                f"sandbox {sandbox!r} is not one this deployment allows "
-                f"({', '.join(self.allowed_sandboxes)}): see its parameter AllowedSandboxes"
+                f"sandbox {sandbox!r} is not one this deployment allows with the secret {arn} "
+                f"({', '.join(allowed)}): see `sandboxes` in what make publish-limits made live"
             )
-        arn = credential or self.credentials[0]
         ims_org = self.ims_org(arn)
         if dataset_id is None:
             dataset_id = self.dataset_id(arn, ims_org, sandbox, dataset_name or "")
@@ -50,5 +50,10 @@ class Targets:
                 return arn
         raise TargetNotAllowed(
             f"this deployment has no credential of organization {ims_org!r}: "
-            "see its parameter CredentialSecretArns"
+            "see `organizations` in what make publish-limits made live"
         )
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """Secret ARNs, the first the default. Raises TryAgain."""
+        return self.organizations().credentials

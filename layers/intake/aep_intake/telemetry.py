@@ -86,9 +86,13 @@ def age(milliseconds: int) -> None:
     metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, milliseconds / 1000)
 
 
-def made_today(batches: Mapping[tuple[str, str], int]) -> None:
-    """How many batches were made for Profile today, by organization and sandbox; and the most."""
-    metrics.add_metric("ProfileBatchesToday", MetricUnit.Count, max(batches.values(), default=0))
+def made_today(batches: Mapping[tuple[str, str], int], at_most: int) -> None:
+    """How many batches were made for Profile today, by organization and sandbox.
+
+    And which share the fullest has of those that are to be made in a day `at_most`.
+    """
+    share = 100 * max(batches.values(), default=0) / at_most
+    metrics.add_metric("ProfileQuotaUsed", MetricUnit.Percent, share)
     for (ims_org, sandbox), number in batches.items():
         with single_metric("ProfileBatchesToday", MetricUnit.Count, number) as metric:
             metric.add_dimension("service", metrics.service or "")

@@ -187,7 +187,7 @@ def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: Ports
     seconds = (ports.end - ports.now()) / 1000
     if seconds < LEAST:
         raise NotYet("this worker has no time left", external_id=delivery.external_id)
-    with ports.allowance.taking(delivery.target.ims_org, size):
+    with ports.allowance.taking(delivery.target, size):
         ports.ingestion.upload(delivery, path, body, size, seconds)
 
 

@@ -292,7 +292,7 @@ def _check_one_for_one(
     if len(plan("", files, ports.limits)) > 1:
         raise NotReplaceable(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
-            "take the place of one: raise BatchFiles or BatchGigabytes, or let the route `append`"
+            "take the place of one: raise batchFiles or batchGigabytes, or let the route `append`"
         )
     line = window.order.line
     before = ports.orders.get(line.predecessor) if line and line.predecessor else None

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from functools import cached_property, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Self
@@ -16,15 +17,18 @@ from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.exchange import https_session
+from aep_intake.adapters.in_force import InForce, Kind
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues, message
-from aep_intake.adapters.routing_table import RoutingTables
+from aep_intake.adapters.routing_table import ROUTING_TABLE
 from aep_intake.adapters.table import Table
 from aep_intake.arrivals import Arrival, written
 from aep_intake.create import Ports
+from aep_intake.errors import LimitsUnavailable, RoutesUnavailable
 from aep_intake.intake import Intake, SideBySide
 from aep_intake.orders import Lease, Order, Rejection
+from aep_intake.organizations import Limits, Organizations, parse, undocumented
 from aep_intake.pace import Pace
 from aep_intake.preflight import Checks
 from aep_intake.routes import RoutingTable
@@ -32,6 +36,7 @@ from aep_intake.settings import Settings
 from aep_intake.targets import Targets
 
 if TYPE_CHECKING:
+    from mypy_boto3_appconfigdata import AppConfigDataClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
@@ -46,6 +51,10 @@ DAY = 86_400_000
 STEP = 60_000  # milliseconds that a delivery's step takes at most, but for looking through files
 
 
+def _not_routing() -> RoutingTable:
+    raise RoutesUnavailable("this function reads no routes")
+
+
 class World:
     """One worker's adapters, each made when prepared or first used, and kept while it is warm.
 
@@ -56,6 +65,7 @@ class World:
         self.settings = settings
         self._session = boto3.Session()
         self._making = Lock()
+        self._paces: dict[float, Pace] = {}
         # boto3 waits 60 seconds by default, which is longer than the functions live.
         config = Config(
             connect_timeout=2,
@@ -111,7 +121,7 @@ class World:
         return HourlyAllowance(
             Table(self._dynamodb, self.settings.ledger_table),
             self.now,
-            lambda _: self.settings.gigabytes_per_hour * 10**9,
+            self._hourly,
         )
 
     @cached_property
@@ -148,7 +158,7 @@ class World:
             self.settings.platform_url,
             self.ledger.identity.ledger_id,
             self.now,
-            replay_by=self.settings.replay_by,
+            replay_by=lambda: self.limits.replay_by,
         )
 
     @cached_property
@@ -162,10 +172,16 @@ class World:
         )
 
     @cached_property
-    def tables(self) -> RoutingTables:
-        """The routes in force."""
-        return RoutingTables(
-            self._client("appconfigdata"),
+    def _appconfig(self) -> "AppConfigDataClient":
+        client: AppConfigDataClient = self._client("appconfigdata")
+        return client
+
+    @cached_property
+    def tables(self) -> InForce[RoutingTable]:
+        """The routes in force; not made where nothing is routed."""
+        return InForce(
+            self._appconfig,
+            ROUTING_TABLE,
             application=self.settings.routes_application,
             environment=self.settings.routes_environment,
             profile=self.settings.routes_profile,
@@ -173,29 +189,53 @@ class World:
         )
 
     @cached_property
+    def organizations(self) -> InForce[Organizations]:
+        """The organizations in force, and the limits."""
+        secrets = self.settings.credentials
+        return InForce(
+            self._appconfig,
+            Kind(
+                "the document of organizations and limits",
+                "make publish-limits",
+                lambda document, _: parse(document, secrets),
+                LimitsUnavailable,
+                undocumented(secrets),
+            ),
+            application=self.settings.limits_application,
+            environment=self.settings.limits_environment,
+            profile=self.settings.limits_profile,
+            now=self.now,
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of all organizations, as they are now. Raises LimitsUnavailable."""
+        return self.organizations.current().limits
+
+    @cached_property
     def targets(self) -> Targets:
         """Where batches may go."""
         return Targets(
-            self.settings.credentials,
-            self.settings.default_sandbox,
-            self.settings.allowed_sandboxes,
+            self.organizations.current,
             self.credentials.ims_org,
             self.adobe.dataset_id,
             self.adobe.look_up,
         )
 
-    @cached_property
+    @property
     def checks(self) -> Checks:
-        """What files may be."""
+        """What files may be, as the limits are now. Raises LimitsUnavailable."""
+        limits = self.limits
         return Checks(
             read=self.objects.read,
-            most=self.window_ports.limits.bytes,
-            most_unsplit=self.settings.file_megabytes * 10**6,
+            most=limits.batch_gigabytes * 10**9,
+            most_unsplit=limits.file_megabytes * 10**6,
         )
 
-    @cached_property
+    @property
     def window_ports(self) -> windows.Ports:
-        """What windows need."""
+        """What windows need, as the limits are now. Raises LimitsUnavailable."""
+        limits = self.limits
         return windows.Ports(
             windows=self.ledger.windows,
             orders=self.ledger,
@@ -204,9 +244,7 @@ class World:
             ),
             now=self.now,
             limits=windows.Limits(
-                self.settings.batch_files,
-                self.settings.batch_gigabytes * 10**9,
-                self.settings.file_megabytes * 10**6,
+                limits.batch_files, limits.batch_gigabytes * 10**9, limits.file_megabytes * 10**6
             ),
         )
 
@@ -246,17 +284,22 @@ class World:
             now=self.now,
         )
 
-    @cached_property
+    @property
     def pace(self) -> Pace:
-        """This worker's share of the batches per minute."""
-        share = self.settings.batches_per_worker
-        return Pace(
-            share,
+        """This worker's share of the batches per minute. Raises LimitsUnavailable.
+
+        Requests may take theirs in full, but no more than half is set aside for them. on_due takes
+        orders out of two queues.
+        """
+        per_minute = self.limits.batches_per_minute
+        without_requests = per_minute - 60 * self.settings.requests_per_second
+        left = max(without_requests, per_minute / 2)
+        share = left / (self.settings.maximum_concurrency + 2 * self.settings.due_concurrency)
+        if share not in self._paces:  # begun anew where the limit is another one
             # One delivery at once, but no more than a minute's share: workers may be many.
-            max(1, min(self.settings.delivery_concurrency, int(share))),
-            self.now,
-            time.sleep,
-        )
+            burst = max(1, min(self.settings.delivery_concurrency, int(share)))
+            self._paces = {share: Pace(share, burst, self.now, time.sleep)}
+        return self._paces[share]
 
     @cached_property
     def _https(self) -> requests.Session:
@@ -269,8 +312,9 @@ class World:
             client: S3Client = self._client("s3")
         return client
 
-    def _table(self) -> RoutingTable:
-        return self.tables.current()  # not made where only requests are served
+    def _hourly(self, credential: str) -> int:
+        limits = self.organizations.current().limits_of(credential)
+        return limits.gigabytes_per_hour * 10**9
 
     def _park(self, order: Order, rejection: Rejection) -> None:
         body = message({"externalId": order.external_id})
@@ -282,10 +326,10 @@ class World:
         self.queues.park(url, written(file), why, file.external_id)
 
     def delivery(self, context: LambdaContext) -> "delivery.Ports":
-        """What deliveries need, for this invocation."""
+        """What deliveries need, for this invocation. Raises LimitsUnavailable."""
         from aep_intake import delivery  # noqa: PLC0415
 
-        settings, uploads = self.settings, self.settings.uploads_queue_url
+        limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
 
         def hand_out(tasks: "list[delivery.Task]") -> None:
@@ -305,32 +349,46 @@ class World:
             now=self.now,
             step=min(left, STEP) + SKEW,
             life=left + SKEW,
-            uploading=settings.upload_seconds * 1000 + SKEW,
+            uploading=self.settings.upload_seconds * 1000 + SKEW,
             end=self.now() + left * 4 // 5,
-            limit=settings.file_megabytes * 10**6,
-            deadline=settings.upload_hours * 3_600_000,
-            first_look=settings.outcome_seconds * 1000,
+            limit=limits.file_megabytes * 10**6,
+            deadline=limits.upload_hours * 3_600_000,
+            first_look=limits.outcome_seconds * 1000,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 
-    def intake(self, context: LambdaContext) -> Intake:
-        """Everything for this invocation; its leases end after the worker surely has."""
+    def create(self, context: LambdaContext, pace: Callable[[], None]) -> Ports:
+        """What an order needs, for this invocation; leases end after the worker surely has.
+
+        `pace` waits for a turn to make a batch. Raises LimitsUnavailable.
+        """
         end = self.now() + context.get_remaining_time_in_millis() + SKEW
-        ports = Ports(
+        return Ports(
             ledger=self.ledger,
             platform=self.adobe,
             announcer=self.announcer,
             now=self.now,
             lease=lambda: Lease(uuid.uuid4().hex, end),
-            pace=self.pace,
+            pace=pace,
             park=self._park,
             post_time=self.adobe.create_time + SKEW,
-            settle=self.settings.settle_seconds * 1000 + SKEW,
+            settle=self.limits.settle_seconds * 1000 + SKEW,
             delivers=self.settings.deliver_batches,
             identity=self.ledger.identity.get,
         )
+
+    def intake(
+        self,
+        context: LambdaContext,
+        table: Callable[[], RoutingTable] = _not_routing,
+        buckets: tuple[str, ...] = (),
+    ) -> Intake:
+        """Everything for this invocation. Raises LimitsUnavailable.
+
+        `table` and `buckets` are for who routes what arrives.
+        """
         return Intake(
-            ports=ports,
+            ports=self.create(context, self.pace),
             windows=self.window_ports,
             overdue=self.overdue_ports,
             ledger=self.ledger,
@@ -338,7 +396,7 @@ class World:
             targets=self.targets,
             objects=self.objects,
             checks=self.checks,
-            table=self._table,
-            buckets=self.settings.source_buckets,
+            table=table,
+            buckets=buckets,
             retention=self.settings.retention_days * DAY,
         )

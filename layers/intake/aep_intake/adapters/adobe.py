@@ -59,7 +59,7 @@ class Adobe:
         *,
         timeouts: tuple[float, float] = (3.05, 10.0),
         start_within: float = 8.0,
-        replay_by: str = "predecessors",
+        replay_by: Callable[[], str] = lambda: "$predecessors",
     ) -> None:
         self.aep = Aep(session, credentials, platform_url, now, timeouts)
         self._ledger = ledger
@@ -237,9 +237,10 @@ class Adobe:
 
     def _replay(self, replaced: Replaced) -> dict[str, Any]:
         # Adobe's pages, its specification and its own client differ on the `$` before an id.
-        member = self._replay_by.removeprefix("$")
+        replay_by = self._replay_by()
+        member = replay_by.removeprefix("$")
         one = replaced.batch_id if member == "predecessors" else replaced.external_id
-        sign = "$" * self._replay_by.startswith("$")
+        sign = "$" * replay_by.startswith("$")
         return {member: [sign + one], "reason": "replace"}
 
     def _get(

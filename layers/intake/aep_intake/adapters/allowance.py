@@ -12,6 +12,7 @@ from threading import Lock
 from aep_intake.adapters.table import Stood, Table
 from aep_intake.announcements import iso
 from aep_intake.errors import LedgerUnavailable, NotYet
+from aep_intake.orders import Target
 
 HOUR = 3_600_000
 # What a worker leases beyond its need, as a share of the hour: idle, a thousand of them hold half.
@@ -21,7 +22,7 @@ SPREAD = 300
 
 
 class HourlyAllowance:
-    """What is left of the hour. `hourly`: bytes that AEP takes of an organization in an hour.
+    """What is left of the hour. `hourly`: bytes an hour that AEP takes, by credential.
 
     Counted are the bytes that were sent, by hour and organization. `spread`: seconds by which a
     wait is longer than the hour, so that not all come at once.
@@ -42,30 +43,30 @@ class HourlyAllowance:
         self._left: dict[str, tuple[str, int]] = {}  # of what is leased: hour, bytes
 
     @contextmanager
-    def taking(self, organization: str, size: int) -> Iterator[None]:
-        """Count bytes that are sent meanwhile; they are given back if that fails.
+    def taking(self, target: Target, size: int) -> Iterator[None]:
+        """Count bytes that are sent there meanwhile; they are given back if that fails.
 
-        Raises NotYet if the hour is used up, or LedgerUnavailable.
+        Raises NotYet if the hour is used up, or TryAgain where nobody can tell.
         """
-        hour = iso(self._now())[:13]
-        self._take(organization, hour, size)
+        hour, organization = iso(self._now())[:13], target.ims_org
+        hourly = self._hourly(target.credential)
+        self._take(organization, hour, size, hourly)
         try:
             yield
         except BaseException:
             # What cannot be given back now is free again in the next hour.
             with suppress(LedgerUnavailable):
-                self._give_back(organization, hour, size)
+                self._give_back(organization, hour, size, hourly)
             raise
 
-    def _take(self, organization: str, hour: str, size: int) -> None:
+    def _take(self, organization: str, hour: str, size: int, hourly: int) -> None:
         with self._lock:
             left = self._kept(organization, hour)
             if left < size:
-                left += self._leased(organization, hour, size - left)
+                left += self._leased(organization, hour, size - left, hourly)
             self._left[organization] = (hour, left - size)
 
-    def _leased(self, organization: str, hour: str, needed: int) -> int:
-        hourly = self._hourly(organization)
+    def _leased(self, organization: str, hour: str, needed: int, hourly: int) -> int:
         for more in sorted({max(needed, hourly // SHARES), needed}, reverse=True):
             most = max(hourly, more)  # what is larger than an hour takes an hour for itself
             with suppress(Stood):
@@ -74,10 +75,10 @@ class HourlyAllowance:
         left = (HOUR - self._now() % HOUR) / 1000
         raise NotYet("the bytes of this hour are used", retry_after=left + self._spread())
 
-    def _give_back(self, organization: str, hour: str, size: int) -> None:
+    def _give_back(self, organization: str, hour: str, size: int, hourly: int) -> None:
         with self._lock:
             left = self._kept(organization, hour) + size
-            kept = min(left, self._hourly(organization) // SHARES)
+            kept = min(left, hourly // SHARES)
             if self._left.get(organization, (hour, 0))[0] == hour:
                 self._left[organization] = (hour, kept)
                 self._add(organization, hour, kept - left)

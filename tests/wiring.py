@@ -1,0 +1,49 @@
+"""Which settings each function reads, found by following it through the wiring."""
+
+import ast
+from dataclasses import fields
+from pathlib import Path
+
+from aep_intake.settings import Settings
+
+ROOT = Path(__file__).parents[1]
+NAMES = {field.name for field in fields(Settings)}
+
+
+def settings_read() -> dict[str, frozenset[str]]:
+    """By function: what it, and every part of the World that it can reach, takes of Settings."""
+    wiring = ast.parse((ROOT / "layers/intake/aep_intake/wiring.py").read_text())
+    [world] = [n for n in wiring.body if isinstance(n, ast.ClassDef) and n.name == "World"]
+    parts: dict[str, ast.AST] = {n.name: n for n in world.body if isinstance(n, ast.FunctionDef)}
+    found = {}
+    for file in sorted(ROOT.glob("functions/*/on_*.py")):
+        module = ast.parse(file.read_text())
+        reached = {"__init__"}
+        looked_at: set[str] = set()
+        # `prepare` names parts by text.
+        prepared = {n.value for n in ast.walk(module) if isinstance(n, ast.Constant)} & set(parts)
+        settings, more = _taken(module)
+        reached |= more & set(parts) | {str(name) for name in prepared}
+        while reached - looked_at:
+            part = (reached - looked_at).pop()
+            looked_at.add(part)
+            taken, more = _taken(parts[part])
+            settings |= taken
+            reached |= more & set(parts)
+        found[file.stem] = frozenset(settings)
+    return found
+
+
+def _taken(tree: ast.AST) -> tuple[set[str], set[str]]:
+    """Names of settings, and of members of the World, that a piece of code takes."""
+    settings: set[str] = set()
+    members: set[str] = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Attribute(attr="settings"), attr=name):
+                settings.add(name)
+            case ast.Attribute(value=ast.Name(id="settings"), attr=name) if name in NAMES:
+                settings.add(name)
+            case ast.Attribute(value=ast.Name(id="self" | "world"), attr=name):
+                members.add(name)
+    return settings, members
