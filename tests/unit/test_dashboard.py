@@ -205,6 +205,22 @@ def test_a_metric_that_nobody_publishes_would_be_seen(series: Series) -> None:
     assert not series.is_published()
 
 
+@pytest.mark.parametrize("delivers", [True], indirect=True)
+def test_nothing_is_published_that_nobody_looks_at(
+    template: dict[str, Any], widgets: list[dict[str, Any]]
+) -> None:
+    """Each costs $0.30 a month."""
+    published = set(re.findall(r'(?:count|add_metric|single_metric)\(\s*"(\w+)"', CODE))
+    looked_at = {each.name for graph in graphs(widgets) for each in drawn(graph)}
+    looked_at |= {
+        resource["Properties"]["MetricName"]
+        for resource in template["Resources"].values()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert published
+    assert published - looked_at == set()
+
+
 def test_it_shows_all_that_an_operator_must_see(
     widgets: list[dict[str, Any]], delivers: bool
 ) -> None:
@@ -218,6 +234,11 @@ def test_it_shows_all_that_an_operator_must_see(
         "BatchesCreated": {"Sum"},
         "AdoptedBatches": {"Sum"},
         "Registered": {"Sum"},
+        "Waiting": {"Sum"},
+        "Markers": {"Sum"},
+        "DueOrders": {"Sum"},
+        "TokensMinted": {"Sum"},
+        "Failures": {"Sum"},
         "Duplicates": {"Sum"},
         "Ignored": {"Sum"},
         "ArrivalToBatch": {"p50", "p99"},
@@ -242,6 +263,9 @@ def test_it_shows_all_that_an_operator_must_see(
         "UploadedToEnded": {"p50", "p99"},
         "BytesUploaded": {"Sum"},
         "DeliveryPutOff": {"Sum"},
+        "DeliveriesRejected": {"Sum"},
+        "DeliveryFailures": {"Sum"},
+        "Uploads": {"Sum"},
         "UnfinishedBatchHours": {"Maximum"},
     }
     assert shown == created | (ended if delivers else {})
