@@ -19,6 +19,7 @@ from aep_intake.errors import (
 from aep_intake.orders import (
     Claim,
     Head,
+    Identity,
     Line,
     Order,
     Record,
@@ -52,6 +53,19 @@ class HandedOver:
     revision: int = 0
 
 
+class MemoryIdentity:
+    """Who the ledger is, which was never restored."""
+
+    def __init__(self) -> None:
+        self.known = Identity("the ledger")
+
+    def get(self) -> Identity:
+        return self.known
+
+    def ledger_id(self) -> str:
+        return self.known.ledger_id
+
+
 class MemoryLedger:
     """Each method is one atomic step, but that gates are sealed one by one.
 
@@ -77,6 +91,7 @@ class MemoryLedger:
         self._conflict = conflict
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
+        self.identity = MemoryIdentity()
         self.deliveries: dict[str, Delivery] = {}
         # Of what is handed out: what its owner had written, and until when it is not due.
         self._leases: dict[tuple[Kind, str], tuple[tuple[int, int], int]] = {}

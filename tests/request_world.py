@@ -82,17 +82,21 @@ class Answer:
 
 @dataclass
 class Stored:
-    """An object in S3. `status`: an error to answer instead."""
+    """An object in S3. `status`: an error to answer instead, and its `code`."""
 
     size: int = 10
     version_id: str | None = "v1"
     etag: str = "e1"
     status: int = 200
+    code: str = "AccessDenied"
 
 
 @dataclass
 class Bucket:
-    """S3's answers to HeadObject, by `bucket/key`; it may be `slow` (seconds)."""
+    """S3's answers to HeadObject, by `bucket/key`; it may be `slow` (seconds).
+
+    Why it was refused, which a HEAD cannot tell, a GET does.
+    """
 
     objects: dict[str, Stored] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -124,6 +128,15 @@ class Bucket:
         raw.stream = lambda **_: iter([b""])
         return AWSResponse(str(request.url), found.status, HTTPHeaders.from_dict(headers), raw)
 
+    def get(self, request: AWSRequest, **_: Any) -> AWSResponse:
+        place = unquote(urlsplit(request.url).path).removeprefix("/")
+        found = self.objects[place]
+        told = f"<Error><Code>{found.code}</Code><Message/></Error>".encode()
+        raw: Any = io.BytesIO(told)
+        raw.stream = lambda **_: iter([told])
+        headers = HTTPHeaders.from_dict({"Content-Length": str(len(told))})
+        return AWSResponse(str(request.url), found.status, headers, raw)
+
     @property
     def client(self) -> Any:
         client = boto3.client(
@@ -135,6 +148,7 @@ class Bucket:
             config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
         )
         client.meta.events.register("before-send.s3.HeadObject", cast("Any", self.head))
+        client.meta.events.register("before-send.s3.GetObject", cast("Any", self.get))
         return client
 
 

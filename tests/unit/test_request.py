@@ -504,7 +504,8 @@ class TestObjects:
         ("stored", "status", "reason"),
         [
             (Stored(status=404), 400, "malformed-request"),
-            (Stored(status=403), 400, "malformed-request"),
+            (Stored(status=403), 503, "not-readable"),
+            (Stored(status=403, code="InvalidObjectState"), 422, "object-archived"),
             (Stored(status=503), 503, "storage-unavailable"),
             (Stored(size=0), 422, "empty-object"),
         ],
