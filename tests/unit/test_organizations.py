@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from aep_intake.errors import TargetNotAllowed
+from aep_intake.errors import RoutesUnavailable, TargetNotAllowed
 from aep_intake.organizations import (
     SCHEMA,
     InvalidLimits,
@@ -17,6 +19,8 @@ from aep_intake.organizations import (
     undocumented,
     written,
 )
+from aep_intake.settings import Settings
+from aep_intake.wiring import World
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
@@ -209,3 +213,31 @@ def test_what_was_chosen_is_kept_as_far_as_it_may_be() -> None:
         "SettleSeconds was 30, and settleSeconds can be 120",
     ]
     assert lint(json.dumps(told).encode(), (ACME, EMEA)) == []
+
+
+# ---- as a worker goes by them
+
+
+def test_a_worker_goes_by_what_is_in_force_when_it_is_invoked(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    worker = World(Settings.of("on_arrival", environment))
+    careful = Limits(batch_files=10, batch_gigabytes=1, file_megabytes=5, settle_seconds=600)
+    own = Organization(ACME, limits=replace(careful, gigabytes_per_hour=3))
+    in_force = [Organizations((Organization(EMEA),))]
+    fakes = {"organizations": SimpleNamespace(current=lambda: in_force[-1]), "ledger": Mock()}
+    for name, fake in fakes.items():
+        monkeypatch.setitem(worker.__dict__, name, fake)
+    context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    before = worker.intake(context)
+    in_force.append(Organizations((own,), careful))
+    after = worker.intake(context)
+    assert (before.windows.limits.files, after.windows.limits.files) == (Limits().batch_files, 10)
+    assert (after.checks.most, after.checks.most_unsplit) == (10**9, 5 * 10**6)
+    assert after.ports.settle - before.ports.settle == 480_000
+    assert worker._hourly(ACME) == 3 * 10**9
+    assert worker._hourly(EMEA) == 20 * 10**9, "one that is none any more"
+    with pytest.raises(RoutesUnavailable):
+        after.table()
