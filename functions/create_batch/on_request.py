@@ -114,7 +114,7 @@ def _made(path: str, outcome: Outcome) -> Response:
 
 def _create_ports(context: LambdaContext) -> create.Ports:
     """Paced by the API's own throttle, for which the queues' workers leave room."""
-    return world.create(context, lambda: None)
+    return world.create(context, lambda _: None)
 
 
 def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:

@@ -317,7 +317,7 @@ class World:
         assert rejection.reason
         self.orders_parked.add(order.external_id)
 
-    def _pace(self) -> None:
+    def _pace(self, _credential: str) -> None:
         if self.wait(2):
             raise NotYet("this worker's share is used", retry_after=3)
 

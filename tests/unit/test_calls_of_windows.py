@@ -124,7 +124,7 @@ class Played:
             announcer=told,
             now=lambda: self.at,
             lease=lambda: Lease("ours", self.at + 120_000),
-            pace=lambda: None,
+            pace=lambda _: None,
             park=nothing,
             post_time=60_000,
             settle=120_000,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -427,9 +428,11 @@ def test_whether_requests_stay_within_their_half(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     wiring = Wiring(settings)
-    monkeypatch.setattr(Wiring, "limits", Limits(batches_per_minute=batches))
-    assert wiring.pace is wiring.pace
-    (share,) = wiring._paces
+    limits = Limits(batches_per_minute=batches)
+    in_force = Organizations((Organization(ARN, limits=limits),))
+    wiring.__dict__["organizations"] = SimpleNamespace(current=lambda: in_force)
+    wiring.pace(ARN)
+    ((share, _),) = wiring._paces.values()
     queues = share * (settings.maximum_concurrency + 2 * settings.due_concurrency)
     assert queues >= batches / 2
     assert (queues + 60 * requests <= batches) is (verdict is OK)

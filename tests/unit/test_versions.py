@@ -245,7 +245,7 @@ class Scene:
             announcer=cast("Any", None),
             now=lambda: self.now,
             lease=lambda: Lease("x", 0),
-            pace=lambda: None,
+            pace=lambda _: None,
             park=lambda *_: None,
             post_time=0,
             settle=SETTLE,

@@ -102,10 +102,11 @@ class Announcer(Protocol):
 class Ports:
     """What the story needs of the world. Durations in milliseconds.
 
-    `lease` makes a lease that outlasts this worker. `pace` waits for its turn to POST and raises
-    NotYet when that is too far off. `post_time` bounds a POST with its time-outs and clock skew.
-    `settle` is how long Catalog may take to show a batch. `park` puts a rejected order that came
-    with no message of its own where `make redrive` finds it; raises StorageUnavailable.
+    `lease` makes a lease that outlasts this worker. `pace` waits for a turn to POST with that
+    credential and raises NotYet when it is too far off. `post_time` bounds a POST with its
+    time-outs and clock skew. `settle` is how long Catalog may take to show a batch. `park` puts a
+    rejected order that came with no message of its own where `make redrive` finds it; raises
+    StorageUnavailable.
     `delivers`: the stack itself fills the batches of orders that have files. `identity`: of the
     ledger, as it was a moment ago.
     """
@@ -115,7 +116,7 @@ class Ports:
     announcer: Announcer
     now: Callable[[], int]
     lease: Callable[[], Lease]
-    pace: Callable[[], None]
+    pace: Callable[[str], None]
     park: Callable[[Order, Rejection], None]
     post_time: int
     settle: int
@@ -342,7 +343,7 @@ def _given_up(record: Record, batches: list[Batch], ports: Ports) -> list[Batch]
 
 def _post(record: Record, ports: Ports) -> Record:
     order = record.order
-    _leave_in_order(record, ports, ports.pace)
+    _leave_in_order(record, ports, lambda: ports.pace(order.target.credential))
     if record.due is None or ports.now() + ports.post_time > record.due:
         ports.ledger.replace(record, record.given_back(ports.now()))
         raise NotYet("too little time is left for a POST", external_id=order.external_id)

@@ -65,7 +65,7 @@ class World:
         self.settings = settings
         self._session = boto3.Session()
         self._making = Lock()
-        self._paces: dict[float, Pace] = {}
+        self._paces: dict[str, tuple[float, Pace]] = {}
         # boto3 waits 60 seconds by default, which is longer than the functions live.
         config = Config(
             connect_timeout=2,
@@ -284,22 +284,23 @@ class World:
             now=self.now,
         )
 
-    @property
-    def pace(self) -> Pace:
-        """This worker's share of the batches per minute. Raises LimitsUnavailable.
+    def pace(self, credential: str) -> None:
+        """Wait for a turn of this worker's share of an organization's batches per minute.
 
         Requests may take theirs in full, but no more than half is set aside for them. on_due takes
-        orders out of two queues.
+        orders out of two queues. Raises NotYet, or LimitsUnavailable.
         """
-        per_minute = self.limits.batches_per_minute
+        per_minute = self.organizations.current().limits_of(credential).batches_per_minute
         without_requests = per_minute - 60 * self.settings.requests_per_second
         left = max(without_requests, per_minute / 2)
         share = left / (self.settings.maximum_concurrency + 2 * self.settings.due_concurrency)
-        if share not in self._paces:  # begun anew where the limit is another one
-            # One delivery at once, but no more than a minute's share: workers may be many.
-            burst = max(1, min(self.settings.delivery_concurrency, int(share)))
-            self._paces = {share: Pace(share, burst, self.now, time.sleep)}
-        return self._paces[share]
+        with self._making:
+            held = self._paces.get(credential)
+            if held is None or held[0] != share:  # begun anew where the limit is another one
+                # One delivery at once, but no more than a minute's share: workers may be many.
+                burst = max(1, min(self.settings.delivery_concurrency, int(share)))
+                held = self._paces[credential] = share, Pace(share, burst, self.now, time.sleep)
+        held[1]()
 
     @cached_property
     def _https(self) -> requests.Session:
@@ -357,10 +358,10 @@ class World:
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 
-    def create(self, context: LambdaContext, pace: Callable[[], None]) -> Ports:
+    def create(self, context: LambdaContext, pace: Callable[[str], None]) -> Ports:
         """What an order needs, for this invocation; leases end after the worker surely has.
 
-        `pace` waits for a turn to make a batch. Raises LimitsUnavailable.
+        `pace` waits for a turn to make a batch with a credential. Raises LimitsUnavailable.
         """
         end = self.now() + context.get_remaining_time_in_millis() + SKEW
         return Ports(
