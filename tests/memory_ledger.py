@@ -35,6 +35,9 @@ from aep_intake.windows import Stage, Window, in_order
 GATES = 2  # enough for one to be open when the other is sealed
 
 
+type Unfinished = Window | Folder | Delivery | HandedOver | Record
+
+
 def all_due(ledger: Ledger, now: int) -> list[Due]:
     """Whatever is due, of all classes."""
     return [due for kind in Kind for due in ledger.due(kind, now, 10**6)]
@@ -243,23 +246,23 @@ class MemoryLedger:
     def due(self, kind: Kind, now: int, most: int) -> list[Due]:
         found = []
         for name, one in self._unfinished(kind).items():
-            if one.due is not None:
-                written, until = self._leases.get((kind, name), (None, 0))
-                when = until if written == (one.revision, one.due) else one.due
-                if when <= now:
-                    found.append(Due(kind, name, when))
+            when = self._when(one, (kind, name))
+            if when is not None and when <= now:
+                found.append(Due(kind, name, when))
         return sorted(found, key=lambda due: (due.when, due.id))[:most]
 
     def lease(self, due: Due, until: int) -> int | None:
         one = self._unfinished(due.kind)[due.id]
-        if one.due is None or due not in self.due(due.kind, due.when, 2**53):
+        if one.due is None or self._when(one, (due.kind, due.id)) != due.when:
             return None
         self._leases[due.kind, due.id] = ((one.revision, one.due), until)
         return one.due
 
-    def _unfinished(
-        self, kind: Kind
-    ) -> Mapping[str, Window | Folder | Delivery | HandedOver | Record]:
+    def _when(self, one: Unfinished, of: tuple[Kind, str]) -> int | None:
+        written, until = self._leases.get(of, (None, 0))
+        return until if one.due is not None and written == (one.revision, one.due) else one.due
+
+    def _unfinished(self, kind: Kind) -> Mapping[str, Unfinished]:
         match kind:
             case Kind.WINDOWS:
                 return self.windows.kept

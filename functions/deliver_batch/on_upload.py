@@ -26,8 +26,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     messages = event["Records"]
     tasks = [records.read(Task, message["body"]) for message in messages]
     tries = [int(message["attributes"]["ApproximateReceiveCount"]) for message in messages]
-    # Should this worker die, they come back when it surely has, and not after six time-outs.
-    _hide(dict.fromkeys((m["receiptHandle"] for m in messages), ports.life // 1000))
     with ThreadPoolExecutor(len(tasks)) as pool:
         results = pool.map(
             lambda task, tried: attempt(lambda: uploading.upload(task, ports, tried)), tasks, tries

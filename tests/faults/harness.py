@@ -630,7 +630,6 @@ class Delivering(World):
             announcer=announcer,
             opened=self._opened,
             hand_out=self._send,
-            waiting=self._waiting,
             park=self._park,
             park_file=self._park_file,
             now=intake.ports.now,
@@ -638,6 +637,7 @@ class Delivering(World):
             life=TIMEOUT + SKEW,
             uploading=UPLOADING + SKEW,
             end=intake.ports.now() + UPLOADING * 4 // 5,
+            planning=MINUTE,
             limit=self.piece,
             deadline=self.deadline,
             first_look=OUTCOME,
@@ -717,12 +717,6 @@ class Delivering(World):
         if fate:
             raise StorageUnavailable("work could not be handed out")
 
-    def _waiting(self) -> int:
-        fate = self.wait(4)
-        if fate == 1:
-            raise StorageUnavailable("a queue did not tell its length")
-        return (0, 1)[fate - 2] if fate else len(self.uploads)  # it says "approximately"
-
     # -- what the schedule does -------------------------------------------------------------------
 
     def forward(self, steps: int) -> None:
@@ -783,7 +777,7 @@ class Delivering(World):
         self._run(
             self.uploads,
             lambda errand, ports: uploading.upload(errand.what, ports, errand.receives).delivery,
-            6 * 900 * SECOND,
+            UPLOADING + 30 * SECOND,
             put_off=True,
         )
 

@@ -39,7 +39,6 @@ from aep_intake.errors import (
 from aep_intake.intake import again, go_on
 from aep_intake.intake import attempt as tried
 from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
-from aep_intake.pieces import Piece
 from aep_intake.uploading import Joined, Uploaded
 from jsonschema import Draft202012Validator
 
@@ -49,6 +48,7 @@ from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (
     CREDENTIAL,
+    DAY,
     HOUR,
     MINUTE,
     OUTCOME,
@@ -59,6 +59,7 @@ from tests.faults.harness import (
     TIMEOUT,
     UPLOADING,
     Delivering,
+    Errand,
     Tape,
     take,
 )
@@ -461,13 +462,14 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
         read.append(start)
         return Slow(world, content[start:end], 9)
 
+    long = ports(world, opened=slowly, planning=HOUR)
     with pytest.raises(StorageUnavailable):
-        delivery.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+        delivery.begin(*world.created_queue[-1].what, long)
     while standing(world, external_id).stage is Stage.PLANNING:
         before = dict(standing(world, external_id).cuts)
         world.clock.advance(HOUR)
         with suppress(StorageUnavailable):
-            delivery.go_on(external_id, ports(world, opened=slowly))
+            delivery.go_on(external_id, long)
         found = standing(world, external_id)
         assert found.cuts != before, "no worker is killed in vain"
     assert read == sorted(set(read)) and len(read) > 2
@@ -478,6 +480,54 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
         return
     assert b"".join(content[piece.start : piece.end] for piece in taken) == content
     assert all(piece.size <= world.piece for piece in taken)
+
+
+def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
+    """And goes on with the next tick where it was, in time and without an error."""
+    content = b"a,b\n" + b"1,2\n" * 200
+    external_id = created(world, content, key="in/{}.csv")
+    read: list[int] = []
+
+    def slowly(file: Arrival, start: int, end: int) -> Any:
+        read.append(start)
+        return Slow(world, content[start:end], 1000)
+
+    began = world.clock()
+    delivery.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    turns = 1
+    while standing(world, external_id).stage is Stage.PLANNING:
+        assert world.clock() - began < 300 * SECOND, "its function would be killed"
+        held = standing(world, external_id)
+        assert held.due == world.clock()
+        world.clock.advance(MINUTE)
+        began, turns = world.clock(), turns + 1
+        delivery.go_on(external_id, ports(world, opened=slowly))
+        assert standing(world, external_id).cuts != held.cuts
+    assert turns > 2
+    assert read == sorted(set(read)), "nothing is read twice"
+    taken = [errand.what.piece for errand in world.uploads]
+    assert b"".join(content[piece.start : piece.end] for piece in taken) == content
+
+
+def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
+    world: Delivering,
+) -> None:
+    """What was found of it is kept until all are looked through, and then forgotten."""
+    bad = b"a,b\n" + b"1,2\n" * 60 + b"x" * 200
+    good = b"a,b\n" + b"1,2\n" * 60
+    external_id = created(world, bad, good, key="in/{}.csv")
+    contents = {"in/0.csv": bad, "in/1.csv": good}
+
+    def slowly(file: Arrival, start: int, end: int) -> Any:
+        return Slow(world, contents[file.key][start:end], 1000)
+
+    delivery.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    for _ in range(20):
+        if standing(world, external_id).stage is Stage.PLANNING:
+            world.clock.advance(MINUTE)
+            delivery.go_on(external_id, ports(world, opened=slowly))
+    held = standing(world, external_id)
+    assert (held.stage, list(held.cuts)) == (Stage.UPLOADING, [1])
 
 
 def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:
@@ -1000,39 +1050,89 @@ def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> 
 
 
 def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
+    """Who is killed amid that leaves a plan, and that is due when its worker is surely dead."""
     external_id = created(world, ROWS)
-    with pytest.raises(StorageUnavailable):
-        delivery.begin(
-            *world.created_queue[-1].what,
-            ports(world, hand_out=failing(StorageUnavailable("SQS did not take it"))),
-        )
-    held = standing(world, external_id)
-    assert (held.stage, world.uploads) == (Stage.UPLOADING, [])
-    upload(Task(external_id, Piece(1, arrival(ROWS, "in/0.json", 0), 55, 110)), ports(world))
-    looked(world, external_id, UPLOADING + SKEW)
-    assert [errand.what.piece.number for errand in world.uploads] == [0, 2, 3]
-    looked(world, external_id, UPLOADING + SKEW)
-    assert len(world.uploads) == 3, "while they wait, they are not handed out again"
 
+    def half(tasks: list[Task]) -> None:
+        world.uploads += [Errand(task, world.clock()) for task in tasks[:2]]
+        raise KeyboardInterrupt
 
-def test_they_are_though_others_keep_the_queue_busy(world: Delivering) -> None:
-    external_id = begun(world, ROWS)
-    world.uploads.clear()  # they ended in the dead-letter queue
-    busy = ports(world, waiting=lambda: 1000)
-    for _ in range(11):
-        world.clock.advance(UPLOADING + SKEW)
-        delivery.go_on(external_id, busy)
-    assert world.uploads == []
-    world.clock.advance(UPLOADING + SKEW)
-    delivery.go_on(external_id, busy)
-    assert len(world.uploads) == 4, "once an hour at least"
+    with pytest.raises(KeyboardInterrupt):
+        delivery.begin(*world.created_queue[-1].what, ports(world, hand_out=half))
+    assert standing(world, external_id).stage is Stage.PLANNING
     uploaded(world)
-    held = standing(world, external_id)
-    assert (held.stage, held.due) == (Stage.INGESTING, world.clock() + OUTCOME)
-    world.simulator.set_status(held.batch_id, "staging")
-    again_at = looked(world, external_id)
-    assert again_at is not None
-    assert again_at.due == world.clock() + OUTCOME
+    assert standing(world, external_id).stage is Stage.PLANNING, "nobody knows how many there are"
+    planned = looked(world, external_id, STEP)
+    assert planned is not None
+    assert (planned.stage, planned.total) == (Stage.UPLOADING, 4)
+    uploaded(world)
+    assert standing(world, external_id).stage is Stage.INGESTING
+    assert len(operations(world, "put-file")) == 4
+
+
+def test_a_batch_whose_last_piece_is_faster_than_its_planner_is_completed(
+    world: Delivering,
+) -> None:
+    external_id = created(world, ROWS)
+
+    def at_once(tasks: list[Task]) -> None:
+        world.uploads += [Errand(task, world.clock()) for task in tasks]
+        uploaded(world)
+
+    delivery.begin(*world.created_queue[-1].what, ports(world, hand_out=at_once))
+    assert standing(world, external_id).stage is Stage.INGESTING
+
+
+def test_a_batch_whose_last_piece_ends_as_its_planner_does_is_completed(
+    world: Delivering,
+) -> None:
+    """Its uploader read the delivery before its plan was told, and marks it after that."""
+    external_id = begun(world, ROWS)
+    planned, kept = standing(world, external_id), world.deliveries.kept
+    kept[external_id] = replace(planned, stage=Stage.PLANNING, total=0)
+    uploaded(world, 3)
+    its = ports(world)
+    ingestion: Any = its.ingestion
+    upload = ingestion.upload
+
+    def meanwhile(*args: Any, **named: Any) -> None:
+        kept[external_id] = planned
+        upload(*args, **named)
+
+    ingestion.upload = meanwhile
+    uploading.upload(world.uploads.pop().what, its)
+    assert standing(world, external_id).stage is Stage.INGESTING
+
+
+def test_a_worker_that_dies_after_the_last_mark_leaves_a_message_that_goes_on(
+    world: Delivering,
+) -> None:
+    """It shows again when its lease is over; a mere copy of one need not look at all marks."""
+    external_id = begun(world, ROWS)
+    tasks = [errand.what for errand in world.uploads]
+    for task in tasks:
+        world.deliveries.mark(external_id, task.piece.number, Mark(task.piece.size))
+    assert uploading.upload(tasks[-1], ports(world), 1) == Uploaded()
+    assert standing(world, external_id).stage is Stage.UPLOADING
+    uploading.upload(tasks[-1], ports(world), 2)
+    assert standing(world, external_id).stage is Stage.INGESTING
+
+
+def test_pieces_that_wait_are_handed_out_again_ever_more_seldom(world: Delivering) -> None:
+    """Their messages may be lost: nobody knows. A day's backlog is a few copies of each."""
+    external_id = begun(world, ROWS)
+    world.uploads.clear()  # they ended in the dead-letter queue, or somebody purged theirs
+    world.deadline = 2 * DAY
+    handed_out_at = list[int]()
+    for look in range(DAY // (UPLOADING + SKEW)):
+        looked(world, external_id, UPLOADING + SKEW)
+        if world.uploads:
+            assert len(world.uploads) == 4
+            handed_out_at.append(look + 1)
+            world.uploads.clear()
+    assert handed_out_at[0] * (UPLOADING + SKEW) < 20 * MINUTE
+    assert handed_out_at == [3 * 2**n for n in range(len(handed_out_at))]
+    assert len(handed_out_at) <= 7
 
 
 def test_after_its_time_a_batch_that_is_not_full_is_given_up(world: Delivering) -> None:
@@ -1819,6 +1919,8 @@ def test_without_its_order_nobody_knows_its_files(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     world.uploads.clear()
     del world.ledger.records[external_id]
+    for _ in range(2):
+        looked(world, external_id, UPLOADING + SKEW)
     with pytest.raises(LeaseLost):
         looked(world, external_id, UPLOADING + SKEW)
 

@@ -10,6 +10,9 @@ from aep_intake.due import AT_ONCE, LEASE, MOST, Due, Kind, Ports, errand, hand_
 from aep_intake.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
 from aep_intake.orders import Order, Record, Target
 
+from tests.faults.harness import DAY, MINUTE, START, Tape, take
+from tests.faults.harness import World as Intaking
+from tests.faults.test_again import table
 from tests.memory_ledger import MemoryLedger
 
 NOW = 1_790_000_000_000
@@ -182,3 +185,33 @@ def test_a_message_tells_the_class_and_the_id(kind: Kind) -> None:
 )
 def test_messages_of_the_release_before_are_read(name: str, kind: Kind, known_as: str) -> None:
     assert read(json.dumps({"externalId": name})) == (kind, known_as)
+
+
+def test_20000_due_orders_of_a_broken_organization_delay_no_window() -> None:
+    """Not even if nobody works them off: its batch is announced within two ticks of its end."""
+    world = Intaking(Tape(b""), calm=True)
+    for number in range(20_000):
+        file = Arrival("landing", f"broken/{number}", "v", "etag", "01", 1, START)
+        order = Order(file.external_id, TARGET, {}, (file,))
+        world.ledger.open(Record.waiting(order, START - DAY + number))
+    world.table = table(batch={"window": "1m"})
+    file = Arrival("landing", "in/healthy.json", "v", "etag", "01", 1, world.clock())
+    joined = take(file, world.intake(0))
+    ended = joined.closes
+    orders = list[str]()  # in their queue
+    world.clock.advance(ended - world.clock() - 1)  # a tick has just looked when it ends
+    while not world.events and world.clock() < ended + 2 * MINUTE:
+        worker = world._start(world._hand_out_what_is_due)
+        while worker in world.workers:
+            worker.go(0)
+        orders += [errand.what[1] for errand in world.due_queue if errand.what[0] is Kind.ORDERS]
+        world.due_queue[:] = [e for e in world.due_queue if e.what[0] is not Kind.ORDERS]
+        for _ in range(2):  # the window, and then the orders that it opened, in the same queue
+            world.deliver_due()
+            while world.workers:
+                world.workers[0].go(0)
+        world.clock.advance(MINUTE)
+    assert [batch_id is not None for _, batch_id in world.events] == [True]
+    assert orders[:MOST] == [
+        record.order.external_id for record in list(world.ledger.records.values())[:MOST]
+    ]

@@ -391,7 +391,6 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
     both = {
         ("UploadsQueue", "sqs:SendMessage"),
         ("UploadsQueue", "sqs:SendMessageBatch"),
-        ("UploadsQueue", "sqs:GetQueueAttributes"),
         (files, "s3:GetObject"),
         (files, "s3:GetObjectVersion"),
         (buckets, "s3:ListBucket"),
@@ -423,6 +422,7 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
         "OnUploadRole": {
             ("UploadsQueue", "sqs:ReceiveMessage"),
             ("UploadsQueue", "sqs:DeleteMessage"),
+            ("UploadsQueue", "sqs:GetQueueAttributes"),
             ("UploadsQueue", "sqs:ChangeMessageVisibility"),
             ("UploadsQueue", "sqs:ChangeMessageVisibilityBatch"),
         },

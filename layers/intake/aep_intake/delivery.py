@@ -45,7 +45,7 @@ CLOCKS = 300_000  # milliseconds between Adobe's clock and ours, at most
 # What is surely about a file: it is named when it comes to its upload, and the others go on.
 ABOUT_THE_FILE = (TooLarge, ObjectGone, ObjectArchived, CustomerKeyNeeded)
 AT_ONCE = 20  # lost files that are let go until that is kept
-BUSY = 12  # looks after which what is missing is handed out though others wait: about an hour
+PATIENCE = 3  # looks after which what is missing is handed out again: a quarter of an hour
 
 
 class Stage(StrEnum):
@@ -265,10 +265,10 @@ class Ports:
 
     `opened`: bytes of a file of the version that arrived, from an offset up to another; raises
     ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable. `hand_out`
-    has pieces uploaded; `waiting` tells how many still are. `step` bounds a step, `life` a worker,
-    `uploading` also an uploader's. `end`: by when uploads must have ended, so that their worker can
-    say so (epoch ms). `limit`: bytes of a piece. `deadline`: until it is given up.
-    `first_look`: from COMPLETE until Catalog is asked. `park`: as in the create stage.
+    has pieces uploaded. `step` bounds a step, `life` a worker, `uploading` also an uploader's.
+    `end`: by when uploads must have ended, so that their worker can say so (epoch ms). `planning`:
+    for how long files are looked through at a time. `limit`: bytes of a piece. `deadline`: until it
+    is given up. `first_look`: from COMPLETE until Catalog is asked. `park`: as in the create stage.
     `park_file`: has a file wait for `make redrive` as it arrived. `restored_at`: epoch
     milliseconds, when the ledger was put back to an earlier state, so that it may not know what was
     done to batches before.
@@ -281,7 +281,6 @@ class Ports:
     announcer: Announcer
     opened: Callable[[Arrival, int, int], IO[bytes]]
     hand_out: Callable[[list[Task]], None]
-    waiting: Callable[[], int]
     park: Callable[[Order, Rejection], None]
     park_file: Callable[[Arrival, Rejection], None]
     now: Callable[[], int]
@@ -289,6 +288,7 @@ class Ports:
     life: int
     uploading: int
     end: int
+    planning: int
     limit: int
     deadline: int
     first_look: int
@@ -371,35 +371,45 @@ def _plan_again(delivery: Delivery, ports: Ports) -> Delivery:
 
 
 def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
+    until = ports.now() + ports.planning
     for place, file in enumerate(files):
-        delivery = _cut(delivery, place, file, ports)
-    tasks = _tasks(delivery, files)
+        delivery, done = _cut(delivery, place, file, until, ports)
+        if not done:  # others have their turn; the next tick has this go on
+            return ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
+    # What cannot be cut is named, all of it, when it comes to its upload.
+    cuts = {place: cut for place, cut in delivery.cuts.items() if cut.whole(files[place])}
+    tasks = _tasks(replace(delivery, cuts=cuts), files)
+    ports.hand_out(tasks)  # before that is told: who is killed amid it leaves a plan that is due
     due = ports.now() + ports.uploading
     delivery = ports.deliveries.replace(
-        delivery, delivery.then(stage=Stage.UPLOADING, total=len(tasks), due=due)
+        delivery, delivery.then(stage=Stage.UPLOADING, cuts=cuts, total=len(tasks), due=due)
     )
-    ports.hand_out(tasks)
+    # Until now nobody knew that the last one is the last.
+    if len(ports.deliveries.marks(delivery.external_id)) == delivery.total:
+        return _look_after(delivery, ports)
     return delivery
 
 
-def _cut(delivery: Delivery, place: int, file: Arrival, ports: Ports) -> Delivery:
-    """See where to cut a file; long work is kept as it goes."""
+def _cut(
+    delivery: Delivery, place: int, file: Arrival, until: int, ports: Ports
+) -> tuple[Delivery, bool]:
+    """See where to cut a file, and whether that is done; long work is kept as it goes."""
     known, kept_at = delivery.cuts.get(place), ports.now()
     if known is not None and known.whole(file):
-        return delivery
+        return delivery, True
     opened = _opens(file, ports)
     try:
         for made in cutting(file, delivery.input_format, delivery.limit, opened, known):
-            if made.whole(file) or ports.now() > kept_at + KEEP_EVERY:
-                kept_at = ports.now()
+            now, whole = ports.now(), made.whole(file)
+            if whole or now >= until or now > kept_at + KEEP_EVERY:
+                kept_at = now
                 delivery = _keep(delivery, {**delivery.cuts, place: made}, ports)
+            if now >= until and not whole:
+                return delivery, False
     except (*ABOUT_THE_FILE, NotReadable) as error:
         if isinstance(error, NotReadable) and ports.patient(delivery):
             raise
-        others = {other: made for other, made in delivery.cuts.items() if other != place}
-        if others != delivery.cuts:
-            delivery = _keep(delivery, others, ports)
-    return delivery
+    return delivery, True
 
 
 def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: Ports) -> Delivery:
@@ -434,13 +444,20 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
     if ports.now() > delivery.created_at + ports.deadline:
         missing = delivery.total - len(marks)
         return _give_up(delivery, f"{missing} of its {delivery.total} uploads were not done", ports)
-    due, looks = ports.now() + ports.uploading, delivery.looks + 1
-    delivery = ports.deliveries.replace(delivery, delivery.then(due=due, looks=looks))
-    # Whether it is ours that wait, nobody knows; and others may keep the queue busy for days.
-    if ports.waiting() == 0 or looks % BUSY == 0:
+    looks = delivery.looks + 1
+    if _may_be_lost(looks):
         tasks = _tasks(delivery, _files(delivery, ports))
         ports.hand_out([task for task in tasks if task.piece.number not in marks])
-    return delivery
+    due = ports.now() + ports.uploading
+    return ports.deliveries.replace(delivery, delivery.then(due=due, looks=looks))
+
+
+def _may_be_lost(looks: int) -> bool:
+    """Whether, after so many looks, what is missing may have lost its messages.
+
+    Mostly it waits behind others, for a day at worst: so each time is twice as late as the last.
+    """
+    return looks % PATIENCE == 0 and (looks // PATIENCE).bit_count() == 1
 
 
 def _in_part(delivery: Delivery, lost: set[int], ports: Ports) -> bool:

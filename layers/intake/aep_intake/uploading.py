@@ -49,10 +49,12 @@ def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
     pass, such as a node that does not know the batch yet, is refused for good only after a few.
     """
     delivery, piece = ports.deliveries.get(task.external_id), task.piece
-    if delivery is None or delivery.stage is not Stage.UPLOADING:
+    if delivery is None or delivery.stage not in (Stage.PLANNING, Stage.UPLOADING):
         return Uploaded()
     if ports.deliveries.marked(task.external_id, piece.number) is not None:
-        return Uploaded()
+        # By a worker that may have died before it went on.
+        all_there = tries > 1 and len(ports.deliveries.marks(task.external_id)) == delivery.total
+        return Uploaded(None, _now(task.external_id, ports) if all_there else None)
     try:
         size = _put(delivery, piece, ports, tries)
         if size is None:  # a message of its own, that waits for nothing
@@ -79,8 +81,10 @@ def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
     except Rejected as rejected:
         mark = Mark(0, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)
-    done = _now(task.external_id, ports) if marked >= delivery.total else None
-    return Uploaded(mark, done)
+    # Its planner may still be handing out, and not have told how many there are.
+    standing = delivery if delivery.total else ports.deliveries.get(task.external_id)
+    last = standing is not None and 0 < standing.total <= marked
+    return Uploaded(mark, _now(task.external_id, ports) if last else None)
 
 
 def _now(external_id: str, ports: Ports) -> Delivery | None:

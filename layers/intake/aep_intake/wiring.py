@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 SKEW = 10_000
 DAY = 86_400_000
 STEP = 60_000  # milliseconds that a delivery's step takes at most, but for looking through files
+PLANNING = 60_000  # and how long it looks through them until others have their turn
 
 
 def _not_routing() -> RoutingTable:
@@ -344,7 +345,6 @@ class World:
             announcer=self.announcer,
             opened=self.objects.opened,
             hand_out=hand_out,
-            waiting=lambda: self.queues.waiting(uploads, in_work=True),
             park=self._park,
             park_file=self._park_file,
             now=self.now,
@@ -352,6 +352,7 @@ class World:
             life=left + SKEW,
             uploading=self.settings.upload_seconds * 1000 + SKEW,
             end=self.now() + left * 4 // 5,
+            planning=min(PLANNING, left // 2),
             limit=limits.file_megabytes * 10**6,
             deadline=limits.upload_hours * 3_600_000,
             first_look=limits.outcome_seconds * 1000,

@@ -103,13 +103,11 @@ class Queues:
             if answer.get("Failed"):
                 raise StorageUnavailable(f"work could not be handed out: {answer['Failed']}")
 
-    def waiting(self, queue_url: str, *, in_work: bool = False) -> int:
-        """About how many messages wait to be received; those received and not done, too."""
-        names: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages"]
-        if in_work:
-            names.append("ApproximateNumberOfMessagesNotVisible")
+    def waiting(self, queue_url: str) -> int:
+        """About how many messages wait to be received."""
+        name: QueueAttributeNameType = "ApproximateNumberOfMessages"
         try:
-            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=names)
+            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])
         except (ClientError, BotoCoreError) as error:
             raise StorageUnavailable(f"a queue did not tell its length: {error}") from error
-        return sum(int(answer["Attributes"][name]) for name in names)
+        return int(answer["Attributes"][name])

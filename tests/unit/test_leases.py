@@ -1,0 +1,133 @@
+"""A crash is noticed in minutes, with the default parameters, wherever a worker dies.
+
+Its work goes on within three minutes of the end of its lease. A message is leased to who received
+it by its queue's visibility, and SQS finds it. An order, a step of a delivery, a plan, or what a
+tick was about to hand out is leased in the ledger until it is due, and the clock finds it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import pytest
+from aep_intake import due
+from aep_intake.settings import Settings
+from aep_intake.wiring import SKEW, World
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+TEMPLATE = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
+WITHIN = 180  # seconds
+FUNCTIONS = {
+    name: resource["Properties"]
+    for name, resource in TEMPLATE["Resources"].items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+
+
+def number(value: Any) -> int:
+    """A number of the template, by the default parameters."""
+    match value:
+        case {"Ref": str(name)}:
+            return number(TEMPLATE["Parameters"][name]["Default"])
+        case {"Fn::FindInMap": [name, key, member]}:
+            return number(TEMPLATE["Mappings"][name][str(number(key))][member])
+    assert isinstance(value, int), value
+    return value
+
+
+def timeout(function: str) -> int:
+    return number(FUNCTIONS[function]["Timeout"])
+
+
+def queues() -> dict[str, tuple[str, int]]:
+    """The function that each queue feeds, and the queue's visibility."""
+    return {
+        (queue := event["Properties"]["Queue"]["Fn::GetAtt"][0]): (
+            name,
+            number(TEMPLATE["Resources"][queue]["Properties"]["VisibilityTimeout"]),
+        )
+        for name, function in FUNCTIONS.items()
+        for event in function.get("Events", {}).values()
+        if event["Type"] == "SQS"
+    }
+
+
+def until_the_clock_finds_it() -> int:
+    """From when something is due until it is handed out: a tick has just looked, and the next one
+    takes as long as it may.
+    """
+    rule = TEMPLATE["Resources"]["TickRule"]["Properties"]
+    assert rule["ScheduleExpression"] == "rate(1 minute)"
+    return 60 + timeout("OnTick")
+
+
+class Lease(NamedTuple):
+    """Seconds from when a worker takes something: while it can live, and until the lease ends."""
+
+    worker: int
+    lease: int
+
+
+@pytest.fixture
+def leases(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, Lease]:
+    """By what is held: as the functions are wired, each with all of its time before it."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    world = World(Settings.read(environment))
+
+    def context(function: str) -> Any:
+        return SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * timeout(function))
+
+    found = {}
+    for function in ("OnArrival", "OnDue", "OnRequest"):
+        before = world.now()
+        order = world.intake(context(function)).ports.lease()
+        found[f"an order, {function}"] = Lease(timeout(function), (order.until - before) // 1000)
+    for function in ("OnDelivery", "OnUpload"):
+        its = world.delivery(context(function))
+        assert its.planning // 1000 < timeout(function) // 2, "it ends before its worker does"
+        planning = Lease(timeout(function), max(its.step, its.life) // 1000)
+        found[f"a plan, {function}"] = planning
+        # Of one step alone, its calls to AEP end before that.
+        found[f"a step, {function}"] = Lease(0, its.step // 1000)
+        found[f"pieces under way, {function}"] = Lease(timeout("OnUpload"), its.uploading // 1000)
+    return found
+
+
+def test_who_dies_with_a_message_gives_it_back_by_dying() -> None:
+    for queue, (function, visibility) in queues().items():
+        assert timeout(function) < visibility <= timeout(function) + WITHIN, queue
+
+
+def test_who_dies_with_a_lease_delays_it_by_no_more_than_the_clock(
+    leases: dict[str, Lease],
+) -> None:
+    assert until_the_clock_finds_it() <= WITHIN
+    for what, (worker, lease) in leases.items():
+        assert worker <= lease, f"{what}: nobody else may work on it while its worker lives"
+        assert lease <= worker + WITHIN, f"{what}: held for longer than its worker can live"
+    assert SKEW < 1000 * WITHIN
+
+
+def test_what_was_handed_out_and_lost_comes_again_as_soon() -> None:
+    """Though no worker ever saw it, it waits no longer than if one had died of it."""
+    handed_out = dict(_due_queues())
+    assert set(handed_out) == set(due.Kind)
+    for kind, visibility in handed_out.items():
+        lost = due.LEASE // 1000 + until_the_clock_finds_it()
+        assert lost <= visibility + WITHIN, kind
+
+
+def _due_queues() -> Iterator[tuple[due.Kind, int]]:
+    for kind in due.Kind:
+        yield kind, queues()[_queue_of(kind)][1]
+
+
+def _queue_of(kind: due.Kind) -> str:
+    return {
+        due.Kind.WINDOWS: "DueQueue",
+        due.Kind.FOLDERS: "DueFoldersQueue",
+        due.Kind.ORDERS: "DueOrdersQueue",
+        due.Kind.DELIVERIES: "DueDeliveriesQueue",
+    }[kind]
