@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import requests
 from aep_intake import delivery, due, overdue, routes, uploading, windows
@@ -158,8 +158,12 @@ class Copy:
 
 @dataclass
 class World:
-    """The queue, the platform, the ledger and the bus, and the workers between them."""
+    """The queue, the platform, the ledger and the bus, and the workers between them.
 
+    `delivers`: whether somebody here fills the batches, too.
+    """
+
+    delivers: ClassVar[bool] = False
     tape: Tape
     clock: Clock = field(default_factory=lambda: Clock(START))
     queue: list[Message] = field(default_factory=list)
@@ -229,6 +233,7 @@ class World:
             park=self._park,
             post_time=adobe.create_time + SKEW,
             settle=SETTLE + SKEW,
+            delivers=self.delivers,
             identity=lambda: self.identity,
         )
         targets = Targets(
@@ -571,6 +576,7 @@ class Delivering(World):
     `ends` and `lost`: what the bus was told. `deadline` in milliseconds.
     """
 
+    delivers: ClassVar[bool] = True
     contents: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     created_queue: list[Errand[tuple[str, str]]] = field(default_factory=list)
     uploads: list[Errand[Task]] = field(default_factory=list)

@@ -16,10 +16,9 @@ from aep_intake.overdue import MOST_FILES, Listing, Waiting, folder_of, listings
 from aep_intake.whereabouts import Seen
 
 from local.simulator.seed import LOYALTY
-from tests import memory_ledger
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, take
 from tests.faults.test_again import AGAIN, FILES, MARKER, table
-from tests.memory_ledger import MemoryLedger
+from tests.memory_ledger import all_due
 
 PATIENT = table(batch={"marker": "_SUCCESS", "within": "2h"})
 FOLDER = folder_of(FILES[0])
@@ -49,11 +48,6 @@ def file(name: str, world: World, **changes: Any) -> Arrival:
     """One more, which comes now."""
     new = replace(FILES[0], key=f"in/day/{name}", version_id=name, time=world.clock())
     return replace(new, **changes)
-
-
-def all_due(ledger: MemoryLedger, now: int) -> list[Due]:
-    """Whatever on_due goes on with."""
-    return [due for due in memory_ledger.all_due(ledger, now) if due.kind is not Kind.DELIVERIES]
 
 
 def tick(world: World) -> None:
