@@ -5,6 +5,7 @@ it by its queue's visibility, and SQS finds it. An order, a step of a delivery, 
 tick was about to hand out is leased in the ledger until it is due, and the clock finds it.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from aep_intake import due
+from aep_intake.organizations import Limits, Organizations
 from aep_intake.settings import Settings
 from aep_intake.wiring import SKEW, World
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
@@ -38,6 +40,10 @@ def number(value: Any) -> int:
 
 def timeout(function: str) -> int:
     return number(FUNCTIONS[function]["Timeout"])
+
+
+def snake(function: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", function).lower()
 
 
 def queues() -> dict[str, tuple[str, int]]:
@@ -74,18 +80,24 @@ def leases(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict
     """By what is held: as the functions are wired, each with all of its time before it."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    world = World(Settings.read(environment))
+
+    def world(function: str) -> World:
+        made = World(Settings.of(function))
+        none = SimpleNamespace(current=lambda: Organizations((), Limits()))
+        monkeypatch.setitem(made.__dict__, "organizations", none)
+        return made
 
     def context(function: str) -> Any:
         return SimpleNamespace(get_remaining_time_in_millis=lambda: 1000 * timeout(function))
 
     found = {}
     for function in ("OnArrival", "OnDue", "OnRequest"):
-        before = world.now()
-        order = world.intake(context(function)).ports.lease()
+        its_world = world(snake(function))
+        before = its_world.now()
+        order = its_world.create(context(function), lambda: None).lease()
         found[f"an order, {function}"] = Lease(timeout(function), (order.until - before) // 1000)
     for function in ("OnDelivery", "OnUpload"):
-        its = world.delivery(context(function))
+        its = world(snake(function)).delivery(context(function))
         assert its.planning // 1000 < timeout(function) // 2, "it ends before its worker does"
         planning = Lease(timeout(function), max(its.step, its.life) // 1000)
         found[f"a plan, {function}"] = planning
