@@ -1,10 +1,12 @@
 """The ledger in memory: passes the same contract tests as the one in DynamoDB."""
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from aep_intake import lists
 from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, Mark, Progress
 from aep_intake.due import Due, Kind, Ledger
@@ -18,6 +20,7 @@ from aep_intake.errors import (
 )
 from aep_intake.orders import (
     Claim,
+    Excerpt,
     Head,
     Identity,
     Line,
@@ -85,6 +88,7 @@ class MemoryLedger:
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
         self.owners: dict[tuple[str, str], str] = {}  # of rejections
+        self.superseded: dict[tuple[str, str], str] = {}  # claims
         self.noted: dict[tuple[str, str], str] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
@@ -198,9 +202,7 @@ class MemoryLedger:
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
         part = order.excerpt
-        if part is None:
-            return order.files
-        return self.windows.registered(part.window_id)[part.first : part.end]
+        return order.files if part is None else self.windows.files(part)
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         slot = f"rejected#{arrival.version}"
@@ -228,7 +230,8 @@ class MemoryLedger:
         for (place, slot), (owner, requested) in self.claims.items():
             if place == object_id and (requested or slot.startswith("claim#")):
                 version, _, number = self.written[place, slot]
-                known.append(Seen(version, owner, expires=number))
+                by = self.superseded.get((place, slot))
+                known.append(Seen(version, owner, expires=number, superseded_by=by))
         for (place, version), rejection in self.rejections.items():
             if place == object_id:
                 *_, number = self.written[place, f"rejected#{version}"]
@@ -288,6 +291,7 @@ class MemoryWindows:
         self.kept: dict[str, Window] = {}
         self.lists: dict[str, list[tuple[Arrival, ...]]] = {}
         self.sealed: set[tuple[str, int]] = set()  # gates
+        self.written: dict[str, tuple[Window, bytes]] = {}  # lists, by key
         self._ledger = ledger
         self._turns = itertools.count()
 
@@ -338,8 +342,37 @@ class MemoryWindows:
             self._ledger.transaction()
             self.sealed.add((window.window_id, gate))
 
+    def joined(self, window_id: str) -> Iterator[Arrival]:
+        return (file for some in self.lists.get(window_id, []) for file in some)
+
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
-        return in_order(file for some in self.lists.get(window_id, []) for file in some)
+        return in_order(self.joined(window_id))
+
+    def supersede(self, window_id: str, file: Arrival, by: str) -> None:
+        claim, *_ = claims(file)
+        place = (claim.object_id, claim.slot)
+        if self._ledger.claims[place][0] == window_id:
+            self._ledger.superseded[place] = by
+
+    def keep(self, window: Window, lines: list[bytes]) -> Window:
+        assert window.key is not None
+        standing, _ = self.written.setdefault(window.key, (window, b"".join(lines)))
+        return standing
+
+    def files(self, part: Excerpt) -> tuple[Arrival, ...]:
+        if part.key is None:
+            return self.registered(part.window_id)[part.first : part.end]
+        _, content = self.written[part.key]
+        return lists.that_count(content[part.offset : part.offset + part.length].splitlines())
+
+    def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
+        for number, part in enumerate(window.parts):
+            _, content = self.written[window.key or ""]
+            for line in content[part.offset : part.offset + part.length].splitlines():
+                data = json.loads(line)
+                if (data["bucket"], data["key"]) == (bucket, key):
+                    return number
+        return None
 
 
 class MemoryFolders:

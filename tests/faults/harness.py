@@ -39,10 +39,11 @@ from aep_intake.errors import (
     TryAgain,
 )
 from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
-from aep_intake.orders import Dataset, Identity, Lease, Order, Record, Rejection
+from aep_intake.orders import Dataset, Identity, Lease, Order, Record, Rejection, claims
 from aep_intake.organizations import Organization, Organizations
 from aep_intake.preflight import Checks
 from aep_intake.targets import Targets
+from aep_intake.windows import Stage
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from local.simulator.batches import SERVED, Batch
@@ -102,6 +103,22 @@ TROUBLES: tuple[Callable[[], Fault] | None, ...] = (
     lambda: Fault("status", status=502, body="empty", accepted=True),
     lambda: Fault("gateway", code="401013"),
 )
+
+
+def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
+    """The order whose batch has an arrival of a window, or the version that stands for it."""
+    window = world.ledger.windows.kept[window_id]
+    assert window.stage is Stage.FINISHED
+    parts = [window.part(excerpt, number) for number, excerpt in enumerate(window.parts)]
+    files = [(part, file) for part in parts for file in world.ledger.files(part)]
+    assert len(files) == window.parts[-1].end == len({file.object_id for _, file in files})
+    [(part, file)] = [found for found in files if found[1].object_id == arrival.object_id]
+    claim, *_ = claims(arrival)
+    by = world.ledger.superseded.get((claim.object_id, claim.slot))
+    assert by == (None if file.version == arrival.version else file.version)
+    assert file.sequencer is None or file.position >= arrival.position
+    world.seen["superseded"] += by is not None
+    return part.external_id
 
 
 class Tape:
@@ -249,6 +266,7 @@ class World:
             hand_out=self._hand_out,
             now=now,
             limits=self.limits,
+            opened=self._opened,
         )
         folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
         overdue_ports = overdue.Ports(
@@ -310,6 +328,9 @@ class World:
     def _hand_out(self, external_ids: list[str]) -> None:
         self.wait(1)
         self.handed_out += external_ids
+
+    def _opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
+        raise StorageUnavailable(f"nothing is in {arrival.uri}")
 
     def _send_missing(self, missing: Missing) -> None:
         if self.wait(2):
@@ -998,8 +1019,9 @@ class _Bucket:
     def __init__(self, bucket: dict[str, Arrival]) -> None:
         self._bucket = bucket
 
-    def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
-        found = [f for key, f in self._bucket.items() if key.startswith(prefix)]
+    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
+        keys = sorted(self._bucket)
+        found = [self._bucket[key] for key in keys if key.startswith(prefix) and key > after]
         return iter([replace(file, sequencer=None) for file in found if file.bucket == bucket])
 
     def arrival(self, bucket: str, key: str) -> Arrival:

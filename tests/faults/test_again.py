@@ -252,12 +252,11 @@ def _holders(world: World) -> dict[str, list[str]]:
     for window_id, window in world.ledger.windows.kept.items():
         assert window_id.startswith(WINDOW_PREFIX)
         assert window.stage is Stage.FINISHED
-        frozen = world.ledger.windows.registered(window_id)
-        assert frozen and len({file.key for file in frozen}) == len(frozen)
-        assert window.parts[-1].end == len(frozen)
-        for number, part in enumerate(window.parts):
-            for file in frozen[part.first : part.end]:
-                holders[file.key].append(window.part_id(number))
+        parts = [window.part(part, number) for number, part in enumerate(window.parts)]
+        files = [(file, part) for part in parts for file in world.ledger.files(part)]
+        assert files and len({file.key for file, _ in files}) == len(files)
+        for file, part in files:
+            holders[file.key].append(part.external_id)
     return holders
 
 

@@ -13,13 +13,12 @@ from aep_intake.arrivals import Arrival
 from aep_intake.delivery import Delivery, End, Stage
 from aep_intake.orders import WINDOW_PREFIX, Record, State
 from aep_intake.pieces import pieces
-from aep_intake.windows import Stage as WindowStage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from local.simulator.batches import SERVED, Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.faults.harness import START, Delivering, Tape
+from tests.faults.harness import START, Delivering, Tape, part_of
 from tests.faults.test_schedules import SCHEDULES, WORLDS
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
@@ -369,12 +368,7 @@ def order_of(world: Delivering, arrival: Arrival, owner: str) -> str:
     """External id of the order that holds an arrival, by itself or as part of a window."""
     if not owner.startswith(WINDOW_PREFIX):
         return owner
-    window = world.ledger.windows.kept[owner]
-    assert window.stage is WindowStage.FINISHED
-    frozen = world.ledger.windows.registered(owner)
-    [position] = [n for n, file in enumerate(frozen) if file == arrival]
-    [part] = [n for n, part in enumerate(window.parts) if part.first <= position < part.end]
-    return window.part_id(part)
+    return part_of(world, owner, arrival)
 
 
 def attempts_of(world: Delivering, external_id: str) -> list[Record]:

@@ -7,12 +7,21 @@ from dataclasses import replace
 
 from aep_intake.arrivals import Arrival
 from aep_intake.orders import WINDOW_PREFIX, Order, Record, State, Target
-from aep_intake.windows import Stage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import CREDENTIAL, RETENTION, START, TABLES, WINDOWS, Message, Tape, World
+from tests.faults.harness import (
+    CREDENTIAL,
+    RETENTION,
+    START,
+    TABLES,
+    WINDOWS,
+    Message,
+    Tape,
+    World,
+    part_of,
+)
 
 SCHEDULES = int(os.environ.get("SCHEDULES", "5000"))
 ran: Counter[str] = Counter()
@@ -111,14 +120,8 @@ def _order_of(arrival: Arrival, owner: str, world: World) -> str:
     """External id of the order that holds an arrival, by itself or as part of a window."""
     if not owner.startswith(WINDOW_PREFIX):
         return owner
-    window = world.ledger.windows.kept[owner]
-    assert window.stage is Stage.FINISHED
-    frozen = world.ledger.windows.registered(owner)
-    assert len(set(frozen)) == len(frozen) == window.parts[-1].end
-    [position] = [number for number, file in enumerate(frozen) if file == arrival]
-    [part] = [n for n, part in enumerate(window.parts) if part.first <= position < part.end]
     ran["windowed"] += 1
-    return window.part(window.parts[part], part).external_id
+    return part_of(world, owner, arrival)
 
 
 def _batch_of(external_id: str, world: World) -> str | None:
@@ -150,5 +153,13 @@ def test_the_schedules_went_where_it_hurts(
     """A schedule that never meets trouble proves nothing."""
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} fault schedules; what workers ended with: {dict(ran)}")
-    for what in ("created", "adopted", "duplicate", "attempts", "lease-lost", "outcome-unknown"):
+    for what in (
+        "created",
+        "adopted",
+        "duplicate",
+        "attempts",
+        "lease-lost",
+        "outcome-unknown",
+        "superseded",
+    ):
         assert ran[what] > schedules / 100, what

@@ -42,7 +42,7 @@ def deployed(answers: Answers) -> Iterator[LocalStack]:
     """
     # The pace is for AEP's sake, and has its own tests; here it would only make them slow.
     # What becomes of batches that are delivered is test_delivery's.
-    limits = {"settleSeconds": SETTLE_SECONDS, "batchesPerMinute": 100_000}
+    limits = {"settleSeconds": SETTLE_SECONDS, "batchesPerMinute": 100_000, "batchFiles": 1500}
     with LocalStack(parameters={"DeliverBatches": "false"}, limits=limits, seen=heard) as stack:
         stack.publish_routes(ROUTES)
         yield stack

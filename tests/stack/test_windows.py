@@ -1,5 +1,6 @@
 """Many files, one batch: the windows' half of the ledger's contract, and the deployed whole."""
 
+import io
 import json
 import time
 import uuid
@@ -9,18 +10,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
-from aep_intake import windows
+from aep_intake import records, windows
 from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.lists import Lists
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.due import Kind
 from aep_intake.errors import (
     AlreadyClaimed,
     LeaseLost,
+    LedgerUnavailable,
     LineMoved,
     NotReplaceable,
+    ObjectGone,
+    StorageUnavailable,
     WindowSealed,
 )
 from aep_intake.orders import OWN_PREFIX, Head, Lease, Line, Order, Record, Target
@@ -41,13 +46,12 @@ def ledger(request: pytest.FixtureRequest) -> Any:
     if request.param == "memory":
         return MemoryLedger()
     stack: LocalStack = request.getfixturevalue("stack")
-    return DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
+    return in_dynamodb(stack)[0]
 
 
 @pytest.fixture
 def window(ledger: Any) -> Window:
-    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route=uuid.uuid4().hex)
-    return ledger.windows.open(Window.at(order, 60_000, NOW))  # type: ignore[no-any-return]
+    return ledger.windows.open(plain())  # type: ignore[no-any-return]
 
 
 def files(number: int, **changes: Any) -> tuple[Arrival, ...]:
@@ -60,7 +64,12 @@ def files(number: int, **changes: Any) -> tuple[Arrival, ...]:
 
 
 def ports(ledger: Any, now: int = NOW, **limits: int) -> windows.Ports:
-    return windows.Ports(ledger.windows, ledger, lambda _: None, lambda: now, Limits(**limits))
+    limit = Limits(**limits)
+    return windows.Ports(ledger.windows, ledger, lambda _: None, lambda: now, limit, unreadable)
+
+
+def unreadable(file: Arrival, start: int, end: int) -> IO[bytes]:
+    raise StorageUnavailable(f"{file.uri} {start} {end}")
 
 
 def test_a_window_is_what_was_put(ledger: Any, window: Window) -> None:
@@ -182,7 +191,9 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
     assert ledger.windows.get(window.window_id).stage is Stage.OPEN
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     frozen = ledger.windows.registered(window.window_id)
-    ledger.windows.replace(sealed, sealed.planned(plan(window.window_id, frozen, Limits(files=2))))
+    ledger.windows.replace(
+        sealed, sealed.planned(plan(window.window_id, [10] * 5, Limits(files=2)))
+    )
     close(window.window_id, ports(ledger, end, files=1))  # another limit by now
     closed = ledger.windows.get(window.window_id)
     assert closed.stage is Stage.FINISHED
@@ -197,8 +208,7 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
 
 def test_parts_are_filled_by_count_and_by_bytes() -> None:
     sizes = [4, 4, 4, 30, 1, 1, 1, 1, 1]
-    some = [replace(file, size=size) for file, size in zip(files(9), sizes, strict=True)]
-    parts = plan("w", some, Limits(files=4, bytes=10))
+    parts = plan("w", sizes, Limits(files=4, bytes=10))
     assert [(part.first, part.end, part.bytes) for part in parts] == [
         (0, 2, 8),
         (2, 3, 4),
@@ -211,22 +221,147 @@ def test_parts_are_filled_by_count_and_by_bytes() -> None:
 
 def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
     sizes = [100, 250, 1, 300, 101, 300, 0, 0]
-    some = [replace(file, size=size) for file, size in zip(files(8), sizes, strict=True)]
-    parts = plan("w", some, Limits(files=4, bytes=10**9, piece=100))
+    parts = plan("w", sizes, Limits(files=4, bytes=10**9, piece=100))
     # 1 + 3 · 1 + 3 · 2 · 3 + 1 · 1
     assert [(part.first, part.end) for part in parts] == [(0, 2), (2, 4), (4, 5), (5, 7), (7, 8)]
 
 
-def test_all_parts_of_a_window_are_read_at_once(stack: LocalStack) -> None:
+def test_a_part_reads_what_is_its_own_and_nothing_of_the_table(stack: LocalStack) -> None:
     ledger, sent = in_dynamodb(stack)
-    folders = [(marker(), files(4)) for _ in range(2)]
-    for mark, some in folders:
-        gather(of(mark), mark, some, ports(ledger, files=2))
+    mark, some = marker(), files(5)
+    gather(of(mark), mark, some, ports(ledger, files=2))
+    window = ledger.windows.get(of(mark).window_id)
+    assert window is not None and window.key is not None
+    listed = stack.aws.s3.get_object(Bucket=stack.outputs["StateBucketName"], Key=window.key)
+    content = listed["Body"].read()
+    head, *lines = content.splitlines(keepends=True)
+    assert records.read(Window, head.decode()).parts == window.parts
+    assert b"".join(lines) == content[window.parts[0].offset :]
+    assert [content[p.offset : p.offset + p.length].count(b"\n") for p in window.parts] == [2, 2, 1]
+    parts = [window.part(part, number) for number, part in enumerate(window.parts)]
     sent.clear()
-    for mark, some in folders:
-        assert gathered(ledger, of(mark)) == [some[:2], some[2:]]
-    queries = [body for body in sent if b"KeyConditionExpression" in body]
-    assert len(queries) == 2
+    assert [ledger.files(part) for part in parts] == [some[:2], some[2:4], some[4:]]
+    assert sent == []
+
+
+def test_a_list_is_written_once_and_its_plan_obeyed(ledger: Any, window: Window) -> None:
+    """Two workers plan it, each with limits of its own: the second one obeys the first."""
+    some = files(5)
+    register(window, some, ports(ledger))
+    sealed = ledger.windows.replace(window, window.sealed(NOW))
+    ledger.windows.freeze(sealed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger.windows, "replace", lost)
+        with pytest.raises(LedgerUnavailable):
+            seal(window.window_id, ports(ledger, files=2))
+    seal(window.window_id, ports(ledger, files=4))
+    assert gathered(ledger, window) == [some[:2], some[2:4], some[4:]]
+
+
+def lost(*_: object) -> Any:
+    raise LedgerUnavailable("did not answer")
+
+
+def test_what_the_state_bucket_forgot_is_read_from_the_table(stack: LocalStack) -> None:
+    ledger, _ = in_dynamodb(stack)
+    window = ledger.windows.open(plain())
+    some = files(4)
+    newer = replace(some[1], version_id="newer", sequencer="ffff")
+    register(window, [*some, newer], ports(ledger))
+    seal(window.window_id, ports(ledger, files=2))
+    closed = ledger.windows.get(window.window_id)
+    assert closed is not None and closed.key is not None
+    stack.aws.s3.delete_object(Bucket=stack.outputs["StateBucketName"], Key=closed.key)
+    assert gathered(ledger, window) == [(some[0], newer), some[2:]]
+
+
+def test_what_a_release_before_lists_planned_is_read_as_it_was(ledger: Any, window: Window) -> None:
+    """Each version that joined is in a part, and two of one object are two files."""
+    [old, other] = files(2)
+    new = replace(old, version_id="w1", sequencer="00ff")
+    register(window, (old, new, other), ports(ledger))
+    sealed = ledger.windows.replace(window, window.sealed(NOW))
+    ledger.windows.replace(
+        sealed, sealed.planned(plan(window.window_id, [10] * 3, Limits(files=2)))
+    )
+    seal(window.window_id, ports(ledger))
+    closed = ledger.windows.get(window.window_id)
+    assert gathered(ledger, window) == [(old, new), (other,)]
+    assert ledger.windows.part_of(closed, old.bucket, old.key, new.version) == 0
+    assert ledger.windows.part_of(closed, other.bucket, other.key, other.version) == 1
+
+
+@pytest.mark.parametrize("version", ["v", None])
+def test_of_the_versions_of_an_object_the_newest_by_s3_s_sequencer_counts(
+    ledger: Any, window: Window, version: str | None
+) -> None:
+    first, other, last = files(3, version_id=version)
+    # Of different lengths, and not in the order of their times, versions or arrivals.
+    middle, newest, oldest = (
+        replace(
+            other,
+            version_id=version and f"{version}{n}",
+            sequencer=position,
+            time=NOW - n,
+            etag=f"{n}",
+        )
+        for n, position in enumerate(("0A2", "0b", "00"))
+    )
+    register(window, (newest, first, last), ports(ledger))
+    register(window, (oldest, middle), ports(ledger))
+    seal(window.window_id, ports(ledger, files=2))
+    assert gathered(ledger, window) == [(first, newest), (last,)]
+    told = {seen.version: seen.superseded_by for seen in ledger.seen(other.object_id)}
+    assert told == {
+        newest.version: None,
+        middle.version: newest.version,
+        oldest.version: newest.version,
+    }
+    assert ledger.claimant(oldest) == window.window_id
+    closed = ledger.windows.get(window.window_id)
+    for file in (oldest, middle, newest):
+        assert ledger.windows.part_of(closed, file.bucket, file.key, file.version) == 0
+    assert ledger.windows.part_of(closed, last.bucket, last.key, last.version) == 1
+
+
+def test_without_sequencers_the_newest_is_told_by_time(ledger: Any, window: Window) -> None:
+    old, *_ = files(1)
+    new = replace(old, version_id="a", sequencer=None, time=NOW + 1000)
+    register(window, (old, new), ports(ledger))
+    seal(window.window_id, ports(ledger))
+    assert gathered(ledger, window) == [(new,)]
+
+
+def test_a_batch_is_planned_by_what_aep_gets(ledger: Any, window: Window) -> None:
+    """A gzip by what it says at its end; six times its size where that is not known or not true."""
+    sizes = {"a": 2_000, "b": 20_000_000, "c": 20_000_000, "d": 20_000_000}
+    says = {"b": 50_000_000, "c": 19_999_999}
+    [file] = files(1)
+    some = [
+        replace(file, key=f"{file.key}{name}.json.gz", size=size) for name, size in sizes.items()
+    ]
+    asked = []
+
+    def opened(file: Arrival, start: int, end: int) -> IO[bytes]:
+        name = file.key[-9]
+        asked.append((name, end - start, end == file.size))
+        if name == "d":
+            raise ObjectGone("deleted meanwhile")
+        return io.BytesIO(b"more than was asked for" + says[name].to_bytes(4, "little"))
+
+    register(window, some, ports(ledger))
+    seal(window.window_id, replace(ports(ledger, bytes=170_012_000), opened=opened))
+    closed = ledger.windows.get(window.window_id)
+    assert [(p.end - p.first, p.bytes) for p in closed.parts] == [
+        (3, 170_012_000),
+        (1, 120_000_000),
+    ]
+    assert sorted(asked) == [("b", 4, True), ("c", 4, True), ("d", 4, True)]
+
+
+def plain() -> Window:
+    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route=uuid.uuid4().hex)
+    return Window.at(order, 60_000, NOW)
 
 
 def test_fifty_join_one_window_at_once(ledger: Any, window: Window) -> None:
@@ -620,7 +755,7 @@ def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: Stage) -> No
     ledger.windows.begin(window, mark, some, some)
     window = ledger.windows.replace(window, window.sealed(NOW))
     if stage is Stage.PLANNED:
-        planned = window.planned(plan(window.window_id, some, Limits(files=2)))
+        planned = window.planned(plan(window.window_id, [10] * 3, Limits(files=2)))
         ledger.windows.replace(window, planned)
         ledger.open(Record.waiting(planned.part(planned.parts[0], 0), NOW))
     assert due_of(ledger, Kind.WINDOWS, NOW)[window.window_id] == NOW, (
@@ -643,7 +778,9 @@ def in_dynamodb(stack: LocalStack) -> tuple[DynamoLedger, list[Any]]:
     client = Aws(stack.aws.endpoint, stack.aws.authority, stack.aws.identity).dynamodb
     events: Any = client.meta.events
     events.register("before-send.dynamodb", lambda request, **_: sent.append(request.body))
-    return DynamoLedger(client, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY), sent
+    lists = Lists(lambda: stack.aws.s3, stack.outputs["StateBucketName"])
+    name = stack.outputs["LedgerTable"]
+    return DynamoLedger(client, name, lambda: NOW, 60 * DAY, lists=lists), sent
 
 
 def transactions(sent: list[Any]) -> list[list[dict[str, Any]]]:
@@ -666,7 +803,7 @@ def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
     is_unfinished(NOW + windows.PATIENCE)
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     is_unfinished(NOW)
-    ledger.windows.replace(sealed, sealed.planned(plan("", some, Limits())))
+    ledger.windows.replace(sealed, sealed.planned(plan("", [10] * 2, Limits())))
     is_unfinished(NOW)
     seal(window.window_id, ports(ledger))
     assert stands()["stage"] == {"S": "finished"}

@@ -137,6 +137,7 @@ class Played:
                 self.handed_out.extend,
                 lambda: self.at,
                 windows.Limits(),
+                nothing,
             ),
             overdue=nothing,
             ledger=self.ledger,

@@ -13,6 +13,7 @@ from aep_intake.errors import (
     LedgerUnavailable,
     NoFiles,
     NoRoute,
+    NotYet,
     StorageUnavailable,
     TargetNotAllowed,
 )
@@ -22,7 +23,18 @@ from aep_intake.preflight import Checks
 from aep_intake.windows import Limits, Stage, Window, marker_id
 
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import DAY, RETENTION, START, TABLES, Tape, World, take
+from tests.faults.harness import (
+    DAY,
+    RETENTION,
+    SKEW,
+    START,
+    TABLES,
+    TIMEOUT,
+    Tape,
+    World,
+    part_of,
+    take,
+)
 from tests.faults.test_again import AGAIN, APPENDED, FILES, MARKED, MARKER, REPLACED, table
 
 WINDOW = marker_id(MARKER)
@@ -211,6 +223,10 @@ def begun(world: World) -> None:
     assert window is not None
     assert window.stage is Stage.OPEN
     assert held(world) == {"part-0.json", "part-1.json"}
+    with pytest.raises(NotYet) as busy:
+        take(MARKER, world.intake(0))
+    assert busy.value.retry_after == (TIMEOUT + SKEW) / 1000
+    world.clock.advance(TIMEOUT + SKEW)
 
 
 def test_whoever_comes_after_a_worker_died_goes_on(world: World) -> None:
@@ -224,12 +240,8 @@ def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None
     begun(world)
     newer = beside(world, "part-0.json")
     assert take(MARKER, world.intake(0)) == Known(WINDOW)
-    files = world.ledger.windows.registered(WINDOW)
-    assert sorted(file.version for file in files) == sorted(file.version for file in FILES)
-    assert world.ledger.claimant(newer) is None
-    assert take(AGAIN, world.intake(0)) == Gathered(marker_id(AGAIN), 5)
-    [file] = world.ledger.windows.registered(marker_id(AGAIN))
-    assert file.version == newer.version
+    assert {part_of(world, WINDOW, file) for file in (newer, *FILES)} == {world.handed_out[0]}
+    assert world.ledger.claimant(newer) == world.ledger.claimant(FILES[0]) == WINDOW
 
 
 def test_half_of_a_folder_is_no_batch(world: World) -> None:

@@ -341,6 +341,19 @@ def test_what_fails_on_the_way_is_done_the_next_time(
     assert len(reasons(world)) == 5
 
 
+def test_a_worker_with_little_time_left_has_another_one_tell(world: World) -> None:
+    world.clock.advance(OVER - START)
+    tick(world)
+    [missing] = world.missing
+    world.missing.clear()
+    ports, now = world.intake(0).overdue, world.clock()
+    overdue.tell(missing, ports, map, end=now + overdue.ENOUGH - 1)
+    assert world.events == []
+    assert world.missing == {missing}
+    with pytest.raises(MarkerMissing):
+        overdue.tell(missing, ports, map, end=now + overdue.ENOUGH)
+
+
 def test_a_folder_stays_due_until_its_messages_are_sent(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

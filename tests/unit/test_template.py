@@ -40,6 +40,8 @@ WILDCARDS = {
     ("ec2:UnassignPrivateIpAddresses", "*"): "Lambda's own call, of what is not there yet",
     ("s3:PutObject", "{}/manifests/*"): "one key for each order, under one prefix",
     ("s3:PutObject", "{}/diagnostics/*"): "some keys for each batch that failed, under one prefix",
+    ("s3:PutObject", "{}/windows/*"): "one key for each window, under one prefix",
+    ("s3:GetObject", "{}/windows/*"): "as that",
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
     ("s3:GetObjectVersion", "arn:*:s3:::{}/*"): "as that: what is looked at, or uploaded, is the "
     "version that arrived",
@@ -405,6 +407,8 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
         (table, "dynamodb:DeleteItem"),
         ("IntakeBus", "events:PutEvents"),
         ("${StateBucket.Arn}/diagnostics/*", "s3:PutObject"),
+        ("${StateBucket.Arn}/windows/*", "s3:GetObject"),
+        ("StateBucket", "s3:ListBucket"),
         ("ArrivalsDlq", "sqs:SendMessage"),
     }
     allowed = {
@@ -527,7 +531,7 @@ def test_keys_are_used_only_through_the_services_that_hold_the_data(
     assert through == {
         "OnArrivalRole": {"secretsmanager", "s3"},
         "OnRequestRole": {"secretsmanager", "s3"},
-        "OnDueRole": {"secretsmanager"},
+        "OnDueRole": {"secretsmanager", "s3"},
         "OnDeliveryRole": {"secretsmanager", "s3"},
         "OnUploadRole": {"secretsmanager", "s3"},
     }

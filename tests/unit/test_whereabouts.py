@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from aep_intake import whereabouts
@@ -64,8 +64,11 @@ class World:
         self.deliveries: dict[str, Delivery] = {}
         self.ports = Ports(self.ledger, self.ledger.windows, self.deliveries, self._ask, map)
         self.windows = WindowPorts(
-            self.ledger.windows, self.ledger, lambda _: None, lambda: NOW, LIMITS
+            self.ledger.windows, self.ledger, lambda _: None, lambda: NOW, LIMITS, self._opened
         )
+
+    def _opened(self, file: Arrival, start: int, end: int) -> IO[bytes]:
+        raise AssertionError(f"{file.uri} is small: nobody need know what is in it")
 
     def _ask(self, records: Sequence[Record]) -> Iterable[Told]:
         self.asked += [record.batch_id for record in records]
@@ -293,9 +296,24 @@ class TestAWindow:
         v2 = replace(FILE, version_id="v2", sequencer="0062")
         window = world.joined(FILE, v2, *others(2, "in/A")[:1])
         seal(window.window_id, world.windows)
-        # In order: A0 v1 | v2
-        found = {told["versionId"]: told["externalId"] for told in world.told()}
-        assert found == {"v1": window.part_id(0), "v2": window.part_id(1)}
+        # The newest is in the batch, and stands for the other, whatever becomes of it.
+        record = world.record(window.part_id(0))
+        why = Rejection("batch-refused", "no such dataset", NOW, status=400)
+        record = world.ledger.replace(record, record.rejected(State.REFUSED, why))
+        world.ledger.release(record, record.announced())
+        found = {told["versionId"]: told for told in world.told()}
+        assert found["v1"] == {
+            "versionId": "v1",
+            "state": "superseded",
+            "supersededBy": {"versionId": "v2"},
+            **ROUTED,
+            "window": {
+                "id": window.window_id,
+                "stage": "finished",
+                "closesAt": "2026-11-18T11:07:00.000Z",
+            },
+        }
+        assert found["v2"]["state"] == "refused"
 
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
         window = world.joined(FILE)

@@ -49,6 +49,13 @@ class Arrival(Kept):
         return f"e:{self.etag}:{self.sequencer or ''}"
 
     @property
+    def position(self) -> str:
+        """S3's sequencer in a form that sorts; empty where there is none."""
+        # Of different lengths, they are compared as if the shorter had zeros at its end.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        return self.sequencer.upper().ljust(64, "0") if self.sequencer else ""
+
+    @property
     def external_id(self) -> str:
         """Of the order this arrival stands for: from its identity alone."""
         return f"intake-{digest(self.bucket, self.key, self.version)}"

@@ -23,8 +23,8 @@ _CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
 class Objects(Protocol):
     """What can be read of S3. Raises StorageUnavailable; `read` as in `Checks`."""
 
-    def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
-        """The present version of every object under a prefix."""
+    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
+        """The present version of every object under a prefix, in their keys' order, after a key."""
 
     def read(self, arrival: Arrival, most: int) -> bytes:
         """The first bytes of the version that arrived."""
@@ -50,23 +50,33 @@ def _hidden(part: str) -> bool:
 
 
 def members(
-    marker: Arrival, match: Match, table: RoutingTable, objects: Objects
-) -> tuple[Arrival, ...]:
-    """The files of a marker's folder as they are now. `match`: how the marker is routed.
+    marker: Arrival, match: Match, table: RoutingTable, objects: Objects, after: str = ""
+) -> Iterator[Arrival]:
+    """The files of a marker's folder as they are now, after a key. `match`: how it is routed.
 
-    Raises NoFiles, MalformedManifest, StorageUnavailable, or what reading a manifest raises.
+    They come in their keys' order, and are not held: there may be a hundred thousand. Raises
+    NoFiles or MalformedManifest once all have come; MalformedManifest, StorageUnavailable, or what
+    reading a manifest raises.
     """
-    folder = match.folder or ""
-    files = {
-        file.key: file
-        for file in objects.folder(marker.bucket, folder)
-        if not left_out(file, folder) and _same(file, match, table)
-    }
-    if marker.key.lower().endswith(".json") and marker.size:
-        files = {key: files[key] for key in _named(marker, folder, files, objects)}
-    if not files:
+    folder, names = match.folder or "", dict[str, str]()
+    is_manifest = marker.key.lower().endswith(".json") and marker.size > 0
+    if is_manifest:
+        names = _keys(marker, folder, objects)
+    none = not names
+    for file in objects.folder(marker.bucket, folder, after):
+        if left_out(file, folder) or not _same(file, match, table):
+            continue
+        if not is_manifest or names.pop(file.key, None) is not None:
+            none = False
+            yield file
+    missing = [name for key, name in names.items() if not after or key > after]
+    if missing:
+        raise MalformedManifest(
+            f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, has no "
+            "byte, or does not reach the same rule"
+        )
+    if none and not after:
         raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
-    return tuple(files.values())
 
 
 def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
@@ -77,19 +87,13 @@ def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
     return other.waits and other.route == match.route and other.placeholders == match.placeholders
 
 
-def _named(
-    marker: Arrival, folder: str, files: dict[str, Arrival], objects: Objects
-) -> Iterator[str]:
-    """The keys that a manifest names: Redshift's `entries`, or `files`, by name or by URI."""
+def _keys(marker: Arrival, folder: str, objects: Objects) -> dict[str, str]:
+    """What a manifest names, by key: Redshift's `entries`, or `files`, by name or by URI."""
     start = f"s3://{marker.bucket}/"
-    for name in _names(marker, objects):
-        key = name.removeprefix(start) if name.startswith("s3://") else folder + name
-        if key not in files:
-            raise MalformedManifest(
-                f"{marker.uri} names {ascii(name)[:200]}, which is not in its folder, has no byte, "
-                "or does not reach the same rule"
-            )
-        yield key
+    return {
+        name.removeprefix(start) if name.startswith("s3://") else folder + name: name
+        for name in _names(marker, objects)
+    }
 
 
 def _names(marker: Arrival, objects: Objects) -> list[str]:

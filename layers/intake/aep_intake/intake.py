@@ -4,9 +4,10 @@ Resolving comes before the ledger, because an order fixes its target for good; b
 can no longer be resolved may have an order from before, and then that order counts.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import batched, islice
 from typing import Any, Protocol
 
 from aep_intake import create, due, folders, overdue, routes, versions, windows
@@ -27,7 +28,7 @@ from aep_intake.overdue import Listing, Waiting
 from aep_intake.preflight import Checks
 from aep_intake.routes import Match, OnNewVersion
 from aep_intake.targets import Targets
-from aep_intake.windows import Stage, Window, register
+from aep_intake.windows import SOME, Stage, Window, register
 
 
 class Memory(create.Ledger, versions.Heads, overdue.Ledger, Protocol):
@@ -49,7 +50,10 @@ class Announcer(create.Announcer, overdue.Announcer, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What taking something in needs. `retention` of the ledger in milliseconds."""
+    """What taking something in needs. `retention` of the ledger in milliseconds.
+
+    `hand_on` gives a marker to who has the time for it; without it, markers are worked on here.
+    """
 
     ports: Ports
     windows: windows.Ports
@@ -62,6 +66,7 @@ class Intake:
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]
     retention: int
+    hand_on: Callable[[Arrival], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,11 @@ class Waits:
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOn:
+    """A marker that is another function's now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Gathered:
     """A marker that came: its window, sealed, and how many files the folder held."""
 
@@ -110,7 +120,7 @@ class Known:
     owner: str
 
 
-type Result = Outcome | Joined | Gathered | Known | Waits | Skipped | Exception
+type Result = Outcome | Joined | HandedOn | Gathered | Known | Waits | Skipped | Exception
 # Runs a function over many values side by side, and gives what it returned in their order.
 type SideBySide = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
@@ -153,7 +163,10 @@ def take_in(
     for result in side_by_side(lambda task: task(), tasks):
         results |= result
     for external_id, marker in markers.items():  # each keeps all hands busy
-        results[external_id] = attempt(partial(_gather, marker, intake, side_by_side))
+        work = partial(_gather, marker, intake, side_by_side)
+        if intake.hand_on is not None:
+            work = partial(_hand_on, marker.arrival, intake.hand_on)
+        results[external_id] = attempt(work)
     return results
 
 
@@ -351,20 +364,27 @@ def _too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
     return Skipped(why)
 
 
+def _hand_on(marker: Arrival, hand_on: Callable[[Arrival], None]) -> Result:
+    hand_on(marker)
+    return HandedOn()
+
+
 def _gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     """The files of a marker's folder join a window of their own, and share batches."""
     window_id = windows.marker_id(marker.arrival)
     window = intake.windows.windows.get(window_id)
     if window is None:
         return _begin(marker, intake, side_by_side)
-    files: tuple[Arrival, ...] = ()
     if window.stage is Stage.OPEN:
+        files = _Folder(marker, intake, side_by_side, window.reached)
         try:
-            _, files = _folder(marker, intake, side_by_side)
+            options = files.options_like(window.order.options)
+            windows.take_over(window, intake.ports.lease().until, options, intake.windows)
+            windows.gather(window, marker.arrival, files, intake.windows)
         except Rejected as rejected:  # half of the folder is no batch
             _turn_away(marker.arrival, rejected, intake)
             raise
-    windows.gather(window, marker.arrival, files, intake.windows)
+    windows.seal(window_id, intake.windows)
     return Known(window_id)
 
 
@@ -375,51 +395,125 @@ def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         raise LeaseLost("another worker began with it just now", external_id=arrival.external_id)
     if owner is not None:
         return Known(owner)
+    folder = _Folder(marker, intake, side_by_side)
     try:
-        pattern, files = _folder(marker, intake, side_by_side)
+        options = folder.whole()
+        pattern = _order(arrival, match, options, intake)
         window = Window.of(arrival, pattern, intake.ports.now())
+        window = replace(window, until=intake.ports.lease().until)
         first = replace(window.order, external_id=window.part_id(0))
         placed = versions.placed(first, intake.ledger)
         if placed is None:
             if match.on_new_version is OnNewVersion.IGNORE:  # nothing will ever take them
-                list(side_by_side(lambda file: _too_late(file, pattern, intake), files))
+                for some in batched(folder, SOME, strict=False):
+                    list(side_by_side(lambda file: _too_late(file, pattern, intake), some))
             return _too_late(arrival, pattern, intake)
         window = window.behind(placed)
-        windows.gather(window, arrival, files, intake.windows)
+        windows.gather(window, arrival, folder, intake.windows)
     except AlreadyClaimed as other:
         intake.ledger.note(arrival, "nothing-new", match.route)
         return Known(next(iter(other.claimed.values())))
     except Rejected as rejected:
         _turn_away(arrival, rejected, intake)
         raise
-    return Gathered(window.window_id, len(files))
+    return Gathered(window.window_id, folder.taken)
 
 
-def _folder(
-    marker: Marker, intake: Intake, side_by_side: SideBySide
-) -> tuple[Order, tuple[Arrival, ...]]:
-    """The pattern of a marker's orders, and the files that AEP can take."""
-    arrival, match = marker.arrival, marker.match
-    listed = folders.members(arrival, match, marker.table, intake.objects)
-    if match.on_new_version is not OnNewVersion.REPLACE:
-        listed = _remembered(listed, intake, side_by_side)
-    looked_at = side_by_side(lambda f: attempt(lambda: intake.checks.options(f, match)), listed)
-    taken: dict[Arrival, Mapping[str, Any]] = {}
-    rejected: dict[Arrival, Rejected] = {}
-    for file, options in zip(listed, looked_at, strict=True):
-        if isinstance(options, Rejected):  # by its name, and the rest goes on
-            rejected[file] = options
-        elif isinstance(options, Exception):
-            raise options
-        else:
-            taken[file] = options
-    _turn_all_away(rejected, intake, side_by_side)
-    if not taken:
-        raise NoFiles(f"no file in the folder of {arrival.uri} can be taken: each was rejected")
-    options, *others = taken.values()
-    if any(other != options for other in others):
-        raise FormatUnknown(f"the files of {arrival.uri} have different formats: give inputFormat")
-    return _order(arrival, match, options, intake), tuple(taken)
+class _Folder:
+    """The files of a marker's folder that AEP can take, after a key; each walk lists them anew.
+
+    But what fits into a page is kept. All have the same format: where one has another, walking
+    raises FormatUnknown. `taken`: how many there were when they were walked through last.
+    """
+
+    def __init__(
+        self, marker: Marker, intake: Intake, side_by_side: SideBySide, after: str = ""
+    ) -> None:
+        self._marker, self._intake, self._side_by_side = marker, intake, side_by_side
+        self._after = after
+        self._kept: dict[Arrival, Mapping[str, Any]] | None = None
+        self.taken = 0
+
+    def whole(self) -> Mapping[str, Any]:
+        """The options of all its files, which are named by their marker and there.
+
+        Raises NoFiles, MalformedManifest, FormatUnknown, and what looking at files raises.
+        """
+        options = self.options()
+        if options is None:
+            uri = self._marker.arrival.uri
+            raise NoFiles(f"no file in the folder of {uri} can be taken: each was rejected")
+        if self._kept is None:
+            for _ in self._listed():  # before anything is claimed
+                pass
+        return options
+
+    def options(self) -> Mapping[str, Any] | None:
+        """The options of the first of its files that can be taken; None if there is none."""
+        listed = self._listed()
+        first = tuple(islice(listed, SOME))
+        taken = self._checked(first)
+        if len(first) < SOME:
+            self._kept = taken
+        while not taken and (some := tuple(islice(listed, SOME))):
+            taken = self._checked(some)
+        return next(iter(taken.values()), None)
+
+    def options_like(self, known: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """As `options`, where other files of the folder have joined with those that are `known`.
+
+        Raises FormatUnknown where they differ, and not because the route says so by now.
+        """
+        options, match = self.options(), self._marker.match
+        told = "inputFormat" in match.options and not match.look_inside
+        if options is not None and options != known and not told:
+            raise self._mixed()
+        return options
+
+    def _mixed(self) -> FormatUnknown:
+        uri = self._marker.arrival.uri
+        return FormatUnknown(f"the files of {uri} have different formats: give inputFormat")
+
+    def __iter__(self) -> Iterator[Arrival]:
+        known: Mapping[str, Any] | None = None
+        self.taken = 0
+        for some in self._pages():
+            for options in some.values():
+                known = options if known is None else known
+                if options != known:
+                    raise self._mixed()
+                self.taken += 1
+            yield from some
+
+    def _pages(self) -> Iterator[dict[Arrival, Mapping[str, Any]]]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        for some in batched(self._listed(), SOME, strict=False):
+            yield self._checked(some)
+
+    def _listed(self) -> Iterator[Arrival]:
+        arrival, match, table = self._marker.arrival, self._marker.match, self._marker.table
+        return folders.members(arrival, match, table, self._intake.objects, self._after)
+
+    def _checked(self, listed: tuple[Arrival, ...]) -> dict[Arrival, Mapping[str, Any]]:
+        """Those that can be taken; the others are told of by their names, and the rest goes on."""
+        intake, match = self._intake, self._marker.match
+        if match.on_new_version is not OnNewVersion.REPLACE:
+            listed = _remembered(listed, intake, self._side_by_side)
+        look = partial(intake.checks.options, match=match)
+        looked_at = self._side_by_side(lambda file: attempt(lambda: look(file)), listed)
+        taken: dict[Arrival, Mapping[str, Any]] = {}
+        rejected: dict[Arrival, Rejected] = {}
+        for file, options in zip(listed, looked_at, strict=True):
+            if isinstance(options, Rejected):
+                rejected[file] = options
+            elif isinstance(options, Exception):
+                raise options
+            else:
+                taken[file] = options
+        _turn_all_away(rejected, intake, self._side_by_side)
+        return taken
 
 
 def _turn_all_away(

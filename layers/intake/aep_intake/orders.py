@@ -136,12 +136,19 @@ def claims(file: Arrival) -> tuple[Claim, ...]:
 @dataclass(frozen=True, slots=True)
 class Excerpt(Kept):
     """The files of a part of a window: those from `first` up to, not including, `end` in the
-    window's own order. `bytes` in all."""
+    window's own order. `bytes` in all, as AEP gets them.
+
+    `offset` and `length` in bytes are where they stand in the window's list, and `key` is where
+    that is in the state bucket: None where a release before lists planned the window.
+    """
 
     window_id: str
     first: int
     end: int
     bytes: int
+    offset: int = 0
+    length: int = 0
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

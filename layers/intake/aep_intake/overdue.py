@@ -7,12 +7,14 @@ message that looks again when it is redriven.
 
     wait      list files that wait, and remember when to look at their folder
     go_on     when that has come: a message for what is over, and on to the next time
-    tell      whoever of these files still waits is rejected; the others were taken
+    tell      whoever of these files still waits is rejected; the others were taken. A worker that
+              has little time left sends the message anew instead
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched
+from math import inf
 from typing import Any, Protocol
 
 from aep_intake.arrivals import Arrival, Missing, digest
@@ -23,7 +25,8 @@ from aep_intake.whereabouts import Seen
 
 WAITING = "waiting"
 MOST_LISTED = 50  # in one item of the ledger, which holds 400 KB
-MOST_FILES = 500  # in one message: each is looked up, and one invocation has a minute
+MOST_FILES = 100  # in one message, which is told as a whole
+ENOUGH = 20_000  # milliseconds in which the files of a message are surely told
 # Of times, so that what comes bit by bit is told in a few messages: a quarter of the time allowed.
 COARSE = 4
 
@@ -178,12 +181,16 @@ def _advance(folder: Folder, done: str, ports: Ports) -> None:
             return
 
 
-def tell(missing: Missing, ports: Ports, side_by_side: Any) -> None:
-    """Reject those files that still wait.
+def tell(missing: Missing, ports: Ports, side_by_side: Any, end: float = inf) -> None:
+    """Reject those files that still wait. `end` of the worker, in epoch milliseconds.
 
-    Raises MarkerMissing if there are some, once all are announced and each is remembered;
-    LedgerUnavailable, NotAnnounced or StorageUnavailable.
+    Half of a message told and announced again by the next worker would be told twice: so one for
+    which the time may be too short is sent anew. Raises MarkerMissing if there are some, once all
+    are announced and each is remembered; LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
+    if ports.now() > end - ENOUGH:
+        ports.send(missing)
+        return
     listed = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
     files = list(dict.fromkeys(file for listing in listed for file in listing.files))
     waits = side_by_side(lambda file: _waits(file, missing, ports), files)

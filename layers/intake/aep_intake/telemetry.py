@@ -10,7 +10,7 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
 from aep_intake.create import Kind, Outcome
 from aep_intake.errors import IntakeError, Rejected
-from aep_intake.intake import Gathered, Joined, Known, Result, Skipped, Waits
+from aep_intake.intake import Gathered, HandedOn, Joined, Known, Result, Skipped, Waits
 
 logger = Logger()
 metrics = Metrics()
@@ -54,6 +54,8 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
             )
         case Joined():
             pass  # see `registered`
+        case HandedOn():
+            logger.debug("handed on", extra=keys)
         case Known(owner):
             count("Duplicates")
             logger.info("duplicate", extra=keys | {"belongs_to": owner})

@@ -39,13 +39,10 @@ def line_of(arrival: Arrival, folder: str | None, target: Target, *, first_only:
             f"the event of {arrival.uri} has no sequencer, so nobody can tell whether this is the "
             "newest version: send S3's own events, or let the route say `append`"
         )
-    # Of different lengths, they are compared as if the shorter had zeros at its end.
-    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-    position = arrival.sequencer.upper().ljust(64, "0")
     what = ("object", arrival.key) if folder is None else ("folder", folder)
     where = (target.ims_org, target.sandbox, target.dataset_id)
     subject = digest(arrival.bucket, *what, *where)
-    return Line(subject, position, first_only=first_only)
+    return Line(subject, arrival.position, first_only=first_only)
 
 
 def placed(order: Order, heads: Heads) -> Order | None:

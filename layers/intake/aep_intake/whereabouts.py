@@ -1,6 +1,7 @@
 """Where a file is: what is known of each version of an object, and of a batch, told to people.
 
-    claim      the state of its order; until there is one, that of its window
+    claim      the state of its order; until there is one, that of its window; `superseded` where
+               another version of it in its window stands for it
     rejection  `rejected`, and why
     note       what became of it besides, such as `waiting` for the marker of its folder
 
@@ -36,7 +37,7 @@ class Seen:
 
     `owner`: the order or window that claims it. `rejection`: why nothing does. `noted`: what became
     of it besides, by which `route`. `expires`: when the ledger forgets it (epoch seconds), so the
-    larger, the later it was written.
+    larger, the later it was written. `superseded_by`: the version that stands for it.
     """
 
     version: str
@@ -45,6 +46,7 @@ class Seen:
     noted: str | None = None
     route: str | None = None
     expires: int = 0
+    superseded_by: str | None = None
 
     @property
     def claimed(self) -> bool:
@@ -77,8 +79,8 @@ class Windows(Protocol):
     def get(self, window_id: str) -> Window | None:
         """The window as it is now."""
 
-    def registered(self, window_id: str) -> tuple[Arrival, ...]:
-        """All files of a window, in the order of its plan."""
+    def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
+        """The number of the part that a version of an object is in. Raises StorageUnavailable."""
 
 
 class Deliveries(Protocol):
@@ -124,7 +126,7 @@ class _Place:
 def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
     """Where each version of an object is, those last heard of first; None if none is known.
 
-    Raises LedgerUnavailable.
+    Raises LedgerUnavailable or StorageUnavailable.
     """
     known = _one_each(ports.ledger.seen(digest(bucket, key)))
     shown = known[:MOST_VERSIONS]
@@ -134,6 +136,8 @@ def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
     for seen in shown:
         arrival, place = _arrival(bucket, key, seen.version), places.get(seen.version)
         about = _turned_away(seen, arrival) if place is None else _claimed(place, told)
+        if place is not None and seen.superseded_by is not None:
+            about = _superseded(place, _arrival(bucket, key, seen.superseded_by))
         if about is not None:
             versions.append(_version(arrival) | about)
     if not versions:
@@ -229,19 +233,13 @@ def _window(window_id: str, bucket: str, key: str, ports: Ports) -> Callable[[st
     window = ports.windows.get(window_id)
     if window is None:
         return lambda _: _Place(None, ())
-    positions: dict[str, int] = {}
-    if len(window.parts) > 1:
-        files = enumerate(ports.windows.registered(window_id))
-        positions = {f.version: n for n, f in files if (f.bucket, f.key) == (bucket, key)}
 
     def place(version: str) -> _Place:
-        at = positions.get(version)
-        holding = (
-            window.part_id(number)
-            for number, part in enumerate(window.parts)
-            if at is None or part.first <= at < part.end
-        )
-        return _Place(window, tuple(holding))
+        numbers = range(len(window.parts))
+        if len(numbers) > 1:
+            at = ports.windows.part_of(window, bucket, key, version)
+            numbers = numbers if at is None else range(at, at + 1)
+        return _Place(window, tuple(map(window.part_id, numbers)))
 
     return place
 
@@ -275,6 +273,13 @@ def _claimed(place: _Place, told: Mapping[str, Told]) -> Told | None:
     else:
         state = "in-window" if window.stage is Stage.OPEN else "sealed"
     return {"state": state} | _about_order(window.order) | about
+
+
+def _superseded(place: _Place, by: Arrival) -> Told:
+    """That a newer version is in the batch in its place, whatever becomes of that."""
+    window = place.window
+    about = {} if window is None else _about_order(window.order) | {"window": _about_window(window)}
+    return {"state": "superseded", "supersededBy": _version(by)} | about
 
 
 def _turned_away(seen: Seen, arrival: Arrival) -> Told:

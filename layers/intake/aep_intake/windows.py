@@ -8,7 +8,8 @@ a window is due it is sealed, planned once, and its parts are opened as orders o
     register  claim the arrivals and list them, only while a gate is open: one transaction
     seal      one conditional write, then gate by gate; no registration can succeed after that, so
               the files are frozen
-    plan      one conditional write; whatever the limits are by then, the stored plan is obeyed
+    plan      the list is written, once, with the plan, which is obeyed whatever the limits are by
+              then
     open      each part, put only if absent; from then on a part is an order like any other
 
 The marker of a folder has a window of its own, which takes what is in the folder when the marker
@@ -17,15 +18,27 @@ surely gone.
 """
 
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import accumulate, batched
 from math import ceil
 from typing import Any, Protocol, Self
 
-from aep_intake import create
+from aep_intake import create, lists
+from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
-from aep_intake.errors import AlreadyClaimed, NotReplaceable, WindowSealed
+from aep_intake.errors import (
+    AlreadyClaimed,
+    IntakeError,
+    LeaseLost,
+    NotReplaceable,
+    NotYet,
+    TryAgain,
+    WindowSealed,
+)
 from aep_intake.orders import OWN_PREFIX, WINDOW_PREFIX, Excerpt, Order, Record, claims
 from aep_intake.records import Kept
 
@@ -34,16 +47,18 @@ from aep_intake.records import Kept
 MOST_ITEMS = 98
 MOST_ITEMS_AT_FIRST = 95
 MOST_BYTES = 300_000
+SOME = 1000  # objects of a list that are looked at side by side
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one batch may hold: Adobe's guardrails of 2026-11 (1,500 files, 100 GB).
+    """What one batch may hold, as AEP gets it. Adobe's guardrail since August 2026 is 25,000 files
+    and 1 TB, beyond which it fails a batch.
 
     `piece`: bytes of a file that is uploaded whole; larger ones are several files to Adobe.
     """
 
-    files: int = 1500
+    files: int = 9999
     bytes: int = 100_000_000_000
     piece: int = 256_000_000
 
@@ -76,7 +91,9 @@ class Window(Kept):
 
     `due` is when someone must look at it: at its end, and never again once it is finished. A
     marker's has no `length`, and starts when the marker arrived. `gates`: how many it has; none
-    where a release before gates opened it, and then its own stage says whether it is open.
+    where a release before gates opened it, and then its own stage says whether it is open. `key`:
+    where its list is in the state bucket, None until it is planned. Of a marker's, `reached`: all
+    files up to this key have joined; `until`: who works on it has it alone so long.
     """
 
     order: Order
@@ -87,6 +104,10 @@ class Window(Kept):
     revision: int = 1
     parts: tuple[Excerpt, ...] = ()
     gates: int = 0
+    sealed_at: int | None = None
+    key: str | None = None
+    reached: str = ""
+    until: int | None = None
 
     @classmethod
     def at(cls, order: Order, length: int, now: int) -> Self:
@@ -131,11 +152,26 @@ class Window(Kept):
 
     def sealed(self, now: int) -> "Window":
         """Nothing can be registered any more, once it is frozen."""
-        return self._then(stage=Stage.SEALED, due=min(now, self.due or now))
+        return self._then(stage=Stage.SEALED, due=min(now, self.due or now), sealed_at=now)
 
-    def planned(self, parts: tuple[Excerpt, ...]) -> "Window":
+    def worked_on(self, until: int | None, options: Mapping[str, Any] | None = None) -> "Window":
+        """One worker has it alone until then. `options`: what its files are by now."""
+        order = self.order if options is None else replace(self.order, options=options)
+        return self._then(until=until, order=order)
+
+    def joined_to(self, key: str) -> "Window":
+        """All files up to this key have joined."""
+        return self._then(reached=key)
+
+    @property
+    def list_key(self) -> str:
+        """Where its list belongs: by the day it was sealed, since people look for it by that."""
+        at = self.sealed_at or self.due or self.start  # a release before lists did not keep it
+        return f"windows/{iso(at)[:10]}/{self.window_id}.jsonl"
+
+    def planned(self, parts: tuple[Excerpt, ...], key: str | None = None) -> "Window":
         """Which files go together, for good."""
-        return self._then(stage=Stage.PLANNED, parts=parts)
+        return self._then(stage=Stage.PLANNED, parts=parts, key=key)
 
     def finished(self) -> "Window":
         """All its parts are orders."""
@@ -144,6 +180,7 @@ class Window(Kept):
     def part(self, excerpt: Excerpt, number: int) -> Order:
         """The order of a part."""
         line = self.order.line if number == 0 else None
+        excerpt = replace(excerpt, key=self.key)
         return replace(self.order, external_id=self.part_id(number), excerpt=excerpt, line=line)
 
     def part_id(self, number: int) -> str:
@@ -188,19 +225,36 @@ class Windows(Protocol):
         What was registered until then is listed, and nothing can be registered from then on.
         """
 
-    def registered(self, window_id: str) -> tuple[Arrival, ...]:
-        """All files of a window, `in_order` (a consistent read)."""
+    def joined(self, window_id: str) -> Iterator[Arrival]:
+        """All files of a window, some perhaps twice (consistent reads)."""
+
+    def supersede(self, window_id: str, file: Arrival, by: str) -> None:
+        """Remember, where this window claims `file`, which version of it stands for it."""
+
+    def keep(self, window: Window, lines: list[bytes]) -> Window:
+        """Write the list of a window that is planned, unless it is there; what stands then.
+
+        `offset` of its parts counts from the first of `lines`, and from the list's own beginning in
+        what stands.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What windows need of the world. `hand_out` says that orders are due already."""
+    """What windows need of the world. `hand_out` says that orders are due already.
+
+    `opened`: the bytes of a file from one place up to another, as `lists` reads them.
+    `side_by_side`: a `map`. `in_turn`: held by who has a list in memory.
+    """
 
     windows: Windows
     orders: create.Ledger
     hand_out: Callable[[list[str]], None]
     now: Callable[[], int]
     limits: Limits
+    opened: lists.Opened
+    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] = map
+    in_turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
 def register(
@@ -243,9 +297,7 @@ def close(window_id: str, ports: Ports) -> None:
         window = windows.replace(window, window.sealed(ports.now()))
     if window.stage is Stage.SEALED:
         windows.freeze(window)
-        limits = ONE_PART if window.replaces else ports.limits
-        parts = plan(window_id, windows.registered(window_id), limits)
-        window = windows.replace(window, window.planned(parts))
+        window = windows.replace(window, _planned(window, ports))
     orders = [window.part(excerpt, number) for number, excerpt in enumerate(window.parts)]
     for order in orders:
         ports.orders.open(Record.waiting(order, ports.now()))
@@ -253,27 +305,75 @@ def close(window_id: str, ports: Ports) -> None:
     ports.hand_out([order.external_id for order in orders])
 
 
+def _planned(window: Window, ports: Ports) -> Window:
+    """Decide what counts and which files go together; once, whoever tries it how often."""
+    limits = ONE_PART if window.replaces else ports.limits
+    with ports.in_turn:
+        lines = lists.in_lines(ports.windows.joined(window.window_id))
+        ends = array("Q", [0])  # of the lines of each object
+        parts = plan(window.window_id, _sizes(window, lines, ends, ports), limits)
+        placed = tuple(
+            replace(part, offset=ends[part.first], length=ends[part.end] - ends[part.first])
+            for part in parts
+        )
+        planned = window.planned(placed, window.list_key)
+        # Of what another worker wrote, the plan may differ, as what S3 told of sizes may.
+        return replace(planned, parts=ports.windows.keep(planned, lines).parts)
+
+
+def _sizes(window: Window, lines: list[bytes], ends: "array[int]", ports: Ports) -> Iterator[int]:
+    """What AEP gets of each object of a list; what others of their versions supersede is told."""
+    for some in batched(lists.versions(lines), SOME, strict=False):
+        old = [(file, one.newest.version) for one in some for file in one.superseded]
+        list(ports.side_by_side(lambda o: ports.windows.supersede(window.window_id, *o), old))
+        ends.extend(accumulate((one.bytes for one in some), initial=ends.pop()))
+        yield from sizes((one.newest for one in some), ports)
+
+
+def sizes(files: Iterable[Arrival], ports: Ports) -> Iterator[int]:
+    """Bytes that AEP gets of each file, by estimate."""
+    files = tuple(files)
+    large = [file for file in files if lists.worth_a_look(file)]
+    said = ports.side_by_side(lambda file: lists.isize(file, ports.opened), large)
+    known = dict(zip(large, said, strict=True))
+    return (lists.unpacked(file, known.get(file, 0)) for file in files)
+
+
+def take_over(
+    window: Window, until: int, options: Mapping[str, Any] | None, ports: Ports
+) -> Window:
+    """A marker's window, for this worker alone until then.
+
+    Raises NotYet while it is another one's, LeaseLost or LedgerUnavailable.
+    """
+    wait = (window.until or 0) - ports.now()
+    if wait > 0:
+        raise NotYet(
+            "another worker has this marker", retry_after=wait / 1000, external_id=window.window_id
+        )
+    return ports.windows.replace(window, window.worked_on(until, options))
+
+
 def gather(
     window: Window, marker: Arrival, files: Iterable[Arrival], ports: Ports
 ) -> dict[str, str]:
-    """Let the files of a marker's folder share batches, and open these.
+    """Let the files of a marker's folder, in their keys' order, share batches, and open these.
 
-    Gives the claimant of each file that another order or window holds, by the file's external id.
-    Raises AlreadyClaimed if that is all of them, NotReplaceable, LineMoved, LeaseLost or
-    LedgerUnavailable.
+    `files` may be walked through twice. Gives the claimant of each file that another order or
+    window holds, by the file's external id. Raises AlreadyClaimed if that is all of them,
+    NotReplaceable, LineMoved, LeaseLost or LedgerUnavailable.
     """
-    files = in_order(files)
     known: dict[str, str] = {}
     standing = ports.windows.get(window.window_id)
     if standing is None and window.replaces:
         _check_one_for_one(window, marker, files, ports)
-    if standing is not None and standing.stage is Stage.OPEN:
-        # What was overwritten since a worker began waits for the next marker: two versions of an
-        # object would be its rows twice.
-        held = {(file.bucket, file.key) for file in ports.windows.registered(window.window_id)}
-        files = tuple(file for file in files if (file.bucket, file.key) not in held)
     if standing is None or standing.stage is Stage.OPEN:
-        known = _fill(window, marker, files, ports.windows, begun=standing is not None)
+        filling = _Filling(window, marker, ports, standing)
+        try:
+            known = filling.fill(files)
+        except IntakeError:
+            filling.give_back()
+            raise
     seal(window.window_id, ports)
     return known
 
@@ -287,9 +387,10 @@ def seal(window_id: str, ports: Ports) -> None:
 
 
 def _check_one_for_one(
-    window: Window, marker: Arrival, files: tuple[Arrival, ...], ports: Ports
+    window: Window, marker: Arrival, files: Iterable[Arrival], ports: Ports
 ) -> None:
-    if len(plan("", files, ports.limits)) > 1:
+    known = (size for some in batched(files, SOME, strict=False) for size in sizes(some, ports))
+    if len(plan("", known, ports.limits)) > 1:
         raise NotReplaceable(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
             "take the place of one: raise batchFiles or batchGigabytes, or let the route `append`"
@@ -305,41 +406,103 @@ def _check_one_for_one(
         )
 
 
-def _fill(
-    window: Window, marker: Arrival, files: tuple[Arrival, ...], windows: Windows, *, begun: bool
-) -> dict[str, str]:
-    waiting, known = list(files), dict[str, str]()
-    owners: dict[str, bool] = {}  # whether their files are taken over
-    taken_over: set[Arrival] = set()
-    while waiting:
-        some = tuple(_first(waiting, MOST_ITEMS if begun else MOST_ITEMS_AT_FIRST))
-        free = tuple(file for file in some if file not in taken_over)
+class _Filling:
+    """The files of a folder on their way into its window.
+
+    `standing` is the window where it has begun; its progress is only written by who has it.
+    """
+
+    def __init__(
+        self, window: Window, marker: Arrival, ports: Ports, standing: Window | None
+    ) -> None:
+        self._window, self._marker, self._ports = window, marker, ports
+        self._standing = standing
+        self._owners: dict[str, bool] = {}  # whether their files are taken over
+        self._known: dict[str, str] = {}
+        self._taken_over: set[Arrival] = set()
+        self._others: AlreadyClaimed | None = None
+
+    def fill(self, files: Iterable[Arrival]) -> dict[str, str]:
+        """Register them all; the claimants of those that others hold."""
+        for some in batched(files, SOME, strict=False):
+            waiting = list(in_order(some))
+            while waiting and self._standing is None:
+                waiting = self._begin(waiting)
+            if waiting and not all(self._ports.side_by_side(self._register, _pieces(waiting))):
+                break  # sealed by another worker, which has seen the whole folder, too
+            if self._standing is not None:
+                reached = self._standing.joined_to(some[-1].key)
+                self._standing = self._ports.windows.replace(self._standing, reached)
+        if self._standing is None and self._others is not None:
+            raise self._others
+        return self._known
+
+    def give_back(self) -> None:
+        """Nobody works on it; where that cannot be said, its time is over some time."""
+        if self._standing is not None:
+            with suppress(TryAgain):
+                self._ports.windows.replace(self._standing, self._standing.worked_on(None))
+
+    def _begin(self, waiting: list[Arrival]) -> list[Arrival]:
+        """Those that have not joined yet."""
+        windows = self._ports.windows
+        some = tuple(_first(waiting, MOST_ITEMS_AT_FIRST))
         try:
-            if begun:
-                windows.register(window, some, free)
-            elif not windows.begin(window, marker, some, free):
-                begun = True
-                continue
-        except WindowSealed:
-            break  # by another worker, which has seen the whole folder, too
+            begun = windows.begin(self._window, self._marker, some, self._free(some))
         except AlreadyClaimed as other:
-            if marker in other.claimed:
+            if self._marker in other.claimed:
                 raise
-            ours = {file for file, owner in other.claimed.items() if owner == window.window_id}
-            for file, owner in other.claimed.items():
-                if owner not in owners:
-                    owners[owner] = _replaced(owner, window, windows)
-                if owners[owner]:
-                    taken_over.add(file)
-                elif file not in ours:
-                    known[file.external_id] = owner
-            waiting = [f for f in waiting if f not in ours and f.external_id not in known]
-            if not waiting and not begun:
-                raise
-        else:
-            begun = True
-            waiting = waiting[len(some) :]
-    return known
+            self._others = other
+            return self._not_others(waiting, other)
+        if begun:
+            self._standing = self._window
+            return waiting[len(some) :]
+        standing = windows.get(self._window.window_id)
+        if standing is None or (standing.until or 0) > self._ports.now():
+            raise LeaseLost("another worker began", external_id=self._window.window_id)
+        self._standing = standing
+        return waiting
+
+    def _register(self, some: tuple[Arrival, ...]) -> bool:
+        """Whether the window was open still."""
+        waiting = list(some)
+        while waiting:
+            try:
+                self._ports.windows.register(
+                    self._window, tuple(waiting), self._free(tuple(waiting))
+                )
+            except WindowSealed:
+                return False
+            except AlreadyClaimed as other:
+                waiting = self._not_others(waiting, other)
+            else:
+                break
+        return True
+
+    def _free(self, some: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
+        return tuple(file for file in some if file not in self._taken_over)
+
+    def _not_others(self, waiting: list[Arrival], other: AlreadyClaimed) -> list[Arrival]:
+        """Without what this window holds already, and what others do that it does not replace."""
+        ours = set()
+        for file, owner in other.claimed.items():
+            if owner not in self._owners:
+                self._owners[owner] = _replaced(owner, self._window, self._ports.windows)
+            if self._owners[owner]:
+                self._taken_over.add(file)
+            elif owner == self._window.window_id:
+                ours.add(file)
+            else:
+                self._known[file.external_id] = owner
+        return [f for f in waiting if f not in ours and f.external_id not in self._known]
+
+
+def _pieces(files: list[Arrival]) -> Iterator[tuple[Arrival, ...]]:
+    """What goes into one transaction each."""
+    while files:
+        some = _first(files)
+        yield tuple(some)
+        files = files[len(some) :]
 
 
 def _replaced(owner: str, window: Window, windows: Windows) -> bool:
@@ -350,18 +513,21 @@ def _replaced(owner: str, window: Window, windows: Windows) -> bool:
     return other.order.line.subject == ours.line.subject and owner != window.window_id
 
 
-def plan(window_id: str, files: Iterable[Arrival], limits: Limits) -> tuple[Excerpt, ...]:
-    """Parts filled in order, by count and by bytes; a file over the limit is a part alone."""
+def plan(window_id: str, sizes: Iterable[int], limits: Limits) -> tuple[Excerpt, ...]:
+    """Parts filled in order, by uploads and by bytes; a file over the limit is a part alone.
+
+    `sizes`: what AEP gets of each file.
+    """
     parts: list[Excerpt] = []
     uploads = 0
-    for number, file in enumerate(files):
+    for number, size in enumerate(sizes):
         part = parts[-1] if parts else None
-        more = max(1, ceil(file.size / limits.piece))
-        if part is None or uploads + more > limits.files or part.bytes + file.size > limits.bytes:
-            parts.append(Excerpt(window_id, number, number + 1, file.size))
+        more = max(1, ceil(size / limits.piece))
+        if part is None or uploads + more > limits.files or part.bytes + size > limits.bytes:
+            parts.append(Excerpt(window_id, number, number + 1, size))
             uploads = more
         else:
-            parts[-1] = replace(part, end=number + 1, bytes=part.bytes + file.size)
+            parts[-1] = replace(part, end=number + 1, bytes=part.bytes + size)
             uploads += more
     return tuple(parts)
 

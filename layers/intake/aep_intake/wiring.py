@@ -2,10 +2,11 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from threading import Lock
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import requests
@@ -19,6 +20,7 @@ from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.exchange import https_session
 from aep_intake.adapters.in_force import InForce, Kind
 from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.lists import Lists
 from aep_intake.adapters.objects import Objects
 from aep_intake.adapters.queues import Queues, message
 from aep_intake.adapters.routing_table import ROUTING_TABLE
@@ -100,6 +102,7 @@ class World:
             self.settings.ledger_table,
             self.now,
             self.settings.retention_days * DAY,
+            lists=Lists(lambda: self._s3, self.settings.state_bucket),
         )
 
     @cached_property
@@ -247,6 +250,9 @@ class World:
             limits=windows.Limits(
                 limits.batch_files, limits.batch_gigabytes * 10**9, limits.file_megabytes * 10**6
             ),
+            opened=self.objects.opened,
+            side_by_side=self._side_by_side,
+            in_turn=Lock(),
         )
 
     def due_ports(self, side_by_side: SideBySide) -> due.Ports:
@@ -271,6 +277,12 @@ class World:
             now=self.now,
             side_by_side=side_by_side,
         )
+
+    def _side_by_side(self, work: Callable[[Any], Any], values: Iterable[Any]) -> Iterable[Any]:
+        if waiting := list(values):
+            with ThreadPoolExecutor(self.settings.delivery_concurrency) as pool:
+                return list(pool.map(work, waiting))
+        return []
 
     @cached_property
     def overdue_ports(self) -> overdue.Ports:

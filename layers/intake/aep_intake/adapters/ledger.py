@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING, Any
 from aep_intake import records
 from aep_intake.adapters.folders import DynamoFolders
 from aep_intake.adapters.identity import DynamoIdentity
+from aep_intake.adapters.lists import Lists
 from aep_intake.adapters.table import (
     ABSENT,
     Item,
@@ -63,7 +64,7 @@ from aep_intake.announcements import iso
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.due import Due, Kind
 from aep_intake.errors import LeaseLost, LedgerUnavailable, LineMoved
-from aep_intake.orders import Claim, Head, Order, Record, Rejection, State, claims
+from aep_intake.orders import Claim, Excerpt, Head, Order, Record, Rejection, State, claims
 from aep_intake.overdue import WAITING
 from aep_intake.whereabouts import Seen
 
@@ -85,20 +86,27 @@ LET_GO = 22
 
 class DynamoLedger:
     """The ledger in `table`. `retention` in milliseconds: how long finished things are kept.
+    `lists` of sealed windows: without them, what joined a window is read from the table.
 
     Every method raises LedgerUnavailable where DynamoDB does not answer, throttles or reports a
     conflict of transactions; whether a write then happened is not known.
     """
 
     def __init__(
-        self, client: "DynamoDBClient", table: str, now: Callable[[], int], retention: int
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        now: Callable[[], int],
+        retention: int,
+        *,
+        lists: Lists | None = None,
     ) -> None:
         self._table = Table(client, table)
         self._now = now
         self._retention = retention
         self._reading = Lock()
-        self._read: tuple[str, tuple[Arrival, ...]] = ("", ())
-        self.windows = DynamoWindows(self._table, self._claiming, now, retention)
+        self._read: tuple[Excerpt | None, tuple[Arrival, ...]] = (None, ())
+        self.windows = DynamoWindows(self._table, self._claiming, now, retention, kept=lists)
         self.folders = DynamoFolders(self._table, now, retention)
         self.identity = DynamoIdentity(self._table, table, now)
 
@@ -249,15 +257,17 @@ class DynamoLedger:
         return following
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order; those of a part are with its window."""
+        """The files of an order; those of a part are in its window's list.
+
+        Raises StorageUnavailable, too.
+        """
         part = order.excerpt
         if part is None:
             return order.files
-        # All parts of a window read the same list, which no longer changes.
-        with self._reading:
-            if self._read[0] != part.window_id:
-                self._read = (part.window_id, self.windows.registered(part.window_id))
-            return self._read[1][part.first : part.end]
+        with self._reading:  # each step of an order asks again, and a list no longer changes
+            if self._read[0] != part:
+                self._read = (part, self.windows.files(part))
+            return self._read[1]
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Remember that an arrival was rejected before it had an order. Claims nothing."""
@@ -306,6 +316,7 @@ class DynamoLedger:
                 item["noted"]["S"] if "noted" in item else None,
                 item["route"]["S"] if "route" in item else None,
                 int(item["expires"]["N"]),
+                item["superseded_by"]["S"] if "superseded_by" in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")

@@ -23,7 +23,10 @@ from aep_intake.errors import (
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
+    from mypy_boto3_s3.type_defs import (
+        GetObjectRequestTypeDef,
+        ListObjectVersionsRequestTypeDef,
+    )
 
 
 CHUNK = 2**18  # bytes
@@ -97,21 +100,20 @@ class Objects:
         raw = _Opened(arrival, found["Body"], skipped, end - start)
         return cast("IO[bytes]", io.BufferedReader(raw, CHUNK))
 
-    def folder(self, bucket: str, prefix: str) -> Iterator[Arrival]:
+    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
         """The present version of every object whose key begins `prefix`, in the keys' order.
 
-        A page of 1,000 versions at a time, older ones and delete markers among them. Raises
-        StorageUnavailable, also where we may not list.
+        Those after a key, where one is given. A page of 1,000 versions at a time, older ones and
+        delete markers among them. Raises StorageUnavailable, also where we may not list.
         """
         # Not ListObjectsV2: it does not tell the version, and that is an arrival's identity.
         uri = f"s3://{bucket}/{prefix}"
-        pages = (
-            self._client()
-            .get_paginator("list_object_versions")
-            .paginate(Bucket=bucket, Prefix=prefix)
-        )
+        request: ListObjectVersionsRequestTypeDef = {"Bucket": bucket, "Prefix": prefix}
+        if after:
+            request["KeyMarker"] = after
         try:
-            for page in pages:
+            while True:
+                page = self._client().list_object_versions(**request)
                 for found in page.get("Versions", ()):
                     if found["IsLatest"]:
                         yield Arrival(
@@ -123,6 +125,10 @@ class Objects:
                             size=found["Size"],
                             time=int(found["LastModified"].timestamp() * 1000),
                         )
+                if not page.get("IsTruncated"):
+                    return
+                request["KeyMarker"] = page["NextKeyMarker"]
+                request["VersionIdMarker"] = page["NextVersionIdMarker"]
         except ClientError as error:
             status, code = _answer(error)
             remedy = "; the function needs s3:ListBucketVersions" if status == 403 else ""

@@ -1,18 +1,27 @@
 """Windows in the ledger's table; see `ledger` for the keys."""
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count
 from threading import local
 from typing import Any
 
-from aep_intake import records
+from aep_intake import lists, records
+from aep_intake.adapters.lists import Lists
 from aep_intake.adapters.table import ABSENT, Item, Stood, Table, checking, putting, revision
 from aep_intake.arrivals import Arrival, digest
 from aep_intake.due import Due, Kind
-from aep_intake.errors import AlreadyClaimed, LeaseLost, LineMoved, WindowSealed
-from aep_intake.orders import Claim, Line, claims
+from aep_intake.errors import (
+    AlreadyClaimed,
+    LeaseLost,
+    LineMoved,
+    StorageUnavailable,
+    WindowSealed,
+)
+from aep_intake.orders import Claim, Excerpt, Line, claims
 from aep_intake.windows import Stage, Window, in_order
 
 # Each class of what is due has shards of the index `due` of its own, so that none hides another's.
@@ -30,13 +39,17 @@ IS_OPEN = {
 IS_UNSEALED = {"ConditionExpression": "attribute_not_exists(sealed)"}
 # Other transactions hold a gate for milliseconds, but they come one after the other.
 PATIENCE = 20
+LONGEST_LINE = 16_384  # bytes: a key has 1,024 at most, each six times as long in JSON
+OFFSET = 40  # bytes of an offset in JSON, at most
 
 
 class DynamoWindows:
-    """Windows in `table`. `claiming` makes the step that claims for an owner.
+    """Windows in `table`, and their lists. `claiming` makes the step that claims for an owner.
 
     `retention` in milliseconds: how long finished things are kept. Every method raises
-    LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows whether it did.
+    LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows whether it did;
+    what is about lists StorageUnavailable, too. Who has no lists (`kept`) reads what they were made
+    of, and makes none.
     """
 
     def __init__(
@@ -45,7 +58,10 @@ class DynamoWindows:
         claiming: Callable[[Claim, str], dict[str, Item]],
         now: Callable[[], int],
         retention: int,
+        *,
+        kept: Lists | None,
     ) -> None:
+        self._kept = kept
         self._table = table
         self._claiming = claiming
         self._now = now
@@ -144,16 +160,72 @@ class DynamoWindows:
                 tries=PATIENCE,
             )
 
-    def registered(self, window_id: str) -> tuple[Arrival, ...]:
-        """All files of a window, `in_order` (consistent reads)."""
+    def joined(self, window_id: str) -> Iterator[Arrival]:
+        """All files of a window, some perhaps twice (consistent reads)."""
         items = self._table.query(
             "pk = :pk AND begins_with(sk, :files)",
             {"pk": {"S": f"window#{window_id}"}, "files": {"S": "files#"}},
             ConsistentRead=True,
         )
-        return in_order(
-            file for item in items for file in records.read_list(Arrival, item["files"]["S"])
-        )
+        return (file for item in items for file in records.read_list(Arrival, item["files"]["S"]))
+
+    def supersede(self, window_id: str, file: Arrival, by: str) -> None:
+        """Remember, where this window claims `file`, which version of it stands for it."""
+        claim, *_ = claims(file)
+        with suppress(Stood):  # its claim is an earlier window's, which had it, too
+            self._table.update(
+                f"object#{claim.object_id}",
+                claim.slot,
+                "SET superseded_by = :by",
+                {"by": {"S": by}, "window": {"S": window_id}},
+                "external_id = :window",
+            )
+
+    def keep(self, window: Window, lines: list[bytes]) -> Window:
+        """Write the list of a window that is planned, unless it is there; what stands then."""
+        if self._kept is None or window.key is None:
+            raise StorageUnavailable("there is no place for lists", external_id=window.window_id)
+        # The first line is as long, whatever the offsets are that it tells.
+        room = len(records.text(window).encode()) + OFFSET * len(window.parts)
+        parts = tuple(replace(part, offset=part.offset + room + 1) for part in window.parts)
+        standing = replace(window, parts=parts)
+        head = records.text(standing).encode().ljust(room) + b"\n"
+        if self._kept.put(window.key, chain([head], lines)):
+            return standing
+        return records.read(Window, self._kept.head(window.key).decode())
+
+    def files(self, part: Excerpt) -> tuple[Arrival, ...]:
+        """The files of a part, as its window's list has them."""
+        if part.key is None:
+            return self.registered(part.window_id)[part.first : part.end]
+        if self._kept is not None:
+            found = self._kept.read(part.key, part.offset, part.offset + part.length)
+            if found is not None:
+                return lists.that_count(found.splitlines())
+        # The state bucket forgets earlier than the ledger does.
+        lines = lists.in_lines(self.joined(part.window_id))
+        return tuple(one.newest for one in lists.versions(lines))[part.first : part.end]
+
+    def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
+        """The number of the part that a version of an object is in."""
+        if window.key is None or self._kept is None:
+            files = enumerate(self.registered(window.window_id))
+            named = (n for n, f in files if (f.bucket, f.key, f.version) == (bucket, key, version))
+            at = next(named, -1)
+            holding = (n for n, part in enumerate(window.parts) if part.first <= at < part.end)
+            return next(holding, None)
+        name, beginning = window.key, lists.beginning(bucket, key)
+
+        def first(part: Excerpt) -> bytes:
+            found = self._kept and self._kept.read(name, part.offset, part.offset + LONGEST_LINE)
+            return (found or b"")[: len(beginning)]
+
+        number = bisect_right(window.parts, beginning, key=first) - 1
+        return number if number >= 0 else None
+
+    def registered(self, window_id: str) -> tuple[Arrival, ...]:
+        """All files of a window, `in_order`, as releases before lists planned them."""
+        return in_order(self.joined(window_id))
 
     def _passing(self, window: Window) -> dict[str, Item]:
         """The step that checks this worker's gate.
