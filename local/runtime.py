@@ -32,7 +32,7 @@ PYTHON = ROOT / ".venv-runtime" / "bin" / "python"
 RAPID = ROOT / ".venv-sam" / "lib" / "python3.13" / "site-packages" / "samcli" / "local" / "rapid"
 EMULATOR = RAPID / f"aws-lambda-rie-{'arm64' if platform.machine() == 'aarch64' else 'x86_64'}"
 
-FUNCTIONS = ("OnArrival", "OnRequest", "OnDue", "OnTick")
+FUNCTIONS = ("OnArrival", "OnMarker", "OnRequest", "OnDue", "OnTick")
 LAYERS = ("DependenciesLayer", "IntakeLayer")
 INSIDE = ROOT / "local" / "inside"
 

@@ -84,7 +84,7 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
         yield from found(f"bucket {name}", looked)
     events = session.client("events", config=PATIENCE)
     yield from found("arrivals queue", checks.rules(events, queue_arn, direct=direct))
-    for name in ("OnArrivalFunction", "OnDueFunction"):
+    for name in ("OnArrivalFunction", "OnMarkerFunction", "OnDueFunction"):
         yield from found(f"function {output(name)}", checks.mapping(functions, output(name)))
     yield from found("arrivals queue", checks.queue(sqs, output("ArrivalsQueueUrl")))
     yield from found("due queue", checks.queue(sqs, output("DueQueueUrl")))

@@ -1,6 +1,7 @@
 """Arrivals queue → a batch for each arrival → partial batch response."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 from aep_intake import arrivals, telemetry
@@ -25,18 +26,29 @@ wanted_keys = compile_wildcard(world.settings.key_pattern)
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Work the arrivals of one delivery, and hand on the markers among them."""
+    intake = replace(routing(context), hand_on=world.hand_on)
+    return work(event, intake, world.settings.arrivals_queue_url)
+
+
+def routing(context: LambdaContext) -> Intake:
+    """What an invocation needs that routes what arrives."""
+    return world.intake(context, world.tables.current, world.settings.source_buckets)
+
+
+def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any]:
     """Work the arrivals of one delivery side by side, then settle each message by itself."""
-    intake = world.intake(context, world.tables.current, world.settings.source_buckets)
     messages = event["Records"]
     deliveries = [_read(message["body"]) for message in messages]
     # Copies within one delivery fold here: an arrival's external id is its identity.
     wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
+    end = intake.ports.lease().until
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
             results[order] = attempt(lambda: again(order, intake))  # noqa: B023
         for missing in dict.fromkeys(d.missing for d in deliveries if d.missing):
-            told = attempt(lambda: tell(missing, intake.overdue, pool.map))  # noqa: B023
+            told = attempt(lambda: tell(missing, intake.overdue, pool.map, end))  # noqa: B023
             if told is not None:
                 results[missing.external_id] = told
     telemetry.registered(results)
@@ -45,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         latency = None if arrival is None else world.now() - arrival.time
         telemetry.report(external_id, result, latency)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    return _settle(messages, deliveries, results, intake)
+    return _settle(messages, deliveries, results, intake, queue_url)
 
 
 def _read(body: str) -> Delivery:
@@ -64,6 +76,7 @@ def _settle(
     deliveries: list[Delivery],
     results: dict[str, Result],
     intake: Intake,
+    queue_url: str,
 ) -> dict[str, Any]:
     """Done, parked, or back to the queue; parked only once all its other records are settled."""
     failures: dict[str, tuple[str, int]] = {}
@@ -87,8 +100,7 @@ def _settle(
             failures[message["messageId"]] = (message["receiptHandle"], seconds)
             telemetry.age(world.now() - int(about["SentTimestamp"]))
     if failures:
-        url = world.settings.arrivals_queue_url
-        kept = attempt(lambda: world.queues.put_off(url, dict(failures.values())))
+        kept = attempt(lambda: world.queues.put_off(queue_url, dict(failures.values())))
         if kept:  # they come back all the same, when the queue's own time-out has passed
             telemetry.report("put-off", kept, None)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}

@@ -259,7 +259,7 @@ class World:
             adobe.dataset_id,
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
-        objects: Any = _Calls(self, _Bucket(self.bucket), NotReadable)
+        objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
         window_ports = windows.Ports(
             windows=remembered,
             orders=ledger,
@@ -1013,7 +1013,7 @@ class Worker:
             world.ignored.add(message.arrival.external_id)
 
 
-class _Bucket:
+class ListedBucket:
     """S3, as far as markers need it."""
 
     def __init__(self, bucket: dict[str, Arrival]) -> None:

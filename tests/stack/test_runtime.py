@@ -35,7 +35,7 @@ from tests.stack.scene import PATIENCE
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="AWS's emulator is a program for Linux")
 
-HANDLERS = ["on_arrival", "on_request", "on_due", "on_tick"]
+HANDLERS = ["on_arrival", "on_marker", "on_request", "on_due", "on_tick"]
 FORBIDDEN = {"pydantic", "aws_xray_sdk", "jsonschema", "pytest", "local", "tests", "ministack"}
 
 
@@ -265,6 +265,7 @@ def test_clients_are_made_while_it_starts(
     for_orders = ["dynamodb", "events", "secretsmanager"]
     expected = {
         "OnArrival": ["appconfigdata", *for_orders],
+        "OnMarker": ["appconfigdata", *for_orders],
         "OnRequest": for_orders,
         "OnDue": for_orders,
         "OnTick": ["dynamodb", "sqs"],

@@ -18,6 +18,7 @@ def environment() -> dict[str, str]:
         "STATE_BUCKET": "state",
         "ARRIVALS_QUEUE_URL": "https://queue/arrivals",
         "ARRIVALS_DLQ_URL": "https://queue/parked",
+        "MARKERS_QUEUE_URL": "https://queue/markers",
         "DUE_QUEUE_URL": "https://queue/due",
         "DUE_ORDERS_QUEUE_URL": "https://queue/due-orders",
         "DUE_FOLDERS_QUEUE_URL": "https://queue/due-folders",

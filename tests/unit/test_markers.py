@@ -1,11 +1,11 @@
 """What becomes of a marker, of the files that waited for it, and of those it cannot take."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival
+from aep_intake.arrivals import Arrival, parse, written
 from aep_intake.due import Kind
 from aep_intake.errors import (
     FormatUnknown,
@@ -13,11 +13,12 @@ from aep_intake.errors import (
     LedgerUnavailable,
     NoFiles,
     NoRoute,
+    NotReplaceable,
     NotYet,
     StorageUnavailable,
     TargetNotAllowed,
 )
-from aep_intake.intake import Gathered, Intake, Known, Skipped, Waits, go_on, take_in
+from aep_intake.intake import Gathered, HandedOn, Intake, Known, Skipped, Waits, go_on, take_in
 from aep_intake.orders import Lease, Order, Record
 from aep_intake.preflight import Checks
 from aep_intake.windows import Limits, Stage, Window, marker_id
@@ -30,12 +31,14 @@ from tests.faults.harness import (
     START,
     TABLES,
     TIMEOUT,
+    ListedBucket,
     Tape,
     World,
     part_of,
     take,
 )
 from tests.faults.test_again import AGAIN, APPENDED, FILES, MARKED, MARKER, REPLACED, table
+from tests.memory_ledger import MemoryWindows
 
 WINDOW = marker_id(MARKER)
 
@@ -242,6 +245,95 @@ def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None
     assert take(MARKER, world.intake(0)) == Known(WINDOW)
     assert {part_of(world, WINDOW, file) for file in (newer, *FILES)} == {world.handed_out[0]}
     assert world.ledger.claimant(newer) == world.ledger.claimant(FILES[0]) == WINDOW
+
+
+def pages(world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str) -> list[str]:
+    """Folders have pages of two files, and a worker dies at one of them; from where S3 lists."""
+    for module in ("intake", "windows"):
+        monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
+    asked: list[str] = []
+    folder, register = ListedBucket.folder, MemoryWindows.register
+
+    def listed(self: ListedBucket, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
+        asked.append(after)
+        return folder(self, bucket, prefix, after)
+
+    def registered(self: MemoryWindows, window: Window, files: Any, free: Any) -> None:
+        if any(file.key.endswith(dies_at) for file in files):
+            raise LedgerUnavailable("throttled")
+        register(self, window, files, free)
+
+    monkeypatch.setattr(ListedBucket, "folder", listed)
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryWindows, "register", registered)
+        with pytest.raises(LedgerUnavailable):
+            take(MARKER, world.intake(0))
+    return asked
+
+
+def test_who_comes_after_goes_on_where_a_worker_stopped(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = pages(world, monkeypatch, "part-4.json")
+    window = standing(world)
+    assert window is not None and window.reached.endswith("part-3.json")
+    assert window.until is None, "it said so when it gave up"
+    asked.clear()
+    # What is deleted after it joined is in the batch all the same; what is new is seen.
+    del world.bucket[FILES[0].key]
+    late = beside(world, "part-9.json")
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert set(asked) == {FILES[3].key}, "listed from there"
+    files = [*FILES, late]
+    assert {part_of(world, WINDOW, file) for file in files} == {world.handed_out[0]}
+
+
+def test_half_of_a_folder_that_has_another_format_is_found_by_who_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in (4, 5):
+        beside(world, f"part-{n}.csv")
+    pages(world, monkeypatch, "part-3.json")
+    for file in FILES[2:]:
+        del world.bucket[file.key]
+    with pytest.raises(FormatUnknown):
+        take(MARKER, world.intake(0))
+    # With the format in the route, all are what that says.
+    world.table = table(**MARKED, inputFormat={"format": "csv"})
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    [record] = [world.ledger.get(external_id) for external_id in world.handed_out]
+    assert record is not None and record.order.options["inputFormat"] == {"format": "csv"}
+
+
+def test_a_large_folder_is_looked_through_before_anything_is_claimed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("intake", "windows"):
+        monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
+    world.table = REPLACED[0]
+    world.limits = Limits(files=4, bytes=1000)
+    with pytest.raises(NotReplaceable):
+        take(MARKER, world.intake(0))
+    assert standing(world) is None
+    world.limits = Limits(files=5, bytes=1000)
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
+    assert held(world) == ALL
+
+
+def test_a_marker_is_handed_on_to_who_has_the_time(world: World) -> None:
+    handed: list[Arrival] = []
+    intake = replace(world.intake(0), hand_on=handed.append)
+    results = take_in({MARKER.external_id: MARKER}, intake, map)
+    assert results == {MARKER.external_id: HandedOn()}
+    assert (handed, standing(world)) == ([MARKER], None)
+    assert parse(written(MARKER)).arrivals == (MARKER,)
+    unversioned = replace(MARKER, version_id=None, key="ä b/%+")
+    assert parse(written(unversioned)).arrivals == (unversioned,)
+    # One that is no marker any more has its window sealed, there too.
+    begun(world)
+    world.table = TABLES[3]
+    assert take_in({MARKER.external_id: MARKER}, intake, map) == {MARKER.external_id: Known(WINDOW)}
+    assert handed == [MARKER, MARKER]
 
 
 def test_half_of_a_folder_is_no_batch(world: World) -> None:

@@ -530,6 +530,7 @@ def test_keys_are_used_only_through_the_services_that_hold_the_data(
             through[role] = {service["Fn::Sub"].split(".")[0] for service in services}
     assert through == {
         "OnArrivalRole": {"secretsmanager", "s3"},
+        "OnMarkerRole": {"secretsmanager", "s3"},
         "OnRequestRole": {"secretsmanager", "s3"},
         "OnDueRole": {"secretsmanager", "s3"},
         "OnDeliveryRole": {"secretsmanager", "s3"},
@@ -832,6 +833,7 @@ def test_how_many_work_at_the_same_time_is_one_list(template: dict[str, Any]) ->
     }
     places = {
         "ArrivalsQueue": 0,
+        "MarkersQueue": 1,
         "DueQueue": 1,
         "DueOrdersQueue": 1,
         "DueFoldersQueue": 1,
@@ -853,7 +855,7 @@ def test_how_many_work_at_the_same_time_is_one_list(template: dict[str, Any]) ->
         assert told["DUE_CONCURRENCY"] == listed["DueOrdersQueue"]
 
 
-@pytest.mark.parametrize("queue", ["ArrivalsQueue", "UploadsQueue"])
+@pytest.mark.parametrize("queue", ["ArrivalsQueue", "MarkersQueue", "UploadsQueue"])
 def test_what_must_wait_is_tried_for_a_day(template: dict[str, Any], queue: str) -> None:
     tries = of_type(template, "AWS::SQS::Queue")[queue]["RedrivePolicy"]["maxReceiveCount"]
     assert sum(delay(receives, None) for receives in range(1, tries)) > DAY
@@ -1125,12 +1127,13 @@ def test_functions_run_what_is_there(source: dict[str, Any]) -> None:
         if "\ndef handler(" in file.read_text()
     }
     assert run == there
-    assert len(run) == 6
+    assert len(run) == 7
 
 
 def test_functions_run_alike(template: dict[str, Any]) -> None:
-    # To cut a large CSV, all of it is read; and a file of 512 MB goes at 5 Mbit/s.
-    long = {"OnDelivery": 300, "OnUpload": 900}
+    # A folder of 100,000 files is registered; to cut a large CSV, all of it is read; and a file of
+    # 512 MB goes at 5 Mbit/s.
+    long = {"OnMarker": 900, "OnDelivery": 300, "OnUpload": 900}
     for name, function in functions(template).items():
         assert function["Runtime"] == "python3.13", name
         assert function["Architectures"] == ["arm64"], name

@@ -278,7 +278,10 @@ def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
     """What holds a file already."""
     if owner.startswith(WINDOW_PREFIX):
         if owner == windows.marker_id(file):  # no marker any more, but what joined it, counts
-            windows.seal(owner, intake.windows)
+            if intake.hand_on is None:
+                windows.seal(owner, intake.windows)
+            else:
+                intake.hand_on(file)
         return Known(owner)
     record = intake.ledger.get(owner)
     if record is None:

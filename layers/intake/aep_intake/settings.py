@@ -22,6 +22,7 @@ class Settings:
     state_bucket: str
     arrivals_queue_url: str
     arrivals_dlq_url: str
+    markers_queue_url: str
     due_queue_url: str
     due_orders_queue_url: str
     due_folders_queue_url: str
@@ -86,11 +87,13 @@ _CREATING = _WITH_ADOBE | {"deliver_batches"}
 _PACED = _CREATING | {"requests_per_second", "maximum_concurrency", "due_concurrency"}
 _ROUTES = frozenset({"routes_application", "routes_environment", "routes_profile"})
 _GATHERING = _PACED | {"arrivals_queue_url", "due_queue_url"}
+_ARRIVING = _GATHERING | _ROUTES | {"source_buckets", "key_pattern", "markers_queue_url"}
 _DELIVERING = _WITH_ADOBE | {"uploads_queue_url", "upload_seconds"}
 _DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
 # By function; a test follows each through the wiring.
 READ: Mapping[str, frozenset[str]] = {
-    "on_arrival": _GATHERING | _ROUTES | {"source_buckets", "key_pattern"},
+    "on_arrival": _ARRIVING,
+    "on_marker": _ARRIVING,
     "on_request": _CREATING | {"source_buckets"},
     "on_tick": _ALL | _DUE | {"due_deliveries_queue_url"},
     "on_due": _GATHERING,

@@ -330,6 +330,10 @@ class World:
         limits = self.organizations.current().limits_of(credential)
         return limits.gigabytes_per_hour * 10**9
 
+    def hand_on(self, marker: Arrival) -> None:
+        """A marker becomes on_marker's. Raises StorageUnavailable."""
+        self.queues.send_as_is(self.settings.markers_queue_url, written(marker))
+
     def _park(self, order: Order, rejection: Rejection) -> None:
         body = message({"externalId": order.external_id})
         url = self.settings.arrivals_dlq_url

@@ -67,6 +67,13 @@ class Queues:
         except (ClientError, BotoCoreError) as error:
             raise StorageUnavailable(f"a rejected message could not be parked: {error}") from error
 
+    def send_as_is(self, queue_url: str, body: str) -> None:
+        """One message, as it is written."""
+        try:
+            self._client.send_message(QueueUrl=queue_url, MessageBody=body)
+        except (ClientError, BotoCoreError) as error:
+            raise StorageUnavailable(f"work could not be handed on: {error}") from error
+
     def put_off(self, queue_url: str, delays: Mapping[str, int]) -> None:
         """Hide messages (receipt handle → seconds) until their next try."""
         for some in batched(delays.items(), 10, strict=False):

@@ -1,0 +1,17 @@
+"""Markers queue → the batches of a marker's folder → partial batch response.
+
+A folder may hold a hundred thousand files, for which on_arrival has neither time nor memory.
+"""
+
+from typing import Any
+
+from aep_intake.telemetry import logger, metrics
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from on_arrival import routing, work, world
+
+
+@metrics.log_metrics
+@logger.inject_lambda_context(clear_state=True)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Work a marker; whoever comes after a worker that died goes on where that stopped."""
+    return work(event, routing(context), world.settings.markers_queue_url)
