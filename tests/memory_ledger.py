@@ -1,7 +1,6 @@
 """The ledger in memory: passes the same contract tests as the one in DynamoDB."""
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -366,11 +365,12 @@ class MemoryWindows:
         return lists.that_count(content[part.offset : part.offset + part.length].splitlines())
 
     def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
-        for number, part in enumerate(window.parts):
-            _, content = self.written[window.key or ""]
-            for line in content[part.offset : part.offset + part.length].splitlines():
-                data = json.loads(line)
-                if (data["bucket"], data["key"]) == (bucket, key):
+        """Whatever the version is where there is a list: all of an object are in one part."""
+        for number, excerpt in enumerate(window.parts):
+            for file in self.files(replace(excerpt, key=window.key)):
+                if (file.bucket, file.key) == (bucket, key) and (
+                    window.key is not None or file.version == version
+                ):
                     return number
         return None
 

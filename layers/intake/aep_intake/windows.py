@@ -389,7 +389,8 @@ def seal(window_id: str, ports: Ports) -> None:
 def _check_one_for_one(
     window: Window, marker: Arrival, files: Iterable[Arrival], ports: Ports
 ) -> None:
-    known = (size for some in batched(files, SOME, strict=False) for size in sizes(some, ports))
+    some = batched(files, SOME, strict=False)
+    known = (size for each in some for size in sizes(in_order(each), ports))
     if len(plan("", known, ports.limits)) > 1:
         raise NotReplaceable(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "

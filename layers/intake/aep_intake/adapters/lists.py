@@ -1,6 +1,7 @@
 """The lists of sealed windows, in the state bucket."""
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from aep_intake.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+CHUNK = 2**16  # bytes
 
 
 class Lists:
@@ -47,8 +50,9 @@ class Lists:
     def head(self, key: str) -> bytes:
         """The first line of a list that is there."""
         try:
-            with self._client().get_object(Bucket=self._bucket, Key=key)["Body"] as body:
-                return next(body.iter_lines())
+            body = self._client().get_object(Bucket=self._bucket, Key=key)["Body"]
+            with closing(body):
+                return next(body.iter_lines(CHUNK))
         except (ClientError, BotoCoreError) as error:
             raise self._unavailable(key, error) from error
 
@@ -58,7 +62,7 @@ class Lists:
             found = self._client().get_object(
                 Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}"
             )
-            with found["Body"] as body:
+            with closing(found["Body"]) as body:
                 return body.read()
         except ClientError as error:
             if _status(error) == 404:
