@@ -40,7 +40,7 @@ class Limits:
     """
 
     settle_seconds: int = 120
-    batch_files: int = 1500
+    batch_files: int = 9999
     batch_gigabytes: int = 100
     file_megabytes: int = 256
     upload_hours: int = 24
