@@ -56,12 +56,13 @@ print(json.dumps([1000 * (b - a) for a, b in zip(began, ended)]))
 """
 CREATE = "POST /data/foundation/import/batches"
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
-PARTS = ("cold", "warm", "stack", "dollars", "windows", "uploads")
+PARTS = ("cold", "warm", "stack", "dollars", "windows", "folders", "gates", "uploads")
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"DeliverBatches": "false"}
 LIMITS = {"batchesPerMinute": 100_000}
 PLATFORM_MS = 300
 PATIENCE_SECONDS = 300
+GATES_SECONDS = 15.0
 UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
 
 
@@ -205,6 +206,20 @@ class Bench:
             raise ChildFailed(f"not every arrival got its batch\n{worker.tail()}")
         return told
 
+    def mark(self, worker: Runtime, key: str) -> dict[str, Any]:
+        """A marker that on_marker works on; what the probe tells of it."""
+        delivery = json.loads((ROOT / "events" / "sqs-delivery.json").read_text("utf-8"))
+        [body] = self.arrivals(1, "landing")
+        event = json.loads(body)
+        event["detail"]["object"] |= {"key": key, "size": 0}
+        record = delivery["Records"][0] | {"body": json.dumps(event)}
+        told: dict[str, Any] = worker.invoke(
+            {"module": "on_marker", "event": {"Records": [record]}}
+        )
+        if told["answer"]["batchItemFailures"]:
+            raise ChildFailed(f"the marker was not worked on\n{worker.tail()}")
+        return told
+
     def _zipped(self) -> tuple[Figure, ...]:
         figures = []
         for layer in LAYERS:
@@ -295,6 +310,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=15, help="of all that is given as a median")
     parser.add_argument("--arrivals", type=int, default=1000, help="sent to the stack at once")
     parser.add_argument("--files", type=int, default=10_000, help="sent into one window")
+    parser.add_argument("--folder", type=int, default=100_000, help="files by one marker")
     return parser.parse_args()
 
 
@@ -321,6 +337,12 @@ def _measured(
         parts["windows"] = many.counted()
         step(f"{arguments.files:,} files into one window")
         parts["windows"].append(many.flood(arguments.arrivals, arguments.files))
+    if "folders" in arguments.only:
+        step(f"{arguments.folder:,} files by one marker")
+        parts["folders"] = [Many(bench, stack).folders(arguments.folder)]
+    if "gates" in arguments.only:
+        step("a window's gates")
+        parts["gates"] = [Many(bench, stack).gates(GATES_SECONDS)]
     if "uploads" in arguments.only:
         step("uploads: a stack that delivers")
         uploads = Uploads(stack)

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import batched
 from math import ceil
@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.adapters.objects import Objects
+from aep_intake.arrivals import Arrival
 from aep_intake.due import Kind, errand
+from aep_intake.errors import LedgerUnavailable
+from aep_intake.orders import Order, Target
+from aep_intake.windows import GATES, Window
 
 from local import prices
 from local.children import ChildFailed
@@ -41,6 +46,8 @@ QUERY, GET = "DynamoDB_20120810.Query", "DynamoDB_20120810.GetItem"
 READ = 4096  # bytes of a read unit
 ROUTES = ("warm-up", "deliveries", "thousand", "gathered", "flood")
 MOST_DOLLARS = 4
+REGISTRARS = 20
+LEAST_GAIN = 2.5  # of all gates over one, where holding an item is what takes time
 MOST_GATHERED = {"through EventBridge": 3.90, "from S3 directly": 2.90}
 PATIENCE_SECONDS = 300
 
@@ -90,6 +97,15 @@ def routes_with_windows(directory: Path) -> Path:
         }
         for name in ROUTES
     ]
+    table["routes"].append(
+        {
+            "name": "folders",
+            "match": "landing/folders/**",
+            "datasetName": "loyalty",
+            "inputFormat": {"format": "json"},
+            "batch": {"marker": "_SUCCESS"},
+        }
+    )
     path = directory / "routes.json"
     path.write_text(json.dumps(table), "utf-8")
     return path
@@ -245,6 +261,98 @@ class Many:
                 Figure("processor time of a delivery of ten", f"{tens.cpu / deliveries:.0f} ms"),
             ),
         )
+
+    # By markers
+
+    def folders(self, files: int) -> Section:
+        """A folder of a thousand files by one marker, and one of so many; each is listed before."""
+        took: dict[int, float] = {}
+        peaks: dict[int, float] = {}
+        with self._paused("OnDue"), self._paused("OnMarker"), self._unheard():
+            for number in (THOUSAND, files):
+                folder = f"landing/folders/{number}/"
+                self._fill(folder, number)
+                began = time.monotonic()
+                objects = Objects(lambda: self._stack.aws.s3)
+                bucket = self._stack.outputs["LandingBucketName"]
+                listed = sum(1 for _ in objects.folder(bucket, folder))
+                bare = time.monotonic() - began
+                if listed != number:
+                    raise ChildFailed(f"{listed} files of {number} are listed in {folder}")
+                with self._bench.runtime("OnMarker", "probe") as worker:
+                    worker.invoke({"import": ["on_marker"]})
+                    told = self._bench.mark(worker, f"{folder}_SUCCESS")
+                took[number] = 1000 * (told["ms"] / 1000 - bare) / number
+                peaks[number] = told["peak"]
+        ratio, growth = took[files] / took[THOUSAND], peaks[files] / peaks[THOUSAND]
+        return Section(
+            f"A folder of {files:,} files by one marker, less a bare listing",
+            (
+                *(Figure(f"{n:,} files: each", f"{ms:.2f} ms") for n, ms in took.items()),
+                Figure("the larger ÷ the smaller", f"{ratio:.2f}", ratio, 1.3),
+                *(Figure(f"{n:,} files: peak memory", f"{m:.0f} MiB") for n, m in peaks.items()),
+                Figure("peak ÷ peak", f"{growth:.2f}"),
+            ),
+        )
+
+    def _fill(self, folder: str, number: int) -> None:
+        bucket, s3 = self._stack.outputs["LandingBucketName"], self._stack.aws.s3
+
+        def put(name: int) -> None:
+            s3.put_object(Bucket=bucket, Key=f"{folder}part-{name:06}.json", Body=b"{}\n")
+
+        with ThreadPoolExecutor(8) as pool:
+            for some in batched(range(number), THOUSAND, strict=False):
+                list(pool.map(put, some))
+
+    @contextmanager
+    def _unheard(self) -> Iterator[None]:
+        """The events of what is put come to nobody, meanwhile."""
+        rule = self._stack.aws.cloudformation.describe_stack_resource(
+            StackName=self._stack.name, LogicalResourceId="ArrivalRule"
+        )["StackResourceDetail"]["PhysicalResourceId"]
+        self._stack.aws.events.disable_rule(Name=rule)
+        yield
+        self._stack.aws.events.enable_rule(Name=rule)
+
+    # Side by side
+
+    def gates(self, seconds: float) -> Section:
+        """Twenty workers that register into one window, through one gate and through all."""
+        rates = {number: self._rate(number, seconds) for number in (1, GATES)}
+        ratio = rates[GATES] / rates[1]
+        return Section(
+            f"Registration into one window, {REGISTRARS} workers",
+            (
+                *(
+                    Figure(f"{_times(n, 'gate')}: registrations a second", f"{rate:.1f}")
+                    for n, rate in rates.items()
+                ),
+                Figure("all ÷ one", f"{ratio:.1f}", ratio),
+                Figure("one ÷ all", f"{1 / ratio:.2f}", 1 / ratio, 1 / LEAST_GAIN),
+            ),
+        )
+
+    def _rate(self, gates: int, seconds: float) -> float:
+        """Registrations a second, those that are put off not counted."""
+        target = Target("arn", "O@AdobeOrg", "prod", "d")
+        order = Order("", target, {}, route=f"gates-{gates}-{_now()}")
+        window = replace(Window.at(order, DAY, _now()), gates=gates)
+        end = time.monotonic() + seconds
+
+        def work(worker: int) -> int:
+            table = self._stack.outputs["LedgerTable"]
+            ledger = DynamoLedger(self._stack.aws.dynamodb, table, _now, 60 * DAY)
+            opened, done = ledger.windows.open(window), 0
+            while time.monotonic() < end:
+                file = Arrival("landing", f"{worker}/{_now()}/{done}", "v", "e", "00", 1, _now())
+                with suppress(LedgerUnavailable):
+                    ledger.windows.register(opened, (file,), (file,))
+                    done += 1
+            return done
+
+        with ThreadPoolExecutor(REGISTRARS) as pool:
+            return sum(pool.map(work, range(REGISTRARS))) / seconds
 
     # Flooded
 

@@ -326,6 +326,14 @@ def test_what_is_listed_becomes_an_arrival(s3: Stubber) -> None:
     ]
 
 
+def test_a_folder_is_listed_after_a_key(s3: Stubber) -> None:
+    expected = {"Bucket": "landing", "Prefix": "in/", "KeyMarker": "in/a"}
+    answer = {"IsTruncated": False, "Versions": [version("in/b")]}
+    s3.add_response("list_object_versions", answer, expected)
+    [found] = objects(s3).folder("landing", "in/", after="in/a")
+    assert found.key == "in/b"
+
+
 def test_an_empty_folder_has_nothing(s3: Stubber) -> None:
     expected = {"Bucket": "landing", "Prefix": "in/"}
     s3.add_response("list_object_versions", {"IsTruncated": False}, expected)
