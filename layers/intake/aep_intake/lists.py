@@ -12,7 +12,7 @@ from itertools import groupby
 from typing import IO, Any
 
 from aep_intake.arrivals import Arrival
-from aep_intake.errors import ObjectGone, StorageUnavailable
+from aep_intake.errors import Rejected, StorageUnavailable
 
 # Of a gzip: what it holds is asked of S3 only where there is so much of it that a batch is sooner
 # full of such files than they are many. Of the others, text grows by about so much.
@@ -69,7 +69,7 @@ def isize(file: Arrival, opened: Opened) -> int:
     try:
         with opened(file, file.size - ISIZE, file.size) as end:
             return int.from_bytes(end.read()[-ISIZE:], "little")
-    except (ObjectGone, StorageUnavailable):
+    except (Rejected, StorageUnavailable):
         return 0
 
 
