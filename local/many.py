@@ -467,13 +467,15 @@ class Many:
     def _paused(self, name: str) -> Iterator[None]:
         """The deployed function takes nothing from its queue, and the clock stands, meanwhile."""
         functions, events = self._stack.aws.functions, self._stack.aws.events
-        [mapping] = functions.list_event_source_mappings(
+        mappings = functions.list_event_source_mappings(
             FunctionName=self._stack.outputs[f"{name}Function"]
         )["EventSourceMappings"]
         events.disable_rule(Name=self._tick_rule)
-        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        for mapping in mappings:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         yield
-        functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+        for mapping in mappings:
+            functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
         events.enable_rule(Name=self._tick_rule)
 
 

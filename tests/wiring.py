@@ -17,7 +17,10 @@ def settings_read() -> dict[str, frozenset[str]]:
     parts: dict[str, ast.AST] = {n.name: n for n in world.body if isinstance(n, ast.FunctionDef)}
     found = {}
     for file in sorted(ROOT.glob("functions/*/on_*.py")):
-        module = ast.parse(file.read_text())
+        text = file.read_text()
+        if "from on_arrival import" in text:
+            text += file.with_name("on_arrival.py").read_text()
+        module = ast.parse(text)
         reached = {"__init__"}
         looked_at: set[str] = set()
         # `prepare` names parts by text.

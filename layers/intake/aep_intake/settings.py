@@ -79,9 +79,9 @@ class Settings:
 
 
 _ALL = frozenset({"ledger_table", "credentials", "delivery_concurrency", "retention_days"})
-_ALL |= {"limits_application", "limits_environment", "limits_profile"}
+_ALL |= {"state_bucket", "limits_application", "limits_environment", "limits_profile"}
 # Who talks to Adobe, announces, and parks.
-_WITH_ADOBE = _ALL | {"platform_url", "ims_url", "bus_name", "state_bucket", "arrivals_dlq_url"}
+_WITH_ADOBE = _ALL | {"platform_url", "ims_url", "bus_name", "arrivals_dlq_url"}
 # Who makes batches; and who does as fast as all of them together may.
 _CREATING = _WITH_ADOBE | {"deliver_batches"}
 _PACED = _CREATING | {"requests_per_second", "maximum_concurrency", "due_concurrency"}
