@@ -1184,7 +1184,7 @@ def test_who_does_not_route_may_not_read_routes(template: dict[str, Any]) -> Non
         if "appconfig:GetLatestConfiguration" in listed(statement["Action"]):
             (profile,) = set(readers) & set(references(statement["Resource"]))
             readers[profile].add(role)
-    assert readers["RoutesProfile"] == {"OnArrivalRole"}
+    assert readers["RoutesProfile"] == {"OnArrivalRole", "OnMarkerRole"}
     assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role"))
 
 
