@@ -31,6 +31,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator import Client, Fault
+from local.simulator.clock import Clock
 from local.simulator.messages import GATEWAY
 from local.simulator.seed import LOYALTY, PRODUCTS
 from tests.adobe_world import (
@@ -646,12 +647,44 @@ def test_names_that_are_not_even_unicode(name: str) -> None:
         always(200, {}).dataset_id(ARN, ORG, "prod", f"{name}\ud800")
 
 
+def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
+    """Fifty orders of a delivery, ten at a time, would outlive their worker."""
+
+    def silent(request: requests.PreparedRequest) -> requests.Response:
+        raise requests.ReadTimeout
+
+    class Both(Tokens):
+        def token(self, arn: str, refused: str | None = None) -> Token:
+            return super().token(ARN, refused)
+
+    clock = Clock(START)
+    adapter = Scripted(silent)
+    adobe = Adobe(adapter.session(), Both(), PLATFORM, lambda: LEDGER, clock)
+    target = Target(ARN, "silent@AdobeOrg", "prod", "d")
+    ends = []
+    for number in range(50):
+        with pytest.raises(TryAgain) as caught:
+            adobe.create(Order(f"intake-{number}", target, {}))
+        ends.append(type(caught.value))
+    assert ends == [OutcomeUnknown] * 3 + [PlatformUnavailable] * 47, "nothing was sent"
+    assert len(adapter.asked) == 3
+    assert caught.value.retry_after == 10
+    other = replace(target, credential="another", ims_org="other@AdobeOrg")
+    with pytest.raises(TryAgain):
+        adobe.create(Order("intake-x", other, {}))
+    assert len(adapter.asked) == 4, "another organization's is sent"
+    clock.advance(10_000)
+    with pytest.raises(OutcomeUnknown):
+        adobe.create(Order("intake-y", target, {}))
+    assert len(adapter.asked) == 5
+
+
 def test_names_without_end_are_not_all_kept() -> None:
     adobe = always(200, {})
-    for number in range(1_500):
+    for number in range(6_000):
         with pytest.raises(DatasetNotFound):
             adobe.dataset_id(ARN, ORG, "prod", f"n{number}")
-    assert len(adobe._names) <= 1_000
+    assert len(adobe._names._answers) <= 5_000
 
 
 @pytest.mark.parametrize(

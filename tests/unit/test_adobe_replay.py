@@ -207,7 +207,7 @@ SILENCES = [
 
 
 @pytest.mark.parametrize("silence", SILENCES, ids=lambda fault: fault.fault)
-def test_a_catalog_that_does_not_tell_is_left_alone_for_ten_seconds(
+def test_a_catalog_that_does_not_tell_is_left_alone_for_ten_seconds_or_as_it_asks(
     world: World, silence: Fault
 ) -> None:
     told(world, PRODUCTS)  # so that a token is there
@@ -217,13 +217,22 @@ def test_a_catalog_that_does_not_tell_is_left_alone_for_ten_seconds(
     after = world.clock()
     silent = looks(world)
     assert silent in (asked + 1, asked + 2), "once, or with another token"
-    world.clock.advance(after + 9_999 - world.clock())
+    rest = 900_000 if silence.retry_after else 10_000
+    world.clock.advance(after + rest - 1 - world.clock())
     assert told(world) is None
     assert looks(world) == silent
     world.simulator.faults.clear()
     world.clock.advance(1)
     assert told(world) == Dataset(profile=False, system=False)
     assert looks(world) == silent + 1
+
+
+def test_what_was_told_before_counts_while_catalog_does_not_tell(world: World) -> None:
+    """Whether it is enabled for Profile, which decides how its batches are counted."""
+    assert told(world, PROFILES) == Dataset(profile=True, system=False)
+    world.clock.advance(10 * MINUTE)
+    world.simulator.faults.add(SILENCES[2])
+    assert told(world, PROFILES) == Dataset(profile=True, system=False)
 
 
 def test_datasets_without_end_are_not_all_kept() -> None:
@@ -234,10 +243,12 @@ def test_datasets_without_end_are_not_all_kept() -> None:
 
     adapter = Scripted(any_dataset)
     adobe = Adobe(adapter.session(), Tokens(), PLATFORM, lambda: LEDGER, lambda: 0)
-    for number in range(1001):
+    often = Target(ARN, "O@AdobeOrg", "prod", "often")
+    for number in range(6_000):
         adobe.look_up(Target(ARN, "O@AdobeOrg", "prod", f"d{number}"))
-    assert len(adobe._looked_up) <= 1000
-    assert len(adapter.asked) == 1001
+        adobe.look_up(often)
+    assert len(adobe._datasets._answers) <= 5_000
+    assert len(adapter.asked) == 6_001, "what is used stays"
 
 
 # ---- and what an arrival makes of it

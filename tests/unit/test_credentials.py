@@ -309,8 +309,32 @@ def test_a_renewal_that_fails_leaves_the_token_until_it_expires(world: World) ->
     with pytest.raises(PlatformUnavailable, match="500"):
         world.credentials.token(ARN)
     world.simulator.faults.clear()
-    world.clock.advance(2_000)
+    world.clock.advance(3_999)  # the second failure in a row
+    with pytest.raises(PlatformUnavailable, match="500"):
+        world.credentials.token(ARN)
+    world.clock.advance(1)
     assert world.credentials.token(ARN) is not first
+
+
+@pytest.mark.parametrize(
+    ("status", "first", "longest"), [(500, 2_000, 120_000), (403, 30_000, 120_000)]
+)
+def test_what_fails_on_and_on_is_asked_for_more_seldom_up_to_two_minutes(
+    world: World, status: int, first: int, longest: int
+) -> None:
+    world.simulator.faults.add(Fault("status", operation="token", status=status, count=0))
+    rests = []
+    for _ in range(9):
+        with pytest.raises(TryAgain):
+            world.credentials.token(ARN)
+        with pytest.raises(TryAgain) as caught:
+            world.credentials.token(ARN)
+        rests.append(int(1000 * (caught.value.retry_after or 0)))
+        world.clock.advance(rests[-1])
+    assert rests[:2] == [first, 2 * first]
+    assert rests[-1] == longest == max(rests)
+    world.simulator.faults.clear()
+    world.credentials.token(ARN)
 
 
 # Refused tokens

@@ -14,6 +14,7 @@ import requests
 
 from aep_intake.adapters.aep import Aep, Said, Tokens
 from aep_intake.adapters.exchange import NoAnswer, NotSent, clean
+from aep_intake.adapters.lookups import Breakers, Lookups
 from aep_intake.errors import (
     DatasetNotFound,
     IntakeError,
@@ -30,7 +31,9 @@ _MOST_PAGES = 50
 
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")  # `.` and `..` would climb the path, even encoded
 _CREATED_SLACK = 300_000  # between Adobe's clock and ours
-_NAME_KEPT, _NO_NAME_KEPT, _MOST_NAMES = 600_000, 10_000, 1_000
+_KEPT, _NONE_KEPT = 600_000, 10_000  # milliseconds
+_MOST_KEPT = 5_000  # under a kilobyte each; S3 keys may name datasets without end
+_SILENT = 3  # POSTs in a row that nobody answered, after which the next are put off unsent
 
 
 LOOK = (1.0, 2.0)  # seconds, for what is good to know and not needed
@@ -67,8 +70,12 @@ class Adobe:
         self._timeouts = timeouts
         self._start_within = int(1000 * start_within)
         self._replay_by = replay_by
-        self._names: dict[tuple[Target, str], tuple[int, str | DatasetNotFound]] = {}
-        self._looked_up: dict[Target, tuple[int, Dataset | None]] = {}
+        catalog = Breakers(now)
+        self._posts = Breakers(now, _SILENT)
+        self._names = Lookups[tuple[Target, str], str | DatasetNotFound](
+            now, catalog, _kept, _MOST_KEPT
+        )
+        self._datasets = Lookups[Target, Dataset | None](now, catalog, _kept, _MOST_KEPT)
 
     @property
     def create_time(self) -> int:
@@ -82,6 +89,15 @@ class Adobe:
         will as things stand), PlatformUnavailable or CredentialUnusable (none does, yet).
         """
         external_id, tag = order.external_id, order.tag_value(self._ledger())
+        credential, began = order.target.credential, self._now()
+        try:
+            self._posts.check(credential)
+        except TryAgain as silent:
+            raise PlatformUnavailable(
+                f"the POST was not sent, as others were not answered: {silent.detail}",
+                retry_after=silent.retry_after,
+                external_id=external_id,
+            ) from None
         body = {
             # Adobe's default, said aloud: its sources disagree on whether it may be left out.
             "inputFormat": {"format": "parquet"},
@@ -99,16 +115,17 @@ class Adobe:
                 order.target,
                 body=json.dumps(body).encode(),
                 external_id=external_id,
-                start_by=self._now() + self._start_within,
+                start_by=began + self._start_within,
             )
         except NotSent as error:
-            raise PlatformUnavailable(
-                f"the POST was not sent: {error}", external_id=external_id
-            ) from error
+            unsent = PlatformUnavailable(f"the POST was not sent: {error}", external_id=external_id)
+            self._posts.failed(credential, unsent, began)
+            raise unsent from error
         except NoAnswer as error:
-            raise OutcomeUnknown(
-                f"no answer to the POST: {error}", external_id=external_id
-            ) from error
+            unknown = OutcomeUnknown(f"no answer to the POST: {error}", external_id=external_id)
+            self._posts.failed(credential, unknown, began)
+            raise unknown from error
+        self._posts.worked(credential)
         if not said.good:
             if said.leaves_open:
                 raise OutcomeUnknown(str(said), external_id=external_id)
@@ -170,24 +187,22 @@ class Adobe:
     def look_up(self, target: Target) -> Dataset | None:
         """The target's dataset, as far as Catalog tells in a moment; kept for ten minutes.
 
-        None where it does not: a check before the POST must not wait for what the POST does not
-        need. Raises DatasetNotFound.
+        What it told before, or None, where it does not: a check before the POST must not wait for
+        what the POST does not need. Raises DatasetNotFound.
         """
-        until, found = self._looked_up.get(target, (0, None))
-        if self._now() >= until:
-            try:
-                raw, kept = self._get("dataSets", target.dataset_id, target, LOOK), _NAME_KEPT
-            except TryAgain:
-                raw, kept = {}, _NO_NAME_KEPT
+
+        def question() -> Dataset | None:
+            raw = self._get("dataSets", target.dataset_id, target, LOOK)
             if raw is None:
                 raise DatasetNotFound(
                     f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}"
                 )
-            found = _dataset(raw) if raw else None
-            if len(self._looked_up) >= _MOST_NAMES:
-                self._looked_up.clear()
-            self._looked_up[target] = (self._now() + kept, found)
-        return found
+            return _dataset(raw) if raw else None
+
+        try:
+            return self._datasets.ask(target, target.credential, question)
+        except TryAgain:
+            return self._datasets.last(target)
 
     def datasets(self, credential: str, ims_org: str, sandbox: str) -> Iterator[tuple[str, str]]:
         """Id and name of each dataset in the sandbox.
@@ -205,20 +220,12 @@ class Adobe:
         BatchRefused (AEP does not let us look) or TryAgain.
         """
         target = Target(credential, ims_org, sandbox, "")
-        until, found = self._names.get((target, name), (0, ""))
-        if self._now() >= until:
-            try:
-                found, kept = self._named(target, name), _NAME_KEPT
-            except DatasetNotFound as error:
-                found, kept = error, _NO_NAME_KEPT
-            if len(self._names) >= _MOST_NAMES:  # S3 keys may name datasets without end
-                self._names.clear()
-            self._names[target, name] = (self._now() + kept, found)
+        found = self._names.ask((target, name), credential, lambda: self._named(target, name))
         if isinstance(found, DatasetNotFound):
             raise DatasetNotFound(found.detail)
         return found
 
-    def _named(self, target: Target, name: str) -> str:
+    def _named(self, target: Target, name: str) -> str | DatasetNotFound:
         # In `name=…` a comma means OR and a leading `!` NOT; a pattern has no such traps if every
         # character it could misread is a dot. What is really called so is decided here.
         if re.fullmatch(r"[\w .-]+", name):
@@ -230,7 +237,7 @@ class Adobe:
         hits = [key for key, raw in listed if raw.get("name") == name]
         if len(hits) != 1:
             shown = clean(name, limit=100)
-            raise DatasetNotFound(
+            return DatasetNotFound(
                 f"{len(hits) or 'no'} datasets called {shown!r} in sandbox {target.sandbox}"
             )
         return hits[0]
@@ -303,6 +310,10 @@ def _ours(batch: Batch, order: Order, expected: str) -> bool:
         and (not batch.dataset_ids or order.target.dataset_id in batch.dataset_ids)
         and batch.external_id in (None, order.external_id)
     )
+
+
+def _kept(found: object) -> int:
+    return _NONE_KEPT if isinstance(found, DatasetNotFound) else _KEPT
 
 
 def _dataset(raw: Mapping[str, Any]) -> Dataset:

@@ -32,6 +32,9 @@ _TOKEN = re.compile(r"[!-~]{1,16384}")
 _MARGIN = 600_000  # renew this long before expiry, or a tenth of the life if that is less
 _REST = 30_000  # after a failure, and after a renewal AEP asked for: leave IMS alone for so long
 _SHORT_REST = 2_000  # the same where IMS or Secrets Manager did not serve us
+# Each failure more rests for twice as long: a thousand workers with a broken secret ask IMS eight
+# times a second. No longer, as a person who has mended it waits for it.
+_LONGEST_REST = 120_000
 _SECRET_AGE = 60_000  # an older copy of the secret is read again before it is used
 _START_WITHIN = 10_000  # no new request to IMS later than this after the first
 _QUICK = 1_000  # a failure that came faster than this is worth one repetition on the spot
@@ -71,6 +74,7 @@ class _Known:
     token: Token | None = None
     # Class and text, not the error itself: its traceback would keep secrets alive.
     failure: tuple[type[TryAgain], str] | None = None
+    failures: int = 0  # in a row
     rest_until: int = 0
     refused_until: int = 0
 
@@ -173,10 +177,12 @@ class Credentials:
             yield
         except TryAgain as error:
             rest = _REST if isinstance(error, CredentialUnusable) else _SHORT_REST
+            rest = min(rest << min(known.failures, 6), _LONGEST_REST)
+            known.failures += 1
             rest = max(rest, int(1000 * (error.retry_after or 0)))
             known.failure, known.rest_until = (type(error), error.detail), self._now() + rest
             raise
-        known.failure = None
+        known.failure, known.failures = None, 0
 
     def _mint(self, arn: str, known: _Known) -> Token:
         started = self._now()
