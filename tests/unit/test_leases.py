@@ -94,7 +94,7 @@ def leases(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict
     for function in ("OnArrival", "OnDue", "OnRequest"):
         its_world = world(snake(function))
         before = its_world.now()
-        order = its_world.create(context(function), lambda: None).lease()
+        order = its_world.create(context(function), lambda _: None).lease()
         found[f"an order, {function}"] = Lease(timeout(function), (order.until - before) // 1000)
     for function in ("OnDelivery", "OnUpload"):
         its = world(snake(function)).delivery(context(function))
