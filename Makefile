@@ -20,8 +20,8 @@ dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers tools local tests
 
-.PHONY: help run up down test lint typecheck check pytest soak bench doctor connect routes \
-	publish-routes publish-limits redrive build deploy requirements clean
+.PHONY: help run up down test lint typecheck check pytest soak soak-stack bench doctor connect \
+	routes publish-routes publish-limits redrive build deploy requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
@@ -55,6 +55,9 @@ pytest: $(local) ## unit, fault and stack tests
 
 soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
 	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)
+
+soak-stack: $(local) ## 1,500 arrivals on the deployed stack, while its workers are killed at random
+	$(with_python) $(python) -m pytest -s -o faulthandler_timeout=0 tests/stack/soak_stack.py $(ARGS)
 
 bench: $(local) ## measure; ARGS=--write keeps the figures in BENCHMARKS.md
 	@$(python) -m local.bench $(ARGS)

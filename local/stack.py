@@ -135,7 +135,7 @@ class LocalStack:
             )
         )
         self.endpoint, self.authority = self._emulator.endpoint, self._emulator.authority
-        self.aws = self._emulator.aws
+        self.aws, self.faults = self._emulator.aws, self._emulator.faults
         # Also proves that the answer came from our MiniStack: another one does not know this key.
         self._deployer = self.identity(
             "deployer",

@@ -376,8 +376,6 @@ class Uploads:
         """Give a worker what waits in a queue, as its event source does."""
         url = self._stack.outputs[queue]
         messages = self._received(url)
-        if module == "on_arrival":
-            messages = [message | {"Body": self._versioned(message)} for message in messages]
         event = {
             "module": module,
             "event": {"Records": [_record(message) for message in messages]},
@@ -403,16 +401,6 @@ class Uploads:
             told["logged"],
             told["peak"],
         )
-
-    def _versioned(self, message: Any) -> str:
-        """The event as S3 says it of a versioned bucket; MiniStack leaves out the version."""
-        event = json.loads(message["Body"])
-        found = event["detail"]["object"]
-        head = self._stack.aws.s3.head_object(
-            Bucket=event["detail"]["bucket"]["name"], Key=found["key"]
-        )
-        found["version-id"] = head["VersionId"]
-        return json.dumps(event)
 
     def _received(self, url: str) -> list[Any]:
         deadline = time.monotonic() + PATIENCE_SECONDS

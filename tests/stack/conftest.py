@@ -11,7 +11,7 @@ from aep_intake import organizations
 from local.aws import Aws
 from local.stack import ROOT, LocalStack
 
-pytest.register_assert_rewrite("tests.stack.scene", "tests.stack.scenarios")
+pytest.register_assert_rewrite("tests.stack.scene", "tests.stack.scenarios", "tests.stack.killing")
 
 from tests.stack.scene import HEARD, heard, keeps_the_contract  # noqa: E402
 from tests.stack.written import Answers, leaks, written  # noqa: E402

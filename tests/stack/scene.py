@@ -128,13 +128,23 @@ class Scene:
         ids = (self.outputs[name] for name in IDS)
         Published(self.aws.appconfig, *ids).publish(table, lambda _: [])
 
+    def workers(self) -> list[tuple[int, str]]:
+        """Process and function (output) of every worker of this stack."""
+        marks = {
+            f"{self.stack.directory}/ministack-lambda-{function}-": output
+            for output, function in self.outputs.items()
+            if output.endswith("Function")
+        }
+        return [
+            (pid, output)
+            for pid, command in _processes()
+            for mark, output in marks.items()
+            if mark in command
+        ]
+
     def kill(self, output: str) -> int:
         """SIGKILL to every worker of a function; how many there were."""
-        workers = [
-            pid
-            for pid, command in _processes()
-            if f"{self.stack.directory}/ministack-lambda-{self.outputs[output]}-" in command
-        ]
+        workers = [pid for pid, function in self.workers() if function == output]
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
         return len(workers)

@@ -710,7 +710,7 @@ def test_one_of_many_at_once_opens(ledger: Contract) -> None:
 
 
 def test_a_conflict_of_transactions_is_no_answer(stack: LocalStack) -> None:
-    """MiniStack never says TransactionConflict, so it is put in its mouth."""
+    """TransactionConflict at every try, which a real one would not be."""
     record = opened(arrival())
     for ledger in (MemoryLedger(lambda: True), _disturbed(stack, _conflict)):
         with pytest.raises(LedgerUnavailable, match="TransactionConflict"):
@@ -733,7 +733,7 @@ def test_a_passing_conflict_is_tried_again(stack: LocalStack, beside: str) -> No
 
 
 def test_a_claim_that_has_expired_is_free(stack: LocalStack) -> None:
-    """DynamoDB deletes what has expired within days, not at once; MiniStack never."""
+    """DynamoDB deletes what has expired within days, not at once."""
     table, client, now = stack.outputs["LedgerTable"], stack.aws.dynamodb, NOW
     ledger = DynamoLedger(client, table, lambda: now, 60 * DAY)
     event = arrival()

@@ -1,8 +1,7 @@
-"""What S3 tells of objects, in those points where MiniStack 1.5.33 does otherwise.
+"""What S3 tells of objects, in those points where the local AWS does otherwise, or never does.
 
 It does not encode the keys it lists (control characters then make no XML, and a carriage return
-becomes a line feed), gives the whole of an older version whatever the range, calls a version id
-that S3 never gave NoSuchVersion, and never breaks off.
+becomes a line feed), and never breaks off.
 """
 
 import io

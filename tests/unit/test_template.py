@@ -1,7 +1,7 @@
 """The template as CloudFormation gets it: after the SAM transform, which adds things of its own.
 
-MiniStack lets some mistakes pass that AWS punishes (a rule whose target queue has no policy loses
-its events in silence, a wildcard grants in silence), so they are looked for here.
+Some mistakes are punished late or never (a rule whose target queue has no policy loses its events
+in silence, a wildcard grants in silence), so they are looked for here.
 """
 
 import json

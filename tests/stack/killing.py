@@ -1,0 +1,161 @@
+"""Arrivals while workers are killed at random, and what must come of them in the end."""
+
+import json
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from local.simulator.seed import LOYALTY
+from tests.stack.scene import Scene
+
+SINGLE, WINDOW, MARKER = "single/{n}.jsonl", "window/{n}.jsonl", "marked/{n}.jsonl"
+ROUTES = {
+    "routes": [
+        {"name": "single", "match": "single/**", "datasetId": LOYALTY},
+        {
+            "name": "window",
+            "match": "window/**",
+            "datasetId": LOYALTY,
+            "batch": {"window": "1m"},
+        },
+        {
+            "name": "marked",
+            "match": "marked/**",
+            "datasetId": LOYALTY,
+            "batch": {"marker": "_SUCCESS"},
+        },
+    ]
+}
+LIMITS = {"outcomeSeconds": 1}
+# What a killed upload leaves behind is begun anew half a minute after UploadSeconds.
+PARAMETERS = {"DeliverBatches": "true", "UploadSeconds": "15"}
+SENDERS = 4
+
+
+# Often enough to hit most, and seldom enough for some to get something done where all is slow.
+PAUSE_SECONDS = (0.5, 3.0)
+# After the last file: most functions work only once others have, and a tick comes once a minute.
+MORE_SECONDS = 90
+
+
+@dataclass
+class Killer:
+    """Kills one worker of a scene after the other, of any function that has some."""
+
+    scene: Scene
+    chance: random.Random
+    killed: Counter[str] = field(default_factory=Counter)
+    _over: threading.Event = field(default_factory=threading.Event)
+
+    def _met_all(self) -> bool:
+        """Whether it has hit every function but on_request, as nobody asks for anything here."""
+        functions = {name for name in self.scene.outputs if name.endswith("Function")}
+        return self.killed.keys() >= functions - {"OnRequestFunction"}
+
+    @contextmanager
+    def at_large(self) -> Iterator[None]:
+        """While this lasts, and some time longer if it has not met all by then."""
+        thread = threading.Thread(target=self._kill, daemon=True)
+        thread.start()
+        try:
+            yield
+            deadline = time.monotonic() + MORE_SECONDS
+            while not self._met_all() and time.monotonic() < deadline:
+                time.sleep(0.5)
+        finally:
+            self._over.set()
+            thread.join()
+        assert self.killed
+        print(f"killed: {dict(self.killed)}")
+
+    def _kill(self) -> None:
+        while not self._over.wait(self.chance.uniform(*PAUSE_SECONDS)):
+            workers = self.scene.workers()
+            if not workers:
+                continue
+            function = self.chance.choice(sorted({name for _, name in workers}))
+            pid = self.chance.choice([pid for pid, name in workers if name == function])
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # it has ended by itself
+            self.killed[function] += 1
+
+
+def keys(number: int) -> list[str]:
+    """So many files: some for a batch each, some for windows, some for a marker."""
+    kinds = [SINGLE] * 3 + [WINDOW] * 4 + [MARKER] * 3
+    return [kinds[n % len(kinds)].format(n=n) for n in range(number)]
+
+
+def send(scene: Scene, number: int, *, seconds: float) -> None:
+    """Put the files, spread over that time; the marker is the last. Each is a row, its number."""
+    began = time.monotonic()
+
+    def put(named: tuple[int, str]) -> None:
+        n, key = named
+        time.sleep(max(0.0, began + seconds * n / number - time.monotonic()))
+        scene.put(key, row(n))
+
+    with ThreadPoolExecutor(SENDERS) as pool:
+        list(pool.map(put, enumerate(keys(number))))
+    scene.put("marked/_SUCCESS", b"")
+
+
+def row(n: int) -> bytes:
+    return b'{"n": %d}\n' % n
+
+
+def loaded(scene: Scene) -> Counter[int]:
+    """How often each file is in batches that succeeded in AEP."""
+    return Counter(
+        json.loads(line)["n"]
+        for batch in scene.aep.batches()
+        if batch.members["status"] == "success"
+        for content in scene.aep.files(batch.id).values()
+        for line in content.read().splitlines()
+    )
+
+
+def delivered_once(scene: Scene, number: int, *, seconds: float) -> None:
+    """Every file is in exactly one batch that succeeded, and nothing else stands in AEP.
+
+    seconds: in which that must come true.
+    """
+    deadline = time.monotonic() + seconds
+    while missing := unfinished(scene, number):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {sorted(missing)}"
+        time.sleep(1)
+    assert loaded(scene) == dict.fromkeys(range(number), 1)
+    assert Counter(batch["externalId"] for batch in made(scene)).most_common(1)[0][1] == 1
+    assert {batch["status"] for batch in made(scene)} == {"success"}
+    assert scene.stack.parked() == []
+
+
+def made(scene: Scene) -> list[Any]:
+    """Batches of AEP but those that were made twice, noticed, and aborted while empty."""
+    return [
+        batch.members
+        for batch in scene.aep.batches()
+        if batch.members["status"] != "aborted" or batch.files
+    ]
+
+
+def unfinished(scene: Scene, number: int) -> set[str]:
+    """Keys of files that are in no batch that succeeded; then batches whose end nobody told."""
+    there = loaded(scene)
+    files = {key for n, key in enumerate(keys(number)) if n not in there}
+    return files or {batch["externalId"] for batch in made(scene)} - ended(scene)
+
+
+def ended(scene: Scene) -> set[str]:
+    """External ids of the batches that are told to have succeeded."""
+    return {detail["externalId"] for detail in scene.details("Batch Succeeded")}
