@@ -24,7 +24,7 @@ import requests
 from aep_intake.adapters.announcer import Announcer
 from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.objects import Objects
-from aep_intake.orders import Identity, Record
+from aep_intake.orders import Record
 from aep_intake.organizations import Organization, Organizations
 from aep_intake.settings import Settings
 from aep_intake.wiring import World
@@ -210,10 +210,6 @@ class Api:
         self.bucket, self.bus = Bucket(), Bus()
         self.conflict = False
         self.ledger = MemoryLedger(lambda: self.conflict)
-        told = Identity("ledger")
-        self.ledger.__dict__["identity"] = SimpleNamespace(
-            ledger_id=lambda: told.ledger_id, get=lambda: told
-        )
         self.deliveries: dict[str, Delivery] = {}
         with patch.dict(os.environ, self.environment):
             self.function: ModuleType = importlib.import_module("on_request")

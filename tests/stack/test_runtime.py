@@ -194,7 +194,10 @@ def probe(
     made = functions["OnArrival"].with_probe()
     keys = deployed.identity("in-the-runtime-probe", list(made.statements)).identity
     log = tmp_path_factory.mktemp("probe") / "log"
-    env = variables(made, deployed, keys)
+    # All handlers are imported there, and each wants its own.
+    env: dict[str, str] = {}
+    for each in (*functions.values(), made):
+        env |= variables(each, deployed, keys)
     with Runtime(made, env=env, log=log, handler="probe.handler") as worker:
         yield worker
 
@@ -262,13 +265,17 @@ def test_clients_are_made_while_it_starts(
     deployed: LocalStack, functions: dict[str, Function], tmp_path: Path
 ) -> None:
     """Lambda gives the start more CPU than what follows; S3 and, for arrivals, SQS may wait."""
-    for_orders = ["dynamodb", "events", "secretsmanager"]
+    for_orders = ["appconfigdata", "dynamodb", "events", "secretsmanager"]
     expected = {
+<<<<<<< HEAD
         "OnArrival": ["appconfigdata", *for_orders],
         "OnMarker": ["appconfigdata", *for_orders],
+=======
+        "OnArrival": for_orders,
+>>>>>>> d4feb78 (Each function's variables are its own in the runtime's tests, too; one identity of the ledger in memory)
         "OnRequest": for_orders,
-        "OnDue": for_orders,
-        "OnTick": ["dynamodb", "sqs"],
+        "OnDue": [*for_orders, "sqs"],
+        "OnTick": ["appconfigdata", "dynamodb", "sqs"],
     }
     for name, clients in expected.items():
         made = functions[name].with_probe()
