@@ -21,7 +21,7 @@ local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers tools local tests
 
 .PHONY: help run up down test lint typecheck check pytest soak soak-stack bench doctor connect \
-	routes publish-routes publish-limits redrive build deploy requirements clean
+	routes publish-routes publish-limits redrive restored build deploy requirements clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
@@ -84,6 +84,10 @@ publish-limits: $(dev) ## make organizations and limits live: DOCUMENT=, or ARGS
 
 redrive: $(dev) ## move parked messages back: [ARGS="--reason … --dry-run"]
 	@$(python) -m tools.redrive $(ARGS)
+
+restored: $(dev) ## make a restored ledger fit to go on: TABLE=, SINCE= (what it was restored to)
+	$(if $(and $(TABLE),$(SINCE)),,$(error give TABLE= and SINCE=, such as 2026-11-28T09:00:00Z))
+	@$(python) -m tools.restored --table $(TABLE) --since $(SINCE) $(ARGS)
 
 build: $(dev) .venv-sam/.ready ## sam build
 	$(sam) build

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from aep_intake import lists
@@ -352,6 +352,20 @@ class MemoryWindows:
         place = (claim.object_id, claim.slot)
         if self._ledger.claims[place][0] == window_id:
             self._ledger.superseded[place] = by
+
+    def claim(self, window: Window, file: Arrival, superseded_by: str | None) -> None:
+        for claim in claims(file):
+            with suppress(AlreadyClaimed):
+                self._ledger.claim((claim,), window.window_id)
+        if superseded_by is not None:
+            self.supersede(window.window_id, file, superseded_by)
+
+    def put_back(self, window: Window) -> None:
+        line = window.order.line
+        head = line and self._ledger.heads.get(line.subject)
+        if line is not None and (head is None or head.position < line.position):
+            self._ledger.move(line, window.part_id(0))
+        self.kept[window.window_id] = window
 
     def keep(self, window: Window, lines: list[bytes]) -> Window:
         assert window.key is not None

@@ -156,14 +156,17 @@ class Message:
 
 
 class Copy:
-    """What a ledger in memory held at a time; its parts keep that in dictionaries and sets."""
+    """What a ledger in memory held at a time; its parts keep that in dictionaries and sets.
+
+    But for what is `written` in S3, which no restore of the ledger takes away.
+    """
 
     def __init__(self, *parts: object) -> None:
         self._held = [
             (part, name, copy.deepcopy(kept))
             for part in parts
             for name, kept in vars(part).items()
-            if isinstance(kept, dict | set)
+            if isinstance(kept, dict | set) and name != "written"
         ]
 
     def restore(self) -> None:

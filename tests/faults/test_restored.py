@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from aep_intake import lists, windows
 from aep_intake.arrivals import Arrival
 from aep_intake.create import Kind
 from aep_intake.errors import NeedsAttention, NotYet
@@ -25,7 +26,7 @@ from tests.faults.harness import (
     World,
     take,
 )
-from tests.faults.test_delivery_schedules import GOOD, arrived, table
+from tests.faults.test_delivery_schedules import GOOD, arrived, rows, table
 from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS
 from tests.faults.test_steps import order
 
@@ -37,11 +38,11 @@ ran: Counter[str] = Counter()
 class Restoring(Delivering):
     """A world whose ledger is put back once, and whose files are all sent again then."""
 
-    def begin_with(self, arrivals: list[Arrival]) -> None:
+    def begin_with(self, arrivals: dict[Arrival, bytes]) -> None:
         """These files come; trouble enough without bad files and people who meddle."""
-        self.sent, self.earlier = arrivals, self.copied()
-        for arrival in arrivals:
-            self.put(arrival, GOOD[arrival.key])
+        self.sent, self.earlier = list(arrivals), self.copied()
+        for arrival, content in arrivals.items():
+            self.put(arrival, content)
         self.restored = False
         self.more = (
             *[self.begin] * 2,
@@ -67,6 +68,12 @@ class Restoring(Delivering):
         self.restored = True
         known = {r.batch_id for r in self.ledger.records.values() if r.batch_id is not None}
         self.put_back(self.earlier)
+        self.calm = True  # whoever sees the command fail types it again
+        for window, content in list(self.ledger.windows.written.values()):
+            files = lists.read(content.splitlines())
+            back = windows.restore(window, files, self.ledger.windows, map)
+            ran["windows put back"] += back is not None
+        self.calm = False
         now = {r.batch_id for r in self.ledger.records.values()}
         for batch in self.simulator.batches():
             if batch.id in known - now:
@@ -85,16 +92,32 @@ def test_every_file_is_in_one_batch_though_the_ledger_forgot_some(tape: bytes) -
     world = Restoring(Tape(tape), tables=(table(),), final=table())
     names = sorted(GOOD)
     picked = [names[world.tape.pick(len(names))] for _ in range(1 + world.tape.pick(3))]
-    world.begin_with([arrived(key, GOOD[key], 1) for key in dict.fromkeys(picked)])
+    world.begin_with({arrived(key, GOOD[key], 1): GOOD[key] for key in dict.fromkeys(picked)})
     play(world)
 
 
-def play(world: Restoring, last: Callable[[], None] = lambda: None) -> None:
+WINDOWED = tuple(
+    table(batch={"window": window}, inputFormat={"format": "json"}) for window in ("1m", "5m")
+)
+
+
+@SOME
+@given(TAPES)
+def test_every_file_of_a_window_is_in_one_batch_though_the_ledger_forgot_some(tape: bytes) -> None:
+    world = Restoring(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
+    contents = [rows(n) for n in (1, 2, 20, 30)]
+    picked = [contents[world.tape.pick(4)] for _ in range(2 + world.tape.pick(4))]
+    world.begin_with(
+        {arrived(f"in/{n}.json", content, n): content for n, content in enumerate(picked)}
+    )
+    play(world)
+
+
+def play(world: Restoring) -> None:
     world.forward(2 * world.tape.pick(60))
     while not world.tape.over:
         world.act()
     world.restore()
-    last()
     world.settle()
     assert not world.left()
     for arrival in world.sent:
@@ -272,3 +295,4 @@ def test_the_schedules_went_where_it_hurts(
     for status in ("loading", "loaded", "success", "active"):
         assert ran[f"forgotten, {status}"] > schedules / 500, status
     assert ran["adopted"] > schedules / 10
+    assert ran["windows put back"] > schedules / 50

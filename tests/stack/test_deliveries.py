@@ -160,6 +160,20 @@ def test_an_order_and_its_delivery_are_recorded_together_or_not_at_all(kept: Kep
     assert order.external_id not in kept.due(due)
 
 
+def test_what_the_release_before_began_at_the_event_alone_goes_on(kept: Kept) -> None:
+    """And its order is finished beside it, by whichever release."""
+    begun = of(kept.clock)
+    assert kept.deliveries.begin(begun, recorded=False)
+    order = Order(begun.external_id, TARGET, {}, trigger="request")
+    record = kept.ledger.open(Record.opened(order, Lease("t", NOW), NOW))
+    batch = Batch(begun.batch_id, "loading", NOW, None, (), {}, {})
+    record = kept.ledger.replace(record, record.created(batch))
+    done = kept.ledger.hand_over(record, record.announced(delivers=True), kept.clock())
+    assert kept.ledger.get(order.external_id) == done
+    assert kept.deliveries.get(order.external_id) == begun
+    assert not kept.deliveries.begin(replace(begun, limit=7), recorded=True)
+
+
 @pytest.mark.parametrize("recorded", [True, False])
 def test_it_begins_once(kept: Kept, recorded: bool) -> None:
     """Whoever comes with another time to look again is told that it stands."""

@@ -56,6 +56,11 @@ def that_count(lines: Iterable[bytes]) -> tuple[Arrival, ...]:
     return tuple(_arrival(data) for line in lines if "superseded_by" not in (data := _loaded(line)))
 
 
+def read(lines: Iterable[bytes]) -> Iterator[tuple[Arrival, str | None]]:
+    """All files of a list, as it was written, and which version supersedes each."""
+    return ((_arrival(data), data.get("superseded_by")) for data in map(_loaded, lines))
+
+
 def beginning(bucket: str, key: str) -> bytes:
     """How the lines of an object begin, and no other one's."""
     return f'{{"bucket":{_json(bucket)},"key":{_json(key)},'.encode()

@@ -339,6 +339,43 @@ def sizes(files: Iterable[Arrival], ports: Ports) -> Iterator[int]:
     return (lists.unpacked(file, known.get(file, 0)) for file in files)
 
 
+class Forgetful(Protocol):
+    """The windows of a restored ledger. Every method raises LedgerUnavailable."""
+
+    def get(self, window_id: str) -> Window | None:
+        """The window as it is now."""
+
+    def freeze(self, window: Window) -> None:
+        """Close all gates of a window."""
+
+    def claim(self, window: Window, file: Arrival, superseded_by: str | None) -> None:
+        """Claim a file of its list again; one that somebody else has claimed stays theirs."""
+
+    def put_back(self, window: Window) -> None:
+        """Have it as its list tells of it, unless it is planned; its parts are due."""
+
+
+def restore(
+    window: Window,
+    files: Iterable[tuple[Arrival, str | None]],
+    windows: Forgetful,
+    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]],
+) -> int | None:
+    """Have a restored ledger know a window by its list; how many files that is.
+
+    None where it knows. `files`, and the version that supersedes each. May be repeated: the window
+    comes last, and with it its parts, which find their batches.
+    """
+    standing = windows.get(window.window_id)
+    if standing is not None and standing.stage in (Stage.PLANNED, Stage.FINISHED):
+        return None
+    windows.freeze(window)
+    claimed = side_by_side(lambda one: windows.claim(window, *one), files)
+    count = sum(1 for _ in claimed)
+    windows.put_back(window)
+    return count
+
+
 def take_over(
     window: Window, until: int, options: Mapping[str, Any] | None, ports: Ports
 ) -> Window:

@@ -227,6 +227,41 @@ class DynamoWindows:
         """All files of a window, `in_order`, as releases before lists planned them."""
         return in_order(self.joined(window_id))
 
+    def claim(self, window: Window, file: Arrival, superseded_by: str | None) -> None:
+        """Claim a file of a list again; one that somebody else has claimed stays theirs."""
+        for claim in claims(file):
+            step = self._claiming(claim, window.window_id)["Put"]
+            condition = {name: step[name] for name in step.keys() - {"Item"}}
+            with suppress(Stood):
+                self._table.put(step["Item"], condition)
+        if superseded_by is not None:
+            self.supersede(window.window_id, file, superseded_by)
+
+    def put_back(self, window: Window) -> None:
+        """A window as its list tells of it, in a ledger that has forgotten that it was planned.
+
+        Nothing joins it any more, and its parts are due. Its files are `claim`ed before.
+        """
+        line = window.order.line
+        if line is not None:
+            [moved] = head_moved(line, window.part_id(0), "")
+            newer = {
+                "ConditionExpression": "attribute_not_exists(pk) OR #position < :position",
+                "ExpressionAttributeNames": {"#position": "position"},
+                "ExpressionAttributeValues": {":position": {"S": line.position}},
+            }
+            with suppress(Stood):
+                self._table.put(moved["Put"]["Item"], newer)
+        unplanned = {
+            "ConditionExpression": "attribute_not_exists(pk) OR stage IN (:open, :sealed)",
+            "ExpressionAttributeValues": {
+                ":open": {"S": Stage.OPEN},
+                ":sealed": {"S": Stage.SEALED},
+            },
+        }
+        with suppress(Stood):  # a worker planned it meanwhile, by the very list
+            self._table.put(self._item(window), unplanned)
+
     def _passing(self, window: Window) -> dict[str, Item]:
         """The step that checks this worker's gate.
 

@@ -1,0 +1,101 @@
+"""Windows that a restored ledger has forgotten, put back from their lists: for each ledger."""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake import windows
+from aep_intake.arrivals import Arrival
+from aep_intake.due import Kind
+from aep_intake.errors import WindowSealed
+from aep_intake.orders import Excerpt, Head, Lease, Line, Order, Record
+from aep_intake.windows import Stage, Window, register
+
+from tests.memory_ledger import due_of
+from tests.stack.test_windows import NOW, TARGET, files, ledger, plain, ports
+
+__all__ = ["ledger"]
+
+
+def planned(window: Window, some: tuple[Arrival, ...]) -> Window:
+    """As the window's list tells of it."""
+    part = Excerpt(window.window_id, 0, len(some), 10 * len(some))
+    return window.sealed(NOW).planned((part,), window.list_key)
+
+
+def put_back(ledger: Any, window: Window, some: tuple[Arrival, ...]) -> int | None:
+    return windows.restore(window, [(file, None) for file in some], ledger.windows, map)
+
+
+def test_a_window_that_was_forgotten_is_there_with_its_files(ledger: Any) -> None:
+    some = files(3)
+    window = planned(plain(), some)
+    assert put_back(ledger, window, some) == 3
+    assert ledger.windows.get(window.window_id) == window
+    assert {ledger.claimant(file) for file in some} == {window.window_id}
+    assert window.window_id in due_of(ledger, Kind.WINDOWS, NOW + 60_000)
+    joined, known = register(plain(), some, ports(ledger))
+    assert (joined, set(known.values())) == ({}, {window.window_id})
+
+
+def test_one_that_is_remembered_as_open_takes_nothing_more(ledger: Any) -> None:
+    """Half of its files had joined at the time to which the ledger was restored."""
+    early, late, later = files(1), files(2), files(1)
+    window = ledger.windows.open(plain())
+    register(window, early, ports(ledger))
+    listed = (*early, *late)
+    assert put_back(ledger, planned(window, listed), listed) == 3
+    standing = ledger.windows.get(window.window_id)
+    assert (standing.stage, standing.parts[0].end) == (Stage.PLANNED, 3)
+    with pytest.raises(WindowSealed):
+        ledger.windows.register(window, later, later)
+    assert {ledger.claimant(file) for file in listed} == {window.window_id}
+
+
+def test_one_that_is_known_is_left_as_it_is(ledger: Any) -> None:
+    """The command may be repeated, also when workers have gone on."""
+    some = files(2)
+    window = planned(plain(), some)
+    put_back(ledger, window, some)
+    assert put_back(ledger, window, some) is None
+    done = ledger.windows.replace(window, window.finished())
+    assert put_back(ledger, window, some) is None
+    assert ledger.windows.get(window.window_id) == done
+
+
+def test_what_somebody_has_claimed_since_stays_theirs(ledger: Any) -> None:
+    mine, *others = files(3)
+    ledger.open(Record.opened(Order("o-1", TARGET, {}, (mine,)), Lease("t", NOW), NOW))
+    window = planned(plain(), (mine, *others))
+    assert put_back(ledger, window, (mine, *others)) == 3
+    assert ledger.claimant(mine) == "o-1"
+    assert {ledger.claimant(file) for file in others} == {window.window_id}
+
+
+def test_what_was_superseded_is_claimed_and_told_so(ledger: Any) -> None:
+    [newest] = files(1)
+    old = replace(newest, version_id="v-old", sequencer="0000")
+    window = planned(plain(), (newest,))
+    listed = [(newest, None), (old, newest.version)]
+    assert windows.restore(window, listed, ledger.windows, map) == 2
+    assert ledger.claimant(old) == window.window_id
+    told = {one.version: one.superseded_by for one in ledger.seen(old.object_id)}
+    assert told == {newest.version: None, old.version: newest.version}
+
+
+@pytest.mark.parametrize(("standing", "moves"), [(None, True), ("0061", True), ("0063", False)])
+def test_the_newest_of_a_folder_is_what_it_was(
+    ledger: Any, standing: str | None, moves: bool
+) -> None:
+    some, subject = files(1), uuid.uuid4().hex
+    if standing is not None:
+        line = Line(subject, standing)
+        order = Order(f"o-{subject}", TARGET, {}, files(1), line=line)
+        ledger.open(Record.opened(order, Lease("t", NOW), NOW))
+    pattern = plain()
+    line = Line(subject, "0062")
+    window = planned(replace(pattern, order=replace(pattern.order, line=line)), some)
+    put_back(ledger, window, some)
+    expected = Head(window.part_id(0), "0062") if moves else Head(f"o-{subject}", "0063")
+    assert ledger.head(subject) == expected
