@@ -267,12 +267,8 @@ def test_clients_are_made_while_it_starts(
     """Lambda gives the start more CPU than what follows; S3 and, for arrivals, SQS may wait."""
     for_orders = ["appconfigdata", "dynamodb", "events", "secretsmanager"]
     expected = {
-<<<<<<< HEAD
-        "OnArrival": ["appconfigdata", *for_orders],
-        "OnMarker": ["appconfigdata", *for_orders],
-=======
         "OnArrival": for_orders,
->>>>>>> d4feb78 (Each function's variables are its own in the runtime's tests, too; one identity of the ledger in memory)
+        "OnMarker": for_orders,
         "OnRequest": for_orders,
         "OnDue": [*for_orders, "sqs"],
         "OnTick": ["appconfigdata", "dynamodb", "sqs"],
