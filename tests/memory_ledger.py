@@ -31,6 +31,7 @@ from aep_intake.orders import (
     claims,
 )
 from aep_intake.overdue import WAITING, Folder, Listing
+from aep_intake.pace import Full
 from aep_intake.whereabouts import Seen
 from aep_intake.windows import Stage, Window, in_order
 
@@ -69,6 +70,23 @@ class MemoryIdentity:
 
     def ledger_id(self) -> str:
         return self.known.ledger_id
+
+
+class MemoryBuckets:
+    """As `pace.Buckets`: how they are kept in DynamoDB, in one step. `writes` that it took."""
+
+    def __init__(self) -> None:
+        self.full_at: dict[str, float] = {}
+        self.writes = 0
+
+    def take(self, name: str, cost: float, now: float, until: float, *, filling: bool) -> float:
+        stands = self.full_at.get(name, 0.0)
+        self.writes += 1 if (stands > now) is filling else 2
+        then = max(stands, now) + cost
+        if then > until:
+            raise Full(stands)
+        self.full_at[name] = then
+        return then
 
 
 class MemoryLedger:

@@ -26,6 +26,7 @@ from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.objects import Objects
 from aep_intake.orders import Record
 from aep_intake.organizations import Organization, Organizations
+from aep_intake.pace import Pace
 from aep_intake.settings import Settings
 from aep_intake.wiring import World
 from botocore.awsrequest import AWSRequest, AWSResponse
@@ -37,7 +38,7 @@ from local.simulator import Clock, Simulator, mount, seed_defaults
 from local.simulator.seed import Seed
 from local.simulator.simulator import Received
 from tests.adobe_world import own_shape
-from tests.memory_ledger import MemoryLedger
+from tests.memory_ledger import MemoryBuckets, MemoryLedger
 
 if TYPE_CHECKING:
     from aep_intake.delivery import Delivery
@@ -194,6 +195,10 @@ class Context:
         return 29_000
 
 
+def _never(seconds: float) -> None:
+    raise AssertionError(f"a request waits for {seconds} s")
+
+
 class Api:
     """The deployed API with all that is behind it, on a clock that stands."""
 
@@ -217,8 +222,10 @@ class Api:
         session = requests.Session()
         mount(session, self.simulator)
         secrets: Any = Secrets({ARN: own_shape(self.seed), OTHER_ARN: own_shape(OTHER_ORG)})
+        self.buckets = MemoryBuckets()
         replaced = {
             "now": self.clock,
+            "pace": Pace(self.buckets, lambda _: 1000, self.clock, _never),
             "_https": session,
             "credentials": Credentials(secrets, session, self.world.settings.ims_url, self.clock),
             "organizations": SimpleNamespace(current=lambda: ORGANIZATIONS),

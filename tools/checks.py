@@ -311,12 +311,12 @@ def quota(made_on: Callable[[str], Mapping[tuple[str, str], int]], day: str) -> 
 
 
 def pace(batches: int, requests: int) -> Findings:
-    """Whether requests (a second) at their fastest stay within half of the batches a minute."""
+    """Whether requests (a second) at their fastest leave arrivals half of the batches a minute."""
     told = f"{batches} batches a minute, of which requests may take {60 * requests}"
     if 2 * 60 * requests <= batches:
         yield OK, told
     else:
-        yield NOTE, f"{told}, and the queues keep half: together more than that, at their fastest"
+        yield NOTE, f"{told}, as they come first: arrivals may wait for what is left"
 
 
 def mapping(functions: LambdaClient, function: str) -> Findings:

@@ -4,14 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from aep_intake import arrivals, telemetry
-from aep_intake.adapters.queues import delay
+from aep_intake import arrivals, retries, telemetry
 from aep_intake.arrivals import Delivery, digest
 from aep_intake.errors import Rejected, TryAgain
 from aep_intake.globs import compile_wildcard
 from aep_intake.intake import Intake, Result, again, attempt, take_in
 from aep_intake.orders import OWN_PREFIX, Rejection
 from aep_intake.overdue import tell
+from aep_intake.retries import Message
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -38,8 +38,10 @@ def routing(context: LambdaContext) -> Intake:
 
 def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any]:
     """Work the arrivals of one delivery side by side, then settle each message by itself."""
-    messages = event["Records"]
-    deliveries = [_read(message["body"]) for message in messages]
+    received = [Message.of(record) for record in event["Records"]]
+    early = retries.early(received, world.now())
+    messages = [message for message in received if message not in early]
+    deliveries = [_read(message.body) for message in messages]
     # Copies within one delivery fold here: an arrival's external id is its identity.
     wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
     end = intake.ports.lease().until
@@ -57,7 +59,9 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         latency = None if arrival is None else world.now() - arrival.time
         telemetry.report(external_id, result, latency)
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    return _settle(messages, deliveries, results, intake, queue_url)
+    failed = _settle(messages, deliveries, results, intake)
+    dead_letters = world.settings.arrivals_dlq_url
+    return world.give_back(failed, early, queue_url, dead_letters, age="RetryingArrivalAge")
 
 
 def _read(body: str) -> Delivery:
@@ -72,14 +76,13 @@ def _read(body: str) -> Delivery:
 
 
 def _settle(
-    messages: list[dict[str, Any]],
+    messages: list[Message],
     deliveries: list[Delivery],
     results: dict[str, Result],
     intake: Intake,
-    queue_url: str,
-) -> dict[str, Any]:
-    """Done, parked, or back to the queue; parked only once all its other records are settled."""
-    failures: dict[str, tuple[str, int]] = {}
+) -> dict[Message, Exception]:
+    """Done, parked, or what to try again; parked only once all its other records are settled."""
+    failed: dict[Message, Exception] = {}
     for message, delivery in zip(messages, deliveries, strict=True):
         outcomes: list[Result | None] = [results[a.external_id] for a in delivery.arrivals]
         if delivery.order is not None:
@@ -89,21 +92,20 @@ def _settle(
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):
-            parked = attempt(lambda: _park(message["body"], delivery, rejected, intake))  # noqa: B023
+            parked = attempt(lambda: _park(message.body, delivery, rejected, intake))  # noqa: B023
             errors = [parked] if parked else []
             if parked:
-                telemetry.report(message["messageId"], parked, None)
+                telemetry.report(message.message_id, parked, None)
         if errors:
-            waits = [e.retry_after or 0 for e in errors if isinstance(e, TryAgain)]
-            about = message["attributes"]
-            seconds = delay(int(about["ApproximateReceiveCount"]), max(waits, default=0))
-            failures[message["messageId"]] = (message["receiptHandle"], seconds)
-            telemetry.age(world.now() - int(about["SentTimestamp"]))
-    if failures:
-        kept = attempt(lambda: world.queues.put_off(queue_url, dict(failures.values())))
-        if kept:  # they come back all the same, when the queue's own time-out has passed
-            telemetry.report("put-off", kept, None)
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failures]}
+            failed[message] = max(errors, key=_wait)
+    return failed
+
+
+def _wait(error: Exception) -> float:
+    """Seconds; what is rejected waits for what is not."""
+    if isinstance(error, Rejected):
+        return -1
+    return (error.retry_after or 0) if isinstance(error, TryAgain) else 0
 
 
 def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intake) -> None:

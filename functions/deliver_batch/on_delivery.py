@@ -5,14 +5,14 @@ A message of what is due is never given back: the ledger hands it out again whil
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from math import ceil
 from typing import Any
 
-from aep_intake import delivery, delivery_telemetry, due, telemetry
+from aep_intake import delivery, delivery_telemetry, due, retries, telemetry
 from aep_intake.announcements import BATCH_CREATED
 from aep_intake.delivery import Delivery, Ports
-from aep_intake.errors import NotYet, Rejected, TryAgain
+from aep_intake.errors import Rejected, TryAgain
 from aep_intake.intake import attempt
+from aep_intake.retries import Message
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -28,10 +28,12 @@ world = World(Settings.of("on_delivery")).prepare(
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Begin, or go on with, each delivery side by side."""
     ports = world.delivery(context)
-    messages = event["Records"]
+    received = [Message.of(record) for record in event["Records"]]
+    early = retries.early(received, world.now())
+    messages = [message for message in received if message not in early]
     with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
         results = list(pool.map(lambda message: attempt(lambda: _work(message, ports)), messages))
-    failures, soon = [], {}
+    failed: dict[Message, Exception] = {}
     for message, result in zip(messages, results, strict=True):
         external_id, begins = _read(message)
         delivery_telemetry.report_delivery(external_id, result, world.now())
@@ -40,32 +42,21 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
             if isinstance(standing, Delivery) and standing.due is not None:
                 delivery_telemetry.report_delivery(external_id, standing, world.now())
         if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
-            failures.append({"itemIdentifier": message["messageId"]})
-            first = message["attributes"]["ApproximateReceiveCount"] == "1"
-            if first and isinstance(result, NotYet):  # its order is about to be finished
-                soon[message["receiptHandle"]] = ceil(result.retry_after or 1)
-    _put_off(soon)
+            failed[message] = result
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    return {"batchItemFailures": failures}
+    urls = world.settings.deliveries_queue_url, world.settings.deliveries_dlq_url
+    return world.give_back(failed, early, *urls, age="RetryingDeliveryAge")
 
 
-def _put_off(soon: dict[str, int]) -> None:
-    """Hide messages (by receipt handle) for so many seconds; else the queue's own time holds."""
-    if soon:
-        kept = attempt(lambda: world.queues.put_off(world.settings.deliveries_queue_url, soon))
-        if kept:
-            telemetry.report("put-off", kept, None)
-
-
-def _read(message: dict[str, Any]) -> tuple[str, str | None]:
+def _read(message: Message) -> tuple[str, str | None]:
     """The external id, and the id of the batch if it was created just now."""
-    body = json.loads(message["body"])
+    body = json.loads(message.body)
     if body.get("detail-type") == BATCH_CREATED:
         return body["detail"]["externalId"], body["detail"]["batchId"]
-    return due.read(message["body"])[1], None
+    return due.read(message.body)[1], None
 
 
-def _work(message: dict[str, Any], ports: Ports) -> Delivery | None:
+def _work(message: Message, ports: Ports) -> Delivery | None:
     external_id, batch_id = _read(message)
     if batch_id is not None:
         delivery.begin(external_id, batch_id, ports)

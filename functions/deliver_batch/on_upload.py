@@ -3,11 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery_telemetry, records, telemetry, uploading
-from aep_intake.adapters.queues import delay
+from aep_intake import delivery_telemetry, records, retries, telemetry, uploading
 from aep_intake.delivery import Task
-from aep_intake.errors import TryAgain
 from aep_intake.intake import attempt
+from aep_intake.retries import Message
 from aep_intake.settings import Settings
 from aep_intake.telemetry import logger, metrics
 from aep_intake.wiring import World
@@ -23,28 +22,21 @@ world = World(Settings.of("on_upload")).prepare(
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Upload the pieces of one delivery side by side; what must wait goes back to the queue."""
     ports = world.delivery(context)
-    messages = event["Records"]
-    tasks = [records.read(Task, message["body"]) for message in messages]
-    tries = [int(message["attributes"]["ApproximateReceiveCount"]) for message in messages]
-    with ThreadPoolExecutor(len(tasks)) as pool:
+    received = [Message.of(record) for record in event["Records"]]
+    early = retries.early(received, world.now())
+    messages = [message for message in received if message not in early]
+    tasks = [records.read(Task, message.body) for message in messages]
+    with ThreadPoolExecutor(len(received)) as pool:
         results = pool.map(
-            lambda task, tried: attempt(lambda: uploading.upload(task, ports, tried)), tasks, tries
+            lambda task, message: attempt(lambda: uploading.upload(task, ports, message.tries)),
+            tasks,
+            messages,
         )
-    failures, delays = [], {}
-    for message, task, tried, result in zip(messages, tasks, tries, results, strict=True):
+    failed = {}
+    for message, task, result in zip(messages, tasks, results, strict=True):
         delivery_telemetry.report_upload(task, result, world.now())
         if isinstance(result, Exception):
-            wait = result.retry_after if isinstance(result, TryAgain) else 0
-            delays[message["receiptHandle"]] = delay(tried, wait)
-            failures.append({"itemIdentifier": message["messageId"]})
-    _hide(delays)
+            failed[message] = result
     telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    return {"batchItemFailures": failures}
-
-
-def _hide(delays: dict[str, int]) -> None:
-    """Hide messages (by receipt handle) for so many seconds; else the queue's own time holds."""
-    if delays:
-        kept = attempt(lambda: world.queues.put_off(world.settings.uploads_queue_url, delays))
-        if kept:
-            telemetry.report("put-off", kept, None)
+    urls = world.settings.uploads_queue_url, world.settings.uploads_dlq_url
+    return world.give_back(failed, early, *urls, age="RetryingUploadAge")

@@ -10,17 +10,16 @@ import copy
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, Any, ClassVar
 
 import requests
-from aep_intake import delivery, due, overdue, routes, uploading, windows
+from aep_intake import delivery, due, overdue, retries, routes, uploading, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.credentials import Token
 from aep_intake.adapters.ingestion import Ingestion
-from aep_intake.adapters.queues import delay
 from aep_intake.announcements import BATCH_ENDED, batch_ended
 from aep_intake.arrivals import Arrival, Missing, parse, written
 from aep_intake.create import Outcome, Ports, create_batch
@@ -32,7 +31,6 @@ from aep_intake.errors import (
     MarkerMissing,
     NotAnnounced,
     NotReadable,
-    NotYet,
     ObjectGone,
     Rejected,
     StorageUnavailable,
@@ -41,7 +39,9 @@ from aep_intake.errors import (
 from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
 from aep_intake.orders import Dataset, Identity, Lease, Order, Record, Rejection, claims
 from aep_intake.organizations import Organization, Organizations
+from aep_intake.pace import Pace
 from aep_intake.preflight import Checks
+from aep_intake.retries import Again, Back
 from aep_intake.targets import Targets
 from aep_intake.windows import Stage
 from greenlet import GreenletExit, getcurrent, greenlet
@@ -53,7 +53,13 @@ from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
 from local.simulator.transport import InProcess
-from tests.memory_ledger import MemoryAllowance, MemoryDeliveries, MemoryLedger, all_due
+from tests.memory_ledger import (
+    MemoryAllowance,
+    MemoryBuckets,
+    MemoryDeliveries,
+    MemoryLedger,
+    all_due,
+)
 
 START = 1_790_000_000_000
 SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
@@ -62,6 +68,7 @@ TIMEOUT = 60 * SECOND  # of a queue's function
 SKEW = 10 * SECOND
 VISIBILITY = TIMEOUT + 30 * SECOND
 RETENTION = 60 * DAY
+PER_MINUTE = 30  # batches: the fourth of an instant must wait
 CREDENTIAL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
 URL = "https://platform.simulated"
 
@@ -146,13 +153,91 @@ def taped(text: str) -> bytes:
 
 
 @dataclass
-class Message:
-    """A message of the arrivals queue: `visible` from then on (epoch ms)."""
+class Errand[T]:
+    """A message of a queue about `what`: `visible` from then on (epoch ms), else as SQS has it."""
 
-    arrival: Arrival
+    what: T
     visible: int
     receives: int = 0
+    sent: int = -1
+    carried: dict[str, int] = field(default_factory=dict)
     reason: str | None = None  # parked for
+
+    def __post_init__(self) -> None:
+        self.sent = self.visible if self.sent < 0 else self.sent
+
+    def received(self) -> retries.Message:
+        """As a function gets it."""
+        return retries.Message.of(
+            {
+                "messageId": str(id(self)),
+                "receiptHandle": str(id(self)),
+                "body": "",
+                "attributes": {
+                    "ApproximateReceiveCount": str(self.receives),
+                    "SentTimestamp": str(self.sent),
+                },
+                "messageAttributes": {
+                    name: {"stringValue": str(value)} for name, value in self.carried.items()
+                },
+            }
+        )
+
+
+class Message(Errand[Arrival]):
+    """A message of the arrivals queue."""
+
+    @property
+    def arrival(self) -> Arrival:
+        return self.what
+
+
+@dataclass
+class _Queue:
+    """A queue of the world, as `retries` sees it; what SQS did may not be known."""
+
+    world: "World"
+    messages: list[Any]
+    parked: list[Any]
+    by_id: Mapping[str, Errand[Any]]
+
+    def hide(self, waits: Mapping[retries.Message, int]) -> None:
+        fate = self.world.wait(3)
+        if fate != 1:
+            for message, seconds in waits.items():
+                self.by_id[message.message_id].visible = self.world.clock() + seconds * SECOND
+        if fate:
+            raise StorageUnavailable("messages could not be hidden")
+
+    def send_anew(self, wanted: Iterable[Again]) -> dict[retries.Message, StorageUnavailable]:
+        refused = {}
+        for one in wanted:
+            fate = self.world.wait(3)
+            if fate != 1:
+                errand = self.by_id[one.message.message_id]
+                now = self.world.clock()
+                anew = replace(
+                    errand,
+                    visible=now + one.delay * SECOND,
+                    receives=0,
+                    sent=now,
+                    carried=one.attributes,
+                )
+                self.messages.append(anew)
+                self.world.seen["sent anew"] += 1
+            if fate:
+                refused[one.message] = StorageUnavailable("a message was not taken")
+        self.world.wait(1)  # a crash here leaves two of it
+        return refused
+
+    def park(self, message: retries.Message, why: Rejection) -> None:
+        fate = self.world.wait(3)
+        if fate != 1:
+            errand = self.by_id[message.message_id]
+            self.parked.append(replace(errand, reason=why.reason))
+            self.world.seen["given up"] += 1
+        if fate:
+            raise StorageUnavailable("a message could not be parked")
 
 
 class Copy:
@@ -220,6 +305,7 @@ class World:
         self.simulator.show_in_catalog(self._shown)
         self.simulator.switches.expires_in = 10 * 365 * 86_400
         self.ledger = MemoryLedger(self._conflict, partial(self.wait, 1))
+        self.buckets = MemoryBuckets()
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
         self.token = self._mint()
@@ -241,6 +327,7 @@ class World:
 
         adobe = Adobe(self.session, _Credentials(self.token), URL, ledger=self._ledger_id, now=now)
         ledger: Any = _Calls(self, self.ledger, LedgerUnavailable)
+        buckets: Any = _Calls(self, self.buckets, LedgerUnavailable)
         remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
         ports = Ports(
@@ -249,7 +336,7 @@ class World:
             announcer=announcer,
             now=now,
             lease=lease,
-            pace=self._pace,
+            pace=Pace(buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
             park=self._park,
             post_time=adobe.create_time + SKEW,
             settle=SETTLE + SKEW,
@@ -346,9 +433,9 @@ class World:
         assert rejection.reason
         self.orders_parked.add(order.external_id)
 
-    def _pace(self, _credential: str) -> None:
-        if self.wait(2):
-            raise NotYet("this worker's share is used", retry_after=3)
+    def _sleep(self, seconds: float) -> None:
+        self.clock.advance(int(seconds * SECOND))
+        self.wait(1)
 
     def _conflict(self) -> bool:
         return not self.calm and self.tape.seldom()
@@ -421,9 +508,8 @@ class World:
         for message in messages:
             message.visible = self.clock() + VISIBILITY
             message.receives += 1
-        arrivals = {message.arrival.external_id: message.arrival for message in messages}
         if messages:
-            self._start(lambda intake: take_in(arrivals, intake, map), messages)
+            self._start(_Arrived(self, messages))
 
     def request(self, order: Order) -> None:
         """Somebody asks over HTTP; nobody asks again if that fails."""
@@ -486,8 +572,21 @@ class World:
         done = go_on(kind, name, intake)
         return {} if done is None else {name: done}
 
-    def _start(self, work: "Work", messages: Sequence[Message] = ()) -> "Worker":
-        worker = Worker(self, work, messages)
+    def put_off(
+        self,
+        queue: _Queue,
+        failed: Mapping[retries.Message, Exception],
+        early: Iterable[retries.Message],
+        now: int,
+    ) -> None:
+        """As a function ends: what failed is tried again, and the rest acknowledged."""
+        back = retries.put_off(failed, early, queue, now) if failed or early else Back()
+        self.wait(1)  # a crash here leaves in the queue what was done, or sent anew
+        done = [errand for name, errand in queue.by_id.items() if name not in back.stay]
+        queue.messages[:] = [m for m in queue.messages if not any(m is one for one in done)]
+
+    def _start(self, work: "Work") -> "Worker":
+        worker = Worker(self, work)
         self.workers.append(worker)
         worker.go(0)
         return worker
@@ -579,15 +678,6 @@ class World:
         return messages + handed_out + [(missing.external_id, 0) for missing in self.missing]
 
 
-@dataclass
-class Errand[T]:
-    """A message of a queue of the upload stage: `visible` from then on (epoch ms)."""
-
-    what: T
-    visible: int
-    receives: int = 0
-
-
 UPLOADING = 300 * SECOND  # what an upload may take
 OUTCOME = 2 * MINUTE
 
@@ -604,6 +694,8 @@ class Delivering(World):
     contents: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
     created_queue: list[Errand[tuple[str, str]]] = field(default_factory=list)
     uploads: list[Errand[Task]] = field(default_factory=list)
+    not_begun: list[Errand[tuple[str, str]]] = field(default_factory=list)  # parked
+    not_uploaded: list[Errand[Task]] = field(default_factory=list)  # parked
     ends: list[dict[str, Any]] = field(default_factory=list)
     lost: list[tuple[str, str, str]] = field(default_factory=list)  # order, uri, reason
     kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -797,27 +889,36 @@ class Delivering(World):
         """The deliveries queue starts a worker on a batch that was created."""
         self._run(
             self.created_queue,
-            lambda errand, ports: delivery.begin(*errand.what, ports),
+            self.not_begun,
+            lambda about, tries, ports: delivery.begin(*about, ports),
             VISIBILITY,
-            put_off=False,
         )
 
     def upload(self) -> None:
         """The uploads queue starts a worker on a piece."""
         self._run(
             self.uploads,
-            lambda errand, ports: uploading.upload(errand.what, ports, errand.receives).delivery,
+            self.not_uploaded,
+            lambda task, tries, ports: uploading.upload(task, ports, tries).delivery,
             UPLOADING + 30 * SECOND,
-            put_off=True,
         )
+
+    def redrive(self) -> None:
+        """An operator moves all parked messages back, of all queues."""
+        super().redrive()
+        for parked, queue in (
+            (self.not_begun, self.created_queue),
+            (self.not_uploaded, self.uploads),
+        ):
+            queue += [Errand[Any](errand.what, self.clock()) for errand in parked]
+            parked.clear()
 
     def _run[T](
         self,
         queue: list[Errand[T]],
-        work: Callable[[Errand[T], delivery.Ports], Delivery | None],
+        parked: list[Errand[T]],
+        work: Callable[[T, int, delivery.Ports], Delivery | None],
         visibility: int,
-        *,
-        put_off: bool,
     ) -> None:
         visible = [errand for errand in queue if errand.visible <= self.clock()]
         if not visible:
@@ -827,13 +928,14 @@ class Delivering(World):
         errand.receives += 1
 
         def run(intake: Intake) -> dict[str, Any]:
-            result = attempt(lambda: work(errand, self.ports(intake)))
-            if isinstance(result, TryAgain):
-                if put_off:
-                    wait = delay(errand.receives, result.retry_after) * SECOND
-                    errand.visible = self.clock() + wait
-            else:
-                queue[:] = [other for other in queue if other is not errand]
+            message, now = errand.received(), intake.ports.now
+            early = retries.early([message], now())
+            result: Any = None
+            if not early:
+                result = attempt(lambda: work(errand.what, message.tries, self.ports(intake)))
+            failed = {message: result} if isinstance(result, TryAgain) else {}
+            ours = _Queue(self, queue, parked, {message.message_id: errand})
+            self.put_off(ours, failed, early, now())
             return {"errand": result}
 
         self._start(run)
@@ -959,12 +1061,48 @@ def take(arrival: Arrival, intake: Intake) -> Any:
 type Work = Callable[[Intake], dict[str, Result]]
 
 
+@dataclass
+class _Arrived:
+    """What on_arrival does about some messages."""
+
+    world: World
+    messages: Sequence[Message]
+
+    def __call__(self, intake: Intake) -> dict[str, Result]:
+        received = {message.received(): message for message in self.messages}
+        early = retries.early(received, intake.ports.now())
+        wanted = {
+            message.arrival.external_id: message.arrival
+            for about, message in received.items()
+            if about not in early
+        }
+        results = take_in(wanted, intake, map)
+        failed: dict[retries.Message, Exception] = {}
+        for about, message in received.items():
+            if about in early:
+                continue
+            result = results[message.arrival.external_id]
+            if isinstance(result, TryAgain):
+                failed[about] = result
+            elif isinstance(result, Rejected):
+                self._park(message, result)
+            elif isinstance(result, Skipped):
+                self.world.ignored.add(message.arrival.external_id)
+        by_id = {about.message_id: message for about, message in received.items()}
+        queue = _Queue(self.world, self.world.queue, self.world.parked, by_id)
+        self.world.put_off(queue, failed, early, intake.ports.now())
+        return results
+
+    def _park(self, message: Message, why: Rejected) -> None:
+        self.world.parked.append(replace(message, reason=why.reason))
+
+
 class Worker:
     """One invocation on some messages, on one due order, or for one request."""
 
-    def __init__(self, world: World, work: Work, messages: Sequence[Message]) -> None:
+    def __init__(self, world: World, work: Work) -> None:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
-        self._world, self._messages, self._intake = world, messages, world.intake(skew)
+        self._world, self._intake = world, world.intake(skew)
         self._greenlet = greenlet(lambda _: attempt(lambda: work(self._intake)))
         self._fates = 1
 
@@ -988,8 +1126,6 @@ class Worker:
             return
         for result in results.values():
             self._count(result)
-        for message in self._messages:
-            self._settle(message, results[message.arrival.external_id])
 
     def _count(self, result: Result) -> None:
         match result:
@@ -1001,19 +1137,6 @@ class Worker:
                 self._world.seen[result.kind] += 1
             case _:
                 self._world.seen[type(result).__name__] += 1
-
-    def _settle(self, message: Message, result: Result) -> None:
-        world = self._world
-        if isinstance(result, TryAgain):
-            wait = delay(message.receives, result.retry_after) * SECOND
-            message.visible = world.clock() + wait
-            return
-        world.queue[:] = [other for other in world.queue if other is not message]
-        if isinstance(result, Rejected):
-            message.reason = result.reason
-            world.parked.append(message)
-        elif isinstance(result, Skipped):
-            world.ignored.add(message.arrival.external_id)
 
 
 class ListedBucket:

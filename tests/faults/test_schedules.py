@@ -163,3 +163,5 @@ def test_the_schedules_went_where_it_hurts(
         "superseded",
     ):
         assert ran[what] > schedules / 100, what
+    for what in ("sent anew", "given up"):
+        assert ran[what] > schedules / 200, what

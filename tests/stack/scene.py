@@ -214,15 +214,18 @@ class Scene:
 
     def quiet(self) -> None:
         """Wait until nothing is in the arrivals queue, worked on or put off."""
-        names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        until(
+            lambda: not self.waiting("", "NotVisible", "Delayed"),
+            "the arrivals queue is not empty",
+        )
 
-        def empty() -> bool:
-            told = self.aws.sqs.get_queue_attributes(
-                QueueUrl=self.outputs["ArrivalsQueueUrl"], AttributeNames=names
-            )["Attributes"]
-            return all(told[name] == "0" for name in names)
-
-        until(empty, "the arrivals queue is not empty")
+    def waiting(self, *how: str) -> int:
+        """How many messages of the arrivals queue are visible (`""`), or else by name."""
+        names: Any = [f"ApproximateNumberOfMessages{each}" for each in how]
+        told = self.aws.sqs.get_queue_attributes(
+            QueueUrl=self.outputs["ArrivalsQueueUrl"], AttributeNames=names
+        )["Attributes"]
+        return sum(int(told[name]) for name in names)
 
     def parked(self, body: str) -> Parked:
         """The one parked message with that body."""

@@ -67,6 +67,24 @@ def test_what_is_not_json_is_none(body: bytes) -> None:
     assert Answer(200, {}, body).json() is None
 
 
+@pytest.mark.parametrize(
+    ("spelt", "read"),
+    [
+        (rb"\ud800", "?"),
+        (rb"a\uDFFFb", "a?b"),
+        (rb"\ud83d\ude00", "\U0001f600"),
+        (rb"\\ud800", "\\ud800"),
+        (rb"\u00e9", "\u00e9"),
+    ],
+)
+def test_what_is_no_unicode_is_not_handed_on(spelt: bytes, read: str) -> None:
+    """It could not be written to the ledger, though its batch is made."""
+    body = b'{"id": "01B", "%s": ["%s"]}' % (spelt, spelt)
+    said = Answer(201, {}, body).json()
+    assert said == {"id": "01B", read: [read]}
+    assert said[read][0].encode()
+
+
 # Before anything was sent
 
 

@@ -217,6 +217,17 @@ def test_long_words_are_cut_and_what_is_not_unicode_is_replaced() -> None:
     assert detail["requestId"] == "?"
 
 
+@pytest.mark.parametrize("refused", ["\ufffe", "\uffff"])
+def test_what_queues_behind_the_bus_refuse_is_escaped(refused: str) -> None:
+    """Such a key is legal in S3; the event would end in the rule's dead-letter queue."""
+    cloud = Cloud()
+    order = replace(ORDER, files=(replace(ARRIVAL, key=f"a{refused}b.json"),))
+    cloud.announcer().created(record(order))
+    [entry] = cloud.said
+    assert refused not in entry["Detail"]
+    assert cloud.detail["files"][0]["key"] == f"a{refused}b.json"
+
+
 def odd(n: int) -> Arrival:
     return replace(ARRIVAL, key=f"a+b c%20d//\n📈{n}.csv", version_id=f"v{n}")
 

@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aep_intake.errors import NotYet, RoutesUnavailable, TargetNotAllowed
+from aep_intake.errors import RoutesUnavailable, TargetNotAllowed
 from aep_intake.organizations import (
     SCHEMA,
     InvalidLimits,
@@ -237,13 +237,10 @@ def test_a_worker_goes_by_what_is_in_force_when_it_is_invoked(
     assert (before.windows.limits.files, after.windows.limits.files) == (Limits().batch_files, 10)
     assert (after.checks.most, after.checks.most_unsplit) == (10**9, 5 * 10**6)
     assert after.ports.settle - before.ports.settle == 480_000
-    worker.pace(EMEA)
+    assert worker._per_minute(EMEA) == Limits().batches_per_minute
     own = replace(own, limits=replace(own.limits, batches_per_minute=1))
     in_force.append(Organizations((own, Organization(EMEA))))
-    for credential in (ACME, EMEA, EMEA):
-        worker.pace(credential)
-    with pytest.raises(NotYet):  # one a minute, shared by all workers
-        worker.pace(ACME)
+    assert (worker._per_minute(ACME), worker._per_minute(EMEA)) == (1, Limits().batches_per_minute)
     assert worker._hourly(ACME) == 3 * 10**9
     assert worker._hourly(EMEA) == 20 * 10**9, "one that is none any more"
     with pytest.raises(RoutesUnavailable):

@@ -116,10 +116,11 @@ class TestAdobesOwnRequest:
         bare = {"headers": None, "multiValueHeaders": None}
         assert api.send(POST | bare | {"body": json.dumps(BODY)}).status == 201
 
-    def test_is_paced_by_the_api_and_not_by_a_workers_share(self, api: Api) -> None:
-        # A worker's share would be ten at once.
+    def test_does_not_wait_for_its_turn_and_takes_one(self, api: Api) -> None:
         assert {api.post(BODY).status for _ in range(60)} == {201}
         assert api.clock() == START
+        [full_at] = api.buckets.full_at.values()
+        assert full_at > START + 60 * 60
 
 
 WRONG = [

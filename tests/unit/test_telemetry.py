@@ -3,8 +3,8 @@
 import importlib
 import json
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -101,7 +101,7 @@ def test_a_rejection_is_counted_by_its_reason(told: Any) -> None:
 
 
 def test_what_is_put_off_shows_its_age(told: Any) -> None:
-    telemetry.age(90_000)
+    telemetry.age("RetryingArrivalAge", 90_000)
     counted, [line] = told(NotYet("later"), 5)
     assert counted["PutOff", "not-yet"] == 1
     assert counted["RetryingArrivalAge", None] == 90
@@ -415,6 +415,20 @@ def tick(
     return ticked
 
 
+def record(body: str, receives: int = 1, **carried: int) -> dict[str, Any]:
+    """A message as Lambda hands it over."""
+    return {
+        "messageId": "m",
+        "receiptHandle": "r",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": str(receives), "SentTimestamp": str(MADE_AT)},
+        "messageAttributes": {
+            name: {"stringValue": str(value), "dataType": "Number"}
+            for name, value in carried.items()
+        },
+    }
+
+
 @dataclass
 class Held:
     """The ledger's deliveries, of which there is one."""
@@ -466,54 +480,124 @@ def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
     def handle(event: Any, context: Any) -> None:
         answer.update(function.handler(event, context))
 
-    counted, _ = told({"Records": [{"messageId": "m", "body": body}]}, Context(), handle)
+    counted, _ = told({"Records": [record(body)]}, Context(), handle)
     assert counted["DeliveryPutOff", "not-yet"] == 1
     assert counted.get(("UnfinishedBatchHours", None)) == hours
     assert not set(counted) & {("BatchesSucceeded", None)}
     assert answer == {"batchItemFailures": []}
 
 
-@pytest.mark.parametrize(("receives", "hidden"), [("1", {"r": 1}), ("2", None)])
-def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
-    told: Any,
-    environment: dict[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-    receives: str,
-    hidden: dict[str, int] | None,
+@dataclass
+class Kept:
+    """The queues: what was hidden, by receipt, and what was sent anew."""
+
+    hidden: dict[str, int] = field(default_factory=dict)
+    anew: list[dict[str, int]] = field(default_factory=list)
+
+    def hide(self, url: str, waits: dict[str, int]) -> None:
+        self.hidden |= waits
+
+    def send_anew(self, url: str, wanted: list[Any]) -> dict[Any, Any]:
+        self.anew += [again.attributes for again in wanted]
+        return {}
+
+
+HOUR = 3_600_000
+CREATED = {"detail-type": "Batch Created", "detail": {"externalId": "intake-1", "batchId": "01B"}}
+PIECE = Task("intake-1", Piece(7, FILE, 100, 1_100, 50))
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function, a message that it gets, and what then fails; the metric of since when it does."""
+
+    name: str
+    body: Mapping[str, Any]
+    fails: str
+    metric: str
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        Function("on_arrival", {"externalId": "intake-1"}, "again", "RetryingArrivalAge"),
+        Function("on_delivery", CREATED, "delivery.begin", "RetryingDeliveryAge"),
+        Function("on_upload", asdict(PIECE), "uploading.upload", "RetryingUploadAge"),
+    ],
+    ids=lambda about: about.name,
+)
+def test_what_is_tried_again_shows_since_when_it_is_there(
+    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, about: Function
 ) -> None:
-    """And else after the queue's own time, so that it lasts until its order is finished."""
+    """However often it was sent anew; and what came too early is not tried at all."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    function, tried, kept = importlib.import_module(about.name), [], Kept()
+
+    def later(*arguments: object) -> None:
+        tried.append(arguments)
+        raise NotYet("AEP is down")
+
+    *where, what = about.fails.split(".")
+    monkeypatch.setattr(getattr(function, where[0]) if where else function, what, later)
+    monkeypatch.setattr(function, "take_in", lambda *_: {}, raising=False)
+    world: dict[str, Any] = {
+        "intake": lambda *_: SimpleNamespace(overdue=None),
+        "delivery": lambda _: SimpleNamespace(deliveries=Held(None), life=60_000),
+        "now": lambda: MADE_AT + 5 * HOUR,
+        "credentials": SimpleNamespace(take_minted=lambda: 0),
+        "queues": kept,
+    }
+    for name, fake in world.items():
+        monkeypatch.setitem(function.world.__dict__, name, fake)
+    answer: Any = {}
+
+    def handle(event: Any, context: Any) -> None:
+        answer.update(function.handler(event, context))
+
+    text, first = json.dumps(about.body), {"firstSentAt": MADE_AT, "tries": 8}
+    ready = record(text, 2, **first) | {"messageId": "ready", "receiptHandle": "ready"}
+    ready["attributes"]["SentTimestamp"] = str(MADE_AT + 4 * HOUR)
+    early = record(text, **first, notBefore=MADE_AT + 6 * HOUR) | {"messageId": "early"}
+    counted, _ = told({"Records": [ready, early]}, Context(), handle)
+    assert counted[about.metric, None] == 5 * 3600
+    assert len(tried) == 1
+    assert answer == {"batchItemFailures": []}
+    again = {"tries": 8, "firstSentAt": MADE_AT, "notBefore": MADE_AT + 6 * HOUR}
+    assert kept.anew[0] == again
+    assert kept.anew[1] == first | {"tries": 10, "notBefore": MADE_AT + 5 * HOUR + 1_800_000}
+
+
+@pytest.mark.parametrize("receives", [1, 2])
+def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
+    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, receives: int
+) -> None:
+    """And else later and later, until its order is finished."""
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    function = importlib.import_module("on_delivery")
+    function, kept = importlib.import_module("on_delivery"), Kept()
 
     def early(*_: object) -> None:
         raise NotYet("its creation is not finished", retry_after=1)
 
-    put_off: list[dict[str, int]] = []
-    event = {"detail-type": "Batch Created", "detail": {"externalId": "intake-1", "batchId": "B"}}
     monkeypatch.setattr(function.delivery, "begin", early)
     world: dict[str, Any] = {
         "delivery": lambda _: SimpleNamespace(deliveries=Held(None)),
         "now": lambda: MADE_AT,
         "credentials": SimpleNamespace(take_minted=lambda: 0),
-        "queues": SimpleNamespace(put_off=lambda _, delays: put_off.append(delays)),
+        "queues": kept,
     }
     for part, fake in world.items():
         monkeypatch.setitem(function.world.__dict__, part, fake)
-    message = {
-        "messageId": "m",
-        "receiptHandle": "r",
-        "attributes": {"ApproximateReceiveCount": receives},
-        "body": json.dumps(event),
-    }
+    message = record(json.dumps(CREATED), receives)
     answer: Any = {}
 
     def handle(event: Any, context: Any) -> None:
         answer.update(function.handler(event, context))
 
     told({"Records": [message]}, Context(), handle)
-    assert answer == {"batchItemFailures": [{"itemIdentifier": "m"}]}
-    assert put_off == ([] if hidden is None else [hidden])
+    assert answer == {"batchItemFailures": [{"itemIdentifier": message["messageId"]}]}
+    assert kept.hidden == {message["receiptHandle"]: 1 if receives == 1 else 60}
 
 
 def test_each_tick_reads_the_meter_of_the_day(

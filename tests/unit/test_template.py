@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.adapters.queues import delay
 from aep_intake.announcements import BATCH_CREATED, SOURCE
 from aep_intake.organizations import SCHEMA as ORGANIZATIONS
 from aep_intake.organizations import Limits
@@ -413,15 +412,16 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
     }
     allowed = {
         "OnDeliveryRole": {
-            (queue, f"sqs:{action}")
-            for queue in ("DeliveriesQueue", "DueDeliveriesQueue")
-            for action in (
-                "ReceiveMessage",
-                "DeleteMessage",
-                "GetQueueAttributes",
-                "ChangeMessageVisibility",
-                "ChangeMessageVisibilityBatch",
-            )
+            *(
+                (queue, f"sqs:{action}")
+                for queue in ("DeliveriesQueue", "DueDeliveriesQueue")
+                for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")
+            ),
+            ("DeliveriesQueue", "sqs:ChangeMessageVisibility"),
+            ("DeliveriesQueue", "sqs:ChangeMessageVisibilityBatch"),
+            ("DeliveriesQueue", "sqs:SendMessage"),
+            ("DeliveriesQueue", "sqs:SendMessageBatch"),
+            ("DeliveriesDlq", "sqs:SendMessage"),
         },
         "OnUploadRole": {
             ("UploadsQueue", "sqs:ReceiveMessage"),
@@ -429,6 +429,7 @@ def test_the_upload_stage_may_do_what_it_does_and_no_more(template: dict[str, An
             ("UploadsQueue", "sqs:GetQueueAttributes"),
             ("UploadsQueue", "sqs:ChangeMessageVisibility"),
             ("UploadsQueue", "sqs:ChangeMessageVisibilityBatch"),
+            ("UploadsDlq", "sqs:SendMessage"),
         },
     }
     for role, more in allowed.items():
@@ -849,16 +850,15 @@ def test_how_many_work_at_the_same_time_is_one_list(template: dict[str, Any]) ->
     for number in range(1100):
         fits = re.fullmatch(parameter["AllowedPattern"], str(number)) is not None
         assert fits is (2 <= number <= 1000), number
-    for name in ("OnArrival", "OnDue"):  # who shares the batches of a minute
-        told = functions(template)[name]["Environment"]["Variables"]
-        assert told["MAXIMUM_CONCURRENCY"] == listed["ArrivalsQueue"]
-        assert told["DUE_CONCURRENCY"] == listed["DueOrdersQueue"]
 
 
-@pytest.mark.parametrize("queue", ["ArrivalsQueue", "MarkersQueue", "UploadsQueue"])
-def test_what_must_wait_is_tried_for_a_day(template: dict[str, Any], queue: str) -> None:
+@pytest.mark.parametrize(
+    "queue", ["ArrivalsQueue", "MarkersQueue", "DeliveriesQueue", "UploadsQueue"]
+)
+def test_what_is_put_off_is_not_moved_by_sqs(template: dict[str, Any], queue: str) -> None:
+    """It is hidden three times at most before it is sent anew, and parked with its reason."""
     tries = of_type(template, "AWS::SQS::Queue")[queue]["RedrivePolicy"]["maxReceiveCount"]
-    assert sum(delay(receives, None) for receives in range(1, tries)) > DAY
+    assert tries > 3 + 2  # some of its workers may die besides
 
 
 @pytest.mark.parametrize(
@@ -875,13 +875,39 @@ def test_what_nobody_hides_is_tried_for_a_day(template: dict[str, Any], queue: s
         assert "for a day" in alarm["AlarmDescription"]
 
 
+@pytest.mark.parametrize("function", ["OnArrival", "OnMarker", "OnDelivery", "OnUpload"])
+def test_what_sends_to_its_own_queue_is_no_loop(template: dict[str, Any], function: str) -> None:
+    """Lambda stops one after 16 rounds unless told otherwise.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    """
+    assert functions(template)[function]["RecursiveLoop"] == "Allow"
+
+
+@pytest.mark.parametrize("alarm", ["UploadsStalled", "UploadsKeepRetrying"])
 def test_an_upload_that_waits_is_told_of_before_its_batch_is_given_up(
-    template: dict[str, Any],
+    template: dict[str, Any], alarm: str
 ) -> None:
-    alarm = of_type(template, "AWS::CloudWatch::Alarm")["UploadsStalled"]
-    assert alarm["Threshold"] == 6 * 3600
-    assert "for six hours" in alarm["AlarmDescription"]
+    properties = of_type(template, "AWS::CloudWatch::Alarm")[alarm]
+    assert properties["Threshold"] == 6 * 3600
+    assert "for six hours" in properties["AlarmDescription"]
     assert Limits().upload_hours > 6
+
+
+def test_every_age_that_is_told_is_watched(template: dict[str, Any]) -> None:
+    """SQS leaves out of its own what was received three times, which is all that is put off.
+
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+    """
+    code = "".join(file.read_text() for file in ROOT.glob("functions/*/*.py"))
+    told = set(re.findall(r'age="(\w+)"', code))
+    assert told == {"RetryingArrivalAge", "RetryingDeliveryAge", "RetryingUploadAge"}
+    alarms = of_type(template, "AWS::CloudWatch::Alarm").values()
+    watched = {alarm["MetricName"]: alarm for alarm in alarms}
+    for name in told:
+        assert watched[name]["Threshold"] >= 3600, name
+        assert watched[name]["Period"] >= 3600, "tries come up to half an hour apart"
+        assert "tried again for" in watched[name]["AlarmDescription"], name
 
 
 def test_there_is_room_to_unpack_what_is_uploaded_side_by_side(template: dict[str, Any]) -> None:
@@ -1229,9 +1255,12 @@ def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
         ("ArrivalRuleFails", ['make redrive ARGS="--queue rule"']),
         ("ArrivalRuleDlqNotEmpty", ['make redrive ARGS="--queue rule"']),
         ("DeliveriesDlqNotEmpty", ["`delivery put off`", "`delivery failed`"]),
-        ("DeliveriesNotTaken", ["`delivery put off`", "`delivery failed`", "`reason`", "`why`"]),
+        (
+            "DeliveriesKeepRetrying",
+            ["`delivery put off`", "`delivery failed`", "`reason`", "`why`"],
+        ),
         ("UploadsDlqNotEmpty", ["`delivery put off`", "`delivery failed`", "`reason`", "`why`"]),
-        ("UploadsStalled", ["`delivery put off`", "`why`"]),
+        ("UploadsKeepRetrying", ["`delivery put off`", "`delivery failed`", "`reason`", "`why`"]),
         (
             "BatchesFail",
             ["`batch failed`", "`batch_id`", 'make redrive ARGS="--reason batch-failed"'],
@@ -1307,6 +1336,8 @@ def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> 
     expected |= {
         ("5XXError", ref("AWS::StackName")),
         ("RetryingArrivalAge", json.dumps(service)),
+        ("RetryingDeliveryAge", json.dumps(service)),
+        ("RetryingUploadAge", json.dumps(service)),
         ("OverdueOrders", json.dumps(service)),
         ("ProfileQuotaUsed", json.dumps(service)),
         ("BatchesFailed", json.dumps(service)),

@@ -137,10 +137,11 @@ def encoded(document: dict[str, Any]) -> bytes:
     """JSON in UTF-8, always the same for the same document.
 
     Text that is not Unicode (lone surrogates, which Adobe's error texts could carry) becomes `?`,
-    as the bus would not take it.
+    as the bus would not take it. U+FFFE and U+FFFF, of which the same is true of queues behind the
+    bus, are escaped.
     """
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode(errors="replace")
+    return text.translate({0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}).encode(errors="replace")
 
 
 def iso(time: int) -> str:

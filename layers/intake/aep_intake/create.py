@@ -102,13 +102,12 @@ class Announcer(Protocol):
 class Ports:
     """What the story needs of the world. Durations in milliseconds.
 
-    `lease` makes a lease that outlasts this worker. `pace` waits for a turn to POST with that
-    credential and raises NotYet when it is too far off. `post_time` bounds a POST with its
-    time-outs and clock skew. `settle` is how long Catalog may take to show a batch. `park` puts a
-    rejected order that came with no message of its own where `make redrive` finds it; raises
-    StorageUnavailable.
-    `delivers`: the stack itself fills the batches of orders that have files. `identity`: of the
-    ledger, as it was a moment ago.
+    `lease` makes a lease that outlasts this worker. `pace` waits for a credential's turn to POST
+    and raises NotYet when that is too far off, or LedgerUnavailable. `post_time` bounds a POST with
+    its time-outs and clock skew. `settle` is how long Catalog may take to show a batch. `park`
+    puts a rejected order that came with no message of its own where `make redrive` finds it; raises
+    StorageUnavailable. `delivers`: the stack itself fills the batches of orders that have files.
+    `identity`: of the ledger, as it was a moment ago.
     """
 
     ledger: Ledger

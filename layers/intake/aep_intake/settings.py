@@ -27,8 +27,10 @@ class Settings:
     due_orders_queue_url: str
     due_folders_queue_url: str
     deliveries_queue_url: str
+    deliveries_dlq_url: str
     due_deliveries_queue_url: str
     uploads_queue_url: str
+    uploads_dlq_url: str
     source_buckets: tuple[str, ...]
     key_pattern: str
     credentials: tuple[str, ...]
@@ -40,9 +42,6 @@ class Settings:
     limits_application: str
     limits_environment: str
     limits_profile: str
-    requests_per_second: int
-    maximum_concurrency: int
-    due_concurrency: int
     delivery_concurrency: int
     retention_days: int
     upload_seconds: int
@@ -82,11 +81,9 @@ _ALL = frozenset({"ledger_table", "credentials", "delivery_concurrency", "retent
 _ALL |= {"state_bucket", "limits_application", "limits_environment", "limits_profile"}
 # Who talks to Adobe, announces, and parks.
 _WITH_ADOBE = _ALL | {"platform_url", "ims_url", "bus_name", "arrivals_dlq_url"}
-# Who makes batches; and who does as fast as all of them together may.
 _CREATING = _WITH_ADOBE | {"deliver_batches"}
-_PACED = _CREATING | {"requests_per_second", "maximum_concurrency", "due_concurrency"}
 _ROUTES = frozenset({"routes_application", "routes_environment", "routes_profile"})
-_GATHERING = _PACED | {"arrivals_queue_url", "due_queue_url"}
+_GATHERING = _CREATING | {"arrivals_queue_url", "due_queue_url"}
 _ARRIVING = _GATHERING | _ROUTES | {"source_buckets", "key_pattern", "markers_queue_url"}
 _DELIVERING = _WITH_ADOBE | {"uploads_queue_url", "upload_seconds"}
 _DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
@@ -97,6 +94,6 @@ READ: Mapping[str, frozenset[str]] = {
     "on_request": _CREATING | {"source_buckets"},
     "on_tick": _ALL | _DUE | {"due_deliveries_queue_url"},
     "on_due": _GATHERING,
-    "on_delivery": _DELIVERING | {"deliveries_queue_url"},
-    "on_upload": _DELIVERING,
+    "on_delivery": _DELIVERING | {"deliveries_queue_url", "deliveries_dlq_url"},
+    "on_upload": _DELIVERING | {"uploads_dlq_url"},
 }

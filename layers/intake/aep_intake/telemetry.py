@@ -83,9 +83,12 @@ def registered(results: Mapping[str, Result]) -> None:
         logger.info("registered", extra=about)
 
 
-def age(milliseconds: int) -> None:
-    """Since when a message that must be tried again is in the queue."""
-    metrics.add_metric("RetryingArrivalAge", MetricUnit.Seconds, milliseconds / 1000)
+def age(metric: str, milliseconds: int) -> None:
+    """Since when a message that must be tried again is there, whatever it is about.
+
+    SQS tells of no message that was received three times.
+    """
+    metrics.add_metric(metric, MetricUnit.Seconds, milliseconds / 1000)
 
 
 def made_today(batches: Mapping[tuple[str, str], int], at_most: int) -> None:

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from threading import Lock
@@ -13,16 +13,17 @@ import requests
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake import due, overdue, records, windows
+from aep_intake import due, overdue, records, retries, telemetry, windows
 from aep_intake.adapters.adobe import Adobe
 from aep_intake.adapters.announcer import Announcer
+from aep_intake.adapters.buckets import DynamoBuckets
 from aep_intake.adapters.credentials import Credentials
 from aep_intake.adapters.exchange import https_session
 from aep_intake.adapters.in_force import InForce, Kind
 from aep_intake.adapters.ledger import DynamoLedger
 from aep_intake.adapters.lists import Lists
 from aep_intake.adapters.objects import Objects
-from aep_intake.adapters.queues import Queues, message
+from aep_intake.adapters.queues import Queues, WorkQueue, message
 from aep_intake.adapters.routing_table import ROUTING_TABLE
 from aep_intake.adapters.table import Table
 from aep_intake.arrivals import Arrival, written
@@ -33,6 +34,7 @@ from aep_intake.orders import Lease, Order, Rejection
 from aep_intake.organizations import Limits, Organizations, parse, undocumented
 from aep_intake.pace import Pace
 from aep_intake.preflight import Checks
+from aep_intake.retries import Message
 from aep_intake.routes import RoutingTable
 from aep_intake.settings import Settings
 from aep_intake.targets import Targets
@@ -68,7 +70,6 @@ class World:
         self.settings = settings
         self._session = boto3.Session()
         self._making = Lock()
-        self._paces: dict[str, tuple[float, Pace]] = {}
         # boto3 waits 60 seconds by default, which is longer than the functions live.
         config = Config(
             connect_timeout=2,
@@ -297,23 +298,17 @@ class World:
             now=self.now,
         )
 
-    def pace(self, credential: str) -> None:
-        """Wait for a turn of this worker's share of an organization's batches per minute.
+    @cached_property
+    def pace(self) -> Pace:
+        """The batches per minute of each credential, which all workers share.
 
-        Requests may take theirs in full, but no more than half is set aside for them. on_due takes
-        orders out of two queues. Raises NotYet, or LimitsUnavailable.
+        Its calls raise LimitsUnavailable besides.
         """
-        per_minute = self.organizations.current().limits_of(credential).batches_per_minute
-        without_requests = per_minute - 60 * self.settings.requests_per_second
-        left = max(without_requests, per_minute / 2)
-        share = left / (self.settings.maximum_concurrency + 2 * self.settings.due_concurrency)
-        with self._making:
-            held = self._paces.get(credential)
-            if held is None or held[0] != share:  # begun anew where the limit is another one
-                # One delivery at once, but no more than a minute's share: workers may be many.
-                burst = max(1, min(self.settings.delivery_concurrency, int(share)))
-                held = self._paces[credential] = share, Pace(share, burst, self.now, time.sleep)
-        held[1]()
+        buckets = DynamoBuckets(Table(self._dynamodb, self.settings.ledger_table))
+        return Pace(buckets, self._per_minute, self.now, time.sleep)
+
+    def _per_minute(self, credential: str) -> int:
+        return self.organizations.current().limits_of(credential).batches_per_minute
 
     @cached_property
     def _https(self) -> requests.Session:
@@ -342,6 +337,29 @@ class World:
     def _park_file(self, file: Arrival, why: Rejection) -> None:
         url = self.settings.arrivals_dlq_url
         self.queues.park(url, written(file), why, file.external_id)
+
+    def give_back(
+        self,
+        failed: Mapping[Message, Exception],
+        early: Iterable[Message],
+        queue_url: str,
+        dead_letters: str,
+        *,
+        age: str,
+    ) -> dict[str, Any]:
+        """Have messages tried again as `retries` says; `age`: the metric of since when they are.
+
+        Gives the answer that Lambda wants of a batch of messages.
+        """
+        if not failed and not early:
+            return {"batchItemFailures": []}
+        now = self.now()
+        back = retries.put_off(failed, early, WorkQueue(self.queues, queue_url, dead_letters), now)
+        for one in failed:
+            telemetry.age(age, now - one.first_sent_at)
+        for trouble in back.troubles:
+            telemetry.report("put-off", trouble, None)
+        return {"batchItemFailures": [{"itemIdentifier": stays} for stays in back.stay]}
 
     def delivery(self, context: LambdaContext) -> "delivery.Ports":
         """What deliveries need, for this invocation. Raises LimitsUnavailable."""
@@ -378,7 +396,7 @@ class World:
     def create(self, context: LambdaContext, pace: Callable[[str], None]) -> Ports:
         """What an order needs, for this invocation; leases end after the worker surely has.
 
-        `pace` waits for a turn to make a batch with a credential. Raises LimitsUnavailable.
+        `pace` waits for a credential's turn to make a batch. Raises LimitsUnavailable.
         """
         end = self.now() + context.get_remaining_time_in_millis() + SKEW
         return Ports(
@@ -406,7 +424,7 @@ class World:
         `table` and `buckets` are for who routes what arrives.
         """
         return Intake(
-            ports=self.create(context, self.pace),
+            ports=self.create(context, self.pace.wait),
             windows=self.window_ports,
             overdue=self.overdue_ports,
             ledger=self.ledger,

@@ -35,6 +35,7 @@ MAX_BODY = 2_000_000
 # silently: a POST on such a socket ends as an unknown outcome. So idle ones are not used again.
 MAX_IDLE = 30.0
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 # Seconds for which whoever takes an upload may take no more of it.
 PAUSE = 60.0
@@ -89,11 +90,17 @@ class Answer:
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON, or None where it is not JSON (empty, HTML, cut off, too deep)."""
+        """The body as JSON, or None where it is not JSON (empty, HTML, cut off, too deep).
+
+        Lone surrogates, which JSON can spell, become `?`: neither DynamoDB nor SQS would take them.
+        """
         try:
-            return json.loads(self.body)
+            said = json.loads(self.body)
+            if _SURROGATE.search(self.body):
+                said = json.loads(json.dumps(said, ensure_ascii=False).encode(errors="replace"))
         except (ValueError, RecursionError):
             return None
+        return said
 
     def retry_after(self, now: int) -> float | None:
         """Seconds to wait by `Retry-After` (seconds or an HTTP date); None if it says nothing.

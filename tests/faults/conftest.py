@@ -1,0 +1,16 @@
+"""What holds for all schedules."""
+
+from collections.abc import Iterator
+
+import pytest
+from aep_intake import retries
+
+
+@pytest.fixture(autouse=True, scope="package")
+def few_tries_are_many() -> Iterator[None]:
+    """So that messages are put off, sent anew and given up within a schedule."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(retries, "FIRST_DELAY", 60)
+        patch.setattr(retries, "GIVEN_UP_TRIES", 5)
+        patch.setattr(retries, "GIVEN_UP_MS", 1_800_000)
+        yield
