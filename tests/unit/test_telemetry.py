@@ -502,6 +502,17 @@ class Kept:
         return {}
 
 
+@dataclass
+class Routing:
+    """What on_arrival takes of an Intake when nothing that it does succeeds."""
+
+    hand_on: Any = None
+    overdue: Any = None
+    ports: Any = field(
+        default_factory=lambda: SimpleNamespace(lease=lambda: SimpleNamespace(until=0))
+    )
+
+
 HOUR = 3_600_000
 CREATED = {"detail-type": "Batch Created", "detail": {"externalId": "intake-1", "batchId": "01B"}}
 PIECE = Task("intake-1", Piece(7, FILE, 100, 1_100, 50))
@@ -542,7 +553,7 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
     monkeypatch.setattr(getattr(function, where[0]) if where else function, what, later)
     monkeypatch.setattr(function, "take_in", lambda *_: {}, raising=False)
     world: dict[str, Any] = {
-        "intake": lambda *_: SimpleNamespace(overdue=None),
+        "intake": lambda *_: Routing(),
         "delivery": lambda _: SimpleNamespace(deliveries=Held(None), life=60_000),
         "now": lambda: MADE_AT + 5 * HOUR,
         "credentials": SimpleNamespace(take_minted=lambda: 0),
