@@ -305,6 +305,15 @@ def test_half_of_a_folder_that_has_another_format_is_found_by_who_goes_on(
     assert record is not None and record.order.options["inputFormat"] == {"format": "csv"}
 
 
+def test_who_goes_on_may_find_another_option_in_the_route(world: World) -> None:
+    """Which is no other format: the folder is not rejected half way, its window left open."""
+    begun(world)
+    world.table = table(**MARKED, enableErrorDiagnostics=False)
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert held(world) == ALL
+    assert not world.parked
+
+
 def test_a_large_folder_is_looked_through_before_anything_is_claimed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -465,11 +465,11 @@ class _Folder:
     def options_like(self, known: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """As `options`, where other files of the folder have joined with those that are `known`.
 
-        Raises FormatUnknown where they differ, and not because the route says so by now.
+        Raises FormatUnknown where their formats differ, and not because the route says so by now.
         """
         options, match = self.options(), self._marker.match
         told = "inputFormat" in match.options and not match.look_inside
-        if options is not None and options != known and not told:
+        if options is not None and not told and options["inputFormat"] != known["inputFormat"]:
             raise self._mixed()
         return options
 
