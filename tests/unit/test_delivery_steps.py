@@ -117,6 +117,17 @@ def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: 
     return external_id
 
 
+def hand_out_and_die(world: Delivering, pieces: int) -> None:
+    """A delivery begins, and its worker is killed when it has handed out so many pieces."""
+
+    def some(tasks: list[Task]) -> None:
+        world.uploads += [Errand(task, world.clock()) for task in tasks[:pieces]]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        delivery.begin(*world.created_queue[-1].what, ports(world, hand_out=some))
+
+
 def upload(task: Task, its: Ports, tries: int = uploading.PATIENT) -> Delivery | None:
     """What becomes of a delivery when a piece is uploaded."""
     return uploading.upload(task, its, tries).delivery
@@ -142,6 +153,13 @@ def looked(world: Delivering, external_id: str, wait: int = OUTCOME) -> Delivery
 
 def batch_of(world: Delivering, external_id: str) -> Simulated:
     return world.simulator.batch(world.deliveries.kept[external_id].batch_id)
+
+
+def complete_elsewhere(world: Delivering, external_id: str) -> None:
+    """Somebody else says of a batch that all its files are there."""
+    batch = batch_of(world, external_id)
+    batch.become("loaded", world.clock())
+    world.simulator.foundation.promotion.begin(batch, world.clock())
 
 
 def finished(world: Delivering, external_id: str) -> dict[str, Any]:
@@ -1053,12 +1071,7 @@ def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
     """Who is killed amid that leaves a plan, and that is due when its worker is surely dead."""
     external_id = created(world, ROWS)
 
-    def half(tasks: list[Task]) -> None:
-        world.uploads += [Errand(task, world.clock()) for task in tasks[:2]]
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        delivery.begin(*world.created_queue[-1].what, ports(world, hand_out=half))
+    hand_out_and_die(world, 2)
     assert standing(world, external_id).stage is Stage.PLANNING
     uploaded(world)
     assert standing(world, external_id).stage is Stage.PLANNING, "nobody knows how many there are"
@@ -1469,9 +1482,7 @@ def test_a_file_of_which_half_is_in_a_batch_is_not_let_go(world: Delivering) -> 
     """Somebody else completed it: what is sent again would be double in part."""
     external_id = begun(world, ROWS, b"{}\n")
     uploaded(world, 1)
-    batch = batch_of(world, external_id)
-    batch.become("loaded", world.clock())
-    world.simulator.foundation.promotion.begin(batch, world.clock())
+    complete_elsewhere(world, external_id)
     uploaded(world)
     looked(world, external_id)
     end = finished(world, external_id)
@@ -1997,9 +2008,7 @@ def test_what_somebody_completed_names_the_files_that_are_not_in_it(world: Deliv
     world.piece = 1000
     external_id = begun(world, ROWS, ROWS, ROWS)
     uploaded(world, 1)
-    batch = batch_of(world, external_id)
-    batch.become("loaded", world.clock())
-    world.simulator.foundation.promotion.begin(batch, world.clock())
+    complete_elsewhere(world, external_id)
     ongoing = uploaded(world, 1)[0]
     assert ongoing is not None
     assert (ongoing.stage, ongoing.due) == (Stage.INGESTING, world.clock() + OUTCOME)
@@ -2012,6 +2021,68 @@ def test_what_somebody_completed_names_the_files_that_are_not_in_it(world: Deliv
     assert world.lost == [(external_id, uri, "upload-refused") for uri in missing]
     assert len(world.deliveries.marks(external_id)) == 3
     assert operations(world, "complete", "abort") == []
+
+
+def test_what_was_uploaded_before_somebody_completed_it_is_there(world: Delivering) -> None:
+    """Its worker died before it said so; with a batch of its own, its rows would be double."""
+    world.piece = 1000
+    external_id = begun(world, ROWS, ROWS)
+    uploaded(world, 1)
+    world.deliveries.marked_as.clear()
+    complete_elsewhere(world, external_id)
+    looked(world, external_id, UPLOADING + SKEW)
+    looked(world, external_id)
+    assert [one["uri"] for one in finished(world, external_id)["lostFiles"]] == [
+        "s3://landing/in/1.json"
+    ]
+    assert [file.key for file, _ in world.files_parked] == ["in/1.json"]
+
+
+def test_what_may_have_been_uploaded_before_somebody_completed_it_is_not_let_go(
+    world: Delivering,
+) -> None:
+    """How large a compressed file is when it is unpacked, nobody remembers."""
+    external_id = begun(world, PACKED, PACKED, key="in/{}.json.gz")
+    uploaded(world, 1)
+    world.deliveries.marked_as.clear()
+    complete_elsewhere(world, external_id)
+    looked(world, external_id, UPLOADING + SKEW)
+    looked(world, external_id)
+    assert finished(world, external_id)["lostFileCount"] == 2
+    assert [file.key for file, _ in world.files_parked] == ["in/1.json.gz"]
+
+
+def test_what_somebody_completed_before_all_was_handed_out_names_the_others(
+    world: Delivering,
+) -> None:
+    """As many are marked as nobody knows that there are."""
+    world.piece = 1000
+    external_id = created(world, ROWS, ROWS)
+    hand_out_and_die(world, 1)
+    uploaded(world)
+    complete_elsewhere(world, external_id)
+    looked(world, external_id, OUTCOME)
+    assert [one["uri"] for one in finished(world, external_id)["lostFiles"]] == [
+        "s3://landing/in/1.json"
+    ]
+
+
+def test_what_somebody_completed_amid_planning_has_the_pieces_that_were_handed_out(
+    world: Delivering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that could not be cut to its end went up as one piece, if at all."""
+    monkeypatch.setattr(delivery, "KEEP_EVERY", -1)
+    bad = b"a,b\n" + b"1,2\n" * 60 + b"x" * 200
+    external_id = created(world, bad, b"a,b\n1,2\n", key="in/{}.csv")
+    hand_out_and_die(world, 2)
+    assert list(standing(world, external_id).cuts) == [0]
+    uploaded(world)
+    complete_elsewhere(world, external_id)
+    looked(world, external_id, OUTCOME)
+    assert [one["uri"] for one in finished(world, external_id)["lostFiles"]] == [
+        "s3://landing/in/0.csv"
+    ]
+    assert [file.key for file, _ in world.files_parked] == ["in/0.csv"]
 
 
 def test_two_streams_are_read_as_one() -> None:

@@ -376,9 +376,7 @@ def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Deliv
         delivery, done = _cut(delivery, place, file, until, ports)
         if not done:  # others have their turn; the next tick has this go on
             return ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
-    # What cannot be cut is named, all of it, when it comes to its upload.
-    cuts = {place: cut for place, cut in delivery.cuts.items() if cut.whole(files[place])}
-    tasks = _tasks(replace(delivery, cuts=cuts), files)
+    cuts, tasks = _whole_cuts(delivery, files), _tasks(delivery, files)
     ports.hand_out(tasks)  # before that is told: who is killed amid it leaves a plan that is due
     due = ports.now() + ports.uploading
     delivery = ports.deliveries.replace(
@@ -422,7 +420,13 @@ def _opens(file: Arrival, ports: Ports) -> Callable[[int, int], IO[bytes]]:
 
 
 def _tasks(delivery: Delivery, files: tuple[Arrival, ...]) -> list[Task]:
-    return [Task(delivery.external_id, piece) for piece in pieces(files, delivery.cuts)]
+    cuts = _whole_cuts(delivery, files)
+    return [Task(delivery.external_id, piece) for piece in pieces(files, cuts)]
+
+
+def _whole_cuts(delivery: Delivery, files: tuple[Arrival, ...]) -> dict[int, Cut]:
+    """What cannot be cut to its end is named, all of it, when it comes to its upload."""
+    return {place: cut for place, cut in delivery.cuts.items() if cut.whole(files[place])}
 
 
 def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
@@ -621,15 +625,26 @@ def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
 
 def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[int, ...]:
     marks = ports.deliveries.marks(delivery.external_id)
-    unmarked = len(marks) < max(1, delivery.total)  # 0: not planned yet
+    unmarked = len(marks) < delivery.total or not delivery.total  # 0: not planned yet
     if verdict.end is End.SUCCEEDED and unmarked and not _half_known(delivery, ports):
-        why = UploadRefused("the batch was completed, but not by us, before the file was uploaded")
+        refused = "the batch was completed, but not by us, before the file was uploaded"
+        why = Rejection.of(UploadRefused(refused), ports.now())
         for piece in (task.piece for task in _tasks(delivery, _files(delivery, ports))):
             if piece.number not in marks:
-                mark = Mark(0, Rejection.of(why, ports.now()))
+                mark = lost_unless_held(delivery, piece, why, ports)
                 ports.deliveries.mark(delivery.external_id, piece.number, mark)
         marks = ports.deliveries.marks(delivery.external_id)
     return tuple(sorted(number for number, mark in marks.items() if mark.lost))
+
+
+def lost_unless_held(delivery: Delivery, piece: Piece, why: Rejection, ports: Ports) -> Mark:
+    """The mark of a piece of which no worker has said that it was uploaded. Raises TryAgain.
+
+    The batch may have it since an earlier try all the same, whose answer nobody got.
+    """
+    held = ports.ingestion.held(delivery, piece.path())
+    whole = held == piece.size and not piece.packed
+    return Mark(held, None if whole else why)
 
 
 @dataclass(frozen=True, slots=True)

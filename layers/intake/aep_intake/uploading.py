@@ -9,7 +9,16 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import IO
 
-from aep_intake.delivery import Delivery, Mark, Ports, Progress, Stage, Task, go_on
+from aep_intake.delivery import (
+    Delivery,
+    Mark,
+    Ports,
+    Progress,
+    Stage,
+    Task,
+    go_on,
+    lost_unless_held,
+)
 from aep_intake.errors import (
     CustomerKeyNeeded,
     LeaseLost,
@@ -73,11 +82,8 @@ def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
     except (ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable) as why:
         if isinstance(why, NotReadable) and ports.patient(delivery):
             raise
-        # Since an earlier try, perhaps, whose answer nobody got.
-        held = ports.ingestion.held(delivery, piece.path())
-        whole = held == piece.size and not piece.packed
-        lost = None if whole else Rejection(why.reason, why.detail, ports.now())
-        mark = Mark(held, lost)
+        lost = Rejection(why.reason, why.detail, ports.now())
+        mark = lost_unless_held(delivery, piece, lost, ports)
     except Rejected as rejected:
         mark = Mark(0, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)
