@@ -312,6 +312,8 @@ def let_go(world: Delivering, arrival: Arrival) -> bool:
     reasons = {reason for _, uri, reason in world.lost if uri == arrival.uri}
     assert {reason for file, reason in world.files_parked if file == arrival} <= reasons
     ran["let go"] += 1
+    ran["lost"] += 1
+    ran["malformed"] += not reasons.isdisjoint({"format-mismatch", "too-large"})
     return True
 
 
