@@ -92,12 +92,14 @@ class Answer:
     def json(self) -> Any:
         """The body as JSON, or None where it is not JSON (empty, HTML, cut off, too deep).
 
-        Lone surrogates, which JSON can spell, become `?`: neither DynamoDB nor SQS would take them.
+        Lone surrogates, which JSON can spell, become U+FFFD: neither DynamoDB nor SQS would take
+        them, and no id has that.
         """
         try:
             said = json.loads(self.body)
             if _SURROGATE.search(self.body):
-                said = json.loads(json.dumps(said, ensure_ascii=False).encode(errors="replace"))
+                text = json.dumps(said, ensure_ascii=False).encode("utf-16", "surrogatepass")
+                said = json.loads(text.decode("utf-16", "replace"))
         except (ValueError, RecursionError):
             return None
         return said
