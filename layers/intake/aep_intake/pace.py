@@ -142,7 +142,8 @@ class Pace:
             else:
                 return number
         wait = max(now, purse.full_at) + rate.interval - rate.size - now
-        raise NotYet("the batches of this minute are used", retry_after=wait / 1000)
+        # Measured from a time that may be long past where the ledger was slow to answer.
+        raise NotYet("the batches of this minute are used", retry_after=min(wait, MINUTE) / 1000)
 
     def _take(self, credential: str, cost: float, now: float, until: float, seen: float) -> float:
         name = sha256(credential.encode()).hexdigest()[:32]
