@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from aep_intake.errors import LedgerUnavailable, NotYet
-from aep_intake.pace import KEPT, LEASE, MINUTE, Pace
+from aep_intake.pace import KEPT, LEASE, MINUTE, Full, Pace
 from greenlet import getcurrent, greenlet
 
 from tests.memory_ledger import MemoryBuckets
@@ -213,3 +213,15 @@ def test_where_the_ledger_fails_no_batch_is_made() -> None:
     for how in (pace.wait, pace.count):
         with pytest.raises(LedgerUnavailable):
             how(ORG)
+
+
+def test_a_turn_is_never_further_off_than_a_minute() -> None:
+    """A worker that stood still measures from a time long past: its order must not wait as long."""
+
+    class Ahead:
+        def take(self, *_: object, **__: object) -> float:
+            raise Full(float(14 * 86_400_000))
+
+    with pytest.raises(NotYet) as too_far:
+        Pace(Ahead(), lambda _: 60, lambda: 0, lambda _: None).wait("acme")
+    assert too_far.value.retry_after == 60
