@@ -1243,9 +1243,9 @@ def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
     [
         ("ArrivalsKeepRetrying", ["`put off`", "`reason`", "`why`"]),
         ("RequestsFail", ["`reason`", "`correlation_id`"]),
-        ("ArrivalsDlqNotEmpty", ["make redrive ARGS=--dry-run"]),
-        ("ArrivalRuleFails", ['make redrive ARGS="--queue rule"']),
-        ("ArrivalRuleDlqNotEmpty", ['make redrive ARGS="--queue rule"']),
+        ("ArrivalsDlqNotEmpty", ["aep-intake redrive --dry-run"]),
+        ("ArrivalRuleFails", ["aep-intake redrive --queue rule"]),
+        ("ArrivalRuleDlqNotEmpty", ["aep-intake redrive --queue rule"]),
         ("DeliveriesDlqNotEmpty", ["`delivery put off`", "`delivery failed`"]),
         (
             "DeliveriesKeepRetrying",
@@ -1255,13 +1255,16 @@ def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
         ("UploadsKeepRetrying", ["`delivery put off`", "`delivery failed`", "`reason`", "`why`"]),
         (
             "BatchesFail",
-            ["`batch failed`", "`batch_id`", 'make redrive ARGS="--reason batch-failed"'],
+            ["`batch failed`", "`batch_id`", "aep-intake redrive --reason batch-failed"],
         ),
         (
             "BatchesAbandoned",
-            ["`batch abandoned`", "`why`", 'make redrive ARGS="--reason batch-abandoned"'],
+            ["`batch abandoned`", "`why`", "aep-intake redrive --reason batch-abandoned"],
         ),
-        ("FilesLost", ["`file lost`", "`reason`", "`why`", "make redrive ARGS="]),
+        (
+            "FilesLost",
+            ["`file lost`", "`reason`", "`why`", "aep-intake redrive --reason not-readable"],
+        ),
         ("BatchesUnfinished", ["`batch unfinished`", "`batch_id`", "`stage`"]),
     ],
 )
