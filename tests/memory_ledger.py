@@ -505,15 +505,17 @@ class MemoryAllowance:
 
     @contextmanager
     def taking(self, target: Target, size: int) -> Iterator[None]:
-        organization = target.ims_org
-        hour, passed = divmod(self._now(), 3_600_000)
-        sent = self.sent.get((organization, hour), 0)
-        if sent and sent + size > self.hourly:
-            left = (3_600_000 - passed) / 1000
-            raise NotYet("the bytes of this hour are used", retry_after=left)
-        self.sent[organization, hour] = sent + size
+        if wait := self.wait(target, size):
+            raise NotYet("the bytes of this hour are used", retry_after=wait)
+        organization, hour = target.ims_org, self._now() // 3_600_000
+        self.sent[organization, hour] = self.sent.get((organization, hour), 0) + size
         try:
             yield
         except BaseException:
             self.sent[organization, hour] -= size
             raise
+
+    def wait(self, target: Target, size: int) -> float:
+        hour, passed = divmod(self._now(), 3_600_000)
+        sent = self.sent.get((target.ims_org, hour), 0)
+        return (3_600_000 - passed) / 1000 if sent and sent + size > self.hourly else 0

@@ -473,6 +473,19 @@ def test_those_that_wait_for_the_next_hour_do_not_come_at_once(stack: LocalStack
     assert waits == [3600, 3607, 3899]
 
 
+def test_nobody_waits_but_for_an_hour_that_is_used(hour: Hour) -> None:
+    """How long, is asked before work is handed out; that takes nothing."""
+    others = replace(TARGET, ims_org="X@AdobeOrg")
+    assert hour.allowance.wait(TARGET, 2 * HOURLY) == 0, "larger than an hour: it has one alone"
+    hour.take(HOURLY - 100)
+    hour.clock.at += HOUR // 4
+    assert [hour.allowance.wait(TARGET, size) for size in (100, 101)] == [0, 2700]
+    assert hour.allowance.wait(others, HOURLY) == 0
+    hour.take(100)
+    hour.clock.at += 3 * HOUR // 4
+    assert hour.allowance.wait(TARGET, 101) == 0
+
+
 def test_what_is_due_is_told_until_it_has_ended(kept: Kept, delivery: Delivery) -> None:
     due, name = delivery.due or 0, delivery.external_id
     assert kept.due(due)[name] == due

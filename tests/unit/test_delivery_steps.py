@@ -1148,6 +1148,28 @@ def test_pieces_that_wait_are_handed_out_again_ever_more_seldom(world: Deliverin
     assert len(handed_out_at) <= 7
 
 
+def test_pieces_that_wait_for_the_bytes_of_an_hour_are_not_handed_out_again(
+    world: Delivering,
+) -> None:
+    """Others use up each hour of a day. What is handed out while they do would wait like the rest,
+    so their messages are no more than before; once there is room, what was lost is not forgotten.
+    """
+    external_id = begun(world, ROWS)
+    world.uploads.clear()
+    world.deadline = 2 * DAY
+    world.allowance.hourly = 100
+    target, until = standing(world, external_id).target, world.clock() + DAY
+    while (due := standing(world, external_id).due or 0) < until:
+        world.clock.advance(max(0, due - world.clock()))
+        with suppress(NotYet), world.allowance.taking(target, 90):
+            pass
+        delivery.go_on(external_id, ports(world))
+        assert world.uploads == []
+    assert due % HOUR == 0, "when the next one begins"
+    looked(world, external_id, due - world.clock())
+    assert len(world.uploads) == 4
+
+
 def test_after_its_time_a_batch_that_is_not_full_is_given_up(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     uploaded(world, 2)

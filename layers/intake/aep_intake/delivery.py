@@ -211,6 +211,9 @@ class Allowance(Protocol):
         Raises NotYet if the hour is used up, or LedgerUnavailable.
         """
 
+    def wait(self, target: Target, size: int) -> float:
+        """Seconds until so many bytes may be sent there. Raises LedgerUnavailable."""
+
 
 class Orders(Protocol):
     """What is asked of the create stage's ledger."""
@@ -451,7 +454,13 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
     looks = delivery.looks + 1
     if _may_be_lost(looks):
         tasks = _tasks(delivery, _files(delivery, ports))
-        ports.hand_out([task for task in tasks if task.piece.number not in marks])
+        absent = [task for task in tasks if task.piece.number not in marks]
+        # Messages that wait for bytes of the hour are not lost; what is packed goes up in parts.
+        largest = min(max(task.piece.size for task in absent), delivery.limit)
+        if wait := ports.allowance.wait(delivery.target, largest):
+            due = ports.now() + int(1000 * wait)
+            return ports.deliveries.replace(delivery, delivery.then(due=due))
+        ports.hand_out(absent)
     due = ports.now() + ports.uploading
     return ports.deliveries.replace(delivery, delivery.then(due=due, looks=looks))
 

@@ -59,6 +59,13 @@ class HourlyAllowance:
                 self._give_back(organization, hour, size, hourly)
             raise
 
+    def wait(self, target: Target, size: int) -> float:
+        """Seconds until so many bytes may be sent there: 0, or until some time in the next hour."""
+        hour, organization = iso(self._now())[:13], target.ims_org
+        sent = self._table.get(f"sent#{hour}", organization)
+        room = self._hourly(target.credential) - (int(sent["counted"]["N"]) if sent else 0)
+        return 0 if sent is None or size <= room else self._next_hour()
+
     def _take(self, organization: str, hour: str, size: int, hourly: int) -> None:
         with self._lock:
             left = self._kept(organization, hour)
@@ -72,8 +79,10 @@ class HourlyAllowance:
             with suppress(Stood):
                 self._add(organization, hour, more, most)
                 return more
-        left = (HOUR - self._now() % HOUR) / 1000
-        raise NotYet("the bytes of this hour are used", retry_after=left + self._spread())
+        raise NotYet("the bytes of this hour are used", retry_after=self._next_hour())
+
+    def _next_hour(self) -> float:
+        return (HOUR - self._now() % HOUR) / 1000 + self._spread()
 
     def _give_back(self, organization: str, hour: str, size: int, hourly: int) -> None:
         with self._lock:
