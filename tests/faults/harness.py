@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, Any, ClassVar
+from urllib.parse import urlencode
 
 import requests
 from aep_intake import delivery, due, overdue, retries, routes, uploading, windows
@@ -49,6 +50,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from local.simulator.batches import SERVED, Batch
 from local.simulator.clock import Clock
 from local.simulator.faults import Fault
+from local.simulator.messages import Request
 from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
@@ -71,6 +73,7 @@ RETENTION = 60 * DAY
 PER_MINUTE = 30  # batches: the fourth of an instant must wait
 CREDENTIAL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
 URL = "https://platform.simulated"
+TOKENS = "/ims/token/v3"
 
 
 def _table(version: str, **rule: Any) -> routes.RoutingTable:
@@ -308,16 +311,20 @@ class World:
         self.buckets = MemoryBuckets()
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
-        self.token = self._mint()
+        self.credentials = _Credentials(self._mint())
+        self.remembered: Any = _Calls(self, self.ledger, LedgerUnavailable)
+        self.remembered_windows: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
+        self.remembered_folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
+        self.shared_buckets: Any = _Calls(self, self.buckets, LedgerUnavailable)
+        self.bus: Any = _Calls(self, self, NotAnnounced)
+        self.objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
 
     # -- what workers see -------------------------------------------------------------------------
 
     def intake(self, skew: int) -> Intake:
         """All that an invocation starting now needs; its clock is `skew` ms fast."""
 
-        def now() -> int:
-            return self.clock() + skew
-
+        now = self._clock_of(skew)
         end = now() + TIMEOUT + SKEW
 
         def lease() -> Lease:
@@ -325,18 +332,14 @@ class World:
             self.leaseholders[token] = getcurrent()
             return Lease(token, end)
 
-        adobe = Adobe(self.session, _Credentials(self.token), URL, ledger=self._ledger_id, now=now)
-        ledger: Any = _Calls(self, self.ledger, LedgerUnavailable)
-        buckets: Any = _Calls(self, self.buckets, LedgerUnavailable)
-        remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
-        announcer: Any = _Calls(self, self, NotAnnounced)
+        adobe = Adobe(self.session, self.credentials, URL, ledger=self._ledger_id, now=now)
         ports = Ports(
-            ledger=ledger,
+            ledger=self.remembered,
             platform=adobe,
-            announcer=announcer,
+            announcer=self.bus,
             now=now,
             lease=lease,
-            pace=Pace(buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
+            pace=Pace(self.shared_buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
             park=self._park,
             post_time=adobe.create_time + SKEW,
             settle=SETTLE + SKEW,
@@ -349,21 +352,19 @@ class World:
             adobe.dataset_id,
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
-        objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
         window_ports = windows.Ports(
-            windows=remembered,
-            orders=ledger,
+            windows=self.remembered_windows,
+            orders=self.remembered,
             hand_out=self._hand_out,
             now=now,
             limits=self.limits,
             opened=self._opened,
         )
-        folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
         overdue_ports = overdue.Ports(
-            ledger=ledger,
-            folders=folders,
-            announcer=announcer,
-            objects=objects,
+            ledger=self.remembered,
+            folders=self.remembered_folders,
+            announcer=self.bus,
+            objects=self.objects,
             send=self._send_missing,
             now=now,
         )
@@ -371,15 +372,18 @@ class World:
             ports=ports,
             windows=window_ports,
             overdue=overdue_ports,
-            ledger=ledger,
-            announcer=announcer,
+            ledger=self.remembered,
+            announcer=self.bus,
             targets=targets,
-            objects=objects,
-            checks=Checks(objects.read, most=10**11, most_unsplit=2**28),
+            objects=self.objects,
+            checks=Checks(self.objects.read, most=10**11, most_unsplit=2**28),
             table=lambda: self.table,
             buckets=("landing",),
             retention=RETENTION,
         )
+
+    def _clock_of(self, skew: int) -> Callable[[], int]:
+        return lambda: self.clock() + skew
 
     def _ledger_id(self) -> str:
         return self.identity.ledger_id
@@ -391,7 +395,9 @@ class World:
             "client_secret": self.seed.client_secret,
             "scope": ",".join(self.seed.scopes),
         }
-        answer = self.session.post(f"{URL}/ims/token/v3", data=form, timeout=1).json()
+        asked = {"content-type": "application/x-www-form-urlencoded"}
+        body = urlencode(form).encode()
+        answer = self.simulator.handle(Request("POST", TOKENS, "", asked, body)).json()
         end = START + 1000 * DAY
         return Token(
             answer["access_token"],
@@ -517,7 +523,7 @@ class World:
 
     def tick(self) -> None:
         """The clock of the stack: a worker hands out what is due; mostly, all goes well."""
-        worker = self._start(self._hand_out_what_is_due)
+        worker = self._begin(self._hand_out_what_is_due)
         if self.calm or not self.tape.seldom():
             while worker in self.workers:
                 worker.go(0)
@@ -525,12 +531,12 @@ class World:
         for missing in sorted(self.missing, key=lambda one: one.external_id):
             self._start(partial(self._tell, missing))
 
-    def _hand_out_what_is_due(self, intake: Intake) -> dict[str, Result]:
+    def _hand_out_what_is_due(self, skew: int) -> dict[str, Result]:
         ports = due.Ports(
-            ledger=intake.ledger,  # type: ignore[arg-type]  # a proxy of all of it
+            ledger=self.remembered,
             waiting=self._waiting_for,
             send=self._send_due,
-            now=intake.ports.now,
+            now=self._clock_of(skew),
             side_by_side=map,
         )
         for kind in due.Kind:
@@ -586,6 +592,9 @@ class World:
         queue.messages[:] = [m for m in queue.messages if not any(m is one for one in done)]
 
     def _start(self, work: "Work") -> "Worker":
+        return self._begin(lambda skew: work(self.intake(skew)))
+
+    def _begin(self, work: "Callable[[int], dict[str, Result]]") -> "Worker":
         worker = Worker(self, work)
         self.workers.append(worker)
         worker.go(0)
@@ -653,18 +662,31 @@ class World:
         self._run_dry()
 
     def _run_dry(self) -> None:
+        end = self.clock() + 600 * MINUTE
         for _ in range(600):
+            if self.clock() >= end:
+                break
             while self.workers:
                 self.workers[0].go(0)
             self.receive()
-            if not self.workers:
+            if not self.workers and (self.missing or all_due(self.ledger, self.clock())):
                 self.tick()
             if not self.workers:
                 if not self.left() and not all_due(self.ledger, 10**15):
                     return
-                self.clock.advance(MINUTE)
+                self.clock.advance(-(-self._idle() // MINUTE) * MINUTE)
         left = self.left(), all_due(self.ledger, 10**15)
         raise AssertionError(f"never comes to rest: {left}, {self.seen}")
+
+    def _idle(self) -> int:
+        """For how long nothing happens by itself, in milliseconds; never none."""
+        due = [one.when for one in all_due(self.ledger, 10**15)]
+        return max(1, min([*due, *self.visible_at()]) - self.clock())
+
+    def visible_at(self) -> list[int]:
+        """When each message in queues is visible."""
+        queues: tuple[Sequence[Errand[Any]], ...] = (self.queue, self.due_queue)
+        return [errand.visible for queue in queues for errand in queue]
 
     def receive(self) -> None:
         """Workers start on what waits in queues."""
@@ -717,6 +739,8 @@ class Delivering(World):
         )
         self.deliveries = MemoryDeliveries(self.ledger, slips=self._conflict)
         self.allowance = MemoryAllowance(self.clock, hourly=10**9)
+        self.remembered_deliveries: Any = _Calls(self, self.deliveries, LedgerUnavailable)
+        self.shared_allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
         self.more = (
             *[self.begin] * 2,
             *[self.upload] * 4,
@@ -739,17 +763,13 @@ class Delivering(World):
 
     def ports(self, intake: Intake) -> delivery.Ports:
         """All that a worker of the upload stage needs, which starts with `intake`."""
-        remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
-        allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
-        ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
-        announcer: Any = intake.announcer
         return delivery.Ports(
-            deliveries=remembered,
-            orders=ledger,
+            deliveries=self.remembered_deliveries,
+            orders=self.remembered,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
-            allowance=allowance,
-            announcer=announcer,
+            allowance=self.shared_allowance,
+            announcer=self.bus,
             opened=self._opened,
             hand_out=self._send,
             park=self._park,
@@ -872,6 +892,11 @@ class Delivering(World):
         super().receive()
         self.begin()
         self.upload()
+
+    def visible_at(self) -> list[int]:
+        """When each message in any queue is visible."""
+        queues: tuple[Sequence[Errand[Any]], ...] = (self.created_queue, self.uploads)
+        return super().visible_at() + [errand.visible for queue in queues for errand in queue]
 
     def left(self) -> list[tuple[str, int]]:
         """What is in any queue."""
@@ -1098,12 +1123,15 @@ class _Arrived:
 
 
 class Worker:
-    """One invocation on some messages, on one due order, or for one request."""
+    """One invocation on some messages, on one due order, or for one request.
 
-    def __init__(self, world: World, work: Work) -> None:
+    `work` is told how many ms its clock is fast.
+    """
+
+    def __init__(self, world: World, work: Callable[[int], dict[str, Result]]) -> None:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
-        self._world, self._intake = world, world.intake(skew)
-        self._greenlet = greenlet(lambda _: attempt(lambda: work(self._intake)))
+        self._world = world
+        self._greenlet = greenlet(lambda _: attempt(lambda: work(skew)))
         self._fates = 1
 
     def go(self, fate: int) -> None:
@@ -1178,6 +1206,7 @@ class _Calls:
                 raise self._failure("did not answer")
             return result
 
+        setattr(self, name, call)  # so that it is made once
         return call
 
 
