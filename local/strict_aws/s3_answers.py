@@ -184,6 +184,34 @@ def _unusable(arn: str) -> Answer | None:
     return refused
 
 
+# What a listing says of archived objects
+
+
+@in_front_of(s3, switch="restores")
+async def tell_restores(carry: Carry, request: Request) -> Answer:
+    status, headers, content = await carry()
+    asked = request.headers.get("x-amz-optional-object-attributes", "")
+    if status != 200 or "versions" not in request.query or "RestoreStatus" not in asked:
+        return status, headers, content
+    if not any(b">%b<" % name.encode() in content for name in s3._ARCHIVE_STORAGE_CLASSES):
+        return status, headers, content
+    bucket, _ = s3._parse_bucket_key(request.path, request.headers)
+    objects = s3._buckets[bucket]["objects"]
+    page, ours = s3.fromstring(content), f"{{{s3.S3_NS}}}"
+    for version in page.iter(f"{ours}Version"):
+        key = version.findtext(f"{ours}Key")
+        phase = s3._sync_restore(bucket, key, objects.get(key))
+        if phase is None or version.findtext(f"{ours}IsLatest") != "true":
+            continue
+        told = s3.SubElement(version, f"{ours}RestoreStatus")
+        under_way = phase == "in_progress"
+        s3.SubElement(told, f"{ours}IsRestoreInProgress").text = "true" if under_way else "false"
+        if not under_way:
+            until = s3._restore_expiry_iso(objects[key]["restore"]["expires_at"])
+            s3.SubElement(told, f"{ours}RestoreExpiryDate").text = until
+    return status, headers, s3._xml_body(page)
+
+
 # Copies
 
 

@@ -13,6 +13,7 @@ SWITCHES: Final = {
     "ranges": "a version is read by ranges, and a range that means nothing is left aside",
     "self-copies": "a copy onto itself must change something",
     "kms-keys": "who may not use a key, or whose key is disabled, cannot read",
+    "restores": "who asks for it is told, in a listing, which archived objects are restored",
     "conflicts": "what touches an item of a transaction under way is refused",
     "queue-policies": "EventBridge delivers what a queue's policy admits, the rest to the DLQ",
     "malformed-details": "PutEvents refuses a Detail that is no JSON object",

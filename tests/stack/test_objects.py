@@ -4,14 +4,23 @@ import uuid
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 from aep_intake.adapters.objects import Objects
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import MalformedRequest, NotReadable, ObjectGone, StorageUnavailable
+from aep_intake.arrivals import Archived, Arrival
+from aep_intake.errors import (
+    MalformedRequest,
+    NotReadable,
+    ObjectArchived,
+    ObjectGone,
+    StorageUnavailable,
+)
 
 from local.aws import REGION
 from local.stack import LocalStack
+from tests.listings import readable
+from tests.stack.scene import until
 
 HOSTILE = [
     "a b",
@@ -59,7 +68,7 @@ def test_a_file_of_a_folder_is_as_it_arrived(
     stack: LocalStack, objects: Objects, bucket: str
 ) -> None:
     put(stack, bucket, ["in/a", "in/b", "in", "other/in/c"])
-    found = list(objects.folder(bucket, "in/"))
+    found = readable(objects.folder(bucket, "in/"))
     heads = [objects.arrival(bucket, key) for key in ("in/a", "in/b")]
     # S3 tells whole seconds here and there; MiniStack tells milliseconds in a list only.
     seconds = [replace(file, time=file.time // 1000 * 1000) for file in found]
@@ -76,7 +85,7 @@ def test_the_landing_bucket_tells_the_version_that_arrived(
         f"landing/loyalty/_temporary/{uuid.uuid4().hex}/"  # not for us, so no batch comes of it
     )
     versions = [stack.put(f"{folder}a.json", b"%d" % n) for n in range(2)]
-    [found] = objects.folder(landing, folder)
+    [found] = readable(objects.folder(landing, folder))
     assert found.version_id == versions[1]
     assert objects.read(found, 1) == b"1"
 
@@ -88,7 +97,7 @@ def test_only_the_present_version_is_in_a_folder(stack: LocalStack, objects: Obj
     stack.aws.s3.delete_object(Bucket=bucket, Key="in/b")
     stack.aws.s3.delete_object(Bucket=bucket, Key="in/c")
     put(stack, bucket, ["in/c"], b"4444")
-    assert [(file.key, file.size) for file in objects.folder(bucket, "in/")] == [
+    assert [(file.key, file.size) for file in readable(objects.folder(bucket, "in/"))] == [
         ("in/a", 3),
         ("in/c", 4),
     ]
@@ -99,7 +108,27 @@ def test_a_deleted_object_is_not_in_a_folder(
 ) -> None:
     put(stack, bucket, ["in/a", "in/b"])
     stack.aws.s3.delete_object(Bucket=bucket, Key="in/a")
-    assert [file.key for file in objects.folder(bucket, "in/")] == ["in/b"]
+    assert [file.key for file in readable(objects.folder(bucket, "in/"))] == ["in/b"]
+
+
+def test_what_lies_in_an_archive_is_told_until_it_is_restored(
+    stack: LocalStack, objects: Objects, bucket: str
+) -> None:
+    """S3 reads such an object only once it is restored; then it is a file like any other."""
+    stack.aws.s3.put_object(Bucket=bucket, Key="in/a", Body=b"{}\n", StorageClass="GLACIER")
+    [archived] = objects.folder(bucket, "in/")
+    assert isinstance(archived, Archived)
+    with pytest.raises(ObjectArchived):
+        objects.read(archived.file, 3)
+    stack.aws.s3.restore_object(Bucket=bucket, Key="in/a", RestoreRequest={"Days": 1})
+    assert list(objects.folder(bucket, "in/")) == [archived], "it takes hours, there"
+
+    def restored() -> list[Arrival]:
+        return [one for one in objects.folder(bucket, "in/") if isinstance(one, Arrival)]
+
+    [file] = until(restored)
+    assert file == archived.file
+    assert objects.read(file, 3) == b"{}\n"
 
 
 def test_objects_from_before_a_bucket_was_versioned_have_no_version(
@@ -109,7 +138,7 @@ def test_objects_from_before_a_bucket_was_versioned_have_no_version(
     put(stack, bucket, ["in/a", "in/b"], b"before")
     stack.aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     put(stack, bucket, ["in/b"], b"after")
-    old, new = objects.folder(bucket, "in/")
+    old, new = readable(objects.folder(bucket, "in/"))
     assert (old.version_id, objects.read(old, 9)) == (None, b"before")
     assert new.version_id is not None
     assert objects.read(new, 9) == b"after"
@@ -177,9 +206,9 @@ def test_a_folder_of_1200_objects_comes_page_by_page(stack: LocalStack) -> None:
     try:
         found = Objects(lambda: client).folder(bucket, "in/")
         assert asked == 0
-        assert next(found).key == keys[0]
+        assert [file.key for file in readable(islice(found, 1))] == keys[:1]
         assert asked == 1
-        assert [file.key for file in found] == keys[1:]
+        assert [file.key for file in readable(found)] == keys[1:]
         assert asked == 2
     finally:
         client.meta.events.unregister("before-call.s3.ListObjectVersions", unique_id="count")
@@ -191,7 +220,7 @@ def test_hostile_keys_are_told_as_they_are(
     keys = {f"in put+%2B/{key}" for key in (*HOSTILE, "x" * 1013, "é" * 506)}
     assert max(len(key.encode()) for key in keys) == 1024
     put(stack, bucket, keys)
-    found = list(objects.folder(bucket, "in put+%2B/"))
+    found = readable(objects.folder(bucket, "in put+%2B/"))
     assert {file.key for file in found} == keys
     assert all(objects.read(file, 9) == b"{}\n" for file in found)
 
@@ -206,7 +235,7 @@ def test_what_the_function_may_not_do_is_said(stack: LocalStack, bucket: str) ->
     assert "403 AccessDenied" in raised.value.detail
     with pytest.raises(NotReadable, match="403 AccessDenied"):
         nobody.arrival(bucket, "in/a")
-    [file] = Objects(lambda: stack.aws.s3).folder(bucket, "in/")
+    [file] = readable(Objects(lambda: stack.aws.s3).folder(bucket, "in/"))
     with pytest.raises(NotReadable, match=r"cannot be read now; S3 answered 403 AccessDenied"):
         nobody.read(file, 9)
 
@@ -221,7 +250,7 @@ def test_these_rights_are_enough(stack: LocalStack, bucket: str) -> None:
     put(stack, bucket, ["in/a"])
     reader = stack.identity(f"reader-{bucket}", statements).s3
     objects = Objects(lambda: reader)
-    assert [objects.read(file, 9) for file in objects.folder(bucket, "in/")] == [b"{}\n"]
+    assert [objects.read(file, 9) for file in readable(objects.folder(bucket, "in/"))] == [b"{}\n"]
 
 
 def test_an_object_that_does_not_exist_is_said(

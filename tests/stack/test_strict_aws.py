@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -395,6 +396,34 @@ def test_what_cannot_be_read_can_still_be_told(world: World) -> None:
     assert refused(world.aws.s3.get_object, **theirs, **key) == (200, "")
     another: Any = key | {"SSECustomerKey": "x" * 32}
     assert refused(world.aws.s3.get_object, **theirs, **another)[0] == 403
+
+
+@switch("restores")
+def test_a_listing_tells_what_is_restored(world: World) -> None:
+    bucket, s3 = world.bucket(), world.aws.s3
+    for key, kind in (("a", "GLACIER"), ("b", "DEEP_ARCHIVE"), ("c", "STANDARD")):
+        world.put(bucket, key, StorageClass=kind)
+    world.put(bucket, "a", StorageClass="GLACIER")
+    s3.restore_object(Bucket=bucket, Key="a", RestoreRequest={"Days": 1})
+
+    def told(*attributes: Any) -> list[tuple[str, str, Any]]:
+        more: dict[str, Any] = {"OptionalObjectAttributes": attributes} if attributes else {}
+        page: Any = s3.list_object_versions(Bucket=bucket, **more)
+        return [
+            (v["Key"], v["StorageClass"], v["RestoreStatus"])
+            for v in page["Versions"]
+            if "RestoreStatus" in v
+        ]
+
+    assert told() == []
+    under_way = [("a", "GLACIER", {"IsRestoreInProgress": True})]
+    assert told("RestoreStatus") == (under_way if world.strict else [])
+    if world.strict:
+        until(lambda: told("RestoreStatus") != under_way)
+        [(key, _, status)] = told("RestoreStatus")
+        assert (key, status["IsRestoreInProgress"]) == ("a", False)
+        assert status["RestoreExpiryDate"] > datetime.now(UTC)
+    assert told() == []
 
 
 # Transactions

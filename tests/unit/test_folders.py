@@ -12,6 +12,8 @@ from aep_intake.errors import MalformedManifest, NoFiles, ObjectGone
 from aep_intake.folders import left_out, members
 from aep_intake.routes import parse
 
+from tests.listings import readable
+
 MARKER = Arrival("landing", "out/_SUCCESS", "m1", "m", "0070", 0, 1)
 MANIFEST = Arrival("landing", "out/manifest.json", "m1", "m", "0070", 1, 1)
 MARKED = {"match": "out/**", "datasetId": "d", "batch": {"marker": "_SUCCESS"}}
@@ -51,7 +53,7 @@ def taken(
     bucket = Bucket([*map(file, keys), marker])
     named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
     table = parse(json.dumps({"routes": named}), "v1")
-    found = list(members(marker, table.match(marker), table, bucket))
+    found = readable(members(marker, table.match(marker), table, bucket))
     assert bucket.asked == [("landing", marker.key[: marker.key.rfind("/") + 1])]
     assert all(one in bucket.files for one in found), "each with its version and size"
     return [one.key for one in found]
@@ -112,7 +114,7 @@ def test_each_of_these_alone_is_no_data(key: str) -> None:
 def test_an_empty_partition_s_file_is_left_out() -> None:
     bucket = Bucket([file("out/part-0.json", size=0), file("out/part-1.json", size=1)])
     table = parse(json.dumps({"routes": [{"name": "r"} | MARKED]}), "v1")
-    [one] = members(MARKER, table.match(MARKER), table, bucket)
+    [one] = readable(members(MARKER, table.match(MARKER), table, bucket))
     assert one.key == "out/part-1.json"
     assert left_out(bucket.files[0])
     assert not left_out(bucket.files[1])
@@ -202,7 +204,7 @@ def named(
     marker = replace(marker, size=len(written))
     bucket = Bucket([*map(file, keys), marker], written)
     table = parse(json.dumps({"routes": [{"name": "r"} | rule]}), "v1")
-    found = list(members(marker, table.match(marker), table, bucket))
+    found = readable(members(marker, table.match(marker), table, bucket))
     assert bucket.asked[:1] == [(marker, folders.MOST_MANIFEST)]
     return [one.key for one in found]
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival, parse, written
+from aep_intake.arrivals import Archived, Arrival, parse, written
 from aep_intake.due import Kind
 from aep_intake.errors import (
     FormatUnknown,
@@ -15,6 +16,7 @@ from aep_intake.errors import (
     NoRoute,
     NotReplaceable,
     NotYet,
+    ObjectArchived,
     StorageUnavailable,
     TargetNotAllowed,
 )
@@ -72,6 +74,23 @@ def told(world: World) -> set[str]:
     return {external_id for external_id, batch_id in world.events if batch_id is None}
 
 
+def holding(world: World, *archived: Arrival) -> Intake:
+    """What a worker has where S3 lists some files as archived, and lets nobody read them."""
+    intake, keys = world.intake(0), {file.key for file in archived}
+
+    def folder(*where: str) -> Iterator[Arrival | Archived]:
+        for file in ListedBucket(world.bucket).folder(*where):
+            yield Archived(file) if file.key in keys else file
+
+    def read(file: Arrival, most: int) -> bytes:
+        if file.key in keys:
+            raise ObjectArchived("restore it")
+        return b'{"a": 1}\n'
+
+    objects: Any = SimpleNamespace(folder=folder)
+    return replace(intake, objects=objects, checks=replace(intake.checks, read=read))
+
+
 def beside(world: World, name: str, **changes: Any) -> Arrival:
     """One more object in the folder."""
     file = replace(FILES[0], key=f"in/day/{name}", version_id=name, **changes)
@@ -113,6 +132,46 @@ def test_a_file_that_cannot_be_taken_is_rejected_by_name_and_the_rest_goes_on(
     reasons = [world.ledger.rejections[file.object_id, file.version].reason for file in odd]
     assert reasons == ["format-unknown", "too-large"]
     assert told(world) == {replace(file, sequencer=None).external_id for file in odd}
+
+
+def test_an_archived_file_is_rejected_by_name_before_a_batch_is_spent(world: World) -> None:
+    """Also by a marker that says nothing of what is inside, so that nothing is read."""
+    archived = replace(FILES[3], sequencer=None)
+    assert take(MARKER, holding(world, archived)) == Gathered(WINDOW, 4)
+    assert held(world) == ALL - {"part-3.json"}
+    assert world.ledger.rejections[archived.object_id, archived.version].reason == "object-archived"
+    assert told(world) == {archived.external_id}
+
+
+def test_a_folder_of_archived_files_is_rejected_as_a_whole(world: World) -> None:
+    with pytest.raises(NoFiles, match="each was rejected"):
+        take(MARKER, holding(world, *FILES))
+    assert standing(world) is None
+
+
+@pytest.mark.parametrize("look", [{}, {"lookInside": True}])
+def test_what_was_archived_since_it_was_taken_keeps_its_claim(
+    world: World, look: dict[str, Any]
+) -> None:
+    """Its marker comes again, or goes on in place of a worker that died; or another one comes."""
+    world.table = table(**MARKED, **look, inputFormat={"format": "json"})
+    assert take(MARKER, holding(world)) == Gathered(WINDOW, 5)
+    new = beside(world, "part-5.json")
+    another = replace(MARKER, version_id="m2", sequencer="0099")
+    intake = holding(world, *FILES)
+    assert take(another, intake) == Gathered(marker_id(another), 1 if look else 6)
+    assert world.ledger.rejections == {}
+    assert told(world) == set()
+    assert world.ledger.claimant(new) == marker_id(another)
+    assert {world.ledger.claimant(file) for file in FILES} == {WINDOW}
+
+
+def test_a_marker_of_what_was_archived_since_has_nothing_new(world: World) -> None:
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
+    another = replace(MARKER, version_id="m2", sequencer="0099")
+    assert take(another, holding(world, *FILES)) == Known(WINDOW)
+    assert world.ledger.noted[another.object_id, another.version] == "nothing-new"
+    assert told(world) == set()
 
 
 def test_a_folder_of_such_files_is_rejected_as_a_whole(world: World) -> None:

@@ -7,13 +7,14 @@ becomes a line feed), and never breaks off.
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote_plus
 
 import boto3
 import pytest
 from aep_intake.adapters.objects import Objects
-from aep_intake.arrivals import Arrival
+from aep_intake.arrivals import Archived, Arrival
 from aep_intake.errors import (
     CustomerKeyNeeded,
     MalformedRequest,
@@ -25,6 +26,8 @@ from aep_intake.errors import (
 from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
+
+from tests.listings import readable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -73,6 +76,15 @@ def version(key: str, name: str = "v1", *, latest: bool = True) -> dict[str, Any
         "Size": 10,
         "LastModified": MOMENT,
     }
+
+
+# What S3 is asked for; of whoever does not ask, it does not say what is restored.
+LISTING: dict[str, Any] = {
+    "Bucket": "landing",
+    "Prefix": "in/",
+    "OptionalObjectAttributes": ["RestoreStatus"],
+}
+RESTORED = {"IsRestoreInProgress": False, "RestoreExpiryDate": MOMENT}
 
 
 def lists(s3: Stubber, *found: dict[str, Any], **more: Any) -> None:
@@ -325,17 +337,38 @@ def test_what_is_listed_becomes_an_arrival(s3: Stubber) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("told", "archived"),
+    [
+        ({}, False),
+        ({"StorageClass": "STANDARD_IA"}, False),
+        ({"StorageClass": "GLACIER_IR"}, False),
+        ({"StorageClass": "INTELLIGENT_TIERING"}, False),
+        ({"StorageClass": "GLACIER"}, True),
+        ({"StorageClass": "DEEP_ARCHIVE"}, True),
+        ({"StorageClass": "GLACIER", "RestoreStatus": {"IsRestoreInProgress": True}}, True),
+        ({"StorageClass": "GLACIER", "RestoreStatus": RESTORED}, False),
+    ],
+)
+def test_what_lies_in_an_archive_is_listed_as_that(
+    s3: Stubber, told: dict[str, Any], *, archived: bool
+) -> None:
+    lists(s3, version("in/a") | told)
+    [found] = objects(s3).folder("landing", "in/")
+    assert isinstance(found, Archived) is archived
+    assert (found.file if isinstance(found, Archived) else found).key == "in/a"
+
+
 def test_a_folder_is_listed_after_a_key(s3: Stubber) -> None:
-    expected = {"Bucket": "landing", "Prefix": "in/", "KeyMarker": "in/a"}
+    expected = LISTING | {"KeyMarker": "in/a"}
     answer = {"IsTruncated": False, "Versions": [version("in/b")]}
     s3.add_response("list_object_versions", answer, expected)
-    [found] = objects(s3).folder("landing", "in/", after="in/a")
+    [found] = readable(objects(s3).folder("landing", "in/", after="in/a"))
     assert found.key == "in/b"
 
 
 def test_an_empty_folder_has_nothing(s3: Stubber) -> None:
-    expected = {"Bucket": "landing", "Prefix": "in/"}
-    s3.add_response("list_object_versions", {"IsTruncated": False}, expected)
+    s3.add_response("list_object_versions", {"IsTruncated": False}, LISTING)
     assert list(objects(s3).folder("landing", "in/")) == []
 
 
@@ -356,14 +389,9 @@ def test_keys_are_asked_for_encoded_and_given_plain(s3: Stubber, key: str) -> No
     s3.add_response(
         "list_object_versions",
         {"Versions": [version(encoded + "2")], "EncodingType": "url"},
-        {
-            "Bucket": "landing",
-            "Prefix": "in/",
-            "KeyMarker": f"in/{key}",
-            "VersionIdMarker": "v1",
-        },
+        LISTING | {"KeyMarker": f"in/{key}", "VersionIdMarker": "v1"},
     )
-    found = [file.key for file in objects(s3).folder("landing", "in/")]
+    found = [file.key for file in readable(objects(s3).folder("landing", "in/"))]
     assert found == [f"in/{key}", f"in/{key}2"]
 
 
@@ -371,6 +399,6 @@ def test_a_page_that_fails_does_not_take_back_those_before(s3: Stubber) -> None:
     lists(s3, version("in/a"), IsTruncated=True, NextKeyMarker="in/a", NextVersionIdMarker="v1")
     s3.add_client_error("list_object_versions", "SlowDown", http_status_code=503)
     found = objects(s3).folder("landing", "in/")
-    assert next(found).key == "in/a"
+    assert [file.key for file in readable(islice(found, 1))] == ["in/a"]
     with pytest.raises(StorageUnavailable, match="SlowDown"):
         next(found)

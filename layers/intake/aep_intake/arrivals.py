@@ -110,6 +110,13 @@ class Ignored(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Archived:
+    """A file that S3 lists as lying in an archive: nobody can read it until it is restored."""
+
+    file: Arrival
+
+
+@dataclass(frozen=True, slots=True)
 class Missing(Kept):
     """A part of the list of files that wait in a folder: after one place, up to another."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from aep_intake import strict_json
-from aep_intake.arrivals import Arrival
+from aep_intake.arrivals import Archived, Arrival
 from aep_intake.errors import MalformedManifest, NoFiles, Rejected
 from aep_intake.routes import Match, RoutingTable
 
@@ -23,8 +23,11 @@ _CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
 class Objects(Protocol):
     """What can be read of S3. Raises StorageUnavailable; `read` as in `Checks`."""
 
-    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
-        """The present version of every object under a prefix, in their keys' order, after a key."""
+    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
+        """The present version of every object under a prefix, in their keys' order, after a key.
+
+        Of Intelligent-Tiering's archives no listing tells: those are found when they are read.
+        """
 
     def read(self, arrival: Arrival, most: int) -> bytes:
         """The first bytes of the version that arrived."""
@@ -51,7 +54,7 @@ def _hidden(part: str) -> bool:
 
 def members(
     marker: Arrival, match: Match, table: RoutingTable, objects: Objects, after: str = ""
-) -> Iterator[Arrival]:
+) -> Iterator[Arrival | Archived]:
     """The files of a marker's folder as they are now, after a key. `match`: how it is routed.
 
     They come in their keys' order, and are not held: there may be a hundred thousand. Raises
@@ -63,12 +66,13 @@ def members(
     if is_manifest:
         names = _keys(marker, folder, objects)
     none = not names
-    for file in objects.folder(marker.bucket, folder, after):
+    for listed in objects.folder(marker.bucket, folder, after):
+        file = listed.file if isinstance(listed, Archived) else listed
         if left_out(file, folder) or not _same(file, match, table):
             continue
         if not is_manifest or names.pop(file.key, None) is not None:
             none = False
-            yield file
+            yield listed
     missing = [name for key, name in names.items() if not after or key > after]
     if missing:
         raise MalformedManifest(

@@ -11,7 +11,7 @@ from itertools import batched, islice
 from typing import Any, Protocol
 
 from aep_intake import create, due, folders, overdue, routes, versions, windows
-from aep_intake.arrivals import Arrival
+from aep_intake.arrivals import Archived, Arrival
 from aep_intake.create import Outcome, Ports
 from aep_intake.errors import (
     AlreadyClaimed,
@@ -19,6 +19,7 @@ from aep_intake.errors import (
     LeaseLost,
     MalformedEvent,
     NoFiles,
+    ObjectArchived,
     Rejected,
     TargetNotAllowed,
     TooOld,
@@ -495,28 +496,54 @@ class _Folder:
         for some in batched(self._listed(), SOME, strict=False):
             yield self._checked(some)
 
-    def _listed(self) -> Iterator[Arrival]:
+    def _listed(self) -> Iterator[Arrival | Archived]:
         arrival, match, table = self._marker.arrival, self._marker.match, self._marker.table
         return folders.members(arrival, match, table, self._intake.objects, self._after)
 
-    def _checked(self, listed: tuple[Arrival, ...]) -> dict[Arrival, Mapping[str, Any]]:
+    def _checked(self, listed: tuple[Arrival | Archived, ...]) -> dict[Arrival, Mapping[str, Any]]:
         """Those that can be taken; the others are told of by their names, and the rest goes on."""
         intake, match = self._intake, self._marker.match
+        archived = {one.file for one in listed if isinstance(one, Archived)}
+        files = tuple(one.file if isinstance(one, Archived) else one for one in listed)
         if match.on_new_version is not OnNewVersion.REPLACE:
-            listed = _remembered(listed, intake, self._side_by_side)
-        look = partial(intake.checks.options, match=match)
-        looked_at = self._side_by_side(lambda file: attempt(lambda: look(file)), listed)
+            files = _remembered(files, intake, self._side_by_side)
+
+        def look(file: Arrival) -> Mapping[str, Any]:
+            # What became of it before it was archived is what counts.
+            if file in archived and intake.ledger.claimant(file) is None:
+                raise _archived(file, self._marker.arrival)
+            return intake.checks.options(file, match)
+
+        looked_at = self._side_by_side(lambda file: attempt(lambda: look(file)), files)
         taken: dict[Arrival, Mapping[str, Any]] = {}
         rejected: dict[Arrival, Rejected] = {}
-        for file, options in zip(listed, looked_at, strict=True):
+        for file, options in zip(files, looked_at, strict=True):
             if isinstance(options, Rejected):
                 rejected[file] = options
             elif isinstance(options, Exception):
                 raise options
             else:
                 taken[file] = options
-        _turn_all_away(rejected, intake, self._side_by_side)
+        _turn_all_away(self._unclaimed(rejected), intake, self._side_by_side)
         return taken
+
+    def _unclaimed(self, rejected: dict[Arrival, Rejected]) -> dict[Arrival, Rejected]:
+        """Without those that have a batch already: what is told of that is what became of them.
+
+        But a batch that takes the place of theirs lacks them.
+        """
+        if self._marker.match.on_new_version is OnNewVersion.REPLACE:
+            return rejected
+        owners = self._side_by_side(self._intake.ledger.claimant, rejected)
+        free = zip(rejected.items(), owners, strict=True)
+        return {file: why for (file, why), owner in free if owner is None}
+
+
+def _archived(file: Arrival, marker: Arrival) -> ObjectArchived:
+    return ObjectArchived(
+        f"{file.uri} lies in an archive of S3's: restore it, and then have the marker {marker.uri} "
+        "come again, by a copy onto itself: it takes what has no batch"
+    )
 
 
 def _turn_all_away(

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from aep_intake.arrivals import Arrival
+from aep_intake.arrivals import Archived, Arrival
 from aep_intake.errors import (
     CustomerKeyNeeded,
     IntakeError,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import (
         GetObjectRequestTypeDef,
         ListObjectVersionsRequestTypeDef,
+        ObjectVersionTypeDef,
     )
 
 
@@ -100,15 +101,21 @@ class Objects:
         raw = _Opened(arrival, found["Body"], skipped, end - start)
         return cast("IO[bytes]", io.BufferedReader(raw, CHUNK))
 
-    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
+    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
         """The present version of every object whose key begins `prefix`, in the keys' order.
 
         Those after a key, where one is given. A page of 1,000 versions at a time, older ones and
-        delete markers among them. Raises StorageUnavailable, also where we may not list.
+        delete markers among them. What is restored can be read, and is not `Archived`; that
+        Intelligent-Tiering has archived something, S3 says of no listing. Raises
+        StorageUnavailable, also where we may not list.
         """
         # Not ListObjectsV2: it does not tell the version, and that is an arrival's identity.
         uri = f"s3://{bucket}/{prefix}"
-        request: ListObjectVersionsRequestTypeDef = {"Bucket": bucket, "Prefix": prefix}
+        request: ListObjectVersionsRequestTypeDef = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "OptionalObjectAttributes": ["RestoreStatus"],
+        }
         if after:
             request["KeyMarker"] = after
         try:
@@ -116,15 +123,7 @@ class Objects:
                 page = self._client().list_object_versions(**request)
                 for found in page.get("Versions", ()):
                     if found["IsLatest"]:
-                        yield Arrival(
-                            bucket=bucket,
-                            key=found["Key"],
-                            version_id=None if found["VersionId"] == "null" else found["VersionId"],
-                            etag=found["ETag"].strip('"'),
-                            sequencer=None,
-                            size=found["Size"],
-                            time=int(found["LastModified"].timestamp() * 1000),
-                        )
+                        yield _listed(bucket, found)
                 if not page.get("IsTruncated"):
                     return
                 request["KeyMarker"] = page["NextKeyMarker"]
@@ -189,6 +188,22 @@ class _Opened(io.RawIOBase):
         if not self.closed:
             self._body.close()
         super().close()
+
+
+def _listed(bucket: str, found: "ObjectVersionTypeDef") -> Arrival | Archived:
+    file = Arrival(
+        bucket=bucket,
+        key=found["Key"],
+        version_id=None if found["VersionId"] == "null" else found["VersionId"],
+        etag=found["ETag"].strip('"'),
+        sequencer=None,
+        size=found["Size"],
+        time=int(found["LastModified"].timestamp() * 1000),
+    )
+    # A copy that was restored is told with the day until which it can be read.
+    readable = "RestoreExpiryDate" in found.get("RestoreStatus", {})
+    archived = found.get("StorageClass", "STANDARD") in ARCHIVES and not readable
+    return Archived(file) if archived else file
 
 
 def _answer(error: ClientError) -> tuple[int, str]:
