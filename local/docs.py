@@ -1,0 +1,356 @@
+"""The parts of the documentation that follow from the code: `make docs` writes them again.
+
+A generated table stands between `<!-- table: NAME -->` and `<!-- end -->`; TABLES says how each is
+made. `tests/unit/test_docs.py` fails where one is out of date, and where a page names something
+that the code does not have.
+
+    python -m local.docs            say which pages are out of date; status 1 if any is
+    python -m local.docs --write    write them
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYER = ROOT / "layers" / "intake"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+_TABLE = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+_COMPARISONS = {
+    "GreaterThanThreshold": ">",
+    "GreaterThanOrEqualToThreshold": "≥",
+    "LessThanThreshold": "<",
+    "LessThanOrEqualToThreshold": "≤",
+}
+
+
+def template() -> dict[str, Any]:
+    """The template as written, its anchors resolved."""
+    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
+    return parsed
+
+
+def resources(kind: str) -> dict[str, dict[str, Any]]:
+    """The properties of the template's resources of one type, by name."""
+    found = template()["Resources"].items()
+    return {name: one["Properties"] for name, one in found if one["Type"] == kind}
+
+
+def module(name: str) -> ModuleType:
+    """The one module of the layer that is called `name`, in whatever folder it is."""
+    [file] = (LAYER / "aep_intake").rglob(f"{name}.py")
+    return importlib.import_module(".".join(file.relative_to(LAYER).with_suffix("").parts))
+
+
+def schema(name: str) -> dict[str, Any]:
+    """A JSON Schema of the layer, or of `events/`."""
+    [file] = [*LAYER.rglob(f"{name}.schema.json"), *(ROOT / "events").glob(f"{name}.schema.json")]
+    read: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return read
+
+
+def parameters() -> dict[str, dict[str, Any]]:
+    """The template's parameters, in the order in which a deployment asks for them."""
+    parsed = template()
+    groups = parsed.get("Metadata", {}).get("AWS::CloudFormation::Interface", {})
+    order = [name for one in groups.get("ParameterGroups", ()) for name in one["Parameters"]]
+    known: dict[str, dict[str, Any]] = parsed["Parameters"]
+    return {name: known[name] for name in [*order, *(known.keys() - set(order))]}
+
+
+def errors(base: str) -> dict[str, type[Exception]]:
+    """The errors under `Rejected` or `TryAgain`, by their reason."""
+    tree = module("errors")
+    found: list[type[Exception]] = [getattr(tree, base)]
+    for one in found:
+        found += one.__subclasses__()
+    return {one.reason: one for one in found[1:]}  # type: ignore[attr-defined]
+
+
+def statuses() -> dict[int, list[str]]:
+    """The problem types that the HTTP endpoint can answer with, by status."""
+    problems = module("problems")
+    found: dict[int, list[str]] = {}
+    for reason, error in (errors("Rejected") | errors("TryAgain")).items():
+        status = next(s for kind, s in problems.STATUSES.items() if issubclass(error, kind))
+        found.setdefault(status, []).append(reason)
+    for file in (ROOT / "functions/create_batch/on_request.py", Path(inspect.getfile(problems))):
+        for call in _calls(file, {"problem"}):
+            match call.args:
+                case [ast.Constant(int(status)), ast.Constant(str(reason)), *_]:
+                    found.setdefault(status, []).append(reason)
+    return {status: sorted(set(reasons)) for status, reasons in sorted(found.items())}
+
+
+def metrics() -> set[str]:
+    """The names of all metrics that the functions count in."""
+    name = re.compile(r"([A-Z][a-z]+){1,4}")
+    found: set[str] = set()
+    for file in [*LAYER.rglob("*.py"), *ROOT.glob("functions/*/*.py")]:
+        text = file.read_text("utf-8")
+        for call in _calls(file, {"count", "add_metric", "single_metric", "age"}):
+            texts = [node for arg in call.args[:1] for node in ast.walk(arg)]
+            found |= {t.value for t in texts if isinstance(t, ast.Constant) and t.value}
+        for keyword in re.findall(r'\bage="(\w+)"', text):
+            found.add(keyword)
+        if "MetricUnit" in text:  # names that are looked up in tables
+            for node in ast.walk(ast.parse(text)):
+                for value in ast.walk(node) if isinstance(node, ast.Dict) else ():
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                        found |= {value.value} if name.fullmatch(value.value) else set()
+    return {one for one in found if isinstance(one, str) and name.fullmatch(one)}
+
+
+def detail_types() -> set[str]:
+    """The events that the layer announces."""
+    name = re.compile(r"(Batch|Arrival|Route) [A-Z][a-z]+")
+    return {
+        node.value
+        for file in LAYER.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and name.fullmatch(node.value)
+    }
+
+
+def _calls(file: Path, names: set[str]) -> Iterator[ast.Call]:
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
+            if name in names:
+                yield node
+
+
+# -- Tables ------------------------------------------------------------------------------------
+
+
+def _rows(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _prose(text: str) -> str:
+    """Text of the code as Markdown shows it: nothing in it is markup but code."""
+    parts = re.split(r"(`[^`]*`)", " ".join(text.split()))
+    shown = [
+        part if place % 2 else re.sub(r"([*<\[\]])", r"\\\1", part)
+        for place, part in enumerate(parts)
+    ]
+    return "".join(shown).replace("|", "\\|")
+
+
+def _code(value: object) -> str:
+    if value in ("", None):
+        return ""
+    text = value if isinstance(value, str) else json.dumps(value)
+    return f"`{text}`".replace("|", "\\|")
+
+
+def _parameters() -> str:
+    return _rows(
+        ("parameter", "default", "what it decides"),
+        (
+            (f"`{name}`", _code(one.get("Default")), _prose(one["Description"]))
+            for name, one in parameters().items()
+        ),
+    )
+
+
+def _outputs() -> str:
+    found = template()["Outputs"].items()
+    return _rows(
+        ("output", "what it is"), ((f"`{name}`", _prose(one["Description"])) for name, one in found)
+    )
+
+
+def _routes() -> str:
+    rule = schema("routes")["properties"]["routes"]["items"]
+    return _members(rule, "")
+
+
+def _members(of: Mapping[str, Any], above: str) -> str:
+    def rows(of: Mapping[str, Any], above: str) -> Iterator[tuple[str, ...]]:
+        for name, one in of["properties"].items():
+            values = one.get("enum", ())
+            said = _prose(one["description"])
+            if len(values) > 1 and not all(f"`{value}`" in said for value in values):
+                said += f" One of {', '.join(map(_code, values))}."
+            yield (f"`{above}{name}`", said, _code(one.get("default")))
+            if "properties" in one:
+                yield from rows(one, f"{above}{name}.")
+
+    return _rows(("member", "what it says", "default"), rows(of, above))
+
+
+def _limits() -> str:
+    document = schema("limits")["properties"]
+    defaults = {
+        re.sub(r"_(.)", lambda found: found[1].upper(), one.name): one.default
+        for one in fields(module("organizations").Limits)
+    }
+    own = document["organizations"]["items"]["properties"]["limits"]["properties"]
+
+    def allowed(one: Mapping[str, Any]) -> str:
+        if "enum" in one:
+            return ", ".join(map(_code, one["enum"]))
+        return f"{one['minimum']:,} to {one['maximum']:,}"
+
+    return _rows(
+        ("limit", "default", "allowed", "what it bounds"),
+        (
+            (
+                f"`{name}`" + (" ¹" if name in own else ""),
+                _code(defaults[name]),
+                allowed(one),
+                _prose(one["description"]),
+            )
+            for name, one in document["limits"]["properties"].items()
+        ),
+    )
+
+
+def _alarms() -> str:
+    return "\n".join(
+        f"#### {name}\n\n{_when(one)}\n\n{_prose(one['AlarmDescription'])}\n"
+        for name, one in resources("AWS::CloudWatch::Alarm").items()
+    )
+
+
+def _when(alarm: Mapping[str, Any]) -> str:
+    threshold = alarm["Threshold"]
+    if isinstance(threshold, dict):
+        threshold = f"`{threshold['Ref']}`"
+    minutes = alarm["Period"] // 60
+    period = {1: "a minute", 60: "an hour"}.get(minutes, f"{minutes} minutes")
+    times = alarm["EvaluationPeriods"]
+    return (
+        f"*{alarm['Statistic']} of `{alarm['MetricName']}` ({alarm['Namespace']}) in {period} "
+        f"{_COMPARISONS[alarm['ComparisonOperator']]} {threshold}"
+        + (f", {times} times in a row*" if times > 1 else "*")
+    )
+
+
+def _events(name: str) -> str:
+    of = schema(name)
+    required = set(of["required"])
+
+    def rows(of: Mapping[str, Any], above: str) -> Iterator[tuple[str, ...]]:
+        for name, one in of["properties"].items():
+            always = "always" if name in required and not above else ""
+            yield (f"`{above}{name}`", one.get("type", "object"), always, _prose(one["description"]))
+            inner = one.get("items", one)
+            if "properties" in inner:
+                yield from rows(inner, f"{above}{name}{'[]' if inner is not one else ''}.")
+
+    return _rows(("field", "type", "there", "what it says"), rows(of, ""))
+
+
+def _file() -> str:
+    one = schema("batch-created")["$defs"]["file"]
+    return _rows(
+        ("field", "type", "there", "what it says"),
+        (
+            (
+                f"`{name}`",
+                member["type"],
+                "always" if name in one["required"] else "",
+                _prose(member["description"]),
+            )
+            for name, member in one["properties"].items()
+        ),
+    )
+
+
+def _problems() -> str:
+    return _rows(
+        ("status", "types: the last part of `urn:aep-intake:problem:…`"),
+        (
+            (str(status), ", ".join(f"`{reason}`" for reason in reasons))
+            for status, reasons in statuses().items()
+        ),
+    )
+
+
+def _roles() -> str:
+    rights: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for name, role in resources("AWS::IAM::Role").items():
+        function = re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Role")).lower()
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                said = statement.get("Fn::If", ("", statement))[1]
+                actions = said["Action"]
+                actions = (actions,) if isinstance(actions, str) else tuple(sorted(actions))
+                rights.setdefault((said["Sid"], actions), []).append(function)
+    return _rows(
+        ("right", "actions", "functions"),
+        (
+            (sid, ", ".join(f"`{action}`" for action in actions), ", ".join(functions))
+            for (sid, actions), functions in rights.items()
+        ),
+    )
+
+
+def _ledger() -> str:
+    said = inspect.getdoc(module("ledger")) or ""
+    return "".join(f"{line}\n" for line in said.splitlines() if line.startswith("|"))
+
+
+TABLES: Mapping[str, Callable[[], str]] = {
+    "parameters": _parameters,
+    "outputs": _outputs,
+    "routes": _routes,
+    "limits": _limits,
+    "alarms": _alarms,
+    "batch-created": lambda: _events("batch-created"),
+    "arrival-rejected": lambda: _events("arrival-rejected"),
+    "batch-ended": lambda: _events("batch-ended"),
+    "file": _file,
+    "problems": _problems,
+    "rights": _roles,
+    "ledger": _ledger,
+}
+
+
+def written(page: str) -> str:
+    """A page with its tables as they are now. Raises KeyError of a table that nobody makes."""
+    return _TABLE.sub(
+        lambda found: f"<!-- table: {found['name']} -->\n{TABLES[found['name']]()}<!-- end -->",
+        page,
+    )
+
+
+def main(typed: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m local.docs", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write what is out of date")
+    write = parser.parse_args(typed).write
+    old = False
+    for page in PAGES:
+        before = page.read_text("utf-8")
+        now = written(before)
+        if now == before:
+            continue
+        old = True
+        if write:
+            page.write_text(now, "utf-8")
+        print(f"{page.relative_to(ROOT)}: {'written' if write else 'out of date'}")
+    return int(old and not write)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
