@@ -21,7 +21,7 @@ local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers tools local tests
 
 .PHONY: help run up down test lint typecheck check pytest soak soak-stack bench doctor connect \
-	routes publish-routes publish-limits redrive restored build deploy requirements clean
+	routes publish-routes publish-limits redrive restored build deploy requirements docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
@@ -102,6 +102,9 @@ requirements: $(dev) ## pin again what requirements/*.in ask for
 		.venv-uv/bin/uv pip compile --universal --generate-hashes --no-header --no-annotate \
 			--python-version 3.13 --upgrade --quiet --output-file $$name.txt $$name.in || exit 1; \
 	done
+
+docs: $(dev) ## write the tables of docs/ that are made from the code
+	$(python) -m local.docs --write
 
 clean: ## remove everything made here
 	rm -rf .venv .venv-stack .venv-sam .venv-runtime .venv-uv .aws-sam .local .hypothesis .mypy_cache \

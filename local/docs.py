@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -38,6 +39,7 @@ _COMPARISONS = {
 }
 
 
+@cache
 def template() -> dict[str, Any]:
     """The template as written, its anchors resolved."""
     parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text("utf-8"))
@@ -69,9 +71,10 @@ def parameters() -> dict[str, dict[str, Any]]:
     groups = parsed.get("Metadata", {}).get("AWS::CloudFormation::Interface", {})
     order = [name for one in groups.get("ParameterGroups", ()) for name in one["Parameters"]]
     known: dict[str, dict[str, Any]] = parsed["Parameters"]
-    return {name: known[name] for name in [*order, *(known.keys() - set(order))]}
+    return {name: known[name] for name in dict.fromkeys([*order, *known])}
 
 
+@cache
 def errors(base: str) -> dict[str, type[Exception]]:
     """The errors under `Rejected` or `TryAgain`, by their reason."""
     tree = module("errors")
@@ -81,6 +84,7 @@ def errors(base: str) -> dict[str, type[Exception]]:
     return {one.reason: one for one in found[1:]}  # type: ignore[attr-defined]
 
 
+@cache
 def statuses() -> dict[int, list[str]]:
     """The problem types that the HTTP endpoint can answer with, by status."""
     problems = module("problems")
@@ -96,6 +100,7 @@ def statuses() -> dict[int, list[str]]:
     return {status: sorted(set(reasons)) for status, reasons in sorted(found.items())}
 
 
+@cache
 def metrics() -> set[str]:
     """The names of all metrics that the functions count in."""
     name = re.compile(r"([A-Z][a-z]+){1,4}")
@@ -104,7 +109,9 @@ def metrics() -> set[str]:
         text = file.read_text("utf-8")
         for call in _calls(file, {"count", "add_metric", "single_metric", "age"}):
             texts = [node for arg in call.args[:1] for node in ast.walk(arg)]
-            found |= {t.value for t in texts if isinstance(t, ast.Constant) and t.value}
+            found |= {
+                t.value for t in texts if isinstance(t, ast.Constant) and isinstance(t.value, str)
+            }
         for keyword in re.findall(r'\bage="(\w+)"', text):
             found.add(keyword)
         if "MetricUnit" in text:  # names that are looked up in tables
@@ -112,9 +119,10 @@ def metrics() -> set[str]:
                 for value in ast.walk(node) if isinstance(node, ast.Dict) else ():
                     if isinstance(value, ast.Constant) and isinstance(value.value, str):
                         found |= {value.value} if name.fullmatch(value.value) else set()
-    return {one for one in found if isinstance(one, str) and name.fullmatch(one)}
+    return set(filter(name.fullmatch, found))
 
 
+@cache
 def detail_types() -> set[str]:
     """The events that the layer announces."""
     name = re.compile(r"(Batch|Arrival|Route) [A-Z][a-z]+")
@@ -126,6 +134,46 @@ def detail_types() -> set[str]:
         and isinstance(node.value, str)
         and name.fullmatch(node.value)
     }
+
+
+@cache
+def states() -> set[str]:
+    """What `GET /objects` says of a version: its `state`."""
+    found = {"waiting", *(str(state) for state in module("orders").State)}
+    for file in LAYER.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            match node:
+                case ast.Dict(keys=[ast.Constant("state"), *_], values=[value, *_]):
+                    found |= _texts(value)
+                case ast.Assign(targets=[ast.Name("state")], value=value):
+                    found |= _texts(value)
+                case ast.FunctionDef():  # what is noted of those that get no order
+                    found |= _noted(node)
+    return found
+
+
+def _noted(function: ast.FunctionDef) -> set[str]:
+    assigned = {
+        node.targets[0].id: node.value
+        for node in ast.walk(function)
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    found: set[str] = set()
+    for node in ast.walk(function):
+        match node:
+            case ast.Call(func=ast.Attribute(attr="note"), args=[_, ast.Name(name), *_]):
+                found |= _texts(assigned[name]) if name in assigned else set()
+            case ast.Call(func=ast.Attribute(attr="note"), args=[_, value, *_]):
+                found |= _texts(value)
+    return found
+
+
+def _texts(node: ast.expr) -> set[str]:
+    if isinstance(node, ast.IfExp):
+        return _texts(node.body) | _texts(node.orelse)
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return {node.value}
+    return set()
 
 
 def _calls(file: Path, names: set[str]) -> Iterator[ast.Call]:
@@ -247,18 +295,18 @@ def _when(alarm: Mapping[str, Any]) -> str:
 
 
 def _events(name: str) -> str:
-    of = schema(name)
-    required = set(of["required"])
+    document = schema(name)
 
     def rows(of: Mapping[str, Any], above: str) -> Iterator[tuple[str, ...]]:
-        for name, one in of["properties"].items():
-            always = "always" if name in required and not above else ""
-            yield (f"`{above}{name}`", one.get("type", "object"), always, _prose(one["description"]))
+        for member, one in of["properties"].items():
+            always = "always" if not above and member in document["required"] else ""
+            kind = one.get("type", "object")
+            yield (f"`{above}{member}`", kind, always, _prose(one["description"]))
             inner = one.get("items", one)
             if "properties" in inner:
-                yield from rows(inner, f"{above}{name}{'[]' if inner is not one else ''}.")
+                yield from rows(inner, f"{above}{member}{'[]' if inner is not one else ''}.")
 
-    return _rows(("field", "type", "there", "what it says"), rows(of, ""))
+    return _rows(("field", "type", "there", "what it says"), rows(document, ""))
 
 
 def _file() -> str:

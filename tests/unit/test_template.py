@@ -321,20 +321,6 @@ def test_the_ledger_remembers_for_longer_than_a_message_can_live(template: dict[
     assert template["Parameters"]["RetentionDays"]["MinValue"] * DAY > longest
 
 
-def test_a_name_that_aws_takes_is_one_that_its_parts_take(
-    source: dict[str, Any],
-) -> None:
-    """Names of 64 characters made of the stack's: what the README says may be as long as it says.
-
-    CloudFormation's rules cannot see the stack's name.
-    """
-    text = json.dumps(source["Resources"], default=str)
-    made = re.findall(r'"Name": \{"Fn::Sub": "\$\{AWS::StackName\}([^"]*)"', text)
-    assert made
-    longest = 64 - max(map(len, made))
-    assert f"at most {longest} characters for the stack" in (ROOT / "README.md").read_text()
-
-
 # -- Permissions --------------------------------------------------------------------------------
 
 
@@ -1281,11 +1267,6 @@ def test_an_alarm_names_what_is_looked_for_or_typed(
     )
     for name in re.findall(r"`([a-z_ ]+)`", description):
         assert f'"{name}"' in told, name
-
-
-def test_the_readme_counts_the_alarms(template: dict[str, Any]) -> None:
-    number = len(of_type(template, "AWS::CloudWatch::Alarm"))
-    assert f"{number} alarms ${number / 10:.2f}" in (ROOT / "README.md").read_text()
 
 
 def test_the_parameters_that_bound_each_other_say_so(template: dict[str, Any]) -> None:

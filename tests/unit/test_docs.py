@@ -1,0 +1,352 @@
+"""The pages say what the code does: names, tables, examples and commands in them are the code's.
+
+`local/docs.py` makes some tables from the code; of those that people write, the first column is
+compared with it. A name in code type that neither the code nor the lists below know is a mistake.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import jsonschema
+import pytest
+from aep_intake import organizations, routes
+from botocore import xform_name
+
+from local import docs
+
+ROOT = docs.ROOT
+README = ROOT / "README.md"
+each_page = pytest.mark.parametrize("page", docs.PAGES, ids=lambda page: page.name)
+
+FENCED = re.compile(r"^ *```(?P<kind>\w*)\n(?P<text>.*?)^ *```$", re.DOTALL | re.MULTILINE)
+GENERATED = re.compile(r"<!-- table: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
+ROWS = re.compile(r"<!-- rows: ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
+CODE = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+# The namespace of our metrics, which is no name of the template's.
+THEIRS = {"AepIntake"}
+# Names with hyphens that are no reasons: of headers, tools, values in examples.
+HYPHENED = {"x-sandbox-name", "x-gw-ims-org-id", "execute-api", "aep-intake", "eu-west-1"}
+# Members of Adobe's and AWS's documents that none of our schemas has.
+MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
+MEMBERS |= {"supersededBy", "closesAt", "datasetId"}
+PROGRAMS = {"make", "aws", "sam", "aep-intake", "curl", "uv", "pipx", "pip"}
+
+
+def page_of(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def prose(text: str) -> str:
+    """A page without what is made from the code, and without its examples."""
+    return FENCED.sub("", GENERATED.sub("", text))
+
+
+def fenced(page: Path, *kinds: str) -> list[str]:
+    found = FENCED.finditer(page.read_text("utf-8"))
+    return [one["text"] for one in found if one["kind"] in kinds]
+
+
+def listed(name: str) -> list[str]:
+    """The first column of the table that people write."""
+    [text] = [
+        table
+        for page in docs.PAGES
+        for kind, table in ROWS.findall(page_of(str(page)))
+        if kind == name
+    ]
+    return [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")]
+
+
+# -- Tables -------------------------------------------------------------------------------------
+
+
+@each_page
+def test_what_is_made_from_the_code_is_up_to_date(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert docs.written(text) == text, "make docs"
+
+
+def test_every_table_is_on_one_page() -> None:
+    """So every parameter, limit, alarm, event field, problem and right is documented."""
+    shown = [name for page in docs.PAGES for name in GENERATED.findall(page_of(str(page)))]
+    assert sorted(shown) == sorted(docs.TABLES)
+
+
+PARKED = {"batch-failed", "batch-abandoned", "tries-used-up"}  # that no error has as its reason
+
+
+@pytest.mark.parametrize(
+    ("table", "names"),
+    [
+        ("rejected", docs.errors("Rejected").keys() | PARKED),
+        ("retried", set(docs.errors("TryAgain"))),
+        ("metrics", docs.metrics()),
+        ("states", docs.states()),
+    ],
+)
+def test_tables_that_people_write_name_what_the_code_has(table: str, names: set[str]) -> None:
+    assert len(listed(table)) == len(set(listed(table)))
+    assert set(listed(table)) == names
+
+
+def test_alarms_and_the_dashboard_look_at_metrics_that_are_counted() -> None:
+    """And so the list of metrics, which is read from the code, misses none of theirs."""
+    alarms = docs.resources("AWS::CloudWatch::Alarm").values()
+    ours = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == "AepIntake"}
+    assert ours
+    assert ours <= docs.metrics()
+
+
+def test_reasons_that_the_samples_of_rejections_name_are_documented() -> None:
+    reason = docs.schema("arrival-rejected")["properties"]["reason"]
+    assert set(reason["examples"]) <= {*listed("rejected"), *listed("retried")}
+
+
+def test_every_event_has_its_heading_and_its_schema() -> None:
+    text = page_of("docs/events.md")
+    headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    told = {name for heading in headings for name in heading.split(", ")} - {"Rules"}
+    titles = [docs.schema(name)["title"] for name in ("batch-created", "arrival-rejected")]
+    titles += docs.schema("batch-ended")["title"].split(", ")
+    assert told == docs.detail_types() == set(titles)
+
+
+# -- Names --------------------------------------------------------------------------------------
+
+
+@cache
+def known() -> set[str]:
+    """Every name that the code gives to something."""
+    template = docs.template()
+    return {
+        *template["Parameters"],
+        *template["Outputs"],
+        *template["Resources"],
+        *docs.metrics(),
+        *(alarm["MetricName"] for alarm in docs.resources("AWS::CloudWatch::Alarm").values()),
+    }
+
+
+@cache
+def members() -> set[str]:
+    """Every member of a document that the code describes by a schema."""
+
+    def inside(schema: Any) -> Iterator[str]:
+        if isinstance(schema, dict):
+            yield from schema.get("properties", {})
+            for value in schema.values():
+                yield from inside(value)
+        if isinstance(schema, list):
+            for value in schema:
+                yield from inside(value)
+
+    names = ("routes", "limits", "batch-created", "batch-ended", "arrival-rejected", "manifest")
+    return {member for name in names for member in inside(docs.schema(name))}
+
+
+@each_page
+def test_names_in_code_type_are_known(page: Path) -> None:
+    reasons = {*docs.errors("Rejected"), *docs.errors("TryAgain"), *PARKED, *docs.states()}
+    reasons |= {reason for several in docs.statuses().values() for reason in several}
+    unknown = [
+        span
+        for span in CODE.findall(prose(page.read_text("utf-8")))
+        if (re.fullmatch(r"([A-Z][a-z]+){2,}", span) and span not in known() | THEIRS)
+        or (re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", span) and span not in reasons | HYPHENED)
+        or (re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", span) and span not in members() | MEMBERS)
+        or (
+            re.fullmatch(r"(Batch|Arrival|Route|File) [A-Z][a-z]+", span)
+            and span not in docs.detail_types()
+        )
+        or (re.fullmatch(r"on_[a-z]+", span) and not list(ROOT.glob(f"functions/*/{span}.py")))
+        or (span.startswith("make ") and not runs(span))
+        or (span.startswith("aep-intake ") and not runs(span))
+    ]
+    assert not unknown
+
+
+@each_page
+def test_files_and_folders_that_are_named_exist(page: Path) -> None:
+    tops = {path.name for path in ROOT.iterdir()}
+    for span in CODE.findall(prose(page.read_text("utf-8"))):
+        path = re.fullmatch(r"[\w./-]+/[\w./-]*", span)
+        if path and span.split("/")[0] in tops:
+            assert (ROOT / span).exists(), span
+
+
+@each_page
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(FENCED.sub("", page.read_text("utf-8"))):
+        if link.startswith("https://"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(target), link
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+# -- Examples -----------------------------------------------------------------------------------
+
+
+def json_blocks() -> list[Any]:
+    return [
+        pytest.param(page, text, id=f"{page.name}-{place}")
+        for page in docs.PAGES
+        for place, text in enumerate(fenced(page, "json"))
+    ]
+
+
+@pytest.mark.parametrize(("page", "text"), json_blocks())
+def test_json_in_the_pages_is_what_its_reader_takes(page: Path, text: str) -> None:
+    match document := json.loads(text):
+        case {"routes": _}:
+            table = routes.parse(text, "docs")
+            for route in table.routes:
+                for example in route.rule.get("examples", ()):
+                    bucket, key = place_of(example)
+                    found = table.find(bucket, key)
+                    assert found, example
+                    assert found[0] is route, example
+        case {"organizations": several}:
+            secrets = [one["credential"] for one in several]
+            assert organizations.parse(text.encode(), secrets)
+        case {"schemaVersion": _}:
+            jsonschema.validate(document, docs.schema("batch-created"))
+        case {"source": ["aep.intake"], "detail-type": [*names]}:
+            assert set(names) <= docs.detail_types()
+        case {"Version": "2012-10-17"}:
+            assert actions(document) <= actions(docs.resources("AWS::IAM::Role"))
+        case _:
+            raise AssertionError(f"{page.name} shows JSON that nothing here checks")
+
+
+def place_of(example: str) -> tuple[str, str]:
+    bucket, _, key = example.removeprefix("s3://").partition("/")
+    return (bucket, key) if example.startswith("s3://") else ("", example)
+
+
+def actions(document: Any) -> set[str]:
+    """All actions that policies name."""
+    found: set[str] = set()
+    if isinstance(document, dict):
+        said = document.get("Action", [])
+        found |= {said} if isinstance(said, str) else set(said)
+        document = list(document.values())
+    if isinstance(document, list):
+        found = found.union(*map(actions, document))
+    return found
+
+
+def commands() -> list[Any]:
+    found = []
+    for page in docs.PAGES:
+        for text in fenced(page, "sh", "bash"):
+            for line in text.replace("\\\n", " ").splitlines():
+                for command in shlex.join(shlex.split(line, comments=True)).split(" '&&' "):
+                    found += [pytest.param(command, id=f"{page.name}: {command[:60]}")]
+    return [one for one in found if one.values[0]]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_in_the_pages_can_be_typed(command: str) -> None:
+    assert runs(command)
+
+
+def runs(command: str) -> bool:
+    """Whether a program would take that, as far as can be told without doing it."""
+    words = shlex.split(command)
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    program, *given = words
+    match program:
+        case "make":
+            target = given[0]
+            return bool(
+                re.search(rf"^{re.escape(target)}:.*## ", page_of("Makefile"), re.MULTILINE)
+            )
+        case "aws":
+            return aws_knows(*given)
+        case "sam":
+            return given[0] in ("build", "deploy", "delete") and all(
+                word.partition("=")[0] in docs.template()["Parameters"]
+                for word in given
+                if re.match(r"[A-Z]\w+=", word)
+            )
+        case ".venv/bin/python":
+            return all((ROOT / word).exists() for word in given if word.startswith("tests/"))
+    return program in PROGRAMS
+
+
+def aws_knows(service: str, operation: str, *options: str) -> bool:
+    """Whether AWS's API has that operation, with these options."""
+    api = botocore.session.get_session().get_service_model(service)
+    names = {xform_name(name, "-"): name for name in api.operation_names}
+    shape = api.operation_model(names[operation]).input_shape
+    takes = {xform_name(name, "-") for name in (shape.members if shape else ())} | {"query"}
+    given = {word.removeprefix("--") for word in options if word.startswith("--")}
+    return {name.removeprefix("no-") for name in given} <= takes
+
+
+# -- The README, and numbers --------------------------------------------------------------------
+
+
+def test_the_readme_is_short_and_leads_to_every_page() -> None:
+    text = README.read_text("utf-8")
+    assert len(text.splitlines()) <= 200
+    links = {link.partition("#")[0] for link in LINK.findall(text)}
+    assert {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")} <= links
+
+
+def test_the_readme_shows_what_make_run_sends() -> None:
+    samples = page_of("local/samples/samples.json") + page_of("local/samples/routes.json")
+    [table] = [text for text in fenced(README, "") if "expected" in text]
+    rows = [line.split("│")[1:] for line in table.splitlines() if line.startswith("│")]
+    assert rows
+    for cell in (row[0].strip() for row in rows):
+        # A request's line is its method and its path.
+        assert all(json.dumps(part)[1:-1] in samples for part in cell.split(" /")), cell
+
+
+def test_costs_add_up() -> None:
+    text = page_of("docs/cost.md")
+    sums = []
+    for section in re.split(r"^## ", text, flags=re.MULTILINE):
+        rows = [line.strip("| ").split(" | ") for line in section.splitlines() if "|" in line]
+        numbers = [
+            float(row[-1].strip(" |*")) for row in rows if re.search(r"\d *$", row[-1].strip("*| "))
+        ]
+        if "**together**" in section:
+            *parts, together = numbers
+            assert sum(parts) == pytest.approx(together, abs=0.0051)
+            sums.append(together)
+    assert sums == [10.57, 9.21, 3.83, 0.0688]
+    assert all(f"${total}" in page_of("README.md") for total in sums[:3])
+
+
+def test_the_cost_page_counts_the_alarms() -> None:
+    number = len(docs.resources("AWS::CloudWatch::Alarm"))
+    assert f"{number} alarms ${number / 10:.2f}" in page_of("docs/cost.md")
+
+
+def test_the_longest_name_of_a_stack_is_the_one_that_is_told() -> None:
+    """Names of 64 characters are made of the stack's; CloudFormation says so late."""
+    text = json.dumps(docs.template()["Resources"], default=str)
+    made = re.findall(r'"Name": \{"Fn::Sub": "\$\{AWS::StackName\}([^"]*)"', text)
+    assert made
+    longest = 64 - max(map(len, made))
+    assert f"at most {longest} characters for the stack" in page_of("docs/configuration.md")
