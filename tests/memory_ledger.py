@@ -105,7 +105,7 @@ class MemoryLedger:
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
         self.owners: dict[tuple[str, str], str] = {}  # of rejections
-        self.superseded: dict[tuple[str, str], str] = {}  # claims
+        self.superseded: dict[tuple[str, str], str] = {}  # claims and notes
         self.noted: dict[tuple[str, str], str] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
@@ -231,7 +231,12 @@ class MemoryLedger:
         if (arrival.object_id, arrival.version) not in self.noted:
             self.note(arrival, WAITING, route)
 
+    def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
+        self.note(arrival, "superseded", route)
+        self.superseded[arrival.object_id, f"noted#{arrival.version}"] = by
+
     def note(self, arrival: Arrival, what: str, route: str) -> None:
+        self.superseded.pop((arrival.object_id, f"noted#{arrival.version}"), None)
         self.noted[arrival.object_id, arrival.version] = what
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
@@ -257,7 +262,10 @@ class MemoryLedger:
         for (place, version), what in self.noted.items():
             if place == object_id:
                 _, route, number = self.written[place, f"noted#{version}"]
-                known.append(Seen(version, noted=what, route=route, expires=number))
+                by = self.superseded.get((place, f"noted#{version}"))
+                known.append(
+                    Seen(version, noted=what, route=route, expires=number, superseded_by=by)
+                )
         return known
 
     def of_batch(self, batch_id: str) -> Record | None:

@@ -48,6 +48,8 @@ FILES = [
     for n in range(5)
 ]
 
+OVERWRITTEN = replace(FILES[0], version_id="old", etag="o", sequencer="0049")
+
 
 class Bucket:
     """What a schedule does to the bucket, and to batches that were announced."""
@@ -180,9 +182,13 @@ def test_a_marker_s_files_are_in_one_part_of_its_window(tape: bytes) -> None:
     late, again = world.tape.pick(3), world.tape.pick(2)
     here, later = FILES[: 5 - late], [MARKER, *FILES[5 - late :], *[AGAIN] * again]
     bucket = Bucket(world, later)
-    for file in here:
+    for file in (OVERWRITTEN, *here):
         bucket.put(file)
     bucket.play()
+    # No marker ever saw it.
+    [noted] = [one for one in world.ledger.seen(OVERWRITTEN.object_id) if one.version == "v:old"]
+    assert (noted.noted, noted.superseded_by) == ("superseded", FILES[0].version)
+    ran["superseded"] += 1
     holders = _holders(world)
     missing = [file for file in FILES if not holders[file.key]]
     for file in FILES:

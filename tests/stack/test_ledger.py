@@ -384,6 +384,21 @@ def test_a_rejection_claims_nothing(ledger: Contract) -> None:
     assert ledger.open(opened(file)).state is State.OPEN
 
 
+def test_what_stands_for_a_file_is_noted_in_place_of_its_waiting(ledger: Contract) -> None:
+    file = arrival(version_id="v")
+    ledger.note_waiting(file, "r")
+    ledger.note_superseded(file, "v:w", "r")
+    ledger.note_waiting(file, "r")  # its event comes again
+    [seen] = ledger.seen(file.object_id)
+    assert replace(seen, expires=0) == Seen(
+        "v:v", noted="superseded", route="r", superseded_by="v:w"
+    )
+    assert ledger.claimant(file) is None
+    ledger.note(file, "not-the-first", "r")
+    [seen] = ledger.seen(file.object_id)
+    assert (seen.noted, seen.superseded_by) == ("not-the-first", None)
+
+
 def test_what_is_known_of_an_object(ledger: Contract) -> None:
     event, rejection = arrival(), Rejection.of(NoRoute("no rule fits"), NOW)
     again, named = replace(event, sequencer="0062"), replace(event, etag="o", sequencer=None)

@@ -197,6 +197,48 @@ def test_of_an_object_that_was_overwritten_the_last_version_counts(world: World)
     assert told(world) == []
 
 
+@pytest.mark.parametrize("comes", [True, False])
+def test_what_was_overwritten_before_its_marker_came_is_superseded(
+    world: World, *, comes: bool
+) -> None:
+    """Whatever becomes of the newer one: each version ends in one state."""
+    newest = replace(FILES[0], version_id="newest", etag="e3", sequencer="0060")
+    come(world, newer := replace(FILES[0], version_id="newer", etag="e2", sequencer="0059"))
+    come(world, newest)
+    if comes:
+        take(MARKER, world.intake(0))
+    assert len(later(world, OVER - START)) == (0 if comes else 1)
+    assert len(later(world, 3 * HOUR)) == 0
+    found = {seen.version: seen for seen in world.ledger.seen(newest.object_id) if not seen.claimed}
+    for old in (FILES[0], newer):
+        assert found[old.version].noted == "superseded"
+        assert found[old.version].superseded_by == newest.version
+        assert (old.object_id, old.version) not in world.ledger.rejections
+        assert world.ledger.claimant(old) is None
+    assert world.ledger.noted[newest.object_id, newest.version] == "waiting"
+    assert ((newest.object_id, newest.version) in world.ledger.rejections) is not comes
+    # Said once, however often it is told.
+    world.ledger.noted[newer.object_id, newer.version] = "as it was"
+    world.redrive()
+    told(world)
+    assert world.ledger.noted[newer.object_id, newer.version] == "as it was"
+
+
+def test_in_an_unversioned_bucket_what_was_overwritten_is_superseded() -> None:
+    world = World(Tape(b""), tables=(PATIENT,))
+    world.calm = True
+    old, new = (
+        replace(FILES[0], version_id=None, etag=f"e{n}", sequencer=f"006{n}") for n in range(2)
+    )
+    come(world, old)
+    come(world, new)
+    take(MARKER, world.intake(0))
+    assert later(world, 3 * HOUR) == []
+    assert world.ledger.noted[old.object_id, old.version] == "superseded"
+    [seen] = [one for one in world.ledger.seen(old.object_id) if one.version == old.version]
+    assert seen.superseded_by == "e:e1:"
+
+
 def test_a_new_version_waits_though_the_last_one_was_taken(world: World) -> None:
     take(MARKER, world.intake(0))
     world.clock.advance(MINUTE)

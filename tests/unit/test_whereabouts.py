@@ -315,6 +315,22 @@ class TestAWindow:
         }
         assert found["v2"]["state"] == "refused"
 
+    def test_that_was_overwritten_before_its_marker_came(self, world: World) -> None:
+        v2 = replace(FILE, version_id="v2", sequencer="0062")
+        world.ledger.note(v2, "waiting", "r")
+        world.ledger.note(FILE, "waiting", "r")
+        world.ledger.note_superseded(FILE, v2.version, "r")
+        first, second = world.told()
+        assert first == {
+            "versionId": "v1",
+            "state": "superseded",
+            "supersededBy": {"versionId": "v2"},
+            "route": "r",
+        }
+        assert second["state"] == "waiting"
+        world.ledger.note(FILE, "not-the-newest", "r")
+        assert [told["state"] for told in world.told()] == ["not-the-newest", "waiting"]
+
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
         window = world.joined(FILE)
         seal(window.window_id, world.windows)

@@ -7,8 +7,9 @@ message that looks again when it is redriven.
 
     wait      list files that wait, and remember when to look at their folder
     go_on     when that has come: a message for what is over, and on to the next time
-    tell      whoever of these files still waits is rejected; the others were taken. A worker that
-              has little time left sends the message anew instead
+    tell      whoever of these files still waits is rejected; the others were taken, or overwritten
+              before a marker saw them, and are superseded by what is there now. A worker that has
+              little time left sends the message anew instead
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,9 @@ class Ledger(Protocol):
 
     def seen(self, object_id: str) -> list[Seen]:
         """All that is known of an object."""
+
+    def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
+        """Remember that another version of its object stands for it. Claims nothing."""
 
 
 class Folders(Protocol):
@@ -192,8 +196,8 @@ def tell(missing: Missing, ports: Ports, side_by_side: Any, end: float = inf) ->
         ports.send(missing)
         return
     listed = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
-    files = list(dict.fromkeys(file for listing in listed for file in listing.files))
-    waits = side_by_side(lambda file: _waits(file, missing, ports), files)
+    files = {file: listing.route for listing in listed for file in listing.files}
+    waits = side_by_side(lambda file: _waits(file, files[file], missing, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
@@ -212,7 +216,7 @@ def tell(missing: Missing, ports: Ports, side_by_side: Any, end: float = inf) ->
     raise why
 
 
-def _waits(file: Arrival, missing: Missing, ports: Ports) -> bool:
+def _waits(file: Arrival, route: str, missing: Missing, ports: Ports) -> bool:
     """Whether nothing has become of a file, and it is there still."""
     seen = ports.ledger.seen(file.object_id)
     same = {file.version}
@@ -225,7 +229,9 @@ def _waits(file: Arrival, missing: Missing, ports: Ports) -> bool:
     except Rejected:  # gone, or archived since: nothing has become of it
         return True
     if file.etag != present.etag or file.version_id not in (None, present.version_id):
-        return False  # it was overwritten, and what came since is listed by itself
+        # No marker will see it any more, and what came since is listed by itself.
+        ports.ledger.note_superseded(file, present.version, route)
+        return False
     # Some senders of events tell no version.
     return not _settled({present.version}, seen, missing)
 

@@ -3,7 +3,8 @@
     claim      the state of its order; until there is one, that of its window; `superseded` where
                another version of it in its window stands for it
     rejection  `rejected`, and why
-    note       what became of it besides, such as `waiting` for the marker of its folder
+    note       what became of it besides, such as `waiting` for the marker of its folder, or
+               `superseded` where it was overwritten before that came
 
 A version can have all three: then who claims it counts, and else what was written last.
 """
@@ -136,8 +137,8 @@ def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
     for seen in shown:
         arrival, place = _arrival(bucket, key, seen.version), places.get(seen.version)
         about = _turned_away(seen, arrival) if place is None else _claimed(place, told)
-        if place is not None and seen.superseded_by is not None:
-            about = _superseded(place, _arrival(bucket, key, seen.superseded_by))
+        if seen.superseded_by is not None:
+            about = _superseded(seen, place, _arrival(bucket, key, seen.superseded_by))
         if about is not None:
             versions.append(_version(arrival) | about)
     if not versions:
@@ -275,10 +276,14 @@ def _claimed(place: _Place, told: Mapping[str, Told]) -> Told | None:
     return {"state": state} | _about_order(window.order) | about
 
 
-def _superseded(place: _Place, by: Arrival) -> Told:
-    """That a newer version is in the batch in its place, whatever becomes of that."""
-    window = place.window
-    about = {} if window is None else _about_order(window.order) | {"window": _about_window(window)}
+def _superseded(seen: Seen, place: _Place | None, by: Arrival) -> Told:
+    """That a newer version stands for it, whatever becomes of that: in its window's batch, or in
+    the folder where both waited.
+    """
+    window = None if place is None else place.window
+    about = _present(route=seen.route)
+    if window is not None:
+        about = _about_order(window.order) | {"window": _about_window(window)}
     return {"state": "superseded", "supersededBy": _version(by)} | about
 
 

@@ -282,6 +282,10 @@ class DynamoLedger:
         with suppress(Stood):
             self._table.put(self._noted(arrival, WAITING, route), ABSENT)
 
+    def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
+        """Remember that another version of its object stands for it. Claims nothing."""
+        self._table.put(self._noted(arrival, "superseded", route) | {"superseded_by": {"S": by}})
+
     def made(self, day: str) -> dict[tuple[str, str], int]:
         """How many batches were made for Profile on a day (UTC), by organization and sandbox."""
         counted = self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}})
