@@ -51,7 +51,7 @@ check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
 	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
 
 pytest: $(local) ## unit, fault and stack tests
-	$(with_python) $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(with_python) $(python) -m pytest -n auto --maxprocesses 4 $(ARGS)
 
 soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
 	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)

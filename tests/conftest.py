@@ -4,6 +4,9 @@ import os
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+
+from tests.sharing_out import SharingOut, computes, longest_first
 
 # A red build means a change: by default, all examples are the same ones every time.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -12,6 +15,29 @@ settings.load_profile("same")
 # Of the make that runs the tests: some of them run make themselves, and would be given its words.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):
     os.environ.pop(name, None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, as tests of a stack mostly wait."""
+    return (os.process_cpu_count() or 1) + 1
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharingOut:
+    """See `sharing_out`."""
+    config.option.loadscopereorder = False
+    return SharingOut(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What computes gives way to what waits, and then has little time to answer."""
+    worker = getattr(config, "workerinput", None)
+    if worker is not None and computes(worker["workerid"], worker["workercount"]):
+        os.nice(10)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In the same order wherever they run."""
+    longest_first(items)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
