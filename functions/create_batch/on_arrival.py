@@ -53,6 +53,8 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
             told = attempt(lambda: tell(missing, intake.overdue, pool.map, end))  # noqa: B023
             if told is not None:
                 results[missing.external_id] = told
+    if intake.hand_on is not None:  # else they were counted before they were handed on
+        telemetry.count("Arrivals", number=sum(len(delivery.arrivals) for delivery in deliveries))
     telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
@@ -69,7 +71,6 @@ def _read(body: str) -> Delivery:
         delivery = arrivals.parse(body).of_keys(wanted_keys)
     except Rejected as malformed:
         delivery = Delivery(malformed=(malformed.detail,))
-    telemetry.count("Arrivals", number=len(delivery.arrivals))
     for reason in delivery.ignored:
         telemetry.count("Ignored", reason)
     return delivery

@@ -133,6 +133,26 @@ def test_a_marker_of_2000_parts(grouping: Scene, folder: str) -> None:
     assert len(of(grouping, prefix, 2003)) == 3
 
 
+def test_a_marker_is_one_arrival_though_two_functions_receive_it(
+    grouping: Scene, folder: str
+) -> None:
+    prefix = f"spark/loyalty/{folder}/"
+    grouping.quiet()
+
+    def counted() -> float:
+        return sum(grouping.metric(log, "Arrivals") for log in ("OnArrivalLogs", "OnMarkerLogs"))
+
+    def gathered() -> int:
+        return len(says(grouping, "gathered"))
+
+    arrivals, markers = counted(), gathered()
+    put(grouping, f"{prefix}part.jsonl")
+    put(grouping, f"{prefix}_SUCCESS", body=b"")
+    until(lambda: gathered() > markers)
+    grouping.quiet()
+    assert counted() == arrivals + 2
+
+
 def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
     grouping: Scene, folder: str
 ) -> None:
