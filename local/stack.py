@@ -7,6 +7,7 @@ temporary directory, and is gone when the `LocalStack` is left.
 
 import fcntl
 import json
+import os
 import re
 import shutil
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
+from aep_intake_cli.published import LIMITS_IDS, Published
 from botocore.exceptions import ClientError
 
 from local import emulator
@@ -26,7 +28,6 @@ from local.bus import Event, Listener
 from local.children import Child, ChildFailed, environment
 from local.emulator import ACCOUNT, Emulator, answers, ports
 from local.simulator import Seed
-from tools.published import LIMITS_IDS, Published
 
 ROOT = emulator.ROOT
 BUILD = ROOT / ".aws-sam" / "build"
@@ -72,7 +73,7 @@ class LocalStack:
 
     usual_ports: try 4566 and 4570 first; tests do not, so that several can run at once.
     parameters: of the template, over those this class sets. limits: of the document that
-    `make publish-limits` publishes; they may be weaker here than anywhere else.
+    `aep-intake limits publish` publishes; they may be weaker here than anywhere else.
     hold_ms: how long a transaction holds its items; None for as long as usual.
     say: is told, in a few words, what is going on.
     """
@@ -268,7 +269,7 @@ class LocalStack:
         parameters: Mapping[str, str],
         limits: Mapping[str, object],
     ) -> None:
-        """Our organizations' sandboxes, and the limits, as `make publish-limits` does it."""
+        """Our organizations' sandboxes, and the limits, as `aep-intake limits publish` does it."""
         document = {
             "organizations": [
                 {"credential": arn, "sandboxes": list(SEED.sandboxes)}
@@ -371,11 +372,11 @@ class LocalStack:
                 **self._deployer.identity.variables(),
                 "AWS_CA_BUNDLE": str(self.authority),
                 # What limits may be, as it is deployed here.
-                "PYTHONPATH": str(self.layer),
-                "STACK": self.name,
+                "PYTHONPATH": f"{self.layer}{os.pathsep}{ROOT / 'cli'}",
             },
         )
-        command = [sys.executable, "-m", "tools.publish_routes", str(table)]
+        command = [sys.executable, "-m", "aep_intake_cli", "routes", "publish", str(table)]
+        command += ["--stack", self.name]
         with Child(command, env=env, log=self.directory / "publish.log", cwd=ROOT) as publish:
             publish.wait(60)
 

@@ -31,6 +31,8 @@ SHELL = HOME / "env"
 OPERATOR_SHELL = HOME / "operator-env"
 LOG = HOME / "up.log"
 LOCK = HOME / "up.lock"
+# So that `aep-intake` is the one of this checkout.
+OURS_FIRST = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n'
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ def keep() -> None:
         )
         try:
             _write(SHELL, _exports(up, up.sender))
-            _write(OPERATOR_SHELL, _exports(up, up.root))
+            _write(OPERATOR_SHELL, _exports(up, up.root) + OURS_FIRST)
             _write(STATE, json.dumps(asdict(up)))
             signal.pause()
         finally:
@@ -120,9 +122,9 @@ curl {up.platform}/_control/requests
 
 # what an operator does, in a terminal of its own
 . {_typed(OPERATOR_SHELL)}
-make doctor
-make redrive ARGS=--dry-run
-make publish-routes TABLE=local/samples/routes.json
+aep-intake doctor
+aep-intake redrive --dry-run
+aep-intake routes publish local/samples/routes.json
 
 make down"""
 
@@ -190,8 +192,9 @@ def _exports(up: Up, identity: tuple[str, str]) -> str:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     exports = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-    # Who is signed in to a real account is somebody else there.
-    return "".join(["unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN\n", *exports])
+    # Who is signed in to a real account is somebody else there, and so is the stack.
+    theirs = "AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AEP_INTAKE_STACK"
+    return "".join([f"unset {theirs}\n", *exports])
 
 
 def _write(path: Path, text: str) -> None:

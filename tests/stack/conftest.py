@@ -70,4 +70,4 @@ def operator(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", stack.aws.endpoint)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(stack.aws.authority))
-    monkeypatch.setenv("STACK", stack.name)
+    monkeypatch.setenv("AEP_INTAKE_STACK", stack.name)

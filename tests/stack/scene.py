@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aep_intake_cli.published import IDS, Published
 from jsonschema import Draft202012Validator
 
 from local.aws import Aws
@@ -25,7 +26,6 @@ from local.simulator import Simulator, seed_defaults
 from local.simulator.app import running
 from local.simulator.simulator import Received
 from local.stack import ROOT, LocalStack, Parked
-from tools.published import IDS, Published
 
 SAMPLES = ROOT / "local" / "samples" / "routes.json"
 EVENTS = ROOT / "events"

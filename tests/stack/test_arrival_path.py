@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
+from aep_intake_cli.deployed import deployed as told_of
+from aep_intake_cli.doctor import examine as doctor
+from aep_intake_cli.doctor.verdicts import OK
 
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
 from tests.stack.scene import Scene, scene, until
 from tests.stack.test_delivery import ended
-from tools import doctor
-from tools.checks import OK
-from tools.deployed import deployed as told_of
 
 ROUTES = {"routes": [{"name": "all", "match": "**", "datasetId": LOYALTY}]}
 

@@ -182,7 +182,7 @@ def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
     put(grouping, f"{prefix}_SUCCESS", body=b"")
     [batch] = of(grouping, prefix, 3)
     assert {file["key"] for file in batch["files"]} == set(keys)
-    grouping.send(parked.body)  # as `make redrive` does
+    grouping.send(parked.body)  # as `aep-intake redrive` does
     grouping.quiet()
     assert len(there()) == 1
     assert {state(grouping, key) for key in keys} == {("announced", None)}

@@ -14,13 +14,13 @@ from urllib.parse import quote_plus
 import pytest
 from aep_intake.arrivals import digest, parse
 from aep_intake.orders import TAG
+from aep_intake_cli.dead_letters import Redrive
 
 from local.simulator.seed import CLOSED, LOYALTY, PROFILES, WEB_EVENTS
 from local.stack import SEED, LocalStack, Parked
 from tests.stack.scenarios import SCENARIOS
 from tests.stack.scene import SAMPLES, Scene, sample, scene, until
 from tests.stack.written import Answers, leaks, written
-from tools.parked import Redrive
 
 type Play = Callable[[LocalStack], None]
 type Ends = dict[Play, Future[None]]

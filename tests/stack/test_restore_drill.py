@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from aep_intake_cli.command import main
 
 from local.simulator.batches import SERVED
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
 from tests.stack.scene import Scene, scene, until
-from tools import restored
 
 ROUTES = {
     "routes": [
@@ -117,8 +117,8 @@ def test_after_a_restore_every_file_is_sent_again_and_none_is_loaded_twice(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", drilled.aws.endpoint)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(drilled.aws.authority))
-    asked = ["--stack-name", drilled.stack.name, "--table", other, "--since", since.isoformat()]
-    assert restored.main(asked) == 0
+    asked = ["--stack", drilled.stack.name, "--table", other, "--since", since.isoformat()]
+    assert main(["restored", *asked]) == 0
     drilled.stack.outputs = drilled.stack.redeploy(
         drilled.stack.name, {"ExistingLedgerTable": other}
     )

@@ -61,9 +61,9 @@ def test_an_interrupted_run_leaves_nothing(env: dict[str, str], when: str) -> No
 
 
 OPERATOR = [
-    "make doctor",
-    "make redrive ARGS=--dry-run",
-    "make publish-routes TABLE=local/samples/routes.json",
+    "aep-intake doctor",
+    "aep-intake redrive --dry-run",
+    "aep-intake routes publish local/samples/routes.json",
 ]
 
 

@@ -21,11 +21,10 @@ from aep_intake.organizations import (
 )
 from aep_intake.settings import Settings
 from aep_intake.wiring import World
+from aep_intake_cli.limits import PARAMETERS, from_parameters, lint
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
-
-from tools.publish_limits import PARAMETERS, from_parameters, lint
 
 SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/"
 ACME, EMEA = f"{SECRET}acme-AbCdEf", f"{SECRET}emea-AbCdEf"

@@ -107,7 +107,7 @@ def test_without_a_table_nothing_is_guessed_and_the_next_look_is_soon(worker: Wo
     worker.expect_session()
     worker.expect_look(b"")
     for _ in range(3):
-        with pytest.raises(RoutesUnavailable, match="make publish-routes") as error:
+        with pytest.raises(RoutesUnavailable, match="aep-intake routes publish") as error:
             worker.after(0)
         assert error.value.retry_after == RETRY_SECONDS
     worker.expect_session()

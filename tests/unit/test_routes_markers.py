@@ -7,8 +7,7 @@ import pytest
 from aep_intake.arrivals import Arrival
 from aep_intake.errors import NoRoute, TargetNotAllowed
 from aep_intake.routes import InvalidTable, Match, OnNewVersion, RoutingTable, parse
-
-from tools.routes import lint
+from aep_intake_cli.routing.lint import lint
 
 
 def document(*rules: dict[str, Any]) -> bytes:

@@ -105,9 +105,9 @@ class Ports:
     `lease` makes a lease that outlasts this worker. `pace` waits for a credential's turn to POST
     and raises NotYet when that is too far off, or LedgerUnavailable. `post_time` bounds a POST with
     its time-outs and clock skew. `settle` is how long Catalog may take to show a batch. `park`
-    puts a rejected order that came with no message of its own where `make redrive` finds it; raises
-    StorageUnavailable. `delivers`: the stack itself fills the batches of orders that have files.
-    `identity`: of the ledger, as it was a moment ago.
+    puts a rejected order that came with no message of its own where `aep-intake redrive` finds it;
+    raises StorageUnavailable. `delivers`: the stack itself fills the batches of orders that have
+    files. `identity`: of the ledger, as it was a moment ago.
     """
 
     ledger: Ledger

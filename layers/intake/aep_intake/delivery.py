@@ -272,7 +272,7 @@ class Ports:
     `end`: by when uploads must have ended, so that their worker can say so (epoch ms). `planning`:
     for how long files are looked through at a time. `limit`: bytes of a piece. `deadline`: until it
     is given up. `first_look`: from COMPLETE until Catalog is asked. `park`: as in the create stage.
-    `park_file`: has a file wait for `make redrive` as it arrived. `restored_at`: epoch
+    `park_file`: has a file wait for `aep-intake redrive` as it arrived. `restored_at`: epoch
     milliseconds, when the ledger was put back to an earlier state, so that it may not know what was
     done to batches before.
     """

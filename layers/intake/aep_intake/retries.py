@@ -100,7 +100,7 @@ class Queue(Protocol):
         """Send each as it says; why not, of those that SQS did not take."""
 
     def park(self, message: Message, why: Rejection) -> None:
-        """Put one where `make redrive` finds it. Raises StorageUnavailable."""
+        """Put one where `aep-intake redrive` finds it. Raises StorageUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)

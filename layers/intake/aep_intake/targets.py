@@ -36,7 +36,8 @@ class Targets:
         if sandbox not in allowed:
             raise TargetNotAllowed(
                 f"sandbox {sandbox!r} is not one this deployment allows with the secret {arn} "
-                f"({', '.join(allowed)}): see `sandboxes` in what make publish-limits made live"
+                f"({', '.join(allowed)}): see `sandboxes` in what `aep-intake limits publish` made "
+                "live"
             )
         ims_org = self.ims_org(arn)
         if dataset_id is None:
@@ -50,7 +51,7 @@ class Targets:
                 return arn
         raise TargetNotAllowed(
             f"this deployment has no credential of organization {ims_org!r}: "
-            "see `organizations` in what make publish-limits made live"
+            "see `organizations` in what `aep-intake limits publish` made live"
         )
 
     @property

@@ -201,7 +201,7 @@ class World:
             self._appconfig,
             Kind(
                 "the document of organizations and limits",
-                "make publish-limits",
+                "aep-intake limits publish",
                 lambda document, _: parse(document, secrets),
                 LimitsUnavailable,
                 undocumented(secrets),

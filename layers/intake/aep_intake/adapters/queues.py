@@ -66,7 +66,7 @@ class Queues:
         self._client = client
 
     def park(self, queue_url: str, body: str, why: Rejection, external_id: str | None) -> None:
-        """Put a message, unchanged, where rejected ones wait for `make redrive`."""
+        """Put a message, unchanged, where rejected ones wait for `aep-intake redrive`."""
         # SQS refuses control characters, and `detail` may quote what AEP said.
         attributes: dict[str, MessageAttributeValueTypeDef] = {
             name: {

@@ -11,4 +11,4 @@ def _parse(document: bytes, version: str) -> routes.RoutingTable:
     return routes.parse(document, version or digest(document.decode(errors="replace"))[:8])
 
 
-ROUTING_TABLE = Kind("the routing table", "make publish-routes", _parse, RoutesUnavailable)
+ROUTING_TABLE = Kind("the routing table", "aep-intake routes publish", _parse, RoutesUnavailable)

@@ -1,0 +1,8 @@
+"""Which time it is."""
+
+import time
+
+
+def now() -> int:
+    """Epoch milliseconds."""
+    return time.time_ns() // 1_000_000

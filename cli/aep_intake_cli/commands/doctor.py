@@ -1,0 +1,43 @@
+"""`aep-intake doctor`: the whole stack."""
+
+from __future__ import annotations
+
+import click
+
+from aep_intake_cli.options import Access, as_json, with_access
+
+STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
+
+
+@click.command("doctor")
+@as_json
+@with_access
+def command(as_json: bool, access: Access) -> int:
+    """Check all that a deployed stack needs, and say what to do.
+
+    The exit code is 1 if anything is a problem; a note works, but should be known. Nothing is
+    changed but that a token is minted for each Adobe credential; no secret is shown.
+    """
+    from rich.table import Column, Table
+    from rich.text import Text
+
+    from aep_intake_cli.doctor.examine import examine
+    from aep_intake_cli.doctor.verdicts import PROBLEM
+    from aep_intake_cli.output import console, print_json, progress
+
+    stack, findings = access.deployed(), []
+    with progress("looking") as status:
+        for finding in examine(stack, access.session):
+            status.update(finding.check)
+            findings.append(finding)
+    if as_json:
+        print_json(
+            [{"check": one.check, "verdict": one.verdict, "text": one.text} for one in findings]
+        )
+    else:
+        report = Table(Column("looked at", overflow="fold"), "", Column("", overflow="fold"))
+        for one in findings:
+            verdict = Text(one.verdict, STYLES[one.verdict])
+            report.add_row(Text(one.check), verdict, Text(one.text))
+        console().print(report)
+    return 1 if any(one.verdict is PROBLEM for one in findings) else 0

@@ -1,0 +1,1 @@
+"""Is a deployed stack able to work?"""

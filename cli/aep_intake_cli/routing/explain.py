@@ -1,0 +1,70 @@
+"""Which rule of a routing table a key hits, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aep_intake import routes
+from aep_intake.arrivals import Arrival
+from aep_intake.errors import Rejected
+from aep_intake.folders import left_out
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What becomes of a key: by which rule (None: it hits none), and the placeholders it found."""
+
+    key: str
+    rule: str | None
+    outcome: str
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+
+
+def explain(table: routes.RoutingTable, keys: Iterable[str]) -> Iterator[Explained]:
+    """What becomes of each key. A key may be `s3://bucket/key`."""
+    for key in keys:
+        arrival = arrival_of(key)
+        hit = table.find(arrival.bucket, arrival.key)
+        if hit is None:
+            yield Explained(key, None, "rejected: no-route")
+            continue
+        route, found = hit
+        try:
+            outcome = _outcome(route, table.match(arrival), arrival)
+        except Rejected as why:
+            outcome = f"rejected: {why.reason}"
+        yield Explained(key, route.name, outcome, found)
+
+
+def arrival_of(key: str) -> Arrival:
+    """An arrival of that key, or `s3://bucket/key`; its bucket is empty if none is given."""
+    bucket, key = key[5:].split("/", 1) if key.startswith("s3://") and "/" in key[5:] else ("", key)
+    return Arrival(bucket, key, None, "", None, 1, 0)
+
+
+def examples(route: routes.Route) -> list[str]:
+    """Keys that the rule itself gives."""
+    return list(route.rule.get("examples", ()))
+
+
+def shape(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
+    """The input format of an object. Raises FormatUnknown."""
+    told: Mapping[str, Any] | None = match.options.get("inputFormat")
+    return told or routes.format_by_name(arrival.uri)
+
+
+def _outcome(route: routes.Route, match: routes.Match, arrival: Arrival) -> str:
+    if match.ignore or (match.waits and left_out(arrival, match.root)):
+        return "ignored"
+    batch = route.rule.get("batch", {})
+    if match.folder is not None:
+        what = f"all of {match.folder or 'the bucket'}"
+    else:
+        what = shape(match, arrival)["format"]
+    dataset = match.dataset_id or repr(match.dataset_name)
+    sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
+    when = f", each {batch['window']}" if match.window else ""
+    when = f", once {batch['marker']} comes" if match.waits else when
+    return f"{what} → {dataset} in {sandbox}{when}"

@@ -1,0 +1,142 @@
+"""What is wrong with a routing table."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import product
+from typing import TYPE_CHECKING
+
+from aep_intake import globs, routes
+from aep_intake.errors import Rejected, TargetNotAllowed
+from aep_intake.folders import left_out
+from aep_intake.schemas import dotted, faults
+
+from aep_intake_cli.published import Problem
+from aep_intake_cli.routing.explain import arrival_of, examples, shape
+
+if TYPE_CHECKING:
+    from aep_intake.organizations import Organizations
+
+# A character that no pattern names: what it reaches, a rule catches whatever stands there.
+ANYTHING = "\U0010fffd"
+
+
+def lint(document: bytes, organizations: Organizations | None = None) -> list[Problem]:
+    """Everything wrong with `document`, empty if it may go live.
+
+    `organizations` are those the deployment works for; None: not known, not checked.
+    """
+    try:
+        table = routes.parse(document, "draft")
+    except routes.InvalidTable as fault:
+        # `parse` names the first thing that is wrong; of the shape, tell everything.
+        return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
+    problems = [*_astray(table), *_shadowed(table), *_unmarked(table)]
+    for index, route in enumerate(table.routes):
+        if organizations is None:
+            continue
+        try:
+            name = route.rule.get("credential")
+            arn = routes.credential_arn(name, organizations.credentials)
+        except TargetNotAllowed as why:
+            problems.append(Problem(route.name, f"routes[{index}].credential", str(why)))
+            continue
+        sandbox, allowed = route.rule.get("sandbox", "{"), organizations.of(arn).sandboxes
+        if "{" not in sandbox and sandbox not in allowed:
+            text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
+            problems.append(Problem(route.name, f"routes[{index}].sandbox", text))
+    return problems
+
+
+def _schema_problems(document: bytes) -> Iterator[Problem]:
+    try:
+        table = json.loads(document)
+    except (ValueError, RecursionError):
+        return
+    for path, text in faults(table, routes.SCHEMA, ()):
+        yield Problem(routes.rule_name(table, path), dotted(path), text)
+
+
+def _astray(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Examples that do not end where their rule says."""
+    for index, route in enumerate(table.routes):
+        for place, example in enumerate(route.rule.get("examples", ())):
+            text = _trouble(table, route, example)
+            if text:
+                where = f"routes[{index}].examples[{place}]"
+                yield Problem(route.name, where, f"{example!r} {text}")
+
+
+def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> str | None:
+    arrival = arrival_of(example)
+    if route.bucket and not arrival.bucket:
+        return "needs the form s3://bucket/key, since the rule has `bucket`"
+    hit = table.find(arrival.bucket, arrival.key)
+    if hit is None:
+        return "reaches no rule"
+    if hit[0] is not route:
+        return f"reaches rule `{hit[0].name}`"
+    try:
+        match = table.match(arrival)
+        if match.waits and left_out(arrival, match.root):
+            return "would not count as one of its folder's files"
+        if match.folder is None and not match.ignore:
+            shape(match, arrival)
+    except Rejected as why:
+        return f"would be rejected: {why.reason}"
+    return None
+
+
+def _shadowed(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Rules that rules before them leave nothing to, as far as samples of their keys can tell."""
+    for index, route in enumerate(table.routes):
+        hits = [hit[0] for bucket, key in _reaching(route) if (hit := table.find(bucket, key))]
+        if hits and route not in hits:
+            text = f"rule `{hits[0].name}` takes everything; an example that reaches this one?"
+            yield Problem(route.name, f"routes[{index}].match", text)
+
+
+def _unmarked(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Rules whose markers another rule takes, as far as samples can tell: files wait for ever."""
+    for index, route in enumerate(table.routes):
+        if route.marker is None:
+            continue
+        name = route.rule["batch"]["marker"]
+        tried = [(bucket, f"{key[: key.rfind('/') + 1]}{name}") for bucket, key in _reaching(route)]
+        markers = [(bucket, key) for bucket, key in tried if route.marker.fullmatch(key)]
+        hits = [hit[0] for bucket, key in markers if (hit := table.find(bucket, key))]
+        if hits and route not in hits:
+            text = f"rule `{hits[0].name}` takes the markers, so that files wait for ever"
+            yield Problem(route.name, f"routes[{index}].batch.marker", text)
+
+
+def _reaching(route: routes.Route) -> list[tuple[str, str]]:
+    """Bucket and key of what a rule fits: its examples and samples."""
+    return [
+        *((arrival.bucket, arrival.key) for arrival in map(arrival_of, examples(route))),
+        *product(_samples(route.rule.get("bucket", "*")), _samples(route.rule["match"])),
+    ]
+
+
+def _samples(pattern: str) -> Iterator[str]:
+    """Texts that the pattern fits, with little and with much in place of its wildcards."""
+    fits = globs.compile_glob(pattern).fullmatch
+    for folders, filling in product((0, 1, 3), (ANYTHING, ANYTHING * 3)):
+
+        def filled(token: re.Match[str], filling: str = filling) -> str:
+            if token["star"] or token["name"]:
+                return filling
+            if token["set"] and not token["not"]:
+                return token["set"][0]
+            return token["text"] or ANYTHING
+
+        segments: list[str] = []
+        for segment in pattern.split("/"):
+            segments += (
+                [ANYTHING] * folders if segment == "**" else [globs.TOKEN.sub(filled, segment)]
+            )
+        sample = "/".join(segments)
+        if fits(sample):
+            yield sample

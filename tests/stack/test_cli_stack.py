@@ -1,0 +1,845 @@
+"""An operator's commands against a deployed stack: doctor, connect, redrive."""
+
+import io
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from aep_intake import arrivals
+from aep_intake.adapters.queues import Queues
+from aep_intake.arrivals import Arrival, Missing
+from aep_intake.delivery import Task
+from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
+from aep_intake.orders import Rejection
+from aep_intake.pieces import Piece
+from aep_intake_cli import dead_letters
+from aep_intake_cli.command import main
+from aep_intake_cli.dead_letters import Parked, Redrive
+from aep_intake_cli.deployed import Deployed, deployed
+from aep_intake_cli.doctor import examine as doctor
+from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM
+from aep_intake_cli.options import Access
+from aep_intake_cli.published import IDS, LIMITS_IDS, Published
+from botocore.exceptions import ClientError
+from rich.console import Console
+
+from local.emulator import ACCOUNT
+from local.simulator.seed import PROFILES
+from local.stack import ROOT, LocalStack
+from tests.stack.scene import PATIENCE, until
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+pytestmark = pytest.mark.usefixtures("operator")
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+
+
+def limits_of(stack: LocalStack, said: dict[str, Any]) -> dict[str, str]:
+    """Outputs that lead to other organizations and limits than the stack's."""
+    client = stack.aws.appconfig
+    application = client.create_application(Name=uuid.uuid4().hex)["Id"]
+    environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
+    profile = client.create_configuration_profile(
+        ApplicationId=application, Name="limits", LocationUri="hosted"
+    )["Id"]
+    strategy = stack.outputs[LIMITS_IDS[3]]
+    ids = dict(zip(LIMITS_IDS, (application, environment, profile, strategy), strict=True))
+    Published(client, *ids.values()).publish(json.dumps(said).encode(), lambda _: [])
+    return ids
+
+
+# doctor
+
+
+def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for expected in (
+        f"bucket {stack.outputs['LandingBucketName']}",
+        "sends its events to EventBridge",
+        "fed by the rule",
+        "IMS gives a token",
+        "event source mapping is enabled",
+        "sandbox dev",
+        "web-events (5e8b1a2c4d7f9018ac3b55d1) in sandbox prod",
+        "not looked up: its target depends on the key",
+        "alarms only show in CloudWatch",
+        "of 90 batches for Profile made today (UTC)",
+        "batches are delivered by others",
+    ):
+        assert expected in said
+    assert json.loads(stack.credential())["project"]["org"]["ims_org_id"] in said
+    assert stack.aws.identity.secret_key not in said
+
+
+def test_all_that_is_out_of_order_is_told_at_once(stack: LocalStack) -> None:
+    """Parameters of a stack that would deploy, and then not work."""
+    mute = f"mute-{uuid.uuid4().hex}"
+    where: Any = {"LocationConstraint": "eu-west-1"}
+    stack.aws.s3.create_bucket(Bucket=mute, CreateBucketConfiguration=where)
+    broken = stack.aws.secrets.create_secret(
+        Name=uuid.uuid4().hex, SecretString='{"client_id": "x", "client_secret": "hidden"}'
+    )["ARN"]
+    good = deployed(stack.aws.cloudformation, stack.name)
+    changed = replace(
+        good,
+        outputs={**good.outputs, "SourceBuckets": f"{mute},no-such-bucket"},
+        parameters={**good.parameters, "CredentialSecrets": f"{stack.secret_arn},{broken}"},
+    )
+    both = ["prod", "stage"]
+    said = {
+        "organizations": [
+            {"credential": arn, "sandboxes": both} for arn in (stack.secret_arn, broken)
+        ]
+    }
+    changed = replace(changed, outputs={**changed.outputs, **limits_of(stack, said)})
+    findings = list(doctor.examine(changed, boto3.Session()))
+    problems = {each.check: each.text for each in findings if each.verdict is PROBLEM}
+    assert "aep-intake connect" in problems.pop(f"bucket {mute}")
+    assert "no such bucket" in problems.pop("bucket no-such-bucket")
+    assert "lacks ims_org" in problems.pop(broken.rpartition(":")[2])
+    assert "No sandbox stage" in problems.pop("sandbox stage")
+    assert problems == {}
+    assert doctor.Finding("sandbox prod", OK, f"reached with {_name(stack)}") in findings
+    assert "hidden" not in str(findings)
+
+
+def _name(stack: LocalStack) -> str:
+    return stack.secret_arn.rpartition(":")[2]
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (None, "aep-intake routes publish"),
+        ({}, "needs `routes`"),
+        ({"name": "r", "match": "*", "datasetId": "d", "sandbox": "gone"}, "not allow sandbox"),
+    ],
+)
+def test_no_routes_or_none_that_can_work(
+    stack: LocalStack, table: dict[str, str] | None, says: str
+) -> None:
+    client, good = stack.aws.appconfig, deployed(stack.aws.cloudformation, stack.name)
+    application = client.create_application(Name=uuid.uuid4().hex)["Id"]
+    environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
+    profile = client.create_configuration_profile(
+        ApplicationId=application, Name="routes", LocationUri="hosted"
+    )["Id"]
+    ids = dict(zip(IDS, (application, environment, profile, good.output(IDS[3])), strict=True))
+    if table is not None:
+        document = json.dumps({"routes": [table]} if table else {}).encode()
+        Published(client, *ids.values()).publish(document, lambda _: [])
+    changed = replace(good, outputs={**good.outputs, **ids})
+    found = [each for each in doctor.examine(changed, boto3.Session()) if each.verdict is PROBLEM]
+    assert [each.check for each in found] == ["routes"]
+    assert says in found[0].text
+
+
+def test_a_platform_that_is_down_is_one_problem_of_each_check(
+    stack: LocalStack, capsys: Output
+) -> None:
+    fault = {"fault": "status", "operation": "token", "status": 500, "count": 0}
+    stack.control("POST", "/faults", fault)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert "IMS answered 500" in said
+    assert "no credential works" in said
+
+
+def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output) -> None:
+    url = stack.outputs["TickDlqUrl"]
+    stack.aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
+    try:
+        assert main(["doctor"]) == 0
+        assert "see the log of on_tick" in capsys.readouterr().out
+    finally:
+        stack.aws.sqs.purge_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def delivers(stack: LocalStack) -> Iterator[Deployed]:
+    """The stack with the outputs of one that delivers: queues, a bus and a rule of its own."""
+    aws, name = stack.aws, uuid.uuid4().hex
+    queues = {
+        f"{kind}{end}": aws.sqs.create_queue(QueueName=f"{name}-{kind}-{end}")["QueueUrl"]
+        for kind in ("Deliveries", "Uploads")
+        for end in ("QueueUrl", "DlqUrl")
+    }
+    events = boto3.client("events")
+    events.create_event_bus(Name=name)
+    events.put_rule(Name=name, EventBusName=name, EventPattern='{"source": ["aep.intake"]}')
+    asked = aws.sqs.get_queue_attributes(
+        QueueUrl=queues["DeliveriesQueueUrl"], AttributeNames=["QueueArn"]
+    )
+    target = {"Id": "deliveries", "Arn": asked["Attributes"]["QueueArn"]}
+    events.put_targets(Rule=name, EventBusName=name, Targets=[target])  # type: ignore[list-item]
+    good = deployed(aws.cloudformation, stack.name)
+    feeds = {
+        "BusName": name,
+        "OnDeliveryFunction": good.output("OnArrivalFunction"),
+        "OnUploadFunction": good.output("OnDueFunction"),
+    }
+    yield replace(
+        good,
+        outputs={**good.outputs, **queues, **feeds},
+        parameters={**good.parameters, "DeliverBatches": "true"},
+    )
+    events.remove_targets(Rule=name, EventBusName=name, Ids=["deliveries"])
+    events.delete_rule(Name=name, EventBusName=name)
+    events.delete_event_bus(Name=name)
+    for url in queues.values():
+        aws.sqs.delete_queue(QueueUrl=url)
+
+
+def test_a_stack_that_delivers_is_looked_at_to_the_end(
+    stack: LocalStack, delivers: Deployed
+) -> None:
+    def told(check: str, of: Deployed = delivers) -> list[tuple[Any, str]]:
+        findings = doctor.examine(of, boto3.Session())
+        return [(each.verdict, each.text) for each in findings if each.check == check]
+
+    bus, sqs = delivers.output("BusName"), stack.aws.sqs
+    nothing = (OK, "0 waiting, 0 in work or put off")
+    assert told("deliveries queue") == [(OK, f"fed by the rule {bus}"), nothing]
+    assert told("uploads queue") == [nothing]
+    assert told("deliveries DLQ") == told("uploads DLQ") == [(OK, "empty")]
+    assert told("deliveries") == []
+    for kind in ("Deliveries", "Uploads"):
+        sqs.send_message(QueueUrl=delivers.output(f"{kind}QueueUrl"), MessageBody="{}")
+        sqs.send_message(QueueUrl=delivers.output(f"{kind}DlqUrl"), MessageBody="{}")
+        asked = kind.lower()
+        assert (OK, "1 waiting, 0 in work or put off") in told(f"{asked} queue")
+        advice = f"1 message: list them: aep-intake redrive --queue {asked} --dry-run"
+        assert told(f"{asked} DLQ") == [(NOTE, advice)]
+    boto3.client("events").disable_rule(Name=bus, EventBusName=bus)
+    off = f"events are lost: aws events enable-rule --event-bus-name {bus} --name {bus}"
+    assert (PROBLEM, off) in told("deliveries queue")
+    elsewhere = replace(delivers, outputs={**delivers.outputs, "BusName": "default"})
+    assert (PROBLEM, "no EventBridge rule of bus default sends to it: deploy the stack again") in (
+        told("deliveries queue", elsewhere)
+    )
+    unfed = replace(
+        delivers,
+        outputs={**delivers.outputs, "OnUploadFunction": delivers.output("OnRequestFunction")},
+    )
+    name = f"function {unfed.output('OnUploadFunction')}"
+    assert told(name, unfed) == [(PROBLEM, "no queue feeds it: deploy the stack again")]
+
+
+def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys: Output) -> None:
+    watch = boto3.client("cloudwatch")
+    name = next(
+        alarm["AlarmName"]
+        for alarm in watch.describe_alarms()["MetricAlarms"]
+        if "RetryingArrivalAge" in alarm["MetricName"]
+    )
+    assert main(["doctor"]) == 0
+    assert name not in capsys.readouterr().out
+    watch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    try:
+        assert main(["doctor"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert name in said
+        assert "tried again for more than an hour" in said
+    finally:
+        watch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+
+
+def test_a_pace_that_requests_can_exceed_is_noted(stack: LocalStack) -> None:
+    good = deployed(stack.aws.cloudformation, stack.name)
+    slow = {**good.parameters, "RequestsPerSecond": "3"}
+    said = limits_of(stack, {"limits": {"batchesPerMinute": 138}})
+    changed = replace(good, parameters=slow, outputs={**good.outputs, **said})
+    findings = list(doctor.examine(changed, boto3.Session()))
+    assert [each.verdict for each in findings if each.check == "pace"] == [NOTE]
+
+
+def test_batches_for_profile_count_against_the_day(stack: LocalStack) -> None:
+    good = deployed(stack.aws.cloudformation, stack.name)
+
+    def made() -> int:
+        found = doctor.examine(good, boto3.Session())
+        texts = [each.text for each in found if each.check == "quota"]
+        return sum(int(text.split()[0]) for text in texts if " in dev of " in text)
+
+    before = made()
+    for dataset in ("profiles", "products"):
+        stack.put(f"incoming/dev/{dataset}/{uuid.uuid4().hex}.jsonl", b"{}")
+    until(lambda: made() != before)
+    assert made() == before + 1
+
+
+# publish-limits
+
+
+def test_the_command_makes_organizations_and_limits_live_or_says_why_not(
+    stack: LocalStack, tmp_path: Path, capsys: Output
+) -> None:
+    file = tmp_path / "limits.json"
+    stranger = f"{stack.secret_arn.rpartition(':')[0]}:elsewhere-AbCdEf"
+    file.write_text(json.dumps({"organizations": [{"credential": stranger}], "limits": {"x": 1}}))
+    assert main(["limits", "publish", str(file)]) == 1
+    assert "is not known here" in capsys.readouterr().err
+    file.write_text(json.dumps({"organizations": [{"credential": stranger}]}))
+    assert main(["limits", "publish", str(file)]) == 1
+    assert "is not among the stack's parameter CredentialSecrets" in capsys.readouterr().err
+    published = Published(stack.aws.appconfig, *(stack.outputs[name] for name in LIMITS_IDS))
+    live = published.read(published.live()[-1])
+    file.write_bytes(live)
+    assert main(["limits", "publish", str(file)]) == 0
+    assert "Unchanged: version" in capsys.readouterr().out
+    assert main(["limits", "from-parameters"]) == 1
+    assert "none of the parameters of the release before" in capsys.readouterr().err
+
+
+def test_who_may_publish_routes_may_not_publish_limits(stack: LocalStack) -> None:
+    outputs, region = stack.outputs, "eu-west-1"
+    application = f"arn:aws:appconfig:{region}:{ACCOUNT}:application/{outputs[IDS[0]]}"
+    strategy = f"arn:aws:appconfig:{region}:{ACCOUNT}:deploymentstrategy/{outputs[IDS[3]]}"
+    publisher = stack.identity(
+        f"publisher-{uuid.uuid4().hex[:8]}",
+        [
+            {
+                "Effect": "Allow",
+                "Action": "appconfig:*",
+                "Resource": [application, f"{application}/*", strategy],
+            }
+        ],
+    )
+    routes_of, limits = (
+        Published(publisher.appconfig, *(outputs[name] for name in ids))
+        for ids in (IDS, LIMITS_IDS)
+    )
+    live = routes_of.live()
+    assert routes_of.read(live[-1])
+    with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
+        limits.client.create_hosted_configuration_version(
+            ApplicationId=limits.application,
+            ConfigurationProfileId=limits.profile,
+            Content=b"{}",
+            ContentType="application/json",
+        )
+
+
+# routes, with what a stack knows
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    """A table whose datasets Catalog knows, or does not."""
+    rules: list[dict[str, Any]] = [
+        {"name": "fed", "match": "fed/*.csv", "datasetName": "profiles"},
+        {"name": "gathered", "datasetId": PROFILES, "batch": {"window": "1h"}},
+        {"name": "not-fed", "match": "not-fed/*.csv", "datasetName": "products"},
+        {"name": "system", "match": "system/*.csv", "datasetName": "system"},
+        {"name": "gone", "match": "gone/*.csv", "datasetName": "nobody's"},
+        {"name": "by-key", "match": "{sandbox}/{x}/*.csv", "datasetName": "{x}"},
+    ]
+    file = tmp_path / "routes.json"
+    file.write_text(json.dumps({"routes": [{"match": "gathered/*.csv"} | rule for rule in rules]}))
+    return file
+
+
+def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys: Output) -> None:
+    assert main(["routes", "forecast", str(table)]) == 0, "warnings are no problems"
+    said = capsys.readouterr().out
+    rows = [
+        [cell.strip() for cell in line.strip("│").split("│")]
+        for line in said.splitlines()
+        if line.startswith("│")
+    ]
+    assert rows == [
+        ["prod", "together", "24 and no bound", "it may not"],
+        ["fed", "each object", "no bound", '"batch": {"window": "66m"}'],
+        ["gathered", "each 1h", "24", '"window": "66m"'],
+        ["not-fed", "each object", "no bound", "not for Profile"],
+        ["system", "each object", "no bound", "not for Profile"],
+        ["gone", "each object", "no bound", '"batch": {"window": "66m"}'],
+        ["by-key", "each object", "no bound", '"batch": {"window": "66m"}'],
+        ["", "", "", "for one {x}"],
+        ["dev", "together", "no bound", "it may not"],
+        ["by-key", "each object", "no bound", '"batch": {"window": "16m"}'],
+        ["", "", "", "for one {x}"],
+    ]
+    warned = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
+    assert f"profiles ({PROFILES}) in sandbox prod is enabled for Profile" in warned["fed"]
+    assert 'give the route "batch": {"window": "16m"}' in warned["fed"]
+    assert "Adobe's own" in warned["system"]
+    assert "no datasets called" in warned["gone"]
+    assert "depends on the key" in warned["by-key"]
+    assert not {"gathered", "not-fed"} & warned.keys()
+    assert "100,000 at most (batchesPerMinute)" in said, "the stack's own"
+    assert stack.aws.identity.secret_key not in said
+
+
+def test_a_stack_also_says_what_it_allows(stack: LocalStack, table: Path, capsys: Output) -> None:
+    rule = {"name": "r", "match": "*", "datasetId": "d", "sandbox": "stage"}
+    table.write_text(json.dumps({"routes": [rule]}))
+    assert main(["routes", "check", str(table)]) == 1
+    assert "does not allow sandbox 'stage'" in capsys.readouterr().out
+
+
+def test_a_stack_that_cannot_be_asked_is_told(
+    stack: LocalStack, table: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    assert main(["routes", "check", str(table), "--stack", "nowhere"]) == 1
+    assert "there is no stack nowhere" in capsys.readouterr().err
+    nobody = stack.identity(uuid.uuid4().hex, [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
+    for name, value in nobody.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert main(["routes", "forecast", str(table)]) == 1
+    assert "may not do DescribeStacks" in capsys.readouterr().err
+
+
+def test_a_platform_that_is_down_spoils_no_forecast(
+    stack: LocalStack, table: Path, capsys: Output
+) -> None:
+    fault = {"fault": "status", "operation": "token", "status": 500, "count": 0}
+    stack.control("POST", "/faults", fault)
+    assert main(["routes", "forecast", str(table)]) == 0
+    said = capsys.readouterr().out
+    assert "IMS answered 500" in said
+    assert "no bound" in said
+
+
+@pytest.mark.parametrize("command", ["doctor", "redrive"])
+def test_a_stack_that_is_none(command: str, capsys: Output) -> None:
+    assert main([command, "--stack", "nowhere"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Error: there is no stack nowhere in eu-west-1 in the account of your")
+    assert "--stack and --region" in said
+
+
+@pytest.mark.parametrize("typed", ["publish local/samples/routes.json", "rollback"])
+def test_publishing_without_being_allowed_to(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output, typed: str
+) -> None:
+    nobody = stack.identity(uuid.uuid4().hex, [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
+    for name, value in nobody.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert main(["routes", *typed.split()]) == 1
+    assert "may not do DescribeStacks" in capsys.readouterr().err
+
+
+def test_what_an_operator_may_not_do_is_named(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    nobody = stack.identity(uuid.uuid4().hex, [{"Effect": "Deny", "Action": "*", "Resource": "*"}])
+    for name, value in nobody.identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert main(["doctor"]) == 1
+    assert "may not do DescribeStacks" in capsys.readouterr().err
+    bucket = stack.outputs["LandingBucketName"]
+    assert main(["connect", bucket, "--owner", "111122223333"]) == 1
+    assert "may not do s3:GetBucketNotification" in capsys.readouterr().err
+
+
+# connect
+
+
+def test_a_bucket_is_connected_and_keeps_its_queue(
+    stack: LocalStack, queue: str, capsys: Output
+) -> None:
+    s3, bucket = stack.aws.s3, f"older-{uuid.uuid4().hex}"
+    where: Any = {"LocationConstraint": "eu-west-1"}
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    arn = stack.aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
+    theirs: Any = {
+        "Id": "theirs",
+        "QueueArn": arn["Attributes"]["QueueArn"],
+        "Events": ["s3:ObjectRemoved:*"],
+        "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": "a/"}]}},
+    }
+    s3.put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration={"QueueConfigurations": [theirs]},
+        SkipDestinationValidation=True,
+    )
+    assert main(["connect", bucket]) == 0
+    assert "EventBridge is on." in capsys.readouterr().out
+    after = s3.get_bucket_notification_configuration(Bucket=bucket)
+    assert "EventBridgeConfiguration" in after
+    assert [each["Id"] for each in after["QueueConfigurations"]] == ["theirs"]
+    assert main(["connect", f"s3://{bucket}"]) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+
+
+def test_a_bucket_that_is_not_there_cannot_be_connected(capsys: Output) -> None:
+    assert main(["connect", "no-such-bucket"]) == 1
+    assert "NoSuchBucket" in capsys.readouterr().err
+
+
+# redrive
+
+
+type Operated = tuple[LocalStack, Callable[..., str]]
+
+
+@pytest.fixture
+def operated(
+    stack: LocalStack, delivers: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> Operated:
+    """The stack, and `redrive` as it is typed for one that delivers: what that shows."""
+    monkeypatch.setattr(Access, "deployed", lambda _: delivers)
+
+    def run(*arguments: str) -> str:
+        assert main(["redrive", *arguments]) == 0
+        return capsys.readouterr().out
+
+    return stack, run
+
+
+@pytest.fixture
+def queue(stack: LocalStack) -> Iterator[str]:
+    url = stack.aws.sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
+    yield url
+    stack.aws.sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture
+def goal(stack: LocalStack) -> Iterator[str]:
+    url = stack.aws.sqs.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
+    yield url
+    stack.aws.sqs.delete_queue(QueueUrl=url)
+
+
+SAMPLE = (ROOT / "events" / "eventbridge-object-created.json").read_text("utf-8")
+
+
+def event(key: str) -> str:
+    body = json.loads(SAMPLE)
+    body["detail"]["object"]["key"] = key
+    return json.dumps(body)
+
+
+def park(sqs: "SQSClient", queue: str, why: Rejected | None, number: int) -> list[str]:
+    """Messages as on_arrival parks them; as SQS moves them where `why` is None."""
+    bodies = [event(uuid.uuid4().hex) for _ in range(number)]
+    for body in bodies:
+        if why is None:
+            sqs.send_message(QueueUrl=queue, MessageBody=body)
+        else:
+            Queues(sqs).park(queue, body, Rejection.of(why, 0), why.external_id)
+    return bodies
+
+
+def outcome(run: Redrive) -> list[tuple[str, bool]]:
+    return sorted((one.reason, moved) for one, moved in run.run())
+
+
+def taken(stack: LocalStack, queue: str) -> list["MessageTypeDef"]:
+    """All that can be received from a queue."""
+    found: list[MessageTypeDef] = []
+    while some := stack.aws.sqs.receive_message(
+        QueueUrl=queue,
+        MaxNumberOfMessages=10,
+        MessageAttributeNames=["All"],
+        MessageSystemAttributeNames=["All"],
+    ).get("Messages"):
+        found += some
+    return found
+
+
+def bodies(stack: LocalStack, queue: str) -> list[str]:
+    return sorted(message["Body"] for message in taken(stack, queue))
+
+
+def test_all_go_back_unchanged_and_without_their_reasons(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, NoRoute("no rule"), 13) + park(sqs, queue, None, 12)
+    told = outcome(Redrive(sqs, queue, goal))
+    assert told == [("no-route", True)] * 13 + [("tries-used-up", True)] * 12
+    assert bodies(stack, queue) == []
+    back = taken(stack, goal)
+    assert sorted(message["Body"] for message in back) == sorted(sent)
+    assert not any("MessageAttributes" in message for message in back)
+
+
+def test_only_what_is_chosen_goes_and_the_rest_is_there_at_once(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    mended = park(sqs, queue, NoRoute("no rule"), 11)
+    others = park(sqs, queue, DatasetNotFound("none"), 12) + park(sqs, queue, None, 3)
+    told = outcome(Redrive(sqs, queue, goal, reasons=frozenset({"no-route"})))
+    assert told.count(("no-route", True)) == 11
+    assert told.count(("dataset-not-found", False)) == 12
+    assert told.count(("tries-used-up", False)) == 3
+    assert bodies(stack, goal) == sorted(mended)
+    left = taken(stack, queue)
+    assert sorted(message["Body"] for message in left) == sorted(others)
+    assert {Parked.of(message).reason for message in left} == {"dataset-not-found", "tries-used-up"}
+
+
+def test_one_goes_back_by_its_external_id(stack: LocalStack, queue: str, goal: str) -> None:
+    sqs = stack.aws.sqs
+    tired = park(sqs, queue, None, 4)
+    wanted = park(sqs, queue, NoRoute("no rule", external_id="intake-00.2"), 1)
+    chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-00.2"}))
+    assert outcome(chosen).count(("no-route", True)) == 1
+    assert bodies(stack, goal) == wanted
+    (arrival,) = arrivals.parse(tired[0]).arrivals
+    by_file = Redrive(sqs, queue, goal, external_ids=frozenset({arrival.external_id}))
+    assert outcome(by_file).count(("tries-used-up", True)) == 1
+    assert bodies(stack, goal) == [tired[0]], "its file tells the id where no attribute does"
+
+
+def test_a_dry_run_changes_nothing(stack: LocalStack, queue: str, goal: str) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, NoRoute("no rule"), 15)
+    assert outcome(Redrive(sqs, queue, goal, dry_run=True)) == [("no-route", True)] * 15
+    assert bodies(stack, queue) == sorted(sent)
+    assert bodies(stack, goal) == []
+
+
+def test_what_is_parked_again_meanwhile_waits_for_the_next_run(
+    stack: LocalStack, queue: str
+) -> None:
+    """The goal is the source: each message sent comes back at once, as where nothing is mended."""
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, None, 12)
+    with closing(Redrive(sqs, queue, queue).run()) as run:
+        assert len(list(islice(run, 99))) == 12
+    assert bodies(stack, queue) == sorted(sent)
+
+
+def test_an_interrupted_run_loses_and_hides_nothing(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, DatasetNotFound("none"), 5) + park(sqs, queue, NoRoute("none"), 20)
+    with closing(Redrive(sqs, queue, goal, frozenset({"no-route"})).run()) as run:
+        next(run)
+    assert sorted(bodies(stack, queue) + bodies(stack, goal)) == sorted(sent)
+
+
+def test_nothing_is_deleted_that_was_not_sent(stack: LocalStack, queue: str) -> None:
+    sqs = stack.aws.sqs
+    sent = park(sqs, queue, None, 3)
+    with pytest.raises(ClientError, match="NonExistentQueue"):
+        outcome(Redrive(sqs, queue, f"{queue}-nowhere"))
+    assert bodies(stack, queue) == sorted(sent)
+
+
+def test_bodies_too_large_for_one_batch_go_all_the_same(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    sqs = stack.aws.sqs
+    sent = [str(number) * 250_000 for number in range(5)]
+    for body in sent:
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+    assert len(outcome(Redrive(sqs, queue, goal))) == 5
+    assert bodies(stack, goal) == sent
+
+
+def test_a_long_run_ends_and_tells_of_each_message_once(
+    stack: LocalStack, queue: str, goal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is hidden comes back before the run is over."""
+    monkeypatch.setattr(dead_letters, "HIDDEN_SECONDS", 0)
+    park(stack.aws.sqs, queue, None, 15)
+    with closing(Redrive(stack.aws.sqs, queue, goal, dry_run=True).run()) as run:
+        ids = [one.external_ids for one, _ in islice(run, 99)]
+    assert len(ids) == len(set(ids)) >= 10
+
+
+def test_what_sqs_does_not_take_stays_and_is_told(
+    stack: LocalStack, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQS names the entries of a batch that it did not take in an answer that is 200."""
+    source = stack.outputs["ArrivalRuleDlqUrl"]
+    stack.aws.sqs.send_message(QueueUrl=source, MessageBody="for later")
+    made = boto3.Session.client
+
+    def client(*given: Any, **more: Any) -> Any:
+        real: Any = made(*given, **more)
+        if "sqs" in given:
+            real.send_message_batch = lambda **_: {"Failed": [{"Id": "0", "Code": "InternalError"}]}
+        return real
+
+    with monkeypatch.context() as patched:
+        patched.setattr(boto3.Session, "client", client)
+        assert main(["redrive", "--queue", "rule"]) == 1
+    assert "did not take 1" in capsys.readouterr().err
+    assert bodies(stack, source) == ["for later"]
+    stack.aws.sqs.purge_queue(QueueUrl=source)
+
+
+def test_a_message_nobody_understands_is_moved_all_the_same(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    stack.aws.sqs.send_message(QueueUrl=queue, MessageBody="neither event nor JSON")
+    assert outcome(Redrive(stack.aws.sqs, queue, goal)) == [("tries-used-up", True)]
+    assert bodies(stack, goal) == ["neither event nor JSON"]
+
+
+def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
+    stack: LocalStack, queue: str, goal: str
+) -> None:
+    """Its files have no message any more: they joined a window, or were in a marker's folder."""
+    sqs = stack.aws.sqs
+    body = json.dumps({"externalId": "intake-0f"})
+    Queues(sqs).park(queue, body, Rejection("dataset-not-found", "none so called", 0), "intake-0f")
+    sqs.send_message(QueueUrl=queue, MessageBody=body)  # as SQS moves one that used up its tries
+    missing = Missing("folder-0f", "", "1790000000000~")
+    body_of_missing = json.dumps({"missing": asdict(missing)})
+    sqs.send_message(QueueUrl=queue, MessageBody=body_of_missing)
+    others = [*park(sqs, queue, NoRoute("no rule"), 1), body_of_missing]
+    console = Console(width=100, file=io.StringIO(), record=True)
+    with closing(Redrive(sqs, queue, goal, dry_run=True).run()) as run:
+        console.print(dead_letters.listed((one for one, _ in run), datetime.now(UTC)))
+    cells = [line.split("│")[1:3] for line in console.export_text().splitlines() if "│" in line]
+    told = [tuple(cell.strip() for cell in row) for row in cells]
+    rejected = told.index(("dataset-not-found", "the files of an order:"))
+    assert told[rejected + 1 : rejected + 3] == [("", "intake-0f"), ("", "none so called")]
+    tired = told.index(("tries-used-up", "the files of an order:"))
+    assert told[tired + 1] == ("", "intake-0f")
+    forgotten = told.index(("tries-used-up", "the files of a folder:"))
+    assert told[forgotten + 1] == ("", missing.external_id)
+    chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-0f"}))
+    assert outcome(chosen) == [
+        ("dataset-not-found", True),
+        ("no-route", False),
+        ("tries-used-up", False),
+        ("tries-used-up", True),
+    ]
+    assert bodies(stack, goal) == [body, body]
+    assert bodies(stack, queue) == sorted(others)
+
+
+def test_the_command_sends_a_rejected_file_through_the_intake_again(
+    stack: LocalStack, capsys: Output
+) -> None:
+    key = f"nowhere/{uuid.uuid4().hex}.json"
+    stack.put(key, b"{}")
+    first = _parked(stack, key)
+    chosen = ["--external-id", first["externalId"]]
+    assert main(["redrive", *chosen, "--reason", "no-route", "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert key in listed
+    assert first["externalId"] in listed
+    assert _parked(stack, key) == first
+    assert main(["redrive", *chosen, "--reason", "empty-object"]) == 0
+    assert "No parked message has the reason empty-object." in capsys.readouterr().out
+    assert _parked(stack, key) == first, "another reason"
+    assert main(["redrive", *chosen, "--reason", "no-route"]) == 0
+    assert _parked(stack, key, after=first["parkedAt"])["externalId"] == first["externalId"]
+
+
+def _parked(stack: LocalStack, key: str, after: str = "") -> dict[str, str]:
+    """Attributes of the parked message of that key."""
+
+    def there() -> list[dict[str, str]]:
+        return [
+            message.attributes
+            for message in stack.parked()
+            if key in message.body and message.attributes["parkedAt"] > after
+        ]
+
+    return until(there, f"{key} was not parked")[0]
+
+
+def test_what_eventbridge_could_not_deliver_goes_the_same_way(
+    stack: LocalStack, capsys: Output
+) -> None:
+    source = stack.outputs["ArrivalRuleDlqUrl"]
+    key = f"landing/loyalty/{uuid.uuid4().hex}.jsonl"
+    why: Any = {"ERROR_CODE": {"DataType": "String", "StringValue": "NO_PERMISSIONS"}}
+    stack.aws.sqs.send_message(QueueUrl=source, MessageBody=event(key), MessageAttributes=why)
+    assert main(["redrive", "--queue", "rule", "--dry-run"]) == 0
+    listed = capsys.readouterr().out
+    assert "NO_PERMISSIONS" in listed
+    assert key in listed
+    assert main(["redrive", "--queue", "rule"]) == 0
+    assert bodies(stack, source) == []
+    stack.listener.wait(lambda event: key in json.dumps(event), timeout=PATIENCE)
+    assert main(["redrive", "--queue", "rule"]) == 0
+    assert "nothing in that queue" in capsys.readouterr().out
+
+
+def _of_deliveries() -> list[str]:
+    detail = json.loads((ROOT / "events" / "batch-created.json").read_text("utf-8"))
+    event = {"detail-type": "Batch Created", "source": "aep.intake", "detail": detail}
+    return [json.dumps(event), json.dumps({"externalId": "delivery-intake-0a"})]
+
+
+def _of_uploads() -> list[str]:
+    """As `wiring` writes them."""
+    file = Arrival("landing", "in/a.jsonl", "v1", "e", None, 10, 1_763_900_000_000)
+    tasks = [Task(f"intake-{n}a", Piece(n, file, 5 * n, 5 * n + 5)) for n in range(2)]
+    return [json.dumps(asdict(task), ensure_ascii=False) for task in tasks]
+
+
+@pytest.mark.parametrize(
+    ("queue", "sent", "shown"),
+    [
+        (
+            "deliveries",
+            _of_deliveries(),
+            [
+                ["batch 01EQ3S2M7K9XW4VQ8B6N5T0RHC of 1 file:", "intake-fbe5aabf37d8235ef"],
+                ["the delivery of an order:", "intake-0a "],
+            ],
+        ),
+        (
+            "uploads",
+            _of_uploads(),
+            [
+                ["s3://landing/in/a.jsonl", "bytes 0 to 5, in the batch of", "intake-0a "],
+                ["s3://landing/in/a.jsonl", "bytes 5 to 10, in the batch of", "intake-1a "],
+            ],
+        ),
+    ],
+)
+def test_what_nobody_filled_is_listed_and_goes_back_to_its_own_queue(
+    delivers: Deployed, operated: Operated, queue: str, sent: list[str], shown: list[list[str]]
+) -> None:
+    stack, run = operated
+    source = delivers.output(f"{queue.title()}DlqUrl")
+    goal = delivers.output(f"{queue.title()}QueueUrl")
+    for body in sent:
+        stack.aws.sqs.send_message(QueueUrl=source, MessageBody=body)
+    listed = run("--queue", queue, "--dry-run")
+    for lines in shown:
+        row = r"[^\n]*\n[^\n]*".join(re.escape(line) for line in lines)
+        assert re.search(row, listed), lines
+    run("--queue", queue, "--external-id", "intake-nobody")
+    assert bodies(stack, goal) == []
+    run("--queue", queue, "--external-id", "intake-0a")
+    assert bodies(stack, goal) == [body for body in sent if "intake-0a" in body]
+    stack.aws.sqs.purge_queue(QueueUrl=goal)
+    run("--queue", queue)
+    assert bodies(stack, goal) == [body for body in sent if "intake-0a" not in body]
+    assert bodies(stack, source) == []
+
+
+def test_a_stack_that_does_not_deliver_has_nothing_to_go_back(capsys: Output) -> None:
+    assert main(["redrive", "--queue", "uploads"]) == 1
+    assert "its batches are delivered by others" in capsys.readouterr().err
+
+
+def test_notes_are_no_problems(stack: LocalStack) -> None:
+    """A stack can work without an alarm topic and with routes whose dataset the key names."""
+    good = deployed(stack.aws.cloudformation, stack.name)
+    verdicts = {each.check: each.verdict for each in doctor.examine(good, boto3.Session())}
+    assert verdicts["alarm topic"] is NOTE
+    assert verdicts["route by-folder"] is NOTE
+    assert PROBLEM not in verdicts.values()

@@ -1,0 +1,491 @@
+"""Each check of the doctor, for what is in order and for each thing that can be wrong."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from aep_intake import routes
+from aep_intake.adapters.credentials import Credentials
+from aep_intake.adapters.ledger import DynamoLedger
+from aep_intake.organizations import Organization, Organizations
+from aep_intake_cli.doctor import adobe, aws
+from aep_intake_cli.doctor.examine import Finding, found
+from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict
+from aep_intake_cli.failures import of_aws
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+from botocore.stub import Stubber
+
+from local.simulator import Fault
+from local.simulator.seed import PRODUCTS, PROFILES, SYSTEM
+from tests.adobe_world import ARN, IMS, START, Secrets, World
+
+OWNER, QUEUE = "111122223333", "arn:aws:sqs:eu-west-1:111122223333:arrivals"
+UUID = "14e0db71-5d35-4eb5-b481-8945cf9d10c2"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:files"
+OTHER = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:other-AbCdEf"
+BOTH = Organizations((Organization(ARN, ("prod", "dev")), Organization(OTHER)))
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def client(service: Any) -> Any:
+    return boto3.client(
+        service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+
+
+def of(stubber: Stubber) -> Any:
+    """The client whose answers `stubber` scripts; its type is lost there."""
+    return stubber.client
+
+
+@pytest.fixture
+def s3() -> Iterator[Stubber]:
+    with Stubber(client("s3")) as stubber:
+        yield stubber
+        stubber.assert_no_pending_responses()
+
+
+def looked_at(findings: Findings) -> list[tuple[Verdict, str]]:
+    return list(findings)
+
+
+def bucket(s3: Stubber) -> list[tuple[Verdict, str]]:
+    return looked_at(aws.bucket(of(s3), "b", QUEUE, TOPIC))
+
+
+def heads(s3: Stubber, region: str = "eu-west-1") -> None:
+    expected = {"Bucket": "b", "ExpectedBucketOwner": OWNER}
+    s3.add_response("head_bucket", {"BucketRegion": region}, expected)
+
+
+def tells(s3: Stubber, notifications: dict[str, Any], versioning: str | None = "Enabled") -> None:
+    s3.add_response("get_bucket_notification_configuration", notifications)
+    s3.add_response("get_bucket_versioning", {"Status": versioning} if versioning else {})
+
+
+@pytest.mark.parametrize(
+    "notifications",
+    [
+        {"EventBridgeConfiguration": {}},
+        {"QueueConfigurations": [{"QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}]},
+        {"TopicConfigurations": [{"TopicArn": TOPIC, "Events": ["s3:ObjectCreated:*"]}]},
+    ],
+)
+def test_a_bucket_in_order(s3: Stubber, notifications: dict[str, Any]) -> None:
+    heads(s3)
+    tells(s3, notifications)
+    assert [verdict for verdict, _ in bucket(s3)] == [OK, OK, OK]
+
+
+def test_a_bucket_that_sends_its_events_elsewhere(s3: Stubber) -> None:
+    heads(s3)
+    tells(s3, {"QueueConfigurations": [{"QueueArn": f"{QUEUE}2", "Events": ["s3:TestEvent"]}]})
+    assert (PROBLEM, "sends no events to EventBridge: aep-intake connect b") in bucket(s3)
+
+
+DIRECTLY = {"QueueConfigurations": [{"QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}]}
+
+
+def test_a_bucket_whose_events_come_twice(s3: Stubber) -> None:
+    heads(s3)
+    tells(s3, {"EventBridgeConfiguration": {}, **DIRECTLY})
+    assert [text for verdict, text in bucket(s3) if verdict is NOTE] == [
+        "each object comes twice and is paid for twice, but taken once: end one way"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("notifications", "verdict"),
+    [
+        ({"EventBridgeConfiguration": {}}, PROBLEM),
+        (DIRECTLY, OK),
+        ({"EventBridgeConfiguration": {}, **DIRECTLY}, OK),
+    ],
+)
+def test_where_the_rule_takes_nothing_a_bucket_must_send_itself(
+    s3: Stubber, notifications: dict[str, Any], verdict: Verdict
+) -> None:
+    """EventBridge may be on for others, and costs nothing here then."""
+    heads(s3)
+    tells(s3, notifications)
+    _, (found, text), _ = looked_at(aws.bucket(of(s3), "b", QUEUE, TOPIC, direct=True))
+    assert found is verdict
+    assert ("aep-intake connect b --direct" in text) == (verdict is PROBLEM)
+
+
+def test_a_bucket_in_another_region_and_unversioned(s3: Stubber) -> None:
+    heads(s3, "us-east-1")
+    tells(s3, {"EventBridgeConfiguration": {}}, None)
+    (region, where), _, (versions, _) = bucket(s3)
+    assert (region, versions) == (PROBLEM, NOTE), "unversioned works"
+    assert "us-east-1" in where
+
+
+def test_a_bucket_that_is_not_there(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "404", http_status_code=404)
+    assert [(verdict, "SourceBucketNames" in text) for verdict, text in bucket(s3)] == [
+        (PROBLEM, True)
+    ]
+
+
+def test_a_bucket_of_another_account(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "403", http_status_code=403)
+    s3.add_response("head_bucket", {}, {"Bucket": "b"})
+    ((verdict, text),) = bucket(s3)
+    assert verdict is NOTE
+    assert f"default event bus of {OWNER}" in text
+
+
+def test_a_bucket_that_nobody_may_see(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "403", http_status_code=403)
+    s3.add_client_error("head_bucket", "403", http_status_code=403)
+    assert [(verdict, "s3:ListBucket" in text) for verdict, text in bucket(s3)] == [(PROBLEM, True)]
+
+
+def test_any_other_answer_about_a_bucket_ends_the_check_only(s3: Stubber) -> None:
+    s3.add_client_error("head_bucket", "SlowDown", "please", http_status_code=503)
+    findings = list(found("bucket b", aws.bucket(of(s3), "b", QUEUE, "")))
+    assert findings == [Finding("bucket b", PROBLEM, "HeadBucket failed (SlowDown): please")]
+
+
+def test_a_credential_in_order(world: World) -> None:
+    verdicts = looked_at(adobe.credential(world.credentials, ARN))
+    assert [verdict for verdict, _ in verdicts] == [OK, OK]
+    assert world.minted == 1
+    assert world.seed.client_secret not in str(verdicts)
+    assert world.credentials.token(ARN).access_token not in str(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"client_id": "visible", "client_secret": "hidden"}, "lacks ims_org"),
+        ({"client_id": "visible", "client_secret": "hidden", "ims_org": "a@AdobeOrg"}, "IMS"),
+    ],
+)
+def test_a_credential_that_is_none(world: World, document: object, says: str) -> None:
+    credentials = Credentials(Secrets(document).client, world.session, IMS, world.clock)
+    finding = list(found("acme", adobe.credential(credentials, ARN)))[-1]
+    assert finding.verdict is PROBLEM
+    assert says in finding.text
+    assert "hidden" not in finding.text
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_sandbox_is_there_or_not(world: World, status: int) -> None:
+    world.simulator.switches.change(unknown_sandbox=status)
+    organizations = {ARN: world.seed.ims_org}
+    there = looked_at(adobe.sandbox(world.adobe, "dev", organizations))
+    assert there == [(OK, "reached with acme-AbCdEf")]
+    ((verdict, text),) = adobe.sandbox(world.adobe, "stage", organizations)
+    assert verdict is PROBLEM
+    assert "sandboxes of the organization" in text
+
+
+def test_a_sandbox_that_only_one_credential_sees(world: World) -> None:
+    world.secrets.others[OTHER] = world.secrets.document
+    organizations = {ARN: world.seed.ims_org, OTHER: "0000@AdobeOrg"}
+    (reached, _), (missed, text) = adobe.sandbox(world.adobe, "dev", organizations)
+    assert (reached, missed) == (OK, NOTE)
+    assert "other-AbCdEf" in text
+
+
+def test_no_sandbox_is_in_order_where_no_credential_is(world: World) -> None:
+    assert [verdict for verdict, _ in adobe.sandbox(world.adobe, "dev", {})] == [PROBLEM]
+
+
+def batch(**how: str) -> dict[str, Any]:
+    return {"match": "*.json", "batch": how}
+
+
+def route(**rule: Any) -> routes.Route:
+    document = json.dumps({"routes": [{"name": "r", "match": "{a}/*"} | rule]})
+    return routes.parse(document, "1").routes[0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdicts", "says"),
+    [
+        ({"match": "*", "datasetId": PRODUCTS}, [OK], "products"),
+        ({"match": "*", "datasetName": "products", "sandbox": "dev"}, [OK], PRODUCTS),
+        ({"match": "*", "datasetId": PROFILES}, [OK, NOTE], "give the route "),
+        ({"datasetId": PROFILES, **batch(window="1h")}, [OK, NOTE], "at most 24 a day"),
+        ({"datasetId": PROFILES, **batch(window="5m")}, [OK, NOTE], '"window": "16m" would do'),
+        ({"datasetId": PROFILES, **batch(marker="_OK")}, [OK, NOTE], "each _OK; Adobe advises"),
+        ({"match": "*", "datasetId": SYSTEM}, [PROBLEM], "Adobe's own"),
+        ({"match": "*", "datasetId": "00aa"}, [PROBLEM], "no dataset 00aa in sandbox prod"),
+        ({"match": "*", "datasetName": "nobody's"}, [PROBLEM], "no datasets called"),
+        ({"datasetName": "x-{a}"}, [NOTE], "depends on the key"),
+        ({"datasetId": "{a}"}, [NOTE], "depends on the key"),
+        ({"match": "{sandbox}/*", "datasetId": PRODUCTS}, [NOTE], "depends on the key"),
+        ({"match": "*", "datasetId": "d", "credential": "who"}, [PROBLEM], "0 credentials"),
+        ({"match": "*", "datasetId": "d", "credential": "other"}, [NOTE], "does not work"),
+    ],
+)
+def test_the_dataset_of_a_route(
+    world: World, rule: dict[str, Any], verdicts: list[Verdict], says: str
+) -> None:
+    ims_orgs = {ARN: world.seed.ims_org, OTHER: None}
+    findings = adobe.dataset(world.adobe, route(**rule), BOTH, ims_orgs)
+    shown = list(found("route r", findings))
+    assert [finding.verdict for finding in shown] == verdicts
+    assert says in shown[-1].text
+
+
+def test_a_route_to_profile_is_told_what_it_may_make(world: World) -> None:
+    organizations = {ARN: world.seed.ims_org}
+    for rule, says in (
+        ({"match": "*"}, "each object; Adobe advises at most 90 such batches a day and sandbox: "),
+        ({"match": "*"}, 'give the route "batch": {"window": "16m"}, and publish it'),
+        ({"match": "*", "batch": {"window": "16m"}}, "at most 90 a day for each format; Adobe"),
+    ):
+        found = route(datasetId=PROFILES, **rule)
+        *_, (verdict, text) = adobe.dataset(world.adobe, found, BOTH, organizations)
+        assert verdict is NOTE
+        assert says in text
+
+
+def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
+    """The intake then makes the batch all the same, and does not count it."""
+    world.simulator.faults.add(Fault("status", operation="get-dataset", skip=1))
+    organizations = {ARN: world.seed.ims_org}
+    (there, _), (slow, text) = adobe.dataset(
+        world.adobe, route(match="*", datasetId=PROFILES), BOTH, organizations
+    )
+    assert (there, slow) == (OK, NOTE)
+    assert "too slow" in text
+
+
+def quota(made: dict[tuple[str, str], int]) -> list[tuple[Verdict, str]]:
+    days = {"2026-11-24": made}
+    return looked_at(aws.quota(lambda day: days[day], "2026-11-24"))
+
+
+def test_how_many_of_the_day_are_made() -> None:
+    assert quota({}) == [(OK, "0 of 90 batches for Profile made today (UTC)")]
+    numbers = {"a": 59, "b": 60, "c": 90, "d": 123}
+    told = quota({("A@AdobeOrg", name): number for name, number in numbers.items()})
+    assert [verdict for verdict, _ in told] == [OK, NOTE, NOTE, NOTE]
+    assert told[0][1] == "59 of 90 batches for Profile made today (UTC) in a of A@AdobeOrg"
+    assert told[3][1].startswith(
+        "123 of 90 batches for Profile made today (UTC) in d of A@AdobeOrg"
+    )
+    assert all("aep-intake routes forecast" in text for _, text in told[1:])
+
+
+def test_a_ledger_that_the_operator_may_not_ask() -> None:
+    with Stubber(client("dynamodb")) as table:
+        ledger = DynamoLedger(of(table), "ledger", lambda: START, 0)
+        denied = ("AccessDeniedException", "not authorized to perform: dynamodb:Query")
+        table.add_client_error("query", *denied)
+        (finding,) = found("quota", aws.quota(ledger.made, "2026-11-24"))
+    assert finding.verdict is PROBLEM
+    assert finding.text == f"your AWS credentials may not do Query: {denied[1]}"
+
+
+def ledger(
+    *,
+    indexes: str = "batch due",
+    protected: bool = True,
+    expiry: str = "ENABLED",
+    recovery: str = "ENABLED",
+) -> list[tuple[Verdict, str]]:
+    asked = {"TableName": "old"}
+    named = [{"IndexName": name} for name in indexes.split()]
+    about = {"DeletionProtectionEnabled": protected, "GlobalSecondaryIndexes": named}
+    point = {"PointInTimeRecoveryStatus": recovery}
+    backups = {"ContinuousBackupsStatus": "ENABLED", "PointInTimeRecoveryDescription": point}
+    lives = {"TimeToLiveStatus": expiry, "AttributeName": "expires"}
+    with Stubber(client("dynamodb")) as table:
+        table.add_response("describe_table", {"Table": about}, asked)
+        table.add_response("describe_time_to_live", {"TimeToLiveDescription": lives}, asked)
+        continuous = {"ContinuousBackupsDescription": backups}
+        table.add_response("describe_continuous_backups", continuous, asked)
+        return looked_at(aws.ledger(of(table), "old"))
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ({"protected": False}, "update-table --table-name old --deletion-protection-enabled"),
+        ({"expiry": "DISABLED"}, "--time-to-live-specification Enabled=true,AttributeName=expires"),
+        ({"recovery": "DISABLED"}, "PointInTimeRecoveryEnabled=true"),
+        ({"indexes": "batch"}, "no index `due`"),
+    ],
+)
+def test_a_ledger_that_no_stack_manages(how: dict[str, Any], says: str) -> None:
+    """A restore brings neither expiry, nor recovery, nor protection."""
+    assert [verdict for verdict, _ in ledger()] == [OK, OK, OK]
+    assert [verdict for verdict, _ in ledger(expiry="ENABLING")] == [OK, OK, OK]
+    [(verdict, text)] = [one for one in ledger(**how) if one[0] is not OK]
+    assert verdict is (PROBLEM if "indexes" in how else NOTE)
+    assert says in text
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict"),
+    [("Enabled", OK), ("Updating", OK), ("Disabled", PROBLEM), ("Disabling", PROBLEM)],
+)
+def test_a_function_that_is_not_fed(state: str, verdict: Verdict) -> None:
+    with Stubber(client("lambda")) as functions:
+        mappings = {"EventSourceMappings": [{"UUID": UUID, "State": state}]}
+        functions.add_response("list_event_source_mappings", mappings, {"FunctionName": "f"})
+        ((got, text),) = aws.mapping(of(functions), "f")
+    assert got is verdict
+    assert (f"--enabled --uuid {UUID}" in text) == (verdict is PROBLEM)
+
+
+@pytest.mark.parametrize("bus", ["default", "ours"])
+@pytest.mark.parametrize(("state", "verdict"), [("ENABLED", OK), ("DISABLED", PROBLEM)])
+def test_a_rule_that_is_off_loses_events(state: str, verdict: Verdict, bus: str) -> None:
+    asked = {"TargetArn": QUEUE, "EventBusName": bus}
+    with Stubber(client("events")) as events:
+        names: dict[str, Any] = {"RuleNames": ["r"]}
+        events.add_response("list_rule_names_by_target", names, asked)
+        events.add_response("describe_rule", {"State": state}, {"Name": "r", "EventBusName": bus})
+        ((got, text),) = aws.rules(of(events), QUEUE, bus)
+    assert got is verdict
+    told = f"enable-rule --event-bus-name {bus} --name r" in text
+    assert told == (verdict is PROBLEM), "of another bus, the command needs its name"
+
+
+def test_a_rule_may_be_off_where_s3_sends_past_it() -> None:
+    with Stubber(client("events")) as stubber:
+        stubber.add_response("list_rule_names_by_target", {"RuleNames": ["r"]})
+        stubber.add_response("describe_rule", {"State": "DISABLED"})
+        ((verdict, text),) = looked_at(aws.rules(of(stubber), QUEUE, direct=True))
+    assert verdict is OK
+    assert "ArrivalPath" in text
+
+
+def test_a_queue_without_a_rule() -> None:
+    """Rules are asked for by bus: one of another bus feeds nothing."""
+    asked = {"TargetArn": QUEUE, "EventBusName": "default"}
+    with Stubber(client("events")) as events:
+        events.add_response("list_rule_names_by_target", {"RuleNames": []}, asked)
+        assert [got for got, _ in aws.rules(of(events), QUEUE)] == [PROBLEM]
+
+
+def test_a_function_without_a_queue() -> None:
+    with Stubber(client("lambda")) as functions:
+        functions.add_response("list_event_source_mappings", {"EventSourceMappings": []})
+        assert [verdict for verdict, _ in aws.mapping(of(functions), "f")] == [PROBLEM]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "advice", "expected"),
+    [
+        ("0", "", (OK, "0 waiting, 3 in work or put off")),
+        ("5", "", (OK, "5 waiting, 3 in work or put off")),
+        ("0", "look", (OK, "empty")),
+        ("5", "look", (NOTE, "5 messages: look")),
+        ("1", "look", (NOTE, "1 message: look")),
+    ],
+)
+def test_queues(waiting: str, advice: str, expected: tuple[Verdict, str]) -> None:
+    with Stubber(client("sqs")) as sqs:
+        counts = {
+            "ApproximateNumberOfMessages": waiting,
+            "ApproximateNumberOfMessagesNotVisible": "3",
+        }
+        sqs.add_response("get_queue_attributes", {"Attributes": counts})
+        assert list(aws.queue(of(sqs), "https://q", advice)) == [expected]
+
+
+def test_whether_anybody_hears_of_alarms() -> None:
+    with Stubber(client("sns")) as sns:
+        assert [verdict for verdict, _ in aws.alarm_topic(of(sns), "")] == [NOTE]
+        for confirmed, verdict in (("0", NOTE), ("2", OK)):
+            told = {"Attributes": {"SubscriptionsConfirmed": confirmed}}
+            sns.add_response("get_topic_attributes", told, {"TopicArn": TOPIC})
+            assert [got for got, _ in aws.alarm_topic(of(sns), TOPIC)] == [verdict]
+
+
+@pytest.mark.parametrize(
+    ("batches", "requests", "verdict"),
+    [(1000, 5, OK), (600, 5, OK), (599, 5, NOTE), (138, 5, NOTE)],
+)
+def test_whether_requests_leave_arrivals_half(
+    batches: int, requests: int, verdict: Verdict
+) -> None:
+    ((got, _),) = aws.pace(batches, requests)
+    assert got is verdict
+
+
+@pytest.mark.parametrize(
+    ("whole", "left", "verdict", "says"),
+    [
+        (1000, 1000, OK, "runs 1000 functions at the same time; the stack can use 15"),
+        (1000, 14, NOTE, "Service Quotas"),
+        (10, 10, NOTE, "what is more waits"),
+        (100, 100, NOTE, "its quota is reduced"),
+    ],
+)
+def test_whether_the_account_lets_run_what_the_stack_can(
+    whole: int, left: int, verdict: Verdict, says: str
+) -> None:
+    """New accounts may have ten, and the defaults want more."""
+    with Stubber(client("lambda")) as stubber:
+        for most in (5, 4):
+            mapping = {"UUID": UUID, "ScalingConfig": {"MaximumConcurrency": most}}
+            stubber.add_response("list_event_source_mappings", {"EventSourceMappings": [mapping]})
+        limit = {"ConcurrentExecutions": whole, "UnreservedConcurrentExecutions": left}
+        stubber.add_response("get_account_settings", {"AccountLimit": limit})
+        ((got, text),) = looked_at(aws.concurrency(of(stubber), ["one", "two"], 5))
+    assert got is verdict
+    assert says in text
+
+
+def test_alarms_of_the_stack_that_are_off_are_told_with_their_advice() -> None:
+    with Stubber(client("cloudformation")) as stacks, Stubber(client("cloudwatch")) as watch:
+        resources = [
+            {
+                "LogicalResourceId": name,
+                "PhysicalResourceId": f"stack-{name}",
+                "ResourceType": kind,
+                "ResourceStatus": "CREATE_COMPLETE",
+                "LastUpdatedTimestamp": datetime(2026, 11, 23, tzinfo=UTC),
+            }
+            for name, kind in (
+                ("Api", "AWS::ApiGateway::RestApi"),
+                ("A", "AWS::CloudWatch::Alarm"),
+                ("B", "AWS::CloudWatch::Alarm"),
+            )
+        ]
+        for alarming in ([], [{"AlarmName": "stack-A", "AlarmDescription": "Look for x."}]):
+            stacks.add_response(
+                "list_stack_resources", {"StackResourceSummaries": resources}, {"StackName": "s"}
+            )
+            watch.add_response(
+                "describe_alarms",
+                {"MetricAlarms": alarming},
+                {"AlarmNames": ["stack-A", "stack-B"], "StateValue": "ALARM"},
+            )
+        assert list(aws.alarms(of(stacks), of(watch), "s")) == [(OK, "none of 2 is in ALARM")]
+        assert list(aws.alarms(of(stacks), of(watch), "s")) == [(NOTE, "stack-A: Look for x.")]
+
+
+@pytest.mark.parametrize(
+    ("code", "operation", "says"),
+    [
+        ("AccessDenied", "PutBucketNotificationConfiguration", "may not do s3:PutBucketNotif"),
+        ("AccessDeniedException", "GetSecretValue", "may not do GetSecretValue: told"),
+        ("ExpiredToken", "ListQueues", "not valid"),
+        ("ValidationError", "DescribeStacks", "DescribeStacks failed (ValidationError): told"),
+    ],
+)
+def test_what_aws_says_of_aws(code: str, operation: str, says: str) -> None:
+    error = ClientError({"Error": {"Code": code, "Message": "told"}}, operation)
+    assert says in of_aws(error)
+
+
+def test_what_is_missing_on_the_operators_side_of_aws() -> None:
+    assert "AWS_PROFILE" in of_aws(NoCredentialsError())
+    assert "AWS_REGION" in of_aws(NoRegionError())

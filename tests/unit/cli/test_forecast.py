@@ -1,0 +1,318 @@
+"""How many batches a table can make: bounds that hold, sums that add up, advice that suffices."""
+
+import io
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from aep_intake import routes
+from aep_intake.orders import Order, Target
+from aep_intake.windows import Window
+from aep_intake_cli.routing import forecast
+from aep_intake_cli.routing.forecast import (
+    ADVISED,
+    MINUTES,
+    Place,
+    Sandbox,
+    Share,
+    sandboxes,
+    share,
+    shown,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+LENGTHS = [f"{n}m" for n in range(1, 24 * 60 + 1)] + [f"{n}h" for n in range(1, 25)]
+DAY = 86_400_000
+
+
+def route(**rule: Any) -> routes.Route:
+    rule = {"name": "r", "match": "a/*.csv", "datasetId": "d"} | rule
+    if "datasetName" in rule:
+        del rule["datasetId"]
+    return routes.parse(json.dumps({"routes": [rule]}), "1").routes[0]
+
+
+def windowed(length: str = "16m", **rule: Any) -> Share:
+    return share(route(batch={"window": length}, **rule))
+
+
+def printed(*shares: Share, width: int = 200, **more: Any) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(shown(shares, **more))
+    return console.export_text()
+
+
+def rows(*shares: Share, **more: Any) -> list[list[str]]:
+    lines = [line for line in printed(*shares, **more).splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
+
+
+# one rule
+
+
+def test_no_day_sees_more_windows_end_than_the_bound_says() -> None:
+    for length in LENGTHS:
+        minutes = int(length[:-1]) * (60 if length.endswith("h") else 1)
+        ends = [day * MINUTES // minutes for day in range(3000)]
+        most = max(after - before for before, after in pairwise(ends))
+        assert forecast.windows_a_day(length) == most, length
+
+
+@pytest.mark.parametrize("length", ["7m", "16m", "25m", "1h", "5h", "24h"])
+def test_the_intakes_own_windows_keep_the_bound(length: str) -> None:
+    milliseconds = int(length[:-1]) * (60_000 if length.endswith("m") else 3_600_000)
+    order = Order("", Target("arn", "o@AdobeOrg", "prod", "d"), {}, route="r")
+    days: dict[int, set[str]] = {}
+    for now in range(0, 30 * DAY, 30_000):
+        window = Window.at(order, milliseconds, now)
+        assert window.due is not None
+        days.setdefault(window.due // DAY, set()).add(window.window_id)
+    assert max(map(len, days.values())) == forecast.windows_a_day(length)
+
+
+def test_the_window_that_is_advised_is_the_shortest_that_does() -> None:
+    assert forecast.window_for(ADVISED) == "16m"
+    assert forecast.window_for(24) == "1h"
+    assert forecast.window_for(0) == "24h", "there is no longer one"
+    for batches in range(1, MINUTES + 1):
+        length = forecast.window_for(batches)
+        assert windowed(length).batches == forecast.windows_a_day(length) <= batches
+        minutes = int(length[:-1]) * (60 if length.endswith("h") else 1)
+        assert minutes == 1 or forecast.windows_a_day(f"{minutes - 1}m") > batches
+
+
+def test_what_is_advised_can_be_written_into_a_rule() -> None:
+    document = '{"routes": [{"name": "r", "match": "*", "datasetId": "d", ' + forecast.to_write(30)
+    assert share(routes.parse(document + "}]}", "1").routes[0]).batches == 30
+
+
+@pytest.mark.parametrize(
+    ("rule", "each"),
+    [
+        ({}, ()),
+        ({"match": "a/*"}, ("format",)),
+        ({"match": "a/*", "inputFormat": {"format": "csv"}}, ()),
+        ({"match": "a/*.JSONL.gz"}, ()),
+        ({"match": "a/*.json", "lookInside": True}, ("format",)),
+        ({"match": "a/*.csv", "lookInside": True}, ()),
+        ({"match": "*", "inputFormat": {"format": "JSON"}, "lookInside": True}, ("format",)),
+        (
+            {
+                "match": "a/*",
+                "inputFormat": {"format": "json", "isMultiLineJson": True},
+                "lookInside": True,
+            },
+            (),
+        ),
+        ({"match": "{x}/*.csv", "datasetName": "{x}-events"}, ("{x}",)),
+        ({"match": "{x}/{y}/*", "datasetId": "{x}{y}"}, ("{x}", "{y}", "format")),
+        ({"match": "{x}/*.csv", "tags": {"team": ["all", "{x}"]}}, ("{x}",)),
+        ({"match": "{sandbox}/{x}/*.csv", "datasetName": "{x}-{sandbox}"}, ("{x}",)),
+        ({"match": "{x}/{y}/*.csv", "sandbox": "{x}-dev", "datasetName": "{y}"}, ("{y}",)),
+    ],
+)
+def test_what_does_not_share_a_window_multiplies_it(
+    rule: dict[str, Any], each: tuple[str, ...]
+) -> None:
+    assert windowed(**rule).multiples == each
+    assert share(route(**rule)).multiples == (), "one for each object, wherever it goes"
+    marked = share(route(**rule, batch={"marker": "_SUCCESS"}))
+    assert marked.multiples == (), "one for each marker"
+
+
+@pytest.mark.parametrize(
+    ("batch", "volume", "batches", "most"),
+    [
+        ({"window": "16m"}, None, 90, "90 for each format"),
+        ({"window": "16m"}, 5000, 90, "90 for each format"),
+        ({"window": "16m"}, 40, 40, "40"),
+        ({"marker": "_SUCCESS"}, None, None, "no bound"),
+        ({"marker": "_SUCCESS"}, 24, 24, "24"),
+        (None, None, None, "no bound"),
+        (None, 1_440, 1440, "1,440"),
+        (None, 0, 0, "0"),
+    ],
+)
+def test_what_comes_in_a_day_is_a_bound_too(
+    batch: dict[str, str] | None, volume: int | None, batches: int | None, most: str
+) -> None:
+    rule = {"match": "a/*"} | ({} if batch is None else {"batch": batch})
+    one = share(route(**rule), volume=volume)
+    assert (one.batches, one.most) == (batches, most)
+
+
+# the rules of a sandbox
+
+
+def some(rule: str, sandbox: str | None = None, window: str | None = None, **more: Any) -> Share:
+    return Share(rule, Place(sandbox, more.pop("credential", None)), window, **more)
+
+
+def found(*shares: Share, **more: Any) -> dict[str, list[str]]:
+    return {str(one): [each.rule for each in one.shares] for one in sandboxes(shares, **more)}
+
+
+def test_rules_add_up_for_each_sandbox_they_lead_to() -> None:
+    assert found(
+        some("a"),
+        some("b", "prod"),
+        some("c", "prod"),
+        some("d", "{sandbox}"),
+        some("e", "{x}-dev"),
+        some("f", "b-dev"),
+        some("g", "prod", credential="acme"),
+    ) == {
+        "(default)": ["a", "d", "e"],
+        "prod": ["b", "c", "d"],
+        "b-dev": ["d", "e", "f"],
+        "prod of acme": ["g"],
+        "any other {sandbox}": ["d"],
+        "any other {x}-dev": ["d", "e"],
+    }
+    assert found(some("d", "{sandbox}")) == {"{sandbox}": ["d"]}
+
+
+def test_where_the_sandboxes_are_known_there_are_no_others() -> None:
+    allowed = [Place("prod"), Place("dev"), Place("prod", "acme")]
+    shares = (some("a", "prod"), some("b", "{sandbox}"))
+    assert found(*shares, allowed=allowed) == {"prod": ["a", "b"], "dev": ["b"]}
+
+
+def test_only_what_feeds_profile_or_may_counts() -> None:
+    shares = (
+        some("fed", window="1h", profile=True),
+        some("open", window="2h"),
+        some("not", profile=False),
+    )
+    (sandbox,) = sandboxes(shares)
+    assert (sandbox.known, sandbox.unbounded, sandbox.within) == (36, [], True)
+    assert [row[-1] for row in rows(*shares)] == [
+        "it does",
+        "",
+        "if for Profile",
+        "not for Profile",
+    ]
+
+
+volumes = st.one_of(st.none(), st.integers(0, 300))
+
+
+@given(st.lists(st.tuples(volumes, st.sampled_from([None, "1m", "16m", "1h", "24h"])), max_size=60))
+def test_who_follows_the_advice_stays_within(made: list[tuple[int | None, str | None]]) -> None:
+    sandbox = Sandbox(
+        Place(),
+        tuple(some(f"r{n}", window=w, volume=v) for n, (v, w) in enumerate(made)),
+    )
+    after = [
+        min(one.batches or 0, sandbox.part) if not sandbox.exceeds(one) else sandbox.part
+        for one in sandbox.shares
+    ]
+    assert sum(after) <= ADVISED
+    assert not sandbox.within or not any(map(sandbox.exceeds, sandbox.shares))
+    assert sandbox.within or any(map(sandbox.exceeds, sandbox.shares)), "the excess has a place"
+    for one in sandbox.shares:
+        if sandbox.exceeds(one):
+            assert one.batches is None or one.batches > sandbox.part
+        else:
+            assert one.batches is not None
+
+
+def test_for_how_many_there_is_room() -> None:
+    many = windowed("2h", match="{x}/*.csv", datasetName="{x}")
+    (alone,) = sandboxes([many])
+    assert alone.room(many) * 12 <= ADVISED < (alone.room(many) + 1) * 12
+    (beside,) = sandboxes([many, some("b", window="30m")])
+    assert beside.room(many) * 12 + 48 <= ADVISED < (beside.room(many) + 1) * 12 + 48
+    (crowded,) = sandboxes([many, some("b"), some("c")])
+    assert crowded.room(many) == 1
+
+
+# for people
+
+
+TABLE = (
+    some("loyalty", window="16m"),
+    some("web-events"),
+    some("orders", marker="_SUCCESS"),
+    some("clicks", "dev", window="1h"),
+    some("by-folder", "{sandbox}", window="2h", each=("{dataset}", "format")),
+)
+
+
+def test_each_sandbox_tells_its_sum_and_where_the_excess_comes_from() -> None:
+    assert rows(*TABLE) == [
+        ["(default)", "together", "102 and no bound", "it may not"],
+        ["loyalty", "each 16m", "90", '"window": "56m"'],
+        ["web-events", "each object", "no bound", '"batch": {"window": "56m"}'],
+        ["orders", "each _SUCCESS", "no bound", "26 markers a day"],
+        ["by-folder", "each 2h", "12 for each {dataset} and format", "enough for 1 of them"],
+        ["dev", "together", "36 and more", "it may not"],
+        ["clicks", "each 1h", "24", ""],
+        ["by-folder", "each 2h", "12 for each {dataset} and format", "enough for 5 of them"],
+        ["any other {sandbox}", "together", "12 and more", "it may not"],
+        ["by-folder", "each 2h", "12 for each {dataset} and format", "enough for 7 of them"],
+    ]
+
+
+def test_what_stays_within_says_so() -> None:
+    assert rows(some("a", window="1h"), some("b", volume=66)) == [
+        ["(default)", "together", "90", "it does"],
+        ["a", "each 1h", "24", ""],
+        ["b", "each object", "66", ""],
+    ]
+    assert rows(some("a"))[0] == ["(default)", "together", "no bound", "it may not"]
+    assert rows(some("a", window="15m"))[1] == ["a", "each 15m", "96", '"window": "16m"']
+
+
+def test_placeholders_are_told_where_a_window_is_advised() -> None:
+    advised = rows(some("a", each=("{x}", "format")))
+    assert advised[1][-1] == '"batch": {"window": "16m"}'
+    assert advised[2][-1] == "for one {x} and format"
+
+
+def test_what_is_to_be_copied_stays_whole_on_80_columns() -> None:
+    said = printed(*TABLE, width=80)
+    assert '"batch": {"window": "56m"}' in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_who_asks_without_a_stack_is_told_that_catalog_was_not_asked() -> None:
+    assert "every rule counts" in " ".join(printed(*TABLE).split())
+    known = " ".join(printed(some("a", profile=False), some("b", profile=True)).split())
+    assert "not enabled for Profile do not count" in known
+    assert "every rule counts" not in known
+
+
+def test_a_default_that_may_be_one_of_the_others_is_told() -> None:
+    assert "add the two up" in printed(some("a"), some("b", "prod"))
+    assert "add the two up" not in printed(some("a"), some("b", "{sandbox}"))
+    assert "add the two up" not in printed(some("a"), some("b", "prod", credential="acme"))
+
+
+def minute(*shares: Share, **more: Any) -> str:
+    said = " ".join(printed(*shares, **more).split())
+    return said.partition("Batches in the worst minute: ")[2].partition(". The deployment")[0]
+
+
+def test_the_worst_minute_is_that_in_which_all_windows_end() -> None:
+    assert minute(*TABLE) == (
+        "3 when all windows end together, at midnight UTC, 1 more with each further {sandbox}, "
+        "{dataset} and format of by-folder; no bound on web-events and orders"
+    )
+    assert minute(some("a", window="7m")) == "1 when all windows end together"
+    assert minute(some("a", volume=2_880), some("b", window="1h", volume=0)) == (
+        "2.0 on average by a"
+    )
+    assert minute(some("a", volume=0)) == "none"
+    assert minute(some("a", volume=1)) == "less than 0.1 on average by a"
+
+
+@pytest.mark.parametrize(("per_minute", "too_many"), [(1, True), (2, False), (138, False)])
+def test_a_pace_that_never_keeps_up_is_told(per_minute: int, too_many: bool) -> None:
+    said = " ".join(printed(some("a", volume=2_880), per_minute=per_minute).split())
+    assert f"makes {per_minute} at most (batchesPerMinute)" in said
+    assert ("More comes than the deployment makes" in said) is too_many
+    assert "2,000 of a user by its newest pages, 138 by older ones" in said

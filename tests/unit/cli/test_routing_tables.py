@@ -1,0 +1,265 @@
+"""What the linter finds, what the explainer shows, and what is never uploaded."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from aep_intake import routes
+from aep_intake.organizations import Organization, Organizations
+from aep_intake_cli.published import Problem, Published, Refused
+from aep_intake_cli.routing.explain import explain
+from aep_intake_cli.routing.lint import lint
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+SAMPLE = Path(__file__).parents[3] / "local" / "samples" / "routes.json"
+GOOD = b'{"routes": [{"name": "all", "match": "**", "ignore": true}]}'
+
+
+def table(*rules: dict[str, Any]) -> bytes:
+    named = [
+        {"name": f"rule-{number}", "datasetId": "d"} | rule for number, rule in enumerate(rules)
+    ]
+    for rule in named:
+        if rule.get("ignore"):
+            del rule["datasetId"]
+    return json.dumps({"routes": named}).encode()
+
+
+def found(*rules: dict[str, Any]) -> list[tuple[str | None, str, str]]:
+    return [(problem.rule, problem.field, problem.text) for problem in lint(table(*rules))]
+
+
+def test_the_sample_table_may_go_live() -> None:
+    assert lint(SAMPLE.read_bytes(), Organizations((Organization("arn", ("prod", "dev")),))) == []
+
+
+def test_all_that_is_wrong_with_the_shape_is_told_at_once() -> None:
+    assert lint(b'{"routes": [{"name": "a b", "match": 1}], "x": 1}') == [
+        Problem("a b", "routes[0]", "needs exactly one of `ignore`, `datasetId`, `datasetName`"),
+        Problem(
+            "a b", "routes[0].name", "'a b' is not of the form ^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
+        ),
+        Problem("a b", "routes[0].match", "must be string"),
+        Problem(None, "x", "is not known here"),
+    ]
+
+
+def test_what_only_the_function_checks_is_found_too() -> None:
+    ((rule, field, text),) = found({"match": "{a}/*"})
+    assert (rule, field) == ("rule-0", "routes[0].match")
+    assert "{a} is used nowhere" in text
+    ((rule, field, text),) = [(p.rule, p.field, p.text) for p in lint(b"{")]
+    assert (rule, field, text[:8]) == (None, "", "not JSON")
+
+
+@pytest.mark.parametrize(
+    ("example", "text"),
+    [
+        ("a/1.csv", "'a/1.csv' reaches rule `rule-0`"),
+        ("c/1.csv", "'c/1.csv' reaches no rule"),
+        ("b/1.txt", "'b/1.txt' would be rejected: format-unknown"),
+        ("s3://other/b/1.csv", "'s3://other/b/1.csv' reaches rule `rule-1`"),
+    ],
+)
+def test_an_example_that_goes_astray_is_named_with_where_it_went(example: str, text: str) -> None:
+    rules: list[dict[str, Any]] = [
+        {"match": "a/*"},
+        {"match": "**", "bucket": "other"},
+        {"match": "[ab]/*", "examples": ["b/1.csv", example]},
+    ]
+    assert found(*rules) == [("rule-2", "routes[2].examples[1]", text)]
+
+
+def test_an_example_of_a_rule_for_some_buckets_names_one() -> None:
+    ((rule, field, text),) = found({"match": "*", "bucket": "b-*", "examples": ["a.csv"]})
+    assert (rule, field) == ("rule-0", "routes[0].examples[0]")
+    assert "s3://bucket/key" in text
+    assert found({"match": "*", "bucket": "b-*", "examples": ["s3://b-1/a.csv"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a/*.json", "a/*.json"),
+        ("a/{x}.json", "a/*.json"),
+        ("**", "a/*.json"),
+        ("a/**", "a/{x}/b?/[0-9]*"),
+        ("**/*.json", "*.json"),
+        ("a/*", "a/[!b]"),
+    ],
+)
+def test_a_rule_that_nothing_is_left_for_is_found(first: str, second: str) -> None:
+    rules = [
+        {"match": pattern, "tags": {"t": ["{x}"]} if "{x}" in pattern else {}}
+        for pattern in (first, second)
+    ]
+    ((rule, field, text),) = found(*rules)
+    assert (rule, field) == ("rule-1", "routes[1].match")
+    assert "rule `rule-0` takes everything" in text
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a/*.json", "a/*"),
+        ("a/*.json", "a/**"),
+        ("*.json", "**/*.json"),
+        ("a/?", "a/*"),
+        ("a/b*", "a/*"),
+    ],
+)
+def test_a_rule_that_something_is_left_for_is_not(first: str, second: str) -> None:
+    assert found({"match": first}, {"match": second}) == []
+
+
+def test_a_rule_for_one_bucket_does_not_shadow_the_others() -> None:
+    assert found({"match": "**", "bucket": "a"}, {"match": "*"}) == []
+    assert len(found({"match": "**", "bucket": "*"}, {"match": "*", "bucket": "a"})) == 1
+
+
+def test_an_example_proves_that_a_rule_is_reached() -> None:
+    # No sample has exactly four characters; the example has.
+    first, second = {"match": "[!x]*"}, {"match": "*"}
+    assert len(found(first, second)) == 1
+    assert found(first, second | {"examples": ["x.csv"]}) == []
+
+
+def test_what_the_deployment_does_not_allow_is_found() -> None:
+    document = table(
+        {"match": "a/*", "sandbox": "stage", "credential": "acme"},
+        {"match": "{sandbox}/*", "sandbox": "{sandbox}", "credential": "other"},
+    )
+    arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme-Ab12Cd"
+    assert lint(document) == []
+    problems = lint(document, Organizations((Organization(arn, ("prod", "dev")),)))
+    assert [(problem.rule, problem.field) for problem in problems] == [
+        ("rule-0", "routes[0].sandbox"),
+        ("rule-1", "routes[1].credential"),
+    ]
+
+
+def test_a_sandbox_is_one_of_its_own_organization() -> None:
+    arns = [f"arn:aws:secretsmanager:eu-west-1:111122223333:secret:{n}-Ab12Cd" for n in "ab"]
+    both = Organizations((Organization(arns[0]), Organization(arns[1], ("dev",))))
+    document = table(
+        {"match": "a/*", "sandbox": "dev", "credential": "a"},
+        {"match": "b/*", "sandbox": "dev", "credential": "b"},
+    )
+    assert [problem.rule for problem in lint(document, both)] == ["rule-0"]
+
+
+def explained(document: bytes, *keys: str) -> list[tuple[str | None, str, Any]]:
+    table = routes.parse(document, "draft")
+    return [(one.rule, one.outcome, one.placeholders) for one in explain(table, keys)]
+
+
+def test_the_explainer_tells_what_becomes_of_each_key() -> None:
+    keys = ["incoming/dev/web-events/a.csv", "x/_temporary/a", "nowhere", "incoming/DEV/x/a.csv"]
+    assert explained(SAMPLE.read_bytes(), *keys) == [
+        (
+            "by-folder",
+            "csv → 'web-events' in sandbox dev",
+            {"sandbox": "dev", "dataset": "web-events"},
+        ),
+        ("unfinished", "ignored", {}),
+        (None, "rejected: no-route", {}),
+        ("by-folder", "rejected: target-not-allowed", {"sandbox": "DEV", "dataset": "x"}),
+    ]
+
+
+def test_the_explainer_tells_what_shares_a_batch() -> None:
+    document = table(
+        {"match": "w/*.csv", "batch": {"window": "16m"}},
+        {"match": "m/**", "batch": {"marker": "_SUCCESS"}},
+        {"match": "*", "batch": {"marker": "_ALL"}, "inputFormat": {"format": "csv"}},
+    )
+    keys = ["w/1.csv", "m/a/_SUCCESS", "m/a/1.json", "m/a/_tmp", "m/_temporary/1.json", "_ALL"]
+    assert [outcome for _, outcome, _ in explained(document, *keys)] == [
+        "csv → d in the default sandbox, each 16m",
+        "all of m/a/ → d in the default sandbox",
+        "json → d in the default sandbox, once _SUCCESS comes",
+        "ignored",
+        "ignored",
+        "all of the bucket → d in the default sandbox",
+    ]
+
+
+def test_a_rule_whose_markers_another_rule_takes_is_found() -> None:
+    """Its files would wait for ever."""
+    hidden = {"match": "**/_*", "ignore": True}
+    marked = {"match": "data/**/*.json", "batch": {"marker": "_SUCCESS"}}
+    ((rule, field, text),) = found(hidden, marked)
+    assert (rule, field) == ("rule-1", "routes[1].batch.marker")
+    assert "rule `rule-0` takes the markers" in text
+    assert found(marked, hidden) == []
+    assert found({"match": "**/*.csv"}, marked) == []
+
+
+@pytest.fixture
+def published() -> Published:
+    client = boto3.client(
+        "appconfig", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    return Published(client, "app", "env", "prof", "strategy")
+
+
+def test_a_broken_table_is_refused_before_anything_is_asked_of_appconfig(
+    published: Published,
+) -> None:
+    with Stubber(published.client), pytest.raises(Refused) as refusal:
+        published.publish(b"{}", lint)
+    assert [problem.text for problem in refusal.value.problems] == ["needs `routes`"]
+
+
+def test_an_old_version_that_is_no_good_any_more_is_not_deployed(published: Published) -> None:
+    done = [
+        {"DeploymentNumber": number, "ConfigurationVersion": str(number), "State": "COMPLETE"}
+        for number in (1, 2)
+    ]
+    with Stubber(published.client) as appconfig, pytest.raises(Refused) as refusal:
+        appconfig.add_response("list_deployments", {"Items": done})
+        body = StreamingBody(io.BytesIO(b"{}"), 2)
+        appconfig.add_response(
+            "get_hosted_configuration_version",
+            {"Content": body},
+            {"ApplicationId": "app", "ConfigurationProfileId": "prof", "VersionNumber": 1},
+        )
+        published.roll_back(None, lint)
+    assert "needs `routes`" in str(refusal.value), "what is wrong is told, too"
+
+
+def test_a_deployment_that_appconfig_takes_back_is_an_error(published: Published) -> None:
+    with Stubber(published.client) as appconfig, pytest.raises(Refused, match="ROLLED_BACK"):
+        appconfig.add_response("list_deployments", {"Items": []})
+        appconfig.add_response(
+            "list_hosted_configuration_versions", {"Items": [{"VersionNumber": 6}]}
+        )
+        appconfig.add_response(
+            "create_hosted_configuration_version",
+            {"VersionNumber": 7},
+            {
+                "ApplicationId": "app",
+                "ConfigurationProfileId": "prof",
+                "Content": GOOD,
+                "ContentType": "application/json",
+                "LatestVersionNumber": 6,
+                "VersionLabel": "v7",
+            },
+        )
+        appconfig.add_response(
+            "start_deployment",
+            {"DeploymentNumber": 3},
+            {
+                "ApplicationId": "app",
+                "EnvironmentId": "env",
+                "DeploymentStrategyId": "strategy",
+                "ConfigurationProfileId": "prof",
+                "ConfigurationVersion": "7",
+            },
+        )
+        appconfig.add_response("get_deployment", {"State": "ROLLED_BACK"})
+        published.publish(GOOD, lint)
