@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import click
 import jsonschema
 import pytest
 from aep_intake import organizations, routes
+from aep_intake_cli.command import aep_intake
 from botocore import xform_name
 
 from local import docs
@@ -267,6 +269,11 @@ def test_commands_in_the_pages_can_be_typed(command: str) -> None:
     assert runs(command)
 
 
+def test_what_cannot_be_typed_is_noticed() -> None:
+    for typed in ("doctor --nonsense", "route check x", "routes checks x", "doctor extra"):
+        assert not runs(f"aep-intake {typed}"), typed
+
+
 def runs(command: str) -> bool:
     """Whether a program would take that, as far as can be told without doing it."""
     words = shlex.split(command)
@@ -279,6 +286,8 @@ def runs(command: str) -> bool:
             return bool(
                 re.search(rf"^{re.escape(target)}:.*## ", page_of("Makefile"), re.MULTILINE)
             )
+        case "aep-intake":
+            return takes(*given)
         case "aws":
             return aws_knows(*given)
         case "sam":
@@ -290,6 +299,23 @@ def runs(command: str) -> bool:
         case ".venv/bin/python":
             return all((ROOT / word).exists() for word in given if word.startswith("tests/"))
     return program in PROGRAMS
+
+
+def takes(*words: str) -> bool:
+    """Whether `aep-intake` knows that command and its options; files need not be there."""
+    command: click.Command = aep_intake
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        name, *rest = words
+        if name not in command.commands:
+            return False
+        command, words = command.commands[name], tuple(rest)
+    try:
+        command.make_context(command.name, list(words))
+    except (click.BadParameter, click.exceptions.NoArgsIsHelpError, click.exceptions.Exit):
+        return True
+    except click.UsageError:
+        return False
+    return True
 
 
 def aws_knows(service: str, operation: str, *options: str) -> bool:

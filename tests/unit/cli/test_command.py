@@ -27,6 +27,7 @@ Output = pytest.CaptureFixture[str]
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """No stack is named, and no AWS is there."""
     monkeypatch.delenv("AEP_INTAKE_STACK", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
     monkeypatch.setattr(boto3, "Session", None)
 
 
