@@ -12,13 +12,14 @@ from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.objects import Objects
-from aep_intake.arrivals import Arrival
-from aep_intake.due import Kind, errand
-from aep_intake.errors import LedgerUnavailable
-from aep_intake.orders import Order, Target
-from aep_intake.windows import GATES, Window
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.clock.due import Kind, errand
+from aep_intake.grouping.windows import GATES, Window
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import LedgerUnavailable
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Order
 
 from local import prices
 from local.children import ChildFailed

@@ -54,7 +54,7 @@ SENDS_OBJECTS = (
 
 def relax(built: Path) -> None:
     """Let limits be weaker than anywhere else in what was built: tests wait for no two minutes."""
-    schema = built / "IntakeLayer" / "python" / "aep_intake" / "limits.schema.json"
+    schema = built / "IntakeLayer" / "python" / "aep_intake" / "model" / "limits.schema.json"
     text = schema.read_text("utf-8")
     text = re.sub(r'"minimum": \d+', '"minimum": 1', text)
     schema.write_text(re.sub(r'"maximum": \d+', '"maximum": 1000000', text), "utf-8")
@@ -279,7 +279,7 @@ class LocalStack:
             "limits": self._limits | dict(limits),
         }
         published = Published(self.aws.appconfig, *(outputs[name] for name in LIMITS_IDS))
-        schema = self.layer / "aep_intake" / "limits.schema.json"
+        schema = self.layer / "aep_intake" / "model" / "limits.schema.json"
         self.aws.appconfig.update_configuration_profile(
             ApplicationId=published.application,
             ConfigurationProfileId=published.profile,

@@ -16,16 +16,16 @@ from statistics import median
 from typing import IO, Any
 
 import requests
-from aep_intake import records
-from aep_intake.adapters.deliveries import DynamoDeliveries
-from aep_intake.adapters.objects import Objects
-from aep_intake.adapters.queues import Queues
-from aep_intake.adapters.table import Table
-from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery, End, Stage, Task
-from aep_intake.due import Kind
-from aep_intake.orders import Target
-from aep_intake.pieces import Cut, cut, pieces
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.sqs import Queues
+from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.clock.due import Kind
+from aep_intake.delivery.pieces import Cut, cut, pieces
+from aep_intake.delivery.steps import Delivery, End, Stage, Task
+from aep_intake.model import records
+from aep_intake.model.batches import Target
+from aep_intake.model.files import Arrival
 
 from local import prices
 from local.children import ChildFailed

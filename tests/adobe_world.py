@@ -12,9 +12,10 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 import requests
-from aep_intake.adapters.adobe import Adobe
-from aep_intake.adapters.credentials import Credentials
-from aep_intake.orders import Order, Target
+from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.model.batches import Target
+from aep_intake.model.orders import Order
 from botocore.exceptions import ClientError
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPResponse

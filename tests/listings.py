@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from aep_intake.arrivals import Archived, Arrival
+from aep_intake.model.files import Archived, Arrival
 
 
 def readable(listed: Iterable[Arrival | Archived]) -> list[Arrival]:

@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from aep_intake import lists
-from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery, Mark, Progress
-from aep_intake.due import Due, Kind, Ledger
-from aep_intake.errors import (
+from aep_intake.clock.due import Due, Kind, Ledger
+from aep_intake.create.pace import Full
+from aep_intake.delivery.steps import Delivery, Mark, Progress
+from aep_intake.grouping import lists
+from aep_intake.grouping.missing_markers import WAITING, Folder, Listing
+from aep_intake.grouping.windows import Stage, Window, in_order
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import (
     AlreadyClaimed,
     LeaseLost,
     LedgerUnavailable,
@@ -17,7 +20,9 @@ from aep_intake.errors import (
     NotYet,
     WindowSealed,
 )
-from aep_intake.orders import (
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Seen
+from aep_intake.model.orders import (
     Claim,
     Excerpt,
     Head,
@@ -27,13 +32,8 @@ from aep_intake.orders import (
     Record,
     Rejection,
     State,
-    Target,
     claims,
 )
-from aep_intake.overdue import WAITING, Folder, Listing
-from aep_intake.pace import Full
-from aep_intake.whereabouts import Seen
-from aep_intake.windows import Stage, Window, in_order
 
 GATES = 2  # enough for one to be open when the other is sealed
 

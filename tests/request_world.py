@@ -21,14 +21,14 @@ from urllib.parse import unquote, urlsplit
 
 import boto3
 import requests
-from aep_intake.adapters.announcer import Announcer
-from aep_intake.adapters.credentials import Credentials
-from aep_intake.adapters.objects import Objects
-from aep_intake.orders import Record
-from aep_intake.organizations import Organization, Organizations
-from aep_intake.pace import Pace
+from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.aws.eventbridge import Announcer
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.create.pace import Pace
+from aep_intake.model.orders import Record
+from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.settings import Settings
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
@@ -41,7 +41,7 @@ from tests.adobe_world import own_shape
 from tests.memory_ledger import MemoryBuckets, MemoryLedger
 
 if TYPE_CHECKING:
-    from aep_intake.delivery import Delivery
+    from aep_intake.delivery.steps import Delivery
 
 EVENTS = Path(__file__).parents[1] / "events"
 POST = json.loads((EVENTS / "api-post-batches.json").read_text("utf-8"))
@@ -238,7 +238,7 @@ class Api:
         }
         self.world.__dict__.update(replaced)
         self.function.__dict__["world"] = self.world
-        telemetry = importlib.import_module("aep_intake.telemetry")
+        telemetry = importlib.import_module("aep_intake.report.telemetry")
         # Made when first imported, perhaps by a test that has no environment for it.
         telemetry.metrics.namespace = environment["POWERTOOLS_METRICS_NAMESPACE"]
         telemetry.metrics.service = environment["POWERTOOLS_SERVICE_NAME"]

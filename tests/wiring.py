@@ -12,7 +12,7 @@ NAMES = {field.name for field in fields(Settings)}
 
 def settings_read() -> dict[str, frozenset[str]]:
     """By function: what it, and every part of the World that it can reach, takes of Settings."""
-    wiring = ast.parse((ROOT / "layers/intake/aep_intake/wiring.py").read_text())
+    wiring = ast.parse((ROOT / "layers/intake/aep_intake/wiring/worker.py").read_text())
     [world] = [n for n in wiring.body if isinstance(n, ast.ClassDef) and n.name == "World"]
     parts: dict[str, ast.AST] = {n.name: n for n in world.body if isinstance(n, ast.FunctionDef)}
     found = {}

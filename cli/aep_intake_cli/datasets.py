@@ -9,19 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aep_intake import routes
-from aep_intake.adapters.adobe import Adobe
-from aep_intake.adapters.credentials import Credentials
-from aep_intake.adapters.exchange import https_session
-from aep_intake.errors import DatasetNotFound
-from aep_intake.orders import Dataset, Target
+from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.adobe.http import https_session
+from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.model.batches import Dataset, Target
+from aep_intake.model.errors import DatasetNotFound
+from aep_intake.routing import routes
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.deployed import PATIENCE
 
 if TYPE_CHECKING:
     import boto3
-    from aep_intake.organizations import Organizations
+    from aep_intake.model.organizations import Organizations
 
     from aep_intake_cli.deployed import Deployed
 

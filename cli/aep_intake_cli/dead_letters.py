@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from aep_intake import announcements, arrivals
-from aep_intake.errors import MalformedEvent
-from aep_intake.orders import DELIVERY_PREFIX
+from aep_intake.arrivals import envelopes
+from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.orders import DELIVERY_PREFIX
+from aep_intake.report import events
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -69,7 +70,7 @@ def _read(body: str) -> tuple[Iterable[str], Iterable[str]]:
     if known := _of_delivery(body):
         return known
     try:
-        delivery = arrivals.parse(body)
+        delivery = envelopes.parse(body)
     except MalformedEvent:
         return (), ()
     if delivery.order:
@@ -89,7 +90,7 @@ def _of_delivery(body: str) -> tuple[Iterable[str], Iterable[str]] | None:
         return None
     match document:
         case {
-            "detail-type": announcements.BATCH_CREATED,
+            "detail-type": events.BATCH_CREATED,
             "detail": {"externalId": str(order), "batchId": batch, "fileCount": int(count)},
         }:
             return [order], [f"batch {batch} of {several(count, 'file')}:"]

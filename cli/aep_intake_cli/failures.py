@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aep_intake.errors import IntakeError
+from aep_intake.model.errors import IntakeError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,

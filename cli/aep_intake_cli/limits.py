@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from aep_intake import organizations, strict_json
-from aep_intake.organizations import InvalidLimits
-from aep_intake.schemas import dotted, faults
+from aep_intake.model import organizations, strict_json
+from aep_intake.model.json_schema import dotted, faults
+from aep_intake.model.organizations import InvalidLimits
 
 from aep_intake_cli.published import Problem
 

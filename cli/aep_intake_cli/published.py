@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aep_intake import organizations
-from aep_intake.organizations import InvalidLimits
+from aep_intake.model import organizations
+from aep_intake.model.organizations import InvalidLimits
 
 from aep_intake_cli.failures import CannotGoOn
 
 if TYPE_CHECKING:
-    from aep_intake.organizations import Organizations
+    from aep_intake.model.organizations import Organizations
     from mypy_boto3_appconfig import AppConfigClient
 
     from aep_intake_cli.deployed import Deployed

@@ -13,11 +13,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from aep_intake import lists, records
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.announcements import iso
-from aep_intake.orders import Identity
-from aep_intake.windows import Window, restore
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.grouping import lists
+from aep_intake.grouping.windows import Window, restore
+from aep_intake.model import records
+from aep_intake.model.orders import Identity
+from aep_intake.model.times import iso
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.deployed import PATIENCE

@@ -4,17 +4,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from aep_intake import arrivals, retries, telemetry
-from aep_intake.arrivals import Delivery, digest
-from aep_intake.errors import Rejected, TryAgain
-from aep_intake.globs import compile_wildcard
-from aep_intake.intake import Intake, Result, again, attempt, take_in
-from aep_intake.orders import OWN_PREFIX, Rejection
-from aep_intake.overdue import tell
-from aep_intake.retries import Message
+from aep_intake.arrivals import envelopes
+from aep_intake.arrivals.envelopes import Delivery
+from aep_intake.arrivals.take_in import Intake, Result, again, take_in
+from aep_intake.clock import retries
+from aep_intake.clock.retries import Message
+from aep_intake.grouping.missing_markers import tell
+from aep_intake.model.errors import Rejected, TryAgain
+from aep_intake.model.files import digest
+from aep_intake.model.orders import OWN_PREFIX, Rejection
+from aep_intake.model.outcomes import attempt
+from aep_intake.report import telemetry
+from aep_intake.report.telemetry import logger, metrics
+from aep_intake.routing.globs import compile_wildcard
 from aep_intake.settings import Settings
-from aep_intake.telemetry import logger, metrics
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 world = World(Settings.of("on_arrival")).prepare(
@@ -68,7 +72,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
 
 def _read(body: str) -> Delivery:
     try:
-        delivery = arrivals.parse(body).of_keys(wanted_keys)
+        delivery = envelopes.parse(body).of_keys(wanted_keys)
     except Rejected as malformed:
         delivery = Delivery(malformed=(malformed.detail,))
     for reason in delivery.ignored:

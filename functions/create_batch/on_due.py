@@ -6,11 +6,13 @@ A message is never given back: the ledger hands the order out again while it is 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import due, telemetry
-from aep_intake.intake import attempt, go_on
+from aep_intake.arrivals.take_in import go_on
+from aep_intake.clock import due
+from aep_intake.model.outcomes import attempt
+from aep_intake.report import telemetry
+from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.telemetry import logger, metrics
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 world = World(Settings.of("on_due")).prepare(

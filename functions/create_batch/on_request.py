@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import quote
 
-from aep_intake import asked, create, telemetry, whereabouts
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Kind, Outcome
-from aep_intake.errors import PlatformUnavailable, Rejected, StorageUnavailable
-from aep_intake.intake import attempt
-from aep_intake.orders import Record
-from aep_intake.problems import explain, problem
+from aep_intake.arrivals import requests
+from aep_intake.create import create, ports
+from aep_intake.create.create import Kind, Outcome
+from aep_intake.model.errors import PlatformUnavailable, Rejected, StorageUnavailable
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Record
+from aep_intake.model.outcomes import attempt
+from aep_intake.report import status, telemetry
+from aep_intake.report.problems import explain, problem
+from aep_intake.report.status import Told
+from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.telemetry import logger, metrics
-from aep_intake.whereabouts import Told
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOOKING = 6  # seconds for all objects together: a POST must begin within eight
@@ -50,12 +52,12 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
 
 
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    request = attempt(lambda: asked.read(event, uuid.uuid4().hex))
+    request = attempt(lambda: requests.read(event, uuid.uuid4().hex))
     if isinstance(request, Exception):
         _report(context.aws_request_id, request)
         return _no(explain(request))
     result = attempt(
-        lambda: asked.carry_out(
+        lambda: requests.carry_out(
             request, _create_ports(context), world.targets, world.settings.source_buckets, _look
         )
     )
@@ -68,7 +70,7 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
 def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
     """One more attempt of an order whose batch ended without data."""
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    record = attempt(lambda: whereabouts.known(wanted, world.ledger))
+    record = attempt(lambda: status.known(wanted, world.ledger))
     if record is None:
         return _no(problem(404, "not-found", "no order has this external id, or this batch"))
     if isinstance(record, Exception):
@@ -112,7 +114,7 @@ def _made(path: str, outcome: Outcome) -> Response:
     return _response(200 if outcome.kind is Kind.DUPLICATE else 201, body, headers)
 
 
-def _create_ports(context: LambdaContext) -> create.Ports:
+def _create_ports(context: LambdaContext) -> ports.Ports:
     """Requests do not wait for their turn: the API's own throttle holds them back."""
     return world.create(context, world.pace.count)
 
@@ -133,12 +135,12 @@ def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
 
 def _tell_of_batch(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    found = attempt(lambda: whereabouts.of_batch(wanted, _ports()))
+    found = attempt(lambda: status.of_batch(wanted, _ports()))
     return _told(found, "no order has this external id, or this batch", context)
 
 
 def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    place = attempt(lambda: asked.place(event))
+    place = attempt(lambda: requests.place(event))
     if isinstance(place, Exception):
         _report(context.aws_request_id, place)
         return _no(explain(place))
@@ -146,7 +148,7 @@ def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Respons
     if bucket not in world.settings.source_buckets:
         none = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
         return _told(None, none, context)
-    found = attempt(lambda: whereabouts.of_object(bucket, key, _ports()))
+    found = attempt(lambda: status.of_object(bucket, key, _ports()))
     none = "no event of this object has come, or it came longer ago than the ledger remembers"
     return _told(found, none, context)
 
@@ -161,9 +163,9 @@ def _told(found: Told | Exception | None, none: str, context: LambdaContext) -> 
     return _response(200, found, headers)
 
 
-def _ports() -> whereabouts.Ports:
+def _ports() -> status.Ports:
     ledger = world.ledger
-    return whereabouts.Ports(ledger, ledger.windows, world.deliveries, _ask, _side_by_side)
+    return status.Ports(ledger, ledger.windows, world.deliveries, _ask, _side_by_side)
 
 
 def _side_by_side(work: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
@@ -174,10 +176,10 @@ def _side_by_side(work: Callable[[Any], Any], values: Iterable[Any]) -> list[Any
 def _ask(records: Sequence[Record]) -> list[Told]:
     """What AEP says of their batches now; whoever asked does not wait for all that is slow."""
     pool = ThreadPoolExecutor(world.settings.delivery_concurrency)
-    saying = [pool.submit(whereabouts.of_platform, record, world.adobe) for record in records]
+    saying = [pool.submit(status.of_platform, record, world.adobe) for record in records]
     said, _ = wait(saying, ASKING)
     pool.shutdown(wait=False, cancel_futures=True)
-    late = whereabouts.untold(PlatformUnavailable("AEP takes too long to tell of the batch"))
+    late = status.untold(PlatformUnavailable("AEP takes too long to tell of the batch"))
     return [future.result() if future in said else late for future in saying]
 
 

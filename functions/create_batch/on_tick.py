@@ -3,12 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import due
-from aep_intake.announcements import iso
-from aep_intake.intake import attempt
+from aep_intake.clock import due
+from aep_intake.model.outcomes import attempt
+from aep_intake.model.times import iso
+from aep_intake.report.telemetry import count, logger, made_today, metrics
 from aep_intake.settings import Settings
-from aep_intake.telemetry import count, logger, made_today, metrics
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 OVERDUE = 300_000  # milliseconds: what waits longer than this, an operator should know of

@@ -7,15 +7,17 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery, delivery_telemetry, due, retries, telemetry
-from aep_intake.announcements import BATCH_CREATED
-from aep_intake.delivery import Delivery, Ports
-from aep_intake.errors import Rejected, TryAgain
-from aep_intake.intake import attempt
-from aep_intake.retries import Message
+from aep_intake.clock import due, retries
+from aep_intake.clock.retries import Message
+from aep_intake.delivery import steps
+from aep_intake.delivery.steps import Delivery, Ports
+from aep_intake.model.errors import Rejected, TryAgain
+from aep_intake.model.outcomes import attempt
+from aep_intake.report import delivery_telemetry, telemetry
+from aep_intake.report.events import BATCH_CREATED
+from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.telemetry import logger, metrics
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 world = World(Settings.of("on_delivery")).prepare(
@@ -59,6 +61,6 @@ def _read(message: Message) -> tuple[str, str | None]:
 def _work(message: Message, ports: Ports) -> Delivery | None:
     external_id, batch_id = _read(message)
     if batch_id is not None:
-        delivery.begin(external_id, batch_id, ports)
+        steps.begin(external_id, batch_id, ports)
         return None
-    return delivery.go_on(external_id, ports)
+    return steps.go_on(external_id, ports)

@@ -3,13 +3,16 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from aep_intake import delivery_telemetry, records, retries, telemetry, uploading
-from aep_intake.delivery import Task
-from aep_intake.intake import attempt
-from aep_intake.retries import Message
+from aep_intake.clock import retries
+from aep_intake.clock.retries import Message
+from aep_intake.delivery import upload
+from aep_intake.delivery.steps import Task
+from aep_intake.model import records
+from aep_intake.model.outcomes import attempt
+from aep_intake.report import delivery_telemetry, telemetry
+from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.telemetry import logger, metrics
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 world = World(Settings.of("on_upload")).prepare(
@@ -28,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tasks = [records.read(Task, message.body) for message in messages]
     with ThreadPoolExecutor(len(received)) as pool:
         results = pool.map(
-            lambda task, message: attempt(lambda: uploading.upload(task, ports, message.tries)),
+            lambda task, message: attempt(lambda: upload.upload(task, ports, message.tries)),
             tasks,
             messages,
         )

@@ -7,15 +7,15 @@ import io
 from pathlib import Path
 from typing import IO, cast
 
-from aep_intake.adapters import objects
-from aep_intake.arrivals import Arrival
+from aep_intake.adapters.aws import s3
+from aep_intake.model.files import Arrival
 
 
-def _opened(_: objects.Objects, arrival: Arrival, start: int, end: int) -> IO[bytes]:
+def _opened(_: s3.Objects, arrival: Arrival, start: int, end: int) -> IO[bytes]:
     file = Path(arrival.key).open("rb")  # noqa: SIM115
     file.seek(start)
-    raw = objects._Opened(arrival, file, 0, end - start)
-    return cast("IO[bytes]", io.BufferedReader(raw, objects.CHUNK))
+    raw = s3._Opened(arrival, file, 0, end - start)
+    return cast("IO[bytes]", io.BufferedReader(raw, s3.CHUNK))
 
 
-objects.Objects.opened = _opened  # type: ignore[method-assign, assignment]
+s3.Objects.opened = _opened  # type: ignore[method-assign, assignment]

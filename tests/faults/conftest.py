@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from aep_intake import retries
+from aep_intake.clock import retries
 
 
 @pytest.fixture(autouse=True, scope="package")

@@ -17,15 +17,22 @@ from typing import IO, Any, ClassVar
 from urllib.parse import urlencode
 
 import requests
-from aep_intake import delivery, due, overdue, retries, routes, uploading, windows
-from aep_intake.adapters.adobe import Adobe
-from aep_intake.adapters.credentials import Token
-from aep_intake.adapters.ingestion import Ingestion
-from aep_intake.announcements import BATCH_ENDED, batch_ended
-from aep_intake.arrivals import Arrival, Missing, parse, written
-from aep_intake.create import Outcome, Ports, create_batch
-from aep_intake.delivery import Delivery, Task
-from aep_intake.errors import (
+from aep_intake.adapters.adobe.credentials import Token
+from aep_intake.adapters.adobe.ingestion import Ingestion
+from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.arrivals.envelopes import parse, written
+from aep_intake.arrivals.take_in import Intake, Result, Skipped, again, go_on, take_in
+from aep_intake.clock import due, retries
+from aep_intake.clock.retries import Again, Back
+from aep_intake.create.create import Outcome, create_batch
+from aep_intake.create.pace import Pace
+from aep_intake.create.ports import Ports
+from aep_intake.delivery import steps, upload
+from aep_intake.delivery.steps import Delivery, Task
+from aep_intake.grouping import missing_markers, windows
+from aep_intake.grouping.windows import Stage
+from aep_intake.model.batches import Dataset
+from aep_intake.model.errors import (
     IntakeError,
     LedgerUnavailable,
     MalformedRequest,
@@ -37,14 +44,15 @@ from aep_intake.errors import (
     StorageUnavailable,
     TryAgain,
 )
-from aep_intake.intake import Intake, Result, Skipped, again, attempt, go_on, take_in
-from aep_intake.orders import Dataset, Identity, Lease, Order, Record, Rejection, claims
-from aep_intake.organizations import Organization, Organizations
-from aep_intake.pace import Pace
-from aep_intake.preflight import Checks
-from aep_intake.retries import Again, Back
-from aep_intake.targets import Targets
-from aep_intake.windows import Stage
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing
+from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, claims
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.model.outcomes import attempt
+from aep_intake.report.events import BATCH_ENDED, batch_ended
+from aep_intake.routing import routes
+from aep_intake.routing.checks import Checks
+from aep_intake.routing.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
 
 from local.simulator.batches import SERVED, Batch
@@ -360,7 +368,7 @@ class World:
             limits=self.limits,
             opened=self._opened,
         )
-        overdue_ports = overdue.Ports(
+        overdue_ports = missing_markers.Ports(
             ledger=self.remembered,
             folders=self.remembered_folders,
             announcer=self.bus,
@@ -611,7 +619,7 @@ class World:
 
     def _tell(self, missing: Missing, intake: Intake) -> dict[str, Result]:
         try:
-            overdue.tell(missing, intake.overdue, map)
+            missing_markers.tell(missing, intake.overdue, map)
         except MarkerMissing as why:
             self.missing_parked.add(missing)
             self.seen[why.reason] += 1
@@ -761,10 +769,10 @@ class Delivering(World):
         self.bucket[arrival.key] = arrival
         self.queue.append(Message(arrival, self.clock()))
 
-    def ports(self, intake: Intake) -> delivery.Ports:
+    def ports(self, intake: Intake) -> steps.Ports:
         """All that a worker of the upload stage needs, which starts with `intake`."""
         platform: Any = intake.ports.platform
-        return delivery.Ports(
+        return steps.Ports(
             deliveries=self.remembered_deliveries,
             orders=self.remembered,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
@@ -848,7 +856,7 @@ class Delivering(World):
         return {
             self.ledger.records[order].order.claimant
             for order, verdict in ended.items()
-            if verdict is not None and verdict.end is delivery.End.SUCCEEDED
+            if verdict is not None and verdict.end is steps.End.SUCCEEDED
         }
 
     def _send(self, tasks: list[Task]) -> None:
@@ -908,14 +916,14 @@ class Delivering(World):
         """What a worker does about an order, a window or a delivery that is due."""
         if kind is not due.Kind.DELIVERIES:
             return super().work_on(kind, name, intake)
-        return {name: delivery.go_on(name, self.ports(intake))}
+        return {name: steps.go_on(name, self.ports(intake))}
 
     def begin(self) -> None:
         """The deliveries queue starts a worker on a batch that was created."""
         self._run(
             self.created_queue,
             self.not_begun,
-            lambda about, tries, ports: delivery.begin(*about, ports),
+            lambda about, tries, ports: steps.begin(*about, ports),
             VISIBILITY,
         )
 
@@ -924,7 +932,7 @@ class Delivering(World):
         self._run(
             self.uploads,
             self.not_uploaded,
-            lambda task, tries, ports: uploading.upload(task, ports, tries).delivery,
+            lambda task, tries, ports: upload.upload(task, ports, tries).delivery,
             UPLOADING + 30 * SECOND,
         )
 
@@ -942,7 +950,7 @@ class Delivering(World):
         self,
         queue: list[Errand[T]],
         parked: list[Errand[T]],
-        work: Callable[[T, int, delivery.Ports], Delivery | None],
+        work: Callable[[T, int, steps.Ports], Delivery | None],
         visibility: int,
     ) -> None:
         visible = [errand for errand in queue if errand.visible <= self.clock()]

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from aep_intake import routes
-from aep_intake.arrivals import Arrival
-from aep_intake.orders import WINDOW_PREFIX, Record, State
-from aep_intake.windows import Limits, Stage
+from aep_intake.grouping.windows import Limits, Stage
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.routing import routes
 from hypothesis import example, given, settings
 
 from local.simulator.batches import Batch

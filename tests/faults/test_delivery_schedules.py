@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aep_intake import delivery, routes
-from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery, End, Stage
-from aep_intake.orders import WINDOW_PREFIX, Record, State
-from aep_intake.pieces import pieces
+from aep_intake.delivery import steps
+from aep_intake.delivery.pieces import pieces
+from aep_intake.delivery.steps import Delivery, End, Stage
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.routing import routes
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ ran: Counter[str] = Counter()
 def every_end_is_kept() -> Iterator[None]:
     """So that workers die between what they find of where to cut, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delivery, "KEEP_EVERY", -1)
+        patch.setattr(steps, "KEEP_EVERY", -1)
         yield
 
 

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from aep_intake import lists, windows
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Kind
-from aep_intake.errors import NeedsAttention, NotYet
-from aep_intake.orders import Identity, State
+from aep_intake.create.create import Kind
+from aep_intake.grouping import lists, windows
+from aep_intake.model.errors import NeedsAttention, NotYet
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Identity, State
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,8 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
-from aep_intake.arrivals import Arrival
-from aep_intake.orders import WINDOW_PREFIX, Order, Record, State, Target
+from aep_intake.model.batches import Target
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import WINDOW_PREFIX, Order, Record, State
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

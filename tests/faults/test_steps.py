@@ -4,8 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.create import Kind, Outcome, create_batch
-from aep_intake.errors import (
+from aep_intake.create.create import Kind, Outcome, create_batch
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import (
     BatchRefused,
     CredentialUnusable,
     KeyReused,
@@ -16,7 +17,7 @@ from aep_intake.errors import (
     OutcomeUnknown,
     TargetNotAllowed,
 )
-from aep_intake.orders import Batch, Lease, Order, Record, State, Target
+from aep_intake.model.orders import Lease, Order, Record, State
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import requests
-from aep_intake import organizations
+from aep_intake.model import organizations
 
 from local.aws import Aws
 from local.stack import ROOT, LocalStack
@@ -64,7 +64,7 @@ def stack(deployed: LocalStack) -> Iterator[LocalStack]:
 def operator(stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment in which an operator types commands."""
     # What limits may be, as it is deployed here.
-    relaxed = stack.layer / "aep_intake" / "limits.schema.json"
+    relaxed = stack.layer / "aep_intake" / "model" / "limits.schema.json"
     monkeypatch.setattr(organizations, "SCHEMA", json.loads(relaxed.read_text("utf-8")))
     for name, value in stack.aws.identity.variables().items():
         monkeypatch.setenv(name, value)

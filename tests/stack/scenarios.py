@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import IO
 
 import requests
-from aep_intake import windows
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.lists import Lists
-from aep_intake.arrivals import Arrival, parse
-from aep_intake.errors import LeaseLost
-from aep_intake.wiring import World
+from aep_intake.adapters.aws.window_lists import Lists
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.arrivals.envelopes import parse
+from aep_intake.grouping import windows
+from aep_intake.model.errors import LeaseLost
+from aep_intake.model.files import Arrival
+from aep_intake.wiring.worker import World
 
 from local.simulator.faults import Fault
 from local.simulator.ims import Client

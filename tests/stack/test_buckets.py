@@ -5,9 +5,9 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aep_intake.adapters.buckets import DynamoBuckets
-from aep_intake.adapters.table import Table
-from aep_intake.pace import Full
+from aep_intake.adapters.dynamodb.buckets import DynamoBuckets
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.create.pace import Full
 
 from local.stack import LocalStack
 from tests.memory_ledger import MemoryBuckets

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from aep_intake import arrivals
-from aep_intake.adapters.queues import Queues
-from aep_intake.arrivals import Arrival, Missing
-from aep_intake.delivery import Task
-from aep_intake.errors import DatasetNotFound, NoRoute, Rejected
-from aep_intake.orders import Rejection
-from aep_intake.pieces import Piece
+from aep_intake.adapters.aws.sqs import Queues
+from aep_intake.arrivals import envelopes
+from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.steps import Task
+from aep_intake.model.errors import DatasetNotFound, NoRoute, Rejected
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing
+from aep_intake.model.orders import Rejection
 from aep_intake_cli import dead_letters
 from aep_intake_cli.command import main
 from aep_intake_cli.dead_letters import Parked, Redrive
@@ -596,7 +597,7 @@ def test_one_goes_back_by_its_external_id(stack: LocalStack, queue: str, goal: s
     chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-00.2"}))
     assert outcome(chosen).count(("no-route", True)) == 1
     assert bodies(stack, goal) == wanted
-    (arrival,) = arrivals.parse(tired[0]).arrivals
+    (arrival,) = envelopes.parse(tired[0]).arrivals
     by_file = Redrive(sqs, queue, goal, external_ids=frozenset({arrival.external_id}))
     assert outcome(by_file).count(("tries-used-up", True)) == 1
     assert bodies(stack, goal) == [tired[0]], "its file tells the id where no attribute does"

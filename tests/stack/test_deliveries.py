@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.allowance import HOUR, HourlyAllowance
-from aep_intake.adapters.deliveries import DynamoDeliveries
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.table import Table
-from aep_intake.announcements import iso
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Ledger
-from aep_intake.delivery import (
+from aep_intake.adapters.dynamodb.allowance import HOUR, HourlyAllowance
+from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.clock.due import Kind
+from aep_intake.create.ports import Ledger
+from aep_intake.delivery.pieces import Cut
+from aep_intake.delivery.steps import (
     Allowance,
     Deliveries,
     Delivery,
@@ -26,18 +26,11 @@ from aep_intake.delivery import (
     Stage,
     Verdict,
 )
-from aep_intake.due import Kind
-from aep_intake.errors import LeaseLost, NotYet, PlatformUnavailable
-from aep_intake.orders import (
-    Batch,
-    Lease,
-    Order,
-    Record,
-    Rejection,
-    State,
-    Target,
-)
-from aep_intake.pieces import Cut
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import LeaseLost, NotYet, PlatformUnavailable
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lease, Order, Record, Rejection, State
+from aep_intake.model.times import iso
 
 from local.stack import LocalStack
 from tests.memory_ledger import MemoryAllowance, MemoryDeliveries, MemoryLedger, due_of

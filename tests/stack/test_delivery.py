@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aep_intake.adapters.queues import message
-from aep_intake.arrivals import Arrival, parse
+from aep_intake.adapters.aws.sqs import message
+from aep_intake.arrivals.envelopes import parse
+from aep_intake.model.files import Arrival
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aep_intake.adapters.queues import message
+from aep_intake.adapters.aws.sqs import message
 
 from local.simulator.seed import CLOSED, LOYALTY
 from local.stack import SEED, LocalStack, Parked

@@ -11,14 +11,17 @@ from io import BytesIO
 from typing import Any, Protocol
 
 import pytest
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.table import Item, Table
-from aep_intake.arrivals import Arrival
-from aep_intake.due import Due, Kind
-from aep_intake.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
-from aep_intake.intake import Memory
-from aep_intake.orders import (
-    Batch,
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.table import Item, Table
+from aep_intake.arrivals.take_in import Memory
+from aep_intake.clock.due import Due, Kind
+from aep_intake.grouping.missing_markers import Folders, Listing
+from aep_intake.grouping.windows import Window, Windows
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Seen
+from aep_intake.model.orders import (
     Excerpt,
     Head,
     Lease,
@@ -28,11 +31,7 @@ from aep_intake.orders import (
     Rejection,
     Replaced,
     State,
-    Target,
 )
-from aep_intake.overdue import Folders, Listing
-from aep_intake.whereabouts import Seen
-from aep_intake.windows import Window, Windows
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session

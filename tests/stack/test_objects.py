@@ -7,15 +7,15 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-from aep_intake.adapters.objects import Objects
-from aep_intake.arrivals import Archived, Arrival
-from aep_intake.errors import (
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.model.errors import (
     MalformedRequest,
     NotReadable,
     ObjectArchived,
     ObjectGone,
     StorageUnavailable,
 )
+from aep_intake.model.files import Archived, Arrival
 
 from local.aws import REGION
 from local.stack import LocalStack

@@ -12,8 +12,9 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from aep_intake.arrivals import digest, parse
-from aep_intake.orders import TAG
+from aep_intake.arrivals.envelopes import parse
+from aep_intake.model.files import digest
+from aep_intake.model.orders import TAG
 from aep_intake_cli.dead_letters import Redrive
 
 from local.simulator.seed import CLOSED, LOYALTY, PROFILES, WEB_EVENTS

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.arrivals import Arrival
-from aep_intake.orders import Lease, Order, Record, Target
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.model.batches import Target
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lease, Order, Record
 
 from local.children import ChildFailed
 from local.runtime import (
@@ -216,7 +217,7 @@ def test_what_is_packaged_comes_from_the_package(
     dependencies, intake = made.layers
     homes = {
         dependencies: ["aws_lambda_powertools", "requests", "urllib3", "certifi", "jmespath"],
-        intake: ["aep_intake", "aep_intake.wiring"],
+        intake: ["aep_intake", "aep_intake.wiring.worker"],
         made.code: HANDLERS,
         PYTHON.parents[1]: ["boto3", "botocore", "awslambdaric"],
     }

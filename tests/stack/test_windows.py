@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
-from aep_intake import records, windows
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.lists import Lists
-from aep_intake.arrivals import Arrival, digest
-from aep_intake.due import Kind
-from aep_intake.errors import (
+from aep_intake.adapters.aws.window_lists import Lists
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.clock.due import Kind
+from aep_intake.grouping import windows
+from aep_intake.grouping.windows import Limits, Stage, Window, close, gather, plan, register, seal
+from aep_intake.model import records
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import (
     AlreadyClaimed,
     LeaseLost,
     LedgerUnavailable,
@@ -28,8 +30,8 @@ from aep_intake.errors import (
     StorageUnavailable,
     WindowSealed,
 )
-from aep_intake.orders import OWN_PREFIX, Head, Lease, Line, Order, Record, Target
-from aep_intake.windows import Limits, Stage, Window, close, gather, plan, register, seal
+from aep_intake.model.files import Arrival, digest
+from aep_intake.model.orders import OWN_PREFIX, Head, Lease, Line, Order, Record
 
 from local.aws import Aws
 from local.stack import LocalStack

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake import windows
-from aep_intake.arrivals import Arrival
-from aep_intake.due import Kind
-from aep_intake.errors import WindowSealed
-from aep_intake.orders import Excerpt, Head, Lease, Line, Order, Record
-from aep_intake.windows import Stage, Window, register
+from aep_intake.clock.due import Kind
+from aep_intake.grouping import windows
+from aep_intake.grouping.windows import Stage, Window, register
+from aep_intake.model.errors import WindowSealed
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Excerpt, Head, Lease, Line, Order, Record
 
 from tests.memory_ledger import due_of
 from tests.stack.test_windows import NOW, TARGET, files, ledger, plain, ports

@@ -12,10 +12,11 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 import requests
-from aep_intake.adapters.adobe import Adobe
-from aep_intake.adapters.credentials import Token
-from aep_intake.adapters.exchange import https_session
-from aep_intake.errors import (
+from aep_intake.adapters.adobe.credentials import Token
+from aep_intake.adapters.adobe.http import https_session
+from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import (
     BatchRefused,
     CredentialUnusable,
     DatasetNotFound,
@@ -26,7 +27,7 @@ from aep_intake.errors import (
     TargetNotAllowed,
     TryAgain,
 )
-from aep_intake.orders import TAG, Batch, Order, Target
+from aep_intake.model.orders import TAG, Order
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import requests
 import trustme
-from aep_intake.adapters import exchange as exchanging
-from aep_intake.adapters.exchange import (
+from aep_intake.adapters.adobe import http as exchanging
+from aep_intake.adapters.adobe.http import (
     BLOCK,
     MAX_BODY,
     MAX_IDLE,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import requests
-from aep_intake.adapters.adobe import LOOK, Adobe
-from aep_intake.create import Kind
-from aep_intake.errors import DatasetNotFound, TargetNotAllowed
-from aep_intake.intake import Intake
-from aep_intake.orders import Dataset, Order, Replaced, Target
+from aep_intake.adapters.adobe.platform import LOOK, Adobe
+from aep_intake.arrivals.take_in import Intake
+from aep_intake.create.create import Kind
+from aep_intake.model.batches import Dataset, Target
+from aep_intake.model.errors import DatasetNotFound, TargetNotAllowed
+from aep_intake.model.orders import Order, Replaced
 
 from local.simulator import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES, SYSTEM

@@ -9,18 +9,21 @@ from typing import Any, cast
 
 import boto3
 import pytest
-from aep_intake import announcements, arrivals, errors
-from aep_intake.adapters.announcer import Announcer
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import BatchRefused, NotAnnounced, Rejected, StorageUnavailable
-from aep_intake.orders import Batch, Lease, Order, Record, Rejection, Target
+from aep_intake.adapters.aws.eventbridge import Announcer
+from aep_intake.arrivals import envelopes
+from aep_intake.model import errors, times
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import BatchRefused, NotAnnounced, Rejected, StorageUnavailable
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lease, Order, Record, Rejection
+from aep_intake.report import events
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from botocore.stub import Stubber
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 EVENTS = Path(__file__).parents[2] / "events"
-[ARRIVAL] = arrivals.parse((EVENTS / "eventbridge-object-created.json").read_text()).arrivals
+[ARRIVAL] = envelopes.parse((EVENTS / "eventbridge-object-created.json").read_text()).arrivals
 TARGET = Target(
     credential="arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/acme-emea-AbCdEf",
     ims_org="0123456789ABCDEF01234567@AdobeOrg",
@@ -97,7 +100,7 @@ class Cloud:
 def test_schemas_are_schemas_and_describe_every_member(name: str) -> None:
     schema = sample(f"{name}.schema.json")
     Draft202012Validator.check_schema(schema)
-    assert schema["properties"]["schemaVersion"]["const"] == announcements.SCHEMA_VERSION
+    assert schema["properties"]["schemaVersion"]["const"] == events.SCHEMA_VERSION
     assert schema["$defs"] == sample("manifest.schema.json")["$defs"]
     members = {**schema["properties"], **schema["$defs"]["file"]["properties"]}
     assert [m for m, described in members.items() if not described.get("description")] == []
@@ -205,7 +208,7 @@ def concrete(kind: type[Rejected]) -> list[type[Rejected]]:
 @pytest.mark.parametrize("kind", concrete(errors.Rejected), ids=lambda kind: kind.__name__)
 def test_every_reason_fits_the_contract(kind: type[Rejected]) -> None:
     rejection = Rejection(kind.reason, "why", 0)
-    valid(announcements.turned_away("intake-x", (), rejection), "arrival-rejected")
+    valid(events.turned_away("intake-x", (), rejection), "arrival-rejected")
 
 
 def test_long_words_are_cut_and_what_is_not_unicode_is_replaced() -> None:
@@ -358,4 +361,4 @@ def test_botocore_knows_the_calls() -> None:
     ],
 )
 def test_times_are_exact_to_the_millisecond(time: int, text: str) -> None:
-    assert announcements.iso(time) == text
+    assert times.iso(time) == text

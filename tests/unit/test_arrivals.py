@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival, Delivery, Ignored, Missing, parse, written
-from aep_intake.errors import MalformedEvent
-from aep_intake.globs import InvalidGlob, compile_wildcard
-from aep_intake.orders import EXTERNAL_ID
+from aep_intake.arrivals.envelopes import Delivery, Ignored, parse, written
+from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing
+from aep_intake.model.orders import EXTERNAL_ID
+from aep_intake.routing.globs import InvalidGlob, compile_wildcard
 from hypothesis import given
 from hypothesis import strategies as st
 

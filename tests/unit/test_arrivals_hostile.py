@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from aep_intake.arrivals import Arrival, Delivery, parse
-from aep_intake.errors import MalformedEvent
-from aep_intake.orders import EXTERNAL_ID
+from aep_intake.arrivals.envelopes import Delivery, parse
+from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import EXTERNAL_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

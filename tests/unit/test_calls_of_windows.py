@@ -10,16 +10,18 @@ from typing import Any, cast
 
 import boto3
 import pytest
-from aep_intake import routes, windows
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Outcome, Ports
-from aep_intake.due import Kind
-from aep_intake.intake import Intake, Joined, go_on, take_in
-from aep_intake.orders import Lease
-from aep_intake.organizations import Organization, Organizations
-from aep_intake.preflight import Checks
-from aep_intake.targets import Targets
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.arrivals.take_in import Intake, Joined, go_on, take_in
+from aep_intake.clock.due import Kind
+from aep_intake.create.create import Outcome
+from aep_intake.create.ports import Ports
+from aep_intake.grouping import windows
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lease
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.routing import routes
+from aep_intake.routing.checks import Checks
+from aep_intake.routing.targets import Targets
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aep_intake.contents import BEGINNING, look
-from aep_intake.errors import FormatMismatch
+from aep_intake.content.sniff import BEGINNING, look
+from aep_intake.model.errors import FormatMismatch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -335,7 +335,7 @@ def test_what_unpacks_to_more_than_the_beginning_is_not_all_unpacked(
         def __getattr__(self, name: str) -> Any:
             return getattr(self.inner, name)
 
-    monkeypatch.setattr("aep_intake.contents.zlib", _Zlib(Counting))
+    monkeypatch.setattr("aep_intake.content.sniff.zlib", _Zlib(Counting))
     bomb = gzipped(b" " * 50_000_000)
     assert len(bomb) <= BEGINNING
     assert look(bomb, True, JSON, URI) == JSON  # blank so far, and who knows what comes

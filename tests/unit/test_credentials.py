@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import requests
-from aep_intake.adapters.credentials import DEFAULT_SCOPES, Credentials, parse_secret
-from aep_intake.errors import CredentialUnusable, PlatformUnavailable, TryAgain
+from aep_intake.adapters.adobe.credentials import DEFAULT_SCOPES, Credentials, parse_secret
+from aep_intake.model.errors import CredentialUnusable, PlatformUnavailable, TryAgain
 from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st

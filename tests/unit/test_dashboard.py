@@ -20,7 +20,7 @@ OURS = "AepIntake"
 # Where our metrics are counted.
 CODE = "".join(
     file.read_text()
-    for pattern in ("layers/intake/aep_intake/*telemetry.py", "functions/*/*.py")
+    for pattern in ("layers/intake/aep_intake/report/*telemetry.py", "functions/*/*.py")
     for file in ROOT.glob(pattern)
 )
 # By namespace: the dimensions, and what AWS publishes with them.

@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake import create, delivery, due, pieces, routes, uploading
-from aep_intake.adapters.ingestion import Ingestion
-from aep_intake.announcements import turned_away
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Kind, Outcome
-from aep_intake.delivery import Delivery, End, Mark, Ports, Progress, Stage, Task
-from aep_intake.errors import (
+from aep_intake.adapters.adobe.ingestion import Ingestion
+from aep_intake.arrivals.take_in import again, go_on
+from aep_intake.clock import due
+from aep_intake.create import create
+from aep_intake.create.create import Kind, Outcome
+from aep_intake.delivery import pieces, steps, upload
+from aep_intake.delivery.steps import Delivery, End, Mark, Ports, Progress, Stage, Task
+from aep_intake.delivery.upload import Joined, Uploaded
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import (
     CustomerKeyNeeded,
     FormatMismatch,
     LeaseLost,
@@ -36,10 +39,11 @@ from aep_intake.errors import (
     TryAgain,
     UploadRefused,
 )
-from aep_intake.intake import again, go_on
-from aep_intake.intake import attempt as tried
-from aep_intake.orders import Batch, Order, Record, Rejection, State, Target
-from aep_intake.uploading import Joined, Uploaded
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Order, Record, Rejection, State
+from aep_intake.model.outcomes import attempt as tried
+from aep_intake.report.events import turned_away
+from aep_intake.routing import routes
 from jsonschema import Draft202012Validator
 
 from local.simulator.batches import Batch as Simulated
@@ -113,7 +117,7 @@ def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule
 def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
     """The same, and their delivery has begun: their pieces are handed out."""
     external_id = created(world, *contents, key=key, **rule)
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    steps.begin(*world.created_queue.pop().what, ports(world))
     return external_id
 
 
@@ -125,18 +129,18 @@ def hand_out_and_die(world: Delivering, pieces: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        delivery.begin(*world.created_queue[-1].what, ports(world, hand_out=some))
+        steps.begin(*world.created_queue[-1].what, ports(world, hand_out=some))
 
 
-def upload(task: Task, its: Ports, tries: int = uploading.PATIENT) -> Delivery | None:
+def uploaded_piece(task: Task, its: Ports, tries: int = upload.PATIENT) -> Delivery | None:
     """What becomes of a delivery when a piece is uploaded."""
-    return uploading.upload(task, its, tries).delivery
+    return upload.upload(task, its, tries).delivery
 
 
 def uploaded(world: Delivering, most: int = 1000) -> list[Delivery | None]:
     """What becomes of a delivery when pieces are uploaded."""
     taken, world.uploads[:] = world.uploads[:most], world.uploads[most:]
-    return [upload(errand.what, ports(world)) for errand in taken]
+    return [uploaded_piece(errand.what, ports(world)) for errand in taken]
 
 
 def standing(world: Delivering, external_id: str) -> Delivery:
@@ -148,7 +152,7 @@ def standing(world: Delivering, external_id: str) -> Delivery:
 def looked(world: Delivering, external_id: str, wait: int = OUTCOME) -> Delivery | None:
     """What becomes of a delivery when it is looked at so much later."""
     world.clock.advance(wait)
-    return delivery.go_on(external_id, ports(world))
+    return steps.go_on(external_id, ports(world))
 
 
 def batch_of(world: Delivering, external_id: str) -> Simulated:
@@ -242,17 +246,17 @@ def test_a_file_goes_all_the_way(world: Delivering) -> None:
 def test_an_event_that_comes_twice_begins_it_once(world: Delivering) -> None:
     external_id = created(world, ROWS)
     [errand] = world.created_queue
-    delivery.begin(*errand.what, ports(world))
+    steps.begin(*errand.what, ports(world))
     first = standing(world, external_id)
     for _ in range(2):
         world.clock.advance(SECOND)
-        delivery.begin(*errand.what, ports(world, limit=10))
+        steps.begin(*errand.what, ports(world, limit=10))
     assert standing(world, external_id) == first
     assert len(world.uploads) == first.total
     uploaded(world)
     looked(world, external_id)
     ended = standing(world, external_id)
-    delivery.begin(*errand.what, ports(world))
+    steps.begin(*errand.what, ports(world))
     assert standing(world, external_id) == ended
     assert world.uploads == []
 
@@ -264,7 +268,7 @@ def test_an_event_of_what_is_not_ours_is_malformed(
     external_id = created(world, ROWS)
     who = external_id if event[0] == "ours" else event[0]
     with pytest.raises(MalformedEvent, match="the ledger knows no batch") as caught:
-        delivery.begin(who, event[1], ports(world))
+        steps.begin(who, event[1], ports(world))
     assert caught.value.external_id == who
     assert world.ledger.deliveries == {}
 
@@ -274,7 +278,7 @@ def test_a_batch_without_files_is_filled_by_who_asked_for_it(world: Delivering) 
     options = {"inputFormat": {"format": "json"}}
     order = Order("callers-own", target, options, trigger="request")
     create.create_batch(order, world.intake(0).ports)
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    steps.begin(*world.created_queue.pop().what, ports(world))
     assert world.ledger.deliveries == {}
 
 
@@ -286,7 +290,7 @@ def test_a_delivery_whose_event_is_lost_is_found_by_the_clock(world: Delivering)
         due.Due(due.Kind.DELIVERIES, external_id, finished_at + HOUR)
     ]
     world.clock.advance(HOUR)
-    began = delivery.go_on(external_id, ports(world))
+    began = steps.go_on(external_id, ports(world))
     assert began == standing(world, external_id)
     assert began is not None
     assert began.stage is Stage.UPLOADING
@@ -301,7 +305,7 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
     early: list[Exception | None] = []
 
     def tell(record: Record) -> None:
-        told = tried(lambda: delivery.begin(record.order.external_id, record.batch_id or "", at))
+        told = tried(lambda: steps.begin(record.order.external_id, record.batch_id or "", at))
         early.append(told)
 
     at = ports(world)
@@ -314,7 +318,7 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
     assert isinstance(error, NotYet)
     assert error.retry_after == 1
     assert world.ledger.deliveries == {}
-    delivery.begin(file.external_id, batch_id(world, file.external_id), at)
+    steps.begin(file.external_id, batch_id(world, file.external_id), at)
     assert standing(world, file.external_id).stage is Stage.UPLOADING
 
 
@@ -329,8 +333,8 @@ def test_what_was_announced_while_nothing_was_delivered_never_is(world: Deliveri
     take(file, replace(intake, ports=replace(intake.ports, delivers=False)))
     assert world.ledger.records[file.external_id].delivers is False
     assert world.ledger.due(due.Kind.DELIVERIES, 10**15, 10) == []
-    delivery.begin(file.external_id, batch_id(world, file.external_id), ports(world))
-    assert delivery.go_on(file.external_id, ports(world)) is None
+    steps.begin(file.external_id, batch_id(world, file.external_id), ports(world))
+    assert steps.go_on(file.external_id, ports(world)) is None
     assert (world.ledger.deliveries, world.uploads) == ({}, [])
 
 
@@ -341,11 +345,11 @@ def test_what_the_release_before_announced_is_begun_by_its_event(world: Deliveri
     world.ledger.handed_over.clear()
     record = world.ledger.records[external_id]
     world.ledger.records[external_id] = replace(record, delivers=None)
-    assert delivery.go_on(external_id, ports(world)) is None
-    delivery.begin(*errand.what, ports(world))
+    assert steps.go_on(external_id, ports(world)) is None
+    steps.begin(*errand.what, ports(world))
     first = standing(world, external_id)
     assert first.stage is Stage.UPLOADING
-    delivery.begin(*errand.what, ports(world))
+    steps.begin(*errand.what, ports(world))
     assert standing(world, external_id) == first
 
 
@@ -386,8 +390,8 @@ class Told:
 
 def test_nobody_goes_on_before_its_time_or_after_its_end(world: Delivering) -> None:
     external_id = begun(world, ROWS)
-    assert delivery.go_on("nobody's", ports(world)) is None
-    assert delivery.go_on(external_id, ports(world)) is None
+    assert steps.go_on("nobody's", ports(world)) is None
+    assert steps.go_on(external_id, ports(world)) is None
     uploaded(world)
     looked(world, external_id)
     revision = standing(world, external_id).revision
@@ -403,12 +407,12 @@ def test_who_goes_on_moves_the_time_first(world: Delivering) -> None:
 
     def look(about: Delivery) -> Batch | None:
         seen.append(standing(world, external_id))
-        assert delivery.go_on(external_id, ports(world)) is None
+        assert steps.go_on(external_id, ports(world)) is None
         return None
 
     its: Any = Ingested(world)
     its.look = look
-    delivery.go_on(external_id, ports(world, ingestion=its))
+    steps.go_on(external_id, ports(world, ingestion=its))
     assert [held.due for held in seen] == [world.clock() + STEP]
 
 
@@ -435,13 +439,13 @@ def test_a_plan_that_breaks_off_goes_on(world: Delivering) -> None:
         return BytesIO(ROWS[start:end])
 
     with pytest.raises(StorageUnavailable):
-        delivery.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
+        steps.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
     held = standing(world, external_id)
     assert (held.stage, list(held.cuts)) == (Stage.PLANNING, [0])
-    delivery.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
+    steps.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
     assert world.uploads == []
     world.clock.advance(STEP)
-    planned = delivery.go_on(external_id, ports(world, opened=breaking))
+    planned = steps.go_on(external_id, ports(world, opened=breaking))
     assert planned is not None
     assert (planned.stage, list(planned.cuts)) == (Stage.UPLOADING, [0, 1, 2])
     assert [key for key, _ in opened] == ["in/0.csv", "in/1.csv", "in/1.csv", "in/2.csv"]
@@ -482,12 +486,12 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
 
     long = ports(world, opened=slowly, planning=HOUR)
     with pytest.raises(StorageUnavailable):
-        delivery.begin(*world.created_queue[-1].what, long)
+        steps.begin(*world.created_queue[-1].what, long)
     while standing(world, external_id).stage is Stage.PLANNING:
         before = dict(standing(world, external_id).cuts)
         world.clock.advance(HOUR)
         with suppress(StorageUnavailable):
-            delivery.go_on(external_id, long)
+            steps.go_on(external_id, long)
         found = standing(world, external_id)
         assert found.cuts != before, "no worker is killed in vain"
     assert read == sorted(set(read)) and len(read) > 2
@@ -511,7 +515,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
         return Slow(world, content[start:end], 1000)
 
     began = world.clock()
-    delivery.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    steps.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
     turns = 1
     while standing(world, external_id).stage is Stage.PLANNING:
         assert world.clock() - began < 300 * SECOND, "its function would be killed"
@@ -519,7 +523,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
         assert held.due == world.clock()
         world.clock.advance(MINUTE)
         began, turns = world.clock(), turns + 1
-        delivery.go_on(external_id, ports(world, opened=slowly))
+        steps.go_on(external_id, ports(world, opened=slowly))
         assert standing(world, external_id).cuts != held.cuts
     assert turns > 2
     assert read == sorted(set(read)), "nothing is read twice"
@@ -539,11 +543,11 @@ def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
     def slowly(file: Arrival, start: int, end: int) -> Any:
         return Slow(world, contents[file.key][start:end], 1000)
 
-    delivery.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    steps.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
     for _ in range(20):
         if standing(world, external_id).stage is Stage.PLANNING:
             world.clock.advance(MINUTE)
-            delivery.go_on(external_id, ports(world, opened=slowly))
+            steps.go_on(external_id, ports(world, opened=slowly))
     held = standing(world, external_id)
     assert (held.stage, list(held.cuts)) == (Stage.UPLOADING, [1])
 
@@ -565,7 +569,7 @@ def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Deliveri
 def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> None:
     external_id = created(world, ROWS)
     world.contents.clear()
-    delivery.begin(*world.created_queue[-1].what, ports(world))
+    steps.begin(*world.created_queue[-1].what, ports(world))
     assert len(world.uploads) == standing(world, external_id).total == 1
     uploaded(world)
     assert finished(world, external_id)["lostFiles"][0]["reason"] == "object-gone"
@@ -573,7 +577,7 @@ def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> N
 
 def test_what_is_gone_since_it_was_uploaded_is_there(world: Delivering) -> None:
     external_id = begun(world, b"{}\n", b"[]\n")
-    upload(world.uploads[0].what, ports(world))
+    uploaded_piece(world.uploads[0].what, ports(world))
     world.deliveries.marked_as.clear()  # its worker died before it said so
     world.contents.clear()
     uploaded(world)
@@ -589,7 +593,7 @@ def test_where_something_else_is_held_under_its_name_the_batch_is_given_up(
 ) -> None:
     external_id = begun(world, PACKED, b"{}\n", key="in/{}.json.gz")
     packed = world.uploads[0].what
-    upload(packed, ports(world))
+    uploaded_piece(packed, ports(world))
     world.deliveries.marked_as.clear()
     del world.contents["landing", "in/0.json.gz", packed.piece.file.version]
     uploaded(world)
@@ -601,7 +605,7 @@ def test_what_was_unreadable_for_a_while_is_too_large_for_one_upload(world: Deli
     external_id = created(world, ROWS)
     kept = dict(world.contents)
     world.contents.clear()
-    delivery.begin(*world.created_queue[-1].what, ports(world))
+    steps.begin(*world.created_queue[-1].what, ports(world))
     world.contents |= kept
     uploaded(world)
     end = finished(world, external_id)
@@ -615,10 +619,10 @@ def test_what_ended_before_it_was_planned_is_not_planned(world: Delivering, stat
     external_id = created(world, ROWS)
     failing_ports = ports(world, opened=failing(StorageUnavailable("S3 answered 503")))
     with pytest.raises(StorageUnavailable):
-        delivery.begin(*world.created_queue[-1].what, failing_ports)
+        steps.begin(*world.created_queue[-1].what, failing_ports)
     world.simulator.set_status(standing(world, external_id).batch_id, status)
     world.clock.advance(STEP)
-    delivery.go_on(external_id, failing_ports)
+    steps.go_on(external_id, failing_ports)
     end = finished(world, external_id)
     assert end["status"] == status
     # Somebody else must have completed it, and it is not in it.
@@ -630,12 +634,12 @@ def test_planning_has_an_end_too(world: Delivering) -> None:
     external_id = created(world, ROWS)
     failing_ports = ports(world, opened=failing(StorageUnavailable("S3 answered 503")))
     with pytest.raises(StorageUnavailable):
-        delivery.begin(*world.created_queue[-1].what, failing_ports)
+        steps.begin(*world.created_queue[-1].what, failing_ports)
     world.clock.advance(STEP)
     with pytest.raises(StorageUnavailable):
-        delivery.go_on(external_id, failing_ports)
+        steps.go_on(external_id, failing_ports)
     world.clock.advance(world.deadline)
-    delivery.go_on(external_id, failing_ports)
+    steps.go_on(external_id, failing_ports)
     end = finished(world, external_id)
     assert (end["kind"], end["lostFileCount"]) == ("Batch Abandoned", 0)
     assert batch_of(world, external_id).status == "aborted"
@@ -692,7 +696,7 @@ def packed_in(world: Delivering, monkeypatch: pytest.MonkeyPatch, took: int) -> 
     put: list[str] = []
     real = Ingestion.upload
 
-    def upload(self: Ingestion, about: Delivery, path: str, *arguments: Any) -> None:
+    def uploaded_piece(self: Ingestion, about: Delivery, path: str, *arguments: Any) -> None:
         real(self, about, path, *arguments)
         put.append(path[33:])
         world.clock.advance(took)
@@ -711,7 +715,7 @@ def test_a_gzip_that_takes_longer_than_a_worker_lives_is_sent_step_by_step(
     workers = 0
     while task in (waiting := [errand.what for errand in world.uploads]):
         world.uploads.pop(waiting.index(task))
-        upload(task, ports(world))
+        uploaded_piece(task, ports(world))
         workers += 1
     assert put == ["0.json", *(f"0-0000{n}.json" for n in range(1, 5))]
     assert workers == 3
@@ -723,9 +727,9 @@ def test_a_gzip_that_a_worker_dies_upon_goes_on_where_it_was(world: Delivering) 
     task = world.uploads[0].what
     world.simulator.faults.add(Fault("status", "put-file", status=503, skip=2))
     with pytest.raises(PlatformUnavailable):
-        upload(task, ports(world))
+        uploaded_piece(task, ports(world))
     assert world.deliveries.progress(external_id, 0) == Progress(2, 110)
-    upload(task, ports(world))
+    uploaded_piece(task, ports(world))
     paths = [r.request.path[-10:] for r in world.simulator.received if r.operation == "put-file"]
     assert [paths.count(path) for path in dict.fromkeys(paths)] == [1, 1, 2, 1, 1]
     assert b"".join(filled(world, external_id).values()) == ROWS
@@ -740,7 +744,7 @@ def test_a_gzip_of_one_part_is_unpacked_once(world: Delivering) -> None:
         opened.append(file.key)
         return world._opened(file, start, end)
 
-    upload(world.uploads[0].what, ports(world, opened=counting))
+    uploaded_piece(world.uploads[0].what, ports(world, opened=counting))
     assert opened == ["in/0.json.gz"]
     assert len(operations(world, "put-file")) == 1
 
@@ -758,7 +762,7 @@ def test_a_gzip_whose_reader_was_dropped_between_two_parts_goes_on(world: Delive
 
     remembered: Any = its.deliveries
     remembered.keep = dropping
-    assert uploading.upload(task, its) == Uploaded()
+    assert upload.upload(task, its) == Uploaded()
     assert [errand.what for errand in world.uploads] == [task]
     uploaded(world)
     assert b"".join(filled(world, external_id).values()) == ROWS
@@ -779,12 +783,12 @@ def test_a_gzip_that_cannot_be_unpacked_in_time_takes_no_other_along(
                 world.clock.advance(UPLOADING // 4)
             yield part
 
-    monkeypatch.setattr(uploading, "unpacked", slowly)
+    monkeypatch.setattr(upload, "unpacked", slowly)
     with pytest.raises(NotYet, match="unpacked in time"):
-        upload(slow, ports(world), 4)
-    upload(slow, ports(world), 5)
+        uploaded_piece(slow, ports(world), 4)
+    uploaded_piece(slow, ports(world), 5)
     assert operations(world, "put-file") == []
-    upload(other, ports(world))
+    uploaded_piece(other, ports(world))
     looked(world, external_id)
     end = finished(world, external_id)
     assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Succeeded", "too-large")
@@ -793,7 +797,7 @@ def test_a_gzip_that_cannot_be_unpacked_in_time_takes_no_other_along(
 def test_an_upload_is_not_begun_when_its_worker_has_no_time_left(world: Delivering) -> None:
     external_id = begun(world, b"{}\n")
     with pytest.raises(NotYet, match="no time left"):
-        upload(world.uploads[0].what, ports(world, end=world.clock() + 900))
+        uploaded_piece(world.uploads[0].what, ports(world, end=world.clock() + 900))
     assert (operations(world, "put-file"), world.deliveries.marks(external_id)) == ([], {})
 
 
@@ -802,7 +806,7 @@ def test_an_upload_ends_before_its_worker_does(world: Delivering) -> None:
     given: list[float] = []
     its: Any = ports(world, end=world.clock() + 20_000)
     its.ingestion.upload = lambda *arguments: given.append(arguments[-1])
-    upload(world.uploads[0].what, its)
+    uploaded_piece(world.uploads[0].what, its)
     assert given == [20.0]
 
 
@@ -820,9 +824,9 @@ def test_of_the_hour_only_what_aep_took_is_used(world: Delivering, fault: Fault)
     world.simulator.faults.add(fault)
     first, second = (errand.what for errand in world.uploads)
     with suppress(TryAgain):
-        upload(first, ports(world))
+        uploaded_piece(first, ports(world))
     assert sum(world.allowance.sent.values()) == 0
-    upload(second, ports(world))
+    uploaded_piece(second, ports(world))
     assert list(world.allowance.sent.values()) == [len(ROWS)], "unpacked, of its organization"
     [(organization, _)] = world.allowance.sent
     assert organization == world.seed.ims_org
@@ -832,7 +836,7 @@ def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None
     external_id = begun(world, ROWS)
     task = world.uploads[0].what
     for _ in range(3):
-        assert upload(task, ports(world)) is None
+        assert uploaded_piece(task, ports(world)) is None
     assert len(operations(world, "put-file")) == 1
     assert list(world.deliveries.marks(external_id)) == [0]
 
@@ -840,12 +844,12 @@ def test_a_piece_that_is_marked_is_not_uploaded_again(world: Delivering) -> None
 def test_a_piece_of_no_delivery_or_of_one_that_ended_is_nothing(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     tasks = [errand.what for errand in world.uploads]
-    assert upload(replace(tasks[0], external_id="nobody's"), ports(world)) is None
+    assert uploaded_piece(replace(tasks[0], external_id="nobody's"), ports(world)) is None
     world.simulator.set_status(batch_of(world, external_id).id, "aborted")
     looked(world, external_id, UPLOADING + SKEW)
     asked = len(world.simulator.received)
     for task in tasks:
-        assert upload(task, ports(world)) is None
+        assert uploaded_piece(task, ports(world)) is None
     assert len(world.simulator.received) == asked
 
 
@@ -862,10 +866,10 @@ def test_what_s3_does_not_give_is_tried_again_from_its_start(world: Delivering) 
 
     its = ports(world, opened=lambda *_: Breaking(content[:20]))
     with pytest.raises(StorageUnavailable):
-        upload(task, its)
+        uploaded_piece(task, its)
     assert world.deliveries.marks(external_id) == {}
     assert filled(world, external_id) == {}
-    upload(task, ports(world))
+    uploaded_piece(task, ports(world))
     assert filled(world, external_id) == {"0-55-110.json": content}
 
 
@@ -874,14 +878,14 @@ def test_when_an_hour_is_used_up_the_next_one_is_waited_for(world: Delivering) -
     world.allowance.hourly = 120
     taken = [errand.what for errand in world.uploads]
     for task in taken[:2]:
-        upload(task, ports(world))
+        uploaded_piece(task, ports(world))
     with pytest.raises(NotYet) as caught:
-        upload(taken[2], ports(world))
+        uploaded_piece(taken[2], ports(world))
     left = HOUR - world.clock() % HOUR
     assert caught.value.retry_after == left / 1000
     assert len(operations(world, "put-file")) == 2
     world.clock.advance(left)
-    upload(taken[2], ports(world))
+    uploaded_piece(taken[2], ports(world))
     assert set(world.deliveries.marks(external_id)) == {0, 1, 2}
 
 
@@ -916,7 +920,7 @@ def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Deli
     external_id = begun(world, ROWS)
     world.simulator.faults.add(Fault("status", "put-file", status=404))
     with pytest.raises(NotYet):
-        upload(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
+        uploaded_piece(world.uploads[0].what, ports(world, ingestion=Ingested(world, None)))
     assert world.deliveries.marks(external_id) == {}
     assert world.lost == []
 
@@ -925,7 +929,7 @@ def test_a_refusal_counts_for_nothing_before_catalog_shows_the_batch(world: Deli
 def test_what_is_surely_about_the_file_is_refused_at_once(world: Delivering, status: int) -> None:
     begun(world, b"{}\n")
     world.simulator.faults.add(Fault("status", "put-file", status=status))
-    upload(world.uploads[0].what, ports(world), 1)
+    uploaded_piece(world.uploads[0].what, ports(world), 1)
     assert [reason for *_, reason in world.lost] == ["upload-refused"]
 
 
@@ -936,9 +940,9 @@ def test_another_refusal_may_pass(world: Delivering, status: int) -> None:
     world.simulator.faults.add(Fault("status", "put-file", status=status, count=0))
     for tries in (1, 2, 3, 4):
         with pytest.raises(NotYet, match=f"AEP answered {status}"):
-            upload(world.uploads[0].what, ports(world), tries)
+            uploaded_piece(world.uploads[0].what, ports(world), tries)
     assert world.deliveries.marks(external_id) == {}
-    upload(world.uploads[0].what, ports(world), 5)
+    uploaded_piece(world.uploads[0].what, ports(world), 5)
     assert [reason for *_, reason in world.lost] == ["upload-refused"]
 
 
@@ -956,7 +960,7 @@ def test_what_is_not_about_the_file_is_tried_again(world: Delivering, status: in
     external_id = begun(world, ROWS)
     world.simulator.faults.add(Fault("status", "put-file", status=status))
     with pytest.raises(TryAgain):
-        upload(world.uploads[0].what, ports(world))
+        uploaded_piece(world.uploads[0].what, ports(world))
     assert world.deliveries.marks(external_id) == {}
 
 
@@ -966,11 +970,11 @@ def test_a_copy_that_comes_too_late_tells_nothing(world: Delivering) -> None:
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        upload(task, ports(world))
+        uploaded_piece(task, ports(world))
         world.contents.clear()
         return world._opened(file, start, end)
 
-    assert upload(task, ports(world, opened=late)) is None
+    assert uploaded_piece(task, ports(world, opened=late)) is None
     assert world.lost == []
     assert world.deliveries.marks(external_id) == {0: Mark(55)}
 
@@ -982,10 +986,10 @@ def test_what_one_copy_could_read_is_there_though_another_could_not(world: Deliv
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        upload(task, ports(world, opened=failing(ObjectArchived("restore it"))))
+        uploaded_piece(task, ports(world, opened=failing(ObjectArchived("restore it"))))
         return world._opened(file, start, end)
 
-    assert upload(task, ports(world, opened=late)) is None
+    assert uploaded_piece(task, ports(world, opened=late)) is None
     assert world.deliveries.marks(external_id) == {0: Mark(len(ROWS))}
     uploaded(world)
     looked(world, external_id)
@@ -998,10 +1002,10 @@ def test_a_copy_that_comes_after_the_end_of_uploads_changes_nothing(world: Deliv
     task = world.uploads[0].what
 
     def late(file: Arrival, start: int, end: int) -> Any:
-        upload(task, ports(world))
+        uploaded_piece(task, ports(world))
         return world._opened(file, start, end)
 
-    assert upload(task, ports(world, opened=late)) is None
+    assert uploaded_piece(task, ports(world, opened=late)) is None
     assert operations(world, "put-file", "complete") == ["put-file", "complete", "put-file"]
     assert world.simulator.received[-2].status == 400
     assert world.deliveries.marks(external_id) == {0: Mark(3)}
@@ -1060,7 +1064,7 @@ def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> 
     task = world.uploads[0].what
     remembered: Any = ports(world).deliveries
     remembered.replace = failing(LeaseLost("another worker went on"))
-    assert upload(task, ports(world, deliveries=remembered)) is None
+    assert uploaded_piece(task, ports(world, deliveries=remembered)) is None
     assert standing(world, external_id).stage is Stage.UPLOADING
     done = looked(world, external_id, UPLOADING + SKEW)
     assert done is not None
@@ -1092,7 +1096,7 @@ def test_a_batch_whose_last_piece_is_faster_than_its_planner_is_completed(
         world.uploads += [Errand(task, world.clock()) for task in tasks]
         uploaded(world)
 
-    delivery.begin(*world.created_queue[-1].what, ports(world, hand_out=at_once))
+    steps.begin(*world.created_queue[-1].what, ports(world, hand_out=at_once))
     assert standing(world, external_id).stage is Stage.INGESTING
 
 
@@ -1110,10 +1114,10 @@ def test_a_batch_whose_last_piece_ends_as_its_planner_does_is_completed(
 
     def meanwhile(*args: Any, **named: Any) -> None:
         kept[external_id] = planned
-        upload(*args, **named)
+        uploaded_piece(*args, **named)
 
     ingestion.upload = meanwhile
-    uploading.upload(world.uploads.pop().what, its)
+    upload.upload(world.uploads.pop().what, its)
     assert standing(world, external_id).stage is Stage.INGESTING
 
 
@@ -1125,9 +1129,9 @@ def test_a_worker_that_dies_after_the_last_mark_leaves_a_message_that_goes_on(
     tasks = [errand.what for errand in world.uploads]
     for task in tasks:
         world.deliveries.mark(external_id, task.piece.number, Mark(task.piece.size))
-    assert uploading.upload(tasks[-1], ports(world), 1) == Uploaded()
+    assert upload.upload(tasks[-1], ports(world), 1) == Uploaded()
     assert standing(world, external_id).stage is Stage.UPLOADING
-    uploading.upload(tasks[-1], ports(world), 2)
+    upload.upload(tasks[-1], ports(world), 2)
     assert standing(world, external_id).stage is Stage.INGESTING
 
 
@@ -1163,7 +1167,7 @@ def test_pieces_that_wait_for_the_bytes_of_an_hour_are_not_handed_out_again(
         world.clock.advance(max(0, due - world.clock()))
         with suppress(NotYet), world.allowance.taking(target, 90):
             pass
-        delivery.go_on(external_id, ports(world))
+        steps.go_on(external_id, ports(world))
         assert world.uploads == []
     assert due % HOUR == 0, "when the next one begins"
     looked(world, external_id, due - world.clock())
@@ -1259,13 +1263,13 @@ def test_what_may_not_be_read_for_a_while_is_not_lost(world: Delivering) -> None
     world.piece = 1000
     external_id = begun(world, ROWS, ROWS, ROWS)
     tasks = [errand.what for errand in world.uploads]
-    upload(tasks[0], ports(world))
+    uploaded_piece(tasks[0], ports(world))
     with pytest.raises(NotReadable):
-        upload(tasks[1], denied(world, "in/1.json"))
-    upload(tasks[2], ports(world))
+        uploaded_piece(tasks[1], denied(world, "in/1.json"))
+    uploaded_piece(tasks[2], ports(world))
     assert (operations(world, "complete"), len(world.deliveries.marks(external_id))) == ([], 2)
     world.clock.advance(world.deadline // 2)
-    upload(tasks[1], ports(world))
+    uploaded_piece(tasks[1], ports(world))
     looked(world, external_id)
     assert finished(world, external_id)["recordCount"] == 60
     assert (world.lost, world.parked) == ([], [])
@@ -1278,9 +1282,9 @@ def test_what_may_not_be_read_for_too_long_is_parked_and_takes_no_other_along(
     world.piece = 1000
     external_id = begun(world, ROWS, ROWS)
     tasks = [errand.what for errand in world.uploads]
-    upload(tasks[0], ports(world))
+    uploaded_piece(tasks[0], ports(world))
     world.clock.advance(world.deadline * 3 // 4)
-    upload(tasks[1], denied(world, "in/1.json"))
+    uploaded_piece(tasks[1], denied(world, "in/1.json"))
     looked(world, external_id)
     end = finished(world, external_id)
     assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 20, 1)
@@ -1292,10 +1296,10 @@ def test_what_may_not_be_read_for_too_long_is_parked_and_takes_no_other_along(
 def test_a_plan_waits_for_what_may_not_be_read(world: Delivering) -> None:
     external_id = created(world, ROWS)
     with pytest.raises(NotReadable):
-        delivery.begin(*world.created_queue[-1].what, denied(world, "in/0.json"))
+        steps.begin(*world.created_queue[-1].what, denied(world, "in/0.json"))
     assert (standing(world, external_id).stage, world.uploads) == (Stage.PLANNING, [])
     world.clock.advance(STEP)
-    delivery.go_on(external_id, ports(world))
+    steps.go_on(external_id, ports(world))
     assert len(world.uploads) == 4
 
 
@@ -1303,11 +1307,11 @@ def test_a_plan_does_not_wait_for_it_forever(world: Delivering) -> None:
     external_id = created(world, ROWS, b"{}\n")
     its = denied(world, "in/0.json")
     with pytest.raises(NotReadable):
-        delivery.begin(*world.created_queue[-1].what, its)
+        steps.begin(*world.created_queue[-1].what, its)
     world.clock.advance(world.deadline * 3 // 4)
-    delivery.go_on(external_id, its)
+    steps.go_on(external_id, its)
     for errand in world.uploads:
-        upload(errand.what, denied(world, "in/0.json"))
+        uploaded_piece(errand.what, denied(world, "in/0.json"))
     looked(world, external_id)
     end = finished(world, external_id)
     assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", 1)
@@ -1321,7 +1325,7 @@ def test_what_cannot_be_read_at_all_is_named(world: Delivering, why: Rejected) -
     external_id = begun(world, ROWS)
     its = ports(world, opened=failing(why))
     for errand in world.uploads:
-        upload(errand.what, its)
+        uploaded_piece(errand.what, its)
     end = finished(world, external_id)
     assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", why.reason)
 
@@ -1334,7 +1338,7 @@ def lost_one(world: Delivering, count: int = 3) -> tuple[str, Arrival]:
     world.piece = 1000
     external_id = begun(world, *[ROWS] * count)
     task = world.uploads.pop(1).what
-    upload(task, ports(world, opened=failing(ObjectArchived("restore it"))))
+    uploaded_piece(task, ports(world, opened=failing(ObjectArchived("restore it"))))
     uploaded(world)
     return external_id, task.piece.file
 
@@ -1344,7 +1348,7 @@ def batched_alone(world: Delivering, file: Arrival) -> bytes:
     [message] = [one for one in world.parked if one.arrival == file]
     world.table = table()
     outcome = take(message.arrival, world.intake(0))
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    steps.begin(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, outcome.record.order.external_id)
     assert finished(world, outcome.record.order.external_id)["kind"] == "Batch Succeeded"
@@ -1381,7 +1385,7 @@ def test_whatever_dies_on_the_way_it_is_let_go_and_then_parked(
     world.clock.advance(OUTCOME)
     its = dying(ports(world), step, after=after)
     with pytest.raises(TryAgain):
-        delivery.go_on(external_id, its)
+        steps.go_on(external_id, its)
     held = standing(world, external_id)
     assert (held.stage, held.due is not None) == (Stage.ENDED, True)
     looked(world, external_id, STEP)
@@ -1445,7 +1449,7 @@ def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -
     external_id, file = lost_one(world)
     world.clock.advance(OUTCOME)
     with pytest.raises(TryAgain):
-        delivery.go_on(external_id, dying(ports(world), "park_file", after=True))
+        steps.go_on(external_id, dying(ports(world), "park_file", after=True))
     assert batched_alone(world, file) == ROWS
     owner = world.ledger.claimant(file)
     assert owner == file.external_id
@@ -1458,13 +1462,13 @@ def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -
 def test_many_lost_files_are_settled_bit_by_bit(
     world: Delivering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "AT_ONCE", 2)
+    monkeypatch.setattr(steps, "AT_ONCE", 2)
     world.piece, world.limits = 1000, replace(world.limits, files=10)
     external_id = begun(world, *[ROWS] * 7)
     first, *others = [errand.what for errand in world.uploads]
-    upload(first, ports(world))
+    uploaded_piece(first, ports(world))
     for task in others:
-        upload(task, ports(world, opened=failing(ObjectArchived("restore it"))))
+        uploaded_piece(task, ports(world, opened=failing(ObjectArchived("restore it"))))
     world.clock.advance(OUTCOME)
     real, left = ports(world), 3
 
@@ -1476,7 +1480,7 @@ def test_many_lost_files_are_settled_bit_by_bit(
         real.park_file(file, why)
 
     with pytest.raises(StorageUnavailable):
-        delivery.go_on(external_id, replace(real, park_file=park_file))
+        steps.go_on(external_id, replace(real, park_file=park_file))
     assert standing(world, external_id).settled == 2
     looked(world, external_id, STEP)
     ended = standing(world, external_id)
@@ -1546,7 +1550,7 @@ def test_complete_is_repeated_until_aep_has_said_yes(world: Delivering, fault: F
     held = standing(world, external_id)
     assert held.stage is Stage.COMPLETING
     world.clock.advance((held.due or 0) - world.clock())
-    done = delivery.go_on(external_id, ports(world))
+    done = steps.go_on(external_id, ports(world))
     assert done is not None
     assert done.stage is Stage.INGESTING
     looked(world, external_id)
@@ -1563,7 +1567,7 @@ def test_it_waits_as_long_as_adobe_says(world: Delivering) -> None:
     world.simulator.faults.add(Fault("gateway", "complete", code="429050", retry_after="1"))
     world.clock.advance(600 * SECOND)
     with pytest.raises(PlatformUnavailable):
-        delivery.go_on(external_id, ports(world))
+        steps.go_on(external_id, ports(world))
     assert standing(world, external_id).due == world.clock() + STEP
 
 
@@ -1574,7 +1578,7 @@ def test_a_complete_that_was_not_heard_is_said_again(world: Delivering) -> None:
     uploaded(world)
     assert standing(world, external_id).stage is Stage.INGESTING
     for times in (1, 2):
-        delivery.go_on(external_id, ports(world))
+        steps.go_on(external_id, ports(world))
         assert operations(world, "complete") == ["complete"] * times
         world.clock.advance(OUTCOME)
     looked(world, external_id)
@@ -1589,7 +1593,7 @@ def test_a_complete_that_is_always_refused_is_said_ever_more_seldom(world: Deliv
     waits = []
     for _ in range(12):
         world.clock.advance((standing(world, external_id).due or 0) - world.clock())
-        held = delivery.go_on(external_id, ports(world))
+        held = steps.go_on(external_id, ports(world))
         assert held is not None
         waits.append((held.due or 0) - world.clock())
     assert sorted(waits) == waits
@@ -1614,10 +1618,10 @@ def test_where_complete_comes_too_late_catalog_says_what_it_is(
     real_ports = ports(world)
     meddled: Any = ports(world).deliveries
     meddled.mark = mark
-    done = upload(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
+    done = uploaded_piece(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
     assert done is not None
     assert (done.stage, done.due) == (Stage.INGESTING, world.clock())
-    delivery.go_on(external_id, ports(world))
+    steps.go_on(external_id, ports(world))
     assert finished(world, external_id)["status"] == status
     assert world.orders_parked == {external_id}
     assert operations(world, "abort") == []
@@ -1643,7 +1647,7 @@ def test_how_a_batch_ended(world: Delivering, status: str, end: End) -> None:
     uploaded(world)
     world.clock.advance(OUTCOME)
     its: Any = Ingested(world, status, diagnostics=lambda _: 0)
-    ended = delivery.go_on(external_id, ports(world, ingestion=its))
+    ended = steps.go_on(external_id, ports(world, ingestion=its))
     assert ended is not None
     assert ended.verdict is not None
     assert (ended.verdict.end, ended.verdict.status) == (end, status)
@@ -1665,7 +1669,7 @@ def test_anything_else_is_on_its_way(world: Delivering, status: str | None) -> N
     waits = []
     for _ in range(30):
         world.clock.advance((standing(world, external_id).due or 0) - world.clock())
-        held = delivery.go_on(external_id, ports(world, ingestion=Ingested(world, status)))
+        held = steps.go_on(external_id, ports(world, ingestion=Ingested(world, status)))
         assert held is not None
         assert held.stage is Stage.INGESTING
         waits.append((held.due or 0) - world.clock())
@@ -1674,7 +1678,7 @@ def test_anything_else_is_on_its_way(world: Delivering, status: str | None) -> N
     assert waits[-1] == 30 * MINUTE
     assert world.ends == []
     world.clock.advance(30 * MINUTE)
-    delivery.go_on(external_id, ports(world))
+    steps.go_on(external_id, ports(world))
     assert finished(world, external_id)["kind"] == "Batch Succeeded"
 
 
@@ -1684,7 +1688,7 @@ def test_what_compaction_replaced_had_succeeded(world: Delivering) -> None:
     world.clock.advance(OUTCOME)
     batch = batch_of(world, external_id)
     world.simulator.consolidate(batch.id)
-    delivery.go_on(external_id, ports(world))
+    steps.go_on(external_id, ports(world))
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Succeeded", "inactive")
     assert world.orders_parked == set()
@@ -1694,12 +1698,12 @@ def test_what_catalog_forgot_ends_too(world: Delivering) -> None:
     external_id = begun(world, b"{}\n")
     uploaded(world)
     unseen: Any = Ingested(world, None, None)
-    week = delivery.FORGOTTEN
+    week = steps.FORGOTTEN
     world.clock.advance(standing(world, external_id).created_at + week - world.clock())
-    delivery.go_on(external_id, ports(world, ingestion=unseen))
+    steps.go_on(external_id, ports(world, ingestion=unseen))
     assert standing(world, external_id).stage is Stage.INGESTING
     world.clock.advance(OUTCOME)
-    delivery.go_on(external_id, ports(world, ingestion=unseen))
+    steps.go_on(external_id, ports(world, ingestion=unseen))
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Abandoned", "unknown")
     assert world.orders_parked == {external_id}
@@ -1740,7 +1744,7 @@ def test_a_failure_says_why_keeps_the_rows_and_can_be_tried_anew(world: Deliveri
     reasons: list[Rejection] = []
     uploaded(world)
     world.clock.advance(OUTCOME)
-    delivery.go_on(external_id, ports(world, park=lambda _, why: reasons.append(why)))
+    steps.go_on(external_id, ports(world, park=lambda _, why: reasons.append(why)))
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Failed", "failed")
     assert end["errors"]
@@ -1810,7 +1814,7 @@ def test_what_is_told_again_is_told_alike(world: Delivering) -> None:
     dying.ended = ended
     world.clock.advance(OUTCOME)
     with pytest.raises(NotAnnounced):
-        delivery.go_on(external_id, ports(world, announcer=dying))
+        steps.go_on(external_id, ports(world, announcer=dying))
     looked(world, external_id, STEP)
     assert told[0].verdict == standing(world, external_id).verdict
     assert "diagnostics" not in finished(world, external_id)
@@ -1827,12 +1831,12 @@ def test_an_upload_that_ends_after_the_batch_changes_no_announcement(world: Deli
         looked(world, external_id, UPLOADING + SKEW)
         return world._opened(file, start, end)
 
-    upload(task, ports(world, opened=late))
+    uploaded_piece(task, ports(world, opened=late))
     assert 0 in world.deliveries.marks(external_id)
     assert finished(world, external_id)["lostFileCount"] == 0
     held = standing(world, external_id)
     world.deliveries.replace(held, held.then(due=0))
-    delivery.go_on(external_id, ports(world))
+    steps.go_on(external_id, ports(world))
     assert world.ends[0] == world.ends[1]
 
 
@@ -1846,7 +1850,7 @@ def test_errors_of_adobe_s_are_kept_in_bounds(world: Delivering) -> None:
     uploaded(world)
     world.clock.advance(OUTCOME)
     its: Any = Ingested(world, "failed", raw=raw, diagnostics=lambda _: 0)
-    ended = delivery.go_on(external_id, ports(world, ingestion=its))
+    ended = steps.go_on(external_id, ports(world, ingestion=its))
     assert ended is not None
     assert ended.verdict is not None
     assert len(json.dumps([ended.verdict.errors, dict(ended.verdict.metrics)])) < 100_000
@@ -1861,7 +1865,7 @@ def test_what_adobe_does_not_document_is_none(world: Delivering, odd: Mapping[st
     external_id = begun(world, b"{}\n")
     uploaded(world)
     world.clock.advance(OUTCOME)
-    delivery.go_on(external_id, ports(world, ingestion=Ingested(world, "success", raw=odd)))
+    steps.go_on(external_id, ports(world, ingestion=Ingested(world, "success", raw=odd)))
     end = finished(world, external_id)
     assert not {"errors", "recordCount", "failedRecordCount", "diagnostics"} & end.keys()
 
@@ -1874,7 +1878,7 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     first, second = arrival(ROWS, number=1), arrival(ROWS[:11], number=2)
     world.put(first, ROWS)
     take(first, world.intake(0))
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    steps.begin(*world.created_queue.pop().what, ports(world))
     uploaded(world, 2)
     world.put(second, ROWS[:11])
     take(second, world.intake(0))
@@ -1884,7 +1888,7 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     assert world.orders_parked == set()
     with pytest.raises(NotEnded, match="a newer version, took its place"):
         again(first.external_id, world.intake(0))
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    steps.begin(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, second.external_id)
     assert finished(world, second.external_id)["kind"] == "Batch Succeeded"
@@ -1904,14 +1908,14 @@ def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> 
     # The release before began at the event alone.
     early = Delivery.of(record, (file,), 64, world.clock())
     assert world.deliveries.begin(early, recorded=False)
-    delivery.go_on(file.external_id, ports(world))
+    steps.go_on(file.external_id, ports(world))
     with pytest.raises(NotYet):
         uploaded(world)
     assert (world.ends, world.orders_parked) == ([], set())
     assert standing(world, file.external_id).stage is Stage.ENDED
     world.clock.advance(2 * STEP)
     go_on(due.Kind.ORDERS, file.external_id, world.intake(0))
-    delivery.go_on(file.external_id, ports(world))
+    steps.go_on(file.external_id, ports(world))
     assert finished(world, file.external_id)["kind"] == "Batch Abandoned"
     assert world.orders_parked == {file.external_id}
 
@@ -1926,11 +1930,11 @@ def test_an_end_is_announced_until_the_bus_takes_it_and_parked_until_sqs_does(
     tasks = [errand.what for errand in world.uploads]
     with pytest.raises(NotAnnounced):
         for task in tasks:
-            upload(task, ports(world, announcer=dying))
+            uploaded_piece(task, ports(world, announcer=dying))
     assert standing(world, external_id).stage is Stage.ENDED
     world.clock.advance(STEP)
     with pytest.raises(StorageUnavailable):
-        delivery.go_on(external_id, ports(world, park=failing(StorageUnavailable("no"))))
+        steps.go_on(external_id, ports(world, park=failing(StorageUnavailable("no"))))
     assert len(world.ends) == 1
     looked(world, external_id, STEP)
     assert world.ends[0] == world.ends[1]
@@ -1963,7 +1967,7 @@ def test_an_end_without_a_verdict_waits(world: Delivering) -> None:
     held = standing(world, external_id)
     world.deliveries.replace(held, held.then(stage=Stage.ENDED, due=0))
     with pytest.raises(LeaseLost):
-        delivery.go_on(external_id, ports(world))
+        steps.go_on(external_id, ports(world))
     assert world.ends == []
 
 
@@ -1976,7 +1980,7 @@ def test_it_is_given_up_only_when_catalog_says_so(world: Delivering, status: str
     world.clock.advance(2 * world.deadline)
     its: Any = Ingested(world, "loading", status)
     with pytest.raises(NotYet):
-        delivery.go_on(external_id, ports(world, ingestion=its))
+        steps.go_on(external_id, ports(world, ingestion=its))
     assert standing(world, external_id).stage is Stage.ABORTING
     assert world.ends == []
     looked(world, external_id, STEP)
@@ -2013,7 +2017,7 @@ def test_when_somebody_was_faster_than_our_abort_it_is_what_it_is(
     world.clock.advance(2 * world.deadline)
     its: Any = Ingested(world, "loading", status, diagnostics=lambda _: 0)
     world.simulator.set_status(batch_id, status)
-    held = delivery.go_on(external_id, ports(world, ingestion=its))
+    held = steps.go_on(external_id, ports(world, ingestion=its))
     assert held is not None
     if status == "staging":
         assert (held.stage, held.due) == (Stage.INGESTING, world.clock() + OUTCOME)
@@ -2093,7 +2097,7 @@ def test_what_somebody_completed_amid_planning_has_the_pieces_that_were_handed_o
     world: Delivering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that could not be cut to its end went up as one piece, if at all."""
-    monkeypatch.setattr(delivery, "KEEP_EVERY", -1)
+    monkeypatch.setattr(steps, "KEEP_EVERY", -1)
     bad = b"a,b\n" + b"1,2\n" * 60 + b"x" * 200
     external_id = created(world, bad, b"a,b\n1,2\n", key="in/{}.csv")
     hand_out_and_die(world, 2)
@@ -2144,7 +2148,7 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
     assert second.batch_id not in (None, first.batch_id)
     assert world.ledger.files(second.order) == world.ledger.files(first.order)
     assert world.events[-1] == (f"{external_id}.2", second.batch_id)
-    delivery.begin(*world.created_queue.pop().what, ports(world))
+    steps.begin(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, f"{external_id}.2")
     assert finished(world, f"{external_id}.2")["kind"] == "Batch Succeeded"

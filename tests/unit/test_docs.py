@@ -16,7 +16,8 @@ import botocore.session
 import click
 import jsonschema
 import pytest
-from aep_intake import organizations, routes
+from aep_intake.model import organizations
+from aep_intake.routing import routes
 from aep_intake_cli.command import aep_intake
 from botocore import xform_name
 

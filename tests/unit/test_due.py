@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from aep_intake.arrivals import Arrival
-from aep_intake.due import AT_ONCE, LEASE, MOST, Due, Kind, Ports, errand, hand_out, read
-from aep_intake.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
-from aep_intake.orders import Order, Record, Target
+from aep_intake.clock.due import AT_ONCE, LEASE, MOST, Due, Kind, Ports, errand, hand_out, read
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Order, Record
 
 from tests.faults.harness import DAY, MINUTE, START, Tape, take
 from tests.faults.harness import World as Intaking

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from aep_intake import folders
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import MalformedManifest, NoFiles, ObjectGone
-from aep_intake.folders import left_out, members
-from aep_intake.routes import parse
+from aep_intake.grouping import markers
+from aep_intake.grouping.markers import left_out, members
+from aep_intake.model.errors import MalformedManifest, NoFiles, ObjectGone
+from aep_intake.model.files import Arrival
+from aep_intake.routing.routes import parse
 
 from tests.listings import readable
 
@@ -205,7 +205,7 @@ def named(
     bucket = Bucket([*map(file, keys), marker], written)
     table = parse(json.dumps({"routes": [{"name": "r"} | rule]}), "v1")
     found = readable(members(marker, table.match(marker), table, bucket))
-    assert bucket.asked[:1] == [(marker, folders.MOST_MANIFEST)]
+    assert bucket.asked[:1] == [(marker, markers.MOST_MANIFEST)]
     return [one.key for one in found]
 
 
@@ -282,7 +282,7 @@ def test_what_is_no_json_is_refused(content: bytes) -> None:
 
 def test_a_manifest_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     content = b'{"files": ["a.json"]}'
-    monkeypatch.setattr(folders, "MOST_MANIFEST", len(content))
+    monkeypatch.setattr(markers, "MOST_MANIFEST", len(content))
     assert named(content, *KEYS) == ["out/a.json"]
     with pytest.raises(MalformedManifest, match="has more than 21 bytes"):
         named(content + b" ", *KEYS)

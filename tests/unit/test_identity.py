@@ -3,9 +3,9 @@
 import itertools
 from typing import Any
 
-from aep_intake.adapters.identity import DynamoIdentity
-from aep_intake.adapters.table import Table
-from aep_intake.orders import Identity
+from aep_intake.adapters.dynamodb.identity import DynamoIdentity
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.model.orders import Identity
 
 from tests.items import Items
 

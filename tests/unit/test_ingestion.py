@@ -15,20 +15,21 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 import requests
-from aep_intake.adapters import exchange
-from aep_intake.adapters.adobe import Adobe
-from aep_intake.adapters.credentials import Credentials
-from aep_intake.adapters.exchange import https_session
-from aep_intake.adapters.ingestion import Ingestion
-from aep_intake.delivery import Delivery
-from aep_intake.errors import (
+from aep_intake.adapters.adobe import http as exchanges
+from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.adobe.http import https_session
+from aep_intake.adapters.adobe.ingestion import Ingestion
+from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.delivery.steps import Delivery
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import (
     IntakeError,
     PlatformUnavailable,
     StorageUnavailable,
     TryAgain,
     UploadRefused,
 )
-from aep_intake.orders import Lease, Order, Record, Target
+from aep_intake.model.orders import Lease, Order, Record
 
 from local.simulator import Clock, Fault, Received, Simulator, seed_defaults
 from local.simulator.app import running
@@ -265,7 +266,7 @@ def test_a_file_is_never_whole_in_memory() -> None:
             tracemalloc.stop()
     assert came == [64 * MEGABYTE]
     assert body.left == 0
-    assert body.largest == exchange.BLOCK
+    assert body.largest == exchanges.BLOCK
     assert peak < 4 * MEGABYTE
 
 

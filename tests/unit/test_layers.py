@@ -90,8 +90,8 @@ def test_no_address_of_this_machine_is_in_them(
     for name, content in {**intake, **dependencies}.items():
         assert not [path for path in here if path in content], name
     assert (
-        b"/opt/python/aep_intake/orders.py"
-        in intake["python/aep_intake/__pycache__/orders.cpython-313.pyc"]
+        b"/opt/python/aep_intake/model/orders.py"
+        in intake["python/aep_intake/model/__pycache__/orders.cpython-313.pyc"]
     )
 
 

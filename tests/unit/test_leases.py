@@ -12,10 +12,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-from aep_intake import due
-from aep_intake.organizations import Limits, Organizations
+from aep_intake.clock import due
+from aep_intake.model.organizations import Limits, Organizations
 from aep_intake.settings import Settings
-from aep_intake.wiring import SKEW, World
+from aep_intake.wiring.worker import SKEW, World
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 TEMPLATE = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())

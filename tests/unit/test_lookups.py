@@ -6,8 +6,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aep_intake.adapters.lookups import LONGEST_REST, REST, Breakers, Lookups
-from aep_intake.errors import CredentialUnusable, PlatformUnavailable, TryAgain
+from aep_intake.adapters.adobe.lookups import LONGEST_REST, REST, Breakers, Lookups
+from aep_intake.model.errors import CredentialUnusable, PlatformUnavailable, TryAgain
 
 START = 1_790_000_000_000
 

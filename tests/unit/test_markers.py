@@ -6,9 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Archived, Arrival, parse, written
-from aep_intake.due import Kind
-from aep_intake.errors import (
+from aep_intake.arrivals.envelopes import parse, written
+from aep_intake.arrivals.take_in import (
+    Gathered,
+    HandedOn,
+    Intake,
+    Known,
+    Skipped,
+    Waits,
+    go_on,
+    take_in,
+)
+from aep_intake.clock.due import Kind
+from aep_intake.grouping.windows import Limits, Stage, Window, marker_id
+from aep_intake.model.errors import (
     FormatUnknown,
     LeaseLost,
     LedgerUnavailable,
@@ -20,10 +31,9 @@ from aep_intake.errors import (
     StorageUnavailable,
     TargetNotAllowed,
 )
-from aep_intake.intake import Gathered, HandedOn, Intake, Known, Skipped, Waits, go_on, take_in
-from aep_intake.orders import Lease, Order, Record
-from aep_intake.preflight import Checks
-from aep_intake.windows import Limits, Stage, Window, marker_id
+from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.orders import Lease, Order, Record
+from aep_intake.routing.checks import Checks
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (
@@ -308,7 +318,7 @@ def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None
 
 def pages(world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str) -> list[str]:
     """Folders have pages of two files, and a worker dies at one of them; from where S3 lists."""
-    for module in ("intake", "windows"):
+    for module in ("arrivals.take_in", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
     asked: list[str] = []
     folder, register = ListedBucket.folder, MemoryWindows.register
@@ -376,7 +386,7 @@ def test_who_goes_on_may_find_another_option_in_the_route(world: World) -> None:
 def test_a_large_folder_is_looked_through_before_anything_is_claimed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("intake", "windows"):
+    for module in ("arrivals.take_in", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
     world.table = REPLACED[0]
     world.limits = Limits(files=4, bytes=1000)

@@ -13,9 +13,8 @@ from urllib.parse import quote_plus
 
 import boto3
 import pytest
-from aep_intake.adapters.objects import Objects
-from aep_intake.arrivals import Archived, Arrival
-from aep_intake.errors import (
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.model.errors import (
     CustomerKeyNeeded,
     MalformedRequest,
     NotReadable,
@@ -23,6 +22,7 @@ from aep_intake.errors import (
     ObjectGone,
     StorageUnavailable,
 )
+from aep_intake.model.files import Archived, Arrival
 from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import Stubber

@@ -7,8 +7,8 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aep_intake.errors import RoutesUnavailable, TargetNotAllowed
-from aep_intake.organizations import (
+from aep_intake.model.errors import RoutesUnavailable, TargetNotAllowed
+from aep_intake.model.organizations import (
     SCHEMA,
     InvalidLimits,
     Limits,
@@ -20,7 +20,7 @@ from aep_intake.organizations import (
     written,
 )
 from aep_intake.settings import Settings
-from aep_intake.wiring import World
+from aep_intake.wiring.worker import World
 from aep_intake_cli.limits import PARAMETERS, from_parameters, lint
 from hypothesis import given
 from hypothesis import strategies as st

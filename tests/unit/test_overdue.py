@@ -6,14 +6,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
-from aep_intake import overdue
-from aep_intake.arrivals import Arrival, Missing
-from aep_intake.due import Due, Kind
-from aep_intake.errors import LedgerUnavailable, MarkerMissing, NotAnnounced, StorageUnavailable
-from aep_intake.intake import Gathered, Skipped, Waits, go_on, take_in
-from aep_intake.orders import Rejection
-from aep_intake.overdue import MOST_FILES, Listing, Waiting, folder_of, listings
-from aep_intake.whereabouts import Seen
+from aep_intake.arrivals.take_in import Gathered, Skipped, Waits, go_on, take_in
+from aep_intake.clock.due import Due, Kind
+from aep_intake.grouping import missing_markers
+from aep_intake.grouping.missing_markers import MOST_FILES, Listing, Waiting, folder_of, listings
+from aep_intake.model.errors import (
+    LedgerUnavailable,
+    MarkerMissing,
+    NotAnnounced,
+    StorageUnavailable,
+)
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing, Seen
+from aep_intake.model.orders import Rejection
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, take
@@ -68,7 +73,7 @@ def told(world: World) -> list[MarkerMissing]:
     rejected = []
     for missing in sorted(world.missing, key=lambda one: one.after):
         try:
-            overdue.tell(missing, world.intake(0).overdue, map)
+            missing_markers.tell(missing, world.intake(0).overdue, map)
         except MarkerMissing as why:
             rejected.append(why)
             world.missing_parked.add(missing)
@@ -377,7 +382,7 @@ def test_what_fails_on_the_way_is_done_the_next_time(
     with monkeypatch.context() as patched:
         patched.setattr(world if fails == "turned_away" else world.ledger, fails, fail)
         with pytest.raises((LedgerUnavailable, NotAnnounced)):
-            overdue.tell(missing, world.intake(0).overdue, map)
+            missing_markers.tell(missing, world.intake(0).overdue, map)
     assert len(told(world)) == 1
     assert {event[0] for event in world.events} == {missing.external_id}
     assert len(reasons(world)) == 5
@@ -389,11 +394,11 @@ def test_a_worker_with_little_time_left_has_another_one_tell(world: World) -> No
     [missing] = world.missing
     world.missing.clear()
     ports, now = world.intake(0).overdue, world.clock()
-    overdue.tell(missing, ports, map, end=now + overdue.ENOUGH - 1)
+    missing_markers.tell(missing, ports, map, end=now + missing_markers.ENOUGH - 1)
     assert world.events == []
     assert world.missing == {missing}
     with pytest.raises(MarkerMissing):
-        overdue.tell(missing, ports, map, end=now + overdue.ENOUGH)
+        missing_markers.tell(missing, ports, map, end=now + missing_markers.ENOUGH)
 
 
 def test_a_folder_stays_due_until_its_messages_are_sent(
@@ -506,7 +511,7 @@ def test_what_is_known_of_an_object_tells_whether_a_version_waits(
     world.ledger.folders.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
     ledger: Any = Remembering(world, seen)
     with pytest.raises(MarkerMissing) if waits else nullcontext():
-        overdue.tell(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
+        missing_markers.tell(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
 
 
 @dataclass

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from aep_intake.errors import LedgerUnavailable, NotYet
-from aep_intake.pace import KEPT, LEASE, MINUTE, Full, Pace
+from aep_intake.create.pace import KEPT, LEASE, MINUTE, Full, Pace
+from aep_intake.model.errors import LedgerUnavailable, NotYet
 from greenlet import getcurrent, greenlet
 
 from tests.memory_ledger import MemoryBuckets

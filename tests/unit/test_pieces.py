@@ -13,10 +13,10 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
-from aep_intake import pieces as module
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import FormatMismatch, StorageUnavailable, TooLarge
-from aep_intake.pieces import Cut, Piece, Rows, cut, cutting, has_rows, pieces, unpacked
+from aep_intake.delivery import pieces as module
+from aep_intake.delivery.pieces import Cut, Piece, Rows, cut, cutting, has_rows, pieces, unpacked
+from aep_intake.model.errors import FormatMismatch, StorageUnavailable, TooLarge
+from aep_intake.model.files import Arrival
 from hypothesis import assume, given
 from hypothesis import strategies as st
 

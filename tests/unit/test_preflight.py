@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival
-from aep_intake.contents import BEGINNING
-from aep_intake.errors import EmptyObject, FormatMismatch, FormatUnknown, ObjectGone, TooLarge
-from aep_intake.preflight import Checks
-from aep_intake.routes import Match, parse
+from aep_intake.content.sniff import BEGINNING
+from aep_intake.model.errors import EmptyObject, FormatMismatch, FormatUnknown, ObjectGone, TooLarge
+from aep_intake.model.files import Arrival
+from aep_intake.routing.checks import Checks
+from aep_intake.routing.routes import Match, parse
 
 MOST, MOST_UNSPLIT = 1_000_000, 1000
 

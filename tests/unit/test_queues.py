@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
-from aep_intake.adapters.queues import Queues, WorkQueue
-from aep_intake.errors import StorageUnavailable
-from aep_intake.orders import Rejection
-from aep_intake.retries import Again, Message
+from aep_intake.adapters.aws.sqs import Queues, WorkQueue
+from aep_intake.clock.retries import Again, Message
+from aep_intake.model.errors import StorageUnavailable
+from aep_intake.model.orders import Rejection
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 # What a message may hold.

@@ -7,14 +7,21 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake import arrivals, records
-from aep_intake.adapters.deliveries import DynamoDeliveries
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.adapters.queues import message
-from aep_intake.adapters.table import Table
-from aep_intake.arrivals import Arrival, Missing
-from aep_intake.delivery import Delivery, End, Mark, Stage, Task, Verdict
-from aep_intake.orders import (
+from aep_intake.adapters.aws.sqs import message
+from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.arrivals import envelopes
+from aep_intake.delivery.pieces import Cut, Piece
+from aep_intake.delivery.steps import Delivery, End, Mark, Stage, Task, Verdict
+from aep_intake.grouping.missing_markers import Folder, Listing
+from aep_intake.grouping.windows import Stage as WindowStage
+from aep_intake.grouping.windows import Window
+from aep_intake.model import records
+from aep_intake.model.batches import Target
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing
+from aep_intake.model.orders import (
     Excerpt,
     Head,
     Lease,
@@ -24,13 +31,8 @@ from aep_intake.orders import (
     Rejection,
     Replaced,
     State,
-    Target,
 )
-from aep_intake.overdue import Folder, Listing
-from aep_intake.pieces import Cut, Piece
-from aep_intake.records import Kept
-from aep_intake.windows import Stage as WindowStage
-from aep_intake.windows import Window
+from aep_intake.model.records import Kept
 
 from tests.items import Items, messages
 
@@ -189,10 +191,10 @@ def test_messages_of_the_release_before_are_read() -> None:
         Piece(1, file(23), 0, 100),
         Piece(2, file(23), 100, 230, 12),
     ]
-    [missing] = [arrivals.parse(body).missing for queue, body in sent if queue == "arrivals"]
+    [missing] = [envelopes.parse(body).missing for queue, body in sent if queue == "arrivals"]
     assert missing is not None
     assert (missing.folder_id, missing.after) == (FOLDER, "")
-    [parked] = [arrivals.parse(body).order for queue, body in sent if queue == "arrivals-dlq"]
+    [parked] = [envelopes.parse(body).order for queue, body in sent if queue == "arrivals-dlq"]
     assert parked == "intake-1092173c225a464d02351a539585bc1a"
 
 
@@ -275,8 +277,8 @@ def test_messages_tell_their_version_and_may_tell_more() -> None:
     missing = Missing(FOLDER, "", "~")
     body = message({"missing": missing})
     assert json.loads(body)["v"] == 1
-    assert arrivals.parse(body).missing == missing
+    assert envelopes.parse(body).missing == missing
     later = json.loads(body) | {"v": 2, "later": 1}
     later["missing"]["later"] = 1
-    assert arrivals.parse(json.dumps(later)).missing == missing
-    assert arrivals.parse(message({"externalId": "x"})).order == "x"
+    assert envelopes.parse(json.dumps(later)).missing == missing
+    assert envelopes.parse(message({"externalId": "x"})).order == "x"

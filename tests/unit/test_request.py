@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.announcements import iso
-from aep_intake.arrivals import Arrival
-from aep_intake.delivery import Delivery, End, Stage, Verdict
-from aep_intake.errors import BatchRefused, LedgerUnavailable, NoRoute
-from aep_intake.orders import Batch, Lease, Record, Rejection, State, Target
-from aep_intake.organizations import Organization, Organizations
-from aep_intake.problems import explain
+from aep_intake.delivery.steps import Delivery, End, Stage, Verdict
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lease, Record, Rejection, State
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.model.times import iso
+from aep_intake.report.problems import explain
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from aep_intake.orders import EXTERNAL_ID
+from aep_intake.model.orders import EXTERNAL_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

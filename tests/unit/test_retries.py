@@ -5,9 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aep_intake.errors import NotYet, PlatformUnavailable, StorageUnavailable
-from aep_intake.orders import Rejection
-from aep_intake.retries import (
+from aep_intake.clock.retries import (
     LONGEST_HIDDEN,
     LONGEST_SENT,
     LONGEST_WAIT,
@@ -17,6 +15,8 @@ from aep_intake.retries import (
     early,
     put_off,
 )
+from aep_intake.model.errors import NotYet, PlatformUnavailable, StorageUnavailable
+from aep_intake.model.orders import Rejection
 
 SENT = 1_790_000_000_000
 HOUR, DAY = 3_600_000, 86_400_000

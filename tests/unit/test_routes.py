@@ -4,10 +4,10 @@ import json
 from typing import Any
 
 import pytest
-from aep_intake import routes
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import FormatUnknown, NoRoute, TargetNotAllowed
-from aep_intake.routes import InvalidTable, Match, RoutingTable, credential_arn, parse
+from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
+from aep_intake.model.files import Arrival
+from aep_intake.routing import routes
+from aep_intake.routing.routes import InvalidTable, Match, RoutingTable, credential_arn, parse
 
 
 def table(*rules: dict[str, Any]) -> RoutingTable:

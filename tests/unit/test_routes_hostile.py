@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import FormatUnknown, NoRoute, TargetNotAllowed
-from aep_intake.globs import InvalidGlob, compile_glob
-from aep_intake.routes import parse
+from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
+from aep_intake.model.files import Arrival
+from aep_intake.routing.globs import InvalidGlob, compile_glob
+from aep_intake.routing.routes import parse
 from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import boto3
 import pytest
-from aep_intake.adapters import in_force
-from aep_intake.adapters.in_force import FRESH_SECONDS, RETRY_SECONDS, InForce, Kind
-from aep_intake.adapters.routing_table import ROUTING_TABLE
-from aep_intake.errors import LimitsUnavailable, RoutesUnavailable
+from aep_intake.adapters.aws import appconfig
+from aep_intake.adapters.aws.appconfig import FRESH_SECONDS, RETRY_SECONDS, InForce, Kind
+from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
+from aep_intake.model.errors import LimitsUnavailable, RoutesUnavailable
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
@@ -127,7 +127,7 @@ def test_a_broken_table_does_not_replace_a_good_one(
     settled: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr(in_force.logger, "warning", lambda text, **_: said.append(text))
+    monkeypatch.setattr(appconfig.logger, "warning", lambda text, **_: said.append(text))
     settled.expect_look(b'{"routes": []}', "v2")
     assert settled.after(FRESH_SECONDS) == "old v1"
     assert said == ["the routing table cannot be used: routes: is empty"]

@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import NoRoute, TargetNotAllowed
-from aep_intake.routes import InvalidTable, Match, OnNewVersion, RoutingTable, parse
+from aep_intake.model.errors import NoRoute, TargetNotAllowed
+from aep_intake.model.files import Arrival
+from aep_intake.routing.routes import InvalidTable, Match, OnNewVersion, RoutingTable, parse
 from aep_intake_cli.routing.lint import lint
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.routes import SCHEMA, InvalidTable, parse
-from aep_intake.schemas import faults
+from aep_intake.model.json_schema import faults
+from aep_intake.routing.routes import SCHEMA, InvalidTable, parse
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
@@ -58,7 +58,7 @@ def within(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 def test_the_schema_is_what_appconfig_takes() -> None:
     Draft4Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "http://json-schema.org/draft-04/schema#"
-    file = ROOT / "layers" / "intake" / "aep_intake" / "routes.schema.json"
+    file = ROOT / "layers" / "intake" / "aep_intake" / "routing" / "routes.schema.json"
     assert len(file.read_bytes()) < 32_768
 
 

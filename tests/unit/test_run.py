@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from aep_intake import routes
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import NoRoute
+from aep_intake.model.errors import NoRoute
+from aep_intake.model.files import Arrival
+from aep_intake.routing import routes
 from rich.console import Console
 
 from local import run

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aep_intake import delivery_telemetry, telemetry
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Kind, Outcome
-from aep_intake.delivery import Delivery, End, Mark, Stage, Task, Verdict
-from aep_intake.delivery_telemetry import ENDED
-from aep_intake.due import MOST, Due
-from aep_intake.due import Kind as DueKind
-from aep_intake.errors import (
+from aep_intake.arrivals.take_in import Gathered, Joined, Known, Skipped, Waits
+from aep_intake.clock.due import MOST, Due
+from aep_intake.clock.due import Kind as DueKind
+from aep_intake.create.create import Kind, Outcome
+from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.steps import Delivery, End, Mark, Stage, Task, Verdict
+from aep_intake.delivery.upload import Uploaded
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import (
     IntakeError,
     LedgerUnavailable,
     MalformedEvent,
@@ -24,13 +25,14 @@ from aep_intake.errors import (
     NotYet,
     StorageUnavailable,
 )
-from aep_intake.intake import Gathered, Joined, Known, Skipped, Waits, attempt
-from aep_intake.orders import DELIVERY_PREFIX, Batch, Lease, Order, Record, Rejection, Target
-from aep_intake.organizations import Limits, Organizations
-from aep_intake.pieces import Piece
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import DELIVERY_PREFIX, Lease, Order, Record, Rejection
+from aep_intake.model.organizations import Limits, Organizations
+from aep_intake.model.outcomes import attempt
+from aep_intake.report import delivery_telemetry, telemetry
+from aep_intake.report.delivery_telemetry import ENDED
+from aep_intake.report.telemetry import metrics, registered, report
 from aep_intake.settings import Settings
-from aep_intake.telemetry import metrics, registered, report
-from aep_intake.uploading import Uploaded
 
 from tests.request_world import Context
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.announcements import BATCH_CREATED, SOURCE
-from aep_intake.organizations import SCHEMA as ORGANIZATIONS
-from aep_intake.organizations import Limits
-from aep_intake.pieces import CHUNK
+from aep_intake.delivery.pieces import CHUNK
+from aep_intake.model.organizations import SCHEMA as ORGANIZATIONS
+from aep_intake.model.organizations import Limits
+from aep_intake.report.events import BATCH_CREATED, SOURCE
 from aep_intake.settings import READ, Settings
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
@@ -469,7 +469,7 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
     }
     # The keys are the ledger's.
     adapters = ROOT / "layers/intake/aep_intake/adapters"
-    code = "".join(file.read_text() for file in adapters.glob("*.py"))
+    code = "".join(file.read_text() for file in adapters.rglob("*.py"))
     for _, keys in chain.from_iterable(parts.values()):
         assert all(f'"{key.removesuffix("*")}{{' in code for key in keys)
 
@@ -1157,7 +1157,7 @@ def test_appconfig_validates_with_the_schema_of_the_functions(
     assert {profile["Name"] for profile in profiles.values()} == {"routes", "limits"}
     (validator,) = profiles[f"{name.title()}Profile"]["Validators"]
     assert validator["Type"] == "JSON_SCHEMA"
-    assert validator["Content"] == (LAYER / f"{name}.schema.json").read_text(), (
+    assert validator["Content"] == (next(LAYER.rglob(f"{name}.schema.json"))).read_text(), (
         f"copy {name}.schema.json into the template, indented by 12 spaces"
     )
     schema = json.loads(validator["Content"])
@@ -1262,7 +1262,7 @@ def test_an_alarm_names_what_is_looked_for_or_typed(
         assert each in description
     # What the log calls it.
     told = "".join(
-        (ROOT / "layers/intake/aep_intake" / module).read_text()
+        (ROOT / "layers/intake/aep_intake/report" / module).read_text()
         for module in ("telemetry.py", "delivery_telemetry.py")
     )
     for name in re.findall(r"`([a-z_ ]+)`", description):

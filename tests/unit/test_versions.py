@@ -5,27 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from aep_intake import due
-from aep_intake.arrivals import Arrival
-from aep_intake.create import Kind, Ports
-from aep_intake.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
-from aep_intake.intake import Gathered, Known, Skipped, again, go_on
-from aep_intake.orders import (
-    HOLDS_DATA,
-    HOLDS_NONE,
-    Batch,
-    Head,
-    Lease,
-    Line,
-    Order,
-    Record,
-    Rejection,
-    Replaced,
-    State,
-    Target,
-)
-from aep_intake.versions import line_of, placed, settle
-from aep_intake.windows import Limits
+from aep_intake.arrivals.take_in import Gathered, Known, Skipped, again, go_on
+from aep_intake.clock import due
+from aep_intake.create.create import Kind
+from aep_intake.create.lineage import line_of, placed, settle
+from aep_intake.create.ports import Ports
+from aep_intake.grouping.windows import Limits
+from aep_intake.model.batches import HOLDS_DATA, HOLDS_NONE, Batch, Target
+from aep_intake.model.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Head, Lease, Line, Order, Record, Rejection, Replaced, State
 
 from local.simulator.faults import Fault
 from tests.faults.harness import SETTLE, SKEW, Tape, World, take

@@ -6,31 +6,21 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-from aep_intake import whereabouts
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import NoRoute, PlatformUnavailable
-from aep_intake.orders import (
-    Batch,
-    Excerpt,
-    Lease,
-    Line,
-    Order,
-    Record,
-    Rejection,
-    Replaced,
-    State,
-    Target,
-)
-from aep_intake.whereabouts import Ports, Told
-from aep_intake.windows import Limits, Window, gather, register, seal
-from aep_intake.windows import Ports as WindowPorts
+from aep_intake.grouping.windows import Limits, Window, gather, register, seal
+from aep_intake.grouping.windows import Ports as WindowPorts
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import NoRoute, PlatformUnavailable
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Excerpt, Lease, Line, Order, Record, Rejection, Replaced, State
+from aep_intake.report import status
+from aep_intake.report.status import Ports, Told
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
-    from aep_intake.delivery import Delivery
+    from aep_intake.delivery.steps import Delivery
 
 NOW = 1_795_000_000_000
 AT = "2026-11-18T11:06:40.000Z"
@@ -103,7 +93,7 @@ class World:
 
     def told(self, key: str = KEY) -> list[Told]:
         """What is said of each version."""
-        found = whereabouts.of_object("landing", key, self.ports)
+        found = status.of_object("landing", key, self.ports)
         assert found is not None
         assert found["uri"] == f"s3://landing/{key}"
         assert found["versionCount"] == len(found["versions"])
@@ -133,8 +123,8 @@ def others(number: int, prefix: str = "in/z") -> list[Arrival]:
 
 def test_nothing_is_told_of_what_nobody_saw(world: World) -> None:
     world.opened(FILE)
-    assert whereabouts.of_object("landing", f"{KEY}x", world.ports) is None
-    assert whereabouts.of_object("landing2", KEY, world.ports) is None
+    assert status.of_object("landing", f"{KEY}x", world.ports) is None
+    assert status.of_object("landing2", KEY, world.ports) is None
     assert world.asked == []
 
 
@@ -223,7 +213,7 @@ class TestAnOrder:
         del world.ledger.records[FILE.external_id]
         assert [told["versionId"] for told in world.told()] == ["v2"]
         world.ledger.records.clear()
-        assert whereabouts.of_object("landing", KEY, world.ports) is None
+        assert status.of_object("landing", KEY, world.ports) is None
 
 
 class TestAWindow:
@@ -335,9 +325,9 @@ class TestAWindow:
         window = world.joined(FILE)
         seal(window.window_id, world.windows)
         del world.ledger.records[window.part_id(0)]
-        assert whereabouts.of_object("landing", KEY, world.ports) is None
+        assert status.of_object("landing", KEY, world.ports) is None
         world.ledger.windows.kept.clear()
-        assert whereabouts.of_object("landing", KEY, world.ports) is None
+        assert status.of_object("landing", KEY, world.ports) is None
 
 
 MARKER = replace(FILE, key="in/_SUCCESS", version_id="m1", size=0)
@@ -466,7 +456,7 @@ def test_at_most_fifty_versions_the_newest_first(world: World) -> None:
     files = [replace(FILE, version_id=f"v{n}") for n in range(60)]
     for file in files:
         world.opened(file)
-    found = whereabouts.of_object("landing", KEY, world.ports)
+    found = status.of_object("landing", KEY, world.ports)
     assert found is not None
     assert [told["versionId"] for told in found["versions"]] == [f"v{n}" for n in range(59, 9, -1)]
     assert found["versionCount"] == 60
@@ -487,9 +477,9 @@ class TestABatch:
         window = world.joined(*files)
         seal(window.window_id, world.windows)
         record = world.announced(world.record(window.part_id(0)))
-        told = whereabouts.of_batch(record.batch_id or "", world.ports)
+        told = status.of_batch(record.batch_id or "", world.ports)
         assert told is not None
-        assert told == whereabouts.of_batch(window.part_id(0), world.ports)
+        assert told == status.of_batch(window.part_id(0), world.ports)
         assert told["files"] == sorted(file.uri for file in files)[:100]
         assert told["fileCount"] == 151
         assert told["window"] == {
@@ -508,16 +498,16 @@ class TestABatch:
         world.ledger.replace(
             second, second.settled(Replaced(FILE.external_id, first.batch_id or ""))
         )
-        told = whereabouts.of_batch(FILE.external_id, world.ports)
+        told = status.of_batch(FILE.external_id, world.ports)
         assert told is not None
         assert told["replacedBy"] == {"externalId": v2.external_id, "state": "open"}
-        told = whereabouts.of_batch(v2.external_id, world.ports)
+        told = status.of_batch(v2.external_id, world.ports)
         assert told is not None
         assert told["replaces"] == replaced
         assert "replacedBy" not in told
 
     def test_that_nobody_knows(self, world: World) -> None:
-        assert whereabouts.of_batch("nobody's", world.ports) is None
+        assert status.of_batch("nobody's", world.ports) is None
 
 
 class Catalog:
@@ -535,11 +525,11 @@ class Catalog:
 
 def test_what_aep_says_of_a_batch() -> None:
     record = Record.waiting(order(FILE), NOW)
-    assert whereabouts.of_platform(record, Catalog()) == {"aep": None}
+    assert status.of_platform(record, Catalog()) == {"aep": None}
     known, gone = (replace(record, batch_id=batch_id) for batch_id in ("known", "gone"))
-    assert whereabouts.of_platform(known, Catalog()) == {"aep": {"status": "success"}}
-    assert whereabouts.of_platform(gone, Catalog()) == {"aep": None}
-    assert whereabouts.of_platform(known, Catalog(PlatformUnavailable("503"))) == {
+    assert status.of_platform(known, Catalog()) == {"aep": {"status": "success"}}
+    assert status.of_platform(gone, Catalog()) == {"aep": None}
+    assert status.of_platform(known, Catalog(PlatformUnavailable("503"))) == {
         "aep": None,
         "aepError": {"reason": "platform-unavailable", "detail": "503"},
     }

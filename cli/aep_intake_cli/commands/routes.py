@@ -11,8 +11,8 @@ import click
 from aep_intake_cli.options import FILE, Access, as_json, with_access, with_access_if_named
 
 if TYPE_CHECKING:
-    from aep_intake.organizations import Organizations
-    from aep_intake.routes import RoutingTable
+    from aep_intake.model.organizations import Organizations
+    from aep_intake.routing.routes import RoutingTable
 
     from aep_intake_cli.deployed import Deployed
 
@@ -45,7 +45,7 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
 
     With --stack, credentials and sandboxes are compared with those that the stack allows.
     """
-    from aep_intake import routes
+    from aep_intake.routing import routes
 
     from aep_intake_cli.output import print_json
     from aep_intake_cli.routing.lint import lint
@@ -184,7 +184,7 @@ def rollback(version: int | None, access: Access) -> None:
 
 def _parsed(table: Path) -> RoutingTable:
     """The table, if nothing is wrong with it. Raises Refused."""
-    from aep_intake import routes
+    from aep_intake.routing import routes
 
     from aep_intake_cli.published import Refused
     from aep_intake_cli.routing.lint import lint

@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aep_intake.errors import IntakeError
+from aep_intake.model.errors import IntakeError
 
 from aep_intake_cli.datasets import SLOW, SYSTEM, NotLookedUp, found_dataset, secret_name
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
 from aep_intake_cli.routing import forecast
 
 if TYPE_CHECKING:
-    from aep_intake import routes
-    from aep_intake.adapters.adobe import Adobe
-    from aep_intake.adapters.credentials import Credentials
-    from aep_intake.organizations import Organizations
+    from aep_intake.adapters.adobe.credentials import Credentials
+    from aep_intake.adapters.adobe.platform import Adobe
+    from aep_intake.model.organizations import Organizations
+    from aep_intake.routing import routes
 
 
 def credential(credentials: Credentials, arn: str) -> Findings:

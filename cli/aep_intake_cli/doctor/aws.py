@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from aep_intake.errors import LedgerUnavailable
+from aep_intake.model.errors import LedgerUnavailable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aep_intake import routes
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.announcements import iso
-from aep_intake.errors import IntakeError
-from aep_intake.organizations import Organizations, covers, written
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.model.errors import IntakeError
+from aep_intake.model.organizations import Organizations, covers, written
+from aep_intake.model.times import iso
+from aep_intake.routing import routes
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.clock import now

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aep_intake import routes
-from aep_intake.errors import IntakeError
+from aep_intake.model.errors import IntakeError
+from aep_intake.routing import routes
 
 from aep_intake_cli.datasets import (
     SLOW,
@@ -23,8 +23,8 @@ from aep_intake_cli.routing.forecast import Place
 
 if TYPE_CHECKING:
     import boto3
-    from aep_intake.adapters.credentials import Credentials
-    from aep_intake.organizations import Organizations
+    from aep_intake.adapters.adobe.credentials import Credentials
+    from aep_intake.model.organizations import Organizations
 
     from aep_intake_cli.deployed import Deployed
 

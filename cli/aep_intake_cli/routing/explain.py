@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aep_intake import routes
-from aep_intake.arrivals import Arrival
-from aep_intake.errors import Rejected
-from aep_intake.folders import left_out
+from aep_intake.grouping.markers import left_out
+from aep_intake.model.errors import Rejected
+from aep_intake.model.files import Arrival
+from aep_intake.routing import routes
 
 
 @dataclass(frozen=True)

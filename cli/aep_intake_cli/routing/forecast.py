@@ -14,9 +14,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from aep_intake import routes
-from aep_intake.errors import FormatUnknown
-from aep_intake.organizations import Limits
+from aep_intake.model.errors import FormatUnknown
+from aep_intake.model.organizations import Limits
+from aep_intake.routing import routes
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Column, Table

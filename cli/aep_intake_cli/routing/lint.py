@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from aep_intake import globs, routes
-from aep_intake.errors import Rejected, TargetNotAllowed
-from aep_intake.folders import left_out
-from aep_intake.schemas import dotted, faults
+from aep_intake.grouping.markers import left_out
+from aep_intake.model.errors import Rejected, TargetNotAllowed
+from aep_intake.model.json_schema import dotted, faults
+from aep_intake.routing import globs, routes
 
 from aep_intake_cli.published import Problem
 from aep_intake_cli.routing.explain import arrival_of, examples, shape
 
 if TYPE_CHECKING:
-    from aep_intake.organizations import Organizations
+    from aep_intake.model.organizations import Organizations
 
 # A character that no pattern names: what it reaches, a rule catches whatever stands there.
 ANYTHING = "\U0010fffd"

@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import click
 import pytest
-from aep_intake.errors import IntakeError
+from aep_intake.model.errors import IntakeError
 from aep_intake_cli import options
 from aep_intake_cli.command import aep_intake, main
 from aep_intake_cli.failures import CannotGoOn

@@ -7,10 +7,10 @@ from typing import Any
 
 import boto3
 import pytest
-from aep_intake import routes
-from aep_intake.adapters.credentials import Credentials
-from aep_intake.adapters.ledger import DynamoLedger
-from aep_intake.organizations import Organization, Organizations
+from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.routing import routes
 from aep_intake_cli.doctor import adobe, aws
 from aep_intake_cli.doctor.examine import Finding, found
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict

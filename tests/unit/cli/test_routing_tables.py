@@ -7,8 +7,8 @@ from typing import Any
 
 import boto3
 import pytest
-from aep_intake import routes
-from aep_intake.organizations import Organization, Organizations
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.routing import routes
 from aep_intake_cli.published import Problem, Published, Refused
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint

@@ -1,0 +1,247 @@
+"""How AEP is spoken to, whatever is asked: headers, tokens, and what its answers mean.
+
+Facts: for the gateway's answers Adobe's open-source gateway (`api-gateway-request-validation`) and
+the Platform troubleshooting page; for headers the authentication pages.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import requests
+
+from aep_intake.adapters.adobe.credentials import Token
+from aep_intake.adapters.adobe.http import (
+    MAX_BODY,
+    Answer,
+    NoAnswer,
+    NotSent,
+    Stream,
+    clean,
+    exchange,
+)
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import (
+    BatchRefused,
+    CredentialUnusable,
+    IntakeError,
+    PlatformUnavailable,
+    TargetNotAllowed,
+    TryAgain,
+)
+
+# The gateway's refusals of key, token, scope, address or organization: the request has reached no
+# service. Some are 401 and some 403, and a 403 may also be a service's own.
+_CREDENTIAL = frozenset(
+    {"401013", "401014", "401015", "403000", "403003", "403010"}
+    | {"403011", "403012", "403013", "403023", "403025", "403027"}
+)
+# The gateway's own trouble: key, token or profile could not be looked up, or "slow down".
+_GATEWAY = frozenset({"503000", "503010", "503020", "503071"})
+
+_HEADER = re.compile(r"[!-~]{1,200}")
+
+
+class Tokens(Protocol):
+    """Where access tokens come from: Credentials."""
+
+    def token(self, arn: str, refused: str | None = None) -> Token:
+        """A token; another one than `refused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """AEP's answer and, if it is not 2xx, Adobe's code and words in it (without our token)."""
+
+    answer: Answer
+    code: str | None
+    words: str
+    request_id: str | None
+
+    @property
+    def status(self) -> int:
+        return self.answer.status
+
+    @property
+    def good(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def refuses_credential(self) -> bool:
+        return self.status == 401 or (self.status < 500 and self.code in _CREDENTIAL)
+
+    @property
+    def from_gateway(self) -> bool:
+        return re.fullmatch(r"\d{6}", self.code or "") is not None
+
+    @property
+    def leaves_open(self) -> bool:
+        """Whether a service may have done what was asked, though the answer is a failure."""
+        refused = 400 <= self.status < 500 and self.status != 408
+        return not (self.good or refused or self.code in _GATEWAY)
+
+    @property
+    def says_none(self) -> bool:
+        """A service's 404, as opposed to one of the gateway or of a proxy's HTML."""
+        explained = not self.answer.body or isinstance(self.answer.json(), dict)
+        return self.status == 404 and explained and not self.from_gateway
+
+    def __str__(self) -> str:
+        code = f" {self.code}" if self.code else ""
+        words = f": {self.words}" if self.words else ""
+        request_id = f" (X-Request-Id {self.request_id})" if self.request_id else ""
+        return f"AEP answered {self.status}{code}{words}{request_id}"
+
+
+class Aep:
+    """AEP over HTTP, in the name of a target's organization and sandbox.
+
+    `url`: like `https://platform.adobe.io`. `now` tells epoch milliseconds. `timeouts` in seconds,
+    to connect and to answer. May be used from several threads. Nothing is repeated, but once a call
+    whose token was refused.
+    """
+
+    def __init__(
+        self,
+        session: requests.Session,
+        credentials: Tokens,
+        url: str,
+        now: Callable[[], int],
+        timeouts: tuple[float, float],
+    ) -> None:
+        self._session = session
+        self._credentials = credentials
+        self._url = url.rstrip("/")
+        self._now = now
+        self._timeouts = timeouts
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        target: Target,
+        *,
+        body: bytes | Stream | None = None,
+        external_id: str | None = None,
+        start_by: int | None = None,
+        timeouts: tuple[float, float] | None = None,
+        most: int = MAX_BODY,
+    ) -> Said:
+        """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed.
+
+        `body` is JSON, or a stream of a file's bytes. `most`: bytes of an answer.
+        """
+        for name, value in (("sandbox", target.sandbox), ("organization", target.ims_org)):
+            if not _HEADER.fullmatch(value):
+                raise TargetNotAllowed(f"{clean(value, limit=100)!r} cannot name a {name}")
+        refused: str | None = None
+        while True:
+            token = self._credentials.token(target.credential, refused)
+            if start_by is not None and self._now() > start_by:
+                raise NotSent("getting a token took too long")
+            headers = {
+                "Authorization": f"Bearer {token.access_token}",
+                "x-api-key": token.client_id,
+                "x-gw-ims-org-id": target.ims_org,
+                # Left out, the call goes to the default production sandbox.
+                "x-sandbox-name": target.sandbox,
+                "Accept": "application/json",
+            }
+            if isinstance(body, Stream):
+                headers["Content-Type"] = "application/octet-stream"
+            elif body is not None:
+                headers["Content-Type"] = "application/json"
+            if external_id is not None:
+                # Not X-Request-Id: where Adobe documents that one, it must be new in every call.
+                headers["x-correlation-id"] = external_id
+            url = self._url + path
+            answer = exchange(
+                self._session,
+                method,
+                url,
+                headers=headers,
+                body=body,
+                timeouts=timeouts or self._timeouts,
+                most=most,
+            )
+            said = _said(answer, token.access_token)
+            if refused is not None or not said.refuses_credential:
+                return said
+            refused = token.access_token
+            if isinstance(body, Stream):  # it is used up, but the next one gets a new token
+                self._credentials.token(target.credential, refused)
+                raise PlatformUnavailable("the token is no longer good", retry_after=0)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        target: Target,
+        external_id: str | None,
+        timeouts: tuple[float, float] | None = None,
+        *,
+        body: Stream | None = None,
+        most: int = MAX_BODY,
+    ) -> Said:
+        """`call` for what may be repeated at any time. Raises TryAgain or TargetNotAllowed."""
+        try:
+            return self.call(
+                method,
+                path,
+                target,
+                body=body,
+                external_id=external_id,
+                timeouts=timeouts,
+                most=most,
+            )
+        except (NotSent, NoAnswer) as error:
+            raise PlatformUnavailable(
+                f"AEP did not answer: {error}", external_id=external_id
+            ) from error
+
+    def problem(self, said: Said, external_id: str | None = None) -> IntakeError:
+        """What an answer means that is not 2xx: Adobe's code decides before the HTTP status."""
+        if said.refuses_credential:
+            return CredentialUnusable(str(said), external_id=external_id)
+        # "Could not read the profile" is a 403 with the code 503020.
+        busy = re.fullmatch(r"(429|503)\d{3}", said.code or "") or said.status == 429
+        if busy or said.leaves_open:
+            after = said.answer.retry_after(self._now())
+            return PlatformUnavailable(str(said), retry_after=after, external_id=external_id)
+        return BatchRefused(
+            str(said),
+            status=said.status,
+            error_code=said.code,
+            request_id=said.request_id,
+            external_id=external_id,
+        )
+
+    def later(self, said: Said, external_id: str | None = None) -> TryAgain:
+        """The same for questions that are right as they are: only a permission can be missing."""
+        problem = self.problem(said, external_id)
+        if isinstance(problem, TryAgain):
+            return problem
+        return CredentialUnusable(problem.detail, external_id=external_id)
+
+
+def _said(answer: Answer, token: str) -> Said:
+    """Adobe speaks in several shapes: the gateway's, problem details, IMS's, HTML, nothing."""
+    request_id = answer.headers.get("X-Request-Id")
+    if request_id is not None:
+        request_id = clean(request_id, hide=(token,), limit=100)
+    if 200 <= answer.status < 300:
+        return Said(answer, None, "", request_id)
+    told = answer.json()
+    if not isinstance(told, dict):
+        return Said(answer, None, f"{len(answer.body)} bytes, not JSON", request_id)
+    kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(told.get("type")))
+    code = told.get("error_code") or (kind and kind[1])
+    names = ("message", "title", "detail", "error", "error_description")
+    words = ": ".join(str(told[name]) for name in names if told.get(name))
+    return Said(
+        answer,
+        clean(str(code), hide=(token,), limit=64) if code else None,
+        clean(words, hide=(token,)),
+        request_id,
+    )

@@ -1,0 +1,1 @@
+"""The AWS services but for the ledger's."""

@@ -1,0 +1,181 @@
+"""The queues: parking what is rejected, putting off what must wait, handing out what is due."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from aep_intake.clock.due import Kind, errand
+from aep_intake.clock.retries import Again, Message
+from aep_intake.model import records
+from aep_intake.model.errors import StorageUnavailable
+from aep_intake.model.orders import Rejection
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+# A batch that one of its entries spoils is refused as a whole, and so is one too large; any other
+# refusal is about the call.
+_ABOUT_THE_CALL = re.compile(r"Throttl|Limit|NonExistent|DoesNotExist|Denied|Token")
+
+
+@dataclass(frozen=True, slots=True)
+class WorkQueue:
+    """A queue whose messages are worked on, with its dead-letter queue: both by URL."""
+
+    queues: "Queues"
+    url: str
+    dead_letters: str
+
+    def hide(self, waits: Mapping[Message, int]) -> None:
+        """As `retries.Queue`."""
+        seconds = {message.receipt: wait for message, wait in waits.items()}
+        self.queues.hide(self.url, seconds)
+
+    def send_anew(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
+        """As `retries.Queue`."""
+        return self.queues.send_anew(self.url, wanted)
+
+    def park(self, message: Message, why: Rejection) -> None:
+        """As `retries.Queue`."""
+        self.queues.park(self.dead_letters, message.body, why, None)
+
+
+def message(document: Mapping[str, Any]) -> str:
+    """The body of a message of ours.
+
+    ASCII alone: a key may hold what SQS does not take, such as U+FFFE.
+    """
+    return json.dumps({"v": records.VERSION, **document}, default=records.members)
+
+
+class Queues:
+    """SQS. Every method raises StorageUnavailable where SQS does not do all that was asked.
+
+    One message that SQS does not take is no other's failure.
+    """
+
+    def __init__(self, client: "SQSClient") -> None:
+        self._client = client
+
+    def park(self, queue_url: str, body: str, why: Rejection, external_id: str | None) -> None:
+        """Put a message, unchanged, where rejected ones wait for `aep-intake redrive`."""
+        # SQS refuses control characters, and `detail` may quote what AEP said.
+        attributes: dict[str, MessageAttributeValueTypeDef] = {
+            name: {
+                "DataType": "String",
+                "StringValue": "".join(c if c.isprintable() else " " for c in value),
+            }
+            for name, value in {
+                "reason": why.reason,
+                "detail": why.detail[:1024],
+                "externalId": external_id,
+                "parkedAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            }.items()
+            if value
+        }
+        try:
+            self._client.send_message(
+                QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise StorageUnavailable(f"a rejected message could not be parked: {error}") from error
+
+    def send_as_is(self, queue_url: str, body: str) -> None:
+        """One message, as it is written."""
+        try:
+            self._client.send_message(QueueUrl=queue_url, MessageBody=body)
+        except (ClientError, BotoCoreError) as error:
+            raise StorageUnavailable(f"work could not be handed on: {error}") from error
+
+    def hide(self, queue_url: str, waits: Mapping[str, int]) -> None:
+        """Hide messages (receipt handle → seconds) until their next try."""
+        entries = [
+            {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": seconds}
+            for n, (handle, seconds) in enumerate(waits.items())
+        ]
+        _raise_any(_batched(self._client.change_message_visibility_batch, queue_url, entries))
+
+    def send_anew(
+        self, queue_url: str, wanted: Iterable[Again]
+    ) -> dict[Message, StorageUnavailable]:
+        """Send messages again, with a delay; why not, of those that SQS did not take."""
+        several = list(wanted)
+        entries = [
+            {
+                "Id": str(n),
+                "MessageBody": again.message.body,
+                "DelaySeconds": again.delay,
+                "MessageAttributes": {
+                    name: {"DataType": "Number", "StringValue": str(value)}
+                    for name, value in again.attributes.items()
+                },
+            }
+            for n, again in enumerate(several)
+        ]
+        refused = _batched(self._client.send_message_batch, queue_url, entries)
+        return {several[int(n)].message: why for n, why in refused.items()}
+
+    def hand_out(self, queue_url: str, kind: Kind, names: Iterable[str]) -> None:
+        """One message for each thing of a class that someone must look at again."""
+        self.send(queue_url, [errand(kind, name) for name in names])
+
+    def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
+        """One message for each document, which may hold records."""
+        entries = (
+            {"Id": str(n), "MessageBody": message(document)} for n, document in enumerate(documents)
+        )
+        _raise_any(_batched(self._client.send_message_batch, queue_url, entries))
+
+    def waiting(self, queue_url: str) -> int:
+        """About how many messages wait to be received."""
+        name: QueueAttributeNameType = "ApproximateNumberOfMessages"
+        try:
+            answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])
+        except (ClientError, BotoCoreError) as error:
+            raise StorageUnavailable(f"a queue did not tell its length: {error}") from error
+        return int(answer["Attributes"][name])
+
+
+def _batched(
+    call: Callable[..., Any], queue_url: str, entries: Iterable[dict[str, Any]]
+) -> dict[str, StorageUnavailable]:
+    """Ten entries a call: why not, by id, of those that SQS did not take."""
+    refused: dict[str, StorageUnavailable] = {}
+    broken: StorageUnavailable | None = None
+    for some in batched(entries, 10, strict=False):
+        if broken is None:
+            try:
+                answer = call(QueueUrl=queue_url, Entries=list(some))
+            except (ClientError, BotoCoreError) as error:
+                if len(some) > 1 and _about_an_entry(error):
+                    for entry in some:
+                        refused |= _batched(call, queue_url, [entry])
+                    continue
+                broken = StorageUnavailable(f"SQS did not take messages: {error}")
+            else:
+                for failed in answer.get("Failed", ()):
+                    said = f"SQS did not take a message: {failed['Code']}"
+                    refused[failed["Id"]] = StorageUnavailable(said)
+                continue
+        refused |= {entry["Id"]: broken for entry in some}
+    return refused
+
+
+def _about_an_entry(error: ClientError | BotoCoreError) -> bool:
+    """Whether the same call may go through without one of its entries."""
+    response: Any = getattr(error, "response", {})
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status == 400 and not _ABOUT_THE_CALL.search(str(response["Error"]["Code"]))
+
+
+def _raise_any(refused: Mapping[str, StorageUnavailable]) -> None:
+    for why in refused.values():
+        raise why

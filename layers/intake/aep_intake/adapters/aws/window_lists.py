@@ -1,0 +1,80 @@
+"""The lists of sealed windows, in the state bucket."""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from aep_intake.model.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+CHUNK = 2**16  # bytes
+
+
+class Lists:
+    """Objects that are written once. `client` is only asked for one when there is a list.
+
+    Every method raises StorageUnavailable where S3 does not do what was asked.
+    """
+
+    def __init__(self, client: "Callable[[], S3Client]", bucket: str) -> None:
+        self._client = client
+        self._bucket = bucket
+
+    def put(self, key: str, lines: Iterable[bytes]) -> bool:
+        """Write a list, unless it is there already: whether it was not."""
+        # On disk, since the lines of a large window fill the memory already.
+        with TemporaryFile() as content:
+            content.writelines(lines)
+            content.seek(0)
+            try:
+                self._client().put_object(
+                    Bucket=self._bucket,
+                    Key=key,
+                    Body=content,
+                    ContentType="application/jsonl",
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if _status(error) == 412:
+                    return False
+                raise self._unavailable(key, error) from error
+            except BotoCoreError as error:
+                raise self._unavailable(key, error) from error
+        return True
+
+    def head(self, key: str) -> bytes:
+        """The first line of a list that is there."""
+        try:
+            body = self._client().get_object(Bucket=self._bucket, Key=key)["Body"]
+            with closing(body):
+                return next(body.iter_lines(CHUNK))
+        except (ClientError, BotoCoreError) as error:
+            raise self._unavailable(key, error) from error
+
+    def read(self, key: str, start: int, end: int) -> bytes | None:
+        """The bytes from `start` up to `end` or the list's end; None where the list is gone."""
+        try:
+            found = self._client().get_object(
+                Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}"
+            )
+            with closing(found["Body"]) as body:
+                return body.read()
+        except ClientError as error:
+            if _status(error) == 404:
+                return None
+            raise self._unavailable(key, error) from error
+        except BotoCoreError as error:
+            raise self._unavailable(key, error) from error
+
+    def _unavailable(self, key: str, error: ClientError | BotoCoreError) -> StorageUnavailable:
+        what = f"{type(error).__name__} {_status(error) if isinstance(error, ClientError) else ''}"
+        return StorageUnavailable(f"s3://{self._bucket}/{key}: {what.rstrip()}")
+
+
+def _status(error: ClientError) -> int:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"]

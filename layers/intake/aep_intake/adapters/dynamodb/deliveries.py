@@ -1,0 +1,133 @@
+"""Deliveries in the ledger's table; see `ledger` for the keys."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from aep_intake.adapters.dynamodb.items import ANNOUNCED, due_at
+from aep_intake.adapters.dynamodb.table import ABSENT, Item, Stood, Table, revision
+from aep_intake.clock.due import Due, Kind
+from aep_intake.delivery.steps import Delivery, Mark, Progress
+from aep_intake.model import records
+from aep_intake.model.errors import LeaseLost
+
+IS_ANNOUNCED = {
+    "ConditionExpression": "stage = :announced",
+    "ExpressionAttributeValues": {":announced": {"S": ANNOUNCED}},
+}
+
+
+class DynamoDeliveries:
+    """Deliveries in `table`. `retention` in milliseconds: how long what has ended is kept.
+
+    Every method raises LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows
+    whether it did.
+    """
+
+    def __init__(self, table: Table, now: Callable[[], int], *, retention: int) -> None:
+        self._table = table
+        self._now = now
+        self._retention = retention
+
+    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
+        """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
+
+        False where somebody else did.
+        """
+        try:
+            self._table.put(self._item(delivery), IS_ANNOUNCED if recorded else ABSENT)
+        except Stood as stood:
+            [standing] = stood.items
+            # As in `DynamoLedger.replace`.
+            return standing is not None and _begun(standing) == delivery
+        return True
+
+    def get(self, external_id: str) -> Delivery | None:
+        """The delivery as it is now (a consistent read); None if it has not begun."""
+        item = self._table.get(f"delivery#{external_id}", "delivery")
+        return None if item is None else _begun(item)
+
+    def replace(self, old: Delivery, new: Delivery) -> Delivery:
+        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        try:
+            self._table.put(self._item(new), revision(old.revision))
+        except Stood as stood:
+            [standing] = stood.items
+            if standing is None or _begun(standing) != new:  # as in `DynamoLedger.replace`
+                raise LeaseLost("another worker went on", external_id=old.external_id) from None
+        return new
+
+    def mark(self, external_id: str, piece: int, mark: Mark) -> int:
+        """Remember what became of a piece; about how many are marked by now.
+
+        What stands stays, unless it says lost and this one says uploaded.
+        """
+        pk, expires = f"delivery#{external_id}", self._expires(2 * self._retention)
+        item: Item = {
+            "pk": {"S": pk},
+            "sk": {"S": f"piece#{piece:06}"},
+            "mark": {"S": records.text(mark)},
+            "expires": expires,
+        }
+        if mark.lost is not None:
+            item["lost"] = {"BOOL": True}
+        try:
+            self._table.put(item, ABSENT)
+        except Stood:
+            if mark.lost is None:
+                with suppress(Stood):
+                    self._table.put(item, {"ConditionExpression": "attribute_exists(lost)"})
+            return self._table.add(pk, "count", 0, expires)
+        return self._table.add(pk, "count", 1, expires)
+
+    def marked(self, external_id: str, piece: int) -> Mark | None:
+        """What became of a piece so far (a consistent read)."""
+        item = self._table.get(f"delivery#{external_id}", f"piece#{piece:06}")
+        return None if item is None else _mark(item)
+
+    def marks(self, external_id: str) -> dict[int, Mark]:
+        """What became of the pieces so far (a consistent read)."""
+        items = self._table.query(
+            "pk = :pk AND begins_with(sk, :piece)",
+            {"pk": {"S": f"delivery#{external_id}"}, "piece": {"S": "piece#"}},
+            ConsistentRead=True,
+        )
+        return {int(item["sk"]["S"][6:]): _mark(item) for item in items}
+
+    def progress(self, external_id: str, piece: int) -> Progress | None:
+        """How far a compressed file has come; None if nobody has looked it through."""
+        item = self._table.get(f"delivery#{external_id}", f"progress#{piece:06}")
+        return None if item is None else records.read(Progress, item["progress"]["S"])
+
+    def keep(self, external_id: str, piece: int, progress: Progress) -> None:
+        """Remember how far a compressed file has come."""
+        item: Item = {
+            "pk": {"S": f"delivery#{external_id}"},
+            "sk": {"S": f"progress#{piece:06}"},
+            "progress": {"S": records.text(progress)},
+            "expires": self._expires(2 * self._retention),
+        }
+        self._table.put(item)
+
+    def _item(self, delivery: Delivery) -> Item:
+        item: Item = {
+            "pk": {"S": f"delivery#{delivery.external_id}"},
+            "sk": {"S": "delivery"},
+            "revision": {"N": str(delivery.revision)},
+            "stage": {"S": delivery.stage},
+            "delivery": {"S": records.text(delivery)},
+        }
+        if delivery.due is None:
+            return item | {"expires": self._expires(self._retention)}
+        return item | due_at(Due(Kind.DELIVERIES, delivery.external_id, delivery.due))
+
+    def _expires(self, milliseconds: int) -> dict[str, str]:
+        return {"N": str((self._now() + milliseconds) // 1000)}
+
+
+def _begun(item: Mapping[str, Any]) -> Delivery | None:
+    return records.read(Delivery, item["delivery"]["S"]) if "delivery" in item else None
+
+
+def _mark(item: Mapping[str, Any]) -> Mark:
+    return records.read(Mark, item["mark"]["S"])

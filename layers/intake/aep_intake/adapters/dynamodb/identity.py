@@ -1,0 +1,70 @@
+"""Who the ledger is; see `ledger` for the keys.
+
+A restore makes a table of another name, which is the same ledger all the same: so its id is in it.
+"""
+
+from collections.abc import Callable
+from threading import Lock
+
+from aep_intake.adapters.dynamodb.table import ABSENT, Item, Stood, Table
+from aep_intake.model import records
+from aep_intake.model.orders import Identity
+
+KEPT = 60_000  # milliseconds: after a minute every worker knows of a restore
+
+
+class DynamoIdentity:
+    """The identity of the ledger in `table`. `first`: its id, if it has none yet.
+
+    Every method raises LedgerUnavailable where DynamoDB does not do what was asked.
+    """
+
+    def __init__(self, table: Table, first: str, now: Callable[[], int]) -> None:
+        self._table = table
+        self._first = first
+        self._now = now
+        self._reading = Lock()
+        self._id = ""
+        self._known = Identity(first)
+        self._kept_until = 0
+
+    def get(self) -> Identity:
+        """As it was within the last minute."""
+        with self._reading:
+            if self._now() >= self._kept_until:
+                self._known = self.read() or Identity(self._first)
+                self._kept_until = self._now() + KEPT
+            return self._known
+
+    def ledger_id(self) -> str:
+        """By which batches are known as this ledger's; made once, and the same for good."""
+        with self._reading:
+            if not self._id:
+                self._id = (self.read() or self._make()).ledger_id
+            return self._id
+
+    def read(self) -> Identity | None:
+        """As it is now (a consistent read)."""
+        item = self._table.get("ledger", "identity")
+        return None if item is None else records.read(Identity, item["identity"]["S"])
+
+    def write(self, identity: Identity) -> None:
+        """In place of what was there."""
+        self._table.put(_item(identity))
+
+    def _make(self) -> Identity:
+        made = Identity(self._first)
+        try:
+            self._table.put(_item(made), ABSENT)
+        except Stood as stood:
+            [standing] = stood.items
+            return records.read(Identity, (standing or _item(made))["identity"]["S"])
+        return made
+
+
+def _item(identity: Identity) -> Item:
+    return {
+        "pk": {"S": "ledger"},
+        "sk": {"S": "identity"},
+        "identity": {"S": records.text(identity)},
+    }

@@ -1,0 +1,473 @@
+"""The ledger: one DynamoDB table that remembers claims and orders.
+
+| what                      | pk                    | sk                           |
+|---------------------------|-----------------------|------------------------------|
+| who it is                 | `ledger`              | `identity`                   |
+| order (one attempt)       | `order#<external id>` | `order`                      |
+| claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
+| trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
+| rejection without a claim | `object#<object id>`  | `rejected#<hash of version>` |
+| what became of it besides | `object#<object id>`  | `noted#<hash of version>`    |
+| head of an object, folder | `head#<its hash>`     | `head`                       |
+| window                    | `window#<window id>`  | `window`                     |
+| files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
+| gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
+| batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
+| folder where files wait   | `folder#<folder id>`  | `folder`                     |
+| files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |
+| delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
+| what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
+| how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
+| parts of a gzip sent      | `delivery#<ext. id>`  | `progress#<number>`          |
+| bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
+
+One query by `pk` tells all about an object.
+Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS by class,
+since a partition of an index takes 1,000 writes a second and a full one throttles the table. Of
+what is handed out, `due` is when that lease ends, and `due_since` what it was before.
+Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
+never on a head, on the order that it names, or on what is unfinished. A record
+is one JSON string: AEP's answers hold floats, empty strings and whatever comes next, which
+DynamoDB's own types do not keep as they are.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from itertools import batched, chain, islice
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.adapters.aws.window_lists import Lists
+from aep_intake.adapters.dynamodb.identity import DynamoIdentity
+from aep_intake.adapters.dynamodb.items import ANNOUNCED, SHARDS, claimed_before, due_at, head_moved
+from aep_intake.adapters.dynamodb.table import (
+    ABSENT,
+    Item,
+    Stood,
+    Table,
+    deleting,
+    putting,
+    revision,
+)
+from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
+from aep_intake.adapters.dynamodb.windows import DynamoWindows
+from aep_intake.clock.due import Due, Kind
+from aep_intake.grouping.missing_markers import WAITING
+from aep_intake.model import records
+from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
+from aep_intake.model.files import Arrival, digest
+from aep_intake.model.history import Seen
+from aep_intake.model.orders import Claim, Excerpt, Head, Order, Record, Rejection, State, claims
+from aep_intake.model.times import iso
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+# What of the keys tells the class of something that is due; the other key is the same word.
+PREFIXES: Mapping[Kind, str] = {
+    Kind.ORDERS: "order",
+    Kind.WINDOWS: "window",
+    Kind.FOLDERS: "folder",
+    Kind.DELIVERIES: "delivery",
+}
+KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
+# Files that are let go in one transaction: up to four items each, of a hundred.
+LET_GO = 22
+
+
+class DynamoLedger:
+    """The ledger in `table`. `retention` in milliseconds: how long finished things are kept.
+    `lists` of sealed windows: without them, what joined a window is read from the table.
+
+    Every method raises LedgerUnavailable where DynamoDB does not answer, throttles or reports a
+    conflict of transactions; whether a write then happened is not known.
+    """
+
+    def __init__(
+        self,
+        client: "DynamoDBClient",
+        table: str,
+        now: Callable[[], int],
+        retention: int,
+        *,
+        lists: Lists | None = None,
+    ) -> None:
+        self._table = Table(client, table)
+        self._now = now
+        self._retention = retention
+        self._reading = Lock()
+        self._read: tuple[Excerpt | None, tuple[Arrival, ...]] = (None, ())
+        self.windows = DynamoWindows(self._table, self._claiming, now, retention, kept=lists)
+        self.folders = DynamoFolders(self._table, now, retention)
+        self.identity = DynamoIdentity(self._table, table, now)
+
+    def open(self, record: Record) -> Record:
+        """Put `record` and its claims, all or nothing; or the record that order has already.
+
+        Moves the head of the order's line. Raises AlreadyClaimed if the order is new and other
+        orders hold some of its files, and LineMoved if another order is the head by now.
+        """
+        order, wanted = record.order, record.order.claims
+        # The head was moved to a part when its window began.
+        uri = order.files[0].uri if order.files else ""
+        heads = [] if order.excerpt else head_moved(order.line, order.external_id, uri)
+        try:
+            self._table.transact(
+                putting(self._order_item(record), ABSENT),
+                *heads,
+                *(self._claiming(claim, order.external_id) for claim in wanted),
+            )
+        except Stood as stood:
+            standing, *others = stood.items
+            if standing is not None:
+                return _record(standing)
+            if any(owners := others[len(heads) :]):
+                raise claimed_before(wanted, owners, order.external_id) from None
+            raise LineMoved(
+                "another version came just now", external_id=order.external_id
+            ) from None
+        return record
+
+    def head(self, subject: str) -> Head | None:
+        """The newest order of a line (a consistent read)."""
+        item = self._table.get(f"head#{subject}", "head")
+        return None if item is None else Head(item["external_id"]["S"], item["position"]["S"])
+
+    def get(self, external_id: str) -> Record | None:
+        """The record as it is now (a consistent read)."""
+        item = self._table.get(f"order#{external_id}", "order")
+        return None if item is None else _record(item)
+
+    def replace(self, old: Record, new: Record) -> Record:
+        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        try:
+            self._table.put(self._order_item(new), revision(old.revision))
+        except Stood as stood:
+            [standing] = stood.items
+            # boto3 repeats a request whose answer was lost, and then fails on its own first try.
+            if standing is None or _record(standing) != new:
+                raise _lost(old) from None
+        if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
+            self._count(new.order)
+        return new
+
+    def hand_over(self, old: Record, new: Record, due: int) -> Record:
+        """As `replace`, with the delivery of its batch, which someone begins by `due`."""
+        external_id = new.order.external_id
+        delivery: Item = {
+            "pk": {"S": f"delivery#{external_id}"},
+            "sk": {"S": "delivery"},
+            "stage": {"S": ANNOUNCED},
+        }
+        try:
+            self._table.transact(
+                putting(self._order_item(new), revision(old.revision)),
+                putting(delivery | due_at(Due(Kind.DELIVERIES, external_id, due)), ABSENT),
+            )
+        except Stood as stood:
+            standing, begun = stood.items
+            if standing is None and begun is not None:  # by the release before, at the event
+                return self.replace(old, new)
+            if standing is None or _record(standing) != new:
+                raise _lost(old) from None
+        return new
+
+    def release(self, old: Record, new: Record) -> Record:
+        """As `replace`, without the claims from then on; why is remembered of each file."""
+        if new.rejection is not None:
+            for file in old.order.files:
+                self._rejected(file, new.rejection, old.order.external_id)
+        ours = _owned_by(old.order.external_id)
+        claimed = list(old.order.claims)
+        while True:
+            try:
+                self._table.transact(
+                    putting(self._order_item(new), revision(old.revision)),
+                    *(deleting(f"object#{c.object_id}", c.slot, ours) for c in claimed),
+                )
+            except Stood as stood:
+                _, *others = stood.items
+                # Another event of the same content overwrote a trace: then that is not ours.
+                rest = [c for c, other in zip(claimed, others, strict=True) if other is None]
+                if len(rest) == len(claimed):
+                    raise _lost(old) from None
+                claimed = rest
+            else:
+                return new
+
+    def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
+        """Give up the claims of files where they are the order's still; why is remembered.
+
+        What was noted of them is forgotten, so that they may wait for a marker anew. May be
+        repeated: what another order has claimed meanwhile stays that order's.
+        """
+        ours = _owned_by(order.claimant)
+        for some in batched(lost.items(), LET_GO, strict=False):
+            steps: dict[tuple[str, str], dict[str, Item]] = {}
+            for file, why in some:
+                about = self._rejection(file, why, order.external_id)
+                noted = self._noted_at(file)
+                steps[about["pk"]["S"], about["sk"]["S"]] = putting(about, {})
+                steps[noted] = deleting(*noted, {})
+                # Of two files of one content the trace is one.
+                places = [(f"object#{c.object_id}", c.slot) for c in claims(file)]
+                steps |= {place: deleting(*place, ours) for place in places}
+            while steps:
+                try:
+                    self._table.transact(*steps.values())
+                except Stood as stood:
+                    places = [p for p, item in zip(steps, stood.items, strict=True) if item]
+                    steps = {p: step for p, step in steps.items() if p not in places}
+                else:
+                    break
+
+    def reclaim(self, old: Record, new: Record) -> Record:
+        """As `replace`, with the claims again, all or nothing. Raises AlreadyClaimed, too."""
+        wanted, external_id = new.order.claims, new.order.external_id
+        try:
+            self._table.transact(
+                putting(self._order_item(new), revision(old.revision)),
+                *(self._claiming(claim, external_id) for claim in wanted),
+            )
+        except Stood as stood:
+            _, *owners = stood.items
+            if any(owners):
+                raise claimed_before(wanted, owners, external_id) from None
+            raise _lost(old) from None
+        return new
+
+    def supersede(self, ended: Record, following: Record) -> Record:
+        """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
+        try:
+            self._table.transact(
+                putting(self._order_item(ended), revision(ended.revision - 1)),
+                putting(self._order_item(following), ABSENT),
+            )
+        except Stood:
+            raise _lost(ended) from None
+        return following
+
+    def files(self, order: Order) -> tuple[Arrival, ...]:
+        """The files of an order; those of a part are in its window's list.
+
+        Raises StorageUnavailable, too.
+        """
+        part = order.excerpt
+        if part is None:
+            return order.files
+        with self._reading:  # each step of an order asks again, and a list no longer changes
+            if self._read[0] != part:
+                self._read = (part, self.windows.files(part))
+            return self._read[1]
+
+    def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
+        """Remember that an arrival was rejected before it had an order. Claims nothing."""
+        self._rejected(arrival, rejection, owner or arrival.external_id)
+
+    def note(self, arrival: Arrival, what: str, route: str) -> None:
+        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
+        self._table.put(self._noted(arrival, what, route))
+
+    def note_waiting(self, arrival: Arrival, route: str) -> None:
+        """The same of one that waits for a marker, unless something was noted of it before."""
+        with suppress(Stood):
+            self._table.put(self._noted(arrival, WAITING, route), ABSENT)
+
+    def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
+        """Remember that another version of its object stands for it. Claims nothing."""
+        self._table.put(self._noted(arrival, "superseded", route) | {"superseded_by": {"S": by}})
+
+    def made(self, day: str) -> dict[tuple[str, str], int]:
+        """How many batches were made for Profile on a day (UTC), by organization and sandbox."""
+        counted = self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}})
+        return {
+            (item["sk"]["S"].rpartition("#")[0], item["sk"]["S"].rpartition("#")[2]): int(
+                item["counted"]["N"]
+            )
+            for item in counted
+        }
+
+    def claimant(self, arrival: Arrival) -> str | None:
+        """External id of the order that holds this arrival."""
+        now = self._now() // 1000
+        slots = {
+            item["sk"]["S"]: item
+            for item in self._of_object(arrival.object_id)
+            if int(item["expires"]["N"]) >= now
+        }
+        for claim in claims(arrival):
+            item = slots.get(claim.slot)
+            if item is not None and (claim.exclusive or "requested" in item):
+                return str(item["external_id"]["S"])
+        return None
+
+    def seen(self, object_id: str) -> list[Seen]:
+        """All that is known of an object but traces (a consistent read)."""
+        return [
+            Seen(
+                item["version"]["S"],
+                item["external_id"]["S"] if "external_id" in item else None,
+                records.read(Rejection, item["record"]["S"]) if "record" in item else None,
+                item["noted"]["S"] if "noted" in item else None,
+                item["route"]["S"] if "route" in item else None,
+                int(item["expires"]["N"]),
+                item["superseded_by"]["S"] if "superseded_by" in item else None,
+            )
+            for item in self._of_object(object_id)
+            if "requested" in item or not item["sk"]["S"].startswith("content#")
+        ]
+
+    def of_batch(self, batch_id: str) -> Record | None:
+        """The record whose batch this is. The index follows the table within a second or so."""
+        found = self._table.query("batch_id = :id", {"id": {"S": batch_id}}, IndexName="batch")
+        for item in found:
+            return self.get(item["pk"]["S"].removeprefix("order#"))
+        return None
+
+    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+        """What is due of a class, the oldest first, up to `most` (of an index: a second old)."""
+        shards = SHARDS[kind]
+        with ThreadPoolExecutor(len(shards)) as pool:
+            found = pool.map(
+                lambda shard: list(islice(self._in(shard, kind, now, most), most)), shards
+            )
+            return sorted(chain.from_iterable(found), key=lambda due: (due.when, due.id))[:most]
+
+    def _in(self, shard: str, kind: Kind, now: int, most: int) -> Iterator[Due]:
+        for item in self._table.query(
+            "due_shard = :shard AND due <= :now",
+            {"shard": {"S": shard}, "now": {"N": str(now)}},
+            IndexName="due",
+            Limit=most,
+        ):
+            prefix, _, name = item["pk"]["S"].partition("#")
+            due = Due(KINDS[prefix], name, int(item["due"]["N"]))
+            if due.kind is kind:
+                yield due
+            else:  # of the time when all classes shared all shards
+                self._move(due, due.when)
+
+    def lease(self, due: Due, until: int) -> int | None:
+        """Have it due again at `until` only, unless someone moved it meanwhile (None).
+
+        Gives since when it is due by what its owner said, whatever leases there were. The owner's
+        next write, which is of the whole item, ends the lease.
+        """
+        return self._move(due, until)
+
+    def _move(self, due: Due, when: int) -> int | None:
+        prefix = PREFIXES[due.kind]
+        try:
+            moved = self._table.update(
+                f"{prefix}#{due.id}",
+                prefix,
+                "SET due = :due, due_shard = :due_shard, "
+                "due_since = if_not_exists(due_since, :known)",
+                {"known": {"N": str(due.when)}, **due_at(replace(due, when=when))},
+                "due = :known",
+            )
+        except Stood:
+            return None
+        return int(moved["due_since"]["N"])
+
+    @staticmethod
+    def _noted_at(arrival: Arrival) -> tuple[str, str]:
+        return f"object#{arrival.object_id}", f"noted#{digest(arrival.version)}"
+
+    def _noted(self, arrival: Arrival, what: str, route: str) -> Item:
+        return _object_item(arrival, self._noted_at(arrival)[1]) | {
+            "noted": {"S": what},
+            "route": {"S": route},
+            "expires": self._expires(self._retention),
+        }
+
+    def _of_object(self, object_id: str) -> Iterator[Item]:
+        key = {"pk": {"S": f"object#{object_id}"}}
+        return self._table.query("pk = :pk", key, ConsistentRead=True)
+
+    def _rejected(self, arrival: Arrival, rejection: Rejection, owner: str) -> None:
+        self._table.put(self._rejection(arrival, rejection, owner))
+
+    def _rejection(self, arrival: Arrival, rejection: Rejection, owner: str) -> Item:
+        return _object_item(arrival, f"rejected#{digest(arrival.version)}") | {
+            "external_id": {"S": owner},
+            "record": {"S": records.text(rejection)},
+            "expires": self._expires(self._retention),
+        }
+
+    def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
+        item = _object_item(claim.file, claim.slot) | {
+            "external_id": {"S": owner},
+            "expires": self._expires(self._retention),
+        }
+        if claim.file.sequencer is None:
+            item["requested"] = {"BOOL": True}
+        # DynamoDB deletes what has expired within days, not at once.
+        free = "attribute_not_exists(pk) OR expires < :now"
+        if not claim.exclusive:
+            free += " OR attribute_not_exists(requested)"
+        condition = {
+            "ConditionExpression": free,
+            "ExpressionAttributeValues": {":now": self._expires(0)},
+        }
+        return putting(item, condition)
+
+    def _count(self, order: Order) -> None:
+        """Count a batch for the meter, which warns people long before the limit.
+
+        Apart from the batch's own write, which nothing may hinder, and which must not fail for it:
+        so it is about right, but for what a worker that dies just then leaves out, or an answer
+        that is lost counts twice.
+        """
+        day = iso(self._now())[:10]
+        place = f"{order.target.ims_org}#{order.target.sandbox}"
+        with suppress(LedgerUnavailable):
+            self._table.add(f"made#{day}", place, 1, self._expires(self._retention))
+
+    def _order_item(self, record: Record) -> Item:
+        external_id = record.order.external_id
+        item: Item = {
+            "pk": {"S": f"order#{external_id}"},
+            "sk": {"S": "order"},
+            "revision": {"N": str(record.revision)},
+            "state": {"S": record.state},
+            "record": {"S": records.text(record)},
+        }
+        if record.batch_id is not None:
+            item["batch_id"] = {"S": record.batch_id}
+        if record.due is not None:
+            item |= due_at(Due(Kind.ORDERS, external_id, record.due))
+        elif record.order.line is None or record.replaced_by is not None:
+            item["expires"] = self._expires(self._retention)
+        return item
+
+    def _expires(self, milliseconds: int) -> dict[str, str]:
+        return {"N": str((self._now() + milliseconds) // 1000)}
+
+
+def _owned_by(owner: str) -> dict[str, Any]:
+    """The condition that a claim is of `owner`, or is none any more."""
+    return {
+        "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
+        "ExpressionAttributeValues": {":owner": {"S": owner}},
+    }
+
+
+def _object_item(file: Arrival, slot: str) -> Item:
+    return {
+        "pk": {"S": f"object#{file.object_id}"},
+        "sk": {"S": slot},
+        "uri": {"S": file.uri},
+        "version": {"S": file.version},
+    }
+
+
+def _record(item: Mapping[str, Any]) -> Record:
+    return records.read(Record, item["record"]["S"])
+
+
+def _lost(record: Record) -> LeaseLost:
+    return LeaseLost("another worker went on", external_id=record.order.external_id)

@@ -1,0 +1,194 @@
+"""One DynamoDB table, as the ledger needs it: what stood in the way of a write is an answer.
+
+Every method raises LedgerUnavailable where DynamoDB throttles, reports a conflict of transactions
+or does not answer; whether a write then happened is not known.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from aep_intake.model.errors import LedgerUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+type Item = dict[str, Any]
+
+ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
+
+
+MOST_TRIES = 6
+
+
+class _Conflict(Exception):
+    """Another transaction was at the same items; surely nothing was written."""
+
+
+class Stood(Exception):
+    """A condition failed. `items`: for each step what stood in its way, None if nothing did."""
+
+    def __init__(self, items: Sequence[Item | None]) -> None:
+        super().__init__("a condition failed")
+        self.items = items
+
+
+def revision(number: int) -> dict[str, Any]:
+    """The condition that an item is still of this revision."""
+    return {
+        "ConditionExpression": "revision = :revision",
+        "ExpressionAttributeValues": {":revision": {"N": str(number)}},
+    }
+
+
+class Table:
+    """A table with the keys `pk` and `sk`."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def get(self, pk: str, sk: str) -> Item | None:
+        """An item as it is now (a consistent read)."""
+        key = {"pk": {"S": pk}, "sk": {"S": sk}}
+        answer: Item = self._call(self._client.get_item, Key=key, ConsistentRead=True)
+        return answer.get("Item")
+
+    def query(self, condition: str, values: dict[str, Any], **how: Any) -> Iterator[Item]:
+        """All items, page by page. `values` by name, without the colon."""
+        start: dict[str, Any] = {}
+        while True:
+            answer = self._call(
+                self._client.query,
+                KeyConditionExpression=condition,
+                ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+                **how,
+                **start,
+            )
+            yield from answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
+        """Raises Stood."""
+        more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+        self._call(self._client.put_item, Item=item, **(more or {}))
+
+    def update(
+        self,
+        pk: str,
+        sk: str,
+        how: str,
+        values: dict[str, Any],
+        condition: str | None = None,
+        *,
+        tries: int = MOST_TRIES,
+    ) -> Item:
+        """Change an item, or make it; what is changed in it. `values` by name, without the colon.
+
+        `tries`: how often, where transactions are at the item. Raises Stood.
+        """
+        more = {"ConditionExpression": condition} if condition else {}
+        if condition:
+            more["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
+        answer = self._call(
+            self._client.update_item,
+            tries,
+            Key={"pk": {"S": pk}, "sk": {"S": sk}},
+            UpdateExpression=how,
+            ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+            ReturnValues="UPDATED_NEW",
+            **more,
+        )
+        changed: Item = answer.get("Attributes", {})
+        return changed
+
+    def add(
+        self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None
+    ) -> int:
+        """Count `number` more, and tell the sum. Raises Stood if that were more than `most`."""
+        condition: dict[str, Any] = {}
+        values: dict[str, Any] = {":more": {"N": str(number)}, ":expires": expires}
+        if most is not None:
+            condition["ConditionExpression"] = "attribute_not_exists(pk) OR counted <= :room"
+            values[":room"] = {"N": str(most - number)}
+        answer = self._call(
+            self._client.update_item,
+            Key={"pk": {"S": pk}, "sk": {"S": sk}},
+            UpdateExpression="SET expires = :expires ADD counted :more",
+            ExpressionAttributeValues=values,
+            ReturnValues="UPDATED_NEW",
+            **condition,
+        )
+        return int(answer["Attributes"]["counted"]["N"])
+
+    def transact(self, *steps: dict[str, Any]) -> None:
+        """All `steps` or none (see `putting`). Raises Stood."""
+        items: Any = [
+            {name: {"TableName": self._name, **action} for name, action in step.items()}
+            for step in steps
+        ]
+        self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
+
+    def _call(
+        self, operation: Callable[..., Any], tries: int = MOST_TRIES, **arguments: Any
+    ) -> Any:
+        return self._guarded(lambda: operation(TableName=self._name, **arguments), tries)
+
+    def _guarded(self, call: Callable[[], Any], most: int = MOST_TRIES) -> Any:
+        for tries in range(most):
+            try:
+                return call()
+            except ClientError as error:
+                meaning = _meaning(error)
+                if not isinstance(meaning, _Conflict):
+                    raise meaning from error
+            except BotoCoreError as error:
+                raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
+            # boto3 does not repeat these. Another transaction is at the same items now; soon it
+            # is not.
+            time.sleep(random.uniform(0, 0.02 * 2 ** min(tries, MOST_TRIES)))  # noqa: S311
+        raise LedgerUnavailable("the ledger said TransactionConflict, again and again")
+
+
+def putting(item: Item, condition: dict[str, Any]) -> dict[str, Any]:
+    """A step of a transaction."""
+    return {"Put": {"Item": item, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}}
+
+
+def deleting(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
+    """A step that deletes."""
+    return {"Delete": _at(pk, sk, condition)}
+
+
+def checking(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
+    """A step that writes nothing."""
+    return {"ConditionCheck": _at(pk, sk, condition)}
+
+
+def _at(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
+    key = {"pk": {"S": pk}, "sk": {"S": sk}}
+    return {"Key": key, **condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
+
+
+def _meaning(error: ClientError) -> Exception:
+    response: Any = error.response
+    code = response["Error"]["Code"]
+    if code == "ConditionalCheckFailedException":
+        return Stood([response.get("Item")])
+    if code == "TransactionConflictException":
+        return _Conflict()
+    if code == "ValidationException":  # ours to mend: trying again would not help
+        return error
+    reasons = response.get("CancellationReasons", [])
+    codes = {reason.get("Code") for reason in reasons} - {"None"}
+    # A conflict cancels ours without saying what the other transaction wrote.
+    if codes == {"ConditionalCheckFailed"}:
+        return Stood([reason.get("Item") for reason in reasons])
+    if codes - {"ConditionalCheckFailed"} == {"TransactionConflict"}:
+        return _Conflict()
+    return LedgerUnavailable(f"the ledger said {code} {', '.join(sorted(codes))}".rstrip())

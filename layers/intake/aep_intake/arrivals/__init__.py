@@ -1,0 +1,1 @@
+"""The way in: from a message or a request to an order."""

@@ -1,0 +1,315 @@
+"""What came in: one version of one S3 object, read from any envelope people have."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from urllib.parse import unquote_plus
+
+from aep_intake.model import strict_json
+from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing
+
+
+def written(arrival: Arrival) -> str:
+    """A message that `parse` reads as this one arrival: an event of S3's through EventBridge."""
+    made = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=arrival.time)
+    about = {
+        "key": arrival.key,
+        "size": arrival.size,
+        "etag": arrival.etag,
+        "version-id": arrival.version_id,
+        "sequencer": arrival.sequencer,
+    }
+    event = {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "time": made.isoformat(timespec="milliseconds"),
+        "detail": {
+            "bucket": {"name": arrival.bucket},
+            "object": {name: value for name, value in about.items() if value is not None},
+        },
+    }
+    return json.dumps(event)
+
+
+class Ignored(StrEnum):
+    """Why a record is none of our business; counted, never rejected."""
+
+    DELETE_EVENT = "delete-event"
+    FOLDER_MARKER = "folder-marker"  # the console's "folder": a key that ends `/`, and no bytes
+    OTHER_KEY = "other-key"  # none that the deployment's KeyPattern takes
+    OTHER_EVENT = "other-event"  # S3 tells of something that brings no new bytes
+    TEST_EVENT = "test-event"  # S3 sends one when a notification is configured
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one message brought.
+
+    Work every arrival, count what is `ignored`; where there is a `rejection`, the message is
+    rejected once its arrivals are settled. `malformed` has one sentence for each bad record.
+    `order` is the external id of an order that was parked and is sent again; `missing` are files
+    that have waited for their marker for too long.
+    """
+
+    arrivals: tuple[Arrival, ...] = ()
+    ignored: tuple[Ignored, ...] = ()
+    malformed: tuple[str, ...] = ()
+    order: str | None = None
+    missing: Missing | None = None
+
+    def of_keys(self, wanted: re.Pattern[str]) -> "Delivery":
+        """The same, where only arrivals whose key is `wanted` are any of our business.
+
+        EventBridge's rule leaves the others out before; whoever else sends here does not.
+        """
+        kept = tuple(arrival for arrival in self.arrivals if wanted.fullmatch(arrival.key))
+        others = (Ignored.OTHER_KEY,) * (len(self.arrivals) - len(kept))
+        return replace(self, arrivals=kept, ignored=(*self.ignored, *others))
+
+    @property
+    def rejection(self) -> MalformedEvent | None:
+        """What to reject the message with; None where every record was understood."""
+        if not self.malformed:
+            return None
+        more = len(self.malformed) - 3
+        told = "; ".join(self.malformed[:3]) + (f"; and {more} more" if more > 0 else "")
+        return MalformedEvent(told)
+
+
+def parse(body: str) -> Delivery:
+    """Read one queue message, in any envelope S3's events come in.
+
+    S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS; or our
+    own, of an order or of files that have no message any more, as it was parked. Raises
+    MalformedEvent where the envelope is none of these; a bad record in a good envelope is told in
+    the delivery instead, so that it does not hold up its neighbours.
+    """
+    message = _document(body, "message")
+    if "externalId" in message:
+        return Delivery(order=message["externalId"].text(64))
+    if "missing" in message:
+        missing = message["missing"]
+        after, until = missing["after"].text(64, least=0), missing["until"].text(64)
+        return Delivery(missing=Missing(missing["folder_id"].text(64), after, until))
+    if message["Type"].value == "Notification":
+        message = _document(message["Message"].text(_LARGEST), "Message")
+    if message["Event"].value == "s3:TestEvent":
+        return Delivery(ignored=(Ignored.TEST_EVENT,))
+    if "Records" in message:
+        return _delivery(_from_notification, message["Records"].items())
+    if "detail-type" in message:
+        return _delivery(_from_eventbridge, [message])
+    raise MalformedEvent(
+        f"{message.where} has neither `Records` nor `detail-type`: not an event of S3. Send the "
+        "queue only S3 events, from EventBridge, S3 or SNS (a new SNS subscription must be "
+        "confirmed first)"
+    )
+
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+_NOTIFICATIONS = {
+    "ObjectRemoved": Ignored.DELETE_EVENT,
+    "LifecycleExpiration": Ignored.DELETE_EVENT,
+    "IntelligentTiering": Ignored.OTHER_EVENT,
+    "LifecycleTransition": Ignored.OTHER_EVENT,
+    "ObjectAcl": Ignored.OTHER_EVENT,
+    "ObjectRestore": Ignored.OTHER_EVENT,
+    "ObjectTagging": Ignored.OTHER_EVENT,
+    "ReducedRedundancyLostObject": Ignored.OTHER_EVENT,
+    "Replication": Ignored.OTHER_EVENT,
+}
+
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
+_DETAIL_TYPES = {
+    "Object Deleted": Ignored.DELETE_EVENT,
+    "Object ACL Updated": Ignored.OTHER_EVENT,
+    "Object Access Tier Changed": Ignored.OTHER_EVENT,
+    "Object Restore Completed": Ignored.OTHER_EVENT,
+    "Object Restore Expired": Ignored.OTHER_EVENT,
+    "Object Restore Initiated": Ignored.OTHER_EVENT,
+    "Object Storage Class Changed": Ignored.OTHER_EVENT,
+    "Object Tags Added": Ignored.OTHER_EVENT,
+    "Object Tags Deleted": Ignored.OTHER_EVENT,
+}
+
+
+def _delivery(read: "Callable[[_Place], Arrival | Ignored]", records: "list[_Place]") -> Delivery:
+    arrivals, ignored, malformed = [], [], []
+    for record in records:
+        try:
+            found = read(record)
+        except MalformedEvent as error:
+            malformed.append(error.detail)
+        else:
+            if isinstance(found, Ignored):
+                ignored.append(found)
+            else:
+                arrivals.append(found)
+    return Delivery(tuple(arrivals), tuple(ignored), tuple(malformed))
+
+
+def _from_eventbridge(event: "_Place") -> Arrival | Ignored:
+    event["source"].only("aws.s3")
+    kind = event["detail-type"].text()
+    if kind in _DETAIL_TYPES:
+        return _DETAIL_TYPES[kind]
+    event["detail-type"].only("Object Created")
+    found = event["detail"]["object"]
+    return _arrival(
+        event["detail"]["bucket"]["name"],
+        # Plain: only S3's own notifications encode it (seen, not documented by AWS).
+        found["key"],
+        version=found["version-id"],
+        etag=found["etag"],
+        sequencer=found["sequencer"],
+        size=found["size"],
+        time=event["time"],
+    )
+
+
+def _from_notification(record: "_Place") -> Arrival | Ignored:
+    record["eventSource"].only("aws:s3")
+    family = record["eventName"].text().partition(":")[0]
+    if family in _NOTIFICATIONS:
+        return _NOTIFICATIONS[family]
+    if family != "ObjectCreated":
+        raise record["eventName"].wrong("an event of S3 that we know")
+    found = record["s3"]["object"]
+    return _arrival(
+        record["s3"]["bucket"]["name"],
+        found["key"].decoded(),
+        version=found["versionId"],
+        etag=found["eTag"],
+        sequencer=found["sequencer"],
+        size=found["size"],
+        time=record["eventTime"],
+    )
+
+
+def _arrival(
+    bucket: "_Place",
+    key: "_Place",
+    *,
+    version: "_Place",
+    etag: "_Place",
+    sequencer: "_Place",
+    size: "_Place",
+    time: "_Place",
+) -> Arrival | Ignored:
+    arrival = Arrival(
+        bucket=bucket.matching(_BUCKET, "the name of a bucket"),
+        key=key.text(),
+        # Objects of a bucket whose versioning is suspended have the version `null`.
+        version_id=None if version.value in (None, "null") else version.text(),
+        # Some senders keep the quotes that belong to HTTP's header, not to the tag.
+        etag=etag.matching(_ETAG, "an ETag").strip('"'),
+        sequencer=(
+            None if sequencer.value is None else sequencer.matching(_HEX, "hexadecimal digits")
+        ),
+        size=size.size(),
+        time=time.milliseconds(),
+    )
+    if arrival.size == 0 and arrival.key.endswith("/"):
+        return Ignored.FOLDER_MARKER
+    return arrival
+
+
+_LARGEST = 2**20  # bytes of a message in SQS
+
+# Buckets made before 2018 may have capitals, underscores and up to 255 characters.
+_BUCKET = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{2,254}")
+_ETAG = re.compile(r'"?[!#-~]{1,255}"?')
+_HEX = re.compile(r"[0-9A-Fa-f]{1,64}")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A value in a message, and where it stands there, so that every complaint can say so."""
+
+    value: object
+    where: str
+
+    def __getitem__(self, name: str) -> "_Place":
+        """A member of a JSON object; its value is None where it is absent."""
+        if not isinstance(self.value, dict):
+            raise self.wrong("a JSON object")
+        return _Place(self.value.get(name), f"{self.where}.{name}")
+
+    def __contains__(self, name: str) -> bool:
+        return isinstance(self.value, dict) and name in self.value
+
+    def items(self) -> "list[_Place]":
+        if not isinstance(self.value, list) or not self.value:
+            raise self.wrong("a list of at least one record")
+        return [_Place(item, f"{self.where}[{n}]") for n, item in enumerate(self.value)]
+
+    def text(self, most: int = 1024, *, least: int = 1) -> str:
+        """Text of so many bytes; the default is S3's own limit for keys and version ids."""
+        if not isinstance(self.value, str) or not least <= len(self.value.encode()) <= most:
+            raise self.wrong(f"text of {least} to {most:,} bytes")
+        return self.value
+
+    def only(self, wanted: str) -> None:
+        if self.value != wanted:
+            raise self.wrong(f"`{wanted}`")
+
+    def matching(self, pattern: re.Pattern[str], wanted: str) -> str:
+        if not isinstance(self.value, str) or not pattern.fullmatch(self.value):
+            raise self.wrong(wanted)
+        return self.value
+
+    def decoded(self) -> "_Place":
+        """A key as S3's own notifications have it: URL-encoded, with `+` for a space."""
+        encoded = self.text(3 * 1024)
+        if _BROKEN_ESCAPE.search(encoded):
+            raise self.wrong("a URL-encoded key: two hexadecimal digits after each `%`")
+        try:
+            return _Place(unquote_plus(encoded, errors="strict"), self.where)
+        except UnicodeDecodeError:
+            raise self.wrong("a URL-encoded key in UTF-8") from None
+
+    def size(self) -> int:
+        """Bytes; below what every JSON reader holds exactly, and that is far above S3's limit."""
+        if type(self.value) is not int or not 0 <= self.value < 2**53:
+            raise self.wrong("a size in bytes")
+        return self.value
+
+    def milliseconds(self) -> int:
+        """A time in ISO 8601 with its zone, as epoch milliseconds."""
+        try:
+            since = datetime.fromisoformat(self.text(64)) - _EPOCH
+        except (ValueError, TypeError):
+            raise self.wrong("a time in ISO 8601 with its zone") from None
+        if since < timedelta():
+            raise self.wrong("a time after 1970")
+        return since // timedelta(milliseconds=1)
+
+    def wrong(self, wanted: str) -> MalformedEvent:
+        """The complaint; quotes the start of a simple value, escaped."""
+        match self.value:
+            case None:
+                found = "missing or null"
+            case dict():
+                found = "a JSON object"
+            case list():
+                found = "a list"
+            case value:
+                found = ascii(value)[:80]
+        return MalformedEvent(f"`{self.where}` is {found}; it should be {wanted}")
+
+
+def _document(text: str, where: str) -> _Place:
+    try:
+        place = _Place(strict_json.loads(text), where)
+    except ValueError as error:
+        raise MalformedEvent(f"{where} cannot be read as JSON: {error}") from None
+    if not isinstance(place.value, dict):
+        raise place.wrong("a JSON object")
+    return place

@@ -1,0 +1,291 @@
+"""What an HTTP request asks for: read whole or refused, then given its batch.
+
+The body is that of Adobe's own create request (`batch-ingestion.yaml`, `createBatch`), plus
+`objects`. A member nobody knows is refused: without it the batch would not be what was asked for.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aep_intake.create import create, ports
+from aep_intake.create.create import Outcome
+from aep_intake.model import records, strict_json
+from aep_intake.model.errors import (
+    EmptyObject,
+    FormatUnknown,
+    MalformedRequest,
+    Rejected,
+    TargetNotAllowed,
+)
+from aep_intake.model.files import Arrival, digest
+from aep_intake.model.json_schema import dotted, faults
+from aep_intake.model.orders import EXTERNAL_ID, OUR_PREFIXES, OWN_PREFIX, Order, Record
+from aep_intake.routing import routes
+from aep_intake.routing.targets import Targets
+
+MOST_BODY = 256 * 1024  # bytes
+# The ledger keeps these in one item of 400 KB, with the files and with AEP's answer repeating them.
+MOST_OPTIONS = 32 * 1024
+# A transaction of DynamoDB has 100 items at most: the order, a claim for each file, one to spare.
+MOST_OBJECTS = 98
+MOST_FILES = 300_000  # bytes, of the 400 KB that an item of the ledger may have
+
+_RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
+_ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
+_IDS = {"type": "array", "minItems": 1, "items": _ID}
+SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["datasetId"],
+    "additionalProperties": False,
+    "properties": {
+        "datasetId": {
+            "type": "string",
+            "pattern": "[0-9A-Za-z_-]{1,256}",
+            "hint": "1 to 256 letters, digits, `_` or `-`",
+        },
+        "inputFormat": {**_RULE["inputFormat"], "type": "object"},
+        "externalId": {
+            "type": "string",
+            "pattern": EXTERNAL_ID.pattern,
+            "hint": "1 to 60 letters, digits, `.`, `_` or `-`, and not end in a dot and digits",
+        },
+        "replay": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "predecessors": _IDS,
+                "predecessorsByExternalId": _IDS,
+                "reason": {"type": "string", "minLength": 1, "maxLength": 200},
+            },
+        },
+        "tags": _RULE["tags"],
+        "enableErrorDiagnostics": _RULE["enableErrorDiagnostics"],
+        "partialIngestionPercent": _RULE["partialIngestionPercent"],
+        "objects": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+    },
+}
+_NOT_OPTIONS = {"datasetId", "externalId", "objects"}
+
+_URI = re.compile(r"s3://([0-9A-Za-z][0-9A-Za-z._-]{2,254})/(.+)", re.DOTALL)
+_VISIBLE = re.compile(r"[!-~]{1,256}")
+_PRINTABLE = re.compile(r"[ -~]{1,255}")
+
+type Look = Callable[[tuple[tuple[str, str], ...]], tuple[Arrival, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that makes sense; whether this deployment allows it is not decided yet.
+
+    `options` are members of Adobe's request, `inputFormat` always among them. `objects` are bucket
+    and key. `sandbox` and `ims_org` are None where the deployment's default holds. The same
+    `external_id` with another `fingerprint` is another request.
+    """
+
+    external_id: str
+    dataset_id: str
+    options: Mapping[str, Any]
+    objects: tuple[tuple[str, str], ...]
+    sandbox: str | None
+    ims_org: str | None
+    fingerprint: str
+
+
+def read(event: Mapping[str, Any], new_id: str) -> Asked:
+    """The request in an event of API Gateway's (REST, proxy integration).
+
+    `new_id`: unique, for a request that says nothing by which it could be told from another.
+    Raises MalformedRequest, or FormatUnknown where the objects' names say no common format.
+    """
+    body = _body(event)
+    sandbox = _header(event, "x-sandbox-name", _VISIBLE)
+    ims_org = _header(event, "x-gw-ims-org-id", _VISIBLE)
+    objects = tuple(
+        _location(uri, f"objects[{n}]") for n, uri in enumerate(body.get("objects", ()))
+    )
+    if len(objects) > MOST_OBJECTS:
+        raise MalformedRequest(f"objects: at most {MOST_OBJECTS}, not {len(objects)}")
+    if len(set(objects)) < len(objects):
+        raise MalformedRequest("objects: one of them is named twice")
+    options = {name: value for name, value in body.items() if name not in _NOT_OPTIONS}
+    if "inputFormat" not in options:
+        options["inputFormat"] = _format_of(objects)
+    if len(json.dumps(options, ensure_ascii=False).encode()) > MOST_OPTIONS:
+        raise MalformedRequest(f"all members but `objects` take at most {MOST_OPTIONS:,} bytes")
+    return Asked(
+        external_id=_external_id(event, body, new_id),
+        dataset_id=body["datasetId"],
+        options=options,
+        objects=objects,
+        sandbox=sandbox,
+        ims_org=ims_org,
+        fingerprint=digest("asked", json.dumps([body, sandbox, ims_org], sort_keys=True)),
+    )
+
+
+def place(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Bucket and key of the object that a GET asks about. Raises MalformedRequest.
+
+    API Gateway has decoded the query string, and took a `+` there for a space.
+    """
+    values = (event.get("multiValueQueryStringParameters") or {}).get("uri") or []
+    one = (event.get("queryStringParameters") or {}).get("uri")
+    given = {*values, *(() if one is None else (one,))}
+    if len(given) != 1:
+        raise MalformedRequest(
+            "ask for one object: /objects?uri=s3://bucket/key, with the uri percent-encoded"
+        )
+    return _location(given.pop(), "uri")
+
+
+def carry_out(
+    asked: Asked, ports: ports.Ports, targets: Targets, buckets: tuple[str, ...], look: Look
+) -> Outcome:
+    """Give what was asked for its batch. `look` finds the present versions of objects.
+
+    Whoever asks again is told of the order that stands, though its objects may be gone and its
+    sandbox no longer allowed. Raises Rejected or TryAgain.
+    """
+    standing = ports.ledger.get(asked.external_id)
+    if standing is not None and standing.void:
+        standing = None
+    try:
+        order = _order(asked, targets, buckets, look, standing)
+    except Rejected:
+        if standing is None:
+            raise
+        order = replace(standing.order, fingerprint=asked.fingerprint)
+    return create.create_batch(order, ports)
+
+
+def _order(
+    asked: Asked, targets: Targets, buckets: tuple[str, ...], look: Look, standing: Record | None
+) -> Order:
+    org = asked.ims_org
+    target = targets.target(
+        credential=None if org is None else targets.credential_of_org(org),
+        sandbox=asked.sandbox,
+        dataset_id=asked.dataset_id,
+    )
+    for n, (bucket, _) in enumerate(asked.objects):
+        if bucket not in buckets:
+            raise TargetNotAllowed(
+                f"objects[{n}]: bucket {bucket!r} is not one of this deployment's: "
+                "see its parameter SourceBucketNames"
+            )
+    files = look(asked.objects) if standing is None else standing.order.files
+    if len(records.listed(files).encode()) > MOST_FILES:
+        raise MalformedRequest(f"objects: with their names they take over {MOST_FILES:,} bytes")
+    for n, file in enumerate(files):
+        if file.size == 0:
+            raise EmptyObject(
+                f"objects[{n}]: {file.uri} is empty, and AEP fails a batch with an empty file"
+            )
+    return Order(
+        asked.external_id,
+        target,
+        asked.options,
+        files,
+        trigger="request",
+        fingerprint=asked.fingerprint,
+    )
+
+
+def _body(event: Mapping[str, Any]) -> dict[str, Any]:
+    kind = _header(event, "content-type", _PRINTABLE)
+    if kind is not None and kind.partition(";")[0].strip().lower() != "application/json":
+        raise MalformedRequest(f"Content-Type is {kind!r}; it should be application/json")
+    text = event.get("body") or ""
+    try:
+        encoded = event.get("isBase64Encoded")
+        data = base64.b64decode(text, validate=True) if encoded else text.encode()
+        if len(data) > MOST_BODY:
+            raise MalformedRequest(f"the body has {len(data):,} bytes, of at most {MOST_BODY:,}")
+        body = strict_json.loads(data.decode())
+    except ValueError as error:
+        raise MalformedRequest(f"the body cannot be read as JSON: {error}") from None
+    match body:
+        case {"inputFormat": {"format": str(name)}}:  # Adobe's own pages write JSON and json
+            body["inputFormat"]["format"] = name.lower()
+    for path, problem in faults(body, SCHEMA, ()):
+        where = dotted(path) or "the body"
+        raise MalformedRequest(f"{where[:200]}: {problem[:200]}")
+    for name in body.get("tags", ()):
+        if not _PRINTABLE.fullmatch(name) or routes.TAKEN_TAG.fullmatch(name):
+            raise MalformedRequest(f"tags: the name {ascii(name)[:100]} is taken, or cannot be one")
+    checked: dict[str, Any] = body
+    return checked
+
+
+def _external_id(event: Mapping[str, Any], body: Mapping[str, Any], new_id: str) -> str:
+    key = _header(event, "idempotency-key", _PRINTABLE)
+    given: str | None = body.get("externalId")
+    if key is None and given is None:
+        return f"{OWN_PREFIX}{new_id}"
+    if given is None:
+        return f"{OWN_PREFIX}{digest('request', _caller(event), key or '')}"
+    if key is not None:
+        raise MalformedRequest(
+            "send either `externalId` or an Idempotency-Key: either makes it safe to ask again, "
+            "and the external id would be made from the key"
+        )
+    if given.startswith(OUR_PREFIXES):
+        ours = ", ".join(f"`{prefix}`" for prefix in OUR_PREFIXES)
+        raise MalformedRequest(f"externalId: names starting {ours} are our own")
+    return given
+
+
+def _caller(event: Mapping[str, Any]) -> str:
+    """Who asks, by IAM; all sessions of a role are one caller, since retries may change session."""
+    identity = (event.get("requestContext") or {}).get("identity") or {}
+    arn = identity.get("userArn") or ""
+    if ":assumed-role/" in arn:
+        return str(arn.rpartition("/")[0])
+    # `caller` of a role is like AROAEXAMPLE:session.
+    caller = (identity.get("caller") or "").partition(":")[0]
+    return str(arn or caller or identity.get("accountId") or "")
+
+
+def _header(event: Mapping[str, Any], wanted: str, sort: re.Pattern[str]) -> str | None:
+    values = {value for name, value in (event.get("headers") or {}).items() if _is(name, wanted)}
+    for name, several in (event.get("multiValueHeaders") or {}).items():
+        if _is(name, wanted):
+            values.update(several)
+    if not values:
+        return None
+    if len(values) > 1:
+        raise MalformedRequest(f"the header {wanted} is given with different values")
+    [value] = values
+    # An empty one is more likely a mistake than a wish for the default.
+    if not sort.fullmatch(value):
+        raise MalformedRequest(f"the header {wanted} is empty, too long, or not printable ASCII")
+    return str(value)
+
+
+def _is(name: str, wanted: str) -> bool:
+    return name.lower() == wanted
+
+
+def _location(uri: str, where: str) -> tuple[str, str]:
+    parts = _URI.fullmatch(uri)
+    # Lone surrogates, which JSON can hold, are in no key: those are UTF-8.
+    if parts is None or len(parts[2].encode(errors="replace")) > 1024:
+        raise MalformedRequest(
+            f"{where}: {ascii(uri)[:200]} is not s3://bucket/key, the key as it is in S3 "
+            "(not URL-encoded)"
+        )
+    return parts[1], parts[2]
+
+
+def _format_of(objects: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """The format that all names agree on; parquet, Adobe's own default, where nothing is named."""
+    formats = [routes.format_by_name(f"s3://{bucket}/{key}") for bucket, key in objects]
+    if not formats:
+        return {"format": "parquet"}
+    if any(other != formats[0] for other in formats):
+        raise FormatUnknown("the objects' names say different formats: give `inputFormat`")
+    return formats[0]

@@ -1,0 +1,114 @@
+"""What is due, and how it is handed out: by class, the oldest first, with a lease, up to a cap.
+
+Whatever is unfinished carries the time at which someone must look again. Each class has shards and
+a queue of its own, so that none waits behind another. What is handed out is leased: in the ledger
+it is due again only after that, unless who works on it says something else. So nothing is handed
+out twice while its message may still be on its way, and a message that is lost delays it by little
+more than the lease. And no more is handed out than its queue has room for: however much is due, a
+tick is short, and what became due first is next.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import batched
+from typing import Any, Protocol
+
+from aep_intake.model.orders import DELIVERY_PREFIX, FOLDER_PREFIX, WINDOW_PREFIX
+
+# Milliseconds. A killed worker's due work goes on within three minutes of its own lease: this, and
+# the minute until the next tick.
+LEASE = 120_000
+# Of a class: what a tick hands out at most, and what may wait in its queue. Adobe documents as many
+# batches a minute.
+MOST = 2000
+AT_ONCE = 10  # messages in one call to SQS
+
+
+class Kind(StrEnum):
+    """What can be due, in the order in which a tick looks: first what needs no AEP."""
+
+    WINDOWS = "windows"
+    FOLDERS = "folders"  # where files wait for a marker
+    DELIVERIES = "deliveries"
+    ORDERS = "orders"
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Something that someone must look at: its class, its id there, and since when (epoch ms)."""
+
+    kind: Kind
+    id: str
+    when: int
+
+
+class Ledger(Protocol):
+    """What remembers all that is unfinished. Every method raises LedgerUnavailable."""
+
+    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+        """What is due of a class, the oldest first, up to `most`."""
+
+    def lease(self, due: Due, until: int) -> int | None:
+        """Have it due again at `until` only, unless someone moved it meanwhile (None).
+
+        Gives since when it is due by what its owner said, whatever leases there were.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What handing out needs of the world. `waiting`: about how many messages the queue of a class
+    holds that nobody has received; `send` has things of a class looked at. Both raise
+    StorageUnavailable. `side_by_side` is a `map`.
+    """
+
+    ledger: Ledger
+    waiting: Callable[[Kind], int]
+    send: Callable[[Kind, list[str]], None]
+    now: Callable[[], int]
+    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+
+
+def hand_out(kind: Kind, ports: Ports) -> list[int]:
+    """Hand out what is due of a class; gives since when each thing that was found is due.
+
+    Raises LedgerUnavailable or StorageUnavailable; what was leased until then and not sent is due
+    again when its lease ends.
+    """
+    found = ports.ledger.due(kind, ports.now(), MOST)
+    if not found:
+        return []
+    room = max(0, MOST - ports.waiting(kind))
+    some = list(batched(found[:room], AT_ONCE, strict=False))
+    leased = ports.side_by_side(lambda these: _lease_and_send(kind, these, ports), some)
+    return [since for these in leased for since in these] + [due.when for due in found[room:]]
+
+
+def _lease_and_send(kind: Kind, these: tuple[Due, ...], ports: Ports) -> list[int]:
+    until = ports.now() + LEASE
+    leased = [(due.id, ports.ledger.lease(due, until)) for due in these]
+    ours = {name: since for name, since in leased if since is not None}
+    if ours:
+        ports.send(kind, list(ours))
+    return list(ours.values())
+
+
+def errand(kind: Kind, name: str) -> dict[str, Any]:
+    """What is put into a queue of something that is due."""
+    return {"kind": kind, "externalId": name}
+
+
+def read(body: str) -> tuple[Kind, str]:
+    """The class and the id of such a message; older ones tell the class by how the id begins."""
+    document = json.loads(body)
+    name = str(document["externalId"])
+    if "kind" in document:
+        return Kind(document["kind"]), name
+    for prefix, kind in ((WINDOW_PREFIX, Kind.WINDOWS), (FOLDER_PREFIX, Kind.FOLDERS)):
+        if name.startswith(prefix):
+            return kind, name
+    if name.startswith(DELIVERY_PREFIX):
+        return Kind.DELIVERIES, name.removeprefix(DELIVERY_PREFIX)
+    return Kind.ORDERS, name

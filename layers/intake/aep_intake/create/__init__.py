@@ -1,0 +1,1 @@
+"""One order, exactly one batch."""

@@ -1,0 +1,1 @@
+"""From a batch that was created to its end."""

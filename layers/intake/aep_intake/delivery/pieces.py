@@ -1,0 +1,312 @@
+"""Pieces: how a file larger than Adobe takes in one PUT is cut between its rows.
+
+Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks, but a batch holds many files: a
+large one goes up as several, each of whole rows, a CSV's header before each of them. Cuts are
+planned once and kept, so that a repeated upload overwrites itself.
+
+A row of JSON Lines ends at a newline; so does one of CSV, where the newline is in no quotes.
+Adobe's defaults are `"` around values and `\\` before a quote in one (preview, data access API).
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO, Any, Protocol
+
+from aep_intake.model.errors import FormatMismatch, TooLarge
+from aep_intake.model.files import Arrival
+from aep_intake.model.records import Kept
+
+CHUNK = 2**20  # bytes
+# Opens the bytes of a file from an offset, up to another one.
+type Open = Callable[[int, int], IO[bytes]]
+
+
+class Readable(Protocol):
+    """What can be read once, from its start."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut(Kept):
+    """Where the pieces of a file end. The first `header` bytes come before each later piece."""
+
+    ends: tuple[int, ...]
+    header: int = 0
+
+    def whole(self, file: Arrival) -> bool:
+        """Whether all ends are known."""
+        return self.ends[-1:] == (file.size,)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece(Kept):
+    """What is uploaded at a time: the bytes of a file from `start` up to `end`.
+
+    `number`: its place among the pieces of its batch. Before the bytes come the file's first
+    `header` ones. A compressed file is one piece, and becomes as many files as it takes.
+    """
+
+    number: int
+    file: Arrival
+    start: int
+    end: int
+    header: int = 0
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is compressed; Adobe documents no compression for the batch API."""
+        return self.file.packed
+
+    @property
+    def size(self) -> int:
+        """Bytes, as they are in S3."""
+        return self.end - self.start + self.header
+
+    def path(self, number: int = 0) -> str:
+        """The unique, URL-safe name of its file in the batch; of the `number`th, if unpacked."""
+        name = self.file.path
+        if self.packed:
+            name = re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)
+            return _with(name, f"{number:05}") if number else name
+        if (self.start, self.end) == (0, self.file.size):
+            return name
+        return _with(name, f"{self.start}-{self.end}")
+
+
+def pieces(files: Iterable[Arrival], cuts: Mapping[int, Cut]) -> Iterator[Piece]:
+    """All pieces of a batch. `cuts`: of those files that are cut, by their place."""
+    number = 0
+    for place, file in enumerate(files):
+        cut = cuts.get(place, Cut((file.size,)))
+        start = 0
+        for end in cut.ends:
+            yield Piece(number, file, start, end, cut.header if start else 0)
+            number, start = number + 1, end
+
+
+def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open) -> Cut | None:
+    """How to cut a file into pieces of at most `limit` bytes; None if it goes up as it is.
+
+    Raises TooLarge where that cannot be done, and what `opened` raises.
+    """
+    found = list(cutting(file, input_format, limit, opened))
+    return found[-1] if found else None
+
+
+def cutting(
+    file: Arrival,
+    input_format: Mapping[str, Any],
+    limit: int,
+    opened: Open,
+    known: Cut | None = None,
+) -> Iterator[Cut]:
+    """The same, told again with each end that is found: long work may go on from what is `known`.
+
+    The last says it all; see `Cut.whole`.
+    """
+    if file.size <= limit or file.packed:
+        return
+    if not has_rows(input_format):
+        raise _too_large(file, limit)
+    if input_format["format"] == "csv":
+        yield from _cut_csv(file, input_format, limit, opened, known or Cut(()))
+    else:
+        yield Cut(tuple(_ends(file, limit, opened)))
+
+
+def has_rows(input_format: Mapping[str, Any]) -> bool:
+    """Whether files of this format can be cut between rows."""
+    if input_format["format"] == "csv":
+        return all(len(mark) <= 1 for mark in _marks(input_format))
+    return input_format["format"] == "json" and not input_format.get("isMultiLineJson")
+
+
+def _ends(file: Arrival, limit: int, opened: Open) -> Iterator[int]:
+    start = 0
+    while file.size - start > limit:
+        end = start + limit
+        newline = -1
+        while newline < 0:
+            near = max(start, end - CHUNK)
+            newline = _read(opened, near, end).rfind(b"\n")
+            if near == start and newline < 0:
+                raise _row_too_large(file, limit)
+            end = near
+        start = near + newline + 1
+        yield start
+    yield file.size
+
+
+def _read(opened: Open, start: int, end: int) -> bytes:
+    with opened(start, end) as stream:
+        return stream.read()
+
+
+def _cut_csv(
+    file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open, known: Cut
+) -> Iterator[Cut]:
+    """Only what comes before a newline tells whether it is in quotes: so all of it is read, but
+    for what is `known` already, as a row begins where a piece has ended.
+    """
+    rows = Rows(input_format, known.header if known.ends else None)
+    ends = list(known.ends)
+    start = last = at = ends[-1] if ends else 0
+    with opened(start, file.size) as stream:
+        while chunk := stream.read(min(CHUNK, limit // 4)):
+            last_end, header = rows.last_end(chunk), rows.header
+            if at + len(chunk) - start + (header if start else 0) > limit:
+                rest = at + len(chunk) - last
+                if last <= max(start, header) or header + rest > limit:
+                    raise _row_too_large(file, limit)
+                ends.append(last)
+                start = last
+                yield Cut(tuple(ends), header)
+            last = at + last_end if last_end else last
+            at += len(chunk)
+    yield Cut((*ends, file.size), rows.header)
+
+
+def unpacked(
+    file: Arrival, packed: IO[bytes], input_format: Mapping[str, Any], limit: int
+) -> Iterator[tuple[IO[bytes], bool]]:
+    """What a gzip holds, as files of at most `limit` bytes, each to be read from its start; and
+    whether it is the last one, so that the gzip is whole.
+
+    The same however often it is done. Raises FormatMismatch or TooLarge.
+    """
+    rows = Rows(input_format)
+    out, size, last = TemporaryFile(), 0, 0  # noqa: SIM115
+    try:
+        for chunk in _chunks(file, packed, min(CHUNK, limit // 4)):
+            last_end, header = rows.last_end(chunk), rows.header
+            if size + len(chunk) > limit:
+                if not has_rows(input_format):
+                    raise _too_large(file, limit)
+                if last <= header or header + size - last + len(chunk) > limit:
+                    raise _row_too_large(file, limit)
+                out.seek(0)
+                head = out.read(header)
+                out.seek(last)
+                rest = out.read()
+                out.truncate(last)
+                out.seek(0)
+                yield out, False
+                out.close()
+                out, last = TemporaryFile(), 0  # noqa: SIM115
+                size = out.write(head + rest)
+            last = size + last_end if last_end else last
+            size += out.write(chunk)
+        if size == 0:
+            raise FormatMismatch(f"{file.uri} is a gzip that holds nothing")
+        out.seek(0)
+        yield out, True
+    finally:
+        out.close()
+
+
+def _chunks(file: Arrival, packed: IO[bytes], size: int) -> Iterator[bytes]:
+    try:
+        with gzip.GzipFile(fileobj=packed) as stream:
+            while chunk := stream.read(size):
+                yield chunk
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise FormatMismatch(f"{file.uri} is no whole gzip: {error}") from None
+
+
+class Rows:
+    """Where rows end, in a file that is gone through chunk by chunk from its start; or from that
+    of a later row, where its `header` is known.
+
+    `header`: bytes of a CSV's header once its end has come by, 0 before and where there is none.
+    """
+
+    def __init__(self, input_format: Mapping[str, Any], header: int | None = None) -> None:
+        csv = input_format["format"] == "csv"
+        has_header = csv and str(input_format.get("header", True)).lower() == "true"
+        self.header = header or 0
+        self._in_header = has_header and header is None
+        self._quote, escape = _marks(input_format) if csv else (b"", b"")
+        # Where a quote in a value is written twice, counting them works all the same.
+        self._escape = b"" if escape == self._quote or not self._quote else escape
+        self._escaped = re.compile(re.escape(self._escape) + rb"[^\n]")
+        self._passed = 0
+        self._inside = False
+        self._escaping = False
+
+    def last_end(self, chunk: bytes) -> int:
+        """Where in the next chunk a row ends last; 0 where none does."""
+        text = self._plain(chunk)
+        if self._in_header and (end := self._first_end(text)):
+            self.header, self._in_header = self._passed + end, False
+        self._passed += len(text)
+        self._inside = inside = self._inside ^ self._odd(text, 0, len(text))
+        end = len(text)
+        while (newline := text.rfind(b"\n", 0, end)) >= 0:
+            inside ^= self._odd(text, newline, end)
+            if not inside:
+                return newline + 1
+            end = newline
+        return 0
+
+    def _first_end(self, text: bytes) -> int:
+        end = 0
+        while (end := text.find(b"\n", end) + 1) > 0:
+            if not self._inside ^ self._odd(text, 0, end):
+                return end
+        return 0
+
+    def _odd(self, text: bytes, start: int, end: int) -> bool:
+        """Whether quotes between the two make the one inside of a value, and the other not."""
+        return bool(self._quote) and text.count(self._quote, start, end) % 2 == 1
+
+    def _plain(self, chunk: bytes) -> bytes:
+        """The chunk without what is escaped in it, every byte in its place.
+
+        A newline stays: in quotes it is none of a row, and outside of them nothing escapes it.
+        """
+        if not self._escape:
+            return chunk
+        text = b"\0" + chunk[1:] if self._escaping and not chunk.startswith(b"\n") else chunk
+        text = self._escaped.sub(b"\0\0", text)
+        self._escaping = text.endswith(self._escape)
+        return text
+
+
+def _marks(input_format: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """What is around the values of a CSV, and before a quote in one."""
+    charset = input_format.get("charset", "UTF-8")
+    quote, escape = input_format.get("quote", '"'), input_format.get("escape", "\\")
+    return quote.encode(charset, "backslashreplace"), escape.encode(charset, "backslashreplace")
+
+
+def _with(path: str, piece: str) -> str:
+    name, dot, ending = path.rpartition(".")
+    return f"{name}-{piece}{dot}{ending}" if dot else f"{path}-{piece}"
+
+
+def uncut(file: Arrival, input_format: Mapping[str, Any], limit: int) -> TooLarge:
+    """Why a file goes nowhere that was not cut when its batch was planned."""
+    if not has_rows(input_format):
+        return _too_large(file, limit)
+    return TooLarge(
+        f"{file.uri} has more than {limit:,} bytes and could not be cut between rows when its "
+        "batch was planned: a row is nearly as large, a quote has no end, or it could not be read "
+        "then. Send it again, if its rows are right"
+    )
+
+
+def _too_large(file: Arrival, limit: int) -> TooLarge:
+    return TooLarge(
+        f"{file.uri} has more than {limit:,} bytes, as much as AEP takes of a file that cannot be "
+        "split: write smaller files"
+    )
+
+
+def _row_too_large(file: Arrival, limit: int) -> TooLarge:
+    return TooLarge(f"{file.uri} has a row of nearly {limit:,} bytes, so it cannot be split")

@@ -1,0 +1,121 @@
+"""Markers: what belongs to the folder that a marker such as `_SUCCESS` says is complete.
+
+Spark, Glue and EMR write many files and then the marker. Of what is under it, those files count
+that the routing table takes to the marker's own rule with the same placeholders; what is hidden by
+Hadoop's rule, checksums, and files without a byte (of an empty partition) do not.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from aep_intake.model import strict_json
+from aep_intake.model.errors import MalformedManifest, NoFiles, Rejected
+from aep_intake.model.files import Archived, Arrival
+from aep_intake.routing.routes import Match, RoutingTable
+
+MOST_MANIFEST = 16 * 2**20  # bytes
+
+_CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
+
+
+class Objects(Protocol):
+    """What can be read of S3. Raises StorageUnavailable; `read` as in `Checks`."""
+
+    def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
+        """The present version of every object under a prefix, in their keys' order, after a key.
+
+        Of Intelligent-Tiering's archives no listing tells: those are found when they are read.
+        """
+
+    def read(self, arrival: Arrival, most: int) -> bytes:
+        """The first bytes of the version that arrived."""
+
+
+def left_out(file: Arrival, folder: str | None = None) -> bool:
+    """Whether a file is no data. `folder`: the marker's, None where no marker is known yet, so that
+    the names of the folders above say little.
+    """
+    *folders, name = file.key.removeprefix(folder or "").split("/")
+    return (
+        file.size == 0
+        or _CHECKSUM.search(name) is not None
+        or "_temporary" in folders
+        or _hidden(name)
+        or (folder is not None and any(map(_hidden, folders)))
+    )
+
+
+def _hidden(part: str) -> bool:
+    # A partition's folder may be called `_year=2026`.
+    return part.startswith(("_", ".")) and "=" not in part
+
+
+def members(
+    marker: Arrival, match: Match, table: RoutingTable, objects: Objects, after: str = ""
+) -> Iterator[Arrival | Archived]:
+    """The files of a marker's folder as they are now, after a key. `match`: how it is routed.
+
+    They come in their keys' order, and are not held: there may be a hundred thousand. Raises
+    NoFiles or MalformedManifest once all have come; MalformedManifest, StorageUnavailable, or what
+    reading a manifest raises.
+    """
+    folder, names = match.folder or "", dict[str, str]()
+    is_manifest = marker.key.lower().endswith(".json") and marker.size > 0
+    if is_manifest:
+        names = _keys(marker, folder, objects)
+    none = not names
+    for listed in objects.folder(marker.bucket, folder, after):
+        file = listed.file if isinstance(listed, Archived) else listed
+        if left_out(file, folder) or not _same(file, match, table):
+            continue
+        if not is_manifest or names.pop(file.key, None) is not None:
+            none = False
+            yield listed
+    missing = [name for key, name in names.items() if not after or key > after]
+    if missing:
+        raise MalformedManifest(
+            f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, has no "
+            "byte, or does not reach the same rule"
+        )
+    if none and not after:
+        raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
+
+
+def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
+    try:
+        other = table.match(file)
+    except Rejected:
+        return False
+    return other.waits and other.route == match.route and other.placeholders == match.placeholders
+
+
+def _keys(marker: Arrival, folder: str, objects: Objects) -> dict[str, str]:
+    """What a manifest names, by key: Redshift's `entries`, or `files`, by name or by URI."""
+    start = f"s3://{marker.bucket}/"
+    return {
+        name.removeprefix(start) if name.startswith("s3://") else folder + name: name
+        for name in _names(marker, objects)
+    }
+
+
+def _names(marker: Arrival, objects: Objects) -> list[str]:
+    text = objects.read(marker, MOST_MANIFEST)
+    if len(text) < marker.size:
+        raise MalformedManifest(f"{marker.uri} has more than {MOST_MANIFEST:,} bytes")
+    try:
+        manifest: Any = strict_json.loads(text.decode())
+    except ValueError as error:
+        raise MalformedManifest(f"{marker.uri} cannot be read as JSON: {error}") from None
+    match manifest:
+        case {"entries": [*entries]} if all(isinstance(e, dict) for e in entries):
+            names = [entry.get("url") for entry in entries]
+        case {"files": [*names]}:
+            pass
+        case _:
+            names = [None]
+    if not all(isinstance(name, str) for name in names):
+        form = json.dumps({"files": ["part-00000.json"]})
+        raise MalformedManifest(f"{marker.uri} is not of the form {form}, nor one of Redshift's")
+    return names

@@ -1,0 +1,78 @@
+"""One version of one S3 object, and its identity."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+
+from aep_intake.model.records import Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival(Kept):
+    """One version of one S3 object.
+
+    `version_id` is None where the bucket is unversioned (S3 then says nothing or `null`).
+    `sequencer` is S3's hexadecimal order of events of one key; a request that names an object
+    has none. `size` in bytes, `time` in epoch milliseconds (when the object was made).
+    """
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str
+    sequencer: str | None
+    size: int
+    time: int
+
+    @property
+    def uri(self) -> str:
+        """For people and logs: `s3://bucket/key`."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    @property
+    def object_id(self) -> str:
+        """Hash of bucket and key: the ledger's key for all versions of the object."""
+        return digest(self.bucket, self.key)
+
+    @property
+    def version(self) -> str:
+        """Which version of the object: versionId, or etag and sequencer where there is none."""
+        if self.version_id is not None:
+            return f"v:{self.version_id}"
+        return f"e:{self.etag}:{self.sequencer or ''}"
+
+    @property
+    def position(self) -> str:
+        """S3's sequencer in a form that sorts; empty where there is none."""
+        # Of different lengths, they are compared as if the shorter had zeros at its end.
+        # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+        return self.sequencer.upper().ljust(64, "0") if self.sequencer else ""
+
+    @property
+    def external_id(self) -> str:
+        """Of the order this arrival stands for: from its identity alone."""
+        return f"intake-{digest(self.bucket, self.key, self.version)}"
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is compressed: by its name, as Adobe's own sources go."""
+        return self.key.lower().endswith(".gz")
+
+    @property
+    def path(self) -> str:
+        """The unique, URL-safe file name under which the upload stage PUTs the file."""
+        base = re.sub(r"[^0-9A-Za-z._-]+", "_", self.key.rpartition("/")[2])[-80:]
+        return f"{digest(self.bucket, self.key, self.version)}-{base}"
+
+
+def digest(*parts: str) -> str:
+    """32 hex digits of SHA-256 over `parts`, unambiguous whatever the parts contain."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """A file that S3 lists as lying in an archive: nobody can read it until it is restored."""
+
+    file: Arrival

@@ -1,0 +1,1 @@
+"""What we say: events, status, problems, metrics."""

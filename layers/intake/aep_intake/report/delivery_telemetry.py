@@ -1,0 +1,100 @@
+"""What became of each delivery, for people; apart, as the create stage has no need of it."""
+
+from aws_lambda_powertools.metrics import MetricUnit
+
+from aep_intake.delivery.steps import Delivery, End, Mark, Task, Verdict
+from aep_intake.delivery.upload import Uploaded
+from aep_intake.model.errors import IntakeError, Rejected
+from aep_intake.model.orders import Rejection
+from aep_intake.report.telemetry import count, logger, metrics
+
+# The metric, and what the log says.
+ENDED = {
+    End.SUCCEEDED: ("BatchesSucceeded", "batch succeeded"),
+    End.FAILED: ("BatchesFailed", "batch failed"),
+    End.ABANDONED: ("BatchesAbandoned", "batch abandoned"),
+}
+# Milliseconds. A batch that has not ended by then is named in the log whenever it is looked at.
+HOUR = 3_600_000
+
+
+def report_delivery(external_id: str, result: Delivery | Exception | None, now: int) -> None:
+    """Count and log how a batch ended, or since when it has not, or why it is put off.
+
+    None: there was nothing to do. `now` in epoch milliseconds.
+    """
+    match result:
+        case Delivery(verdict=Verdict() as verdict, due=None):
+            _ended(result, verdict, now)
+        case Delivery():
+            _goes_on(result, now)
+        case Exception():
+            _not_done(external_id, result)
+
+
+def report_upload(task: Task, result: Uploaded | Exception, now: int) -> None:
+    """Count what was uploaded, and tell of the batch as `report_delivery` if it was the last."""
+    match result:
+        case Uploaded(mark=Mark(lost=Rejection() as why)):
+            about = {"correlation_id": task.external_id, "file": task.piece.file.uri}
+            logger.warning("file lost", extra=about | {"reason": why.reason, "why": why.detail})
+        case Uploaded(mark=Mark(size=size)):
+            count("Uploads")
+            metrics.add_metric("BytesUploaded", MetricUnit.Bytes, size)
+    outcome = result.delivery if isinstance(result, Uploaded) else result
+    report_delivery(task.external_id, outcome, now)
+
+
+def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
+    metric, said = ENDED[verdict.end]
+    count(metric)
+    if delivery.settled:
+        count("LostFiles", number=delivery.settled)
+    if delivery.uploaded_at is not None:
+        taken = {
+            "CreatedToUploaded": delivery.uploaded_at - delivery.created_at,
+            "UploadedToEnded": verdict.at - delivery.uploaded_at,
+        }
+        for name, milliseconds in taken.items():
+            metrics.add_metric(name, MetricUnit.Milliseconds, milliseconds)
+    log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
+    about = {
+        "status": verdict.status,
+        "why": verdict.detail,
+        "latency": now - delivery.created_at,
+        "lost_files": delivery.settled,
+    }
+    log(said, extra=_about(delivery) | about)
+
+
+def _goes_on(delivery: Delivery, now: int) -> None:
+    since = now - delivery.created_at
+    metrics.add_metric("UnfinishedBatchHours", MetricUnit.NoUnit, since / HOUR)
+    log = logger.info if since > HOUR else logger.debug
+    log("batch unfinished", extra=_about(delivery) | {"stage": delivery.stage, "latency": since})
+
+
+def _not_done(external_id: str, error: Exception) -> None:
+    keys = {"correlation_id": external_id}
+    match error:
+        case Rejected():
+            count("DeliveriesRejected", error.reason)
+            why = {"reason": error.reason, "why": str(error)}
+            logger.warning("delivery rejected", extra=keys | why)
+        case IntakeError():
+            count("DeliveryPutOff", error.reason)
+            why = {"reason": error.reason, "why": str(error)}
+            logger.info("delivery put off", extra=keys | why)
+        case _:
+            count("DeliveryFailures")
+            logger.error("delivery failed", exc_info=error, extra=keys)
+
+
+def _about(delivery: Delivery) -> dict[str, object]:
+    return {
+        "correlation_id": delivery.external_id,
+        "batch_id": delivery.batch_id,
+        "route": delivery.route,
+        "sandbox": delivery.target.sandbox,
+        "dataset_id": delivery.target.dataset_id,
+    }

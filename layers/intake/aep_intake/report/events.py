@@ -1,0 +1,196 @@
+"""What we say on the event bus: `Batch Created`, `Arrival Rejected`, and how batches ended.
+
+The contract is in `events/*.schema.json`; members may be added to it, never changed or removed.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.model.batches import Target
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Order, Record, Rejection
+from aep_intake.model.times import iso
+
+if TYPE_CHECKING:
+    from aep_intake.delivery.steps import Delivery
+
+SOURCE = "aep.intake"
+BATCH_CREATED = "Batch Created"
+ARRIVAL_REJECTED = "Arrival Rejected"
+BATCH_ENDED = {  # by the words of `delivery.End`, which only deliveries have need of
+    "succeeded": "Batch Succeeded",
+    "failed": "Batch Failed",
+    "abandoned": "Batch Abandoned",
+}
+SCHEMA_VERSION = "1"
+
+
+def batch_created(record: Record) -> dict[str, Any]:
+    """That the record's order has its batch; raises ValueError if it has none."""
+    if record.batch_id is None or record.created_at is None:
+        raise ValueError(f"{record.order.external_id} has no batch to announce")
+    order, target = record.order, record.order.target
+    return _present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=order.external_id,
+        batchId=record.batch_id,
+        status="loading",
+        imsOrg=target.ims_org,
+        sandbox=target.sandbox,
+        datasetId=target.dataset_id,
+        inputFormat=order.options.get("inputFormat"),
+        credential=target.credential,
+        attempt=order.attempt,
+        trigger=order.trigger,
+        route=order.route,
+        routesVersion=order.routes_version,
+        replaces=order.replaces
+        and {"externalId": order.replaces.external_id, "batchId": order.replaces.batch_id},
+        **_files(order.files),
+        createdAt=iso(record.created_at),
+    )
+
+
+def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
+    """That an order gets no batch as things stand."""
+    return _rejected(
+        order.external_id,
+        rejection,
+        order.files,
+        trigger=order.trigger,
+        route=order.route,
+        routes_version=order.routes_version,
+        target=order.target,
+    )
+
+
+def turned_away(
+    external_id: str, arrivals: tuple[Arrival, ...], rejection: Rejection
+) -> dict[str, Any]:
+    """That arrivals, or a message in which none can be read, did not become an order."""
+    return _rejected(external_id, rejection, arrivals)
+
+
+def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str) -> dict[str, Any]:
+    """How a delivery's batch ended. `bucket`: where details of bad rows are.
+
+    Raises ValueError if it has not ended.
+    """
+    verdict, target = delivery.verdict, delivery.target
+    if verdict is None:
+        raise ValueError(f"{delivery.external_id} has not ended")
+    metrics = verdict.metrics
+    missing = [
+        {"uri": uri, "reason": why.reason, "detail": why.detail[:300]}
+        for uri, why in list(lost.items())[:50]
+    ]
+    return _present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=delivery.external_id,
+        batchId=delivery.batch_id,
+        status=verdict.status,
+        detail=verdict.detail[:1024],
+        imsOrg=target.ims_org,
+        sandbox=target.sandbox,
+        datasetId=target.dataset_id,
+        route=delivery.route,
+        fileCount=delivery.file_count,
+        byteCount=delivery.byte_count,
+        lostFileCount=len(lost),
+        lostFiles=missing or None,
+        recordCount=metrics.get("inputRecordCount"),
+        ingestedRecordCount=metrics.get("outputRecordCount"),
+        failedRecordCount=metrics.get("failedRecordCount"),
+        errors=list(verdict.errors) or None,
+        diagnostics={"bucket": bucket, "prefix": diagnostics_of(delivery)}
+        if verdict.diagnostics
+        else None,
+        createdAt=iso(delivery.created_at),
+        uploadedAt=None if delivery.uploaded_at is None else iso(delivery.uploaded_at),
+        endedAt=iso(verdict.at),
+    )
+
+
+def diagnostics_of(delivery: "Delivery") -> str:
+    """Where in the state bucket the details of a batch's bad rows are."""
+    return f"diagnostics/{delivery.external_id}/"
+
+
+def manifest(detail: dict[str, Any]) -> dict[str, Any]:
+    """The file list of `detail`, to be kept beside the event: the same for every repeat of it."""
+    return {
+        "schemaVersion": SCHEMA_VERSION,
+        "externalId": detail["externalId"],
+        "files": detail["files"],
+    }
+
+
+def with_manifest(detail: dict[str, Any], bucket: str, key: str) -> dict[str, Any]:
+    """`detail` naming the object that holds its file list, instead of holding it."""
+    kept = {name: value for name, value in detail.items() if name != "files"}
+    return {**kept, "manifest": {"bucket": bucket, "key": key}}
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """JSON in UTF-8, always the same for the same document.
+
+    Text that is not Unicode (lone surrogates, which Adobe's error texts could carry) becomes `?`,
+    as the bus would not take it. U+FFFE and U+FFFF, of which the same is true of queues behind the
+    bus, are escaped.
+    """
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate({0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}).encode(errors="replace")
+
+
+def _rejected(
+    external_id: str,
+    rejection: Rejection,
+    files: Iterable[Arrival],
+    *,
+    trigger: str = "arrival",
+    route: str | None = None,
+    routes_version: str | None = None,
+    target: Target | None = None,
+) -> dict[str, Any]:
+    return _present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=external_id,
+        reason=rejection.reason,
+        detail=rejection.detail[:1024],
+        trigger=trigger,
+        route=route,
+        routesVersion=routes_version,
+        imsOrg=target and target.ims_org,
+        sandbox=target and target.sandbox,
+        datasetId=target and target.dataset_id,
+        status=rejection.status,
+        errorCode=rejection.error_code,
+        requestId=rejection.request_id,
+        **_files(files),
+        rejectedAt=iso(rejection.at),
+    )
+
+
+def _files(files: Iterable[Arrival]) -> dict[str, Any]:
+    listed = [
+        _present(
+            bucket=file.bucket,
+            key=file.key,
+            versionId=file.version_id,
+            etag=file.etag,
+            size=file.size,
+            sequencer=file.sequencer,
+            path=file.path,
+        )
+        for file in files
+    ]
+    return {
+        "files": listed,
+        "fileCount": len(listed),
+        "byteCount": sum(file["size"] for file in listed),
+    }
+
+
+def _present(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,114 @@
+"""What became of each order and batch, for people: one log line, and the metrics it counts in.
+
+Called from the main thread only, since Powertools' metrics are kept in one place per process.
+"""
+
+from collections.abc import Mapping
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from aep_intake.arrivals.take_in import Gathered, HandedOn, Joined, Known, Result, Skipped, Waits
+from aep_intake.create.create import Kind, Outcome
+from aep_intake.model.errors import IntakeError, Rejected
+
+logger = Logger()
+metrics = Metrics()
+
+COUNTED = {
+    Kind.CREATED: "BatchesCreated",
+    Kind.ADOPTED: "AdoptedBatches",
+    Kind.DUPLICATE: "Duplicates",
+}
+
+
+def report(external_id: str, result: Result, latency: int | None) -> None:
+    """Count and log what became of an order. `latency`: milliseconds since its file arrived."""
+    keys = {"correlation_id": external_id}
+    match result:
+        case Skipped(why):
+            count("Ignored", why)
+            logger.debug("ignored", extra=keys | {"why": why})
+        case Waits(route):
+            count("Waiting")
+            logger.debug("waiting for a marker", extra=keys | {"route": route})
+        case Gathered(window_id, files):
+            count("Markers")
+            logger.info("gathered", extra=keys | {"window": window_id, "files": files})
+        case Outcome(kind, record):
+            metrics.add_metric(COUNTED[kind], MetricUnit.Count, 1)
+            if latency is not None and kind is not Kind.DUPLICATE:
+                metrics.add_metric("ArrivalToBatch", MetricUnit.Milliseconds, latency)
+            order = record.order
+            logger.info(
+                kind,
+                extra=keys
+                | {
+                    "batch_id": record.batch_id,
+                    "route": order.route,
+                    "sandbox": order.target.sandbox,
+                    "dataset_id": order.target.dataset_id,
+                    "files": [file.uri for file in order.files[:10]],
+                    "latency": latency,
+                },
+            )
+        case Joined():
+            pass  # see `registered`
+        case HandedOn():
+            logger.debug("handed on", extra=keys)
+        case Known(owner):
+            count("Duplicates")
+            logger.info("duplicate", extra=keys | {"belongs_to": owner})
+        case Rejected():
+            count("ArrivalsRejected", result.reason)
+            logger.warning("rejected", extra=keys | {"reason": result.reason, "why": str(result)})
+        case IntakeError():
+            count("PutOff", result.reason)
+            logger.info("put off", extra=keys | {"reason": result.reason, "why": str(result)})
+        case _:
+            count("Failures")
+            logger.error("failed", exc_info=result, extra=keys)
+
+
+def registered(results: Mapping[str, Result]) -> None:
+    """Count and log which arrivals joined a window: a line for each window, as they are many."""
+    windows: dict[Joined, list[str]] = {}
+    for external_id, result in results.items():
+        if isinstance(result, Joined):
+            windows.setdefault(result, []).append(external_id)
+    if windows:
+        count("Registered", number=sum(map(len, windows.values())))
+    for where, arrivals in windows.items():
+        about = {"window": where.window_id, "closes": where.closes, "arrivals": arrivals}
+        logger.info("registered", extra=about)
+
+
+def age(metric: str, milliseconds: int) -> None:
+    """Since when a message that must be tried again is there, whatever it is about.
+
+    SQS tells of no message that was received three times.
+    """
+    metrics.add_metric(metric, MetricUnit.Seconds, milliseconds / 1000)
+
+
+def made_today(batches: Mapping[tuple[str, str], int], at_most: int) -> None:
+    """How many batches were made for Profile today, by organization and sandbox.
+
+    And which share the fullest has of those that are to be made in a day `at_most`.
+    """
+    share = 100 * max(batches.values(), default=0) / at_most
+    metrics.add_metric("ProfileQuotaUsed", MetricUnit.Percent, share)
+    for (ims_org, sandbox), number in batches.items():
+        with single_metric("ProfileBatchesToday", MetricUnit.Count, number) as metric:
+            metric.add_dimension("service", metrics.service or "")
+            metric.add_dimension("organization", ims_org)
+            metric.add_dimension("sandbox", sandbox)
+
+
+def count(name: str, reason: str | None = None, number: int = 1) -> None:
+    """Count something; by its reason too, so that an operator sees what to mend."""
+    metrics.add_metric(name, MetricUnit.Count, number)
+    if reason is not None:
+        with single_metric(name, MetricUnit.Count, number) as metric:
+            metric.add_dimension("service", metrics.service or "")
+            metric.add_dimension("reason", reason)

@@ -1,0 +1,1 @@
+"""Where a file goes, and whether AEP can take it."""

@@ -1,0 +1,398 @@
+"""Which arrivals go where, and in which format: rules that are data.
+
+`routes.schema.json`, beside this module, describes the document; an editor, AppConfig's validator
+and `parse` all read that one file. What a schema cannot say is checked here as well.
+
+Values taken from a key are hostile. What `match` returns is safe in a header (sandbox) or a URL
+path (dataset id); a dataset *name* may hold any printable text, such as the `,` and leading `!`
+that Catalog's filters take for operators.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
+from aep_intake.model.files import Arrival
+from aep_intake.model.json_schema import dotted, faults
+from aep_intake.model.orders import TAG
+from aep_intake.routing.globs import InvalidGlob, compile_glob
+
+SCHEMA: Mapping[str, Any] = json.loads(
+    Path(__file__).with_name("routes.schema.json").read_text(encoding="utf-8")
+)
+
+_SANDBOX = re.compile(r"[a-z0-9][a-z0-9-]{0,255}")
+_DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
+MARKER_WITHIN = "24h"
+HOUR = 3_600_000  # milliseconds
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
+_ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECASE)
+# Adobe keeps these for itself (Catalog, "Filter Catalog data"); ours marks the ledger's batches.
+TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
+_OF_TARGETS = (
+    "batch",
+    "onNewVersion",
+    "onLostFile",
+    "lookInside",
+    "sandbox",
+    "credential",
+    "inputFormat",
+    "tags",
+    "enableErrorDiagnostics",
+    "partialIngestionPercent",
+)
+
+
+class InvalidTable(ValueError):
+    """A document that is not a routing table. `rule` is the name of the rule, if it has one;
+    `field` the way to the member, such as `routes[2].match`; `problem` what is wrong there.
+    """
+
+    def __init__(self, problem: str, *, field: str = "", rule: str | None = None) -> None:
+        place = f"{field} (rule `{rule}`): " if rule else f"{field}: " if field else ""
+        super().__init__(place + problem)
+        self.problem = problem
+        self.field = field
+        self.rule = rule
+
+
+class OnNewVersion(StrEnum):
+    """What becomes of an object, or a marker, that comes again."""
+
+    APPEND = "append"
+    REPLACE = "replace"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a route says of one arrival.
+
+    `sandbox` and `credential` are None where the deployment's default holds, and still have to be
+    among those it allows. Exactly one of `dataset_id` and `dataset_name` is set unless `ignore`.
+    `options` are members of Adobe's create request under Adobe's own names, `inputFormat` among
+    them unless a marker's files decide. `placeholders` is what the key filled them
+    with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
+    prefix that a marker completes, None for what is no marker; what `waits` needs a marker, and is
+    rejected if none comes `within` so many milliseconds; `root` is then the folder of its marker,
+    as far as the rule tells. Without one of its files a batch that is `whole` is worth nothing.
+    """
+
+    route: str
+    version: str
+    ignore: bool = False
+    sandbox: str | None = None
+    dataset_id: str | None = None
+    dataset_name: str | None = None
+    credential: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    placeholders: Mapping[str, str] = field(default_factory=dict)
+    window: int | None = None
+    folder: str | None = None
+    waits: bool = False
+    within: int = 0
+    root: str = ""
+    on_new_version: OnNewVersion = OnNewVersion.APPEND
+    look_inside: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule, its patterns compiled; `rule` is the rule as written.
+
+    `marker` fits the keys of its markers, where it has any.
+    """
+
+    name: str
+    key: re.Pattern[str]
+    marker: re.Pattern[str] | None
+    bucket: re.Pattern[str] | None
+    rule: Mapping[str, Any]
+
+    def root(self, key: str) -> str:
+        """The folder of a key's marker; or, where several could be, what all of them begin with."""
+        pattern = self.rule["match"]
+        above = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if "**" in pattern else key
+        return above[: above.rfind("/") + 1]
+
+    def fit(self, bucket: str, key: str) -> re.Match[str] | None:
+        """How this rule fits an object, or a marker of its folders."""
+        if self.bucket is not None and not self.bucket.fullmatch(bucket):
+            return None
+        return (self.marker and self.marker.fullmatch(key)) or self.key.fullmatch(key)
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingTable:
+    """The rules in force. `version` goes into events, so that people can tell which they were."""
+
+    version: str
+    routes: tuple[Route, ...]
+
+    def match(self, arrival: Arrival) -> Match:
+        """The first route that fits.
+
+        Raises NoRoute, FormatUnknown (`auto`, and the name says nothing) and TargetNotAllowed (the
+        key fills a placeholder with what cannot be such a value).
+        """
+        hit = self.find(arrival.bucket, arrival.key)
+        if hit is None:
+            raise NoRoute(
+                f"no rule of routing table {self.version} fits {arrival.uri!r}; "
+                "add one, with `ignore` if the object is not for us"
+            )
+        return self._apply(hit[0], arrival, hit[1])
+
+    def find(self, bucket: str, key: str) -> tuple[Route, dict[str, str]] | None:
+        """The first route that fits, and what the key fills its placeholders with."""
+        for route in self.routes:
+            found = route.fit(bucket, key)
+            if found:
+                return route, found.groupdict()
+        return None
+
+    def _apply(self, route: Route, arrival: Arrival, found: Mapping[str, str]) -> Match:
+        rule = route.rule
+        if "ignore" in rule:
+            return Match(route.name, self.version, ignore=True)
+
+        def filled(member: str, template: str | None, sort: re.Pattern[str] | None) -> str | None:
+            if template is None:
+                return None
+            value = _fill(template, found)
+            if _UNPRINTABLE.search(value) or (sort and not sort.fullmatch(value)):
+                raise TargetNotAllowed(
+                    f"rule `{route.name}`: {value!r}, from {arrival.uri!r}, cannot be a {member}"
+                )
+            return value
+
+        folder, name = (
+            arrival.key[: arrival.key.rfind("/") + 1],
+            rule.get("batch", {}).get("marker"),
+        )
+        is_marker = name is not None and arrival.key == folder + name
+        waits = name is not None and not is_marker
+        patience = rule.get("batch", {}).get("within", MARKER_WITHIN)
+        options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
+        shape = rule.get("inputFormat", "auto")
+        if shape != "auto" or name is None:  # else each file in the folder says, once it counts
+            options["inputFormat"] = _input_format(shape, arrival)
+        if "partialIngestionPercent" in rule:
+            options["partialIngestionPercent"] = rule["partialIngestionPercent"]
+        if "tags" in rule:
+            options["tags"] = {
+                name: [filled("tag", value, None) for value in values]
+                for name, values in rule["tags"].items()
+            }
+        return Match(
+            route.name,
+            self.version,
+            sandbox=filled("sandbox", rule.get("sandbox"), _SANDBOX),
+            dataset_id=filled("datasetId", rule.get("datasetId"), _DATASET_ID),
+            dataset_name=filled("datasetName", rule.get("datasetName"), None),
+            credential=rule.get("credential"),
+            options=options,
+            placeholders=found,
+            window=_window(rule),
+            folder=folder if is_marker else None,
+            waits=waits,
+            within=_milliseconds(patience) if waits else 0,
+            root=route.root(arrival.key) if waits else "",
+            on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
+            look_inside=rule.get("lookInside", False),
+            whole=rule.get("onLostFile") == "abort",
+        )
+
+
+def parse(document: bytes | str, version: str) -> RoutingTable:
+    """The table in `document`, everything about it checked. Raises InvalidTable."""
+    try:
+        table = json.loads(document, object_pairs_hook=_without_repeats)
+    except InvalidTable:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise InvalidTable(f"not JSON: {error}") from None
+    for path, problem in faults(table, SCHEMA, ()):
+        raise InvalidTable(problem, field=dotted(path), rule=rule_name(table, path))
+    routes: dict[str, Route] = {}
+    for index, rule in enumerate(table["routes"]):
+        try:
+            route = _route(rule)
+        except InvalidTable as fault:
+            where = dotted(("routes", index, fault.field))
+            raise InvalidTable(fault.problem, field=where, rule=rule["name"]) from None
+        if route.name in routes:
+            where = dotted(("routes", index, "name"))
+            raise InvalidTable("an earlier rule has that name", field=where, rule=route.name)
+        routes[route.name] = route
+    return RoutingTable(version, tuple(routes.values()))
+
+
+def credential_arn(name: str | None, arns: Sequence[str]) -> str:
+    """The secret called `name`, the first if None, among those the deployment has.
+
+    A secret's name is its ARN after `:secret:` without the six characters Secrets Manager adds.
+    Raises TargetNotAllowed unless exactly one has that name.
+    """
+    if name is None:
+        found = arns[:1]
+    else:
+        ending = re.compile(rf":secret:{re.escape(name)}(-[0-9A-Za-z]{{6}})?\Z")
+        found = [arn for arn in arns if ending.search(arn)]
+    if len(found) != 1:
+        raise TargetNotAllowed(f"the deployment has {len(found)} credentials named {name!r}, not 1")
+    return found[0]
+
+
+def rule_name(table: Any, path: Sequence[str | int]) -> str | None:
+    """Name of the rule that `path` leads into, as far as the document has one."""
+    match path:
+        case ("routes", int(index), *_) if isinstance(rule := table["routes"][index], dict):
+            name = rule.get("name")
+            return name if isinstance(name, str) else None
+    return None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """JSON lets a member come twice, and Python keeps the last: a rule must not say two things."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidTable("comes twice in one object", field=twice)
+    return members
+
+
+def _route(rule: dict[str, Any]) -> Route:
+    """Raises InvalidTable with `field` relative to the rule."""
+    key = _compiled("match", rule["match"])
+    bucket = _compiled("bucket", rule["bucket"]) if "bucket" in rule else None
+    if bucket and bucket.groups:
+        raise InvalidTable("takes no placeholders", field="bucket")
+    if "ignore" in rule:
+        for member in filter(rule.__contains__, _OF_TARGETS):
+            raise InvalidTable("has no meaning where `ignore` is set", field=member)
+    elif "sandbox" in key.groupindex:
+        rule = {"sandbox": "{sandbox}"} | rule
+    marker = _marker(rule, key)
+    used = {name for member, text in _templates(rule) for name in _names(member, text, key)}
+    for name in key.groupindex.keys() - used:
+        raise InvalidTable(f"{{{name}}} is used nowhere; write `*`", field="match")
+    for name in rule.get("tags", ()):
+        if TAKEN_TAG.fullmatch(name):
+            raise InvalidTable(f"the name {name!r} is taken", field="tags")
+    for member, sort in (("sandbox", _SANDBOX), ("datasetId", _DATASET_ID)):
+        text = rule.get(member, "{")
+        if "{" not in text and not sort.fullmatch(text):
+            raise InvalidTable(f"{text!r} cannot be one", field=member)
+    _check_batch(rule)
+    _check_shape(rule.get("inputFormat"))
+    return Route(rule["name"], key, marker, bucket, rule)
+
+
+def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
+    """Where the markers of a rule are: in the folders of its pattern."""
+    name = rule.get("batch", {}).get("marker")
+    if name is None:
+        return None
+    folders = rule["match"][: rule["match"].rfind("/") + 1]
+    anywhere = rule["match"] == f"{folders}**"
+    marker = _compiled("match", f"{folders}**/{name}" if anywhere else folders + name)
+    for lost in key.groupindex.keys() - marker.groupindex.keys():
+        raise InvalidTable(
+            f"the key of a marker does not say what {{{lost}}} is: it must be a folder's",
+            field="match",
+        )
+    return marker
+
+
+def _check_batch(rule: Mapping[str, Any]) -> None:
+    batch = rule.get("batch", {})
+    if (_window(rule) or 0) > 24 * HOUR:
+        raise InvalidTable("a window is 24 hours at most", field="batch.window")
+    if "window" in batch and rule.get("onNewVersion", "append") != "append":
+        raise InvalidTable(
+            "a window's batch holds many objects, and replacing it for the sake of one would take "
+            "the others away: use a marker, or one batch for each object",
+            field="onNewVersion",
+        )
+    if "window" in batch and "within" in batch:
+        raise InvalidTable("says how long files wait for a `marker`", field="batch.within")
+    if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * 24 * HOUR:
+        raise InvalidTable("a marker is expected in 7 days (168h) at most", field="batch.within")
+
+
+def _check_shape(shape: object) -> None:
+    if isinstance(shape, dict):
+        kind = shape["format"].lower()
+        for member in shape.keys() - {"format"}:
+            if kind != ("json" if member == "isMultiLineJson" else "csv"):
+                raise InvalidTable(f"has no meaning for {kind}", field=f"inputFormat.{member}")
+
+
+def _compiled(member: str, pattern: str) -> re.Pattern[str]:
+    try:
+        return compile_glob(pattern)
+    except InvalidGlob as fault:
+        raise InvalidTable(f"{pattern!r}: {fault}", field=member) from None
+
+
+def _templates(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for member in ("sandbox", "datasetId", "datasetName"):
+        if member in rule:
+            yield member, rule[member]
+    for values in rule.get("tags", {}).values():
+        for value in values:
+            yield "tags", value
+
+
+def _names(member: str, text: str, key: re.Pattern[str]) -> Iterator[str]:
+    """The placeholders in `text`, all of them in the pattern; no brace that means nothing."""
+    if re.search(r"[{}]", _PLACEHOLDER.sub("", text)):
+        raise InvalidTable(f"{text!r} has a brace that is not a placeholder's", field=member)
+    if _UNPRINTABLE.search(text):
+        raise InvalidTable(f"{text!r} has a character that cannot be printed", field=member)
+    for name in _PLACEHOLDER.findall(text):
+        if name not in key.groupindex:
+            raise InvalidTable(f"`match` has no placeholder {{{name}}}", field=member)
+        yield name
+
+
+def _fill(template: str, found: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda placeholder: found[placeholder[1]], template)
+
+
+def format_by_name(uri: str) -> dict[str, Any]:
+    """What `inputFormat: auto` means for the object at `uri`. Raises FormatUnknown."""
+    ending = _ENDING.search(uri)
+    if ending is None:
+        raise FormatUnknown(
+            f"{uri!r} does not end like a format that `inputFormat: auto` knows "
+            "(.json, .jsonl, .ndjson, .csv, .parquet, each also .gz)"
+        )
+    # JSON Lines is what Adobe takes `json` for unless isMultiLineJson says otherwise.
+    name = ending[1].lower()
+    return {"format": "json" if name in ("jsonl", "ndjson") else name}
+
+
+def _window(rule: Mapping[str, Any]) -> int | None:
+    text = rule.get("batch", {}).get("window")
+    return None if text is None else _milliseconds(text)
+
+
+def _milliseconds(text: str) -> int:
+    """`16m` or `24h`."""
+    return int(text[:-1]) * {"m": HOUR // 60, "h": HOUR}[text[-1]]
+
+
+def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:
+    if isinstance(given, str):
+        return format_by_name(arrival.uri)
+    return {**given, "format": given["format"].lower()}

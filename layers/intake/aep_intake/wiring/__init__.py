@@ -1,0 +1,1 @@
+"""What each function is made of."""
