@@ -71,6 +71,8 @@ class Aws:
             proxies={},
             max_pool_connections=50,
             s3={"addressing_style": "path"},
+            # A function that is invoked may start on a busy machine, and run into its time-out.
+            read_timeout=180,
             retries={"total_max_attempts": 2},
         )
         return {

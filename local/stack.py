@@ -121,6 +121,7 @@ class LocalStack:
         self._say("sam deploy")
         self._deploy()
         self._publish_limits(self.outputs, self.parameters(), {})
+        self._template = self.aws.cloudformation.get_template(StackName=self.name)["TemplateBody"]
         self.sender = self.identity("sender", self._sender_statements())
         self.listener = Listener(self.aws, self.outputs["BusName"], self._seen)
         self._cleanup.callback(self.listener.abandon)
@@ -294,12 +295,11 @@ class LocalStack:
 
         `parameters` and `limits` are over this one's.
         """
-        template = self.aws.cloudformation.get_template(StackName=self.name)["TemplateBody"]
         bucket = f"templates-of-{name}"
         self.aws.s3.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
-        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(template))
+        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(self._template))
         all_of_them = self.parameters() | dict(parameters)
         self.aws.cloudformation.create_stack(
             StackName=name,

@@ -13,6 +13,7 @@ from local.strict_aws import (  # noqa: E402, F401
     functions,
     s3_answers,
     s3_events,
+    speed,
 )
 from local.strict_aws.injection import controlled  # noqa: E402 - the last, so that it comes first
 

@@ -30,7 +30,7 @@ from local.stack import ROOT, LocalStack, Parked
 SAMPLES = ROOT / "local" / "samples" / "routes.json"
 EVENTS = ROOT / "events"
 # Seconds, for what must happen: how fast it does is for `make bench`, not for a test, to say.
-PATIENCE = 200
+PATIENCE = 400
 SCHEMAS = {
     kind: Draft202012Validator(json.loads((EVENTS / f"{name}.schema.json").read_text("utf-8")))
     for kind, name in {

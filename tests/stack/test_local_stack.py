@@ -88,6 +88,16 @@ def test_iam_is_enforced(stack: LocalStack) -> None:
         stack.sender.dynamodb.scan(TableName=stack.outputs["LedgerTable"])
 
 
+def test_a_layer_is_unpacked_once_for_all_workers(stack: LocalStack) -> None:
+    """Or each start keeps MiniStack, and all that wait for it, busy for half a second."""
+    for output in ("OnTickFunction", "OnRequestFunction"):
+        stack.aws.functions.invoke(FunctionName=stack.outputs[output], Payload=b"{}")
+    layers = list(stack.directory.glob("ministack-lambda-*/layer_?"))
+    assert len(layers) >= 4
+    assert all(layer.is_symlink() for layer in layers)
+    assert len({layer.resolve() for layer in layers}) == 2
+
+
 def test_a_producer_can_do_what_its_tools_do(stack: LocalStack) -> None:
     """aws s3 cp, ls, sync, mv and rm, pyarrow, pandas with s3fs, rclone: as boto3 says it."""
     s3, bucket = stack.sender.s3, stack.outputs["LandingBucketName"]
