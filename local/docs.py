@@ -24,6 +24,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import click
+from aep_intake_cli.command import aep_intake
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,6 +33,7 @@ LAYER = ROOT / "layers" / "intake"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _TABLE = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+_EVERYWHERE = {"--stack", "--region", "--profile"}
 _COMPARISONS = {
     "GreaterThanThreshold": ">",
     "GreaterThanOrEqualToThreshold": "≥",
@@ -65,13 +68,15 @@ def schema(name: str) -> dict[str, Any]:
     return read
 
 
-def parameters() -> dict[str, dict[str, Any]]:
-    """The template's parameters, in the order in which a deployment asks for them."""
-    parsed = template()
-    groups = parsed.get("Metadata", {}).get("AWS::CloudFormation::Interface", {})
-    order = [name for one in groups.get("ParameterGroups", ()) for name in one["Parameters"]]
-    known: dict[str, dict[str, Any]] = parsed["Parameters"]
-    return {name: known[name] for name in dict.fromkeys([*order, *known])}
+def groups() -> dict[str, list[str]]:
+    """The names of the template's parameters, as the console groups them."""
+    interface = template()["Metadata"].get("AWS::CloudFormation::Interface", {})
+    found = {
+        one["Label"]["default"]: list(one["Parameters"])
+        for one in interface.get("ParameterGroups", ())
+    }
+    grouped = {name for names in found.values() for name in names}
+    return found | {"Others": [n for n in template()["Parameters"] if n not in grouped]}
 
 
 @cache
@@ -185,6 +190,14 @@ def _calls(file: Path, names: set[str]) -> Iterator[ast.Call]:
                 yield node
 
 
+def commands(of: click.Command = aep_intake, above: str = "") -> dict[str, click.Command]:
+    """What can be typed, by its words: `aep-intake routes check`."""
+    name = f"{above} {of.name}".strip() if above else "aep-intake"
+    if not isinstance(of, click.Group):
+        return {name: of}
+    return {k: v for one in of.commands.values() for k, v in commands(one, name).items()}
+
+
 # -- Tables ------------------------------------------------------------------------------------
 
 
@@ -211,12 +224,29 @@ def _code(value: object) -> str:
 
 
 def _parameters() -> str:
+    def rows() -> Iterator[tuple[str, ...]]:
+        for label, names in groups().items():
+            if names:
+                yield (f"**{label}**", "", "")
+            for name in names:
+                one = template()["Parameters"][name]
+                yield (f"`{name}`", _code(one.get("Default")), _prose(one["Description"]))
+
+    return _rows(("parameter", "default", "what it decides"), rows())
+
+
+def _commands() -> str:
+    def row(name: str, command: click.Command) -> tuple[str, ...]:
+        arguments = [one for one in command.params if isinstance(one, click.Argument)]
+        options = [one for one in command.params if isinstance(one, click.Option)]
+        usage = " ".join([name, *(one.make_metavar(click.Context(command)) for one in arguments)])
+        said = inspect.cleandoc(command.help or "").split("\n\n")[0]
+        own = [one.opts[0] for one in options if one.opts[0] not in _EVERYWHERE]
+        return (f"`{usage}`", _prose(said), ", ".join(f"`{option}`" for option in own))
+
     return _rows(
-        ("parameter", "default", "what it decides"),
-        (
-            (f"`{name}`", _code(one.get("Default")), _prose(one["Description"]))
-            for name, one in parameters().items()
-        ),
+        ("command", "what it does", "options of its own"),
+        (row(name, command) for name, command in commands().items()),
     )
 
 
@@ -360,6 +390,7 @@ def _ledger() -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "commands": _commands,
     "parameters": _parameters,
     "outputs": _outputs,
     "routes": _routes,

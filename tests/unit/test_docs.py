@@ -18,7 +18,6 @@ import jsonschema
 import pytest
 from aep_intake.model import organizations
 from aep_intake.routing import routes
-from aep_intake_cli.command import aep_intake
 from botocore import xform_name
 
 from local import docs
@@ -40,7 +39,7 @@ HYPHENED = {"x-sandbox-name", "x-gw-ims-org-id", "execute-api", "aep-intake", "e
 # Members of Adobe's and AWS's documents that none of our schemas has.
 MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
 MEMBERS |= {"supersededBy", "closesAt", "datasetId"}
-PROGRAMS = {"make", "aws", "sam", "aep-intake", "curl", "uv", "pipx", "pip"}
+PROGRAMS = {"curl", "uv", "pipx", "pip"}  # which nothing here asks
 
 
 def page_of(name: str) -> str:
@@ -83,6 +82,7 @@ def test_every_table_is_on_one_page() -> None:
     assert sorted(shown) == sorted(docs.TABLES)
 
 
+MAIL = "A mail for everything that needs you"
 PARKED = {"batch-failed", "batch-abandoned", "tries-used-up"}  # that no error has as its reason
 
 
@@ -116,7 +116,7 @@ def test_reasons_that_the_samples_of_rejections_name_are_documented() -> None:
 def test_every_event_has_its_heading_and_its_schema() -> None:
     text = page_of("docs/events.md")
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    told = {name for heading in headings for name in heading.split(", ")} - {"Rules"}
+    told = {name for heading in headings for name in heading.split(", ")} - {"Rules", MAIL}
     titles = [docs.schema(name)["title"] for name in ("batch-created", "arrival-rejected")]
     titles += docs.schema("batch-ended")["title"].split(", ")
     assert told == docs.detail_types() == set(titles)
@@ -155,25 +155,31 @@ def members() -> set[str]:
     return {member for name in names for member in inside(docs.schema(name))}
 
 
+@cache
+def kebab() -> set[str]:
+    """Every reason, state and problem type."""
+    types = {reason for several in docs.statuses().values() for reason in several}
+    return {*docs.errors("Rejected"), *docs.errors("TryAgain"), *PARKED, *docs.states(), *types}
+
+
+def unknown(span: str) -> bool:
+    """Whether a text in code type looks like a name of ours, and is none."""
+    kinds = (
+        (r"([A-Z][a-z]+){2,}", lambda: span in known() | THEIRS),
+        (r"[a-z]+(-[a-z0-9]+)+", lambda: span in kebab() | HYPHENED),
+        (r"[a-z]+([A-Z][a-z]+)+", lambda: span in members() | MEMBERS),
+        (r"(Batch|Arrival|Route|File) [A-Z][a-z]+", lambda: span in docs.detail_types()),
+        (r"on_[a-z]+", lambda: list(ROOT.glob(f"functions/*/{span}.py"))),
+        (r"make .+", lambda: runs(span)),
+        (r"aep-intake (?!--help).+", lambda: intake_command(span)[0]),
+    )
+    return any(re.fullmatch(pattern, span) and not is_known() for pattern, is_known in kinds)
+
+
 @each_page
 def test_names_in_code_type_are_known(page: Path) -> None:
-    reasons = {*docs.errors("Rejected"), *docs.errors("TryAgain"), *PARKED, *docs.states()}
-    reasons |= {reason for several in docs.statuses().values() for reason in several}
-    unknown = [
-        span
-        for span in CODE.findall(prose(page.read_text("utf-8")))
-        if (re.fullmatch(r"([A-Z][a-z]+){2,}", span) and span not in known() | THEIRS)
-        or (re.fullmatch(r"[a-z]+(-[a-z0-9]+)+", span) and span not in reasons | HYPHENED)
-        or (re.fullmatch(r"[a-z]+([A-Z][a-z]+)+", span) and span not in members() | MEMBERS)
-        or (
-            re.fullmatch(r"(Batch|Arrival|Route|File) [A-Z][a-z]+", span)
-            and span not in docs.detail_types()
-        )
-        or (re.fullmatch(r"on_[a-z]+", span) and not list(ROOT.glob(f"functions/*/{span}.py")))
-        or (span.startswith("make ") and not runs(span))
-        or (span.startswith("aep-intake ") and not runs(span))
-    ]
-    assert not unknown
+    spans = CODE.findall(prose(page.read_text("utf-8")))
+    assert not [span for span in spans if unknown(span)]
 
 
 @each_page
@@ -283,40 +289,56 @@ def runs(command: str) -> bool:
     program, *given = words
     match program:
         case "make":
-            target = given[0]
-            return bool(
-                re.search(rf"^{re.escape(target)}:.*## ", page_of("Makefile"), re.MULTILINE)
-            )
+            return make_knows(*given)
         case "aep-intake":
-            return takes(*given)
+            return intake_knows(command)
         case "aws":
             return aws_knows(*given)
         case "sam":
-            return given[0] in ("build", "deploy", "delete") and all(
-                word.partition("=")[0] in docs.template()["Parameters"]
-                for word in given
-                if re.match(r"[A-Z]\w+=", word)
-            )
-        case ".venv/bin/python":
-            return all((ROOT / word).exists() for word in given if word.startswith("tests/"))
+            return sam_knows(*given)
     return program in PROGRAMS
 
 
-def takes(*words: str) -> bool:
-    """Whether `aep-intake` knows that command and its options; files need not be there."""
-    command: click.Command = aep_intake
-    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-        name, *rest = words
-        if name not in command.commands:
-            return False
-        command, words = command.commands[name], tuple(rest)
+def make_knows(target: str, *variables: str) -> bool:
+    """Whether `make help` lists the target, and the files that variables name are there."""
+    paths = [word.partition("=")[2] for word in variables if "/" in word]
+    listed = re.search(rf"^{re.escape(target)}:.*## ", page_of("Makefile"), re.MULTILINE)
+    return listed is not None and all((ROOT / path).exists() for path in paths)
+
+
+def sam_knows(command: str, *given: str) -> bool:
+    """Whether it is one of those that the pages explain, with parameters of the template's."""
+    named = [word.partition("=")[0] for word in given if re.match(r"[A-Z]\w+=", word)]
+    return command in ("build", "deploy", "delete") and all(
+        name in docs.template()["Parameters"] for name in named
+    )
+
+
+def intake_knows(typed: str) -> bool:
+    """Whether the command exists, takes these options, and as many arguments."""
+    command, given = intake_command(typed.partition(" > ")[0])
+    if command is None:
+        return given == ["--help"]
     try:
-        command.make_context(command.name, list(words))
-    except (click.BadParameter, click.exceptions.NoArgsIsHelpError, click.exceptions.Exit):
-        return True
+        command.make_context("aep-intake", given)
+    except click.MissingParameter:
+        return False
+    except click.BadParameter as bad:  # files need not be there
+        return bad.param is not None and isinstance(bad.param.type, click.Path)
     except click.UsageError:
         return False
     return True
+
+
+def intake_command(typed: str) -> tuple[click.Command | None, list[str]]:
+    """The command that this begins with, and what is given to it."""
+    program, *words = typed.split()
+    known = docs.commands()
+    for length in (2, 1):
+        command = known.get(" ".join([program, *words[:length]]))
+        if command is not None:
+            return command, words[length:]
+    return None, words
 
 
 def aws_knows(service: str, operation: str, *options: str) -> bool:
