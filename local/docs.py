@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import importlib
 import inspect
 import json
 import re
@@ -20,11 +19,16 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
+from aep_intake.adapters.dynamodb import ledger
+from aep_intake.model import errors as tree
+from aep_intake.model.orders import State
+from aep_intake.model.organizations import Limits
+from aep_intake.report import problems
 from aep_intake_cli.command import aep_intake
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -55,12 +59,6 @@ def resources(kind: str) -> dict[str, dict[str, Any]]:
     return {name: one["Properties"] for name, one in found if one["Type"] == kind}
 
 
-def module(name: str) -> ModuleType:
-    """The one module of the layer that is called `name`, in whatever folder it is."""
-    [file] = (LAYER / "aep_intake").rglob(f"{name}.py")
-    return importlib.import_module(".".join(file.relative_to(LAYER).with_suffix("").parts))
-
-
 def schema(name: str) -> dict[str, Any]:
     """A JSON Schema of the layer, or of `events/`."""
     [file] = [*LAYER.rglob(f"{name}.schema.json"), *(ROOT / "events").glob(f"{name}.schema.json")]
@@ -82,7 +80,6 @@ def groups() -> dict[str, list[str]]:
 @cache
 def errors(base: str) -> dict[str, type[Exception]]:
     """The errors under `Rejected` or `TryAgain`, by their reason."""
-    tree = module("errors")
     found: list[type[Exception]] = [getattr(tree, base)]
     for one in found:
         found += one.__subclasses__()
@@ -92,7 +89,6 @@ def errors(base: str) -> dict[str, type[Exception]]:
 @cache
 def statuses() -> dict[int, list[str]]:
     """The problem types that the HTTP endpoint can answer with, by status."""
-    problems = module("problems")
     found: dict[int, list[str]] = {}
     for reason, error in (errors("Rejected") | errors("TryAgain")).items():
         status = next(s for kind, s in problems.STATUSES.items() if issubclass(error, kind))
@@ -144,7 +140,7 @@ def detail_types() -> set[str]:
 @cache
 def states() -> set[str]:
     """What `GET /objects` says of a version: its `state`."""
-    found = {"waiting", *(str(state) for state in module("orders").State)}
+    found = {"waiting", *(str(state) for state in State)}
     for file in LAYER.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             match node:
@@ -280,7 +276,7 @@ def _limits() -> str:
     document = schema("limits")["properties"]
     defaults = {
         re.sub(r"_(.)", lambda found: found[1].upper(), one.name): one.default
-        for one in fields(module("organizations").Limits)
+        for one in fields(Limits)
     }
     own = document["organizations"]["items"]["properties"]["limits"]["properties"]
 
@@ -384,8 +380,34 @@ def _roles() -> str:
     )
 
 
+def _rooms() -> str:
+    """The folders of the package, each below those that it imports from."""
+    folders = {path.parent.name: path for path in (LAYER / "aep_intake").glob("*/__init__.py")}
+    imported = {
+        name: {
+            other
+            for file in path.parent.rglob("*.py")
+            for other in re.findall(r"from aep_intake\.(\w+)", file.read_text("utf-8"))
+            if other in folders and other != name
+        }
+        for name, path in folders.items()
+    }
+    order = TopologicalSorter({name: sorted(imported[name]) for name in sorted(imported)})
+    return _rows(
+        ("folder", "what it is about", "imports from"),
+        (
+            (
+                f"`{name}/`",
+                _prose(ast.get_docstring(ast.parse(folders[name].read_text("utf-8"))) or ""),
+                ", ".join(sorted(imported[name])),
+            )
+            for name in order.static_order()
+        ),
+    )
+
+
 def _ledger() -> str:
-    said = inspect.getdoc(module("ledger")) or ""
+    said = inspect.getdoc(ledger) or ""
     return "".join(f"{line}\n" for line in said.splitlines() if line.startswith("|"))
 
 
@@ -402,6 +424,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "file": _file,
     "problems": _problems,
     "rights": _roles,
+    "rooms": _rooms,
     "ledger": _ledger,
 }
 
