@@ -301,15 +301,23 @@ def _limits() -> str:
 
 def _alarms() -> str:
     return "\n".join(
-        f"#### {name}\n\n{_when(one)}\n\n{_prose(one['AlarmDescription'])}\n"
+        f"#### {name}\n\n{_when(one)}\n\n{_prose(_filled(one['AlarmDescription']))}\n"
         for name, one in resources("AWS::CloudWatch::Alarm").items()
     )
 
 
+def _filled(value: Any) -> str:
+    """What CloudFormation makes of it, of a stack called STACK."""
+    match value:
+        case {"Fn::Sub": str(text)}:
+            return text.replace("${AWS::StackName}", "STACK")
+        case {"Fn::FindInMap": [name, what, unit]}:
+            return str(template()["Mappings"][name][what][unit])
+    return str(value)
+
+
 def _when(alarm: Mapping[str, Any]) -> str:
-    threshold = alarm["Threshold"]
-    if isinstance(threshold, dict):
-        threshold = f"`{threshold['Ref']}`"
+    threshold = _filled(alarm["Threshold"])
     minutes = alarm["Period"] // 60
     period = {1: "a minute", 60: "an hour"}.get(minutes, f"{minutes} minutes")
     times = alarm["EvaluationPeriods"]

@@ -467,7 +467,7 @@ def _ignored(stack: LocalStack) -> int:
     """How many arrivals were counted as ignored."""
     return sum(
         sum(line.get("Ignored", []))
-        for line in stack.logged("OnArrivalLogs")
+        for line in stack.logged("on-arrival")
         if "reason" not in line  # counted once more by reason
     )
 

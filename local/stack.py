@@ -5,6 +5,7 @@ MiniStack, made as strict as AWS, plays it, our simulator plays Adobe, and `sam 
 temporary directory, and is gone when the `LocalStack` is left.
 """
 
+import copy
 import fcntl
 import json
 import os
@@ -289,17 +290,30 @@ class LocalStack:
         published.publish(json.dumps(document).encode(), lambda _: [])
 
     def deploy_variant(
-        self, name: str, parameters: Mapping[str, str], limits: Mapping[str, object] | None = None
+        self,
+        name: str,
+        parameters: Mapping[str, str],
+        limits: Mapping[str, object] | None = None,
+        *,
+        upload_seconds: int | None = None,
     ) -> dict[str, str]:
         """Another stack from the artefacts already uploaded, without SAM. Returns its outputs.
 
-        `parameters` and `limits` are over this one's.
+        `parameters` and `limits` are over this one's. upload_seconds: that an upload may take, so
+        that what a killed one leaves behind is begun anew half a minute after them; None for as
+        many as everywhere.
         """
+        template = copy.deepcopy(self._template)
+        if upload_seconds is not None:
+            template["Mappings"]["Fixed"]["Uploads"] = {
+                "Seconds": str(upload_seconds),
+                "Visibility": str(upload_seconds + 30),
+            }
         bucket = f"templates-of-{name}"
         self.aws.s3.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
         )
-        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(self._template))
+        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(template))
         all_of_them = self.parameters() | dict(parameters)
         self.aws.cloudformation.create_stack(
             StackName=name,
@@ -437,10 +451,10 @@ class LocalStack:
             for message in found
         ]
 
-    def logged(self, output: str) -> list[dict[str, Any]]:
-        """The JSON lines of the log group that the stack's `output` names; metrics among them."""
+    def logged(self, function: str) -> list[dict[str, Any]]:
+        """The JSON lines of the log of a function, such as `on-arrival`; metrics among them."""
         pages = self.aws.logs.get_paginator("filter_log_events").paginate(
-            logGroupName=self.outputs[output]
+            logGroupName=f"/aws/lambda/{self.name}/{function}"
         )
         lines = [event["message"] for page in pages for event in page["events"]]
         return [json.loads(line) for line in lines if line.startswith("{")]

@@ -24,6 +24,14 @@ PARAMETERS = {
     "OutcomeSeconds": ("120", "outcomeSeconds"),
     "ReplayBy": ("predecessors", "replayBy"),
 }
+# Parameters of that release that are gone, their defaults, and what to do where another was given.
+GONE = {
+    "RequestsPerSecond": ("5", "change Mappings.Fixed.Requests in template.yaml"),
+    "UploadSeconds": ("300", "change Mappings.Fixed.Uploads in template.yaml"),
+    "UnfinishedHours": ("24", "change Mappings.Fixed.Batches in template.yaml"),
+    "LogRetentionDays": ("90", "change Mappings.Fixed.Logs in template.yaml"),
+    "SourceTopicArn": ("", "switch EventBridge on for the buckets of that topic before the update"),
+}
 
 
 def lint(document: bytes, named: tuple[str, ...]) -> list[Problem]:
@@ -72,6 +80,9 @@ def from_parameters(parameters: Mapping[str, str]) -> tuple[dict[str, Any], list
         if allowed != int(value):
             remarks.append(f"{name} was {value}, and {member} can be {allowed}")
         limits[member] = allowed
+    for name, (default, advice) in GONE.items():
+        if parameters.get(name, default) != default:
+            remarks.append(f"{name} was {parameters[name]}, and is no parameter now: {advice}")
     default = parameters.get("DefaultSandbox", "prod")
     sandboxes = [default, *_listed(parameters, "AllowedSandboxes")]
     document = {

@@ -35,8 +35,7 @@ ROUTES = {
     ]
 }
 LIMITS = {"outcomeSeconds": 1}
-# What a killed upload leaves behind is begun anew half a minute after UploadSeconds.
-PARAMETERS = {"DeliverBatches": "true", "UploadSeconds": "15"}
+PARAMETERS: dict[str, Any] = {"DeliverBatches": "true", "upload_seconds": 15}
 SENDERS = 4
 
 

@@ -81,7 +81,7 @@ def workers_are_killed_between_post_and_announcement(base: LocalStack) -> None:
         until(finished)
         batch_of = played.exactly_one_each(left | {other})
         assert len(played.creates()) == 12
-        until(lambda: played.metric("OnDueLogs", "AdoptedBatches") == 11)
+        until(lambda: played.metric("on-due", "AdoptedBatches") == 11)
         again = _ask(played)
         assert (again.status_code, again.headers["Idempotency-Replayed"]) == (200, "true")
         assert again.json()["id"] == batch_of[again.headers["X-External-Id"]]
@@ -151,7 +151,7 @@ def the_platform_throttles_and_recovers(base: LocalStack) -> None:
         # The rule ticks in real time here.
         asked = answer.headers["X-External-Id"]
         played.stack.listener.wait(lambda e: e["detail"]["externalId"] == asked, timeout=PATIENCE)
-        until(lambda: played.stack.logged("OnTickLogs"), "nothing but the rule was to tick")
+        until(lambda: played.stack.logged("on-tick"), "nothing but the rule was to tick")
         for n in range(5):
             played.about(_loyalty(n))
         played.quiet()
@@ -217,7 +217,7 @@ def permissions_are_missing(base: LocalStack) -> None:
         # Another may have got through by itself since: a slow machine takes that long.
         assert len(played.batches(silent)) == 1
         stray = played.object_created("nowhere/unparked.txt")
-        with played.without("ParkArrivals", "OnArrivalRole"):
+        with played.without("Park", "OnArrivalRole"):
             played.send(stray)
             played.about("nowhere/unparked.txt", kind="Arrival Rejected")
             until(
@@ -306,7 +306,7 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
 
 def _joined(played: Scene) -> list[str]:
     """The window of each file that joined one, by on_arrival's log."""
-    logged = played.stack.logged("OnArrivalLogs")
+    logged = played.stack.logged("on-arrival")
     joined = [line for line in logged if line.get("message") == "registered"]
     return [line["window"] for line in joined for _ in line["arrivals"]]
 

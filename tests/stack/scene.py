@@ -257,14 +257,14 @@ class Scene:
         """What on_arrival logged of arrivals that must wait."""
         return [
             line
-            for line in self.stack.logged("OnArrivalLogs")
+            for line in self.stack.logged("on-arrival")
             if line.get("message") == "put off"
             and external_id in (None, line.get("correlation_id"))
         ]
 
-    def metric(self, output: str, name: str) -> float:
+    def metric(self, function: str, name: str) -> float:
         """The sum of a metric in a function's log; those counted by reason are left out."""
-        lines = (line for line in self.stack.logged(output) if "reason" not in line)
+        lines = (line for line in self.stack.logged(function) if "reason" not in line)
         return float(sum(sum(line.get(name, [])) for line in lines))
 
     def exactly_one_each(self, external_ids: set[str]) -> dict[str, str]:
@@ -288,6 +288,7 @@ def scene(
     *,
     routes: bytes | None = None,
     limits: Mapping[str, object] | None = None,
+    upload_seconds: int | None = None,
     **parameters: str,
 ) -> Iterator[Scene]:
     """A stack called `name` beside `base`, ready to use. `routes`: empty leaves it without."""
@@ -298,7 +299,10 @@ def scene(
         stack.name = name
         with _deploying:
             stack.outputs = base.deploy_variant(
-                name, {"PlatformUrl": address, "ImsUrl": address, **parameters}, limits
+                name,
+                {"PlatformUrl": address, "ImsUrl": address, **parameters},
+                limits,
+                upload_seconds=upload_seconds,
             )
         stack.listener = Listener(base.aws, stack.outputs["BusName"], heard)
         made = Scene(stack, aep)

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import boto3
 import pytest
@@ -20,7 +21,7 @@ ROUTES = {"routes": [{"name": "all", "match": "**", "datasetId": LOYALTY}]}
 
 @pytest.fixture(scope="module")
 def direct(deployed: LocalStack) -> Iterator[Scene]:
-    parameters = {
+    parameters: dict[str, Any] = {
         "ArrivalPath": "Direct",
         "ArrivalBatchSeconds": "10",
         "KeyPattern": "in/*.json",
@@ -46,7 +47,7 @@ def test_a_file_comes_from_s3_itself_and_is_delivered(direct: Scene) -> None:
 
     def left_out() -> bool:
         """The other file came, too, and was counted: its key is not among those to take."""
-        lines = direct.stack.logged("OnArrivalLogs")
+        lines = direct.stack.logged("on-arrival")
         return any(line.get("reason") == "other-key" and "Ignored" in line for line in lines)
 
     until(left_out)

@@ -164,13 +164,26 @@ def test_a_platform_that_is_down_is_one_problem_of_each_check(
 
 
 def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output) -> None:
-    url = stack.outputs["TickDlqUrl"]
+    url = stack.outputs["DueDlqUrl"]
     stack.aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
     try:
         assert main(["doctor"]) == 0
-        assert "see the log of on_tick" in capsys.readouterr().out
+        assert "see its alarm" in capsys.readouterr().out
     finally:
         stack.aws.sqs.purge_queue(QueueUrl=url)
+
+
+def test_before_an_update_deletes_a_queue_what_is_in_it_is_told(
+    stack: LocalStack, queue: str
+) -> None:
+    """Of a stack of the release before, which has a queue that the update does away with."""
+    stack.aws.sqs.send_message(QueueUrl=queue, MessageBody="{}")
+    now = deployed(stack.aws.cloudformation, stack.name)
+    before = replace(now, outputs={**now.outputs, "ArrivalRuleDlqUrl": queue})
+    findings = list(doctor.examine(before, boto3.Session()))
+    [going] = [each for each in findings if each.check == "ArrivalRuleDlqUrl"]
+    assert going.verdict is NOTE
+    assert "move them first" in going.text
 
 
 @pytest.fixture
@@ -264,9 +277,8 @@ def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys:
 
 def test_a_pace_that_requests_can_exceed_is_noted(stack: LocalStack) -> None:
     good = deployed(stack.aws.cloudformation, stack.name)
-    slow = {**good.parameters, "RequestsPerSecond": "3"}
     said = limits_of(stack, {"limits": {"batchesPerMinute": 138}})
-    changed = replace(good, parameters=slow, outputs={**good.outputs, **said})
+    changed = replace(good, outputs={**good.outputs, **said})
     findings = list(doctor.examine(changed, boto3.Session()))
     assert [each.verdict for each in findings if each.check == "pace"] == [NOTE]
 
@@ -666,7 +678,8 @@ def test_what_sqs_does_not_take_stays_and_is_told(
     stack: LocalStack, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQS names the entries of a batch that it did not take in an answer that is 200."""
-    source = stack.outputs["ArrivalRuleDlqUrl"]
+    source = stack.outputs["ArrivalsDlqUrl"]
+    stack.aws.sqs.purge_queue(QueueUrl=source)
     stack.aws.sqs.send_message(QueueUrl=source, MessageBody="for later")
     made = boto3.Session.client
 
@@ -678,10 +691,12 @@ def test_what_sqs_does_not_take_stays_and_is_told(
 
     with monkeypatch.context() as patched:
         patched.setattr(boto3.Session, "client", client)
-        assert main(["redrive", "--queue", "rule"]) == 1
+        assert main(["redrive", "--reason", dead_letters.TRIES_USED_UP]) == 1
     assert "did not take 1" in capsys.readouterr().err
     assert bodies(stack, source) == ["for later"]
     stack.aws.sqs.purge_queue(QueueUrl=source)
+    assert main(["redrive"]) == 0
+    assert "nothing in that queue" in capsys.readouterr().out
 
 
 def test_a_message_nobody_understands_is_moved_all_the_same(
@@ -761,19 +776,14 @@ def _parked(stack: LocalStack, key: str, after: str = "") -> dict[str, str]:
 def test_what_eventbridge_could_not_deliver_goes_the_same_way(
     stack: LocalStack, capsys: Output
 ) -> None:
-    source = stack.outputs["ArrivalRuleDlqUrl"]
     key = f"landing/loyalty/{uuid.uuid4().hex}.jsonl"
     why: Any = {"ERROR_CODE": {"DataType": "String", "StringValue": "NO_PERMISSIONS"}}
+    source = stack.outputs["ArrivalsDlqUrl"]
     stack.aws.sqs.send_message(QueueUrl=source, MessageBody=event(key), MessageAttributes=why)
-    assert main(["redrive", "--queue", "rule", "--dry-run"]) == 0
-    listed = capsys.readouterr().out
-    assert "NO_PERMISSIONS" in listed
-    assert key in listed
-    assert main(["redrive", "--queue", "rule"]) == 0
-    assert bodies(stack, source) == []
+    assert main(["redrive", "--reason", "NO_PERMISSIONS", "--dry-run"]) == 0
+    assert key in capsys.readouterr().out
+    assert main(["redrive", "--reason", "NO_PERMISSIONS"]) == 0
     stack.listener.wait(lambda event: key in json.dumps(event), timeout=PATIENCE)
-    assert main(["redrive", "--queue", "rule"]) == 0
-    assert "nothing in that queue" in capsys.readouterr().out
 
 
 def _of_deliveries() -> list[str]:

@@ -38,12 +38,15 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def delivering(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
-    parameters = {
-        "DeliverBatches": "true",
-        "UploadSeconds": "15",
-    }
     limits = {"outcomeSeconds": 1, "fileMegabytes": 1}
-    with scene(deployed, "delivering", routes=routes, limits=limits, **parameters) as played:
+    with scene(
+        deployed,
+        "delivering",
+        routes=routes,
+        limits=limits,
+        upload_seconds=15,
+        DeliverBatches="true",
+    ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played
 
@@ -265,7 +268,7 @@ def test_a_403_that_passes_loses_nothing(delivering: Scene, folder: str) -> None
     with delivering.without("ReadFiles", "OnUploadRole"):
 
         def refused() -> bool:
-            return bool(delivering.metric("OnUploadLogs", "DeliveryPutOff"))
+            return bool(delivering.metric("on-upload", "DeliveryPutOff"))
 
         until(refused, "no upload was put off")
     end = ended(delivering, created["externalId"])

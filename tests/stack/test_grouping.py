@@ -96,7 +96,7 @@ def says(played: Scene, message: str, **members: object) -> list[dict[str, Any]]
     """Lines of the logs of on_arrival and on_marker."""
     return [
         line
-        for logs in ("OnArrivalLogs", "OnMarkerLogs")
+        for logs in ("on-arrival", "on-marker")
         for line in played.stack.logged(logs)
         if line.get("message") == message and members.items() <= line.items()
     ]
@@ -258,7 +258,7 @@ def test_a_corrected_object_takes_the_place_of_the_one_before(grouping: Scene, f
     # What is overtaken on its way changes nothing.
     late = grouping.object_created(key, sequencer="0000", etag="old", size=5)
     grouping.send(late)
-    until(lambda: grouping.metric("OnArrivalLogs", "Ignored"))
+    until(lambda: grouping.metric("on-arrival", "Ignored"))
     grouping.quiet()
     assert len(grouping.batches(third["externalId"])) == 1
 

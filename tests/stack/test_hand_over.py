@@ -20,9 +20,10 @@ LINE = b'{"a": 1}\n'
 @pytest.fixture(scope="module")
 def handing(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
-    parameters = {"DeliverBatches": "true", "UploadSeconds": "15"}
     limits = {"outcomeSeconds": 1}
-    with scene(deployed, "handing", routes=routes, limits=limits, **parameters) as played:
+    with scene(
+        deployed, "handing", routes=routes, limits=limits, upload_seconds=15, DeliverBatches="true"
+    ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played
 

@@ -159,22 +159,22 @@ def test_a_message_may_come_in_any_envelope(here: Scene) -> None:
     detail = here.about(key)
     assert detail["files"][0]["versionId"] == version["versionId"]
     here.quiet()
-    before = here.metric("OnArrivalLogs", "Arrivals")
+    before = here.metric("on-arrival", "Arrivals")
     here.send(notification)
     here.send(here.object_created(key, **{"version-id": version["versionId"]}))
-    until(lambda: here.metric("OnArrivalLogs", "Arrivals") == before + 2)
+    until(lambda: here.metric("on-arrival", "Arrivals") == before + 2)
     assert len(here.creates(detail["externalId"])) == 1
     one_batch(here, detail["externalId"])
 
 
 def test_what_is_not_for_us_is_counted_and_forgotten(here: Scene) -> None:
     here.quiet()
-    before = here.metric("OnArrivalLogs", "Ignored")
+    before = here.metric("on-arrival", "Ignored")
     events = len(here.stack.listener.events())
     test_event = here.send(json.dumps(sample("s3-test-event")))
     here.put("landing/loyalty/_temporary/0/part-00000.jsonl")
     here.put("landing/loyalty/a folder/", b"")
-    until(lambda: here.metric("OnArrivalLogs", "Ignored") == before + 3)
+    until(lambda: here.metric("on-arrival", "Ignored") == before + 3)
     here.quiet()
     assert len(here.stack.listener.events()) == events
     assert test_event not in {message.body for message in here.stack.parked()}
@@ -284,12 +284,12 @@ def test_the_same_event_many_times_is_one_order(here: Scene) -> None:
     body = here.object_created(key)
     [arrival] = parse(body).arrivals
     here.quiet()
-    before = here.metric("OnArrivalLogs", "Arrivals")
+    before = here.metric("on-arrival", "Arrivals")
     for _ in range(2):  # side by side in a few deliveries, and once more when it has its batch
         for _ in range(10):
             here.send(body)
         here.about(key)
-    until(lambda: here.metric("OnArrivalLogs", "Arrivals") >= before + 20)
+    until(lambda: here.metric("on-arrival", "Arrivals") >= before + 20)
     # A copy that met another one at work has to wait, and finds the batch there.
     one_batch(here, arrival.external_id)
     assert len(here.creates(arrival.external_id)) == 1

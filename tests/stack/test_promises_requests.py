@@ -25,7 +25,7 @@ ROUTES = [
 @pytest.fixture(scope="module")
 def there(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps({"routes": ROUTES}).encode()
-    with scene(deployed, "requests", routes=routes, RequestsPerSecond="200") as made:
+    with scene(deployed, "requests", routes=routes) as made:
         yield made
 
 

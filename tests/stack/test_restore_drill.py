@@ -39,9 +39,10 @@ ROUTES = {
 @pytest.fixture(scope="module")
 def drilled(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
-    parameters = {"DeliverBatches": "true", "UploadSeconds": "15"}
     limits = {"outcomeSeconds": 1}
-    with scene(deployed, "drilled", routes=routes, limits=limits, **parameters) as played:
+    with scene(
+        deployed, "drilled", routes=routes, limits=limits, upload_seconds=15, DeliverBatches="true"
+    ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played
 

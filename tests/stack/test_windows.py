@@ -928,7 +928,7 @@ def test_3001_objects_are_three_batches(stack: LocalStack, windowed: str) -> Non
     # As few as can be: 3, unless the clock turned the minute in between.
     joined = Counter(
         line["window"]
-        for line in stack.logged("OnArrivalLogs")
+        for line in stack.logged("on-arrival")
         if line.get("message") == "registered"
         for _ in line["arrivals"]
     )

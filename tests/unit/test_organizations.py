@@ -214,6 +214,17 @@ def test_what_was_chosen_is_kept_as_far_as_it_may_be() -> None:
     assert lint(json.dumps(told).encode(), (ACME, EMEA)) == []
 
 
+def test_what_is_no_parameter_any_more_is_told_where_it_was_chosen() -> None:
+    """`sam deploy` itself says nothing of a value for a parameter that is gone."""
+    _, remarks = from_parameters(
+        BEFORE | {"UploadSeconds": "300", "RequestsPerSecond": "50", "SourceTopicArn": "arn:x"}
+    )
+    assert [remark.partition(",")[0] for remark in remarks] == [
+        "RequestsPerSecond was 50",
+        "SourceTopicArn was arn:x",
+    ]
+
+
 # ---- as a worker goes by them
 
 

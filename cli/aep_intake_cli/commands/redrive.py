@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 # The outputs of the stack that name each dead-letter queue, and where its messages go.
 QUEUES = {
     "arrivals": ("ArrivalsDlqUrl", "ArrivalsQueueUrl"),
-    "rule": ("ArrivalRuleDlqUrl", "ArrivalsQueueUrl"),
     "deliveries": ("DeliveriesDlqUrl", "DeliveriesQueueUrl"),
     "uploads": ("UploadsDlqUrl", "UploadsQueueUrl"),
 }

@@ -63,9 +63,7 @@ def ledger(dynamodb: DynamoDBClient, table: str) -> Findings:
         )
 
 
-def bucket(
-    s3: S3Client, name: str, queue_arn: str, topic_arn: str, *, direct: bool = False
-) -> Findings:
+def bucket(s3: S3Client, name: str, queue_arn: str, *, direct: bool = False) -> Findings:
     """A source bucket: there, in the stack's account and region, and telling of its objects.
 
     `direct`: S3 is to send to the queue itself, and the rule of EventBridge takes nothing.
@@ -88,8 +86,7 @@ def bucket(
         yield OK, f"reachable, in {region}"
     sends = s3.get_bucket_notification_configuration(Bucket=name)
     goals = {queue["QueueArn"] for queue in sends.get("QueueConfigurations", ())}
-    goals |= {topic["TopicArn"] for topic in sends.get("TopicConfigurations", ())}
-    notifies = bool({queue_arn, topic_arn} & goals)
+    notifies = queue_arn in goals
     by_rule = "EventBridgeConfiguration" in sends and not direct
     if notifies:
         yield OK, "sends S3 notifications to the arrivals queue"

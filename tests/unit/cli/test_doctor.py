@@ -57,7 +57,7 @@ def looked_at(findings: Findings) -> list[tuple[Verdict, str]]:
 
 
 def bucket(s3: Stubber) -> list[tuple[Verdict, str]]:
-    return looked_at(aws.bucket(of(s3), "b", QUEUE, TOPIC))
+    return looked_at(aws.bucket(of(s3), "b", QUEUE))
 
 
 def heads(s3: Stubber, region: str = "eu-west-1") -> None:
@@ -75,7 +75,6 @@ def tells(s3: Stubber, notifications: dict[str, Any], versioning: str | None = "
     [
         {"EventBridgeConfiguration": {}},
         {"QueueConfigurations": [{"QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}]},
-        {"TopicConfigurations": [{"TopicArn": TOPIC, "Events": ["s3:ObjectCreated:*"]}]},
     ],
 )
 def test_a_bucket_in_order(s3: Stubber, notifications: dict[str, Any]) -> None:
@@ -115,7 +114,7 @@ def test_where_the_rule_takes_nothing_a_bucket_must_send_itself(
     """EventBridge may be on for others, and costs nothing here then."""
     heads(s3)
     tells(s3, notifications)
-    _, (found, text), _ = looked_at(aws.bucket(of(s3), "b", QUEUE, TOPIC, direct=True))
+    _, (found, text), _ = looked_at(aws.bucket(of(s3), "b", QUEUE, direct=True))
     assert found is verdict
     assert ("aep-intake connect b --direct" in text) == (verdict is PROBLEM)
 
@@ -151,7 +150,7 @@ def test_a_bucket_that_nobody_may_see(s3: Stubber) -> None:
 
 def test_any_other_answer_about_a_bucket_ends_the_check_only(s3: Stubber) -> None:
     s3.add_client_error("head_bucket", "SlowDown", "please", http_status_code=503)
-    findings = list(found("bucket b", aws.bucket(of(s3), "b", QUEUE, "")))
+    findings = list(found("bucket b", aws.bucket(of(s3), "b", QUEUE)))
     assert findings == [Finding("bucket b", PROBLEM, "HeadBucket failed (SlowDown): please")]
 
 

@@ -186,8 +186,8 @@ def _look_through(delivery: Delivery, piece: Piece, ports: Ports, tries: int) ->
                 if tries < PATIENT:  # others may have kept this worker busy
                     raise NotYet(f"{file.uri} could not be unpacked in time")
                 raise TooLarge(
-                    f"{file.uri} takes longer to unpack than half of UploadSeconds: write smaller "
-                    "files, or raise UploadSeconds"
+                    f"{file.uri} takes longer to unpack than half of the time that an upload may "
+                    "take: write smaller files"
                 )
     return None
 
