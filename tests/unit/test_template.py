@@ -22,7 +22,6 @@ from samtranslator.translator.transform import transform  # type: ignore[import-
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 from local import docs
-from tools.doctor import REQUESTS_PER_SECOND
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYER = ROOT / "layers/intake/aep_intake"
