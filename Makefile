@@ -31,12 +31,12 @@ down: $(dev) ## stop what `make up` started
 	@$(python) -m local.down
 
 quick: lint typecheck ## the inner loop, two minutes: style, types, unit, a thousand schedules; no stack
-	@HYPOTHESIS_PROFILE=quick SCHEDULES=1000 $(with_python) $(python) -m pytest tests/unit tests/faults \
-		-m "not slow" -n auto --maxprocesses 4 --dist loadfile -q $(ARGS)
+	@HYPOTHESIS_PROFILE=quick $(with_python) $(python) -m pytest tests/unit tests/faults \
+		-m "not slow" -n auto --maxprocesses 4 -q $(ARGS)
 
-one: $(local) ## the tests whose names hold a word, or of a file: TEST=lease, TEST=tests/unit/test_due.py
-	$(if $(TEST),,$(error give TEST=, a word in the names of tests, or a file))
-	@$(with_python) $(python) -m pytest $(if $(wildcard $(firstword $(subst ::, ,$(TEST)))),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
+one: $(local) ## one test, or those of a name: TEST=tests/unit/test_due.py, TEST=lease
+	$(if $(TEST),,$(error give TEST=, the path of a test, or a word in the names of some))
+	@$(with_python) $(python) -m pytest $(if $(findstring /,$(TEST)),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
 
 test: lint typecheck check pytest ## everything that must pass
 

@@ -10,7 +10,9 @@ from tests.sharing_out import SharingOut, computes, longest_first
 
 # A red build means a change: by default, all examples are the same ones every time.
 settings.register_profile("same", derandomize=True, deadline=None)
-settings.load_profile("same")
+# For `make quick`: a tenth of them. Where a test wants a number of its own, see `examples`.
+settings.register_profile("quick", settings.get_profile("same"), max_examples=10)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Of the make that runs the tests: some of them run make themselves, and would be given its words.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.simulator.seed import LOYALTY
+from tests.examples import examples
 from tests.faults.harness import (
     CREDENTIAL,
     RETENTION,
@@ -24,7 +25,7 @@ from tests.faults.harness import (
     part_of,
 )
 
-SCHEDULES = int(os.environ.get("SCHEDULES", "5000"))
+SCHEDULES = int(os.environ.get("SCHEDULES", examples(5000)))
 ran: Counter[str] = Counter()
 
 ONE = Arrival("landing", "in/one.json", None, "e1", "0061", 10, START)

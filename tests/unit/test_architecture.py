@@ -109,6 +109,7 @@ def test_nothing_is_imported_that_lambda_does_not_have(file: Path) -> None:
     assert {top for top in others if not top.startswith("mypy_boto3_")} == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", FUNCTIONS, ids=lambda file: file.stem)
 def test_a_cold_start_imports_nothing_heavy(file: Path, environment: dict[str, str]) -> None:
     code = f"import {file.stem}, sys; print('\\n'.join(sys.modules))"

@@ -15,6 +15,8 @@ from aep_intake.model.orders import EXTERNAL_ID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
+
 EVENTS = Path(__file__).parents[2] / "events"
 EVENTBRIDGE = json.loads((EVENTS / "eventbridge-object-created.json").read_text())
 NOTIFICATION = json.loads((EVENTS / "s3-notification.json").read_text())
@@ -68,7 +70,7 @@ def wrapped(body: str) -> str:
     return json.dumps({"Type": "Notification", "Message": body})
 
 
-@settings(hostile, max_examples=1000)
+@settings(hostile, max_examples=examples(1000))
 @given(key=keys, ascii_only=st.booleans())
 def test_every_envelope_gives_the_key_as_s3_stores_it(key: str, ascii_only: bool) -> None:
     bodies = [
@@ -83,7 +85,7 @@ def test_every_envelope_gives_the_key_as_s3_stores_it(key: str, ascii_only: bool
         sound(arrival)
 
 
-@settings(hostile, max_examples=500)
+@settings(hostile, max_examples=examples(500))
 @given(one=keys, other=keys)
 def test_two_keys_are_never_one_arrival(one: str, other: str) -> None:
     ids = {parse(json.dumps(told_by_s3(key))).arrivals[0].external_id for key in (one, other)}
@@ -172,7 +174,7 @@ def presentable(told: str) -> None:
     assert told.isprintable()
 
 
-@settings(hostile, max_examples=2000)
+@settings(hostile, max_examples=examples(2000))
 @given(st.data())
 def test_a_good_message_with_any_member_spoilt(data: st.DataObject) -> None:
     document = copy.deepcopy(data.draw(st.sampled_from(SAMPLES)))
@@ -188,7 +190,7 @@ def test_a_good_message_with_any_member_spoilt(data: st.DataObject) -> None:
     read(wrapped(body) if data.draw(st.booleans()) else body)
 
 
-@settings(hostile, max_examples=700)
+@settings(hostile, max_examples=examples(700))
 @given(st.lists(st.one_of(st.none(), values), min_size=1, max_size=5))
 def test_good_records_come_through_whatever_stands_between_them(records: list[Any]) -> None:
     good = NOTIFICATION["Records"][0]
@@ -199,7 +201,7 @@ def test_good_records_come_through_whatever_stands_between_them(records: list[An
         assert len(delivery.malformed) == len(mixed) - mixed.count(good)
 
 
-@settings(hostile, max_examples=1000)
+@settings(hostile, max_examples=examples(1000))
 @given(st.one_of(values.map(json.dumps), st.text(), st.text('[]{}",:0123456789eE+-.ntf\\u ')))
 def test_any_json_and_any_text(body: str) -> None:
     read(body)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.stack import ROOT
+from tests.examples import examples
 
 
 def gzipped(content: bytes) -> bytes:
@@ -37,7 +38,7 @@ ORC = b"ORC\x08\x00\x10\x05"
 hostile = settings(
     deadline=None,
     derandomize=True,
-    max_examples=200,
+    max_examples=examples(200),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -394,7 +395,7 @@ marks = st.sampled_from(
 )
 
 
-@settings(hostile, max_examples=1000)
+@settings(hostile, max_examples=examples(1000))
 @given(marks, st.binary(max_size=200) | punctuation, st.booleans(), shapes, packings)
 @example(b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\x00", b"\xff\xff", True, JSON, bytes)
 def test_any_bytes_are_taken_or_rejected(

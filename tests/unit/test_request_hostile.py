@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from local.simulator.seed import LOYALTY, PRODUCTS
 from local.simulator.simulator import Received
+from tests.examples import examples
 from tests.request_world import GET, OTHER_ORG, POST, Answer, Api, Stored
 
 hostile = settings(
@@ -19,6 +20,7 @@ hostile = settings(
     derandomize=True,
     suppress_health_check=list(HealthCheck),
 )
+
 STATUSES = {200, 201, 400, 404, 409, 422, 502, 503}  # and never 500
 HEADERS = {
     "authorization",
@@ -188,7 +190,7 @@ def asks_for_what_was_asked(api: Api, event: dict[str, Any], body: Any) -> int:
 def test_requests_of_every_kind(api: Api) -> None:
     answers: Counter[int] = Counter()
 
-    @settings(hostile, max_examples=2000)
+    @settings(hostile, max_examples=examples(2000))
     @given(
         body=bodies,
         single=st.none() | headers,
@@ -220,7 +222,7 @@ def test_requests_of_every_kind(api: Api) -> None:
 
 
 def test_what_is_no_request_at_all(api: Api) -> None:
-    @settings(hostile, max_examples=500)
+    @settings(hostile, max_examples=examples(500))
     @given(
         st.one_of(st.text(max_size=200), values.map(json.dumps), st.none()),
         st.booleans(),
@@ -236,7 +238,7 @@ def test_what_is_no_request_at_all(api: Api) -> None:
 
 
 def test_callers_of_every_kind(api: Api) -> None:
-    @settings(hostile, max_examples=200)
+    @settings(hostile, max_examples=examples(200))
     @given(odd, st.none() | odd, st.none() | odd)
     def ask_it(key: str, arn: str | None, caller: str | None) -> None:
         identity = {"userArn": arn, "caller": caller}
@@ -257,7 +259,7 @@ def test_callers_of_every_kind(api: Api) -> None:
 def test_ids_of_every_kind(api: Api) -> None:
     batch_id = api.post({"datasetId": LOYALTY, "externalId": "mine"}).body["id"]
 
-    @settings(hostile, max_examples=500)
+    @settings(hostile, max_examples=examples(500))
     @given(odd | st.sampled_from(["mine", "BATCH", "BATCH/..", "BATCH?x=y", "mine.2", "BATCH%00"]))
     def ask_it(wanted: str) -> None:
         wanted = wanted.replace("BATCH", batch_id)

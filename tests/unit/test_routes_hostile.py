@@ -15,6 +15,8 @@ from aep_intake.routing.routes import parse
 from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
+
 hostile = settings(
     deadline=None,
     derandomize=True,
@@ -110,7 +112,7 @@ def pairs(draw: st.DrawFn) -> tuple[str, list[str]]:
     return "/".join("".join(tokens) for tokens in segments), keys
 
 
-@settings(hostile, max_examples=1500)
+@settings(hostile, max_examples=examples(1500))
 @given(pairs())
 @example(("**/*.json", ["/a.json", "a.json", "//b/.json", "x/a.json\n"]))
 @example(("a/**/b/**/c", ["a/b/c", "a/x/b/y/b/c", "a/b/b/c/x"]))
@@ -129,7 +131,7 @@ def test_patterns_mean_what_they_say(pair: tuple[str, list[str]]) -> None:
         assert (found and found.groupdict()) == next(readings(pattern, key), None)
 
 
-@settings(hostile, max_examples=700)
+@settings(hostile, max_examples=examples(700))
 @given(pairs())
 def test_patterns_mean_what_pythons_globs_mean(pair: tuple[str, list[str]]) -> None:
     pattern, keys = pair
@@ -157,7 +159,7 @@ def test_no_key_keeps_a_pattern_busy(pattern: str, key: str) -> None:
     assert time.process_time() - start < 1  # Python's own take minutes to years
 
 
-@settings(hostile, max_examples=1000)
+@settings(hostile, max_examples=examples(1000))
 @given(st.text(max_size=20) | st.text(st.sampled_from("*?[]!{}-/a\\^"), max_size=12))
 def test_any_text_is_a_pattern_or_is_refused(pattern: str) -> None:
     try:
@@ -195,7 +197,7 @@ crafted = st.builds(
 )
 
 
-@settings(hostile, max_examples=3000)
+@settings(hostile, max_examples=examples(3000))
 @given(crafted, st.text(max_size=5))
 @example("all/prod/5c8c/emea/a.csv", "b")
 @example("name/!a,b.csv", "b")

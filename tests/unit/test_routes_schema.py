@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
+from tests.examples import examples
+
 ROOT = Path(__file__).parents[2]
 FULL: dict[str, Any] = {
     "$schema": "x",
@@ -142,7 +144,10 @@ def tables(draw: st.DrawFn) -> Any:
 
 
 @settings(
-    deadline=None, derandomize=True, max_examples=1500, suppress_health_check=list(HealthCheck)
+    deadline=None,
+    derandomize=True,
+    max_examples=examples(1500),
+    suppress_health_check=list(HealthCheck),
 )
 @given(tables())
 def test_we_read_the_schema_as_jsonschema_does(table: Any) -> None:
@@ -156,7 +161,10 @@ def test_we_read_the_schema_as_jsonschema_does(table: Any) -> None:
 
 
 @settings(
-    deadline=None, derandomize=True, max_examples=700, suppress_health_check=list(HealthCheck)
+    deadline=None,
+    derandomize=True,
+    max_examples=examples(700),
+    suppress_health_check=list(HealthCheck),
 )
 @given(tables())
 def test_what_a_function_takes_appconfig_would_have_taken(table: Any) -> None:
