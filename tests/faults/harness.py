@@ -320,12 +320,12 @@ class World:
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
         self.credentials = _Credentials(self._mint())
-        self.remembered: Any = _Calls(self, self.ledger, LedgerUnavailable)
-        self.remembered_windows: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
-        self.remembered_folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
-        self.shared_buckets: Any = _Calls(self, self.buckets, LedgerUnavailable)
-        self.bus: Any = _Calls(self, self, NotAnnounced)
-        self.objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
+        self.remembered: Any = Calls(self, self.ledger, LedgerUnavailable)
+        self.remembered_windows: Any = Calls(self, self.ledger.windows, LedgerUnavailable)
+        self.remembered_folders: Any = Calls(self, self.ledger.folders, LedgerUnavailable)
+        self.shared_buckets: Any = Calls(self, self.buckets, LedgerUnavailable)
+        self.bus: Any = Calls(self, self, NotAnnounced)
+        self.objects: Any = Calls(self, ListedBucket(self.bucket), NotReadable)
 
     # -- what workers see -------------------------------------------------------------------------
 
@@ -747,8 +747,8 @@ class Delivering(World):
         )
         self.deliveries = MemoryDeliveries(self.ledger, slips=self._conflict)
         self.allowance = MemoryAllowance(self.clock, hourly=10**9)
-        self.remembered_deliveries: Any = _Calls(self, self.deliveries, LedgerUnavailable)
-        self.shared_allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
+        self.remembered_deliveries: Any = Calls(self, self.deliveries, LedgerUnavailable)
+        self.shared_allowance: Any = Calls(self, self.allowance, LedgerUnavailable)
         self.more = (
             *[self.begin] * 2,
             *[self.upload] * 4,
@@ -1195,11 +1195,15 @@ class ListedBucket:
         raise NotImplementedError
 
 
-class _Calls:
+class Calls:
     """Every method of `target` is an outside call, which may fail before or after its effect."""
 
     def __init__(self, world: World, target: object, failure: type[TryAgain]) -> None:
         self._world, self._target, self._failure = world, target, failure
+
+    def anew(self) -> "Calls":
+        """The same, without what a test has changed."""
+        return Calls(self._world, self._target, self._failure)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._target, name)

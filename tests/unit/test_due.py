@@ -202,7 +202,7 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_window() -> None:
     orders = list[str]()  # in their queue
     world.clock.advance(ended - world.clock() - 1)  # a tick has just looked when it ends
     while not world.events and world.clock() < ended + 2 * MINUTE:
-        worker = world._start(world._hand_out_what_is_due)
+        worker = world._begin(world._hand_out_what_is_due)
         while worker in world.workers:
             worker.go(0)
         orders += [errand.what[1] for errand in world.due_queue if errand.what[0] is Kind.ORDERS]
