@@ -150,5 +150,5 @@ class Aws:
                 data=data,
                 headers=dict(unsigned.headers),
                 verify=str(self.authority),
-                timeout=40,
+                timeout=120,  # its function has half a minute, and may start on a busy machine
             )

@@ -25,7 +25,7 @@ from local.children import ChildFailed, ends_with_us
 from local.stack import ROOT, LocalStack, Parked
 
 SAMPLES = ROOT / "local" / "samples"
-PATIENCE_SECONDS = 150  # for what nothing holds up
+PATIENCE_SECONDS = 240  # for what nothing holds up
 # What shares a window is sent only if that much of it is left: it must be worked on within.
 ENOUGH_SECONDS = 12
 WIDE = 110  # columns that the table needs, to have one of its own for each thing

@@ -34,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """What computes gives way to what waits, and then has little time to answer."""
     worker = getattr(config, "workerinput", None)
     if worker is not None and computes(worker["workerid"], worker["workercount"]):
-        os.nice(10)
+        os.nice(5)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -320,6 +320,19 @@ class World:
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
         self.credentials = _Credentials(self._mint())
+        self._usual = (
+            *[self._go_on] * 6,
+            *[self.deliver] * 2,
+            *[self.tick] * 2,
+            self.deliver_due,
+            self._kill,
+            self._let_time_pass,
+            self._deliver_twice,
+            self._edit_limits,
+            self._edit_routes,
+            self.redrive,
+            self._end_a_batch,
+        )
         self.remembered: Any = Calls(self, self.ledger, LedgerUnavailable)
         self.remembered_windows: Any = Calls(self, self.ledger.windows, LedgerUnavailable)
         self.remembered_folders: Any = Calls(self, self.ledger.folders, LedgerUnavailable)
@@ -471,20 +484,7 @@ class World:
 
     def act(self) -> None:
         """One decision of the schedule."""
-        actions = (
-            *[self._go_on] * 6,
-            *[self.deliver] * 2,
-            *[self.tick] * 2,
-            self.deliver_due,
-            self._kill,
-            self._let_time_pass,
-            self._deliver_twice,
-            self._edit_limits,
-            self._edit_routes,
-            self.redrive,
-            self._end_a_batch,
-            *self.more,
-        )
+        actions = (*self._usual, *self.more)
         actions[self.tape.pick(len(actions))]()
 
     def _go_on(self) -> None:

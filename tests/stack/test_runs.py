@@ -28,7 +28,7 @@ def run(module: str, *arguments: str, env: dict[str, str]) -> str:
         env=env,
         capture_output=True,
         text=True,
-        timeout=380,  # a minute of it at most until a window closes
+        timeout=800,  # a busy machine needs minutes to deploy, and a window a minute to close
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -75,7 +75,7 @@ def typed(line: str, home: Path, env: dict[str, str]) -> str:
         env={name: value for name, value in env.items() if not name.startswith("MAKE")},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -230,7 +230,7 @@ def test_create_over_the_wire() -> None:
     def post(script: Script, *, closed: bool = False) -> Batch:
         with https_session(1) as session, wire(script) as server:
             url = "http://127.0.0.1:1" if closed else server.url
-            timeouts = (0.3, 0.3)
+            timeouts = (2, 2)  # the first of them answers in time also where all is busy
             adobe = Adobe(session, Tokens(), url, lambda: LEDGER, lambda: START, timeouts=timeouts)
             return adobe.create(ORDER)
 

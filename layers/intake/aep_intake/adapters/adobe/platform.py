@@ -73,10 +73,10 @@ class Adobe:
         self._replay_by = replay_by
         catalog = Breakers(now)
         self._posts = Breakers(now, _SILENT)
-        self._names = Lookups[tuple[Target, str], str | DatasetNotFound](
-            now, catalog, _kept, _MOST_KEPT
-        )
-        self._datasets = Lookups[Target, Dataset | None](now, catalog, _kept, _MOST_KEPT)
+        self._names: Lookups[tuple[Target, str], str | DatasetNotFound]
+        self._names = Lookups(now, catalog, _kept, _MOST_KEPT)
+        self._datasets: Lookups[Target, Dataset | None]
+        self._datasets = Lookups(now, catalog, _kept, _MOST_KEPT)
 
     @property
     def create_time(self) -> int:
