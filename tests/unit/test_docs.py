@@ -388,8 +388,13 @@ def test_costs_add_up() -> None:
 
 
 def test_the_cost_page_counts_the_alarms() -> None:
-    number = len(docs.resources("AWS::CloudWatch::Alarm"))
+    alarms = docs.resources("AWS::CloudWatch::Alarm")
+    number = len(alarms)
     assert f"{number} alarms ${number / 10:.2f}" in page_of("docs/cost.md")
+    delivering = [
+        n for n in alarms if docs.template()["Resources"][n].get("Condition") == "Deliver"
+    ]
+    assert f"there are {len(delivering)} alarms" in page_of("docs/cost.md")
 
 
 def test_the_longest_name_of_a_stack_is_the_one_that_is_told() -> None:
