@@ -28,7 +28,7 @@ from aep_intake.create.pace import Pace
 from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.arrive import Requesting
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
@@ -218,7 +218,7 @@ class Api:
         self.deliveries: dict[str, Delivery] = {}
         with patch.dict(os.environ, self.environment):
             self.function: ModuleType = importlib.import_module("on_request")
-            self.world = World(Settings.of("on_request"))
+            self.worker = Requesting(Settings.of("on_request"))
         session = requests.Session()
         mount(session, self.simulator)
         secrets: Any = Secrets({ARN: own_shape(self.seed), OTHER_ARN: own_shape(OTHER_ORG)})
@@ -227,7 +227,7 @@ class Api:
             "now": self.clock,
             "pace": Pace(self.buckets, lambda _: 1000, self.clock, _never),
             "_https": session,
-            "credentials": Credentials(secrets, session, self.world.settings.ims_url, self.clock),
+            "credentials": Credentials(secrets, session, self.worker.settings.ims_url, self.clock),
             "organizations": SimpleNamespace(current=lambda: ORGANIZATIONS),
             "ledger": self.ledger,
             "deliveries": self.deliveries,  # only ever asked for one by its id
@@ -236,8 +236,8 @@ class Api:
                 cast("Any", self.bus), lambda: self.bucket.client, bus="bus", state_bucket="state"
             ),
         }
-        self.world.__dict__.update(replaced)
-        self.function.__dict__["world"] = self.world
+        self.worker.__dict__.update(replaced)
+        self.function.__dict__["worker"] = self.worker
         telemetry = importlib.import_module("aep_intake.report.telemetry")
         # Made when first imported, perhaps by a test that has no environment for it.
         telemetry.metrics.namespace = environment["POWERTOOLS_METRICS_NAMESPACE"]

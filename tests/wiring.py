@@ -11,10 +11,11 @@ NAMES = {field.name for field in fields(Settings)}
 
 
 def settings_read() -> dict[str, frozenset[str]]:
-    """By function: what it, and every part of the World that it can reach, takes of Settings."""
-    wiring = ast.parse((ROOT / "layers/intake/aep_intake/wiring/worker.py").read_text())
-    [world] = [n for n in wiring.body if isinstance(n, ast.ClassDef) and n.name == "World"]
-    parts: dict[str, ast.AST] = {n.name: n for n in world.body if isinstance(n, ast.FunctionDef)}
+    """By function: what it, and every part of its worker that it can reach, takes of Settings."""
+    wiring = (ROOT / "layers/intake/aep_intake/wiring").glob("*.py")
+    classes = [n for file in wiring for n in ast.walk(ast.parse(file.read_text()))]
+    members = [n for cls in classes if isinstance(cls, ast.ClassDef) for n in cls.body]
+    parts: dict[str, ast.AST] = {n.name: n for n in members if isinstance(n, ast.FunctionDef)}
     found = {}
     for file in sorted(ROOT.glob("functions/*/on_*.py")):
         text = file.read_text()
@@ -38,7 +39,7 @@ def settings_read() -> dict[str, frozenset[str]]:
 
 
 def _taken(tree: ast.AST) -> tuple[set[str], set[str]]:
-    """Names of settings, and of members of the World, that a piece of code takes."""
+    """Names of settings, and of members of a worker, that a piece of code takes."""
     settings: set[str] = set()
     members: set[str] = set()
     for node in ast.walk(tree):
@@ -47,6 +48,6 @@ def _taken(tree: ast.AST) -> tuple[set[str], set[str]]:
                 settings.add(name)
             case ast.Attribute(value=ast.Name(id="settings"), attr=name) if name in NAMES:
                 settings.add(name)
-            case ast.Attribute(value=ast.Name(id="self" | "world"), attr=name):
+            case ast.Attribute(value=ast.Name(id="self" | "worker"), attr=name):
                 members.add(name)
     return settings, members

@@ -14,42 +14,42 @@ from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.files import digest
 from aep_intake.model.orders import OWN_PREFIX, Rejection
 from aep_intake.model.outcomes import attempt
-from aep_intake.report import telemetry
+from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.arrive import Arriving
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.of("on_arrival")).prepare(
+worker = Arriving(Settings.of("on_arrival")).prepare(
     "ledger", "organizations", "adobe", "announcer", "tables"
 )
-wanted_keys = compile_wildcard(world.settings.key_pattern)
+wanted_keys = compile_wildcard(worker.settings.key_pattern)
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Work the arrivals of one delivery, and hand on the markers among them."""
-    intake = replace(routing(context), hand_on=world.hand_on)
-    return work(event, intake, world.settings.arrivals_queue_url)
+    intake = replace(routing(context), hand_on=worker.hand_on)
+    return work(event, intake, worker.settings.arrivals_queue_url)
 
 
 def routing(context: LambdaContext) -> Intake:
     """What an invocation needs that routes what arrives."""
-    return world.intake(context, world.tables.current, world.settings.source_buckets)
+    return worker.intake(context)
 
 
 def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any]:
     """Work the arrivals of one delivery side by side, then settle each message by itself."""
     received = [Message.of(record) for record in event["Records"]]
-    early = retries.early(received, world.now())
+    early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
     deliveries = [_read(message.body) for message in messages]
     # Copies within one delivery fold here: an arrival's external id is its identity.
     wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
     end = intake.ports.lease().until
-    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+    with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
             results[order] = attempt(lambda: again(order, intake))  # noqa: B023
@@ -59,15 +59,15 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
                 results[missing.external_id] = told
     if intake.hand_on is not None:  # else they were counted before they were handed on
         telemetry.count("Arrivals", number=sum(len(delivery.arrivals) for delivery in deliveries))
-    telemetry.registered(results)
+    arrival_telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
-        latency = None if arrival is None else world.now() - arrival.time
-        telemetry.report(external_id, result, latency)
-    telemetry.count("TokensMinted", number=world.credentials.take_minted())
+        latency = None if arrival is None else worker.now() - arrival.time
+        arrival_telemetry.report_arrival(external_id, result, latency)
+    telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     failed = _settle(messages, deliveries, results, intake)
-    dead_letters = world.settings.arrivals_dlq_url
-    return world.give_back(failed, early, queue_url, dead_letters, age="RetryingArrivalAge")
+    dead_letters = worker.settings.arrivals_dlq_url
+    return worker.give_back(failed, early, queue_url, dead_letters, age="RetryingArrivalAge")
 
 
 def _read(body: str) -> Delivery:
@@ -117,10 +117,10 @@ def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intak
     malformed = delivery.rejection
     if malformed is not None:
         malformed.external_id = f"{OWN_PREFIX}{digest('message', body)}"
-        rejection = Rejection.of(malformed, world.now())
+        rejection = Rejection.of(malformed, worker.now())
         intake.announcer.turned_away(malformed.external_id, (), rejection)
         telemetry.report(malformed.external_id, malformed, None)
         rejected = [*rejected, malformed]
     if rejected:
-        why, external_id = Rejection.of(rejected[0], world.now()), rejected[0].external_id
-        world.queues.park(world.settings.arrivals_dlq_url, body, why, external_id)
+        why, external_id = Rejection.of(rejected[0], worker.now()), rejected[0].external_id
+        worker.queues.park(worker.settings.arrivals_dlq_url, body, why, external_id)

@@ -7,11 +7,11 @@ from typing import Any
 
 from aep_intake.report.telemetry import logger, metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from on_arrival import routing, work, world
+from on_arrival import routing, work, worker
 
 
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Work a marker; whoever comes after a worker that died goes on where that stopped."""
-    return work(event, routing(context), world.settings.markers_queue_url)
+    return work(event, routing(context), worker.settings.markers_queue_url)

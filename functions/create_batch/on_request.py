@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +19,7 @@ from aep_intake.report.problems import explain, problem
 from aep_intake.report.status import Told
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.arrive import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOOKING = 6  # seconds for all objects together: a POST must begin within eight
@@ -27,7 +27,9 @@ ASKING = 10  # seconds for AEP to tell of all batches of an answer together
 
 type Response = dict[str, Any]
 
-world = World(Settings.of("on_request")).prepare("ledger", "organizations", "adobe", "announcer")
+worker = Requesting(Settings.of("on_request")).prepare(
+    "ledger", "organizations", "adobe", "announcer"
+)
 
 
 @metrics.log_metrics
@@ -47,7 +49,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
         case _:
             detail = "only /batches, /batches/{id}, /batches/{id}/attempts and /objects are here"
             response = _no(problem(404, "not-found", detail))
-    telemetry.count("TokensMinted", number=world.credentials.take_minted())
+    telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     return response
 
 
@@ -58,7 +60,7 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
         return _no(explain(request))
     result = attempt(
         lambda: requests.carry_out(
-            request, _create_ports(context), world.targets, world.settings.source_buckets, _look
+            request, _create_ports(context), worker.targets, worker.settings.source_buckets, _look
         )
     )
     _report(request.external_id, result)
@@ -70,7 +72,7 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
 def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
     """One more attempt of an order whose batch ended without data."""
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    record = attempt(lambda: status.known(wanted, world.ledger))
+    record = attempt(lambda: status.known(wanted, worker.ledger))
     if record is None:
         return _no(problem(404, "not-found", "no order has this external id, or this batch"))
     if isinstance(record, Exception):
@@ -116,16 +118,16 @@ def _made(path: str, outcome: Outcome) -> Response:
 
 def _create_ports(context: LambdaContext) -> ports.Ports:
     """Requests do not wait for their turn: the API's own throttle holds them back."""
-    return world.create(context, world.pace.count)
+    return worker.create(context, worker.pace.count)
 
 
 def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
     """The present versions of objects, looked up side by side."""
     if not objects:
         return ()
-    pool = ThreadPoolExecutor(world.settings.delivery_concurrency)
+    pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
     try:
-        found = pool.map(lambda place: world.objects.arrival(*place), objects, timeout=LOOKING)
+        found = pool.map(lambda place: worker.objects.arrival(*place), objects, timeout=LOOKING)
         return tuple(found)
     except TimeoutError:
         raise StorageUnavailable("S3 takes too long to tell of the objects") from None
@@ -145,7 +147,7 @@ def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Respons
         _report(context.aws_request_id, place)
         return _no(explain(place))
     bucket, key = place
-    if bucket not in world.settings.source_buckets:
+    if bucket not in worker.settings.source_buckets:
         none = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
         return _told(None, none, context)
     found = attempt(lambda: status.of_object(bucket, key, _ports()))
@@ -164,19 +166,14 @@ def _told(found: Told | Exception | None, none: str, context: LambdaContext) -> 
 
 
 def _ports() -> status.Ports:
-    ledger = world.ledger
-    return status.Ports(ledger, ledger.windows, world.deliveries, _ask, _side_by_side)
-
-
-def _side_by_side(work: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
-    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
-        return list(pool.map(work, values))
+    ledger = worker.ledger
+    return status.Ports(ledger, ledger.windows, worker.deliveries, _ask, worker.side_by_side)
 
 
 def _ask(records: Sequence[Record]) -> list[Told]:
     """What AEP says of their batches now; whoever asked does not wait for all that is slow."""
-    pool = ThreadPoolExecutor(world.settings.delivery_concurrency)
-    saying = [pool.submit(status.of_platform, record, world.adobe) for record in records]
+    pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
+    saying = [pool.submit(status.of_platform, record, worker.adobe) for record in records]
     said, _ = wait(saying, ASKING)
     pool.shutdown(wait=False, cancel_futures=True)
     late = status.untold(PlatformUnavailable("AEP takes too long to tell of the batch"))

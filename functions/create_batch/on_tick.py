@@ -8,12 +8,12 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.model.times import iso
 from aep_intake.report.telemetry import count, logger, made_today, metrics
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.tick import Ticking
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 OVERDUE = 300_000  # milliseconds: what waits longer than this, an operator should know of
 
-world = World(Settings.of("on_tick")).prepare("ledger", "organizations", "queues")
+worker = Ticking(Settings.of("on_tick")).prepare("ledger", "organizations", "queues")
 
 
 @metrics.log_metrics
@@ -23,11 +23,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
 
     Raises ExceptionGroup of what was in the way.
     """
-    now = world.now()
+    now = worker.now()
     since: list[int] = []
     failed: list[Exception] = []
-    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
-        ports = world.due_ports(pool.map)
+    with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
+        ports = worker.due_ports(pool.map)
         for kind in due.Kind:
             handed_out = attempt(lambda: due.hand_out(kind, ports))  # noqa: B023
             if isinstance(handed_out, Exception):
@@ -37,6 +37,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE for when in since))
     # After that, as nothing that is due waits for the limits.
-    made_today(world.ledger.made(iso(now)[:10]), world.limits.profile_batches_per_day)
+    made_today(worker.ledger.made(iso(now)[:10]), worker.limits.profile_batches_per_day)
     if failed:
         raise ExceptionGroup("not all that is due could be handed out", failed)

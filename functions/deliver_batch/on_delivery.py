@@ -17,10 +17,10 @@ from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.events import BATCH_CREATED
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.deliver import Delivering
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.of("on_delivery")).prepare(
+worker = Delivering(Settings.of("on_delivery")).prepare(
     "ledger", "organizations", "adobe", "announcer", "objects", "queues"
 )
 
@@ -29,25 +29,25 @@ world = World(Settings.of("on_delivery")).prepare(
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Begin, or go on with, each delivery side by side."""
-    ports = world.delivery(context)
+    ports = worker.delivery(context)
     received = [Message.of(record) for record in event["Records"]]
-    early = retries.early(received, world.now())
+    early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
-    with ThreadPoolExecutor(world.settings.delivery_concurrency) as pool:
+    with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = list(pool.map(lambda message: attempt(lambda: _work(message, ports)), messages))
     failed: dict[Message, Exception] = {}
     for message, result in zip(messages, results, strict=True):
         external_id, begins = _read(message)
-        delivery_telemetry.report_delivery(external_id, result, world.now())
+        delivery_telemetry.report_delivery(external_id, result, worker.now())
         if isinstance(result, TryAgain):  # since when it has not ended, the alarm must know too
             standing = attempt(lambda: ports.deliveries.get(external_id))  # noqa: B023
             if isinstance(standing, Delivery) and standing.due is not None:
-                delivery_telemetry.report_delivery(external_id, standing, world.now())
+                delivery_telemetry.report_delivery(external_id, standing, worker.now())
         if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
             failed[message] = result
-    telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    urls = world.settings.deliveries_queue_url, world.settings.deliveries_dlq_url
-    return world.give_back(failed, early, *urls, age="RetryingDeliveryAge")
+    telemetry.count("TokensMinted", number=worker.credentials.take_minted())
+    urls = worker.settings.deliveries_queue_url, worker.settings.deliveries_dlq_url
+    return worker.give_back(failed, early, *urls, age="RetryingDeliveryAge")
 
 
 def _read(message: Message) -> tuple[str, str | None]:

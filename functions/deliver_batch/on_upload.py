@@ -12,10 +12,10 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.deliver import Delivering
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-world = World(Settings.of("on_upload")).prepare(
+worker = Delivering(Settings.of("on_upload")).prepare(
     "ledger", "organizations", "adobe", "announcer", "objects", "queues"
 )
 
@@ -24,9 +24,9 @@ world = World(Settings.of("on_upload")).prepare(
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Upload the pieces of one delivery side by side; what must wait goes back to the queue."""
-    ports = world.delivery(context)
+    ports = worker.delivery(context)
     received = [Message.of(record) for record in event["Records"]]
-    early = retries.early(received, world.now())
+    early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
     tasks = [records.read(Task, message.body) for message in messages]
     with ThreadPoolExecutor(len(received)) as pool:
@@ -37,9 +37,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         )
     failed = {}
     for message, task, result in zip(messages, tasks, results, strict=True):
-        delivery_telemetry.report_upload(task, result, world.now())
+        delivery_telemetry.report_upload(task, result, worker.now())
         if isinstance(result, Exception):
             failed[message] = result
-    telemetry.count("TokensMinted", number=world.credentials.take_minted())
-    urls = world.settings.uploads_queue_url, world.settings.uploads_dlq_url
-    return world.give_back(failed, early, *urls, age="RetryingUploadAge")
+    telemetry.count("TokensMinted", number=worker.credentials.take_minted())
+    urls = worker.settings.uploads_queue_url, worker.settings.uploads_dlq_url
+    return worker.give_back(failed, early, *urls, age="RetryingUploadAge")

@@ -20,17 +20,19 @@ import requests
 from aep_intake.adapters.adobe.credentials import Token
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
-from aep_intake.arrivals.envelopes import parse, written
-from aep_intake.arrivals.take_in import Intake, Result, Skipped, again, go_on, take_in
+from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.take_in import Intake, Result, Skipped, again, take_in
 from aep_intake.clock import due, retries
+from aep_intake.clock.due import Kind
 from aep_intake.clock.retries import Again, Back
 from aep_intake.create.create import Outcome, create_batch
 from aep_intake.create.pace import Pace
 from aep_intake.create.ports import Ports
 from aep_intake.delivery import steps, upload
 from aep_intake.delivery.steps import Delivery, Task
-from aep_intake.grouping import missing_markers, windows
+from aep_intake.grouping import missing_markers, resume, windows
 from aep_intake.grouping.windows import Stage
+from aep_intake.model import messages
 from aep_intake.model.batches import Dataset
 from aep_intake.model.errors import (
     IntakeError,
@@ -137,6 +139,11 @@ def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
     assert file.sequencer is None or file.position >= arrival.position
     world.seen["superseded"] += by is not None
     return part.external_id
+
+
+def go_on(kind: Kind, name: str, intake: Intake) -> Outcome | None:
+    """As on_due goes on with what is due."""
+    return resume.go_on(kind, name, resume.Ports(intake.ports, intake.windows, intake.overdue))
 
 
 class Tape:
@@ -841,7 +848,7 @@ class Delivering(World):
         # Nobody may find it claimed by the order that lost it, however soon it is redriven.
         owner = self.ledger.claimant(file)
         assert owner is None or owner not in self._losers(file), "parked before it was let go"
-        [again] = parse(written(file)).arrivals
+        [again] = parse(messages.of_arrival(file)).arrivals
         assert again == file
         self.files_parked.append((file, why.reason))
         self.parked.append(Message(again, self.clock(), reason=why.reason))
@@ -1206,13 +1213,11 @@ class Calls:
         return Calls(self._world, self._target, self._failure)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._target, name)
-
         def call(*arguments: Any, **more: Any) -> Any:
             fate = self._world.wait(3)
             if fate == 1:
                 raise self._failure("did not arrive")
-            result = method(*arguments, **more)
+            result = getattr(self._target, name)(*arguments, **more)
             self._world.wait(1)  # a crash here is one whose effect stands
             if fate == 2:
                 raise self._failure("did not answer")

@@ -20,7 +20,7 @@ from aep_intake.arrivals.envelopes import parse
 from aep_intake.grouping import windows
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.files import Arrival
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.worker import Worker
 
 from local.simulator.faults import Fault
 from local.simulator.ims import Client
@@ -293,12 +293,12 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
     ledger = DynamoLedger(
         played.aws.dynamodb,
         played.outputs["LedgerTable"],
-        World.now,
+        Worker.now,
         60 * 86_400_000,
         lists=Lists(lambda: played.aws.s3, played.outputs["StateBucketName"]),
     )
     limits = windows.Limits()
-    ports = windows.Ports(ledger.windows, ledger, lambda _: None, World.now, limits, _unread)
+    ports = windows.Ports(ledger.windows, ledger, lambda _: None, Worker.now, limits, _unread)
     for window_id in set(_joined(played)):
         with suppress(LeaseLost):  # just now it has ended by itself
             windows.seal(window_id, ports)

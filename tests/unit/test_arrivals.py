@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.envelopes import Delivery, Ignored, parse, written
+from aep_intake.arrivals.envelopes import Delivery, Ignored, parse
+from aep_intake.model import messages
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
@@ -155,7 +156,7 @@ ARRIVALS = st.builds(
 
 @given(ARRIVALS)
 def test_an_arrival_that_is_written_is_read_as_it_came(arrival: Arrival) -> None:
-    assert parse(written(arrival)) == Delivery((arrival,))
+    assert parse(messages.of_arrival(arrival)) == Delivery((arrival,))
 
 
 @pytest.mark.parametrize("version", [None, "null"])

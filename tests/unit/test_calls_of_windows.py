@@ -11,7 +11,7 @@ from typing import Any, cast
 import boto3
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.arrivals.take_in import Intake, Joined, go_on, take_in
+from aep_intake.arrivals.take_in import Intake, Joined, take_in
 from aep_intake.clock.due import Kind
 from aep_intake.create.create import Outcome
 from aep_intake.create.ports import Ports
@@ -28,6 +28,7 @@ from botocore.compat import HTTPHeaders
 from local import prices
 from local.simulator.seed import LOYALTY
 from tests.adobe_world import ARN, START, World
+from tests.faults.harness import go_on
 from tests.memory_ledger import MemoryLedger
 
 DAY = 86_400_000

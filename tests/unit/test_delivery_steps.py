@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aep_intake.adapters.adobe.ingestion import Ingestion
-from aep_intake.arrivals.take_in import again, go_on
+from aep_intake.arrivals.take_in import again
 from aep_intake.clock import due
 from aep_intake.create import create
 from aep_intake.create.create import Kind, Outcome
@@ -66,6 +66,7 @@ from tests.faults.harness import (
     Delivering,
     Errand,
     Tape,
+    go_on,
     take,
 )
 from tests.memory_ledger import all_due

@@ -15,7 +15,9 @@ import pytest
 from aep_intake.clock import due
 from aep_intake.model.organizations import Limits, Organizations
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import SKEW, World
+from aep_intake.wiring.create import Creating
+from aep_intake.wiring.deliver import Delivering
+from aep_intake.wiring.worker import SKEW, Worker
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 TEMPLATE = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
@@ -81,8 +83,8 @@ def leases(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
-    def world(function: str) -> World:
-        made = World(Settings.of(function))
+    def worker[W: Worker](kind: type[W], function: str) -> W:
+        made = kind(Settings.of(function))
         none = SimpleNamespace(current=lambda: Organizations((), Limits()))
         monkeypatch.setitem(made.__dict__, "organizations", none)
         return made
@@ -92,12 +94,12 @@ def leases(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict
 
     found = {}
     for function in ("OnArrival", "OnDue", "OnRequest"):
-        its_world = world(snake(function))
-        before = its_world.now()
-        order = its_world.create(context(function), lambda _: None).lease()
+        its_worker = worker(Creating, snake(function))
+        before = its_worker.now()
+        order = its_worker.create(context(function), lambda _: None).lease()
         found[f"an order, {function}"] = Lease(timeout(function), (order.until - before) // 1000)
     for function in ("OnDelivery", "OnUpload"):
-        its = world(snake(function)).delivery(context(function))
+        its = worker(Delivering, snake(function)).delivery(context(function))
         assert its.planning // 1000 < timeout(function) // 2, "it ends before its worker does"
         planning = Lease(timeout(function), max(its.step, its.life) // 1000)
         found[f"a plan, {function}"] = planning

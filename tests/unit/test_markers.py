@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.envelopes import parse, written
+from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.take_in import (
     Gathered,
     HandedOn,
@@ -14,11 +14,11 @@ from aep_intake.arrivals.take_in import (
     Known,
     Skipped,
     Waits,
-    go_on,
     take_in,
 )
 from aep_intake.clock.due import Kind
 from aep_intake.grouping.windows import Limits, Stage, Window, marker_id
+from aep_intake.model import messages
 from aep_intake.model.errors import (
     FormatUnknown,
     LeaseLost,
@@ -46,6 +46,7 @@ from tests.faults.harness import (
     ListedBucket,
     Tape,
     World,
+    go_on,
     part_of,
     take,
 )
@@ -404,9 +405,9 @@ def test_a_marker_is_handed_on_to_who_has_the_time(world: World) -> None:
     results = take_in({MARKER.external_id: MARKER}, intake, map)
     assert results == {MARKER.external_id: HandedOn()}
     assert (handed, standing(world)) == ([MARKER], None)
-    assert parse(written(MARKER)).arrivals == (MARKER,)
+    assert parse(messages.of_arrival(MARKER)).arrivals == (MARKER,)
     unversioned = replace(MARKER, version_id=None, key="ä b/%+")
-    assert parse(written(unversioned)).arrivals == (unversioned,)
+    assert parse(messages.of_arrival(unversioned)).arrivals == (unversioned,)
     # One that is no marker any more has its window sealed, there too.
     begun(world)
     world.table = TABLES[3]

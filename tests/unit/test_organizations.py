@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aep_intake.model.errors import RoutesUnavailable, TargetNotAllowed
+from aep_intake.model.errors import TargetNotAllowed
 from aep_intake.model.organizations import (
     SCHEMA,
     InvalidLimits,
@@ -20,7 +20,8 @@ from aep_intake.model.organizations import (
     written,
 )
 from aep_intake.settings import Settings
-from aep_intake.wiring.worker import World
+from aep_intake.wiring.arrive import Arriving
+from aep_intake.wiring.deliver import Delivering
 from aep_intake_cli.limits import PARAMETERS, from_parameters, lint
 from hypothesis import given
 from hypothesis import strategies as st
@@ -233,13 +234,15 @@ def test_a_worker_goes_by_what_is_in_force_when_it_is_invoked(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    worker = World(Settings.of("on_arrival", environment))
+    worker = Arriving(Settings.of("on_arrival", environment))
+    filling = Delivering(Settings.of("on_upload", environment))
     careful = Limits(batch_files=10, batch_gigabytes=1, file_megabytes=5, settle_seconds=600)
     own = Organization(ACME, limits=replace(careful, gigabytes_per_hour=3))
     in_force = [Organizations((Organization(EMEA),))]
     fakes = {"organizations": SimpleNamespace(current=lambda: in_force[-1]), "ledger": Mock()}
     for name, fake in fakes.items():
         monkeypatch.setitem(worker.__dict__, name, fake)
+        monkeypatch.setitem(filling.__dict__, name, fake)
     context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
     before = worker.intake(context)
     in_force.append(Organizations((own,), careful))
@@ -251,7 +254,5 @@ def test_a_worker_goes_by_what_is_in_force_when_it_is_invoked(
     own = replace(own, limits=replace(own.limits, batches_per_minute=1))
     in_force.append(Organizations((own, Organization(EMEA))))
     assert (worker._per_minute(ACME), worker._per_minute(EMEA)) == (1, Limits().batches_per_minute)
-    assert worker._hourly(ACME) == 3 * 10**9
-    assert worker._hourly(EMEA) == 20 * 10**9, "one that is none any more"
-    with pytest.raises(RoutesUnavailable):
-        after.table()
+    assert filling._hourly(ACME) == 3 * 10**9
+    assert filling._hourly(EMEA) == 20 * 10**9, "one that is none any more"

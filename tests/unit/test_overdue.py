@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.take_in import Gathered, Skipped, Waits, go_on, take_in
+from aep_intake.arrivals.take_in import Gathered, Skipped, Waits, take_in
 from aep_intake.clock.due import Due, Kind
 from aep_intake.grouping import missing_markers
 from aep_intake.grouping.missing_markers import MOST_FILES, Listing, Waiting, folder_of, listings
@@ -21,7 +21,7 @@ from aep_intake.model.history import Missing, Seen
 from aep_intake.model.orders import Rejection
 
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, take
+from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, go_on, take
 from tests.faults.test_again import AGAIN, FILES, MARKER, table
 from tests.memory_ledger import all_due
 

@@ -441,8 +441,8 @@ class TestAskingAgain:
         one = api.post(body, KEY | {"x-sandbox-name": "dev"})
         api.bucket.objects.clear()
         allowed = Organizations((Organization(ARN, ("prod",)),))
-        targets = replace(api.world.targets, organizations=lambda: allowed)
-        api.world.__dict__["targets"] = targets
+        targets = replace(api.worker.targets, organizations=lambda: allowed)
+        api.worker.__dict__["targets"] = targets
         two = api.post(body, KEY | {"x-sandbox-name": "dev"})
         assert (two.status, two.body) == (200, one.body)
         assert api.post(body, {"x-sandbox-name": "dev"}).reason == "target-not-allowed"
@@ -862,7 +862,7 @@ class TestWhereAFileIs:
     ) -> None:
         made = self.named(api, "a.json", versions=30)
         at_once, most = 0, 0
-        plain = api.world.adobe.batch
+        plain = api.worker.adobe.batch
 
         def slow(target: Target, batch_id: str) -> Batch | None:
             nonlocal at_once, most
@@ -872,7 +872,7 @@ class TestWhereAFileIs:
             at_once -= 1
             return plain(target, batch_id)
 
-        monkeypatch.setattr(api.world.adobe, "batch", slow)
+        monkeypatch.setattr(api.worker.adobe, "batch", slow)
         answer = where(api, "s3://landing/a.json")
         versions = answer.body["versions"]
         assert [told["batchId"] for told in versions] == made[::-1]
@@ -883,14 +883,14 @@ class TestWhereAFileIs:
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         made, over = self.named(api, "a.json", versions=12), threading.Event()
-        plain = api.world.adobe.batch
+        plain = api.worker.adobe.batch
 
         def slow(target: Target, batch_id: str) -> Batch | None:
             if batch_id != made[-1]:
                 over.wait(60)
             return plain(target, batch_id)
 
-        monkeypatch.setattr(api.world.adobe, "batch", slow)
+        monkeypatch.setattr(api.worker.adobe, "batch", slow)
         monkeypatch.setattr(api.function, "ASKING", 0.5)
         newest, *others = where(api, "s3://landing/a.json").body["versions"]
         over.set()
@@ -918,7 +918,7 @@ class TestWhereAFileIs:
         def broken(target: Target, batch_id: str) -> Batch:
             raise ZeroDivisionError("secret sauce")
 
-        monkeypatch.setattr(api.world.adobe, "batch", broken)
+        monkeypatch.setattr(api.worker.adobe, "batch", broken)
         answer = where(api, "s3://landing/a.json")
         assert (answer.status, answer.reason) == (500, "internal-error")
         assert "sauce" not in json.dumps(answer.body)

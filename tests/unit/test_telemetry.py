@@ -30,8 +30,9 @@ from aep_intake.model.orders import DELIVERY_PREFIX, Lease, Order, Record, Rejec
 from aep_intake.model.organizations import Limits, Organizations
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
+from aep_intake.report.arrival_telemetry import registered, report_arrival
 from aep_intake.report.delivery_telemetry import ENDED
-from aep_intake.report.telemetry import metrics, registered, report
+from aep_intake.report.telemetry import metrics
 from aep_intake.settings import Settings
 
 from tests.request_world import Context
@@ -63,7 +64,7 @@ def told(
         result: Any, latency: int | None, how: Callable[[Any, Any], None] | None = None
     ) -> tuple[dict[Any, float], list[Any]]:
         if how is None:
-            report("intake-1", result, latency)
+            report_arrival("intake-1", result, latency)
         else:
             how(result, latency)
         telemetry.count("Reports")
@@ -411,7 +412,7 @@ def tick(
             "settings": Settings.of("on_tick", environment),
         }
         for name, value in fakes.items():
-            monkeypatch.setitem(function.world.__dict__, name, value)
+            monkeypatch.setitem(function.worker.__dict__, name, value)
         function.handler({}, Context())
 
     return ticked
@@ -469,14 +470,14 @@ def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
         raise NotYet("AEP is down")
 
     body = json.dumps({"externalId": f"{DELIVERY_PREFIX}intake-1"})
-    monkeypatch.setattr(function.delivery, "go_on", later)
+    monkeypatch.setattr(function.steps, "go_on", later)
     world: dict[str, Any] = {
         "delivery": lambda _: SimpleNamespace(deliveries=Held(held)),
         "now": lambda: MADE_AT + 30 * 3_600_000,
         "credentials": SimpleNamespace(take_minted=lambda: 0),
     }
     for part, fake in world.items():
-        monkeypatch.setitem(function.world.__dict__, part, fake)
+        monkeypatch.setitem(function.worker.__dict__, part, fake)
     answer: Any = {}
 
     def handle(event: Any, context: Any) -> None:
@@ -534,8 +535,8 @@ class Function:
     "about",
     [
         Function("on_arrival", {"externalId": "intake-1"}, "again", "RetryingArrivalAge"),
-        Function("on_delivery", CREATED, "delivery.begin", "RetryingDeliveryAge"),
-        Function("on_upload", asdict(PIECE), "uploading.upload", "RetryingUploadAge"),
+        Function("on_delivery", CREATED, "steps.begin", "RetryingDeliveryAge"),
+        Function("on_upload", asdict(PIECE), "upload.upload", "RetryingUploadAge"),
     ],
     ids=lambda about: about.name,
 )
@@ -562,7 +563,7 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
         "queues": kept,
     }
     for name, fake in world.items():
-        monkeypatch.setitem(function.world.__dict__, name, fake)
+        monkeypatch.setitem(function.worker.__dict__, name, fake)
     answer: Any = {}
 
     def handle(event: Any, context: Any) -> None:
@@ -593,7 +594,7 @@ def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
     def early(*_: object) -> None:
         raise NotYet("its creation is not finished", retry_after=1)
 
-    monkeypatch.setattr(function.delivery, "begin", early)
+    monkeypatch.setattr(function.steps, "begin", early)
     world: dict[str, Any] = {
         "delivery": lambda _: SimpleNamespace(deliveries=Held(None)),
         "now": lambda: MADE_AT,
@@ -601,7 +602,7 @@ def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
         "queues": kept,
     }
     for part, fake in world.items():
-        monkeypatch.setitem(function.world.__dict__, part, fake)
+        monkeypatch.setitem(function.worker.__dict__, part, fake)
     message = record(json.dumps(CREATED), receives)
     answer: Any = {}
 

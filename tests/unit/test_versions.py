@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from aep_intake.arrivals.take_in import Gathered, Known, Skipped, again, go_on
+from aep_intake.arrivals.take_in import Gathered, Known, Skipped, again
 from aep_intake.clock import due
 from aep_intake.create.create import Kind
 from aep_intake.create.lineage import line_of, placed, settle
@@ -17,7 +17,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Head, Lease, Line, Order, Record, Rejection, Replaced, State
 
 from local.simulator.faults import Fault
-from tests.faults.harness import SETTLE, SKEW, Tape, World, take
+from tests.faults.harness import SETTLE, SKEW, Tape, World, go_on, take
 from tests.faults.test_again import (
     AGAIN,
     FILES,

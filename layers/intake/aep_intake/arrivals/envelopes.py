@@ -1,6 +1,5 @@
 """What came in: one version of one S3 object, read from any envelope people have."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,28 +11,6 @@ from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
-
-
-def written(arrival: Arrival) -> str:
-    """A message that `parse` reads as this one arrival: an event of S3's through EventBridge."""
-    made = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=arrival.time)
-    about = {
-        "key": arrival.key,
-        "size": arrival.size,
-        "etag": arrival.etag,
-        "version-id": arrival.version_id,
-        "sequencer": arrival.sequencer,
-    }
-    event = {
-        "source": "aws.s3",
-        "detail-type": "Object Created",
-        "time": made.isoformat(timespec="milliseconds"),
-        "detail": {
-            "bucket": {"name": arrival.bucket},
-            "object": {name: value for name, value in about.items() if value is not None},
-        },
-    }
-    return json.dumps(event)
 
 
 class Ignored(StrEnum):

@@ -4,13 +4,12 @@ Resolving comes before the ledger, because an order fixes its target for good; b
 can no longer be resolved may have an order from before, and then that order counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import batched, islice
 from typing import Any, Protocol
 
-from aep_intake.clock import due
 from aep_intake.create import create, lineage, ports
 from aep_intake.create.create import Outcome
 from aep_intake.create.ports import Ports
@@ -30,7 +29,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order, Rejection
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.routes import Match, OnNewVersion
@@ -127,8 +126,6 @@ class Known:
 
 
 type Result = Outcome | Joined | HandedOn | Gathered | Known | Waits | Skipped | Exception
-# Runs a function over many values side by side, and gives what it returned in their order.
-type SideBySide = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 def take_in(
@@ -174,20 +171,6 @@ def take_in(
             work = partial(_hand_on, marker.arrival, intake.hand_on)
         results[external_id] = attempt(work)
     return results
-
-
-def go_on(kind: due.Kind, name: str, intake: Intake) -> Outcome | None:
-    """Go on with an order, a window or a folder that is due; None if there is nothing to tell."""
-    match kind:
-        case due.Kind.WINDOWS:
-            windows.close(name, intake.windows)
-        case due.Kind.FOLDERS:
-            missing_markers.go_on(name, intake.overdue)
-        case due.Kind.ORDERS:
-            return create.resume(name, intake.ports)
-        case due.Kind.DELIVERIES:
-            raise ValueError(f"deliveries are on_delivery's: {name}")
-    return None
 
 
 def again(external_id: str, intake: Intake) -> Outcome:

@@ -9,13 +9,14 @@ tick is short, and what became due first is next.
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import batched
 from typing import Any, Protocol
 
 from aep_intake.model.orders import DELIVERY_PREFIX, FOLDER_PREFIX, WINDOW_PREFIX
+from aep_intake.model.outcomes import SideBySide
 
 # Milliseconds. A killed worker's due work goes on within three minutes of its own lease: this, and
 # the minute until the next tick.
@@ -68,7 +69,7 @@ class Ports:
     waiting: Callable[[Kind], int]
     send: Callable[[Kind, list[str]], None]
     now: Callable[[], int]
-    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+    side_by_side: SideBySide
 
 
 def hand_out(kind: Kind, ports: Ports) -> list[int]:

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import batched
 from math import inf
-from typing import Any, Protocol
+from typing import Protocol
 
 from aep_intake.model.errors import LeaseLost, MarkerMissing, Rejected
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Missing, Seen
 from aep_intake.model.orders import FOLDER_PREFIX, Rejection
+from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
 
 WAITING = "waiting"
@@ -185,7 +186,7 @@ def _advance(folder: Folder, done: str, ports: Ports) -> None:
             return
 
 
-def tell(missing: Missing, ports: Ports, side_by_side: Any, end: float = inf) -> None:
+def tell(missing: Missing, ports: Ports, side_by_side: SideBySide, end: float = inf) -> None:
     """Reject those files that still wait. `end` of the worker, in epoch milliseconds.
 
     Half of a message told and announced again by the next worker would be told twice: so one for

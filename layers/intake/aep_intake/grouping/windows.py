@@ -40,6 +40,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import OWN_PREFIX, WINDOW_PREFIX, Excerpt, Order, Record, claims
+from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
 from aep_intake.model.times import iso
 
@@ -254,7 +255,7 @@ class Ports:
     now: Callable[[], int]
     limits: Limits
     opened: lists.Opened
-    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]] = map
+    side_by_side: SideBySide = map
     in_turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
@@ -360,7 +361,7 @@ def restore(
     window: Window,
     files: Iterable[tuple[Arrival, str | None]],
     windows: Forgetful,
-    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]],
+    side_by_side: SideBySide,
 ) -> int | None:
     """Have a restored ledger know a window by its list; how many files that is.
 

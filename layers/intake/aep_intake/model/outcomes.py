@@ -1,6 +1,14 @@
-"""One record's failure is no other's."""
+"""Work on many records side by side, where one record's failure is no other's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+
+class SideBySide(Protocol):
+    """A `map` that may have many hands: it gives what `work` returns, in the order of `values`."""
+
+    def __call__[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> Iterable[R]:
+        """Run `work` over all values."""
 
 
 def attempt[T](work: Callable[[], T]) -> T | Exception:

@@ -20,6 +20,7 @@ from aep_intake.model.errors import IntakeError
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Seen
 from aep_intake.model.orders import WINDOW_PREFIX, Head, Order, Record, Rejection
+from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Ports:
     windows: Windows
     deliveries: Deliveries
     ask: Callable[[Sequence[Record]], Iterable[Told]]
-    side_by_side: Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+    side_by_side: SideBySide
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from aep_intake.arrivals.take_in import Gathered, HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.create.create import Kind, Outcome
 from aep_intake.model.errors import IntakeError, Rejected
 
@@ -22,19 +21,10 @@ COUNTED = {
 }
 
 
-def report(external_id: str, result: Result, latency: int | None) -> None:
+def report(external_id: str, result: Outcome | Exception, latency: int | None) -> None:
     """Count and log what became of an order. `latency`: milliseconds since its file arrived."""
     keys = {"correlation_id": external_id}
     match result:
-        case Skipped(why):
-            count("Ignored", why)
-            logger.debug("ignored", extra=keys | {"why": why})
-        case Waits(route):
-            count("Waiting")
-            logger.debug("waiting for a marker", extra=keys | {"route": route})
-        case Gathered(window_id, files):
-            count("Markers")
-            logger.info("gathered", extra=keys | {"window": window_id, "files": files})
         case Outcome(kind, record):
             metrics.add_metric(COUNTED[kind], MetricUnit.Count, 1)
             if latency is not None and kind is not Kind.DUPLICATE:
@@ -52,13 +42,6 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
                     "latency": latency,
                 },
             )
-        case Joined():
-            pass  # see `registered`
-        case HandedOn():
-            logger.debug("handed on", extra=keys)
-        case Known(owner):
-            count("Duplicates")
-            logger.info("duplicate", extra=keys | {"belongs_to": owner})
         case Rejected():
             count("ArrivalsRejected", result.reason)
             logger.warning("rejected", extra=keys | {"reason": result.reason, "why": str(result)})
@@ -68,19 +51,6 @@ def report(external_id: str, result: Result, latency: int | None) -> None:
         case _:
             count("Failures")
             logger.error("failed", exc_info=result, extra=keys)
-
-
-def registered(results: Mapping[str, Result]) -> None:
-    """Count and log which arrivals joined a window: a line for each window, as they are many."""
-    windows: dict[Joined, list[str]] = {}
-    for external_id, result in results.items():
-        if isinstance(result, Joined):
-            windows.setdefault(result, []).append(external_id)
-    if windows:
-        count("Registered", number=sum(map(len, windows.values())))
-    for where, arrivals in windows.items():
-        about = {"window": where.window_id, "closes": where.closes, "arrivals": arrivals}
-        logger.info("registered", extra=about)
 
 
 def age(metric: str, milliseconds: int) -> None:

@@ -1,0 +1,43 @@
+"""What became of each arrival, for people; apart, as only who takes arrivals in has need of it."""
+
+from collections.abc import Mapping
+
+from aep_intake.arrivals.take_in import Gathered, HandedOn, Joined, Known, Result, Skipped, Waits
+from aep_intake.report.telemetry import count, logger, report
+
+
+def report_arrival(external_id: str, result: Result, latency: int | None) -> None:
+    """Count and log what became of an arrival. `latency`: milliseconds since it came."""
+    keys = {"correlation_id": external_id}
+    match result:
+        case Skipped(why):
+            count("Ignored", why)
+            logger.debug("ignored", extra=keys | {"why": why})
+        case Waits(route):
+            count("Waiting")
+            logger.debug("waiting for a marker", extra=keys | {"route": route})
+        case Gathered(window_id, files):
+            count("Markers")
+            logger.info("gathered", extra=keys | {"window": window_id, "files": files})
+        case Joined():
+            pass  # see `registered`
+        case HandedOn():
+            logger.debug("handed on", extra=keys)
+        case Known(owner):
+            count("Duplicates")
+            logger.info("duplicate", extra=keys | {"belongs_to": owner})
+        case _:
+            report(external_id, result, latency)
+
+
+def registered(results: Mapping[str, Result]) -> None:
+    """Count and log which arrivals joined a window: a line for each window, as they are many."""
+    windows: dict[Joined, list[str]] = {}
+    for external_id, result in results.items():
+        if isinstance(result, Joined):
+            windows.setdefault(result, []).append(external_id)
+    if windows:
+        count("Registered", number=sum(map(len, windows.values())))
+    for where, arrivals in windows.items():
+        about = {"window": where.window_id, "closes": where.closes, "arrivals": arrivals}
+        logger.info("registered", extra=about)

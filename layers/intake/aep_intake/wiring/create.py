@@ -1,0 +1,91 @@
+"""What creating batches needs: on_due's, and what those who take something in add to."""
+
+import time
+import uuid
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from aep_intake.adapters.dynamodb.buckets import DynamoBuckets
+from aep_intake.clock import due
+from aep_intake.create.pace import Pace
+from aep_intake.create.ports import Ports
+from aep_intake.grouping import missing_markers, resume, windows
+from aep_intake.model.orders import Lease
+from aep_intake.wiring.platform import WithPlatform
+from aep_intake.wiring.worker import SKEW
+
+
+class Creating(WithPlatform):
+    """A worker that creates batches, of single files and of windows."""
+
+    def create(self, context: LambdaContext, pace: Callable[[str], None]) -> Ports:
+        """What an order needs, for this invocation; leases end after the worker surely has.
+
+        `pace` waits for a credential's turn to make a batch. Raises LimitsUnavailable.
+        """
+        end = self.now() + context.get_remaining_time_in_millis() + SKEW
+        return Ports(
+            ledger=self.ledger,
+            platform=self.adobe,
+            announcer=self.announcer,
+            now=self.now,
+            lease=lambda: Lease(uuid.uuid4().hex, end),
+            pace=pace,
+            park=self._park,
+            post_time=self.adobe.create_time + SKEW,
+            settle=self.limits.settle_seconds * 1000 + SKEW,
+            delivers=self.settings.deliver_batches,
+            identity=self.ledger.identity.get,
+        )
+
+    @property
+    def window_ports(self) -> windows.Ports:
+        """What windows need, as the limits are now. Raises LimitsUnavailable."""
+        limits = self.limits
+        return windows.Ports(
+            windows=self.ledger.windows,
+            orders=self.ledger,
+            hand_out=lambda ids: self.queues.hand_out(
+                self.settings.due_queue_url, due.Kind.ORDERS, ids
+            ),
+            now=self.now,
+            limits=windows.Limits(
+                limits.batch_files, limits.batch_gigabytes * 10**9, limits.file_megabytes * 10**6
+            ),
+            opened=self.objects.opened,
+            side_by_side=self.side_by_side,
+            in_turn=Lock(),
+        )
+
+    @cached_property
+    def overdue_ports(self) -> missing_markers.Ports:
+        """What files need that wait for a marker."""
+        url = self.settings.arrivals_queue_url
+        return missing_markers.Ports(
+            ledger=self.ledger,
+            folders=self.ledger.folders,
+            announcer=self.announcer,
+            objects=self.objects,
+            send=lambda missing: self.queues.send(url, [{"missing": missing}]),
+            now=self.now,
+        )
+
+    @cached_property
+    def pace(self) -> Pace:
+        """The batches per minute of each credential, which all workers share.
+
+        Its calls raise LimitsUnavailable besides.
+        """
+        buckets = DynamoBuckets(self.table)
+        return Pace(buckets, self._per_minute, self.now, time.sleep)
+
+    def _per_minute(self, credential: str) -> int:
+        return self.organizations.current().limits_of(credential).batches_per_minute
+
+    def due(self, context: LambdaContext) -> resume.Ports:
+        """What going on with what is due needs, for this invocation. Raises LimitsUnavailable."""
+        orders = self.create(context, self.pace.wait)
+        return resume.Ports(orders, self.window_ports, self.overdue_ports)

@@ -1,0 +1,76 @@
+"""What on_delivery and on_upload are made of."""
+
+from functools import cached_property
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from aep_intake.adapters.adobe.ingestion import Ingestion
+from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
+from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+from aep_intake.delivery import steps
+from aep_intake.model import messages, records
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Rejection
+from aep_intake.wiring.platform import WithPlatform
+from aep_intake.wiring.worker import DAY, SKEW
+
+STEP = 60_000  # milliseconds that a delivery's step takes at most, but for looking through files
+PLANNING = 60_000  # and how long it looks through them until others have their turn
+
+
+class Delivering(WithPlatform):
+    """A worker that fills batches."""
+
+    def delivery(self, context: LambdaContext) -> steps.Ports:
+        """What deliveries need, for this invocation. Raises LimitsUnavailable."""
+        limits, uploads = self.limits, self.settings.uploads_queue_url
+        left = context.get_remaining_time_in_millis()
+
+        def hand_out(tasks: list[steps.Task]) -> None:
+            self.queues.send(uploads, map(records.members, tasks))
+
+        return steps.Ports(
+            deliveries=self.deliveries,
+            orders=self.ledger,
+            ingestion=self.ingestion,
+            allowance=self.allowance,
+            announcer=self.announcer,
+            opened=self.objects.opened,
+            hand_out=hand_out,
+            park=self._park,
+            park_file=self._park_file,
+            now=self.now,
+            step=min(left, STEP) + SKEW,
+            life=left + SKEW,
+            uploading=self.settings.upload_seconds * 1000 + SKEW,
+            end=self.now() + left * 4 // 5,
+            planning=min(PLANNING, left // 2),
+            limit=limits.file_megabytes * 10**6,
+            deadline=limits.upload_hours * 3_600_000,
+            first_look=limits.outcome_seconds * 1000,
+            restored_at=lambda: self.ledger.identity.get().restored_at,
+        )
+
+    @cached_property
+    def deliveries(self) -> DynamoDeliveries:
+        """The same table, of how batches are filled."""
+        return DynamoDeliveries(self.table, self.now, retention=self.settings.retention_days * DAY)
+
+    @cached_property
+    def ingestion(self) -> Ingestion:
+        """The platform, as a batch is filled."""
+        # An upload ends before its function does, so that it can say so.
+        return Ingestion(self.adobe, self.announcer.keep, self.settings.upload_seconds * 4 // 5)
+
+    @cached_property
+    def allowance(self) -> HourlyAllowance:
+        """What AEP takes in an hour; the same table remembers it."""
+        return HourlyAllowance(self.table, self.now, self._hourly)
+
+    def _hourly(self, credential: str) -> int:
+        limits = self.organizations.current().limits_of(credential)
+        return limits.gigabytes_per_hour * 10**9
+
+    def _park_file(self, file: Arrival, why: Rejection) -> None:
+        url = self.settings.arrivals_dlq_url
+        self.queues.park(url, messages.of_arrival(file), why, file.external_id)

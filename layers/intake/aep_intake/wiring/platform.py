@@ -1,0 +1,61 @@
+"""What the functions are made of that speak to Adobe, and announce what came of it."""
+
+from functools import cached_property
+
+import requests
+
+from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.adobe.http import https_session
+from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.adapters.aws.eventbridge import Announcer
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.sqs import message
+from aep_intake.model.orders import Order, Rejection
+from aep_intake.wiring.worker import Worker
+
+
+class WithPlatform(Worker):
+    """A worker that speaks to Adobe."""
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Tokens of all organizations."""
+        return Credentials(
+            self._client("secretsmanager"), self._https, self.settings.ims_url, self.now
+        )
+
+    @cached_property
+    def adobe(self) -> Adobe:
+        """The platform."""
+        return Adobe(
+            self._https,
+            self.credentials,
+            self.settings.platform_url,
+            self.ledger.identity.ledger_id,
+            self.now,
+            replay_by=lambda: self.limits.replay_by,
+        )
+
+    @cached_property
+    def announcer(self) -> Announcer:
+        """The bus."""
+        return Announcer(
+            self._client("events"),
+            lambda: self._s3,
+            bus=self.settings.bus_name,
+            state_bucket=self.settings.state_bucket,
+        )
+
+    @cached_property
+    def objects(self) -> Objects:
+        """Needed only for markers, where a route looks inside, and where a request names some."""
+        return Objects(lambda: self._s3)
+
+    def _park(self, order: Order, rejection: Rejection) -> None:
+        body = message({"externalId": order.external_id})
+        url = self.settings.arrivals_dlq_url
+        self.queues.park(url, body, rejection, order.external_id)
+
+    @cached_property
+    def _https(self) -> requests.Session:
+        return https_session(self.settings.delivery_concurrency)
