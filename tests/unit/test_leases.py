@@ -35,7 +35,8 @@ def number(value: Any) -> int:
         case {"Ref": str(name)}:
             return number(TEMPLATE["Parameters"][name]["Default"])
         case {"Fn::FindInMap": [name, key, member]}:
-            return number(TEMPLATE["Mappings"][name][str(number(key))][member])
+            row = key if isinstance(key, str) else str(number(key))
+            return number(TEMPLATE["Mappings"][name][row][member])
     assert isinstance(value, int), value
     return value
 
