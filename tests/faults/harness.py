@@ -340,12 +340,6 @@ class World:
             self.redrive,
             self._end_a_batch,
         )
-        self.remembered: Any = Calls(self, self.ledger, LedgerUnavailable)
-        self.remembered_windows: Any = Calls(self, self.ledger.windows, LedgerUnavailable)
-        self.remembered_folders: Any = Calls(self, self.ledger.folders, LedgerUnavailable)
-        self.shared_buckets: Any = Calls(self, self.buckets, LedgerUnavailable)
-        self.bus: Any = Calls(self, self, NotAnnounced)
-        self.objects: Any = Calls(self, ListedBucket(self.bucket), NotReadable)
 
     # -- what workers see -------------------------------------------------------------------------
 
@@ -361,13 +355,19 @@ class World:
             return Lease(token, end)
 
         adobe = Adobe(self.session, self.credentials, URL, ledger=self._ledger_id, now=now)
+        ledger = self._remembered()
+        buckets: Any = _Calls(self, self.buckets, LedgerUnavailable)
+        remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
+        folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
+        announcer: Any = _Calls(self, self, NotAnnounced)
+        objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
         ports = Ports(
-            ledger=self.remembered,
+            ledger=ledger,
             platform=adobe,
-            announcer=self.bus,
+            announcer=announcer,
             now=now,
             lease=lease,
-            pace=Pace(self.shared_buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
+            pace=Pace(buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
             park=self._park,
             post_time=adobe.create_time + SKEW,
             settle=SETTLE + SKEW,
@@ -381,18 +381,18 @@ class World:
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
         window_ports = windows.Ports(
-            windows=self.remembered_windows,
-            orders=self.remembered,
+            windows=remembered,
+            orders=ledger,
             hand_out=self._hand_out,
             now=now,
             limits=self.limits,
             opened=self._opened,
         )
         overdue_ports = missing_markers.Ports(
-            ledger=self.remembered,
-            folders=self.remembered_folders,
-            announcer=self.bus,
-            objects=self.objects,
+            ledger=ledger,
+            folders=folders,
+            announcer=announcer,
+            objects=objects,
             send=self._send_missing,
             now=now,
         )
@@ -400,15 +400,18 @@ class World:
             ports=ports,
             windows=window_ports,
             overdue=overdue_ports,
-            ledger=self.remembered,
-            announcer=self.bus,
+            ledger=ledger,
+            announcer=announcer,
             targets=targets,
-            objects=self.objects,
-            checks=Checks(self.objects.read, most=10**11, most_unsplit=2**28),
+            objects=objects,
+            checks=Checks(objects.read, most=10**11, most_unsplit=2**28),
             table=lambda: self.table,
             buckets=("landing",),
             retention=RETENTION,
         )
+
+    def _remembered(self) -> Any:
+        return _Calls(self, self.ledger, LedgerUnavailable)
 
     def _clock_of(self, skew: int) -> Callable[[], int]:
         return lambda: self.clock() + skew
@@ -548,7 +551,7 @@ class World:
 
     def _hand_out_what_is_due(self, skew: int) -> dict[str, Result]:
         ports = due.Ports(
-            ledger=self.remembered,
+            ledger=self._remembered(),
             waiting=self._waiting_for,
             send=self._send_due,
             now=self._clock_of(skew),
@@ -754,8 +757,6 @@ class Delivering(World):
         )
         self.deliveries = MemoryDeliveries(self.ledger, slips=self._conflict)
         self.allowance = MemoryAllowance(self.clock, hourly=10**9)
-        self.remembered_deliveries: Any = Calls(self, self.deliveries, LedgerUnavailable)
-        self.shared_allowance: Any = Calls(self, self.allowance, LedgerUnavailable)
         self.more = (
             *[self.begin] * 2,
             *[self.upload] * 4,
@@ -778,13 +779,17 @@ class Delivering(World):
 
     def ports(self, intake: Intake) -> steps.Ports:
         """All that a worker of the upload stage needs, which starts with `intake`."""
+        remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
+        allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
+        ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
+        announcer: Any = intake.announcer
         return steps.Ports(
-            deliveries=self.remembered_deliveries,
-            orders=self.remembered,
+            deliveries=remembered,
+            orders=ledger,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
-            allowance=self.shared_allowance,
-            announcer=self.bus,
+            allowance=allowance,
+            announcer=announcer,
             opened=self._opened,
             hand_out=self._send,
             park=self._park,
@@ -1202,15 +1207,11 @@ class ListedBucket:
         raise NotImplementedError
 
 
-class Calls:
+class _Calls:
     """Every method of `target` is an outside call, which may fail before or after its effect."""
 
     def __init__(self, world: World, target: object, failure: type[TryAgain]) -> None:
         self._world, self._target, self._failure = world, target, failure
-
-    def anew(self) -> "Calls":
-        """The same, without what a test has changed."""
-        return Calls(self._world, self._target, self._failure)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any, **more: Any) -> Any:
@@ -1223,7 +1224,6 @@ class Calls:
                 raise self._failure("did not answer")
             return result
 
-        setattr(self, name, call)  # so that it is made once
         return call
 
 

@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,6 @@ from tests.faults.harness import (
     START,
     TIMEOUT,
     UPLOADING,
-    Calls,
     Delivering,
     Errand,
     Tape,
@@ -96,11 +95,7 @@ def arrival(content: bytes, key: str = "in/a.json", number: int = 1) -> Arrival:
 
 
 def ports(world: Delivering, **changes: Any) -> Ports:
-    """A worker's, of its own: tests make some of what is in them fail."""
-    its = world.ports(world.intake(0))
-    made = {field.name: getattr(its, field.name) for field in fields(its)}
-    own = {name: each.anew() for name, each in made.items() if isinstance(each, Calls)}
-    return replace(its, **{**own, **changes})
+    return replace(world.ports(world.intake(0)), **changes)
 
 
 def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
@@ -2282,11 +2277,10 @@ def test_a_crash_after_its_batch_was_made_finds_it_again(world: Delivering) -> N
 def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Delivering) -> None:
     external_id = ended_as(world, "failed")
     intake = world.intake(0)
-    announcer: Any = world.bus.anew()
+    announcer: Any = intake.ports.announcer
     announcer.created = failing(KeyboardInterrupt())
-    dying = replace(intake, ports=replace(intake.ports, announcer=announcer))
     with pytest.raises(KeyboardInterrupt):
-        again(external_id, dying)
+        again(external_id, intake)
     second = f"{external_id}.2"
     assert world.ledger.records[second].state is State.CREATED
     world.clock.advance(TIMEOUT + 2 * SKEW)
