@@ -106,17 +106,10 @@ def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
     type=Volume(),
     help="How many objects (or markers) come for a rule; may be repeated.",
 )
-@click.option(
-    "--batches-per-minute",
-    "per_minute",
-    type=click.IntRange(min=1),
-    help="The limit batchesPerMinute, if not the stack's or the code's own.",
-)
 @with_access_if_named
 def forecast(
     table: Path,
     volumes: tuple[tuple[str, int], ...],
-    per_minute: int | None,
     access: Access | None,
 ) -> None:
     """Count the batches a day that each rule of TABLE can make.
@@ -126,7 +119,7 @@ def forecast(
     Profile.
     """
     from aep_intake_cli.output import console, progress
-    from aep_intake_cli.routing.forecast import PER_MINUTE, share, shown
+    from aep_intake_cli.routing.forecast import share, shown
 
     working = [route for route in _parsed(table).routes if "ignore" not in route.rule]
     given = dict(volumes)
@@ -139,7 +132,7 @@ def forecast(
         return
     if access is None:
         shares = [share(route, volume=given.get(route.name)) for route in working]
-        console().print(shown(shares, per_minute=per_minute or PER_MINUTE))
+        console().print(shown(shares))
         return
     from aep_intake_cli.routing.catalog import places, told
 
@@ -147,8 +140,7 @@ def forecast(
         stack, allowed = _allowed(access)
         answers = list(told(stack, allowed, access.session, working, given))
     shares = [share for share, _ in answers]
-    per_minute = per_minute or allowed.limits.batches_per_minute
-    console().print(shown(shares, per_minute=per_minute, allowed=places(allowed, shares)))
+    console().print(shown(shares, allowed=places(allowed, shares)))
     for one, warning in answers:
         if warning:
             click.echo(f"{click.style(f'{one.rule}:', fg='yellow', bold=True)} {warning}")

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from aep_intake.model.errors import FormatUnknown
-from aep_intake.model.organizations import Limits
 from aep_intake.routing import routes
 from rich.console import Group
 from rich.padding import Padding
@@ -23,11 +22,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 # Adobe's guardrails for data ingestion, as of November 2026: batches a day into all Profile and
-# ExperienceEvent datasets of a sandbox together; batches a minute and user, newest page and older.
+# ExperienceEvent datasets of a sandbox together.
 ADVISED = 90
-NEWEST, OLDER = 2000, 138
-PER_MINUTE = Limits().batches_per_minute
-
 MINUTES = 1440  # of a day
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 
@@ -48,19 +44,11 @@ class Place:
         """Whether the key of an object decides."""
         return "{" in (self.sandbox or "")
 
-    @property
-    def sample(self) -> Place:
-        """One of the sandboxes this can be."""
-        return replace(self, sandbox=self.sandbox and _PLACEHOLDER.sub("x", self.sandbox))
-
     def leads_to(self, other: Place) -> bool:
         """Whether that sandbox is, or can be, this one."""
         if self.credential != other.credential:
             return False
-        if not self.open or self.sandbox is None:
-            return self.sandbox == other.sandbox
-        fixed = map(re.escape, _PLACEHOLDER.split(self.sandbox))
-        return other.sandbox is None or bool(re.fullmatch(".+".join(fixed), other.sandbox))
+        return self.open or self.sandbox == other.sandbox
 
     def __str__(self) -> str:
         name = self.sandbox or "(default)"
@@ -72,8 +60,9 @@ class Share:
     """What one rule makes: a batch for each window, or marker, or object.
 
     `window`: its length as the rule has it. `each`: what has batches of its own within a window,
-    such as a format. `profile`: whether its dataset is enabled for Profile; None where only Catalog
-    knows. `volume`: how many objects (or markers) come in a day, where somebody said so.
+    such as a format. `replaces`: a file needs a batch of its own, so that it can replace another's;
+    no window will do. `profile`: whether its dataset is enabled for Profile; None where only
+    Catalog knows. `volume`: how many objects (or markers) come in a day, where somebody said so.
     """
 
     rule: str
@@ -81,6 +70,7 @@ class Share:
     window: str | None = None
     marker: str | None = None
     each: tuple[str, ...] = ()
+    replaces: bool = False
     profile: bool | None = None
     volume: int | None = None
 
@@ -110,7 +100,7 @@ class Share:
     @property
     def most(self) -> str:
         """For people: how many a day, at most."""
-        return "no bound" if self.batches is None else f"{self.batches:,}{self.of_each}"
+        return "no limit" if self.batches is None else f"{self.batches:,}{self.of_each}"
 
     @property
     def of_each(self) -> str:
@@ -128,8 +118,16 @@ def share(
     """What a rule makes, and where, as far as the rule alone tells or somebody knows better."""
     rule, batch = route.rule, route.rule.get("batch", {})
     place = place or Place(rule.get("sandbox"), rule.get("credential"))
-    window, marker = batch.get("window"), batch.get("marker")
-    return Share(route.name, place, window, marker, tuple(_each(rule)), profile, volume)
+    return Share(
+        rule=route.name,
+        place=place,
+        window=batch.get("window"),
+        marker=batch.get("marker"),
+        each=tuple(_each(rule)),
+        replaces=rule.get("onNewVersion") == "replace",
+        profile=profile,
+        volume=volume,
+    )
 
 
 def windows_a_day(length: str) -> int:
@@ -154,7 +152,7 @@ def for_profile(share: Share) -> str:
     text = f"enabled for Profile, a batch for {share.one_for}"
     if share.batches is not None:
         text += f": at most {share.batches:,} a day{share.of_each}"
-    if share.alone:
+    if share.alone and not share.replaces:
         return f"{text}; {advised}: give the route {to_write(ADVISED)}, and publish it"
     too_many = share.batches is not None and share.batches > ADVISED
     enough = f': "window": "{window_for(ADVISED)}" would do' if too_many else ""
@@ -191,11 +189,10 @@ def _formats_vary(rule: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """All that rules can bring to one sandbox in a day. `others`: to any that no rule names."""
+    """All that rules can bring to one sandbox in a day."""
 
     place: Place
     shares: tuple[Share, ...]
-    others: bool = False
 
     @property
     def counted(self) -> list[Share]:
@@ -241,32 +238,21 @@ class Sandbox:
             return False
         return one.batches is None or bool(one.multiples) or one.batches > self.part
 
-    def room(self, one: Share) -> int:
-        """For how many of what it multiplies with there is room beside the other rules."""
-        part = self.part
-        numbers = (part if each.batches is None else each.batches for each in self.counted)
-        left = ADVISED - sum(min(number, part) for number in numbers)
-        return left // (one.batches or 1) + 1
-
     def __str__(self) -> str:
-        return f"any other {self.place}" if self.others else str(self.place)
+        return str(self.place)
 
 
 def sandboxes(shares: Iterable[Share], allowed: Collection[Place] = ()) -> list[Sandbox]:
     """Where rules lead: to those `allowed`, or where these are not known, to those rules name.
 
-    A rule whose sandbox the key decides counts in each that it can lead to.
+    A rule whose sandbox the key decides counts in each of them.
     """
     shares = list(shares)
-    places = dict.fromkeys(one.place for one in shares)
-    named = list(allowed) or [place for place in places if not place.open]
-    others = [] if allowed else [place for place in places if place.open]
-    found = []
-    for place in (*named, *others):
-        its = tuple(one for one in shares if one.place.leads_to(place.sample))
-        if its:
-            found.append(Sandbox(place, its, others=place.open and bool(named)))
-    return found
+    places = allowed or dict.fromkeys(one.place for one in shares)
+    # What a key decides can be any sandbox, and those that no rule names besides.
+    ordered = sorted(places, key=lambda place: place.open)
+    found = ((place, tuple(s for s in shares if s.place.leads_to(place))) for place in ordered)
+    return [Sandbox(place, its) for place, its in found if its]
 
 
 def in_a_row(names: Iterable[str]) -> str:
@@ -275,13 +261,11 @@ def in_a_row(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-def shown(
-    shares: Iterable[Share], *, per_minute: int = PER_MINUTE, allowed: Collection[Place] = ()
-) -> Group:
-    """For people: what each sandbox can get in a day and from which rule, and the worst minute."""
+def shown(shares: Iterable[Share], *, allowed: Collection[Place] = ()) -> Group:
+    """For people: what each sandbox can get in a day, and from which rule."""
     shares = list(shares)
     found = sandboxes(shares, allowed)
-    return Group(_heading(shares), _table(found), *_hints(found), _worst_minute(shares, per_minute))
+    return Group(_heading(shares), _table(found), *_hints(found))
 
 
 def _heading(shares: list[Share]) -> Text:
@@ -311,7 +295,7 @@ def _table(found: list[Sandbox]) -> Table:
             str(sandbox),
             "together",
             _together(sandbox),
-            "it does" if sandbox.within else "it may not",
+            "stays within" if sandbox.within else "may be more",
         )
         table.add_row(*(Text(cell, style) for cell in cells))
         for one in sandbox.shares:
@@ -324,7 +308,7 @@ def _table(found: list[Sandbox]) -> Table:
 
 def _together(sandbox: Sandbox) -> str:
     if sandbox.unbounded:
-        return f"{sandbox.known:,} and no bound" if sandbox.known else "no bound"
+        return f"{sandbox.known:,} and more" if sandbox.known else "no limit"
     return f"{sandbox.known:,} and more" if sandbox.multiplied else f"{sandbox.known:,}"
 
 
@@ -334,54 +318,17 @@ def _advice(sandbox: Sandbox, one: Share) -> Text:
     if not sandbox.exceeds(one):
         known = any(other.profile is not None for other in sandbox.shares)
         return Text("if for Profile" if known and one.profile is None else "")
-    if one.marker is not None:
-        return Text(f"{sandbox.part} markers a day")
+    if one.marker is not None or one.replaces:
+        return Text(f"{sandbox.part} {'markers' if one.marker else 'objects'} a day")
     if one.batches is None or one.batches > sandbox.part:
         text = f'"window": "{window_for(sandbox.part)}"' if one.window else to_write(sandbox.part)
         return Text(f"{text}\nfor one {in_a_row(one.each)}" if one.each else text)
-    return Text(f"enough for {sandbox.room(one)} of them")
+    return Text(f"fits for one {in_a_row(one.each)}")
 
 
 def _hints(found: list[Sandbox]) -> Iterator[Text]:
     for one in [one for sandbox in found for one in sandbox.unbounded][:1]:
         yield Text(
-            "Rules without a bound get a number if you say how many objects, or markers, come in a "
+            "Rules without a limit get a number if you say how many objects, or markers, come in a "
             f"day: --files-per-day {one.rule}=1440"
         )
-    places = [each.place for each in found if not each.place.open]
-    named = {place.credential for place in places if place.sandbox is not None}
-    if any(place.sandbox is None and place.credential in named for place in places):
-        yield Text("Should the default sandbox be another one of these, add the two up.")
-
-
-def _worst_minute(shares: list[Share], per_minute: int) -> Text:
-    """All windows end together now and then; what has none is spread over the day, on average."""
-    shares = [one for one in shares if one.batches != 0]
-    ending = [one for one in shares if one.window is not None]
-    spread = [one for one in shares if one.window is None and one.batches is not None]
-    average = sum(one.batches or 0 for one in spread) / MINUTES
-    parts = []
-    if ending:
-        midnight = ", at midnight UTC" if all(_divides(one.window or "") for one in ending) else ""
-        parts.append(f"{len(ending):,} when all windows end together{midnight}")
-    for one in ending:
-        names = (*_PLACEHOLDER.findall(one.place.sandbox or ""), *one.multiples)
-        if names:
-            parts[-1] += f", 1 more with each further {in_a_row(names)} of {one.rule}"
-    if spread:
-        number = f"{average:,.1f}" if average >= 0.1 else "less than 0.1"
-        parts.append(f"{number} on average by {in_a_row(one.rule for one in spread)}")
-    if unbounded := [one.rule for one in shares if one.batches is None]:
-        parts.append(f"no bound on {in_a_row(unbounded)}")
-    text = (
-        f"Batches in the worst minute: {'; '.join(parts) or 'none'}. The deployment makes "
-        f"{per_minute:,} at most (batchesPerMinute), and what is more waits; Adobe takes "
-        f"{NEWEST:,} of a user by its newest pages, {OLDER:,} by older ones (November 2026)."
-    )
-    if average > per_minute:
-        text += " More comes than the deployment makes: use windows, or raise batchesPerMinute."
-    return Text(text, "yellow" if len(ending) + average > per_minute else "")
-
-
-def _divides(length: str) -> bool:
-    return MINUTES % _minutes(length) == 0

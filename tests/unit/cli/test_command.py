@@ -237,12 +237,12 @@ def test_a_forecast_adds_up_without_asking_anybody(capsys: Output) -> None:
     assert main(["routes", "forecast", "routes.json"]) == 0, "a forecast is no problem"
     said = capsys.readouterr().out
     assert '"batch": {"window": "32m"}' in said
-    assert "90 and no bound" in said
+    assert "90 and more" in said
     told = ["--files-per-day", "rule-1=40", "--files-per-day", "rule-2=1440"]
     assert main(["routes", "forecast", "routes.json", *told]) == 0
     said = capsys.readouterr().out
     assert "1,480" in said
-    assert "no bound" not in said
+    assert "no limit" not in said
 
 
 @pytest.mark.usefixtures("windowed")
