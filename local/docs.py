@@ -318,14 +318,22 @@ def _filled(value: Any) -> str:
 
 def _when(alarm: Mapping[str, Any]) -> str:
     threshold = _filled(alarm["Threshold"])
-    minutes = alarm["Period"] // 60
-    period = {1: "a minute", 60: "an hour"}.get(minutes, f"{minutes} minutes")
+    if "Age" in alarm["MetricName"]:  # in seconds
+        threshold = _duration(int(threshold))
     times = alarm["EvaluationPeriods"]
     return (
-        f"*{alarm['Statistic']} of `{alarm['MetricName']}` ({alarm['Namespace']}) in {period} "
-        f"{_COMPARISONS[alarm['ComparisonOperator']]} {threshold}"
+        f"*{alarm['Statistic']} of `{alarm['MetricName']}` ({alarm['Namespace']}) in "
+        f"{_duration(alarm['Period'])} {_COMPARISONS[alarm['ComparisonOperator']]} {threshold}"
         + (f", {times} times in a row*" if times > 1 else "*")
     )
+
+
+def _duration(seconds: int) -> str:
+    """`5 minutes`, in the largest unit of which there is a whole number."""
+    units = {"day": 86_400, "hour": 3600, "minute": 60}
+    unit = next(name for name, length in units.items() if seconds % length == 0)
+    number = seconds // units[unit]
+    return f"{number} {unit}{'' if number == 1 else 's'}"
 
 
 def _events(name: str) -> str:
