@@ -17,7 +17,7 @@ import click
 import jsonschema
 import pytest
 from aep_intake.model import organizations
-from aep_intake.routing import routes
+from aep_intake_cli.routing.lint import lint
 from botocore import xform_name
 
 from local import docs
@@ -224,13 +224,7 @@ def json_blocks() -> list[Any]:
 def test_json_in_the_pages_is_what_its_reader_takes(page: Path, text: str) -> None:
     match document := json.loads(text):
         case {"routes": _}:
-            table = routes.parse(text, "docs")
-            for route in table.routes:
-                for example in route.rule.get("examples", ()):
-                    bucket, key = place_of(example)
-                    found = table.find(bucket, key)
-                    assert found, example
-                    assert found[0] is route, example
+            assert not lint(text.encode())
         case {"organizations": several}:
             secrets = [one["credential"] for one in several]
             assert organizations.parse(text.encode(), secrets)
@@ -242,11 +236,6 @@ def test_json_in_the_pages_is_what_its_reader_takes(page: Path, text: str) -> No
             assert actions(document) <= actions(docs.resources("AWS::IAM::Role"))
         case _:
             raise AssertionError(f"{page.name} shows JSON that nothing here checks")
-
-
-def place_of(example: str) -> tuple[str, str]:
-    bucket, _, key = example.removeprefix("s3://").partition("/")
-    return (bucket, key) if example.startswith("s3://") else ("", example)
 
 
 def actions(document: Any) -> set[str]:
