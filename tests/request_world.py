@@ -10,9 +10,9 @@ import io
 import json
 import os
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
@@ -94,14 +94,14 @@ class Stored:
 
 @dataclass
 class Bucket:
-    """S3's answers to HeadObject, by `bucket/key`; it may be `slow` (seconds).
+    """S3's answers to HeadObject, by `bucket/key`, each once it has done what it does `meanwhile`.
 
     Why it was refused, which a HEAD cannot tell, a GET does.
     """
 
     objects: dict[str, Stored] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
-    slow: float = 0.0
+    meanwhile: Callable[[], object] = lambda: None
     at_once: int = 0
     most_at_once: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -110,7 +110,7 @@ class Bucket:
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
-        time.sleep(self.slow)
+        self.meanwhile()
         with self._lock:
             self.at_once -= 1
         place = unquote(urlsplit(request.url).path).removeprefix("/")
@@ -138,8 +138,9 @@ class Bucket:
         headers = HTTPHeaders.from_dict({"Content-Length": str(len(told))})
         return AWSResponse(str(request.url), found.status, headers, raw)
 
-    @property
+    @cached_property
     def client(self) -> Any:
+        """One for all, as a worker has it: to make one takes as long as many questions."""
         client = boto3.client(
             "s3",
             region_name="eu-west-1",

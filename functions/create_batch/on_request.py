@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from aep_intake.model.errors import PlatformUnavailable, Rejected, StorageUnavai
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.times import iso
 from aep_intake.report import status, telemetry
 from aep_intake.report.problems import explain, problem
 from aep_intake.report.status import Told
@@ -137,8 +138,8 @@ def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
 
 def _tell_of_batch(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    found = attempt(lambda: status.of_batch(wanted, _ports()))
-    return _told(found, "no order has this external id, or this batch", context)
+    none = "no order has this external id, or this batch"
+    return _told(lambda: status.of_batch(wanted, _ports()), none, context)
 
 
 def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Response:
@@ -149,20 +150,33 @@ def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Respons
     bucket, key = place
     if bucket not in worker.settings.source_buckets:
         none = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
-        return _told(None, none, context)
-    found = attempt(lambda: status.of_object(bucket, key, _ports()))
-    none = "no event of this object has come, or it came longer ago than the ledger remembers"
-    return _told(found, none, context)
-
-
-def _told(found: Told | Exception | None, none: str, context: LambdaContext) -> Response:
-    if found is None:
         return _no(problem(404, "not-found", none))
-    if isinstance(found, Exception):
-        _report(context.aws_request_id, found)
-        return _no(explain(found))
+    none = "no event of this object has come, or it came longer ago than the ledger remembers"
+    return _told(lambda: status.of_object(bucket, key, _ports()), none, context)
+
+
+def _told(ask: Callable[[], Told | None], none: str, context: LambdaContext) -> Response:
+    answer = attempt(lambda: (ask(), _restored()))
+    if isinstance(answer, Exception):
+        _report(context.aws_request_id, answer)
+        return _no(explain(answer))
+    found, restored = answer
+    if found is None:
+        forgotten = (
+            f"; or the ledger, which was restored ({restored}), has forgotten it: have the events "
+            "of that time come again, and what AEP has of them is found"
+        )
+        return _no(problem(404, "not-found", none + (forgotten if restored else "")))
+    if restored:
+        found = found | {"ledgerRestoredAt": restored}
     headers = {"X-External-Id": found["externalId"]} if "externalId" in found else {}
     return _response(200, found, headers)
+
+
+def _restored() -> str | None:
+    """When the ledger was put back to an earlier state, while people may miss what came since."""
+    identity = worker.ledger.identity.get()
+    return iso(identity.restored_at) if worker.now() < identity.look_first_until else None
 
 
 def _ports() -> status.Ports:

@@ -6,6 +6,8 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 from aep_intake_cli.command import main
@@ -70,6 +72,15 @@ def holding(played: Scene, key: str) -> list[str]:
     ]
 
 
+def told(played: Scene, key: str) -> dict[str, Any]:
+    """What GET /objects answers."""
+    uri = quote(f"s3://{played.bucket}/{key}", safe="")
+    answer: dict[str, Any] = played.stack.sender.call(
+        "GET", f"{played.stack.api}/objects?uri={uri}"
+    ).json()
+    return answer
+
+
 def put(played: Scene, key: str) -> str:
     played.put(key, b"" if key.endswith("_SUCCESS") else f'{{"key": "{key}"}}\n'.encode())
     return key
@@ -124,6 +135,12 @@ def test_after_a_restore_every_file_is_sent_again_and_none_is_loaded_twice(
         drilled.stack.name, {"ExistingLedgerTable": other}
     )
     assert drilled.outputs["LedgerTable"] == other
+    # Of what it has forgotten the ledger says that; what was put back it knows.
+    forgotten, put_back = told(drilled, alone[0]), told(drilled, windowed[1])
+    assert forgotten["status"] == 404
+    assert "has forgotten it" in forgotten["detail"]
+    assert put_back["ledgerRestoredAt"]
+    assert put_back["versions"][0]["window"]["stage"] in ("planned", "finished")
     # The windows of before are over, so theirs would be others by now.
     for key in (*files, marker):
         again(drilled, key)
@@ -144,5 +161,6 @@ def test_after_a_restore_every_file_is_sent_again_and_none_is_loaded_twice(
         (*files, new), 1
     )
     assert len(drilled.creates()) == posts + 1, "only the new file has a new batch"
+    assert [version["state"] for version in told(drilled, alone[0])["versions"]] == ["announced"]
     assert drilled.stack.parked() == []
     assert drilled.details("Arrival Rejected") == []

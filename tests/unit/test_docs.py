@@ -38,7 +38,7 @@ THEIRS = {"AepIntake"}
 HYPHENED = {"x-sandbox-name", "x-gw-ims-org-id", "execute-api", "aep-intake", "eu-west-1"}
 # Members of Adobe's and AWS's documents that none of our schemas has.
 MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
-MEMBERS |= {"supersededBy", "closesAt", "datasetId"}
+MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt"}
 PROGRAMS = {"curl", "uv", "pipx", "pip"}  # which nothing here asks
 
 

@@ -4,8 +4,9 @@ import base64
 import json
 import logging
 import threading
-import time
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from aep_intake.delivery.steps import Delivery, End, Stage, Verdict
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, Record, Rejection, State
+from aep_intake.model.orders import Identity, Lease, Record, Rejection, State
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.times import iso
 from aep_intake.report.problems import explain
@@ -483,10 +484,13 @@ class TestObjects:
         [(_, detail)] = api.bus.taken
         assert detail["files"][0]["key"] == key
 
-    def test_are_looked_up_side_by_side_and_stay_in_order(self, api: Api) -> None:
+    def test_are_looked_up_side_by_side_and_stay_in_order(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api.function, "LOOKING", 60)
         keys = [f"{n}.json" for n in range(98)]
         api.bucket.objects = {f"landing/{key}": Stored() for key in keys}
-        api.bucket.slow = 0.005
+        api.bucket.meanwhile = partial(threading.Barrier(2).wait, 60)  # each waits for another
         answer = api.post(BODY | {"objects": [f"s3://landing/{key}" for key in keys]})
         assert answer.status == 201
         [(_, detail)] = api.bus.taken
@@ -497,8 +501,10 @@ class TestObjects:
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(api.function, "LOOKING", 0.05)
-        api.bucket.slow = 0.3
+        over = threading.Event()
+        api.bucket.meanwhile = partial(over.wait, 60)
         answer = api.post(BODY | {"objects": [f"s3://landing/{n}.json" for n in range(98)]})
+        over.set()
         assert (answer.status, answer.reason) == (503, "storage-unavailable")
         assert not api.ledger.records
 
@@ -839,6 +845,23 @@ class TestWhereAFileIs:
         assert "ledger" in answer.body["detail"]
         assert len(api.simulator.received) == received
 
+    def test_a_restored_ledger_says_that_it_may_have_forgotten(self, api: Api) -> None:
+        """Of what it does not know, and of what may have gone on since; while that can matter."""
+        [batch_id] = self.named(api, "a.json")
+        about: dict[str, str | int] = {"uri": "s3://landing/a.json", "versionCount": 1}
+        api.ledger.identity.known = Identity("ledger", START, START + 1000)
+        at = "2026-11-18T11:06:40.000Z"
+        for unknown in (where(api, "s3://landing/b.json"), api.get("nobody-s")):
+            assert (unknown.status, unknown.reason) == (404, "not-found")
+            assert at in unknown.body["detail"]
+        told = where(api, "s3://landing/a.json").body
+        assert (told["ledgerRestoredAt"], told.items() >= about.items()) == (at, True)
+        assert api.get(batch_id).body["ledgerRestoredAt"] == at
+        assert at not in where(api, "s3://elsewhere/a.json").body["detail"]
+        api.clock.advance(1000)
+        assert "restored" not in where(api, "s3://landing/b.json").body["detail"]
+        assert "ledgerRestoredAt" not in api.get(batch_id).body
+
     def test_nothing_of_other_buckets(self, api: Api) -> None:
         arrived = Arrival("elsewhere", "a.json", "v1", "e", "0061", 10, START)
         api.ledger.reject(arrived, Rejection.of(NoRoute("no rule fits"), START))
@@ -862,17 +885,17 @@ class TestWhereAFileIs:
     ) -> None:
         made = self.named(api, "a.json", versions=30)
         at_once, most = 0, 0
-        plain = api.worker.adobe.batch
+        plain, another = api.worker.adobe.batch, threading.Barrier(2)
 
-        def slow(target: Target, batch_id: str) -> Batch | None:
+        def batch(target: Target, batch_id: str) -> Batch | None:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
-            time.sleep(0.01)
+            another.wait(60)
             at_once -= 1
             return plain(target, batch_id)
 
-        monkeypatch.setattr(api.worker.adobe, "batch", slow)
+        monkeypatch.setattr(api.worker.adobe, "batch", batch)
         answer = where(api, "s3://landing/a.json")
         versions = answer.body["versions"]
         assert [told["batchId"] for told in versions] == made[::-1]
@@ -890,8 +913,13 @@ class TestWhereAFileIs:
                 over.wait(60)
             return plain(target, batch_id)
 
+        def waits(saying: list[Future[Any]], seconds: float) -> Any:
+            """As long as the one takes that AEP tells, however busy this machine is."""
+            assert seconds == api.function.ASKING
+            return wait(saying, 60, FIRST_COMPLETED)
+
         monkeypatch.setattr(api.worker.adobe, "batch", slow)
-        monkeypatch.setattr(api.function, "ASKING", 0.5)
+        monkeypatch.setattr(api.function, "wait", waits)
         newest, *others = where(api, "s3://landing/a.json").body["versions"]
         over.set()
         assert newest["aep"]["status"] == "loading"
