@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from aep_intake.clock.due import Due, Kind, Ledger
+from aep_intake.clock.due import Due, Kind, Ledger, fair, lane
 from aep_intake.create.pace import Full
 from aep_intake.delivery.steps import Delivery, Mark, Progress
 from aep_intake.grouping import lists
@@ -277,7 +277,12 @@ class MemoryLedger:
             when = self._when(one, (kind, name))
             if when is not None and when <= now:
                 found.append(Due(kind, name, when))
-        return sorted(found, key=lambda due: (due.when, due.id))[:most]
+        lanes: dict[int, list[Due]] = {}
+        for due in found:
+            of_order = kind is Kind.ORDERS
+            key = lane(self.records[due.id].order.target.credential) if of_order else 0
+            lanes.setdefault(key, []).append(due)
+        return fair(lanes.values(), most)
 
     def lease(self, due: Due, until: int) -> int | None:
         one = self._unfinished(due.kind)[due.id]

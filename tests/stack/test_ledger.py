@@ -14,7 +14,7 @@ import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.take_in import Memory
-from aep_intake.clock.due import Due, Kind
+from aep_intake.clock.due import LANES, Due, Kind, lane
 from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, Windows
 from aep_intake.model.batches import Batch, Target
@@ -822,7 +822,32 @@ def test_a_tick_reads_page_by_page_and_no_more_than_it_takes(stack: LocalStack) 
     found = DynamoLedger(its, table, lambda: NOW, 60 * DAY).due(Kind.ORDERS, NOW - DAY, 5)
     assert [due.when for due in found] == [NOW - 2 * DAY + number for number in range(5)]
     assert max(read) <= 5
-    assert len(read) == 3  # one for each shard
+    assert len(read) == 3 * (LANES + 1)  # one for each shard, and those of the release before
+
+
+def test_each_credential_has_its_turn(ledger: Contract) -> None:
+    """However many orders of others are due for longer; also once they are handed out again."""
+    when = NOW - 20 * DAY
+    target = opened(arrival()).order.target
+
+    def due_order(credential: str, due: int) -> str:
+        record = opened(arrival())
+        order = replace(record.order, target=replace(target, credential=credential))
+        return ledger.open(replace(record, order=order, due=due)).order.external_id
+
+    broken = [due_order("arn:a", when - 1000 + number) for number in range(12)]
+    healthy = [due_order("arn:b", when + number) for number in range(2)]
+    assert lane("arn:a") != lane("arn:b")
+
+    def found() -> list[str]:
+        return [due.id for due in ledger.due(Kind.ORDERS, when + 9, 6)]
+
+    expected = [broken[0], healthy[0], broken[1], healthy[1], broken[2], broken[3]]
+    assert found() == expected
+    for due in ledger.due(Kind.ORDERS, when + 9, 20):
+        if due.id in (*broken[:3], healthy[0]):
+            assert ledger.lease(due, when + 8) is not None
+    assert found() == [broken[3], healthy[1], broken[4], healthy[0], broken[5], broken[6]]
 
 
 def test_what_is_finished_expires_and_the_unfinished_never(stack: LocalStack) -> None:

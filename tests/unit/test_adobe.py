@@ -670,6 +670,9 @@ def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
     assert ends == [OutcomeUnknown] * 3 + [PlatformUnavailable] * 47, "nothing was sent"
     assert len(adapter.asked) == 3
     assert caught.value.retry_after == 10
+    with pytest.raises(PlatformUnavailable, match="not answered"):
+        adobe.ready(ARN)  # so that no order waits for its turn either
+    adobe.ready("another")
     other = replace(target, credential="another", ims_org="other@AdobeOrg")
     with pytest.raises(TryAgain):
         adobe.create(Order("intake-x", other, {}))
@@ -678,6 +681,15 @@ def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
     with pytest.raises(OutcomeUnknown):
         adobe.create(Order("intake-y", target, {}))
     assert len(adapter.asked) == 5
+
+
+def test_who_has_no_token_is_not_ready() -> None:
+    class Refused(Tokens):
+        def token(self, arn: str, refused: str | None = None) -> Token:
+            raise CredentialUnusable("IMS answered 400 invalid_client")
+
+    with pytest.raises(CredentialUnusable, match="invalid_client"):
+        Adobe(requests.Session(), Refused(), PLATFORM, lambda: LEDGER, Clock(START)).ready(ARN)
 
 
 def test_names_without_end_are_not_all_kept() -> None:

@@ -5,7 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
-from aep_intake.clock.due import AT_ONCE, LEASE, MOST, Due, Kind, Ports, errand, hand_out, read
+from aep_intake.clock.due import (
+    AT_ONCE,
+    LEASE,
+    MOST,
+    Due,
+    Kind,
+    Ports,
+    errand,
+    fair,
+    hand_out,
+    read,
+)
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
 from aep_intake.model.files import Arrival
@@ -29,10 +40,11 @@ class World:
     now: int = NOW
     asked: list[int] = field(default_factory=list)
 
-    def order(self, name: str, due: int = NOW) -> Record:
+    def order(self, name: str, due: int = NOW, credential: str = TARGET.credential) -> Record:
         """Something is due."""
         file = Arrival("landing", name, "v", "etag", "01", 1, NOW)
-        return self.ledger.open(Record.waiting(Order(name, TARGET, {}, (file,)), due))
+        target = replace(TARGET, credential=credential)
+        return self.ledger.open(Record.waiting(Order(name, target, {}, (file,)), due))
 
     def due(self, kind: Kind, now: int, most: int) -> list[Due]:
         self.asked.append(most)
@@ -186,6 +198,44 @@ def test_a_message_tells_the_class_and_the_id(kind: Kind) -> None:
 )
 def test_messages_of_the_release_before_are_read(name: str, kind: Kind, known_as: str) -> None:
     assert read(json.dumps({"externalId": name})) == (kind, known_as)
+
+
+def test_20000_due_orders_of_a_broken_organization_delay_no_other_s(world: World) -> None:
+    """Each tick writes as much as it hands out, and a healthy order is in the next one."""
+    for number in range(20_000):
+        world.order(f"{number:05}", NOW - DAY + number)
+    written = 0
+    lease = world.ledger.lease
+
+    def counting(due: Due, until: int) -> int | None:
+        nonlocal written
+        written += 1
+        return lease(due, until)
+
+    world.ledger.lease = counting  # type: ignore[method-assign]
+    for minute in range(5):
+        for n in range(3):
+            world.order(f"healthy {minute} {n}", world.now, credential="arn:b")
+        world.tick()
+        handed_out, world.queues[Kind.ORDERS][:] = list(world.queues[Kind.ORDERS]), []
+        assert {name for name in handed_out if name.startswith("healthy")} == {
+            f"healthy {minute} {n}" for n in range(3)
+        }
+        assert len(handed_out) == written == MOST
+        written, world.now = 0, world.now + MINUTE
+        for name in handed_out:  # those of the broken one are tried in vain
+            record = world.ledger.records[name]
+            broken = record.order.target == TARGET
+            done = record.given_back(world.now) if broken else record.announced()
+            world.ledger.replace(record, done)
+
+
+def test_lanes_take_turns_and_what_one_leaves_the_others_have() -> None:
+    one = [Due(Kind.ORDERS, f"a{n}", 10 + n) for n in (3, 1, 2)]
+    other = [Due(Kind.ORDERS, "b", 99)]
+    assert [due.id for due in fair([one, other, []], 9)] == ["a1", "b", "a2", "a3"]
+    assert [due.id for due in fair([one, other], 2)] == ["a1", "b"]
+    assert fair([], 9) == []
 
 
 def test_20000_due_orders_of_a_broken_organization_delay_no_window() -> None:

@@ -1,5 +1,8 @@
 """What is due, and how it is handed out: by class, the oldest first, with a lease, up to a cap.
 
+Orders stand in lanes by their credential, of which each has its turn: twenty thousand orders of an
+organization that is broken would else be tried before one of another's.
+
 Whatever is unfinished carries the time at which someone must look again. Each class has shards and
 a queue of its own, so that none waits behind another. What is handed out is leased: in the ledger
 it is due again only after that, unless who works on it says something else. So nothing is handed
@@ -9,12 +12,14 @@ tick is short, and what became due first is next.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import batched
+from operator import itemgetter
 from typing import Any, Protocol
 
+from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, FOLDER_PREFIX, WINDOW_PREFIX
 from aep_intake.model.outcomes import SideBySide
 
@@ -25,6 +30,7 @@ LEASE = 120_000
 # batches a minute.
 MOST = 2000
 AT_ONCE = 10  # messages in one call to SQS
+LANES = 16
 
 
 class Kind(StrEnum):
@@ -38,18 +44,22 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something that someone must look at: its class, its id there, and since when (epoch ms)."""
+    """Something that someone must look at: its class, its id there, and since when (epoch ms).
+
+    `shard`: where the ledger keeps it, as far as its class and id do not tell.
+    """
 
     kind: Kind
     id: str
     when: int
+    shard: str = field(default="", compare=False)
 
 
 class Ledger(Protocol):
     """What remembers all that is unfinished. Every method raises LedgerUnavailable."""
 
     def due(self, kind: Kind, now: int, most: int) -> list[Due]:
-        """What is due of a class, the oldest first, up to `most`."""
+        """What is due of a class, by `fair`, up to `most`."""
 
     def lease(self, due: Due, until: int) -> int | None:
         """Have it due again at `until` only, unless someone moved it meanwhile (None).
@@ -70,6 +80,21 @@ class Ports:
     send: Callable[[Kind, list[str]], None]
     now: Callable[[], int]
     side_by_side: SideBySide
+
+
+def lane(credential: str) -> int:
+    """In which lane its orders are; several credentials may share one."""
+    return int(digest(credential), 16) % LANES
+
+
+def fair(lanes: Iterable[Iterable[Due]], most: int) -> list[Due]:
+    """The oldest of each lane, then the second oldest of each, and so on; up to `most`."""
+    ranked = [
+        ((rank, due.when, due.id), due)
+        for one in lanes
+        for rank, due in enumerate(sorted(one, key=lambda due: (due.when, due.id)))
+    ]
+    return [due for _, due in sorted(ranked, key=itemgetter(0))[:most]]
 
 
 def hand_out(kind: Kind, ports: Ports) -> list[int]:

@@ -27,13 +27,19 @@ class Creating(WithPlatform):
         `pace` waits for a credential's turn to make a batch. Raises LimitsUnavailable.
         """
         end = self.now() + context.get_remaining_time_in_millis() + SKEW
+
+        def turn(credential: str) -> None:
+            # Whoever is left alone keeps no thread waiting that others need.
+            self.adobe.ready(credential)
+            pace(credential)
+
         return Ports(
             ledger=self.ledger,
             platform=self.adobe,
             announcer=self.announcer,
             now=self.now,
             lease=lambda: Lease(uuid.uuid4().hex, end),
-            pace=pace,
+            pace=turn,
             park=self._park,
             post_time=self.adobe.create_time + SKEW,
             settle=self.limits.settle_seconds * 1000 + SKEW,

@@ -66,6 +66,7 @@ class Adobe:
         replay_by: Callable[[], str] = lambda: "$predecessors",
     ) -> None:
         self.aep = Aep(session, credentials, platform_url, now, timeouts)
+        self._credentials = credentials
         self._ledger = ledger
         self._now = now
         self._timeouts = timeouts
@@ -83,6 +84,11 @@ class Adobe:
         """The longest time, in milliseconds, that `create` takes until AEP's last word."""
         return self._start_within + int(1000 * sum(self._timeouts))
 
+    def ready(self, credential: str) -> None:
+        """Whether a POST would be sent now; else raises as `create` would, and at once."""
+        self._check(credential)
+        self._credentials.token(credential)
+
     def create(self, order: Order) -> Batch:
         """Make the batch of `order`: one POST, or two if the first one's token was refused.
 
@@ -91,14 +97,7 @@ class Adobe:
         """
         external_id, tag = order.external_id, order.tag_value(self._ledger())
         credential, began = order.target.credential, self._now()
-        try:
-            self._posts.check(credential)
-        except TryAgain as silent:
-            raise PlatformUnavailable(
-                f"the POST was not sent, as others were not answered: {silent.detail}",
-                retry_after=silent.retry_after,
-                external_id=external_id,
-            ) from None
+        self._check(credential, external_id)
         body = {
             # Adobe's default, said aloud: its sources disagree on whether it may be left out.
             "inputFormat": {"format": "parquet"},
@@ -225,6 +224,16 @@ class Adobe:
         if isinstance(found, DatasetNotFound):
             raise DatasetNotFound(found.detail)
         return found
+
+    def _check(self, credential: str, external_id: str | None = None) -> None:
+        try:
+            self._posts.check(credential)
+        except TryAgain as silent:
+            raise PlatformUnavailable(
+                f"the POST was not sent, as others were not answered: {silent.detail}",
+                retry_after=silent.retry_after,
+                external_id=external_id,
+            ) from None
 
     def _named(self, target: Target, name: str) -> str | DatasetNotFound:
         # In `name=…` a comma means OR and a leading `!` NOT; a pattern has no such traps if every

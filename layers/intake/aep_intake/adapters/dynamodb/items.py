@@ -3,27 +3,37 @@
 from collections.abc import Mapping, Sequence
 
 from aep_intake.adapters.dynamodb.table import ABSENT, Item, putting
-from aep_intake.clock.due import Due, Kind
+from aep_intake.clock.due import LANES, Due, Kind, lane
 from aep_intake.model.errors import AlreadyClaimed
 from aep_intake.model.files import digest
 from aep_intake.model.orders import Claim, Line
 
 # Each class of what is due has shards of the index `due` of its own, so that none hides another's.
 SHARDS: Mapping[Kind, str] = {
-    Kind.ORDERS: "012",
+    Kind.ORDERS: "012",  # of releases before there were lanes; now see `order_shard`
     Kind.DELIVERIES: "345",
     Kind.WINDOWS: "6",
     Kind.FOLDERS: "7",
 }
-
-
+OF_LANE = 3  # shards of a lane
 ANNOUNCED = "announced"  # the stage of a delivery that was recorded with its order, and no more
+
+
+def lanes(kind: Kind) -> list[list[str]]:
+    """The shards of a class, by lane: of all but orders there is one."""
+    of_orders = [[f"{n}.{m}" for m in range(OF_LANE)] for n in range(LANES)]
+    return [list(SHARDS[kind]), *(of_orders if kind is Kind.ORDERS else [])]
+
+
+def order_shard(external_id: str, credential: str) -> str:
+    """The shard of an order that is due."""
+    return f"{lane(credential)}.{int(digest(external_id), 16) % OF_LANE}"
 
 
 def due_at(due: Due) -> Item:
     """The attributes of the index `due`."""
     shards = SHARDS[due.kind]
-    shard = shards[int(digest(due.id), 16) % len(shards)]
+    shard = due.shard or shards[int(digest(due.id), 16) % len(shards)]
     return {"due": {"N": str(due.when)}, "due_shard": {"S": shard}}
 
 

@@ -22,9 +22,10 @@
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 
 One query by `pk` tells all about an object.
-Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over SHARDS by class,
-since a partition of an index takes 1,000 writes a second and a full one throttles the table. Of
-what is handed out, `due` is when that lease ends, and `due_since` what it was before.
+Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over shards by class
+and, of orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a
+second and a full one throttles the table. Of what is handed out, `due` is when that lease ends, and
+`due_since` what it was before.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
 never on a head, on the order that it names, or on what is unfinished. A record
 is one JSON string: AEP's answers hold floats, empty strings and whatever comes next, which
@@ -41,7 +42,14 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
-from aep_intake.adapters.dynamodb.items import ANNOUNCED, SHARDS, claimed_before, due_at, head_moved
+from aep_intake.adapters.dynamodb.items import (
+    ANNOUNCED,
+    claimed_before,
+    due_at,
+    head_moved,
+    lanes,
+    order_shard,
+)
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
     Item,
@@ -53,7 +61,7 @@ from aep_intake.adapters.dynamodb.table import (
 )
 from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
-from aep_intake.clock.due import Due, Kind
+from aep_intake.clock.due import Due, Kind, fair
 from aep_intake.grouping.missing_markers import WAITING
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
@@ -66,6 +74,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
+QUERIES = 8  # side by side
 # What of the keys tells the class of something that is due; the other key is the same word.
 PREFIXES: Mapping[Kind, str] = {
     Kind.ORDERS: "order",
@@ -328,13 +337,15 @@ class DynamoLedger:
         return None
 
     def due(self, kind: Kind, now: int, most: int) -> list[Due]:
-        """What is due of a class, the oldest first, up to `most` (of an index: a second old)."""
-        shards = SHARDS[kind]
-        with ThreadPoolExecutor(len(shards)) as pool:
+        """What is due of a class, by `fair`, up to `most` (of an index: a second old)."""
+        by_lane = lanes(kind)
+        shards = list(chain.from_iterable(by_lane))
+        with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
             found = pool.map(
                 lambda shard: list(islice(self._in(shard, kind, now, most), most)), shards
             )
-            return sorted(chain.from_iterable(found), key=lambda due: (due.when, due.id))[:most]
+            due_in = dict(zip(shards, found, strict=True))
+        return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), most)
 
     def _in(self, shard: str, kind: Kind, now: int, most: int) -> Iterator[Due]:
         for item in self._table.query(
@@ -346,7 +357,7 @@ class DynamoLedger:
             prefix, _, name = item["pk"]["S"].partition("#")
             due = Due(KINDS[prefix], name, int(item["due"]["N"]))
             if due.kind is kind:
-                yield due
+                yield replace(due, shard=shard)
             else:  # of the time when all classes shared all shards
                 self._move(due, due.when)
 
@@ -439,7 +450,8 @@ class DynamoLedger:
         if record.batch_id is not None:
             item["batch_id"] = {"S": record.batch_id}
         if record.due is not None:
-            item |= due_at(Due(Kind.ORDERS, external_id, record.due))
+            shard = order_shard(external_id, record.order.target.credential)
+            item |= due_at(Due(Kind.ORDERS, external_id, record.due, shard))
         elif record.order.line is None or record.replaced_by is not None:
             item["expires"] = self._expires(self._retention)
         return item
