@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ import requests
 from aep_intake_cli.published import LIMITS_IDS, Published
 from botocore.exceptions import ClientError
 
-from local import emulator
+from local import emulator, policies
 from local.aws import REGION, Aws
 from local.bus import Event, Listener
 from local.children import Child, ChildFailed, environment
@@ -36,11 +37,6 @@ USUAL_PORTS = {"aws": 4566, "platform": 4570}
 
 SEED = Seed()
 
-# What deploying the template takes, by service; on a real account this is the operator's role.
-DEPLOYER_SERVICES = (
-    *("apigateway", "appconfig", "cloudformation", "cloudwatch", "dynamodb", "events"),
-    *("iam", "lambda", "logs", "s3", "sns", "sqs"),
-)
 # What `aws s3 cp|ls|sync|mv|rm`, pyarrow, pandas with s3fs and rclone ask for in a bucket.
 SENDS_IN_BUCKET = (
     *("s3:GetBucketLocation", "s3:ListBucket", "s3:ListBucketVersions"),
@@ -140,13 +136,7 @@ class LocalStack:
         self.endpoint, self.authority = self._emulator.endpoint, self._emulator.authority
         self.aws, self.faults = self._emulator.aws, self._emulator.faults
         # Also proves that the answer came from our MiniStack: another one does not know this key.
-        self._deployer = self.identity(
-            "deployer",
-            [
-                {"Effect": "Allow", "Action": f"{name}:*", "Resource": "*"}
-                for name in DEPLOYER_SERVICES
-            ],
-        )
+        self._deployer = self.identity("deployer", policies.statements("deployer", STACK=self.name))
 
     def _start_platform(self) -> None:
         for port in ports(USUAL_PORTS["platform"] if self._usual_ports else 0):
@@ -170,6 +160,23 @@ class LocalStack:
     def identity(self, name: str, statements: list[dict[str, object]]) -> Aws:
         """An IAM user that may do what `statements` allow, and nothing else."""
         return self._emulator.identity(name, statements)
+
+    def operator(self, source_bucket: str = "none") -> Aws:
+        """An IAM user that may do what `policies/operator.json` says, and nothing else."""
+        return self.identity(
+            f"operator-of-{self.name}-{uuid.uuid4().hex[:8]}",
+            policies.enforced_here(
+                policies.statements(
+                    "operator",
+                    STACK=self.name,
+                    SECRETS="aep/*",
+                    SOURCE_BUCKET=source_bucket,
+                    ALARM_TOPIC_ARN=f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
+                    ROUTES_APPLICATION_ID=self.outputs["RoutesApplicationId"],
+                    LIMITS_APPLICATION_ID=self.outputs["LimitsApplicationId"],
+                )
+            ),
+        )
 
     def _sender_statements(self) -> list[dict[str, object]]:
         """What a producer's role may: all that uploaders and file systems do by themselves."""
@@ -383,7 +390,7 @@ class LocalStack:
             self.endpoint,
             path=[],
             more={
-                **self._deployer.identity.variables(),
+                **self.operator().identity.variables(),
                 "AWS_CA_BUNDLE": str(self.authority),
                 # What limits may be, as it is deployed here.
                 "PYTHONPATH": f"{self.layer}{os.pathsep}{ROOT / 'cli'}",

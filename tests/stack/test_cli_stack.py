@@ -869,3 +869,37 @@ def test_notes_are_no_problems(stack: LocalStack) -> None:
     assert verdicts["alarm topic"] is NOTE
     assert verdicts["route by-folder"] is NOTE
     assert PROBLEM not in verdicts.values()
+
+
+def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
+) -> None:
+    """`policies/operator.json`, and no right more; `restored` is tried by the drill."""
+    where: Any = {"LocationConstraint": "eu-west-1"}
+    bucket = f"of-an-operator-{uuid.uuid4().hex}"
+    stack.aws.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
+    for name, value in stack.operator(bucket).identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert main(["doctor"]) == 0, capsys.readouterr().out
+    key = f"nowhere/{uuid.uuid4().hex}.json"
+    stack.put(key, b"{}")
+    parked = _parked(stack, key)
+    chosen = ["redrive", "--external-id", parked["externalId"]]
+    assert main([*chosen, "--dry-run"]) == 0
+    assert main(chosen) == 0
+    assert _parked(stack, key, after=parked["parkedAt"])
+    assert main(["connect", bucket]) == 0
+    assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
+    before = Published(stack.aws.appconfig, *(stack.outputs[each] for each in IDS))
+    live = before.read(before.live()[-1])
+    table = tmp_path / "routes.json"
+    table.write_bytes(live + b"\n")
+    assert main(["routes", "forecast", str(table)]) == 0, capsys.readouterr()
+    assert main(["routes", "publish", str(table)]) == 0
+    assert main(["routes", "rollback"]) == 0
+    assert before.read(before.live()[-1]) == live
+    limits = Published(stack.aws.appconfig, *(stack.outputs[each] for each in LIMITS_IDS))
+    document = tmp_path / "limits.json"
+    document.write_bytes(limits.read(limits.live()[-1]) + b"\n")
+    assert main(["limits", "publish", str(document)]) == 0
+    assert main(["limits", "rollback"]) == 0

@@ -125,7 +125,7 @@ def test_after_a_restore_every_file_is_sent_again_and_none_is_loaded_twice(
     posts = len(drilled.creates())
     ends = Counter(end["externalId"] for end in drilled.details("Batch Succeeded"))
 
-    for name, value in drilled.aws.identity.variables().items():
+    for name, value in drilled.stack.operator().identity.variables().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", drilled.aws.endpoint)
     monkeypatch.setenv("AWS_CA_BUNDLE", str(drilled.aws.authority))
