@@ -217,8 +217,9 @@ def test_requests_of_every_kind(api: Api) -> None:
 
     ask_it()
     # They are not all refused at the door.
-    assert answers[201] > examples(300) and answers[400] > 300, answers
-    assert {200, 409, 422} <= answers.keys(), answers
+    assert min(answers[201], answers[400]) > examples(300), answers
+    rare = {409} if answers.total() >= 2000 else set[int]()
+    assert {200, 422} | rare <= answers.keys(), answers
 
 
 def test_what_is_no_request_at_all(api: Api) -> None:
