@@ -559,17 +559,14 @@ def plan(window_id: str, sizes: Iterable[int], limits: Limits) -> tuple[Excerpt,
     `sizes`: what AEP gets of each file.
     """
     parts: list[Excerpt] = []
-    uploads = 0
-    for number, size in enumerate(sizes):
-        part = parts[-1] if parts else None
+    first = end = held = uploads = 0  # of the part that is being filled
+    for size in sizes:
         more = max(1, ceil(size / limits.piece))
-        if part is None or uploads + more > limits.files or part.bytes + size > limits.bytes:
-            parts.append(Excerpt(window_id, number, number + 1, size))
-            uploads = more
-        else:
-            parts[-1] = replace(part, end=number + 1, bytes=part.bytes + size)
-            uploads += more
-    return tuple(parts)
+        if end > first and (uploads + more > limits.files or held + size > limits.bytes):
+            parts.append(Excerpt(window_id, first, end, held))
+            first, held, uploads = end, 0, 0
+        end, held, uploads = end + 1, held + size, uploads + more
+    return (*parts, Excerpt(window_id, first, end, held)) if end else ()
 
 
 def in_order(files: Iterable[Arrival]) -> tuple[Arrival, ...]:
