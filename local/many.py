@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.clock.due import Kind, errand
+from aep_intake.clock.due import DueKind, errand
 from aep_intake.grouping.windows import GATES, Window
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import LedgerUnavailable
@@ -210,11 +210,11 @@ class Many:
     def _closed(self, worker: "Runtime", route: str) -> Work:
         """Let a window end, and its batches be made."""
         window_id = self._ended(route)
-        work = self._work(_go_on(worker, Kind.WINDOWS, [window_id]))
+        work = self._work(_go_on(worker, DueKind.WINDOWS, [window_id]))
         window = self._ledger.windows.get(window_id)
         assert window
         parts = [window.part_id(number) for number in range(len(window.parts))]
-        work += self._work(_go_on(worker, Kind.ORDERS, parts))
+        work += self._work(_go_on(worker, DueKind.ORDERS, parts))
         pages = ceil(self._meter.bytes(f"window#{window_id}") / READ)
         return replace(work, reads=work.calls[QUERY] * pages + work.calls[GET])
 
@@ -224,7 +224,7 @@ class Many:
 
     def _ended(self, route: str) -> str:
         """Move the end of a route's window to now; the window's id."""
-        for due in self._ledger.due(Kind.WINDOWS, _now() + 2 * DAY, most=1000):
+        for due in self._ledger.due(DueKind.WINDOWS, _now() + 2 * DAY, most=1000):
             window = self._ledger.windows.get(due.id)
             if window and window.order.route == route and window.due:
                 earlier = replace(window, due=_now(), revision=window.revision + 1)
@@ -480,7 +480,7 @@ class Many:
         events.enable_rule(Name=self._tick_rule)
 
 
-def _go_on(worker: "Runtime", kind: Kind, names: list[str]) -> dict[str, Any]:
+def _go_on(worker: "Runtime", kind: DueKind, names: list[str]) -> dict[str, Any]:
     records = [{"body": json.dumps(errand(kind, name))} for name in names]
     told: dict[str, Any] = worker.invoke({"module": "on_due", "event": {"Records": records}})
     return told

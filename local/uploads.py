@@ -20,9 +20,9 @@ from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.clock.due import Kind
+from aep_intake.clock.due import DueKind
 from aep_intake.delivery.pieces import Cut, cut, pieces
-from aep_intake.delivery.steps import Delivery, End, Stage, Task
+from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Task
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
@@ -255,7 +255,7 @@ class Uploads:
         """A batch of one file, filled in one invocation."""
         external_id = self._handed_out(file, cuts)
         told = self._invoke(worker, "on_upload", "UploadsQueueUrl", disk=disk)
-        if self._delivery(external_id).stage is not Stage.INGESTING:
+        if self._delivery(external_id).stage is not DeliveryStage.INGESTING:
             raise ChildFailed(f"{file.uri} did not go up\n{worker.tail()}")
         return told
 
@@ -276,7 +276,7 @@ class Uploads:
                 created_at=_now(),
                 limit=LIMIT,
                 whole=False,
-                stage=Stage.UPLOADING,
+                stage=DeliveryStage.UPLOADING,
                 due=_now() + DAY,
                 cuts=cut_files,
                 total=len(tasks),
@@ -339,8 +339,8 @@ class Uploads:
         delivery = self._delivery(external_id)
         time.sleep(max(0, (delivery.due or 0) - _now()) / 1000)
         # As on_tick does, which finds it in the index of what is due.
-        self._queues.hand_out(
-            self._stack.outputs["DeliveriesQueueUrl"], Kind.DELIVERIES, [external_id]
+        self._queues.enqueue(
+            self._stack.outputs["DeliveriesQueueUrl"], DueKind.DELIVERIES, [external_id]
         )
         steps.append(self._invoke(workers["OnDelivery"], "on_delivery", "DeliveriesQueueUrl"))
         delivery = self._delivery(external_id)

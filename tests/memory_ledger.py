@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from aep_intake.clock.due import Due, Kind, Ledger, fair, lane
+from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
 from aep_intake.create.pace import Full
 from aep_intake.delivery.steps import Delivery, Mark, Progress
 from aep_intake.grouping import lists
 from aep_intake.grouping.missing_markers import WAITING, Folder, Listing
-from aep_intake.grouping.windows import Stage, Window, in_order
+from aep_intake.grouping.windows import Window, WindowStage, in_order
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -24,14 +24,14 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import Seen
 from aep_intake.model.orders import (
     Claim,
-    Excerpt,
-    Head,
     Identity,
-    Line,
+    Lineage,
+    LineageHead,
     Order,
     Record,
     Rejection,
     State,
+    WindowPart,
     claims,
 )
 
@@ -41,12 +41,12 @@ GATES = 2  # enough for one to be open when the other is sealed
 type Unfinished = Window | Folder | Delivery | HandedOver | Record
 
 
-def all_due(ledger: Ledger, now: int) -> list[Due]:
+def all_due(ledger: DueLedger, now: int) -> list[Due]:
     """Whatever is due, of all classes."""
-    return [due for kind in Kind for due in ledger.due(kind, now, 10**6)]
+    return [due for kind in DueKind for due in ledger.due(kind, now, 10**6)]
 
 
-def due_of(ledger: Ledger, kind: Kind, now: int) -> dict[str, int]:
+def due_of(ledger: DueLedger, kind: DueKind, now: int) -> dict[str, int]:
     """What is due of a class: since when, by its id."""
     return {due.id: due.when for due in ledger.due(kind, now, 10**6)}
 
@@ -109,7 +109,7 @@ class MemoryLedger:
         self.noted: dict[tuple[str, str], str] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
-        self.heads: dict[str, Head] = {}
+        self.heads: dict[str, LineageHead] = {}
         self.folders = MemoryFolders()
         self.profile_batches: dict[tuple[str, str], int] = {}
         self._conflict = conflict
@@ -118,7 +118,7 @@ class MemoryLedger:
         self.identity = MemoryIdentity()
         self.deliveries: dict[str, Delivery] = {}
         # Of what is handed out: what its owner had written, and until when it is not due.
-        self._leases: dict[tuple[Kind, str], tuple[tuple[int, int], int]] = {}
+        self._leases: dict[tuple[DueKind, str], tuple[tuple[int, int], int]] = {}
         self.handed_over: dict[str, HandedOver] = {}
 
     def open(self, record: Record) -> Record:
@@ -132,14 +132,14 @@ class MemoryLedger:
         self.records[external_id] = record
         return record
 
-    def head(self, subject: str) -> Head | None:
+    def head(self, subject: str) -> LineageHead | None:
         return self.heads.get(subject)
 
-    def move(self, line: Line | None, external_id: str) -> None:
+    def move(self, line: Lineage | None, external_id: str) -> None:
         if line is not None:
-            self.heads[line.subject] = Head(external_id, line.position)
+            self.heads[line.subject] = LineageHead(external_id, line.position)
 
-    def claim(self, wanted: tuple[Claim, ...], owner: str, line: Line | None = None) -> None:
+    def claim(self, wanted: tuple[Claim, ...], owner: str, line: Lineage | None = None) -> None:
         claimed = {}
         for claim in wanted:
             other = self.claims.get((claim.object_id, claim.slot))
@@ -207,7 +207,7 @@ class MemoryLedger:
             self.claims = before
             raise
 
-    def supersede(self, ended: Record, following: Record) -> Record:
+    def open_next_attempt(self, ended: Record, following: Record) -> Record:
         self.transaction()
         external_id = ended.order.external_id
         new = following.order.external_id
@@ -271,7 +271,7 @@ class MemoryLedger:
     def of_batch(self, batch_id: str) -> Record | None:
         return next((r for r in self.records.values() if r.batch_id == batch_id), None)
 
-    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
         found = []
         for name, one in self._unfinished(kind).items():
             when = self._when(one, (kind, name))
@@ -279,7 +279,7 @@ class MemoryLedger:
                 found.append(Due(kind, name, when))
         lanes: dict[int, list[Due]] = {}
         for due in found:
-            of_order = kind is Kind.ORDERS
+            of_order = kind is DueKind.ORDERS
             key = lane(self.records[due.id].order.target.credential) if of_order else 0
             lanes.setdefault(key, []).append(due)
         return fair(lanes.values(), most)
@@ -291,19 +291,19 @@ class MemoryLedger:
         self._leases[due.kind, due.id] = ((one.revision, one.due), until)
         return one.due
 
-    def _when(self, one: Unfinished, of: tuple[Kind, str]) -> int | None:
+    def _when(self, one: Unfinished, of: tuple[DueKind, str]) -> int | None:
         written, until = self._leases.get(of, (None, 0))
         return until if one.due is not None and written == (one.revision, one.due) else one.due
 
-    def _unfinished(self, kind: Kind) -> Mapping[str, Unfinished]:
+    def _unfinished(self, kind: DueKind) -> Mapping[str, Unfinished]:
         match kind:
-            case Kind.WINDOWS:
+            case DueKind.WINDOWS:
                 return self.windows.kept
-            case Kind.FOLDERS:
+            case DueKind.FOLDERS:
                 return self.folders.kept
-            case Kind.DELIVERIES:
+            case DueKind.DELIVERIES:
                 return {**self.handed_over, **self.deliveries}
-            case Kind.ORDERS:
+            case DueKind.ORDERS:
                 return self.records
 
     def _written(self, object_id: str, slot: str, version: str, route: str | None = None) -> None:
@@ -357,7 +357,7 @@ class MemoryWindows:
         if window.gates:
             is_open = (window.window_id, next(self._turns) % GATES) not in self.sealed
         else:
-            is_open = self.kept[window.window_id].stage is Stage.OPEN
+            is_open = self.kept[window.window_id].stage is WindowStage.OPEN
         wanted = tuple(claim for file in free for claim in claims(file))
         before = dict(self._ledger.claims)
         self._ledger.claim(wanted, window.window_id)
@@ -403,7 +403,7 @@ class MemoryWindows:
         standing, _ = self.written.setdefault(window.key, (window, b"".join(lines)))
         return standing
 
-    def files(self, part: Excerpt) -> tuple[Arrival, ...]:
+    def files(self, part: WindowPart) -> tuple[Arrival, ...]:
         if part.key is None:
             return self.registered(part.window_id)[part.first : part.end]
         _, content = self.written[part.key]

@@ -94,4 +94,4 @@ def found_dataset(
         raise DatasetNotFound(
             f"no dataset {dataset_id} in sandbox {name}: mend the route, or make it"
         )
-    return Found(target, str(raw.get("name")), adobe.look_up(target))
+    return Found(target, str(raw.get("name")), adobe.dataset_info(target))

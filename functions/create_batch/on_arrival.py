@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any
 
 from aep_intake.arrivals import envelopes
-from aep_intake.arrivals.envelopes import Delivery
-from aep_intake.arrivals.take_in import Intake, Result, again, take_in
+from aep_intake.arrivals.envelopes import Received
+from aep_intake.arrivals.take_in import Intake, Result, retry_parked, take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
-from aep_intake.grouping.missing_markers import tell
+from aep_intake.grouping.missing_markers import reject_overdue
 from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.files import digest
-from aep_intake.model.orders import OWN_PREFIX, Rejection
+from aep_intake.model.orders import ORDER_PREFIX, Rejection
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
@@ -52,9 +52,9 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
-            results[order] = attempt(lambda: again(order, intake))  # noqa: B023
+            results[order] = attempt(lambda: retry_parked(order, intake))  # noqa: B023
         for missing in dict.fromkeys(d.missing for d in deliveries if d.missing):
-            told = attempt(lambda: tell(missing, intake.overdue, pool.map, end))  # noqa: B023
+            told = attempt(lambda: reject_overdue(missing, intake.overdue, pool.map, end))  # noqa: B023
             if told is not None:
                 results[missing.external_id] = told
     if intake.hand_on is not None:  # else they were counted before they were handed on
@@ -70,11 +70,11 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     return worker.give_back(failed, early, queue_url, dead_letters, age="RetryingArrivalAge")
 
 
-def _read(body: str) -> Delivery:
+def _read(body: str) -> Received:
     try:
         delivery = envelopes.parse(body).of_keys(wanted_keys)
     except Rejected as malformed:
-        delivery = Delivery(malformed=(malformed.detail,))
+        delivery = Received(malformed=(malformed.detail,))
     for reason in delivery.ignored:
         telemetry.count("Ignored", reason)
     return delivery
@@ -82,7 +82,7 @@ def _read(body: str) -> Delivery:
 
 def _settle(
     messages: list[Message],
-    deliveries: list[Delivery],
+    deliveries: list[Received],
     results: dict[str, Result],
     intake: Intake,
 ) -> dict[Message, Exception]:
@@ -113,12 +113,12 @@ def _wait(error: Exception) -> float:
     return (error.retry_after or 0) if isinstance(error, TryAgain) else 0
 
 
-def _park(body: str, delivery: Delivery, rejected: list[Rejected], intake: Intake) -> None:
+def _park(body: str, delivery: Received, rejected: list[Rejected], intake: Intake) -> None:
     malformed = delivery.rejection
     if malformed is not None:
-        malformed.external_id = f"{OWN_PREFIX}{digest('message', body)}"
+        malformed.external_id = f"{ORDER_PREFIX}{digest('message', body)}"
         rejection = Rejection.of(malformed, worker.now())
-        intake.announcer.turned_away(malformed.external_id, (), rejection)
+        intake.announcer.arrival_rejected(malformed.external_id, (), rejection)
         telemetry.report(malformed.external_id, malformed, None)
         rejected = [*rejected, malformed]
     if rejected:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from aep_intake.arrivals import requests
 from aep_intake.create import create, ports
-from aep_intake.create.create import Kind, Outcome
+from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model.errors import PlatformUnavailable, Rejected, StorageUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
@@ -17,7 +17,7 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.model.times import iso
 from aep_intake.report import status, telemetry
 from aep_intake.report.problems import explain, problem
-from aep_intake.report.status import Told
+from aep_intake.report.status import JsonObject
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting
@@ -80,7 +80,7 @@ def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
         _report(context.aws_request_id, record)
         return _no(explain(record))
     external_id = record.order.external_id
-    result = attempt(lambda: create.try_anew(external_id, _create_ports(context)))
+    result = attempt(lambda: create.start_next_attempt(external_id, _create_ports(context)))
     _report(external_id, result)
     if isinstance(result, Exception):
         return _no(explain(result, external_id))
@@ -110,14 +110,14 @@ def _made(path: str, outcome: Outcome) -> Response:
         "Location": f"/{here}/{batch}",
         "X-External-Id": record.order.external_id,
     }
-    if outcome.kind is Kind.DUPLICATE:
+    if outcome.kind is OutcomeKind.DUPLICATE:
         headers["Idempotency-Replayed"] = "true"
     # Catalog's objects do not hold their own id.
     body = {**(record.batch or {}), "id": record.batch_id}
-    return _response(200 if outcome.kind is Kind.DUPLICATE else 201, body, headers)
+    return _response(200 if outcome.kind is OutcomeKind.DUPLICATE else 201, body, headers)
 
 
-def _create_ports(context: LambdaContext) -> ports.Ports:
+def _create_ports(context: LambdaContext) -> ports.OrderPorts:
     """Requests do not wait for their turn: the API's own throttle holds them back."""
     return worker.create(context, worker.pace.count)
 
@@ -155,7 +155,7 @@ def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Respons
     return _told(lambda: status.of_object(bucket, key, _ports()), none, context)
 
 
-def _told(ask: Callable[[], Told | None], none: str, context: LambdaContext) -> Response:
+def _told(ask: Callable[[], JsonObject | None], none: str, context: LambdaContext) -> Response:
     answer = attempt(lambda: (ask(), _restored()))
     if isinstance(answer, Exception):
         _report(context.aws_request_id, answer)
@@ -179,18 +179,18 @@ def _restored() -> str | None:
     return iso(identity.restored_at) if worker.now() < identity.look_first_until else None
 
 
-def _ports() -> status.Ports:
+def _ports() -> status.StatusPorts:
     ledger = worker.ledger
-    return status.Ports(ledger, ledger.windows, worker.deliveries, _ask, worker.side_by_side)
+    return status.StatusPorts(ledger, ledger.windows, worker.deliveries, _ask, worker.side_by_side)
 
 
-def _ask(records: Sequence[Record]) -> list[Told]:
+def _ask(records: Sequence[Record]) -> list[JsonObject]:
     """What AEP says of their batches now; whoever asked does not wait for all that is slow."""
     pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
     saying = [pool.submit(status.of_platform, record, worker.adobe) for record in records]
     said, _ = wait(saying, ASKING)
     pool.shutdown(wait=False, cancel_futures=True)
-    late = status.untold(PlatformUnavailable("AEP takes too long to tell of the batch"))
+    late = status.unavailable(PlatformUnavailable("AEP takes too long to tell of the batch"))
     return [future.result() if future in said else late for future in saying]
 
 

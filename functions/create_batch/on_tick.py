@@ -28,8 +28,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     failed: list[Exception] = []
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         ports = worker.due_ports(pool.map)
-        for kind in due.Kind:
-            handed_out = attempt(lambda: due.hand_out(kind, ports))  # noqa: B023
+        for kind in due.DueKind:
+            handed_out = attempt(lambda: due.enqueue_due(kind, ports))  # noqa: B023
             if isinstance(handed_out, Exception):
                 failed.append(handed_out)
             else:

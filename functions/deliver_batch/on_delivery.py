@@ -10,7 +10,7 @@ from typing import Any
 from aep_intake.clock import due, retries
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import steps
-from aep_intake.delivery.steps import Delivery, Ports
+from aep_intake.delivery.steps import Delivery, DeliveryPorts
 from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
@@ -58,7 +58,7 @@ def _read(message: Message) -> tuple[str, str | None]:
     return due.read(message.body)[1], None
 
 
-def _work(message: Message, ports: Ports) -> Delivery | None:
+def _work(message: Message, ports: DeliveryPorts) -> Delivery | None:
     external_id, batch_id = _read(message)
     if batch_id is not None:
         steps.begin(external_id, batch_id, ports)

@@ -21,17 +21,17 @@ from aep_intake.adapters.adobe.credentials import Token
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.take_in import Intake, Result, Skipped, again, take_in
+from aep_intake.arrivals.take_in import Intake, Result, Skipped, retry_parked, take_in
 from aep_intake.clock import due, retries
-from aep_intake.clock.due import Kind
+from aep_intake.clock.due import DueKind
 from aep_intake.clock.retries import Again, Back
 from aep_intake.create.create import Outcome, create_batch
 from aep_intake.create.pace import Pace
-from aep_intake.create.ports import Ports
+from aep_intake.create.ports import OrderPorts
 from aep_intake.delivery import steps, upload
 from aep_intake.delivery.steps import Delivery, Task
 from aep_intake.grouping import missing_markers, resume, windows
-from aep_intake.grouping.windows import Stage
+from aep_intake.grouping.windows import WindowStage
 from aep_intake.model import messages
 from aep_intake.model.batches import Dataset
 from aep_intake.model.errors import (
@@ -128,7 +128,7 @@ TROUBLES: tuple[Callable[[], Fault] | None, ...] = (
 def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
     """The order whose batch has an arrival of a window, or the version that stands for it."""
     window = world.ledger.windows.kept[window_id]
-    assert window.stage is Stage.FINISHED
+    assert window.stage is WindowStage.FINISHED
     parts = [window.part(excerpt, number) for number, excerpt in enumerate(window.parts)]
     files = [(part, file) for part in parts for file in world.ledger.files(part)]
     assert len(files) == window.parts[-1].end == len({file.object_id for _, file in files})
@@ -141,9 +141,11 @@ def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
     return part.external_id
 
 
-def go_on(kind: Kind, name: str, intake: Intake) -> Outcome | None:
+def go_on(kind: DueKind, name: str, intake: Intake) -> Outcome | None:
     """As on_due goes on with what is due."""
-    return resume.go_on(kind, name, resume.Ports(intake.ports, intake.windows, intake.overdue))
+    return resume.go_on(
+        kind, name, resume.ResumePorts(intake.ports, intake.windows, intake.overdue)
+    )
 
 
 class Tape:
@@ -304,12 +306,12 @@ class World:
     bucket: dict[str, Arrival] = field(default_factory=dict)
     more: "tuple[Callable[[], None], ...]" = ()  # what else a schedule may do
     handed_out: list[str] = field(default_factory=list)  # orders, before their time
-    due_queue: "list[Errand[tuple[due.Kind, str]]]" = field(default_factory=list)
+    due_queue: "list[Errand[tuple[due.DueKind, str]]]" = field(default_factory=list)
     orders_parked: set[str] = field(default_factory=set)
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
     identity: Identity = field(default_factory=lambda: Identity("the ledger"))
-    limits: windows.Limits = field(default_factory=lambda: windows.Limits(2, 25))
+    limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(2, 25))
 
     def __post_init__(self) -> None:
         self.table = self.tables[0]
@@ -361,7 +363,7 @@ class World:
         folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
         objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
-        ports = Ports(
+        ports = OrderPorts(
             ledger=ledger,
             platform=adobe,
             announcer=announcer,
@@ -369,8 +371,8 @@ class World:
             lease=lease,
             pace=Pace(buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
             park=self._park,
-            post_time=adobe.create_time + SKEW,
-            settle=SETTLE + SKEW,
+            post_ms=adobe.create_time + SKEW,
+            settle_ms=SETTLE + SKEW,
             delivers=self.delivers,
             identity=lambda: self.identity,
         )
@@ -380,15 +382,15 @@ class World:
             adobe.dataset_id,
             lambda target: Dataset(profile=target.dataset_id == PROFILES, system=False),
         )
-        window_ports = windows.Ports(
+        window_ports = windows.WindowPorts(
             windows=remembered,
             orders=ledger,
-            hand_out=self._hand_out,
+            enqueue=self._hand_out,
             now=now,
             limits=self.limits,
             opened=self._opened,
         )
-        overdue_ports = missing_markers.Ports(
+        overdue_ports = missing_markers.FolderPorts(
             ledger=ledger,
             folders=folders,
             announcer=announcer,
@@ -404,7 +406,7 @@ class World:
             announcer=announcer,
             targets=targets,
             objects=objects,
-            checks=Checks(objects.read, most=10**11, most_unsplit=2**28),
+            checks=Checks(objects.read, batch_bytes=10**11, unsplit_bytes=2**28),
             table=lambda: self.table,
             buckets=("landing",),
             retention=RETENTION,
@@ -447,7 +449,9 @@ class World:
         assert rejection.reason
         self.events.append((order.external_id, None))
 
-    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+    def arrival_rejected(
+        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
+    ) -> None:
         """The bus takes an `Arrival Rejected` of an arrival without an order."""
         assert why.reason and arrivals
         self.events.append((external_id, None))
@@ -515,12 +519,12 @@ class World:
     def _deliver_twice(self) -> None:
         """As S3 and SQS do, in any order."""
         if self.queue:
-            again = self.queue[self.tape.pick(len(self.queue))]
-            self.queue.insert(0, replace(again, visible=self.clock()))
+            retry_parked = self.queue[self.tape.pick(len(self.queue))]
+            self.queue.insert(0, replace(retry_parked, visible=self.clock()))
 
     def _edit_limits(self) -> None:
         """A deployment with other settings: what is planned stays planned."""
-        self.limits = windows.Limits(1 + self.tape.pick(3), 10 + 10 * self.tape.pick(4))
+        self.limits = windows.BatchLimits(1 + self.tape.pick(3), 10 + 10 * self.tape.pick(4))
 
     def _edit_routes(self) -> None:
         self.table = self.tables[self.tape.pick(len(self.tables))]
@@ -550,23 +554,23 @@ class World:
             self._start(partial(self._tell, missing))
 
     def _hand_out_what_is_due(self, skew: int) -> dict[str, Result]:
-        ports = due.Ports(
+        ports = due.DuePorts(
             ledger=self._remembered(),
             waiting=self._waiting_for,
             send=self._send_due,
             now=self._clock_of(skew),
             side_by_side=map,
         )
-        for kind in due.Kind:
-            attempt(lambda: due.hand_out(kind, ports))  # noqa: B023
+        for kind in due.DueKind:
+            attempt(lambda: due.enqueue_due(kind, ports))  # noqa: B023
         return {}
 
-    def _waiting_for(self, kind: due.Kind) -> int:
+    def _waiting_for(self, kind: due.DueKind) -> int:
         if self.wait(2):
             raise StorageUnavailable("a queue did not tell its length")
         return sum(errand.what[0] is kind for errand in self.due_queue)
 
-    def _send_due(self, kind: due.Kind, names: list[str]) -> None:
+    def _send_due(self, kind: due.DueKind, names: list[str]) -> None:
         fate = self.wait(3)
         some = names[: len(names) // 2] if fate == 1 else names
         self.due_queue += [Errand((kind, name), self.clock()) for name in some]
@@ -575,14 +579,14 @@ class World:
 
     def deliver_due(self) -> None:
         """The due queues start a worker on each visible message."""
-        self.due_queue += [Errand((due.Kind.ORDERS, n), self.clock()) for n in self.handed_out]
+        self.due_queue += [Errand((due.DueKind.ORDERS, n), self.clock()) for n in self.handed_out]
         self.handed_out.clear()
         for errand in [e for e in self.due_queue if e.visible <= self.clock()]:
             errand.visible = self.clock() + VISIBILITY
             self._start(partial(self._work_due, errand))
 
     def _work_due(
-        self, errand: "Errand[tuple[due.Kind, str]]", intake: Intake
+        self, errand: "Errand[tuple[due.DueKind, str]]", intake: Intake
     ) -> dict[str, Result]:
         results = attempt(lambda: self.work_on(*errand.what, intake))
         # Never given back; but who is killed does not delete it.
@@ -591,7 +595,7 @@ class World:
             raise results
         return results
 
-    def work_on(self, kind: due.Kind, name: str, intake: Intake) -> dict[str, Result]:
+    def work_on(self, kind: due.DueKind, name: str, intake: Intake) -> dict[str, Result]:
         """What a worker does about something that is due."""
         done = go_on(kind, name, intake)
         return {} if done is None else {name: done}
@@ -604,7 +608,7 @@ class World:
         now: int,
     ) -> None:
         """As a function ends: what failed is tried again, and the rest acknowledged."""
-        back = retries.put_off(failed, early, queue, now) if failed or early else Back()
+        back = retries.retry_later(failed, early, queue, now) if failed or early else Back()
         self.wait(1)  # a crash here leaves in the queue what was done, or sent anew
         done = [errand for name, errand in queue.by_id.items() if name not in back.stay]
         queue.messages[:] = [m for m in queue.messages if not any(m is one for one in done)]
@@ -629,7 +633,7 @@ class World:
 
     def _tell(self, missing: Missing, intake: Intake) -> dict[str, Result]:
         try:
-            missing_markers.tell(missing, intake.overdue, map)
+            missing_markers.reject_overdue(missing, intake.overdue, map)
         except MarkerMissing as why:
             self.missing_parked.add(missing)
             self.seen[why.reason] += 1
@@ -637,7 +641,7 @@ class World:
         return {}
 
     def _again(self, external_id: str, intake: Intake) -> dict[str, Result]:
-        result = again(external_id, intake)
+        result = retry_parked(external_id, intake)
         self.orders_parked.discard(external_id)  # only now is its message deleted
         return {external_id: result}
 
@@ -744,7 +748,7 @@ class Delivering(World):
     denied: dict[str, int] = field(default_factory=dict)  # keys that S3 says 403 of, until then
     piece: int = 64
     deadline: int = 6 * HOUR
-    limits: windows.Limits = field(default_factory=lambda: windows.Limits(3, 10_000))
+    limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(3, 10_000))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -777,32 +781,32 @@ class Delivering(World):
         self.bucket[arrival.key] = arrival
         self.queue.append(Message(arrival, self.clock()))
 
-    def ports(self, intake: Intake) -> steps.Ports:
+    def ports(self, intake: Intake) -> steps.DeliveryPorts:
         """All that a worker of the upload stage needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
         allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
         ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
         announcer: Any = intake.announcer
-        return steps.Ports(
+        return steps.DeliveryPorts(
             deliveries=remembered,
             orders=ledger,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
             allowance=allowance,
             announcer=announcer,
             opened=self._opened,
-            hand_out=self._send,
+            enqueue=self._send,
             park=self._park,
             park_file=self._park_file,
             now=intake.ports.now,
-            step=TIMEOUT + SKEW,
-            life=TIMEOUT + SKEW,
-            uploading=UPLOADING + SKEW,
-            end=intake.ports.now() + UPLOADING * 4 // 5,
-            planning=MINUTE,
-            limit=self.piece,
-            deadline=self.deadline,
-            first_look=OUTCOME,
+            step_ms=TIMEOUT + SKEW,
+            worker_life_ms=TIMEOUT + SKEW,
+            upload_ms=UPLOADING + SKEW,
+            uploads_end_ms=intake.ports.now() + UPLOADING * 4 // 5,
+            planning_ms=MINUTE,
+            piece_bytes=self.piece,
+            deadline_ms=self.deadline,
+            first_poll_ms=OUTCOME,
             restored_at=lambda: self.identity.restored_at,
         )
 
@@ -819,9 +823,11 @@ class Delivering(World):
         what = (record.order.external_id, record.batch_id)
         self.created_queue.append(Errand(what, self.clock() + wait))
 
-    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+    def arrival_rejected(
+        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
+    ) -> None:
         """The bus takes an `Arrival Rejected`."""
-        super().turned_away(external_id, arrivals, why)
+        super().arrival_rejected(external_id, arrivals, why)
         self.lost += [(external_id, arrival.uri, why.reason) for arrival in arrivals]
 
     def ended(self, ended: Delivery, lost: Mapping[str, Rejection]) -> None:
@@ -853,10 +859,10 @@ class Delivering(World):
         # Nobody may find it claimed by the order that lost it, however soon it is redriven.
         owner = self.ledger.claimant(file)
         assert owner is None or owner not in self._losers(file), "parked before it was let go"
-        [again] = parse(messages.of_arrival(file)).arrivals
-        assert again == file
+        [retry_parked] = parse(messages.of_arrival(file)).arrivals
+        assert retry_parked == file
         self.files_parked.append((file, why.reason))
-        self.parked.append(Message(again, self.clock(), reason=why.reason))
+        self.parked.append(Message(retry_parked, self.clock(), reason=why.reason))
         self.wait(1)
         if fate == 2:
             raise StorageUnavailable("the queue did not answer")
@@ -924,9 +930,9 @@ class Delivering(World):
         uploads = [(errand.what.piece.path(), errand.receives) for errand in self.uploads]
         return [*super().left(), *created, *uploads]
 
-    def work_on(self, kind: due.Kind, name: str, intake: Intake) -> dict[str, Any]:
+    def work_on(self, kind: due.DueKind, name: str, intake: Intake) -> dict[str, Any]:
         """What a worker does about an order, a window or a delivery that is due."""
-        if kind is not due.Kind.DELIVERIES:
+        if kind is not due.DueKind.DELIVERIES:
             return super().work_on(kind, name, intake)
         return {name: steps.go_on(name, self.ports(intake))}
 
@@ -962,7 +968,7 @@ class Delivering(World):
         self,
         queue: list[Errand[T]],
         parked: list[Errand[T]],
-        work: Callable[[T, int, steps.Ports], Delivery | None],
+        work: Callable[[T, int, steps.DeliveryPorts], Delivery | None],
         visibility: int,
     ) -> None:
         visible = [errand for errand in queue if errand.visible <= self.clock()]
@@ -989,8 +995,8 @@ class Delivering(World):
         """As EventBridge and SQS do, in any order."""
         queue: list[Errand[Any]] = self.uploads if self.tape.pick(2) else self.created_queue
         if queue:
-            again = queue[self.tape.pick(len(queue))]
-            queue.insert(0, replace(again, visible=self.clock()))
+            retry_parked = queue[self.tape.pick(len(queue))]
+            queue.insert(0, replace(retry_parked, visible=self.clock()))
 
     def _drop(self) -> None:
         """A message that was received too often ends in the dead-letter queue."""
@@ -1001,7 +1007,9 @@ class Delivering(World):
             self.uploads[:] = [errand for errand in self.uploads if errand is not one]
 
     def _edit_limits(self) -> None:
-        self.limits = windows.Limits(1 + self.tape.pick(4), (60, 200, 10_000)[self.tape.pick(3)])
+        self.limits = windows.BatchLimits(
+            1 + self.tape.pick(4), (60, 200, 10_000)[self.tape.pick(3)]
+        )
 
     def _edit_sizes(self) -> None:
         """A deployment with other settings."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from aep_intake.grouping.windows import Limits, Stage
+from aep_intake.grouping.windows import BatchLimits, WindowStage
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.routing import routes
@@ -218,7 +218,7 @@ LEAPS = (
 def test_a_marker_that_comes_again_replaces_its_folder_s_batch(tape: bytes) -> None:
     world = World(Tape(tape), tables=REPLACED, final=REPLACED[0])
     late = world.tape.pick(3)
-    world.limits = Limits(files=10, bytes=1000)
+    world.limits = BatchLimits(files=10, bytes=1000)
     bucket = Bucket(world, [MARKER, *FILES[5 - late :], AGAIN])
     for file in FILES[: 5 - late]:
         bucket.put(file)
@@ -257,7 +257,7 @@ def _holders(world: World) -> dict[str, list[str]]:
     holders: dict[str, list[str]] = {file.key: [] for file in FILES}
     for window_id, window in world.ledger.windows.kept.items():
         assert window_id.startswith(WINDOW_PREFIX)
-        assert window.stage is Stage.FINISHED
+        assert window.stage is WindowStage.FINISHED
         parts = [window.part(part, number) for number, part in enumerate(window.parts)]
         files = [(file, part) for part in parts for file in world.ledger.files(part)]
         assert files and len({file.key for file, _ in files}) == len(files)
@@ -268,8 +268,8 @@ def _holders(world: World) -> dict[str, list[str]]:
 
 def _last(world: World, external_id: str) -> Record:
     record = world.ledger.records[external_id]
-    while record.superseded_by is not None:
-        record = world.ledger.records[record.superseded_by]
+    while record.next_attempt is not None:
+        record = world.ledger.records[record.next_attempt]
     return record
 
 

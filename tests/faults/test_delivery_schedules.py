@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aep_intake.delivery import steps
 from aep_intake.delivery.pieces import pieces
-from aep_intake.delivery.steps import Delivery, End, Stage
+from aep_intake.delivery.steps import Delivery, DeliveryStage, End
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.routing import routes
@@ -188,7 +188,11 @@ def check_ends(world: Delivering) -> None:
         external_id, delivery = record.order.external_id, delivery_of(world, record)
         assert record.state is State.ANNOUNCED
         assert delivery is not None
-        assert (delivery.stage, delivery.due, delivery.batch_id) == (Stage.ENDED, None, batch_id)
+        assert (delivery.stage, delivery.due, delivery.batch_id) == (
+            DeliveryStage.ENDED,
+            None,
+            batch_id,
+        )
         told = ends.pop(external_id)
         assert told == [told[0]] * len(told), "always the same"
         assert told[0]["batchId"] == batch_id
@@ -224,9 +228,9 @@ def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Ba
             assert batch.status in ("aborted", "abandoned", *since)
             ran["given up, too late"] += "were not done" in told["detail"]
             ran["given up, files lost"] += "were not possible" in told["detail"]
-    ran["another attempt"] += record.superseded_by is not None
+    ran["another attempt"] += record.next_attempt is not None
     parked = record.order.external_id in world.orders_parked
-    assert record.superseded_by or record.replaced_by or parked, "nobody can try it anew"
+    assert record.next_attempt or record.replaced_by or parked, "nobody can try it anew"
 
 
 def check_requests(world: Delivering) -> None:
@@ -382,8 +386,8 @@ def order_of(world: Delivering, arrival: Arrival, owner: str) -> str:
 
 def attempts_of(world: Delivering, external_id: str) -> list[Record]:
     attempts = [world.ledger.records[external_id]]
-    while attempts[-1].superseded_by is not None:
-        attempts.append(world.ledger.records[attempts[-1].superseded_by])
+    while attempts[-1].next_attempt is not None:
+        attempts.append(world.ledger.records[attempts[-1].next_attempt])
     return attempts
 
 

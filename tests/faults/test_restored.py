@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from aep_intake.create.create import Kind
+from aep_intake.create.create import OutcomeKind
 from aep_intake.grouping import lists, windows
 from aep_intake.model.errors import NeedsAttention, NotYet
 from aep_intake.model.files import Arrival
@@ -193,7 +193,7 @@ def test_what_the_ledger_forgot_is_the_order_s_again(forgetful: World, status: s
     restored(forgetful)
     made = posts(forgetful)
     outcome = take(ONE, forgetful.intake(0))
-    assert (outcome.kind, outcome.record.batch_id) == (Kind.ADOPTED, batch_id)
+    assert (outcome.kind, outcome.record.batch_id) == (OutcomeKind.ADOPTED, batch_id)
     assert outcome.record.state is State.ANNOUNCED
     assert forgetful.events == [(ONE.external_id, batch_id)]
     assert posts(forgetful) == made
@@ -228,7 +228,7 @@ def test_where_nothing_is_found_there_is_one_post(forgetful: World) -> None:
     restored(forgetful)
     made = posts(forgetful)
     outcome = take(ONE, forgetful.intake(0))
-    assert (outcome.record.order.attempt, outcome.kind) == (2, Kind.CREATED)
+    assert (outcome.record.order.attempt, outcome.kind) == (2, OutcomeKind.CREATED)
     assert posts(forgetful) == made + 1
 
 
@@ -260,13 +260,13 @@ def test_before_catalog_shows_what_was_made_last_nothing_is_posted(forgetful: Wo
         take(ONE, forgetful.intake(0))
     assert posts(forgetful) == 0
     forgetful.clock.advance(SETTLE + 2 * SKEW)
-    assert take(ONE, forgetful.intake(0)).kind is Kind.CREATED
+    assert take(ONE, forgetful.intake(0)).kind is OutcomeKind.CREATED
 
 
 def test_later_orders_do_not_look_first(forgetful: World) -> None:
     restored(forgetful)
     forgetful.clock.advance(DAY)
-    assert take(ONE, forgetful.intake(0)).kind is Kind.CREATED
+    assert take(ONE, forgetful.intake(0)).kind is OutcomeKind.CREATED
     asked = [r.operation for r in forgetful.simulator.received]
     assert asked.count("create") == 1
     assert "list-batches" not in asked

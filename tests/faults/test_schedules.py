@@ -129,10 +129,10 @@ def _order_of(arrival: Arrival, owner: str, world: World) -> str:
 def _batch_of(external_id: str, world: World) -> str | None:
     """The one batch of an order, announced as such; None where it was refused for good."""
     record: Record | None = world.ledger.get(external_id)
-    while record is not None and record.superseded_by:
+    while record is not None and record.next_attempt:
         ran["attempts"] += 1
         assert record.batch_id is None
-        record = world.ledger.get(record.superseded_by)
+        record = world.ledger.get(record.next_attempt)
     assert record is not None
     told = {batch for who, batch in world.events if who == record.order.external_id}
     # Nobody sends a request again, nor an arrival that a route ignores by then.

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.create.create import Kind, Outcome, create_batch
+from aep_intake.create.create import Outcome, OutcomeKind, create_batch
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
     BatchRefused,
@@ -81,7 +81,7 @@ def test_a_repeated_delivery_costs_adobe_nothing(world: World) -> None:
     calls = len(world.simulator.received)
     again = take(ONE, world.intake(0))
     assert first and again
-    assert (first.kind, again.kind) == (Kind.CREATED, Kind.DUPLICATE)
+    assert (first.kind, again.kind) == (OutcomeKind.CREATED, OutcomeKind.DUPLICATE)
     assert again.record == first.record
     assert len(world.simulator.received) == calls
     assert len(world.events) == 1
@@ -93,7 +93,7 @@ def test_an_order_goes_on_even_if_no_route_fits_any_more(world: World) -> None:
     settle(world)
     outcome = take(ONE, world.intake(0))
     assert outcome
-    assert outcome.kind is Kind.ADOPTED
+    assert outcome.kind is OutcomeKind.ADOPTED
     assert outcome.record.order.route == "good"
     assert world.events == [(ONE.external_id, outcome.record.batch_id)]
 
@@ -107,7 +107,7 @@ def test_without_an_order_it_is_rejected_and_claims_nothing(world: World) -> Non
     world.table = GOOD
     outcome = take(ONE, world.intake(0))
     assert outcome
-    assert outcome.kind is Kind.CREATED
+    assert outcome.kind is OutcomeKind.CREATED
 
 
 def test_before_it_is_due_nobody_touches_it(world: World) -> None:
@@ -127,7 +127,7 @@ def test_what_catalog_does_not_show_yet_is_waited_for(world: World) -> None:
     # Only after the settle time: and so the POST is repeated, as nothing shows the first batch.
     outcome = take(ONE, world.intake(0))
     assert outcome
-    assert outcome.kind is Kind.CREATED
+    assert outcome.kind is OutcomeKind.CREATED
     assert len(world.simulator.batches()) == 2
 
 
@@ -169,7 +169,7 @@ def test_of_several_the_oldest_is_adopted_and_the_others_aborted(world: World) -
     outcome = take(ONE, world.intake(0))
     oldest, other = world.simulator.batches()
     assert outcome
-    assert outcome.kind is Kind.ADOPTED
+    assert outcome.kind is OutcomeKind.ADOPTED
     assert outcome.record.batch_id == oldest.id
     assert (oldest.status, other.status) == ("loading", "aborted")
 
@@ -189,7 +189,7 @@ def test_a_batch_that_ended_without_data_is_followed_by_another_attempt(
     assert world.events == [(f"{ONE.external_id}.2", outcome.record.batch_id)]
     again = take(ONE, world.intake(0))
     assert again
-    assert (again.kind, again.record) == (Kind.DUPLICATE, outcome.record)
+    assert (again.kind, again.record) == (OutcomeKind.DUPLICATE, outcome.record)
 
 
 @pytest.mark.parametrize("status", ["success", "loaded", "failed", "never heard of"])
@@ -217,7 +217,7 @@ def test_another_ledgers_batch_of_that_external_id_is_not_ours(world: World) -> 
     settle(world)
     outcome = take(ONE, world.intake(0))
     assert outcome
-    assert outcome.kind is Kind.CREATED
+    assert outcome.kind is OutcomeKind.CREATED
     assert outcome.record.batch_id != foreign.id
     assert statuses(world) == ["loading", "loading"], "what is not ours is left alone"
 
@@ -230,7 +230,7 @@ def test_a_conflict_is_looked_into_before_it_is_believed(world: World) -> None:
     settle(world)
     outcome = take(ONE, world.intake(0))
     assert outcome
-    assert (outcome.kind, outcome.record.batch_id) == (Kind.ADOPTED, made.id)
+    assert (outcome.kind, outcome.record.batch_id) == (OutcomeKind.ADOPTED, made.id)
 
 
 def test_a_conflict_with_a_batch_that_is_not_ours_needs_a_person(world: World) -> None:
@@ -319,7 +319,10 @@ def test_a_refused_request_holds_its_objects_no_longer(world: World) -> None:
         ask(world, request(world, "a typo"))
     assert world.ledger.claimant(ONE) is None
     outcome = take(ONE, world.intake(0))
-    assert (outcome.kind, outcome.record.order.external_id) == (Kind.CREATED, ONE.external_id)
+    assert (outcome.kind, outcome.record.order.external_id) == (
+        OutcomeKind.CREATED,
+        ONE.external_id,
+    )
 
 
 def test_a_refused_request_may_be_put_right_under_its_own_key(world: World) -> None:
@@ -337,10 +340,10 @@ def test_a_refused_arrival_leaves_its_object_to_a_request(world: World) -> None:
     with pytest.raises(BatchRefused):
         take(ONE, world.intake(0))
     outcome = ask(world, request(world, LOYALTY))
-    assert outcome.kind is Kind.CREATED
+    assert outcome.kind is OutcomeKind.CREATED
     world.table = GOOD
     again = take(ONE, world.intake(0))
-    assert (again.kind, again.record.batch_id) == (Kind.DUPLICATE, outcome.record.batch_id)
+    assert (again.kind, again.record.batch_id) == (OutcomeKind.DUPLICATE, outcome.record.batch_id)
 
 
 def test_what_was_refused_is_judged_by_the_present_routes(world: World) -> None:

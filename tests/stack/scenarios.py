@@ -297,8 +297,8 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
         60 * 86_400_000,
         lists=Lists(lambda: played.aws.s3, played.outputs["StateBucketName"]),
     )
-    limits = windows.Limits()
-    ports = windows.Ports(ledger.windows, ledger, lambda _: None, Worker.now, limits, _unread)
+    limits = windows.BatchLimits()
+    ports = windows.WindowPorts(ledger.windows, ledger, lambda _: None, Worker.now, limits, _unread)
     for window_id in set(_joined(played)):
         with suppress(LeaseLost):  # just now it has ended by itself
             windows.seal(window_id, ports)

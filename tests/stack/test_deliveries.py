@@ -13,17 +13,17 @@ from aep_intake.adapters.dynamodb.allowance import HOUR, HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.clock.due import Kind
-from aep_intake.create.ports import Ledger
+from aep_intake.clock.due import DueKind
+from aep_intake.create.ports import OrderLedger
 from aep_intake.delivery.pieces import Cut
 from aep_intake.delivery.steps import (
     Allowance,
-    Deliveries,
     Delivery,
+    DeliveryLedger,
+    DeliveryStage,
     End,
     Mark,
     Progress,
-    Stage,
     Verdict,
 )
 from aep_intake.model.batches import Batch, Target
@@ -57,8 +57,8 @@ class Hand:
 class Kept:
     """Deliveries, the ledger that tells which of them are due, and the time by which they go."""
 
-    ledger: Ledger
-    deliveries: Deliveries
+    ledger: OrderLedger
+    deliveries: DeliveryLedger
     due: Callable[[int], dict[str, int]]
     clock: Hand
 
@@ -69,16 +69,16 @@ def kept(request: pytest.FixtureRequest) -> Kept:
     if request.param == "memory":
         memory = MemoryLedger()
         remembered = MemoryDeliveries(memory)
-        return Kept(memory, remembered, lambda now: due_of(memory, Kind.DELIVERIES, now), clock)
+        return Kept(memory, remembered, lambda now: due_of(memory, DueKind.DELIVERIES, now), clock)
     stack: LocalStack = request.getfixturevalue("stack")
     dynamodb, name = stack.aws.dynamodb, stack.outputs["LedgerTable"]
     ledger = DynamoLedger(dynamodb, name, clock, 60 * DAY)
     deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY)
-    return Kept(ledger, deliveries, lambda now: due_of(ledger, Kind.DELIVERIES, now), clock)
+    return Kept(ledger, deliveries, lambda now: due_of(ledger, DueKind.DELIVERIES, now), clock)
 
 
 @pytest.fixture
-def deliveries(kept: Kept) -> Deliveries:
+def deliveries(kept: Kept) -> DeliveryLedger:
     return kept.deliveries
 
 
@@ -111,10 +111,10 @@ VERDICT = Verdict(
 )
 
 
-def test_a_delivery_is_what_was_put(deliveries: Deliveries, delivery: Delivery) -> None:
+def test_a_delivery_is_what_was_put(deliveries: DeliveryLedger, delivery: Delivery) -> None:
     assert deliveries.get(delivery.external_id) == delivery
     assert deliveries.get("intake-none") is None
-    assert (delivery.whole, delivery.limit, delivery.stage) == (True, 100, Stage.PLANNING)
+    assert (delivery.whole, delivery.limit, delivery.stage) == (True, 100, DeliveryStage.PLANNING)
 
 
 def handed_over(kept: Kept, due: int) -> Delivery:
@@ -176,7 +176,7 @@ def test_it_begins_once(kept: Kept, recorded: bool) -> None:
     later = replace(delivery, due=(delivery.due or 0) + 1, limit=7)
     assert not kept.deliveries.begin(later, recorded=recorded)
     assert kept.deliveries.get(delivery.external_id) == delivery
-    kept.deliveries.replace(delivery, delivery.then(stage=Stage.UPLOADING))
+    kept.deliveries.replace(delivery, delivery.then(stage=DeliveryStage.UPLOADING))
     assert not kept.deliveries.begin(later, recorded=recorded)
 
 
@@ -196,12 +196,12 @@ def test_twenty_begin_it_and_one_of_them_has(kept: Kept) -> None:
     assert kept.deliveries.get(fresh.external_id) == first
 
 
-def test_it_changes_only_as_it_was_read(deliveries: Deliveries, delivery: Delivery) -> None:
-    first = deliveries.replace(delivery, delivery.then(stage=Stage.UPLOADING, total=3))
+def test_it_changes_only_as_it_was_read(deliveries: DeliveryLedger, delivery: Delivery) -> None:
+    first = deliveries.replace(delivery, delivery.then(stage=DeliveryStage.UPLOADING, total=3))
     assert deliveries.get(delivery.external_id) == first
     assert first.revision == delivery.revision + 1
     with pytest.raises(LeaseLost) as caught:
-        deliveries.replace(delivery, delivery.then(stage=Stage.ABORTING))
+        deliveries.replace(delivery, delivery.then(stage=DeliveryStage.ABORTING))
     assert caught.value.external_id == delivery.external_id
     assert deliveries.get(delivery.external_id) == first
     second = deliveries.replace(first, first.then(due=7))
@@ -210,19 +210,19 @@ def test_it_changes_only_as_it_was_read(deliveries: Deliveries, delivery: Delive
     assert deliveries.get(delivery.external_id) == second
 
 
-def test_what_was_written_before_is_written(deliveries: Deliveries, delivery: Delivery) -> None:
+def test_what_was_written_before_is_written(deliveries: DeliveryLedger, delivery: Delivery) -> None:
     """As when the answer to the first write got lost and boto3 sent it again."""
-    changed = delivery.then(stage=Stage.UPLOADING, total=3)
+    changed = delivery.then(stage=DeliveryStage.UPLOADING, total=3)
     deliveries.replace(delivery, changed)
     assert deliveries.replace(delivery, changed) == changed
     assert deliveries.get(delivery.external_id) == changed
 
 
 def test_all_that_a_delivery_can_hold_is_read_back(
-    deliveries: Deliveries, delivery: Delivery
+    deliveries: DeliveryLedger, delivery: Delivery
 ) -> None:
     full = delivery.then(
-        stage=Stage.ENDED,
+        stage=DeliveryStage.ENDED,
         cuts={0: Cut((100, 200, 300), 7), 11: Cut((5,))},
         total=4,
         looks=2,
@@ -235,10 +235,10 @@ def test_all_that_a_delivery_can_hold_is_read_back(
     assert read == full
     assert read is not None
     assert read.verdict is not None
-    assert (type(read.stage), type(read.verdict.end)) == (Stage, End)
+    assert (type(read.stage), type(read.verdict.end)) == (DeliveryStage, End)
 
 
-def test_marks_are_put_once_and_counted(deliveries: Deliveries, delivery: Delivery) -> None:
+def test_marks_are_put_once_and_counted(deliveries: DeliveryLedger, delivery: Delivery) -> None:
     name = delivery.external_id
     assert deliveries.marks(name) == {}
     assert deliveries.marked(name, 0) is None
@@ -258,7 +258,7 @@ def test_marks_are_put_once_and_counted(deliveries: Deliveries, delivery: Delive
 
 
 def test_that_a_piece_was_uploaded_counts_more_than_that_it_was_lost(
-    deliveries: Deliveries, delivery: Delivery
+    deliveries: DeliveryLedger, delivery: Delivery
 ) -> None:
     """One of two copies of a message could read what the other could not."""
     name = delivery.external_id
@@ -269,7 +269,7 @@ def test_that_a_piece_was_uploaded_counts_more_than_that_it_was_lost(
 
 
 def test_marks_that_come_at_once_are_all_counted(
-    deliveries: Deliveries, delivery: Delivery
+    deliveries: DeliveryLedger, delivery: Delivery
 ) -> None:
     """Each of 40 pieces twice, side by side: one at least is told of all of them."""
     with ThreadPoolExecutor(16) as pool:
@@ -280,7 +280,7 @@ def test_marks_that_come_at_once_are_all_counted(
     assert set(deliveries.marks(delivery.external_id)) == set(range(40))
 
 
-def test_more_marks_than_a_page(deliveries: Deliveries, delivery: Delivery) -> None:
+def test_more_marks_than_a_page(deliveries: DeliveryLedger, delivery: Delivery) -> None:
     """A page of DynamoDB is a megabyte."""
     lost = Rejection("upload-refused", "x" * 9000, NOW)
     with ThreadPoolExecutor(16) as pool:
@@ -486,7 +486,7 @@ def test_what_is_due_is_told_until_it_has_ended(kept: Kept, delivery: Delivery) 
     moved = kept.deliveries.replace(delivery, delivery.then(due=due + 5))
     assert name not in kept.due(due)
     assert kept.due(due + 5)[name] == due + 5
-    kept.deliveries.replace(moved, moved.then(stage=Stage.ENDED, verdict=VERDICT, due=None))
+    kept.deliveries.replace(moved, moved.then(stage=DeliveryStage.ENDED, verdict=VERDICT, due=None))
     assert name not in kept.due(10**15)
 
 
@@ -519,7 +519,7 @@ def test_it_is_only_forgotten_once_it_has_ended(
     delivery = of(Hand())
     assert dynamo.begin(delivery, recorded=False)
     pk = f"delivery#{delivery.external_id}"
-    for stage in Stage:
+    for stage in DeliveryStage:
         delivery = dynamo.replace(delivery, delivery.then(stage=stage, verdict=VERDICT))
         [item] = table(pk)
         assert "expires" not in item

@@ -13,24 +13,24 @@ from typing import Any, Protocol
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Item, Table
-from aep_intake.arrivals.take_in import Memory
-from aep_intake.clock.due import LANES, Due, Kind, lane
+from aep_intake.arrivals.take_in import ArrivalLedger
+from aep_intake.clock.due import LANES, Due, DueKind, lane
 from aep_intake.grouping.missing_markers import Folders, Listing
-from aep_intake.grouping.windows import Window, Windows
+from aep_intake.grouping.windows import Window, WindowLedger
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Seen
 from aep_intake.model.orders import (
-    Excerpt,
-    Head,
     Lease,
-    Line,
+    Lineage,
+    LineageHead,
     Order,
     Record,
     Rejection,
     Replaced,
     State,
+    WindowPart,
 )
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
@@ -49,10 +49,10 @@ OPTIONS = {"inputFormat": {"format": "json"}, "tags": {"a": ["b", "ü"]}, "parti
 count = itertools.count()
 
 
-class Contract(Memory, Protocol):
+class Contract(ArrivalLedger, Protocol):
     """All that the functions ask of a ledger."""
 
-    def due(self, kind: Kind, now: int, most: int) -> list[Due]: ...
+    def due(self, kind: DueKind, now: int, most: int) -> list[Due]: ...
     def lease(self, due: Due, until: int) -> int | None: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
@@ -60,7 +60,7 @@ class Contract(Memory, Protocol):
     @property
     def folders(self) -> Folders: ...
     @property
-    def windows(self) -> Windows: ...
+    def windows(self) -> WindowLedger: ...
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -125,8 +125,8 @@ def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_i
     found = ledger.folders.get(folder_id)
     assert found is not None
     assert (found.due, found.done) == (NOW + 100, "")
-    assert folder_id not in due_of(ledger, Kind.FOLDERS, NOW + 99)
-    assert due_of(ledger, Kind.FOLDERS, NOW + 100)[folder_id] == NOW + 100
+    assert folder_id not in due_of(ledger, DueKind.FOLDERS, NOW + 99)
+    assert due_of(ledger, DueKind.FOLDERS, NOW + 100)[folder_id] == NOW + 100
 
 
 def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_id: str) -> None:
@@ -141,7 +141,7 @@ def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_i
     assert standing is not None
     assert (standing.due, standing.done) == (NOW + 1, "")
     ledger.folders.advance(standing, replace(done, revision=standing.revision + 1))
-    assert folder_id not in due_of(ledger, Kind.FOLDERS, NOW + 99_000)
+    assert folder_id not in due_of(ledger, DueKind.FOLDERS, NOW + 99_000)
     with pytest.raises(LeaseLost):
         ledger.folders.advance(standing, done)
     ledger.folders.wait(listing(folder_id, NOW + 90_000))
@@ -275,12 +275,12 @@ def test_a_write_succeeds_only_on_what_it_was_made_from(ledger: Contract) -> Non
 
 def test_the_next_attempt_comes_with_the_end_of_the_last(ledger: Contract) -> None:
     record = ledger.open(opened(arrival()))
-    ended, following = record.superseded(Lease("next", NOW + 9), NOW)
-    assert ledger.supersede(ended, following) == following
+    ended, following = record.followed(Lease("next", NOW + 9), NOW)
+    assert ledger.open_next_attempt(ended, following) == following
     assert ledger.get(record.order.external_id) == ended
     assert ledger.get(f"{record.order.external_id}.2") == following
     with pytest.raises(LeaseLost):
-        ledger.supersede(ended, following)
+        ledger.open_next_attempt(ended, following)
 
 
 def test_only_the_unfinished_is_due(ledger: Contract) -> None:
@@ -289,19 +289,19 @@ def test_only_the_unfinished_is_due(ledger: Contract) -> None:
     done = ledger.open(opened(arrival()))
     done = ledger.replace(done, done.created(batch()))
     ledger.replace(done, done.announced())
-    due = due_of(ledger, Kind.ORDERS, NOW + 1)
+    due = due_of(ledger, DueKind.ORDERS, NOW + 1)
     assert due[early.order.external_id] == NOW + 1
     assert late.order.external_id not in due
     assert done.order.external_id not in due
 
 
-def lasting(ledger: Contract, kind: Kind) -> tuple[str, int]:
+def lasting(ledger: Contract, kind: DueKind) -> tuple[str, int]:
     """Something of a class that is due: its id, and when."""
     match kind:
-        case Kind.ORDERS:
+        case DueKind.ORDERS:
             record = ledger.open(opened(arrival()))
             return record.order.external_id, record.due or 0
-        case Kind.FOLDERS:
+        case DueKind.FOLDERS:
             folder_id = f"folder-{uuid.uuid4().hex}"
             ledger.folders.wait(listing(folder_id, NOW + 5))
             return folder_id, NOW + 5
@@ -310,12 +310,14 @@ def lasting(ledger: Contract, kind: Kind) -> tuple[str, int]:
     return window.window_id, NOW + 60_000
 
 
-@pytest.mark.parametrize("kind", [Kind.ORDERS, Kind.FOLDERS, Kind.WINDOWS])
-def test_what_is_leased_is_due_when_the_lease_is_over(ledger: Contract, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", [DueKind.ORDERS, DueKind.FOLDERS, DueKind.WINDOWS])
+def test_what_is_leased_is_due_when_the_lease_is_over(ledger: Contract, kind: DueKind) -> None:
     name, when = lasting(ledger, kind)
     due = Due(kind, name, when)
     assert due in ledger.due(kind, when, 10**6)
-    assert not any(due.id == name for k in set(Kind) - {kind} for due in ledger.due(k, when, 10**6))
+    assert not any(
+        due.id == name for k in set(DueKind) - {kind} for due in ledger.due(k, when, 10**6)
+    )
     assert ledger.lease(due, when + 100) == when
     assert ledger.lease(due, when + 100) is None, "somebody else has leased it"
     assert name not in due_of(ledger, kind, when + 99)
@@ -328,22 +330,22 @@ def test_a_lease_changes_nothing_of_what_is_leased(ledger: Contract) -> None:
     """And ends with the next word of whoever works on it."""
     record = ledger.open(opened(arrival()))
     name, when = record.order.external_id, record.due or 0
-    assert ledger.lease(Due(Kind.ORDERS, name, when), NOW + DAY) == when
+    assert ledger.lease(Due(DueKind.ORDERS, name, when), NOW + DAY) == when
     assert ledger.get(name) == record
     given_back = ledger.replace(record, record.given_back(NOW + 5))
-    assert due_of(ledger, Kind.ORDERS, NOW + 5)[name] == NOW + 5
-    assert ledger.lease(Due(Kind.ORDERS, name, NOW + 5), NOW + DAY) == NOW + 5
+    assert due_of(ledger, DueKind.ORDERS, NOW + 5)[name] == NOW + 5
+    assert ledger.lease(Due(DueKind.ORDERS, name, NOW + 5), NOW + DAY) == NOW + 5
     done = ledger.replace(given_back, given_back.created(batch()))
     ledger.replace(done, done.announced())
-    assert ledger.lease(Due(Kind.ORDERS, name, NOW + 5), NOW + DAY) is None
-    assert name not in due_of(ledger, Kind.ORDERS, 10**15)
+    assert ledger.lease(Due(DueKind.ORDERS, name, NOW + 5), NOW + DAY) is None
+    assert name not in due_of(ledger, DueKind.ORDERS, 10**15)
 
 
 def test_the_oldest_of_all_shards_come_first(ledger: Contract) -> None:
     times = [NOW - DAY + number for number in range(40)]
     for when in reversed(times):
         ledger.open(replace(opened(arrival()), due=when))
-    found = [due.when for due in ledger.due(Kind.ORDERS, NOW - DAY + 39, 25)]
+    found = [due.when for due in ledger.due(DueKind.ORDERS, NOW - DAY + 39, 25)]
     assert found == times[:25]
 
 
@@ -352,7 +354,7 @@ def test_a_folder_that_is_handed_out_is_not_left_without_its_time(
 ) -> None:
     """What comes while it may be looked at is seen, or makes that look void."""
     ledger.folders.wait(listing(folder_id, NOW - 1))
-    assert ledger.lease(Due(Kind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
+    assert ledger.lease(Due(DueKind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
     old = ledger.folders.get(folder_id)
     assert old is not None
     assert old.due == NOW - 1
@@ -365,7 +367,7 @@ def test_a_folder_that_is_handed_out_is_not_left_without_its_time(
     ledger.folders.advance(
         standing, replace(standing, due=NOW + 100_000, revision=standing.revision + 1)
     )
-    assert due_of(ledger, Kind.FOLDERS, NOW + 100_000)[folder_id] == NOW + 100_000
+    assert due_of(ledger, DueKind.FOLDERS, NOW + 100_000)[folder_id] == NOW + 100_000
 
 
 def test_a_batch_leads_to_its_record(ledger: Contract) -> None:
@@ -500,7 +502,7 @@ def in_a_window(ledger: Contract, *files: Arrival) -> Order:
     """A part of a window that holds these files."""
     window_id = f"window-{uuid.uuid4().hex}"
     ledger.open(opened(*files, external_id=window_id))
-    return replace(order(), excerpt=Excerpt(window_id, 0, len(files), 1))
+    return replace(order(), excerpt=WindowPart(window_id, 0, len(files), 1))
 
 
 def test_lost_files_are_let_go_and_the_others_kept(ledger: Contract) -> None:
@@ -554,8 +556,8 @@ def test_more_are_let_go_than_a_transaction_holds(ledger: Contract) -> None:
     assert {ledger.claimant(file) for file in files} == {None}
 
 
-def in_line(position: str, predecessor: str | None = None, subject: str = "") -> Line:
-    return Line(subject or uuid.uuid4().hex, position, predecessor)
+def in_line(position: str, predecessor: str | None = None, subject: str = "") -> Lineage:
+    return Lineage(subject or uuid.uuid4().hex, position, predecessor)
 
 
 def behind(record: Record, position: str) -> Record:
@@ -565,7 +567,7 @@ def behind(record: Record, position: str) -> Record:
     return opened(arrival(), line=in_line(position, record.order.external_id, before.subject))
 
 
-def newest(ledger: Contract, record: Record) -> Head | None:
+def newest(ledger: Contract, record: Record) -> LineageHead | None:
     assert record.order.line is not None
     return ledger.head(record.order.line.subject)
 
@@ -578,7 +580,7 @@ def test_all_of_an_order_is_got_back(ledger: Contract) -> None:
     assert wanted.order.line is not None
     ledger.open(wanted)
     assert ledger.get(wanted.order.external_id) == wanted
-    part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=Excerpt("window-1", 3, 9, 100))
+    part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=WindowPart("window-1", 3, 9, 100))
     waiting = ledger.open(Record.waiting(replace(part, line=in_line("1")), NOW))
     assert ledger.get(part.external_id) == waiting
 
@@ -587,11 +589,11 @@ def test_each_order_of_a_line_is_behind_the_newest(ledger: Contract) -> None:
     first = opened(arrival(), line=in_line("1"))
     assert newest(ledger, first) is None
     ledger.open(first)
-    assert newest(ledger, first) == Head(first.order.external_id, "1")
+    assert newest(ledger, first) == LineageHead(first.order.external_id, "1")
     second = ledger.open(behind(first, "2"))
-    assert newest(ledger, first) == Head(second.order.external_id, "2")
+    assert newest(ledger, first) == LineageHead(second.order.external_id, "2")
     third = ledger.open(behind(second, "3"))
-    assert newest(ledger, first) == Head(third.order.external_id, "3")
+    assert newest(ledger, first) == LineageHead(third.order.external_id, "3")
 
 
 def test_who_is_behind_another_than_the_newest_is_not_opened(ledger: Contract) -> None:
@@ -606,7 +608,7 @@ def test_who_is_behind_another_than_the_newest_is_not_opened(ledger: Contract) -
     ):
         with pytest.raises(LineMoved):
             ledger.open(late)
-        assert newest(ledger, first) == Head(second.order.external_id, "2")
+        assert newest(ledger, first) == LineageHead(second.order.external_id, "2")
         assert ledger.get(late.order.external_id) is None
         assert ledger.claimant(late.order.files[0]) is None
 
@@ -615,7 +617,7 @@ def test_an_order_that_is_there_moves_nothing(ledger: Contract) -> None:
     first = ledger.open(opened(arrival(), line=in_line("1")))
     second = ledger.open(behind(first, "2"))
     assert ledger.open(opened(*first.order.files, line=first.order.line)) == first
-    assert newest(ledger, first) == Head(second.order.external_id, "2")
+    assert newest(ledger, first) == LineageHead(second.order.external_id, "2")
 
 
 def test_a_claimed_file_is_told_before_a_head_that_moved(ledger: Contract) -> None:
@@ -629,13 +631,13 @@ def test_a_claimed_file_is_told_before_a_head_that_moved(ledger: Contract) -> No
     taken = replace(second, order=replace(second.order, files=(event, *second.order.files)))
     with pytest.raises(AlreadyClaimed):
         ledger.open(taken)
-    assert newest(ledger, first) == Head(first.order.external_id, "1")
+    assert newest(ledger, first) == LineageHead(first.order.external_id, "1")
     assert ledger.claimant(second.order.files[0]) is None
 
 
 def test_a_part_is_in_the_place_that_its_window_took(ledger: Contract) -> None:
     where = in_line("1")
-    part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=Excerpt("window-1", 0, 9, 100))
+    part = order(external_id=f"p-{uuid.uuid4().hex}", excerpt=WindowPart("window-1", 0, 9, 100))
     ledger.open(Record.waiting(replace(part, line=where), NOW))
     assert ledger.head(where.subject) is None
 
@@ -731,7 +733,7 @@ def test_a_conflict_of_transactions_is_no_answer(stack: LocalStack) -> None:
         with pytest.raises(LedgerUnavailable, match="TransactionConflict"):
             ledger.open(record)
         with pytest.raises(LedgerUnavailable, match="TransactionConflict"):
-            ledger.supersede(*record.superseded(Lease("next", NOW), NOW))
+            ledger.open_next_attempt(*record.followed(Lease("next", NOW), NOW))
     assert _disturbed(stack, lambda _: None).get(record.order.external_id) is None
 
 
@@ -779,8 +781,8 @@ def test_no_answer_is_said_so(stack: LocalStack) -> None:
         lambda: silent.open(record),
         lambda: silent.get("x"),
         lambda: silent.replace(record, record.announced()),
-        lambda: silent.due(Kind.ORDERS, NOW, 9),
-        lambda: silent.lease(Due(Kind.ORDERS, "x", NOW), NOW + 9),
+        lambda: silent.due(DueKind.ORDERS, NOW, 9),
+        lambda: silent.lease(Due(DueKind.ORDERS, "x", NOW), NOW + 9),
         lambda: silent.claimant(record.order.files[0]),
     ):
         with pytest.raises(LedgerUnavailable):
@@ -791,7 +793,7 @@ def test_what_is_due_by_the_release_before_is_found(stack: LocalStack) -> None:
     """All classes shared all eight shards, by a hash of the id."""
     table, client = stack.outputs["LedgerTable"], stack.aws.dynamodb
     ledger = DynamoLedger(client, table, lambda: NOW, 60 * DAY)
-    for kind in (Kind.ORDERS, Kind.FOLDERS, Kind.WINDOWS):
+    for kind in (DueKind.ORDERS, DueKind.FOLDERS, DueKind.WINDOWS):
         for shard in range(8):
             name, when = lasting(ledger, kind)
             client.update_item(
@@ -800,7 +802,7 @@ def test_what_is_due_by_the_release_before_is_found(stack: LocalStack) -> None:
                 UpdateExpression="SET due_shard = :shard",
                 ExpressionAttributeValues={":shard": {"S": str(shard)}},
             )
-            for looked_at in Kind:  # as a tick does
+            for looked_at in DueKind:  # as a tick does
                 ledger.due(looked_at, when, 10**6)
             assert due_of(ledger, kind, when)[name] == when
 
@@ -819,7 +821,7 @@ def test_a_tick_reads_page_by_page_and_no_more_than_it_takes(stack: LocalStack) 
             return answer
 
     its: Any = Counting()
-    found = DynamoLedger(its, table, lambda: NOW, 60 * DAY).due(Kind.ORDERS, NOW - DAY, 5)
+    found = DynamoLedger(its, table, lambda: NOW, 60 * DAY).due(DueKind.ORDERS, NOW - DAY, 5)
     assert [due.when for due in found] == [NOW - 2 * DAY + number for number in range(5)]
     assert max(read) <= 5
     assert len(read) == 3 * (LANES + 1)  # one for each shard, and those of the release before
@@ -840,11 +842,11 @@ def test_each_credential_has_its_turn(ledger: Contract) -> None:
     assert lane("arn:a") != lane("arn:b")
 
     def found() -> list[str]:
-        return [due.id for due in ledger.due(Kind.ORDERS, when + 9, 6)]
+        return [due.id for due in ledger.due(DueKind.ORDERS, when + 9, 6)]
 
     expected = [broken[0], healthy[0], broken[1], healthy[1], broken[2], broken[3]]
     assert found() == expected
-    for due in ledger.due(Kind.ORDERS, when + 9, 20):
+    for due in ledger.due(DueKind.ORDERS, when + 9, 20):
         if due.id in (*broken[:3], healthy[0]):
             assert ledger.lease(due, when + 8) is not None
     assert found() == [broken[3], healthy[1], broken[4], healthy[0], broken[5], broken[6]]
@@ -942,8 +944,8 @@ def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalSta
     """However long that takes: or its data would never be replaced."""
     ledger = _disturbed(stack, lambda _: None)
     record = ledger.open(opened(arrival(), line=in_line("1")))
-    ended, following = record.superseded(Lease("next", NOW + 9), NOW)
-    following = ledger.supersede(ended, following)
+    ended, following = record.followed(Lease("next", NOW + 9), NOW)
+    following = ledger.open_next_attempt(ended, following)
     made = ledger.replace(following, following.created(batch()))
     told = ledger.replace(made, made.announced())
     for attempt in (ended, told):

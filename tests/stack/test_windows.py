@@ -15,9 +15,18 @@ from typing import IO, Any
 import pytest
 from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.clock.due import Kind
+from aep_intake.clock.due import DueKind
 from aep_intake.grouping import windows
-from aep_intake.grouping.windows import Limits, Stage, Window, close, gather, plan, register, seal
+from aep_intake.grouping.windows import (
+    BatchLimits,
+    Window,
+    WindowStage,
+    close,
+    gather,
+    plan,
+    register,
+    seal,
+)
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -31,7 +40,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import OWN_PREFIX, Head, Lease, Line, Order, Record
+from aep_intake.model.orders import ORDER_PREFIX, Lease, Lineage, LineageHead, Order, Record
 
 from local.aws import Aws
 from local.stack import LocalStack
@@ -66,9 +75,11 @@ def files(number: int, **changes: Any) -> tuple[Arrival, ...]:
     return tuple(replace(file, **changes) for file in some)
 
 
-def ports(ledger: Any, now: int = NOW, **limits: int) -> windows.Ports:
-    limit = Limits(**limits)
-    return windows.Ports(ledger.windows, ledger, lambda _: None, lambda: now, limit, unreadable)
+def ports(ledger: Any, now: int = NOW, **limits: int) -> windows.WindowPorts:
+    limit = BatchLimits(**limits)
+    return windows.WindowPorts(
+        ledger.windows, ledger, lambda _: None, lambda: now, limit, unreadable
+    )
 
 
 def unreadable(file: Arrival, start: int, end: int) -> IO[bytes]:
@@ -80,10 +91,10 @@ def test_a_window_is_what_was_put(ledger: Any, window: Window) -> None:
     assert ledger.windows.open(window) == window
     assert ledger.windows.get("window-none") is None
     assert (
-        due_of(ledger, Kind.WINDOWS, window.start + 60_000)[window.window_id]
+        due_of(ledger, DueKind.WINDOWS, window.start + 60_000)[window.window_id]
         == window.start + 60_000
     )
-    assert window.window_id not in due_of(ledger, Kind.WINDOWS, window.start + 59_999)
+    assert window.window_id not in due_of(ledger, DueKind.WINDOWS, window.start + 59_999)
 
 
 def test_what_joined_is_read_back_in_order(ledger: Any, window: Window) -> None:
@@ -191,15 +202,15 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
     register(window, files(5), ports(ledger))
     end = window.start + window.length
     close(window.window_id, ports(ledger, end - 1))
-    assert ledger.windows.get(window.window_id).stage is Stage.OPEN
+    assert ledger.windows.get(window.window_id).stage is WindowStage.OPEN
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     frozen = ledger.windows.registered(window.window_id)
     ledger.windows.replace(
-        sealed, sealed.planned(plan(window.window_id, [10] * 5, Limits(files=2)))
+        sealed, sealed.planned(plan(window.window_id, [10] * 5, BatchLimits(files=2)))
     )
     close(window.window_id, ports(ledger, end, files=1))  # another limit by now
     closed = ledger.windows.get(window.window_id)
-    assert closed.stage is Stage.FINISHED
+    assert closed.stage is WindowStage.FINISHED
     assert closed.due is None
     assert [part.end - part.first for part in closed.parts] == [2, 2, 1]
     parts = [closed.part(part, number) for number, part in enumerate(closed.parts)]
@@ -211,7 +222,7 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
 
 def test_parts_are_filled_by_count_and_by_bytes() -> None:
     sizes = [4, 4, 4, 30, 1, 1, 1, 1, 1]
-    parts = plan("w", sizes, Limits(files=4, bytes=10))
+    parts = plan("w", sizes, BatchLimits(files=4, bytes=10))
     assert [(part.first, part.end, part.bytes) for part in parts] == [
         (0, 2, 8),
         (2, 3, 4),
@@ -219,12 +230,12 @@ def test_parts_are_filled_by_count_and_by_bytes() -> None:
         (4, 8, 4),
         (8, 9, 1),
     ]
-    assert plan("w", [], Limits()) == ()
+    assert plan("w", [], BatchLimits()) == ()
 
 
 def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
     sizes = [100, 250, 1, 300, 101, 300, 0, 0]
-    parts = plan("w", sizes, Limits(files=4, bytes=10**9, piece=100))
+    parts = plan("w", sizes, BatchLimits(files=4, bytes=10**9, piece=100))
     # 1 + 3 · 1 + 3 · 2 · 3 + 1 · 1
     assert [(part.first, part.end) for part in parts] == [(0, 2), (2, 4), (4, 5), (5, 7), (7, 8)]
 
@@ -285,7 +296,7 @@ def test_what_a_release_before_lists_planned_is_read_as_it_was(ledger: Any, wind
     register(window, (old, new, other), ports(ledger))
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     ledger.windows.replace(
-        sealed, sealed.planned(plan(window.window_id, [10] * 3, Limits(files=2)))
+        sealed, sealed.planned(plan(window.window_id, [10] * 3, BatchLimits(files=2)))
     )
     seal(window.window_id, ports(ledger))
     closed = ledger.windows.get(window.window_id)
@@ -384,17 +395,17 @@ def marker(**changes: Any) -> Arrival:
     return replace(Arrival("landing", key, "m1", "e", "0070", 0, NOW), **changes)
 
 
-def line(position: str = "1", predecessor: str | None = None, **changes: Any) -> Line:
-    return replace(Line(uuid.uuid4().hex, position, predecessor), **changes)
+def line(position: str = "1", predecessor: str | None = None, **changes: Any) -> Lineage:
+    return replace(Lineage(uuid.uuid4().hex, position, predecessor), **changes)
 
 
-def of(mark: Arrival, where: Line | None = None) -> Window:
+def of(mark: Arrival, where: Lineage | None = None) -> Window:
     """The window of a marker, in its place in line."""
     order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route="marked", line=where)
     return Window.of(mark, order, NOW)
 
 
-def behind(window: Window) -> Line:
+def behind(window: Window) -> Lineage:
     """The place in line of who comes after a window."""
     known = window.order.line
     assert known is not None
@@ -430,12 +441,12 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
     assert ledger.windows.get(window.window_id) == window
     assert ledger.windows.registered(window.window_id) == some
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
-    assert ledger.head(subject(window)) == Head(window.part_id(0), "1")
+    assert ledger.head(subject(window)) == LineageHead(window.part_id(0), "1")
     assert (
-        due_of(ledger, Kind.WINDOWS, NOW + windows.PATIENCE)[window.window_id]
+        due_of(ledger, DueKind.WINDOWS, NOW + windows.PATIENCE)[window.window_id]
         == NOW + windows.PATIENCE
     )
-    assert window.window_id not in due_of(ledger, Kind.WINDOWS, NOW + windows.PATIENCE - 1)
+    assert window.window_id not in due_of(ledger, DueKind.WINDOWS, NOW + windows.PATIENCE - 1)
 
 
 def test_a_marker_s_window_waits_for_as_long_as_its_message_may_come() -> None:
@@ -453,7 +464,7 @@ def test_a_window_begins_once(ledger: Any) -> None:
     assert ledger.windows.get(window.window_id) == window
     assert ledger.windows.registered(window.window_id) == some
     assert [ledger.claimant(file) for file in others] == [None, None]
-    assert ledger.head(subject(window)) == Head(window.part_id(0), "1")
+    assert ledger.head(subject(window)) == LineageHead(window.part_id(0), "1")
 
 
 def test_a_marker_that_another_holds_begins_nothing(ledger: Any) -> None:
@@ -484,11 +495,11 @@ def test_a_head_that_moved_lets_nothing_begin(ledger: Any, predecessor: str | No
     window = of(mark, replace(behind(before), predecessor=predecessor))
     with pytest.raises(LineMoved):
         ledger.windows.begin(window, mark, some, some)
-    assert ledger.head(subject(before)) == Head(before.part_id(0), "1")
+    assert ledger.head(subject(before)) == LineageHead(before.part_id(0), "1")
     nothing_of(ledger, replace(window, order=replace(window.order, line=None)), mark, *some)
     after = of(mark, behind(before))
     assert ledger.windows.begin(after, mark, some, some)
-    assert ledger.head(subject(before)) == Head(after.part_id(0), "11")
+    assert ledger.head(subject(before)) == LineageHead(after.part_id(0), "11")
 
 
 def test_a_head_that_never_was_lets_nothing_begin_behind_it(ledger: Any) -> None:
@@ -526,7 +537,7 @@ def test_what_is_listed_twice_is_there_once(ledger: Any, window: Window) -> None
 def gathered(ledger: Any, window: Window) -> list[tuple[Arrival, ...]]:
     """The files of each part of a window that is finished, as its orders have them."""
     closed = ledger.windows.get(window.window_id)
-    assert closed.stage is Stage.FINISHED
+    assert closed.stage is WindowStage.FINISHED
     parts = [closed.part(part, number) for number, part in enumerate(closed.parts)]
     assert [ledger.get(part.external_id).order for part in parts] == parts
     return [ledger.files(part) for part in parts]
@@ -536,7 +547,7 @@ def test_a_folder_of_more_files_than_go_into_two_transactions(ledger: Any) -> No
     mark, some = marker(version_id=None), files(250)
     window = of(mark, line(first_only=True))
     handed_out: list[str] = []
-    its = replace(ports(ledger, files=100), hand_out=handed_out.extend)
+    its = replace(ports(ledger, files=100), enqueue=handed_out.extend)
     assert gather(window, mark, reversed(some), its) == {}
     assert gathered(ledger, window) == [some[:100], some[100:200], some[200:]]
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
@@ -676,7 +687,7 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
     ],
 )
 def test_nobody_else_s_files_are_taken_over(
-    ledger: Any, old: Line | None, new: Line | str | None
+    ledger: Any, old: Lineage | None, new: Lineage | str | None
 ) -> None:
     first, mark, some, more = marker(), marker(), files(2), files(1)
     before = of(first, old and replace(old, subject=uuid.uuid4().hex))
@@ -723,7 +734,7 @@ def test_one_batch_does_not_replace_several(ledger: Any) -> None:
         gather(after, mark, more, ports(ledger))
     assert ledger.windows.get(after.window_id) is None
     assert [ledger.claimant(file) for file in (mark, *more)] == [None, None]
-    assert ledger.head(subject(before)) == Head(before.part_id(0), "1")
+    assert ledger.head(subject(before)) == LineageHead(before.part_id(0), "1")
     # What goes on as it began, may.
     assert ledger.windows.begin(after, mark, more, more)
     assert gather(after, mark, more, ports(ledger)) == {}
@@ -742,7 +753,7 @@ def test_a_window_is_sealed_once(ledger: Any) -> None:
     window = of(mark)
     assert ledger.windows.begin(window, mark, some, some)
     handed_out: list[str] = []
-    its = replace(ports(ledger, files=2), hand_out=handed_out.extend)
+    its = replace(ports(ledger, files=2), enqueue=handed_out.extend)
     for _ in range(2):
         seal(window.window_id, its)
     assert handed_out == [window.part_id(0), window.part_id(1)]
@@ -751,17 +762,17 @@ def test_a_window_is_sealed_once(ledger: Any) -> None:
     seal("window-of-nobody", its)
 
 
-@pytest.mark.parametrize("stage", [Stage.SEALED, Stage.PLANNED])
-def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: Stage) -> None:
+@pytest.mark.parametrize("stage", [WindowStage.SEALED, WindowStage.PLANNED])
+def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: WindowStage) -> None:
     mark, some = marker(), files(3)
     window = of(mark)
     ledger.windows.begin(window, mark, some, some)
     window = ledger.windows.replace(window, window.sealed(NOW))
-    if stage is Stage.PLANNED:
-        planned = window.planned(plan(window.window_id, [10] * 3, Limits(files=2)))
+    if stage is WindowStage.PLANNED:
+        planned = window.planned(plan(window.window_id, [10] * 3, BatchLimits(files=2)))
         ledger.windows.replace(window, planned)
         ledger.open(Record.waiting(planned.part(planned.parts[0], 0), NOW))
-    assert due_of(ledger, Kind.WINDOWS, NOW)[window.window_id] == NOW, (
+    assert due_of(ledger, DueKind.WINDOWS, NOW)[window.window_id] == NOW, (
         "if nobody else, the clock does"
     )
     seal(window.window_id, ports(ledger, files=2))
@@ -806,7 +817,7 @@ def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
     is_unfinished(NOW + windows.PATIENCE)
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     is_unfinished(NOW)
-    ledger.windows.replace(sealed, sealed.planned(plan("", [10] * 2, Limits())))
+    ledger.windows.replace(sealed, sealed.planned(plan("", [10] * 2, BatchLimits())))
     is_unfinished(NOW)
     seal(window.window_id, ports(ledger))
     assert stands()["stage"] == {"S": "finished"}
@@ -942,7 +953,7 @@ def test_3001_objects_are_three_batches(stack: LocalStack, windowed: str) -> Non
 
 
 def part_id(window: str, number: int) -> str:
-    return f"{OWN_PREFIX}{digest('part', window, str(number))}"
+    return f"{ORDER_PREFIX}{digest('part', window, str(number))}"
 
 
 def _files(stack: LocalStack, detail: dict[str, Any]) -> list[dict[str, Any]]:

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.clock.due import Kind
+from aep_intake.clock.due import DueKind
 from aep_intake.grouping import windows
-from aep_intake.grouping.windows import Stage, Window, register
+from aep_intake.grouping.windows import Window, WindowStage, register
 from aep_intake.model.errors import WindowSealed
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Excerpt, Head, Lease, Line, Order, Record
+from aep_intake.model.orders import Lease, Lineage, LineageHead, Order, Record, WindowPart
 
 from tests.memory_ledger import due_of
 from tests.stack.test_windows import NOW, TARGET, files, ledger, plain, ports
@@ -20,7 +20,7 @@ __all__ = ["ledger"]
 
 def planned(window: Window, some: tuple[Arrival, ...]) -> Window:
     """As the window's list tells of it."""
-    part = Excerpt(window.window_id, 0, len(some), 10 * len(some))
+    part = WindowPart(window.window_id, 0, len(some), 10 * len(some))
     return window.sealed(NOW).planned((part,), window.list_key)
 
 
@@ -34,7 +34,7 @@ def test_a_window_that_was_forgotten_is_there_with_its_files(ledger: Any) -> Non
     assert put_back(ledger, window, some) == 3
     assert ledger.windows.get(window.window_id) == window
     assert {ledger.claimant(file) for file in some} == {window.window_id}
-    assert window.window_id in due_of(ledger, Kind.WINDOWS, NOW + 60_000)
+    assert window.window_id in due_of(ledger, DueKind.WINDOWS, NOW + 60_000)
     joined, known = register(plain(), some, ports(ledger))
     assert (joined, set(known.values())) == ({}, {window.window_id})
 
@@ -47,7 +47,7 @@ def test_one_that_is_remembered_as_open_takes_nothing_more(ledger: Any) -> None:
     listed = (*early, *late)
     assert put_back(ledger, planned(window, listed), listed) == 3
     standing = ledger.windows.get(window.window_id)
-    assert (standing.stage, standing.parts[0].end) == (Stage.PLANNED, 3)
+    assert (standing.stage, standing.parts[0].end) == (WindowStage.PLANNED, 3)
     with pytest.raises(WindowSealed):
         ledger.windows.register(window, later, later)
     assert {ledger.claimant(file) for file in listed} == {window.window_id}
@@ -90,12 +90,14 @@ def test_the_newest_of_a_folder_is_what_it_was(
 ) -> None:
     some, subject = files(1), uuid.uuid4().hex
     if standing is not None:
-        line = Line(subject, standing)
+        line = Lineage(subject, standing)
         order = Order(f"o-{subject}", TARGET, {}, files(1), line=line)
         ledger.open(Record.opened(order, Lease("t", NOW), NOW))
     pattern = plain()
-    line = Line(subject, "0062")
+    line = Lineage(subject, "0062")
     window = planned(replace(pattern, order=replace(pattern.order, line=line)), some)
     put_back(ledger, window, some)
-    expected = Head(window.part_id(0), "0062") if moves else Head(f"o-{subject}", "0063")
+    expected = (
+        LineageHead(window.part_id(0), "0062") if moves else LineageHead(f"o-{subject}", "0063")
+    )
     assert ledger.head(subject) == expected

@@ -9,7 +9,7 @@ import pytest
 import requests
 from aep_intake.adapters.adobe.platform import LOOK, Adobe
 from aep_intake.arrivals.take_in import Intake
-from aep_intake.create.create import Kind
+from aep_intake.create.create import OutcomeKind
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import DatasetNotFound, TargetNotAllowed
 from aep_intake.model.orders import Order, Replaced
@@ -90,7 +90,7 @@ def test_what_the_ledger_says_it_replaces_counts(world: World) -> None:
 
 
 def told(world: World, dataset_id: str = LOYALTY) -> Dataset | None:
-    return world.adobe.look_up(world.order(dataset_id=dataset_id).target)
+    return world.adobe.dataset_info(world.order(dataset_id=dataset_id).target)
 
 
 def looks(world: World) -> int:
@@ -106,7 +106,7 @@ def test_what_matters_of_a_dataset(world: World) -> None:
 def described(members: dict[str, Any]) -> Dataset | None:
     adapter = Scripted(lambda _: answer(200, {LOYALTY: members}))
     adobe = Adobe(adapter.session(), Tokens(), PLATFORM, lambda: LEDGER, lambda: 0)
-    found = adobe.look_up(Target(ARN, "O@AdobeOrg", "prod", LOYALTY))
+    found = adobe.dataset_info(Target(ARN, "O@AdobeOrg", "prod", LOYALTY))
     [options] = adapter.options
     assert_quick(options["timeout"])
     return found
@@ -181,7 +181,7 @@ def test_what_catalog_told_is_kept_for_ten_minutes(world: World) -> None:
 def test_each_target_is_looked_up_by_itself(world: World) -> None:
     for changes in ({}, {"dataset_id": PRODUCTS}, {"sandbox": "dev"}):
         for _ in range(2):
-            world.adobe.look_up(world.order(**changes).target)
+            world.adobe.dataset_info(world.order(**changes).target)
     assert looks(world) == 3
 
 
@@ -246,8 +246,8 @@ def test_datasets_without_end_are_not_all_kept() -> None:
     adobe = Adobe(adapter.session(), Tokens(), PLATFORM, lambda: LEDGER, lambda: 0)
     often = Target(ARN, "O@AdobeOrg", "prod", "often")
     for number in range(6_000):
-        adobe.look_up(Target(ARN, "O@AdobeOrg", "prod", f"d{number}"))
-        adobe.look_up(often)
+        adobe.dataset_info(Target(ARN, "O@AdobeOrg", "prod", f"d{number}"))
+        adobe.dataset_info(often)
     assert len(adobe._datasets._answers) <= 5_000
     assert len(adapter.asked) == 6_001, "what is used stays"
 
@@ -266,7 +266,7 @@ def asking(played: harness.World) -> Intake:
     """An intake that asks Catalog, as the deployed one does."""
     intake = played.intake(0)
     adobe: Any = intake.ports.platform
-    return replace(intake, targets=replace(intake.targets, dataset=adobe.look_up))
+    return replace(intake, targets=replace(intake.targets, dataset=adobe.dataset_info))
 
 
 def routed(played: harness.World, dataset_id: str) -> None:
@@ -282,7 +282,7 @@ def test_a_batch_for_profile_is_counted(
     played: harness.World, dataset_id: str, profile: bool
 ) -> None:
     routed(played, dataset_id)
-    assert harness.take(ONE, asking(played)).kind is Kind.CREATED
+    assert harness.take(ONE, asking(played)).kind is OutcomeKind.CREATED
     assert order_of(played).profile is profile
     counted = {(played.seed.ims_org, "prod"): 1}
     assert played.ledger.profile_batches == (counted if profile else {})
@@ -294,7 +294,7 @@ def test_where_catalog_does_not_tell_the_batch_is_made_all_the_same(
 ) -> None:
     routed(played, PROFILES)
     played.simulator.faults.add(silence)
-    assert harness.take(ONE, asking(played)).kind is Kind.CREATED
+    assert harness.take(ONE, asking(played)).kind is OutcomeKind.CREATED
     assert not order_of(played).profile
 
 

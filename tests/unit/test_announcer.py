@@ -186,7 +186,7 @@ def test_adobes_own_code_is_told_where_it_gave_one() -> None:
 
 def test_an_arrival_without_an_order_is_announced() -> None:
     cloud = Cloud()
-    cloud.announcer().turned_away(ARRIVAL.external_id, (ARRIVAL,), REJECTION)
+    cloud.announcer().arrival_rejected(ARRIVAL.external_id, (ARRIVAL,), REJECTION)
     detail = valid(cloud.detail, "arrival-rejected")
     assert detail["files"] == sample("batch-created.json")["files"]
     assert (detail["externalId"], detail["reason"]) == (ARRIVAL.external_id, "no-route")
@@ -196,7 +196,7 @@ def test_an_arrival_without_an_order_is_announced() -> None:
 
 def test_a_message_that_names_no_file_is_announced() -> None:
     cloud = Cloud()
-    cloud.announcer().turned_away("intake-" + "0" * 32, (), REJECTION)
+    cloud.announcer().arrival_rejected("intake-" + "0" * 32, (), REJECTION)
     detail = valid(cloud.detail, "arrival-rejected")
     assert (detail["files"], detail["fileCount"], detail["byteCount"]) == ([], 0, 0)
 
@@ -208,7 +208,7 @@ def concrete(kind: type[Rejected]) -> list[type[Rejected]]:
 @pytest.mark.parametrize("kind", concrete(errors.Rejected), ids=lambda kind: kind.__name__)
 def test_every_reason_fits_the_contract(kind: type[Rejected]) -> None:
     rejection = Rejection(kind.reason, "why", 0)
-    valid(events.turned_away("intake-x", (), rejection), "arrival-rejected")
+    valid(events.arrival_rejected("intake-x", (), rejection), "arrival-rejected")
 
 
 def test_long_words_are_cut_and_what_is_not_unicode_is_replaced() -> None:
@@ -298,7 +298,7 @@ def refused(code: str) -> ClientError:
     ],
     ids=["call", "entry", "entry not counted"],
 )
-@pytest.mark.parametrize("say", ["created", "rejected", "turned_away"])
+@pytest.mark.parametrize("say", ["created", "rejected", "arrival_rejected"])
 def test_what_the_bus_did_not_take_is_said_again_later(
     spoil: Callable[[Cloud], None], say: str
 ) -> None:
@@ -311,7 +311,7 @@ def test_what_the_bus_did_not_take_is_said_again_later(
         elif say == "rejected":
             announcer.rejected(ORDER, REJECTION)
         else:
-            announcer.turned_away(ORDER.external_id, (ARRIVAL,), REJECTION)
+            announcer.arrival_rejected(ORDER.external_id, (ARRIVAL,), REJECTION)
     assert failure.value.external_id == ORDER.external_id
     assert "secret words" not in failure.value.detail
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.envelopes import Delivery, Ignored, parse
+from aep_intake.arrivals.envelopes import Ignored, Received, parse
 from aep_intake.model import messages
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
@@ -65,13 +65,13 @@ def wrapped(body: str) -> str:
 
 
 EXPECTED = {
-    "eventbridge-object-created.json": Delivery((VERSIONED,)),
-    "eventbridge-object-created-unversioned.json": Delivery((UNVERSIONED,)),
-    "s3-notification.json": Delivery(
+    "eventbridge-object-created.json": Received((VERSIONED,)),
+    "eventbridge-object-created-unversioned.json": Received((UNVERSIONED,)),
+    "s3-notification.json": Received(
         (NOTIFIED, SUSPENDED), (Ignored.FOLDER_MARKER, Ignored.DELETE_EVENT)
     ),
-    "sns-wrapped-s3-notification.json": Delivery((NOTIFIED,)),
-    "s3-test-event.json": Delivery(ignored=(Ignored.TEST_EVENT,)),
+    "sns-wrapped-s3-notification.json": Received((NOTIFIED,)),
+    "s3-test-event.json": Received(ignored=(Ignored.TEST_EVENT,)),
 }
 
 
@@ -106,7 +106,7 @@ def test_one_object_is_one_arrival_whoever_tells_of_it() -> None:
 )
 def test_notifications_that_bring_no_bytes_are_ignored(event: str, ignored: Ignored) -> None:
     record = {"eventSource": "aws:s3", "eventName": event}
-    assert parse(json.dumps({"Records": [record]})) == Delivery(ignored=(ignored,))
+    assert parse(json.dumps({"Records": [record]})) == Received(ignored=(ignored,))
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_notifications_that_bring_no_bytes_are_ignored(event: str, ignored: Igno
 )
 def test_bus_events_that_bring_no_bytes_are_ignored(kind: str, ignored: Ignored) -> None:
     event = sample("eventbridge-object-created.json") | {"detail-type": kind}
-    assert parse(json.dumps(event)) == Delivery(ignored=(ignored,))
+    assert parse(json.dumps(event)) == Received(ignored=(ignored,))
 
 
 def created(**changes: Any) -> str:
@@ -156,7 +156,7 @@ ARRIVALS = st.builds(
 
 @given(ARRIVALS)
 def test_an_arrival_that_is_written_is_read_as_it_came(arrival: Arrival) -> None:
-    assert parse(messages.of_arrival(arrival)) == Delivery((arrival,))
+    assert parse(messages.of_arrival(arrival)) == Received((arrival,))
 
 
 @pytest.mark.parametrize("version", [None, "null"])
@@ -309,7 +309,7 @@ def test_what_is_no_event_of_s3_is_refused_with_the_reason(body: str, told: str)
 def test_files_without_a_marker_have_a_message_of_our_own() -> None:
     for after in ("", "1790000000000-0123"):
         missing = Missing("folder-0f", after, "1790000000000~")
-        assert parse(json.dumps({"missing": asdict(missing)})) == Delivery(missing=missing)
+        assert parse(json.dumps({"missing": asdict(missing)})) == Received(missing=missing)
         assert EXTERNAL_ID.fullmatch(missing.external_id)
         assert missing.external_id.startswith("folder-")
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
-from aep_intake.arrivals.envelopes import Delivery, parse
+from aep_intake.arrivals.envelopes import Received, parse
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import EXTERNAL_ID
@@ -136,7 +136,7 @@ def places(document: Any) -> list[tuple[Any, Any]]:
     return here + [place for name in names for place in places(document[name])]
 
 
-def read(body: str) -> Delivery | None:
+def read(body: str) -> Received | None:
     """The delivery, or None where the message was refused; anything else raised fails the test."""
     try:
         delivery = parse(body)

@@ -12,9 +12,9 @@ import boto3
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.arrivals.take_in import Intake, Joined, take_in
-from aep_intake.clock.due import Kind
+from aep_intake.clock.due import DueKind
 from aep_intake.create.create import Outcome
-from aep_intake.create.ports import Ports
+from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import windows
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Lease
@@ -121,7 +121,7 @@ class Played:
     def intake(self) -> Intake:
         nothing: Any = Nothing()
         told: Any = self.told
-        ports = Ports(
+        ports = OrderPorts(
             ledger=self.ledger,
             platform=self.world.adobe,
             announcer=told,
@@ -129,17 +129,17 @@ class Played:
             lease=lambda: Lease("ours", self.at + 120_000),
             pace=lambda _: None,
             park=nothing,
-            post_time=60_000,
-            settle=120_000,
+            post_ms=60_000,
+            settle_ms=120_000,
         )
         return Intake(
             ports=ports,
-            windows=windows.Ports(
+            windows=windows.WindowPorts(
                 self.ledger.windows,
                 self.ledger,
                 self.handed_out.extend,
                 lambda: self.at,
-                windows.Limits(),
+                windows.BatchLimits(),
                 nothing,
             ),
             overdue=nothing,
@@ -149,7 +149,7 @@ class Played:
                 lambda: Organizations((Organization(ARN),)),
                 lambda _: self.world.seed.ims_org,
                 nothing,
-                self.world.adobe.look_up,
+                self.world.adobe.dataset_info,
             ),
             objects=nothing,
             checks=Checks(nothing, 10**11, 2**28),
@@ -242,9 +242,9 @@ def test_a_thousand_small_files_cost_one_call_to_aep() -> None:
     played.world.simulator.received.clear()
     [window_id] = ids
     played.at = played.ledger.windows.get(window_id).due
-    assert go_on(Kind.WINDOWS, window_id, played.intake) is None
+    assert go_on(DueKind.WINDOWS, window_id, played.intake) is None
     [part] = played.handed_out
-    outcome = go_on(Kind.ORDERS, part, played.intake)
+    outcome = go_on(DueKind.ORDERS, part, played.intake)
     assert isinstance(outcome, Outcome)
     assert played.world.operations() == ["create"]
     assert played.told.created_ == [part]

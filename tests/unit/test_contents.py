@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aep_intake.content.sniff import BEGINNING, look
+from aep_intake.content.sniff import BEGINNING, sniff
 from aep_intake.model.errors import FormatMismatch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -45,12 +45,12 @@ hostile = settings(
 
 def cut(content: bytes, shape: Mapping[str, Any], most: int = BEGINNING) -> dict[str, Any]:
     """As the caller does: the first bytes, and whether they are all."""
-    return look(content[:most], len(content) <= most, shape, URI)
+    return sniff(content[:most], len(content) <= most, shape, URI)
 
 
 def told(content: bytes, shape: Mapping[str, Any], *, whole: bool = True) -> str:
     with pytest.raises(FormatMismatch) as raised:
-        look(content, whole, shape, URI)
+        sniff(content, whole, shape, URI)
     return raised.value.detail
 
 
@@ -84,8 +84,8 @@ def told(content: bytes, shape: Mapping[str, Any], *, whole: bool = True) -> str
 def test_json_is_lines_or_a_document(content: bytes, found: bool) -> None:
     plain, packed = content, gzipped(content)
     for bytes_ in (plain, packed):
-        assert look(bytes_, True, JSON, URI) == (DOCUMENT if found else JSON)
-        assert look(bytes_, True, DOCUMENT if found else LINES, URI) == (
+        assert sniff(bytes_, True, JSON, URI) == (DOCUMENT if found else JSON)
+        assert sniff(bytes_, True, DOCUMENT if found else LINES, URI) == (
             DOCUMENT if found else LINES
         )
         detail = told(bytes_, LINES if found else DOCUMENT)
@@ -123,7 +123,7 @@ def test_json_is_lines_or_a_document(content: bytes, found: bool) -> None:
 def test_what_is_both_or_cannot_be_told_stays(
     content: bytes, whole: bool, shape: dict[str, Any]
 ) -> None:
-    assert look(content, whole, shape, URI) == shape
+    assert sniff(content, whole, shape, URI) == shape
 
 
 @pytest.mark.parametrize("shape", [JSON, LINES, DOCUMENT])
@@ -197,8 +197,8 @@ def test_what_is_no_json_is_named(content: bytes, found: str, shape: dict[str, A
 @pytest.mark.parametrize("whole", [True, False])
 def test_csv_may_begin_with_almost_anything(content: bytes, whole: bool) -> None:
     shape = CSV | {"delimiter": ";"}
-    assert look(content, whole, shape, URI) == shape
-    assert look(gzipped(content), True, shape, URI) == shape
+    assert sniff(content, whole, shape, URI) == shape
+    assert sniff(gzipped(content), True, shape, URI) == shape
 
 
 @pytest.mark.parametrize(
@@ -233,15 +233,15 @@ def test_what_is_no_csv_is_named(content: bytes, found: str) -> None:
 )
 def test_json_longer_than_the_beginning_is_no_csv(content: bytes) -> None:
     assert "holds JSON" in told(content, CSV, whole=False)
-    assert look(content, True, CSV, URI) == CSV  # broken; who knows what it is
+    assert sniff(content, True, CSV, URI) == CSV  # broken; who knows what it is
 
 
 # Parquet
 
 
 def test_parquet_begins_with_its_mark() -> None:
-    assert look(PARQUET_FILE, True, PARQUET, URI) == PARQUET
-    assert look(b"PAR1", False, PARQUET, URI) == PARQUET
+    assert sniff(PARQUET_FILE, True, PARQUET, URI) == PARQUET
+    assert sniff(b"PAR1", False, PARQUET, URI) == PARQUET
 
 
 @pytest.mark.parametrize(
@@ -279,18 +279,18 @@ def test_a_file_without_rows_is_none(content: bytes, shape: dict[str, Any]) -> N
 
 def test_formats_we_do_not_know_are_left_alone() -> None:
     for shape in ({"format": "avro"}, {"format": None}, {}):
-        assert look(UTF16, True, shape, URI) == shape
+        assert sniff(UTF16, True, shape, URI) == shape
 
 
 def test_the_format_may_be_written_in_capitals_and_nothing_of_it_is_lost() -> None:
     shape = {"format": "JSON", "charset": "UTF-8"}
-    assert look(b"[]", True, shape, URI) == shape | {"isMultiLineJson": True}
+    assert sniff(b"[]", True, shape, URI) == shape | {"isMultiLineJson": True}
     assert shape == {"format": "JSON", "charset": "UTF-8"}
 
 
 def test_a_uri_cannot_forge_a_line_of_a_log() -> None:
     with pytest.raises(FormatMismatch) as raised:
-        look(b"", True, CSV, "s3://b/a\nINFO all is well")
+        sniff(b"", True, CSV, "s3://b/a\nINFO all is well")
     assert "\n" not in raised.value.detail
 
 
@@ -306,7 +306,7 @@ def test_gzip_files_behind_one_another_are_one_file() -> None:
     parts = gzipped(b"") + gzipped(b'{"a": 1}\n') + gzipped(b'{"a": 2}\n')
     assert "JSON Lines" in told(parts, DOCUMENT)
     assert "JSON Lines" in told(parts + b"\0" * 512, DOCUMENT)  # as a tape pads it
-    assert look(parts[:-4], False, LINES, URI) == LINES
+    assert sniff(parts[:-4], False, LINES, URI) == LINES
     assert "breaks off" in told(parts[:-4], LINES)
 
 
@@ -339,16 +339,16 @@ def test_what_unpacks_to_more_than_the_beginning_is_not_all_unpacked(
     monkeypatch.setattr("aep_intake.content.sniff.zlib", _Zlib(Counting))
     bomb = gzipped(b" " * 50_000_000)
     assert len(bomb) <= BEGINNING
-    assert look(bomb, True, JSON, URI) == JSON  # blank so far, and who knows what comes
+    assert sniff(bomb, True, JSON, URI) == JSON  # blank so far, and who knows what comes
     assert given_out == BEGINNING
     given_out = 0
     full = gzipped(b" " * BEGINNING)
-    assert look(full + bomb, True, JSON, URI) == JSON
-    assert look(full + gzipped(b"[]"), True, JSON, URI) == JSON
+    assert sniff(full + bomb, True, JSON, URI) == JSON
+    assert sniff(full + gzipped(b"[]"), True, JSON, URI) == JSON
     assert given_out == 2 * BEGINNING
     given_out = 0
     assert "no row" in told(gzipped(b"") * 3000, JSON)
-    assert look(gzipped(b" " * 999) * 500, True, CSV, URI) == CSV
+    assert sniff(gzipped(b" " * 999) * 500, True, CSV, URI) == CSV
     assert given_out == BEGINNING
 
 
@@ -362,8 +362,8 @@ class _Zlib:
 @pytest.mark.parametrize("size", [BEGINNING - 1, BEGINNING, BEGINNING + 1])
 def test_the_end_of_what_is_unpacked_may_be_the_end_of_the_file(size: int) -> None:
     packed = gzipped(b'{"a": 1}' + b"\n" * (size - 8))
-    assert look(packed, True, LINES, URI) == LINES
-    assert look(packed, True, DOCUMENT, URI) == DOCUMENT
+    assert sniff(packed, True, LINES, URI) == LINES
+    assert sniff(packed, True, DOCUMENT, URI) == DOCUMENT
 
 
 # Whatever comes
@@ -404,7 +404,7 @@ def test_any_bytes_are_taken_or_rejected(
     content = packed(mark + more)
     for end in {len(content), len(content) // 2, max(len(content) - 1, 0)}:
         try:
-            found = look(content[:end], whole, shape, URI)
+            found = sniff(content[:end], whole, shape, URI)
         except FormatMismatch as error:
             assert error.reason == "format-mismatch"
             assert URI in error.detail

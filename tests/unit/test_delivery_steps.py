@@ -12,13 +12,21 @@ from typing import Any
 
 import pytest
 from aep_intake.adapters.adobe.ingestion import Ingestion
-from aep_intake.arrivals.take_in import again
+from aep_intake.arrivals.take_in import retry_parked
 from aep_intake.clock import due
 from aep_intake.create import create
-from aep_intake.create.create import Kind, Outcome
+from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery import pieces, steps, upload
-from aep_intake.delivery.steps import Delivery, End, Mark, Ports, Progress, Stage, Task
-from aep_intake.delivery.upload import Joined, Uploaded
+from aep_intake.delivery.steps import (
+    Delivery,
+    DeliveryPorts,
+    DeliveryStage,
+    End,
+    Mark,
+    Progress,
+    Task,
+)
+from aep_intake.delivery.upload import Concatenated, Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
@@ -42,7 +50,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, Rejection, State
 from aep_intake.model.outcomes import attempt as tried
-from aep_intake.report.events import turned_away
+from aep_intake.report.events import arrival_rejected
 from aep_intake.routing import routes
 from jsonschema import Draft202012Validator
 
@@ -94,7 +102,7 @@ def arrival(content: bytes, key: str = "in/a.json", number: int = 1) -> Arrival:
     return Arrival("landing", key, f"v{number}", "e", f"006{number}", len(content), START)
 
 
-def ports(world: Delivering, **changes: Any) -> Ports:
+def ports(world: Delivering, **changes: Any) -> DeliveryPorts:
     return replace(world.ports(world.intake(0)), **changes)
 
 
@@ -130,10 +138,10 @@ def hand_out_and_die(world: Delivering, pieces: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        steps.begin(*world.created_queue[-1].what, ports(world, hand_out=some))
+        steps.begin(*world.created_queue[-1].what, ports(world, enqueue=some))
 
 
-def uploaded_piece(task: Task, its: Ports, tries: int = upload.PATIENT) -> Delivery | None:
+def uploaded_piece(task: Task, its: DeliveryPorts, tries: int = upload.PATIENT) -> Delivery | None:
     """What becomes of a delivery when a piece is uploaded."""
     return upload.upload(task, its, tries).delivery
 
@@ -170,7 +178,7 @@ def complete_elsewhere(world: Delivering, external_id: str) -> None:
 def finished(world: Delivering, external_id: str) -> dict[str, Any]:
     """The one event of its end."""
     held = standing(world, external_id)
-    assert (held.stage, held.due) == (Stage.ENDED, None)
+    assert (held.stage, held.due) == (DeliveryStage.ENDED, None)
     [end] = [end for end in world.ends if end["externalId"] == external_id]
     valid({name: value for name, value in end.items() if name != "kind"}, "batch-ended")
     return end
@@ -222,7 +230,7 @@ def test_a_file_goes_all_the_way(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     held = standing(world, external_id)
     assert (held.stage, held.total, held.due) == (
-        Stage.UPLOADING,
+        DeliveryStage.UPLOADING,
         4,
         world.clock() + UPLOADING + SKEW,
     )
@@ -230,7 +238,7 @@ def test_a_file_goes_all_the_way(world: Delivering) -> None:
     *others, last = uploaded(world)
     assert others == [None] * 3
     assert last is not None
-    assert (last.stage, last.uploaded_at, last.due) == (Stage.INGESTING, at, at + OUTCOME)
+    assert (last.stage, last.uploaded_at, last.due) == (DeliveryStage.INGESTING, at, at + OUTCOME)
     assert batch_of(world, external_id).status == "loaded"
     assert looked(world, external_id, OUTCOME - 1) is None
     ended = looked(world, external_id, 1)
@@ -251,7 +259,7 @@ def test_an_event_that_comes_twice_begins_it_once(world: Delivering) -> None:
     first = standing(world, external_id)
     for _ in range(2):
         world.clock.advance(SECOND)
-        steps.begin(*errand.what, ports(world, limit=10))
+        steps.begin(*errand.what, ports(world, piece_bytes=10))
     assert standing(world, external_id) == first
     assert len(world.uploads) == first.total
     uploaded(world)
@@ -287,14 +295,14 @@ def test_a_delivery_whose_event_is_lost_is_found_by_the_clock(world: Delivering)
     external_id = created(world, ROWS)
     world.created_queue.clear()
     finished_at = world.clock()
-    assert world.ledger.due(due.Kind.DELIVERIES, 10**15, 10) == [
-        due.Due(due.Kind.DELIVERIES, external_id, finished_at + HOUR)
+    assert world.ledger.due(due.DueKind.DELIVERIES, 10**15, 10) == [
+        due.Due(due.DueKind.DELIVERIES, external_id, finished_at + HOUR)
     ]
     world.clock.advance(HOUR)
     began = steps.go_on(external_id, ports(world))
     assert began == standing(world, external_id)
     assert began is not None
-    assert began.stage is Stage.UPLOADING
+    assert began.stage is DeliveryStage.UPLOADING
     uploaded(world)
     looked(world, external_id)
     assert finished(world, external_id)["kind"] == "Batch Succeeded"
@@ -320,7 +328,7 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
     assert error.retry_after == 1
     assert world.ledger.deliveries == {}
     steps.begin(file.external_id, batch_id(world, file.external_id), at)
-    assert standing(world, file.external_id).stage is Stage.UPLOADING
+    assert standing(world, file.external_id).stage is DeliveryStage.UPLOADING
 
 
 def batch_id(world: Delivering, external_id: str) -> str:
@@ -333,7 +341,7 @@ def test_what_was_announced_while_nothing_was_delivered_never_is(world: Deliveri
     world.put(file, ROWS)
     take(file, replace(intake, ports=replace(intake.ports, delivers=False)))
     assert world.ledger.records[file.external_id].delivers is False
-    assert world.ledger.due(due.Kind.DELIVERIES, 10**15, 10) == []
+    assert world.ledger.due(due.DueKind.DELIVERIES, 10**15, 10) == []
     steps.begin(file.external_id, batch_id(world, file.external_id), ports(world))
     assert steps.go_on(file.external_id, ports(world)) is None
     assert (world.ledger.deliveries, world.uploads) == ({}, [])
@@ -349,7 +357,7 @@ def test_what_the_release_before_announced_is_begun_by_its_event(world: Deliveri
     assert steps.go_on(external_id, ports(world)) is None
     steps.begin(*errand.what, ports(world))
     first = standing(world, external_id)
-    assert first.stage is Stage.UPLOADING
+    assert first.stage is DeliveryStage.UPLOADING
     steps.begin(*errand.what, ports(world))
     assert standing(world, external_id) == first
 
@@ -364,7 +372,7 @@ def test_a_worker_that_dies_before_the_record_leaves_it_to_the_next(world: Deliv
         take(file, replace(intake, ports=deaf, ledger=deaf.ledger))
     assert world.ledger.handed_over == {}
     world.clock.advance(2 * MINUTE)
-    go_on(due.Kind.ORDERS, file.external_id, world.intake(0))
+    go_on(due.DueKind.ORDERS, file.external_id, world.intake(0))
     assert list(world.ledger.handed_over) == [file.external_id]
     assert len(world.created_queue) == 2
 
@@ -442,13 +450,13 @@ def test_a_plan_that_breaks_off_goes_on(world: Delivering) -> None:
     with pytest.raises(StorageUnavailable):
         steps.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
     held = standing(world, external_id)
-    assert (held.stage, list(held.cuts)) == (Stage.PLANNING, [0])
+    assert (held.stage, list(held.cuts)) == (DeliveryStage.PLANNING, [0])
     steps.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
     assert world.uploads == []
     world.clock.advance(STEP)
     planned = steps.go_on(external_id, ports(world, opened=breaking))
     assert planned is not None
-    assert (planned.stage, list(planned.cuts)) == (Stage.UPLOADING, [0, 1, 2])
+    assert (planned.stage, list(planned.cuts)) == (DeliveryStage.UPLOADING, [0, 1, 2])
     assert [key for key, _ in opened] == ["in/0.csv", "in/1.csv", "in/1.csv", "in/2.csv"]
     assert len(world.uploads) == planned.total
 
@@ -485,10 +493,10 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
         read.append(start)
         return Slow(world, content[start:end], 9)
 
-    long = ports(world, opened=slowly, planning=HOUR)
+    long = ports(world, opened=slowly, planning_ms=HOUR)
     with pytest.raises(StorageUnavailable):
         steps.begin(*world.created_queue[-1].what, long)
-    while standing(world, external_id).stage is Stage.PLANNING:
+    while standing(world, external_id).stage is DeliveryStage.PLANNING:
         before = dict(standing(world, external_id).cuts)
         world.clock.advance(HOUR)
         with suppress(StorageUnavailable):
@@ -518,7 +526,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
     began = world.clock()
     steps.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
     turns = 1
-    while standing(world, external_id).stage is Stage.PLANNING:
+    while standing(world, external_id).stage is DeliveryStage.PLANNING:
         assert world.clock() - began < 300 * SECOND, "its function would be killed"
         held = standing(world, external_id)
         assert held.due == world.clock()
@@ -546,11 +554,11 @@ def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
 
     steps.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
     for _ in range(20):
-        if standing(world, external_id).stage is Stage.PLANNING:
+        if standing(world, external_id).stage is DeliveryStage.PLANNING:
             world.clock.advance(MINUTE)
             steps.go_on(external_id, ports(world, opened=slowly))
     held = standing(world, external_id)
-    assert (held.stage, list(held.cuts)) == (Stage.UPLOADING, [1])
+    assert (held.stage, list(held.cuts)) == (DeliveryStage.UPLOADING, [1])
 
 
 def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:
@@ -559,7 +567,7 @@ def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Deliveri
     assert [errand.what.piece.size for errand in world.uploads] == [120]
     [ended] = uploaded(world)
     assert ended is not None
-    assert ended.stage is Stage.ENDED
+    assert ended.stage is DeliveryStage.ENDED
     assert [(uri, why) for _, uri, why in world.lost] == [
         ("s3://landing/in/0.parquet", "too-large")
     ]
@@ -668,7 +676,7 @@ def test_a_gzip_goes_up_unpacked(world: Delivering) -> None:
     files = filled(world, external_id)
     assert list(files) == ["0.json", *(f"0-0000{n}.json" for n in range(1, 5))]
     assert b"".join(files.values()) == ROWS
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
     assert world.deliveries.marks(external_id) == {0: Mark(len(ROWS))}
 
 
@@ -798,14 +806,14 @@ def test_a_gzip_that_cannot_be_unpacked_in_time_takes_no_other_along(
 def test_an_upload_is_not_begun_when_its_worker_has_no_time_left(world: Delivering) -> None:
     external_id = begun(world, b"{}\n")
     with pytest.raises(NotYet, match="no time left"):
-        uploaded_piece(world.uploads[0].what, ports(world, end=world.clock() + 900))
+        uploaded_piece(world.uploads[0].what, ports(world, uploads_end_ms=world.clock() + 900))
     assert (operations(world, "put-file"), world.deliveries.marks(external_id)) == ([], {})
 
 
 def test_an_upload_ends_before_its_worker_does(world: Delivering) -> None:
     begun(world, b"{}\n")
     given: list[float] = []
-    its: Any = ports(world, end=world.clock() + 20_000)
+    its: Any = ports(world, uploads_end_ms=world.clock() + 20_000)
     its.ingestion.upload = lambda *arguments: given.append(arguments[-1])
     uploaded_piece(world.uploads[0].what, its)
     assert given == [20.0]
@@ -895,7 +903,7 @@ def test_a_file_that_aep_refuses_is_lost_in_its_own_words(world: Delivering) -> 
     external_id = begun(world, ROWS, b"{}\n")
     world.simulator.faults.add(Fault("status", "put-file", status=400))
     [ended] = [one for one in uploaded(world) if one]
-    assert ended.stage is Stage.INGESTING
+    assert ended.stage is DeliveryStage.INGESTING
     assert world.lost == []
     looked(world, external_id)
     end = finished(world, external_id)
@@ -1028,7 +1036,8 @@ def test_a_copy_that_comes_after_the_end_of_uploads_changes_nothing(world: Deliv
 )
 def test_what_is_told_of_a_lost_file_keeps_the_contract(why: Rejected) -> None:
     valid(
-        turned_away("intake-0123", (arrival(ROWS),), Rejection.of(why, START)), "arrival-rejected"
+        arrival_rejected("intake-0123", (arrival(ROWS),), Rejection.of(why, START)),
+        "arrival-rejected",
     )
 
 
@@ -1040,11 +1049,11 @@ def test_a_count_that_came_too_short_is_made_up_for_in_time(world: Delivering) -
     external_id = begun(world, ROWS)
     world.deliveries._slips = lambda: True
     assert uploaded(world) == [None] * 4
-    assert standing(world, external_id).stage is Stage.UPLOADING
+    assert standing(world, external_id).stage is DeliveryStage.UPLOADING
     assert looked(world, external_id, UPLOADING + SKEW - 1) is None
     done = looked(world, external_id, 1)
     assert done is not None
-    assert done.stage is Stage.INGESTING
+    assert done.stage is DeliveryStage.INGESTING
 
 
 def test_a_count_that_came_too_far_changes_nothing(world: Delivering) -> None:
@@ -1054,10 +1063,10 @@ def test_a_count_that_came_too_far_changes_nothing(world: Delivering) -> None:
     results = uploaded(world, 2)
     assert results[0] is None
     assert results[1] is not None
-    assert results[1].stage is Stage.UPLOADING
+    assert results[1].stage is DeliveryStage.UPLOADING
     assert operations(world, "complete") == []
     uploaded(world)
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
 
 
 def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> None:
@@ -1066,10 +1075,10 @@ def test_who_has_the_last_piece_leaves_it_to_who_is_at_it(world: Delivering) -> 
     remembered: Any = ports(world).deliveries
     remembered.replace = failing(LeaseLost("another worker went on"))
     assert uploaded_piece(task, ports(world, deliveries=remembered)) is None
-    assert standing(world, external_id).stage is Stage.UPLOADING
+    assert standing(world, external_id).stage is DeliveryStage.UPLOADING
     done = looked(world, external_id, UPLOADING + SKEW)
     assert done is not None
-    assert done.stage is Stage.INGESTING
+    assert done.stage is DeliveryStage.INGESTING
 
 
 def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
@@ -1077,14 +1086,16 @@ def test_pieces_that_were_not_handed_out_are(world: Delivering) -> None:
     external_id = created(world, ROWS)
 
     hand_out_and_die(world, 2)
-    assert standing(world, external_id).stage is Stage.PLANNING
+    assert standing(world, external_id).stage is DeliveryStage.PLANNING
     uploaded(world)
-    assert standing(world, external_id).stage is Stage.PLANNING, "nobody knows how many there are"
+    assert standing(world, external_id).stage is DeliveryStage.PLANNING, (
+        "nobody knows how many there are"
+    )
     planned = looked(world, external_id, STEP)
     assert planned is not None
-    assert (planned.stage, planned.total) == (Stage.UPLOADING, 4)
+    assert (planned.stage, planned.total) == (DeliveryStage.UPLOADING, 4)
     uploaded(world)
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
     assert len(operations(world, "put-file")) == 4
 
 
@@ -1097,8 +1108,8 @@ def test_a_batch_whose_last_piece_is_faster_than_its_planner_is_completed(
         world.uploads += [Errand(task, world.clock()) for task in tasks]
         uploaded(world)
 
-    steps.begin(*world.created_queue[-1].what, ports(world, hand_out=at_once))
-    assert standing(world, external_id).stage is Stage.INGESTING
+    steps.begin(*world.created_queue[-1].what, ports(world, enqueue=at_once))
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
 
 
 def test_a_batch_whose_last_piece_ends_as_its_planner_does_is_completed(
@@ -1107,7 +1118,7 @@ def test_a_batch_whose_last_piece_ends_as_its_planner_does_is_completed(
     """Its uploader read the delivery before its plan was told, and marks it after that."""
     external_id = begun(world, ROWS)
     planned, kept = standing(world, external_id), world.deliveries.kept
-    kept[external_id] = replace(planned, stage=Stage.PLANNING, total=0)
+    kept[external_id] = replace(planned, stage=DeliveryStage.PLANNING, total=0)
     uploaded(world, 3)
     its = ports(world)
     ingestion: Any = its.ingestion
@@ -1119,7 +1130,7 @@ def test_a_batch_whose_last_piece_ends_as_its_planner_does_is_completed(
 
     ingestion.upload = meanwhile
     upload.upload(world.uploads.pop().what, its)
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
 
 
 def test_a_worker_that_dies_after_the_last_mark_leaves_a_message_that_goes_on(
@@ -1131,9 +1142,9 @@ def test_a_worker_that_dies_after_the_last_mark_leaves_a_message_that_goes_on(
     for task in tasks:
         world.deliveries.mark(external_id, task.piece.number, Mark(task.piece.size))
     assert upload.upload(tasks[-1], ports(world), 1) == Uploaded()
-    assert standing(world, external_id).stage is Stage.UPLOADING
+    assert standing(world, external_id).stage is DeliveryStage.UPLOADING
     upload.upload(tasks[-1], ports(world), 2)
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
 
 
 def test_pieces_that_wait_are_handed_out_again_ever_more_seldom(world: Delivering) -> None:
@@ -1180,7 +1191,7 @@ def test_after_its_time_a_batch_that_is_not_full_is_given_up(world: Delivering) 
     uploaded(world, 2)
     made = standing(world, external_id).created_at
     looked(world, external_id, made + world.deadline - world.clock())
-    assert standing(world, external_id).stage is Stage.UPLOADING
+    assert standing(world, external_id).stage is DeliveryStage.UPLOADING
     looked(world, external_id, UPLOADING + SKEW)
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
@@ -1248,7 +1259,7 @@ def test_half_of_a_file_is_not_ingested(world: Delivering) -> None:
 DENIED = NotReadable("S3 answered 403 AccessDenied")
 
 
-def denied(world: Delivering, key: str, **changes: Any) -> Ports:
+def denied(world: Delivering, key: str, **changes: Any) -> DeliveryPorts:
     """As `ports`; but one object cannot be read."""
 
     def opened(file: Arrival, start: int, end: int) -> Any:
@@ -1298,7 +1309,7 @@ def test_a_plan_waits_for_what_may_not_be_read(world: Delivering) -> None:
     external_id = created(world, ROWS)
     with pytest.raises(NotReadable):
         steps.begin(*world.created_queue[-1].what, denied(world, "in/0.json"))
-    assert (standing(world, external_id).stage, world.uploads) == (Stage.PLANNING, [])
+    assert (standing(world, external_id).stage, world.uploads) == (DeliveryStage.PLANNING, [])
     world.clock.advance(STEP)
     steps.go_on(external_id, ports(world))
     assert len(world.uploads) == 4
@@ -1373,7 +1384,7 @@ def test_a_lost_file_is_parked_and_can_have_a_batch_of_its_own(world: Delivering
     assert batched_alone(world, file) == ROWS
 
 
-STEPS = ("ended", "let_go", "turned_away", "park_file", "replace")
+STEPS = ("ended", "let_go", "arrival_rejected", "park_file", "replace")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not arrived", "not answered"])
@@ -1388,7 +1399,7 @@ def test_whatever_dies_on_the_way_it_is_let_go_and_then_parked(
     with pytest.raises(TryAgain):
         steps.go_on(external_id, its)
     held = standing(world, external_id)
-    assert (held.stage, held.due is not None) == (Stage.ENDED, True)
+    assert (held.stage, held.due is not None) == (DeliveryStage.ENDED, True)
     looked(world, external_id, STEP)
     assert finished_at_last(world, external_id)
     assert world.ledger.claimant(file) is None
@@ -1403,7 +1414,7 @@ TWICE = {("park_file", True), ("replace", False)}
 
 def finished_at_last(world: Delivering, external_id: str) -> bool:
     held = standing(world, external_id)
-    return (held.stage, held.due) == (Stage.ENDED, None)
+    return (held.stage, held.due) == (DeliveryStage.ENDED, None)
 
 
 def batched_alone_of_many(world: Delivering, file: Arrival) -> bytes:
@@ -1412,12 +1423,12 @@ def batched_alone_of_many(world: Delivering, file: Arrival) -> bytes:
     world.parked[:] = [first]
     alone = batched_alone(world, file)
     for other in others:
-        assert take(other.arrival, world.intake(0)).kind is Kind.DUPLICATE
+        assert take(other.arrival, world.intake(0)).kind is OutcomeKind.DUPLICATE
     return alone
 
 
-def dying(its: Ports, step: str, *, after: bool) -> Ports:
-    """Ports whose step fails once the end of the batch is recorded."""
+def dying(its: DeliveryPorts, step: str, *, after: bool) -> DeliveryPorts:
+    """DeliveryPorts whose step fails once the end of the batch is recorded."""
 
     def fail(call: Callable[..., Any]) -> Callable[..., Any]:
         def failing(*arguments: Any) -> Any:
@@ -1457,7 +1468,7 @@ def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -
     looked(world, external_id, STEP)
     assert finished_at_last(world, external_id)
     assert world.ledger.claimant(file) == owner
-    assert take(file, world.intake(0)).kind is Kind.DUPLICATE
+    assert take(file, world.intake(0)).kind is OutcomeKind.DUPLICATE
 
 
 def test_many_lost_files_are_settled_bit_by_bit(
@@ -1549,11 +1560,11 @@ def test_complete_is_repeated_until_aep_has_said_yes(world: Delivering, fault: F
     with pytest.raises(TryAgain):
         uploaded(world)
     held = standing(world, external_id)
-    assert held.stage is Stage.COMPLETING
+    assert held.stage is DeliveryStage.COMPLETING
     world.clock.advance((held.due or 0) - world.clock())
     done = steps.go_on(external_id, ports(world))
     assert done is not None
-    assert done.stage is Stage.INGESTING
+    assert done.stage is DeliveryStage.INGESTING
     looked(world, external_id)
     assert finished(world, external_id)["kind"] == "Batch Succeeded"
     assert operations(world, "complete", "abort") == ["complete", "complete"]
@@ -1577,7 +1588,7 @@ def test_a_complete_that_was_not_heard_is_said_again(world: Delivering) -> None:
     external_id = begun(world, b"{}\n")
     world.simulator.faults.add(Fault("status", "complete", status=400))
     uploaded(world)
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
     for times in (1, 2):
         steps.go_on(external_id, ports(world))
         assert operations(world, "complete") == ["complete"] * times
@@ -1621,7 +1632,7 @@ def test_where_complete_comes_too_late_catalog_says_what_it_is(
     meddled.mark = mark
     done = uploaded_piece(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
     assert done is not None
-    assert (done.stage, done.due) == (Stage.INGESTING, world.clock())
+    assert (done.stage, done.due) == (DeliveryStage.INGESTING, world.clock())
     steps.go_on(external_id, ports(world))
     assert finished(world, external_id)["status"] == status
     assert world.orders_parked == {external_id}
@@ -1672,7 +1683,7 @@ def test_anything_else_is_on_its_way(world: Delivering, status: str | None) -> N
         world.clock.advance((standing(world, external_id).due or 0) - world.clock())
         held = steps.go_on(external_id, ports(world, ingestion=Ingested(world, status)))
         assert held is not None
-        assert held.stage is Stage.INGESTING
+        assert held.stage is DeliveryStage.INGESTING
         waits.append((held.due or 0) - world.clock())
     assert waits[:4] == [120_000, 180_000, 270_000, 405_000]
     assert sorted(waits) == waits
@@ -1702,7 +1713,7 @@ def test_what_catalog_forgot_ends_too(world: Delivering) -> None:
     week = steps.FORGOTTEN
     world.clock.advance(standing(world, external_id).created_at + week - world.clock())
     steps.go_on(external_id, ports(world, ingestion=unseen))
-    assert standing(world, external_id).stage is Stage.INGESTING
+    assert standing(world, external_id).stage is DeliveryStage.INGESTING
     world.clock.advance(OUTCOME)
     steps.go_on(external_id, ports(world, ingestion=unseen))
     end = finished(world, external_id)
@@ -1773,7 +1784,7 @@ def test_where_data_access_does_not_answer_the_end_waits_for_it(world: Deliverin
     with pytest.raises(PlatformUnavailable):
         looked(world, external_id)
     assert world.ends == []
-    assert standing(world, external_id).stage is Stage.ENDED
+    assert standing(world, external_id).stage is DeliveryStage.ENDED
     looked(world, external_id, STEP)
     assert "diagnostics" in finished(world, external_id)
 
@@ -1888,7 +1899,7 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
     assert world.orders_parked == set()
     with pytest.raises(NotEnded, match="a newer version, took its place"):
-        again(first.external_id, world.intake(0))
+        retry_parked(first.external_id, world.intake(0))
     steps.begin(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, second.external_id)
@@ -1913,9 +1924,9 @@ def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> 
     with pytest.raises(NotYet):
         uploaded(world)
     assert (world.ends, world.orders_parked) == ([], set())
-    assert standing(world, file.external_id).stage is Stage.ENDED
+    assert standing(world, file.external_id).stage is DeliveryStage.ENDED
     world.clock.advance(2 * STEP)
-    go_on(due.Kind.ORDERS, file.external_id, world.intake(0))
+    go_on(due.DueKind.ORDERS, file.external_id, world.intake(0))
     steps.go_on(file.external_id, ports(world))
     assert finished(world, file.external_id)["kind"] == "Batch Abandoned"
     assert world.orders_parked == {file.external_id}
@@ -1932,7 +1943,7 @@ def test_an_end_is_announced_until_the_bus_takes_it_and_parked_until_sqs_does(
     with pytest.raises(NotAnnounced):
         for task in tasks:
             uploaded_piece(task, ports(world, announcer=dying))
-    assert standing(world, external_id).stage is Stage.ENDED
+    assert standing(world, external_id).stage is DeliveryStage.ENDED
     world.clock.advance(STEP)
     with pytest.raises(StorageUnavailable):
         steps.go_on(external_id, ports(world, park=failing(StorageUnavailable("no"))))
@@ -1966,7 +1977,7 @@ def test_without_its_order_nobody_knows_its_files(world: Delivering) -> None:
 def test_an_end_without_a_verdict_waits(world: Delivering) -> None:
     external_id = begun(world, ROWS)
     held = standing(world, external_id)
-    world.deliveries.replace(held, held.then(stage=Stage.ENDED, due=0))
+    world.deliveries.replace(held, held.then(stage=DeliveryStage.ENDED, due=0))
     with pytest.raises(LeaseLost):
         steps.go_on(external_id, ports(world))
     assert world.ends == []
@@ -1982,7 +1993,7 @@ def test_it_is_given_up_only_when_catalog_says_so(world: Delivering, status: str
     its: Any = Ingested(world, "loading", status)
     with pytest.raises(NotYet):
         steps.go_on(external_id, ports(world, ingestion=its))
-    assert standing(world, external_id).stage is Stage.ABORTING
+    assert standing(world, external_id).stage is DeliveryStage.ABORTING
     assert world.ends == []
     looked(world, external_id, STEP)
     assert finished(world, external_id)["status"] == "aborted"
@@ -2003,7 +2014,7 @@ def test_abort_is_repeated_until_it_is_aborted(world: Delivering, fault: Fault) 
     world.simulator.faults.add(fault)
     with pytest.raises(TryAgain):
         looked(world, external_id, 2 * world.deadline)
-    assert standing(world, external_id).stage is Stage.ABORTING
+    assert standing(world, external_id).stage is DeliveryStage.ABORTING
     looked(world, external_id, STEP)
     assert finished(world, external_id)["detail"] == "4 of its 4 uploads were not done"
     assert batch_of(world, external_id).status == "aborted"
@@ -2021,7 +2032,7 @@ def test_when_somebody_was_faster_than_our_abort_it_is_what_it_is(
     held = steps.go_on(external_id, ports(world, ingestion=its))
     assert held is not None
     if status == "staging":
-        assert (held.stage, held.due) == (Stage.INGESTING, world.clock() + OUTCOME)
+        assert (held.stage, held.due) == (DeliveryStage.INGESTING, world.clock() + OUTCOME)
         world.simulator.set_status(batch_id, "success")
         looked(world, external_id)
     end = finished(world, external_id)
@@ -2038,7 +2049,7 @@ def test_what_somebody_completed_names_the_files_that_are_not_in_it(world: Deliv
     complete_elsewhere(world, external_id)
     ongoing = uploaded(world, 1)[0]
     assert ongoing is not None
-    assert (ongoing.stage, ongoing.due) == (Stage.INGESTING, world.clock() + OUTCOME)
+    assert (ongoing.stage, ongoing.due) == (DeliveryStage.INGESTING, world.clock() + OUTCOME)
     assert uploaded(world) == [None]
     looked(world, external_id)
     end = finished(world, external_id)
@@ -2113,13 +2124,13 @@ def test_what_somebody_completed_amid_planning_has_the_pieces_that_were_handed_o
 
 
 def test_two_streams_are_read_as_one() -> None:
-    joined = Joined(BytesIO(b"head"), BytesIO(b"and the rest"))
+    joined = Concatenated(BytesIO(b"head"), BytesIO(b"and the rest"))
     assert joined.read(2) == b"he"
     assert joined.read(10) == b"ad"
     assert joined.read(3) == b"and"
     assert joined.read() == b" the rest"
     assert joined.read() == joined.read(5) == b""
-    assert Joined(BytesIO(), BytesIO(b"a")).read() == b"a"
+    assert Concatenated(BytesIO(), BytesIO(b"a")).read() == b"a"
 
 
 # ---- Another attempt
@@ -2140,11 +2151,11 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
 ) -> None:
     external_id = ended_as(world, status, ROWS, b"{}\n")
     first = world.ledger.records[external_id]
-    outcome = again(external_id, world.intake(0))
-    assert outcome.kind is Kind.CREATED
+    outcome = retry_parked(external_id, world.intake(0))
+    assert outcome.kind is OutcomeKind.CREATED
     second = world.ledger.records[f"{external_id}.2"]
     assert outcome.record == second
-    assert world.ledger.records[external_id].superseded_by == f"{external_id}.2"
+    assert world.ledger.records[external_id].next_attempt == f"{external_id}.2"
     assert (second.state, second.order.attempt) == (State.ANNOUNCED, 2)
     assert second.batch_id not in (None, first.batch_id)
     assert world.ledger.files(second.order) == world.ledger.files(first.order)
@@ -2155,9 +2166,9 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
     assert finished(world, f"{external_id}.2")["kind"] == "Batch Succeeded"
     # It is there now: asked again, nothing is to be done.
     for name in (external_id, f"{external_id}.2"):
-        assert again(name, world.intake(0)).kind is Kind.DUPLICATE
+        assert retry_parked(name, world.intake(0)).kind is OutcomeKind.DUPLICATE
         with pytest.raises(NotEnded):
-            create.try_anew(name, world.intake(0).ports)
+            create.start_next_attempt(name, world.intake(0).ports)
     assert len(world.simulator.batches()) == 2
 
 
@@ -2168,8 +2179,8 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
 def test_as_long_as_it_may_hold_data_it_gets_none(world: Delivering, status: str) -> None:
     external_id = ended_as(world, status)
     asks: list[Callable[[], object]] = [
-        lambda: again(external_id, world.intake(0)),
-        lambda: create.try_anew(external_id, world.intake(0).ports),
+        lambda: retry_parked(external_id, world.intake(0)),
+        lambda: create.start_next_attempt(external_id, world.intake(0).ports),
     ]
     for ask in asks:
         with pytest.raises(NotEnded, match=f"is {status}: another attempt could double") as caught:
@@ -2181,36 +2192,36 @@ def test_as_long_as_it_may_hold_data_it_gets_none(world: Delivering, status: str
 @pytest.mark.parametrize("status", ["success", "active", "archived", "retained"])
 def test_what_holds_data_is_done(world: Delivering, status: str) -> None:
     external_id = ended_as(world, status)
-    assert again(external_id, world.intake(0)).kind is Kind.DUPLICATE
+    assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
     with pytest.raises(NotEnded):
-        create.try_anew(external_id, world.intake(0).ports)
+        create.start_next_attempt(external_id, world.intake(0).ports)
 
 
 def test_what_compaction_serves_on_is_done(world: Delivering) -> None:
     external_id = ended_as(world, "success")
     world.simulator.consolidate(world.ledger.records[external_id].batch_id or "")
-    assert again(external_id, world.intake(0)).kind is Kind.DUPLICATE
+    assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.DUPLICATE
 
 
 def test_what_catalog_does_not_show_may_hold_data(world: Delivering) -> None:
     external_id = ended_as(world, "aborted")
     world.simulator.show_in_catalog(lambda *_: False)
     with pytest.raises(NotEnded, match="not to be seen in Catalog"):
-        again(external_id, world.intake(0))
+        retry_parked(external_id, world.intake(0))
 
 
 def test_what_nobody_ordered_cannot_be_tried_anew(world: Delivering) -> None:
     with pytest.raises(MalformedEvent):
-        again("nobody's", world.intake(0))
+        retry_parked("nobody's", world.intake(0))
 
 
 def test_attempts_follow_each_other(world: Delivering) -> None:
     external_id = ended_as(world, "failed")
     for attempt in (2, 3, 4):
-        outcome = again(external_id, world.intake(0))
+        outcome = retry_parked(external_id, world.intake(0))
         assert outcome.record.order.external_id == f"{external_id}.{attempt}"
         with pytest.raises(NotEnded):
-            again(external_id, world.intake(0))
+            retry_parked(external_id, world.intake(0))
         world.simulator.set_status(outcome.record.batch_id or "", "aborted")
     told = [who for who, _ in world.events]
     assert told == [external_id, *(f"{external_id}.{n}" for n in (2, 3, 4))]
@@ -2225,12 +2236,12 @@ def test_two_who_ask_at_once_get_one(world: Delivering) -> None:
 
     def slowly(target: Target, batch_id: str) -> Batch | None:
         found: Batch | None = asking(target, batch_id)
-        others.append(again(external_id, world.intake(0)))
+        others.append(retry_parked(external_id, world.intake(0)))
         return found
 
     platform.batch = slowly
     with pytest.raises(LeaseLost):
-        again(external_id, intake)
+        retry_parked(external_id, intake)
     assert [outcome.record.order.external_id for outcome in others] == [f"{external_id}.2"]
     assert len(world.simulator.batches()) == 2
 
@@ -2241,17 +2252,17 @@ def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Deliveri
     platform: Any = intake.ports.platform
     platform.create = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        again(external_id, intake)
+        retry_parked(external_id, intake)
     second = f"{external_id}.2"
-    assert world.ledger.records[external_id].superseded_by == second
+    assert world.ledger.records[external_id].next_attempt == second
     assert world.ledger.records[second].state is State.OPEN
     with pytest.raises(NotYet):  # a worker may still be at it
-        again(external_id, world.intake(0))
+        retry_parked(external_id, world.intake(0))
     world.clock.advance(TIMEOUT + 2 * SKEW)
     with pytest.raises(NotYet, match="Catalog may not show yet"):
-        again(external_id, world.intake(0))
+        retry_parked(external_id, world.intake(0))
     world.clock.advance(SETTLE + 2 * SKEW)
-    assert again(external_id, world.intake(0)).record.order.external_id == second
+    assert retry_parked(external_id, world.intake(0)).record.order.external_id == second
     assert len(world.simulator.batches()) == 2
     assert [who for who, _ in world.events] == [external_id, second]
 
@@ -2268,9 +2279,9 @@ def test_a_crash_after_its_batch_was_made_finds_it_again(world: Delivering) -> N
 
     platform.create = create_and_die
     with pytest.raises(KeyboardInterrupt):
-        again(external_id, intake)
+        retry_parked(external_id, intake)
     world.clock.advance(SETTLE + TIMEOUT + 2 * SKEW)
-    assert again(external_id, world.intake(0)).kind is Kind.ADOPTED
+    assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.ADOPTED
     assert len(world.simulator.batches()) == 2
 
 
@@ -2280,12 +2291,12 @@ def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Deliv
     announcer: Any = intake.ports.announcer
     announcer.created = failing(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        again(external_id, intake)
+        retry_parked(external_id, intake)
     second = f"{external_id}.2"
     assert world.ledger.records[second].state is State.CREATED
     world.clock.advance(TIMEOUT + 2 * SKEW)
     assert second in [what.id for what in all_due(world.ledger, world.clock())]
-    assert go_on(due.Kind.ORDERS, second, world.intake(0)) is not None
+    assert go_on(due.DueKind.ORDERS, second, world.intake(0)) is not None
     assert world.events[-1] == (second, world.ledger.records[second].batch_id)
 
 
@@ -2294,8 +2305,8 @@ def test_where_aep_refuses_the_next_one_it_can_be_asked_for_again(world: Deliver
     for _ in range(2):
         world.simulator.faults.add(Fault("status", "create", status=400))
         with pytest.raises(Exception, match="AEP answered 400"):
-            again(external_id, world.intake(0))
+            retry_parked(external_id, world.intake(0))
         assert world.ledger.records[f"{external_id}.2"].state is State.REFUSED
-    assert again(external_id, world.intake(0)).record.order.external_id == f"{external_id}.2"
+    assert retry_parked(external_id, world.intake(0)).record.order.external_id == f"{external_id}.2"
     [file] = world.ledger.records[external_id].order.files
     assert world.ledger.claimant(file) == external_id

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from aep_intake.clock.due import (
+    AT_MOST,
     AT_ONCE,
     LEASE,
-    MOST,
     Due,
-    Kind,
-    Ports,
+    DueKind,
+    DuePorts,
+    enqueue_due,
     errand,
     fair,
-    hand_out,
     read,
 )
 from aep_intake.model.batches import Target
@@ -36,7 +36,7 @@ class World:
     """A ledger, a queue for each class, and a clock."""
 
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
-    queues: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    queues: dict[DueKind, list[str]] = field(default_factory=lambda: {kind: [] for kind in DueKind})
     now: int = NOW
     asked: list[int] = field(default_factory=list)
 
@@ -46,17 +46,19 @@ class World:
         target = replace(TARGET, credential=credential)
         return self.ledger.open(Record.waiting(Order(name, target, {}, (file,)), due))
 
-    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
         self.asked.append(most)
         return self.ledger.due(kind, now, most)
 
     def lease(self, due: Due, until: int) -> int | None:
         return self.ledger.lease(due, until)
 
-    def tick(self, kind: Kind = Kind.ORDERS, send: Callable[..., None] | None = None) -> list[int]:
-        return hand_out(
+    def tick(
+        self, kind: DueKind = DueKind.ORDERS, send: Callable[..., None] | None = None
+    ) -> list[int]:
+        return enqueue_due(
             kind,
-            Ports(
+            DuePorts(
                 ledger=self,
                 waiting=lambda kind: len(self.queues[kind]),
                 send=send or (lambda kind, names: self.queues[kind].extend(names)),
@@ -76,8 +78,8 @@ def test_the_oldest_is_handed_out_first_and_what_is_not_due_is_not(world: World)
         world.order(name, NOW + due)
     world.now = NOW + 3
     assert world.tick() == [NOW + 1, NOW + 2, NOW + 3]
-    assert world.queues[Kind.ORDERS] == ["a", "b", "c"]
-    assert not any(world.queues[kind] for kind in set(Kind) - {Kind.ORDERS})
+    assert world.queues[DueKind.ORDERS] == ["a", "b", "c"]
+    assert not any(world.queues[kind] for kind in set(DueKind) - {DueKind.ORDERS})
 
 
 def test_what_was_handed_out_comes_again_when_its_lease_is_over(world: World) -> None:
@@ -88,7 +90,7 @@ def test_what_was_handed_out_comes_again_when_its_lease_is_over(world: World) ->
     assert world.tick() == []
     world.now += 1
     assert world.tick() == [NOW]
-    assert world.queues[Kind.ORDERS] == ["a", "a"]
+    assert world.queues[DueKind.ORDERS] == ["a", "a"]
 
 
 def test_what_somebody_went_on_with_is_due_when_he_says(world: World) -> None:
@@ -104,14 +106,14 @@ def test_what_somebody_went_on_with_is_due_when_he_says(world: World) -> None:
 def test_a_killed_tick_delays_what_it_had_leased_by_a_lease(world: World) -> None:
     world.order("a")
 
-    def killed(kind: Kind, names: list[str]) -> None:
+    def killed(kind: DueKind, names: list[str]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         world.tick(send=killed)
     world.now += LEASE
     assert world.tick() == [NOW]
-    assert world.queues[Kind.ORDERS] == ["a"]
+    assert world.queues[DueKind.ORDERS] == ["a"]
 
 
 def test_where_the_queue_takes_nothing_the_tick_says_so(world: World) -> None:
@@ -119,7 +121,7 @@ def test_where_the_queue_takes_nothing_the_tick_says_so(world: World) -> None:
         world.order(f"{number:03}", NOW + number)
     world.now += AT_ONCE + 1
 
-    def refused(kind: Kind, names: list[str]) -> None:
+    def refused(kind: DueKind, names: list[str]) -> None:
         raise StorageUnavailable("SQS did not take it")
 
     with pytest.raises(StorageUnavailable):
@@ -131,14 +133,14 @@ def test_where_the_queue_takes_nothing_the_tick_says_so(world: World) -> None:
 def test_who_is_faster_leases(world: World) -> None:
     """Two ticks at once: what the other one has leased is not sent again."""
     world.order("a")
-    [due] = world.ledger.due(Kind.ORDERS, NOW, 9)
+    [due] = world.ledger.due(DueKind.ORDERS, NOW, 9)
     assert world.ledger.lease(due, NOW + LEASE) == NOW
     assert world.ledger.lease(due, NOW + LEASE) is None
 
 
 def test_what_was_finished_meanwhile_is_not_handed_out(world: World) -> None:
     record = world.order("a")
-    [due] = world.ledger.due(Kind.ORDERS, NOW, 9)
+    [due] = world.ledger.due(DueKind.ORDERS, NOW, 9)
     world.ledger.replace(record, replace(record, due=None, revision=2))
     assert world.ledger.lease(due, NOW + LEASE) is None
     with pytest.raises(LeaseLost):
@@ -147,24 +149,24 @@ def test_what_was_finished_meanwhile_is_not_handed_out(world: World) -> None:
 
 def test_no_more_is_handed_out_than_there_is_room_for(world: World) -> None:
     """Of what is due, never more is read than can be handed out, however much that is."""
-    for number in range(MOST + 50):
+    for number in range(AT_MOST + 50):
         world.order(f"{number:05}", NOW + number)
-    world.now += MOST + 50
-    assert len(world.tick()) == MOST
-    assert world.queues[Kind.ORDERS] == [f"{number:05}" for number in range(MOST)]
+    world.now += AT_MOST + 50
+    assert len(world.tick()) == AT_MOST
+    assert world.queues[DueKind.ORDERS] == [f"{number:05}" for number in range(AT_MOST)]
     assert len(world.tick()) == 50  # they are told of, and wait
-    assert len(world.queues[Kind.ORDERS]) == MOST
-    del world.queues[Kind.ORDERS][:20]
+    assert len(world.queues[DueKind.ORDERS]) == AT_MOST
+    del world.queues[DueKind.ORDERS][:20]
     world.tick()
-    assert world.queues[Kind.ORDERS][-20:] == [f"{MOST + number:05}" for number in range(20)]
-    assert set(world.asked) == {MOST}
+    assert world.queues[DueKind.ORDERS][-20:] == [f"{AT_MOST + number:05}" for number in range(20)]
+    assert set(world.asked) == {AT_MOST}
 
 
 def test_a_class_waits_for_no_other(world: World) -> None:
-    world.queues[Kind.WINDOWS] = ["w"] * MOST
+    world.queues[DueKind.WINDOWS] = ["w"] * AT_MOST
     world.order("a")
     assert world.tick() == [NOW]
-    assert world.queues[Kind.ORDERS] == ["a"]
+    assert world.queues[DueKind.ORDERS] == ["a"]
 
 
 def test_a_ledger_that_does_not_answer_is_said_so(
@@ -177,11 +179,11 @@ def test_a_ledger_that_does_not_answer_is_said_so(
     monkeypatch.setattr(world.ledger, "lease", silent)
     with pytest.raises(LedgerUnavailable):
         world.tick()
-    assert world.queues[Kind.ORDERS] == []
+    assert world.queues[DueKind.ORDERS] == []
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_a_message_tells_the_class_and_the_id(kind: Kind) -> None:
+@pytest.mark.parametrize("kind", DueKind)
+def test_a_message_tells_the_class_and_the_id(kind: DueKind) -> None:
     body = json.dumps(errand(kind, "window-dressing.7"))
     assert read(body) == (kind, "window-dressing.7")
 
@@ -189,14 +191,14 @@ def test_a_message_tells_the_class_and_the_id(kind: Kind) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "known_as"),
     [
-        ("intake-0a.2", Kind.ORDERS, "intake-0a.2"),
-        ("a-caller-s", Kind.ORDERS, "a-caller-s"),
-        ("window-0a", Kind.WINDOWS, "window-0a"),
-        ("folder-0a", Kind.FOLDERS, "folder-0a"),
-        ("delivery-intake-0a", Kind.DELIVERIES, "intake-0a"),
+        ("intake-0a.2", DueKind.ORDERS, "intake-0a.2"),
+        ("a-caller-s", DueKind.ORDERS, "a-caller-s"),
+        ("window-0a", DueKind.WINDOWS, "window-0a"),
+        ("folder-0a", DueKind.FOLDERS, "folder-0a"),
+        ("delivery-intake-0a", DueKind.DELIVERIES, "intake-0a"),
     ],
 )
-def test_messages_of_the_release_before_are_read(name: str, kind: Kind, known_as: str) -> None:
+def test_messages_of_the_release_before_are_read(name: str, kind: DueKind, known_as: str) -> None:
     assert read(json.dumps({"externalId": name})) == (kind, known_as)
 
 
@@ -217,11 +219,11 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_other_s(world: World
         for n in range(3):
             world.order(f"healthy {minute} {n}", world.now, credential="arn:b")
         world.tick()
-        handed_out, world.queues[Kind.ORDERS][:] = list(world.queues[Kind.ORDERS]), []
+        handed_out, world.queues[DueKind.ORDERS][:] = list(world.queues[DueKind.ORDERS]), []
         assert {name for name in handed_out if name.startswith("healthy")} == {
             f"healthy {minute} {n}" for n in range(3)
         }
-        assert len(handed_out) == written == MOST
+        assert len(handed_out) == written == AT_MOST
         written, world.now = 0, world.now + MINUTE
         for name in handed_out:  # those of the broken one are tried in vain
             record = world.ledger.records[name]
@@ -231,8 +233,8 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_other_s(world: World
 
 
 def test_lanes_take_turns_and_what_one_leaves_the_others_have() -> None:
-    one = [Due(Kind.ORDERS, f"a{n}", 10 + n) for n in (3, 1, 2)]
-    other = [Due(Kind.ORDERS, "b", 99)]
+    one = [Due(DueKind.ORDERS, f"a{n}", 10 + n) for n in (3, 1, 2)]
+    other = [Due(DueKind.ORDERS, "b", 99)]
     assert [due.id for due in fair([one, other, []], 9)] == ["a1", "b", "a2", "a3"]
     assert [due.id for due in fair([one, other], 2)] == ["a1", "b"]
     assert fair([], 9) == []
@@ -255,14 +257,14 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_window() -> None:
         worker = world._begin(world._hand_out_what_is_due)
         while worker in world.workers:
             worker.go(0)
-        orders += [errand.what[1] for errand in world.due_queue if errand.what[0] is Kind.ORDERS]
-        world.due_queue[:] = [e for e in world.due_queue if e.what[0] is not Kind.ORDERS]
+        orders += [errand.what[1] for errand in world.due_queue if errand.what[0] is DueKind.ORDERS]
+        world.due_queue[:] = [e for e in world.due_queue if e.what[0] is not DueKind.ORDERS]
         for _ in range(2):  # the window, and then the orders that it opened, in the same queue
             world.deliver_due()
             while world.workers:
                 world.workers[0].go(0)
         world.clock.advance(MINUTE)
     assert [batch_id is not None for _, batch_id in world.events] == [True]
-    assert orders[:MOST] == [
-        record.order.external_id for record in list(world.ledger.records.values())[:MOST]
+    assert orders[:AT_MOST] == [
+        record.order.external_id for record in list(world.ledger.records.values())[:AT_MOST]
     ]

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
 from aep_intake.grouping import windows
-from aep_intake.grouping.windows import Limits, Stage, Window
+from aep_intake.grouping.windows import BatchLimits, Window, WindowStage
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
@@ -56,10 +56,10 @@ def test_a_window_is_planned_from_one_look_at_each_page_and_in_little_memory() -
     its_table, its_bucket = cast("Any", table), cast("Any", bucket)
     target = Target("arn", "O@AdobeOrg", "prod", "d")
     order = Order("window-x", target, {"inputFormat": {"format": "json"}}, ())
-    window = Window(order, 60_000, 0, Stage.SEALED, due=1, gates=16, sealed_at=1)
+    window = Window(order, 60_000, 0, WindowStage.SEALED, due=1, gates=16, sealed_at=1)
     ledger = DynamoWindows(its_table, lambda *_: {}, lambda: 1, 1, kept=its_bucket)
     nothing: Any = None  # nothing else is asked
-    ports = windows.Ports(ledger, nothing, nothing, lambda: 1, Limits(), nothing)
+    ports = windows.WindowPorts(ledger, nothing, nothing, lambda: 1, BatchLimits(), nothing)
     tracemalloc.start()
     planned = windows._planned(window, ports)
     _, most = tracemalloc.get_traced_memory()

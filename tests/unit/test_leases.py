@@ -100,12 +100,12 @@ def leases(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict
         found[f"an order, {function}"] = Lease(timeout(function), (order.until - before) // 1000)
     for function in ("OnDelivery", "OnUpload"):
         its = worker(Delivering, snake(function)).delivery(context(function))
-        assert its.planning // 1000 < timeout(function) // 2, "it ends before its worker does"
-        planning = Lease(timeout(function), max(its.step, its.life) // 1000)
+        assert its.planning_ms // 1000 < timeout(function) // 2, "it ends before its worker does"
+        planning = Lease(timeout(function), max(its.step_ms, its.worker_life_ms) // 1000)
         found[f"a plan, {function}"] = planning
         # Of one step alone, its calls to AEP end before that.
-        found[f"a step, {function}"] = Lease(0, its.step // 1000)
-        found[f"pieces under way, {function}"] = Lease(timeout("OnUpload"), its.uploading // 1000)
+        found[f"a step, {function}"] = Lease(0, its.step_ms // 1000)
+        found[f"pieces under way, {function}"] = Lease(timeout("OnUpload"), its.upload_ms // 1000)
     return found
 
 
@@ -127,21 +127,21 @@ def test_who_dies_with_a_lease_delays_it_by_no_more_than_the_clock(
 def test_what_was_handed_out_and_lost_comes_again_as_soon() -> None:
     """Though no worker ever saw it, it waits no longer than if one had died of it."""
     handed_out = dict(_due_queues())
-    assert set(handed_out) == set(due.Kind)
+    assert set(handed_out) == set(due.DueKind)
     for kind, visibility in handed_out.items():
         lost = due.LEASE // 1000 + until_the_clock_finds_it()
         assert lost <= visibility + WITHIN, kind
 
 
-def _due_queues() -> Iterator[tuple[due.Kind, int]]:
-    for kind in due.Kind:
+def _due_queues() -> Iterator[tuple[due.DueKind, int]]:
+    for kind in due.DueKind:
         yield kind, queues()[_queue_of(kind)][1]
 
 
-def _queue_of(kind: due.Kind) -> str:
+def _queue_of(kind: due.DueKind) -> str:
     return {
-        due.Kind.WINDOWS: "DueQueue",
-        due.Kind.FOLDERS: "DueFoldersQueue",
-        due.Kind.ORDERS: "DueOrdersQueue",
-        due.Kind.DELIVERIES: "DueDeliveriesQueue",
+        due.DueKind.WINDOWS: "DueQueue",
+        due.DueKind.FOLDERS: "DueFoldersQueue",
+        due.DueKind.ORDERS: "DueOrdersQueue",
+        due.DueKind.DELIVERIES: "DueDeliveriesQueue",
     }[kind]

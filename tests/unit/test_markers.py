@@ -16,8 +16,8 @@ from aep_intake.arrivals.take_in import (
     Waits,
     take_in,
 )
-from aep_intake.clock.due import Kind
-from aep_intake.grouping.windows import Limits, Stage, Window, marker_id
+from aep_intake.clock.due import DueKind
+from aep_intake.grouping.windows import BatchLimits, Window, WindowStage, marker_id
 from aep_intake.model import messages
 from aep_intake.model.errors import (
     FormatUnknown,
@@ -63,7 +63,7 @@ def world() -> World:
     world.calm = True
     world.simulator.show_in_catalog(None)
     world.table = APPENDED[0]
-    world.limits = Limits(files=10, bytes=1000)
+    world.limits = BatchLimits(files=10, bytes=1000)
     world.bucket |= {file.key: file for file in FILES}
     return world
 
@@ -117,7 +117,7 @@ def test_files_wait_and_their_marker_gathers_them(world: World) -> None:
     assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
     assert held(world) == ALL
     [part] = world.handed_out
-    assert go_on(Kind.ORDERS, part, world.intake(0)) is not None
+    assert go_on(DueKind.ORDERS, part, world.intake(0)) is not None
     [batch] = world.simulator.batches()
     assert world.events == [(part, batch.id)]
     world.bucket.clear()  # what became of the folder since is no matter
@@ -212,7 +212,7 @@ def test_files_of_several_formats_share_no_batch(world: World) -> None:
 def looking(world: World, read: Callable[[Arrival, int], bytes]) -> Intake:
     """An intake of a route that looks inside, and what it then sees."""
     world.table = table(**MARKED, lookInside=True)
-    return replace(world.intake(0), checks=Checks(read, most=10**11, most_unsplit=2**28))
+    return replace(world.intake(0), checks=Checks(read, batch_bytes=10**11, unsplit_bytes=2**28))
 
 
 def test_a_file_that_cannot_be_read_just_now_holds_up_its_folder(world: World) -> None:
@@ -294,7 +294,7 @@ def begun(world: World) -> None:
     world.bucket |= everything
     window = standing(world)
     assert window is not None
-    assert window.stage is Stage.OPEN
+    assert window.stage is WindowStage.OPEN
     assert held(world) == {"part-0.json", "part-1.json"}
     with pytest.raises(NotYet) as busy:
         take(MARKER, world.intake(0))
@@ -390,11 +390,11 @@ def test_a_large_folder_is_looked_through_before_anything_is_claimed(
     for module in ("arrivals.take_in", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
     world.table = REPLACED[0]
-    world.limits = Limits(files=4, bytes=1000)
+    world.limits = BatchLimits(files=4, bytes=1000)
     with pytest.raises(NotReplaceable):
         take(MARKER, world.intake(0))
     assert standing(world) is None
-    world.limits = Limits(files=5, bytes=1000)
+    world.limits = BatchLimits(files=5, bytes=1000)
     assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
     assert held(world) == ALL
 
@@ -423,7 +423,7 @@ def test_half_of_a_folder_is_no_batch(world: World) -> None:
     assert told(world) == {MARKER.external_id}
     window = standing(world)
     assert window is not None
-    assert window.stage is Stage.OPEN
+    assert window.stage is WindowStage.OPEN
     world.bucket.pop("in/day/part-5.csv")
     assert take(MARKER, world.intake(0)) == Known(WINDOW)
     assert held(world) == ALL
@@ -436,9 +436,9 @@ def test_of_what_is_no_marker_any_more_that_counts_which_joined(world: World) ->
     assert held(world) == {"part-0.json", "part-1.json"}
     window = standing(world)
     assert window is not None
-    assert window.stage is Stage.FINISHED
+    assert window.stage is WindowStage.FINISHED
     [part] = world.handed_out
-    assert go_on(Kind.ORDERS, part, world.intake(0)) is not None
+    assert go_on(DueKind.ORDERS, part, world.intake(0)) is not None
     assert world.events == [(part, world.simulator.batches()[0].id)]
     # A file of it is a duplicate, and any other is judged by the routes as they are.
     assert take(replace(FILES[0], sequencer="0050"), world.intake(0)) == Known(WINDOW)
@@ -477,7 +477,7 @@ def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
 def test_the_folder_is_what_is_replaced_whatever_its_marker_is_called(world: World) -> None:
     world.table = REPLACED[0]
     take(MARKER, world.intake(0))
-    first = go_on(Kind.ORDERS, world.handed_out.pop(), world.intake(0))
+    first = go_on(DueKind.ORDERS, world.handed_out.pop(), world.intake(0))
     assert first is not None
     assert first.record.batch_id is not None
     world.simulator.set_status(first.record.batch_id, "success")
@@ -486,7 +486,7 @@ def test_the_folder_is_what_is_replaced_whatever_its_marker_is_called(world: Wor
     )
     done = replace(AGAIN, key="in/day/done")
     assert take(done, world.intake(0)) == Gathered(marker_id(done), 5)
-    second = go_on(Kind.ORDERS, world.handed_out.pop(), world.intake(0))
+    second = go_on(DueKind.ORDERS, world.handed_out.pop(), world.intake(0))
     assert second is not None
     assert second.record.order.replaces is not None
     assert second.record.order.replaces.batch_id == first.record.batch_id

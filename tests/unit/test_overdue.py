@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.take_in import Gathered, Skipped, Waits, take_in
-from aep_intake.clock.due import Due, Kind
+from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import missing_markers
 from aep_intake.grouping.missing_markers import MOST_FILES, Listing, Waiting, folder_of, listings
 from aep_intake.model.errors import (
@@ -73,7 +73,7 @@ def told(world: World) -> list[MarkerMissing]:
     rejected = []
     for missing in sorted(world.missing, key=lambda one: one.after):
         try:
-            missing_markers.tell(missing, world.intake(0).overdue, map)
+            missing_markers.reject_overdue(missing, world.intake(0).overdue, map)
         except MarkerMissing as why:
             rejected.append(why)
             world.missing_parked.add(missing)
@@ -91,17 +91,17 @@ def reasons(world: World) -> dict[str, str]:
 
 
 def test_a_folder_is_due_when_the_time_of_its_first_files_is_over(world: World) -> None:
-    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER)]
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
     world.clock.advance(OVER - START - 1)
     before = world.ledger.folders.get(FOLDER)
-    go_on(Kind.FOLDERS, FOLDER, world.intake(0))  # a message that came too early
+    go_on(DueKind.FOLDERS, FOLDER, world.intake(0))  # a message that came too early
     assert world.missing == set()
     assert world.ledger.folders.get(FOLDER) == before
     world.clock.advance(1)
     tick(world)
     assert len(world.missing) == 1
     assert not all_due(world.ledger, 10**15)
-    go_on(Kind.FOLDERS, FOLDER, world.intake(0))
+    go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
     assert len(world.missing) == 1
 
 
@@ -143,7 +143,7 @@ def test_what_came_after_its_marker_is_told_alone(world: World) -> None:
     world.clock.advance(HOUR)
     come(world, file("late.json", world))
     assert later(world, OVER - world.clock()) == []
-    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER + HOUR)]
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER + HOUR)]
     [why] = later(world, HOUR)
     assert str(why).startswith("s3://landing/in/day/late.json: ")
     assert reasons(world) == {"late.json": "marker-missing"}
@@ -354,7 +354,7 @@ def test_a_shorter_time_counts_from_now_on(world: World) -> None:
     come(world, file("soon.json", world))
     [why] = later(world, 2 * MINUTE)
     assert str(why).startswith("s3://landing/in/day/soon.json: ")
-    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER)]
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
     [why] = later(world, OVER - world.clock())
     assert "part-0.json and 4 more" in str(why), "none is told twice"
 
@@ -369,20 +369,24 @@ def test_hidden_folders_wait_for_nothing(world: World) -> None:
         assert take(replace(FILES[0], key=key), world.intake(0)) == Waits("again")
 
 
-@pytest.mark.parametrize("fails", ["seen", "reject", "turned_away"])
+@pytest.mark.parametrize("fails", ["seen", "reject", "arrival_rejected"])
 def test_what_fails_on_the_way_is_done_the_next_time(
     world: World, fails: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> Any:
-        raise NotAnnounced("no bus") if fails == "turned_away" else LedgerUnavailable("throttled")
+        raise (
+            NotAnnounced("no bus")
+            if fails == "arrival_rejected"
+            else LedgerUnavailable("throttled")
+        )
 
     world.clock.advance(OVER - START)
     tick(world)
     [missing] = world.missing
     with monkeypatch.context() as patched:
-        patched.setattr(world if fails == "turned_away" else world.ledger, fails, fail)
+        patched.setattr(world if fails == "arrival_rejected" else world.ledger, fails, fail)
         with pytest.raises((LedgerUnavailable, NotAnnounced)):
-            missing_markers.tell(missing, world.intake(0).overdue, map)
+            missing_markers.reject_overdue(missing, world.intake(0).overdue, map)
     assert len(told(world)) == 1
     assert {event[0] for event in world.events} == {missing.external_id}
     assert len(reasons(world)) == 5
@@ -394,11 +398,11 @@ def test_a_worker_with_little_time_left_has_another_one_tell(world: World) -> No
     [missing] = world.missing
     world.missing.clear()
     ports, now = world.intake(0).overdue, world.clock()
-    missing_markers.tell(missing, ports, map, end=now + missing_markers.ENOUGH - 1)
+    missing_markers.reject_overdue(missing, ports, map, end=now + missing_markers.ENOUGH - 1)
     assert world.events == []
     assert world.missing == {missing}
     with pytest.raises(MarkerMissing):
-        missing_markers.tell(missing, ports, map, end=now + missing_markers.ENOUGH)
+        missing_markers.reject_overdue(missing, ports, map, end=now + missing_markers.ENOUGH)
 
 
 def test_a_folder_stays_due_until_its_messages_are_sent(
@@ -412,7 +416,7 @@ def test_a_folder_stays_due_until_its_messages_are_sent(
         patched.setattr(world, "_send_missing", fail)
         with pytest.raises(StorageUnavailable):
             tick(world)
-    assert all_due(world.ledger, world.clock()) == [Due(Kind.FOLDERS, FOLDER, OVER)]
+    assert all_due(world.ledger, world.clock()) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
     tick(world)
     assert len(world.missing) == 1
 
@@ -427,9 +431,9 @@ def test_who_comes_while_a_folder_is_looked_at_is_not_forgotten(world: World) ->
         sent.append(missing)
         come(world, file("new.json", world))
 
-    go_on(Kind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     assert len(sent) == 1
-    assert all_due(world.ledger, 10**15) == [Due(Kind.FOLDERS, FOLDER, OVER + 2 * HOUR)]
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER + 2 * HOUR)]
     assert len(later(world, 2 * HOUR)) == 1
 
 
@@ -440,9 +444,9 @@ def test_who_looks_too_late_changes_nothing(world: World) -> None:
 
     def send(missing: Missing) -> None:
         world.missing.add(missing)
-        go_on(Kind.FOLDERS, FOLDER, world.intake(0))
+        go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
 
-    go_on(Kind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     assert len(world.missing) == 1
     assert not all_due(world.ledger, 10**15)
 
@@ -454,9 +458,9 @@ def test_who_is_overtaken_does_not_go_back(world: World) -> None:
     def send(missing: Missing) -> None:
         world.missing.add(missing)
         world.clock.advance(HOUR)
-        go_on(Kind.FOLDERS, FOLDER, world.intake(0))
+        go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
 
-    go_on(Kind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert folder.done == f"{OVER + HOUR:013}~"
@@ -511,7 +515,7 @@ def test_what_is_known_of_an_object_tells_whether_a_version_waits(
     world.ledger.folders.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
     ledger: Any = Remembering(world, seen)
     with pytest.raises(MarkerMissing) if waits else nullcontext():
-        missing_markers.tell(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
+        missing_markers.reject_overdue(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
 
 
 @dataclass

@@ -558,10 +558,10 @@ VERSIONS = st.builds(
 
 @given(st.lists(VERSIONS, unique_by=lambda a: (a.bucket, a.key, a.version), max_size=6))
 def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> None:
-    cuts = {n: Cut((30, 60, 100), 5) for n, file in enumerate(files) if not file.packed}
+    cuts = {n: Cut((30, 60, 100), 5) for n, file in enumerate(files) if not file.gzipped}
     found = list(pieces(files, cuts))
     assert [piece.number for piece in found] == list(range(len(found)))
-    names = [piece.path(number) for piece in found for number in range(3 if piece.packed else 1)]
+    names = [piece.path(number) for piece in found for number in range(3 if piece.gzipped else 1)]
     assert len(set(names)) == len(names)
     for name in names:
         assert re.fullmatch(r"[0-9A-Za-z._-]{1,160}", name)
@@ -569,7 +569,7 @@ def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> 
         assert name not in {".", ".."}
     assert list(pieces(files, cuts)) == found
     for piece in found:
-        if not piece.packed:  # whose bytes they are, and which
+        if not piece.gzipped:  # whose bytes they are, and which
             assert piece.path().startswith(f"{piece.file.path.split('-')[0]}-")
 
 

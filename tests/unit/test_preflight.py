@@ -39,7 +39,7 @@ def file(key: str, size: int = 10) -> Arrival:
 
 
 def options(key: str, size: int = 10, reading: Reading | None = None, **rule: Any) -> Any:
-    checks = Checks(reading or Reading(), most=MOST, most_unsplit=MOST_UNSPLIT)
+    checks = Checks(reading or Reading(), batch_bytes=MOST, unsplit_bytes=MOST_UNSPLIT)
     return checks.options(file(key, size), routed(key, **rule))
 
 

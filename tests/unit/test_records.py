@@ -13,24 +13,23 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
 from aep_intake.delivery.pieces import Cut, Piece
-from aep_intake.delivery.steps import Delivery, End, Mark, Stage, Task, Verdict
+from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.grouping.missing_markers import Folder, Listing
-from aep_intake.grouping.windows import Stage as WindowStage
-from aep_intake.grouping.windows import Window
+from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.orders import (
-    Excerpt,
-    Head,
     Lease,
-    Line,
+    Lineage,
+    LineageHead,
     Order,
     Record,
     Rejection,
     Replaced,
     State,
+    WindowPart,
 )
 from aep_intake.model.records import Kept
 
@@ -87,7 +86,7 @@ def deliveries(items: Items) -> DynamoDeliveries:
 
 
 def test_orders_of_the_release_before_are_read(ledger: DynamoLedger) -> None:
-    first, line = file(1, version_id=None), Line("subject", "0062".ljust(64, "0"))
+    first, line = file(1, version_id=None), Lineage("subject", "0062".ljust(64, "0"))
     seventh = Replaced(order(7).external_id, "01BATCH7")
     opened = dict[str, Any](due=NOW + 70_000, lease="token")
     done = dict[str, Any](due=None, revision=3)
@@ -100,7 +99,7 @@ def test_orders_of_the_release_before_are_read(ledger: DynamoLedger) -> None:
             {"state": State.ANNOUNCED, "batch_id": "01BATCH4", "created_at": NOW} | done,
         ),
         (order(5), {"state": State.REFUSED, "rejection": REFUSED} | done),
-        (order(6), {"revision": 2, "superseded_by": order(6).next_attempt().external_id}),
+        (order(6), {"revision": 2, "next_attempt": order(6).next_attempt().external_id}),
         (order(6).next_attempt(), opened),
         (order(8, line=line, replaces=seventh), opened | {"revision": 2}),
         (order(9), {"state": State.HELD, "rejection": held} | done),
@@ -122,7 +121,7 @@ def test_what_was_known_of_files_and_heads_is_known(ledger: DynamoLedger) -> Non
     [refused], [noted] = ledger.seen(file(5).object_id), ledger.seen(file(11).object_id)
     assert (refused.owner, refused.rejection) == (order(5).external_id, REFUSED)
     assert (noted.noted, noted.route) == ("not-the-newest", "r")
-    assert ledger.head("subject") == Head(order(8).external_id, "0062".ljust(64, "0"))
+    assert ledger.head("subject") == LineageHead(order(8).external_id, "0062".ljust(64, "0"))
     assert ledger.made("2026-09-21") == {("1234@AdobeOrg", "prod"): 1}
 
 
@@ -140,8 +139,8 @@ def test_windows_and_folders_of_the_release_before_are_read(
             if window.stage is WindowStage.FINISHED:
                 assert files == (file(22), file(23), file(24))
                 assert window.parts == (
-                    Excerpt(window.window_id, 0, 2, 450),
-                    Excerpt(window.window_id, 2, 3, 240),
+                    WindowPart(window.window_id, 0, 2, 450),
+                    WindowPart(window.window_id, 2, 3, 240),
                 )
                 part = ledger.get(window.part_id(0))
                 assert part is not None
@@ -162,16 +161,16 @@ def test_deliveries_of_the_release_before_are_read(
             delivery = deliveries.get(item["pk"]["S"].removeprefix("delivery#"))
             assert delivery is not None
             found[delivery.stage] = delivery
-    assert set(found) == {Stage.PLANNING, Stage.UPLOADING, Stage.ENDED}
-    assert found[Stage.PLANNING].whole
-    uploading = found[Stage.UPLOADING]
+    assert set(found) == {DeliveryStage.PLANNING, DeliveryStage.UPLOADING, DeliveryStage.ENDED}
+    assert found[DeliveryStage.PLANNING].whole
+    uploading = found[DeliveryStage.UPLOADING]
     assert uploading.cuts == {1: Cut((100, 230), 12)}
     assert deliveries.marks(uploading.external_id) == {
         0: Mark(220),
         1: Mark(0, Rejection("object-gone", "gone", NOW)),
     }
     error, rows = {"code": "e", "description": "d"}, {"inputRecordCount": 3}
-    assert found[Stage.ENDED].verdict == Verdict(
+    assert found[DeliveryStage.ENDED].verdict == Verdict(
         End.FAILED,
         "failed",
         "batch is failed",
@@ -203,11 +202,11 @@ def test_messages_of_the_release_before_are_read() -> None:
 
 def full() -> Iterator[Kept]:
     """Records with everything in them that a record may have."""
-    line, one = Line("subject", "01", "before"), Replaced("before", "01BATCH")
-    most = order(1, excerpt=Excerpt("w", 0, 1, 10), line=line, replaces=one)
+    line, one = Lineage("subject", "01", "before"), Replaced("before", "01BATCH")
+    most = order(1, excerpt=WindowPart("w", 0, 1, 10), line=line, replaces=one)
     record = replace(Record.opened(most, LEASE, NOW), rejection=REFUSED)
     yield record
-    yield replace(Window.at(most, 60_000, NOW), parts=(Excerpt("w", 0, 1, 10),))
+    yield replace(Window.at(most, 60_000, NOW), parts=(WindowPart("w", 0, 1, 10),))
     delivery = Delivery.of(record, (file(1),), 100, NOW)
     verdict = Verdict(End.FAILED, "failed", "d", NOW)
     yield replace(delivery, cuts={0: Cut((5, 10), 2)}, verdict=verdict)
@@ -244,8 +243,8 @@ STEPS: dict[str, Callable[[Record], Record]] = {
     "settled": lambda record: record.settled(None),
     "refused": lambda record: record.rejected(State.REFUSED, REFUSED),
     "announced": Record.announced,
-    "superseded": lambda record: record.superseded(LEASE, NOW)[0],
-    "the next attempt": lambda record: record.superseded(LEASE, NOW)[1],
+    "followed": lambda record: record.followed(LEASE, NOW)[0],
+    "the next attempt": lambda record: record.followed(LEASE, NOW)[1],
 }
 
 
@@ -253,24 +252,24 @@ STEPS: dict[str, Callable[[Record], Record]] = {
 def test_a_step_of_an_order_keeps_what_the_next_release_wrote(
     step: Callable[[Record], Record],
 ) -> None:
-    record = Record.opened(order(1, line=Line("subject", "01", "before")), LEASE, NOW)
+    record = Record.opened(order(1, line=Lineage("subject", "01", "before")), LEASE, NOW)
     found = records.read(Record, json.dumps(as_the_next_release(record)))
     written = json.loads(records.text(step(found)))
     assert "of_Order" in written["order"]
     assert "of_Arrival" in written["order"]["files"][0]
-    assert "of_Line" in written["order"]["line"]
+    assert "of_Lineage" in written["order"]["line"]
 
 
 def test_a_window_s_steps_and_parts_keep_what_the_next_release_wrote() -> None:
-    excerpt = Excerpt("w", 0, 1, 10)
+    excerpt = WindowPart("w", 0, 1, 10)
     window = replace(Window.at(order(1), 60_000, NOW), parts=(excerpt,))
     found = records.read(Window, json.dumps(as_the_next_release(window)))
     done = json.loads(records.text(found.sealed(NOW).planned(found.parts).finished()))
     assert {"of_Window"} <= done.keys()
-    assert "of_Excerpt" in done["parts"][0]
+    assert "of_WindowPart" in done["parts"][0]
     part = json.loads(records.text(found.part(found.parts[0], 0)))
     assert {"of_Order"} <= part.keys()
-    assert "of_Excerpt" in part["excerpt"]
+    assert "of_WindowPart" in part["excerpt"]
 
 
 def test_messages_tell_their_version_and_may_tell_more() -> None:

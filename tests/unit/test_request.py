@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aep_intake.delivery.steps import Delivery, End, Stage, Verdict
+from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute
 from aep_intake.model.files import Arrival
@@ -982,7 +982,7 @@ def test_how_a_batch_is_filled_is_told(api: Api) -> None:
     answer = api.post(BODY)
     record = api.record(answer.headers["X-External-Id"])
     delivery = Delivery.of(record, (), 1, START).then(
-        stage=Stage.ENDED,
+        stage=DeliveryStage.ENDED,
         due=None,
         total=3,
         uploaded_at=START,

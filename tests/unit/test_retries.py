@@ -13,7 +13,7 @@ from aep_intake.clock.retries import (
     Message,
     delay,
     early,
-    put_off,
+    retry_later,
 )
 from aep_intake.model.errors import NotYet, PlatformUnavailable, StorageUnavailable
 from aep_intake.model.orders import Rejection
@@ -80,10 +80,10 @@ class Life:
             message, sqs = received(receives=receives, sent=sent, **carried), Sqs()
             too_early = early([message], now)
             if too_early:
-                back = put_off({}, too_early, sqs, now)
+                back = retry_later({}, too_early, sqs, now)
             else:
                 life.tried.append(now)
-                back = put_off({message: error}, (), sqs, now)
+                back = retry_later({message: error}, (), sqs, now)
             assert (message.message_id in back.stay) is bool(sqs.hidden)
             if sqs.hidden:
                 life.hidden_ms += 1000 * sqs.hidden[message]
@@ -151,7 +151,7 @@ def test_what_nobody_took_for_days_is_not_given_up_at_its_first_failure() -> Non
 def test_it_says_since_when_and_how_often_it_was_tried() -> None:
     sqs = Sqs()
     message = received(receives=4, sent=SENT)
-    put_off({message: NotYet("later")}, (), sqs, SENT + HOUR)
+    retry_later({message: NotYet("later")}, (), sqs, SENT + HOUR)
     [again] = sqs.sent
     assert again.attributes == {"firstSentAt": SENT, "tries": 4}
     anew = received(receives=2, sent=SENT + 2 * HOUR, **again.attributes)
@@ -163,7 +163,7 @@ def test_one_that_came_too_early_was_not_tried() -> None:
     message = received(receives=1, firstSentAt=SENT, tries=7, notBefore=SENT + 2 * HOUR)
     assert early([message], SENT + HOUR) == (message,)
     assert early([message], SENT + 2 * HOUR) == ()
-    put_off({}, [message], sqs, SENT + HOUR)
+    retry_later({}, [message], sqs, SENT + HOUR)
     [again] = sqs.sent
     assert (again.tries, again.delay, again.not_before) == (7, LONGEST_SENT, SENT + 2 * HOUR)
 
@@ -178,13 +178,13 @@ def test_what_cannot_be_sent_anew_or_parked_is_hidden_and_told() -> None:
     late, old = received(receives=9), received(receives=99)
     for refuses, message, now in (("send", late, SENT), ("park", old, SENT + 2 * DAY)):
         sqs = Sqs(frozenset({refuses}))
-        back = put_off({message: NotYet("later")}, (), sqs, now)
+        back = retry_later({message: NotYet("later")}, (), sqs, now)
         assert back.stay == ("m",)
         assert [type(trouble) for trouble in back.troubles] == [StorageUnavailable]
         assert 0 < sqs.hidden[message] <= LONGEST_WAIT
 
 
 def test_what_cannot_even_be_hidden_stays_and_is_told() -> None:
-    back = put_off({received(): NotYet("later")}, (), Sqs(frozenset({"hide"})), SENT)
+    back = retry_later({received(): NotYet("later")}, (), Sqs(frozenset({"hide"})), SENT)
     assert back.stay == ("m",)
     assert len(back.troubles) == 1

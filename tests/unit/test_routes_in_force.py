@@ -7,7 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from aep_intake.adapters.aws import appconfig
-from aep_intake.adapters.aws.appconfig import FRESH_SECONDS, RETRY_SECONDS, InForce, Kind
+from aep_intake.adapters.aws.appconfig import FRESH_SECONDS, RETRY_SECONDS, DocumentKind, InForce
 from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
 from aep_intake.model.errors import LimitsUnavailable, RoutesUnavailable
 from botocore.response import StreamingBody
@@ -36,7 +36,7 @@ class Worker:
         self.numbers: InForce[int]
         self.tables = self.following(ROUTING_TABLE)
 
-    def following[T](self, kind: Kind[T]) -> InForce[T]:
+    def following[T](self, kind: DocumentKind[T]) -> InForce[T]:
         return InForce(
             self.client,
             kind,
@@ -167,7 +167,9 @@ def test_a_table_without_a_label_goes_by_its_hash(worker: Worker) -> None:
 
 # -- What holds where nothing was ever published
 
-NUMBER = Kind("the number", "make it", lambda document, _: int(document), LimitsUnavailable, 7)
+NUMBER = DocumentKind(
+    "the number", "make it", lambda document, _: int(document), LimitsUnavailable, 7
+)
 
 
 def numbered(worker: Worker, seconds: float = 0) -> int:

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.take_in import Gathered, Joined, Known, Skipped, Waits
-from aep_intake.clock.due import MOST, Due
-from aep_intake.clock.due import Kind as DueKind
-from aep_intake.create.create import Kind, Outcome
+from aep_intake.clock.due import AT_MOST, Due, DueKind
+from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery.pieces import Piece
-from aep_intake.delivery.steps import Delivery, End, Mark, Stage, Task, Verdict
+from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
@@ -84,15 +83,15 @@ def told(
 @pytest.mark.parametrize(
     ("kind", "metric"),
     [
-        (Kind.CREATED, "BatchesCreated"),
-        (Kind.ADOPTED, "AdoptedBatches"),
-        (Kind.DUPLICATE, "Duplicates"),
+        (OutcomeKind.CREATED, "BatchesCreated"),
+        (OutcomeKind.ADOPTED, "AdoptedBatches"),
+        (OutcomeKind.DUPLICATE, "Duplicates"),
     ],
 )
-def test_an_outcome_is_counted_and_told(told: Any, kind: Kind, metric: str) -> None:
+def test_an_outcome_is_counted_and_told(told: Any, kind: OutcomeKind, metric: str) -> None:
     counted, [line] = told(Outcome(kind, RECORD), 250)
     assert counted[metric, None] == 1
-    assert counted.get(("ArrivalToBatch", None)) == (None if kind is Kind.DUPLICATE else 250)
+    assert counted.get(("ArrivalToBatch", None)) == (None if kind is OutcomeKind.DUPLICATE else 250)
     assert (line.message, line.correlation_id) == (kind, "intake-1")
     assert (line.batch_id, line.files) == ("01B", ["s3://landing/a.json"])
 
@@ -168,7 +167,7 @@ SENT = Delivery(
     created_at=MADE_AT,
     limit=1_000,
     whole=False,
-    stage=Stage.UPLOADING,
+    stage=DeliveryStage.UPLOADING,
     due=MADE_AT + 1,
 )
 ABOUT = ("intake-1", "01B", "loyalty", "prod", "d")
@@ -177,7 +176,7 @@ ABOUT = ("intake-1", "01B", "loyalty", "prod", "d")
 def end(how: End, uploaded_at: int | None = MADE_AT + 90_000) -> Delivery:
     """A delivery whose end is announced."""
     verdict = Verdict(how, "as-adobe-says", "and why", MADE_AT + 210_000)
-    return SENT.then(stage=Stage.ENDED, due=None, verdict=verdict, uploaded_at=uploaded_at)
+    return SENT.then(stage=DeliveryStage.ENDED, due=None, verdict=verdict, uploaded_at=uploaded_at)
 
 
 def delivered(result: Any, now: Any) -> None:
@@ -377,9 +376,9 @@ class Ticked:
         name = queue.rpartition("/")[2]
         if name in self.failing:
             raise StorageUnavailable("a queue did not tell its length")
-        return MOST if name in self.full else 0
+        return AT_MOST if name in self.full else 0
 
-    def hand_out(self, queue: str, kind: DueKind, names: list[str]) -> None:
+    def enqueue(self, queue: str, kind: DueKind, names: list[str]) -> None:
         self.handed_out[queue.rpartition("/")[2]] = names
 
 
@@ -534,7 +533,7 @@ class Function:
 @pytest.mark.parametrize(
     "about",
     [
-        Function("on_arrival", {"externalId": "intake-1"}, "again", "RetryingArrivalAge"),
+        Function("on_arrival", {"externalId": "intake-1"}, "retry_parked", "RetryingArrivalAge"),
         Function("on_delivery", CREATED, "steps.begin", "RetryingDeliveryAge"),
         Function("on_upload", asdict(PIECE), "upload.upload", "RetryingUploadAge"),
     ],

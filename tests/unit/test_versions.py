@@ -5,16 +5,25 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
-from aep_intake.arrivals.take_in import Gathered, Known, Skipped, again
+from aep_intake.arrivals.take_in import Gathered, Known, Skipped, retry_parked
 from aep_intake.clock import due
-from aep_intake.create.create import Kind
-from aep_intake.create.lineage import line_of, placed, settle
-from aep_intake.create.ports import Ports
-from aep_intake.grouping.windows import Limits
+from aep_intake.create.create import OutcomeKind
+from aep_intake.create.lineage import lineage_of, make_room, placed
+from aep_intake.create.ports import OrderPorts
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.batches import HOLDS_DATA, HOLDS_NONE, Batch, Target
 from aep_intake.model.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Head, Lease, Line, Order, Record, Rejection, Replaced, State
+from aep_intake.model.orders import (
+    Lease,
+    Lineage,
+    LineageHead,
+    Order,
+    Record,
+    Rejection,
+    Replaced,
+    State,
+)
 
 from local.simulator.faults import Fault
 from tests.faults.harness import SETTLE, SKEW, Tape, World, go_on, take
@@ -39,8 +48,8 @@ FILE = Arrival("landing", "in/one.json", "v1", "e1", "0061", 10, NOW)
 # ---- Lines
 
 
-def line(arrival: Arrival = FILE, folder: str | None = None, target: Target = TARGET) -> Line:
-    return line_of(arrival, folder, target, first_only=False)
+def line(arrival: Arrival = FILE, folder: str | None = None, target: Target = TARGET) -> Lineage:
+    return lineage_of(arrival, folder, target, first_only=False)
 
 
 def test_the_sequencer_says_which_is_newer() -> None:
@@ -80,7 +89,7 @@ def test_a_line_is_of_one_object_or_folder_in_one_dataset() -> None:
     ]
     assert len({other.subject for other in others}) == len(others)
     assert not line().first_only
-    assert line_of(FILE, None, TARGET, first_only=True) == replace(line(), first_only=True)
+    assert lineage_of(FILE, None, TARGET, first_only=True) == replace(line(), first_only=True)
 
 
 # ---- Places
@@ -104,7 +113,7 @@ def refused(ledger: MemoryLedger, record: Record) -> Record:
     why = Rejection("batch-refused", "no such dataset", NOW, status=400)
     untold = ledger.replace(record, record.given_back(NOW).rejected(State.REFUSED, why))
     told = ledger.release(untold, replace(untold, revision=untold.revision + 1, due=None))
-    assert told.void
+    assert told.never_created
     return told
 
 
@@ -134,7 +143,7 @@ def test_a_newer_one_is_behind_the_newest() -> None:
     third = placed(order(3), ledger)
     assert third is not None
     assert third == replace(
-        order(3), line=replace(cast("Line", order(3).line), predecessor=order(2).external_id)
+        order(3), line=replace(cast("Lineage", order(3).line), predecessor=order(2).external_id)
     )
 
 
@@ -228,7 +237,7 @@ class Scene:
         return done(self.ledger, record, batch_id, **changes)
 
     def settle(self, record: Record, platform: Platform) -> Record:
-        ports = Ports(
+        ports = OrderPorts(
             ledger=self.ledger,
             platform=cast("Any", platform),
             announcer=cast("Any", None),
@@ -236,10 +245,10 @@ class Scene:
             lease=lambda: Lease("x", 0),
             pace=lambda _: None,
             park=lambda *_: None,
-            post_time=0,
-            settle=SETTLE,
+            post_ms=0,
+            settle_ms=SETTLE,
         )
-        return settle(record, ports)
+        return make_room(record, ports)
 
     def replaced(self, *shows: Batch | str | None) -> Replaced | None:
         """What version 9 replaces, where Catalog shows this of the batch `b2` before it."""
@@ -394,7 +403,7 @@ def test_one_that_is_not_opened_yet_is_waited_for(scene: Scene) -> None:
     """The head is moved when a window begins; its part is there when that is planned."""
     first = order(1)
     assert first.line is not None
-    scene.ledger.heads[first.line.subject] = Head(first.external_id, first.line.position)
+    scene.ledger.heads[first.line.subject] = LineageHead(first.external_id, first.line.position)
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet, match="the version before it, is not finished"):
         scene.settle(record, Platform([]))
@@ -413,8 +422,8 @@ def test_one_that_waits_for_a_person_makes_this_one_wait_too(scene: Scene) -> No
 
 def test_what_counts_is_the_last_attempt_and_all_are_marked(scene: Scene) -> None:
     first = opened(scene.ledger, order(1))
-    second = scene.ledger.supersede(*first.superseded(Lease("second", NOW + 1), NOW))
-    third = scene.ledger.supersede(*second.superseded(Lease("third", NOW + 1), NOW))
+    second = scene.ledger.open_next_attempt(*first.followed(Lease("second", NOW + 1), NOW))
+    third = scene.ledger.open_next_attempt(*second.followed(Lease("third", NOW + 1), NOW))
     record = opened(scene.ledger, order(9))
     with pytest.raises(NotYet):
         scene.settle(record, Platform([]))
@@ -470,11 +479,11 @@ def test_a_version_names_to_adobe_the_batch_that_it_replaces(world: World) -> No
     assert "replay" not in made(world)
     world.simulator.set_status(one.batch_id, "success")
     two = take(second, world.intake(0))
-    assert two.kind is Kind.CREATED
+    assert two.kind is OutcomeKind.CREATED
     assert made(world)["replay"] == {"predecessors": [one.batch_id], "reason": "replace"}
-    assert take(first, world.intake(0)).kind is Kind.DUPLICATE
+    assert take(first, world.intake(0)).kind is OutcomeKind.DUPLICATE
     # Overtaken on its way in: the ledger remembers why it has no batch.
-    assert take(fourth, world.intake(0)).kind is Kind.CREATED
+    assert take(fourth, world.intake(0)).kind is OutcomeKind.CREATED
     assert made(world)["replay"]["predecessors"] == [one.batch_id]
     assert world.simulator.batch(two.record.batch_id).status == "aborted"
     assert take(third, world.intake(0)) == Skipped("not-the-newest")
@@ -524,7 +533,7 @@ def test_a_version_behind_one_that_waits_for_a_person_waits_with_it(world: World
 def marked(world: World) -> World:
     """With a folder of files, and a marker that completes it."""
     world.table = REPLACED[0]
-    world.limits = Limits(files=10, bytes=1000)
+    world.limits = BatchLimits(files=10, bytes=1000)
     world.bucket |= {file.key: file for file in FILES}
     return world
 
@@ -533,7 +542,7 @@ def carried_out(world: World, arrival: Arrival) -> Record:
     """A marker's one order, once it has its batch."""
     gathered = take(arrival, world.intake(0))
     assert isinstance(gathered, Gathered)
-    outcome = go_on(due.Kind.ORDERS, world.handed_out.pop(), world.intake(0))
+    outcome = go_on(due.DueKind.ORDERS, world.handed_out.pop(), world.intake(0))
     assert outcome is not None
     assert world.handed_out == []
     assert outcome.record.order.excerpt is not None
@@ -574,10 +583,10 @@ def test_a_folder_s_batch_that_adobe_refused_is_made_once_it_is_sent_again(marke
     [part] = marked.handed_out
     marked.simulator.faults.add(Fault("status", operation="create", status=400))
     with pytest.raises(BatchRefused):
-        go_on(due.Kind.ORDERS, part, marked.intake(0))
+        go_on(due.DueKind.ORDERS, part, marked.intake(0))
     assert marked.orders_parked == {part}
-    outcome = again(part, marked.intake(0))
-    assert outcome.kind is Kind.CREATED
+    outcome = retry_parked(part, marked.intake(0))
+    assert outcome.kind is OutcomeKind.CREATED
     assert outcome.record.order.line == marked.ledger.windows.kept[gathered.window_id].order.line
     assert marked.events[-1] == (part, outcome.record.batch_id)
     assert len(marked.ledger.files(outcome.record.order)) == len(FILES)

@@ -6,14 +6,22 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-from aep_intake.grouping.windows import Limits, Window, gather, register, seal
-from aep_intake.grouping.windows import Ports as WindowPorts
+from aep_intake.grouping.windows import BatchLimits, Window, WindowPorts, gather, register, seal
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NoRoute, PlatformUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Excerpt, Lease, Line, Order, Record, Rejection, Replaced, State
+from aep_intake.model.orders import (
+    Lease,
+    Lineage,
+    Order,
+    Record,
+    Rejection,
+    Replaced,
+    State,
+    WindowPart,
+)
 from aep_intake.report import status
-from aep_intake.report.status import Ports, Told
+from aep_intake.report.status import JsonObject, StatusPorts
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +49,7 @@ ROUTED = {
 NO_ROUTE = Rejection.of(NoRoute("no rule fits"), NOW)
 REJECTED = {"reason": "no-route", "detail": "no rule fits", "rejectedAt": AT}
 # With two files to a batch, as windows are closed here.
-LIMITS = Limits(files=2)
+LIMITS = BatchLimits(files=2)
 count = itertools.count()
 
 
@@ -52,7 +60,7 @@ class World:
         self.ledger = MemoryLedger()
         self.asked: list[str | None] = []
         self.deliveries: dict[str, Delivery] = {}
-        self.ports = Ports(self.ledger, self.ledger.windows, self.deliveries, self._ask, map)
+        self.ports = StatusPorts(self.ledger, self.ledger.windows, self.deliveries, self._ask, map)
         self.windows = WindowPorts(
             self.ledger.windows, self.ledger, lambda _: None, lambda: NOW, LIMITS, self._opened
         )
@@ -60,7 +68,7 @@ class World:
     def _opened(self, file: Arrival, start: int, end: int) -> IO[bytes]:
         raise AssertionError(f"{file.uri} is small: nobody need know what is in it")
 
-    def _ask(self, records: Sequence[Record]) -> Iterable[Told]:
+    def _ask(self, records: Sequence[Record]) -> Iterable[JsonObject]:
         self.asked += [record.batch_id for record in records]
         return [{"aep": {"status": "loading"} if record.batch_id else None} for record in records]
 
@@ -91,13 +99,13 @@ class World:
         assert found is not None
         return found
 
-    def told(self, key: str = KEY) -> list[Told]:
+    def told(self, key: str = KEY) -> list[JsonObject]:
         """What is said of each version."""
         found = status.of_object("landing", key, self.ports)
         assert found is not None
         assert found["uri"] == f"s3://landing/{key}"
         assert found["versionCount"] == len(found["versions"])
-        versions: list[Told] = found["versions"]
+        versions: list[JsonObject] = found["versions"]
         return versions
 
 
@@ -170,7 +178,7 @@ class TestAnOrder:
 
     def test_is_told_as_it_was_tried_last(self, world: World) -> None:
         record = world.opened(FILE)
-        following = world.ledger.supersede(*record.superseded(lease(), NOW))
+        following = world.ledger.open_next_attempt(*record.followed(lease(), NOW))
         [told] = world.told()
         assert (told["externalId"], told["attempt"]) == (f"{FILE.external_id}.2", 2)
         world.announced(following)
@@ -184,7 +192,7 @@ class TestAnOrder:
         assert "route" not in told
 
     def test_that_replaces_another(self, world: World) -> None:
-        line = Line("subject", "0061")
+        line = Lineage("subject", "0061")
         v1 = world.announced(world.opened(FILE, line=line))
         v2, v3 = (replace(FILE, version_id=f"v{n}", sequencer=f"006{n}") for n in (2, 3))
         line = replace(line, predecessor=FILE.external_id)
@@ -199,7 +207,7 @@ class TestAnOrder:
             "v2": standing,
             "v3": None,
         }
-        following = world.ledger.supersede(*third.superseded(lease(), NOW))
+        following = world.ledger.open_next_attempt(*third.followed(lease(), NOW))
         world.announced(following)
         assert world.told()[2]["replacedBy"] == {
             "externalId": f"{v3.external_id}.2",
@@ -238,7 +246,7 @@ class TestAWindow:
         window = world.ledger.windows.replace(window, window.sealed(NOW))
         [told] = world.told()
         assert (told["state"], told["window"]["stage"]) == ("sealed", "sealed")
-        part = Excerpt(window.window_id, 0, 1, 10)
+        part = WindowPart(window.window_id, 0, 1, 10)
         window = world.ledger.windows.replace(window, window.planned((part,)))
         [told] = world.told()
         assert (told["state"], told["window"]["stage"]) == ("sealed", "planned")
@@ -363,11 +371,11 @@ class TestAMarker:
         assert world.told()[0]["externalId"] == parts[0]
 
     def test_that_comes_again_takes_the_place_of_the_one_before(self, world: World) -> None:
-        line = Line("folder", "0061")
+        line = Lineage("folder", "0061")
         first = world.gathered(MARKER, FILE, line=line)
         record = world.announced(world.record(first.part_id(0)))
         again = replace(MARKER, version_id="m2", sequencer="0062")
-        line = Line("folder", "0062", predecessor=first.part_id(0))
+        line = Lineage("folder", "0062", predecessor=first.part_id(0))
         second = world.gathered(again, FILE, *others(1), line=line)
         world.ledger.replace(record, record.replaced(second.part_id(0)))
         world.announced(world.record(second.part_id(0)))
@@ -473,7 +481,7 @@ def test_a_batch_of_many_versions_is_asked_for_once(world: World) -> None:
 class TestABatch:
     def test_lists_its_files(self, world: World) -> None:
         files = (FILE, *others(150))
-        world.windows = replace(world.windows, limits=Limits())
+        world.windows = replace(world.windows, limits=BatchLimits())
         window = world.joined(*files)
         seal(window.window_id, world.windows)
         record = world.announced(world.record(window.part_id(0)))
@@ -489,9 +497,9 @@ class TestABatch:
         }
 
     def test_says_what_it_replaces_and_what_replaced_it(self, world: World) -> None:
-        first = world.announced(world.opened(FILE, line=Line("subject", "0061")))
+        first = world.announced(world.opened(FILE, line=Lineage("subject", "0061")))
         v2 = replace(FILE, version_id="v2", sequencer="0062")
-        line = Line("subject", "0062", predecessor=FILE.external_id)
+        line = Lineage("subject", "0062", predecessor=FILE.external_id)
         replaced = {"externalId": FILE.external_id, "batchId": first.batch_id}
         second = world.opened(v2, line=line)
         world.ledger.replace(first, first.replaced(v2.external_id))

@@ -24,7 +24,7 @@ class Ignored(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class Received:
     """What one message brought.
 
     Work every arrival, count what is `ignored`; where there is a `rejection`, the message is
@@ -39,7 +39,7 @@ class Delivery:
     order: str | None = None
     missing: Missing | None = None
 
-    def of_keys(self, wanted: re.Pattern[str]) -> "Delivery":
+    def of_keys(self, wanted: re.Pattern[str]) -> "Received":
         """The same, where only arrivals whose key is `wanted` are any of our business.
 
         EventBridge's rule leaves the others out before; whoever else sends here does not.
@@ -58,7 +58,7 @@ class Delivery:
         return MalformedEvent(told)
 
 
-def parse(body: str) -> Delivery:
+def parse(body: str) -> Received:
     """Read one queue message, in any envelope S3's events come in.
 
     S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS; or our
@@ -68,19 +68,19 @@ def parse(body: str) -> Delivery:
     """
     message = _document(body, "message")
     if "externalId" in message:
-        return Delivery(order=message["externalId"].text(64))
+        return Received(order=message["externalId"].text(64))
     if "missing" in message:
         missing = message["missing"]
         after, until = missing["after"].text(64, least=0), missing["until"].text(64)
-        return Delivery(missing=Missing(missing["folder_id"].text(64), after, until))
+        return Received(missing=Missing(missing["folder_id"].text(64), after, until))
     if message["Type"].value == "Notification":
         message = _document(message["Message"].text(_LARGEST), "Message")
     if message["Event"].value == "s3:TestEvent":
-        return Delivery(ignored=(Ignored.TEST_EVENT,))
+        return Received(ignored=(Ignored.TEST_EVENT,))
     if "Records" in message:
-        return _delivery(_from_notification, message["Records"].items())
+        return _received(_from_notification, message["Records"].items())
     if "detail-type" in message:
-        return _delivery(_from_eventbridge, [message])
+        return _received(_from_eventbridge, [message])
     raise MalformedEvent(
         f"{message.where} has neither `Records` nor `detail-type`: not an event of S3. Send the "
         "queue only S3 events, from EventBridge, S3 or SNS (a new SNS subscription must be "
@@ -115,7 +115,9 @@ _DETAIL_TYPES = {
 }
 
 
-def _delivery(read: "Callable[[_Place], Arrival | Ignored]", records: "list[_Place]") -> Delivery:
+def _received(
+    read: "Callable[[_JsonPlace], Arrival | Ignored]", records: "list[_JsonPlace]"
+) -> Received:
     arrivals, ignored, malformed = [], [], []
     for record in records:
         try:
@@ -127,10 +129,10 @@ def _delivery(read: "Callable[[_Place], Arrival | Ignored]", records: "list[_Pla
                 ignored.append(found)
             else:
                 arrivals.append(found)
-    return Delivery(tuple(arrivals), tuple(ignored), tuple(malformed))
+    return Received(tuple(arrivals), tuple(ignored), tuple(malformed))
 
 
-def _from_eventbridge(event: "_Place") -> Arrival | Ignored:
+def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
     event["source"].only("aws.s3")
     kind = event["detail-type"].text()
     if kind in _DETAIL_TYPES:
@@ -149,7 +151,7 @@ def _from_eventbridge(event: "_Place") -> Arrival | Ignored:
     )
 
 
-def _from_notification(record: "_Place") -> Arrival | Ignored:
+def _from_notification(record: "_JsonPlace") -> Arrival | Ignored:
     record["eventSource"].only("aws:s3")
     family = record["eventName"].text().partition(":")[0]
     if family in _NOTIFICATIONS:
@@ -169,14 +171,14 @@ def _from_notification(record: "_Place") -> Arrival | Ignored:
 
 
 def _arrival(
-    bucket: "_Place",
-    key: "_Place",
+    bucket: "_JsonPlace",
+    key: "_JsonPlace",
     *,
-    version: "_Place",
-    etag: "_Place",
-    sequencer: "_Place",
-    size: "_Place",
-    time: "_Place",
+    version: "_JsonPlace",
+    etag: "_JsonPlace",
+    sequencer: "_JsonPlace",
+    size: "_JsonPlace",
+    time: "_JsonPlace",
 ) -> Arrival | Ignored:
     arrival = Arrival(
         bucket=bucket.matching(_BUCKET, "the name of a bucket"),
@@ -207,25 +209,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _JsonPlace:
     """A value in a message, and where it stands there, so that every complaint can say so."""
 
     value: object
     where: str
 
-    def __getitem__(self, name: str) -> "_Place":
+    def __getitem__(self, name: str) -> "_JsonPlace":
         """A member of a JSON object; its value is None where it is absent."""
         if not isinstance(self.value, dict):
             raise self.wrong("a JSON object")
-        return _Place(self.value.get(name), f"{self.where}.{name}")
+        return _JsonPlace(self.value.get(name), f"{self.where}.{name}")
 
     def __contains__(self, name: str) -> bool:
         return isinstance(self.value, dict) and name in self.value
 
-    def items(self) -> "list[_Place]":
+    def items(self) -> "list[_JsonPlace]":
         if not isinstance(self.value, list) or not self.value:
             raise self.wrong("a list of at least one record")
-        return [_Place(item, f"{self.where}[{n}]") for n, item in enumerate(self.value)]
+        return [_JsonPlace(item, f"{self.where}[{n}]") for n, item in enumerate(self.value)]
 
     def text(self, most: int = 1024, *, least: int = 1) -> str:
         """Text of so many bytes; the default is S3's own limit for keys and version ids."""
@@ -242,13 +244,13 @@ class _Place:
             raise self.wrong(wanted)
         return self.value
 
-    def decoded(self) -> "_Place":
+    def decoded(self) -> "_JsonPlace":
         """A key as S3's own notifications have it: URL-encoded, with `+` for a space."""
         encoded = self.text(3 * 1024)
         if _BROKEN_ESCAPE.search(encoded):
             raise self.wrong("a URL-encoded key: two hexadecimal digits after each `%`")
         try:
-            return _Place(unquote_plus(encoded, errors="strict"), self.where)
+            return _JsonPlace(unquote_plus(encoded, errors="strict"), self.where)
         except UnicodeDecodeError:
             raise self.wrong("a URL-encoded key in UTF-8") from None
 
@@ -282,9 +284,9 @@ class _Place:
         return MalformedEvent(f"`{self.where}` is {found}; it should be {wanted}")
 
 
-def _document(text: str, where: str) -> _Place:
+def _document(text: str, where: str) -> _JsonPlace:
     try:
-        place = _Place(strict_json.loads(text), where)
+        place = _JsonPlace(strict_json.loads(text), where)
     except ValueError as error:
         raise MalformedEvent(f"{where} cannot be read as JSON: {error}") from None
     if not isinstance(place.value, dict):

@@ -23,7 +23,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.json_schema import dotted, faults
-from aep_intake.model.orders import EXTERNAL_ID, OUR_PREFIXES, OWN_PREFIX, Order, Record
+from aep_intake.model.orders import EXTERNAL_ID, ORDER_PREFIX, RESERVED_PREFIXES, Order, Record
 from aep_intake.routing import routes
 from aep_intake.routing.targets import Targets
 
@@ -78,7 +78,7 @@ type Look = Callable[[tuple[tuple[str, str], ...]], tuple[Arrival, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class BatchRequest:
     """A request that makes sense; whether this deployment allows it is not decided yet.
 
     `options` are members of Adobe's request, `inputFormat` always among them. `objects` are bucket
@@ -95,7 +95,7 @@ class Asked:
     fingerprint: str
 
 
-def read(event: Mapping[str, Any], new_id: str) -> Asked:
+def read(event: Mapping[str, Any], new_id: str) -> BatchRequest:
     """The request in an event of API Gateway's (REST, proxy integration).
 
     `new_id`: unique, for a request that says nothing by which it could be told from another.
@@ -116,7 +116,7 @@ def read(event: Mapping[str, Any], new_id: str) -> Asked:
         options["inputFormat"] = _format_of(objects)
     if len(json.dumps(options, ensure_ascii=False).encode()) > MOST_OPTIONS:
         raise MalformedRequest(f"all members but `objects` take at most {MOST_OPTIONS:,} bytes")
-    return Asked(
+    return BatchRequest(
         external_id=_external_id(event, body, new_id),
         dataset_id=body["datasetId"],
         options=options,
@@ -143,7 +143,11 @@ def place(event: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def carry_out(
-    asked: Asked, ports: ports.Ports, targets: Targets, buckets: tuple[str, ...], look: Look
+    asked: BatchRequest,
+    ports: ports.OrderPorts,
+    targets: Targets,
+    buckets: tuple[str, ...],
+    look: Look,
 ) -> Outcome:
     """Give what was asked for its batch. `look` finds the present versions of objects.
 
@@ -151,7 +155,7 @@ def carry_out(
     sandbox no longer allowed. Raises Rejected or TryAgain.
     """
     standing = ports.ledger.get(asked.external_id)
-    if standing is not None and standing.void:
+    if standing is not None and standing.never_created:
         standing = None
     try:
         order = _order(asked, targets, buckets, look, standing)
@@ -163,7 +167,11 @@ def carry_out(
 
 
 def _order(
-    asked: Asked, targets: Targets, buckets: tuple[str, ...], look: Look, standing: Record | None
+    asked: BatchRequest,
+    targets: Targets,
+    buckets: tuple[str, ...],
+    look: Look,
+    standing: Record | None,
 ) -> Order:
     org = asked.ims_org
     target = targets.target(
@@ -225,16 +233,16 @@ def _external_id(event: Mapping[str, Any], body: Mapping[str, Any], new_id: str)
     key = _header(event, "idempotency-key", _PRINTABLE)
     given: str | None = body.get("externalId")
     if key is None and given is None:
-        return f"{OWN_PREFIX}{new_id}"
+        return f"{ORDER_PREFIX}{new_id}"
     if given is None:
-        return f"{OWN_PREFIX}{digest('request', _caller(event), key or '')}"
+        return f"{ORDER_PREFIX}{digest('request', _caller(event), key or '')}"
     if key is not None:
         raise MalformedRequest(
             "send either `externalId` or an Idempotency-Key: either makes it safe to ask again, "
             "and the external id would be made from the key"
         )
-    if given.startswith(OUR_PREFIXES):
-        ours = ", ".join(f"`{prefix}`" for prefix in OUR_PREFIXES)
+    if given.startswith(RESERVED_PREFIXES):
+        ours = ", ".join(f"`{prefix}`" for prefix in RESERVED_PREFIXES)
         raise MalformedRequest(f"externalId: names starting {ours} are our own")
     return given
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from aep_intake.create import create, lineage, ports
 from aep_intake.create.create import Outcome
-from aep_intake.create.ports import Ports
+from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import markers, missing_markers, windows
 from aep_intake.grouping.missing_markers import Listing, Waiting
-from aep_intake.grouping.windows import SOME, Stage, Window, register
+from aep_intake.grouping.windows import SOME, Window, WindowStage, register
 from aep_intake.model.errors import (
     AlreadyClaimed,
     FormatUnknown,
@@ -36,7 +36,7 @@ from aep_intake.routing.routes import Match, OnNewVersion
 from aep_intake.routing.targets import Targets
 
 
-class Memory(ports.Ledger, lineage.Heads, missing_markers.Ledger, Protocol):
+class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLedger, Protocol):
     """What else the ledger knows of an arrival."""
 
     def claimant(self, arrival: Arrival) -> str | None:
@@ -49,7 +49,7 @@ class Memory(ports.Ledger, lineage.Heads, missing_markers.Ledger, Protocol):
         """The same of one that waits for a marker, unless something was noted of it before."""
 
 
-class Announcer(ports.Announcer, missing_markers.Announcer, Protocol):
+class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer, Protocol):
     """The event bus, for arrivals without an order too."""
 
 
@@ -60,13 +60,13 @@ class Intake:
     `hand_on` gives a marker to who has the time for it; without it, markers are worked on here.
     """
 
-    ports: Ports
-    windows: windows.Ports
-    overdue: missing_markers.Ports
-    ledger: Memory
-    announcer: Announcer
+    ports: OrderPorts
+    windows: windows.WindowPorts
+    overdue: missing_markers.FolderPorts
+    ledger: ArrivalLedger
+    announcer: ArrivalAnnouncer
     targets: Targets
-    objects: markers.Objects
+    objects: markers.FolderListing
     checks: Checks
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]
@@ -173,7 +173,7 @@ def take_in(
     return results
 
 
-def again(external_id: str, intake: Intake) -> Outcome:
+def retry_parked(external_id: str, intake: Intake) -> Outcome:
     """Try anew an order that was parked: where it goes, the routes say now.
 
     One whose batch ended without data gets another one. Raises Rejected or TryAgain.
@@ -181,8 +181,8 @@ def again(external_id: str, intake: Intake) -> Outcome:
     record = intake.ledger.get(external_id)
     if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
-    if record.batch_id is not None or record.superseded_by is not None:
-        return create.try_anew(external_id, intake.ports, done=True)
+    if record.batch_id is not None or record.next_attempt is not None:
+        return create.start_next_attempt(external_id, intake.ports, done=True)
     order = record.order
     file = intake.ledger.files(order)[0]
     match = intake.table().match(file)
@@ -199,7 +199,7 @@ def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known |
     except Rejected as rejected:
         owner = intake.ledger.claimant(arrival)
         if owner is None:
-            _turn_away(arrival, rejected, intake)
+            _reject_arrival(arrival, rejected, intake)
             raise
         return _of(owner, arrival, intake)
 
@@ -304,7 +304,7 @@ def _order(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: I
     line = None
     if match.on_new_version is not OnNewVersion.APPEND:
         first_only = match.on_new_version is OnNewVersion.IGNORE
-        line = lineage.line_of(arrival, match.folder, target, first_only=first_only)
+        line = lineage.lineage_of(arrival, match.folder, target, first_only=first_only)
     return Order(
         external_id=arrival.external_id,
         target=target,
@@ -324,7 +324,7 @@ def _remembered(
     """Those of whom the ledger would know if they had a batch already."""
     oldest = intake.ports.now() - intake.retention
     old = {file: _too_old(file) for file in files if file.time < oldest}
-    _turn_all_away(old, intake, side_by_side)
+    _reject_all(old, intake, side_by_side)
     return tuple(file for file in files if file.time >= oldest)
 
 
@@ -355,14 +355,14 @@ def _gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     window = intake.windows.windows.get(window_id)
     if window is None:
         return _begin(marker, intake, side_by_side)
-    if window.stage is Stage.OPEN:
+    if window.stage is WindowStage.OPEN:
         files = _Folder(marker, intake, side_by_side, window.reached)
         try:
             options = files.options_like(window.order.options)
             windows.take_over(window, intake.ports.lease().until, options, intake.windows)
             windows.gather(window, marker.arrival, files, intake.windows)
         except Rejected as rejected:  # half of the folder is no batch
-            _turn_away(marker.arrival, rejected, intake)
+            _reject_arrival(marker.arrival, rejected, intake)
             raise
     windows.seal(window_id, intake.windows)
     return Known(window_id)
@@ -394,7 +394,7 @@ def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         intake.ledger.note(arrival, "nothing-new", match.route)
         return Known(next(iter(other.claimed.values())))
     except Rejected as rejected:
-        _turn_away(arrival, rejected, intake)
+        _reject_arrival(arrival, rejected, intake)
         raise
     return Gathered(window.window_id, folder.taken)
 
@@ -500,7 +500,7 @@ class _Folder:
                 raise options
             else:
                 taken[file] = options
-        _turn_all_away(self._unclaimed(rejected), intake, self._side_by_side)
+        _reject_all(self._unclaimed(rejected), intake, self._side_by_side)
         return taken
 
     def _unclaimed(self, rejected: dict[Arrival, Rejected]) -> dict[Arrival, Rejected]:
@@ -522,14 +522,14 @@ def _archived(file: Arrival, marker: Arrival) -> ObjectArchived:
     )
 
 
-def _turn_all_away(
+def _reject_all(
     files: Mapping[Arrival, Rejected], intake: Intake, side_by_side: SideBySide
 ) -> None:
-    list(side_by_side(lambda file: _turn_away(file, files[file], intake), files))
+    list(side_by_side(lambda file: _reject_arrival(file, files[file], intake), files))
 
 
-def _turn_away(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
+def _reject_arrival(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
     rejected.external_id = arrival.external_id
     rejection = Rejection.of(rejected, intake.ports.now())
     intake.ledger.reject(arrival, rejection)
-    intake.announcer.turned_away(arrival.external_id, (arrival,), rejection)
+    intake.announcer.arrival_rejected(arrival.external_id, (arrival,), rejection)

@@ -28,12 +28,12 @@ from aep_intake.model.outcomes import SideBySide
 LEASE = 120_000
 # Of a class: what a tick hands out at most, and what may wait in its queue. Adobe documents as many
 # batches a minute.
-MOST = 2000
+AT_MOST = 2000
 AT_ONCE = 10  # messages in one call to SQS
 LANES = 16
 
 
-class Kind(StrEnum):
+class DueKind(StrEnum):
     """What can be due, in the order in which a tick looks: first what needs no AEP."""
 
     WINDOWS = "windows"
@@ -49,16 +49,16 @@ class Due:
     `shard`: where the ledger keeps it, as far as its class and id do not tell.
     """
 
-    kind: Kind
+    kind: DueKind
     id: str
     when: int
     shard: str = field(default="", compare=False)
 
 
-class Ledger(Protocol):
+class DueLedger(Protocol):
     """What remembers all that is unfinished. Every method raises LedgerUnavailable."""
 
-    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
         """What is due of a class, by `fair`, up to `most`."""
 
     def lease(self, due: Due, until: int) -> int | None:
@@ -69,15 +69,15 @@ class Ledger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class DuePorts:
     """What handing out needs of the world. `waiting`: about how many messages the queue of a class
     holds that nobody has received; `send` has things of a class looked at. Both raise
     StorageUnavailable. `side_by_side` is a `map`.
     """
 
-    ledger: Ledger
-    waiting: Callable[[Kind], int]
-    send: Callable[[Kind, list[str]], None]
+    ledger: DueLedger
+    waiting: Callable[[DueKind], int]
+    send: Callable[[DueKind, list[str]], None]
     now: Callable[[], int]
     side_by_side: SideBySide
 
@@ -97,22 +97,22 @@ def fair(lanes: Iterable[Iterable[Due]], most: int) -> list[Due]:
     return [due for _, due in sorted(ranked, key=itemgetter(0))[:most]]
 
 
-def hand_out(kind: Kind, ports: Ports) -> list[int]:
+def enqueue_due(kind: DueKind, ports: DuePorts) -> list[int]:
     """Hand out what is due of a class; gives since when each thing that was found is due.
 
     Raises LedgerUnavailable or StorageUnavailable; what was leased until then and not sent is due
     again when its lease ends.
     """
-    found = ports.ledger.due(kind, ports.now(), MOST)
+    found = ports.ledger.due(kind, ports.now(), AT_MOST)
     if not found:
         return []
-    room = max(0, MOST - ports.waiting(kind))
+    room = max(0, AT_MOST - ports.waiting(kind))
     some = list(batched(found[:room], AT_ONCE, strict=False))
     leased = ports.side_by_side(lambda these: _lease_and_send(kind, these, ports), some)
     return [since for these in leased for since in these] + [due.when for due in found[room:]]
 
 
-def _lease_and_send(kind: Kind, these: tuple[Due, ...], ports: Ports) -> list[int]:
+def _lease_and_send(kind: DueKind, these: tuple[Due, ...], ports: DuePorts) -> list[int]:
     until = ports.now() + LEASE
     leased = [(due.id, ports.ledger.lease(due, until)) for due in these]
     ours = {name: since for name, since in leased if since is not None}
@@ -121,20 +121,20 @@ def _lease_and_send(kind: Kind, these: tuple[Due, ...], ports: Ports) -> list[in
     return list(ours.values())
 
 
-def errand(kind: Kind, name: str) -> dict[str, Any]:
+def errand(kind: DueKind, name: str) -> dict[str, Any]:
     """What is put into a queue of something that is due."""
     return {"kind": kind, "externalId": name}
 
 
-def read(body: str) -> tuple[Kind, str]:
+def read(body: str) -> tuple[DueKind, str]:
     """The class and the id of such a message; older ones tell the class by how the id begins."""
     document = json.loads(body)
     name = str(document["externalId"])
     if "kind" in document:
-        return Kind(document["kind"]), name
-    for prefix, kind in ((WINDOW_PREFIX, Kind.WINDOWS), (FOLDER_PREFIX, Kind.FOLDERS)):
+        return DueKind(document["kind"]), name
+    for prefix, kind in ((WINDOW_PREFIX, DueKind.WINDOWS), (FOLDER_PREFIX, DueKind.FOLDERS)):
         if name.startswith(prefix):
             return kind, name
     if name.startswith(DELIVERY_PREFIX):
-        return Kind.DELIVERIES, name.removeprefix(DELIVERY_PREFIX)
-    return Kind.ORDERS, name
+        return DueKind.DELIVERIES, name.removeprefix(DELIVERY_PREFIX)
+    return DueKind.ORDERS, name

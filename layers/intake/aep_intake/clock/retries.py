@@ -127,7 +127,7 @@ def early(messages: Iterable[Message], now: int) -> tuple[Message, ...]:
     return tuple(message for message in messages if message.not_before > now)
 
 
-def put_off(
+def retry_later(
     failed: Mapping[Message, Exception], too_early: Iterable[Message], queue: Queue, now: int
 ) -> Back:
     """Have each message tried again when it should be, or no more. `now` in epoch milliseconds.

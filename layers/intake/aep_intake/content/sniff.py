@@ -19,7 +19,7 @@ from aep_intake.model.errors import FormatMismatch
 BEGINNING = 65_536
 
 
-def look(
+def sniff(
     beginning: bytes, whole: bool, input_format: Mapping[str, Any], uri: str
 ) -> dict[str, Any]:
     """The input format to use for the object at `uri`, of which `beginning` is the first bytes.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from aep_intake.create import lineage
-from aep_intake.create.ports import Ports
+from aep_intake.create.ports import OrderPorts
 from aep_intake.model.batches import ENDED_WITHOUT_DATA, Batch
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -28,7 +28,7 @@ from aep_intake.model.orders import WINDOW_PREFIX, Lease, Order, Record, Rejecti
 HANDED_OVER = 3_600_000  # milliseconds by which a delivery begins, should its event be lost
 
 
-class Kind(StrEnum):
+class OutcomeKind(StrEnum):
     """What became of an order, just now."""
 
     CREATED = "created"
@@ -40,11 +40,11 @@ class Kind(StrEnum):
 class Outcome:
     """An order that has its batch, announced."""
 
-    kind: Kind
+    kind: OutcomeKind
     record: Record
 
 
-def create_batch(order: Order, ports: Ports) -> Outcome:
+def create_batch(order: Order, ports: OrderPorts) -> Outcome:
     """Give `order` its one batch, and announce it.
 
     Raises Rejected (announced, nothing will come of it as things stand) or TryAgain (the ledger
@@ -53,7 +53,7 @@ def create_batch(order: Order, ports: Ports) -> Outcome:
     return _carry_out(_open(order, ports), ports)
 
 
-def resume(external_id: str, ports: Ports) -> Outcome | None:
+def resume(external_id: str, ports: OrderPorts) -> Outcome | None:
     """Go on with an order that is due; None if someone was faster. Raises as `create_batch`."""
     record = ports.ledger.get(external_id)
     if record is None or record.due is None or ports.now() < record.due:
@@ -61,15 +61,15 @@ def resume(external_id: str, ports: Ports) -> Outcome | None:
     return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
 
 
-def try_anew(external_id: str, ports: Ports, *, done: bool = False) -> Outcome:
+def start_next_attempt(external_id: str, ports: OrderPorts, *, done: bool = False) -> Outcome:
     """One more attempt of an order whose batch ended without data.
 
     Raises NotEnded where it did not (unless that is fine if its data is there: `done`), or as
     `create_batch`.
     """
     record = _standing(external_id, ports)
-    while record.superseded_by is not None:
-        record = _standing(record.superseded_by, ports)
+    while record.next_attempt is not None:
+        record = _standing(record.next_attempt, ports)
     if record.batch_id is None or record.due is not None:
         return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
     if record.replaced_by is not None:
@@ -78,53 +78,53 @@ def try_anew(external_id: str, ports: Ports, *, done: bool = False) -> Outcome:
         )
     batch = ports.platform.batch(record.order.target, record.batch_id)
     if done and batch is not None and batch.holds_data:
-        return Outcome(Kind.DUPLICATE, record)
+        return Outcome(OutcomeKind.DUPLICATE, record)
     if batch is None or not batch.holds_none:
         status = "not to be seen in Catalog" if batch is None else batch.status
         raise NotEnded(
             f"batch {record.batch_id} is {status}: another attempt could double its data",
             external_id=external_id,
         )
-    ended, following = record.superseded(ports.lease(), ports.now())
-    return _carry_out(ports.ledger.supersede(ended, following), ports)
+    ended, following = record.followed(ports.lease(), ports.now())
+    return _carry_out(ports.ledger.open_next_attempt(ended, following), ports)
 
 
-def _carry_out(record: Record, ports: Ports) -> Outcome:
+def _carry_out(record: Record, ports: OrderPorts) -> Outcome:
     if record.state is State.ANNOUNCED:
-        return Outcome(Kind.DUPLICATE, record)
-    kind = Kind.CREATED
+        return Outcome(OutcomeKind.DUPLICATE, record)
+    kind = OutcomeKind.CREATED
     if record.state is State.OPEN:
-        record = _settle(record, ports)
+        record = _make_room(record, ports)
     if record.state is State.OPEN and _may_have_one(record, ports):
         record = _search(record, ports)
-        kind = Kind.ADOPTED
+        kind = OutcomeKind.ADOPTED
     if record.state is State.OPEN:
         record = _post(record, ports)
-        kind = Kind.CREATED
+        kind = OutcomeKind.CREATED
     return Outcome(kind, _announce(record, ports))
 
 
-def _search(record: Record, ports: Ports) -> Record:
+def _search(record: Record, ports: OrderPorts) -> Record:
     """Look up what attempts left behind, one attempt after the other."""
     while record.state is State.OPEN and _may_have_one(record, ports):
-        seen = _look_up(record, ports)
+        seen = _find_lost_batch(record, ports)
         if seen is record:
             break
         record = seen
     return record
 
 
-def _may_have_one(record: Record, ports: Ports) -> bool:
+def _may_have_one(record: Record, ports: OrderPorts) -> bool:
     """Whether it may have a batch of which the ledger does not know."""
     return record.unknown_since is not None or _looks_first(record, ports)
 
 
-def _looks_first(record: Record, ports: Ports) -> bool:
+def _looks_first(record: Record, ports: OrderPorts) -> bool:
     """Whether a restore may have taken from the ledger what it knew of the order."""
     return record.opened_at < ports.identity().look_first_until
 
 
-def _open(order: Order, ports: Ports) -> Record:
+def _open(order: Order, ports: OrderPorts) -> Record:
     lease = ports.lease()
     try:
         record = ports.ledger.open(Record.opened(order, lease, ports.now()))
@@ -137,18 +137,18 @@ def _open(order: Order, ports: Ports) -> Record:
         return _follow(record, record.order, lease, ports)
 
 
-def _follow(record: Record, order: Order, lease: Lease, ports: Ports) -> Record:
-    if record.order.fingerprint != order.fingerprint and not record.void:
+def _follow(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Record:
+    if record.order.fingerprint != order.fingerprint and not record.never_created:
         raise KeyReused(
             "this Idempotency-Key or external id came before, with another request",
             external_id=order.external_id,
         )
-    while record.superseded_by is not None:
-        record = _standing(record.superseded_by, ports)
+    while record.next_attempt is not None:
+        record = _standing(record.next_attempt, ports)
     return _take_over(record, order, lease, ports)
 
 
-def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Record:
+def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Record:
     now = ports.now()
     if record.due is not None and now < record.due:
         raise NotYet(
@@ -161,28 +161,30 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: Ports) -> Reco
         order = record.order
     if record.replaced_by is not None:
         return record
-    if record.void and record.order.attempt == 1:  # which holds the files of later ones, too
+    if (
+        record.never_created and record.order.attempt == 1
+    ):  # which holds the files of later ones, too
         return ports.ledger.reclaim(record, record.reopened(order, lease))
     # The files stay the ones it claimed, whatever their names stand for by now.
     order = replace(order, files=record.order.files)
     if record.state is State.REFUSED and told:
         return ports.ledger.replace(record, record.reopened(order, lease))
-    if record.state is State.OPEN and record.untouched:
+    if record.state is State.OPEN and record.never_posted:
         return ports.ledger.replace(record, record.reopened(order, lease))
     if record.state is State.OPEN or (record.state is State.HELD and told):
         return ports.ledger.replace(record, record.leased(lease))
     return record
 
 
-def _settle(record: Record, ports: Ports) -> Record:
+def _make_room(record: Record, ports: OrderPorts) -> Record:
     """What becomes of the version before."""
     try:
-        return _leave_in_order(record, ports, lambda: lineage.settle(record, ports))
+        return _leave_in_order(record, ports, lambda: lineage.make_room(record, ports))
     except Rejected as attention:
         return _reject(record, State.HELD, attention, ports)
 
 
-def _look_up(record: Record, ports: Ports) -> Record:
+def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
     """What an attempt left behind whose answer nobody knows, or that the ledger has forgotten."""
     order, since = record.order, record.unknown_since or 0
     restored = _looks_first(record, ports)
@@ -213,7 +215,7 @@ def _look_up(record: Record, ports: Ports) -> Record:
             if batch.id != adopted.batch_id and batch.status == "loading":
                 ports.platform.abort(order, batch.id)
         return adopted
-    settled_at = since + ports.settle
+    settled_at = since + ports.settle_ms
     if asked < settled_at:
         ports.ledger.replace(record, record.given_back(settled_at))
         raise NotYet(
@@ -222,8 +224,8 @@ def _look_up(record: Record, ports: Ports) -> Record:
             external_id=order.external_id,
         )
     if batches:
-        ended, following = record.superseded(ports.lease(), ports.now())
-        return ports.ledger.supersede(ended, following)
+        ended, following = record.followed(ports.lease(), ports.now())
+        return ports.ledger.open_next_attempt(ended, following)
     return record
 
 
@@ -236,7 +238,7 @@ def _likelihood(batch: Batch) -> int:
     return 3 if batch.holds_none or batch.status == "inactive" else 1
 
 
-def _given_up(record: Record, batches: list[Batch], ports: Ports) -> list[Batch]:
+def _given_up(record: Record, batches: list[Batch], ports: OrderPorts) -> list[Batch]:
     """Those that were aborted, perhaps since a newer version came, and with no other attempt."""
     line, following = record.order.line, record.order.next_attempt()
     if line is None or line.first_only or not batches:
@@ -245,10 +247,10 @@ def _given_up(record: Record, batches: list[Batch], ports: Ports) -> list[Batch]
     return [] if more else batches
 
 
-def _post(record: Record, ports: Ports) -> Record:
+def _post(record: Record, ports: OrderPorts) -> Record:
     order = record.order
     _leave_in_order(record, ports, lambda: ports.pace(order.target.credential))
-    if record.due is None or ports.now() + ports.post_time > record.due:
+    if record.due is None or ports.now() + ports.post_ms > record.due:
         ports.ledger.replace(record, record.given_back(ports.now()))
         raise NotYet("too little time is left for a POST", external_id=order.external_id)
     try:
@@ -258,17 +260,17 @@ def _post(record: Record, ports: Ports) -> Record:
     return _adopt(record, batch, ports)
 
 
-def _refused(record: Record, refusal: Rejected, ports: Ports) -> Record:
+def _refused(record: Record, refusal: Rejected, ports: OrderPorts) -> Record:
     """AEP said no; but the no may be to our own earlier attempt."""
     conflict = isinstance(refusal, BatchRefused) and refusal.status == 409
     if record.unknown_since is None:
         if not conflict:
             return _reject(record, State.REFUSED, refusal, ports)
         now = ports.now()
-        ports.ledger.replace(record, record.given_back(now + ports.settle, unknown_since=now))
+        ports.ledger.replace(record, record.given_back(now + ports.settle_ms, unknown_since=now))
         raise OutcomeUnknown(
             f"AEP says the external id is in use: {refusal.detail}",
-            retry_after=ports.settle / 1000,
+            retry_after=ports.settle_ms / 1000,
             external_id=record.order.external_id,
         )
     seen = _search(record, ports)
@@ -287,7 +289,7 @@ def _refused(record: Record, refusal: Rejected, ports: Ports) -> Record:
     )
 
 
-def _adopt(record: Record, batch: Batch, ports: Ports) -> Record:
+def _adopt(record: Record, batch: Batch, ports: OrderPorts) -> Record:
     """`batch` becomes the order's, unless another worker was faster."""
     try:
         return ports.ledger.replace(record, record.created(batch))
@@ -296,12 +298,12 @@ def _adopt(record: Record, batch: Batch, ports: Ports) -> Record:
         if standing.batch_id == batch.id:
             return standing
         # Only where the ledger names another is it sure that nobody is about to adopt ours.
-        if standing.batch_id is not None or standing.superseded_by is not None:
+        if standing.batch_id is not None or standing.next_attempt is not None:
             ports.platform.abort(record.order, batch.id)
         raise
 
 
-def _announce(record: Record, ports: Ports) -> Record:
+def _announce(record: Record, ports: OrderPorts) -> Record:
     order, rejection = record.order, record.rejection
     if record.due is not None:
         whole = replace(record, order=replace(order, files=ports.ledger.files(order)))
@@ -332,18 +334,18 @@ def _announce(record: Record, ports: Ports) -> Record:
     return record
 
 
-def _reject(record: Record, state: State, error: Rejected, ports: Ports) -> Record:
+def _reject(record: Record, state: State, error: Rejected, ports: OrderPorts) -> Record:
     return ports.ledger.replace(record, record.rejected(state, Rejection.of(error, ports.now())))
 
 
-def _leave_in_order[T](record: Record, ports: Ports, step: Callable[[], T]) -> T:
+def _leave_in_order[T](record: Record, ports: OrderPorts, step: Callable[[], T]) -> T:
     """`step`; when it cannot be done now, the ledger says from when it can."""
     try:
         return step()
     except TryAgain as error:
         now = ports.now()
         unknown = isinstance(error, OutcomeUnknown)
-        wait = ports.settle if unknown else _delay(record, error, now)
+        wait = ports.settle_ms if unknown else _delay(record, error, now)
         ports.ledger.replace(record, record.given_back(now + wait, now if unknown else None))
         error.external_id, error.retry_after = record.order.external_id, wait / 1000
         raise
@@ -355,7 +357,7 @@ def _delay(record: Record, error: TryAgain, now: int) -> int:
     return max(patience, int((error.retry_after or 0) * 1000))
 
 
-def _standing(external_id: str, ports: Ports) -> Record:
+def _standing(external_id: str, ports: OrderPorts) -> Record:
     record = ports.ledger.get(external_id)
     if record is None:
         raise LeaseLost("the ledger no longer holds this order", external_id=external_id)

@@ -17,23 +17,25 @@ from typing import TYPE_CHECKING, Protocol
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NeedsAttention, NotReplaceable, NotYet
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import Head, Line, Order, Record, Replaced, State
+from aep_intake.model.orders import Lineage, LineageHead, Order, Record, Replaced, State
 
 if TYPE_CHECKING:
-    from aep_intake.create.ports import Ports
+    from aep_intake.create.ports import OrderPorts
 
 
 class Heads(Protocol):
     """What remembers the newest orders. Every method raises LedgerUnavailable."""
 
-    def head(self, subject: str) -> Head | None:
+    def head(self, subject: str) -> LineageHead | None:
         """The newest order of a line."""
 
     def get(self, external_id: str) -> Record | None:
         """An order's record as it is now."""
 
 
-def line_of(arrival: Arrival, folder: str | None, target: Target, *, first_only: bool) -> Line:
+def lineage_of(
+    arrival: Arrival, folder: str | None, target: Target, *, first_only: bool
+) -> Lineage:
     """The line of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
     if arrival.sequencer is None:
         raise NotReplaceable(
@@ -43,7 +45,7 @@ def line_of(arrival: Arrival, folder: str | None, target: Target, *, first_only:
     what = ("object", arrival.key) if folder is None else ("folder", folder)
     where = (target.ims_org, target.sandbox, target.dataset_id)
     subject = digest(arrival.bucket, *what, *where)
-    return Line(subject, arrival.position, first_only=first_only)
+    return Lineage(subject, arrival.position, first_only=first_only)
 
 
 def placed(order: Order, heads: Heads) -> Order | None:
@@ -56,18 +58,18 @@ def placed(order: Order, heads: Heads) -> Order | None:
     if line is None or head is None or head.external_id == order.external_id:
         return order
     standing = heads.get(order.external_id)
-    if standing is not None and not standing.void:
+    if standing is not None and not standing.never_created:
         return order
     if head.position >= line.position:
         return None
     if line.first_only:
         first = heads.get(head.external_id)
-        if first is None or not first.void:
+        if first is None or not first.never_created:
             return None
     return replace(order, line=replace(line, predecessor=head.external_id))
 
 
-def settle(record: Record, ports: "Ports") -> Record:
+def make_room(record: Record, ports: "OrderPorts") -> Record:
     """Make room for an order that follows another one, and remember what it replaces.
 
     Raises NotYet, NeedsAttention, and what the ports raise.
@@ -90,15 +92,15 @@ def settle(record: Record, ports: "Ports") -> Record:
     return ports.ledger.replace(record, record.settled(_replaced(before, ports)))
 
 
-def _replaced(before: Record, ports: "Ports") -> Replaced | None:
+def _replaced(before: Record, ports: "OrderPorts") -> Replaced | None:
     """The batch whose data stands there because of the line up to `before`."""
     order, batch_id = before.order, before.batch_id
     if batch_id is None:
         return order.replaces
-    batch = _look(before, batch_id, ports)
+    batch = _batch_in_catalog(before, batch_id, ports)
     if batch is not None and batch.status == "loading":
         ports.platform.abort(order, batch_id)
-        batch = _look(before, batch_id, ports)
+        batch = _batch_in_catalog(before, batch_id, ports)
     if batch is None or batch.holds_none:
         return order.replaces
     if batch.holds_data:
@@ -108,18 +110,18 @@ def _replaced(before: Record, ports: "Ports") -> Replaced | None:
     raise NotYet(f"batch {batch_id} of the version before it is {batch.status}")
 
 
-def _look(before: Record, batch_id: str, ports: "Ports") -> Batch | None:
+def _batch_in_catalog(before: Record, batch_id: str, ports: "OrderPorts") -> Batch | None:
     """The batch as Catalog shows it; None once it is gone."""
     asked = ports.now()  # an answer is as old as its question, however long it took
     batch = ports.platform.batch(before.order.target, batch_id)
-    if batch is None and asked < (before.created_at or 0) + ports.settle:
+    if batch is None and asked < (before.created_at or 0) + ports.settle_ms:
         raise NotYet(f"batch {batch_id} of the version before it is not shown by Catalog yet")
     return batch
 
 
-def _attempts(external_id: str, ports: "Ports") -> Iterator[Record]:
+def _attempts(external_id: str, ports: "OrderPorts") -> Iterator[Record]:
     record = ports.ledger.get(external_id)
     while record is not None:
         yield record
-        following = record.superseded_by
+        following = record.next_attempt
         record = None if following is None else ports.ledger.get(following)

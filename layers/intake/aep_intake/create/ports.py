@@ -9,7 +9,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection
 
 
-class Ledger(Protocol):
+class OrderLedger(Protocol):
     """What remembers orders. Every method raises LedgerUnavailable when it cannot tell."""
 
     def open(self, record: Record) -> Record:
@@ -37,11 +37,11 @@ class Ledger(Protocol):
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, wherever they are kept."""
 
-    def supersede(self, ended: Record, following: Record) -> Record:
+    def open_next_attempt(self, ended: Record, following: Record) -> Record:
         """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
 
 
-class Platform(Protocol):
+class BatchPlatform(Protocol):
     """What AEP can do for an order. Every method may raise TryAgain: surely nothing was made."""
 
     def create(self, order: Order) -> Batch:
@@ -57,7 +57,7 @@ class Platform(Protocol):
         """What Catalog knows of a batch."""
 
 
-class Announcer(Protocol):
+class OrderAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced or StorageUnavailable."""
 
     def created(self, record: Record) -> None:
@@ -68,25 +68,25 @@ class Announcer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class OrderPorts:
     """What the story needs of the world. Durations in milliseconds.
 
     `lease` makes a lease that outlasts this worker. `pace` waits for a credential's turn to POST
-    and raises NotYet when that is too far off, or LedgerUnavailable. `post_time` bounds a POST with
-    its time-outs and clock skew. `settle` is how long Catalog may take to show a batch. `park`
+    and raises NotYet when that is too far off, or LedgerUnavailable. `post_ms` bounds a POST with
+    its time-outs and clock skew. `settle_ms` is how long Catalog may take to show a batch. `park`
     puts a rejected order that came with no message of its own where `aep-intake redrive` finds it;
     raises StorageUnavailable. `delivers`: the stack itself fills the batches of orders that have
     files. `identity`: of the ledger, as it was a moment ago.
     """
 
-    ledger: Ledger
-    platform: Platform
-    announcer: Announcer
+    ledger: OrderLedger
+    platform: BatchPlatform
+    announcer: OrderAnnouncer
     now: Callable[[], int]
     lease: Callable[[], Lease]
     pace: Callable[[str], None]
     park: Callable[[Order, Rejection], None]
-    post_time: int
-    settle: int
+    post_ms: int
+    settle_ms: int
     delivers: bool = True
     identity: Callable[[], Identity] = lambda: Identity("")

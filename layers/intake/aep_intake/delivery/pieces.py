@@ -59,9 +59,9 @@ class Piece(Kept):
     header: int = 0
 
     @property
-    def packed(self) -> bool:
+    def gzipped(self) -> bool:
         """Whether it is compressed; Adobe documents no compression for the batch API."""
-        return self.file.packed
+        return self.file.gzipped
 
     @property
     def size(self) -> int:
@@ -71,7 +71,7 @@ class Piece(Kept):
     def path(self, number: int = 0) -> str:
         """The unique, URL-safe name of its file in the batch; of the `number`th, if unpacked."""
         name = self.file.path
-        if self.packed:
+        if self.gzipped:
             name = re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)
             return _with(name, f"{number:05}") if number else name
         if (self.start, self.end) == (0, self.file.size):
@@ -110,7 +110,7 @@ def cutting(
 
     The last says it all; see `Cut.whole`.
     """
-    if file.size <= limit or file.packed:
+    if file.size <= limit or file.gzipped:
         return
     if not has_rows(input_format):
         raise _too_large(file, limit)

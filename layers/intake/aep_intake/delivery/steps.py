@@ -48,7 +48,7 @@ AT_ONCE = 20  # lost files that are let go until that is kept
 PATIENCE = 3  # looks after which what is missing is handed out again: a quarter of an hour
 
 
-class Stage(StrEnum):
+class DeliveryStage(StrEnum):
     """How far a delivery has come."""
 
     PLANNING = "planning"
@@ -125,7 +125,7 @@ class Delivery(Kept):
     created_at: int
     limit: int
     whole: bool
-    stage: Stage
+    stage: DeliveryStage
     due: int | None
     revision: int = 1
     cuts: Mapping[int, Cut] = field(default_factory=dict)
@@ -150,7 +150,7 @@ class Delivery(Kept):
             record.created_at or 0,
             limit,
             order.whole,
-            Stage.PLANNING,
+            DeliveryStage.PLANNING,
             due,
         )
 
@@ -167,7 +167,7 @@ class Task(Kept):
     piece: Piece
 
 
-class Deliveries(Protocol):
+class DeliveryLedger(Protocol):
     """What remembers deliveries. Every method raises LedgerUnavailable when it cannot tell."""
 
     def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
@@ -228,7 +228,7 @@ class Orders(Protocol):
         """Give up the claims of files where they are the order's still; why is remembered."""
 
 
-class Ingestion(Protocol):
+class IngestionApi(Protocol):
     """AEP. Every method may raise TryAgain."""
 
     def upload(
@@ -252,49 +252,46 @@ class Ingestion(Protocol):
         """Keep what AEP tells of bad rows; how many files that were."""
 
 
-class Announcer(Protocol):
+class DeliveryAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced."""
 
     def ended(self, delivery: Delivery, lost: Mapping[str, Rejection]) -> None:
         """Say how the batch ended, and which files are not in it."""
 
-    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+    def arrival_rejected(
+        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
+    ) -> None:
         """Say why a file is not in the batch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """What a delivery needs of the world. Durations in milliseconds.
+class DeliveryPorts:
+    """What a delivery needs of the world."""
 
-    `opened`: bytes of a file of the version that arrived, from an offset up to another; raises
-    ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable. `hand_out`
-    has pieces uploaded. `step` bounds a step, `life` a worker, `uploading` also an uploader's.
-    `end`: by when uploads must have ended, so that their worker can say so (epoch ms). `planning`:
-    for how long files are looked through at a time. `limit`: bytes of a piece. `deadline`: until it
-    is given up. `first_look`: from COMPLETE until Catalog is asked. `park`: as in the create stage.
-    `park_file`: has a file wait for `aep-intake redrive` as it arrived. `restored_at`: epoch
-    milliseconds, when the ledger was put back to an earlier state, so that it may not know what was
-    done to batches before.
-    """
-
-    deliveries: Deliveries
+    deliveries: DeliveryLedger
     orders: Orders
-    ingestion: Ingestion
+    ingestion: IngestionApi
     allowance: Allowance
-    announcer: Announcer
+    announcer: DeliveryAnnouncer
+    # Bytes of a file of the version that arrived, from an offset up to another. Raises ObjectGone,
+    # ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
     opened: Callable[[Arrival, int, int], IO[bytes]]
-    hand_out: Callable[[list[Task]], None]
+    # Has pieces uploaded.
+    enqueue: Callable[[list[Task]], None]
+    # Puts an order where `aep-intake redrive` finds it; the other, a file as it arrived.
     park: Callable[[Order, Rejection], None]
     park_file: Callable[[Arrival, Rejection], None]
-    now: Callable[[], int]
-    step: int
-    life: int
-    uploading: int
-    end: int
-    planning: int
-    limit: int
-    deadline: int
-    first_look: int
+    now: Callable[[], int]  # epoch ms, as all times
+    step_ms: int  # the longest that a step takes
+    worker_life_ms: int  # the longest that this worker lives
+    upload_ms: int  # the longest that an uploader lives
+    uploads_end_ms: int  # by when (epoch ms) uploads must end, so that their worker can say so
+    planning_ms: int  # for how long files are looked through at a time
+    piece_bytes: int
+    deadline_ms: int  # from when the batch was created until it is given up
+    first_poll_ms: int  # from COMPLETE until Catalog is asked
+    # When (epoch ms) the ledger was put back to an earlier state, so that it may not know what was
+    # done to batches before.
     restored_at: Callable[[], int] = lambda: 0
 
     def patient(self, delivery: Delivery) -> bool:
@@ -303,10 +300,10 @@ class Ports:
         Rights come back; but before the batch is given up it goes on without that file, which is
         parked, so that one bucket's policy does not take the files of others along.
         """
-        return self.now() < delivery.created_at + self.deadline * 3 // 4
+        return self.now() < delivery.created_at + self.deadline_ms * 3 // 4
 
 
-def begin(external_id: str, batch_id: str, ports: Ports) -> None:
+def begin(external_id: str, batch_id: str, ports: DeliveryPorts) -> None:
     """Begin with a batch that was announced, once however often that is said.
 
     Raises MalformedEvent where our ledger knows nothing of it, NotYet where its order is not
@@ -322,14 +319,14 @@ def begin(external_id: str, batch_id: str, ports: Ports) -> None:
     _begin(record, ports)
 
 
-def _begin(record: Record, ports: Ports) -> Delivery | None:
+def _begin(record: Record, ports: DeliveryPorts) -> Delivery | None:
     if record.delivers is False:  # others fill it, whatever this deployment does by now
         return None
     files = ports.orders.files(record.order)
     if not files:  # announced by a release that recorded no deliveries: whoever asked fills it
         return None
-    due = ports.now() + max(ports.step, ports.life)
-    delivery = Delivery.of(record, files, ports.limit, due)
+    due = ports.now() + max(ports.step_ms, ports.worker_life_ms)
+    delivery = Delivery.of(record, files, ports.piece_bytes, due)
     if not ports.deliveries.begin(delivery, recorded=record.delivers is True):
         return None
     if _half_known(delivery, ports):
@@ -337,12 +334,12 @@ def _begin(record: Record, ports: Ports) -> Delivery | None:
     return _plan(delivery, files, ports)
 
 
-def _half_known(delivery: Delivery, ports: Ports) -> bool:
+def _half_known(delivery: Delivery, ports: DeliveryPorts) -> bool:
     """Whether it may be filled by a worker of which a restored ledger knows nothing."""
     return delivery.created_at <= ports.restored_at() + CLOCKS
 
 
-def go_on(external_id: str, ports: Ports) -> Delivery | None:
+def go_on(external_id: str, ports: DeliveryPorts) -> Delivery | None:
     """Go on with a delivery that is due, and tell how it stands then. Raises TryAgain."""
     delivery = ports.deliveries.get(external_id)
     if delivery is None:  # whose event did not come
@@ -350,8 +347,8 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
         return _begin(record, ports) if record is not None and record.delivers else None
     if delivery.due is None or ports.now() < delivery.due:
         return None
-    planning = delivery.stage is Stage.PLANNING
-    due = ports.now() + (max(ports.step, ports.life) if planning else ports.step)
+    planning = delivery.stage is DeliveryStage.PLANNING
+    due = ports.now() + (max(ports.step_ms, ports.worker_life_ms) if planning else ports.step_ms)
     delivery = ports.deliveries.replace(delivery, delivery.then(due=due))
     try:
         return _STEPS[delivery.stage](delivery, ports)
@@ -363,27 +360,27 @@ def go_on(external_id: str, ports: Ports) -> Delivery | None:
         raise
 
 
-def _plan_again(delivery: Delivery, ports: Ports) -> Delivery:
+def _plan_again(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     """What another worker did not get done; there is an end to that, too."""
     batch = ports.ingestion.look(delivery)
     if batch is not None and batch.status != "loading":
         return _judge(delivery, batch, ports)
-    if ports.now() > delivery.created_at + ports.deadline:
+    if ports.now() > delivery.created_at + ports.deadline_ms:
         return _give_up(delivery, "its files could not be looked through in time", ports)
     return _plan(delivery, _files(delivery, ports), ports)
 
 
-def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Delivery:
-    until = ports.now() + ports.planning
+def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: DeliveryPorts) -> Delivery:
+    until = ports.now() + ports.planning_ms
     for place, file in enumerate(files):
         delivery, done = _cut(delivery, place, file, until, ports)
         if not done:  # others have their turn; the next tick has this go on
             return ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
     cuts, tasks = _whole_cuts(delivery, files), _tasks(delivery, files)
-    ports.hand_out(tasks)  # before that is told: who is killed amid it leaves a plan that is due
-    due = ports.now() + ports.uploading
+    ports.enqueue(tasks)  # before that is told: who is killed amid it leaves a plan that is due
+    due = ports.now() + ports.upload_ms
     delivery = ports.deliveries.replace(
-        delivery, delivery.then(stage=Stage.UPLOADING, cuts=cuts, total=len(tasks), due=due)
+        delivery, delivery.then(stage=DeliveryStage.UPLOADING, cuts=cuts, total=len(tasks), due=due)
     )
     # Until now nobody knew that the last one is the last.
     if len(ports.deliveries.marks(delivery.external_id)) == delivery.total:
@@ -392,7 +389,7 @@ def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: Ports) -> Deliv
 
 
 def _cut(
-    delivery: Delivery, place: int, file: Arrival, until: int, ports: Ports
+    delivery: Delivery, place: int, file: Arrival, until: int, ports: DeliveryPorts
 ) -> tuple[Delivery, bool]:
     """See where to cut a file, and whether that is done; long work is kept as it goes."""
     known, kept_at = delivery.cuts.get(place), ports.now()
@@ -413,12 +410,12 @@ def _cut(
     return delivery, True
 
 
-def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: Ports) -> Delivery:
-    due = ports.now() + max(ports.step, ports.life)
+def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: DeliveryPorts) -> Delivery:
+    due = ports.now() + max(ports.step_ms, ports.worker_life_ms)
     return ports.deliveries.replace(delivery, delivery.then(cuts=cuts, due=due))
 
 
-def _opens(file: Arrival, ports: Ports) -> Callable[[int, int], IO[bytes]]:
+def _opens(file: Arrival, ports: DeliveryPorts) -> Callable[[int, int], IO[bytes]]:
     return lambda start, end: ports.opened(file, start, end)
 
 
@@ -432,7 +429,7 @@ def _whole_cuts(delivery: Delivery, files: tuple[Arrival, ...]) -> dict[int, Cut
     return {place: cut for place, cut in delivery.cuts.items() if cut.whole(files[place])}
 
 
-def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
+def _look_after(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     """Complete it if all pieces are there; else see to those that are missing."""
     marks = ports.deliveries.marks(delivery.external_id)
     if len(marks) == delivery.total:
@@ -442,13 +439,13 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
         if lost and (none or half or delivery.whole or _in_part(delivery, lost, ports)):
             return _give_up(delivery, f"{len(lost)} of its uploads were not possible", ports)
         delivery = ports.deliveries.replace(
-            delivery, delivery.then(stage=Stage.COMPLETING, uploaded_at=ports.now())
+            delivery, delivery.then(stage=DeliveryStage.COMPLETING, uploaded_at=ports.now())
         )
         return _complete(delivery, ports)
     batch = ports.ingestion.look(delivery)
     if batch is not None and batch.status != "loading":
         return _judge(delivery, batch, ports)
-    if ports.now() > delivery.created_at + ports.deadline:
+    if ports.now() > delivery.created_at + ports.deadline_ms:
         missing = delivery.total - len(marks)
         return _give_up(delivery, f"{missing} of its {delivery.total} uploads were not done", ports)
     looks = delivery.looks + 1
@@ -460,8 +457,8 @@ def _look_after(delivery: Delivery, ports: Ports) -> Delivery:
         if wait := ports.allowance.wait(delivery.target, largest):
             due = ports.now() + int(1000 * wait)
             return ports.deliveries.replace(delivery, delivery.then(due=due))
-        ports.hand_out(absent)
-    due = ports.now() + ports.uploading
+        ports.enqueue(absent)
+    due = ports.now() + ports.upload_ms
     return ports.deliveries.replace(delivery, delivery.then(due=due, looks=looks))
 
 
@@ -473,7 +470,7 @@ def _may_be_lost(looks: int) -> bool:
     return looks % PATIENCE == 0 and (looks // PATIENCE).bit_count() == 1
 
 
-def _in_part(delivery: Delivery, lost: set[int], ports: Ports) -> bool:
+def _in_part(delivery: Delivery, lost: set[int], ports: DeliveryPorts) -> bool:
     """Whether of a file some pieces are there and others lost: it could not be sent again."""
     if not delivery.cuts:
         return False
@@ -483,18 +480,18 @@ def _in_part(delivery: Delivery, lost: set[int], ports: Ports) -> bool:
     return any(len(both) == 2 for both in found.values())
 
 
-def _complete(delivery: Delivery, ports: Ports) -> Delivery:
+def _complete(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     try:
         ports.ingestion.complete(delivery)
     except UploadRefused:  # it may no longer be loading: Catalog says what it is
         due = ports.now()
     else:
-        due = ports.now() + ports.first_look
-    ingesting = delivery.then(stage=Stage.INGESTING, due=due, looks=0)
+        due = ports.now() + ports.first_poll_ms
+    ingesting = delivery.then(stage=DeliveryStage.INGESTING, due=due, looks=0)
     return ports.deliveries.replace(delivery, ingesting)
 
 
-def _follow(delivery: Delivery, ports: Ports) -> Delivery:
+def _follow(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     batch = ports.ingestion.look(delivery)
     if batch is not None and batch.status == "loading" and delivery.looks:
         with suppress(UploadRefused):  # it was not heard, or refused; it may be said again
@@ -507,16 +504,16 @@ def _follow(delivery: Delivery, ports: Ports) -> Delivery:
     return _look_later(delivery, ports)
 
 
-def _look_later(delivery: Delivery, ports: Ports) -> Delivery:
+def _look_later(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     """Adobe advises two minutes; after that in growing intervals, half an hour at most."""
-    looks = delivery.looks if delivery.stage is Stage.INGESTING else 0
-    wait = min(ports.first_look * 3**looks // 2**looks, 1_800_000)
+    looks = delivery.looks if delivery.stage is DeliveryStage.INGESTING else 0
+    wait = min(ports.first_poll_ms * 3**looks // 2**looks, 1_800_000)
     due = ports.now() + wait
-    changed = delivery.then(looks=min(looks + 1, 20), due=due, stage=Stage.INGESTING)
+    changed = delivery.then(looks=min(looks + 1, 20), due=due, stage=DeliveryStage.INGESTING)
     return ports.deliveries.replace(delivery, changed)
 
 
-def _judge(delivery: Delivery, batch: Batch, ports: Ports) -> Delivery:
+def _judge(delivery: Delivery, batch: Batch, ports: DeliveryPorts) -> Delivery:
     status, end = batch.status, End.ABANDONED
     if batch.holds_data:
         end = End.SUCCEEDED
@@ -549,15 +546,15 @@ def _words(errors: list[Any]) -> tuple[dict[str, str], ...]:
     )
 
 
-def _give_up(delivery: Delivery, why: str, ports: Ports) -> Delivery:
+def _give_up(delivery: Delivery, why: str, ports: DeliveryPorts) -> Delivery:
     verdict = Verdict(End.ABANDONED, "aborted", why, ports.now())
     delivery = ports.deliveries.replace(
-        delivery, delivery.then(stage=Stage.ABORTING, verdict=verdict)
+        delivery, delivery.then(stage=DeliveryStage.ABORTING, verdict=verdict)
     )
     return _abort(delivery, ports)
 
 
-def _abort(delivery: Delivery, ports: Ports) -> Delivery:
+def _abort(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     ports.ingestion.abort(delivery)
     batch = ports.ingestion.look(delivery)
     if batch is None or batch.status == "loading":
@@ -567,16 +564,17 @@ def _abort(delivery: Delivery, ports: Ports) -> Delivery:
     return _judge(delivery, batch, ports)  # somebody else was faster
 
 
-def _end(delivery: Delivery, verdict: Verdict, ports: Ports) -> Delivery:
+def _end(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Delivery:
     # Kept, for an upload that is still on its way may end otherwise, and all announcements alike.
     verdict = replace(verdict, lost=_lost_pieces(delivery, verdict, ports))
     delivery = ports.deliveries.replace(
-        delivery, delivery.then(stage=Stage.ENDED, verdict=verdict, due=ports.now() + ports.step)
+        delivery,
+        delivery.then(stage=DeliveryStage.ENDED, verdict=verdict, due=ports.now() + ports.step_ms),
     )
     return _announce(delivery, ports)
 
 
-def _announce(delivery: Delivery, ports: Ports) -> Delivery:
+def _announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     verdict = delivery.verdict
     if verdict is None:
         raise LeaseLost("the ledger no longer holds the verdict", external_id=delivery.external_id)
@@ -596,12 +594,12 @@ def _announce(delivery: Delivery, ports: Ports) -> Delivery:
         if verdict.end is not End.SUCCEEDED and not replaced:
             ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
         apart = verdict.end is End.SUCCEEDED and not replaced
-        delivery = _settle(delivery, lost, record.order if apart else None, ports)
+        delivery = _release_lost_files(delivery, lost, record.order if apart else None, ports)
     return ports.deliveries.replace(delivery, delivery.then(due=None))
 
 
-def _settle(
-    delivery: Delivery, lost: tuple["_Lost", ...], order: Order | None, ports: Ports
+def _release_lost_files(
+    delivery: Delivery, lost: tuple["_Lost", ...], order: Order | None, ports: DeliveryPorts
 ) -> Delivery:
     """Say of each file that was lost why, and go on from where a worker before has come.
 
@@ -614,15 +612,15 @@ def _settle(
             ports.orders.let_go(order, free)
         for one in some:
             if one.why is not None:
-                ports.announcer.turned_away(delivery.external_id, (one.file,), one.why)
+                ports.announcer.arrival_rejected(delivery.external_id, (one.file,), one.why)
             if why := free.get(one.file):
                 ports.park_file(one.file, why)
-        settled, due = delivery.settled + len(some), ports.now() + ports.step
+        settled, due = delivery.settled + len(some), ports.now() + ports.step_ms
         delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
     return delivery
 
 
-def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
+def _diagnostics(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> int:
     """How many were kept; the outcome is not held back for long by what only explains it."""
     try:
         return ports.ingestion.diagnostics(delivery)
@@ -632,7 +630,7 @@ def _diagnostics(delivery: Delivery, verdict: Verdict, ports: Ports) -> int:
         return 0
 
 
-def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[int, ...]:
+def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> tuple[int, ...]:
     marks = ports.deliveries.marks(delivery.external_id)
     unmarked = len(marks) < delivery.total or not delivery.total  # 0: not planned yet
     if verdict.end is End.SUCCEEDED and unmarked and not _half_known(delivery, ports):
@@ -646,13 +644,15 @@ def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: Ports) -> tuple[in
     return tuple(sorted(number for number, mark in marks.items() if mark.lost))
 
 
-def lost_unless_held(delivery: Delivery, piece: Piece, why: Rejection, ports: Ports) -> Mark:
+def lost_unless_held(
+    delivery: Delivery, piece: Piece, why: Rejection, ports: DeliveryPorts
+) -> Mark:
     """The mark of a piece of which no worker has said that it was uploaded. Raises TryAgain.
 
     The batch may have it since an earlier try all the same, whose answer nobody got.
     """
     held = ports.ingestion.held(delivery, piece.path())
-    whole = held == piece.size and not piece.packed
+    whole = held == piece.size and not piece.gzipped
     return Mark(held, None if whole else why)
 
 
@@ -673,7 +673,9 @@ class _Lost:
         return self.none and order.root != self.file.external_id
 
 
-def _lost_files(delivery: Delivery, lost: tuple[int, ...], ports: Ports) -> tuple[_Lost, ...]:
+def _lost_files(
+    delivery: Delivery, lost: tuple[int, ...], ports: DeliveryPorts
+) -> tuple[_Lost, ...]:
     """Always the same ones, in the same order."""
     if not lost:
         return ()
@@ -692,18 +694,18 @@ def _lost_files(delivery: Delivery, lost: tuple[int, ...], ports: Ports) -> tupl
     )
 
 
-def _files(delivery: Delivery, ports: Ports) -> tuple[Arrival, ...]:
+def _files(delivery: Delivery, ports: DeliveryPorts) -> tuple[Arrival, ...]:
     record = ports.orders.get(delivery.external_id)
     if record is None:
         raise LeaseLost("the ledger no longer holds the order", external_id=delivery.external_id)
     return ports.orders.files(record.order)
 
 
-_STEPS: Mapping[Stage, Callable[[Delivery, Ports], Delivery]] = {
-    Stage.PLANNING: _plan_again,
-    Stage.UPLOADING: _look_after,
-    Stage.COMPLETING: _complete,
-    Stage.INGESTING: _follow,
-    Stage.ABORTING: _abort,
-    Stage.ENDED: _announce,
+_STEPS: Mapping[DeliveryStage, Callable[[Delivery, DeliveryPorts], Delivery]] = {
+    DeliveryStage.PLANNING: _plan_again,
+    DeliveryStage.UPLOADING: _look_after,
+    DeliveryStage.COMPLETING: _complete,
+    DeliveryStage.INGESTING: _follow,
+    DeliveryStage.ABORTING: _abort,
+    DeliveryStage.ENDED: _announce,
 }

@@ -12,10 +12,10 @@ from typing import IO
 from aep_intake.delivery.pieces import Piece, Readable, uncut, unpacked
 from aep_intake.delivery.steps import (
     Delivery,
+    DeliveryPorts,
+    DeliveryStage,
     Mark,
-    Ports,
     Progress,
-    Stage,
     Task,
     go_on,
     lost_unless_held,
@@ -51,14 +51,14 @@ class Uploaded:
     delivery: Delivery | None = None
 
 
-def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
+def upload(task: Task, ports: DeliveryPorts, tries: int = PATIENT) -> Uploaded:
     """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain.
 
     `tries`: how often it was tried, this time among them. What AEP refuses for a reason that may
     pass, such as a node that does not know the batch yet, is refused for good only after a few.
     """
     delivery, piece = ports.deliveries.get(task.external_id), task.piece
-    if delivery is None or delivery.stage not in (Stage.PLANNING, Stage.UPLOADING):
+    if delivery is None or delivery.stage not in (DeliveryStage.PLANNING, DeliveryStage.UPLOADING):
         return Uploaded()
     if ports.deliveries.marked(task.external_id, piece.number) is not None:
         # By a worker that may have died before it went on.
@@ -67,7 +67,7 @@ def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
     try:
         size = _put(delivery, piece, ports, tries)
         if size is None:  # a message of its own, that waits for nothing
-            ports.hand_out([task])
+            ports.enqueue([task])
             return Uploaded()
         mark = Mark(size)
     except UploadRefused as refusal:
@@ -93,10 +93,10 @@ def upload(task: Task, ports: Ports, tries: int = PATIENT) -> Uploaded:
     return Uploaded(mark, _now(task.external_id, ports) if last else None)
 
 
-def _now(external_id: str, ports: Ports) -> Delivery | None:
+def _now(external_id: str, ports: DeliveryPorts) -> Delivery | None:
     """Go on with a delivery whose uploads are over, before its time; someone else may be at it."""
     delivery = ports.deliveries.get(external_id)
-    if delivery is None or delivery.stage is not Stage.UPLOADING:
+    if delivery is None or delivery.stage is not DeliveryStage.UPLOADING:
         return None
     try:
         ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
@@ -105,9 +105,9 @@ def _now(external_id: str, ports: Ports) -> Delivery | None:
         return None
 
 
-def _put(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | None:
+def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
     """How many bytes AEP took of a piece; None if more than one worker's time is needed."""
-    if piece.packed:
+    if piece.gzipped:
         return _put_unpacked(delivery, piece, ports, tries)
     file = piece.file
     if piece.size > delivery.limit:
@@ -118,11 +118,11 @@ def _put(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | No
         with ports.opened(file, 0, piece.header) as start:
             header = BytesIO(start.read())
     with ports.opened(file, piece.start, piece.end) as body:
-        _send(delivery, piece.path(), Joined(header, body), piece.size, ports)
+        _send(delivery, piece.path(), Concatenated(header, body), piece.size, ports)
     return piece.size
 
 
-def _put_unpacked(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | None:
+def _put_unpacked(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
     """The same of a compressed file: part by part, from where a worker before has come.
 
     Of one that turns out to be broken not half may go up, so it is looked through before; but what
@@ -142,7 +142,7 @@ def _put_unpacked(delivery: Delivery, piece: Piece, ports: Ports, tries: int) ->
             if part < progress.parts:
                 continue
             began = ports.now()
-            if part > begun_with and began + longest > ports.end:
+            if part > begun_with and began + longest > ports.uploads_end_ms:
                 return None
             _send(delivery, piece.path(part), body, size, ports)
             longest = max(longest, ports.now() - began)
@@ -158,7 +158,9 @@ def _put_unpacked(delivery: Delivery, piece: Piece, ports: Ports, tries: int) ->
     return progress.size
 
 
-def _parts(delivery: Delivery, piece: Piece, ports: Ports) -> Iterator[tuple[IO[bytes], int]]:
+def _parts(
+    delivery: Delivery, piece: Piece, ports: DeliveryPorts
+) -> Iterator[tuple[IO[bytes], int]]:
     """What a compressed file holds, part by part, each to be read from its start; their sizes."""
     file = piece.file
     with ports.opened(file, 0, file.size) as packed:
@@ -168,12 +170,12 @@ def _parts(delivery: Delivery, piece: Piece, ports: Ports) -> Iterator[tuple[IO[
             yield body, size
 
 
-def _look_through(delivery: Delivery, piece: Piece, ports: Ports, tries: int) -> int | None:
+def _look_through(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
     """See that a compressed file is whole. How many bytes AEP took, if it is a single part.
 
     It is unpacked again for each worker that sends some of it: so it may take half of one's time.
     """
-    file, half = piece.file, ports.now() + (ports.end - ports.now()) // 2
+    file, half = piece.file, ports.now() + (ports.uploads_end_ms - ports.now()) // 2
     with ports.opened(file, 0, file.size) as packed:
         parts = unpacked(file, packed, delivery.input_format, delivery.limit)
         for part, (body, last) in enumerate(parts):
@@ -192,16 +194,16 @@ def _look_through(delivery: Delivery, piece: Piece, ports: Ports, tries: int) ->
     return None
 
 
-def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: Ports) -> None:
+def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:
     """PUT one file, in what is left of this worker's time."""
-    seconds = (ports.end - ports.now()) / 1000
+    seconds = (ports.uploads_end_ms - ports.now()) / 1000
     if seconds < LEAST:
         raise NotYet("this worker has no time left", external_id=delivery.external_id)
     with ports.allowance.taking(delivery.target, size):
         ports.ingestion.upload(delivery, path, body, size, seconds)
 
 
-class Joined:
+class Concatenated:
     """One stream after another, read once."""
 
     def __init__(self, first: Readable, rest: Readable) -> None:

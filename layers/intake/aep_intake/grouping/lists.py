@@ -84,7 +84,7 @@ def isize(file: Arrival, opened: Opened) -> int:
 
 def worth_a_look(file: Arrival) -> bool:
     """Whether to ask a file's `isize`."""
-    return file.packed and WORTH_A_LOOK <= file.size < 2**32
+    return file.gzipped and WORTH_A_LOOK <= file.size < 2**32
 
 
 def unpacked(file: Arrival, said: int = 0) -> int:
@@ -92,7 +92,7 @@ def unpacked(file: Arrival, said: int = 0) -> int:
 
     That is too low where a gzip has several members, or more than 4 GiB.
     """
-    if not file.packed:
+    if not file.gzipped:
         return file.size
     return said if said >= file.size else GROWTH * file.size
 

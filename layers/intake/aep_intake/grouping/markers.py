@@ -20,7 +20,7 @@ MOST_MANIFEST = 16 * 2**20  # bytes
 _CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
 
 
-class Objects(Protocol):
+class FolderListing(Protocol):
     """What can be read of S3. Raises StorageUnavailable; `read` as in `Checks`."""
 
     def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
@@ -53,7 +53,7 @@ def _hidden(part: str) -> bool:
 
 
 def members(
-    marker: Arrival, match: Match, table: RoutingTable, objects: Objects, after: str = ""
+    marker: Arrival, match: Match, table: RoutingTable, objects: FolderListing, after: str = ""
 ) -> Iterator[Arrival | Archived]:
     """The files of a marker's folder as they are now, after a key. `match`: how it is routed.
 
@@ -91,7 +91,7 @@ def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
     return other.waits and other.route == match.route and other.placeholders == match.placeholders
 
 
-def _keys(marker: Arrival, folder: str, objects: Objects) -> dict[str, str]:
+def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str]:
     """What a manifest names, by key: Redshift's `entries`, or `files`, by name or by URI."""
     start = f"s3://{marker.bucket}/"
     return {
@@ -100,7 +100,7 @@ def _keys(marker: Arrival, folder: str, objects: Objects) -> dict[str, str]:
     }
 
 
-def _names(marker: Arrival, objects: Objects) -> list[str]:
+def _names(marker: Arrival, objects: FolderListing) -> list[str]:
     text = objects.read(marker, MOST_MANIFEST)
     if len(text) < marker.size:
         raise MalformedManifest(f"{marker.uri} has more than {MOST_MANIFEST:,} bytes")

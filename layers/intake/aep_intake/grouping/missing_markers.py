@@ -71,7 +71,7 @@ class Folder:
     revision: int = 1
 
 
-class Ledger(Protocol):
+class WaitingLedger(Protocol):
     """What remembers arrivals. Every method raises LedgerUnavailable."""
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
@@ -105,28 +105,30 @@ class Folders(Protocol):
         """What is in a folder's list after a place and up to another (consistent reads)."""
 
 
-class Objects(Protocol):
+class VersionLookup(Protocol):
     """S3. Raises StorageUnavailable."""
 
     def arrival(self, bucket: str, key: str) -> Arrival:
         """The present version of an object. Raises Rejected where none can be read."""
 
 
-class Announcer(Protocol):
+class RejectionAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced or StorageUnavailable."""
 
-    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+    def arrival_rejected(
+        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
+    ) -> None:
         """Say why these arrivals cannot become an order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class FolderPorts:
     """What this needs of the world. `send` has a part of a folder's list told."""
 
-    ledger: Ledger
+    ledger: WaitingLedger
     folders: Folders
-    announcer: Announcer
-    objects: Objects
+    announcer: RejectionAnnouncer
+    objects: VersionLookup
     send: Callable[[Missing], None]
     now: Callable[[], int]
 
@@ -152,7 +154,7 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
     ]
 
 
-def go_on(folder_id: str, ports: Ports) -> None:
+def go_on(folder_id: str, ports: FolderPorts) -> None:
     """Have those files of a folder told whose time is over."""
     folder = ports.folders.get(folder_id)
     if folder is None or folder.due is None or ports.now() < folder.due:
@@ -171,7 +173,7 @@ def go_on(folder_id: str, ports: Ports) -> None:
     _advance(folder, until, ports)
 
 
-def _advance(folder: Folder, done: str, ports: Ports) -> None:
+def _advance(folder: Folder, done: str, ports: FolderPorts) -> None:
     """On to what is next, however much comes meanwhile."""
     standing: Folder | None = folder
     while standing is not None and standing.done == folder.done:
@@ -186,7 +188,9 @@ def _advance(folder: Folder, done: str, ports: Ports) -> None:
             return
 
 
-def tell(missing: Missing, ports: Ports, side_by_side: SideBySide, end: float = inf) -> None:
+def reject_overdue(
+    missing: Missing, ports: FolderPorts, side_by_side: SideBySide, end: float = inf
+) -> None:
     """Reject those files that still wait. `end` of the worker, in epoch milliseconds.
 
     Half of a message told and announced again by the next worker would be told twice: so one for
@@ -211,13 +215,13 @@ def tell(missing: Missing, ports: Ports, side_by_side: SideBySide, end: float = 
         external_id=missing.external_id,
     )
     rejection = Rejection.of(why, ports.now())
-    ports.announcer.turned_away(missing.external_id, late, rejection)
+    ports.announcer.arrival_rejected(missing.external_id, late, rejection)
     reject = ports.ledger.reject
     list(side_by_side(lambda file: reject(file, rejection, missing.external_id), late))
     raise why
 
 
-def _waits(file: Arrival, route: str, missing: Missing, ports: Ports) -> bool:
+def _waits(file: Arrival, route: str, missing: Missing, ports: FolderPorts) -> bool:
     """Whether nothing has become of a file, and it is there still."""
     seen = ports.ledger.seen(file.object_id)
     same = {file.version}

@@ -39,7 +39,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import OWN_PREFIX, WINDOW_PREFIX, Excerpt, Order, Record, claims
+from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart, claims
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
 from aep_intake.model.times import iso
@@ -53,7 +53,7 @@ SOME = 1000  # objects of a list that are looked at side by side
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """What one batch may hold, as AEP gets it. Adobe's guardrail since August 2026 is 25,000 files
     and 1 TB, beyond which it fails a batch.
 
@@ -67,7 +67,7 @@ class Limits:
 
 # Workers that register meet at a gate, where one at a time passes: so there are several.
 GATES = 16
-ONE_PART = Limits(2**53, 2**60)
+ONE_PART = BatchLimits(2**53, 2**60)
 # Milliseconds for which a marker's message can still come, from its queue (7 days) or from where
 # it is parked (14): the window does not go on without the rest of its folder before.
 PATIENCE = 22 * 86_400_000
@@ -78,7 +78,7 @@ def marker_id(marker: Arrival) -> str:
     return WINDOW_PREFIX + digest("marker", marker.external_id)
 
 
-class Stage(StrEnum):
+class WindowStage(StrEnum):
     """How far a window has come."""
 
     OPEN = "open"
@@ -101,10 +101,10 @@ class Window(Kept):
     order: Order
     length: int
     start: int
-    stage: Stage = Stage.OPEN
+    stage: WindowStage = WindowStage.OPEN
     due: int | None = None
     revision: int = 1
-    parts: tuple[Excerpt, ...] = ()
+    parts: tuple[WindowPart, ...] = ()
     gates: int = 0
     sealed_at: int | None = None
     key: str | None = None
@@ -154,7 +154,7 @@ class Window(Kept):
 
     def sealed(self, now: int) -> "Window":
         """Nothing can be registered any more, once it is frozen."""
-        return self._then(stage=Stage.SEALED, due=min(now, self.due or now), sealed_at=now)
+        return self._then(stage=WindowStage.SEALED, due=min(now, self.due or now), sealed_at=now)
 
     def worked_on(self, until: int | None, options: Mapping[str, Any] | None = None) -> "Window":
         """One worker has it alone until then. `options`: what its files are by now."""
@@ -171,15 +171,15 @@ class Window(Kept):
         at = self.sealed_at or self.due or self.start  # a release before lists did not keep it
         return f"windows/{iso(at)[:10]}/{self.window_id}.jsonl"
 
-    def planned(self, parts: tuple[Excerpt, ...], key: str | None = None) -> "Window":
+    def planned(self, parts: tuple[WindowPart, ...], key: str | None = None) -> "Window":
         """Which files go together, for good."""
-        return self._then(stage=Stage.PLANNED, parts=parts, key=key)
+        return self._then(stage=WindowStage.PLANNED, parts=parts, key=key)
 
     def finished(self) -> "Window":
         """All its parts are orders."""
-        return self._then(stage=Stage.FINISHED, due=None)
+        return self._then(stage=WindowStage.FINISHED, due=None)
 
-    def part(self, excerpt: Excerpt, number: int) -> Order:
+    def part(self, excerpt: WindowPart, number: int) -> Order:
         """The order of a part."""
         line = self.order.line if number == 0 else None
         excerpt = replace(excerpt, key=self.key)
@@ -187,13 +187,13 @@ class Window(Kept):
 
     def part_id(self, number: int) -> str:
         """External id of the order of a part."""
-        return OWN_PREFIX + digest("part", self.window_id, str(number))
+        return ORDER_PREFIX + digest("part", self.window_id, str(number))
 
     def _then(self, **changes: Any) -> "Window":
         return replace(self, revision=self.revision + 1, **changes)
 
 
-class Windows(Protocol):
+class WindowLedger(Protocol):
     """What remembers windows. Every method raises LedgerUnavailable when it cannot tell."""
 
     def open(self, window: Window) -> Window:
@@ -242,25 +242,25 @@ class Windows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class WindowPorts:
     """What windows need of the world. `hand_out` says that orders are due already.
 
     `opened`: the bytes of a file from one place up to another, as `lists` reads them.
     `side_by_side`: a `map`. `in_turn`: held by who has a list in memory.
     """
 
-    windows: Windows
-    orders: ports.Ledger
-    hand_out: Callable[[list[str]], None]
+    windows: WindowLedger
+    orders: ports.OrderLedger
+    enqueue: Callable[[list[str]], None]
     now: Callable[[], int]
-    limits: Limits
+    limits: BatchLimits
     opened: lists.Opened
     side_by_side: SideBySide = map
     in_turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
 def register(
-    window: Window, files: Iterable[Arrival], ports: Ports
+    window: Window, files: Iterable[Arrival], ports: WindowPorts
 ) -> tuple[dict[str, Window], dict[str, str]]:
     """Let `files` join `window`, or the next one if it is sealed.
 
@@ -286,7 +286,7 @@ def register(
     return joined, known
 
 
-def close(window_id: str, ports: Ports) -> None:
+def close(window_id: str, ports: WindowPorts) -> None:
     """Seal, plan and open the parts of a window that is due; each step only if it is not done.
 
     Raises LeaseLost (someone else does it) or LedgerUnavailable; whoever comes next goes on.
@@ -295,19 +295,19 @@ def close(window_id: str, ports: Ports) -> None:
     window = windows.get(window_id)
     if window is None or window.due is None or ports.now() < window.due:
         return
-    if window.stage is Stage.OPEN:
+    if window.stage is WindowStage.OPEN:
         window = windows.replace(window, window.sealed(ports.now()))
-    if window.stage is Stage.SEALED:
+    if window.stage is WindowStage.SEALED:
         windows.freeze(window)
         window = windows.replace(window, _planned(window, ports))
     orders = [window.part(excerpt, number) for number, excerpt in enumerate(window.parts)]
     for order in orders:
         ports.orders.open(Record.waiting(order, ports.now()))
     windows.replace(window, window.finished())
-    ports.hand_out([order.external_id for order in orders])
+    ports.enqueue([order.external_id for order in orders])
 
 
-def _planned(window: Window, ports: Ports) -> Window:
+def _planned(window: Window, ports: WindowPorts) -> Window:
     """Decide what counts and which files go together; once, whoever tries it how often."""
     limits = ONE_PART if window.replaces else ports.limits
     with ports.in_turn:
@@ -323,7 +323,9 @@ def _planned(window: Window, ports: Ports) -> Window:
         return replace(planned, parts=ports.windows.keep(planned, lines).parts)
 
 
-def _sizes(window: Window, lines: list[bytes], ends: "array[int]", ports: Ports) -> Iterator[int]:
+def _sizes(
+    window: Window, lines: list[bytes], ends: "array[int]", ports: WindowPorts
+) -> Iterator[int]:
     """What AEP gets of each object of a list; what others of their versions supersede is told."""
     for some in batched(lists.versions(lines), SOME, strict=False):
         old = [(file, one.newest.version) for one in some for file in one.superseded]
@@ -332,7 +334,7 @@ def _sizes(window: Window, lines: list[bytes], ends: "array[int]", ports: Ports)
         yield from sizes((one.newest for one in some), ports)
 
 
-def sizes(files: Iterable[Arrival], ports: Ports) -> Iterator[int]:
+def sizes(files: Iterable[Arrival], ports: WindowPorts) -> Iterator[int]:
     """Bytes that AEP gets of each file, by estimate."""
     files = tuple(files)
     large = [file for file in files if lists.worth_a_look(file)]
@@ -369,7 +371,7 @@ def restore(
     comes last, and with it its parts, which find their batches.
     """
     standing = windows.get(window.window_id)
-    if standing is not None and standing.stage in (Stage.PLANNED, Stage.FINISHED):
+    if standing is not None and standing.stage in (WindowStage.PLANNED, WindowStage.FINISHED):
         return None
     windows.freeze(window)
     claimed = side_by_side(lambda one: windows.claim(window, *one), files)
@@ -379,7 +381,7 @@ def restore(
 
 
 def take_over(
-    window: Window, until: int, options: Mapping[str, Any] | None, ports: Ports
+    window: Window, until: int, options: Mapping[str, Any] | None, ports: WindowPorts
 ) -> Window:
     """A marker's window, for this worker alone until then.
 
@@ -394,7 +396,7 @@ def take_over(
 
 
 def gather(
-    window: Window, marker: Arrival, files: Iterable[Arrival], ports: Ports
+    window: Window, marker: Arrival, files: Iterable[Arrival], ports: WindowPorts
 ) -> dict[str, str]:
     """Let the files of a marker's folder, in their keys' order, share batches, and open these.
 
@@ -406,7 +408,7 @@ def gather(
     standing = ports.windows.get(window.window_id)
     if standing is None and window.replaces:
         _check_one_for_one(window, marker, files, ports)
-    if standing is None or standing.stage is Stage.OPEN:
+    if standing is None or standing.stage is WindowStage.OPEN:
         filling = _Filling(window, marker, ports, standing)
         try:
             known = filling.fill(files)
@@ -417,16 +419,16 @@ def gather(
     return known
 
 
-def seal(window_id: str, ports: Ports) -> None:
+def seal(window_id: str, ports: WindowPorts) -> None:
     """Close a window whether it is due or not. Raises as `close`."""
     window = ports.windows.get(window_id)
-    if window is not None and window.stage is Stage.OPEN:
+    if window is not None and window.stage is WindowStage.OPEN:
         ports.windows.replace(window, window.sealed(ports.now()))
     close(window_id, ports)
 
 
 def _check_one_for_one(
-    window: Window, marker: Arrival, files: Iterable[Arrival], ports: Ports
+    window: Window, marker: Arrival, files: Iterable[Arrival], ports: WindowPorts
 ) -> None:
     some = batched(files, SOME, strict=False)
     known = (size for each in some for size in sizes(in_order(each), ports))
@@ -453,7 +455,7 @@ class _Filling:
     """
 
     def __init__(
-        self, window: Window, marker: Arrival, ports: Ports, standing: Window | None
+        self, window: Window, marker: Arrival, ports: WindowPorts, standing: Window | None
     ) -> None:
         self._window, self._marker, self._ports = window, marker, ports
         self._standing = standing
@@ -545,7 +547,7 @@ def _pieces(files: list[Arrival]) -> Iterator[tuple[Arrival, ...]]:
         files = files[len(some) :]
 
 
-def _replaced(owner: str, window: Window, windows: Windows) -> bool:
+def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
     """Whether `owner` is an earlier window of the folder that `window` takes the place of."""
     ours, other = window.order, windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
     if not window.replaces or ours.line is None or other is None or other.order.line is None:
@@ -553,20 +555,20 @@ def _replaced(owner: str, window: Window, windows: Windows) -> bool:
     return other.order.line.subject == ours.line.subject and owner != window.window_id
 
 
-def plan(window_id: str, sizes: Iterable[int], limits: Limits) -> tuple[Excerpt, ...]:
+def plan(window_id: str, sizes: Iterable[int], limits: BatchLimits) -> tuple[WindowPart, ...]:
     """Parts filled in order, by uploads and by bytes; a file over the limit is a part alone.
 
     `sizes`: what AEP gets of each file.
     """
-    parts: list[Excerpt] = []
+    parts: list[WindowPart] = []
     first = end = held = uploads = 0  # of the part that is being filled
     for size in sizes:
         more = max(1, ceil(size / limits.piece))
         if end > first and (uploads + more > limits.files or held + size > limits.bytes):
-            parts.append(Excerpt(window_id, first, end, held))
+            parts.append(WindowPart(window_id, first, end, held))
             first, held, uploads = end, 0, 0
         end, held, uploads = end + 1, held + size, uploads + more
-    return (*parts, Excerpt(window_id, first, end, held)) if end else ()
+    return (*parts, WindowPart(window_id, first, end, held)) if end else ()
 
 
 def in_order(files: Iterable[Arrival]) -> tuple[Arrival, ...]:

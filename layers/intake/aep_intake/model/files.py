@@ -55,7 +55,7 @@ class Arrival(Kept):
         return f"intake-{digest(self.bucket, self.key, self.version)}"
 
     @property
-    def packed(self) -> bool:
+    def gzipped(self) -> bool:
         """Whether it is compressed: by its name, as Adobe's own sources go."""
         return self.key.lower().endswith(".gz")
 

@@ -15,12 +15,12 @@ from aep_intake.model.errors import BatchRefused, NeedsAttention, Rejected, Targ
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.records import Kept
 
-OWN_PREFIX = "intake-"
+ORDER_PREFIX = "intake-"
 WINDOW_PREFIX = "window-"  # a claim names an order, or a window
 # What is due is an order, a window, the delivery of a batch, or a folder without its marker.
 DELIVERY_PREFIX = "delivery-"
 FOLDER_PREFIX = "folder-"
-OUR_PREFIXES = (OWN_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX, FOLDER_PREFIX)
+RESERVED_PREFIXES = (ORDER_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX, FOLDER_PREFIX)
 # A caller's: `.2`, `.3` … are for later attempts, which make it 64 characters at most.
 EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._-]{1,60}")
 
@@ -71,7 +71,7 @@ def claims(file: Arrival) -> tuple[Claim, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Excerpt(Kept):
+class WindowPart(Kept):
     """The files of a part of a window: those from `first` up to, not including, `end` in the
     window's own order. `bytes` in all, as AEP gets them.
 
@@ -89,7 +89,7 @@ class Excerpt(Kept):
 
 
 @dataclass(frozen=True, slots=True)
-class Line(Kept):
+class Lineage(Kept):
     """An order's place among those of one object, or folder, in one dataset: the newest counts.
 
     `subject`: hash of what these are. `position`: S3's sequencer, in a
@@ -104,7 +104,7 @@ class Line(Kept):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class LineageHead:
     """The newest order of a line: its external id (of attempt 1) and its position."""
 
     external_id: str
@@ -142,8 +142,8 @@ class Order(Kept):
     routes_version: str | None = None
     attempt: int = 1
     fingerprint: str | None = None
-    excerpt: Excerpt | None = None
-    line: Line | None = None
+    excerpt: WindowPart | None = None
+    line: Lineage | None = None
     replaces: Replaced | None = None
     profile: bool = False
     whole: bool = False
@@ -240,6 +240,8 @@ class Record(Kept):
     step.
     """
 
+    WRITTEN_AS = {"next_attempt": "superseded_by"}  # noqa: RUF012
+
     order: Order
     opened_at: int
     state: State
@@ -251,7 +253,7 @@ class Record(Kept):
     batch: Mapping[str, Any] | None = None
     created_at: int | None = None
     rejection: Rejection | None = None
-    superseded_by: str | None = None
+    next_attempt: str | None = None
     replaced_by: str | None = None
     delivers: bool | None = None
 
@@ -277,14 +279,14 @@ class Record(Kept):
         )
 
     @property
-    def untouched(self) -> bool:
+    def never_posted(self) -> bool:
         """Nobody works on it, and surely no POST was ever sent that could have made a batch."""
         return self.lease is None and self.unknown_since is None
 
     @property
-    def void(self) -> bool:
+    def never_created(self) -> bool:
         """Refused, told, and surely without a batch: it holds no claims, and may mean anew."""
-        return self.state is State.REFUSED and self.due is None and self.untouched
+        return self.state is State.REFUSED and self.due is None and self.never_posted
 
     def reopened(self, order: Order, lease: Lease) -> "Record":
         """Surely without a batch: tried anew with the present target and options.
@@ -338,10 +340,10 @@ class Record(Kept):
             return self._then(lease=None, due=None)
         return self._then(state=State.ANNOUNCED, lease=None, due=None, delivers=delivers)
 
-    def superseded(self, lease: Lease, now: int) -> tuple["Record", "Record"]:
+    def followed(self, lease: Lease, now: int) -> tuple["Record", "Record"]:
         """This attempt ended without data: it, finished, and the next one, opened."""
         following = Record.opened(self.order.next_attempt(), lease, now)
-        ended = self._then(lease=None, due=None, superseded_by=following.order.external_id)
+        ended = self._then(lease=None, due=None, next_attempt=following.order.external_id)
         return ended, following
 
     def _then(self, **changes: Any) -> "Record":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from functools import cache, partial
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
 
 # Of the form of what is written, to which members may be added. A later one is kept, as they are.
 VERSION = 1
@@ -19,8 +19,13 @@ type Read = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What is written down. `unknown`: members that only another release knows."""
+    """What is written down. `unknown`: members that only another release knows.
 
+    `WRITTEN_AS`: members that are written under the name they had in an earlier release, by their
+    present name: so both releases read what the other writes.
+    """
+
+    WRITTEN_AS: ClassVar[Mapping[str, str]] = {}
     unknown: Mapping[str, Any] | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
@@ -51,20 +56,22 @@ def made[T: Kept](kind: type[T], data: Mapping[str, Any]) -> T:
     if not form.parts and data.keys() == form.bare.keys():  # such as arrivals, of which are many
         return kind(**data)
     known, unknown = dict[str, Any](), dict[str, Any]()
-    for name, value in data.items():
+    for written, value in data.items():
+        name = form.read_as.get(written, written)
         if name in form.parts:
             known[name] = form.parts[name](value)
         elif name in form.bare:
             known[name] = value
         elif (name, value) != ("v", VERSION):
-            unknown[name] = value
+            unknown[written] = value
     return kind(**known, unknown=unknown or None)
 
 
 def members(record: Kept) -> dict[str, Any]:
     """The members of a record by name, without those that are absent or false by default."""
+    written = record.WRITTEN_AS
     known = {
-        name: value
+        written.get(name, name): value
         for name, bare in _form(type(record)).bare.items()
         if (value := getattr(record, name)) != bare
     }
@@ -72,20 +79,24 @@ def members(record: Kept) -> dict[str, Any]:
 
 
 class _Form(NamedTuple):
-    """Of a kind of record: what each member is where nothing is said, and how some are read."""
+    """Of a kind of record: what each member is where nothing is said, how some are read, and what
+    those are called that are written under another name.
+    """
 
     bare: Mapping[str, Any]
     parts: Mapping[str, Read]
+    read_as: Mapping[str, str]
 
 
-def _form_of(kind: type) -> _Form:
+def _form_of(kind: type[Kept]) -> _Form:
     hints = get_type_hints(kind)
     own = [one for one in fields(kind) if one.name != "unknown"]
     bare = {one.name: MISSING if one.default else one.default for one in own}  # unlike any value
-    return _Form(bare, {n.name: part for n in own if (part := _part(hints[n.name])) is not None})
+    parts = {n.name: part for n in own if (part := _part(hints[n.name])) is not None}
+    return _Form(bare, parts, {written: name for name, written in kind.WRITTEN_AS.items()})
 
 
-_form: Callable[[type], _Form] = cache(_form_of)
+_form: Callable[[type[Kept]], _Form] = cache(_form_of)  # type: ignore[assignment]  # hashable
 
 
 def _part(hint: Any) -> Read | None:

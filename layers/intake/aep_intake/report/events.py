@@ -65,7 +65,7 @@ def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
     )
 
 
-def turned_away(
+def arrival_rejected(
     external_id: str, arrivals: tuple[Arrival, ...], rejection: Rejection
 ) -> dict[str, Any]:
     """That arrivals, or a message in which none can be read, did not become an order."""

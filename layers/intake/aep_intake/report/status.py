@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aep_intake.grouping.windows import Stage, Window
+from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Seen
-from aep_intake.model.orders import WINDOW_PREFIX, Head, Order, Record, Rejection
+from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
 
@@ -32,10 +32,10 @@ MOST_FILES = 100
 
 _ID = re.compile(r"[!-~]{1,200}")
 
-type Told = dict[str, Any]
+type JsonObject = dict[str, Any]
 
 
-class Ledger(Protocol):
+class StatusLedger(Protocol):
     """What remembers. Every method raises LedgerUnavailable when it cannot tell."""
 
     def seen(self, object_id: str) -> list[Seen]:
@@ -47,14 +47,14 @@ class Ledger(Protocol):
     def of_batch(self, batch_id: str) -> Record | None:
         """The record whose batch this is."""
 
-    def head(self, subject: str) -> Head | None:
+    def head(self, subject: str) -> LineageHead | None:
         """The newest order of a line."""
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, wherever they are kept."""
 
 
-class Windows(Protocol):
+class StatusWindows(Protocol):
     """What remembers windows. Every method raises LedgerUnavailable when it cannot tell."""
 
     def get(self, window_id: str) -> Window | None:
@@ -64,14 +64,14 @@ class Windows(Protocol):
         """The number of the part that a version of an object is in. Raises StorageUnavailable."""
 
 
-class Deliveries(Protocol):
+class StatusDeliveries(Protocol):
     """What remembers how batches are filled. Raises LedgerUnavailable when it cannot tell."""
 
     def get(self, external_id: str) -> "Delivery | None":
         """The delivery of an order's batch as it is now."""
 
 
-class Platform(Protocol):
+class StatusPlatform(Protocol):
     """AEP. Raises IntakeError."""
 
     def batch(self, target: Target, batch_id: str) -> Batch | None:
@@ -79,22 +79,22 @@ class Platform(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class StatusPorts:
     """What telling needs of the world.
 
     `ask` gives, for each record, what AEP says of its batch (see `of_platform`). `side_by_side`
     runs a function over many values, and gives what it returned in their order.
     """
 
-    ledger: Ledger
-    windows: Windows
-    deliveries: Deliveries
-    ask: Callable[[Sequence[Record]], Iterable[Told]]
+    ledger: StatusLedger
+    windows: StatusWindows
+    deliveries: StatusDeliveries
+    ask: Callable[[Sequence[Record]], Iterable[JsonObject]]
     side_by_side: SideBySide
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Owner:
     """Where a claimed version is: in a window, perhaps, and in which orders (by external id).
 
     A file is in one order; a marker stands for all of its window's.
@@ -104,7 +104,7 @@ class _Place:
     orders: tuple[str, ...]
 
 
-def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
+def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
     """Where each version of an object is, those last heard of first; None if none is known.
 
     Raises LedgerUnavailable or StorageUnavailable.
@@ -116,7 +116,7 @@ def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
     versions = []
     for seen in shown:
         arrival, place = _arrival(bucket, key, seen.version), places.get(seen.version)
-        about = _turned_away(seen, arrival) if place is None else _claimed(place, told)
+        about = _rejected(seen, arrival) if place is None else _claimed(place, told)
         if seen.superseded_by is not None:
             about = _superseded(seen, place, _arrival(bucket, key, seen.superseded_by))
         if about is not None:
@@ -127,7 +127,7 @@ def of_object(bucket: str, key: str, ports: Ports) -> Told | None:
     return {"uri": f"s3://{bucket}/{key}", "versions": versions, "versionCount": count}
 
 
-def of_batch(wanted: str, ports: Ports) -> Told | None:
+def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
     """The latest attempt of an order, by its external id or its batch; None if there is none.
 
     Raises LedgerUnavailable.
@@ -146,14 +146,14 @@ def of_batch(wanted: str, ports: Ports) -> Told | None:
     return _about(record, ports) | more | aep
 
 
-def known(wanted: str, ledger: Ledger) -> Record | None:
+def known(wanted: str, ledger: StatusLedger) -> Record | None:
     """The order that has this external id, or this batch. Raises LedgerUnavailable."""
     if not _ID.fullmatch(wanted):
         return None
     return ledger.get(wanted) or ledger.of_batch(wanted)
 
 
-def of_platform(record: Record, platform: Platform) -> Told:
+def of_platform(record: Record, platform: StatusPlatform) -> JsonObject:
     """What AEP says of a record's batch now, `aep`; why it says nothing, `aepError`.
 
     It is asked for the batch that the ledger names, never for what a caller wrote.
@@ -163,11 +163,11 @@ def of_platform(record: Record, platform: Platform) -> Told:
     try:
         batch = platform.batch(record.order.target, record.batch_id)
     except IntakeError as error:
-        return untold(error)
+        return unavailable(error)
     return {"aep": None if batch is None else batch.raw}
 
 
-def untold(error: IntakeError) -> Told:
+def unavailable(error: IntakeError) -> JsonObject:
     """That AEP did not say."""
     return {"aep": None, "aepError": {"reason": error.reason, "detail": str(error)}}
 
@@ -193,39 +193,39 @@ def _newness(seen: Seen) -> tuple[int, str]:
     return seen.expires, seen.version.rpartition(":")[2]
 
 
-def _each[K, V](work: Callable[[K], V], keys: Iterable[K], ports: Ports) -> dict[K, V]:
+def _each[K, V](work: Callable[[K], V], keys: Iterable[K], ports: StatusPorts) -> dict[K, V]:
     listed = list(dict.fromkeys(keys))
     return dict(zip(listed, ports.side_by_side(work, listed), strict=True))
 
 
-def _places(shown: Iterable[Seen], bucket: str, key: str, ports: Ports) -> dict[str, _Place]:
+def _places(shown: Iterable[Seen], bucket: str, key: str, ports: StatusPorts) -> dict[str, _Owner]:
     """Where each version is that something claims."""
     owners = {one.version: one.owner for one in shown if one.owner and one.claimed}
     in_windows = [owner for owner in owners.values() if owner.startswith(WINDOW_PREFIX)]
     windows = _each(lambda owner: _window(owner, bucket, key, ports), in_windows, ports)
     return {
-        version: windows[owner](version) if owner in windows else _Place(None, (owner,))
+        version: windows[owner](version) if owner in windows else _Owner(None, (owner,))
         for version, owner in owners.items()
     }
 
 
-def _window(window_id: str, bucket: str, key: str, ports: Ports) -> Callable[[str], _Place]:
+def _window(window_id: str, bucket: str, key: str, ports: StatusPorts) -> Callable[[str], _Owner]:
     """The place, in a window, of each version of an object."""
     window = ports.windows.get(window_id)
     if window is None:
-        return lambda _: _Place(None, ())
+        return lambda _: _Owner(None, ())
 
-    def place(version: str) -> _Place:
+    def place(version: str) -> _Owner:
         numbers = range(len(window.parts))
         if len(numbers) > 1:
             at = ports.windows.part_of(window, bucket, key, version)
             numbers = numbers if at is None else range(at, at + 1)
-        return _Place(window, tuple(map(window.part_id, numbers)))
+        return _Owner(window, tuple(map(window.part_id, numbers)))
 
     return place
 
 
-def _orders(external_ids: Iterable[str], ports: Ports) -> dict[str, Told]:
+def _orders(external_ids: Iterable[str], ports: StatusPorts) -> dict[str, JsonObject]:
     """What is told of each order, but of those that the ledger forgot."""
     found = _each(lambda name: _latest(ports.ledger.get(name), ports), external_ids, ports)
     records = {name: record for name, record in found.items() if record is not None}
@@ -234,29 +234,29 @@ def _orders(external_ids: Iterable[str], ports: Ports) -> dict[str, Told]:
     return {name: one | said for name, one, said in zip(records, about, aep, strict=True)}
 
 
-def _latest(record: Record | None, ports: Ports) -> Record | None:
-    while record is not None and record.superseded_by is not None:
-        record = ports.ledger.get(record.superseded_by)
+def _latest(record: Record | None, ports: StatusPorts) -> Record | None:
+    while record is not None and record.next_attempt is not None:
+        record = ports.ledger.get(record.next_attempt)
     return record
 
 
-def _claimed(place: _Place, told: Mapping[str, Told]) -> Told | None:
+def _claimed(place: _Owner, told: Mapping[str, JsonObject]) -> JsonObject | None:
     """What is `told` of its order, or of its window; None where the ledger forgot these."""
     window, orders = place.window, place.orders
-    about: Told = {} if window is None else {"window": _about_window(window)}
+    about: JsonObject = {} if window is None else {"window": _about_window(window)}
     if len(orders) == 1 and orders[0] in told:
         return told[orders[0]] | about
-    if window is None or (window.stage is Stage.FINISHED and len(orders) == 1):
+    if window is None or (window.stage is WindowStage.FINISHED and len(orders) == 1):
         return None
-    if window.stage is Stage.FINISHED:
+    if window.stage is WindowStage.FINISHED:
         about |= {"orders": list(orders[:MOST_FILES])}
         state = "gathered"
     else:
-        state = "in-window" if window.stage is Stage.OPEN else "sealed"
+        state = "in-window" if window.stage is WindowStage.OPEN else "sealed"
     return {"state": state} | _about_order(window.order) | about
 
 
-def _superseded(seen: Seen, place: _Place | None, by: Arrival) -> Told:
+def _superseded(seen: Seen, place: _Owner | None, by: Arrival) -> JsonObject:
     """That a newer version stands for it, whatever becomes of that: in its window's batch, or in
     the folder where both waited.
     """
@@ -267,14 +267,14 @@ def _superseded(seen: Seen, place: _Place | None, by: Arrival) -> Told:
     return {"state": "superseded", "supersededBy": _version(by)} | about
 
 
-def _turned_away(seen: Seen, arrival: Arrival) -> Told:
+def _rejected(seen: Seen, arrival: Arrival) -> JsonObject:
     rejection = seen.rejection
     if rejection is None:
         return _present(state=seen.noted, route=seen.route)
     return {"state": "rejected", "externalId": seen.owner or arrival.external_id} | _why(rejection)
 
 
-def _about(record: Record, ports: Ports) -> Told:
+def _about(record: Record, ports: StatusPorts) -> JsonObject:
     order = record.order
     who = _present(
         state=record.state,
@@ -294,7 +294,7 @@ def _about(record: Record, ports: Ports) -> Told:
     return who | why | _about_order(order) | when
 
 
-def _replaced_by(record: Record, ports: Ports) -> Told | None:
+def _replaced_by(record: Record, ports: StatusPorts) -> JsonObject | None:
     """The newest order of its line: those in between are many where a marker comes every hour."""
     line, following = record.order.line, record.replaced_by
     if following is None:
@@ -309,7 +309,7 @@ def _replaced_by(record: Record, ports: Ports) -> Told | None:
     )
 
 
-def _about_order(order: Order) -> Told:
+def _about_order(order: Order) -> JsonObject:
     replaced = order.replaces
     return _present(
         route=order.route,
@@ -323,7 +323,7 @@ def _about_order(order: Order) -> Told:
     )
 
 
-def _about_delivery(delivery: "Delivery") -> Told:
+def _about_delivery(delivery: "Delivery") -> JsonObject:
     verdict = delivery.verdict
     about = _present(
         stage=delivery.stage,
@@ -343,12 +343,12 @@ def _about_delivery(delivery: "Delivery") -> Told:
     )
 
 
-def _about_window(window: Window) -> Told:
+def _about_window(window: Window) -> JsonObject:
     closes = iso(window.start + window.length) if window.length else None  # a marker's has none
     return _present(id=window.window_id, stage=window.stage, closesAt=closes)
 
 
-def _why(rejection: Rejection) -> Told:
+def _why(rejection: Rejection) -> JsonObject:
     return {
         "reason": rejection.reason,
         "detail": rejection.detail,
@@ -365,11 +365,11 @@ def _arrival(bucket: str, key: str, version: str) -> Arrival:
     return Arrival(bucket, key, None, etag, sequencer or None, 0, 0)
 
 
-def _version(arrival: Arrival) -> Told:
+def _version(arrival: Arrival) -> JsonObject:
     return _present(
         versionId=arrival.version_id, etag=arrival.etag or None, sequencer=arrival.sequencer
     )
 
 
-def _present(**members: Any) -> Told:
+def _present(**members: Any) -> JsonObject:
     return {name: value for name, value in members.items() if value is not None}

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from aep_intake.create.create import Kind, Outcome
+from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model.errors import IntakeError, Rejected
 
 logger = Logger()
 metrics = Metrics()
 
 COUNTED = {
-    Kind.CREATED: "BatchesCreated",
-    Kind.ADOPTED: "AdoptedBatches",
-    Kind.DUPLICATE: "Duplicates",
+    OutcomeKind.CREATED: "BatchesCreated",
+    OutcomeKind.ADOPTED: "AdoptedBatches",
+    OutcomeKind.DUPLICATE: "Duplicates",
 }
 
 
@@ -27,7 +27,7 @@ def report(external_id: str, result: Outcome | Exception, latency: int | None) -
     match result:
         case Outcome(kind, record):
             metrics.add_metric(COUNTED[kind], MetricUnit.Count, 1)
-            if latency is not None and kind is not Kind.DUPLICATE:
+            if latency is not None and kind is not OutcomeKind.DUPLICATE:
                 metrics.add_metric("ArrivalToBatch", MetricUnit.Milliseconds, latency)
             order = record.order
             logger.info(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aep_intake.content.sniff import BEGINNING, look
+from aep_intake.content.sniff import BEGINNING, sniff
 from aep_intake.model.errors import EmptyObject, FormatMismatch, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.routing.routes import Match, format_by_name
@@ -18,12 +18,13 @@ class Checks:
 
     `read`: the first bytes of the version that arrived; raises ObjectGone, ObjectArchived,
     CustomerKeyNeeded, NotReadable or StorageUnavailable.
-    `most`: bytes of a batch. `most_unsplit`: bytes of a file that cannot be uploaded in pieces.
+    `batch_bytes`: the most in a batch. `unsplit_bytes`: the most in a file that cannot go up in
+    pieces.
     """
 
     read: Callable[[Arrival, int], bytes]
-    most: int
-    most_unsplit: int
+    batch_bytes: int
+    unsplit_bytes: int
 
     def options(self, file: Arrival, match: Match) -> dict[str, Any]:
         """The route's options for a file that AEP can take, its format made exact.
@@ -35,16 +36,16 @@ class Checks:
         shape = match.options.get("inputFormat") or format_by_name(file.uri)
         if match.look_inside:
             beginning = self.read(file, BEGINNING)
-            if beginning.startswith(GZIP) != file.packed:
+            if beginning.startswith(GZIP) != file.gzipped:
                 how = "is" if beginning.startswith(GZIP) else "is not"
                 raise FormatMismatch(
                     f"{file.uri!r} {how} a gzip, and its name says otherwise: let it end .gz if it "
                     "is one, as that decides whether it is unpacked"
                 )
-            shape = look(beginning, len(beginning) >= file.size, shape, file.uri)
+            shape = sniff(beginning, len(beginning) >= file.size, shape, file.uri)
         # Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks.
         whole = shape["format"] == "parquet" or shape.get("isMultiLineJson", False)
-        most = self.most_unsplit if whole else self.most
+        most = self.unsplit_bytes if whole else self.batch_bytes
         if file.size > most:
             what = "of a file that cannot be split" if whole else "in a batch"
             raise TooLarge(

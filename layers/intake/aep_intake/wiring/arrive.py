@@ -30,7 +30,7 @@ class Requesting(Creating):
             self.organizations.current,
             self.credentials.ims_org,
             self.adobe.dataset_id,
-            self.adobe.look_up,
+            self.adobe.dataset_info,
         )
 
     @cached_property
@@ -81,8 +81,8 @@ class Arriving(Requesting):
         limits = self.limits
         return Checks(
             read=self.objects.read,
-            most=limits.batch_gigabytes * 10**9,
-            most_unsplit=limits.file_megabytes * 10**6,
+            batch_bytes=limits.batch_gigabytes * 10**9,
+            unsplit_bytes=limits.file_megabytes * 10**6,
         )
 
     def hand_on(self, marker: Arrival) -> None:

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aep_intake.adapters.dynamodb.buckets import DynamoBuckets
 from aep_intake.clock import due
 from aep_intake.create.pace import Pace
-from aep_intake.create.ports import Ports
+from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import missing_markers, resume, windows
 from aep_intake.model.orders import Lease
 from aep_intake.wiring.platform import WithPlatform
@@ -21,7 +21,7 @@ from aep_intake.wiring.worker import SKEW
 class Creating(WithPlatform):
     """A worker that creates batches, of single files and of windows."""
 
-    def create(self, context: LambdaContext, pace: Callable[[str], None]) -> Ports:
+    def create(self, context: LambdaContext, pace: Callable[[str], None]) -> OrderPorts:
         """What an order needs, for this invocation; leases end after the worker surely has.
 
         `pace` waits for a credential's turn to make a batch. Raises LimitsUnavailable.
@@ -33,7 +33,7 @@ class Creating(WithPlatform):
             self.adobe.ready(credential)
             pace(credential)
 
-        return Ports(
+        return OrderPorts(
             ledger=self.ledger,
             platform=self.adobe,
             announcer=self.announcer,
@@ -41,24 +41,24 @@ class Creating(WithPlatform):
             lease=lambda: Lease(uuid.uuid4().hex, end),
             pace=turn,
             park=self._park,
-            post_time=self.adobe.create_time + SKEW,
-            settle=self.limits.settle_seconds * 1000 + SKEW,
+            post_ms=self.adobe.create_time + SKEW,
+            settle_ms=self.limits.settle_seconds * 1000 + SKEW,
             delivers=self.settings.deliver_batches,
             identity=self.ledger.identity.get,
         )
 
     @property
-    def window_ports(self) -> windows.Ports:
+    def window_ports(self) -> windows.WindowPorts:
         """What windows need, as the limits are now. Raises LimitsUnavailable."""
         limits = self.limits
-        return windows.Ports(
+        return windows.WindowPorts(
             windows=self.ledger.windows,
             orders=self.ledger,
-            hand_out=lambda ids: self.queues.hand_out(
-                self.settings.due_queue_url, due.Kind.ORDERS, ids
+            enqueue=lambda ids: self.queues.enqueue(
+                self.settings.due_queue_url, due.DueKind.ORDERS, ids
             ),
             now=self.now,
-            limits=windows.Limits(
+            limits=windows.BatchLimits(
                 limits.batch_files, limits.batch_gigabytes * 10**9, limits.file_megabytes * 10**6
             ),
             opened=self.objects.opened,
@@ -67,10 +67,10 @@ class Creating(WithPlatform):
         )
 
     @cached_property
-    def overdue_ports(self) -> missing_markers.Ports:
+    def overdue_ports(self) -> missing_markers.FolderPorts:
         """What files need that wait for a marker."""
         url = self.settings.arrivals_queue_url
-        return missing_markers.Ports(
+        return missing_markers.FolderPorts(
             ledger=self.ledger,
             folders=self.ledger.folders,
             announcer=self.announcer,
@@ -91,7 +91,7 @@ class Creating(WithPlatform):
     def _per_minute(self, credential: str) -> int:
         return self.organizations.current().limits_of(credential).batches_per_minute
 
-    def due(self, context: LambdaContext) -> resume.Ports:
+    def due(self, context: LambdaContext) -> resume.ResumePorts:
         """What going on with what is due needs, for this invocation. Raises LimitsUnavailable."""
         orders = self.create(context, self.pace.wait)
-        return resume.Ports(orders, self.window_ports, self.overdue_ports)
+        return resume.ResumePorts(orders, self.window_ports, self.overdue_ports)

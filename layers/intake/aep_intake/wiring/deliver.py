@@ -21,33 +21,33 @@ PLANNING = 60_000  # and how long it looks through them until others have their 
 class Delivering(WithPlatform):
     """A worker that fills batches."""
 
-    def delivery(self, context: LambdaContext) -> steps.Ports:
+    def delivery(self, context: LambdaContext) -> steps.DeliveryPorts:
         """What deliveries need, for this invocation. Raises LimitsUnavailable."""
         limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
 
-        def hand_out(tasks: list[steps.Task]) -> None:
+        def enqueue(tasks: list[steps.Task]) -> None:
             self.queues.send(uploads, map(records.members, tasks))
 
-        return steps.Ports(
+        return steps.DeliveryPorts(
             deliveries=self.deliveries,
             orders=self.ledger,
             ingestion=self.ingestion,
             allowance=self.allowance,
             announcer=self.announcer,
             opened=self.objects.opened,
-            hand_out=hand_out,
+            enqueue=enqueue,
             park=self._park,
             park_file=self._park_file,
             now=self.now,
-            step=min(left, STEP) + SKEW,
-            life=left + SKEW,
-            uploading=self.settings.upload_seconds * 1000 + SKEW,
-            end=self.now() + left * 4 // 5,
-            planning=min(PLANNING, left // 2),
-            limit=limits.file_megabytes * 10**6,
-            deadline=limits.upload_hours * 3_600_000,
-            first_look=limits.outcome_seconds * 1000,
+            step_ms=min(left, STEP) + SKEW,
+            worker_life_ms=left + SKEW,
+            upload_ms=self.settings.upload_seconds * 1000 + SKEW,
+            uploads_end_ms=self.now() + left * 4 // 5,
+            planning_ms=min(PLANNING, left // 2),
+            piece_bytes=limits.file_megabytes * 10**6,
+            deadline_ms=limits.upload_hours * 3_600_000,
+            first_poll_ms=limits.outcome_seconds * 1000,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 

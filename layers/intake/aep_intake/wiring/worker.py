@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 
-from aep_intake.adapters.aws.appconfig import InForce, Kind
+from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
 from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
@@ -90,7 +90,7 @@ class Worker:
         secrets = self.settings.credentials
         return InForce(
             self._appconfig,
-            Kind(
+            DocumentKind(
                 "the document of organizations and limits",
                 "aep-intake limits publish",
                 lambda document, _: parse(document, secrets),
@@ -124,7 +124,9 @@ class Worker:
         if not failed and not early:
             return {"batchItemFailures": []}
         now = self.now()
-        back = retries.put_off(failed, early, WorkQueue(self.queues, queue_url, dead_letters), now)
+        back = retries.retry_later(
+            failed, early, WorkQueue(self.queues, queue_url, dead_letters), now
+        )
         for one in failed:
             telemetry.age(age, now - one.first_sent_at)
         for trouble in back.troubles:

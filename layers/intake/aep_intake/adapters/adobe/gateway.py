@@ -51,7 +51,7 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AdobeAnswer:
     """AEP's answer and, if it is not 2xx, Adobe's code and words in it (without our token)."""
 
     answer: Answer
@@ -64,7 +64,7 @@ class Said:
         return self.answer.status
 
     @property
-    def good(self) -> bool:
+    def ok(self) -> bool:
         return 200 <= self.status < 300
 
     @property
@@ -76,13 +76,13 @@ class Said:
         return re.fullmatch(r"\d{6}", self.code or "") is not None
 
     @property
-    def leaves_open(self) -> bool:
+    def outcome_unknown(self) -> bool:
         """Whether a service may have done what was asked, though the answer is a failure."""
         refused = 400 <= self.status < 500 and self.status != 408
-        return not (self.good or refused or self.code in _GATEWAY)
+        return not (self.ok or refused or self.code in _GATEWAY)
 
     @property
-    def says_none(self) -> bool:
+    def not_found(self) -> bool:
         """A service's 404, as opposed to one of the gateway or of a proxy's HTML."""
         explained = not self.answer.body or isinstance(self.answer.json(), dict)
         return self.status == 404 and explained and not self.from_gateway
@@ -94,7 +94,7 @@ class Said:
         return f"AEP answered {self.status}{code}{words}{request_id}"
 
 
-class Aep:
+class Gateway:
     """AEP over HTTP, in the name of a target's organization and sandbox.
 
     `url`: like `https://platform.adobe.io`. `now` tells epoch milliseconds. `timeouts` in seconds,
@@ -127,7 +127,7 @@ class Aep:
         start_by: int | None = None,
         timeouts: tuple[float, float] | None = None,
         most: int = MAX_BODY,
-    ) -> Said:
+    ) -> AdobeAnswer:
         """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed.
 
         `body` is JSON, or a stream of a file's bytes. `most`: bytes of an answer.
@@ -183,7 +183,7 @@ class Aep:
         *,
         body: Stream | None = None,
         most: int = MAX_BODY,
-    ) -> Said:
+    ) -> AdobeAnswer:
         """`call` for what may be repeated at any time. Raises TryAgain or TargetNotAllowed."""
         try:
             return self.call(
@@ -200,13 +200,13 @@ class Aep:
                 f"AEP did not answer: {error}", external_id=external_id
             ) from error
 
-    def problem(self, said: Said, external_id: str | None = None) -> IntakeError:
+    def problem(self, said: AdobeAnswer, external_id: str | None = None) -> IntakeError:
         """What an answer means that is not 2xx: Adobe's code decides before the HTTP status."""
         if said.refuses_credential:
             return CredentialUnusable(str(said), external_id=external_id)
         # "Could not read the profile" is a 403 with the code 503020.
         busy = re.fullmatch(r"(429|503)\d{3}", said.code or "") or said.status == 429
-        if busy or said.leaves_open:
+        if busy or said.outcome_unknown:
             after = said.answer.retry_after(self._now())
             return PlatformUnavailable(str(said), retry_after=after, external_id=external_id)
         return BatchRefused(
@@ -217,7 +217,7 @@ class Aep:
             external_id=external_id,
         )
 
-    def later(self, said: Said, external_id: str | None = None) -> TryAgain:
+    def later(self, said: AdobeAnswer, external_id: str | None = None) -> TryAgain:
         """The same for questions that are right as they are: only a permission can be missing."""
         problem = self.problem(said, external_id)
         if isinstance(problem, TryAgain):
@@ -225,21 +225,21 @@ class Aep:
         return CredentialUnusable(problem.detail, external_id=external_id)
 
 
-def _said(answer: Answer, token: str) -> Said:
+def _said(answer: Answer, token: str) -> AdobeAnswer:
     """Adobe speaks in several shapes: the gateway's, problem details, IMS's, HTML, nothing."""
     request_id = answer.headers.get("X-Request-Id")
     if request_id is not None:
         request_id = clean(request_id, hide=(token,), limit=100)
     if 200 <= answer.status < 300:
-        return Said(answer, None, "", request_id)
+        return AdobeAnswer(answer, None, "", request_id)
     told = answer.json()
     if not isinstance(told, dict):
-        return Said(answer, None, f"{len(answer.body)} bytes, not JSON", request_id)
+        return AdobeAnswer(answer, None, f"{len(answer.body)} bytes, not JSON", request_id)
     kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(told.get("type")))
     code = told.get("error_code") or (kind and kind[1])
     names = ("message", "title", "detail", "error", "error_description")
     words = ": ".join(str(told[name]) for name in names if told.get(name))
-    return Said(
+    return AdobeAnswer(
         answer,
         clean(str(code), hide=(token,), limit=64) if code else None,
         clean(words, hide=(token,)),

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from aep_intake.adapters.adobe.gateway import Aep, Said
+from aep_intake.adapters.adobe.gateway import AdobeAnswer, Gateway
 from aep_intake.adapters.adobe.http import Stream
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.delivery.pieces import Readable
@@ -35,7 +35,7 @@ class Ingestion:
 
     def __init__(self, adobe: Adobe, keep: Keep, seconds: int) -> None:
         self._adobe = adobe
-        self._aep: Aep = adobe.aep
+        self._aep: Gateway = adobe.aep
         self._keep = keep
         self._timeouts = (3.05, float(seconds))
 
@@ -55,7 +55,7 @@ class Ingestion:
             (connecting, min(sending, seconds)),
             body=Stream(body, size),
         )
-        if not said.good:
+        if not said.ok:
             raise self._problem(said, delivery)
 
     def held(self, delivery: Delivery, path: str) -> int:
@@ -64,7 +64,7 @@ class Ingestion:
         Adobe documents `Range` for files that were sent in parts, and says nothing of others.
         """
         said = self._aep.ask("HEAD", _file(delivery, path), delivery.target, delivery.external_id)
-        if said.good:
+        if said.ok:
             told = _RANGE.fullmatch(said.answer.headers.get("range", ""))
             return int(told[1]) + 1 if told else 1
         problem = self._problem(said, delivery)
@@ -77,7 +77,7 @@ class Ingestion:
         # 200 means accepted, not ingested, and has no defined body.
         path = f"{_batch(delivery)}?action=COMPLETE"
         said = self._aep.ask("POST", path, delivery.target, delivery.external_id)
-        if not said.good:
+        if not said.ok:
             raise self._problem(said, delivery)
 
     def abort(self, delivery: Delivery) -> None:
@@ -96,7 +96,7 @@ class Ingestion:
         kept = 0
         for name in self._listed(delivery):
             said = self._meta(delivery, f"row_errors/{name}")
-            if said.good:
+            if said.ok:
                 safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
                 self._keep(delivery, f"row_errors/{safe}", said.answer.body)
                 kept += 1
@@ -104,7 +104,7 @@ class Ingestion:
 
     def _listed(self, delivery: Delivery) -> list[str]:
         said = self._meta(delivery, "row_errors")
-        listed: Any = said.answer.json() if said.good else None
+        listed: Any = said.answer.json() if said.ok else None
         found = listed.get("data") if isinstance(listed, dict) else None
         names = [
             one["name"].rpartition("/")[2]
@@ -113,7 +113,7 @@ class Ingestion:
         ]
         return [name for name in names if name][:_MOST_FILES]
 
-    def _meta(self, delivery: Delivery, path: str) -> Said:
+    def _meta(self, delivery: Delivery, path: str) -> AdobeAnswer:
         batch = f"{_EXPORT}/{quote(delivery.batch_id, safe='')}/meta"
         said = self._aep.ask(
             "GET",
@@ -122,12 +122,12 @@ class Ingestion:
             delivery.external_id,
             most=_MOST_BYTES,
         )
-        problem = None if said.good or said.says_none else self._aep.problem(said)
+        problem = None if said.ok or said.not_found else self._aep.problem(said)
         if isinstance(problem, PlatformUnavailable):
             raise problem
         return said
 
-    def _problem(self, said: Said, delivery: Delivery) -> IntakeError:
+    def _problem(self, said: AdobeAnswer, delivery: Delivery) -> IntakeError:
         # A service's 400 or 404 is about the file or the batch; the rest is about us, or later.
         if 400 <= said.status < 500 and said.status not in (401, 403, 408, 429):
             return UploadRefused(str(said), status=said.status, external_id=delivery.external_id)

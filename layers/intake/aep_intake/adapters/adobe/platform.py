@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import requests
 
-from aep_intake.adapters.adobe.gateway import Aep, Said, Tokens
+from aep_intake.adapters.adobe.gateway import AdobeAnswer, Gateway, Tokens
 from aep_intake.adapters.adobe.http import NoAnswer, NotSent, clean
 from aep_intake.adapters.adobe.lookups import Breakers, Lookups
 from aep_intake.model.batches import Batch, Dataset, Target
@@ -65,7 +65,7 @@ class Adobe:
         start_within: float = 8.0,
         replay_by: Callable[[], str] = lambda: "$predecessors",
     ) -> None:
-        self.aep = Aep(session, credentials, platform_url, now, timeouts)
+        self.aep = Gateway(session, credentials, platform_url, now, timeouts)
         self._credentials = credentials
         self._ledger = ledger
         self._now = now
@@ -126,8 +126,8 @@ class Adobe:
             self._posts.failed(credential, unknown, began)
             raise unknown from error
         self._posts.worked(credential)
-        if not said.good:
-            if said.leaves_open:
+        if not said.ok:
+            if said.outcome_unknown:
                 raise OutcomeUnknown(str(said), external_id=external_id)
             raise self.aep.problem(said, external_id)
         batch = _batch_made(said.answer.json(), self._now())
@@ -172,7 +172,7 @@ class Adobe:
         said = self.aep.ask("POST", path, target, external_id)
         # A success has no defined body. A batch that is no longer `loading` is 400.
         gone = said.status in (400, 404, 409, 410) and not said.from_gateway
-        if not said.good and not gone:
+        if not said.ok and not gone:
             raise self.aep.later(said, external_id)
 
     def batch(self, target: Target, batch_id: str) -> Batch | None:
@@ -184,7 +184,7 @@ class Adobe:
         """Catalog's description of the target's dataset; None if there is none. Raises TryAgain."""
         return self._get("dataSets", target.dataset_id, target)
 
-    def look_up(self, target: Target) -> Dataset | None:
+    def dataset_info(self, target: Target) -> Dataset | None:
         """The target's dataset, as far as Catalog tells in a moment; kept for ten minutes.
 
         What it told before, or None, where it does not: a check before the POST must not wait for
@@ -271,9 +271,9 @@ class Adobe:
             return None
         path = f"{_CATALOG}/{kind}/{quote(key, safe='')}"
         said = self.aep.ask("GET", path, target, None, timeouts)
-        if said.says_none or (said.status == 400 and not said.from_gateway):
+        if said.not_found or (said.status == 400 and not said.from_gateway):
             return None
-        if not said.good:
+        if not said.ok:
             raise self.aep.later(said)
         found = said.answer.json()
         if not isinstance(found, dict):
@@ -288,16 +288,16 @@ class Adobe:
         target: Target,
         external_id: str | None = None,
         *,
-        problem: Callable[[Said, str | None], IntakeError] | None = None,
+        problem: Callable[[AdobeAnswer, str | None], IntakeError] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         """All pages of a Catalog list; `problem` says what to raise instead (TryAgain)."""
         for page in range(_MOST_PAGES):
             paged = {**query, "limit": str(_PAGE), "start": str(page * _PAGE)}
             path = f"{_CATALOG}/{kind}?{urlencode(paged, errors='replace')}"
             said = self.aep.ask("GET", path, target, external_id)
-            if said.says_none:
+            if said.not_found:
                 return
-            if not said.good:
+            if not said.ok:
                 raise (problem or self.aep.later)(said, external_id)
             found = said.answer.json()
             if not isinstance(found, dict) or not all(

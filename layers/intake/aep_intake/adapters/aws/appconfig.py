@@ -25,7 +25,7 @@ logger = Logger(child=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Kind[T]:
+class DocumentKind[T]:
     """What the documents of a profile are.
 
     `name`, as people call one, and the `command` that publishes one. `parse` makes it of a
@@ -56,7 +56,7 @@ class InForce[T]:
     def __init__(
         self,
         client: "AppConfigDataClient",
-        kind: Kind[T],
+        kind: DocumentKind[T],
         *,
         application: str,
         environment: str,

@@ -50,9 +50,11 @@ class Announcer:
         detail = events.order_rejected(order, rejection)
         self._say(events.ARRIVAL_REJECTED, detail, order.files)
 
-    def turned_away(self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection) -> None:
+    def arrival_rejected(
+        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
+    ) -> None:
         """Say why these arrivals, or a message that holds none, cannot become an order."""
-        detail = events.turned_away(external_id, arrivals, why)
+        detail = events.arrival_rejected(external_id, arrivals, why)
         self._say(events.ARRIVAL_REJECTED, detail, arrivals)
 
     def ended(self, delivery: "Delivery", lost: Mapping[str, Rejection]) -> None:

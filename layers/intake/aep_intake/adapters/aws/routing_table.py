@@ -1,6 +1,6 @@
 """The routing table as AppConfig has it deployed."""
 
-from aep_intake.adapters.aws.appconfig import Kind
+from aep_intake.adapters.aws.appconfig import DocumentKind
 from aep_intake.model.errors import RoutesUnavailable
 from aep_intake.model.files import digest
 from aep_intake.routing import routes
@@ -11,4 +11,6 @@ def _parse(document: bytes, version: str) -> routes.RoutingTable:
     return routes.parse(document, version or digest(document.decode(errors="replace"))[:8])
 
 
-ROUTING_TABLE = Kind("the routing table", "aep-intake routes publish", _parse, RoutesUnavailable)
+ROUTING_TABLE = DocumentKind(
+    "the routing table", "aep-intake routes publish", _parse, RoutesUnavailable
+)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from aep_intake.clock.due import Kind, errand
+from aep_intake.clock.due import DueKind, errand
 from aep_intake.clock.retries import Again, Message
 from aep_intake.model import records
 from aep_intake.model.errors import StorageUnavailable
@@ -123,7 +123,7 @@ class Queues:
         refused = _batched(self._client.send_message_batch, queue_url, entries)
         return {several[int(n)].message: why for n, why in refused.items()}
 
-    def hand_out(self, queue_url: str, kind: Kind, names: Iterable[str]) -> None:
+    def enqueue(self, queue_url: str, kind: DueKind, names: Iterable[str]) -> None:
         """One message for each thing of a class that someone must look at again."""
         self.send(queue_url, [errand(kind, name) for name in names])
 

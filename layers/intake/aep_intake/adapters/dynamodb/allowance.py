@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 
-from aep_intake.adapters.dynamodb.table import Stood, Table
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Table
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import LedgerUnavailable, NotYet
 from aep_intake.model.times import iso
@@ -76,7 +76,7 @@ class HourlyAllowance:
     def _leased(self, organization: str, hour: str, needed: int, hourly: int) -> int:
         for more in sorted({max(needed, hourly // SHARES), needed}, reverse=True):
             most = max(hourly, more)  # what is larger than an hour takes an hour for itself
-            with suppress(Stood):
+            with suppress(ConditionFailed):
                 self._add(organization, hour, more, most)
                 return more
         raise NotYet("the bytes of this hour are used", retry_after=self._next_hour())

@@ -5,7 +5,7 @@ holds it and nobody reads it first, so that workers are never in each other's wa
 one write after the other, a thousand in a second.
 """
 
-from aep_intake.adapters.dynamodb.table import Item, Stood, Table
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table
 from aep_intake.create.pace import Full
 
 FORGOTTEN = 86_400  # seconds after which an item that nobody wrote may go
@@ -53,8 +53,8 @@ class DynamoBuckets:
         how = f"SET {how}, expires = :expires"
         try:
             return _full_at(self._table.update(f"pace#{name}", "bucket", how, values, condition))
-        except Stood as stood:
-            raise Full(_full_at(stood.items[0] or {})) from None
+        except ConditionFailed as failed:
+            raise Full(_full_at(failed.items[0] or {})) from None
 
 
 def _full_at(item: Item) -> float:

@@ -5,8 +5,8 @@ from contextlib import suppress
 from typing import Any
 
 from aep_intake.adapters.dynamodb.items import ANNOUNCED, due_at
-from aep_intake.adapters.dynamodb.table import ABSENT, Item, Stood, Table, revision
-from aep_intake.clock.due import Due, Kind
+from aep_intake.adapters.dynamodb.table import ABSENT, ConditionFailed, Item, Table, revision
+from aep_intake.clock.due import Due, DueKind
 from aep_intake.delivery.steps import Delivery, Mark, Progress
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
@@ -36,8 +36,8 @@ class DynamoDeliveries:
         """
         try:
             self._table.put(self._item(delivery), IS_ANNOUNCED if recorded else ABSENT)
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             # As in `DynamoLedger.replace`.
             return standing is not None and _begun(standing) == delivery
         return True
@@ -51,8 +51,8 @@ class DynamoDeliveries:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
             self._table.put(self._item(new), revision(old.revision))
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             if standing is None or _begun(standing) != new:  # as in `DynamoLedger.replace`
                 raise LeaseLost("another worker went on", external_id=old.external_id) from None
         return new
@@ -73,9 +73,9 @@ class DynamoDeliveries:
             item["lost"] = {"BOOL": True}
         try:
             self._table.put(item, ABSENT)
-        except Stood:
+        except ConditionFailed:
             if mark.lost is None:
-                with suppress(Stood):
+                with suppress(ConditionFailed):
                     self._table.put(item, {"ConditionExpression": "attribute_exists(lost)"})
             return self._table.add(pk, "count", 0, expires)
         return self._table.add(pk, "count", 1, expires)
@@ -119,7 +119,7 @@ class DynamoDeliveries:
         }
         if delivery.due is None:
             return item | {"expires": self._expires(self._retention)}
-        return item | due_at(Due(Kind.DELIVERIES, delivery.external_id, delivery.due))
+        return item | due_at(Due(DueKind.DELIVERIES, delivery.external_id, delivery.due))
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}

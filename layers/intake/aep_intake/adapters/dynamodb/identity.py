@@ -6,7 +6,7 @@ A restore makes a table of another name, which is the same ledger all the same: 
 from collections.abc import Callable
 from threading import Lock
 
-from aep_intake.adapters.dynamodb.table import ABSENT, Item, Stood, Table
+from aep_intake.adapters.dynamodb.table import ABSENT, ConditionFailed, Item, Table
 from aep_intake.model import records
 from aep_intake.model.orders import Identity
 
@@ -56,8 +56,8 @@ class DynamoIdentity:
         made = Identity(self._first)
         try:
             self._table.put(_item(made), ABSENT)
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             return records.read(Identity, (standing or _item(made))["identity"]["S"])
         return made
 

@@ -3,26 +3,26 @@
 from collections.abc import Mapping, Sequence
 
 from aep_intake.adapters.dynamodb.table import ABSENT, Item, putting
-from aep_intake.clock.due import LANES, Due, Kind, lane
+from aep_intake.clock.due import LANES, Due, DueKind, lane
 from aep_intake.model.errors import AlreadyClaimed
 from aep_intake.model.files import digest
-from aep_intake.model.orders import Claim, Line
+from aep_intake.model.orders import Claim, Lineage
 
 # Each class of what is due has shards of the index `due` of its own, so that none hides another's.
-SHARDS: Mapping[Kind, str] = {
-    Kind.ORDERS: "012",  # of releases before there were lanes; now see `order_shard`
-    Kind.DELIVERIES: "345",
-    Kind.WINDOWS: "6",
-    Kind.FOLDERS: "7",
+SHARDS: Mapping[DueKind, str] = {
+    DueKind.ORDERS: "012",  # of releases before there were lanes; now see `order_shard`
+    DueKind.DELIVERIES: "345",
+    DueKind.WINDOWS: "6",
+    DueKind.FOLDERS: "7",
 }
 OF_LANE = 3  # shards of a lane
 ANNOUNCED = "announced"  # the stage of a delivery that was recorded with its order, and no more
 
 
-def lanes(kind: Kind) -> list[list[str]]:
+def lanes(kind: DueKind) -> list[list[str]]:
     """The shards of a class, by lane: of all but orders there is one."""
     of_orders = [[f"{n}.{m}" for m in range(OF_LANE)] for n in range(LANES)]
-    return [list(SHARDS[kind]), *(of_orders if kind is Kind.ORDERS else [])]
+    return [list(SHARDS[kind]), *(of_orders if kind is DueKind.ORDERS else [])]
 
 
 def order_shard(external_id: str, credential: str) -> str:
@@ -37,7 +37,7 @@ def due_at(due: Due) -> Item:
     return {"due": {"N": str(due.when)}, "due_shard": {"S": shard}}
 
 
-def head_moved(line: Line | None, external_id: str, uri: str) -> list[dict[str, Item]]:
+def head_moved(line: Lineage | None, external_id: str, uri: str) -> list[dict[str, Item]]:
     """The step that makes an order the newest of its line; none where it has no line."""
     if line is None:
         return []

@@ -52,8 +52,8 @@ from aep_intake.adapters.dynamodb.items import (
 )
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
+    ConditionFailed,
     Item,
-    Stood,
     Table,
     deleting,
     putting,
@@ -61,13 +61,22 @@ from aep_intake.adapters.dynamodb.table import (
 )
 from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
-from aep_intake.clock.due import Due, Kind, fair
+from aep_intake.clock.due import Due, DueKind, fair
 from aep_intake.grouping.missing_markers import WAITING
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Seen
-from aep_intake.model.orders import Claim, Excerpt, Head, Order, Record, Rejection, State, claims
+from aep_intake.model.orders import (
+    Claim,
+    LineageHead,
+    Order,
+    Record,
+    Rejection,
+    State,
+    WindowPart,
+    claims,
+)
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
@@ -76,11 +85,11 @@ if TYPE_CHECKING:
 
 QUERIES = 8  # side by side
 # What of the keys tells the class of something that is due; the other key is the same word.
-PREFIXES: Mapping[Kind, str] = {
-    Kind.ORDERS: "order",
-    Kind.WINDOWS: "window",
-    Kind.FOLDERS: "folder",
-    Kind.DELIVERIES: "delivery",
+PREFIXES: Mapping[DueKind, str] = {
+    DueKind.ORDERS: "order",
+    DueKind.WINDOWS: "window",
+    DueKind.FOLDERS: "folder",
+    DueKind.DELIVERIES: "delivery",
 }
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 # Files that are let go in one transaction: up to four items each, of a hundred.
@@ -108,7 +117,7 @@ class DynamoLedger:
         self._now = now
         self._retention = retention
         self._reading = Lock()
-        self._read: tuple[Excerpt | None, tuple[Arrival, ...]] = (None, ())
+        self._read: tuple[WindowPart | None, tuple[Arrival, ...]] = (None, ())
         self.windows = DynamoWindows(self._table, self._claiming, now, retention, kept=lists)
         self.folders = DynamoFolders(self._table, now, retention)
         self.identity = DynamoIdentity(self._table, table, now)
@@ -129,8 +138,8 @@ class DynamoLedger:
                 *heads,
                 *(self._claiming(claim, order.external_id) for claim in wanted),
             )
-        except Stood as stood:
-            standing, *others = stood.items
+        except ConditionFailed as failed:
+            standing, *others = failed.items
             if standing is not None:
                 return _record(standing)
             if any(owners := others[len(heads) :]):
@@ -140,10 +149,12 @@ class DynamoLedger:
             ) from None
         return record
 
-    def head(self, subject: str) -> Head | None:
+    def head(self, subject: str) -> LineageHead | None:
         """The newest order of a line (a consistent read)."""
         item = self._table.get(f"head#{subject}", "head")
-        return None if item is None else Head(item["external_id"]["S"], item["position"]["S"])
+        return (
+            None if item is None else LineageHead(item["external_id"]["S"], item["position"]["S"])
+        )
 
     def get(self, external_id: str) -> Record | None:
         """The record as it is now (a consistent read)."""
@@ -154,8 +165,8 @@ class DynamoLedger:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
             self._table.put(self._order_item(new), revision(old.revision))
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             # boto3 repeats a request whose answer was lost, and then fails on its own first try.
             if standing is None or _record(standing) != new:
                 raise _lost(old) from None
@@ -174,10 +185,10 @@ class DynamoLedger:
         try:
             self._table.transact(
                 putting(self._order_item(new), revision(old.revision)),
-                putting(delivery | due_at(Due(Kind.DELIVERIES, external_id, due)), ABSENT),
+                putting(delivery | due_at(Due(DueKind.DELIVERIES, external_id, due)), ABSENT),
             )
-        except Stood as stood:
-            standing, begun = stood.items
+        except ConditionFailed as failed:
+            standing, begun = failed.items
             if standing is None and begun is not None:  # by the release before, at the event
                 return self.replace(old, new)
             if standing is None or _record(standing) != new:
@@ -197,8 +208,8 @@ class DynamoLedger:
                     putting(self._order_item(new), revision(old.revision)),
                     *(deleting(f"object#{c.object_id}", c.slot, ours) for c in claimed),
                 )
-            except Stood as stood:
-                _, *others = stood.items
+            except ConditionFailed as failed:
+                _, *others = failed.items
                 # Another event of the same content overwrote a trace: then that is not ours.
                 rest = [c for c, other in zip(claimed, others, strict=True) if other is None]
                 if len(rest) == len(claimed):
@@ -227,8 +238,8 @@ class DynamoLedger:
             while steps:
                 try:
                     self._table.transact(*steps.values())
-                except Stood as stood:
-                    places = [p for p, item in zip(steps, stood.items, strict=True) if item]
+                except ConditionFailed as failed:
+                    places = [p for p, item in zip(steps, failed.items, strict=True) if item]
                     steps = {p: step for p, step in steps.items() if p not in places}
                 else:
                     break
@@ -241,21 +252,21 @@ class DynamoLedger:
                 putting(self._order_item(new), revision(old.revision)),
                 *(self._claiming(claim, external_id) for claim in wanted),
             )
-        except Stood as stood:
-            _, *owners = stood.items
+        except ConditionFailed as failed:
+            _, *owners = failed.items
             if any(owners):
                 raise claimed_before(wanted, owners, external_id) from None
             raise _lost(old) from None
         return new
 
-    def supersede(self, ended: Record, following: Record) -> Record:
+    def open_next_attempt(self, ended: Record, following: Record) -> Record:
         """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
         try:
             self._table.transact(
                 putting(self._order_item(ended), revision(ended.revision - 1)),
                 putting(self._order_item(following), ABSENT),
             )
-        except Stood:
+        except ConditionFailed:
             raise _lost(ended) from None
         return following
 
@@ -282,7 +293,7 @@ class DynamoLedger:
 
     def note_waiting(self, arrival: Arrival, route: str) -> None:
         """The same of one that waits for a marker, unless something was noted of it before."""
-        with suppress(Stood):
+        with suppress(ConditionFailed):
             self._table.put(self._noted(arrival, WAITING, route), ABSENT)
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
@@ -336,7 +347,7 @@ class DynamoLedger:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
 
-    def due(self, kind: Kind, now: int, most: int) -> list[Due]:
+    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
         """What is due of a class, by `fair`, up to `most` (of an index: a second old)."""
         by_lane = lanes(kind)
         shards = list(chain.from_iterable(by_lane))
@@ -347,7 +358,7 @@ class DynamoLedger:
             due_in = dict(zip(shards, found, strict=True))
         return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), most)
 
-    def _in(self, shard: str, kind: Kind, now: int, most: int) -> Iterator[Due]:
+    def _in(self, shard: str, kind: DueKind, now: int, most: int) -> Iterator[Due]:
         for item in self._table.query(
             "due_shard = :shard AND due <= :now",
             {"shard": {"S": shard}, "now": {"N": str(now)}},
@@ -380,7 +391,7 @@ class DynamoLedger:
                 {"known": {"N": str(due.when)}, **due_at(replace(due, when=when))},
                 "due = :known",
             )
-        except Stood:
+        except ConditionFailed:
             return None
         return int(moved["due_since"]["N"])
 
@@ -451,7 +462,7 @@ class DynamoLedger:
             item["batch_id"] = {"S": record.batch_id}
         if record.due is not None:
             shard = order_shard(external_id, record.order.target.credential)
-            item |= due_at(Due(Kind.ORDERS, external_id, record.due, shard))
+            item |= due_at(Due(DueKind.ORDERS, external_id, record.due, shard))
         elif record.order.line is None or record.replaced_by is not None:
             item["expires"] = self._expires(self._retention)
         return item

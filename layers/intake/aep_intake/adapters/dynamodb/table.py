@@ -28,7 +28,7 @@ class _Conflict(Exception):
     """Another transaction was at the same items; surely nothing was written."""
 
 
-class Stood(Exception):
+class ConditionFailed(Exception):
     """A condition failed. `items`: for each step what stood in its way, None if nothing did."""
 
     def __init__(self, items: Sequence[Item | None]) -> None:
@@ -74,7 +74,7 @@ class Table:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
-        """Raises Stood."""
+        """Raises ConditionFailed."""
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         self._call(self._client.put_item, Item=item, **(more or {}))
 
@@ -90,7 +90,7 @@ class Table:
     ) -> Item:
         """Change an item, or make it; what is changed in it. `values` by name, without the colon.
 
-        `tries`: how often, where transactions are at the item. Raises Stood.
+        `tries`: how often, where transactions are at the item. Raises ConditionFailed.
         """
         more = {"ConditionExpression": condition} if condition else {}
         if condition:
@@ -110,7 +110,7 @@ class Table:
     def add(
         self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None
     ) -> int:
-        """Count `number` more, and tell the sum. Raises Stood if that were more than `most`."""
+        """Count `number` more, and give the sum. Raises ConditionFailed if it exceeds `most`."""
         condition: dict[str, Any] = {}
         values: dict[str, Any] = {":more": {"N": str(number)}, ":expires": expires}
         if most is not None:
@@ -127,7 +127,7 @@ class Table:
         return int(answer["Attributes"]["counted"]["N"])
 
     def transact(self, *steps: dict[str, Any]) -> None:
-        """All `steps` or none (see `putting`). Raises Stood."""
+        """All `steps` or none (see `putting`). Raises ConditionFailed."""
         items: Any = [
             {name: {"TableName": self._name, **action} for name, action in step.items()}
             for step in steps
@@ -179,7 +179,7 @@ def _meaning(error: ClientError) -> Exception:
     response: Any = error.response
     code = response["Error"]["Code"]
     if code == "ConditionalCheckFailedException":
-        return Stood([response.get("Item")])
+        return ConditionFailed([response.get("Item")])
     if code == "TransactionConflictException":
         return _Conflict()
     if code == "ValidationException":  # ours to mend: trying again would not help
@@ -188,7 +188,7 @@ def _meaning(error: ClientError) -> Exception:
     codes = {reason.get("Code") for reason in reasons} - {"None"}
     # A conflict cancels ours without saying what the other transaction wrote.
     if codes == {"ConditionalCheckFailed"}:
-        return Stood([reason.get("Item") for reason in reasons])
+        return ConditionFailed([reason.get("Item") for reason in reasons])
     if codes - {"ConditionalCheckFailed"} == {"TransactionConflict"}:
         return _Conflict()
     return LedgerUnavailable(f"the ledger said {code} {', '.join(sorted(codes))}".rstrip())

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 
 from aep_intake.adapters.dynamodb.items import due_at
-from aep_intake.adapters.dynamodb.table import Item, Stood, Table, revision
-from aep_intake.clock.due import Due, Kind
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, revision
+from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping.missing_markers import Folder, Listing
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
@@ -46,7 +46,7 @@ class DynamoFolders:
         """When the folder is looked at."""
         pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
         values: Item = {"one": {"N": "1"}}
-        later = due_at(Due(Kind.FOLDERS, listing.folder_id, listing.due))
+        later = due_at(Due(DueKind.FOLDERS, listing.folder_id, listing.due))
         try:
             self._table.update(
                 pk,
@@ -55,15 +55,15 @@ class DynamoFolders:
                 values | later,
                 "attribute_not_exists(due) OR due > :due",
             )
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             due = _due(standing or later)
             if due <= self._now() + SKEW:  # somebody may look at it just now
                 try:
                     self._table.update(
                         pk, "folder", touch, values | {"due": later["due"]}, "due <= :due"
                     )
-                except Stood:  # and has gone on without having seen it
+                except ConditionFailed:  # and has gone on without having seen it
                     return self._watch(listing)
             return due
         return listing.due
@@ -88,10 +88,10 @@ class DynamoFolders:
         if new.due is None:
             item["expires"] = self._expires(2 * self._retention)  # longer than its list
         else:
-            item |= due_at(Due(Kind.FOLDERS, new.folder_id, new.due))
+            item |= due_at(Due(DueKind.FOLDERS, new.folder_id, new.due))
         try:
             self._table.put(item, revision(old.revision))
-        except Stood:
+        except ConditionFailed:
             raise LeaseLost("more came just now", external_id=old.folder_id) from None
 
     def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:

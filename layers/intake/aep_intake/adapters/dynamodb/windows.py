@@ -13,16 +13,16 @@ from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb.items import claimed_before, due_at, head_moved
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
+    ConditionFailed,
     Item,
-    Stood,
     Table,
     checking,
     putting,
     revision,
 )
-from aep_intake.clock.due import Due, Kind
+from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import lists
-from aep_intake.grouping.windows import Stage, Window, in_order
+from aep_intake.grouping.windows import Window, WindowStage, in_order
 from aep_intake.model import records
 from aep_intake.model.errors import (
     LeaseLost,
@@ -31,11 +31,11 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import Claim, Excerpt, claims
+from aep_intake.model.orders import Claim, WindowPart, claims
 
 IS_OPEN = {
     "ConditionExpression": "stage = :open",
-    "ExpressionAttributeValues": {":open": {"S": Stage.OPEN}},
+    "ExpressionAttributeValues": {":open": {"S": WindowStage.OPEN}},
 }
 IS_UNSEALED = {"ConditionExpression": "attribute_not_exists(sealed)"}
 # Other transactions hold a gate for milliseconds, but they come one after the other.
@@ -79,8 +79,8 @@ class DynamoWindows:
             return replace(window, gates=gates)
         try:
             self._table.put(self._item(window), ABSENT)
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             window = _window(standing or {})
         self._opened[window.window_id] = window.gates
         return window
@@ -94,8 +94,8 @@ class DynamoWindows:
         """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
             self._table.put(self._item(new), revision(old.revision))
-        except Stood as stood:
-            [standing] = stood.items
+        except ConditionFailed as failed:
+            [standing] = failed.items
             if standing is None or _window(standing) != new:  # as in `DynamoLedger.replace`
                 raise LeaseLost("another worker went on", external_id=old.window_id) from None
         return new
@@ -116,8 +116,8 @@ class DynamoWindows:
                 *heads,
                 *(self._claiming(claim, window.window_id) for claim in wanted),
             )
-        except Stood as stood:
-            standing, _, *others = stood.items
+        except ConditionFailed as failed:
+            standing, _, *others = failed.items
             if standing is not None:
                 return False
             if any(owners := others[len(heads) :]):
@@ -141,8 +141,8 @@ class DynamoWindows:
                 putting(self._listing(window, files), ABSENT),
                 *(self._claiming(claim, window.window_id) for claim in wanted),
             )
-        except Stood as stood:
-            gate, _, *owners = stood.items
+        except ConditionFailed as failed:
+            gate, _, *owners = failed.items
             if any(owners):
                 raise claimed_before(wanted, owners, window.window_id) from None
             if gate is not None:
@@ -173,7 +173,7 @@ class DynamoWindows:
     def supersede(self, window_id: str, file: Arrival, by: str) -> None:
         """Remember, where this window claims `file`, which version of it stands for it."""
         claim, *_ = claims(file)
-        with suppress(Stood):  # its claim is an earlier window's, which had it, too
+        with suppress(ConditionFailed):  # its claim is an earlier window's, which had it, too
             self._table.update(
                 f"object#{claim.object_id}",
                 claim.slot,
@@ -195,7 +195,7 @@ class DynamoWindows:
             return standing
         return records.read(Window, self._kept.head(window.key).decode())
 
-    def files(self, part: Excerpt) -> tuple[Arrival, ...]:
+    def files(self, part: WindowPart) -> tuple[Arrival, ...]:
         """The files of a part, as its window's list has them."""
         if part.key is None:
             return self.registered(part.window_id)[part.first : part.end]
@@ -217,7 +217,7 @@ class DynamoWindows:
             return next(holding, None)
         name, beginning = window.key, lists.beginning(bucket, key)
 
-        def first(part: Excerpt) -> bytes:
+        def first(part: WindowPart) -> bytes:
             found = self._kept and self._kept.read(name, part.offset, part.offset + LONGEST_LINE)
             return (found or b"")[: len(beginning)]
 
@@ -233,7 +233,7 @@ class DynamoWindows:
         for claim in claims(file):
             step = self._claiming(claim, window.window_id)["Put"]
             condition = {name: step[name] for name in step.keys() - {"Item"}}
-            with suppress(Stood):
+            with suppress(ConditionFailed):
                 self._table.put(step["Item"], condition)
         if superseded_by is not None:
             self.supersede(window.window_id, file, superseded_by)
@@ -251,16 +251,16 @@ class DynamoWindows:
                 "ExpressionAttributeNames": {"#position": "position"},
                 "ExpressionAttributeValues": {":position": {"S": line.position}},
             }
-            with suppress(Stood):
+            with suppress(ConditionFailed):
                 self._table.put(moved["Put"]["Item"], newer)
         unplanned = {
             "ConditionExpression": "attribute_not_exists(pk) OR stage IN (:open, :sealed)",
             "ExpressionAttributeValues": {
-                ":open": {"S": Stage.OPEN},
-                ":sealed": {"S": Stage.SEALED},
+                ":open": {"S": WindowStage.OPEN},
+                ":sealed": {"S": WindowStage.SEALED},
             },
         }
-        with suppress(Stood):  # a worker planned it meanwhile, by the very list
+        with suppress(ConditionFailed):  # a worker planned it meanwhile, by the very list
             self._table.put(self._item(window), unplanned)
 
     def _passing(self, window: Window) -> dict[str, Item]:
@@ -292,11 +292,11 @@ class DynamoWindows:
             "stage": {"S": window.stage},
             "window": {"S": records.text(window)},
         }
-        if window.stage is Stage.FINISHED:
+        if window.stage is WindowStage.FINISHED:
             return item | {"expires": self._expires(2 * self._retention)}
         if window.due is None:
             return item
-        return item | due_at(Due(Kind.WINDOWS, window.window_id, window.due))
+        return item | due_at(Due(DueKind.WINDOWS, window.window_id, window.due))
 
     def _expires(self, milliseconds: int) -> dict[str, str]:
         return {"N": str((self._now() + milliseconds) // 1000)}
