@@ -140,7 +140,7 @@ def test_a_marker_is_one_arrival_though_two_functions_receive_it(
     grouping.quiet()
 
     def counted() -> float:
-        return sum(grouping.metric(log, "Arrivals") for log in ("OnArrivalLogs", "OnMarkerLogs"))
+        return sum(grouping.metric(log, "Arrivals") for log in ("on-arrival", "on-marker"))
 
     def gathered() -> int:
         return len(says(grouping, "gathered"))

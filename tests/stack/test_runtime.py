@@ -56,10 +56,18 @@ def own(deployed: LocalStack) -> dict[str, str]:
         ],
     )
     names = {outputs["LedgerTable"]: "in-the-runtime"}
-    for output in ("ArrivalsDlqUrl", "ArrivalsQueueUrl", "DueQueueUrl", "DueOrdersQueueUrl"):
-        aws.sqs.create_queue(QueueName=f"in-the-runtime-{output}")
-        names[outputs[output].rpartition("/")[2]] = f"in-the-runtime-{output}"
+    for queue in ("ArrivalsDlq", "ArrivalsQueue", "DueQueue", "DueOrdersQueue"):
+        aws.sqs.create_queue(QueueName=f"in-the-runtime-{queue}")
+        names[name_of(deployed, queue)] = f"in-the-runtime-{queue}"
     return names
+
+
+def name_of(stack: LocalStack, queue: str) -> str:
+    """The name of one of the stack's queues, by its logical id."""
+    told = stack.aws.cloudformation.describe_stack_resource(
+        StackName=stack.name, LogicalResourceId=queue
+    )
+    return told["StackResourceDetail"]["PhysicalResourceId"].rpartition("/")[2]
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +166,7 @@ def test_what_a_dead_worker_left_is_handed_out_and_finished(
     ledger.open(Record.opened(order, Lease("dead", long_ago), long_ago))
 
     workers["OnTick"].invoke(sample("tick"))
-    due = own[stack.outputs["DueOrdersQueueUrl"].rpartition("/")[2]]
+    due = own[name_of(stack, "DueOrdersQueue")]
     url = stack.aws.sqs.get_queue_url(QueueName=due)["QueueUrl"]
     bodies = [message.body for message in stack.peek(url)]
     assert [json.loads(body) for body in bodies] == [
