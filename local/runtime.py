@@ -34,7 +34,7 @@ EMULATOR = RAPID / f"aws-lambda-rie-{'arm64' if platform.machine() == 'aarch64' 
 
 FUNCTIONS = ("OnArrival", "OnMarker", "OnRequest", "OnDue", "OnTick")
 LAYERS = ("DependenciesLayer", "IntakeLayer")
-INSIDE = ROOT / "local" / "inside"
+INSIDE = ROOT / "local" / "bench" / "inside"
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Function:
         return os.pathsep.join(map(str, (self.code, *self.layers)))
 
     def with_probe(self) -> Self:
-        """The same with `local/inside` on its path, after all its own."""
+        """The same with `local/bench/inside` on its path, after all its own."""
         return replace(self, layers=(*self.layers, INSIDE))
 
     def with_resources(self, others: Mapping[str, str]) -> Self:

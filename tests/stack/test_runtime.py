@@ -199,7 +199,7 @@ def test_requests_are_answered(stack: LocalStack, workers: dict[str, Runtime]) -
 def probe(
     deployed: LocalStack, functions: dict[str, Function], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runtime]:
-    """A worker that runs `local/inside/probe.py` around the handler of arrivals."""
+    """A worker that runs `local/bench/inside/probe.py` around the handler of arrivals."""
     made = functions["OnArrival"].with_probe()
     keys = deployed.identity("in-the-runtime-probe", list(made.statements)).identity
     log = tmp_path_factory.mktemp("probe") / "log"

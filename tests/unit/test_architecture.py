@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 LAYER = ROOT / "layers" / "intake"
 CODE = LAYER / "aep_intake"
 MODULES = sorted(file for file in CODE.rglob("*.py") if file.name != "__init__.py")
+LOCAL = sorted((ROOT / "local").rglob("*.py"))
 FUNCTIONS = sorted(ROOT.glob("functions/*/on_*.py"))
 FORBIDDEN = {"pydantic", "aws_xray_sdk", "fastjsonschema", "jsonschema"}
 # Of the layer of dependencies and the runtime; urllib3 comes with requests.
@@ -78,6 +79,15 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     """Not even for the type checker. Raises CycleError, which names the circle."""
     order = list(TopologicalSorter(ours()).static_order())
     assert len(order) == len(MODULES)
+
+
+def test_what_runs_on_this_machine_has_no_circle_either() -> None:
+    """Of `local/`, where modules name each other in full; so all of the bench."""
+    files = {".".join(f.relative_to(ROOT).with_suffix("").parts): f for f in LOCAL}
+    files = {name.removesuffix(".__init__"): file for name, file in files.items()}
+    arrows = {name: imports(file) & files.keys() - {name} for name, file in files.items()}
+    assert "local.bench.workers" in arrows["local.bench.windows"]
+    assert len(list(TopologicalSorter(arrows).static_order())) == len(files)
 
 
 PURE = [f for f in MODULES if room(f) in CORE or (room(f) == "report" and f.name not in TELEMETRY)]

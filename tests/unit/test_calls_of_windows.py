@@ -25,7 +25,7 @@ from aep_intake.routing.targets import Targets
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 
-from local import prices
+from local.bench import prices
 from local.simulator.seed import LOYALTY
 from tests.adobe_world import ARN, START, World
 from tests.faults.harness import go_on

@@ -18,6 +18,13 @@ GIGABYTE_SECOND = 13.3334  # Lambda on arm64
 # Dollars for one.
 LOG_GIGABYTE = 0.50  # CloudWatch Logs, taken in
 
+# Lambda gives a function of 1,769 MB one processor, and others their share.
+# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
+MEMORY = 512
+SHARE = MEMORY / 1769
+PLATFORM_LOG = 600  # bytes of a delivery: Lambda's own lines, platform.start and platform.report
+
+DAY = 86_400_000
 KILOBYTE = 1024
 INDEXES = {"due": ("due_shard", "due"), "batch": ("batch_id",)}  # keys alone are projected
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import batched
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
@@ -21,16 +21,14 @@ from aep_intake.model.errors import LedgerUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
 
-from local import prices
+from local.bench import prices
+from local.bench.figures import Figure, Section
+from local.bench.prices import DAY, MEMORY, PLATFORM_LOG, SHARE
+from local.bench.workers import Workers
 from local.children import ChildFailed
-from local.figures import Figure, Section
+from local.runtime import Runtime
 from local.stack import ROOT, LocalStack
 
-if TYPE_CHECKING:
-    from local.bench import Bench
-    from local.runtime import Runtime
-
-DAY = 86_400_000
 SIZES = (1, 10, 98, 99, 250)
 LARGER = (20, 98)  # to a delivery, were its BatchSize that
 MOST_CLAIMS = 98  # of a transaction; one for each file of a versioned bucket
@@ -51,13 +49,7 @@ REGISTRARS = 20
 LEAST_GAIN = 2.5  # of all gates over one, where holding an item is what takes time
 MOST_GATHERED = {"through EventBridge": 3.90, "from S3 directly": 2.90}
 PATIENCE_SECONDS = 300
-
-# Lambda gives a function of 1,769 MB one processor, and others their share.
-# https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-MEMORY = 512
-SHARE = MEMORY / 1769
 WAITING_MS = 20  # for the answer of DynamoDB, and the start and end of an invocation
-PLATFORM_LOG = 600  # bytes of a delivery: Lambda's own lines, platform.start and platform.report
 
 
 @dataclass(frozen=True)
@@ -112,11 +104,11 @@ def routes_with_windows(directory: Path) -> Path:
     return path
 
 
-class Many:
-    """What can be measured of windows on one deployed stack, with the workers of `bench`."""
+class Windows:
+    """What can be measured of windows on one deployed stack, with its workers."""
 
-    def __init__(self, bench: "Bench", stack: LocalStack) -> None:
-        self._bench = bench
+    def __init__(self, workers: Workers, stack: LocalStack) -> None:
+        self._workers = workers
         self._stack = stack
         self._ledger = DynamoLedger(
             stack.aws.dynamodb, stack.outputs["LedgerTable"], _now, 60 * DAY
@@ -132,8 +124,8 @@ class Many:
         """Calls of deliveries of several sizes, of a window of 1,000 files, and what they cost."""
         with (
             self._paused("OnDue"),
-            self._bench.runtime("OnArrival", "scales") as arrivals,
-            self._bench.runtime("OnDue", "scales") as due,
+            self._workers.runtime("OnArrival", "scales") as arrivals,
+            self._workers.runtime("OnDue", "scales") as due,
         ):
             self._registered(arrivals, 1, "warm-up")
             self._closed(due, "warm-up")
@@ -174,8 +166,8 @@ class Many:
         """What files cost that come at 12 a second and are gathered for ten seconds."""
         with (
             self._paused("OnDue"),
-            self._bench.runtime("OnArrival", "scales") as arrivals,
-            self._bench.runtime("OnDue", "scales") as due,
+            self._workers.runtime("OnArrival", "scales") as arrivals,
+            self._workers.runtime("OnDue", "scales") as due,
         ):
             self._registered(arrivals, 1, "warm-up")
             self._closed(due, "warm-up")
@@ -204,10 +196,10 @@ class Many:
             ),
         )
 
-    def _registered(self, worker: "Runtime", number: int, route: str) -> Work:
-        return self._work(self._bench.deliver(worker, number, f"landing/{route}"))
+    def _registered(self, worker: Runtime, number: int, route: str) -> Work:
+        return self._work(self._workers.deliver(worker, number, f"landing/{route}"))
 
-    def _closed(self, worker: "Runtime", route: str) -> Work:
+    def _closed(self, worker: Runtime, route: str) -> Work:
         """Let a window end, and its batches be made."""
         window_id = self._ended(route)
         work = self._work(_go_on(worker, DueKind.WINDOWS, [window_id]))
@@ -280,9 +272,9 @@ class Many:
                 bare = time.monotonic() - began
                 if listed != number:
                     raise ChildFailed(f"{listed} files of {number} are listed in {folder}")
-                with self._bench.runtime("OnMarker", "probe") as worker:
+                with self._workers.runtime("OnMarker", "probe") as worker:
                     worker.invoke({"import": ["on_marker"]})
-                    told = self._bench.mark(worker, f"{folder}_SUCCESS")
+                    told = self._workers.mark(worker, f"{folder}_SUCCESS")
                 took[number] = 1000 * (told["ms"] / 1000 - bare) / number
                 peaks[number] = told["peak"]
         ratio, growth = took[files] / took[THOUSAND], peaks[files] / peaks[THOUSAND]
@@ -359,8 +351,8 @@ class Many:
 
     def flood(self, alone: int, together: int) -> Section:
         """So many arrivals with a batch each; then so many in one window, which is closed."""
-        self._drained(self._bench.arrivals(100, "landing/loyalty"), lambda _: None)  # warms up
-        bodies = self._bench.arrivals(alone, "landing/loyalty")
+        self._drained(self._workers.arrivals(100, "landing/loyalty"), lambda _: None)  # warms up
+        bodies = self._workers.arrivals(alone, "landing/loyalty")
         one_each = alone / self._drained(bodies, lambda _: None)
         memory: dict[int, float] = {}
         marks = [n for n in (FEWEST, together // 2, together) if n <= together]
@@ -370,7 +362,7 @@ class Many:
                 if done >= mark and mark not in memory:
                     memory[mark] = max(self._resident("OnArrival"), default=0)
 
-        bodies = self._bench.arrivals(together, "landing/flood")
+        bodies = self._workers.arrivals(together, "landing/flood")
         in_window = together / self._drained(bodies, look)
         self._stack.control("DELETE", "/requests")
         batches, seconds = self._made(together)
@@ -480,7 +472,7 @@ class Many:
         events.enable_rule(Name=self._tick_rule)
 
 
-def _go_on(worker: "Runtime", kind: DueKind, names: list[str]) -> dict[str, Any]:
+def _go_on(worker: Runtime, kind: DueKind, names: list[str]) -> dict[str, Any]:
     records = [{"body": json.dumps(errand(kind, name))} for name in names]
     told: dict[str, Any] = worker.invoke({"module": "on_due", "event": {"Records": records}})
     return told

@@ -27,10 +27,10 @@ from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 
-from local import prices
+from local.bench import prices
+from local.bench.figures import Figure, Section
+from local.bench.prices import DAY, MEMORY, PLATFORM_LOG, SHARE
 from local.children import ChildFailed
-from local.figures import Figure, Section
-from local.many import DAY, MEMORY, PLATFORM_LOG, SHARE
 from local.runtime import Runtime, copy_of_build, function, variables
 from local.simulator.seed import LOYALTY
 from local.stack import ROOT, SEED, LocalStack
