@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
 from aep_intake.create.pace import Full
-from aep_intake.delivery.steps import Delivery, Mark, Progress
+from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.grouping import lists
 from aep_intake.grouping.missing_markers import WAITING, Folder, Listing
 from aep_intake.grouping.windows import Window, WindowStage, in_order

@@ -41,7 +41,7 @@ from tests.adobe_world import own_shape
 from tests.memory_ledger import MemoryBuckets, MemoryLedger
 
 if TYPE_CHECKING:
-    from aep_intake.delivery.steps import Delivery
+    from aep_intake.delivery.delivery import Delivery
 
 EVENTS = Path(__file__).parents[1] / "events"
 POST = json.loads((EVENTS / "api-post-batches.json").read_text("utf-8"))

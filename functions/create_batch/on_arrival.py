@@ -6,7 +6,9 @@ from typing import Any
 
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
-from aep_intake.arrivals.take_in import Intake, Result, retry_parked, take_in
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.results import Result
+from aep_intake.arrivals.take_in import retry_parked, take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.grouping.missing_markers import reject_overdue
@@ -52,9 +54,9 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
         for order in dict.fromkeys(d.order for d in deliveries if d.order):
-            results[order] = attempt(lambda: retry_parked(order, intake))  # noqa: B023
+            results[order] = attempt(retry_parked, order, intake)
         for missing in dict.fromkeys(d.missing for d in deliveries if d.missing):
-            told = attempt(lambda: reject_overdue(missing, intake.overdue, pool.map, end))  # noqa: B023
+            told = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
             if told is not None:
                 results[missing.external_id] = told
     if intake.hand_on is not None:  # else they were counted before they were handed on
@@ -97,7 +99,7 @@ def _settle(
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):
-            parked = attempt(lambda: _park(message.body, delivery, rejected, intake))  # noqa: B023
+            parked = attempt(_park, message.body, delivery, rejected, intake)
             errors = [parked] if parked else []
             if parked:
                 telemetry.report(message.message_id, parked, None)

@@ -27,7 +27,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     ports = worker.due(context)
     wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        results = pool.map(lambda one: attempt(lambda: go_on(one[0], one[1], ports)), wanted)
+        results = pool.map(lambda one: attempt(go_on, one[0], one[1], ports), wanted)
         for (_, name), result in zip(wanted, results, strict=True):
             if result is not None:  # else someone was faster, or it was no order
                 telemetry.report(name, result, None)

@@ -55,15 +55,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
 
 
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    request = attempt(lambda: requests.read(event, uuid.uuid4().hex))
+    request = attempt(requests.read, event, uuid.uuid4().hex)
     if isinstance(request, Exception):
         _report(context.aws_request_id, request)
         return _no(explain(request))
-    result = attempt(
-        lambda: requests.carry_out(
-            request, _create_ports(context), worker.targets, worker.settings.source_buckets, _look
-        )
-    )
+    result = attempt(_carry_out, request, context)
     _report(request.external_id, result)
     if isinstance(result, Exception):
         return _no(explain(result, request.external_id))
@@ -73,14 +69,14 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
 def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
     """One more attempt of an order whose batch ended without data."""
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    record = attempt(lambda: status.known(wanted, worker.ledger))
+    record = attempt(status.known, wanted, worker.ledger)
     if record is None:
         return _no(problem(404, "not-found", "no order has this external id, or this batch"))
     if isinstance(record, Exception):
         _report(context.aws_request_id, record)
         return _no(explain(record))
     external_id = record.order.external_id
-    result = attempt(lambda: create.start_next_attempt(external_id, _create_ports(context)))
+    result = attempt(_start_next_attempt, external_id, context)
     _report(external_id, result)
     if isinstance(result, Exception):
         return _no(explain(result, external_id))
@@ -117,6 +113,16 @@ def _made(path: str, outcome: Outcome) -> Response:
     return _response(200 if outcome.kind is OutcomeKind.DUPLICATE else 201, body, headers)
 
 
+def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcome:
+    buckets = worker.settings.source_buckets
+    ports = _create_ports(context)
+    return requests.carry_out(request, ports, worker.targets, buckets, _look)
+
+
+def _start_next_attempt(external_id: str, context: LambdaContext) -> Outcome:
+    return create.start_next_attempt(external_id, _create_ports(context))
+
+
 def _create_ports(context: LambdaContext) -> ports.OrderPorts:
     """Requests do not wait for their turn: the API's own throttle holds them back."""
     return worker.create(context, worker.pace.count)
@@ -143,7 +149,7 @@ def _tell_of_batch(event: Mapping[str, Any], context: LambdaContext) -> Response
 
 
 def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    place = attempt(lambda: requests.place(event))
+    place = attempt(requests.place, event)
     if isinstance(place, Exception):
         _report(context.aws_request_id, place)
         return _no(explain(place))

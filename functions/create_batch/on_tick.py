@@ -29,7 +29,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         ports = worker.due_ports(pool.map)
         for kind in due.DueKind:
-            handed_out = attempt(lambda: due.enqueue_due(kind, ports))  # noqa: B023
+            handed_out = attempt(due.enqueue_due, kind, ports)
             if isinstance(handed_out, Exception):
                 failed.append(handed_out)
             else:

@@ -10,7 +10,7 @@ from typing import Any
 from aep_intake.clock import due, retries
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import steps
-from aep_intake.delivery.steps import Delivery, DeliveryPorts
+from aep_intake.delivery.delivery import Delivery, DeliveryPorts
 from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
@@ -34,13 +34,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        results = list(pool.map(lambda message: attempt(lambda: _work(message, ports)), messages))
+        results = list(pool.map(lambda message: attempt(_work, message, ports), messages))
     failed: dict[Message, Exception] = {}
     for message, result in zip(messages, results, strict=True):
         external_id, begins = _read(message)
         delivery_telemetry.report_delivery(external_id, result, worker.now())
         if isinstance(result, TryAgain):  # since when it has not ended, the alarm must know too
-            standing = attempt(lambda: ports.deliveries.get(external_id))  # noqa: B023
+            standing = attempt(ports.deliveries.get, external_id)
             if isinstance(standing, Delivery) and standing.due is not None:
                 delivery_telemetry.report_delivery(external_id, standing, worker.now())
         if begins and isinstance(result, Exception) and not isinstance(result, Rejected):

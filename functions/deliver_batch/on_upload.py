@@ -6,7 +6,7 @@ from typing import Any
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import upload
-from aep_intake.delivery.steps import Task
+from aep_intake.delivery.delivery import Task
 from aep_intake.model import records
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tasks = [records.read(Task, message.body) for message in messages]
     with ThreadPoolExecutor(len(received)) as pool:
         results = pool.map(
-            lambda task, message: attempt(lambda: upload.upload(task, ports, message.tries)),
+            lambda task, message: attempt(upload.upload, task, ports, message.tries),
             tasks,
             messages,
         )

@@ -21,8 +21,8 @@ from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.clock.due import DueKind
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Task
 from aep_intake.delivery.pieces import Cut, cut, pieces
-from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Task
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival

@@ -21,15 +21,17 @@ from aep_intake.adapters.adobe.credentials import Token
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.take_in import Intake, Result, Skipped, retry_parked, take_in
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.results import Result, Skipped
+from aep_intake.arrivals.take_in import retry_parked, take_in
 from aep_intake.clock import due, retries
 from aep_intake.clock.due import DueKind
 from aep_intake.clock.retries import Again, Back
 from aep_intake.create.create import Outcome, create_batch
 from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
-from aep_intake.delivery import steps, upload
-from aep_intake.delivery.steps import Delivery, Task
+from aep_intake.delivery import delivery, steps, upload
+from aep_intake.delivery.delivery import Delivery, Task
 from aep_intake.grouping import missing_markers, resume, windows
 from aep_intake.grouping.windows import WindowStage
 from aep_intake.model import messages
@@ -562,7 +564,7 @@ class World:
             side_by_side=map,
         )
         for kind in due.DueKind:
-            attempt(lambda: due.enqueue_due(kind, ports))  # noqa: B023
+            attempt(due.enqueue_due, kind, ports)
         return {}
 
     def _waiting_for(self, kind: due.DueKind) -> int:
@@ -588,7 +590,7 @@ class World:
     def _work_due(
         self, errand: "Errand[tuple[due.DueKind, str]]", intake: Intake
     ) -> dict[str, Result]:
-        results = attempt(lambda: self.work_on(*errand.what, intake))
+        results = attempt(self.work_on, *errand.what, intake)
         # Never given back; but who is killed does not delete it.
         self.due_queue[:] = [other for other in self.due_queue if other is not errand]
         if isinstance(results, Exception):
@@ -781,14 +783,14 @@ class Delivering(World):
         self.bucket[arrival.key] = arrival
         self.queue.append(Message(arrival, self.clock()))
 
-    def ports(self, intake: Intake) -> steps.DeliveryPorts:
+    def ports(self, intake: Intake) -> delivery.DeliveryPorts:
         """All that a worker of the upload stage needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
         allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
         ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
         announcer: Any = intake.announcer
-        return steps.DeliveryPorts(
+        return delivery.DeliveryPorts(
             deliveries=remembered,
             orders=ledger,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
@@ -874,7 +876,7 @@ class Delivering(World):
         return {
             self.ledger.records[order].order.claimant
             for order, verdict in ended.items()
-            if verdict is not None and verdict.end is steps.End.SUCCEEDED
+            if verdict is not None and verdict.end is delivery.End.SUCCEEDED
         }
 
     def _send(self, tasks: list[Task]) -> None:
@@ -968,7 +970,7 @@ class Delivering(World):
         self,
         queue: list[Errand[T]],
         parked: list[Errand[T]],
-        work: Callable[[T, int, steps.DeliveryPorts], Delivery | None],
+        work: Callable[[T, int, delivery.DeliveryPorts], Delivery | None],
         visibility: int,
     ) -> None:
         visible = [errand for errand in queue if errand.visible <= self.clock()]
@@ -983,7 +985,7 @@ class Delivering(World):
             early = retries.early([message], now())
             result: Any = None
             if not early:
-                result = attempt(lambda: work(errand.what, message.tries, self.ports(intake)))
+                result = attempt(work, errand.what, message.tries, self.ports(intake))
             failed = {message: result} if isinstance(result, TryAgain) else {}
             ours = _Queue(self, queue, parked, {message.message_id: errand})
             self.put_off(ours, failed, early, now())
@@ -1159,7 +1161,7 @@ class Worker:
     def __init__(self, world: World, work: Callable[[int], dict[str, Result]]) -> None:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
         self._world = world
-        self._greenlet = greenlet(lambda _: attempt(lambda: work(skew)))
+        self._greenlet = greenlet(lambda _: attempt(work, skew))
         self._fates = 1
 
     def go(self, fate: int) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from aep_intake.delivery import steps
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End
 from aep_intake.delivery.pieces import pieces
-from aep_intake.delivery.steps import Delivery, DeliveryStage, End
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.routing import routes

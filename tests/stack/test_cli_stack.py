@@ -16,8 +16,8 @@ import boto3
 import pytest
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.arrivals import envelopes
+from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Piece
-from aep_intake.delivery.steps import Task
 from aep_intake.model.errors import DatasetNotFound, NoRoute, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Item, Table
-from aep_intake.arrivals.take_in import ArrivalLedger
+from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, lane
 from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, WindowLedger

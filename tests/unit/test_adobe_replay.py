@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 from aep_intake.adapters.adobe.platform import LOOK, Adobe
-from aep_intake.arrivals.take_in import Intake
+from aep_intake.arrivals.ports import Intake
 from aep_intake.create.create import OutcomeKind
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import DatasetNotFound, TargetNotAllowed

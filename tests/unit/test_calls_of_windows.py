@@ -11,7 +11,9 @@ from typing import Any, cast
 import boto3
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.arrivals.take_in import Intake, Joined, take_in
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.results import Joined
+from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.create.create import Outcome
 from aep_intake.create.ports import OrderPorts

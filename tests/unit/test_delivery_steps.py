@@ -16,8 +16,8 @@ from aep_intake.arrivals.take_in import retry_parked
 from aep_intake.clock import due
 from aep_intake.create import create
 from aep_intake.create.create import Outcome, OutcomeKind
-from aep_intake.delivery import pieces, steps, upload
-from aep_intake.delivery.steps import (
+from aep_intake.delivery import ending, pieces, steps, upload
+from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
     DeliveryStage,
@@ -1474,7 +1474,7 @@ def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -
 def test_many_lost_files_are_settled_bit_by_bit(
     world: Delivering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "AT_ONCE", 2)
+    monkeypatch.setattr(ending, "AT_ONCE", 2)
     world.piece, world.limits = 1000, replace(world.limits, files=10)
     external_id = begun(world, *[ROWS] * 7)
     first, *others = [errand.what for errand in world.uploads]
@@ -1710,7 +1710,7 @@ def test_what_catalog_forgot_ends_too(world: Delivering) -> None:
     external_id = begun(world, b"{}\n")
     uploaded(world)
     unseen: Any = Ingested(world, None, None)
-    week = steps.FORGOTTEN
+    week = ending.FORGOTTEN
     world.clock.advance(standing(world, external_id).created_at + week - world.clock())
     steps.go_on(external_id, ports(world, ingestion=unseen))
     assert standing(world, external_id).stage is DeliveryStage.INGESTING

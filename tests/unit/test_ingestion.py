@@ -20,7 +20,7 @@ from aep_intake.adapters.adobe.credentials import Credentials
 from aep_intake.adapters.adobe.http import https_session
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
-from aep_intake.delivery.steps import Delivery
+from aep_intake.delivery.delivery import Delivery
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
     IntakeError,

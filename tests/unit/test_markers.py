@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.take_in import (
-    Gathered,
-    HandedOn,
-    Intake,
-    Known,
-    Skipped,
-    Waits,
-    take_in,
-)
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.results import Gathered, HandedOn, Known, Skipped, Waits
+from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping.windows import BatchLimits, Window, WindowStage, marker_id
 from aep_intake.model import messages
@@ -319,7 +313,7 @@ def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None
 
 def pages(world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str) -> list[str]:
     """Folders have pages of two files, and a worker dies at one of them; from where S3 lists."""
-    for module in ("arrivals.take_in", "grouping.windows"):
+    for module in ("arrivals.gather", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
     asked: list[str] = []
     folder, register = ListedBucket.folder, MemoryWindows.register
@@ -387,7 +381,7 @@ def test_who_goes_on_may_find_another_option_in_the_route(world: World) -> None:
 def test_a_large_folder_is_looked_through_before_anything_is_claimed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("arrivals.take_in", "grouping.windows"):
+    for module in ("arrivals.gather", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
     world.table = REPLACED[0]
     world.limits = BatchLimits(files=4, bytes=1000)

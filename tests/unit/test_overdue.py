@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.take_in import Gathered, Skipped, Waits, take_in
+from aep_intake.arrivals.results import Gathered, Skipped, Waits
+from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import missing_markers
 from aep_intake.grouping.missing_markers import MOST_FILES, Listing, Waiting, folder_of, listings

@@ -12,8 +12,8 @@ from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Cut, Piece
-from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.grouping.missing_markers import Folder, Listing
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model import records
@@ -24,6 +24,7 @@ from aep_intake.model.orders import (
     Lease,
     Lineage,
     LineageHead,
+    NextStep,
     Order,
     Record,
     Rejection,
@@ -235,6 +236,35 @@ def test_what_the_next_release_wrote_is_read_and_kept(record: Kept, version: int
     found = records.read(type(record), json.dumps(later))
     assert found == record
     assert json.loads(records.text(found)) == later
+
+
+WAITING, FREE, LATER = {"due": NOW + 1}, {"due": NOW, "lease": None}, {"due": None, "lease": None}
+
+
+@pytest.mark.parametrize(
+    ("state", "changes", "step"),
+    [
+        (State.OPEN, WAITING, NextStep.WAIT),
+        (State.CREATED, WAITING, NextStep.WAIT),
+        (State.HELD, WAITING, NextStep.WAIT),
+        (State.OPEN, FREE, NextStep.REOPEN),
+        (State.OPEN, {"due": NOW}, NextStep.RESUME),
+        (State.OPEN, FREE | {"unknown_since": NOW - 1}, NextStep.RESUME),
+        (State.OPEN, FREE | {"replaced_by": "o-2"}, NextStep.DONE),
+        (State.CREATED, FREE, NextStep.DONE),
+        (State.REFUSED, FREE, NextStep.DONE),
+        (State.HELD, FREE, NextStep.DONE),
+        (State.ANNOUNCED, LATER, NextStep.DONE),
+        (State.REFUSED, LATER, NextStep.RECLAIM),
+        (State.REFUSED, LATER | {"unknown_since": NOW - 1}, NextStep.REOPEN),
+        (State.REFUSED, LATER | {"order": order(1).next_attempt()}, NextStep.REOPEN),
+        (State.REFUSED, LATER | {"replaced_by": "o-2"}, NextStep.DONE),
+        (State.HELD, LATER, NextStep.RESUME),
+    ],
+)
+def test_the_next_step_of_an_order(state: State, changes: dict[str, Any], step: NextStep) -> None:
+    record = replace(Record.opened(order(1), LEASE, NOW), state=state, **changes)
+    assert record.next_step(NOW) is step
 
 
 STEPS: dict[str, Callable[[Record], Record]] = {

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Verdict
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute
 from aep_intake.model.files import Arrival

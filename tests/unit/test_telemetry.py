@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.take_in import Gathered, Joined, Known, Skipped, Waits
+from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.clock.due import AT_MOST, Due, DueKind
 from aep_intake.create.create import Outcome, OutcomeKind
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Piece
-from aep_intake.delivery.steps import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (

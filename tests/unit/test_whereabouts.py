@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from tests.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
-    from aep_intake.delivery.steps import Delivery
+    from aep_intake.delivery.delivery import Delivery
 
 NOW = 1_795_000_000_000
 AT = "2026-11-18T11:06:40.000Z"

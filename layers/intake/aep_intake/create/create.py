@@ -23,7 +23,7 @@ from aep_intake.model.errors import (
     Rejected,
     TryAgain,
 )
-from aep_intake.model.orders import WINDOW_PREFIX, Lease, Order, Record, Rejection, State
+from aep_intake.model.orders import WINDOW_PREFIX, Lease, NextStep, Order, Record, Rejection, State
 
 HANDED_OVER = 3_600_000  # milliseconds by which a delivery begins, should its event be lost
 
@@ -149,31 +149,27 @@ def _follow(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Re
 
 
 def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Record:
+    """The record as this worker may carry it out; `order` is what is asked for now."""
     now = ports.now()
-    if record.due is not None and now < record.due:
-        raise NotYet(
-            "someone works on this order, or its next try is not due",
-            retry_after=(record.due - now) / 1000,
-            external_id=record.order.external_id,
-        )
-    told = record.due is None
     if order.external_id != record.order.external_id:
         order = record.order
-    if record.replaced_by is not None:
-        return record
-    if (
-        record.never_created and record.order.attempt == 1
-    ):  # which holds the files of later ones, too
-        return ports.ledger.reclaim(record, record.reopened(order, lease))
     # The files stay the ones it claimed, whatever their names stand for by now.
-    order = replace(order, files=record.order.files)
-    if record.state is State.REFUSED and told:
-        return ports.ledger.replace(record, record.reopened(order, lease))
-    if record.state is State.OPEN and record.never_posted:
-        return ports.ledger.replace(record, record.reopened(order, lease))
-    if record.state is State.OPEN or (record.state is State.HELD and told):
-        return ports.ledger.replace(record, record.leased(lease))
-    return record
+    kept = replace(order, files=record.order.files)
+    match record.next_step(now):
+        case NextStep.WAIT:
+            raise NotYet(
+                "someone works on this order, or its next try is not due",
+                retry_after=((record.due or now) - now) / 1000,
+                external_id=record.order.external_id,
+            )
+        case NextStep.RECLAIM:
+            return ports.ledger.reclaim(record, record.reopened(order, lease))
+        case NextStep.REOPEN:
+            return ports.ledger.replace(record, record.reopened(kept, lease))
+        case NextStep.RESUME:
+            return ports.ledger.replace(record, record.leased(lease))
+        case NextStep.DONE:
+            return record
 
 
 def _make_room(record: Record, ports: OrderPorts) -> Record:

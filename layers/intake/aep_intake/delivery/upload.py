@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import IO
 
-from aep_intake.delivery.pieces import Piece, Readable, uncut, unpacked
-from aep_intake.delivery.steps import (
+from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
     DeliveryStage,
     Mark,
     Progress,
     Task,
-    go_on,
-    lost_unless_held,
 )
+from aep_intake.delivery.ending import lost_unless_held
+from aep_intake.delivery.pieces import Piece, Readable, uncut, unpacked
+from aep_intake.delivery.steps import go_on
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
     LeaseLost,

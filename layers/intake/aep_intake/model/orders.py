@@ -185,6 +185,16 @@ class State(StrEnum):
     HELD = "held"  # only a person can judge
 
 
+class NextStep(StrEnum):
+    """What whoever comes to an order does with it."""
+
+    WAIT = "wait"  # someone works on it, or its next try is not due
+    DONE = "done"  # nothing but to announce it, if that
+    RECLAIM = "reclaim"  # it let its files go: claim them again, and start afresh
+    REOPEN = "reopen"  # surely no batch was made: start afresh, with the present route
+    RESUME = "resume"  # a batch may have been made: look for it first
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection(Kept):
     """Why something was rejected. `at` in epoch milliseconds."""
@@ -287,6 +297,21 @@ class Record(Kept):
     def never_created(self) -> bool:
         """Refused, told, and surely without a batch: it holds no claims, and may mean anew."""
         return self.state is State.REFUSED and self.due is None and self.never_posted
+
+    def next_step(self, now: int) -> NextStep:
+        """What comes next, at `now` (epoch ms), for whoever wants this order carried out."""
+        if self.due is not None and now < self.due:
+            return NextStep.WAIT
+        if self.replaced_by is not None:
+            return NextStep.DONE
+        if self.state is State.OPEN:
+            return NextStep.REOPEN if self.never_posted else NextStep.RESUME
+        if self.due is not None:  # to be announced
+            return NextStep.DONE
+        if self.never_created and self.order.attempt == 1:  # which holds the files of later ones
+            return NextStep.RECLAIM
+        anew = {State.REFUSED: NextStep.REOPEN, State.HELD: NextStep.RESUME}
+        return anew.get(self.state, NextStep.DONE)
 
     def reopened(self, order: Order, lease: Lease) -> "Record":
         """Surely without a batch: tried anew with the present target and options.

@@ -11,13 +11,13 @@ class SideBySide(Protocol):
         """Run `work` over all values."""
 
 
-def attempt[T](work: Callable[[], T]) -> T | Exception:
-    """What `work` returns or raises: one record's failure is no other's.
+def attempt[**P, T](work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | Exception:
+    """What `work` returns or raises of these: one record's failure is no other's.
 
     An error nobody foresaw is an outcome too: it is logged with its traceback, and the record is
     tried again until it lands in the dead-letter queue.
     """
     try:
-        return work()
+        return work(*arguments, **options)
     except Exception as error:  # noqa: BLE001
         return error

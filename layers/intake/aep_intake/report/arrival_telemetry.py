@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aep_intake.arrivals.take_in import Gathered, HandedOn, Joined, Known, Result, Skipped, Waits
+from aep_intake.arrivals.results import Gathered, HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.report.telemetry import count, logger, report
 
 

@@ -13,7 +13,7 @@ from aep_intake.model.orders import Order, Record, Rejection
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
-    from aep_intake.delivery.steps import Delivery
+    from aep_intake.delivery.delivery import Delivery
 
 SOURCE = "aep.intake"
 BATCH_CREATED = "Batch Created"

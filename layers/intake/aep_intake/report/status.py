@@ -24,7 +24,7 @@ from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
-    from aep_intake.delivery.steps import Delivery
+    from aep_intake.delivery.delivery import Delivery
 
 # In one answer.
 MOST_VERSIONS = 50

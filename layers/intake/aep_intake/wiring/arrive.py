@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from aep_intake.adapters.aws.appconfig import InForce
 from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
-from aep_intake.arrivals.take_in import Intake
+from aep_intake.arrivals.ports import Intake
 from aep_intake.model import messages
 from aep_intake.model.files import Arrival
 from aep_intake.routing.checks import Checks

@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
-from aep_intake.delivery import steps
+from aep_intake.delivery import delivery
 from aep_intake.model import messages, records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
@@ -21,15 +21,15 @@ PLANNING = 60_000  # and how long it looks through them until others have their 
 class Delivering(WithPlatform):
     """A worker that fills batches."""
 
-    def delivery(self, context: LambdaContext) -> steps.DeliveryPorts:
+    def delivery(self, context: LambdaContext) -> delivery.DeliveryPorts:
         """What deliveries need, for this invocation. Raises LimitsUnavailable."""
         limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
 
-        def enqueue(tasks: list[steps.Task]) -> None:
+        def enqueue(tasks: list[delivery.Task]) -> None:
             self.queues.send(uploads, map(records.members, tasks))
 
-        return steps.DeliveryPorts(
+        return delivery.DeliveryPorts(
             deliveries=self.deliveries,
             orders=self.ledger,
             ingestion=self.ingestion,

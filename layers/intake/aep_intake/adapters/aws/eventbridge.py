@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
 
-    from aep_intake.delivery.steps import Delivery
+    from aep_intake.delivery.delivery import Delivery
 
 
 class Announcer:

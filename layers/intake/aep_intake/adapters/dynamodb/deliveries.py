@@ -7,7 +7,7 @@ from typing import Any
 from aep_intake.adapters.dynamodb.items import ANNOUNCED, due_at
 from aep_intake.adapters.dynamodb.table import ABSENT, ConditionFailed, Item, Table, revision
 from aep_intake.clock.due import Due, DueKind
-from aep_intake.delivery.steps import Delivery, Mark, Progress
+from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
 

@@ -1,0 +1,228 @@
+"""A marker gathers its folder."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import batched, islice
+from typing import Any
+
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.resolve import Marker, order_of, too_old
+from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
+from aep_intake.create import lineage
+from aep_intake.grouping import markers, windows
+from aep_intake.grouping.windows import SOME, Window, WindowStage
+from aep_intake.model.errors import (
+    AlreadyClaimed,
+    FormatUnknown,
+    LeaseLost,
+    NoFiles,
+    ObjectArchived,
+    Rejected,
+)
+from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.routing.routes import OnNewVersion
+
+
+def _remembered(
+    files: tuple[Arrival, ...], intake: Intake, side_by_side: SideBySide
+) -> tuple[Arrival, ...]:
+    """Those of whom the ledger would know if they had a batch already."""
+    oldest = intake.ports.now() - intake.retention
+    old = {file: too_old(file) for file in files if file.time < oldest}
+    _reject_all(old, intake, side_by_side)
+    return tuple(file for file in files if file.time >= oldest)
+
+
+def too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
+    """A newer version was ordered before, or the route wants the first one only."""
+    why = "not-the-first" if order.line and order.line.first_only else "not-the-newest"
+    intake.ledger.note(arrival, why, order.route or "")
+    return Skipped(why)
+
+
+def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+    """The files of a marker's folder join a window of their own, and share batches."""
+    window_id = windows.marker_id(marker.arrival)
+    window = intake.windows.windows.get(window_id)
+    if window is None:
+        return _begin(marker, intake, side_by_side)
+    if window.stage is WindowStage.OPEN:
+        files = _Folder(marker, intake, side_by_side, window.reached)
+        try:
+            options = files.options_like(window.order.options)
+            windows.take_over(window, intake.ports.lease().until, options, intake.windows)
+            windows.gather(window, marker.arrival, files, intake.windows)
+        except Rejected as rejected:  # half of the folder is no batch
+            reject_arrival(marker.arrival, rejected, intake)
+            raise
+    windows.seal(window_id, intake.windows)
+    return Known(window_id)
+
+
+def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+    arrival, match = marker.arrival, marker.match
+    owner = intake.ledger.claimant(arrival)
+    if owner == windows.marker_id(arrival):
+        raise LeaseLost("another worker began with it just now", external_id=arrival.external_id)
+    if owner is not None:
+        return Known(owner)
+    folder = _Folder(marker, intake, side_by_side)
+    try:
+        options = folder.whole()
+        pattern = order_of(arrival, match, options, intake)
+        window = Window.of(arrival, pattern, intake.ports.now())
+        window = replace(window, until=intake.ports.lease().until)
+        first = replace(window.order, external_id=window.part_id(0))
+        placed = lineage.placed(first, intake.ledger)
+        if placed is None:
+            if match.on_new_version is OnNewVersion.IGNORE:  # nothing will ever take them
+                for some in batched(folder, SOME, strict=False):
+                    list(side_by_side(lambda file: too_late(file, pattern, intake), some))
+            return too_late(arrival, pattern, intake)
+        window = window.behind(placed)
+        windows.gather(window, arrival, folder, intake.windows)
+    except AlreadyClaimed as other:
+        intake.ledger.note(arrival, "nothing-new", match.route)
+        return Known(next(iter(other.claimed.values())))
+    except Rejected as rejected:
+        reject_arrival(arrival, rejected, intake)
+        raise
+    return Gathered(window.window_id, folder.taken)
+
+
+class _Folder:
+    """The files of a marker's folder that AEP can take, after a key; each walk lists them anew.
+
+    But what fits into a page is kept. All have the same format: where one has another, walking
+    raises FormatUnknown. `taken`: how many there were when they were walked through last.
+    """
+
+    def __init__(
+        self, marker: Marker, intake: Intake, side_by_side: SideBySide, after: str = ""
+    ) -> None:
+        self._marker, self._intake, self._side_by_side = marker, intake, side_by_side
+        self._after = after
+        self._kept: dict[Arrival, Mapping[str, Any]] | None = None
+        self.taken = 0
+
+    def whole(self) -> Mapping[str, Any]:
+        """The options of all its files, which are named by their marker and there.
+
+        Raises NoFiles, MalformedManifest, FormatUnknown, and what looking at files raises.
+        """
+        options = self.options()
+        if options is None:
+            uri = self._marker.arrival.uri
+            raise NoFiles(f"no file in the folder of {uri} can be taken: each was rejected")
+        if self._kept is None:
+            for _ in self._listed():  # before anything is claimed
+                pass
+        return options
+
+    def options(self) -> Mapping[str, Any] | None:
+        """The options of the first of its files that can be taken; None if there is none."""
+        listed = self._listed()
+        first = tuple(islice(listed, SOME))
+        taken = self._checked(first)
+        if len(first) < SOME:
+            self._kept = taken
+        while not taken and (some := tuple(islice(listed, SOME))):
+            taken = self._checked(some)
+        return next(iter(taken.values()), None)
+
+    def options_like(self, known: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """As `options`, where other files of the folder have joined with those that are `known`.
+
+        Raises FormatUnknown where their formats differ, and not because the route says so by now.
+        """
+        options, match = self.options(), self._marker.match
+        told = "inputFormat" in match.options and not match.look_inside
+        if options is not None and not told and options["inputFormat"] != known["inputFormat"]:
+            raise self._mixed()
+        return options
+
+    def _mixed(self) -> FormatUnknown:
+        uri = self._marker.arrival.uri
+        return FormatUnknown(f"the files of {uri} have different formats: give inputFormat")
+
+    def __iter__(self) -> Iterator[Arrival]:
+        known: Mapping[str, Any] | None = None
+        self.taken = 0
+        for some in self._pages():
+            for options in some.values():
+                known = options if known is None else known
+                if options != known:
+                    raise self._mixed()
+                self.taken += 1
+            yield from some
+
+    def _pages(self) -> Iterator[dict[Arrival, Mapping[str, Any]]]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        for some in batched(self._listed(), SOME, strict=False):
+            yield self._checked(some)
+
+    def _listed(self) -> Iterator[Arrival | Archived]:
+        arrival, match, table = self._marker.arrival, self._marker.match, self._marker.table
+        return markers.members(arrival, match, table, self._intake.objects, self._after)
+
+    def _checked(self, listed: tuple[Arrival | Archived, ...]) -> dict[Arrival, Mapping[str, Any]]:
+        """Those that can be taken; the others are told of by their names, and the rest goes on."""
+        intake, match = self._intake, self._marker.match
+        archived = {one.file for one in listed if isinstance(one, Archived)}
+        files = tuple(one.file if isinstance(one, Archived) else one for one in listed)
+        if match.on_new_version is not OnNewVersion.REPLACE:
+            files = _remembered(files, intake, self._side_by_side)
+
+        def look(file: Arrival) -> Mapping[str, Any]:
+            # What became of it before it was archived is what counts.
+            if file in archived and intake.ledger.claimant(file) is None:
+                raise _archived(file, self._marker.arrival)
+            return intake.checks.options(file, match)
+
+        looked_at = self._side_by_side(lambda file: attempt(look, file), files)
+        taken: dict[Arrival, Mapping[str, Any]] = {}
+        rejected: dict[Arrival, Rejected] = {}
+        for file, options in zip(files, looked_at, strict=True):
+            if isinstance(options, Rejected):
+                rejected[file] = options
+            elif isinstance(options, Exception):
+                raise options
+            else:
+                taken[file] = options
+        _reject_all(self._unclaimed(rejected), intake, self._side_by_side)
+        return taken
+
+    def _unclaimed(self, rejected: dict[Arrival, Rejected]) -> dict[Arrival, Rejected]:
+        """Without those that have a batch already: what is told of that is what became of them.
+
+        But a batch that takes the place of theirs lacks them.
+        """
+        if self._marker.match.on_new_version is OnNewVersion.REPLACE:
+            return rejected
+        owners = self._side_by_side(self._intake.ledger.claimant, rejected)
+        free = zip(rejected.items(), owners, strict=True)
+        return {file: why for (file, why), owner in free if owner is None}
+
+
+def _archived(file: Arrival, marker: Arrival) -> ObjectArchived:
+    return ObjectArchived(
+        f"{file.uri} lies in an archive of S3's: restore it, and then have the marker {marker.uri} "
+        "come again, by a copy onto itself: it takes what has no batch"
+    )
+
+
+def _reject_all(
+    files: Mapping[Arrival, Rejected], intake: Intake, side_by_side: SideBySide
+) -> None:
+    list(side_by_side(lambda file: reject_arrival(file, files[file], intake), files))
+
+
+def reject_arrival(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
+    rejected.external_id = arrival.external_id
+    rejection = Rejection.of(rejected, intake.ports.now())
+    intake.ledger.reject(arrival, rejection)
+    intake.announcer.arrival_rejected(arrival.external_id, (arrival,), rejection)

@@ -1,0 +1,90 @@
+"""One arrival becomes an order, joins a window, is a marker, or waits for one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.results import Skipped
+from aep_intake.create import lineage
+from aep_intake.grouping import markers
+from aep_intake.grouping.missing_markers import Waiting
+from aep_intake.grouping.windows import Window
+from aep_intake.model.errors import (
+    TargetNotAllowed,
+    TooOld,
+)
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Order
+from aep_intake.routing import routes
+from aep_intake.routing.routes import Match, OnNewVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A marker that came, how it is routed, and the table that says so."""
+
+    arrival: Arrival
+    match: Match
+    table: routes.RoutingTable
+
+
+def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiting | Skipped:
+    if arrival.time < intake.ports.now() - intake.retention:
+        raise too_old(arrival)
+    if arrival.bucket not in intake.buckets:
+        raise TargetNotAllowed(
+            f"{arrival.uri} is not in a bucket of this deployment: "
+            "see its parameter SourceBucketNames"
+        )
+    table = intake.table()
+    match = table.match(arrival)
+    if match.ignore:
+        return Skipped("route")
+    if match.waits and markers.left_out(arrival, match.root):
+        return Skipped("not-data")
+    if match.waits:
+        intake.ledger.note_waiting(arrival, match.route)
+        return Waiting(arrival, match.route, match.within)
+    if match.folder is not None:
+        return Marker(arrival, match, table)
+    order = order_of(arrival, match, intake.checks.options(arrival, match), intake)
+    if match.window is None:
+        return order
+    return Window.at(order, match.window, intake.ports.now())
+
+
+def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: Intake) -> Order:
+    target = intake.targets.target(
+        credential=routes.credential_arn(match.credential, intake.targets.credentials),
+        sandbox=match.sandbox,
+        dataset_id=match.dataset_id,
+        dataset_name=match.dataset_name,
+    )
+    dataset = intake.targets.dataset(target)
+    if dataset is not None and dataset.system:
+        raise TargetNotAllowed(f"dataset {target.dataset_id} is Adobe's own and takes no batches")
+    line = None
+    if match.on_new_version is not OnNewVersion.APPEND:
+        first_only = match.on_new_version is OnNewVersion.IGNORE
+        line = lineage.lineage_of(arrival, match.folder, target, first_only=first_only)
+    return Order(
+        external_id=arrival.external_id,
+        target=target,
+        options=options,
+        files=(arrival,),
+        route=match.route,
+        routes_version=match.version,
+        line=line,
+        profile=dataset is not None and dataset.profile,
+        whole=match.whole,
+    )
+
+
+def too_old(arrival: Arrival) -> TooOld:
+    return TooOld(
+        f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
+        "already: find out, and send it again by a copy onto itself: aws s3 cp "
+        f"{arrival.uri} {arrival.uri} --metadata-directive REPLACE (give --content-type and "
+        "--metadata again, where somebody needs them)"
+    )
