@@ -34,7 +34,7 @@ quick: lint typecheck ## the inner loop, two minutes: style, types, unit, a thou
 	@HYPOTHESIS_PROFILE=quick $(with_python) $(python) -m pytest tests/unit tests/faults \
 		-m "not slow" -n auto --maxprocesses 4 -q $(ARGS)
 
-one: $(local) ## one test, or those of a name: TEST=tests/unit/test_due.py, TEST=lease
+one: $(local) ## one test, or those of a name: TEST=tests/unit/clock/test_due.py, TEST=lease
 	$(if $(TEST),,$(error give TEST=, the path of a test, or a word in the names of some))
 	@$(with_python) $(python) -m pytest $(if $(findstring /,$(TEST)),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
 

@@ -1,4 +1,4 @@
-"""What S3 tells of objects. Where MiniStack tells it otherwise: tests/unit/test_objects_told.py."""
+"""What S3 tells of objects. Where MiniStack tells it otherwise: tests/unit/adapters/test_s3.py."""
 
 import uuid
 from collections.abc import Iterable

@@ -21,7 +21,7 @@ from cfnlint.api import lint_all  # type: ignore[import-untyped]
 from local import policies
 from local.docs import resources, template
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CLI = ROOT / "cli" / "aep_intake_cli"
 NAMES = ("deployer", "operator")
 

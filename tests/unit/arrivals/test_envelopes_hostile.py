@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from tests.examples import examples
 
-EVENTS = Path(__file__).parents[2] / "events"
+EVENTS = Path(__file__).parents[3] / "events"
 EVENTBRIDGE = json.loads((EVENTS / "eventbridge-object-created.json").read_text())
 NOTIFICATION = json.loads((EVENTS / "s3-notification.json").read_text())
 SAMPLES = [EVENTBRIDGE, NOTIFICATION, json.loads((EVENTS / "s3-test-event.json").read_text())]

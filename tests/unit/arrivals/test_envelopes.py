@@ -16,7 +16,7 @@ from aep_intake.routing.globs import InvalidGlob, compile_wildcard
 from hypothesis import given
 from hypothesis import strategies as st
 
-EVENTS = Path(__file__).parents[2] / "events"
+EVENTS = Path(__file__).parents[3] / "events"
 
 VERSIONED = Arrival(
     bucket="acme-landing",

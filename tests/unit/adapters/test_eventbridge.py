@@ -22,7 +22,7 @@ from botocore.stub import Stubber
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-EVENTS = Path(__file__).parents[2] / "events"
+EVENTS = Path(__file__).parents[3] / "events"
 [ARRIVAL] = envelopes.parse((EVENTS / "eventbridge-object-created.json").read_text()).arrivals
 TARGET = Target(
     credential="arn:aws:secretsmanager:eu-west-1:111122223333:secret:aep/acme-emea-AbCdEf",

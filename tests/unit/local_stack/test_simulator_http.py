@@ -20,7 +20,7 @@ from local.simulator import TOKEN_PREFIX, Clock, Simulator, seed_defaults
 from local.simulator.app import listen, running
 from local.simulator.seed import LOYALTY
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NOW = 1_552_694_873_602
 SEED = seed_defaults(Simulator())
 

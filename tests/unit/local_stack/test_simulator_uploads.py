@@ -8,7 +8,7 @@ import pytest
 from local.simulator import AnswerLost, Clock, Fault, Request, Response, Simulator, seed_defaults
 from local.simulator.seed import LOYALTY, PRODUCTS
 from local.simulator.uploads import LONGEST_PART
-from tests.unit.test_simulator import BATCHES, NOW, Caller
+from tests.unit.local_stack.test_simulator import BATCHES, NOW, Caller
 
 ROWS = b'{"a":1}\n{"a":2}\n'
 

@@ -9,8 +9,8 @@ import pytest
 
 from local.simulator import Clock, Mishap, Simulator, seed_defaults
 from local.simulator.seed import LOYALTY, PRODUCTS, WEB_EVENTS
-from tests.unit.test_simulator import BATCHES, CATALOG, NOW
-from tests.unit.test_simulator_uploads import ROWS, Uploader
+from tests.unit.local_stack.test_simulator import BATCHES, CATALOG, NOW
+from tests.unit.local_stack.test_simulator_uploads import ROWS, Uploader
 
 ERROR = {"code": "INGEST-1555-400", "description": "A required field is missing."}
 CORRUPT = (

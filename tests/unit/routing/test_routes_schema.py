@@ -15,7 +15,7 @@ from jsonschema import Draft4Validator
 
 from tests.examples import examples
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FULL: dict[str, Any] = {
     "$schema": "x",
     "description": "x",

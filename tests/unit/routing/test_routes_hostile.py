@@ -170,7 +170,7 @@ def test_any_text_is_a_pattern_or_is_refused(pattern: str) -> None:
 
 # ---- Tables
 
-SAMPLE = json.loads((Path(__file__).parents[2] / "local" / "samples" / "routes.json").read_text())
+SAMPLE = json.loads((Path(__file__).parents[3] / "local" / "samples" / "routes.json").read_text())
 GREEDY = [
     {
         "name": "everything-from-the-key",

@@ -9,7 +9,7 @@ from aep_intake.settings import READ, Settings
 
 from tests.wiring import settings_read
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_environment_becomes_settings(environment: dict[str, str]) -> None:

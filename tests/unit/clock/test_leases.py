@@ -20,7 +20,7 @@ from aep_intake.wiring.deliver import Delivering
 from aep_intake.wiring.worker import SKEW, Worker
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-TEMPLATE = yaml_parse((Path(__file__).parents[2] / "template.yaml").read_text())
+TEMPLATE = yaml_parse((Path(__file__).parents[3] / "template.yaml").read_text())
 WITHIN = 180  # seconds
 FUNCTIONS = {
     name: resource["Properties"]

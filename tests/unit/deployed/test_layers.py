@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-LAYERS = Path(__file__).resolve().parents[2] / "layers"
+LAYERS = Path(__file__).resolve().parents[3] / "layers"
 # Second word of a .pyc: 1 says that it goes by the source's hash, 2 would be to check that hash.
 # https://docs.python.org/3/reference/import.html#pyc-invalidation
 UNCHECKED_HASH = 1

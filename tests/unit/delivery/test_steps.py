@@ -78,7 +78,7 @@ from tests.faults.harness import (
 )
 from tests.memory_ledger import all_due
 
-EVENTS = Path(__file__).parents[2] / "events"
+EVENTS = Path(__file__).parents[3] / "events"
 STEP = TIMEOUT + SKEW
 ROWS = b"".join(b'{"row": %d}\n' % n for n in range(20))
 PACKED = gzip.compress(ROWS, mtime=0)

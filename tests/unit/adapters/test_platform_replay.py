@@ -19,7 +19,7 @@ from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES, SYSTEM
 from tests.adobe_world import ARN, LEDGER, PLATFORM, Scripted, World, answer
 from tests.faults import harness
 from tests.faults.test_schedules import ONE
-from tests.unit.test_adobe import Tokens
+from tests.unit.adapters.test_platform import Tokens
 
 MINUTE = 60_000
 
