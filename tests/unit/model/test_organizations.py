@@ -114,7 +114,7 @@ def test_limits_can_only_make_it_more_careful(name: str, value: int) -> None:
         (document(organizations=[{"credential": PREFIX}]), "is not of the form"),
         (document(organizations=[{"credential": ACME, "sandboxes": []}]), "is empty"),
         (document(organizations=[{"credential": ACME, "sandboxes": ["Prod"]}]), "not of the form"),
-        (document(organizations=[{"credential": ACME}] * 2), "an earlier one has it"),
+        (document(organizations=[{"credential": ACME}] * 2), "an earlier entry has it"),
         (document(organizations=[{"credential": ACME, "limits": {"batchFiles": 1}}]), "not known"),
     ],
 )

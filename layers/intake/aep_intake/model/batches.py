@@ -12,34 +12,26 @@ ENDED_WITHOUT_DATA = frozenset({"aborted", "abandoned"})
 
 @dataclass(frozen=True, slots=True)
 class Target(Kept):
-    """Where a batch belongs.
+    """Where a batch belongs."""
 
-    `credential`: ARN of the secret, never a value. `ims_org`: `…@AdobeOrg`.
-    `dataset_id`: Catalog's.
-    """
-
-    credential: str
-    ims_org: str
+    credential: str  # the ARN of the secret, never its value
+    ims_org: str  # `…@AdobeOrg`
     sandbox: str
-    dataset_id: str
+    dataset_id: str  # Catalog's
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What matters of a dataset: whether it feeds Profile, and whether it is Adobe's own."""
+    """The properties of a dataset that the intake needs."""
 
-    profile: bool
-    system: bool
+    profile: bool  # it feeds Real-Time Customer Profile
+    system: bool  # it is Adobe's own
 
 
-# Adobe's overview and troubleshooting pages, and `catalog.yaml`; other words are still on the way,
-# but for `inactive`: reverted, or compacted into a successor.
+# From Adobe's overview and troubleshooting pages, and `catalog.yaml`. A batch of any other status
+# is in flight, except `inactive`: reverted, or compacted into a successor.
 HOLDS_DATA = frozenset({"success", "active", "archived", "retained"})
-
-
 HOLDS_NONE = frozenset({"failed", "failure", "aborted", "abandoned", "deleted"})
-
-
 UNDER_WAY = frozenset(
     {"loaded", "queued", "staging", "processing", "staged", "retrying", "stalled"}
 )
@@ -47,23 +39,19 @@ UNDER_WAY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch as AEP describes it.
-
-    `created` in epoch milliseconds by Adobe's clock. `status` is an open set (never validate it).
-    `raw` is AEP's own object, unchanged.
-    """
+    """A batch as AEP describes it."""
 
     id: str
-    status: str
-    created: int
+    status: str  # an open set: never validate it
+    created: int  # epoch milliseconds by Adobe's clock
     external_id: str | None
     dataset_ids: tuple[str, ...]
     tags: Mapping[str, Any]
-    raw: Mapping[str, Any]
+    raw: Mapping[str, Any]  # AEP's own object, unchanged
 
     @property
     def holds_data(self) -> bool:
-        """Whether its data is served, be it by what Adobe compacted it into."""
+        """Whether AEP serves its data, from this batch or from the one Adobe compacted it into."""
         served = self.status == "inactive" and bool(self.tags.get("acp_successor"))
         return self.status in HOLDS_DATA or served
 
@@ -74,5 +62,5 @@ class Batch:
 
     @property
     def completed(self) -> bool:
-        """Whether somebody has filled it, whatever became of that: known, and past loading."""
+        """Whether somebody completed it: its status is known, and past loading."""
         return self.holds_data or self.status in {*UNDER_WAY, *HOLDS_NONE, "inactive"}

@@ -1,7 +1,7 @@
 """Every error the intake raises on purpose, split by what the caller should do.
 
     IntakeError
-    ├── Rejected                  cannot succeed as things stand: park it, announce it, say why
+    ├── Rejected                  terminal until somebody changes something: park it, announce why
     │   ├── MalformedEvent        the message is not one we understand
     │   ├── MalformedRequest      the HTTP request is not one we understand
     │   ├── KeyReused             an Idempotency-Key or external id that meant something else before
@@ -9,36 +9,36 @@
     │   ├── EmptyObject           zero bytes, and neither a folder marker nor ignored
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
     │   ├── TooLarge              more bytes than Adobe takes in one file or batch
-    │   ├── NoFiles               a marker whose folder holds nothing for its route
-    │   ├── MarkerMissing         files for which no marker has come in time
-    │   ├── MalformedManifest     a marker that is no manifest, or names what is not there
+    │   ├── NoFiles               a marker whose folder holds no file of its route
+    │   ├── MarkerMissing         files for which no marker came in time
+    │   ├── MalformedManifest     a marker that is no manifest, or names a file that is not there
     │   ├── NotReplaceable        a new version that cannot take the place of the one before
-    │   ├── FormatUnknown         `inputFormat: auto`, and the name says nothing
+    │   ├── FormatUnknown         `inputFormat: auto`, and the file name does not show the format
     │   ├── FormatMismatch        the first bytes are of another format than the route says
-    │   ├── ObjectGone            the version that arrived is surely no longer there
+    │   ├── ObjectGone            S3 says that the version that arrived no longer exists
     │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
     │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
     │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
-    │   ├── BatchRefused          AEP said no, in its own words
+    │   ├── BatchRefused          AEP refused to make the batch, in its own words
     │   ├── UploadRefused         AEP did not take a file, or the end of a batch
     │   ├── NotEnded              its batch may hold data: another attempt could double it
     │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
-    └── TryAgain                  may succeed later; `retry_after` is a hint in seconds
-        ├── NotYet                another worker holds the lease, or the time is not come
+    └── TryAgain                  retryable; `retry_after` is a hint in seconds
+        ├── NotYet                another worker holds the lease, or it is too early
         ├── LeaseLost             another worker took over: follow the ledger
         ├── OutcomeUnknown        the batch may or may not exist: look up before the next attempt
-        ├── PlatformUnavailable   surely nothing was made (429, gateway trouble, no connection)
-        ├── CredentialUnusable    Adobe does not accept the credential; an operator must mend it
-        ├── WindowSealed          the window takes nothing more: the next one does
+        ├── PlatformUnavailable   AEP made nothing (429, gateway trouble, no connection)
+        ├── CredentialUnusable    Adobe does not accept the credential; an operator must replace it
+        ├── WindowSealed          the window takes no more files: use the next one
         ├── LineMoved             another version of the object was ordered just now
         ├── LedgerUnavailable     DynamoDB throttled, conflicted or did not answer
         ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
-        ├── LimitsUnavailable     which organizations and limits hold cannot be read
+        ├── LimitsUnavailable     the document of organizations and limits cannot be read
         ├── NotAnnounced          the event bus did not take the event
-        └── StorageUnavailable    S3 or SQS did not do what was asked
-            └── NotReadable       S3 does not let us read it now: rights, or the key it is under
+        └── StorageUnavailable    a request to S3 or SQS failed
+            └── NotReadable       S3 refuses to read the object: a missing right, or its KMS key
 
 `reason` is the stable, kebab-case name of each class: the metric dimension, the `reason` of an
 `Arrival Rejected` event and the last part of an HTTP problem's `type`.
@@ -67,7 +67,7 @@ class IntakeError(Exception):
 
 
 class Rejected(IntakeError):
-    """Cannot succeed as things stand."""
+    """Terminal: the same input fails again until somebody changes something."""
 
 
 class MalformedEvent(Rejected):
@@ -75,7 +75,7 @@ class MalformedEvent(Rejected):
 
 
 class MalformedRequest(Rejected):
-    """The HTTP request is not one we understand; the text says which member."""
+    """The HTTP request is not one we understand; the detail names the member."""
 
 
 class KeyReused(Rejected):
@@ -91,7 +91,7 @@ class EmptyObject(Rejected):
 
 
 class TooOld(Rejected):
-    """Older than the ledger remembers, so nobody can say whether it was a duplicate."""
+    """Older than the ledger's retention, so it could be a duplicate."""
 
 
 class TooLarge(Rejected):
@@ -103,11 +103,11 @@ class NoFiles(Rejected):
 
 
 class MarkerMissing(Rejected):
-    """Files of a folder for which no marker has come within the time that their route says."""
+    """Files of a folder for which no marker came within the route's `within`."""
 
 
 class MalformedManifest(Rejected):
-    """A marker that should be a manifest and is none, or names what is not in its folder."""
+    """A marker that should be a manifest and is none, or names a file that is not there."""
 
 
 class NotReplaceable(Rejected):
@@ -115,7 +115,7 @@ class NotReplaceable(Rejected):
 
 
 class FormatUnknown(Rejected):
-    """The route says `inputFormat: auto` and the file name says nothing."""
+    """The route says `inputFormat: auto`, and the file name does not show the format."""
 
 
 class FormatMismatch(Rejected):
@@ -123,7 +123,7 @@ class FormatMismatch(Rejected):
 
 
 class ObjectGone(Rejected):
-    """The version that arrived is surely no longer there."""
+    """S3 says that the version that arrived no longer exists."""
 
 
 class ObjectArchived(Rejected):
@@ -131,7 +131,7 @@ class ObjectArchived(Rejected):
 
 
 class CustomerKeyNeeded(Rejected):
-    """The object is encrypted with a key of its sender's own (SSE-C), which nobody else has."""
+    """The object is encrypted with a key that only its sender has (SSE-C)."""
 
 
 class TargetNotAllowed(Rejected):
@@ -156,7 +156,7 @@ class DatasetNotFound(Rejected):
 
 
 class BatchRefused(Rejected):
-    """AEP refused to make the batch; nothing was made.
+    """AEP refused to make the batch, and made nothing.
 
     `status` is the HTTP status, `error_code` Adobe's own code where it gave one,
     `request_id` its `X-Request-Id`.
@@ -178,9 +178,9 @@ class BatchRefused(Rejected):
 
 
 class UploadRefused(Rejected):
-    """AEP did not take a file, or does not let a batch be completed, in its own words.
+    """AEP did not take a file, or refused to complete a batch, in its own words.
 
-    `status` is the HTTP status, `sent` how many bytes of the same file AEP took before.
+    `status` is the HTTP status. `sent`: bytes of the same file that AEP took before.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class NeedsAttention(Rejected):
 
 
 class TryAgain(IntakeError):
-    """May succeed later. `retry_after`: seconds to wait at least, if anybody said."""
+    """Retryable. `retry_after`: seconds to wait at least; None if nobody said."""
 
     def __init__(
         self, detail: str, *, retry_after: float | None = None, external_id: str | None = None
@@ -210,11 +210,11 @@ class TryAgain(IntakeError):
 
 
 class NotYet(TryAgain):
-    """Another worker holds the lease, or the time to look again has not come."""
+    """Another worker holds the lease, or the next try is not due."""
 
 
 class LeaseLost(TryAgain):
-    """Another worker took over; the ledger tells how it went on."""
+    """Another worker took over: the ledger holds a newer revision. Follow that."""
 
 
 class OutcomeUnknown(TryAgain):
@@ -222,19 +222,19 @@ class OutcomeUnknown(TryAgain):
 
 
 class PlatformUnavailable(TryAgain):
-    """AEP or IMS did not serve us, and surely made nothing."""
+    """AEP or IMS did not serve the request, and made nothing."""
 
 
 class CredentialUnusable(TryAgain):
-    """The secret cannot be used, or Adobe does not accept it; an operator must mend it."""
+    """The secret cannot be used, or Adobe does not accept it; an operator must replace it."""
 
 
 class WindowSealed(TryAgain):
-    """The window takes nothing more; the next one does."""
+    """The window takes no more files: use the next one."""
 
 
 class LineMoved(TryAgain):
-    """Another version of the object, or another marker of the folder, was ordered just now."""
+    """Another worker just ordered another version of the object, or another marker's folder."""
 
 
 class LedgerUnavailable(TryAgain):
@@ -246,7 +246,7 @@ class RoutesUnavailable(TryAgain):
 
 
 class LimitsUnavailable(TryAgain):
-    """Organizations and limits cannot be read, or none is published where one must be."""
+    """The document of organizations and limits cannot be read, or must be published first."""
 
 
 class NotAnnounced(TryAgain):
@@ -254,12 +254,12 @@ class NotAnnounced(TryAgain):
 
 
 class StorageUnavailable(TryAgain):
-    """S3 or SQS did not do what was asked."""
+    """A request to S3 or SQS failed."""
 
 
 class NotReadable(StorageUnavailable):
-    """S3 does not let us read an object now: for want of a right, or of the key it is under.
+    """S3 refuses to read an object: a right is missing, or its KMS key is disabled.
 
-    Rights pass and come back (IAM follows a deployment after seconds, a policy is edited, a key is
-    disabled for a while), so this is never proof that the object is gone.
+    Rights pass and come back (IAM follows a deployment after seconds, somebody edits a policy or
+    disables a key for a while), so this never proves that the object is gone.
     """

@@ -10,20 +10,15 @@ from aep_intake.model.records import Kept
 
 @dataclass(frozen=True, slots=True)
 class Arrival(Kept):
-    """One version of one S3 object.
-
-    `version_id` is None where the bucket is unversioned (S3 then says nothing or `null`).
-    `sequencer` is S3's hexadecimal order of events of one key; a request that names an object
-    has none. `size` in bytes, `time` in epoch milliseconds (when the object was made).
-    """
+    """One version of one S3 object."""
 
     bucket: str
     key: str
-    version_id: str | None
+    version_id: str | None  # None in an unversioned bucket, where S3 says nothing or `null`
     etag: str
-    sequencer: str | None
-    size: int
-    time: int
+    sequencer: str | None  # S3's hexadecimal order of one key's events; a request has none
+    size: int  # bytes
+    time: int  # when the object was made, in epoch milliseconds
 
     @property
     def uri(self) -> str:
@@ -51,12 +46,12 @@ class Arrival(Kept):
 
     @property
     def external_id(self) -> str:
-        """Of the order this arrival stands for: from its identity alone."""
+        """External id of the order of this arrival, derived from its identity alone."""
         return f"intake-{digest(self.bucket, self.key, self.version)}"
 
     @property
     def gzipped(self) -> bool:
-        """Whether it is compressed: by its name, as Adobe's own sources go."""
+        """Whether it is compressed: its name decides, as with Adobe's own sources."""
         return self.key.lower().endswith(".gz")
 
     @property
@@ -73,6 +68,6 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """A file that S3 lists as lying in an archive: nobody can read it until it is restored."""
+    """A file that S3 lists in an archive: nobody can read it until somebody restores it."""
 
     file: Arrival

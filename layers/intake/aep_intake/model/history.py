@@ -9,7 +9,7 @@ from aep_intake.model.records import Kept
 
 @dataclass(frozen=True, slots=True)
 class Missing(Kept):
-    """A part of the list of files that wait in a folder: after one place, up to another."""
+    """A part of a folder's list of waiting files: the places after `after`, up to `until`."""
 
     folder_id: str
     after: str
@@ -17,26 +17,22 @@ class Missing(Kept):
 
     @property
     def external_id(self) -> str:
-        """By which they are announced and parked, however often."""
+        """The external id under which these files are announced and parked, every time."""
         return f"{self.folder_id[:7]}{digest(self.folder_id, self.after, self.until)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One thing that the ledger knows of a version of an object.
-
-    `owner`: the order or window that claims it. `rejection`: why nothing does. `noted`: what became
-    of it besides, by which `route`. `expires`: when the ledger forgets it (epoch seconds), so the
-    larger, the later it was written. `superseded_by`: the version that stands for it.
-    """
+    """One item of the ledger about a version of an object."""
 
     version: str
-    owner: str | None = None
-    rejection: Rejection | None = None
-    noted: str | None = None
+    owner: str | None = None  # the order or window that claims it
+    rejection: Rejection | None = None  # why nothing claims it
+    noted: str | None = None  # any other fate, such as `waiting`, by the rule `route`
     route: str | None = None
+    # When the ledger forgets it (epoch seconds): the larger, the later it was written.
     expires: int = 0
-    superseded_by: str | None = None
+    superseded_by: str | None = None  # the version that replaced it in its batch
 
     @property
     def claimed(self) -> bool:

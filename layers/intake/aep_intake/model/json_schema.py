@@ -1,7 +1,7 @@
-"""JSON Schema (draft-04), just as much of it as our own schemas use.
+"""JSON Schema (draft-04), the part of it that our own schemas use.
 
-Functions have no JSON Schema library, and an emulated or hand-fed AppConfig may not have asked its
-validator. The tests compare this with the `jsonschema` package.
+Functions have no JSON Schema library, and an emulated or hand-fed AppConfig may have skipped its
+validator. The tests compare this module with the `jsonschema` package.
 """
 
 import json
@@ -24,7 +24,7 @@ type Faults = Iterator[tuple[tuple[str | int, ...], str]]
 def faults(value: Any, schema: Mapping[str, Any], path: tuple[str | int, ...]) -> Faults:
     """Where `value` breaks `schema`, and how. `path` leads to `value`, itself usually `()`.
 
-    A schema's `hint`, a word of our own, says its `pattern` to people.
+    `hint`, a member of our own, describes a `pattern` for people.
     """
     types = schema.get("type", [])
     types = [types] if isinstance(types, str) else types
@@ -77,5 +77,5 @@ def _object_faults(
 
 
 def _is(value: Any, name: str) -> bool:
-    """Whether `value` is of JSON's type `name`; to Python, true is a number as well."""
+    """Whether `value` is of JSON's type `name`; in Python, true is a number as well."""
     return isinstance(value, _TYPES[name]) and (name == "boolean" or not isinstance(value, bool))

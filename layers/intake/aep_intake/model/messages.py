@@ -1,4 +1,4 @@
-"""Messages that our own functions write into queues, for others of them to read."""
+"""Messages that one of our functions sends to another through a queue."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,7 +7,7 @@ from aep_intake.model.files import Arrival
 
 
 def of_arrival(arrival: Arrival) -> str:
-    """An event of S3's through EventBridge: `envelopes.parse` reads it as this one arrival."""
+    """An S3 event as EventBridge delivers it, which `envelopes.parse` reads as this arrival."""
     made = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=arrival.time)
     about = {
         "key": arrival.key,

@@ -1,4 +1,4 @@
-"""Orders: the decision to have exactly one AEP batch, who it is, and how far it has come.
+"""Orders: the decision to have exactly one AEP batch, its identity, and its progress.
 
 An order's external id is the ledger's key, the log's correlation id, AEP's `externalId` and the
 key by which consumers of our events drop repeats.
@@ -17,11 +17,11 @@ from aep_intake.model.records import Kept
 
 ORDER_PREFIX = "intake-"
 WINDOW_PREFIX = "window-"  # a claim names an order, or a window
-# What is due is an order, a window, the delivery of a batch, or a folder without its marker.
+# Besides these two, the delivery of a batch, or a folder without its marker, may be due.
 DELIVERY_PREFIX = "delivery-"
 FOLDER_PREFIX = "folder-"
 RESERVED_PREFIXES = (ORDER_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX, FOLDER_PREFIX)
-# A caller's: `.2`, `.3` … are for later attempts, which make it 64 characters at most.
+# A caller's external id. `.2`, `.3` … mark later attempts, whose ids have 64 characters at most.
 EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._-]{1,60}")
 
 # Catalog's tag filter and AEP's own tags reserve names starting `adobe` and values with `:` or `,`.
@@ -30,15 +30,12 @@ TAG = "aep_intake"
 
 @dataclass(frozen=True, slots=True)
 class Identity(Kept):
-    """Who a ledger is, whatever its table is called. Times in epoch milliseconds.
-
-    `restored_at`: when it was last put back to an earlier state; what was done to batches before
-    that, it may not know. `look_first_until`: orders that are opened until then may have a batch
-    already.
-    """
+    """The identity of a ledger, which does not depend on its table's name."""
 
     ledger_id: str
+    # When somebody last restored it (epoch ms): it may not know what happened to batches before.
     restored_at: int = 0
+    # An order that is opened before this time (epoch ms) may have a batch already.
     look_first_until: int = 0
 
 
@@ -46,10 +43,11 @@ class Identity(Kept):
 class Claim:
     """A place in the ledger that says to which order a version of an object belongs.
 
-    An `exclusive` claim is put only where nothing stands; one that is not exclusive only gives way
-    to exclusive ones. A request names an object of an unversioned bucket by its content alone, an
-    event by content and sequencer: so events leave a trace of the content that later events may
-    overwrite (a new upload of the same bytes is a new version), and that requests respect.
+    An `exclusive` claim is put only if its slot is free. Any other claim is a trace: it is put
+    unless a request claims the slot. A request names an object of an unversioned bucket by its
+    content alone, an event by content and sequencer. So an event leaves a trace of the content:
+    later events may overwrite it (a new upload of the same bytes is a new version), and requests
+    respect it.
     """
 
     object_id: str
@@ -59,7 +57,7 @@ class Claim:
 
 
 def claims(file: Arrival) -> tuple[Claim, ...]:
-    """What a file's order claims; the first is for the version itself."""
+    """The claims of a file's order; the first is for the version itself."""
     version = Claim(file.object_id, f"claim#{digest(file.version)}", exclusive=True, file=file)
     if file.version_id is not None:
         return (version,)
@@ -72,40 +70,36 @@ def claims(file: Arrival) -> tuple[Claim, ...]:
 
 @dataclass(frozen=True, slots=True)
 class WindowPart(Kept):
-    """The files of a part of a window: those from `first` up to, not including, `end` in the
-    window's own order. `bytes` in all, as AEP gets them.
-
-    `offset` and `length` in bytes are where they stand in the window's list, and `key` is where
-    that is in the state bucket: None where a release before lists planned the window.
-    """
+    """Files of a window that share a batch: from `first` up to, not including, `end`."""
 
     window_id: str
     first: int
     end: int
-    bytes: int
+    bytes: int  # in all, as AEP gets them
+    # Bytes of the window's list that describe them.
     offset: int = 0
     length: int = 0
+    # The list's key in the state bucket; None if a release before lists planned the window.
     key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage(Kept):
-    """An order's place among those of one object, or folder, in one dataset: the newest counts.
+    """An order's place among the orders of one object, or folder, in one dataset.
 
-    `subject`: hash of what these are. `position`: S3's sequencer, in a
-    form that sorts. `predecessor`: external id of the order that was the newest before this one,
-    until it is settled what becomes of that. `first_only`: newer ones change nothing.
+    The newest counts.
     """
 
-    subject: str
-    position: str
+    subject: str  # hash of the object or folder, and the dataset
+    position: str  # S3's sequencer, in a form that sorts
+    # External id of the newest order before this one, until this one has taken its place.
     predecessor: str | None = None
-    first_only: bool = False
+    first_only: bool = False  # the first order counts, and newer ones change nothing
 
 
 @dataclass(frozen=True, slots=True)
 class LineageHead:
-    """The newest order of a line: its external id (of attempt 1) and its position."""
+    """The newest order of a lineage: its external id (of attempt 1) and its position."""
 
     external_id: str
     position: str
@@ -113,7 +107,7 @@ class LineageHead:
 
 @dataclass(frozen=True, slots=True)
 class Replaced(Kept):
-    """A batch of an earlier order of the same line, whose data a new one replaces."""
+    """A batch of an earlier order of the same lineage, whose data a new batch replaces."""
 
     external_id: str
     batch_id: str
@@ -121,36 +115,28 @@ class Replaced(Kept):
 
 @dataclass(frozen=True, slots=True)
 class Order(Kept):
-    """The decision to have exactly one AEP batch.
+    """The decision to have exactly one AEP batch."""
 
-    `external_id` is the root's for attempt 1 and has `.2`, `.3` … for later attempts.
-    `options` are further members of Adobe's create request, under Adobe's own names
-    (`inputFormat`, `tags`, `replay`, `enableErrorDiagnostics`, `partialIngestionPercent`).
-    A part of a window has an `excerpt` instead of its `files`, which may be many.
-    `trigger` is `arrival` or `request`. `fingerprint` tells two requests with one key apart.
-    `line` is there where a route says what becomes of new versions. `profile`: the dataset feeds
-    Adobe's Real-Time Customer Profile, whose batches are counted. `whole`: without one of its files
-    the batch is worth nothing.
-    """
-
-    external_id: str
+    external_id: str  # the root's for attempt 1; later attempts append `.2`, `.3` …
     target: Target
+    # Further members of Adobe's create request, under Adobe's own names (`inputFormat`, `tags`,
+    # `replay`, `enableErrorDiagnostics`, `partialIngestionPercent`).
     options: Mapping[str, Any]
     files: tuple[Arrival, ...] = ()
-    trigger: str = "arrival"
+    trigger: str = "arrival"  # or `request`
     route: str | None = None
     routes_version: str | None = None
     attempt: int = 1
-    fingerprint: str | None = None
-    excerpt: WindowPart | None = None
-    line: Lineage | None = None
+    fingerprint: str | None = None  # tells two requests with one key apart
+    excerpt: WindowPart | None = None  # of a window, in place of `files`, which may be many
+    line: Lineage | None = None  # where the route says what to do with new versions
     replaces: Replaced | None = None
-    profile: bool = False
-    whole: bool = False
+    profile: bool = False  # the dataset feeds Real-Time Customer Profile: its batches are counted
+    whole: bool = False  # without one of its files the batch is worth nothing
 
     @property
     def claims(self) -> tuple["Claim", ...]:
-        """What the ledger must hold for this order, all or nothing."""
+        """The claims that the ledger must hold for this order, all or nothing."""
         return tuple(claim for file in self.files for claim in claims(file))
 
     @property
@@ -162,7 +148,7 @@ class Order(Kept):
 
     @property
     def claimant(self) -> str:
-        """What its files' claims name: its window, or its first attempt."""
+        """The owner that its files' claims name: its window, or its first attempt."""
         return self.root if self.excerpt is None else self.excerpt.window_id
 
     def next_attempt(self) -> "Order":
@@ -176,39 +162,39 @@ class Order(Kept):
 
 
 class State(StrEnum):
-    """How far an order has come. OPEN and CREATED are unfinished; so is whatever is due."""
+    """How far an order has come. OPEN and CREATED are unfinished; so is any order that is due."""
 
     OPEN = "open"  # no batch is recorded
     CREATED = "created"  # a batch is recorded, not yet announced
     ANNOUNCED = "announced"
-    REFUSED = "refused"  # AEP said no: surely no batch
+    REFUSED = "refused"  # AEP refused, and made no batch
     HELD = "held"  # only a person can judge
 
 
 class NextStep(StrEnum):
-    """What whoever comes to an order does with it."""
+    """What a worker does with an order."""
 
-    WAIT = "wait"  # someone works on it, or its next try is not due
-    DONE = "done"  # nothing but to announce it, if that
-    RECLAIM = "reclaim"  # it let its files go: claim them again, and start afresh
-    REOPEN = "reopen"  # surely no batch was made: start afresh, with the present route
+    WAIT = "wait"  # another worker has the lease, or the next try is not due
+    DONE = "done"  # announce it if it is due, and nothing else
+    RECLAIM = "reclaim"  # it released its claims: claim the files again, and start afresh
+    REOPEN = "reopen"  # no batch was made: start afresh, with the present route
     RESUME = "resume"  # a batch may have been made: look for it first
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection(Kept):
-    """Why something was rejected. `at` in epoch milliseconds."""
+    """Why an order or an arrival was rejected."""
 
     reason: str
     detail: str
-    at: int
+    at: int  # epoch milliseconds
     status: int | None = None
     error_code: str | None = None
     request_id: str | None = None
 
     @classmethod
     def of(cls, error: Rejected, at: int) -> "Rejection":
-        """What to remember of `error`."""
+        """`error` in a form that can be stored."""
         if isinstance(error, BatchRefused):
             return cls(
                 error.reason, error.detail, at, error.status, error.error_code, error.request_id
@@ -216,7 +202,7 @@ class Rejection(Kept):
         return cls(error.reason, error.detail, at)
 
     def error(self, external_id: str) -> Rejected:
-        """The error again, for a caller who comes later."""
+        """The same error, for a caller who asks later."""
         if self.status is None:
             kind = NeedsAttention if self.reason == NeedsAttention.reason else TargetNotAllowed
             return kind(self.detail, external_id=external_id)
@@ -239,15 +225,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Record(Kept):
-    """An order in the ledger, and how far it has come.
+    """An order in the ledger, and its progress. Times in epoch milliseconds.
 
-    `revision` grows with each write; a write succeeds only on the revision it was made from.
-    `due` (epoch ms) is when someone must look again, and until then nobody else may: it is the
-    lease's end where there is a `lease`, and the earliest next try where there is none. A finished
-    record has none. `unknown_since` is the last moment at which a POST may have been sent whose
-    answer nobody knows. `delivers`: whether a delivery was recorded with its end; None until that,
-    and where it came before deliveries were. Each method gives the record as it stands after one
-    step.
+    Each method gives the record after one step.
     """
 
     WRITTEN_AS = {"next_attempt": "superseded_by"}  # noqa: RUF012
@@ -255,30 +235,34 @@ class Record(Kept):
     order: Order
     opened_at: int
     state: State
+    # When the clock hands it out again, and nobody works on it before: the end of the `lease`, or
+    # the earliest next try where there is none. None once it is finished.
     due: int | None = None
-    lease: str | None = None
-    revision: int = 1
-    unknown_since: int | None = None
+    lease: str | None = None  # the fencing token of the worker that has it
+    revision: int = 1  # grows with each write, which succeeds only on the revision it was made from
+    unknown_since: int | None = None  # last time at which a POST without an answer may have gone
     batch_id: str | None = None
     batch: Mapping[str, Any] | None = None
     created_at: int | None = None
     rejection: Rejection | None = None
     next_attempt: str | None = None
     replaced_by: str | None = None
+    # Whether a delivery was recorded with ANNOUNCED; None before, and in records of releases
+    # without deliveries.
     delivers: bool | None = None
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
-        """A new order, leased to who opens it."""
+        """A new order, leased to the worker that opens it."""
         return cls(order, now, State.OPEN, lease.until, lease.token)
 
     @classmethod
     def waiting(cls, order: Order, now: int) -> "Record":
-        """A new order, for whoever comes first."""
+        """A new order, for the first worker that takes it."""
         return cls(order, now, State.OPEN, due=now)
 
     def leased(self, lease: Lease) -> "Record":
-        """Taken over. A dead worker's lease means that its POST may have been sent until then."""
+        """Taken over. A dead worker may have sent its POST at any time until its lease ended."""
         since = self.unknown_since if self.lease is None else self.due
         return self._then(
             state=State.OPEN,
@@ -290,16 +274,19 @@ class Record(Kept):
 
     @property
     def never_posted(self) -> bool:
-        """Nobody works on it, and surely no POST was ever sent that could have made a batch."""
+        """Whether no worker has it, and no POST was sent that could have made a batch."""
         return self.lease is None and self.unknown_since is None
 
     @property
     def never_created(self) -> bool:
-        """Refused, told, and surely without a batch: it holds no claims, and may mean anew."""
+        """Whether it was refused, that was announced, and no batch exists.
+
+        Then it holds no claims, and another request may use its external id.
+        """
         return self.state is State.REFUSED and self.due is None and self.never_posted
 
     def next_step(self, now: int) -> NextStep:
-        """What comes next, at `now` (epoch ms), for whoever wants this order carried out."""
+        """The next step at `now` (epoch ms) for a worker that wants to carry out this order."""
         if self.due is not None and now < self.due:
             return NextStep.WAIT
         if self.replaced_by is not None:
@@ -308,15 +295,15 @@ class Record(Kept):
             return NextStep.REOPEN if self.never_posted else NextStep.RESUME
         if self.due is not None:  # to be announced
             return NextStep.DONE
-        if self.never_created and self.order.attempt == 1:  # which holds the files of later ones
+        if self.never_created and self.order.attempt == 1:  # attempt 1 holds all attempts' files
             return NextStep.RECLAIM
-        anew = {State.REFUSED: NextStep.REOPEN, State.HELD: NextStep.RESUME}
-        return anew.get(self.state, NextStep.DONE)
+        retry = {State.REFUSED: NextStep.REOPEN, State.HELD: NextStep.RESUME}
+        return retry.get(self.state, NextStep.DONE)
 
     def reopened(self, order: Order, lease: Lease) -> "Record":
-        """Surely without a batch: tried anew with the present target and options.
+        """Without a batch, it starts afresh with the present target and options.
 
-        But an order that has its place in line keeps it, and that is in one dataset.
+        But an order keeps its place in a lineage, and that is in one dataset.
         """
         known = self.order
         order = replace(
@@ -333,22 +320,22 @@ class Record(Kept):
         )
 
     def settled(self, replaces: Replaced | None) -> "Record":
-        """It is known what it replaces, and nothing stands in its way any more."""
+        """It has taken its predecessor's place, and is free to get its batch."""
         line = self.order.line and replace(self.order.line, predecessor=None)
         return self._then(order=replace(self.order, line=line, replaces=replaces))
 
     def replaced(self, by: str) -> "Record":
-        """A newer order of its line takes its place; what it was stays as it is."""
+        """A newer order of its lineage takes its place; its state stays."""
         return self._then(replaced_by=by)
 
     def given_back(self, due: int, unknown_since: int | None = None) -> "Record":
-        """Nobody works on it until `due`."""
+        """No worker has it until `due`."""
         return self._then(lease=None, due=due, unknown_since=unknown_since or self.unknown_since)
 
     def created(self, batch: Batch) -> "Record":
-        """Its batch is known, for good. Still due: it must be announced.
+        """Its batch is recorded, for good. Still due: it must be announced.
 
-        What AEP said of it is only kept for a request, which is answered with it every time.
+        AEP's answer is stored for a request only, which gets it as its answer every time.
         """
         answer = batch.raw if self.order.trigger == "request" else None
         return self._then(
@@ -360,13 +347,13 @@ class Record(Kept):
         return self._then(state=state, rejection=rejection)
 
     def announced(self, *, delivers: bool = False) -> "Record":
-        """Nothing is left to do. `delivers`: but for the upload stage."""
+        """The create stage is done with it. `delivers`: the upload stage takes over."""
         if self.state is not State.CREATED:
             return self._then(lease=None, due=None)
         return self._then(state=State.ANNOUNCED, lease=None, due=None, delivers=delivers)
 
     def followed(self, lease: Lease, now: int) -> tuple["Record", "Record"]:
-        """This attempt ended without data: it, finished, and the next one, opened."""
+        """This attempt, which ended without data, finished; and the next one, opened."""
         following = Record.opened(self.order.next_attempt(), lease, now)
         ended = self._then(lease=None, due=None, next_attempt=following.order.external_id)
         return ended, following

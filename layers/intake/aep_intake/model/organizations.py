@@ -1,8 +1,8 @@
-"""For which organizations a deployment works, and how carefully: data with a right of its own.
+"""The organizations a deployment works for, and their limits: data with a right of its own.
 
 `limits.schema.json`, beside this module, describes the document; an editor, AppConfig's validator
-and `parse` all read that one file. Whoever may publish routes may not publish this: a route can
-name no secret and no sandbox that is not here, and no limit.
+and `parse` all read that one file. The right to publish routes does not include it: a route can
+name no secret or sandbox that is not here, and no limit.
 """
 
 import json
@@ -19,7 +19,7 @@ SCHEMA: Mapping[str, Any] = json.loads(
     Path(__file__).with_name("limits.schema.json").read_text(encoding="utf-8")
 )
 
-SANDBOXES = ("prod",)  # of an organization for which the document names none
+DEFAULT_SANDBOXES = ("prod",)
 
 
 class InvalidLimits(ValueError):
@@ -28,44 +28,34 @@ class InvalidLimits(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How carefully AEP is treated; the defaults are Adobe's guardrails of November 2026, or ours.
+    """How carefully AEP is treated. Defaults are Adobe's guardrails of November 2026, or ours."""
 
-    `settle_seconds` until Catalog surely shows a batch. `batch_files` and `batch_gigabytes`: the
-    most that a window or a folder puts into one batch. `file_megabytes`: the most of a file that
-    cannot be uploaded in pieces. `upload_hours` until a batch that is not complete is given up,
-    `outcome_seconds` until Catalog is asked how one ended. `replay_by`: how Adobe is told which
-    batch a new one replaces. By organization: `batches_per_minute` that are created,
-    `gigabytes_per_hour` that are uploaded, and the `profile_batches_per_day` of a sandbox beyond
-    which somebody is told.
-    """
-
-    settle_seconds: int = 120
+    settle_seconds: int = 120  # until Catalog shows a batch for sure
+    # The most that a window or a folder puts into one batch.
     batch_files: int = 9999
     batch_gigabytes: int = 100
-    file_megabytes: int = 256
-    upload_hours: int = 24
-    outcome_seconds: int = 120
-    replay_by: str = "$predecessors"
+    file_megabytes: int = 256  # the most of a file that cannot be uploaded in pieces
+    upload_hours: int = 24  # until a batch that is not complete is given up
+    outcome_seconds: int = 120  # from COMPLETE until the first poll of Catalog
+    replay_by: str = "$predecessors"  # how a new batch names the one that it replaces
+    # Of an organization: batches created, and gigabytes uploaded.
     batches_per_minute: int = 1000
     gigabytes_per_hour: int = 20
-    profile_batches_per_day: int = 90
+    profile_batches_per_day: int = 90  # of a sandbox, beyond which an alarm rings
 
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """One of Adobe's organizations, by the ARN of the secret with its credential.
+    """One of Adobe's organizations."""
 
-    `sandboxes` are all that it may be asked for; the first is the default.
-    """
-
-    credential: str
-    sandboxes: tuple[str, ...] = SANDBOXES
+    credential: str  # the ARN of its secret
+    sandboxes: tuple[str, ...] = DEFAULT_SANDBOXES  # those allowed; the first is the default
     limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True)
 class Organizations:
-    """All that a deployment works for, the first the default; at least one."""
+    """The organizations that a deployment works for: at least one, the first the default."""
 
     all: tuple[Organization, ...]
     limits: Limits = Limits()
@@ -73,86 +63,89 @@ class Organizations:
     @property
     def credentials(self) -> tuple[str, ...]:
         """ARNs of their secrets."""
-        return tuple(one.credential for one in self.all)
+        return tuple(organization.credential for organization in self.all)
 
     def of(self, credential: str | None) -> Organization:
-        """The one with that credential, the first if None. Raises TargetNotAllowed."""
-        for one in self.all:
-            if credential in (None, one.credential):
-                return one
+        """The organization with that credential; the first if None. Raises TargetNotAllowed."""
+        for organization in self.all:
+            if credential in (None, organization.credential):
+                return organization
         raise TargetNotAllowed(f"the deployment has no organization with the secret {credential}")
 
     def limits_of(self, credential: str) -> Limits:
-        """Those of one organization; of all, where it is none any more."""
-        return next((one.limits for one in self.all if one.credential == credential), self.limits)
+        """The limits of one organization; the shared ones if the document no longer names it."""
+        return next((o.limits for o in self.all if o.credential == credential), self.limits)
 
 
 def undocumented(secrets: Sequence[str]) -> Organizations | None:
-    """What holds where no document was ever published: an organization for each secret.
+    """The organizations before any document is published: one for each secret.
 
-    None where `secrets`, as the template names them, are only the beginning of their ARNs.
+    None if the template names only the beginning of the secrets' ARNs.
     """
     arns = [secret for secret in secrets if not secret.endswith("*")]
     return Organizations(tuple(map(Organization, arns))) if arns else None
 
 
 def parse(document: bytes, secrets: Sequence[str]) -> Organizations:
-    """The document, in force. `secrets`: ARNs as the template names them. Raises InvalidLimits."""
+    """Read a document. `secrets`: ARNs as the template names them. Raises InvalidLimits."""
     try:
-        told = strict_json.loads(document.decode())
+        content = strict_json.loads(document.decode())
     except ValueError as error:
         raise InvalidLimits(f"it cannot be read as JSON: {error}") from None
-    for path, problem in faults(told, SCHEMA, ()):
+    for path, problem in faults(content, SCHEMA, ()):
         raise InvalidLimits(f"{dotted(path)}: {problem}" if path else problem)
-    limits = _limits(told.get("limits", {}), Limits())
+    limits = _limits(content.get("limits", {}), Limits())
     organizations = tuple(
         Organization(
-            one["credential"],
-            tuple(one.get("sandboxes", SANDBOXES)),
-            _limits(one.get("limits", {}), limits),
+            entry["credential"],
+            tuple(entry.get("sandboxes", DEFAULT_SANDBOXES)),
+            _limits(entry.get("limits", {}), limits),
         )
-        for one in told.get("organizations", ())
+        for entry in content.get("organizations", ())
     )
     if not organizations:
         unnamed = undocumented(secrets)
         if unnamed is None:
             raise InvalidLimits("needs `organizations`, as the template names no secret in full")
-        organizations = tuple(replace(one, limits=limits) for one in unnamed.all)
+        organizations = tuple(replace(each, limits=limits) for each in unnamed.all)
     seen: set[str] = set()
-    for n, one in enumerate(organizations):
-        if one.credential in seen:
-            raise InvalidLimits(f"organizations[{n}].credential: an earlier one has it")
-        seen.add(one.credential)
+    for n, organization in enumerate(organizations):
+        if organization.credential in seen:
+            raise InvalidLimits(f"organizations[{n}].credential: an earlier entry has it")
+        seen.add(organization.credential)
     return Organizations(organizations, limits)
 
 
 def written(organizations: Organizations) -> dict[str, Any]:
-    """A document that says the same, without what is the default."""
+    """The document of these organizations, without members that equal their default."""
     shared = _members(organizations.limits, Limits())
     named = []
-    for one in organizations.all:
-        own = _members(one.limits, organizations.limits)
-        entry = {"credential": one.credential, "sandboxes": list(one.sandboxes)}
+    for organization in organizations.all:
+        own = _members(organization.limits, organizations.limits)
+        entry = {
+            "credential": organization.credential,
+            "sandboxes": list(organization.sandboxes),
+        }
         named.append(entry | ({"limits": own} if own else {}))
     return ({"limits": shared} if shared else {}) | {"organizations": named}
 
 
 def covers(secrets: Sequence[str], arn: str) -> bool:
-    """Whether a template that names `secrets` lets the functions read that one."""
+    """Whether a template that names `secrets` lets the functions read the secret `arn`."""
     return any(
         arn.startswith(secret[:-1]) if secret.endswith("*") else arn == secret for secret in secrets
     )
 
 
-def _limits(told: Mapping[str, Any], others: Limits) -> Limits:
-    return replace(others, **{_snake(name): value for name, value in told.items()})
+def _limits(members: Mapping[str, Any], defaults: Limits) -> Limits:
+    return replace(defaults, **{_snake(name): value for name, value in members.items()})
 
 
-def _members(limits: Limits, others: Limits) -> dict[str, Any]:
+def _members(limits: Limits, defaults: Limits) -> dict[str, Any]:
     return {
         name: getattr(limits, _snake(name))
         for name in SCHEMA["properties"]["limits"]["properties"]
-        if getattr(limits, _snake(name)) != getattr(others, _snake(name))
+        if getattr(limits, _snake(name)) != getattr(defaults, _snake(name))
     }
 
 

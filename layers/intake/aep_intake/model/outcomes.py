@@ -1,20 +1,20 @@
-"""Work on many records side by side, where one record's failure is no other's."""
+"""Work on many records side by side, where the failure of one stops no other."""
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
 
 class SideBySide(Protocol):
-    """A `map` that may have many hands: it gives what `work` returns, in the order of `values`."""
+    """A `map` that may use threads: the results of `work`, in the order of `values`."""
 
     def __call__[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> Iterable[R]:
         """Run `work` over all values."""
 
 
 def attempt[**P, T](work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | Exception:
-    """What `work` returns or raises of these: one record's failure is no other's.
+    """The result of `work`, or the exception that it raised.
 
-    An error nobody foresaw is an outcome too: it is logged with its traceback, and the record is
+    An unforeseen error is an outcome too: telemetry logs it with its traceback, and the record is
     tried again until it lands in the dead-letter queue.
     """
     try:

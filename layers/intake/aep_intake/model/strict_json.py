@@ -1,21 +1,22 @@
 """JSON from strangers: one meaning or none.
 
-Python's reader takes more than JSON and lets the last of two equal names win; what passes here
-means the same to every reader after us (RFC 8259 calls such documents interoperable).
+Python's reader takes more than JSON and lets the last of two equal names win. A document that
+passes here means the same to every reader after us (RFC 8259 calls it interoperable).
 """
 
 import json
 from collections import Counter
 from typing import Any
 
-DEEPEST = 32  # levels; far more than any document we know, far less than breaks a recursion
+LEVELS_MAX = 32  # far more than any document we know, far less than breaks a recursion
 
 
 def loads(text: str) -> Any:
-    """The document in `text`; raises ValueError, whose text quotes at most a name.
+    """The document in `text`.
 
-    Refused are names given twice, NaN and numbers too large to hold, lone surrogates (which no
-    service downstream can encode), and more than 32 levels of nesting.
+    Raises ValueError, whose text quotes at most a name, for a name given twice, NaN, a number too
+    large to hold, a lone surrogate (which no service downstream can encode), and nesting deeper
+    than `LEVELS_MAX`.
     """
     try:
         document = json.loads(text, object_pairs_hook=_once, parse_constant=_refuse)
@@ -42,7 +43,7 @@ def _refuse(constant: str) -> None:
 
 def _measure(document: Any) -> None:
     level = [document]
-    for _ in range(DEEPEST):
+    for _ in range(LEVELS_MAX):
         level = [child for node in level for child in _children(node)]
         if not level:
             return
