@@ -55,16 +55,25 @@ def shape(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
     return told or routes.format_by_name(arrival.uri)
 
 
-def _outcome(route: routes.Route, match: routes.Match, arrival: Arrival) -> str:
-    if match.ignore or (match.waits and left_out(arrival, match.root)):
+def is_left_out(match: routes.Match, arrival: Arrival) -> bool:
+    """Whether the object is never data, as a file of a marker's folder."""
+    batching = match.batching
+    return isinstance(batching, routes.WaitsForMarker) and left_out(arrival, batching.root)
+
+
+def _outcome(route: routes.Route, found: routes.Match | routes.Ignored, arrival: Arrival) -> str:
+    if isinstance(found, routes.Ignored) or is_left_out(found, arrival):
         return "ignored"
     batch = route.rule.get("batch", {})
-    if match.folder is not None:
-        what = f"all of {match.folder or 'the bucket'}"
-    else:
-        what = shape(match, arrival)["format"]
-    dataset = match.dataset_id or repr(match.dataset_name)
-    sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
-    when = f", each {batch['window']}" if match.window else ""
-    when = f", once {batch['marker']} comes" if match.waits else when
+    what, when = "", ""
+    match found.batching:
+        case routes.IsMarker(folder):
+            what = f"all of {folder or 'the bucket'}"
+        case routes.InWindow():
+            when = f", each {batch['window']}"
+        case routes.WaitsForMarker():
+            when = f", once {batch['marker']} comes"
+    what = what or shape(found, arrival)["format"]
+    dataset = found.dataset_id or repr(found.dataset_name)
+    sandbox = f"sandbox {found.sandbox}" if found.sandbox else "the default sandbox"
     return f"{what} → {dataset} in {sandbox}{when}"

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from itertools import product
 from typing import TYPE_CHECKING
 
-from aep_intake.grouping.markers import left_out
 from aep_intake.model.errors import Rejected, TargetNotAllowed
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.routing import globs, routes
 
 from aep_intake_cli.published import Problem
-from aep_intake_cli.routing.explain import arrival_of, examples, shape
+from aep_intake_cli.routing.explain import arrival_of, examples, is_left_out, shape
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
@@ -80,10 +79,11 @@ def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> s
         return f"reaches rule `{hit[0].name}`"
     try:
         match = table.match(arrival)
-        if match.waits and left_out(arrival, match.root):
-            return "would not count as one of its folder's files"
-        if match.folder is None and not match.ignore:
-            shape(match, arrival)
+        if isinstance(match, routes.Match):
+            if is_left_out(match, arrival):
+                return "would not count as one of its folder's files"
+            if not isinstance(match.batching, routes.IsMarker):
+                shape(match, arrival)
     except Rejected as why:
         return f"would be rejected: {why.reason}"
     return None

@@ -13,6 +13,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.routing.routes import parse
 
 from tests.listings import readable
+from tests.matching import matched
 
 MARKER = Arrival("landing", "out/_SUCCESS", "m1", "m", "0070", 0, 1)
 MANIFEST = Arrival("landing", "out/manifest.json", "m1", "m", "0070", 1, 1)
@@ -53,7 +54,7 @@ def taken(
     bucket = Bucket([*map(file, keys), marker])
     named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
     table = parse(json.dumps({"routes": named}), "v1")
-    found = readable(members(marker, table.match(marker), table, bucket))
+    found = readable(members(marker, matched(table, marker), table, bucket))
     assert bucket.asked == [("landing", marker.key[: marker.key.rfind("/") + 1])]
     assert all(one in bucket.files for one in found), "each with its version and size"
     return [one.key for one in found]
@@ -114,7 +115,7 @@ def test_each_of_these_alone_is_no_data(key: str) -> None:
 def test_an_empty_partition_s_file_is_left_out() -> None:
     bucket = Bucket([file("out/part-0.json", size=0), file("out/part-1.json", size=1)])
     table = parse(json.dumps({"routes": [{"name": "r"} | MARKED]}), "v1")
-    [one] = readable(members(MARKER, table.match(MARKER), table, bucket))
+    [one] = readable(members(MARKER, matched(table, MARKER), table, bucket))
     assert one.key == "out/part-1.json"
     assert left_out(bucket.files[0])
     assert not left_out(bucket.files[1])
@@ -204,7 +205,7 @@ def named(
     marker = replace(marker, size=len(written))
     bucket = Bucket([*map(file, keys), marker], written)
     table = parse(json.dumps({"routes": [{"name": "r"} | rule]}), "v1")
-    found = readable(members(marker, table.match(marker), table, bucket))
+    found = readable(members(marker, matched(table, marker), table, bucket))
     assert bucket.asked[:1] == [(marker, markers.MOST_MANIFEST)]
     return [one.key for one in found]
 
@@ -292,7 +293,7 @@ def test_a_manifest_that_is_gone_is_said_so() -> None:
     bucket = Bucket([file("out/a.json")], content=None)
     table = parse(json.dumps({"routes": [{"name": "r"} | LISTED]}), "v1")
     with pytest.raises(ObjectGone):
-        list(members(MANIFEST, table.match(MANIFEST), table, bucket))
+        list(members(MANIFEST, matched(table, MANIFEST), table, bucket))
 
 
 def test_an_empty_manifest_names_no_files() -> None:
@@ -343,4 +344,4 @@ def test_neither_is_a_file_of_another_rule_nor_one_without_a_byte_taken_by_name(
         marker = replace(MANIFEST, size=len(content))
         files = [file("out/a.json"), file("out/b.json"), file("out/c.json", size=0)]
         with pytest.raises(MalformedManifest, match=f"names '{name}'"):
-            list(members(marker, table.match(marker), table, Bucket(files, content)))
+            list(members(marker, matched(table, marker), table, Bucket(files, content)))

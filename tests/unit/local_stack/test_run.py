@@ -10,11 +10,13 @@ import pytest
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.routing import routes
+from aep_intake.routing.routes import InWindow
 from rich.console import Console
 
 from local import run
 from local.run import Board, next_end, shown
 from local.stack import Parked
+from tests.matching import matched
 
 SAMPLES: dict[str, Any] = {
     "objects": [
@@ -363,9 +365,10 @@ def test_the_samples_go_through_the_rules_they_name() -> None:
                 with pytest.raises(NoRoute):
                     table.match(arrival)
                 continue
-            match = table.match(arrival)
+            match = matched(table, arrival)
             assert match.route == item.expect.get("route", match.route)
-            assert match.window == (sample["window"] * 1000 if "window" in sample else None)
+            window = InWindow(sample["window"] * 1000) if "window" in sample else None
+            assert (match.batching if isinstance(match.batching, InWindow) else None) == window
 
 
 MEMBERS = (run.SAMPLES / "members.jsonl").read_bytes()

@@ -12,6 +12,8 @@ from aep_intake.model.files import Arrival
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.routes import Match, parse
 
+from tests.matching import matched
+
 MOST, MOST_UNSPLIT = 1_000_000, 1000
 
 
@@ -31,7 +33,7 @@ class Reading:
 
 def routed(key: str, **rule: Any) -> Match:
     whole = {"name": "r", "match": "**", "datasetId": "d"} | rule
-    return parse(json.dumps({"routes": [whole]}), "v1").match(file(key))
+    return matched(parse(json.dumps({"routes": [whole]}), "v1"), file(key))
 
 
 def file(key: str, size: int = 10) -> Arrival:

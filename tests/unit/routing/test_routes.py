@@ -7,7 +7,17 @@ import pytest
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.routing import routes
-from aep_intake.routing.routes import InvalidTable, Match, RoutingTable, credential_arn, parse
+from aep_intake.routing.routes import (
+    Ignored,
+    InvalidTable,
+    InWindow,
+    Match,
+    RoutingTable,
+    credential_arn,
+    parse,
+)
+
+from tests.matching import matched
 
 
 def table(*rules: dict[str, Any]) -> RoutingTable:
@@ -35,7 +45,7 @@ def test_a_match_carries_all_the_batch_needs() -> None:
         "partialIngestionPercent": 2.5,
         "enableErrorDiagnostics": False,
     }
-    assert table(loyalty).match(arrival("loyalty/emea/2026/11/a.json")) == Match(
+    assert matched(table(loyalty), arrival("loyalty/emea/2026/11/a.json")) == Match(
         route="loyalty",
         version="v7",
         sandbox="prod",
@@ -52,34 +62,34 @@ def test_a_match_carries_all_the_batch_needs() -> None:
 
 
 def test_what_a_rule_leaves_out_is_left_to_the_deployment() -> None:
-    match = table({"match": "**", "datasetId": "d"}).match(arrival("a.csv"))
+    match = matched(table({"match": "**", "datasetId": "d"}), arrival("a.csv"))
     assert (match.sandbox, match.credential, match.dataset_name) == (None, None, None)
     assert match.options == {"inputFormat": {"format": "csv"}, "enableErrorDiagnostics": True}
 
 
 def test_the_placeholder_called_sandbox_is_the_sandbox_unless_the_rule_says_otherwise() -> None:
-    assert table(BY_FOLDER).match(arrival("in/dev/orders/a.csv")).sandbox == "dev"
+    assert matched(table(BY_FOLDER), arrival("in/dev/orders/a.csv")).sandbox == "dev"
     region = BY_FOLDER | {"sandbox": "{sandbox}-emea"}
-    assert table(region).match(arrival("in/dev/orders/a.csv")).sandbox == "dev-emea"
+    assert matched(table(region), arrival("in/dev/orders/a.csv")).sandbox == "dev-emea"
 
 
 def test_the_first_rule_that_fits_decides() -> None:
     rules = table({"match": "a/**", "ignore": True}, {"match": "**", "datasetId": "d"})
     ignored = rules.match(arrival("a/b.csv"))
-    assert (ignored.route, ignored.ignore, ignored.dataset_id) == ("rule-0", True, None)
-    assert rules.match(arrival("b.csv")).route == "rule-1"
+    assert ignored == Ignored("rule-0", "v7")
+    assert matched(rules, arrival("b.csv")).route == "rule-1"
 
 
 def test_a_rule_can_be_for_some_buckets_only() -> None:
     rules = table({"match": "**", "bucket": "acme-*-raw", "datasetId": "d"})
-    assert rules.match(arrival("a.csv", "acme-emea-raw")).route == "rule-0"
+    assert matched(rules, arrival("a.csv", "acme-emea-raw")).route == "rule-0"
     with pytest.raises(NoRoute):
-        rules.match(arrival("a.csv", "acme-emea-raw-old"))
+        matched(rules, arrival("a.csv", "acme-emea-raw-old"))
 
 
 def test_no_rule_is_an_error_that_names_object_and_table() -> None:
     with pytest.raises(NoRoute, match=r"v7 fits 's3://landing/a\.csv'"):
-        table({"match": "b/**", "datasetId": "d"}).match(arrival("a.csv"))
+        matched(table({"match": "b/**", "datasetId": "d"}), arrival("a.csv"))
 
 
 @pytest.mark.parametrize(
@@ -94,14 +104,14 @@ def test_no_rule_is_an_error_that_names_object_and_table() -> None:
     ],
 )
 def test_auto_tells_the_format_from_the_name(name: str, shape: str) -> None:
-    match = table({"match": "**", "datasetId": "d"}).match(arrival(f"x.txt/{name}"))
+    match = matched(table({"match": "**", "datasetId": "d"}), arrival(f"x.txt/{name}"))
     assert match.options["inputFormat"] == {"format": shape}
 
 
 @pytest.mark.parametrize("name", ["a", "a.gz", "a.txt", "json", "a.csv.zip", "a.csv/", "a.csv\n"])
 def test_auto_does_not_guess(name: str) -> None:
     with pytest.raises(FormatUnknown):
-        table({"match": "**", "datasetId": "d"}).match(arrival(name))
+        matched(table({"match": "**", "datasetId": "d"}), arrival(name))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +130,7 @@ def test_auto_does_not_guess(name: str) -> None:
 )
 def test_a_key_cannot_fill_in_what_does_not_belong_there(rule: dict[str, Any], key: str) -> None:
     with pytest.raises(TargetNotAllowed):
-        table(rule).match(arrival(key))
+        matched(table(rule), arrival(key))
 
 
 def test_a_placeholder_is_no_python_format() -> None:
@@ -266,7 +276,7 @@ def test_a_credential_is_never_guessed(name: str) -> None:
 )
 def test_a_window_gathers_arrivals(text: str, milliseconds: int) -> None:
     rules = table({"match": "*", "datasetId": "d", "batch": {"window": text}})
-    assert rules.match(arrival("a.json")).window == milliseconds
+    assert matched(rules, arrival("a.json")).batching == InWindow(milliseconds)
 
 
 @pytest.mark.parametrize("text", ["0m", "25h", "1441m", "10", "m", "1s", "01m", 5, None])

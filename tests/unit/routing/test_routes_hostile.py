@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, assume, event, example, given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
+from tests.matching import matched
 
 hostile = settings(
     deadline=None,
@@ -206,7 +207,7 @@ crafted = st.builds(
 @example("incoming/prod/orders/a.csv", "b")
 def test_no_key_smuggles_anything_in(key: str, bucket: str) -> None:
     try:
-        match = TABLE.match(Arrival(bucket, key, None, "etag", "0", 1, 0))
+        match = matched(TABLE, Arrival(bucket, key, None, "etag", "0", 1, 0))
     except (NoRoute, FormatUnknown, TargetNotAllowed) as refusal:
         event(refusal.reason)
         assert str(refusal).isprintable()

@@ -6,8 +6,21 @@ from typing import Any
 import pytest
 from aep_intake.model.errors import NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
-from aep_intake.routing.routes import InvalidTable, Match, OnNewVersion, RoutingTable, parse
+from aep_intake.routing.routes import (
+    Ignored,
+    InvalidTable,
+    InWindow,
+    IsMarker,
+    Match,
+    OneBatch,
+    OnNewVersion,
+    RoutingTable,
+    WaitsForMarker,
+    parse,
+)
 from aep_intake_cli.routing.lint import lint
+
+from tests.matching import matched
 
 
 def document(*rules: dict[str, Any]) -> bytes:
@@ -47,12 +60,13 @@ def marked(match: str, name: str = "_SUCCESS", **more: Any) -> dict[str, Any]:
 def test_a_marker_is_looked_for_where_the_folders_of_the_pattern_lead(
     match: str, key: str, folder: str
 ) -> None:
-    found = table(marked(match)).match(arrival(key))
-    assert (found.folder, found.waits, found.window) == (folder, False, None)
+    found = matched(table(marked(match)), arrival(key))
+    assert found.batching == IsMarker(folder)
 
 
 def test_the_nameless_folder_has_markers_too() -> None:
-    assert table(marked("/*.json")).match(arrival("/_SUCCESS")).folder == "/"
+    found = matched(table(marked("/*.json")), arrival("/_SUCCESS"))
+    assert found.batching == IsMarker("/")
 
 
 @pytest.mark.parametrize(
@@ -70,15 +84,15 @@ def test_the_nameless_folder_has_markers_too() -> None:
 )
 def test_elsewhere_it_is_none(match: str, key: str) -> None:
     with pytest.raises(NoRoute):
-        table(marked(match)).match(arrival(key))
+        matched(table(marked(match)), arrival(key))
 
 
 @pytest.mark.parametrize(
     "key", ["a/1.json", "a/b/1.json", "a/_SUCCESS.json", "a/_SUCCESS/1.json", "a/x_SUCCESS.json"]
 )
 def test_all_else_that_the_rule_takes_waits_for_one(key: str) -> None:
-    found = table(marked("a/**")).match(arrival(key))
-    assert (found.waits, found.folder) == (True, None)
+    found = matched(table(marked("a/**")), arrival(key))
+    assert isinstance(found.batching, WaitsForMarker)
 
 
 JSON = {"inputFormat": {"format": "json"}}
@@ -92,20 +106,20 @@ UNMARKED = (
 @pytest.mark.parametrize("key", ["a/_SUCCESS", "b/_SUCCESS", "c/_SUCCESS"])
 def test_where_a_rule_has_no_markers_nothing_is_one_or_waits_for_one(key: str) -> None:
     found = table(*UNMARKED).match(arrival(key))
-    assert (found.folder, found.waits) == (None, False)
+    assert isinstance(found, Ignored) or isinstance(found.batching, OneBatch | InWindow)
 
 
 @pytest.mark.parametrize("key", ["a/None", "b/None"])
 def test_not_even_what_is_called_none(key: str) -> None:
-    found = table(*UNMARKED).match(arrival(key))
-    assert (found.folder, found.waits) == (None, False)
+    found = matched(table(*UNMARKED), arrival(key))
+    assert isinstance(found.batching, OneBatch | InWindow)
 
 
 def test_a_marker_says_of_its_folder_what_a_file_in_it_does() -> None:
     rule = marked("x/{sandbox}/{t}/**", tags={"table": ["{t}"]}, onNewVersion="replace")
     rule |= {"partialIngestionPercent": 5, "lookInside": True, "credential": "acme"}
     rules = table(rule)
-    marker = rules.match(arrival("x/prod/orders/dt=1/_SUCCESS"))
+    marker = matched(rules, arrival("x/prod/orders/dt=1/_SUCCESS"))
     options = {
         "enableErrorDiagnostics": True,
         "partialIngestionPercent": 5,
@@ -119,55 +133,59 @@ def test_a_marker_says_of_its_folder_what_a_file_in_it_does() -> None:
         credential="acme",
         options=options,
         placeholders={"sandbox": "prod", "t": "orders"},
-        folder="x/prod/orders/dt=1/",
+        batching=IsMarker("x/prod/orders/dt=1/"),
         on_new_version=OnNewVersion.REPLACE,
         look_inside=True,
     )
-    file = rules.match(arrival("x/prod/orders/dt=1/1.csv"))
+    file = matched(rules, arrival("x/prod/orders/dt=1/1.csv"))
     assert file.placeholders == marker.placeholders
     assert file.options == options
-    assert (file.on_new_version, file.waits) == (OnNewVersion.REPLACE, True)
+    assert file.on_new_version is OnNewVersion.REPLACE
+    assert isinstance(file.batching, WaitsForMarker)
 
 
 def test_the_format_of_a_folder_is_left_to_its_files_unless_the_rule_says_it() -> None:
     auto = table(marked("a/**", inputFormat="auto"))
-    assert "inputFormat" not in auto.match(arrival("a/_SUCCESS")).options
+    assert "inputFormat" not in matched(auto, arrival("a/_SUCCESS")).options
     # Spark leaves files beside its data whose names say no format: they must not be rejected.
     for key in ("a/1.parquet", "a/.1.parquet.crc", "a/_metadata"):
-        assert "inputFormat" not in auto.match(arrival(key)).options
+        assert "inputFormat" not in matched(auto, arrival(key)).options
     said = table(marked("a/**", inputFormat={"format": "CSV", "delimiter": ";"}))
     for key in ("a/_SUCCESS", "a/1.txt"):
         expected = {"format": "csv", "delimiter": ";"}
-        assert said.match(arrival(key)).options["inputFormat"] == expected
+        assert matched(said, arrival(key)).options["inputFormat"] == expected
 
 
 def test_a_marker_cannot_fill_in_what_does_not_belong_there() -> None:
     with pytest.raises(TargetNotAllowed):
-        table(marked("x/{sandbox}/**")).match(arrival("x/PROD/_SUCCESS"))
+        matched(table(marked("x/{sandbox}/**")), arrival("x/PROD/_SUCCESS"))
 
 
 def test_the_first_rule_that_fits_decides_of_markers_too() -> None:
     files = {"match": "a/**/*.json", "datasetId": "d"}
     rules = table(files, marked("a/**", "done.json"), marked("a/b/*", "_OK"), files)
     # An earlier rule takes what would be a later one's marker …
-    taken = rules.match(arrival("a/done.json"))
-    assert (taken.route, taken.folder) == ("rule-0", None)
+    taken = matched(rules, arrival("a/done.json"))
+    assert (taken.route, taken.batching) == ("rule-0", OneBatch())
     # … or its file; a marker counts before files of later rules.
-    assert rules.match(arrival("a/b/_OK.csv")).route == "rule-1"
+    assert matched(rules, arrival("a/b/_OK.csv")).route == "rule-1"
     other = table(marked("a/*.json"), marked("a/*", "_OK"))
-    assert (other.match(arrival("a/_SUCCESS")).route, other.match(arrival("a/_OK")).route) == (
+    assert (
+        matched(other, arrival("a/_SUCCESS")).route,
+        matched(other, arrival("a/_OK")).route,
+    ) == (
         "rule-0",
         "rule-1",
     )
     ignored = table({"match": "**/_*", "ignore": True}, marked("a/**"))
-    assert ignored.match(arrival("a/_SUCCESS")) == Match("rule-0", "v7", ignore=True)
+    assert ignored.match(arrival("a/_SUCCESS")) == Ignored("rule-0", "v7")
 
 
 def test_a_marker_of_another_bucket_is_another_s() -> None:
     rules = table(marked("a/*.json", bucket="acme-*"))
-    assert rules.match(arrival("a/_SUCCESS", "acme-raw")).folder == "a/"
+    assert matched(rules, arrival("a/_SUCCESS", "acme-raw")).batching == IsMarker("a/")
     with pytest.raises(NoRoute):
-        rules.match(arrival("a/_SUCCESS"))
+        matched(rules, arrival("a/_SUCCESS"))
 
 
 def refused(rule: dict[str, Any]) -> InvalidTable:
@@ -187,7 +205,7 @@ def test_a_marker_must_say_all_that_the_rule_wants_to_know(match: str) -> None:
 
 def test_what_is_a_folder_s_a_marker_says() -> None:
     rules = table(marked("x/{t}/**/{d}/*.json", tags={"t": ["{t}", "{d}"]}))
-    assert rules.match(arrival("x/a/b/c/_SUCCESS")).placeholders == {"t": "a", "d": "c"}
+    assert matched(rules, arrival("x/a/b/c/_SUCCESS")).placeholders == {"t": "a", "d": "c"}
 
 
 @pytest.mark.parametrize("what", ["replace", "ignore"])
@@ -198,16 +216,16 @@ def test_a_window_cannot_have_its_one_batch_replaced(what: str) -> None:
     assert "a window's batch holds many objects" in refusal.problem
     assert "use a marker" in refusal.problem
     windowed = rule | {"batch": {"window": "5m"}, "onNewVersion": "append"}
-    assert table(windowed).match(arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
+    assert matched(table(windowed), arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
     for key in ("a/_SUCCESS", "a/1.json"):
-        assert table(rule).match(arrival(key)).on_new_version == what
+        assert matched(table(rule), arrival(key)).on_new_version == what
 
 
 def test_without_a_word_what_comes_again_is_appended() -> None:
     for rule in (marked("a/*"), {"match": "a/*", "datasetId": "d"}):
-        assert table(rule).match(arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
+        assert matched(table(rule), arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
     alone = table({"match": "a/*", "datasetId": "d", "onNewVersion": "replace"})
-    assert alone.match(arrival("a/1.json")).on_new_version is OnNewVersion.REPLACE
+    assert matched(alone, arrival("a/1.json")).on_new_version is OnNewVersion.REPLACE
 
 
 @pytest.mark.parametrize(
@@ -215,7 +233,8 @@ def test_without_a_word_what_comes_again_is_appended() -> None:
 )
 def test_files_wait_for_their_marker_so_long(within: str | None, milliseconds: int) -> None:
     batch = {"marker": "_SUCCESS"} | ({"within": within} if within else {})
-    assert table(marked("a/*") | {"batch": batch}).match(arrival("a/1.json")).within == milliseconds
+    waits = matched(table(marked("a/*") | {"batch": batch}), arrival("a/1.json")).batching
+    assert waits == WaitsForMarker(milliseconds, "a/")
 
 
 @pytest.mark.parametrize(
@@ -252,9 +271,9 @@ def test_the_name_of_a_marker_is_no_pattern(name: str) -> None:
 )
 def test_and_so_it_is_taken_as_it_is(name: str) -> None:
     rules = table(marked("a/*", name) | JSON)
-    assert rules.match(arrival(f"a/{name}")).folder == "a/"
-    assert rules.match(arrival(f"a/{name}.json")).waits
-    assert rules.match(arrival(f"a/{name[:-1]}")).waits
+    assert matched(rules, arrival(f"a/{name}")).batching == IsMarker("a/")
+    assert isinstance(matched(rules, arrival(f"a/{name}.json")).batching, WaitsForMarker)
+    assert isinstance(matched(rules, arrival(f"a/{name[:-1]}")).batching, WaitsForMarker)
 
 
 # ---- Before a table goes live

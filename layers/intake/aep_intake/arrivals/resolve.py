@@ -17,7 +17,14 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
 from aep_intake.routing import routes
-from aep_intake.routing.routes import Match, OnNewVersion
+from aep_intake.routing.routes import (
+    Ignored,
+    InWindow,
+    IsMarker,
+    Match,
+    OnNewVersion,
+    WaitsForMarker,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +46,25 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
         )
     table = intake.table()
     match = table.match(arrival)
-    if match.ignore:
+    if isinstance(match, Ignored):
         return Skipped("route")
-    if match.waits and markers.left_out(arrival, match.root):
-        return Skipped("not-data")
-    if match.waits:
-        intake.ledger.note_waiting(arrival, match.route)
-        return Waiting(arrival, match.route, match.within)
-    if match.folder is not None:
+    if isinstance(match.batching, IsMarker):
         return Marker(arrival, match, table)
+    if isinstance(match.batching, WaitsForMarker):
+        return _wait(arrival, match.route, match.batching, intake)
     order = order_of(arrival, match, intake.checks.options(arrival, match), intake)
-    if match.window is None:
-        return order
-    return Window.at(order, match.window, intake.ports.now())
+    if isinstance(match.batching, InWindow):
+        return Window.at(order, match.batching.length_ms, intake.ports.now())
+    return order
+
+
+def _wait(
+    arrival: Arrival, route: str, batching: WaitsForMarker, intake: Intake
+) -> Waiting | Skipped:
+    if markers.left_out(arrival, batching.root):
+        return Skipped("not-data")
+    intake.ledger.note_waiting(arrival, route)
+    return Waiting(arrival, route, batching.within_ms)
 
 
 def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: Intake) -> Order:
@@ -67,7 +80,8 @@ def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake:
     line = None
     if match.on_new_version is not OnNewVersion.APPEND:
         first_only = match.on_new_version is OnNewVersion.IGNORE
-        line = lineage.lineage_of(arrival, match.folder, target, first_only=first_only)
+        folder = match.batching.folder if isinstance(match.batching, IsMarker) else None
+        line = lineage.lineage_of(arrival, folder, target, first_only=first_only)
     return Order(
         external_id=arrival.external_id,
         target=target,

@@ -29,7 +29,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
-from aep_intake.routing.routes import OnNewVersion
+from aep_intake.routing.routes import Match, OnNewVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def retry_parked(external_id: str, intake: Intake) -> Outcome:
     order = record.order
     file = intake.ledger.files(order)[0]
     match = intake.table().match(file)
-    if not match.ignore:
+    if isinstance(match, Match):
         match = replace(match, on_new_version=OnNewVersion.APPEND)  # its place in line it has
         present = order_of(file, match, intake.checks.options(file, match), intake)
         order = replace(present, external_id=external_id, files=order.files, excerpt=order.excerpt)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedManifest, NoFiles, Rejected
 from aep_intake.model.files import Archived, Arrival
-from aep_intake.routing.routes import Match, RoutingTable
+from aep_intake.routing.routes import Ignored, Match, RoutingTable, WaitsForMarker
 
 MOST_MANIFEST = 16 * 2**20  # bytes
 
@@ -61,7 +61,7 @@ def members(
     NoFiles or MalformedManifest once all have come; MalformedManifest, StorageUnavailable, or what
     reading a manifest raises.
     """
-    folder, names = match.folder or "", dict[str, str]()
+    folder, names = marker.key[: marker.key.rfind("/") + 1], dict[str, str]()
     is_manifest = marker.key.lower().endswith(".json") and marker.size > 0
     if is_manifest:
         names = _keys(marker, folder, objects)
@@ -88,7 +88,9 @@ def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
         other = table.match(file)
     except Rejected:
         return False
-    return other.waits and other.route == match.route and other.placeholders == match.placeholders
+    if isinstance(other, Ignored) or not isinstance(other.batching, WaitsForMarker):
+        return False
+    return (other.route, other.placeholders) == (match.route, match.placeholders)
 
 
 def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str]:

@@ -71,36 +71,63 @@ class OnNewVersion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """What a route says of one arrival.
+class OneBatch:
+    """The object gets a batch of its own."""
 
-    `sandbox` and `credential` are None where the deployment's default holds, and still have to be
-    among those it allows. Exactly one of `dataset_id` and `dataset_name` is set unless `ignore`.
-    `options` are members of Adobe's create request under Adobe's own names, `inputFormat` among
-    them unless a marker's files decide. `placeholders` is what the key filled them
-    with. `window`: how long arrivals are gathered for one batch, in milliseconds. `folder` is the
-    prefix that a marker completes, None for what is no marker; what `waits` needs a marker, and is
-    rejected if none comes `within` so many milliseconds; `root` is then the folder of its marker,
-    as far as the rule tells. Without one of its files a batch that is `whole` is worth nothing.
+
+@dataclass(frozen=True, slots=True)
+class InWindow:
+    """The object shares its batch with others of the same `length_ms`."""
+
+    length_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitsForMarker:
+    """The object needs a marker, and is rejected if none comes `within_ms`.
+
+    `root`: the folder of its marker, as far as the rule says which.
     """
+
+    within_ms: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class IsMarker:
+    """The object is a marker: it says that `folder`, a prefix of keys, is complete."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """The object is not for us, a route says."""
 
     route: str
     version: str
-    ignore: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a route says of one arrival that it takes."""
+
+    route: str
+    version: str
+    # None where the deployment's default holds; both must be among those it allows.
     sandbox: str | None = None
+    credential: str | None = None
+    # Exactly one of the two is set.
     dataset_id: str | None = None
     dataset_name: str | None = None
-    credential: str | None = None
+    # Members of Adobe's create request under Adobe's own names; `inputFormat` is among them unless
+    # the files of a marker decide.
     options: Mapping[str, Any] = field(default_factory=dict)
-    placeholders: Mapping[str, str] = field(default_factory=dict)
-    window: int | None = None
-    folder: str | None = None
-    waits: bool = False
-    within: int = 0
-    root: str = ""
+    placeholders: Mapping[str, str] = field(default_factory=dict)  # what the key filled them with
+    batching: OneBatch | InWindow | WaitsForMarker | IsMarker = OneBatch()
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     look_inside: bool = False
-    whole: bool = False
+    whole: bool = False  # without one of its files the batch is worth nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +149,17 @@ class Route:
         above = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if "**" in pattern else key
         return above[: above.rfind("/") + 1]
 
+    def batching(self, key: str) -> OneBatch | InWindow | WaitsForMarker | IsMarker:
+        """How an object of this rule gets into a batch."""
+        batch, folder = self.rule.get("batch", {}), key[: key.rfind("/") + 1]
+        if "marker" in batch:
+            if key == folder + batch["marker"]:
+                return IsMarker(folder)
+            within = _milliseconds(batch.get("within", MARKER_WITHIN))
+            return WaitsForMarker(within, self.root(key))
+        length = _window(self.rule)
+        return OneBatch() if length is None else InWindow(length)
+
     def fit(self, bucket: str, key: str) -> re.Match[str] | None:
         """How this rule fits an object, or a marker of its folders."""
         if self.bucket is not None and not self.bucket.fullmatch(bucket):
@@ -136,7 +174,7 @@ class RoutingTable:
     version: str
     routes: tuple[Route, ...]
 
-    def match(self, arrival: Arrival) -> Match:
+    def match(self, arrival: Arrival) -> Match | Ignored:
         """The first route that fits.
 
         Raises NoRoute, FormatUnknown (`auto`, and the name says nothing) and TargetNotAllowed (the
@@ -158,10 +196,10 @@ class RoutingTable:
                 return route, found.groupdict()
         return None
 
-    def _apply(self, route: Route, arrival: Arrival, found: Mapping[str, str]) -> Match:
+    def _apply(self, route: Route, arrival: Arrival, found: Mapping[str, str]) -> Match | Ignored:
         rule = route.rule
         if "ignore" in rule:
-            return Match(route.name, self.version, ignore=True)
+            return Ignored(route.name, self.version)
 
         def filled(member: str, template: str | None, sort: re.Pattern[str] | None) -> str | None:
             if template is None:
@@ -173,16 +211,10 @@ class RoutingTable:
                 )
             return value
 
-        folder, name = (
-            arrival.key[: arrival.key.rfind("/") + 1],
-            rule.get("batch", {}).get("marker"),
-        )
-        is_marker = name is not None and arrival.key == folder + name
-        waits = name is not None and not is_marker
-        patience = rule.get("batch", {}).get("within", MARKER_WITHIN)
         options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
         shape = rule.get("inputFormat", "auto")
-        if shape != "auto" or name is None:  # else each file in the folder says, once it counts
+        of_a_marker = "marker" in rule.get("batch", {})
+        if shape != "auto" or not of_a_marker:  # else each file in the folder says, once it counts
             options["inputFormat"] = _input_format(shape, arrival)
         if "partialIngestionPercent" in rule:
             options["partialIngestionPercent"] = rule["partialIngestionPercent"]
@@ -200,11 +232,7 @@ class RoutingTable:
             credential=rule.get("credential"),
             options=options,
             placeholders=found,
-            window=_window(rule),
-            folder=folder if is_marker else None,
-            waits=waits,
-            within=_milliseconds(patience) if waits else 0,
-            root=route.root(arrival.key) if waits else "",
+            batching=route.batching(arrival.key),
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
             look_inside=rule.get("lookInside", False),
             whole=rule.get("onLostFile") == "abort",
