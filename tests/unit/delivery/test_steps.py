@@ -1974,15 +1974,6 @@ def test_without_its_order_nobody_knows_its_files(world: Delivering) -> None:
         looked(world, external_id, UPLOADING + SKEW)
 
 
-def test_an_end_without_a_verdict_waits(world: Delivering) -> None:
-    external_id = begun(world, ROWS)
-    held = standing(world, external_id)
-    world.deliveries.replace(held, held.then(stage=DeliveryStage.ENDED, due=0))
-    with pytest.raises(LeaseLost):
-        steps.go_on(external_id, ports(world))
-    assert world.ends == []
-
-
 # ---- Giving up
 
 

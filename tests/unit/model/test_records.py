@@ -17,7 +17,7 @@ from aep_intake.delivery.pieces import Cut, Piece
 from aep_intake.grouping.missing_markers import Folder, Listing
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model import records
-from aep_intake.model.batches import Target
+from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.orders import (
@@ -267,12 +267,13 @@ def test_the_next_step_of_an_order(state: State, changes: dict[str, Any], step: 
     assert record.next_step(NOW) is step
 
 
+BATCH = Batch("01B", "loading", NOW, None, (), {}, {})
 STEPS: dict[str, Callable[[Record], Record]] = {
     "leased": lambda record: record.leased(LEASE),
     "reopened": lambda record: record.reopened(order(1, files=record.order.files), LEASE),
     "settled": lambda record: record.settled(None),
     "refused": lambda record: record.rejected(State.REFUSED, REFUSED),
-    "announced": Record.announced,
+    "announced": lambda record: record.created(BATCH).announced(delivers=True),
     "followed": lambda record: record.followed(LEASE, NOW)[0],
     "the next attempt": lambda record: record.followed(LEASE, NOW)[1],
 }
@@ -288,6 +289,39 @@ def test_a_step_of_an_order_keeps_what_the_next_release_wrote(
     assert "of_Order" in written["order"]
     assert "of_Arrival" in written["order"]["files"][0]
     assert "of_Lineage" in written["order"]["line"]
+
+
+OPENED = Record.opened(order(1), LEASE, NOW)
+MADE = OPENED.created(BATCH).announced()
+UPLOADING = replace(Delivery.of(MADE, (file(1),), 10, NOW), stage=DeliveryStage.UPLOADING, total=2)
+PART = WindowPart("w", 0, 1, 10)
+WINDOW = Window.at(order(1), 60_000, NOW)
+ENDED = replace(UPLOADING, stage=DeliveryStage.ENDED)
+BROKEN: dict[str, Callable[[], object]] = {
+    "a batch that is recorded": lambda: OPENED.created(BATCH).created(replace(BATCH, id="02B")),
+    "what is leased is due": lambda: replace(MADE, lease="t").replaced("o-2"),
+    "an order without an end": lambda: replace(OPENED, lease=None, due=None).settled(None),
+    "an order that is announced": lambda: MADE.given_back(NOW),
+    "what is announced has": lambda: OPENED.created(replace(BATCH, id=None)),  # type: ignore[arg-type]
+    "what is refused or held": lambda: OPENED.rejected(State.HELD, None),  # type: ignore[arg-type]
+    "what has a next attempt": lambda: replace(OPENED, next_attempt="o.2").settled(None),
+    "what has ended stays": lambda: ENDED.then(stage=DeliveryStage.UPLOADING),
+    "a plan is made once": lambda: UPLOADING.then(total=3),
+    "a delivery is due until": lambda: UPLOADING.then(due=None),
+    "what has ended, or is aborted": lambda: UPLOADING.then(stage=DeliveryStage.ABORTING),
+    "what is uploaded has pieces": lambda: replace(UPLOADING, total=0).then(),
+    "what is complete": lambda: UPLOADING.then(stage=DeliveryStage.COMPLETING),
+    "no more files": lambda: UPLOADING.then(settled=2),
+    "a window is due": lambda: replace(WINDOW, due=None).worked_on(NOW),
+    "a window never opens": lambda: WINDOW.sealed(NOW).planned(()).sealed(NOW),
+    "which files go together": lambda: WINDOW.planned((PART,)).planned(()),
+}
+
+
+@pytest.mark.parametrize("rule", BROKEN)
+def test_a_step_that_breaks_a_rule_is_never_written(rule: str) -> None:
+    with pytest.raises(ValueError, match=f"this is a bug: {rule}"):
+        BROKEN[rule]()
 
 
 def test_a_window_s_steps_and_parts_keep_what_the_next_release_wrote() -> None:

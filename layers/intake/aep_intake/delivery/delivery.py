@@ -10,7 +10,7 @@ from aep_intake.delivery.pieces import Cut, Piece, Readable, pieces
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, Rejection
-from aep_intake.model.records import Kept
+from aep_intake.model.records import Kept, invariant
 
 HOUR = 3_600_000
 
@@ -123,7 +123,30 @@ class Delivery(Kept):
 
     def then(self, **changes: Any) -> "Delivery":
         """As it stands after a step."""
-        return replace(self, revision=self.revision + 1, **changes)
+        after = replace(self, revision=self.revision + 1, **changes)
+        after._check()
+        ended = self.stage is DeliveryStage.ENDED
+        invariant(
+            "what has ended stays ended", holds=after.stage is DeliveryStage.ENDED or not ended
+        )
+        invariant("a plan is made once", holds=self.total in (0, after.total))
+        return after
+
+    def _check(self) -> None:
+        stage, ended = self.stage, self.stage is DeliveryStage.ENDED
+        judged = ended or stage is DeliveryStage.ABORTING
+        planned = stage in (DeliveryStage.UPLOADING, DeliveryStage.COMPLETING)
+        complete = stage is DeliveryStage.COMPLETING
+        invariant("a delivery is due until it has ended", holds=ended or self.due is not None)
+        invariant(
+            "what has ended, or is aborted, has a verdict",
+            holds=self.verdict is not None or not judged,
+        )
+        invariant("what is uploaded has pieces", holds=self.total > 0 or not planned)
+        invariant(
+            "what is complete was uploaded", holds=self.uploaded_at is not None or not complete
+        )
+        invariant("no more files are settled than it has", holds=self.settled <= self.file_count)
 
     def whole_cuts(self, files: tuple[Arrival, ...]) -> dict[int, Cut]:
         """What cannot be cut to its end is named, all of it, when it comes to its upload."""

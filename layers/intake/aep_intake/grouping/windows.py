@@ -41,7 +41,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart, claims
 from aep_intake.model.outcomes import SideBySide
-from aep_intake.model.records import Kept
+from aep_intake.model.records import Kept, invariant
 from aep_intake.model.times import iso
 
 # A transaction of DynamoDB has 100 items at most: the window, the list, and claims. The first of a
@@ -190,7 +190,14 @@ class Window(Kept):
         return ORDER_PREFIX + digest("part", self.window_id, str(number))
 
     def _then(self, **changes: Any) -> "Window":
-        return replace(self, revision=self.revision + 1, **changes)
+        after = replace(self, revision=self.revision + 1, **changes)
+        stages, finished = list(WindowStage), after.stage is WindowStage.FINISHED
+        onward = stages.index(self.stage) <= stages.index(after.stage)
+        kept = after.parts == self.parts or self.stage in (WindowStage.OPEN, WindowStage.SEALED)
+        invariant("a window is due until it is finished", holds=(after.due is None) == finished)
+        invariant("a window never opens again", holds=onward)
+        invariant("which files go together is decided once", holds=kept)
+        return after
 
 
 class WindowLedger(Protocol):

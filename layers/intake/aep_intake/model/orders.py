@@ -13,7 +13,7 @@ from typing import Any
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.records import Kept
+from aep_intake.model.records import Kept, invariant
 
 ORDER_PREFIX = "intake-"
 WINDOW_PREFIX = "window-"  # a claim names an order, or a window
@@ -359,4 +359,28 @@ class Record(Kept):
         return ended, following
 
     def _then(self, **changes: Any) -> "Record":
-        return replace(self, revision=self.revision + 1, **changes)
+        after = replace(self, revision=self.revision + 1, **changes)
+        after._check()
+        known = self.batch_id in (None, after.batch_id)
+        invariant("a batch that is recorded stays the order's batch", holds=known)
+        return after
+
+    def _check(self) -> None:
+        due, made = self.due is not None, self.batch_id is not None
+        refused = self.state in (State.REFUSED, State.HELD)
+        gone = self.replaced_by is not None or self.next_attempt is not None
+        unfinished = self.state is State.CREATED or (self.state is State.OPEN and not gone)
+        invariant("what is leased is due when the lease ends", holds=due or self.lease is None)
+        invariant("an order without an end is due", holds=due or not unfinished)
+        invariant(
+            "an order that is announced is not due",
+            holds=not due or self.state is not State.ANNOUNCED,
+        )
+        invariant(
+            "what is announced has a batch",
+            holds=made or self.state not in (State.CREATED, State.ANNOUNCED),
+        )
+        invariant(
+            "what is refused or held has a reason", holds=self.rejection is not None or not refused
+        )
+        invariant("what has a next attempt is finished", holds=not due or self.next_attempt is None)

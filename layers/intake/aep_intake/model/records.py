@@ -28,6 +28,15 @@ class Kept:
     unknown: Mapping[str, Any] | None = field(default=None, compare=False, repr=False, kw_only=True)
 
 
+def invariant(rule: str, *, holds: bool) -> None:
+    """Raises ValueError where a step breaks a rule, before it is written: that is a bug of ours.
+
+    Steps are checked and not what is read: what another release wrote stays readable.
+    """
+    if not holds:
+        raise ValueError(f"this is a bug: {rule}")
+
+
 def text(record: Kept) -> str:
     """A record as compact JSON, since DynamoDB bills by the kilobyte."""
     document = {"v": VERSION} | members(record)
