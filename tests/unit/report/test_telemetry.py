@@ -4,7 +4,7 @@ import importlib
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -80,86 +80,11 @@ def told(
     return tell
 
 
-@pytest.mark.parametrize(
-    ("kind", "metric"),
-    [
-        (OutcomeKind.CREATED, "BatchesCreated"),
-        (OutcomeKind.ADOPTED, "AdoptedBatches"),
-        (OutcomeKind.DUPLICATE, "Duplicates"),
-    ],
-)
-def test_an_outcome_is_counted_and_told(told: Any, kind: OutcomeKind, metric: str) -> None:
-    counted, [line] = told(Outcome(kind, RECORD), 250)
-    assert counted[metric, None] == 1
-    assert counted.get(("ArrivalToBatch", None)) == (None if kind is OutcomeKind.DUPLICATE else 250)
-    assert (line.message, line.correlation_id) == (kind, "intake-1")
-    assert (line.batch_id, line.files) == ("01B", ["s3://landing/a.json"])
-
-
-def test_a_rejection_is_counted_by_its_reason(told: Any) -> None:
-    counted, [line] = told(NoRoute("no rule fits"), 250)
-    assert counted["ArrivalsRejected", None] == counted["ArrivalsRejected", "no-route"] == 1
-    assert (line.levelno, line.reason, line.why) == (logging.WARNING, "no-route", "no rule fits")
-
-
-def test_what_is_put_off_shows_its_age(told: Any) -> None:
-    telemetry.age("RetryingArrivalAge", 90_000)
-    counted, [line] = told(NotYet("later"), 5)
-    assert counted["PutOff", "not-yet"] == 1
-    assert counted["RetryingArrivalAge", None] == 90
-    assert line.levelno == logging.INFO
-
-
-def test_what_nobody_foresaw_has_its_traceback(told: Any) -> None:
-    counted, [line] = told(attempt(bug), None)
-    assert counted["Failures", None] == 1
-    assert line.levelno == logging.ERROR
-    assert line.exc_info[0] is ZeroDivisionError
-
-
-def test_what_is_ignored_is_counted(told: Any) -> None:
-    counted, lines = told(Skipped("not-the-newest"), 5)
-    assert counted["Ignored", None] == counted["Ignored", "not-the-newest"] == 1
-    assert not [line for line in lines if line.levelno > logging.DEBUG]
-
-
-def test_what_waits_for_a_marker_is_counted(told: Any) -> None:
-    counted, lines = told(Waits("spark"), 5)
-    assert counted["Waiting", None] == 1
-    assert not [line for line in lines if line.levelno > logging.DEBUG]
-
-
-def test_a_marker_is_counted(told: Any) -> None:
-    counted, [line] = told(Gathered("window-1", 3), 5)
-    assert counted["Markers", None] == 1
-    assert (line.window, line.files) == ("window-1", 3)
-
-
-def test_what_waits_in_a_window_is_counted(told: Any) -> None:
-    one, other = Joined("window-1", 60_000), Joined("window-2", 60_000)
-    results = {"intake-1": one, "intake-2": Known("window-0"), "intake-3": one, "intake-4": other}
-    counted, lines = told(results, None, lambda all_of_them, _: registered(all_of_them))
-    assert counted["Registered", None] == 3
-    assert [(line.window, line.closes, line.arrivals) for line in lines] == [
-        ("window-1", 60_000, ["intake-1", "intake-3"]),
-        ("window-2", 60_000, ["intake-4"]),
-    ]
-
-
-def test_what_came_before_is_a_duplicate(told: Any) -> None:
-    counted, [line] = told(Known("window-1"), 5)
-    assert counted["Duplicates", None] == 1
-    assert line.belongs_to == "window-1"
-
-
-# ---- Deliveries
-
 MADE_AT = 1_795_435_200_000
-TARGET = Target("arn", "org", "prod", "d")
 SENT = Delivery(
     "intake-1",
     "01B",
-    TARGET,
+    ORDER.target,
     {"format": "json"},
     "loyalty",
     file_count=3,
@@ -169,139 +94,118 @@ SENT = Delivery(
     whole=False,
     stage=DeliveryStage.UPLOADING,
     due=MADE_AT + 1,
+    total=3,
 )
-ABOUT = ("intake-1", "01B", "loyalty", "prod", "d")
 
 
-def end(how: End, uploaded_at: int | None = MADE_AT + 90_000) -> Delivery:
+def end(how: End, uploaded_at: int | None = MADE_AT + 90_000, lost: int = 0) -> Delivery:
     """A delivery whose end is announced."""
     verdict = Verdict(how, "as-adobe-says", "and why", MADE_AT + 210_000)
-    return SENT.then(stage=DeliveryStage.ENDED, due=None, verdict=verdict, uploaded_at=uploaded_at)
+    changes = {"verdict": verdict, "uploaded_at": uploaded_at, "settled": lost}
+    return SENT.then(stage=DeliveryStage.ENDED, due=None, **changes)
 
 
-def delivered(result: Any, now: Any) -> None:
+def arrived(result: Any, latency: Any) -> None:
+    report_arrival("intake-1", result, latency)
+
+
+def delivered(result: Any, hours: Any) -> None:
+    now = MADE_AT + int(hours * HOUR)
     delivery_telemetry.report_delivery("intake-1", result, now)
 
 
-def about(line: Any) -> tuple[str, ...]:
-    return (line.correlation_id, line.batch_id, line.route, line.sandbox, line.dataset_id)
+def uploaded(result: Any, _: Any) -> None:
+    task = Task("intake-1", Piece(7, FILE, 100, 1_100, 50))
+    delivery_telemetry.report_upload(task, result, MADE_AT)
 
 
-@pytest.mark.parametrize(
-    ("how", "metric", "said", "level"),
-    [
-        (End.SUCCEEDED, "BatchesSucceeded", "batch succeeded", logging.INFO),
-        (End.FAILED, "BatchesFailed", "batch failed", logging.WARNING),
-        (End.ABANDONED, "BatchesAbandoned", "batch abandoned", logging.WARNING),
-    ],
-)
-def test_how_a_batch_ended_is_counted_and_told(
-    told: Any, how: End, metric: str, said: str, level: int
+HOUR = 3_600_000
+QUIET, TOLD, WARNED, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+NO_ROUTE, LATER, NOT_OURS = NoRoute("no rule fits"), NotYet("later"), MalformedEvent("no batch")
+LOST = Rejection("object-gone", "it is gone", MADE_AT)
+TIMES: dict[str, float] = {"CreatedToUploaded": 90_000, "UploadedToEnded": 120_000}
+
+# What is reported, how, and after how long; what it is counted as; and how loud the log says it.
+type Row = tuple[Callable[[Any, Any], None], Any, float, dict[str, float], int]
+TABLE: list[Row] = [
+    (arrived, Outcome(OutcomeKind.CREATED, RECORD), 250, {"BatchesCreated": 1}, TOLD),
+    (arrived, Outcome(OutcomeKind.ADOPTED, RECORD), 250, {"AdoptedBatches": 1}, TOLD),
+    (arrived, Outcome(OutcomeKind.DUPLICATE, RECORD), 250, {"Duplicates": 1}, TOLD),
+    (arrived, Known("window-1"), 5, {"Duplicates": 1}, TOLD),
+    (arrived, NO_ROUTE, 5, {"ArrivalsRejected": 1, "ArrivalsRejected no-route": 1}, WARNED),
+    (arrived, LATER, 5, {"PutOff": 1, "PutOff not-yet": 1}, TOLD),
+    (arrived, attempt(bug), 5, {"Failures": 1}, ERROR),
+    (arrived, Skipped("not-the-newest"), 5, {"Ignored": 1, "Ignored not-the-newest": 1}, QUIET),
+    (arrived, Waits("spark"), 5, {"Waiting": 1}, QUIET),
+    (arrived, Gathered("window-1", 3), 5, {"Markers": 1}, TOLD),
+    (delivered, end(End.SUCCEEDED), 1, {"BatchesSucceeded": 1} | TIMES, TOLD),
+    (delivered, end(End.SUCCEEDED, None, 3), 1, {"BatchesSucceeded": 1, "LostFiles": 3}, TOLD),
+    (delivered, end(End.FAILED), 1, {"BatchesFailed": 1} | TIMES, WARNED),
+    (delivered, end(End.ABANDONED), 1, {"BatchesAbandoned": 1} | TIMES, WARNED),
+    (delivered, end(End.ABANDONED, None), 1, {"BatchesAbandoned": 1}, WARNED),
+    # In hours, since the alarm's threshold is a parameter; named where it takes long.
+    (delivered, SENT, 1, {"UnfinishedBatchHours": 1}, QUIET),
+    (delivered, SENT, 25.5, {"UnfinishedBatchHours": 25.5}, TOLD),
+    (delivered, replace(SENT, verdict=end(End.FAILED).verdict), 1, {"UnfinishedBatchHours": 1}, 10),
+    (delivered, None, 1, {}, 0),
+    (delivered, LATER, 1, {"DeliveryPutOff": 1, "DeliveryPutOff not-yet": 1}, TOLD),
+    (
+        *(delivered, NOT_OURS, 1),
+        {"DeliveriesRejected": 1, "DeliveriesRejected malformed-event": 1},
+        WARNED,
+    ),
+    (delivered, attempt(bug), 1, {"DeliveryFailures": 1}, ERROR),
+    # What AEP took, and not what lies in S3: of a gzip that is a fraction of it.
+    (uploaded, Uploaded(Mark(5_000)), 1, {"Uploads": 1, "BytesUploaded": 5_000}, 0),
+    (uploaded, Uploaded(Mark(0, LOST)), 1, {}, WARNED),
+    (uploaded, Uploaded(), 1, {}, 0),  # by another worker
+    (
+        *(uploaded, Uploaded(Mark(1), end(End.SUCCEEDED)), 1),
+        {"Uploads": 1, "BytesUploaded": 1, "BatchesSucceeded": 1} | TIMES,
+        TOLD,
+    ),
+    (uploaded, LATER, 1, {"DeliveryPutOff": 1, "DeliveryPutOff not-yet": 1}, TOLD),
+    (uploaded, attempt(bug), 1, {"DeliveryFailures": 1}, ERROR),
+]
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_what_became_of_it_is_counted_and_told(
+    told: Any, caplog: pytest.LogCaptureFixture, row: Row
 ) -> None:
-    counted, [line] = told(end(how), MADE_AT + 215_000, delivered)
-    assert counted == {
-        (metric, None): 1,
-        ("CreatedToUploaded", None): 90_000,
-        ("UploadedToEnded", None): 120_000,
-        ("Reports", None): 1,
-    }
-    assert (line.levelno, line.message, about(line)) == (level, said, ABOUT)
-    assert (line.status, line.why, line.latency) == ("as-adobe-says", "and why", 215_000)
+    how, result, took, metrics_of_it, level = row
+    caplog.set_level(logging.DEBUG, telemetry.logger.name)
+    counted, lines = told(result, took, how)
+    made = isinstance(result, Outcome) and result.kind is not OutcomeKind.DUPLICATE
+    expected = metrics_of_it | {"Reports": 1} | ({"ArrivalToBatch": took} if made else {})
+    assert {" ".join(filter(None, name)): value for name, value in counted.items()} == expected
+    assert [line.levelno for line in lines] == ([level] if level else [])
+    for line in lines:
+        assert line.correlation_id == "intake-1"
+        assert (level == ERROR) == bool(line.exc_info), "only what nobody foresaw has a traceback"
+        if isinstance(result, IntakeError):
+            assert (line.reason, line.why) == (result.reason, str(result))
+        if isinstance(result, Delivery | Outcome):
+            about = (line.batch_id, line.route, line.sandbox, line.dataset_id)
+            assert about == ("01B", "loyalty", "prod", "d")
 
 
 def test_every_end_has_its_metric() -> None:
     assert set(ENDED) == set(End)
 
 
-def test_what_was_never_uploaded_took_no_time(told: Any) -> None:
-    counted, _ = told(end(End.ABANDONED, uploaded_at=None), MADE_AT + 215_000, delivered)
-    assert counted == {("BatchesAbandoned", None): 1, ("Reports", None): 1}
+def test_what_is_put_off_shows_its_age(told: Any) -> None:
+    telemetry.age("RetryingArrivalAge", 90_000)
+    counted, _ = told(LATER, 5)
+    assert counted["RetryingArrivalAge", None] == 90
 
 
-@pytest.mark.parametrize("verdict", [None, Verdict(End.ABANDONED, "aborted", "why", MADE_AT)])
-@pytest.mark.parametrize(("hours", "level"), [(1, logging.DEBUG), (25.5, logging.INFO)])
-def test_a_batch_that_has_not_ended_shows_its_age_in_hours(
-    told: Any, caplog: pytest.LogCaptureFixture, verdict: Verdict | None, hours: float, level: int
-) -> None:
-    """In hours, since the alarm's threshold is a parameter; named where it takes long."""
-    caplog.set_level(logging.DEBUG, telemetry.logger.name)
-    result = SENT.then(verdict=verdict)
-    counted, [line] = told(result, MADE_AT + int(hours * 3_600_000), delivered)
-    assert counted == {("UnfinishedBatchHours", None): hours, ("Reports", None): 1}
-    assert (line.levelno, line.message, about(line)) == (level, "batch unfinished", ABOUT)
-    assert (line.stage, line.latency) == ("uploading", hours * 3_600_000)
-
-
-def test_where_there_was_nothing_to_do_nothing_is_told(told: Any) -> None:
-    assert told(None, MADE_AT, delivered) == ({("Reports", None): 1}, [])
-
-
-@pytest.mark.parametrize(
-    ("error", "metric", "said", "level"),
-    [
-        (NotYet("the bytes of this hour are used"), "DeliveryPutOff", "put off", logging.INFO),
-        (MalformedEvent("no batch"), "DeliveriesRejected", "rejected", logging.WARNING),
-    ],
-)
-def test_what_cannot_be_done_now_is_counted_by_its_reason(
-    told: Any, error: IntakeError, metric: str, said: str, level: int
-) -> None:
-    counted, [line] = told(error, MADE_AT, delivered)
-    assert counted == {(metric, None): 1, (metric, error.reason): 1, ("Reports", None): 1}
-    assert (line.levelno, line.message) == (level, f"delivery {said}")
-    assert (line.correlation_id, line.reason, line.why) == ("intake-1", error.reason, str(error))
-
-
-def test_a_delivery_nobody_foresaw_has_its_traceback(told: Any) -> None:
-    counted, [line] = told(attempt(bug), MADE_AT, delivered)
-    assert counted == {("DeliveryFailures", None): 1, ("Reports", None): 1}
-    assert (line.levelno, line.message) == (logging.ERROR, "delivery failed")
-    assert (line.correlation_id, line.exc_info[0]) == ("intake-1", ZeroDivisionError)
-
-
-def uploaded(result: Any, now: Any) -> None:
-    delivery_telemetry.report_upload(Task("intake-1", Piece(7, FILE, 100, 1_100, 50)), result, now)
-
-
-def test_what_aep_took_is_counted(told: Any) -> None:
-    """Not what lies in S3: of a gzip that is a fraction of it."""
-    counted, lines = told(Uploaded(Mark(5_000)), MADE_AT, uploaded)
-    assert counted == {("Uploads", None): 1, ("BytesUploaded", None): 5_000, ("Reports", None): 1}
-    assert lines == []
-
-
-def test_what_was_lost_is_named_and_not_counted_as_uploaded(told: Any) -> None:
-    lost = Mark(0, Rejection("object-gone", "it is gone", MADE_AT))
-    counted, [line] = told(Uploaded(lost), MADE_AT, uploaded)
-    assert counted == {("Reports", None): 1}
-    assert (line.levelno, line.message, line.reason) == (
-        logging.WARNING,
-        "file lost",
-        "object-gone",
-    )
-    assert (line.correlation_id, line.file, line.why) == ("intake-1", FILE.uri, "it is gone")
-
-
-def test_what_another_worker_uploaded_is_not_counted_again(told: Any) -> None:
-    assert told(Uploaded(), MADE_AT, uploaded) == ({("Reports", None): 1}, [])
-
-
-def test_files_that_were_lost_are_counted_when_their_batch_has_ended(told: Any) -> None:
-    counted, [line] = told(end(End.SUCCEEDED).then(settled=3), MADE_AT, delivered)
-    assert counted["LostFiles", None] == 3
-    assert line.lost_files == 3
-
-
-def test_the_last_upload_tells_of_its_batch_too(told: Any) -> None:
-    counted, [line] = told(Uploaded(Mark(1), end(End.SUCCEEDED)), MADE_AT, uploaded)
-    assert (counted["Uploads", None], counted["BatchesSucceeded", None]) == (1, 1)
-    assert line.message == "batch succeeded"
-
-
-@pytest.mark.parametrize("error", [NotYet("later"), ZeroDivisionError()], ids=repr)
-def test_what_was_not_uploaded_is_not_counted_as_such(told: Any, error: Exception) -> None:
-    counted, [_] = told(error, MADE_AT, uploaded)
-    assert not {name for name, _ in counted} & {"Uploads", "BytesUploaded"}
+def test_what_waits_in_a_window_is_counted(told: Any) -> None:
+    one, other = Joined("window-1", 60_000), Joined("window-2", 60_000)
+    results = {"intake-1": one, "intake-2": Known("window-0"), "intake-3": one, "intake-4": other}
+    counted, lines = told(results, None, lambda all_of_them, _: registered(all_of_them))
+    assert counted["Registered", None] == 3
+    assert [line.arrivals for line in lines] == [["intake-1", "intake-3"], ["intake-4"]]
 
 
 def test_nothing_that_grows_without_bounds_is_a_dimension(
@@ -310,7 +214,7 @@ def test_nothing_that_grows_without_bounds_is_a_dimension(
     """Each value of a dimension is a metric that costs money: no ids, no files, no routes."""
     for result in (end(End.FAILED), SENT, NotYet("later"), MalformedEvent("no"), bug, None):
         error = attempt(bug) if result is bug else result
-        delivered(error, MADE_AT)
+        delivered(error, 1)
         uploaded(Uploaded(None, error) if isinstance(error, Delivery) else error, MADE_AT)
     metrics.flush_metrics()
     found = {
@@ -515,7 +419,6 @@ class Routing:
     )
 
 
-HOUR = 3_600_000
 CREATED = {"detail-type": "Batch Created", "detail": {"externalId": "intake-1", "batchId": "01B"}}
 PIECE = Task("intake-1", Piece(7, FILE, 100, 1_100, 50))
 
