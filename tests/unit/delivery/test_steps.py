@@ -4,7 +4,7 @@ import gzip
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +25,7 @@ from aep_intake.delivery.delivery import (
     Mark,
     Progress,
     Task,
+    Verdict,
 )
 from aep_intake.delivery.upload import Concatenated, Uploaded
 from aep_intake.model.batches import Batch, Target
@@ -228,17 +229,12 @@ class Ingested:
 
 def test_a_file_goes_all_the_way(world: Delivering) -> None:
     external_id = begun(world, ROWS)
-    held = standing(world, external_id)
-    assert (held.stage, held.total, held.due) == (
-        DeliveryStage.UPLOADING,
-        4,
-        world.clock() + UPLOADING + SKEW,
-    )
-    at = world.clock()
+    held, at = standing(world, external_id), world.clock()
+    assert (held.stage, held.total) == (DeliveryStage.UPLOADING, 4)
     *others, last = uploaded(world)
     assert others == [None] * 3
     assert last is not None
-    assert (last.stage, last.uploaded_at, last.due) == (DeliveryStage.INGESTING, at, at + OUTCOME)
+    assert (last.stage, last.uploaded_at) == (DeliveryStage.INGESTING, at)
     assert batch_of(world, external_id).status == "loaded"
     assert looked(world, external_id, OUTCOME - 1) is None
     ended = looked(world, external_id, 1)
@@ -621,38 +617,6 @@ def test_what_was_unreadable_for_a_while_is_too_large_for_one_upload(world: Deli
     assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", "too-large")
     assert operations(world, "put-file") == []
     assert "could not be read then" in end["lostFiles"][0]["detail"]
-
-
-@pytest.mark.parametrize("status", ["aborted", "abandoned", "success"])
-def test_what_ended_before_it_was_planned_is_not_planned(world: Delivering, status: str) -> None:
-    external_id = created(world, ROWS)
-    failing_ports = ports(world, opened=failing(StorageUnavailable("S3 answered 503")))
-    with pytest.raises(StorageUnavailable):
-        steps.begin(*world.created_queue[-1].what, failing_ports)
-    world.simulator.set_status(standing(world, external_id).batch_id, status)
-    world.clock.advance(STEP)
-    steps.go_on(external_id, failing_ports)
-    end = finished(world, external_id)
-    assert end["status"] == status
-    # Somebody else must have completed it, and it is not in it.
-    assert end["lostFileCount"] == (1 if status == "success" else 0)
-    assert world.uploads == []
-
-
-def test_planning_has_an_end_too(world: Delivering) -> None:
-    external_id = created(world, ROWS)
-    failing_ports = ports(world, opened=failing(StorageUnavailable("S3 answered 503")))
-    with pytest.raises(StorageUnavailable):
-        steps.begin(*world.created_queue[-1].what, failing_ports)
-    world.clock.advance(STEP)
-    with pytest.raises(StorageUnavailable):
-        steps.go_on(external_id, failing_ports)
-    world.clock.advance(world.deadline)
-    steps.go_on(external_id, failing_ports)
-    end = finished(world, external_id)
-    assert (end["kind"], end["lostFileCount"]) == ("Batch Abandoned", 0)
-    assert batch_of(world, external_id).status == "aborted"
-    assert world.orders_parked == {external_id}
 
 
 # ---- Uploading
@@ -1186,30 +1150,6 @@ def test_pieces_that_wait_for_the_bytes_of_an_hour_are_not_handed_out_again(
     assert len(world.uploads) == 4
 
 
-def test_after_its_time_a_batch_that_is_not_full_is_given_up(world: Delivering) -> None:
-    external_id = begun(world, ROWS)
-    uploaded(world, 2)
-    made = standing(world, external_id).created_at
-    looked(world, external_id, made + world.deadline - world.clock())
-    assert standing(world, external_id).stage is DeliveryStage.UPLOADING
-    looked(world, external_id, UPLOADING + SKEW)
-    end = finished(world, external_id)
-    assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
-    assert end["detail"] == "2 of its 4 uploads were not done"
-    assert "uploadedAt" not in end
-    assert batch_of(world, external_id).status == "aborted"
-    assert operations(world, "complete") == []
-    assert world.orders_parked == {external_id}
-
-
-def test_a_full_one_is_completed_however_late(world: Delivering) -> None:
-    external_id = begun(world, ROWS)
-    world.deliveries._slips = lambda: True
-    uploaded(world)
-    looked(world, external_id, 2 * world.deadline)
-    assert operations(world, "complete", "abort") == ["complete"]
-
-
 def test_without_any_of_its_files_a_batch_is_given_up(world: Delivering) -> None:
     external_id = begun(world, ROWS, ROWS)
     total = standing(world, external_id).total
@@ -1539,6 +1479,116 @@ def test_what_has_an_order_of_its_own_keeps_it(world: Delivering) -> None:
     assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/0.json"]
 
 
+# ---- Each stage, and what Catalog says of the batch then
+
+
+def at_stage(world: Delivering, stage: str) -> Delivery:
+    """A delivery of four pieces that is due, and has come so far."""
+    external_id = begun(world, ROWS)
+    if "all uploaded" in stage:
+        for task in (errand.what for errand in world.uploads):
+            world.deliveries.mark(external_id, task.piece.number, Mark(task.piece.size))
+    else:
+        uploaded(world, 1)
+    world.simulator.received.clear()
+    held, (name, *more) = standing(world, external_id), stage.split(", ")
+    changes: dict[str, Any] = {"stage": DeliveryStage(name), "due": world.clock()}
+    if name in ("completing", "ingesting"):
+        changes["uploaded_at"] = world.clock()
+    changes |= {"looks": 5} if "asked before" in more else {}
+    changes |= {"total": 0} if name == "planning" else {}
+    if name == "aborting":
+        changes["verdict"] = Verdict(End.ABANDONED, "aborted", "given up", world.clock())
+    if "late" in more or "forgotten" in more:
+        age = ending.FORGOTTEN if "forgotten" in more else world.deadline
+        changes["created_at"] = world.clock() - age - SECOND
+    world.deliveries.kept[external_id] = replace(held, **changes)
+    return world.deliveries.kept[external_id]
+
+
+# By stage: what Catalog says (`-`: nothing), and what comes of it: the calls that change the batch
+# in AEP, the stage it has then, and the event of its end. `later`: it stays, and comes again.
+UNDER_WAY = "loaded staging queued processing staged retrying stalled inflight SUCCESS new"
+FAILED = {"failed failure": "ended Failed"}
+DATA = {"success active archived retained": "ended Succeeded"}
+NO_DATA = {"aborted abandoned deleted inactive": "ended Abandoned"}
+ENDS = DATA | FAILED | NO_DATA
+BY_STAGE: dict[str, dict[str, str]] = {
+    "planning": {"- loading": "uploading", UNDER_WAY: "ingesting"} | ENDS,
+    "planning, late": {"- loading": "abort ended Abandoned", UNDER_WAY: "ingesting"} | ENDS,
+    "uploading": {"- loading": "uploading", UNDER_WAY: "ingesting"} | ENDS,
+    "uploading, late": {"- loading": "abort ended Abandoned", UNDER_WAY: "ingesting"} | ENDS,
+    "uploading, all uploaded": {"- loading success": "complete ingesting"},
+    "uploading, all uploaded, late": {"- loading": "complete ingesting"},
+    "uploading, all uploaded, refused": {"- loading aborted": "complete ingesting"},
+    "completing, all uploaded": {"- loading": "complete ingesting"},
+    "completing, all uploaded, refused": {"- loading aborted": "complete ingesting"},
+    "ingesting, all uploaded": {f"- loading {UNDER_WAY}": "ingesting"} | ENDS,
+    "ingesting, all uploaded, asked before": {
+        "loading": "complete ingesting",  # it was not heard, as Catalog may be late only once
+        f"- {UNDER_WAY}": "ingesting",
+    }
+    | ENDS,
+    "ingesting, all uploaded, asked before, refused": {"loading": "complete ingesting"} | ENDS,
+    "ingesting, all uploaded, late": {f"- loading {UNDER_WAY}": "ingesting"} | ENDS,
+    "ingesting, all uploaded, forgotten": {"-": "ended Abandoned", "loading new": "ingesting"}
+    | ENDS,
+    "aborting": {
+        "- loading": "abort later aborting",
+        UNDER_WAY: "abort ingesting",  # somebody was faster than our abort
+    }
+    | {statuses: f"abort {end}" for statuses, end in ENDS.items()},
+}
+ROWS_OF_IT = [
+    pytest.param(stage, status, becomes, id=f"{stage}: {status}")
+    for stage, said in BY_STAGE.items()
+    for statuses, becomes in said.items()
+    for status in statuses.split()
+]
+
+
+@pytest.mark.parametrize(("stage", "status", "becomes"), ROWS_OF_IT)
+def test_what_comes_of_a_delivery(world: Delivering, stage: str, status: str, becomes: str) -> None:
+    before, words, did = at_stage(world, stage), becomes.split(), list[str]()
+
+    def complete(_: Delivery) -> None:
+        did.append("complete")
+        if "refused" in stage:
+            raise UploadRefused("AEP answered 400")
+
+    said = [None if status == "-" else status, "aborted"]  # and after an abort
+    answers = {"diagnostics": lambda _: 0, "held": lambda *_: 0, "complete": complete}
+    aep: Any = Ingested(world, *said, abort=lambda _: did.append("abort"), **answers)
+    with pytest.raises(NotYet) if "later" in words else nullcontext():
+        steps.go_on(before.external_id, ports(world, ingestion=aep))
+    held = standing(world, before.external_id)
+    assert did == [word for word in words if word in ("complete", "abort")]
+    assert held.stage in words
+    if held.stage is not DeliveryStage.ENDED:
+        assert (held.due or 0) >= world.clock()
+        assert (world.ends, world.orders_parked) == ([], set())
+        return
+    end, succeeded = finished(world, held.external_id), words[-1] == "Succeeded"
+    assert end["kind"] == f"Batch {words[-1]}"
+    assert world.orders_parked == (set() if succeeded else {held.external_id})
+    given_up = did == ["abort"] and status in "- loading aborted abandoned"
+    assert end["status"] == ("aborted" if given_up else "unknown" if status == "-" else status)
+    # Where somebody else completed it, what is not in it is named.
+    assert end["lostFileCount"] == (1 if succeeded and "all uploaded" not in stage else 0)
+
+
+def test_catalog_is_asked_ever_more_seldom_up_to_half_an_hour(world: Delivering) -> None:
+    external_id = begun(world, b"{}\n")
+    uploaded(world)
+    waits = []
+    for _ in range(30):
+        world.clock.advance((standing(world, external_id).due or 0) - world.clock())
+        held = steps.go_on(external_id, ports(world, ingestion=Ingested(world, "staging")))
+        assert held is not None
+        waits.append((held.due or 0) - world.clock())
+    assert (sorted(waits), waits[-1]) == (waits, 30 * MINUTE)
+
+
 # ---- COMPLETE, and what comes after
 
 
@@ -1583,117 +1633,6 @@ def test_it_waits_as_long_as_adobe_says(world: Delivering) -> None:
     assert standing(world, external_id).due == world.clock() + STEP
 
 
-def test_a_complete_that_was_not_heard_is_said_again(world: Delivering) -> None:
-    """Catalog may be late, so once more is only said at the second look."""
-    external_id = begun(world, b"{}\n")
-    world.simulator.faults.add(Fault("status", "complete", status=400))
-    uploaded(world)
-    assert standing(world, external_id).stage is DeliveryStage.INGESTING
-    for times in (1, 2):
-        steps.go_on(external_id, ports(world))
-        assert operations(world, "complete") == ["complete"] * times
-        world.clock.advance(OUTCOME)
-    looked(world, external_id)
-    assert finished(world, external_id)["kind"] == "Batch Succeeded"
-    assert operations(world, "abort") == []
-
-
-def test_a_complete_that_is_always_refused_is_said_ever_more_seldom(world: Delivering) -> None:
-    external_id = begun(world, b"{}\n")
-    world.simulator.faults.add(Fault("status", "complete", status=400, count=0))
-    uploaded(world)
-    waits = []
-    for _ in range(12):
-        world.clock.advance((standing(world, external_id).due or 0) - world.clock())
-        held = steps.go_on(external_id, ports(world))
-        assert held is not None
-        waits.append((held.due or 0) - world.clock())
-    assert sorted(waits) == waits
-    assert waits[-1] == 30 * MINUTE
-    world.simulator.set_status(batch_of(world, external_id).id, "abandoned")
-    looked(world, external_id, 30 * MINUTE)
-    assert finished(world, external_id)["kind"] == "Batch Abandoned"
-
-
-@pytest.mark.parametrize("status", ["aborted", "abandoned", "failed"])
-def test_where_complete_comes_too_late_catalog_says_what_it_is(
-    world: Delivering, status: str
-) -> None:
-    external_id = begun(world, b"{}\n")
-    batch_id = batch_of(world, external_id).id
-    real: Any = ports(world).deliveries
-
-    def mark(*arguments: Any) -> Any:
-        world.simulator.set_status(batch_id, status)
-        return real.__getattr__("mark")(*arguments)
-
-    real_ports = ports(world)
-    meddled: Any = ports(world).deliveries
-    meddled.mark = mark
-    done = uploaded_piece(world.uploads.pop().what, replace(real_ports, deliveries=meddled))
-    assert done is not None
-    assert (done.stage, done.due) == (DeliveryStage.INGESTING, world.clock())
-    steps.go_on(external_id, ports(world))
-    assert finished(world, external_id)["status"] == status
-    assert world.orders_parked == {external_id}
-    assert operations(world, "abort") == []
-
-
-@pytest.mark.parametrize(
-    ("status", "end"),
-    [
-        ("success", End.SUCCEEDED),
-        ("active", End.SUCCEEDED),
-        ("archived", End.SUCCEEDED),
-        ("retained", End.SUCCEEDED),
-        ("failed", End.FAILED),
-        ("failure", End.FAILED),
-        ("aborted", End.ABANDONED),
-        ("abandoned", End.ABANDONED),
-        ("deleted", End.ABANDONED),
-        ("inactive", End.ABANDONED),
-    ],
-)
-def test_how_a_batch_ended(world: Delivering, status: str, end: End) -> None:
-    external_id = begun(world, b"{}\n")
-    uploaded(world)
-    world.clock.advance(OUTCOME)
-    its: Any = Ingested(world, status, diagnostics=lambda _: 0)
-    ended = steps.go_on(external_id, ports(world, ingestion=its))
-    assert ended is not None
-    assert ended.verdict is not None
-    assert (ended.verdict.end, ended.verdict.status) == (end, status)
-    assert finished(world, external_id)["kind"] == f"Batch {end.capitalize()}"
-    assert world.orders_parked == (set() if end is End.SUCCEEDED else {external_id})
-
-
-@pytest.mark.parametrize(
-    "status",
-    [
-        *(None, "", "None", "SUCCESS", "something new", "inflight", "stalled", "retrying"),
-        *("loading", "loaded", "queued", "staging", "processing", "staged"),
-    ],
-)
-def test_anything_else_is_on_its_way(world: Delivering, status: str | None) -> None:
-    """In growing intervals, half an hour at most; the statuses are an open set."""
-    external_id = begun(world, b"{}\n")
-    uploaded(world)
-    waits = []
-    for _ in range(30):
-        world.clock.advance((standing(world, external_id).due or 0) - world.clock())
-        held = steps.go_on(external_id, ports(world, ingestion=Ingested(world, status)))
-        assert held is not None
-        assert held.stage is DeliveryStage.INGESTING
-        waits.append((held.due or 0) - world.clock())
-    assert waits[:4] == [120_000, 180_000, 270_000, 405_000]
-    assert sorted(waits) == waits
-    assert waits[-1] == 30 * MINUTE
-    assert world.ends == []
-    world.clock.advance(30 * MINUTE)
-    steps.go_on(external_id, ports(world))
-    assert finished(world, external_id)["kind"] == "Batch Succeeded"
-
-
 def test_what_compaction_replaced_had_succeeded(world: Delivering) -> None:
     external_id = begun(world, b"{}\n")
     uploaded(world)
@@ -1704,31 +1643,6 @@ def test_what_compaction_replaced_had_succeeded(world: Delivering) -> None:
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Succeeded", "inactive")
     assert world.orders_parked == set()
-
-
-def test_what_catalog_forgot_ends_too(world: Delivering) -> None:
-    external_id = begun(world, b"{}\n")
-    uploaded(world)
-    unseen: Any = Ingested(world, None, None)
-    week = ending.FORGOTTEN
-    world.clock.advance(standing(world, external_id).created_at + week - world.clock())
-    steps.go_on(external_id, ports(world, ingestion=unseen))
-    assert standing(world, external_id).stage is DeliveryStage.INGESTING
-    world.clock.advance(OUTCOME)
-    steps.go_on(external_id, ports(world, ingestion=unseen))
-    end = finished(world, external_id)
-    assert (end["kind"], end["status"]) == ("Batch Abandoned", "unknown")
-    assert world.orders_parked == {external_id}
-
-
-def test_a_batch_that_goes_through_retrying_is_followed(world: Delivering) -> None:
-    external_id = begun(world, b"{}\n")
-    world.simulator.mishaps.add(Mishap(retries=3))
-    world.simulator.switches.retrying_ms = 200 * SECOND
-    uploaded(world)
-    for _ in range(10):
-        looked(world, external_id, 10 * MINUTE)
-    assert finished(world, external_id)["kind"] == "Batch Succeeded"
 
 
 # ---- Bad rows
@@ -1977,19 +1891,6 @@ def test_without_its_order_nobody_knows_its_files(world: Delivering) -> None:
 # ---- Giving up
 
 
-@pytest.mark.parametrize("status", [None, "loading"])
-def test_it_is_given_up_only_when_catalog_says_so(world: Delivering, status: str | None) -> None:
-    external_id = begun(world, ROWS)
-    world.clock.advance(2 * world.deadline)
-    its: Any = Ingested(world, "loading", status)
-    with pytest.raises(NotYet):
-        steps.go_on(external_id, ports(world, ingestion=its))
-    assert standing(world, external_id).stage is DeliveryStage.ABORTING
-    assert world.ends == []
-    looked(world, external_id, STEP)
-    assert finished(world, external_id)["status"] == "aborted"
-
-
 @pytest.mark.parametrize(
     "fault",
     [
@@ -2009,28 +1910,6 @@ def test_abort_is_repeated_until_it_is_aborted(world: Delivering, fault: Fault) 
     looked(world, external_id, STEP)
     assert finished(world, external_id)["detail"] == "4 of its 4 uploads were not done"
     assert batch_of(world, external_id).status == "aborted"
-
-
-@pytest.mark.parametrize("status", ["failed", "success", "staging"])
-def test_when_somebody_was_faster_than_our_abort_it_is_what_it_is(
-    world: Delivering, status: str
-) -> None:
-    external_id = begun(world, ROWS)
-    batch_id = batch_of(world, external_id).id
-    world.clock.advance(2 * world.deadline)
-    its: Any = Ingested(world, "loading", status, diagnostics=lambda _: 0)
-    world.simulator.set_status(batch_id, status)
-    held = steps.go_on(external_id, ports(world, ingestion=its))
-    assert held is not None
-    if status == "staging":
-        assert (held.stage, held.due) == (DeliveryStage.INGESTING, world.clock() + OUTCOME)
-        world.simulator.set_status(batch_id, "success")
-        looked(world, external_id)
-    end = finished(world, external_id)
-    assert end["kind"] == {"failed": "Batch Failed"}.get(status, "Batch Succeeded")
-    assert end["status"] == {"staging": "success"}.get(status, status)
-    # What is not in it is named all the same.
-    assert end["lostFileCount"] == (0 if status == "failed" else 1)
 
 
 def test_what_somebody_completed_names_the_files_that_are_not_in_it(world: Delivering) -> None:
