@@ -17,7 +17,6 @@ from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, lane
 from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, WindowLedger
-from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Seen
@@ -39,12 +38,13 @@ from urllib3 import HTTPResponse
 
 from local.aws import Aws
 from local.stack import LocalStack
+from tests import builders
+from tests.builders import TARGET, order
 from tests.memory_ledger import MemoryLedger, due_of
 
 # Ahead of every real clock: what expires by it must not be gone while a test runs.
 NOW = 4_090_000_000_000
 DAY = 86_400_000
-TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
 OPTIONS = {"inputFormat": {"format": "json"}, "tags": {"a": ["b", "ü"]}, "partial": 0.5}
 count = itertools.count()
 
@@ -76,19 +76,8 @@ def arrival(**changes: Any) -> Arrival:
     return replace(Arrival("landing", key, None, "etag", "0061", 10, NOW), **changes)
 
 
-def order(*files: Arrival, **changes: Any) -> Order:
-    external_id = files[0].external_id if files else f"caller-{uuid.uuid4().hex}"
-    return replace(Order(external_id, TARGET, OPTIONS, files, route="r"), **changes)
-
-
-def opened(*files: Arrival, **changes: Any) -> Record:
-    return Record.opened(order(*files, **changes), Lease(f"token-{next(count)}", NOW + 1), NOW)
-
-
-def batch() -> Batch:
-    batch_id = uuid.uuid4().hex
-    raw = {"id": batch_id, "size": 1.5, "note": ""}
-    return Batch(batch_id, "loading", NOW, None, ("d",), {}, raw)
+opened = partial(builders.opened, NOW, options=OPTIONS)
+batch = partial(builders.batch, NOW, size=1.5, note="")
 
 
 def test_what_is_put_is_what_is_got(ledger: Contract) -> None:

@@ -28,7 +28,6 @@ from aep_intake.grouping.windows import (
     seal,
 )
 from aep_intake.model import records
-from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
     AlreadyClaimed,
     LeaseLost,
@@ -40,17 +39,17 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import ORDER_PREFIX, Lease, Lineage, LineageHead, Order, Record
+from aep_intake.model.orders import ORDER_PREFIX, Lineage, LineageHead, Record
 
 from local.aws import Aws
 from local.stack import LocalStack
+from tests.builders import opened, order
 from tests.memory_ledger import MemoryLedger, due_of
 from tests.stack.scene import until
 
 # Ahead of every real clock: what expires by it must not be gone while a test runs.
 NOW = 4_090_000_000_000
 DAY = 86_400_000
-TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
 
 
 @pytest.fixture(params=["memory", "dynamodb"])
@@ -109,7 +108,7 @@ def test_what_joined_is_read_back_in_order(ledger: Any, window: Window) -> None:
 def test_copies_drop_out_and_the_rest_joins(ledger: Any, window: Window) -> None:
     first, second = files(3), files(2)
     alone = files(1)
-    ledger.open(Record.opened(Order("o-1", TARGET, {}, alone), Lease("t", NOW), NOW))
+    ledger.open(opened(NOW, *alone, external_id="o-1"))
     register(window, first, ports(ledger))
     joined, known = register(window, (*first[:2], *second, *alone), ports(ledger))
     assert set(joined) == {file.external_id for file in second}
@@ -157,16 +156,15 @@ def test_nothing_joins_a_sealed_window(ledger: Any, window: Window) -> None:
 
 
 def test_nothing_joins_what_a_release_before_gates_opened_and_another_sealed(ledger: Any) -> None:
-    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route=uuid.uuid4().hex)
-    some, late = files(2), files(2)
-    old = ledger.windows.open(replace(Window.at(order, 60_000, NOW), gates=0))
-    opened = ledger.windows.open(Window.at(order, 60_000, NOW))
-    assert opened == old
-    ledger.windows.register(opened, some, some)
+    some, late, present = files(2), files(2), plain()
+    old = ledger.windows.open(replace(present, gates=0))
+    found = ledger.windows.open(present)
+    assert found == old
+    ledger.windows.register(found, some, some)
     ledger.windows.replace(old, old.sealed(NOW))
     with pytest.raises(WindowSealed):
-        ledger.windows.register(opened, late, late)
-    ledger.windows.freeze(opened)
+        ledger.windows.register(found, late, late)
+    ledger.windows.freeze(found)
     assert ledger.windows.registered(old.window_id) == some
 
 
@@ -218,26 +216,6 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
     assert [record.order for record in found] == parts
     assert sum((ledger.files(part) for part in parts), ()) == frozen
     assert all(record.due == end for record in found)
-
-
-def test_parts_are_filled_by_count_and_by_bytes() -> None:
-    sizes = [4, 4, 4, 30, 1, 1, 1, 1, 1]
-    parts = plan("w", sizes, BatchLimits(files=4, bytes=10))
-    assert [(part.first, part.end, part.bytes) for part in parts] == [
-        (0, 2, 8),
-        (2, 3, 4),
-        (3, 4, 30),
-        (4, 8, 4),
-        (8, 9, 1),
-    ]
-    assert plan("w", [], BatchLimits()) == ()
-
-
-def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
-    sizes = [100, 250, 1, 300, 101, 300, 0, 0]
-    parts = plan("w", sizes, BatchLimits(files=4, bytes=10**9, piece=100))
-    # 1 + 3 · 1 + 3 · 2 · 3 + 1 · 1
-    assert [(part.first, part.end) for part in parts] == [(0, 2), (2, 4), (4, 5), (5, 7), (7, 8)]
 
 
 def test_a_part_reads_what_is_its_own_and_nothing_of_the_table(stack: LocalStack) -> None:
@@ -374,8 +352,7 @@ def test_a_batch_is_planned_by_what_aep_gets(ledger: Any, window: Window) -> Non
 
 
 def plain() -> Window:
-    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route=uuid.uuid4().hex)
-    return Window.at(order, 60_000, NOW)
+    return Window.at(order(route=uuid.uuid4().hex), 60_000, NOW)
 
 
 def test_fifty_join_one_window_at_once(ledger: Any, window: Window) -> None:
@@ -401,8 +378,7 @@ def line(position: str = "1", predecessor: str | None = None, **changes: Any) ->
 
 def of(mark: Arrival, where: Lineage | None = None) -> Window:
     """The window of a marker, in its place in line."""
-    order = Order("", TARGET, {"inputFormat": {"format": "json"}}, route="marked", line=where)
-    return Window.of(mark, order, NOW)
+    return Window.of(mark, order(route="marked", line=where), NOW)
 
 
 def behind(window: Window) -> Lineage:
@@ -415,7 +391,7 @@ def behind(window: Window) -> Lineage:
 def alone(ledger: Any, *held: Arrival) -> str:
     """An order that holds files already."""
     external_id = f"o-{uuid.uuid4().hex}"
-    ledger.open(Record.opened(Order(external_id, TARGET, {}, held), Lease("t", NOW), NOW))
+    ledger.open(opened(NOW, *held, external_id=external_id))
     return external_id
 
 
@@ -447,11 +423,6 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
         == NOW + windows.PATIENCE
     )
     assert window.window_id not in due_of(ledger, DueKind.WINDOWS, NOW + windows.PATIENCE - 1)
-
-
-def test_a_marker_s_window_waits_for_as_long_as_its_message_may_come() -> None:
-    """Seven days in the queue, fourteen where it is parked; half of a folder is no batch."""
-    assert windows.PATIENCE > 21 * DAY
 
 
 def test_a_window_begins_once(ledger: Any) -> None:
@@ -869,7 +840,7 @@ def size(item: dict[str, dict[str, str]]) -> int:
 
 def test_a_worker_asks_once_for_each_window(stack: LocalStack) -> None:
     """And what it then hears is what stands, however far that has come."""
-    window = Window.at(Order("", TARGET, {}, route=uuid.uuid4().hex), 60_000, NOW)
+    window = plain()
     ledger, sent = in_dynamodb(stack)
     other, _ = in_dynamodb(stack)
     other.windows.open(window)

@@ -27,6 +27,8 @@ from aep_intake.model.orders import (
 )
 
 from local.simulator.faults import Fault
+from tests import builders
+from tests.builders import TARGET
 from tests.faults.harness import SETTLE, SKEW, Tape, World, go_on, take
 from tests.faults.test_again import (
     AGAIN,
@@ -42,7 +44,6 @@ from tests.faults.test_again import (
 from tests.memory_ledger import MemoryLedger
 
 NOW = 1_790_000_000_000
-TARGET = Target("arn:a", "O@AdobeOrg", "prod", "d")
 FILE = Arrival("landing", "in/one.json", "v1", "e1", "0061", 10, NOW)
 
 
@@ -100,7 +101,7 @@ def order(number: int, **changes: Any) -> Order:
     """The order of version `number` of FILE, at its place in line."""
     version = replace(FILE, version_id=f"v{number}", sequencer=f"{0x60 + number:04x}")
     standing = replace(line(version), **changes.pop("line", {}))
-    return replace(Order(version.external_id, TARGET, {}, (version,), line=standing), **changes)
+    return builders.order(version, line=standing, **changes)
 
 
 def opened(ledger: MemoryLedger, wanted: Order) -> Record:

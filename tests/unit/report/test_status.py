@@ -11,9 +11,7 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NoRoute, PlatformUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import (
-    Lease,
     Lineage,
-    Order,
     Record,
     Rejection,
     Replaced,
@@ -25,6 +23,8 @@ from aep_intake.report.status import JsonObject, StatusPorts
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import builders
+from tests.builders import lease, order
 from tests.memory_ledger import MemoryLedger
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 NOW = 1_795_000_000_000
 AT = "2026-11-18T11:06:40.000Z"
 MINUTE = 60_000
-TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
 KEY = "in/a b+c%20ä.json"
 FILE = Arrival("landing", KEY, "v1", "e", "0061", 10, NOW)
 PLAIN = Arrival("landing", KEY, None, "e:1", "0061", 10, NOW)  # of an unversioned bucket
@@ -73,13 +72,12 @@ class World:
         return [{"aep": {"status": "loading"} if record.batch_id else None} for record in records]
 
     def opened(self, *files: Arrival, **changes: Any) -> Record:
-        return self.ledger.open(Record.opened(order(*files, **changes), lease(), NOW))
+        return self.ledger.open(Record.opened(order(*files, **changes), lease(NOW + 30_000), NOW))
 
     def announced(self, record: Record) -> Record:
         """The batch is called as the order."""
         batch_id = f"batch-of-{record.order.external_id}"
-        batch = Batch(batch_id, "loading", NOW, None, ("d",), {}, {})
-        record = self.ledger.replace(record, record.created(batch))
+        record = self.ledger.replace(record, record.created(builders.batch(NOW, batch_id)))
         return self.ledger.replace(record, record.announced())
 
     def record(self, external_id: str) -> Record:
@@ -112,17 +110,6 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def order(*files: Arrival, **changes: Any) -> Order:
-    external_id = files[0].external_id if files else f"order-{next(count)}"
-    options = {"inputFormat": {"format": "json"}}
-    plain = Order(external_id, TARGET, options, files, route="r", routes_version="7")
-    return replace(plain, **changes)
-
-
-def lease() -> Lease:
-    return Lease(f"token-{next(count)}", NOW + 30_000)
 
 
 def others(number: int, prefix: str = "in/z") -> list[Arrival]:
@@ -178,7 +165,7 @@ class TestAnOrder:
 
     def test_is_told_as_it_was_tried_last(self, world: World) -> None:
         record = world.opened(FILE)
-        following = world.ledger.open_next_attempt(*record.followed(lease(), NOW))
+        following = world.ledger.open_next_attempt(*record.followed(lease(NOW + 30_000), NOW))
         [told] = world.told()
         assert (told["externalId"], told["attempt"]) == (f"{FILE.external_id}.2", 2)
         world.announced(following)
@@ -207,7 +194,7 @@ class TestAnOrder:
             "v2": standing,
             "v3": None,
         }
-        following = world.ledger.open_next_attempt(*third.followed(lease(), NOW))
+        following = world.ledger.open_next_attempt(*third.followed(lease(NOW + 30_000), NOW))
         world.announced(following)
         assert world.told()[2]["replacedBy"] == {
             "externalId": f"{v3.external_id}.2",

@@ -1,0 +1,34 @@
+"""An order, its record and its batch, as tests need them: plain, and like no other."""
+
+import uuid
+from dataclasses import replace
+from typing import Any
+
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lease, Order, Record
+
+TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
+JSON = {"inputFormat": {"format": "json"}}
+
+
+def order(*files: Arrival, **changes: Any) -> Order:
+    """Of some files; without any, a caller's."""
+    external_id = files[0].external_id if files else f"caller-{uuid.uuid4().hex}"
+    plain = Order(external_id, TARGET, JSON, files, route="r", routes_version="7")
+    return replace(plain, **changes)
+
+
+def lease(until: int) -> Lease:
+    return Lease(f"token-{uuid.uuid4().hex}", until)
+
+
+def opened(now: int, *files: Arrival, **changes: Any) -> Record:
+    """The record of an order that somebody has begun, and has for another millisecond."""
+    return Record.opened(order(*files, **changes), lease(now + 1), now)
+
+
+def batch(now: int, batch_id: str | None = None, **raw: Any) -> Batch:
+    """One that is loading."""
+    batch_id = batch_id or uuid.uuid4().hex
+    return Batch(batch_id, "loading", now, None, ("d",), {}, {"id": batch_id, **raw})
