@@ -17,6 +17,7 @@ from rich.console import Console
 
 from local.bench.arrivals import Arrivals
 from local.bench.figures import Section
+from local.bench.gates import gates
 from local.bench.uploads import Uploads
 from local.bench.windows import Windows, routes_with_windows
 from local.bench.workers import Workers
@@ -56,6 +57,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arrivals", type=int, default=1000, help="sent to the stack at once")
     parser.add_argument("--files", type=int, default=10_000, help="sent into one window")
     parser.add_argument("--folder", type=int, default=100_000, help="files by one marker")
+    parser.add_argument("--hold-ms", type=float, default=50, help="that a gate is held")
     return parser.parse_args()
 
 
@@ -92,7 +94,7 @@ def _measured(
         parts["folders"] = [windows.folders(arguments.folder)]
     if "gates" in arguments.only:
         step("a window's gates")
-        parts["gates"] = [windows.gates(GATES_SECONDS)]
+        parts["gates"] = [gates(stack, arguments.hold_ms, GATES_SECONDS)]
     if "uploads" in arguments.only:
         step("uploads: a stack that delivers")
         uploads = Uploads(stack)

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import batched
 from math import ceil
@@ -15,11 +15,6 @@ from typing import Any
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock.due import DueKind, errand
-from aep_intake.grouping.windows import GATES, Window
-from aep_intake.model.batches import Target
-from aep_intake.model.errors import LedgerUnavailable
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order
 
 from local.bench import prices
 from local.bench.figures import Figure, Section
@@ -45,8 +40,6 @@ QUERY, GET = "DynamoDB_20120810.Query", "DynamoDB_20120810.GetItem"
 READ = 4096  # bytes of a read unit
 ROUTES = ("warm-up", "deliveries", "thousand", "gathered", "flood")
 MOST_DOLLARS = 4
-REGISTRARS = 20
-LEAST_GAIN = 2.5  # of all gates over one, where holding an item is what takes time
 MOST_GATHERED = {"through EventBridge": 3.90, "from S3 directly": 2.90}
 PATIENCE_SECONDS = 300
 WAITING_MS = 20  # for the answer of DynamoDB, and the start and end of an invocation
@@ -307,45 +300,6 @@ class Windows:
         self._stack.aws.events.disable_rule(Name=rule)
         yield
         self._stack.aws.events.enable_rule(Name=rule)
-
-    # Side by side
-
-    def gates(self, seconds: float) -> Section:
-        """Twenty workers that register into one window, through one gate and through all."""
-        rates = {number: self._rate(number, seconds) for number in (1, GATES)}
-        ratio = rates[GATES] / rates[1]
-        return Section(
-            f"Registration into one window, {REGISTRARS} workers",
-            (
-                *(
-                    Figure(f"{_times(n, 'gate')}: registrations a second", f"{rate:.1f}")
-                    for n, rate in rates.items()
-                ),
-                Figure("all ÷ one", f"{ratio:.1f}", ratio),
-                Figure("one ÷ all", f"{1 / ratio:.2f}", 1 / ratio, 1 / LEAST_GAIN),
-            ),
-        )
-
-    def _rate(self, gates: int, seconds: float) -> float:
-        """Registrations a second, those that are put off not counted."""
-        target = Target("arn", "O@AdobeOrg", "prod", "d")
-        order = Order("", target, {}, route=f"gates-{gates}-{_now()}")
-        window = replace(Window.at(order, DAY, _now()), gates=gates)
-        end = time.monotonic() + seconds
-
-        def work(worker: int) -> int:
-            table = self._stack.outputs["LedgerTable"]
-            ledger = DynamoLedger(self._stack.aws.dynamodb, table, _now, 60 * DAY)
-            opened, done = ledger.windows.open(window), 0
-            while time.monotonic() < end:
-                file = Arrival("landing", f"{worker}/{_now()}/{done}", "v", "e", "00", 1, _now())
-                with suppress(LedgerUnavailable):
-                    ledger.windows.register(opened, (file,), (file,))
-                    done += 1
-            return done
-
-        with ThreadPoolExecutor(REGISTRARS) as pool:
-            return sum(pool.map(work, range(REGISTRARS))) / seconds
 
     # Flooded
 
