@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
+import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.ports import Intake

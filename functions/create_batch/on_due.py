@@ -6,6 +6,7 @@ A message is never given back: the ledger hands the order out again while it is 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
 from aep_intake.grouping.resume import go_on
 from aep_intake.model.outcomes import attempt

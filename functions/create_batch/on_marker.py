@@ -5,6 +5,7 @@ A folder may hold a hundred thousand files, for which on_arrival has neither tim
 
 from typing import Any
 
+import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.report.telemetry import logger, metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from on_arrival import routing, work, worker

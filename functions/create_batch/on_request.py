@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import quote
 
+import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import requests
 from aep_intake.create import create, ports
 from aep_intake.create.create import Outcome, OutcomeKind

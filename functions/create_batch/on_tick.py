@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.times import iso

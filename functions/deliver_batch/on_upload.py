@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import upload

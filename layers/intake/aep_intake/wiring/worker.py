@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 
+from aep_intake import cold_start
 from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
 from aep_intake.adapters.aws.window_lists import Lists
@@ -56,6 +57,7 @@ class Worker:
         """Make these now, at import: Lambda gives that more CPU than the invocations later."""
         for name in adapters:
             getattr(self, name)
+        cold_start.is_over()
         return self
 
     @staticmethod
