@@ -12,15 +12,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from functools import cache
 
 from rich.console import Console
 
 from local.bench.arrivals import Arrivals
+from local.bench.behind import behind
+from local.bench.cold import cold
 from local.bench.figures import Section
 from local.bench.gates import gates
 from local.bench.uploads import Uploads
 from local.bench.windows import Windows, routes_with_windows
-from local.bench.workers import Workers
+from local.bench.workers import DELIVERING, Workers, delivering
 from local.bus import Event
 from local.children import ChildFailed, ends_with_us
 from local.run import steps
@@ -28,7 +31,7 @@ from local.runtime import AVAILABLE
 from local.stack import ROOT, LocalStack
 
 KEPT = ROOT / "BENCHMARKS.md"
-PARTS = ("cold", "warm", "stack", "dollars", "windows", "folders", "gates", "uploads")
+PARTS = ("cold", "warm", "stack", "dollars", "windows", "folders", "gates", "behind", "uploads")
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"DeliverBatches": "false"}
 LIMITS = {"batchesPerMinute": 100_000}
@@ -57,6 +60,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--arrivals", type=int, default=1000, help="sent to the stack at once")
     parser.add_argument("--files", type=int, default=10_000, help="sent into one window")
     parser.add_argument("--folder", type=int, default=100_000, help="files by one marker")
+    parser.add_argument("--orders", type=int, default=20_000, help="due beside a window")
     parser.add_argument("--hold-ms", type=float, default=50, help="that a gate is held")
     return parser.parse_args()
 
@@ -69,12 +73,14 @@ def _measured(
 ) -> dict[str, list[Section]]:
     """What was asked for, by part."""
     parts = {}
+    second = cache(lambda: delivering(stack))
     workers = Workers(stack)
     arrivals = Arrivals(workers, stack, seen)
     windows = Windows(workers, stack)
     if "cold" in arguments.only:
         step("cold starts")
-        parts["cold"] = [arrivals.cold(arguments.runs)]
+        others = Workers(second(), DELIVERING)
+        parts["cold"] = [cold([workers, others], arguments.runs)]
     if "warm" in arguments.only:
         step("warm calls, bursts, sizes")
         parts["warm"] = arrivals.warm(arguments.runs)
@@ -95,9 +101,12 @@ def _measured(
     if "gates" in arguments.only:
         step("a window's gates")
         parts["gates"] = [gates(stack, arguments.hold_ms, GATES_SECONDS)]
+    if "behind" in arguments.only:
+        step(f"a window behind {arguments.orders:,} orders that are due")
+        parts["behind"] = [behind(windows, stack, arguments.orders)]
     if "uploads" in arguments.only:
         step("uploads: a stack that delivers")
-        uploads = Uploads(stack)
+        uploads = Uploads(second())
         step("256 MB in one upload")
         parts["uploads"] = [uploads.one(min(arguments.runs, UPLOADS))]
         step("1 GB in pieces")

@@ -1,8 +1,6 @@
-"""The part of `make bench` about arrivals with a batch each: cold, warm, and on the whole stack."""
+"""The part of `make bench` about arrivals with a batch each: warm, and on the whole stack."""
 
 import io
-import json
-import subprocess
 import time
 import zipfile
 from collections import Counter
@@ -13,19 +11,9 @@ from statistics import median, quantiles
 
 from local.bench.figures import Figure, Section
 from local.bench.workers import Workers
-from local.children import ChildFailed
-from local.runtime import LAYERS, PYTHON
+from local.runtime import LAYERS
 from local.stack import LocalStack
 
-# Nothing to do, for the worker to start.
-IDLE = {"Records": [], "httpMethod": "GET", "resource": "/"}
-IMPORT = """
-import importlib, json, sys, time
-began = time.perf_counter(), time.process_time()
-importlib.import_module(sys.argv[1])
-ended = time.perf_counter(), time.process_time()
-print(json.dumps([1000 * (b - a) for a, b in zip(began, ended)]))
-"""
 CREATE = "POST /data/foundation/import/batches"
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
 PLATFORM_MS = 300
@@ -42,45 +30,6 @@ class Arrivals:
         self._workers = workers
         self._stack = stack
         self._seen = seen
-
-    # Cold
-
-    def cold(self, runs: int) -> Section:
-        """Each handler next to its floor, one after the other, so that both meet the same noise."""
-        figures = []
-        for name, made in self._workers.functions.items():
-            module = made.handler.partition(".")[0]
-            with self._workers.runtime(name, "probe") as worker:
-                clients = worker.invoke({"import": [module]})["clients"]
-            self._workers.environments[name]["FLOOR_CLIENTS"] = ",".join(clients)
-            floors, ours = [], []
-            for _ in range(runs):
-                floors.append(self._start(name, "floor"))
-                ours.append(self._start(name, module))
-            for way in floors[0]:
-                floor = median(sample[way] for sample in floors)
-                mine = median(sample[way] for sample in ours)
-                limit = None if way == "CPU time" else 1.15
-                shown = f"{mine:.0f} ms ÷ {floor:.0f} ms = {mine / floor:.2f}"
-                figures.append(Figure(f"{module}, {way}", shown, mine / floor, limit))
-        return Section(f"Cold start ÷ floor, medians of {runs}", tuple(figures))
-
-    def _start(self, name: str, module: str) -> dict[str, float]:
-        """Milliseconds, by way of starting."""
-        imported = subprocess.run(
-            [str(PYTHON), "-c", IMPORT, module],
-            cwd=self._workers.functions[name].code,
-            env=self._workers.environments[name],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if imported.returncode:
-            raise ChildFailed(imported.stderr)
-        wall, cpu = json.loads(imported.stdout)
-        with self._workers.runtime(name, module) as worker:
-            worker.invoke(IDLE)
-            return {"runtime emulator": worker.init, "fresh process": wall, "CPU time": cpu}
 
     # Warm
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from copy import copy
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -35,10 +34,6 @@ from local.runtime import Runtime, copy_of_build, function, variables
 from local.simulator.seed import LOYALTY
 from local.stack import ROOT, SEED, LocalStack
 
-STACK = "uploads"
-# As fast as it goes, and the outcome looked for at once.
-PARAMETERS = {"DeliverBatches": "true"}
-LIMITS = {"gigabytesPerHour": 10_000, "outcomeSeconds": 1}
 AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0}
 TAKING = ("OnArrival", "OnDue", "OnDelivery", "OnUpload")  # from queues
 
@@ -145,12 +140,10 @@ class Curl:
 
 
 class Uploads:
-    """What can be measured of deliveries, on a second stack beside `stack` that delivers."""
+    """What can be measured of deliveries, on a stack that delivers."""
 
     def __init__(self, stack: LocalStack) -> None:
-        self._stack = stack = copy(stack)
-        stack.outputs = stack.deploy_variant(STACK, PARAMETERS, LIMITS)
-        stack.name = STACK
+        self._stack = stack
         self._stop()
         stack.publish_routes(_routes(stack.directory))
         stack.control("PATCH", "/switches", AT_ONCE)
@@ -172,7 +165,7 @@ class Uploads:
             )["EventSourceMappings"]
             aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
         rule = aws.cloudformation.describe_stack_resource(
-            StackName=STACK, LogicalResourceId="TickRule"
+            StackName=self._stack.name, LogicalResourceId="TickRule"
         )["StackResourceDetail"]["PhysicalResourceId"]
         aws.events.disable_rule(Name=rule)
 

@@ -1,6 +1,8 @@
 """Workers of the functions as built and deployed, and what is given to them by hand."""
 
 import json
+from collections.abc import Iterable
+from copy import copy
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -9,21 +11,32 @@ from local.children import ChildFailed
 from local.runtime import FUNCTIONS, Runtime, copy_of_build, function, variables
 from local.stack import ROOT, LocalStack
 
+DELIVERS = "uploads"  # the stack that does
+DELIVERING = ("OnDelivery", "OnUpload")
+# As fast as it goes, and the outcome looked for at once.
+LIMITS = {"gigabytesPerHour": 10_000, "outcomeSeconds": 1}
+
+
+def delivering(stack: LocalStack) -> LocalStack:
+    """A second stack beside this one, that delivers: as fast as it goes."""
+    other = copy(stack)
+    other.outputs = stack.deploy_variant(DELIVERS, {"DeliverBatches": "true"}, LIMITS)
+    other.name = DELIVERS
+    return other
+
 
 class Workers:
     """Starts workers of one deployed stack's functions, each by itself."""
 
-    def __init__(self, stack: LocalStack) -> None:
+    def __init__(self, stack: LocalStack, names: Iterable[str] = FUNCTIONS) -> None:
         self._stack = stack
         self._numbers = count()
-        self.built = stack.directory / "built"
+        self.built = stack.directory / f"built-{stack.name}"
         copy_of_build(self.built)
-        self.functions = {
-            name: function(stack, name, self.built).with_probe() for name in FUNCTIONS
-        }
+        self.functions = {name: function(stack, name, self.built).with_probe() for name in names}
         self.environments = {
             name: variables(
-                made, stack, stack.identity(f"bench-{name}", list(made.statements)).identity
+                made, stack, stack.identity(f"{stack.name}-{name}", list(made.statements)).identity
             )
             for name, made in self.functions.items()
         }

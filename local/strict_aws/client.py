@@ -1,4 +1,4 @@
-"""A test's side of the faults: injects them into a local AWS that runs, and takes them back."""
+"""A test's side of the local AWS: injects faults into it, takes them back, and fills buckets."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,15 +40,22 @@ class Injector:
         """Take all of them back."""
         self._call("DELETE", "")
 
-    def _call(self, method: str, path: str, body: object = None) -> Any:
+    def fill(self, bucket: str, keys: str, number: int, body: str) -> None:
+        """Put so many objects of these bytes; where `{}` stands in `keys`, each has six digits."""
+        asked = {"bucket": bucket, "keys": keys, "number": number, "body": body}
+        self._call("POST", "", asked, to="objects", seconds=1800)
+
+    def _call(
+        self, method: str, path: str, body: object = None, *, to: str = "faults", seconds: float = 9
+    ) -> Any:
         with requests.Session() as session:
             session.trust_env = False  # a proxy of this machine is no way to loopback
             answer = session.request(
                 method,
-                f"{self.endpoint}/_strict/faults{path}",
+                f"{self.endpoint}/_strict/{to}{path}",
                 json=body,
                 verify=str(self.authority),
-                timeout=9,
+                timeout=seconds,
             )
         answer.raise_for_status()
         return answer.json()

@@ -1,5 +1,7 @@
 """Injects faults into services, as POST /_strict/faults asks; only for those on this machine.
 
+POST /_strict/objects fills a bucket.
+
 Calls that MiniStack makes within itself (a mapping that polls its queue, CloudFormation) meet none.
 """
 
@@ -15,11 +17,13 @@ from ministack.core.responses import error_response_json
 from ministack.services import dynamodb, eventbridge, s3, secretsmanager, sqs
 
 from local.strict_aws.faults import Call, Fault, StandingFaults
+from local.strict_aws.filling import fill
 from local.strict_aws.patches import Answer, Carry, Request, in_front_of
 
 type Application = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 PATH: Final = "/_strict/faults"
+OBJECTS: Final = "/_strict/objects"
 LOOPBACK: Final = ("127.0.0.1", "::1")
 VERBS: Final = {"GET": "Get", "HEAD": "Head", "PUT": "Put", "DELETE": "Delete", "POST": "Post"}
 OF_UPLOADS: Final = {
@@ -117,13 +121,16 @@ befall("secretsmanager", secretsmanager, call_of_json("secretsmanager", "SecretI
 
 
 def controlled(application: Application) -> Application:
-    """The application, with the path by which tests inject faults, see and end them."""
+    """The application, with the paths by which tests inject faults, see and end them, and fill."""
 
     async def answer(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or not scope["path"].startswith(PATH):
+        if scope["type"] != "http" or not scope["path"].startswith((PATH, OBJECTS)):
             await application(scope, receive, send)
         elif (scope.get("client") or ("",))[0] not in LOOPBACK:
             await _send(send, 403, None)
+        elif scope["path"] == OBJECTS:
+            await fill(**json.loads(await _body(receive)))
+            await _send(send, 201, None)
         else:
             number = scope["path"].removeprefix(PATH).strip("/")
             await _send(send, *_control(scope["method"], number, await _body(receive)))

@@ -41,6 +41,19 @@ def test_s3_denies_reads_until_the_fault_is_taken_back(emulator: Emulator) -> No
     assert refused(s3.get_object, **file) == (200, "")
 
 
+def test_a_bucket_is_filled_as_by_single_puts(emulator: Emulator) -> None:
+    s3 = emulator.aws.s3
+    s3.create_bucket(Bucket="filled", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket="filled", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="filled", Key="in/000003.json", Body=b"{}")
+    emulator.faults.fill("filled", "in/{}.json", 3, "{}")
+    found = s3.list_objects_v2(Bucket="filled")["Contents"]
+    assert [one["Key"] for one in found] == [f"in/00000{n}.json" for n in range(4)]
+    assert len({one["ETag"] for one in found}) == 1
+    versions = {s3.head_object(Bucket="filled", Key=one["Key"])["VersionId"] for one in found}
+    assert len(versions) == 4
+
+
 @pytest.mark.parametrize(
     "call, operation",
     [
