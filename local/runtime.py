@@ -51,6 +51,7 @@ class Function:
     timeout: int
     variables: Mapping[str, str]
     statements: tuple[dict[str, object], ...]
+    memory_mb: int
 
     @property
     def path(self) -> str:
@@ -99,6 +100,7 @@ def function(stack: LocalStack, name: str, built: Path) -> Function:
         found["Timeout"],
         found["Environment"]["Variables"],
         tuple(statement for policy in policies for statement in policy["Statement"]),
+        found["MemorySize"],
     )
 
 

@@ -31,7 +31,18 @@ from local.runtime import AVAILABLE
 from local.stack import ROOT, LocalStack
 
 KEPT = ROOT / "BENCHMARKS.md"
-PARTS = ("cold", "warm", "stack", "dollars", "windows", "folders", "gates", "behind", "uploads")
+PARTS = (
+    "cold",
+    "warm",
+    "stack",
+    "dollars",
+    "windows",
+    "folders",
+    "gates",
+    "behind",
+    "uploads",
+    "delivered",
+)
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"DeliverBatches": "false"}
 LIMITS = {"batchesPerMinute": 100_000}
@@ -42,9 +53,11 @@ UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
 def _kept(text: str, part: str, sections: list[Section]) -> str:
     """`text` of BENCHMARKS.md with these figures in place of the ones it has of that part."""
     begin, end = (f"<!-- make bench, {part}: {edge} -->" for edge in ("begin", "end"))
+    command = f'make bench ARGS="--only {part} --write"'
     facts = (
-        f"`make bench`, {datetime.now(UTC):%-d %B %Y}: {os.cpu_count()} cores, "
-        f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}."
+        f"`{command}`, {datetime.now(UTC):%-d %B %Y}: {os.cpu_count()} cores, "
+        f"{platform.system()} on {platform.machine()}, Python {platform.python_version()}, "
+        f"a load of {os.getloadavg()[0]:.0f}."
     )
     before, _, rest = text.partition(begin)
     _, _, after = rest.partition(end)
@@ -74,6 +87,7 @@ def _measured(
     """What was asked for, by part."""
     parts = {}
     second = cache(lambda: delivering(stack))
+    uploads = cache(lambda: Uploads(second()))
     workers = Workers(stack)
     arrivals = Arrivals(workers, stack, seen)
     windows = Windows(workers, stack)
@@ -89,7 +103,7 @@ def _measured(
         parts["stack"] = [arrivals.stack(arguments.arrivals)]
     if "dollars" in arguments.only:
         step("what files cost that are gathered")
-        parts["dollars"] = [windows.gathered()]
+        parts["dollars"] = [windows.gathered(), windows.idle()]
     if "windows" in arguments.only:
         step("windows: calls, and what they cost")
         parts["windows"] = windows.counted()
@@ -106,13 +120,14 @@ def _measured(
         parts["behind"] = [behind(windows, stack, arguments.orders)]
     if "uploads" in arguments.only:
         step("uploads: a stack that delivers")
-        uploads = Uploads(second())
+        uploads()
         step("256 MB in one upload")
-        parts["uploads"] = [uploads.one(min(arguments.runs, UPLOADS))]
+        parts["uploads"] = [uploads().one(min(arguments.runs, UPLOADS))]
         step("1 GB in pieces")
-        parts["uploads"].append(uploads.in_pieces(min(arguments.runs, PIECES)))
+        parts["uploads"].append(uploads().in_pieces(min(arguments.runs, PIECES)))
+    if "delivered" in arguments.only:
         step("1,000 files, and what a delivered batch costs")
-        parts["uploads"] += uploads.counted()
+        parts["delivered"] = uploads().counted()
     return parts
 
 

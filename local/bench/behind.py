@@ -1,7 +1,7 @@
 """The part of `make bench` about due work: a window that ends while very many orders are due."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import batched
 from typing import Any
 
@@ -41,11 +41,12 @@ def behind(windows: Windows, stack: LocalStack, orders: int) -> Section:
         before = _tick(stack)
         handed_out = orders - _due(stack, ledger, orders)
         windows.end(ROUTE)
-        began, ticks = time.monotonic(), list[float]()
-        while not (announced := _announced(stack, began + MINUTE * len(ticks))):
-            if len(ticks) == 2 * MOST_TICKS:
-                raise ChildFailed(f"no batch of route {ROUTE} after {len(ticks)} ticks")
-            ticks.append(_tick(stack))
+        began, ticks = time.monotonic(), list[Future[float]]()
+        with ThreadPoolExecutor(2 * MOST_TICKS) as pool:
+            while not (announced := _announced(stack, began + MINUTE * len(ticks))):
+                if len(ticks) == 2 * MOST_TICKS:
+                    raise ChildFailed(f"no batch of route {ROUTE} after {len(ticks)} ticks")
+                ticks.append(pool.submit(_tick, stack))
         took = announced - began
         keys = [{name: item[name] for name in ("pk", "sk")} for item in items]
         _write(stack, [{"DeleteRequest": {"Key": key}} for key in keys])
@@ -55,8 +56,8 @@ def behind(windows: Windows, stack: LocalStack, orders: int) -> Section:
         "due",
         (
             Figure("a tick hands out", f"{handed_out:,} of them in {before:.1f} s"),
-            Figure("the tick after the window's end", f"{ticks[0]:.1f} s"),
-            Figure("from that tick to the announcement", f"{took:.1f} s, {len(ticks)} ticks"),
+            Figure("the tick after the window's end", f"{ticks[0].result():.1f} s"),
+            Figure("from that tick to the announcement", f"{took:.1f} s, ticks: {len(ticks)}"),
             Figure("late by, in ticks, at the worst", f"{late:.2f}", late, MOST_TICKS),
         ),
     )
@@ -73,12 +74,13 @@ def _write(stack: LocalStack, requests: list[dict[str, Any]]) -> None:
 
 
 def _tick(stack: LocalStack) -> float:
-    """Seconds that it took."""
+    """Seconds that it took. On a busy machine its time ends first: the rest is for the next one."""
     began = time.monotonic()
     name = stack.outputs["OnTickFunction"]
     answer = stack.aws.functions.invoke(FunctionName=name, Payload=b"{}")
-    if "FunctionError" in answer:
-        raise ChildFailed(f"the clock failed: {answer['Payload'].read().decode()}")
+    told = answer["Payload"].read().decode()
+    if "FunctionError" in answer and "Timedout" not in told:
+        raise ChildFailed(f"the clock failed: {told}")
     return time.monotonic() - began
 
 

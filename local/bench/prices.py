@@ -20,13 +20,24 @@ LOG_GIGABYTE = 0.50  # CloudWatch Logs, taken in
 
 # Lambda gives a function of 1,769 MB one processor, and others their share.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
-MEMORY = 512
-SHARE = MEMORY / 1769
+PROCESSOR_MB = 1769
+AWS_MS = 10  # that AWS lets a call wait
+INVOCATION_MS = 20  # to start and to end one
 PLATFORM_LOG = 600  # bytes of a delivery: Lambda's own lines, platform.start and platform.report
 
 DAY = 86_400_000
 KILOBYTE = 1024
 INDEXES = {"due": ("due_shard", "due"), "batch": ("batch_id",)}  # keys alone are projected
+
+
+def seconds(cpu_ms: float, waiting_ms: float, memory_mb: int) -> float:
+    """Of an invocation that takes so long on a whole processor, and waits so long for others."""
+    return (cpu_ms * max(1, PROCESSOR_MB / memory_mb) + waiting_ms + INVOCATION_MS) / 1000
+
+
+def invocation(duration_s: float, memory_mb: int) -> float:
+    """A million invocations."""
+    return INVOCATION + duration_s * memory_mb / 1024 * GIGABYTE_SECOND
 
 
 class Meter:

@@ -28,14 +28,14 @@ from aep_intake.model.files import Arrival
 
 from local.bench import prices
 from local.bench.figures import Figure, Section
-from local.bench.prices import DAY, MEMORY, PLATFORM_LOG, SHARE
+from local.bench.prices import AWS_MS, DAY, PLATFORM_LOG
 from local.children import ChildFailed
 from local.runtime import Runtime, copy_of_build, function, variables
 from local.simulator.seed import LOYALTY
 from local.stack import ROOT, SEED, LocalStack
 
 AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0}
-TAKING = ("OnArrival", "OnDue", "OnDelivery", "OnUpload")  # from queues
+TAKING = ("OnArrival", "OnMarker", "OnDue", "OnDelivery", "OnUpload")  # from queues
 
 LIMIT = 256 * 2**20  # fileMegabytes
 GIGABYTE = 10**9
@@ -48,8 +48,7 @@ FOLDER = "landing/folder"
 LONGEST = 1.25  # time of ours ÷ curl's: a throughput of 0.8
 SIDE_BY_SIDE = 0.6
 PATIENCE_SECONDS = 30
-# Milliseconds: that AWS and AEP let a call wait, and that an invocation takes to start and end.
-AWS_MS, AEP_MS, INVOCATION_MS = 10, 300, 20
+AEP_MS = 300  # that AEP lets a call wait
 THOUSAND = 1000
 MOST_TO_AEP = 4  # created, uploaded, completed, looked at
 
@@ -59,6 +58,7 @@ class Step:
     """What an invocation did: calls to AEP and to AWS by operation, and what they take."""
 
     name: str
+    memory_mb: int
     aep: Counter[str]
     aws: Counter[str]
     written: tuple[tuple[str, str], ...]
@@ -70,6 +70,7 @@ class Step:
     def __add__(self, other: "Step") -> "Step":
         return Step(
             self.name,
+            self.memory_mb,
             self.aep + other.aep,
             self.aws + other.aws,
             self.written + other.written,
@@ -81,9 +82,9 @@ class Step:
 
     @property
     def on_lambda(self) -> float:
-        """Seconds that one such invocation would take with 512 MB, calls one after the other."""
-        waiting = AEP_MS * self.aep.total() + AWS_MS * self.aws.total() + INVOCATION_MS
-        return (self.cpu / SHARE + waiting) / 1000
+        """Seconds that one such invocation would take, calls one after the other."""
+        waiting = AEP_MS * self.aep.total() + AWS_MS * self.aws.total()
+        return prices.seconds(self.cpu, waiting, self.memory_mb)
 
 
 class Curl:
@@ -150,24 +151,31 @@ class Uploads:
         self._built = stack.directory / "delivering"
         copy_of_build(self._built)
         self._queues = Queues(stack.aws.sqs)
+        self._urls = stack.outputs | {"MarkersQueueUrl": self._resource("MarkersQueue")}
         self._objects = Objects(lambda: stack.aws.s3)
         table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
         self._deliveries = DynamoDeliveries(table, _now, retention=60 * DAY)
         self._curl = Curl(stack.platform)
         self._environments: dict[str, dict[str, str]] = {}
+        self._memory: dict[str, int] = {}  # of functions, by module
 
     def _stop(self) -> None:
         """Nothing of the stack works by itself: messages wait for the workers that are measured."""
         aws = self._stack.aws
         for name in TAKING:
-            [mapping] = aws.functions.list_event_source_mappings(
+            mappings = aws.functions.list_event_source_mappings(
                 FunctionName=self._stack.outputs[f"{name}Function"]
             )["EventSourceMappings"]
-            aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
-        rule = aws.cloudformation.describe_stack_resource(
-            StackName=self._stack.name, LogicalResourceId="TickRule"
-        )["StackResourceDetail"]["PhysicalResourceId"]
-        aws.events.disable_rule(Name=rule)
+            for mapping in mappings:
+                aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        aws.events.disable_rule(Name=self._resource("TickRule"))
+
+    def _resource(self, logical_id: str) -> str:
+        """The name, or the address, that a resource of the stack has."""
+        found = self._stack.aws.cloudformation.describe_stack_resource(
+            StackName=self._stack.name, LogicalResourceId=logical_id
+        )
+        return found["StackResourceDetail"]["PhysicalResourceId"]
 
     # Fast
 
@@ -317,10 +325,12 @@ class Uploads:
     def _delivered(self, workers: dict[str, Runtime], *, gathered: bool = False) -> list[Step]:
         """From the one arrival that waits to the end of its batch, step by step.
 
-        `gathered`: it is a marker, and the order of what it gathered comes by the due queue.
+        `gathered`: it is a marker, which is handed on, and the order of what it gathered comes by
+        the due queue.
         """
         steps = [self._invoke(workers["OnArrival"], "on_arrival", "ArrivalsQueueUrl")]
         if gathered:
+            steps.append(self._invoke(workers["OnMarker"], "on_marker", "MarkersQueueUrl"))
             steps.append(self._invoke(workers["OnDue"], "on_due", "DueQueueUrl"))
         external_id = self._external_id()
         steps.append(self._invoke(workers["OnDelivery"], "on_delivery", "DeliveriesQueueUrl"))
@@ -357,6 +367,7 @@ class Uploads:
     def _worker(self, name: str) -> Iterator[Runtime]:
         stack = self._stack
         made = function(stack, name, self._built).with_probe()
+        self._memory[made.handler.partition(".")[0]] = made.memory_mb
         if name not in self._environments:
             identity = stack.identity(f"uploads-{name}", list(made.statements)).identity
             self._environments[name] = variables(made, stack, identity)
@@ -367,7 +378,7 @@ class Uploads:
 
     def _invoke(self, worker: Runtime, module: str, queue: str, *, disk: bool = False) -> Step:
         """Give a worker what waits in a queue, as its event source does."""
-        url = self._stack.outputs[queue]
+        url = self._urls[queue]
         messages = self._received(url)
         event = {
             "module": module,
@@ -386,6 +397,7 @@ class Uploads:
                 aws[_operation(call)] += times
         return Step(
             module,
+            self._memory[module],
             Counter(request["operation"] for request in asked),
             aws,
             tuple(map(tuple, told["written"])),
@@ -417,7 +429,7 @@ class Uploads:
 
     def _emptied(self, queue: str, number: int) -> None:
         """Throw away so many messages of a queue."""
-        url = self._stack.outputs[queue]
+        url = self._urls[queue]
         while number > 0:
             messages = self._received(url)
             self._delete(url, messages)
@@ -448,7 +460,7 @@ class Uploads:
 
 
 def _thousand(steps: list[Step]) -> Section:
-    whats = ("its marker", "its order", "handing out", "uploads, COMPLETE", "its end")
+    whats = ("its marker", "its folder", "its order", "handing out", "uploads, COMPLETE", "its end")
     aep, aws = _together(steps)
     limits = {"create": 1, "put-file": FILES, "complete": 1}
     return Section(
@@ -510,7 +522,7 @@ def _bill(steps: list[Step]) -> Section:
         "events: S3's, Batch Created, Batch Succeeded": 3 * prices.EVENT,
         f"queues, {requests_to_queues} requests": requests_to_queues * prices.QUEUE_REQUEST,
         f"Lambda, {number} invocations, {seconds:.2f} s": (
-            number * prices.INVOCATION + seconds * MEMORY / 1024 * prices.GIGABYTE_SECOND
+            sum(prices.invocation(step.on_lambda, step.memory_mb) for step in steps)
         ),
         f"ledger, {writes} write and {reads} read units": (
             writes * prices.WRITE_UNIT + reads * prices.READ_UNIT

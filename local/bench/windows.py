@@ -18,7 +18,7 @@ from aep_intake.clock.due import DueKind, errand
 
 from local.bench import prices
 from local.bench.figures import Figure, Section
-from local.bench.prices import DAY, MEMORY, PLATFORM_LOG, SHARE
+from local.bench.prices import AWS_MS, DAY, PLATFORM_LOG
 from local.bench.workers import Workers
 from local.children import ChildFailed
 from local.runtime import Runtime
@@ -33,6 +33,9 @@ IN_A_DELIVERY = 10  # BatchSize of on_arrival's event source
 GATHERED = 12 * 10 // 5
 MESSAGES_A_RECEIVE = 1.2  # long polling takes messages as they come
 THOUSAND = 1000
+TICKS = 43_800  # in a month of 730 hours
+ARRIVAL_MB, DUE_MB = 512, 1769  # memory of on_arrival, of on_due and on_tick
+AEP_MS = 300  # that AEP lets a call wait
 FEWEST = THOUSAND  # that a worker's memory is looked at after
 CREATE = "POST /data/foundation/import/batches"
 REGISTRATION = "DynamoDB_20120810.TransactWriteItems"
@@ -43,7 +46,6 @@ MOST_DOLLARS = 4
 MOST_GATHERED = {"through EventBridge": 3.90, "from S3 directly": 2.90}
 MOST_GROWTH = 1.3  # of a worker's memory, where a folder has a hundred times as many files
 PATIENCE_SECONDS = 300
-WAITING_MS = 20  # for the answer of DynamoDB, and the start and end of an invocation
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,8 @@ class Windows:
                     Figure(f"together, {way}", f"{value:.2f}", value, MOST_GATHERED[way])
                     for way, value in sums.items()
                 ),
+                Figure("write units a file", f"{sum(w.units for w in works) / files:.2f}"),
+                *_figures_of(closing),
             ),
         )
 
@@ -207,6 +211,37 @@ class Windows:
     def _work(self, told: dict[str, Any]) -> Work:
         units = self._meter.units(told["written"])
         return Work(Counter(told["calls"]), units, told["cpu"], told["logged"])
+
+    def idle(self) -> Section:
+        """A month of ticks that find nothing, each a minute after the one before."""
+        with (
+            self._paused("OnDue"),
+            self._workers.runtime("OnTick", "scales") as worker,
+        ):
+            for _ in range(2):  # the first one warms up
+                work = self._work(worker.invoke({"module": "on_tick", "event": {}}))
+        queries = work.calls[QUERY]
+        # Side by side, so that all wait about as long as two.
+        duration = prices.seconds(work.cpu, 2 * AWS_MS, DUE_MB)
+        lines = {
+            f"invocations of {1000 * duration:.0f} ms": prices.invocation(duration, DUE_MB),
+            f"{queries} queries, {work.calls[GET]} other reads": (
+                (queries + work.calls[GET]) * prices.READ_UNIT / 2
+            ),
+            f"logs, {work.logged + PLATFORM_LOG:,} bytes": (
+                (work.logged + PLATFORM_LOG) / 1000 * prices.LOG_GIGABYTE
+            ),
+            "traces, at most": prices.TRACE,
+        }
+        month = TICKS / 1e6
+        return Section(
+            f"A month of {TICKS:,} ticks that find nothing, in US dollars",
+            (
+                *(Figure(name, f"{each * month:.2f}") for name, each in lines.items()),
+                Figure("calls of a tick", str(work.calls.total())),
+                Figure("together", f"{sum(lines.values()) * month:.2f}"),
+            ),
+        )
 
     def register(self, route: str, files: int) -> None:
         """Let so many files join a route's window."""
@@ -248,8 +283,7 @@ class Windows:
                 Figure(
                     "write units a file with a batch each", f"{alone.units / IN_A_DELIVERY:.2f}"
                 ),
-                Figure("to close a window: write units", str(closing.units)),
-                Figure("to close a window: read units", str(closing.reads)),
+                *_figures_of(closing),
                 Figure("processor time of a delivery of ten", f"{tens.cpu / deliveries:.0f} ms"),
             ),
         )
@@ -447,6 +481,16 @@ def _go_on(worker: Runtime, kind: DueKind, names: list[str]) -> dict[str, Any]:
     return told
 
 
+def _figures_of(closing: Work) -> tuple[Figure, ...]:
+    to_aws = closing.calls.total() - closing.to_aep
+    return (
+        Figure("to close a window: write units", str(closing.units)),
+        Figure("to close a window: read units", str(closing.reads)),
+        Figure("to close a window: processor time", f"{closing.cpu:.0f} ms"),
+        Figure("to close a window: calls", f"{to_aws} to AWS, {closing.to_aep} to AEP"),
+    )
+
+
 def _dollars(
     work: Work,
     files: int,
@@ -460,22 +504,27 @@ def _dollars(
     `requests` of the arrivals queue for a file.
     """
     deliveries = 1 / in_a_delivery  # million
-    seconds = (work.cpu * in_a_delivery / files / SHARE + WAITING_MS) / 1000
+    seconds = prices.seconds(work.cpu * in_a_delivery / files, AWS_MS, ARRIVAL_MB)
+    # The window, and then its order, each in an invocation.
+    waiting = AWS_MS * (closing.calls.total() - closing.to_aep) / 2 + AEP_MS * closing.to_aep / 2
+    closed = prices.seconds(closing.cpu / 2, waiting, DUE_MB)
     logged = work.logged / files + PLATFORM_LOG / in_a_delivery
     lines = {
         "S3's events": prices.EVENT,
         "arrivals queue": requests * prices.QUEUE_REQUEST,
-        f"on_arrival, {1000 * seconds:.0f} ms a delivery": deliveries * _invocation(seconds),
+        f"on_arrival, {1000 * seconds:.0f} ms a delivery": deliveries
+        * prices.invocation(seconds, ARRIVAL_MB),
         "ledger": work.units / files * prices.WRITE_UNIT,
         f"logs, {logged:.0f} bytes a file": logged / 1000 * prices.LOG_GIGABYTE,
         "traces, at most": deliveries * prices.TRACE,
         "a thousand windows closed": (
             closing.units * prices.WRITE_UNIT
             + closing.reads * prices.READ_UNIT
-            + prices.OBJECT  # that lists the files, and the event that names it
+            + 2 * prices.OBJECT  # its list, which is read for its order, and what the event names
+            + prices.OBJECT_READ
             + prices.EVENT
             + 6 * prices.QUEUE_REQUEST  # for the window, and for its order
-            + 2 * (_invocation(closing.cpu / SHARE / 1000) + prices.TRACE)
+            + 2 * (prices.invocation(closed, DUE_MB) + prices.TRACE)
         )
         / THOUSAND,
     }
@@ -484,10 +533,6 @@ def _dollars(
         *(Figure(name, f"{dollars:.2f}") for name, dollars in lines.items()),
         Figure("together", f"{total:.2f}", total),
     ]
-
-
-def _invocation(seconds: float) -> float:
-    return prices.INVOCATION + seconds * MEMORY / 1024 * prices.GIGABYTE_SECOND
 
 
 def _now() -> int:
