@@ -1,28 +1,28 @@
 """The simulator's facts: what Adobe answers, and what only a switch can decide."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import requests
 
 from local.simulator import (
     TOKEN_PREFIX,
-    AnswerLost,
     Client,
     Clock,
     Fault,
     Request,
-    RequestLost,
     Response,
     Seed,
     Simulator,
     seed_defaults,
 )
 from local.simulator.agenda import Agenda
-from local.simulator.messages import GATEWAY
+from local.simulator.app import running
+from local.simulator.messages import GATEWAY, NoAnswer
 from local.simulator.seed import CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM, WEB_EVENTS
 
 NOW = 1_552_694_873_602
@@ -32,12 +32,36 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
 @dataclass
+class OverHttp:
+    """The way to a simulator that is served, as far as a client can tell what became of it."""
+
+    address: str
+    session: requests.Session
+
+    def __call__(self, request: Request) -> Response:
+        url = f"{self.address}{request.path}?{request.query}"
+        body, headers = request.body, dict(request.headers)
+        try:
+            got = self.session.request(request.method, url, data=body, headers=headers, timeout=0.5)
+        except requests.exceptions.ReadTimeout:
+            raise NoAnswer("timeout") from None
+        except requests.exceptions.ConnectionError:
+            raise NoAnswer("reset") from None
+        named = {name.title(): value for name, value in got.headers.items()}
+        return Response(got.status_code, named, got.content)
+
+
+@dataclass
 class Caller:
     """A correct client, any part of which a test can spoil."""
 
     simulator: Simulator
     seed: Seed
     token: str = field(repr=False, default="")
+    over: OverHttp | None = None
+
+    def handle(self, request: Request) -> Response:
+        return (self.over or self.simulator.handle)(request)
 
     def form(self, **changes: str) -> dict[str, str]:
         fields = {
@@ -50,9 +74,7 @@ class Caller:
 
     def mint(self, version: int = 3, **changes: str) -> Response:
         body = urlencode(self.form(**changes)).encode()
-        return self.simulator.handle(
-            Request("POST", f"/ims/token/v{version}", headers=FORM, body=body)
-        )
+        return self.handle(Request("POST", f"/ims/token/v{version}", headers=FORM, body=body))
 
     def headers(self, **changes: str | None) -> dict[str, str]:
         if not self.token:
@@ -70,7 +92,7 @@ class Caller:
     def call(self, method: str, path: str, body: object = None, **headers: str | None) -> Response:
         path, _, query = path.partition("?")
         raw = b"" if body is None else json.dumps(body).encode()
-        return self.simulator.handle(Request(method, path, query, self.headers(**headers), raw))
+        return self.handle(Request(method, path, query, self.headers(**headers), raw))
 
     def create(self, dataset: str = LOYALTY, **members: object) -> Response:
         return self.call("POST", BATCHES, {"datasetId": dataset, **members})
@@ -98,9 +120,19 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def caller(clock: Clock) -> Caller:
+def caller(clock: Clock, request: pytest.FixtureRequest) -> Iterator[Caller]:
     simulator = Simulator(clock)
-    return Caller(simulator, seed_defaults(simulator))
+    seed = seed_defaults(simulator)
+    if getattr(request, "param", "in process") == "in process":
+        yield Caller(simulator, seed)
+        return
+    with running(simulator) as address, requests.Session() as session:
+        session.trust_env = False
+        yield Caller(simulator, seed, over=OverHttp(address, session))
+
+
+# What a client can tell is the same whichever way it comes.
+BOTH_WAYS = pytest.mark.parametrize("caller", ["in process", "over HTTP"], indirect=True)
 
 
 class TestTokens:
@@ -671,31 +703,33 @@ class TestDatasets:
 
 
 class TestFaults:
+    @BOTH_WAYS
     @pytest.mark.parametrize(
-        ("fault", "batches", "raised"),
+        ("fault", "batches"),
         [
-            (Fault("answer-lost", "create", how="timeout"), 1, AnswerLost),
-            (Fault("request-lost", "create"), 0, RequestLost),
+            (Fault("answer-lost", "create", how="timeout"), 1),
+            (Fault("answer-lost", "create"), 1),
+            (Fault("request-lost", "create"), 0),
         ],
     )
-    def test_lost(
-        self, caller: Caller, fault: Fault, batches: int, raised: type[Exception]
-    ) -> None:
+    def test_lost(self, caller: Caller, fault: Fault, batches: int) -> None:
+        caller.headers()
         caller.simulator.faults.add(fault)
-        with pytest.raises(raised) as lost:
+        with pytest.raises(NoAnswer) as lost:
             caller.create()
-        assert lost.value.how == fault.how  # type: ignore[attr-defined]
+        assert lost.value.how == fault.how
         assert len(caller.simulator.batches()) == batches
         last = caller.simulator.received[-1]
         assert (last.operation, last.status, last.fault) == ("create", None, fault.fault)
         assert caller.create().status == 201
 
+    @BOTH_WAYS
     def test_late_requests_arrive_after_the_client_has_gone(
         self, caller: Caller, clock: Clock
     ) -> None:
         caller.headers()
         caller.simulator.faults.add(Fault("late", "create", delay_ms=30_000))
-        with pytest.raises(AnswerLost):
+        with pytest.raises(NoAnswer):
             caller.create(externalId="x")
         clock.advance(29_999)
         assert caller.found(externalId="x") == []
@@ -724,6 +758,7 @@ class TestFaults:
         assert caller.simulator.batches() == []
         assert caller.create().status == 201
 
+    @BOTH_WAYS
     def test_nothing_is_made_unless_accepted(self, caller: Caller) -> None:
         faults: list[tuple[Mapping[str, Any], str | None, Callable[[bytes], bool]]] = [
             ({"body": "json"}, "application/json", lambda body: json.loads(body)["status"] == 502),

@@ -114,40 +114,6 @@ def test_ims_and_platform_share_an_address(http: Http) -> None:
     assert http.get("dataSets/nothing%2Fhere").json()["detail"] == "Object nothing/here not found"
 
 
-def test_a_dropped_answer_closes_the_connection(http: Http) -> None:
-    http.control("POST", "faults", {"fault": "answer-lost", "operation": "create"})
-    with pytest.raises(requests.exceptions.ConnectionError) as broken:
-        http.create(externalId="x")
-    assert not isinstance(broken.value, requests.exceptions.Timeout)
-    assert len(http.batches("?externalId=x")) == 1
-    assert http.create(externalId="x").status_code == 201
-
-
-def test_a_lost_request_closes_it_too_but_nothing_is_made(http: Http) -> None:
-    http.control("POST", "faults", {"fault": "request-lost", "operation": "create"})
-    with pytest.raises(requests.exceptions.ConnectionError):
-        http.create()
-    assert http.batches() == []
-
-
-def test_silence_lasts_until_the_client_gives_up(http: Http) -> None:
-    fault = {"fault": "answer-lost", "operation": "create", "how": "timeout"}
-    http.control("POST", "faults", fault)
-    with pytest.raises(requests.exceptions.ReadTimeout):
-        http.create(timeout=0.2)
-    assert len(http.batches()) == 1
-
-
-def test_a_late_request_arrives_by_the_clock(http: Http) -> None:
-    fault = {"fault": "late", "operation": "create", "delay_ms": 5_000}
-    http.control("POST", "faults", fault)
-    with pytest.raises(requests.exceptions.ConnectionError):
-        http.create()
-    assert http.batches() == []
-    http.control("POST", "clock", {"advance_ms": 5_000})
-    assert [batch["created"] for batch in http.batches()] == [NOW + 5_000]
-
-
 def test_a_delayed_answer_comes_later(http: Http) -> None:
     fault = {"fault": "delay", "operation": "create", "delay_ms": 300, "count": 2}
     http.control("POST", "faults", fault)
