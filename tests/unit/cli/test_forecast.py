@@ -231,6 +231,7 @@ TABLE = (
     some("orders", marker="_SUCCESS"),
     some("clicks", "dev", window="1h"),
     some("by-folder", "{sandbox}", window="2h", each=("{dataset}", "format")),
+    some("many", credential="acme", each=("{x}", "format")),
 )
 
 
@@ -245,25 +246,12 @@ def test_each_sandbox_tells_its_sum_and_where_the_excess_comes_from() -> None:
         ["dev", "together", "36 and more", "may be more"],
         ["clicks", "each 1h", "24", ""],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
+        ["(default) of acme", "together", "no limit", "may be more"],
+        ["many", "each object", "no limit", '"batch": {"window": "16m"}'],
+        ["", "", "", "for one {x} and format"],
         ["{sandbox}", "together", "12 and more", "may be more"],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
     ]
-
-
-def test_what_stays_within_says_so() -> None:
-    assert rows(some("a", window="1h"), some("b", volume=66)) == [
-        ["(default)", "together", "90", "stays within"],
-        ["a", "each 1h", "24", ""],
-        ["b", "each object", "66", ""],
-    ]
-    assert rows(some("a"))[0] == ["(default)", "together", "no limit", "may be more"]
-    assert rows(some("a", window="15m"))[1] == ["a", "each 15m", "96", '"window": "16m"']
-
-
-def test_placeholders_are_told_where_a_window_is_advised() -> None:
-    advised = rows(some("a", each=("{x}", "format")))
-    assert advised[1][-1] == '"batch": {"window": "16m"}'
-    assert advised[2][-1] == "for one {x} and format"
 
 
 def test_what_is_to_be_copied_stays_whole_on_80_columns() -> None:
