@@ -36,15 +36,7 @@ UNVERSIONED = Arrival(
     size=734_003_200,
     time=1_795_446_244_000,
 )
-NOTIFIED = Arrival(
-    bucket="acme-landing",
-    key="landing/loyalty/2026/11/a+b c%20d.json",
-    version_id="IYV3p45BT0ac8hjHg1houSdS1a.Mro8e",
-    etag="b1946ac92492d2347c6235b4d2611184",
-    sequencer="00692323330299A1B2",
-    size=1234,
-    time=1_795_446_243_123,
-)
+NOTIFIED = replace(VERSIONED, time=1_795_446_243_123)  # S3 itself tells milliseconds
 SUSPENDED = Arrival(
     bucket="acme-landing",
     key="landing/loyalty//årsrapport 📈.csv",
