@@ -32,6 +32,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         told["answer"] = real(event["event"], context)
         told["ms"] = (time.perf_counter() - started) * 1000
         told["calls"] = dict(calls)
+    gc.unfreeze()  # else what was made at the start is no longer told of
     told["clients"] = sorted(
         each.meta.service_model.service_name
         for each in gc.get_objects()
