@@ -271,7 +271,7 @@ class MemoryLedger:
     def of_batch(self, batch_id: str) -> Record | None:
         return next((r for r in self.records.values() if r.batch_id == batch_id), None)
 
-    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
+    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         found = []
         for name, one in self._unfinished(kind).items():
             when = self._when(one, (kind, name))
@@ -282,7 +282,7 @@ class MemoryLedger:
             of_order = kind is DueKind.ORDERS
             key = lane(self.records[due.id].order.target.credential) if of_order else 0
             lanes.setdefault(key, []).append(due)
-        return fair(lanes.values(), most)
+        return fair(lanes.values(), limit)
 
     def lease(self, due: Due, until: int) -> int | None:
         one = self._unfinished(due.kind)[due.id]
@@ -337,7 +337,7 @@ class MemoryWindows:
         self.kept[old.window_id] = new
         return new
 
-    def begin(
+    def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> bool:
         self._ledger.transaction()
@@ -466,7 +466,7 @@ class MemoryDeliveries:
         self._slips = slips
         self._counts: dict[str, int] = {}
 
-    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
+    def start(self, delivery: Delivery, *, recorded: bool) -> bool:
         external_id = delivery.external_id
         free = external_id in self._handed_over if recorded else external_id not in self.kept
         if free:

@@ -1,6 +1,6 @@
-"""Due queues → the same story goes on where the ledger says it stopped.
+"""Due queues → orders, windows and folders resume from the step that the ledger records.
 
-A message is never given back: the ledger hands the order out again while it is due.
+A message never goes back to its queue: the clock hands the work out again while it is due.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +8,7 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
-from aep_intake.grouping.resume import go_on
+from aep_intake.grouping.resume import resume
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import telemetry
 from aep_intake.report.telemetry import logger, metrics
@@ -24,12 +24,12 @@ worker = Creating(Settings.of("on_due")).prepare(
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Go on with each thing that is due, side by side."""
+    """Resume each piece of due work, side by side."""
     ports = worker.due(context)
     wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        results = pool.map(lambda one: attempt(go_on, one[0], one[1], ports), wanted)
+        results = pool.map(lambda work: attempt(resume, work[0], work[1], ports), wanted)
         for (_, name), result in zip(wanted, results, strict=True):
-            if result is not None:  # else someone was faster, or it was no order
+            if result is not None:  # else another worker was faster, or it was no order
                 telemetry.report(name, result, None)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())

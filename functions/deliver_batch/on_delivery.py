@@ -62,6 +62,6 @@ def _read(message: Message) -> tuple[str, str | None]:
 def _work(message: Message, ports: DeliveryPorts) -> Delivery | None:
     external_id, batch_id = _read(message)
     if batch_id is not None:
-        steps.begin(external_id, batch_id, ports)
+        steps.start(external_id, batch_id, ports)
         return None
-    return steps.go_on(external_id, ports)
+    return steps.resume(external_id, ports)

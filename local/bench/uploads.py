@@ -265,7 +265,7 @@ class Uploads:
         cut_files = {0: cuts} if cuts else {}
         external_id = f"intake-{uuid.uuid4().hex}"
         tasks = [Task(external_id, piece) for piece in pieces((file,), cut_files)]
-        self._deliveries.begin(
+        self._deliveries.start(
             Delivery(
                 external_id,
                 self._curl.batch(),

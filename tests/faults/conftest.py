@@ -10,7 +10,7 @@ from aep_intake.clock import retries
 def few_tries_are_many() -> Iterator[None]:
     """So that messages are put off, sent anew and given up within a schedule."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retries, "FIRST_DELAY", 60)
+        patch.setattr(retries, "FIRST_DELAY_S", 60)
         patch.setattr(retries, "GIVEN_UP_TRIES", 5)
         patch.setattr(retries, "GIVEN_UP_MS", 1_800_000)
         yield

@@ -145,7 +145,7 @@ def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
 
 def go_on(kind: DueKind, name: str, intake: Intake) -> Outcome | None:
     """As on_due goes on with what is due."""
-    return resume.go_on(
+    return resume.resume(
         kind, name, resume.ResumePorts(intake.ports, intake.windows, intake.overdue)
     )
 
@@ -231,7 +231,7 @@ class _Queue:
         if fate:
             raise StorageUnavailable("messages could not be hidden")
 
-    def send_anew(self, wanted: Iterable[Again]) -> dict[retries.Message, StorageUnavailable]:
+    def send_again(self, wanted: Iterable[Again]) -> dict[retries.Message, StorageUnavailable]:
         refused = {}
         for one in wanted:
             fate = self.world.wait(3)
@@ -558,7 +558,7 @@ class World:
     def _hand_out_what_is_due(self, skew: int) -> dict[str, Result]:
         ports = due.DuePorts(
             ledger=self._remembered(),
-            waiting=self._waiting_for,
+            backlog=self._waiting_for,
             send=self._send_due,
             now=self._clock_of(skew),
             side_by_side=map,
@@ -936,14 +936,14 @@ class Delivering(World):
         """What a worker does about an order, a window or a delivery that is due."""
         if kind is not due.DueKind.DELIVERIES:
             return super().work_on(kind, name, intake)
-        return {name: steps.go_on(name, self.ports(intake))}
+        return {name: steps.resume(name, self.ports(intake))}
 
     def begin(self) -> None:
         """The deliveries queue starts a worker on a batch that was created."""
         self._run(
             self.created_queue,
             self.not_begun,
-            lambda about, tries, ports: steps.begin(*about, ports),
+            lambda about, tries, ports: steps.start(*about, ports),
             VISIBILITY,
         )
 

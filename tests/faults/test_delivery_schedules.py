@@ -31,7 +31,7 @@ ran: Counter[str] = Counter()
 def every_end_is_kept() -> Iterator[None]:
     """So that workers die between what they find of where to cut, too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(steps, "KEEP_EVERY", -1)
+        patch.setattr(steps, "STORE_CUTS_EVERY_MS", -1)
         yield
 
 

@@ -256,7 +256,7 @@ def test_of_several_the_one_that_came_furthest_counts(
 def test_before_catalog_shows_what_was_made_last_nothing_is_posted(forgetful: World) -> None:
     """A worker of before the restore may have sent a POST just then."""
     forgetful.identity = Identity("the ledger", forgetful.clock(), forgetful.clock() + DAY)
-    with pytest.raises(NotYet, match="Catalog may not show yet"):
+    with pytest.raises(NotYet, match="Catalog may not show"):
         take(ONE, forgetful.intake(0))
     assert posts(forgetful) == 0
     forgetful.clock.advance(SETTLE + 2 * SKEW)

@@ -95,7 +95,7 @@ def of(clock: Hand, **changes: Any) -> Delivery:
 @pytest.fixture
 def delivery(kept: Kept) -> Delivery:
     begun = of(kept.clock)
-    assert kept.deliveries.begin(begun, recorded=False)
+    assert kept.deliveries.start(begun, recorded=False)
     return begun
 
 
@@ -138,7 +138,7 @@ def test_what_is_recorded_with_its_order_is_due_and_has_not_begun(kept: Kept) ->
     name = begun.external_id
     assert name not in kept.due(due - 1)
     assert kept.due(due)[name] == due
-    assert kept.deliveries.begin(begun, recorded=True)
+    assert kept.deliveries.start(begun, recorded=True)
     assert kept.deliveries.get(begun.external_id) == begun
     assert kept.due(due)[name] == begun.due
 
@@ -157,7 +157,7 @@ def test_an_order_and_its_delivery_are_recorded_together_or_not_at_all(kept: Kep
 def test_what_the_release_before_began_at_the_event_alone_goes_on(kept: Kept) -> None:
     """And its order is finished beside it, by whichever release."""
     begun = of(kept.clock)
-    assert kept.deliveries.begin(begun, recorded=False)
+    assert kept.deliveries.start(begun, recorded=False)
     order = Order(begun.external_id, TARGET, {}, trigger="request")
     record = kept.ledger.open(Record.opened(order, Lease("t", NOW), NOW))
     batch = Batch(begun.batch_id, "loading", NOW, None, (), {}, {})
@@ -165,25 +165,25 @@ def test_what_the_release_before_began_at_the_event_alone_goes_on(kept: Kept) ->
     done = kept.ledger.hand_over(record, record.announced(delivers=True), kept.clock())
     assert kept.ledger.get(order.external_id) == done
     assert kept.deliveries.get(order.external_id) == begun
-    assert not kept.deliveries.begin(replace(begun, limit=7), recorded=True)
+    assert not kept.deliveries.start(replace(begun, limit=7), recorded=True)
 
 
 @pytest.mark.parametrize("recorded", [True, False])
 def test_it_begins_once(kept: Kept, recorded: bool) -> None:
     """Whoever comes with another time to look again is told that it stands."""
     delivery = handed_over(kept, NOW) if recorded else of(kept.clock)
-    assert kept.deliveries.begin(delivery, recorded=recorded)
+    assert kept.deliveries.start(delivery, recorded=recorded)
     later = replace(delivery, due=(delivery.due or 0) + 1, limit=7)
-    assert not kept.deliveries.begin(later, recorded=recorded)
+    assert not kept.deliveries.start(later, recorded=recorded)
     assert kept.deliveries.get(delivery.external_id) == delivery
     kept.deliveries.replace(delivery, delivery.then(stage=DeliveryStage.UPLOADING))
-    assert not kept.deliveries.begin(later, recorded=recorded)
+    assert not kept.deliveries.start(later, recorded=recorded)
 
 
 def test_what_should_be_recorded_and_is_not_does_not_begin(kept: Kept) -> None:
     """The ledger has forgotten it, and it has long ended."""
     delivery = of(kept.clock)
-    assert not kept.deliveries.begin(delivery, recorded=True)
+    assert not kept.deliveries.start(delivery, recorded=True)
     assert kept.deliveries.get(delivery.external_id) is None
 
 
@@ -191,7 +191,7 @@ def test_twenty_begin_it_and_one_of_them_has(kept: Kept) -> None:
     fresh = handed_over(kept, NOW)
     wanted = [replace(fresh, due=kept.clock() + n) for n in range(20)]
     with ThreadPoolExecutor(20) as pool:
-        begun = list(pool.map(lambda one: kept.deliveries.begin(one, recorded=True), wanted))
+        begun = list(pool.map(lambda one: kept.deliveries.start(one, recorded=True), wanted))
     [first] = [one for one, has in zip(wanted, begun, strict=True) if has]
     assert kept.deliveries.get(fresh.external_id) == first
 
@@ -225,7 +225,7 @@ def test_all_that_a_delivery_can_hold_is_read_back(
         stage=DeliveryStage.ENDED,
         cuts={0: Cut((100, 200, 300), 7), 11: Cut((5,))},
         total=4,
-        looks=2,
+        polls=2,
         uploaded_at=NOW + 1,
         verdict=VERDICT,
         due=None,
@@ -517,7 +517,7 @@ def test_it_is_only_forgotten_once_it_has_ended(
     dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     delivery = of(Hand())
-    assert dynamo.begin(delivery, recorded=False)
+    assert dynamo.start(delivery, recorded=False)
     pk = f"delivery#{delivery.external_id}"
     for stage in DeliveryStage:
         delivery = dynamo.replace(delivery, delivery.then(stage=stage, verdict=VERDICT))
@@ -535,7 +535,7 @@ def test_marks_are_remembered_longer_than_what_they_belong_to(
     dynamo: DynamoDeliveries, table: Callable[[str], list[dict[str, Any]]]
 ) -> None:
     delivery = of(Hand())
-    assert dynamo.begin(delivery, recorded=False)
+    assert dynamo.start(delivery, recorded=False)
     dynamo.mark(delivery.external_id, 3, Mark(10))
     dynamo.mark(delivery.external_id, 3, Mark(10))
     kinds = {item["sk"]["S"]: item for item in table(f"delivery#{delivery.external_id}")}
@@ -573,7 +573,7 @@ def test_four_hundred_cuts_are_far_from_what_an_item_may_have(
 ) -> None:
     """A hundred gigabytes in one batch, by 256 megabytes; an item may have 400 KB."""
     delivery = of(Hand())
-    assert dynamo.begin(delivery, recorded=False)
+    assert dynamo.start(delivery, recorded=False)
     ends = tuple(n * 2**28 for n in range(1, 401))
     full = dynamo.replace(delivery, delivery.then(cuts={0: Cut(ends, 1000)}, verdict=VERDICT))
     many = dynamo.replace(

@@ -413,25 +413,27 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
     mark, some = marker(time=NOW - 5), files(3)
     window = of(mark, line())
     assert (window.start, window.length) == (mark.time, 0)
-    assert ledger.windows.begin(window, mark, some, some)
+    assert ledger.windows.start(window, mark, some, some)
     assert ledger.windows.get(window.window_id) == window
     assert ledger.windows.registered(window.window_id) == some
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
     assert ledger.head(subject(window)) == LineageHead(window.part_id(0), "1")
     assert (
-        due_of(ledger, DueKind.WINDOWS, NOW + windows.PATIENCE)[window.window_id]
-        == NOW + windows.PATIENCE
+        due_of(ledger, DueKind.WINDOWS, NOW + windows.MARKER_MESSAGE_LIFE_MS)[window.window_id]
+        == NOW + windows.MARKER_MESSAGE_LIFE_MS
     )
-    assert window.window_id not in due_of(ledger, DueKind.WINDOWS, NOW + windows.PATIENCE - 1)
+    assert window.window_id not in due_of(
+        ledger, DueKind.WINDOWS, NOW + windows.MARKER_MESSAGE_LIFE_MS - 1
+    )
 
 
 def test_a_window_begins_once(ledger: Any) -> None:
     mark, some, others = marker(), files(2), files(2)
     window = of(mark, line())
-    assert ledger.windows.begin(window, mark, some, some)
-    assert not ledger.windows.begin(window, mark, some, some)
+    assert ledger.windows.start(window, mark, some, some)
+    assert not ledger.windows.start(window, mark, some, some)
     again = window.behind(replace(window.order, line=behind(window)))
-    assert not ledger.windows.begin(again, mark, others, others)
+    assert not ledger.windows.start(again, mark, others, others)
     assert ledger.windows.get(window.window_id) == window
     assert ledger.windows.registered(window.window_id) == some
     assert [ledger.claimant(file) for file in others] == [None, None]
@@ -443,7 +445,7 @@ def test_a_marker_that_another_holds_begins_nothing(ledger: Any) -> None:
     owner = alone(ledger, mark)
     window = of(mark, line())
     with pytest.raises(AlreadyClaimed) as caught:
-        ledger.windows.begin(window, mark, some, some)
+        ledger.windows.start(window, mark, some, some)
     assert caught.value.claimed == {mark: owner}
     nothing_of(ledger, window, *some)
 
@@ -453,7 +455,7 @@ def test_a_file_that_another_holds_lets_nothing_begin(ledger: Any) -> None:
     owner = alone(ledger, some[1])
     window = of(mark, line())
     with pytest.raises(AlreadyClaimed) as caught:
-        ledger.windows.begin(window, mark, some, some)
+        ledger.windows.start(window, mark, some, some)
     assert caught.value.claimed == {some[1]: owner}
     nothing_of(ledger, window, mark, some[0], some[2])
 
@@ -462,14 +464,14 @@ def test_a_file_that_another_holds_lets_nothing_begin(ledger: Any) -> None:
 def test_a_head_that_moved_lets_nothing_begin(ledger: Any, predecessor: str | None) -> None:
     first, mark, some = marker(), marker(), files(2)
     before = of(first, line())
-    ledger.windows.begin(before, first, (), ())
+    ledger.windows.start(before, first, (), ())
     window = of(mark, replace(behind(before), predecessor=predecessor))
     with pytest.raises(LineMoved):
-        ledger.windows.begin(window, mark, some, some)
+        ledger.windows.start(window, mark, some, some)
     assert ledger.head(subject(before)) == LineageHead(before.part_id(0), "1")
     nothing_of(ledger, replace(window, order=replace(window.order, line=None)), mark, *some)
     after = of(mark, behind(before))
-    assert ledger.windows.begin(after, mark, some, some)
+    assert ledger.windows.start(after, mark, some, some)
     assert ledger.head(subject(before)) == LineageHead(after.part_id(0), "11")
 
 
@@ -477,7 +479,7 @@ def test_a_head_that_never_was_lets_nothing_begin_behind_it(ledger: Any) -> None
     mark = marker()
     window = of(mark, line(predecessor="somebody"))
     with pytest.raises(LineMoved):
-        ledger.windows.begin(window, mark, (), ())
+        ledger.windows.start(window, mark, (), ())
     nothing_of(ledger, window, mark)
 
 
@@ -485,7 +487,7 @@ def test_what_another_holds_may_be_listed_and_stays_its(ledger: Any) -> None:
     mark, some, more = marker(), files(3), files(2)
     owners = [alone(ledger, file) for file in (some[0], more[0])]
     window = of(mark)
-    assert ledger.windows.begin(window, mark, some, some[1:])
+    assert ledger.windows.start(window, mark, some, some[1:])
     ledger.windows.register(window, more, more[1:])
     assert set(ledger.windows.registered(window.window_id)) == {*some, *more}
     assert [ledger.claimant(file) for file in (some[0], more[0])] == owners
@@ -560,7 +562,7 @@ def test_who_comes_after_a_crash_goes_on(ledger: Any, listed: int) -> None:
     """The first worker died after one transaction, or two."""
     mark, some = marker(), files(250)
     window = of(mark)
-    assert ledger.windows.begin(window, mark, some[:95], some[:95])
+    assert ledger.windows.start(window, mark, some[:95], some[:95])
     ledger.windows.register(window, some[95 : 95 + listed], some[95 : 95 + listed])
     late, another = files(2), alone(ledger, some[240])
     known = gather(window, mark, (*late, *some), ports(ledger))
@@ -581,9 +583,9 @@ def test_of_two_workers_that_begin_at_once_one_goes_on(ledger: Any) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(real, name)
 
-        def begin(self, *arguments: Any) -> bool:
-            real.begin(window, mark, some[:10], some[:10])
-            return bool(real.begin(*arguments))
+        def start(self, *arguments: Any) -> bool:
+            real.start(window, mark, some[:10], some[:10])
+            return bool(real.start(*arguments))
 
     assert gather(window, mark, some, replace(ports(ledger), windows=AtOnce())) == {}
     assert gathered(ledger, window) == [some]
@@ -707,14 +709,14 @@ def test_one_batch_does_not_replace_several(ledger: Any) -> None:
     assert [ledger.claimant(file) for file in (mark, *more)] == [None, None]
     assert ledger.head(subject(before)) == LineageHead(before.part_id(0), "1")
     # What goes on as it began, may.
-    assert ledger.windows.begin(after, mark, more, more)
+    assert ledger.windows.start(after, mark, more, more)
     assert gather(after, mark, more, ports(ledger)) == {}
 
 
 def test_what_began_as_one_batch_is_one_whatever_the_limits_are_by_then(ledger: Any) -> None:
     mark, some = marker(), files(3)
     window = of(mark, line())
-    assert ledger.windows.begin(window, mark, some[:2], some[:2])
+    assert ledger.windows.start(window, mark, some[:2], some[:2])
     assert gather(window, mark, some, ports(ledger, files=1)) == {}
     assert gathered(ledger, window) == [some]
 
@@ -722,7 +724,7 @@ def test_what_began_as_one_batch_is_one_whatever_the_limits_are_by_then(ledger: 
 def test_a_window_is_sealed_once(ledger: Any) -> None:
     mark, some = marker(), files(3)
     window = of(mark)
-    assert ledger.windows.begin(window, mark, some, some)
+    assert ledger.windows.start(window, mark, some, some)
     handed_out: list[str] = []
     its = replace(ports(ledger, files=2), enqueue=handed_out.extend)
     for _ in range(2):
@@ -737,7 +739,7 @@ def test_a_window_is_sealed_once(ledger: Any) -> None:
 def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: WindowStage) -> None:
     mark, some = marker(), files(3)
     window = of(mark)
-    ledger.windows.begin(window, mark, some, some)
+    ledger.windows.start(window, mark, some, some)
     window = ledger.windows.replace(window, window.sealed(NOW))
     if stage is WindowStage.PLANNED:
         planned = window.planned(plan(window.window_id, [10] * 3, BatchLimits(files=2)))
@@ -784,8 +786,8 @@ def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
         assert stands()["due"] == {"N": str(due)}
         assert "expires" not in stands()
 
-    ledger.windows.begin(window, mark, some, some)
-    is_unfinished(NOW + windows.PATIENCE)
+    ledger.windows.start(window, mark, some, some)
+    is_unfinished(NOW + windows.MARKER_MESSAGE_LIFE_MS)
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     is_unfinished(NOW)
     ledger.windows.replace(sealed, sealed.planned(plan("", [10] * 2, BatchLimits())))

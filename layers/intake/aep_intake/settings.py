@@ -1,4 +1,4 @@
-"""The functions' environment: of each just what it reads, once, into one frozen value."""
+"""The functions' environment variables: each function reads its own, once, into one value."""
 
 import os
 from collections.abc import Mapping
@@ -8,13 +8,9 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)  # made by `read` alone
 class Settings:
-    """What the deployment decides. Every field is an environment variable in capitals.
+    """The settings of a deployment. Every field is an environment variable in capitals.
 
-    A function's has only the fields that it reads; others are AttributeErrors. Queues by URL.
-    `credentials`: secrets as the template names them, by ARN, or by the beginning of several and a
-    `*`. `key_pattern`: keys to take, an EventBridge wildcard. `routes_*` and `limits_*` are
-    AppConfig's ids. `retention_days` of the ledger. `deliver_batches`: by this stack itself;
-    `upload_seconds`: the longest that an upload takes.
+    A function's settings have the fields in `READ`; reading another raises AttributeError.
     """
 
     ledger_table: str
@@ -32,10 +28,12 @@ class Settings:
     uploads_queue_url: str
     uploads_dlq_url: str
     source_buckets: tuple[str, ...]
-    key_pattern: str
+    key_pattern: str  # of keys to take: an EventBridge wildcard
+    # Secrets as the template names them: ARNs, or what several ARNs begin with, and a `*`.
     credentials: tuple[str, ...]
     platform_url: str
     ims_url: str
+    # Ids of AppConfig.
     routes_application: str
     routes_environment: str
     routes_profile: str
@@ -43,18 +41,18 @@ class Settings:
     limits_environment: str
     limits_profile: str
     delivery_concurrency: int
-    retention_days: int
-    upload_seconds: int
-    deliver_batches: bool
+    retention_days: int  # of the ledger
+    upload_seconds: int  # the longest that an upload takes
+    deliver_batches: bool  # this stack uploads the files itself
 
     @classmethod
     def of(cls, function: str, environment: Mapping[str, str] = os.environ) -> Self:
-        """Those of a function, by its module. Raises ValueError as `read`."""
+        """The settings of a function, by its module's name. Raises ValueError as `read`."""
         return cls.read(environment, READ[function])
 
     @classmethod
     def read(cls, environment: Mapping[str, str], names: frozenset[str]) -> Self:
-        """The fields of these names. Raises ValueError naming what is missing or not a number."""
+        """The fields of these names. Raises ValueError naming a missing or malformed variable."""
         wanted = [field for field in fields(cls) if field.name in names]
         missing = [f.name.upper() for f in wanted if not environment.get(f.name.upper())]
         if missing:
@@ -79,7 +77,7 @@ class Settings:
 
 _ALL = frozenset({"ledger_table", "credentials", "delivery_concurrency", "retention_days"})
 _ALL |= {"state_bucket", "limits_application", "limits_environment", "limits_profile"}
-# Who talks to Adobe, announces, and parks.
+# Of functions that call Adobe, announce, and park.
 _WITH_ADOBE = _ALL | {"platform_url", "ims_url", "bus_name", "arrivals_dlq_url"}
 _CREATING = _WITH_ADOBE | {"deliver_batches"}
 _ROUTES = frozenset({"routes_application", "routes_environment", "routes_profile"})
@@ -87,7 +85,7 @@ _GATHERING = _CREATING | {"arrivals_queue_url", "due_queue_url"}
 _ARRIVING = _GATHERING | _ROUTES | {"source_buckets", "key_pattern", "markers_queue_url"}
 _DELIVERING = _WITH_ADOBE | {"uploads_queue_url", "upload_seconds"}
 _DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
-# By function; a test follows each through the wiring.
+# By function; a test checks it against the wiring.
 READ: Mapping[str, frozenset[str]] = {
     "on_arrival": _ARRIVING,
     "on_marker": _ARRIVING,

@@ -489,7 +489,7 @@ def test_complete_may_be_repeated(aep: Aep) -> None:
     assert [one.status for one in aep.received("complete")] == [200] * 3
     aep.simulator.clock.advance(60_000)
     aep.ingestion.complete(about)
-    found = aep.ingestion.look(about)
+    found = aep.ingestion.fetch_batch(about)
     assert found is not None
     assert (found.id, found.status) == (about.batch_id, "success")
     received = aep.received("complete")[0].request
@@ -515,7 +515,7 @@ def test_what_has_ended_without_data_cannot_be_completed(aep: Aep, status: str) 
         Fault("status", status=403),
     ],
 )
-@pytest.mark.parametrize("name", ["complete", "abort", "look"])
+@pytest.mark.parametrize("name", ["complete", "abort", "fetch_batch"])
 def test_whatever_else_may_be_asked_is_asked_again(aep: Aep, name: str, fault: Fault) -> None:
     about = aep.delivery()
     aep.upload(about, b"{}\n")
@@ -530,7 +530,7 @@ def test_abort_is_done_where_it_is_done_already(aep: Aep) -> None:
     about = aep.delivery()
     for _ in range(2):
         aep.ingestion.abort(about)
-    found = aep.ingestion.look(about)
+    found = aep.ingestion.fetch_batch(about)
     assert found is not None
     assert found.status == "aborted"
 
@@ -538,7 +538,7 @@ def test_abort_is_done_where_it_is_done_already(aep: Aep) -> None:
 def test_what_catalog_does_not_show_is_none(aep: Aep) -> None:
     about = aep.delivery()
     aep.simulator.show_in_catalog(lambda *_: False)
-    assert aep.ingestion.look(about) is None
+    assert aep.ingestion.fetch_batch(about) is None
 
 
 # ---- Details of bad rows

@@ -114,7 +114,7 @@ def test_one_that_cannot_be_sent_is_the_only_one() -> None:
     wanted = [again("{}", n) for n in range(20) if n not in (3, 13)]
     sqs = Sqs(full=frozenset({"full"}))
     work = WorkQueue(queues(sqs), "url", "dead")
-    kept = work.send_anew([*wanted[:3], bad, *wanted[3:12], refused, *wanted[12:]])
+    kept = work.send_again([*wanted[:3], bad, *wanted[3:12], refused, *wanted[12:]])
     assert set(kept) == {bad.message, refused.message}
     assert len(sqs.sent) == 18
     assert {entry["DelaySeconds"] for entry in sqs.sent} == {240}

@@ -314,7 +314,7 @@ def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None
 def pages(world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str) -> list[str]:
     """Folders have pages of two files, and a worker dies at one of them; from where S3 lists."""
     for module in ("arrivals.gather", "grouping.windows"):
-        monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
+        monkeypatch.setattr(f"aep_intake.{module}.PAGE", 2)
     asked: list[str] = []
     folder, register = ListedBucket.folder, MemoryWindows.register
 
@@ -382,7 +382,7 @@ def test_a_large_folder_is_looked_through_before_anything_is_claimed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("arrivals.gather", "grouping.windows"):
-        monkeypatch.setattr(f"aep_intake.{module}.SOME", 2)
+        monkeypatch.setattr(f"aep_intake.{module}.PAGE", 2)
     world.table = REPLACED[0]
     world.limits = BatchLimits(files=4, bytes=1000)
     with pytest.raises(NotReplaceable):
@@ -463,7 +463,7 @@ def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
 
     windows: Any = Late()
     late = replace(intake, windows=replace(intake.windows, windows=windows))
-    with pytest.raises(LeaseLost, match="another worker began"):
+    with pytest.raises(LeaseLost, match="another worker started"):
         take(MARKER, late)
     assert held(world) == {"part-0.json", "part-1.json"}
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 from aep_intake.clock.due import (
-    AT_MOST,
-    AT_ONCE,
-    LEASE,
+    BACKLOG_MAX,
+    LEASE_MS,
+    MESSAGES_PER_CALL,
     Due,
     DueKind,
     DuePorts,
@@ -46,9 +46,9 @@ class World:
         target = replace(TARGET, credential=credential)
         return self.ledger.open(Record.waiting(Order(name, target, {}, (file,)), due))
 
-    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
-        self.asked.append(most)
-        return self.ledger.due(kind, now, most)
+    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
+        self.asked.append(limit)
+        return self.ledger.due(kind, now, limit)
 
     def lease(self, due: Due, until: int) -> int | None:
         return self.ledger.lease(due, until)
@@ -60,7 +60,7 @@ class World:
             kind,
             DuePorts(
                 ledger=self,
-                waiting=lambda kind: len(self.queues[kind]),
+                backlog=lambda kind: len(self.queues[kind]),
                 send=send or (lambda kind, names: self.queues[kind].extend(names)),
                 now=lambda: self.now,
                 side_by_side=map,
@@ -86,7 +86,7 @@ def test_what_was_handed_out_comes_again_when_its_lease_is_over(world: World) ->
     """Its message may be lost; since when it is due is known all the same."""
     world.order("a")
     world.tick()
-    world.now += LEASE - 1
+    world.now += LEASE_MS - 1
     assert world.tick() == []
     world.now += 1
     assert world.tick() == [NOW]
@@ -111,15 +111,15 @@ def test_a_killed_tick_delays_what_it_had_leased_by_a_lease(world: World) -> Non
 
     with pytest.raises(KeyboardInterrupt):
         world.tick(send=killed)
-    world.now += LEASE
+    world.now += LEASE_MS
     assert world.tick() == [NOW]
     assert world.queues[DueKind.ORDERS] == ["a"]
 
 
 def test_where_the_queue_takes_nothing_the_tick_says_so(world: World) -> None:
-    for number in range(AT_ONCE + 1):
+    for number in range(MESSAGES_PER_CALL + 1):
         world.order(f"{number:03}", NOW + number)
-    world.now += AT_ONCE + 1
+    world.now += MESSAGES_PER_CALL + 1
 
     def refused(kind: DueKind, names: list[str]) -> None:
         raise StorageUnavailable("SQS did not take it")
@@ -127,43 +127,45 @@ def test_where_the_queue_takes_nothing_the_tick_says_so(world: World) -> None:
     with pytest.raises(StorageUnavailable):
         world.tick(send=refused)
     # Only the first ten were leased.
-    assert world.tick() == [NOW + AT_ONCE]
+    assert world.tick() == [NOW + MESSAGES_PER_CALL]
 
 
 def test_who_is_faster_leases(world: World) -> None:
     """Two ticks at once: what the other one has leased is not sent again."""
     world.order("a")
     [due] = world.ledger.due(DueKind.ORDERS, NOW, 9)
-    assert world.ledger.lease(due, NOW + LEASE) == NOW
-    assert world.ledger.lease(due, NOW + LEASE) is None
+    assert world.ledger.lease(due, NOW + LEASE_MS) == NOW
+    assert world.ledger.lease(due, NOW + LEASE_MS) is None
 
 
 def test_what_was_finished_meanwhile_is_not_handed_out(world: World) -> None:
     record = world.order("a")
     [due] = world.ledger.due(DueKind.ORDERS, NOW, 9)
     world.ledger.replace(record, replace(record, due=None, revision=2))
-    assert world.ledger.lease(due, NOW + LEASE) is None
+    assert world.ledger.lease(due, NOW + LEASE_MS) is None
     with pytest.raises(LeaseLost):
         world.ledger.replace(record, record.given_back(NOW))
 
 
 def test_no_more_is_handed_out_than_there_is_room_for(world: World) -> None:
     """Of what is due, never more is read than can be handed out, however much that is."""
-    for number in range(AT_MOST + 50):
+    for number in range(BACKLOG_MAX + 50):
         world.order(f"{number:05}", NOW + number)
-    world.now += AT_MOST + 50
-    assert len(world.tick()) == AT_MOST
-    assert world.queues[DueKind.ORDERS] == [f"{number:05}" for number in range(AT_MOST)]
+    world.now += BACKLOG_MAX + 50
+    assert len(world.tick()) == BACKLOG_MAX
+    assert world.queues[DueKind.ORDERS] == [f"{number:05}" for number in range(BACKLOG_MAX)]
     assert len(world.tick()) == 50  # they are told of, and wait
-    assert len(world.queues[DueKind.ORDERS]) == AT_MOST
+    assert len(world.queues[DueKind.ORDERS]) == BACKLOG_MAX
     del world.queues[DueKind.ORDERS][:20]
     world.tick()
-    assert world.queues[DueKind.ORDERS][-20:] == [f"{AT_MOST + number:05}" for number in range(20)]
-    assert set(world.asked) == {AT_MOST}
+    assert world.queues[DueKind.ORDERS][-20:] == [
+        f"{BACKLOG_MAX + number:05}" for number in range(20)
+    ]
+    assert set(world.asked) == {BACKLOG_MAX}
 
 
 def test_a_class_waits_for_no_other(world: World) -> None:
-    world.queues[DueKind.WINDOWS] = ["w"] * AT_MOST
+    world.queues[DueKind.WINDOWS] = ["w"] * BACKLOG_MAX
     world.order("a")
     assert world.tick() == [NOW]
     assert world.queues[DueKind.ORDERS] == ["a"]
@@ -223,7 +225,7 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_other_s(world: World
         assert {name for name in handed_out if name.startswith("healthy")} == {
             f"healthy {minute} {n}" for n in range(3)
         }
-        assert len(handed_out) == written == AT_MOST
+        assert len(handed_out) == written == BACKLOG_MAX
         written, world.now = 0, world.now + MINUTE
         for name in handed_out:  # those of the broken one are tried in vain
             record = world.ledger.records[name]
@@ -265,6 +267,6 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_window() -> None:
                 world.workers[0].go(0)
         world.clock.advance(MINUTE)
     assert [batch_id is not None for _, batch_id in world.events] == [True]
-    assert orders[:AT_MOST] == [
-        record.order.external_id for record in list(world.ledger.records.values())[:AT_MOST]
+    assert orders[:BACKLOG_MAX] == [
+        record.order.external_id for record in list(world.ledger.records.values())[:BACKLOG_MAX]
     ]

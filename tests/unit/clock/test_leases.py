@@ -129,7 +129,7 @@ def test_what_was_handed_out_and_lost_comes_again_as_soon() -> None:
     handed_out = dict(_due_queues())
     assert set(handed_out) == set(due.DueKind)
     for kind, visibility in handed_out.items():
-        lost = due.LEASE // 1000 + until_the_clock_finds_it()
+        lost = due.LEASE_MS // 1000 + until_the_clock_finds_it()
         assert lost <= visibility + WITHIN, kind
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from aep_intake.clock.retries import (
-    LONGEST_HIDDEN,
-    LONGEST_SENT,
-    LONGEST_WAIT,
+    HIDDEN_MAX_S,
+    SEND_DELAY_MAX_S,
+    WAIT_MAX_S,
     Again,
     Message,
     delay,
@@ -52,7 +52,7 @@ class Sqs:
             raise StorageUnavailable("not hidden")
         self.hidden |= waits
 
-    def send_anew(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
+    def send_again(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
         if "send" in self.refuses:
             return {again.message: StorageUnavailable("not sent") for again in wanted}
         self.sent += wanted
@@ -89,7 +89,7 @@ class Life:
                 life.hidden_ms += 1000 * sqs.hidden[message]
                 now, receives = now + 1000 * sqs.hidden[message], receives + 1
             for again in sqs.sent:
-                assert again.delay <= LONGEST_SENT
+                assert again.delay <= SEND_DELAY_MAX_S
                 now, receives, carried = now + 1000 * again.delay, 1, again.attributes
                 sent = now
             for _, why in sqs.parked:
@@ -121,7 +121,7 @@ def test_what_waits_is_not_in_flight() -> None:
     """A thousand organizations may fail for a day: the queue still gives out what is healthy."""
     for error in (PlatformUnavailable("down"), NotYet("the hour is full", retry_after=3000)):
         seconds = Life.of(error).hidden_ms / 1000
-        assert seconds <= 30 + 60 + LONGEST_HIDDEN
+        assert seconds <= 30 + 60 + HIDDEN_MAX_S
         assert 500 * seconds < IN_FLIGHT
 
 
@@ -133,7 +133,7 @@ def test_retry_after_is_obeyed_however_long_sqs_can_delay() -> None:
     for error in (PlatformUnavailable, NotYet):
         assert delay(1, error("later", retry_after=600.5)) >= 601
         assert delay(20, error("later", retry_after=5)) >= 1800
-        assert delay(1, error("later", retry_after=1e9)) == LONGEST_WAIT <= 12 * 3600
+        assert delay(1, error("later", retry_after=1e9)) == WAIT_MAX_S <= 12 * 3600
 
 
 def test_what_is_only_early_is_tried_at_its_time_and_then_as_any_other() -> None:
@@ -165,7 +165,7 @@ def test_one_that_came_too_early_was_not_tried() -> None:
     assert early([message], SENT + 2 * HOUR) == ()
     retry_later({}, [message], sqs, SENT + HOUR)
     [again] = sqs.sent
-    assert (again.tries, again.delay, again.not_before) == (7, LONGEST_SENT, SENT + 2 * HOUR)
+    assert (again.tries, again.delay, again.not_before) == (7, SEND_DELAY_MAX_S, SENT + 2 * HOUR)
 
 
 @pytest.mark.parametrize("odd", ["", "-1", "1e3", "x", "9" * 40, "²"])
@@ -181,7 +181,7 @@ def test_what_cannot_be_sent_anew_or_parked_is_hidden_and_told() -> None:
         back = retry_later({message: NotYet("later")}, (), sqs, now)
         assert back.stay == ("m",)
         assert [type(trouble) for trouble in back.troubles] == [StorageUnavailable]
-        assert 0 < sqs.hidden[message] <= LONGEST_WAIT
+        assert 0 < sqs.hidden[message] <= WAIT_MAX_S
 
 
 def test_what_cannot_even_be_hidden_stays_and_is_told() -> None:

@@ -364,7 +364,7 @@ def test_a_batch_that_catalog_does_not_show_is_deleted_only_once_it_had_time_to(
     scene.before(2, "b2", created=NOW, replaces=EARLIER)
     record = opened(scene.ledger, order(9))
     scene.now = NOW + SETTLE - 1
-    with pytest.raises(NotYet, match="not shown by Catalog yet"):
+    with pytest.raises(NotYet, match="Catalog does not show"):
         scene.settle(record, Platform([None]))
     scene.now = NOW + SETTLE
     assert scene.settle(record, Platform([None])).order.replaces == EARLIER
@@ -379,7 +379,7 @@ def test_an_answer_is_as_old_as_its_question(scene: Scene) -> None:
         scene.now = NOW + SETTLE
 
     platform.during = time_goes_by
-    with pytest.raises(NotYet, match="not shown by Catalog yet"):
+    with pytest.raises(NotYet, match="Catalog does not show"):
         scene.settle(opened(scene.ledger, order(9)), platform)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from aep_intake.create.pace import KEPT, LEASE, MINUTE, Full, Pace
+from aep_intake.create.pace import MINUTE_MS, TURN_LIFE_MS, TURNS_AT_ONCE, Full, Pace
 from aep_intake.model.errors import LedgerUnavailable, NotYet
 from greenlet import getcurrent, greenlet
 
@@ -73,7 +73,7 @@ class Time:
         """Of any minute."""
         most = first = 0
         for last, when in enumerate(self.posts):
-            while self.posts[first] <= when - MINUTE:
+            while self.posts[first] <= when - MINUTE_MS:
                 first += 1
             most = max(most, last - first + 1)
         return most
@@ -87,7 +87,7 @@ def test_no_minute_has_more_and_hardly_one_has_less(per_minute: int, workers: in
     paces = [time.worker(buckets, per_minute) for _ in range(workers)]
     for n in range(3 * per_minute):
         time.start(START, time.post(paces[n * 37 % workers], again=True))
-    time.run(START + 3 * MINUTE)
+    time.run(START + 3 * MINUTE_MS)
     assert time.most_in_a_minute <= per_minute
     assert len(time.posts) >= 3 * per_minute * 3 // 4
 
@@ -100,11 +100,11 @@ def test_no_minute_has_more_however_they_come(seed: int) -> None:
     paces = [time.worker(buckets, per_minute) for _ in range(rng.choice([1, 3, 30]))]
     when = START
     for _ in range(60):
-        when += rng.choice([0, 0, 10, 500, KEPT - 1, KEPT, 20_000, 90_000])
+        when += rng.choice([0, 0, 10, 500, TURN_LIFE_MS - 1, TURN_LIFE_MS, 20_000, 90_000])
         pace = rng.choice(paces)
         for _ in range(rng.choice([1, 1, 3, 10])):
             time.start(when, time.post(pace, again=rng.random() < 0.5))
-    time.run(when + 10 * MINUTE)
+    time.run(when + 10 * MINUTE_MS)
     assert 0 < time.most_in_a_minute <= per_minute
 
 
@@ -124,10 +124,10 @@ def test_a_quiet_minute_costs_one_write_for_ten_of_a_worker() -> None:
     time, buckets = Time(), MemoryBuckets()
     pace = time.worker(buckets, 1000)
     for n in range(1000):  # two a second, with a pause each minute
-        time.start(START + n * 500 + n // 100 * MINUTE, time.post(pace))
-    time.run(START + 30 * MINUTE)
+        time.start(START + n * 500 + n // 100 * MINUTE_MS, time.post(pace))
+    time.run(START + 30 * MINUTE_MS)
     assert len(time.posts) == 1000
-    assert buckets.writes <= 1000 / LEASE + 1
+    assert buckets.writes <= 1000 / TURNS_AT_ONCE + 1
 
 
 def test_a_hundred_workers_at_once_get_all_that_there_is_and_ask_a_few_times() -> None:
@@ -149,7 +149,7 @@ def test_a_hundred_workers_that_have_little_to_do_waste_nothing() -> None:
     paces = [time.worker(buckets, 1000) for _ in range(100)]
     for n in range(3000):
         time.start(START + 100 * n, time.post(paces[n * 37 % 100]))
-    time.run(START + 10 * MINUTE)
+    time.run(START + 10 * MINUTE_MS)
     assert (len(time.posts), time.put_off) == (3000, 0)
     assert max(later - START - 100 * n for n, later in enumerate(time.posts)) < SECOND
 
@@ -158,7 +158,7 @@ def test_what_was_taken_for_later_is_lost_soon() -> None:
     time, buckets = Time(), MemoryBuckets()
     pace = time.worker(buckets, 1000)
     pace.wait(ORG)
-    time.ms += KEPT - 1
+    time.ms += TURN_LIFE_MS - 1
     pace.wait(ORG)
     assert buckets.writes == 1
     time.ms += 1
@@ -173,7 +173,7 @@ def test_each_credential_has_its_own() -> None:
     pace.wait("other")
     with pytest.raises(NotYet) as caught:
         pace.wait("one")
-    assert caught.value.retry_after == pytest.approx((MINUTE + KEPT) / 6000)
+    assert caught.value.retry_after == pytest.approx((MINUTE_MS + TURN_LIFE_MS) / 6000)
 
 
 def test_a_turn_far_off_is_given_up_and_not_taken_and_not_asked_for_again() -> None:
@@ -184,7 +184,7 @@ def test_a_turn_far_off_is_given_up_and_not_taken_and_not_asked_for_again() -> N
         with pytest.raises(NotYet):
             other.wait(ORG)
     assert buckets.writes == 1 + 2
-    time.ms += MINUTE
+    time.ms += MINUTE_MS
     other.wait(ORG)
 
 
@@ -200,7 +200,7 @@ def test_requests_do_not_wait_and_are_counted() -> None:
     assert 20 < caught.value.retry_after < 40, "the turns of forty"
     for _ in range(500):  # more than a minute has is AEP's to refuse, and not what others wait for
         pace.count(ORG)
-    time.ms += MINUTE + KEPT
+    time.ms += MINUTE_MS + TURN_LIFE_MS
     arrivals.wait(ORG)
 
 

@@ -378,9 +378,9 @@ def test_what_has_no_rows_cannot_be_cut(shape: dict[str, Any]) -> None:
     content = b"[{}]" * 25
     assert in_pieces(content, shape, 100, 16) == [content]
     assert unpacked_pieces(gzip.compress(content), shape, 100, 16) == [content]
-    with pytest.raises(TooLarge, match="more than 99 bytes, as much as AEP takes"):
+    with pytest.raises(TooLarge, match="more than 99 bytes, the most that AEP takes"):
         in_pieces(content, shape, 99, 16)
-    with pytest.raises(TooLarge, match="more than 99 bytes, as much as AEP takes"):
+    with pytest.raises(TooLarge, match="more than 99 bytes, the most that AEP takes"):
         unpacked_pieces(gzip.compress(content), shape, 99, 16)
 
 
@@ -456,7 +456,7 @@ def test_a_gzip_of_json_lines_may_have_several_members(
         return
     except FormatMismatch as empty:
         assert not content
-        assert "holds nothing" in str(empty)
+        assert "is an empty gzip" in str(empty)
         return
     assert b"".join(uploaded) == content
     assert all(0 < len(one) <= limit for one in uploaded)
@@ -469,18 +469,18 @@ WHOLE = gzip.compress(b'{"a": "%s"}\n' % (b"x" * 500) * 3, mtime=0)
 @pytest.mark.parametrize(
     ("packed", "words"),
     [
-        (b"", "holds nothing"),
-        (gzip.compress(b"", mtime=0), "holds nothing"),
-        (gzip.compress(b"", mtime=0) * 3, "holds nothing"),
-        (b"not a gzip at all", "is no whole gzip"),
-        (b"\x1f\x8b", "is no whole gzip"),
-        (WHOLE[:20], "is no whole gzip"),
-        (WHOLE[:-8], "is no whole gzip"),
-        (WHOLE[:-1], "is no whole gzip"),
-        (WHOLE[:-8] + bytes(8), "is no whole gzip"),
-        (WHOLE[:15] + b"\xff\xff\xff" + WHOLE[18:], "is no whole gzip"),
-        (WHOLE + b"and more", "is no whole gzip"),
-        (WHOLE + WHOLE[:-3], "is no whole gzip"),
+        (b"", "is an empty gzip"),
+        (gzip.compress(b"", mtime=0), "is an empty gzip"),
+        (gzip.compress(b"", mtime=0) * 3, "is an empty gzip"),
+        (b"not a gzip at all", "is a damaged gzip"),
+        (b"\x1f\x8b", "is a damaged gzip"),
+        (WHOLE[:20], "is a damaged gzip"),
+        (WHOLE[:-8], "is a damaged gzip"),
+        (WHOLE[:-1], "is a damaged gzip"),
+        (WHOLE[:-8] + bytes(8), "is a damaged gzip"),
+        (WHOLE[:15] + b"\xff\xff\xff" + WHOLE[18:], "is a damaged gzip"),
+        (WHOLE + b"and more", "is a damaged gzip"),
+        (WHOLE + WHOLE[:-3], "is a damaged gzip"),
     ],
 )
 def test_what_is_no_whole_gzip(packed: bytes, words: str) -> None:

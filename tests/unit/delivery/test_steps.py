@@ -127,7 +127,7 @@ def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule
 def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
     """The same, and their delivery has begun: their pieces are handed out."""
     external_id = created(world, *contents, key=key, **rule)
-    steps.begin(*world.created_queue.pop().what, ports(world))
+    steps.start(*world.created_queue.pop().what, ports(world))
     return external_id
 
 
@@ -139,10 +139,12 @@ def hand_out_and_die(world: Delivering, pieces: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        steps.begin(*world.created_queue[-1].what, ports(world, enqueue=some))
+        steps.start(*world.created_queue[-1].what, ports(world, enqueue=some))
 
 
-def uploaded_piece(task: Task, its: DeliveryPorts, tries: int = upload.PATIENT) -> Delivery | None:
+def uploaded_piece(
+    task: Task, its: DeliveryPorts, tries: int = upload.TRIES_MAX
+) -> Delivery | None:
     """What becomes of a delivery when a piece is uploaded."""
     return upload.upload(task, its, tries).delivery
 
@@ -162,7 +164,7 @@ def standing(world: Delivering, external_id: str) -> Delivery:
 def looked(world: Delivering, external_id: str, wait: int = OUTCOME) -> Delivery | None:
     """What becomes of a delivery when it is looked at so much later."""
     world.clock.advance(wait)
-    return steps.go_on(external_id, ports(world))
+    return steps.resume(external_id, ports(world))
 
 
 def batch_of(world: Delivering, external_id: str) -> Simulated:
@@ -213,7 +215,7 @@ class Ingested:
         self._statuses, self._answers = list(statuses), answers
         self.did: list[str] = []
 
-    def look(self, about: Delivery) -> Batch | None:
+    def fetch_batch(self, about: Delivery) -> Batch | None:
         status = self._statuses.pop(0)
         if status is None:
             return None
@@ -251,17 +253,17 @@ def test_a_file_goes_all_the_way(world: Delivering) -> None:
 def test_an_event_that_comes_twice_begins_it_once(world: Delivering) -> None:
     external_id = created(world, ROWS)
     [errand] = world.created_queue
-    steps.begin(*errand.what, ports(world))
+    steps.start(*errand.what, ports(world))
     first = standing(world, external_id)
     for _ in range(2):
         world.clock.advance(SECOND)
-        steps.begin(*errand.what, ports(world, piece_bytes=10))
+        steps.start(*errand.what, ports(world, piece_bytes=10))
     assert standing(world, external_id) == first
     assert len(world.uploads) == first.total
     uploaded(world)
     looked(world, external_id)
     ended = standing(world, external_id)
-    steps.begin(*errand.what, ports(world))
+    steps.start(*errand.what, ports(world))
     assert standing(world, external_id) == ended
     assert world.uploads == []
 
@@ -273,7 +275,7 @@ def test_an_event_of_what_is_not_ours_is_malformed(
     external_id = created(world, ROWS)
     who = external_id if event[0] == "ours" else event[0]
     with pytest.raises(MalformedEvent, match="the ledger knows no batch") as caught:
-        steps.begin(who, event[1], ports(world))
+        steps.start(who, event[1], ports(world))
     assert caught.value.external_id == who
     assert world.ledger.deliveries == {}
 
@@ -283,7 +285,7 @@ def test_a_batch_without_files_is_filled_by_who_asked_for_it(world: Delivering) 
     options = {"inputFormat": {"format": "json"}}
     order = Order("callers-own", target, options, trigger="request")
     create.create_batch(order, world.intake(0).ports)
-    steps.begin(*world.created_queue.pop().what, ports(world))
+    steps.start(*world.created_queue.pop().what, ports(world))
     assert world.ledger.deliveries == {}
 
 
@@ -295,7 +297,7 @@ def test_a_delivery_whose_event_is_lost_is_found_by_the_clock(world: Delivering)
         due.Due(due.DueKind.DELIVERIES, external_id, finished_at + HOUR)
     ]
     world.clock.advance(HOUR)
-    began = steps.go_on(external_id, ports(world))
+    began = steps.resume(external_id, ports(world))
     assert began == standing(world, external_id)
     assert began is not None
     assert began.stage is DeliveryStage.UPLOADING
@@ -310,7 +312,7 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
     early: list[Exception | None] = []
 
     def tell(record: Record) -> None:
-        told = tried(lambda: steps.begin(record.order.external_id, record.batch_id or "", at))
+        told = tried(lambda: steps.start(record.order.external_id, record.batch_id or "", at))
         early.append(told)
 
     at = ports(world)
@@ -323,7 +325,7 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
     assert isinstance(error, NotYet)
     assert error.retry_after == 1
     assert world.ledger.deliveries == {}
-    steps.begin(file.external_id, batch_id(world, file.external_id), at)
+    steps.start(file.external_id, batch_id(world, file.external_id), at)
     assert standing(world, file.external_id).stage is DeliveryStage.UPLOADING
 
 
@@ -338,8 +340,8 @@ def test_what_was_announced_while_nothing_was_delivered_never_is(world: Deliveri
     take(file, replace(intake, ports=replace(intake.ports, delivers=False)))
     assert world.ledger.records[file.external_id].delivers is False
     assert world.ledger.due(due.DueKind.DELIVERIES, 10**15, 10) == []
-    steps.begin(file.external_id, batch_id(world, file.external_id), ports(world))
-    assert steps.go_on(file.external_id, ports(world)) is None
+    steps.start(file.external_id, batch_id(world, file.external_id), ports(world))
+    assert steps.resume(file.external_id, ports(world)) is None
     assert (world.ledger.deliveries, world.uploads) == ({}, [])
 
 
@@ -350,11 +352,11 @@ def test_what_the_release_before_announced_is_begun_by_its_event(world: Deliveri
     world.ledger.handed_over.clear()
     record = world.ledger.records[external_id]
     world.ledger.records[external_id] = replace(record, delivers=None)
-    assert steps.go_on(external_id, ports(world)) is None
-    steps.begin(*errand.what, ports(world))
+    assert steps.resume(external_id, ports(world)) is None
+    steps.start(*errand.what, ports(world))
     first = standing(world, external_id)
     assert first.stage is DeliveryStage.UPLOADING
-    steps.begin(*errand.what, ports(world))
+    steps.start(*errand.what, ports(world))
     assert standing(world, external_id) == first
 
 
@@ -395,8 +397,8 @@ class Told:
 
 def test_nobody_goes_on_before_its_time_or_after_its_end(world: Delivering) -> None:
     external_id = begun(world, ROWS)
-    assert steps.go_on("nobody's", ports(world)) is None
-    assert steps.go_on(external_id, ports(world)) is None
+    assert steps.resume("nobody's", ports(world)) is None
+    assert steps.resume(external_id, ports(world)) is None
     uploaded(world)
     looked(world, external_id)
     revision = standing(world, external_id).revision
@@ -412,12 +414,12 @@ def test_who_goes_on_moves_the_time_first(world: Delivering) -> None:
 
     def look(about: Delivery) -> Batch | None:
         seen.append(standing(world, external_id))
-        assert steps.go_on(external_id, ports(world)) is None
+        assert steps.resume(external_id, ports(world)) is None
         return None
 
     its: Any = Ingested(world)
-    its.look = look
-    steps.go_on(external_id, ports(world, ingestion=its))
+    its.fetch_batch = look
+    steps.resume(external_id, ports(world, ingestion=its))
     assert [held.due for held in seen] == [world.clock() + STEP]
 
 
@@ -444,13 +446,13 @@ def test_a_plan_that_breaks_off_goes_on(world: Delivering) -> None:
         return BytesIO(ROWS[start:end])
 
     with pytest.raises(StorageUnavailable):
-        steps.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
+        steps.start(*world.created_queue[-1].what, ports(world, opened=breaking))
     held = standing(world, external_id)
     assert (held.stage, list(held.cuts)) == (DeliveryStage.PLANNING, [0])
-    steps.begin(*world.created_queue[-1].what, ports(world, opened=breaking))
+    steps.start(*world.created_queue[-1].what, ports(world, opened=breaking))
     assert world.uploads == []
     world.clock.advance(STEP)
-    planned = steps.go_on(external_id, ports(world, opened=breaking))
+    planned = steps.resume(external_id, ports(world, opened=breaking))
     assert planned is not None
     assert (planned.stage, list(planned.cuts)) == (DeliveryStage.UPLOADING, [0, 1, 2])
     assert [key for key, _ in opened] == ["in/0.csv", "in/1.csv", "in/1.csv", "in/2.csv"]
@@ -491,12 +493,12 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
 
     long = ports(world, opened=slowly, planning_ms=HOUR)
     with pytest.raises(StorageUnavailable):
-        steps.begin(*world.created_queue[-1].what, long)
+        steps.start(*world.created_queue[-1].what, long)
     while standing(world, external_id).stage is DeliveryStage.PLANNING:
         before = dict(standing(world, external_id).cuts)
         world.clock.advance(HOUR)
         with suppress(StorageUnavailable):
-            steps.go_on(external_id, long)
+            steps.resume(external_id, long)
         found = standing(world, external_id)
         assert found.cuts != before, "no worker is killed in vain"
     assert read == sorted(set(read)) and len(read) > 2
@@ -520,7 +522,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
         return Slow(world, content[start:end], 1000)
 
     began = world.clock()
-    steps.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    steps.start(*world.created_queue[-1].what, ports(world, opened=slowly))
     turns = 1
     while standing(world, external_id).stage is DeliveryStage.PLANNING:
         assert world.clock() - began < 300 * SECOND, "its function would be killed"
@@ -528,7 +530,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
         assert held.due == world.clock()
         world.clock.advance(MINUTE)
         began, turns = world.clock(), turns + 1
-        steps.go_on(external_id, ports(world, opened=slowly))
+        steps.resume(external_id, ports(world, opened=slowly))
         assert standing(world, external_id).cuts != held.cuts
     assert turns > 2
     assert read == sorted(set(read)), "nothing is read twice"
@@ -548,11 +550,11 @@ def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
     def slowly(file: Arrival, start: int, end: int) -> Any:
         return Slow(world, contents[file.key][start:end], 1000)
 
-    steps.begin(*world.created_queue[-1].what, ports(world, opened=slowly))
+    steps.start(*world.created_queue[-1].what, ports(world, opened=slowly))
     for _ in range(20):
         if standing(world, external_id).stage is DeliveryStage.PLANNING:
             world.clock.advance(MINUTE)
-            steps.go_on(external_id, ports(world, opened=slowly))
+            steps.resume(external_id, ports(world, opened=slowly))
     held = standing(world, external_id)
     assert (held.stage, list(held.cuts)) == (DeliveryStage.UPLOADING, [1])
 
@@ -574,7 +576,7 @@ def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Deliveri
 def test_what_is_gone_when_it_should_be_cut_is_named_too(world: Delivering) -> None:
     external_id = created(world, ROWS)
     world.contents.clear()
-    steps.begin(*world.created_queue[-1].what, ports(world))
+    steps.start(*world.created_queue[-1].what, ports(world))
     assert len(world.uploads) == standing(world, external_id).total == 1
     uploaded(world)
     assert finished(world, external_id)["lostFiles"][0]["reason"] == "object-gone"
@@ -610,7 +612,7 @@ def test_what_was_unreadable_for_a_while_is_too_large_for_one_upload(world: Deli
     external_id = created(world, ROWS)
     kept = dict(world.contents)
     world.contents.clear()
-    steps.begin(*world.created_queue[-1].what, ports(world))
+    steps.start(*world.created_queue[-1].what, ports(world))
     world.contents |= kept
     uploaded(world)
     end = finished(world, external_id)
@@ -1072,7 +1074,7 @@ def test_a_batch_whose_last_piece_is_faster_than_its_planner_is_completed(
         world.uploads += [Errand(task, world.clock()) for task in tasks]
         uploaded(world)
 
-    steps.begin(*world.created_queue[-1].what, ports(world, enqueue=at_once))
+    steps.start(*world.created_queue[-1].what, ports(world, enqueue=at_once))
     assert standing(world, external_id).stage is DeliveryStage.INGESTING
 
 
@@ -1143,7 +1145,7 @@ def test_pieces_that_wait_for_the_bytes_of_an_hour_are_not_handed_out_again(
         world.clock.advance(max(0, due - world.clock()))
         with suppress(NotYet), world.allowance.taking(target, 90):
             pass
-        steps.go_on(external_id, ports(world))
+        steps.resume(external_id, ports(world))
         assert world.uploads == []
     assert due % HOUR == 0, "when the next one begins"
     looked(world, external_id, due - world.clock())
@@ -1248,10 +1250,10 @@ def test_what_may_not_be_read_for_too_long_is_parked_and_takes_no_other_along(
 def test_a_plan_waits_for_what_may_not_be_read(world: Delivering) -> None:
     external_id = created(world, ROWS)
     with pytest.raises(NotReadable):
-        steps.begin(*world.created_queue[-1].what, denied(world, "in/0.json"))
+        steps.start(*world.created_queue[-1].what, denied(world, "in/0.json"))
     assert (standing(world, external_id).stage, world.uploads) == (DeliveryStage.PLANNING, [])
     world.clock.advance(STEP)
-    steps.go_on(external_id, ports(world))
+    steps.resume(external_id, ports(world))
     assert len(world.uploads) == 4
 
 
@@ -1259,9 +1261,9 @@ def test_a_plan_does_not_wait_for_it_forever(world: Delivering) -> None:
     external_id = created(world, ROWS, b"{}\n")
     its = denied(world, "in/0.json")
     with pytest.raises(NotReadable):
-        steps.begin(*world.created_queue[-1].what, its)
+        steps.start(*world.created_queue[-1].what, its)
     world.clock.advance(world.deadline * 3 // 4)
-    steps.go_on(external_id, its)
+    steps.resume(external_id, its)
     for errand in world.uploads:
         uploaded_piece(errand.what, denied(world, "in/0.json"))
     looked(world, external_id)
@@ -1300,7 +1302,7 @@ def batched_alone(world: Delivering, file: Arrival) -> bytes:
     [message] = [one for one in world.parked if one.arrival == file]
     world.table = table()
     outcome = take(message.arrival, world.intake(0))
-    steps.begin(*world.created_queue.pop().what, ports(world))
+    steps.start(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, outcome.record.order.external_id)
     assert finished(world, outcome.record.order.external_id)["kind"] == "Batch Succeeded"
@@ -1337,7 +1339,7 @@ def test_whatever_dies_on_the_way_it_is_let_go_and_then_parked(
     world.clock.advance(OUTCOME)
     its = dying(ports(world), step, after=after)
     with pytest.raises(TryAgain):
-        steps.go_on(external_id, its)
+        steps.resume(external_id, its)
     held = standing(world, external_id)
     assert (held.stage, held.due is not None) == (DeliveryStage.ENDED, True)
     looked(world, external_id, STEP)
@@ -1401,7 +1403,7 @@ def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -
     external_id, file = lost_one(world)
     world.clock.advance(OUTCOME)
     with pytest.raises(TryAgain):
-        steps.go_on(external_id, dying(ports(world), "park_file", after=True))
+        steps.resume(external_id, dying(ports(world), "park_file", after=True))
     assert batched_alone(world, file) == ROWS
     owner = world.ledger.claimant(file)
     assert owner == file.external_id
@@ -1414,7 +1416,7 @@ def test_what_another_order_has_claimed_since_stays_its_own(world: Delivering) -
 def test_many_lost_files_are_settled_bit_by_bit(
     world: Delivering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ending, "AT_ONCE", 2)
+    monkeypatch.setattr(ending, "RELEASED_PER_WRITE", 2)
     world.piece, world.limits = 1000, replace(world.limits, files=10)
     external_id = begun(world, *[ROWS] * 7)
     first, *others = [errand.what for errand in world.uploads]
@@ -1432,7 +1434,7 @@ def test_many_lost_files_are_settled_bit_by_bit(
         real.park_file(file, why)
 
     with pytest.raises(StorageUnavailable):
-        steps.go_on(external_id, replace(real, park_file=park_file))
+        steps.resume(external_id, replace(real, park_file=park_file))
     assert standing(world, external_id).settled == 2
     looked(world, external_id, STEP)
     ended = standing(world, external_id)
@@ -1612,7 +1614,7 @@ def test_complete_is_repeated_until_aep_has_said_yes(world: Delivering, fault: F
     held = standing(world, external_id)
     assert held.stage is DeliveryStage.COMPLETING
     world.clock.advance((held.due or 0) - world.clock())
-    done = steps.go_on(external_id, ports(world))
+    done = steps.resume(external_id, ports(world))
     assert done is not None
     assert done.stage is DeliveryStage.INGESTING
     looked(world, external_id)
@@ -1629,7 +1631,7 @@ def test_it_waits_as_long_as_adobe_says(world: Delivering) -> None:
     world.simulator.faults.add(Fault("gateway", "complete", code="429050", retry_after="1"))
     world.clock.advance(600 * SECOND)
     with pytest.raises(PlatformUnavailable):
-        steps.go_on(external_id, ports(world))
+        steps.resume(external_id, ports(world))
     assert standing(world, external_id).due == world.clock() + STEP
 
 
@@ -1639,7 +1641,7 @@ def test_what_compaction_replaced_had_succeeded(world: Delivering) -> None:
     world.clock.advance(OUTCOME)
     batch = batch_of(world, external_id)
     world.simulator.consolidate(batch.id)
-    steps.go_on(external_id, ports(world))
+    steps.resume(external_id, ports(world))
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Succeeded", "inactive")
     assert world.orders_parked == set()
@@ -1670,7 +1672,7 @@ def test_a_failure_says_why_keeps_the_rows_and_can_be_tried_anew(world: Deliveri
     reasons: list[Rejection] = []
     uploaded(world)
     world.clock.advance(OUTCOME)
-    steps.go_on(external_id, ports(world, park=lambda _, why: reasons.append(why)))
+    steps.resume(external_id, ports(world, park=lambda _, why: reasons.append(why)))
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Failed", "failed")
     assert end["errors"]
@@ -1740,7 +1742,7 @@ def test_what_is_told_again_is_told_alike(world: Delivering) -> None:
     dying.ended = ended
     world.clock.advance(OUTCOME)
     with pytest.raises(NotAnnounced):
-        steps.go_on(external_id, ports(world, announcer=dying))
+        steps.resume(external_id, ports(world, announcer=dying))
     looked(world, external_id, STEP)
     assert told[0].verdict == standing(world, external_id).verdict
     assert "diagnostics" not in finished(world, external_id)
@@ -1762,7 +1764,7 @@ def test_an_upload_that_ends_after_the_batch_changes_no_announcement(world: Deli
     assert finished(world, external_id)["lostFileCount"] == 0
     held = standing(world, external_id)
     world.deliveries.replace(held, held.then(due=0))
-    steps.go_on(external_id, ports(world))
+    steps.resume(external_id, ports(world))
     assert world.ends[0] == world.ends[1]
 
 
@@ -1776,7 +1778,7 @@ def test_errors_of_adobe_s_are_kept_in_bounds(world: Delivering) -> None:
     uploaded(world)
     world.clock.advance(OUTCOME)
     its: Any = Ingested(world, "failed", raw=raw, diagnostics=lambda _: 0)
-    ended = steps.go_on(external_id, ports(world, ingestion=its))
+    ended = steps.resume(external_id, ports(world, ingestion=its))
     assert ended is not None
     assert ended.verdict is not None
     assert len(json.dumps([ended.verdict.errors, dict(ended.verdict.metrics)])) < 100_000
@@ -1791,7 +1793,7 @@ def test_what_adobe_does_not_document_is_none(world: Delivering, odd: Mapping[st
     external_id = begun(world, b"{}\n")
     uploaded(world)
     world.clock.advance(OUTCOME)
-    steps.go_on(external_id, ports(world, ingestion=Ingested(world, "success", raw=odd)))
+    steps.resume(external_id, ports(world, ingestion=Ingested(world, "success", raw=odd)))
     end = finished(world, external_id)
     assert not {"errors", "recordCount", "failedRecordCount", "diagnostics"} & end.keys()
 
@@ -1804,7 +1806,7 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     first, second = arrival(ROWS, number=1), arrival(ROWS[:11], number=2)
     world.put(first, ROWS)
     take(first, world.intake(0))
-    steps.begin(*world.created_queue.pop().what, ports(world))
+    steps.start(*world.created_queue.pop().what, ports(world))
     uploaded(world, 2)
     world.put(second, ROWS[:11])
     take(second, world.intake(0))
@@ -1814,7 +1816,7 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     assert world.orders_parked == set()
     with pytest.raises(NotEnded, match="a newer version, took its place"):
         retry_parked(first.external_id, world.intake(0))
-    steps.begin(*world.created_queue.pop().what, ports(world))
+    steps.start(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, second.external_id)
     assert finished(world, second.external_id)["kind"] == "Batch Succeeded"
@@ -1833,15 +1835,15 @@ def test_before_its_creation_is_finished_it_is_not_parked(world: Delivering) -> 
     world.contents.clear()
     # The release before began at the event alone.
     early = Delivery.of(record, (file,), 64, world.clock())
-    assert world.deliveries.begin(early, recorded=False)
-    steps.go_on(file.external_id, ports(world))
+    assert world.deliveries.start(early, recorded=False)
+    steps.resume(file.external_id, ports(world))
     with pytest.raises(NotYet):
         uploaded(world)
     assert (world.ends, world.orders_parked) == ([], set())
     assert standing(world, file.external_id).stage is DeliveryStage.ENDED
     world.clock.advance(2 * STEP)
     go_on(due.DueKind.ORDERS, file.external_id, world.intake(0))
-    steps.go_on(file.external_id, ports(world))
+    steps.resume(file.external_id, ports(world))
     assert finished(world, file.external_id)["kind"] == "Batch Abandoned"
     assert world.orders_parked == {file.external_id}
 
@@ -1860,7 +1862,7 @@ def test_an_end_is_announced_until_the_bus_takes_it_and_parked_until_sqs_does(
     assert standing(world, external_id).stage is DeliveryStage.ENDED
     world.clock.advance(STEP)
     with pytest.raises(StorageUnavailable):
-        steps.go_on(external_id, ports(world, park=failing(StorageUnavailable("no"))))
+        steps.resume(external_id, ports(world, park=failing(StorageUnavailable("no"))))
     assert len(world.ends) == 1
     looked(world, external_id, STEP)
     assert world.ends[0] == world.ends[1]
@@ -1979,7 +1981,7 @@ def test_what_somebody_completed_amid_planning_has_the_pieces_that_were_handed_o
     world: Delivering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that could not be cut to its end went up as one piece, if at all."""
-    monkeypatch.setattr(steps, "KEEP_EVERY", -1)
+    monkeypatch.setattr(steps, "STORE_CUTS_EVERY_MS", -1)
     bad = b"a,b\n" + b"1,2\n" * 60 + b"x" * 200
     external_id = created(world, bad, b"a,b\n1,2\n", key="in/{}.csv")
     hand_out_and_die(world, 2)
@@ -2030,7 +2032,7 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
     assert second.batch_id not in (None, first.batch_id)
     assert world.ledger.files(second.order) == world.ledger.files(first.order)
     assert world.events[-1] == (f"{external_id}.2", second.batch_id)
-    steps.begin(*world.created_queue.pop().what, ports(world))
+    steps.start(*world.created_queue.pop().what, ports(world))
     uploaded(world)
     looked(world, f"{external_id}.2")
     assert finished(world, f"{external_id}.2")["kind"] == "Batch Succeeded"
@@ -2076,7 +2078,7 @@ def test_what_compaction_serves_on_is_done(world: Delivering) -> None:
 def test_what_catalog_does_not_show_may_hold_data(world: Delivering) -> None:
     external_id = ended_as(world, "aborted")
     world.simulator.show_in_catalog(lambda *_: False)
-    with pytest.raises(NotEnded, match="not to be seen in Catalog"):
+    with pytest.raises(NotEnded, match="not in Catalog"):
         retry_parked(external_id, world.intake(0))
 
 
@@ -2129,7 +2131,7 @@ def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Deliveri
     with pytest.raises(NotYet):  # a worker may still be at it
         retry_parked(external_id, world.intake(0))
     world.clock.advance(TIMEOUT + 2 * SKEW)
-    with pytest.raises(NotYet, match="Catalog may not show yet"):
+    with pytest.raises(NotYet, match="Catalog may not show"):
         retry_parked(external_id, world.intake(0))
     world.clock.advance(SETTLE + 2 * SKEW)
     assert retry_parked(external_id, world.intake(0)).record.order.external_id == second

@@ -206,7 +206,7 @@ def named(
     bucket = Bucket([*map(file, keys), marker], written)
     table = parse(json.dumps({"routes": [{"name": "r"} | rule]}), "v1")
     found = readable(members(marker, matched(table, marker), table, bucket))
-    assert bucket.asked[:1] == [(marker, markers.MOST_MANIFEST)]
+    assert bucket.asked[:1] == [(marker, markers.MANIFEST_BYTES_MAX)]
     return [one.key for one in found]
 
 
@@ -283,7 +283,7 @@ def test_what_is_no_json_is_refused(content: bytes) -> None:
 
 def test_a_manifest_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     content = b'{"files": ["a.json"]}'
-    monkeypatch.setattr(markers, "MOST_MANIFEST", len(content))
+    monkeypatch.setattr(markers, "MANIFEST_BYTES_MAX", len(content))
     assert named(content, *KEYS) == ["out/a.json"]
     with pytest.raises(MalformedManifest, match="has more than 21 bytes"):
         named(content + b" ", *KEYS)

@@ -10,7 +10,13 @@ from aep_intake.arrivals.results import Gathered, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import missing_markers
-from aep_intake.grouping.missing_markers import MOST_FILES, Listing, Waiting, folder_of, listings
+from aep_intake.grouping.missing_markers import (
+    FILES_PER_MESSAGE,
+    Listing,
+    Waiting,
+    folder_of,
+    listings,
+)
 from aep_intake.model.errors import (
     LedgerUnavailable,
     MarkerMissing,
@@ -399,11 +405,15 @@ def test_a_worker_with_little_time_left_has_another_one_tell(world: World) -> No
     [missing] = world.missing
     world.missing.clear()
     ports, now = world.intake(0).overdue, world.clock()
-    missing_markers.reject_overdue(missing, ports, map, end=now + missing_markers.ENOUGH - 1)
+    missing_markers.reject_overdue(
+        missing, ports, map, worker_end=now + missing_markers.REJECTING_MS - 1
+    )
     assert world.events == []
     assert world.missing == {missing}
     with pytest.raises(MarkerMissing):
-        missing_markers.reject_overdue(missing, ports, map, end=now + missing_markers.ENOUGH)
+        missing_markers.reject_overdue(
+            missing, ports, map, worker_end=now + missing_markers.REJECTING_MS
+        )
 
 
 def test_a_folder_stays_due_until_its_messages_are_sent(
@@ -535,7 +545,7 @@ class Remembering:
 
 
 def test_many_files_are_told_in_parts(world: World) -> None:
-    names = [f"{n:04}.json" for n in range(2 * MOST_FILES)]
+    names = [f"{n:04}.json" for n in range(2 * FILES_PER_MESSAGE)]
     for start in range(0, len(names), 10):
         come(world, *(file(name, world) for name in names[start : start + 10]))
     world.clock.advance(OVER - START)
@@ -545,7 +555,7 @@ def test_many_files_are_told_in_parts(world: World) -> None:
     parts = [waiting(missing.folder_id, missing.after, missing.until) for missing in world.missing]
     sizes = [sum(len(listing.files) for listing in part) for part in parts]
     assert sum(sizes) == len(names) + len(FILES)
-    assert max(sizes) <= MOST_FILES
+    assert max(sizes) <= FILES_PER_MESSAGE
     assert len(told(world)) == 3
     assert len(reasons(world)) == len(names) + len(FILES)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
-from aep_intake.clock.due import AT_MOST, Due, DueKind
+from aep_intake.clock.due import BACKLOG_MAX, Due, DueKind
 from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Piece
@@ -266,7 +266,7 @@ class Ticked:
     asked: list[str] = field(default_factory=list)
     handed_out: dict[str, list[str]] = field(default_factory=dict)
 
-    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
+    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         return [one for one in self.due_now if one.kind is kind]
 
     def lease(self, one: Due, until: int) -> int:
@@ -276,11 +276,11 @@ class Ticked:
         self.asked.append(day)
         return MADE
 
-    def waiting(self, queue: str) -> int:
+    def backlog(self, queue: str) -> int:
         name = queue.rpartition("/")[2]
         if name in self.failing:
             raise StorageUnavailable("a queue did not tell its length")
-        return AT_MOST if name in self.full else 0
+        return BACKLOG_MAX if name in self.full else 0
 
     def enqueue(self, queue: str, kind: DueKind, names: list[str]) -> None:
         self.handed_out[queue.rpartition("/")[2]] = names
@@ -373,7 +373,7 @@ def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
         raise NotYet("AEP is down")
 
     body = json.dumps({"externalId": f"{DELIVERY_PREFIX}intake-1"})
-    monkeypatch.setattr(function.steps, "go_on", later)
+    monkeypatch.setattr(function.steps, "resume", later)
     world: dict[str, Any] = {
         "delivery": lambda _: SimpleNamespace(deliveries=Held(held)),
         "now": lambda: MADE_AT + 30 * 3_600_000,
@@ -403,7 +403,7 @@ class Kept:
     def hide(self, url: str, waits: dict[str, int]) -> None:
         self.hidden |= waits
 
-    def send_anew(self, url: str, wanted: list[Any]) -> dict[Any, Any]:
+    def send_again(self, url: str, wanted: list[Any]) -> dict[Any, Any]:
         self.anew += [again.attributes for again in wanted]
         return {}
 
@@ -496,7 +496,7 @@ def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
     def early(*_: object) -> None:
         raise NotYet("its creation is not finished", retry_after=1)
 
-    monkeypatch.setattr(function.steps, "begin", early)
+    monkeypatch.setattr(function.steps, "start", early)
     world: dict[str, Any] = {
         "delivery": lambda _: SimpleNamespace(deliveries=Held(None)),
         "now": lambda: MADE_AT,

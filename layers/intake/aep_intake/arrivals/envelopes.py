@@ -1,4 +1,4 @@
-"""What came in: one version of one S3 object, read from any envelope people have."""
+"""Reads arrivals from a queue message, in any envelope that S3's events come in."""
 
 import re
 from collections.abc import Callable
@@ -14,35 +14,29 @@ from aep_intake.model.history import Missing
 
 
 class Ignored(StrEnum):
-    """Why a record is none of our business; counted, never rejected."""
+    """Why a record does not concern us; it is counted, never rejected."""
 
     DELETE_EVENT = "delete-event"
     FOLDER_MARKER = "folder-marker"  # the console's "folder": a key that ends `/`, and no bytes
-    OTHER_KEY = "other-key"  # none that the deployment's KeyPattern takes
-    OTHER_EVENT = "other-event"  # S3 tells of something that brings no new bytes
+    OTHER_KEY = "other-key"  # the deployment's KeyPattern does not match it
+    OTHER_EVENT = "other-event"  # it brings no new bytes
     TEST_EVENT = "test-event"  # S3 sends one when a notification is configured
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What one message brought.
-
-    Work every arrival, count what is `ignored`; where there is a `rejection`, the message is
-    rejected once its arrivals are settled. `malformed` has one sentence for each bad record.
-    `order` is the external id of an order that was parked and is sent again; `missing` are files
-    that have waited for their marker for too long.
-    """
+    """The content of one message. If it has a `rejection`, it is parked after its arrivals."""
 
     arrivals: tuple[Arrival, ...] = ()
     ignored: tuple[Ignored, ...] = ()
-    malformed: tuple[str, ...] = ()
-    order: str | None = None
-    missing: Missing | None = None
+    malformed: tuple[str, ...] = ()  # a sentence for each bad record
+    order: str | None = None  # external id of a parked order that was redriven
+    missing: Missing | None = None  # files whose marker did not come in time
 
     def of_keys(self, wanted: re.Pattern[str]) -> "Received":
-        """The same, where only arrivals whose key is `wanted` are any of our business.
+        """The same, with arrivals of other keys ignored.
 
-        EventBridge's rule leaves the others out before; whoever else sends here does not.
+        EventBridge's rule filters them already; other senders to the queue may not.
         """
         kept = tuple(arrival for arrival in self.arrivals if wanted.fullmatch(arrival.key))
         others = (Ignored.OTHER_KEY,) * (len(self.arrivals) - len(kept))
@@ -50,21 +44,21 @@ class Received:
 
     @property
     def rejection(self) -> MalformedEvent | None:
-        """What to reject the message with; None where every record was understood."""
+        """The error to reject the message with; None if every record is well-formed."""
         if not self.malformed:
             return None
         more = len(self.malformed) - 3
-        told = "; ".join(self.malformed[:3]) + (f"; and {more} more" if more > 0 else "")
-        return MalformedEvent(told)
+        detail = "; ".join(self.malformed[:3]) + (f"; and {more} more" if more > 0 else "")
+        return MalformedEvent(detail)
 
 
 def parse(body: str) -> Received:
     """Read one queue message, in any envelope S3's events come in.
 
-    S3 through EventBridge, or S3's own notification; either of them raw or wrapped by SNS; or our
-    own, of an order or of files that have no message any more, as it was parked. Raises
-    MalformedEvent where the envelope is none of these; a bad record in a good envelope is told in
-    the delivery instead, so that it does not hold up its neighbours.
+    These are S3 through EventBridge, and S3's own notification, either of them raw or wrapped by
+    SNS; and our own, of a parked order or of overdue files. Raises MalformedEvent for any other
+    envelope. A bad record in a good envelope goes into `malformed` instead, so that it does not
+    hold up its neighbours.
     """
     message = _document(body, "message")
     if "externalId" in message:
@@ -210,7 +204,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class _JsonPlace:
-    """A value in a message, and where it stands there, so that every complaint can say so."""
+    """A value in a message, with its path, which every error names."""
 
     value: object
     where: str
@@ -229,10 +223,10 @@ class _JsonPlace:
             raise self.wrong("a list of at least one record")
         return [_JsonPlace(item, f"{self.where}[{n}]") for n, item in enumerate(self.value)]
 
-    def text(self, most: int = 1024, *, least: int = 1) -> str:
-        """Text of so many bytes; the default is S3's own limit for keys and version ids."""
-        if not isinstance(self.value, str) or not least <= len(self.value.encode()) <= most:
-            raise self.wrong(f"text of {least} to {most:,} bytes")
+    def text(self, bytes_max: int = 1024, *, least: int = 1) -> str:
+        """Text of `least` to `bytes_max` bytes; by default S3's limit for keys and version ids."""
+        if not isinstance(self.value, str) or not least <= len(self.value.encode()) <= bytes_max:
+            raise self.wrong(f"text of {least} to {bytes_max:,} bytes")
         return self.value
 
     def only(self, wanted: str) -> None:
@@ -255,7 +249,7 @@ class _JsonPlace:
             raise self.wrong("a URL-encoded key in UTF-8") from None
 
     def size(self) -> int:
-        """Bytes; below what every JSON reader holds exactly, and that is far above S3's limit."""
+        """A size in bytes, small enough for every JSON reader to hold exactly."""
         if type(self.value) is not int or not 0 <= self.value < 2**53:
             raise self.wrong("a size in bytes")
         return self.value
@@ -271,7 +265,7 @@ class _JsonPlace:
         return since // timedelta(milliseconds=1)
 
     def wrong(self, wanted: str) -> MalformedEvent:
-        """The complaint; quotes the start of a simple value, escaped."""
+        """The error; quotes the start of a simple value, escaped."""
         match self.value:
             case None:
                 found = "missing or null"

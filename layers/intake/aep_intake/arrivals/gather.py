@@ -1,4 +1,4 @@
-"""A marker gathers its folder."""
+"""Gathers the folder of a success marker."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -10,7 +10,7 @@ from aep_intake.arrivals.resolve import Marker, order_of, too_old
 from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
 from aep_intake.create import lineage
 from aep_intake.grouping import markers, windows
-from aep_intake.grouping.windows import SOME, Window, WindowStage
+from aep_intake.grouping.windows import PAGE, Window, WindowStage
 from aep_intake.model.errors import (
     AlreadyClaimed,
     FormatUnknown,
@@ -28,7 +28,7 @@ from aep_intake.routing.routes import OnNewVersion
 def _remembered(
     files: tuple[Arrival, ...], intake: Intake, side_by_side: SideBySide
 ) -> tuple[Arrival, ...]:
-    """Those of whom the ledger would know if they had a batch already."""
+    """The files that are young enough for the ledger to know their batches; rejects the others."""
     oldest = intake.ports.now() - intake.retention
     old = {file: too_old(file) for file in files if file.time < oldest}
     _reject_all(old, intake, side_by_side)
@@ -36,36 +36,39 @@ def _remembered(
 
 
 def too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
-    """A newer version was ordered before, or the route wants the first one only."""
+    """Note that a newer version was ordered before, or that the route wants the first one only."""
     why = "not-the-first" if order.line and order.line.first_only else "not-the-newest"
     intake.ledger.note(arrival, why, order.route or "")
     return Skipped(why)
 
 
 def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
-    """The files of a marker's folder join a window of their own, and share batches."""
+    """Let the files of a marker's folder join a window of their own, and share batches.
+
+    Raises Rejected (announced) or TryAgain; the next worker continues.
+    """
     window_id = windows.marker_id(marker.arrival)
     window = intake.windows.windows.get(window_id)
     if window is None:
-        return _begin(marker, intake, side_by_side)
+        return _start(marker, intake, side_by_side)
     if window.stage is WindowStage.OPEN:
         files = _Folder(marker, intake, side_by_side, window.reached)
         try:
             options = files.options_like(window.order.options)
             windows.take_over(window, intake.ports.lease().until, options, intake.windows)
             windows.gather(window, marker.arrival, files, intake.windows)
-        except Rejected as rejected:  # half of the folder is no batch
+        except Rejected as rejected:  # half of a folder gets no batch
             reject_arrival(marker.arrival, rejected, intake)
             raise
     windows.seal(window_id, intake.windows)
     return Known(window_id)
 
 
-def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     arrival, match = marker.arrival, marker.match
     owner = intake.ledger.claimant(arrival)
     if owner == windows.marker_id(arrival):
-        raise LeaseLost("another worker began with it just now", external_id=arrival.external_id)
+        raise LeaseLost("another worker just started it", external_id=arrival.external_id)
     if owner is not None:
         return Known(owner)
     folder = _Folder(marker, intake, side_by_side)
@@ -77,15 +80,15 @@ def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         first = replace(window.order, external_id=window.part_id(0))
         placed = lineage.placed(first, intake.ledger)
         if placed is None:
-            if match.on_new_version is OnNewVersion.IGNORE:  # nothing will ever take them
-                for some in batched(folder, SOME, strict=False):
-                    list(side_by_side(lambda file: too_late(file, pattern, intake), some))
+            if match.on_new_version is OnNewVersion.IGNORE:  # no marker will take these files
+                for page in batched(folder, PAGE, strict=False):
+                    list(side_by_side(lambda file: too_late(file, pattern, intake), page))
             return too_late(arrival, pattern, intake)
         window = window.behind(placed)
         windows.gather(window, arrival, folder, intake.windows)
-    except AlreadyClaimed as other:
+    except AlreadyClaimed as conflict:
         intake.ledger.note(arrival, "nothing-new", match.route)
-        return Known(next(iter(other.claimed.values())))
+        return Known(next(iter(conflict.claimed.values())))
     except Rejected as rejected:
         reject_arrival(arrival, rejected, intake)
         raise
@@ -93,10 +96,10 @@ def _begin(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
 
 
 class _Folder:
-    """The files of a marker's folder that AEP can take, after a key; each walk lists them anew.
+    """The files of a marker's folder that AEP can take, after a key.
 
-    But what fits into a page is kept. All have the same format: where one has another, walking
-    raises FormatUnknown. `taken`: how many there were when they were walked through last.
+    Each iteration lists the folder again, unless it fits into a page. Raises FormatUnknown if two
+    files have different formats. `taken`: the number of files in the last iteration.
     """
 
     def __init__(
@@ -108,38 +111,38 @@ class _Folder:
         self.taken = 0
 
     def whole(self) -> Mapping[str, Any]:
-        """The options of all its files, which are named by their marker and there.
+        """The options of its files, after a check that a manifest's files exist.
 
-        Raises NoFiles, MalformedManifest, FormatUnknown, and what looking at files raises.
+        Raises NoFiles, MalformedManifest, FormatUnknown, or as `Checks.options`.
         """
         options = self.options()
         if options is None:
             uri = self._marker.arrival.uri
-            raise NoFiles(f"no file in the folder of {uri} can be taken: each was rejected")
+            raise NoFiles(f"AEP can take no file in the folder of {uri}: each was rejected")
         if self._kept is None:
             for _ in self._listed():  # before anything is claimed
                 pass
         return options
 
     def options(self) -> Mapping[str, Any] | None:
-        """The options of the first of its files that can be taken; None if there is none."""
+        """The options of the first file that AEP can take; None if there is none."""
         listed = self._listed()
-        first = tuple(islice(listed, SOME))
+        first = tuple(islice(listed, PAGE))
         taken = self._checked(first)
-        if len(first) < SOME:
+        if len(first) < PAGE:
             self._kept = taken
-        while not taken and (some := tuple(islice(listed, SOME))):
+        while not taken and (some := tuple(islice(listed, PAGE))):
             taken = self._checked(some)
         return next(iter(taken.values()), None)
 
     def options_like(self, known: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """As `options`, where other files of the folder have joined with those that are `known`.
+        """As `options`, once files with the options `known` have joined.
 
-        Raises FormatUnknown where their formats differ, and not because the route says so by now.
+        Raises FormatUnknown if the formats differ, unless the route now gives another one.
         """
         options, match = self.options(), self._marker.match
-        told = "inputFormat" in match.options and not match.look_inside
-        if options is not None and not told and options["inputFormat"] != known["inputFormat"]:
+        given = "inputFormat" in match.options and not match.look_inside
+        if options is not None and not given and options["inputFormat"] != known["inputFormat"]:
             raise self._mixed()
         return options
 
@@ -162,7 +165,7 @@ class _Folder:
         if self._kept is not None:
             yield self._kept
             return
-        for some in batched(self._listed(), SOME, strict=False):
+        for some in batched(self._listed(), PAGE, strict=False):
             yield self._checked(some)
 
     def _listed(self) -> Iterator[Arrival | Archived]:
@@ -170,23 +173,23 @@ class _Folder:
         return markers.members(arrival, match, table, self._intake.objects, self._after)
 
     def _checked(self, listed: tuple[Arrival | Archived, ...]) -> dict[Arrival, Mapping[str, Any]]:
-        """Those that can be taken; the others are told of by their names, and the rest goes on."""
+        """The options of each file that AEP can take; rejects the others."""
         intake, match = self._intake, self._marker.match
-        archived = {one.file for one in listed if isinstance(one, Archived)}
-        files = tuple(one.file if isinstance(one, Archived) else one for one in listed)
+        archived = {found.file for found in listed if isinstance(found, Archived)}
+        files = tuple(found.file if isinstance(found, Archived) else found for found in listed)
         if match.on_new_version is not OnNewVersion.REPLACE:
             files = _remembered(files, intake, self._side_by_side)
 
-        def look(file: Arrival) -> Mapping[str, Any]:
-            # What became of it before it was archived is what counts.
+        def check(file: Arrival) -> Mapping[str, Any]:
+            # A file that got a batch before it was archived is no fault.
             if file in archived and intake.ledger.claimant(file) is None:
                 raise _archived(file, self._marker.arrival)
             return intake.checks.options(file, match)
 
-        looked_at = self._side_by_side(lambda file: attempt(look, file), files)
+        checked = self._side_by_side(lambda file: attempt(check, file), files)
         taken: dict[Arrival, Mapping[str, Any]] = {}
         rejected: dict[Arrival, Rejected] = {}
-        for file, options in zip(files, looked_at, strict=True):
+        for file, options in zip(files, checked, strict=True):
             if isinstance(options, Rejected):
                 rejected[file] = options
             elif isinstance(options, Exception):
@@ -197,10 +200,7 @@ class _Folder:
         return taken
 
     def _unclaimed(self, rejected: dict[Arrival, Rejected]) -> dict[Arrival, Rejected]:
-        """Without those that have a batch already: what is told of that is what became of them.
-
-        But a batch that takes the place of theirs lacks them.
-        """
+        """Without files that have a batch already, unless a new one, without them, replaces it."""
         if self._marker.match.on_new_version is OnNewVersion.REPLACE:
             return rejected
         owners = self._side_by_side(self._intake.ledger.claimant, rejected)
@@ -210,8 +210,8 @@ class _Folder:
 
 def _archived(file: Arrival, marker: Arrival) -> ObjectArchived:
     return ObjectArchived(
-        f"{file.uri} lies in an archive of S3's: restore it, and then have the marker {marker.uri} "
-        "come again, by a copy onto itself: it takes what has no batch"
+        f"{file.uri} is in an archive of S3's: restore it, and then send the marker {marker.uri} "
+        "again, by a copy onto itself: it takes the files that have no batch"
     )
 
 
@@ -222,6 +222,7 @@ def _reject_all(
 
 
 def reject_arrival(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
+    """Record and announce that an arrival is rejected before it has an order."""
     rejected.external_id = arrival.external_id
     rejection = Rejection.of(rejected, intake.ports.now())
     intake.ledger.reject(arrival, rejection)

@@ -1,4 +1,4 @@
-"""What taking something in needs."""
+"""The ports through which arrivals are taken in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from aep_intake.routing.targets import Targets
 
 
 class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLedger, Protocol):
-    """What else the ledger knows of an arrival."""
+    """The ledger of arrivals. Every method raises LedgerUnavailable."""
 
     def claimant(self, arrival: Arrival) -> str | None:
-        """External id of the order that holds this arrival."""
+        """The id of the order or window that claims this arrival."""
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
-        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
+        """Record the fate of an arrival that gets no order of its own. Claims nothing."""
 
     def note_waiting(self, arrival: Arrival, route: str) -> None:
-        """The same of one that waits for a marker, unless something was noted of it before."""
+        """Note that an arrival waits for a marker, unless it has a note already."""
 
 
 class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer, Protocol):
@@ -32,10 +32,7 @@ class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer,
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """What taking something in needs. `retention` of the ledger in milliseconds.
-
-    `hand_on` gives a marker to who has the time for it; without it, markers are worked on here.
-    """
+    """What taking in arrivals needs of the world."""
 
     ports: OrderPorts
     windows: windows.WindowPorts
@@ -47,5 +44,6 @@ class Intake:
     checks: Checks
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]
-    retention: int
+    retention: int  # of the ledger, in milliseconds
+    # Sends a marker to on_marker, which has more time; None: this worker gathers the folder.
     hand_on: Callable[[Arrival], None] | None = None

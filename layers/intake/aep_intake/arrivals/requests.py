@@ -1,7 +1,7 @@
-"""What an HTTP request asks for: read whole or refused, then given its batch.
+"""HTTP requests for a batch: each is read completely or refused, then gets its batch.
 
 The body is that of Adobe's own create request (`batch-ingestion.yaml`, `createBatch`), plus
-`objects`. A member nobody knows is refused: without it the batch would not be what was asked for.
+`objects`. An unknown member is refused: without it the caller would get another batch than wanted.
 """
 
 import base64
@@ -27,12 +27,12 @@ from aep_intake.model.orders import EXTERNAL_ID, ORDER_PREFIX, RESERVED_PREFIXES
 from aep_intake.routing import routes
 from aep_intake.routing.targets import Targets
 
-MOST_BODY = 256 * 1024  # bytes
-# The ledger keeps these in one item of 400 KB, with the files and with AEP's answer repeating them.
-MOST_OPTIONS = 32 * 1024
+BODY_BYTES_MAX = 256 * 1024
+# An item of the ledger holds 400 KB: the options, the files, and AEP's answer, with the options.
+OPTIONS_BYTES_MAX = 32 * 1024
+FILES_BYTES_MAX = 300_000
 # A transaction of DynamoDB has 100 items at most: the order, a claim for each file, one to spare.
-MOST_OBJECTS = 98
-MOST_FILES = 300_000  # bytes, of the 400 KB that an item of the ledger may have
+OBJECTS_MAX = 98
 
 _RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
 _ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
@@ -74,32 +74,29 @@ _URI = re.compile(r"s3://([0-9A-Za-z][0-9A-Za-z._-]{2,254})/(.+)", re.DOTALL)
 _VISIBLE = re.compile(r"[!-~]{1,256}")
 _PRINTABLE = re.compile(r"[ -~]{1,255}")
 
-type Look = Callable[[tuple[tuple[str, str], ...]], tuple[Arrival, ...]]
+# Finds the present versions of objects, each given as bucket and key.
+type HeadObjects = Callable[[tuple[tuple[str, str], ...]], tuple[Arrival, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """A request that makes sense; whether this deployment allows it is not decided yet.
-
-    `options` are members of Adobe's request, `inputFormat` always among them. `objects` are bucket
-    and key. `sandbox` and `ims_org` are None where the deployment's default holds. The same
-    `external_id` with another `fingerprint` is another request.
-    """
+    """A well-formed request, which this deployment may still not allow."""
 
     external_id: str
     dataset_id: str
-    options: Mapping[str, Any]
-    objects: tuple[tuple[str, str], ...]
+    options: Mapping[str, Any]  # members of Adobe's request, `inputFormat` always among them
+    objects: tuple[tuple[str, str], ...]  # bucket and key
+    # None: the deployment's default.
     sandbox: str | None
     ims_org: str | None
-    fingerprint: str
+    fingerprint: str  # differs if another request has the same external id
 
 
 def read(event: Mapping[str, Any], new_id: str) -> BatchRequest:
-    """The request in an event of API Gateway's (REST, proxy integration).
+    """The request in an event of API Gateway (REST, proxy integration).
 
-    `new_id`: unique, for a request that says nothing by which it could be told from another.
-    Raises MalformedRequest, or FormatUnknown where the objects' names say no common format.
+    `new_id`: unique, for a request without an id or key of its own. Raises MalformedRequest, or
+    FormatUnknown if the objects' names do not show one common format.
     """
     body = _body(event)
     sandbox = _header(event, "x-sandbox-name", _VISIBLE)
@@ -107,15 +104,17 @@ def read(event: Mapping[str, Any], new_id: str) -> BatchRequest:
     objects = tuple(
         _location(uri, f"objects[{n}]") for n, uri in enumerate(body.get("objects", ()))
     )
-    if len(objects) > MOST_OBJECTS:
-        raise MalformedRequest(f"objects: at most {MOST_OBJECTS}, not {len(objects)}")
+    if len(objects) > OBJECTS_MAX:
+        raise MalformedRequest(f"objects: at most {OBJECTS_MAX}, not {len(objects)}")
     if len(set(objects)) < len(objects):
         raise MalformedRequest("objects: one of them is named twice")
     options = {name: value for name, value in body.items() if name not in _NOT_OPTIONS}
     if "inputFormat" not in options:
         options["inputFormat"] = _format_of(objects)
-    if len(json.dumps(options, ensure_ascii=False).encode()) > MOST_OPTIONS:
-        raise MalformedRequest(f"all members but `objects` take at most {MOST_OPTIONS:,} bytes")
+    if len(json.dumps(options, ensure_ascii=False).encode()) > OPTIONS_BYTES_MAX:
+        raise MalformedRequest(
+            f"all members but `objects` take at most {OPTIONS_BYTES_MAX:,} bytes"
+        )
     return BatchRequest(
         external_id=_external_id(event, body, new_id),
         dataset_id=body["datasetId"],
@@ -130,11 +129,11 @@ def read(event: Mapping[str, Any], new_id: str) -> BatchRequest:
 def place(event: Mapping[str, Any]) -> tuple[str, str]:
     """Bucket and key of the object that a GET asks about. Raises MalformedRequest.
 
-    API Gateway has decoded the query string, and took a `+` there for a space.
+    API Gateway has decoded the query string, a `+` as a space.
     """
     values = (event.get("multiValueQueryStringParameters") or {}).get("uri") or []
-    one = (event.get("queryStringParameters") or {}).get("uri")
-    given = {*values, *(() if one is None else (one,))}
+    last = (event.get("queryStringParameters") or {}).get("uri")
+    given = {*values, *(() if last is None else (last,))}
     if len(given) != 1:
         raise MalformedRequest(
             "ask for one object: /objects?uri=s3://bucket/key, with the uri percent-encoded"
@@ -143,63 +142,65 @@ def place(event: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def carry_out(
-    asked: BatchRequest,
+    request: BatchRequest,
     ports: ports.OrderPorts,
     targets: Targets,
     buckets: tuple[str, ...],
-    look: Look,
+    head_objects: HeadObjects,
 ) -> Outcome:
-    """Give what was asked for its batch. `look` finds the present versions of objects.
+    """Give a request its batch.
 
-    Whoever asks again is told of the order that stands, though its objects may be gone and its
-    sandbox no longer allowed. Raises Rejected or TryAgain.
+    A repeated request gets the order that exists, even if its objects are gone or its sandbox is no
+    longer allowed. Raises Rejected or TryAgain.
     """
-    standing = ports.ledger.get(asked.external_id)
-    if standing is not None and standing.never_created:
-        standing = None
+    current = ports.ledger.get(request.external_id)
+    if current is not None and current.never_created:
+        current = None
     try:
-        order = _order(asked, targets, buckets, look, standing)
+        order = _order(request, targets, buckets, head_objects, current)
     except Rejected:
-        if standing is None:
+        if current is None:
             raise
-        order = replace(standing.order, fingerprint=asked.fingerprint)
+        order = replace(current.order, fingerprint=request.fingerprint)
     return create.create_batch(order, ports)
 
 
 def _order(
-    asked: BatchRequest,
+    request: BatchRequest,
     targets: Targets,
     buckets: tuple[str, ...],
-    look: Look,
-    standing: Record | None,
+    head_objects: HeadObjects,
+    current: Record | None,
 ) -> Order:
-    org = asked.ims_org
+    org = request.ims_org
     target = targets.target(
         credential=None if org is None else targets.credential_of_org(org),
-        sandbox=asked.sandbox,
-        dataset_id=asked.dataset_id,
+        sandbox=request.sandbox,
+        dataset_id=request.dataset_id,
     )
-    for n, (bucket, _) in enumerate(asked.objects):
+    for n, (bucket, _) in enumerate(request.objects):
         if bucket not in buckets:
             raise TargetNotAllowed(
                 f"objects[{n}]: bucket {bucket!r} is not one of this deployment's: "
                 "see its parameter SourceBucketNames"
             )
-    files = look(asked.objects) if standing is None else standing.order.files
-    if len(records.listed(files).encode()) > MOST_FILES:
-        raise MalformedRequest(f"objects: with their names they take over {MOST_FILES:,} bytes")
+    files = head_objects(request.objects) if current is None else current.order.files
+    if len(records.listed(files).encode()) > FILES_BYTES_MAX:
+        raise MalformedRequest(
+            f"objects: with their names they take over {FILES_BYTES_MAX:,} bytes"
+        )
     for n, file in enumerate(files):
         if file.size == 0:
             raise EmptyObject(
                 f"objects[{n}]: {file.uri} is empty, and AEP fails a batch with an empty file"
             )
     return Order(
-        asked.external_id,
+        request.external_id,
         target,
-        asked.options,
+        request.options,
         files,
         trigger="request",
-        fingerprint=asked.fingerprint,
+        fingerprint=request.fingerprint,
     )
 
 
@@ -211,8 +212,10 @@ def _body(event: Mapping[str, Any]) -> dict[str, Any]:
     try:
         encoded = event.get("isBase64Encoded")
         data = base64.b64decode(text, validate=True) if encoded else text.encode()
-        if len(data) > MOST_BODY:
-            raise MalformedRequest(f"the body has {len(data):,} bytes, of at most {MOST_BODY:,}")
+        if len(data) > BODY_BYTES_MAX:
+            raise MalformedRequest(
+                f"the body has {len(data):,} bytes, of at most {BODY_BYTES_MAX:,}"
+            )
         body = strict_json.loads(data.decode())
     except ValueError as error:
         raise MalformedRequest(f"the body cannot be read as JSON: {error}") from None
@@ -238,17 +241,17 @@ def _external_id(event: Mapping[str, Any], body: Mapping[str, Any], new_id: str)
         return f"{ORDER_PREFIX}{digest('request', _caller(event), key or '')}"
     if key is not None:
         raise MalformedRequest(
-            "send either `externalId` or an Idempotency-Key: either makes it safe to ask again, "
-            "and the external id would be made from the key"
+            "send either `externalId` or an Idempotency-Key, not both: either makes it safe to "
+            "repeat the request, and the external id would be made from the key"
         )
     if given.startswith(RESERVED_PREFIXES):
         ours = ", ".join(f"`{prefix}`" for prefix in RESERVED_PREFIXES)
-        raise MalformedRequest(f"externalId: names starting {ours} are our own")
+        raise MalformedRequest(f"externalId: it must not start with {ours}, which the intake uses")
     return given
 
 
 def _caller(event: Mapping[str, Any]) -> str:
-    """Who asks, by IAM; all sessions of a role are one caller, since retries may change session."""
+    """The caller by IAM. All sessions of a role are one caller: a retry may use a new session."""
     identity = (event.get("requestContext") or {}).get("identity") or {}
     arn = identity.get("userArn") or ""
     if ":assumed-role/" in arn:
@@ -258,7 +261,7 @@ def _caller(event: Mapping[str, Any]) -> str:
     return str(arn or caller or identity.get("accountId") or "")
 
 
-def _header(event: Mapping[str, Any], wanted: str, sort: re.Pattern[str]) -> str | None:
+def _header(event: Mapping[str, Any], wanted: str, form: re.Pattern[str]) -> str | None:
     values = {value for name, value in (event.get("headers") or {}).items() if _is(name, wanted)}
     for name, several in (event.get("multiValueHeaders") or {}).items():
         if _is(name, wanted):
@@ -268,8 +271,8 @@ def _header(event: Mapping[str, Any], wanted: str, sort: re.Pattern[str]) -> str
     if len(values) > 1:
         raise MalformedRequest(f"the header {wanted} is given with different values")
     [value] = values
-    # An empty one is more likely a mistake than a wish for the default.
-    if not sort.fullmatch(value):
+    # An empty header is more likely a mistake than a wish for the default.
+    if not form.fullmatch(value):
         raise MalformedRequest(f"the header {wanted} is empty, too long, or not printable ASCII")
     return str(value)
 
@@ -290,10 +293,10 @@ def _location(uri: str, where: str) -> tuple[str, str]:
 
 
 def _format_of(objects: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """The format that all names agree on; parquet, Adobe's own default, where nothing is named."""
+    """The format that all names show; parquet, Adobe's own default, if there are none."""
     formats = [routes.format_by_name(f"s3://{bucket}/{key}") for bucket, key in objects]
     if not formats:
         return {"format": "parquet"}
-    if any(other != formats[0] for other in formats):
-        raise FormatUnknown("the objects' names say different formats: give `inputFormat`")
+    if any(found != formats[0] for found in formats):
+        raise FormatUnknown("the objects' names show different formats: give `inputFormat`")
     return formats[0]

@@ -1,4 +1,4 @@
-"""One arrival becomes an order, joins a window, is a marker, or waits for one."""
+"""Resolves one arrival: to an order, a window that it joins, a marker, or a wait for a marker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from aep_intake.routing.routes import (
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A marker that came, how it is routed, and the table that says so."""
+    """A marker that arrived, with its match and routing table."""
 
     arrival: Arrival
     match: Match
@@ -37,6 +37,7 @@ class Marker:
 
 
 def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiting | Skipped:
+    """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
     if arrival.time < intake.ports.now() - intake.retention:
         raise too_old(arrival)
     if arrival.bucket not in intake.buckets:
@@ -68,6 +69,7 @@ def _wait(
 
 
 def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: Intake) -> Order:
+    """The order of one arrival. Raises Rejected or TryAgain."""
     target = intake.targets.target(
         credential=routes.credential_arn(match.credential, intake.targets.credentials),
         sandbox=match.sandbox,
@@ -98,7 +100,7 @@ def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake:
 def too_old(arrival: Arrival) -> TooOld:
     return TooOld(
         f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
-        "already: find out, and send it again by a copy onto itself: aws s3 cp "
+        "already. If it has none, send it again by a copy onto itself: aws s3 cp "
         f"{arrival.uri} {arrival.uri} --metadata-directive REPLACE (give --content-type and "
         "--metadata again, where somebody needs them)"
     )

@@ -1,4 +1,4 @@
-"""What can become of an arrival."""
+"""The possible fates of an arrival."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from aep_intake.create.create import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An arrival that a route leaves out, and why."""
+    """An arrival that gets no batch, and why."""
 
     why: str
 
@@ -21,12 +21,12 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class HandedOn:
-    """A marker that is another function's now."""
+    """A marker that was sent to on_marker."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A marker that came: its window, sealed, and how many files the folder held."""
+    """A marker whose folder was gathered: its sealed window, and the number of files."""
 
     window_id: str
     files: int
@@ -42,7 +42,7 @@ class Joined:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """An arrival that came before. `owner`: the window, or the order, it is in."""
+    """An arrival that came before. `owner`: the id of its window or order."""
 
     owner: str
 

@@ -1,8 +1,8 @@
-"""Arrivals get their batches, or places in a window.
+"""Takes in arrivals: they get their batches, or join windows.
 
-    resolve   each becomes an order, or belongs into a window, or is a marker, or waits for one
-    at once   orders are created, windows joined, waiting files noted
-    then      each marker gathers its folder, or is handed on to a function with more time
+    plan       resolve each arrival: to an order, a window, a marker, or a wait for a marker
+    at once    create orders, join windows, list waiting files
+    then       gather the folder of each marker, or hand it on to a function with more time
 
 Resolving comes before the ledger, because an order fixes its target for good. But if an arrival can
 no longer be resolved and has an order already, that order wins.
@@ -42,7 +42,7 @@ class _Creating:
 
 @dataclass(frozen=True, slots=True)
 class _Joining:
-    """Arrivals that belong into the same window."""
+    """Arrivals that join the same window."""
 
     window: Window
     files: list[Arrival]
@@ -56,26 +56,25 @@ def take_in(
 ) -> dict[str, Result]:
     """Give arrivals (by external id) their batches, or places in a window.
 
-    Gives for each what became of it; where it failed, the error (Rejected ones are announced, and
-    remembered).
+    Returns the result of each; if it failed, the error. Rejected errors are announced and recorded.
     """
     planned = side_by_side(lambda file: attempt(_plan, file, intake), arrivals.values())
     plans = dict(zip(arrivals, planned, strict=True))
     results: dict[str, Result] = {}
     for name, plan in plans.items():
-        if isinstance(plan, Known | Skipped | Exception):  # nothing more is to be done
+        if isinstance(plan, Known | Skipped | Exception):  # already a result
             results[name] = plan
     tasks = _tasks(arrivals, plans, intake.ports.now())
     for done in side_by_side(lambda task: _carry_out(task, intake), tasks):
         results |= done
     for name, plan in plans.items():
-        if isinstance(plan, Marker):  # one after the other: each keeps all hands busy
+        if isinstance(plan, Marker):  # one after the other: each keeps all threads busy
             results[name] = attempt(_take_marker, plan, intake, side_by_side)
     return results
 
 
 def _tasks(arrivals: Mapping[str, Arrival], plans: Mapping[str, object], now: int) -> list[_Task]:
-    """What can be done side by side; what several arrivals have in common is one task."""
+    """Tasks to be done side by side; arrivals of one window, or one listing, share a task."""
     creating = [_Creating(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
     joining: dict[str, _Joining] = {}
     for name, plan in plans.items():
@@ -103,20 +102,20 @@ def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Re
 
 
 def retry_parked(external_id: str, intake: Intake) -> Outcome:
-    """Try anew an order that was parked: where it goes, the routes say now.
+    """Retry a parked order through the present routing table.
 
-    One whose batch ended without data gets another one. Raises Rejected or TryAgain.
+    An order whose batch ended without data gets a new attempt. Raises Rejected or TryAgain.
     """
     record = intake.ledger.get(external_id)
     if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
     if record.batch_id is not None or record.next_attempt is not None:
-        return create.start_next_attempt(external_id, intake.ports, done=True)
+        return create.start_next_attempt(external_id, intake.ports, accept_loaded=True)
     order = record.order
     file = intake.ledger.files(order)[0]
     match = intake.table().match(file)
     if isinstance(match, Match):
-        match = replace(match, on_new_version=OnNewVersion.APPEND)  # its place in line it has
+        match = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
         present = order_of(file, match, intake.checks.options(file, match), intake)
         order = replace(present, external_id=external_id, files=order.files, excerpt=order.excerpt)
     return create.create_batch(order, intake.ports)
@@ -130,7 +129,7 @@ def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known |
         if owner is None:
             reject_arrival(arrival, rejected, intake)
             raise
-        return _of(owner, arrival, intake)
+        return _owner(owner, arrival, intake)
 
 
 def _create_or_known(order: Order, intake: Intake) -> Result:
@@ -139,11 +138,11 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
         return too_late(order.files[0], order, intake)
     try:
         return create.create_batch(placed, intake.ports)
-    except AlreadyClaimed as other:
-        owner = next(iter(other.claimed.values()))
+    except AlreadyClaimed as conflict:
+        owner = next(iter(conflict.claimed.values()))
         if owner.startswith(WINDOW_PREFIX):
             return Known(owner)
-        # An order that is refused lets its files go, and so they may have changed hands just now.
+        # A refused order releases its claims, so another order may just have claimed the file.
         raise LeaseLost(f"{owner} holds the file now", external_id=order.external_id) from None
 
 
@@ -153,8 +152,8 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
         return {file.external_id: registered for file in files}
     joined, known = registered
     results: dict[str, Result] = {
-        external_id: Joined(where.window_id, where.start + where.length)
-        for external_id, where in joined.items()
+        external_id: Joined(place.window_id, place.start + place.length)
+        for external_id, place in joined.items()
     }
     for file in files:
         if file.external_id in known:
@@ -170,16 +169,15 @@ def _wait(listing: Listing, intake: Intake) -> dict[str, Result]:
 
 
 def _follow(owner: str, file: Arrival, intake: Intake) -> Result:
-    standing = _of(owner, file, intake)
-    if isinstance(standing, Order):
-        return create.create_batch(standing, intake.ports)
-    return standing
+    found = _owner(owner, file, intake)
+    return create.create_batch(found, intake.ports) if isinstance(found, Order) else found
 
 
-def _of(owner: str, file: Arrival, intake: Intake) -> Order | Known:
-    """What holds a file already."""
+def _owner(owner: str, file: Arrival, intake: Intake) -> Order | Known:
+    """The order or window that claims a file."""
     if owner.startswith(WINDOW_PREFIX):
-        if owner == windows.marker_id(file):  # no marker any more, but what joined it, counts
+        # The routes no longer call it a marker, but the files that joined its window count.
+        if owner == windows.marker_id(file):
             if intake.hand_on is None:
                 windows.seal(owner, intake.windows)
             else:

@@ -1,1 +1,1 @@
-"""What must be looked at again, and when."""
+"""Due work and retries: when a worker must come back to something, and how it learns of it."""

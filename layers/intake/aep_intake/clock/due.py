@@ -1,14 +1,13 @@
-"""What is due, and how it is handed out: by class, the oldest first, with a lease, up to a cap.
+"""Hands out due work: by kind, the oldest first, with a lease, as much as its queue has room for.
 
-Orders stand in lanes by their credential, of which each has its turn: twenty thousand orders of an
-organization that is broken would else be tried before one of another's.
+Everything unfinished carries the time at which a worker must come back to it: its `due`. Each kind
+has shards and a queue of its own, so that none waits behind another. Handing out moves `due` to the
+end of a lease, unless the worker that gets the message moves it again. So nothing is handed out
+twice while its message may be in flight, and a lost message delays the work by little more than the
+lease. A full queue gets no more: so a tick is short however much is due, and the oldest is next.
 
-Whatever is unfinished carries the time at which someone must look again. Each class has shards and
-a queue of its own, so that none waits behind another. What is handed out is leased: in the ledger
-it is due again only after that, unless who works on it says something else. So nothing is handed
-out twice while its message may still be on its way, and a message that is lost delays it by little
-more than the lease. And no more is handed out than its queue has room for: however much is due, a
-tick is short, and what became due first is next.
+Orders wait in lanes by their credential, which take turns: otherwise twenty thousand orders of a
+broken organization would be tried before one of another's.
 """
 
 import json
@@ -23,18 +22,17 @@ from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, FOLDER_PREFIX, WINDOW_PREFIX
 from aep_intake.model.outcomes import SideBySide
 
-# Milliseconds. A killed worker's due work goes on within three minutes of its own lease: this, and
-# the minute until the next tick.
-LEASE = 120_000
-# Of a class: what a tick hands out at most, and what may wait in its queue. Adobe documents as many
-# batches a minute.
-AT_MOST = 2000
-AT_ONCE = 10  # messages in one call to SQS
+# Another worker resumes a killed worker's work within three minutes of the end of its lease: this,
+# and the minute until the next tick.
+LEASE_MS = 120_000
+# Of a kind, in a tick and in its queue. Adobe documents as many batches a minute.
+BACKLOG_MAX = 2000
+MESSAGES_PER_CALL = 10  # SQS's limit
 LANES = 16
 
 
 class DueKind(StrEnum):
-    """What can be due, in the order in which a tick looks: first what needs no AEP."""
+    """The kinds of due work, in the order of a tick: first those that need no AEP."""
 
     WINDOWS = "windows"
     FOLDERS = "folders"  # where files wait for a marker
@@ -44,77 +42,73 @@ class DueKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something that someone must look at: its class, its id there, and since when (epoch ms).
-
-    `shard`: where the ledger keeps it, as far as its class and id do not tell.
-    """
+    """One piece of due work."""
 
     kind: DueKind
-    id: str
-    when: int
-    shard: str = field(default="", compare=False)
+    id: str  # among its kind
+    when: int  # since when it is due (epoch ms)
+    shard: str = field(default="", compare=False)  # the ledger's, if kind and id do not decide it
 
 
 class DueLedger(Protocol):
-    """What remembers all that is unfinished. Every method raises LedgerUnavailable."""
+    """The ledger of all unfinished work. Every method raises LedgerUnavailable."""
 
-    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
-        """What is due of a class, by `fair`, up to `most`."""
+    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
+        """The due work of a kind, in `fair` order, up to `limit`."""
 
     def lease(self, due: Due, until: int) -> int | None:
-        """Have it due again at `until` only, unless someone moved it meanwhile (None).
+        """Make it due again at `until` (epoch ms); None if somebody moved it meanwhile.
 
-        Gives since when it is due by what its owner said, whatever leases there were.
+        Returns since when it is due (epoch ms) by its owner's word, before any lease.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class DuePorts:
-    """What handing out needs of the world. `waiting`: about how many messages the queue of a class
-    holds that nobody has received; `send` has things of a class looked at. Both raise
-    StorageUnavailable. `side_by_side` is a `map`.
-    """
+    """What handing out needs of the world."""
 
     ledger: DueLedger
-    waiting: Callable[[DueKind], int]
+    # About how many messages wait in the queue of a kind. Raises StorageUnavailable.
+    backlog: Callable[[DueKind], int]
+    # Puts ids into the queue of a kind. Raises StorageUnavailable.
     send: Callable[[DueKind, list[str]], None]
-    now: Callable[[], int]
+    now: Callable[[], int]  # epoch ms
     side_by_side: SideBySide
 
 
 def lane(credential: str) -> int:
-    """In which lane its orders are; several credentials may share one."""
+    """The lane of a credential's orders; several credentials may share one."""
     return int(digest(credential), 16) % LANES
 
 
-def fair(lanes: Iterable[Iterable[Due]], most: int) -> list[Due]:
-    """The oldest of each lane, then the second oldest of each, and so on; up to `most`."""
+def fair(lanes: Iterable[Iterable[Due]], limit: int) -> list[Due]:
+    """The oldest of each lane, then the second oldest of each, and so on; up to `limit`."""
     ranked = [
         ((rank, due.when, due.id), due)
-        for one in lanes
-        for rank, due in enumerate(sorted(one, key=lambda due: (due.when, due.id)))
+        for lane in lanes
+        for rank, due in enumerate(sorted(lane, key=lambda due: (due.when, due.id)))
     ]
-    return [due for _, due in sorted(ranked, key=itemgetter(0))[:most]]
+    return [due for _, due in sorted(ranked, key=itemgetter(0))[:limit]]
 
 
 def enqueue_due(kind: DueKind, ports: DuePorts) -> list[int]:
-    """Hand out what is due of a class; gives since when each thing that was found is due.
+    """Hand out the due work of a kind; since when (epoch ms) each piece of it is due.
 
-    Raises LedgerUnavailable or StorageUnavailable; what was leased until then and not sent is due
-    again when its lease ends.
+    Raises LedgerUnavailable or StorageUnavailable. Work that was leased and not sent is due again
+    when its lease ends.
     """
-    found = ports.ledger.due(kind, ports.now(), AT_MOST)
+    found = ports.ledger.due(kind, ports.now(), BACKLOG_MAX)
     if not found:
         return []
-    room = max(0, AT_MOST - ports.waiting(kind))
-    some = list(batched(found[:room], AT_ONCE, strict=False))
-    leased = ports.side_by_side(lambda these: _lease_and_send(kind, these, ports), some)
-    return [since for these in leased for since in these] + [due.when for due in found[room:]]
+    room = max(0, BACKLOG_MAX - ports.backlog(kind))
+    batches = list(batched(found[:room], MESSAGES_PER_CALL, strict=False))
+    leased = ports.side_by_side(lambda batch: _lease_and_send(kind, batch, ports), batches)
+    return [since for batch in leased for since in batch] + [due.when for due in found[room:]]
 
 
-def _lease_and_send(kind: DueKind, these: tuple[Due, ...], ports: DuePorts) -> list[int]:
-    until = ports.now() + LEASE
-    leased = [(due.id, ports.ledger.lease(due, until)) for due in these]
+def _lease_and_send(kind: DueKind, batch: tuple[Due, ...], ports: DuePorts) -> list[int]:
+    until = ports.now() + LEASE_MS
+    leased = [(due.id, ports.ledger.lease(due, until)) for due in batch]
     ours = {name: since for name, since in leased if since is not None}
     if ours:
         ports.send(kind, list(ours))
@@ -122,12 +116,12 @@ def _lease_and_send(kind: DueKind, these: tuple[Due, ...], ports: DuePorts) -> l
 
 
 def errand(kind: DueKind, name: str) -> dict[str, Any]:
-    """What is put into a queue of something that is due."""
+    """The message that asks a worker to resume this."""
     return {"kind": kind, "externalId": name}
 
 
 def read(body: str) -> tuple[DueKind, str]:
-    """The class and the id of such a message; older ones tell the class by how the id begins."""
+    """The kind and the id in such a message; in older ones, the id's prefix shows the kind."""
     document = json.loads(body)
     name = str(document["externalId"])
     if "kind" in document:

@@ -1,9 +1,9 @@
-"""What becomes of a message that cannot be done now: it is hidden, sent anew, or parked at last.
+"""Retries of messages: one that fails is hidden for a while, sent again with a delay, or parked.
 
-A message that is hidden counts as in flight, and a queue that has 120,000 of those gives out
-nothing more, however healthy what it holds. So only a short wait is spent hidden; for a longer one
-the message is sent anew, to be delivered then, and says since when and how often it was tried.
-Sent before the old one is deleted: a worker that dies between leaves two of it, of which claims,
+A hidden message counts as in flight, and a queue with 120,000 messages in flight delivers nothing
+more, healthy messages included. So a message is hidden for a short wait only. For a longer one it
+is sent again with a delay, and carries its first time and its number of tries. It is sent before
+the old message is deleted: a worker that dies between the two leaves two messages, of which claims,
 marks and leases let one count.
 """
 
@@ -14,43 +14,40 @@ from typing import Any, Protocol, Self
 
 from aep_intake.model.errors import IntakeError, NotYet, StorageUnavailable, TryAgain
 from aep_intake.model.orders import Rejection
+from aep_intake.model.times import DAY_MS
 
-# Seconds. Half an hour apart at last, tries are few enough for a day of them to cost nothing.
-FIRST_DELAY = 30
-LONGEST_DELAY = 1800
+# A message that is tried every half hour costs next to nothing in a day.
+FIRST_DELAY_S = 30
+DELAY_MAX_S = 1800
 # SQS refuses a visibility that would reach over 12 hours from the receipt.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
-LONGEST_WAIT = 42_000
-# The first three delays; at 500 messages a second that fail, half of what a queue may have in
-# flight.
-LONGEST_HIDDEN = 120
-# The most that SQS delays a message by; a longer wait is several of these.
+WAIT_MAX_S = 42_000
+# The first three delays. If 500 messages a second fail, half as many are hidden as a queue may have
+# in flight.
+HIDDEN_MAX_S = 120
+# The longest delay of SQS; a longer wait takes several.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
-LONGEST_SENT = 900
-# A message is given up after a day; but one that lay there for long before anybody took it, not
-# before it had these many tries, which are more than nine hours.
-GIVEN_UP_MS = 86_400_000
+SEND_DELAY_MAX_S = 900
+# A message is parked after a day. A message that waited for long before its first try gets at least
+# this many tries, which take more than nine hours.
+GIVEN_UP_MS = DAY_MS
 GIVEN_UP_TRIES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message as it was received.
-
-    `tries`: how often it was tried, this time among them. `first_sent_at`: since when it is there.
-    `not_before`: it is to be tried then and no earlier. Times in epoch milliseconds.
-    """
+    """A message as a worker received it."""
 
     message_id: str
     receipt: str = field(repr=False)
     body: str = field(repr=False)
-    tries: int
-    first_sent_at: int
-    not_before: int = 0
+    tries: int  # this one included
+    first_sent_at: int  # epoch ms
+    not_before: int = 0  # epoch ms: no try before
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
-        """A record of the event that Lambda makes of messages."""
+        """The message in a record of Lambda's SQS event."""
         about, carried = record["attributes"], record.get("messageAttributes", {})
 
         def number(name: str) -> int:
@@ -69,23 +66,23 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A message that is sent anew. `delay` in seconds, `tries` before it."""
+    """A message that is sent again."""
 
     message: Message
-    delay: int
-    tries: int
-    not_before: int
+    delay: int  # seconds
+    tries: int  # so far
+    not_before: int  # epoch ms
 
     @classmethod
     def at(cls, message: Message, when: int, now: int, tries: int) -> Self:
-        """To be tried at `when`, in as many delays as that takes."""
+        """For a try at `when` (epoch ms), which may take several delays."""
         seconds = max(0, -(-(when - now) // 1000))
-        later = when if seconds > LONGEST_SENT else 0
-        return cls(message, min(seconds, LONGEST_SENT), tries, later)
+        later = when if seconds > SEND_DELAY_MAX_S else 0
+        return cls(message, min(seconds, SEND_DELAY_MAX_S), tries, later)
 
     @property
     def attributes(self) -> dict[str, int]:
-        """What it carries, as `Message.of` reads it."""
+        """Its message attributes, as `Message.of` reads them."""
         carried = {"firstSentAt": self.message.first_sent_at, "tries": self.tries}
         return carried | ({"notBefore": self.not_before} if self.not_before else {})
 
@@ -94,48 +91,48 @@ class Queue(Protocol):
     """A queue with its dead-letter queue."""
 
     def hide(self, waits: Mapping[Message, int]) -> None:
-        """Keep messages from being received for so many seconds. Raises StorageUnavailable."""
+        """Hide each message for its number of seconds. Raises StorageUnavailable."""
 
-    def send_anew(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
-        """Send each as it says; why not, of those that SQS did not take."""
+    def send_again(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
+        """Send each; the error of each that SQS did not take."""
 
     def park(self, message: Message, why: Rejection) -> None:
-        """Put one where `aep-intake redrive` finds it. Raises StorageUnavailable."""
+        """Move it to the dead-letter queue, for `aep-intake redrive`. Raises StorageUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """The ids of messages that stay in the queue, and what went wrong as they were put off."""
+    """The ids of the messages that stay in the queue, and the errors of delaying the others."""
 
     stay: tuple[str, ...] = ()
     troubles: tuple[Exception, ...] = ()
 
 
 def delay(tries: int, error: Exception) -> int:
-    """Seconds until a message is tried again: grows with its tries, obeys `Retry-After`.
+    """Seconds until the next try: they grow with the tries, and obey `Retry-After`.
 
-    What only its time is not come for, and says when it does, is tried then at first.
+    A message that is merely early, and knows its time, is tried at that time first.
     """
-    told = ceil((error.retry_after or 0) if isinstance(error, TryAgain) else 0)
-    grown = min(FIRST_DELAY << min(tries - 1, 10), LONGEST_DELAY)
-    known = tries == 1 and isinstance(error, NotYet) and told
-    return min(told if known else max(grown, told + 1), LONGEST_WAIT)
+    asked = ceil((error.retry_after or 0) if isinstance(error, TryAgain) else 0)
+    backoff = min(FIRST_DELAY_S << min(tries - 1, 10), DELAY_MAX_S)
+    known = tries == 1 and isinstance(error, NotYet) and asked
+    return min(asked if known else max(backoff, asked + 1), WAIT_MAX_S)
 
 
 def early(messages: Iterable[Message], now: int) -> tuple[Message, ...]:
-    """Those that came only because SQS cannot delay a message for as long as they must wait."""
+    """The messages that must wait longer than SQS can delay one, and so came before their time."""
     return tuple(message for message in messages if message.not_before > now)
 
 
 def retry_later(
     failed: Mapping[Message, Exception], too_early: Iterable[Message], queue: Queue, now: int
 ) -> Back:
-    """Have each message tried again when it should be, or no more. `now` in epoch milliseconds.
+    """Delay each message until its next try, or park it. `now` in epoch milliseconds.
 
-    The caller acknowledges all but those that stay.
+    The caller acknowledges all messages except those that stay.
     """
     hidden: dict[Message, int] = {}
-    anew = [Again.at(one, one.not_before, now, max(0, one.tries - 1)) for one in too_early]
+    again = [Again.at(m, m.not_before, now, max(0, m.tries - 1)) for m in too_early]
     troubles: list[Exception] = []
     for message, error in failed.items():
         seconds = delay(message.tries, error)
@@ -145,24 +142,24 @@ def retry_later(
             except StorageUnavailable as trouble:
                 troubles.append(trouble)
                 hidden[message] = seconds
-        elif seconds > LONGEST_HIDDEN:
-            anew.append(Again.at(message, now + 1000 * seconds, now, message.tries))
+        elif seconds > HIDDEN_MAX_S:
+            again.append(Again.at(message, now + 1000 * seconds, now, message.tries))
         else:
             hidden[message] = seconds
-    if anew:
-        refused = queue.send_anew(anew)
+    if again:
+        refused = queue.send_again(again)
         troubles += refused.values()
-        hidden |= {one.message: one.delay for one in anew if one.message in refused}
+        hidden |= {one.message: one.delay for one in again if one.message in refused}
     if hidden:
         try:
             queue.hide(hidden)
-        except StorageUnavailable as trouble:  # the queue's own time-out hides them
+        except StorageUnavailable as trouble:  # the queue's visibility time-out hides them
             troubles.append(trouble)
     return Back(tuple(message.message_id for message in hidden), tuple(troubles))
 
 
 def _last(message: Message, error: Exception, now: int) -> Rejection:
-    """What an operator finds in the dead-letter queue: the reason of the last try."""
+    """The reason of the last try, which an operator finds in the dead-letter queue."""
     if isinstance(error, IntakeError):
         reason, detail = error.reason, error.detail
     else:

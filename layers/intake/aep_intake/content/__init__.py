@@ -1,1 +1,1 @@
-"""What is in a file."""
+"""The content of files."""

@@ -1,7 +1,7 @@
-"""What a file holds, told from its first bytes: a wrong format is known now, not hours later.
+"""Finds a file's format from its first bytes, so that a wrong format shows now, not hours later.
 
-Only what is evident counts. A broken row is left to AEP, whose `partialIngestionPercent` may allow
-it and whose diagnostics say where it is; so is what the end of the first bytes cuts off.
+Only evident faults count. AEP judges broken rows: its `partialIngestionPercent` may allow them, and
+its diagnostics say where they are. It also judges a row that the end of the first bytes cuts off.
 """
 
 import codecs
@@ -14,8 +14,8 @@ from typing import Any
 
 from aep_intake.model.errors import FormatMismatch
 
-# Bytes to read, and at most to unpack: the first row of JSON is seldom longer than some kilobytes,
-# and one request to S3 costs the same whatever its range.
+# Bytes to read, and the most to unpack: the first row of JSON seldom has more than some kilobytes,
+# and a request to S3 costs the same for any range.
 BEGINNING = 65_536
 
 
@@ -24,31 +24,31 @@ def sniff(
 ) -> dict[str, Any]:
     """The input format to use for the object at `uri`, of which `beginning` is the first bytes.
 
-    `whole` says that there are no more. The format is the given one; only where that leaves open
-    whether JSON is one document or one object a line, and it is one document, `isMultiLineJson`
-    is added. Raises FormatMismatch. Formats other than JSON, CSV and Parquet are not looked at.
+    `whole`: there are no more bytes. The result is `input_format`, with `isMultiLineJson` added if
+    that was not given and the file is one JSON document. Formats other than JSON, CSV and Parquet
+    are not checked. Raises FormatMismatch.
     """
-    seen = _Beginning(beginning, whole, str(input_format.get("format")).lower(), uri)
-    match seen.wanted:
+    start = _Beginning(beginning, whole, str(input_format.get("format")).lower(), uri)
+    match start.wanted:
         case "parquet":
-            seen.check_parquet()
+            start.check_parquet()
         case "csv":
-            seen.check_csv()
+            start.check_csv()
         case "json":
             # https://experienceleague.adobe.com/en/docs/experience-platform/ingestion/batch/troubleshooting
-            said, found = input_format.get("isMultiLineJson"), seen.multi_line()
-            if said is None and found:
+            given, found = input_format.get("isMultiLineJson"), start.multi_line()
+            if given is None and found:
                 return {**input_format, "isMultiLineJson": True}
-            if None not in (said, found) and said is not found:
-                raise seen.mismatch(
+            if None not in (given, found) and given is not found:
+                raise start.mismatch(
                     "one JSON document" if found else "JSON Lines, one object a line",
-                    f"JSON with isMultiLineJson {str(said).lower()}",
+                    f"JSON with isMultiLineJson {str(given).lower()}",
                     f"set isMultiLineJson to {str(found).lower()}, or leave it out",
                 )
     return dict(input_format)
 
 
-# What no text begins with.
+# No text begins like these.
 _BINARY = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "a zip archive (as .xlsx is)",
@@ -58,7 +58,7 @@ _BINARY = {
     codecs.BOM_UTF16_LE: "text in UTF-16",
     codecs.BOM_UTF16_BE: "text in UTF-16",
 }
-# What only binary data begins with, or a CSV whose first column is PARENT_ID or ORCID.
+# Only binary data begins like these, or a CSV whose first column is PARENT_ID or ORCID.
 # PARE: https://github.com/apache/parquet-format/blob/master/Encryption.md
 _BINARY_IF_NUL = {
     b"PAR1": "Parquet",
@@ -66,20 +66,20 @@ _BINARY_IF_NUL = {
     b"ORC": "ORC",
 }
 _MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!doctype\s+html|html)\b", re.IGNORECASE)
-_BLANK = " \t\r\n"  # JSON's, which is less than Python's
+_BLANK = " \t\r\n"  # JSON's white space, which is less than Python's
 _NEW_LINE = re.compile(r"[\r\n]")
 _FIRST_MEMBER = re.compile(r'[\[\s]*\{\s*"(?:[^"\\]|\\.)*"\s*:')
-# Python takes no integer of more than 4,300 digits; its value is no matter here.
+# Python takes no integer of more than 4,300 digits, and its value does not matter here.
 _DECODER = json.JSONDecoder(parse_int=float)
 
 
 @dataclass(frozen=True, slots=True)
 class _Beginning:
-    """The first bytes of a file, and what it should be: a format in lower case."""
+    """The first bytes of a file, and the format that it should have."""
 
     content: bytes
     whole: bool
-    wanted: str
+    wanted: str  # a format in lower case
     uri: str
     packing: str = ""
 
@@ -101,12 +101,12 @@ class _Beginning:
             raise self.mismatch(found, remedy=remedy)
 
     def check_csv(self) -> None:
-        seen = self._unpacked()
-        if _is_json(seen._text(), seen.whole):
-            raise seen.mismatch("JSON")
+        unpacked = self._unpacked()
+        if _is_json(unpacked._text(), unpacked.whole):
+            raise unpacked.mismatch("JSON")
 
     def multi_line(self) -> bool | None:
-        """Whether JSON is one document, or one object a line; None for both and for who knows."""
+        """Whether JSON is one document, and not one object a line; None if it may be either."""
         seen = self._unpacked()
         text = seen._text()
         if not text:
@@ -116,9 +116,10 @@ class _Beginning:
             raise seen.mismatch("text that begins neither with { nor with [")
         if is_array and text[1:].lstrip(_BLANK)[:1] not in ("{", "]", ""):
             raise seen.mismatch(
-                "a list of what are no JSON objects", remedy="write each row as a JSON object"
+                "a list of values that are no JSON objects",
+                remedy="write each row as a JSON object",
             )
-        # JSON has no line breaks within its words: up to the last of them, nothing is cut in two.
+        # JSON has no line breaks within its tokens: the text up to the last one cuts none in two.
         lines = text if seen.whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
         try:
             _, end = _DECODER.raw_decode(lines)
@@ -139,7 +140,7 @@ class _Beginning:
         return False
 
     def _unpacked(self) -> "_Beginning":
-        """What is in a gzip file, as far as it can be seen."""
+        """The content of a gzip file, as far as these bytes show it."""
         rest, content, ended = self.content, b"", True
         while rest.startswith(b"\x1f\x8b") and len(content) < BEGINNING:
             part = zlib.decompressobj(wbits=31)
@@ -147,7 +148,7 @@ class _Beginning:
                 content += part.decompress(rest, BEGINNING - len(content))
             except zlib.error as error:
                 raise self.mismatch(f"gzip that is damaged ({error})") from None
-            # Files that were put behind one another are one file: RFC 1952, 2.2.
+            # Several members, one behind another, are one file: RFC 1952, 2.2.
             rest, ended = part.unused_data, part.eof
         if rest is self.content:
             return self
@@ -161,8 +162,8 @@ class _Beginning:
         found = _binary(self.content) or _markup(self.content)
         if found:
             raise self.mismatch(found)
-        # Only its shape is looked at, for which a letter that is no UTF-8 does not matter. What the
-        # end cuts in two, be it the mark at the start, is not there yet.
+        # Only the structure matters, so a letter that is no UTF-8 does no harm. The decoder leaves
+        # out a character, or a byte order mark, that the end cuts in two.
         decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         text = decoder.decode(self.content, self.whole).lstrip(_BLANK)
         if self.whole and not text.strip():
@@ -179,7 +180,7 @@ def _binary(content: bytes) -> str | None:
 
 
 def _markup(content: bytes) -> str | None:
-    return "XML or HTML, perhaps a page that tells of an error" if _MARKUP.match(content) else None
+    return "XML or HTML, perhaps an error page" if _MARKUP.match(content) else None
 
 
 def _is_json(text: str, whole: bool) -> bool:

@@ -1,7 +1,7 @@
 """The story of one order: open, look up, post, announce, so that it gets exactly one batch.
 
-AEP does not promise that `externalId` is unique, so a POST whose answer is unknown is never
-repeated before Catalog was asked, and asked again after it had the time to settle.
+AEP does not promise that `externalId` is unique. So after a POST whose answer is unknown, a worker
+looks in Catalog, and again after Catalog's settle time, before it sends another POST.
 """
 
 from collections.abc import Callable
@@ -23,22 +23,25 @@ from aep_intake.model.errors import (
     Rejected,
     TryAgain,
 )
+from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Lease, NextStep, Order, Record, Rejection, State
+from aep_intake.model.times import HOUR_MS
 
-HANDED_OVER = 3_600_000  # milliseconds by which a delivery begins, should its event be lost
+# When the clock starts a delivery whose event was lost.
+DELIVERY_DUE_MS = HOUR_MS
 
 
 class OutcomeKind(StrEnum):
-    """What became of an order, just now."""
+    """How an order got its batch."""
 
     CREATED = "created"
-    ADOPTED = "adopted"  # its batch was found in Catalog, made by an attempt nobody knew of
-    DUPLICATE = "duplicate"
+    ADOPTED = "adopted"  # an orphaned batch, found in Catalog: the answer to its POST was lost
+    DUPLICATE = "duplicate"  # before
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An order that has its batch, announced."""
+    """An order whose batch is announced."""
 
     kind: OutcomeKind
     record: Record
@@ -47,29 +50,31 @@ class Outcome:
 def create_batch(order: Order, ports: OrderPorts) -> Outcome:
     """Give `order` its one batch, and announce it.
 
-    Raises Rejected (announced, nothing will come of it as things stand) or TryAgain (the ledger
-    knows when; whoever comes next goes on where this left off).
+    Raises Rejected (terminal, and announced) or TryAgain (the ledger says when; the next worker
+    continues where this one stopped).
     """
     return _carry_out(_open(order, ports), ports)
 
 
 def resume(external_id: str, ports: OrderPorts) -> Outcome | None:
-    """Go on with an order that is due; None if someone was faster. Raises as `create_batch`."""
+    """Continue an order that is due; None if another worker did. Raises as `create_batch`."""
     record = ports.ledger.get(external_id)
     if record is None or record.due is None or ports.now() < record.due:
         return None
     return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
 
 
-def start_next_attempt(external_id: str, ports: OrderPorts, *, done: bool = False) -> Outcome:
-    """One more attempt of an order whose batch ended without data.
+def start_next_attempt(
+    external_id: str, ports: OrderPorts, *, accept_loaded: bool = False
+) -> Outcome:
+    """Start one more attempt of an order whose batch ended without data.
 
-    Raises NotEnded where it did not (unless that is fine if its data is there: `done`), or as
-    `create_batch`.
+    `accept_loaded`: a batch that holds data is a DUPLICATE. Raises NotEnded for any other batch
+    that has not ended without data, or as `create_batch`.
     """
-    record = _standing(external_id, ports)
+    record = _current(external_id, ports)
     while record.next_attempt is not None:
-        record = _standing(record.next_attempt, ports)
+        record = _current(record.next_attempt, ports)
     if record.batch_id is None or record.due is not None:
         return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
     if record.replaced_by is not None:
@@ -77,10 +82,10 @@ def start_next_attempt(external_id: str, ports: OrderPorts, *, done: bool = Fals
             f"{record.replaced_by}, a newer version, took its place", external_id=external_id
         )
     batch = ports.platform.batch(record.order.target, record.batch_id)
-    if done and batch is not None and batch.holds_data:
+    if accept_loaded and batch is not None and batch.holds_data:
         return Outcome(OutcomeKind.DUPLICATE, record)
     if batch is None or not batch.holds_none:
-        status = "not to be seen in Catalog" if batch is None else batch.status
+        status = "not in Catalog" if batch is None else batch.status
         raise NotEnded(
             f"batch {record.batch_id} is {status}: another attempt could double its data",
             external_id=external_id,
@@ -95,7 +100,7 @@ def _carry_out(record: Record, ports: OrderPorts) -> Outcome:
     kind = OutcomeKind.CREATED
     if record.state is State.OPEN:
         record = _make_room(record, ports)
-    if record.state is State.OPEN and _may_have_one(record, ports):
+    if record.state is State.OPEN and _may_have_batch(record, ports):
         record = _search(record, ports)
         kind = OutcomeKind.ADOPTED
     if record.state is State.OPEN:
@@ -105,22 +110,22 @@ def _carry_out(record: Record, ports: OrderPorts) -> Outcome:
 
 
 def _search(record: Record, ports: OrderPorts) -> Record:
-    """Look up what attempts left behind, one attempt after the other."""
-    while record.state is State.OPEN and _may_have_one(record, ports):
-        seen = _find_lost_batch(record, ports)
-        if seen is record:
+    """Look for an orphaned batch of each attempt, one after the other."""
+    while record.state is State.OPEN and _may_have_batch(record, ports):
+        found = _find_lost_batch(record, ports)
+        if found is record:
             break
-        record = seen
+        record = found
     return record
 
 
-def _may_have_one(record: Record, ports: OrderPorts) -> bool:
-    """Whether it may have a batch of which the ledger does not know."""
-    return record.unknown_since is not None or _looks_first(record, ports)
+def _may_have_batch(record: Record, ports: OrderPorts) -> bool:
+    """Whether AEP may hold a batch of it that the ledger does not know."""
+    return record.unknown_since is not None or _may_be_forgotten(record, ports)
 
 
-def _looks_first(record: Record, ports: OrderPorts) -> bool:
-    """Whether a restore may have taken from the ledger what it knew of the order."""
+def _may_be_forgotten(record: Record, ports: OrderPorts) -> bool:
+    """Whether a restored ledger may have forgotten a batch of the order."""
     return record.opened_at < ports.identity().look_first_until
 
 
@@ -129,11 +134,11 @@ def _open(order: Order, ports: OrderPorts) -> Record:
     try:
         record = ports.ledger.open(Record.opened(order, lease, ports.now()))
         return record if record.lease == lease.token else _follow(record, order, lease, ports)
-    except AlreadyClaimed as other:
-        owner = next(iter(other.claimed.values()))
+    except AlreadyClaimed as conflict:
+        owner = next(iter(conflict.claimed.values()))
         if order.trigger != "arrival" or owner.startswith(WINDOW_PREFIX):
             raise
-        record = _standing(owner, ports)
+        record = _current(owner, ports)
         return _follow(record, record.order, lease, ports)
 
 
@@ -144,21 +149,21 @@ def _follow(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Re
             external_id=order.external_id,
         )
     while record.next_attempt is not None:
-        record = _standing(record.next_attempt, ports)
+        record = _current(record.next_attempt, ports)
     return _take_over(record, order, lease, ports)
 
 
 def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Record:
-    """The record as this worker may carry it out; `order` is what is asked for now."""
+    """The record, leased to this worker if there is work; `order` is the order as wanted now."""
     now = ports.now()
     if order.external_id != record.order.external_id:
         order = record.order
-    # The files stay the ones it claimed, whatever their names stand for by now.
+    # It keeps the versions that it claimed, even if newer ones have their names now.
     kept = replace(order, files=record.order.files)
     match record.next_step(now):
         case NextStep.WAIT:
             raise NotYet(
-                "someone works on this order, or its next try is not due",
+                "another worker has this order, or its next try is not due",
                 retry_after=((record.due or now) - now) / 1000,
                 external_id=record.order.external_id,
             )
@@ -173,26 +178,29 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) ->
 
 
 def _make_room(record: Record, ports: OrderPorts) -> Record:
-    """What becomes of the version before."""
+    """The order takes the place of its predecessor, if it has one."""
     try:
-        return _leave_in_order(record, ports, lambda: lineage.make_room(record, ports))
+        return _postpone_on_failure(record, ports, lambda: lineage.make_room(record, ports))
     except Rejected as attention:
         return _reject(record, State.HELD, attention, ports)
 
 
 def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
-    """What an attempt left behind whose answer nobody knows, or that the ledger has forgotten."""
+    """Look in Catalog for a batch whose POST got no answer, or that the ledger has forgotten.
+
+    The same record if there is none, and a POST is safe now.
+    """
     order, since = record.order, record.unknown_since or 0
-    restored = _looks_first(record, ports)
-    asked = ports.now()  # an answer is as old as its question, however long it took
+    restored = _may_be_forgotten(record, ports)
+    asked_at = ports.now()  # an answer is as old as its question, however long it took
     made_since = None if restored else record.opened_at
-    batches = _leave_in_order(record, ports, lambda: ports.platform.find(order, made_since))
+    batches = _postpone_on_failure(record, ports, lambda: ports.platform.find(order, made_since))
     loading = [batch for batch in batches if batch.status == "loading"]
     odd = [b for b in batches if b.status != "loading" and b.status not in ENDED_WITHOUT_DATA]
     if restored:
         since = max(since, ports.identity().restored_at)
         if not odd and not loading:
-            odd = _given_up(record, batches, ports)
+            odd = _aborted_for_newer(record, batches, ports)
         loading = sorted([*loading, *odd], key=_likelihood)
         odd = [batch for batch in odd if not batch.completed]
     if odd:
@@ -201,7 +209,7 @@ def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
             State.HELD,
             NeedsAttention(
                 f"AEP already has batch {odd[0].id} of this order in status {odd[0].status}, and "
-                "the ledger does not know who filled it: see what it holds, then redrive"
+                "the ledger does not know who filled it: check its content, then redrive"
             ),
             ports,
         )
@@ -212,11 +220,11 @@ def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
                 ports.platform.abort(order, batch.id)
         return adopted
     settled_at = since + ports.settle_ms
-    if asked < settled_at:
+    if asked_at < settled_at:
         ports.ledger.replace(record, record.given_back(settled_at))
         raise NotYet(
-            "Catalog may not show yet what an earlier attempt made",
-            retry_after=(settled_at - asked) / 1000,
+            "Catalog may not show the batch of an earlier attempt yet",
+            retry_after=(settled_at - asked_at) / 1000,
             external_id=order.external_id,
         )
     if batches:
@@ -226,7 +234,7 @@ def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
 
 
 def _likelihood(batch: Batch) -> int:
-    """Of the batches that a restored ledger finds, the order's is the one that came furthest."""
+    """Sorts the batches that a restored ledger finds: the order's is the most advanced one."""
     if batch.holds_data:
         return 0
     if batch.status == "loading":
@@ -234,30 +242,30 @@ def _likelihood(batch: Batch) -> int:
     return 3 if batch.holds_none or batch.status == "inactive" else 1
 
 
-def _given_up(record: Record, batches: list[Batch], ports: OrderPorts) -> list[Batch]:
-    """Those that were aborted, perhaps since a newer version came, and with no other attempt."""
+def _aborted_for_newer(record: Record, batches: list[Batch], ports: OrderPorts) -> list[Batch]:
+    """`batches`, if a newer version may be why they were aborted: no attempt followed them."""
     line, following = record.order.line, record.order.next_attempt()
     if line is None or line.first_only or not batches:
         return []
-    more = _leave_in_order(record, ports, lambda: ports.platform.find(following, None))
-    return [] if more else batches
+    later = _postpone_on_failure(record, ports, lambda: ports.platform.find(following, None))
+    return [] if later else batches
 
 
 def _post(record: Record, ports: OrderPorts) -> Record:
     order = record.order
-    _leave_in_order(record, ports, lambda: ports.pace(order.target.credential))
+    _postpone_on_failure(record, ports, lambda: ports.pace(order.target.credential))
     if record.due is None or ports.now() + ports.post_ms > record.due:
         ports.ledger.replace(record, record.given_back(ports.now()))
         raise NotYet("too little time is left for a POST", external_id=order.external_id)
     try:
-        batch = _leave_in_order(record, ports, lambda: ports.platform.create(order))
+        batch = _postpone_on_failure(record, ports, lambda: ports.platform.create(order))
     except Rejected as refusal:
         return _refused(record, refusal, ports)
     return _adopt(record, batch, ports)
 
 
 def _refused(record: Record, refusal: Rejected, ports: OrderPorts) -> Record:
-    """AEP said no; but the no may be to our own earlier attempt."""
+    """AEP refused; but an earlier POST of our own may be why."""
     conflict = isinstance(refusal, BatchRefused) and refusal.status == 409
     if record.unknown_since is None:
         if not conflict:
@@ -269,9 +277,9 @@ def _refused(record: Record, refusal: Rejected, ports: OrderPorts) -> Record:
             retry_after=ports.settle_ms / 1000,
             external_id=record.order.external_id,
         )
-    seen = _search(record, ports)
-    if seen is not record:
-        return _post(seen, ports) if seen.state is State.OPEN else seen
+    found = _search(record, ports)
+    if found is not record:
+        return _post(found, ports) if found.state is State.OPEN else found
     if not conflict:
         return _reject(record, State.REFUSED, refusal, ports)
     return _reject(
@@ -290,52 +298,60 @@ def _adopt(record: Record, batch: Batch, ports: OrderPorts) -> Record:
     try:
         return ports.ledger.replace(record, record.created(batch))
     except LeaseLost:
-        standing = _standing(record.order.external_id, ports)
-        if standing.batch_id == batch.id:
-            return standing
-        # Only where the ledger names another is it sure that nobody is about to adopt ours.
-        if standing.batch_id is not None or standing.next_attempt is not None:
+        current = _current(record.order.external_id, ports)
+        if current.batch_id == batch.id:
+            return current
+        # Once the ledger names another batch, no worker can adopt ours any more.
+        if current.batch_id is not None or current.next_attempt is not None:
             ports.platform.abort(record.order, batch.id)
         raise
 
 
 def _announce(record: Record, ports: OrderPorts) -> Record:
-    order, rejection = record.order, record.rejection
+    """The finished record. Raises the stored rejection of an order that gets no batch."""
     if record.due is not None:
-        whole = replace(record, order=replace(order, files=ports.ledger.files(order)))
-        if record.state is State.CREATED:
-            _leave_in_order(record, ports, lambda: ports.announcer.created(whole))
-        elif rejection is not None:
-            told = rejection
-            _leave_in_order(record, ports, lambda: ports.announcer.rejected(whole.order, told))
-            if order.excerpt is not None:
-                _leave_in_order(record, ports, lambda: ports.park(order, told))
-        # Surely without a batch, it holds its files no longer: another order may have them.
-        void = record.state is State.REFUSED and record.unknown_since is None
-        delivers = ports.delivers and record.state is State.CREATED and bool(whole.order.files)
-        try:
-            if void:
-                record = ports.ledger.release(record, record.announced())
-            elif delivers:  # whatever becomes of the event, the clock finds it
-                due = ports.now() + HANDED_OVER
-                record = ports.ledger.hand_over(record, record.announced(delivers=True), due)
-            else:
-                record = ports.ledger.replace(record, record.announced())
-        except LeaseLost:
-            record = _standing(order.external_id, ports)
-            if record.due is not None:
-                raise
-    if rejection is not None:
-        raise rejection.error(order.external_id)
+        files = ports.ledger.files(record.order)
+        _publish(record, files, ports)
+        record = _finish(record, delivers=ports.delivers and bool(files), ports=ports)
+    if record.rejection is not None:
+        raise record.rejection.error(record.order.external_id)
     return record
+
+
+def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> None:
+    """Send the event; park a rejected part of a window, which has no message of its own."""
+    rejection, order = record.rejection, replace(record.order, files=files)
+    if record.state is State.CREATED:
+        created = replace(record, order=order)
+        _postpone_on_failure(record, ports, lambda: ports.announcer.created(created))
+    elif rejection is not None:
+        _postpone_on_failure(record, ports, lambda: ports.announcer.rejected(order, rejection))
+        if order.excerpt is not None:
+            _postpone_on_failure(record, ports, lambda: ports.park(record.order, rejection))
+
+
+def _finish(record: Record, *, delivers: bool, ports: OrderPorts) -> Record:
+    try:
+        if record.state is State.REFUSED and record.unknown_since is None:
+            # No batch exists, so another order may have its files.
+            return ports.ledger.release(record, record.announced())
+        if record.state is State.CREATED and delivers:  # the clock finds it if the event is lost
+            due = ports.now() + DELIVERY_DUE_MS
+            return ports.ledger.hand_over(record, record.announced(delivers=True), due)
+        return ports.ledger.replace(record, record.announced())
+    except LeaseLost:
+        current = _current(record.order.external_id, ports)
+        if current.due is not None:
+            raise
+        return current
 
 
 def _reject(record: Record, state: State, error: Rejected, ports: OrderPorts) -> Record:
     return ports.ledger.replace(record, record.rejected(state, Rejection.of(error, ports.now())))
 
 
-def _leave_in_order[T](record: Record, ports: OrderPorts, step: Callable[[], T]) -> T:
-    """`step`; when it cannot be done now, the ledger says from when it can."""
+def _postpone_on_failure[T](record: Record, ports: OrderPorts, step: Callable[[], T]) -> T:
+    """Run `step`; if it raises TryAgain, first write to the ledger when the order is due again."""
     try:
         return step()
     except TryAgain as error:
@@ -349,11 +365,11 @@ def _leave_in_order[T](record: Record, ports: OrderPorts, step: Callable[[], T])
 
 def _delay(record: Record, error: TryAgain, now: int) -> int:
     """Half the order's age, at least 10 seconds and at most 15 minutes; longer if AEP says so."""
-    patience = min(max((now - record.opened_at) // 2, 10_000), 900_000)
-    return max(patience, int((error.retry_after or 0) * 1000))
+    backoff_ms = min(max((now - record.opened_at) // 2, 10_000), 900_000)
+    return max(backoff_ms, int((error.retry_after or 0) * 1000))
 
 
-def _standing(external_id: str, ports: OrderPorts) -> Record:
+def _current(external_id: str, ports: OrderPorts) -> Record:
     record = ports.ledger.get(external_id)
     if record is None:
         raise LeaseLost("the ledger no longer holds this order", external_id=external_id)

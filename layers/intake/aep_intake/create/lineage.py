@@ -1,13 +1,14 @@
-"""What comes again: which order is the newest of an object or a folder, and what it replaces.
+"""New versions of an object or folder: which order is the newest, and which batch it replaces.
 
 Where a route says `replace` or `ignore`, the ledger keeps one head for each object (or folder of a
-marker) and dataset: the newest order, by S3's sequencer. It is moved in the transaction that opens
-an order, so the orders of a line follow each other, each once the one before is finished:
+marker) and dataset: the newest order, by S3's sequencer. The transaction that opens an order moves
+the head, so the orders of a lineage follow each other, each after its predecessor is finished:
 
-    before it is  loading                    aborted, the ledger first; then as below
-                  success, active …          named in `replay`: Adobe deletes its data for ours
-                  ended without data         what that one replaced is what this one replaces
-                  anything in between        later
+    the predecessor's batch is
+        loading              abort it, but write that to the ledger first; then as below
+        success, active …    name it in `replay`: Adobe deletes its data once ours is loaded
+        ended without data   replace the batch that it replaced
+        anything else        wait
 """
 
 from collections.abc import Iterator
@@ -24,41 +25,41 @@ if TYPE_CHECKING:
 
 
 class Heads(Protocol):
-    """What remembers the newest orders. Every method raises LedgerUnavailable."""
+    """The ledger's heads of lineages. Every method raises LedgerUnavailable."""
 
     def head(self, subject: str) -> LineageHead | None:
-        """The newest order of a line."""
+        """The newest order of a lineage."""
 
     def get(self, external_id: str) -> Record | None:
-        """An order's record as it is now."""
+        """An order's current record."""
 
 
 def lineage_of(
     arrival: Arrival, folder: str | None, target: Target, *, first_only: bool
 ) -> Lineage:
-    """The line of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
+    """The lineage of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
     if arrival.sequencer is None:
         raise NotReplaceable(
             f"the event of {arrival.uri} has no sequencer, so nobody can tell whether this is the "
             "newest version: send S3's own events, or let the route say `append`"
         )
-    what = ("object", arrival.key) if folder is None else ("folder", folder)
-    where = (target.ims_org, target.sandbox, target.dataset_id)
-    subject = digest(arrival.bucket, *what, *where)
+    name = ("object", arrival.key) if folder is None else ("folder", folder)
+    dataset = (target.ims_org, target.sandbox, target.dataset_id)
+    subject = digest(arrival.bucket, *name, *dataset)
     return Lineage(subject, arrival.position, first_only=first_only)
 
 
 def placed(order: Order, heads: Heads) -> Order | None:
-    """`order` behind the one that is the newest of its line; None where it comes too late.
+    """`order` behind the newest of its lineage; None if it comes too late.
 
-    An order that was opened before is left to its record.
+    An order that was opened before stays as it is: its record decides.
     """
     line = order.line
     head = None if line is None else heads.head(line.subject)
     if line is None or head is None or head.external_id == order.external_id:
         return order
-    standing = heads.get(order.external_id)
-    if standing is not None and not standing.never_created:
+    current = heads.get(order.external_id)
+    if current is not None and not current.never_created:
         return order
     if head.position >= line.position:
         return None
@@ -70,9 +71,9 @@ def placed(order: Order, heads: Heads) -> Order | None:
 
 
 def make_room(record: Record, ports: "OrderPorts") -> Record:
-    """Make room for an order that follows another one, and remember what it replaces.
+    """Put an order in its predecessor's place, and record which batch it replaces.
 
-    Raises NotYet, NeedsAttention, and what the ports raise.
+    Raises NotYet, NeedsAttention, or as the ports.
     """
     order, line = record.order, record.order.line
     if line is None or line.predecessor is None:
@@ -83,7 +84,7 @@ def make_room(record: Record, ports: "OrderPorts") -> Record:
         raise NotYet(f"{line.predecessor}, the version before it, is not finished")
     if before.state is State.HELD:
         raise NeedsAttention(
-            f"{before.order.external_id}, the version before it, waits for a person: redrive that "
+            f"{before.order.external_id}, the version before it, needs a person: redrive that "
             "first, then this"
         )
     for attempt in attempts:
@@ -93,7 +94,7 @@ def make_room(record: Record, ports: "OrderPorts") -> Record:
 
 
 def _replaced(before: Record, ports: "OrderPorts") -> Replaced | None:
-    """The batch whose data stands there because of the line up to `before`."""
+    """The batch with the lineage's present data, up to the order `before`."""
     order, batch_id = before.order, before.batch_id
     if batch_id is None:
         return order.replaces
@@ -105,17 +106,17 @@ def _replaced(before: Record, ports: "OrderPorts") -> Replaced | None:
         return order.replaces
     if batch.holds_data:
         return Replaced(order.external_id, batch_id)
-    if batch.status == "inactive":  # somebody reverted it
+    if batch.status == "inactive":  # a person reverted it
         return None
     raise NotYet(f"batch {batch_id} of the version before it is {batch.status}")
 
 
 def _batch_in_catalog(before: Record, batch_id: str, ports: "OrderPorts") -> Batch | None:
-    """The batch as Catalog shows it; None once it is gone."""
-    asked = ports.now()  # an answer is as old as its question, however long it took
+    """The batch as Catalog shows it; None once it is gone. Raises NotYet while it is too new."""
+    asked_at = ports.now()  # an answer is as old as its question, however long it took
     batch = ports.platform.batch(before.order.target, batch_id)
-    if batch is None and asked < (before.created_at or 0) + ports.settle_ms:
-        raise NotYet(f"batch {batch_id} of the version before it is not shown by Catalog yet")
+    if batch is None and asked_at < (before.created_at or 0) + ports.settle_ms:
+        raise NotYet(f"Catalog does not show batch {batch_id} of the version before it yet")
     return batch
 
 

@@ -1,10 +1,10 @@
-"""Batches per minute, kept by all workers of a deployment together: AEP is treated with care.
+"""The rate limit of batches per minute, which all workers of a deployment share.
 
-Each credential has a bucket in the ledger, which holds the time at which it will be full again: a
-batch moves that ahead by the time between two batches, and its turn comes when the bucket has
-room for it. A worker takes turns for all its threads that wait for one, in a single write; and ten
-as long as half of the bucket is there, for the batches to come. What it took so and does not use
-soon is lost, which is why that is asked of a bucket that has plenty.
+Each credential has a token bucket in the ledger, stored as the time at which it will be full again.
+A batch moves that time ahead by the interval between two batches, and its turn comes when the
+bucket has room for it. A worker takes turns for all its waiting threads in a single write. While
+the bucket is more than half full, it takes ten, for batches to come: turns that it does not use
+soon are lost, so it takes them only where there are plenty.
 """
 
 import threading
@@ -15,15 +15,15 @@ from typing import Protocol
 
 from aep_intake.model.errors import NotYet
 
-MINUTE = 60_000
-LEASE = 10
-# Milliseconds for which a turn that was taken for later may be used; so the turns of any minute
-# were taken within this much more than a minute.
-KEPT = 5_000
+MINUTE_MS = 60_000
+TURNS_AT_ONCE = 10
+# How long a turn that was taken in advance may be used: so the turns used in any minute were taken
+# within this much more than a minute.
+TURN_LIFE_MS = 5_000
 
 
 class Full(Exception):
-    """The bucket would be full again too late: after `full_at` (epoch ms) and what was asked."""
+    """The bucket, full again at `full_at` (epoch ms), has no room for the turns asked for."""
 
     def __init__(self, full_at: float) -> None:
         super().__init__("too many turns were taken")
@@ -31,19 +31,19 @@ class Full(Exception):
 
 
 class Buckets(Protocol):
-    """When each bucket will be full again. Every method raises LedgerUnavailable."""
+    """The time at which each bucket will be full again. Every method raises LedgerUnavailable."""
 
     def take(self, name: str, cost: float, now: float, until: float, *, filling: bool) -> float:
-        """Move that time ahead by `cost` ms, or `now` if that is later; the time it becomes.
+        """Move that time (or `now`, if it is later) ahead by `cost` ms; the new time.
 
-        Raises Full if that were later than `until`. `filling`: whether the bucket is thought not
-        to be full, for one write to do.
+        Raises Full if the new time were later than `until`. `filling`: the bucket is probably not
+        full, which saves a write if it is true.
         """
 
 
 @dataclass(slots=True)
 class _Purse:
-    """What a worker has of one bucket: `left` turns, to be used from `start` until `end`."""
+    """A worker's turns from one bucket: `left`, to be used from `start` until `end`."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     waiting: int = 0
@@ -55,18 +55,16 @@ class _Purse:
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
-    """Milliseconds between two batches, and until a bucket is full that was empty."""
-
-    interval: float
-    size: float
+    interval: float  # milliseconds between two batches
+    size: float  # milliseconds in which an empty bucket fills
 
 
 class Pace:
     """At most `per_minute` POSTs of a credential in any minute; shared by a worker's threads.
 
-    A tenth of them may come at once. `per_minute` by credential, as it is now; `now` in epoch
-    milliseconds, `sleep` in seconds; a turn further off than `patience` milliseconds is not waited
-    for.
+    A tenth of them may come at once. `per_minute`: the present limit of a credential. `now` in
+    epoch milliseconds, `sleep` in seconds. `wait` refuses a turn that is more than `wait_max_ms`
+    away.
     """
 
     def __init__(
@@ -75,21 +73,21 @@ class Pace:
         per_minute: Callable[[str], int],
         now: Callable[[], int],
         sleep: Callable[[float], None],
-        patience: float = 5_000.0,
+        wait_max_ms: float = 5_000.0,
     ) -> None:
         self._buckets = buckets
         self._per_minute = per_minute
         self._now = now
         self._sleep = sleep
-        self._patience = patience
+        self._wait_max_ms = wait_max_ms
         self._purses: dict[str, _Purse] = {}
         self._lock = threading.Lock()
 
     def wait(self, credential: str) -> None:
         """Wait for a turn.
 
-        Raises NotYet when it is too far off, and LedgerUnavailable: what cannot be written now
-        is no batch that could be recorded.
+        Raises NotYet if it is too far away, or LedgerUnavailable: while the ledger takes no write,
+        a batch could not be recorded either.
         """
         purse = self._purse(credential)
         with self._lock:
@@ -105,33 +103,33 @@ class Pace:
             self._sleep(wait / 1000)
 
     def count(self, credential: str) -> None:
-        """Take a turn and do not wait for it: those who do will, for up to a minute's turns."""
+        """Take a turn without waiting; callers of `wait` wait longer, up to a minute's turns."""
         now, purse, rate = self._now(), self._purse(credential), self._rate(credential)
-        until = now + rate.size + MINUTE
+        until = now + rate.size + MINUTE_MS
         try:
             purse.full_at = self._take(credential, rate.interval, now, until, purse.full_at)
         except Full as full:
             purse.full_at = full.full_at
 
     def _turn(self, credential: str, purse: _Purse) -> float:
-        """When a turn comes that is taken now (epoch ms)."""
+        """The time (epoch ms) of a turn that is taken now."""
         now = self._now()
         if not (purse.left and now < purse.end):
             rate = self._rate(credential)
-            purse.left = self._lease(credential, purse, rate, now)
+            purse.left = self._take_some(credential, purse, rate, now)
             purse.start = max(now, purse.full_at - rate.size)
-            purse.end = purse.start + KEPT
+            purse.end = purse.start + TURN_LIFE_MS
         purse.left -= 1
         return purse.start
 
-    def _lease(self, credential: str, purse: _Purse, rate: _Rate, now: float) -> int:
-        half, whole = now + rate.size / 2, now + rate.size + self._patience
-        for _ in range(3):  # others may be faster
+    def _take_some(self, credential: str, purse: _Purse, rate: _Rate, now: float) -> int:
+        half, whole = now + rate.size / 2, now + rate.size + self._wait_max_ms
+        for _ in range(3):  # other workers may be faster
             since = max(now, purse.full_at)
-            number, until = LEASE, half
-            if since + LEASE * rate.interval > half:
+            number, until = TURNS_AT_ONCE, half
+            if since + TURNS_AT_ONCE * rate.interval > half:
                 room = int((whole - since) / rate.interval)
-                number, until = min(purse.waiting, LEASE, room), whole
+                number, until = min(purse.waiting, TURNS_AT_ONCE, room), whole
             if number < 1:
                 break
             try:
@@ -142,8 +140,8 @@ class Pace:
             else:
                 return number
         wait = max(now, purse.full_at) + rate.interval - rate.size - now
-        # Measured from a time that may be long past where the ledger was slow to answer.
-        raise NotYet("the batches of this minute are used", retry_after=min(wait, MINUTE) / 1000)
+        # `now` may be long past if the ledger answered slowly.
+        raise NotYet("the batches of this minute are used", retry_after=min(wait, MINUTE_MS) / 1000)
 
     def _take(self, credential: str, cost: float, now: float, until: float, seen: float) -> float:
         name = sha256(credential.encode()).hexdigest()[:32]
@@ -152,7 +150,7 @@ class Pace:
     def _rate(self, credential: str) -> _Rate:
         per_minute = self._per_minute(credential)
         burst = max(1, per_minute // 10)
-        interval = (MINUTE + KEPT) / (per_minute - burst + 1)
+        interval = (MINUTE_MS + TURN_LIFE_MS) / (per_minute - burst + 1)
         return _Rate(interval, burst * interval)
 
     def _purse(self, credential: str) -> _Purse:

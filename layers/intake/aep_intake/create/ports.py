@@ -1,4 +1,4 @@
-"""What creating a batch needs of the world."""
+"""The ports through which the create stage reaches the world."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,83 +10,82 @@ from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection
 
 
 class OrderLedger(Protocol):
-    """What remembers orders. Every method raises LedgerUnavailable when it cannot tell."""
+    """The ledger of orders. Every method may raise LedgerUnavailable."""
 
     def open(self, record: Record) -> Record:
-        """Put `record` and its claims, all or nothing; or the record that order has already.
+        """Put `record` and its claims, all or nothing; or return the record that exists.
 
-        Moves the head of the order's line. Raises AlreadyClaimed if the order is new and other
-        orders hold some of its files, and LineMoved if another order is the head by now.
+        Moves the head of the order's lineage. Raises AlreadyClaimed if the order is new and other
+        orders hold some of its files, and LineMoved if another order has become the head.
         """
 
     def get(self, external_id: str) -> Record | None:
-        """The record as it is now."""
+        """The current record."""
 
     def replace(self, old: Record, new: Record) -> Record:
-        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
     def hand_over(self, old: Record, new: Record, due: int) -> Record:
-        """As `replace`, with the delivery of its batch, which someone begins by `due`."""
+        """As `replace`, and record the delivery of its batch, which is due at `due` (epoch ms)."""
 
     def release(self, old: Record, new: Record) -> Record:
-        """As `replace`, without the claims from then on."""
+        """As `replace`, and delete the claims."""
 
     def reclaim(self, old: Record, new: Record) -> Record:
-        """As `replace`, with the claims again, all or nothing. Raises AlreadyClaimed, too."""
+        """As `replace`, and put the claims again, all or nothing. Raises AlreadyClaimed, too."""
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order, wherever they are kept."""
+        """The files of an order, from the record or its window's list."""
 
     def open_next_attempt(self, ended: Record, following: Record) -> Record:
-        """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
+        """Put the ended attempt and the following one in one transaction. Raises LeaseLost."""
 
 
 class BatchPlatform(Protocol):
-    """What AEP can do for an order. Every method may raise TryAgain: surely nothing was made."""
+    """AEP's part of an order. Every method may raise TryAgain: then AEP made nothing."""
 
     def create(self, order: Order) -> Batch:
         """One POST. Raises OutcomeUnknown (a batch may exist) or Rejected (none does)."""
 
     def find(self, order: Order, since: int | None) -> list[Batch]:
-        """The batches in Catalog that this ledger made for `order` since then, oldest first."""
+        """The batches in Catalog that this ledger made for `order` since then (epoch ms).
+
+        The oldest first; of any time if `since` is None.
+        """
 
     def abort(self, order: Order, batch_id: str) -> None:
-        """Make a batch that is still loading go away; one that is gone already is fine."""
+        """Abort a batch that is still loading; no error if it is gone."""
 
     def batch(self, target: Target, batch_id: str) -> Batch | None:
-        """What Catalog knows of a batch."""
+        """The batch in Catalog; None if Catalog does not show it."""
 
 
 class OrderAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced or StorageUnavailable."""
 
     def created(self, record: Record) -> None:
-        """Say which batch the order got."""
+        """Announce the batch that the order got."""
 
     def rejected(self, order: Order, rejection: Rejection) -> None:
-        """Say why the order gets none."""
+        """Announce why the order gets no batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPorts:
-    """What the story needs of the world. Durations in milliseconds.
-
-    `lease` makes a lease that outlasts this worker. `pace` waits for a credential's turn to POST
-    and raises NotYet when that is too far off, or LedgerUnavailable. `post_ms` bounds a POST with
-    its time-outs and clock skew. `settle_ms` is how long Catalog may take to show a batch. `park`
-    puts a rejected order that came with no message of its own where `aep-intake redrive` finds it;
-    raises StorageUnavailable. `delivers`: the stack itself fills the batches of orders that have
-    files. `identity`: of the ledger, as it was a moment ago.
-    """
+    """What the create stage needs of the world."""
 
     ledger: OrderLedger
     platform: BatchPlatform
     announcer: OrderAnnouncer
-    now: Callable[[], int]
-    lease: Callable[[], Lease]
+    now: Callable[[], int]  # epoch milliseconds
+    lease: Callable[[], Lease]  # makes a lease that outlasts this worker
+    # Waits for a credential's turn to POST. Raises NotYet if it is too far away, or
+    # LedgerUnavailable.
     pace: Callable[[str], None]
+    # Moves a rejected order without a message of its own to the dead-letter queue, for
+    # `aep-intake redrive`. Raises StorageUnavailable.
     park: Callable[[Order, Rejection], None]
-    post_ms: int
-    settle_ms: int
-    delivers: bool = True
-    identity: Callable[[], Identity] = lambda: Identity("")
+    post_ms: int  # the longest POST, with its time-outs and clock skew
+    settle_ms: int  # how long Catalog may take to show a batch
+    delivers: bool = True  # this stack uploads the files itself
+    identity: Callable[[], Identity] = lambda: Identity("")  # of the ledger, perhaps a minute old

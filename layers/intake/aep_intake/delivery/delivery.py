@@ -1,4 +1,4 @@
-"""A delivery, its stages, and what it needs of the world."""
+"""A delivery, its stages, and the ports through which it reaches the world."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -11,8 +11,6 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, Rejection
 from aep_intake.model.records import Kept, invariant
-
-HOUR = 3_600_000
 
 
 class DeliveryStage(StrEnum):
@@ -36,51 +34,39 @@ class End(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict(Kept):
-    """The true outcome. `status` and `metrics` are Adobe's; `at` in epoch milliseconds.
-
-    `errors`: Adobe's, the first of them. `diagnostics`: how many files with details were kept; None
-    until that was asked for. `lost`: the pieces that are not in it, by number.
-    """
+    """The true outcome of a batch."""
 
     end: End
-    status: str
+    status: str  # Adobe's
     detail: str
-    at: int
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    errors: tuple[Mapping[str, Any], ...] = ()
-    diagnostics: int | None = None
-    lost: tuple[int, ...] = ()
+    at: int  # epoch milliseconds
+    metrics: Mapping[str, Any] = field(default_factory=dict)  # Adobe's
+    errors: tuple[Mapping[str, Any], ...] = ()  # the first of Adobe's
+    diagnostics: int | None = None  # how many files with details were stored; None: not yet asked
+    lost: tuple[int, ...] = ()  # numbers of the pieces that are not in it
 
 
 @dataclass(frozen=True, slots=True)
 class Mark(Kept):
-    """What became of a piece: uploaded (`size` bytes), or `lost`, and why.
+    """The end of a piece's upload."""
 
-    Of one that was lost, `size` bytes are in the batch all the same.
-    """
-
-    size: int
-    lost: Rejection | None = None
+    size: int  # bytes in the batch, perhaps some even of a lost piece
+    lost: Rejection | None = None  # why it was not uploaded
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Kept):
-    """How far a compressed file has come that was looked through: so many of its parts were sent,
-    `size` bytes together.
-    """
+    """The progress of a compressed file's upload, once it is known to be intact."""
 
-    parts: int = 0
-    size: int = 0
+    parts: int = 0  # that were sent
+    size: int = 0  # their bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Kept):
-    """A delivery in the ledger. Times in epoch milliseconds.
+    """A delivery in the ledger. Times in epoch milliseconds."""
 
-    `limit`: bytes of a piece. `whole`: a file that is lost ends it. `cuts`: of the files that are
-    cut, by their place. `total`: pieces. `due`: when someone must look again, and until then nobody
-    else may; None once it has ended. `settled`: of how many lost files all is done by now.
-    """
+    WRITTEN_AS = {"polls": "looks"}  # noqa: RUF012
 
     external_id: str
     batch_id: str
@@ -90,21 +76,22 @@ class Delivery(Kept):
     file_count: int
     byte_count: int
     created_at: int
-    limit: int
-    whole: bool
+    limit: int  # bytes of a piece
+    whole: bool  # one lost file ends it
     stage: DeliveryStage
+    # When the clock hands it out again, and nobody works on it before; None once it has ended.
     due: int | None
     revision: int = 1
-    cuts: Mapping[int, Cut] = field(default_factory=dict)
-    total: int = 0
-    looks: int = 0
+    cuts: Mapping[int, Cut] = field(default_factory=dict)  # of the files that are cut, by place
+    total: int = 0  # pieces; 0 before they are planned
+    polls: int = 0  # of its uploads; after COMPLETE, of Catalog
     uploaded_at: int | None = None
     verdict: Verdict | None = None
-    settled: int = 0
+    settled: int = 0  # how many lost files were released and announced
 
     @classmethod
     def of(cls, record: Record, files: tuple[Arrival, ...], limit: int, due: int) -> "Delivery":
-        """A new delivery, of an order that has its batch."""
+        """The new delivery of an order that has its batch. `limit` in bytes, `due` in epoch ms."""
         order = record.order
         return cls(
             order.external_id,
@@ -122,7 +109,7 @@ class Delivery(Kept):
         )
 
     def then(self, **changes: Any) -> "Delivery":
-        """As it stands after a step."""
+        """The delivery after one step."""
         after = replace(self, revision=self.revision + 1, **changes)
         after._check()
         ended = self.stage is DeliveryStage.ENDED
@@ -149,7 +136,7 @@ class Delivery(Kept):
         invariant("no more files are settled than it has", holds=self.settled <= self.file_count)
 
     def whole_cuts(self, files: tuple[Arrival, ...]) -> dict[int, Cut]:
-        """What cannot be cut to its end is named, all of it, when it comes to its upload."""
+        """The complete cuts. A file without one becomes one piece, whose upload says why."""
         return {place: cut for place, cut in self.cuts.items() if cut.whole(files[place])}
 
     def tasks(self, files: tuple[Arrival, ...]) -> "list[Task]":
@@ -159,71 +146,71 @@ class Delivery(Kept):
 
 @dataclass(frozen=True, slots=True)
 class Task(Kept):
-    """The upload of a piece, with all that it takes: a message needs no look at the file list."""
+    """The upload of a piece. Its message holds all that a worker needs, without the file list."""
 
     external_id: str
     piece: Piece
 
 
 class DeliveryLedger(Protocol):
-    """What remembers deliveries. Every method raises LedgerUnavailable when it cannot tell."""
+    """The ledger of deliveries. Every method may raise LedgerUnavailable."""
 
-    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
-        """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
+    def start(self, delivery: Delivery, *, recorded: bool) -> bool:
+        """Put `delivery`, in place of the one `recorded` with its order, if there is one.
 
-        False where somebody else did.
+        False if another worker did.
         """
 
     def get(self, external_id: str) -> Delivery | None:
-        """The delivery as it is now; None if it has not begun."""
+        """The current delivery; None before its start."""
 
     def replace(self, old: Delivery, new: Delivery) -> Delivery:
-        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
     def mark(self, external_id: str, piece: int, mark: Mark) -> int:
-        """Remember what became of a piece; about how many are marked by now.
+        """Mark a piece, unless it is marked; about how many pieces are marked now.
 
-        What stands stays, but that a piece was uploaded counts more than that it was lost: of two
-        copies of its message, one may have read what the other could not.
+        But a mark of an upload replaces one of a loss: of two workers with copies of a message, one
+        may have read what the other could not.
         """
 
     def marked(self, external_id: str, piece: int) -> Mark | None:
-        """What became of a piece so far."""
+        """The mark of a piece, if it has one."""
 
     def marks(self, external_id: str) -> dict[int, Mark]:
-        """What became of the pieces so far."""
+        """The marks of all marked pieces, by number."""
 
     def progress(self, external_id: str, piece: int) -> Progress | None:
-        """How far a compressed file has come; None if nobody has looked it through."""
+        """The progress of a compressed file; None before it is known to be intact."""
 
     def keep(self, external_id: str, piece: int, progress: Progress) -> None:
-        """Remember how far a compressed file has come."""
+        """Store the progress of a compressed file."""
 
 
 class Allowance(Protocol):
     """The bytes that AEP takes of an organization in an hour."""
 
     def taking(self, target: Target, size: int) -> AbstractContextManager[None]:
-        """Count bytes that are sent there meanwhile; they are given back if that fails.
+        """Count `size` bytes that are sent in the context; not if that fails.
 
         Raises NotYet if the hour is used up, or LedgerUnavailable.
         """
 
     def wait(self, target: Target, size: int) -> float:
-        """Seconds until so many bytes may be sent there. Raises LedgerUnavailable."""
+        """Seconds until `size` bytes may be sent. Raises LedgerUnavailable."""
 
 
 class Orders(Protocol):
-    """What is asked of the create stage's ledger."""
+    """The ledger of orders. Every method may raise LedgerUnavailable."""
 
     def get(self, external_id: str) -> Record | None:
-        """The record as it is now."""
+        """The current record."""
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order, wherever they are kept."""
+        """The files of an order, from the record or its window's list."""
 
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
-        """Give up the claims of files where they are the order's still; why is remembered."""
+        """Delete the order's claims of lost files, if it still has them, and record why."""
 
 
 class IngestionApi(Protocol):
@@ -232,34 +219,34 @@ class IngestionApi(Protocol):
     def upload(
         self, delivery: Delivery, path: str, body: Readable, size: int, seconds: float
     ) -> None:
-        """PUT one file, in so many seconds at most. Raises UploadRefused."""
+        """PUT one file, in `seconds` at most. Raises UploadRefused."""
 
     def held(self, delivery: Delivery, path: str) -> int:
         """How many bytes of a file the batch has already."""
 
     def complete(self, delivery: Delivery) -> None:
-        """Say that all files are there. Raises UploadRefused."""
+        """Send COMPLETE: all files are there. Raises UploadRefused."""
 
     def abort(self, delivery: Delivery) -> None:
-        """Make a batch that is still loading go away."""
+        """Abort the batch if it is still loading."""
 
-    def look(self, delivery: Delivery) -> Batch | None:
-        """What Catalog knows of the batch."""
+    def fetch_batch(self, delivery: Delivery) -> Batch | None:
+        """The batch in Catalog; None if Catalog does not show it."""
 
     def diagnostics(self, delivery: Delivery) -> int:
-        """Keep what AEP tells of bad rows; how many files that were."""
+        """Store AEP's details of bad rows; the number of files."""
 
 
 class DeliveryAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced."""
 
     def ended(self, delivery: Delivery, lost: Mapping[str, Rejection]) -> None:
-        """Say how the batch ended, and which files are not in it."""
+        """Announce how the batch ended, and which files (by URI) are not in it."""
 
     def arrival_rejected(
         self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
     ) -> None:
-        """Say why a file is not in the batch."""
+        """Announce why a file is not in the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +261,8 @@ class DeliveryPorts:
     # Bytes of a file of the version that arrived, from an offset up to another. Raises ObjectGone,
     # ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
     opened: Callable[[Arrival, int, int], IO[bytes]]
-    # Has pieces uploaded.
     enqueue: Callable[[list[Task]], None]
-    # Puts an order where `aep-intake redrive` finds it; the other, a file as it arrived.
+    # Move an order, or a file as it arrived, to the dead-letter queue, for `aep-intake redrive`.
     park: Callable[[Order, Rejection], None]
     park_file: Callable[[Arrival, Rejection], None]
     now: Callable[[], int]  # epoch ms, as all times
@@ -284,18 +270,17 @@ class DeliveryPorts:
     worker_life_ms: int  # the longest that this worker lives
     upload_ms: int  # the longest that an uploader lives
     uploads_end_ms: int  # by when (epoch ms) uploads must end, so that their worker can say so
-    planning_ms: int  # for how long files are looked through at a time
+    planning_ms: int  # how long a worker reads files for their cuts, at a time
     piece_bytes: int
     deadline_ms: int  # from when the batch was created until it is given up
     first_poll_ms: int  # from COMPLETE until Catalog is asked
-    # When (epoch ms) the ledger was put back to an earlier state, so that it may not know what was
-    # done to batches before.
+    # When (epoch ms) somebody restored the ledger: it may not know what happened to batches before.
     restored_at: Callable[[], int] = lambda: 0
 
     def patient(self, delivery: Delivery) -> bool:
-        """Whether a file that S3 does not let us read is waited for.
+        """Whether to wait for a file that S3 refuses to read.
 
-        Rights come back; but before the batch is given up it goes on without that file, which is
-        parked, so that one bucket's policy does not take the files of others along.
+        Rights come back. But before its deadline the batch continues without that file, which is
+        parked, so that one bucket's policy does not take the files of other buckets along.
         """
         return self.now() < delivery.created_at + self.deadline_ms * 3 // 4

@@ -1,4 +1,4 @@
-"""How a batch ended: announced once, and what is not in it is let go."""
+"""The end of a batch: it is announced, and files that are not in it are released."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -6,7 +6,6 @@ from itertools import batched
 from typing import Any
 
 from aep_intake.delivery.delivery import (
-    HOUR,
     Delivery,
     DeliveryPorts,
     DeliveryStage,
@@ -24,22 +23,24 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.times import DAY_MS, HOUR_MS
 
-FORGOTTEN = 7 * 24 * HOUR  # after which a batch that Catalog does not show is none
-CLOCKS = 300_000  # milliseconds between Adobe's clock and ours, at most
-AT_ONCE = 20  # lost files that are let go until that is kept
+CATALOG_FORGETS_MS = 7 * DAY_MS  # after which a batch that Catalog does not show no longer exists
+ADOBE_SKEW_MS = 300_000  # the most by which Adobe's clock and ours differ
+RELEASED_PER_WRITE = 20  # lost files, between two writes of the delivery
 
 
 def poll_later(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
-    """Adobe advises two minutes; after that in growing intervals, half an hour at most."""
-    looks = delivery.looks if delivery.stage is DeliveryStage.INGESTING else 0
-    wait = min(ports.first_poll_ms * 3**looks // 2**looks, 1_800_000)
+    """Poll with backoff: after two minutes, as Adobe advises, then up to every half hour."""
+    polls = delivery.polls if delivery.stage is DeliveryStage.INGESTING else 0
+    wait = min(ports.first_poll_ms * 3**polls // 2**polls, 1_800_000)
     due = ports.now() + wait
-    changed = delivery.then(looks=min(looks + 1, 20), due=due, stage=DeliveryStage.INGESTING)
+    changed = delivery.then(polls=min(polls + 1, 20), due=due, stage=DeliveryStage.INGESTING)
     return ports.deliveries.replace(delivery, changed)
 
 
 def judge(delivery: Delivery, batch: Batch, ports: DeliveryPorts) -> Delivery:
+    """End the delivery if its batch has ended, or poll later."""
     status, end = batch.status, End.ABANDONED
     if batch.holds_data:
         end = End.SUCCEEDED
@@ -64,7 +65,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(errors: list[Any]) -> tuple[dict[str, str], ...]:
-    """The first of them, without the rows they list: an item of the ledger has 400 KB."""
+    """The first errors, without the rows they list: an item of the ledger holds 400 KB."""
     return tuple(
         {name: str(error[name])[:500] for name in ("code", "description") if name in error}
         for error in errors[:20]
@@ -73,6 +74,7 @@ def _words(errors: list[Any]) -> tuple[dict[str, str], ...]:
 
 
 def give_up(delivery: Delivery, why: str, ports: DeliveryPorts) -> Delivery:
+    """Abort the batch, before COMPLETE."""
     verdict = Verdict(End.ABANDONED, "aborted", why, ports.now())
     delivery = ports.deliveries.replace(
         delivery, delivery.then(stage=DeliveryStage.ABORTING, verdict=verdict)
@@ -81,17 +83,18 @@ def give_up(delivery: Delivery, why: str, ports: DeliveryPorts) -> Delivery:
 
 
 def abort(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
+    """Send ABORT, and end the delivery once Catalog shows it."""
     ports.ingestion.abort(delivery)
-    batch = ports.ingestion.look(delivery)
+    batch = ports.ingestion.fetch_batch(delivery)
     if batch is None or batch.status == "loading":
-        raise NotYet("Catalog does not say yet that the batch is aborted")
+        raise NotYet("Catalog does not show yet that the batch is aborted")
     if batch.status in ENDED_WITHOUT_DATA and delivery.verdict is not None:
         return _end(delivery, delivery.verdict, ports)
-    return judge(delivery, batch, ports)  # somebody else was faster
+    return judge(delivery, batch, ports)  # somebody completed or aborted it before
 
 
 def _end(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Delivery:
-    # Kept, for an upload that is still on its way may end otherwise, and all announcements alike.
+    # Stored, since an upload in flight may still change marks, and all announcements must agree.
     verdict = replace(verdict, lost=_lost_pieces(delivery, verdict, ports))
     delivery = ports.deliveries.replace(
         delivery,
@@ -101,6 +104,7 @@ def _end(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Delivery
 
 
 def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
+    """Announce the end, park a batch without data, and release lost files."""
     verdict = delivery.verdict
     if verdict is None:
         raise LeaseLost("the ledger no longer holds the verdict", external_id=delivery.external_id)
@@ -110,12 +114,12 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         verdict = replace(verdict, diagnostics=_diagnostics(delivery, verdict, ports))
         delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
     record = ports.orders.get(delivery.external_id)
-    if record is not None and record.due is not None:  # until then, another attempt is none
+    if record is not None and record.due is not None:  # before that, no next attempt can start
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
     lost = _lost_files(delivery, verdict.lost, ports)
-    ports.announcer.ended(delivery, {one.file.uri: one.why for one in lost if one.why})
+    ports.announcer.ended(delivery, {each.file.uri: each.why for each in lost if each.why})
     if record is not None:
-        # A newer version took its place, and was meant to.
+        # Then a newer version took its place, and it needs no other attempt.
         replaced = record.replaced_by is not None
         if verdict.end is not End.SUCCEEDED and not replaced:
             ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
@@ -127,31 +131,31 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
 def _release_lost_files(
     delivery: Delivery, lost: tuple["_Lost", ...], order: Order | None, ports: DeliveryPorts
 ) -> Delivery:
-    """Say of each file that was lost why, and go on from where a worker before has come.
+    """Announce why each file was lost, from the first that no earlier worker has announced.
 
-    `order`: where the batch holds its other files. Then the claims of those that are lost are let
-    go, and only then they are parked: else a redrive would find them claimed, and drop them.
+    `order`: its batch holds the other files. Then the claims of lost files are released, and only
+    after that the files are parked: otherwise a redrive would find them claimed, and drop them.
     """
-    for some in batched(lost[delivery.settled :], AT_ONCE, strict=False):
-        free = {one.file: one.why for one in some if order and one.why and one.apart(order)}
+    for group in batched(lost[delivery.settled :], RELEASED_PER_WRITE, strict=False):
+        free = {each.file: each.why for each in group if order and each.why and each.apart(order)}
         if order is not None and free:
             ports.orders.let_go(order, free)
-        for one in some:
-            if one.why is not None:
-                ports.announcer.arrival_rejected(delivery.external_id, (one.file,), one.why)
-            if why := free.get(one.file):
-                ports.park_file(one.file, why)
-        settled, due = delivery.settled + len(some), ports.now() + ports.step_ms
+        for each in group:
+            if each.why is not None:
+                ports.announcer.arrival_rejected(delivery.external_id, (each.file,), each.why)
+            if why := free.get(each.file):
+                ports.park_file(each.file, why)
+        settled, due = delivery.settled + len(group), ports.now() + ports.step_ms
         delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
     return delivery
 
 
 def _diagnostics(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> int:
-    """How many were kept; the outcome is not held back for long by what only explains it."""
+    """How many were stored. After an hour of errors, the outcome does not wait for its details."""
     try:
         return ports.ingestion.diagnostics(delivery)
     except TryAgain:
-        if ports.now() < verdict.at + HOUR:
+        if ports.now() < verdict.at + HOUR_MS:
             raise
         return 0
 
@@ -159,7 +163,7 @@ def _diagnostics(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
 def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> tuple[int, ...]:
     marks = ports.deliveries.marks(delivery.external_id)
     unmarked = len(marks) < delivery.total or not delivery.total  # 0: not planned yet
-    if verdict.end is End.SUCCEEDED and unmarked and not half_known(delivery, ports):
+    if verdict.end is End.SUCCEEDED and unmarked and not may_be_forgotten(delivery, ports):
         refused = "the batch was completed, but not by us, before the file was uploaded"
         why = Rejection.of(UploadRefused(refused), ports.now())
         for piece in (task.piece for task in delivery.tasks(files_of(delivery, ports))):
@@ -173,9 +177,9 @@ def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
 def lost_unless_held(
     delivery: Delivery, piece: Piece, why: Rejection, ports: DeliveryPorts
 ) -> Mark:
-    """The mark of a piece of which no worker has said that it was uploaded. Raises TryAgain.
+    """The mark of a piece that no worker reported as uploaded. Raises TryAgain.
 
-    The batch may have it since an earlier try all the same, whose answer nobody got.
+    The batch may hold it from an earlier try whose answer was lost.
     """
     held = ports.ingestion.held(delivery, piece.path())
     whole = held == piece.size and not piece.gzipped
@@ -184,17 +188,17 @@ def lost_unless_held(
 
 @dataclass(frozen=True, slots=True)
 class _Lost:
-    """A file of which not all is in its batch. `none`: nothing of it is. `why` is None where it was
-    uploaded after all, by a worker that took very long.
-    """
+    """A file that is not completely in its batch."""
 
     file: Arrival
-    why: Rejection | None
-    none: bool
+    why: Rejection | None  # None if a very slow worker uploaded it after all
+    none: bool  # nothing of it is in the batch
 
     def apart(self, order: Order) -> bool:
-        """Whether it can have a batch of its own: not if half of it were double then, nor if it has
-        one, which somebody else completed without it.
+        """Whether it can have a batch of its own.
+
+        Not if that would load a half of it twice, nor if this batch is its own, which somebody
+        completed without it.
         """
         return self.none and order.root != self.file.external_id
 
@@ -202,7 +206,7 @@ class _Lost:
 def _lost_files(
     delivery: Delivery, lost: tuple[int, ...], ports: DeliveryPorts
 ) -> tuple[_Lost, ...]:
-    """Always the same ones, in the same order."""
+    """The files of lost pieces, always in the same order."""
     if not lost:
         return ()
     missing, marks = frozenset(lost), ports.deliveries.marks(delivery.external_id)
@@ -227,6 +231,6 @@ def files_of(delivery: Delivery, ports: DeliveryPorts) -> tuple[Arrival, ...]:
     return ports.orders.files(record.order)
 
 
-def half_known(delivery: Delivery, ports: DeliveryPorts) -> bool:
-    """Whether it may be filled by a worker of which a restored ledger knows nothing."""
-    return delivery.created_at <= ports.restored_at() + CLOCKS
+def may_be_forgotten(delivery: Delivery, ports: DeliveryPorts) -> bool:
+    """Whether a restored ledger may have forgotten uploads to its batch."""
+    return delivery.created_at <= ports.restored_at() + ADOBE_SKEW_MS

@@ -1,10 +1,10 @@
-"""Pieces: how a file larger than Adobe takes in one PUT is cut between its rows.
+"""Pieces: a file larger than Adobe takes in one PUT is cut between its rows.
 
 Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks, but a batch holds many files: a
 large one goes up as several, each of whole rows, a CSV's header before each of them. Cuts are
-planned once and kept, so that a repeated upload overwrites itself.
+planned once and stored, so that a repeated upload overwrites itself.
 
-A row of JSON Lines ends at a newline; so does one of CSV, where the newline is in no quotes.
+A row of JSON Lines ends at a newline; a row of CSV, at a newline outside of quotes.
 Adobe's defaults are `"` around values and `\\` before a quote in one (preview, data access API).
 """
 
@@ -26,7 +26,7 @@ type Open = Callable[[int, int], IO[bytes]]
 
 
 class Readable(Protocol):
-    """What can be read once, from its start."""
+    """A stream that can be read once, from its start."""
 
     def read(self, size: int = -1, /) -> bytes:
         """Up to `size` bytes; none at the end."""
@@ -46,17 +46,16 @@ class Cut(Kept):
 
 @dataclass(frozen=True, slots=True)
 class Piece(Kept):
-    """What is uploaded at a time: the bytes of a file from `start` up to `end`.
+    """The bytes of a file that are uploaded at a time: from `start` up to `end`.
 
-    `number`: its place among the pieces of its batch. Before the bytes come the file's first
-    `header` ones. A compressed file is one piece, and becomes as many files as it takes.
+    A compressed file is one piece, and becomes one or more files in the batch.
     """
 
-    number: int
+    number: int  # its place among the pieces of its batch
     file: Arrival
     start: int
     end: int
-    header: int = 0
+    header: int = 0  # first bytes of the file that come before these
 
     @property
     def gzipped(self) -> bool:
@@ -69,7 +68,7 @@ class Piece(Kept):
         return self.end - self.start + self.header
 
     def path(self, number: int = 0) -> str:
-        """The unique, URL-safe name of its file in the batch; of the `number`th, if unpacked."""
+        """The unique, URL-safe name of its file in the batch; of its `number`th, if unpacked."""
         name = self.file.path
         if self.gzipped:
             name = re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)
@@ -91,9 +90,9 @@ def pieces(files: Iterable[Arrival], cuts: Mapping[int, Cut]) -> Iterator[Piece]
 
 
 def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open) -> Cut | None:
-    """How to cut a file into pieces of at most `limit` bytes; None if it goes up as it is.
+    """The cut of a file into pieces of at most `limit` bytes; None if it needs none.
 
-    Raises TooLarge where that cannot be done, and what `opened` raises.
+    Raises TooLarge if that is impossible, or as `opened`.
     """
     found = list(cutting(file, input_format, limit, opened))
     return found[-1] if found else None
@@ -106,9 +105,9 @@ def cutting(
     opened: Open,
     known: Cut | None = None,
 ) -> Iterator[Cut]:
-    """The same, told again with each end that is found: long work may go on from what is `known`.
+    """As `cut`, yielding the cut again with each new end: another worker may resume a `known` one.
 
-    The last says it all; see `Cut.whole`.
+    The last is complete; see `Cut.whole`.
     """
     if file.size <= limit or file.gzipped:
         return
@@ -151,8 +150,9 @@ def _read(opened: Open, start: int, end: int) -> bytes:
 def _cut_csv(
     file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open, known: Cut
 ) -> Iterator[Cut]:
-    """Only what comes before a newline tells whether it is in quotes: so all of it is read, but
-    for what is `known` already, as a row begins where a piece has ended.
+    """Only the text before a newline shows whether it is in quotes, so the whole file is read.
+
+    But reading resumes after the `known` ends, since a row begins where a piece has ended.
     """
     rows = Rows(input_format, known.header if known.ends else None)
     ends = list(known.ends)
@@ -175,10 +175,10 @@ def _cut_csv(
 def unpacked(
     file: Arrival, packed: IO[bytes], input_format: Mapping[str, Any], limit: int
 ) -> Iterator[tuple[IO[bytes], bool]]:
-    """What a gzip holds, as files of at most `limit` bytes, each to be read from its start; and
-    whether it is the last one, so that the gzip is whole.
+    """The content of a gzip, as files of at most `limit` bytes, each to be read from its start.
 
-    The same however often it is done. Raises FormatMismatch or TooLarge.
+    With each, whether it is the last one: then the gzip is intact. The same every time. Raises
+    FormatMismatch or TooLarge.
     """
     rows = Rows(input_format)
     out, size, last = TemporaryFile(), 0, 0  # noqa: SIM115
@@ -203,7 +203,7 @@ def unpacked(
             last = size + last_end if last_end else last
             size += out.write(chunk)
         if size == 0:
-            raise FormatMismatch(f"{file.uri} is a gzip that holds nothing")
+            raise FormatMismatch(f"{file.uri} is an empty gzip")
         out.seek(0)
         yield out, True
     finally:
@@ -216,14 +216,14 @@ def _chunks(file: Arrival, packed: IO[bytes], size: int) -> Iterator[bytes]:
             while chunk := stream.read(size):
                 yield chunk
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FormatMismatch(f"{file.uri} is no whole gzip: {error}") from None
+        raise FormatMismatch(f"{file.uri} is a damaged gzip: {error}") from None
 
 
 class Rows:
-    """Where rows end, in a file that is gone through chunk by chunk from its start; or from that
-    of a later row, where its `header` is known.
+    """Finds the ends of rows in a file that is read chunk by chunk.
 
-    `header`: bytes of a CSV's header once its end has come by, 0 before and where there is none.
+    It starts at the beginning, or at a later row if `header` is known. `header`: bytes of a CSV's
+    header; 0 if there is none, or its end has not come yet.
     """
 
     def __init__(self, input_format: Mapping[str, Any], header: int | None = None) -> None:
@@ -232,7 +232,7 @@ class Rows:
         self.header = header or 0
         self._in_header = has_header and header is None
         self._quote, escape = _marks(input_format) if csv else (b"", b"")
-        # Where a quote in a value is written twice, counting them works all the same.
+        # Doubled quotes within a value do not disturb the count.
         self._escape = b"" if escape == self._quote or not self._quote else escape
         self._escaped = re.compile(re.escape(self._escape) + rb"[^\n]")
         self._passed = 0
@@ -240,7 +240,7 @@ class Rows:
         self._escaping = False
 
     def last_end(self, chunk: bytes) -> int:
-        """Where in the next chunk a row ends last; 0 where none does."""
+        """The offset in the next chunk at which its last row ends; 0 if no row ends in it."""
         text = self._plain(chunk)
         if self._in_header and (end := self._first_end(text)):
             self.header, self._in_header = self._passed + end, False
@@ -262,13 +262,13 @@ class Rows:
         return 0
 
     def _odd(self, text: bytes, start: int, end: int) -> bool:
-        """Whether quotes between the two make the one inside of a value, and the other not."""
+        """Whether the number of quotes between the two is odd: one is in a value, the other not."""
         return bool(self._quote) and text.count(self._quote, start, end) % 2 == 1
 
     def _plain(self, chunk: bytes) -> bytes:
-        """The chunk without what is escaped in it, every byte in its place.
+        """The chunk with escaped bytes overwritten, so that all others keep their place.
 
-        A newline stays: in quotes it is none of a row, and outside of them nothing escapes it.
+        A newline stays: within quotes it ends no row, and outside of them nothing escapes it.
         """
         if not self._escape:
             return chunk
@@ -279,7 +279,7 @@ class Rows:
 
 
 def _marks(input_format: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """What is around the values of a CSV, and before a quote in one."""
+    """The quote and the escape character of a CSV."""
     charset = input_format.get("charset", "UTF-8")
     quote, escape = input_format.get("quote", '"'), input_format.get("escape", "\\")
     return quote.encode(charset, "backslashreplace"), escape.encode(charset, "backslashreplace")
@@ -291,7 +291,7 @@ def _with(path: str, piece: str) -> str:
 
 
 def uncut(file: Arrival, input_format: Mapping[str, Any], limit: int) -> TooLarge:
-    """Why a file goes nowhere that was not cut when its batch was planned."""
+    """Why a file cannot be uploaded that was not cut when its batch was planned."""
     if not has_rows(input_format):
         return _too_large(file, limit)
     return TooLarge(
@@ -303,8 +303,8 @@ def uncut(file: Arrival, input_format: Mapping[str, Any], limit: int) -> TooLarg
 
 def _too_large(file: Arrival, limit: int) -> TooLarge:
     return TooLarge(
-        f"{file.uri} has more than {limit:,} bytes, as much as AEP takes of a file that cannot be "
-        "split: write smaller files"
+        f"{file.uri} has more than {limit:,} bytes, the most that AEP takes of a file that cannot "
+        "be split: write smaller files"
     )
 
 

@@ -1,16 +1,16 @@
 """The story of one delivery: a batch's files are uploaded, it is completed, and its end is known.
 
-    (announced  it is recorded with its order, due in an hour; the event begins it before that)
-    planning    large files are cut, once                          → uploading
-    uploading   every piece is uploaded and marked, side by side   → completing, or aborting
-    completing  COMPLETE is sent; from here on nothing is aborted  → ingesting
-    ingesting   Catalog is asked until the batch has ended         → ended
-    aborting    given up before COMPLETE: ABORT is sent            → ended
-    ended       announced; what holds no data is parked for another attempt; of a batch that holds
-                the others, files that were lost are let go, told and parked as they arrived
+    (announced  recorded with its order, due in an hour; its event starts it before that)
+    planning    cut large files, once                              → uploading
+    uploading   upload and mark every piece, side by side          → completing, or aborting
+    completing  send COMPLETE; from here on, never abort           → ingesting
+    ingesting   poll Catalog until the batch has ended             → ended
+    aborting    send ABORT: it was given up before COMPLETE        → ended
+    ended       announce it; park a batch without data, for another attempt; of a batch with data,
+                release, announce and park the files that were lost
 
-A delivery is due until it has ended, and whoever works on it moves that time first: so one works on
-it at a time, and what a dead worker leaves is found. How a piece is uploaded: see `uploading`.
+A worker first moves `due` forward: that is its lease. If it dies, the delivery comes due again. How
+a piece is uploaded: see `upload`.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,14 +19,14 @@ from typing import IO
 
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage, End, Verdict
 from aep_intake.delivery.ending import (
-    FORGOTTEN,
+    CATALOG_FORGETS_MS,
     _end,
     abort,
     announce,
     files_of,
     give_up,
-    half_known,
     judge,
+    may_be_forgotten,
     poll_later,
 )
 from aep_intake.delivery.pieces import Cut, cutting
@@ -44,49 +44,49 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
 
-KEEP_EVERY = 20_000  # milliseconds after which what was found of where to cut is kept
-# What is surely about a file: it is named when it comes to its upload, and the others go on.
+STORE_CUTS_EVERY_MS = 20_000
+# Faults of a file: its upload reports them, and the other files continue.
 ABOUT_THE_FILE = (TooLarge, ObjectGone, ObjectArchived, CustomerKeyNeeded)
-PATIENCE = 3  # looks after which what is missing is handed out again: a quarter of an hour
+POLLS_UNTIL_RESENT = 3  # after which missing pieces are enqueued again: a quarter of an hour
 
 
-def begin(external_id: str, batch_id: str, ports: DeliveryPorts) -> None:
-    """Begin with a batch that was announced, once however often that is said.
+def start(external_id: str, batch_id: str, ports: DeliveryPorts) -> None:
+    """Start the delivery of an announced batch; a second call does nothing.
 
-    Raises MalformedEvent where our ledger knows nothing of it, NotYet where its order is not
-    finished, or what `go_on` raises.
+    Raises MalformedEvent if the ledger does not know the batch, NotYet if its order is not
+    finished, or as `resume`.
     """
     record = ports.orders.get(external_id)
     if record is None or record.batch_id != batch_id:
         raise MalformedEvent(
             f"the ledger knows no batch {batch_id} of order {external_id}", external_id=external_id
         )
-    if record.due is not None:  # the event was faster than the record that comes with it
+    if record.due is not None:  # the event was faster than the record
         raise NotYet("its creation is not finished", retry_after=1, external_id=external_id)
-    _begin(record, ports)
+    _start(record, ports)
 
 
-def _begin(record: Record, ports: DeliveryPorts) -> Delivery | None:
-    if record.delivers is False:  # others fill it, whatever this deployment does by now
+def _start(record: Record, ports: DeliveryPorts) -> Delivery | None:
+    if record.delivers is False:  # others upload its files, even if this stack now would
         return None
     files = ports.orders.files(record.order)
-    if not files:  # announced by a release that recorded no deliveries: whoever asked fills it
+    if not files:  # of a release that recorded no deliveries: the caller uploads the files
         return None
     due = ports.now() + max(ports.step_ms, ports.worker_life_ms)
     delivery = Delivery.of(record, files, ports.piece_bytes, due)
-    if not ports.deliveries.begin(delivery, recorded=record.delivers is True):
+    if not ports.deliveries.start(delivery, recorded=record.delivers is True):
         return None
-    if half_known(delivery, ports):
+    if may_be_forgotten(delivery, ports):
         return _plan_again(delivery, ports)
     return _plan(delivery, files, ports)
 
 
-def go_on(external_id: str, ports: DeliveryPorts) -> Delivery | None:
-    """Go on with a delivery that is due, and tell how it stands then. Raises TryAgain."""
+def resume(external_id: str, ports: DeliveryPorts) -> Delivery | None:
+    """Resume a delivery that is due; the delivery after its step. Raises TryAgain."""
     delivery = ports.deliveries.get(external_id)
-    if delivery is None:  # whose event did not come
+    if delivery is None:  # its event was lost
         record = ports.orders.get(external_id)
-        return _begin(record, ports) if record is not None and record.delivers else None
+        return _start(record, ports) if record is not None and record.delivers else None
     if delivery.due is None or ports.now() < delivery.due:
         return None
     planning = delivery.stage is DeliveryStage.PLANNING
@@ -94,21 +94,21 @@ def go_on(external_id: str, ports: DeliveryPorts) -> Delivery | None:
     delivery = ports.deliveries.replace(delivery, delivery.then(due=due))
     try:
         return _STEPS[delivery.stage](delivery, ports)
-    except TryAgain as error:  # it is due again after a step, or when Adobe said
+    except TryAgain as error:  # it is due again after a step, or at Adobe's `Retry-After`
         later = ports.now() + int(1000 * (error.retry_after or 0))
-        standing = ports.deliveries.get(external_id)
-        if standing is not None and standing.due is not None and standing.due < later:
-            ports.deliveries.replace(standing, standing.then(due=later))
+        current = ports.deliveries.get(external_id)
+        if current is not None and current.due is not None and current.due < later:
+            ports.deliveries.replace(current, current.then(due=later))
         raise
 
 
 def _plan_again(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
-    """What another worker did not get done; there is an end to that, too."""
-    batch = ports.ingestion.look(delivery)
+    """Continue the plan of another worker, until the batch's deadline."""
+    batch = ports.ingestion.fetch_batch(delivery)
     if batch is not None and batch.status != "loading":
         return judge(delivery, batch, ports)
     if ports.now() > delivery.created_at + ports.deadline_ms:
-        return give_up(delivery, "its files could not be looked through in time", ports)
+        return give_up(delivery, "no worker could read its files in time", ports)
     return _plan(delivery, files_of(delivery, ports), ports)
 
 
@@ -116,24 +116,24 @@ def _plan(delivery: Delivery, files: tuple[Arrival, ...], ports: DeliveryPorts) 
     until = ports.now() + ports.planning_ms
     for place, file in enumerate(files):
         delivery, done = _cut(delivery, place, file, until, ports)
-        if not done:  # others have their turn; the next tick has this go on
+        if not done:  # other deliveries take their turn, and the next tick resumes this one
             return ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
     cuts, tasks = delivery.whole_cuts(files), delivery.tasks(files)
-    ports.enqueue(tasks)  # before that is told: who is killed amid it leaves a plan that is due
+    ports.enqueue(tasks)  # first: if this worker dies here, its plan comes due again
     due = ports.now() + ports.upload_ms
     delivery = ports.deliveries.replace(
         delivery, delivery.then(stage=DeliveryStage.UPLOADING, cuts=cuts, total=len(tasks), due=due)
     )
-    # Until now nobody knew that the last one is the last.
+    # An uploader that finished before this write could not know that its piece was the last.
     if len(ports.deliveries.marks(delivery.external_id)) == delivery.total:
-        return _look_after(delivery, ports)
+        return _check_uploads(delivery, ports)
     return delivery
 
 
 def _cut(
     delivery: Delivery, place: int, file: Arrival, until: int, ports: DeliveryPorts
 ) -> tuple[Delivery, bool]:
-    """See where to cut a file, and whether that is done; long work is kept as it goes."""
+    """Find where to cut a file, and whether that is done; stores progress meanwhile."""
     known, kept_at = delivery.cuts.get(place), ports.now()
     if known is not None and known.whole(file):
         return delivery, True
@@ -141,7 +141,7 @@ def _cut(
     try:
         for made in cutting(file, delivery.input_format, delivery.limit, opened, known):
             now, whole = ports.now(), made.whole(file)
-            if whole or now >= until or now > kept_at + KEEP_EVERY:
+            if whole or now >= until or now > kept_at + STORE_CUTS_EVERY_MS:
                 kept_at = now
                 delivery = _keep(delivery, {**delivery.cuts, place: made}, ports)
             if now >= until and not whole:
@@ -161,49 +161,49 @@ def _opens(file: Arrival, ports: DeliveryPorts) -> Callable[[int, int], IO[bytes
     return lambda start, end: ports.opened(file, start, end)
 
 
-def _look_after(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
-    """Complete it if all pieces are there; else see to those that are missing."""
+def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
+    """Complete the batch if all pieces are marked; else enqueue missing ones, or wait."""
     marks = ports.deliveries.marks(delivery.external_id)
     if len(marks) == delivery.total:
         lost = {number for number, mark in marks.items() if mark.lost}
-        none = len(lost) == delivery.total
-        half = any(mark.lost and mark.size for mark in marks.values())
-        if lost and (none or half or delivery.whole or _in_part(delivery, lost, ports)):
+        all_lost = len(lost) == delivery.total
+        torn = any(mark.lost and mark.size for mark in marks.values())
+        if lost and (all_lost or torn or delivery.whole or _splits_file(delivery, lost, ports)):
             return give_up(delivery, f"{len(lost)} of its uploads were not possible", ports)
         delivery = ports.deliveries.replace(
             delivery, delivery.then(stage=DeliveryStage.COMPLETING, uploaded_at=ports.now())
         )
         return _complete(delivery, ports)
-    batch = ports.ingestion.look(delivery)
+    batch = ports.ingestion.fetch_batch(delivery)
     if batch is not None and batch.status != "loading":
         return judge(delivery, batch, ports)
     if ports.now() > delivery.created_at + ports.deadline_ms:
         missing = delivery.total - len(marks)
         return give_up(delivery, f"{missing} of its {delivery.total} uploads were not done", ports)
-    looks = delivery.looks + 1
-    if _may_be_lost(looks):
+    polls = delivery.polls + 1
+    if _may_be_lost(polls):
         tasks = delivery.tasks(files_of(delivery, ports))
         absent = [task for task in tasks if task.piece.number not in marks]
-        # Messages that wait for bytes of the hour are not lost; what is packed goes up in parts.
+        # Messages that wait for the hourly allowance are not lost; a gzip goes up in parts.
         largest = min(max(task.piece.size for task in absent), delivery.limit)
         if wait := ports.allowance.wait(delivery.target, largest):
             due = ports.now() + int(1000 * wait)
             return ports.deliveries.replace(delivery, delivery.then(due=due))
         ports.enqueue(absent)
     due = ports.now() + ports.upload_ms
-    return ports.deliveries.replace(delivery, delivery.then(due=due, looks=looks))
+    return ports.deliveries.replace(delivery, delivery.then(due=due, polls=polls))
 
 
-def _may_be_lost(looks: int) -> bool:
-    """Whether, after so many looks, what is missing may have lost its messages.
+def _may_be_lost(polls: int) -> bool:
+    """Whether, after so many polls, the messages of missing pieces may be lost.
 
-    Mostly it waits behind others, for a day at worst: so each time is twice as late as the last.
+    Mostly they wait behind others, for a day at worst: so each interval is twice the last one.
     """
-    return looks % PATIENCE == 0 and (looks // PATIENCE).bit_count() == 1
+    return polls % POLLS_UNTIL_RESENT == 0 and (polls // POLLS_UNTIL_RESENT).bit_count() == 1
 
 
-def _in_part(delivery: Delivery, lost: set[int], ports: DeliveryPorts) -> bool:
-    """Whether of a file some pieces are there and others lost: it could not be sent again."""
+def _splits_file(delivery: Delivery, lost: set[int], ports: DeliveryPorts) -> bool:
+    """Whether some pieces of a file are lost and others are not: then it cannot be sent again."""
     if not delivery.cuts:
         return False
     found: dict[Arrival, set[bool]] = {}
@@ -215,22 +215,22 @@ def _in_part(delivery: Delivery, lost: set[int], ports: DeliveryPorts) -> bool:
 def _complete(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     try:
         ports.ingestion.complete(delivery)
-    except UploadRefused:  # it may no longer be loading: Catalog says what it is
+    except UploadRefused:  # it may no longer be loading: Catalog knows its status
         due = ports.now()
     else:
         due = ports.now() + ports.first_poll_ms
-    ingesting = delivery.then(stage=DeliveryStage.INGESTING, due=due, looks=0)
+    ingesting = delivery.then(stage=DeliveryStage.INGESTING, due=due, polls=0)
     return ports.deliveries.replace(delivery, ingesting)
 
 
-def _follow(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
-    batch = ports.ingestion.look(delivery)
-    if batch is not None and batch.status == "loading" and delivery.looks:
-        with suppress(UploadRefused):  # it was not heard, or refused; it may be said again
+def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
+    batch = ports.ingestion.fetch_batch(delivery)
+    if batch is not None and batch.status == "loading" and delivery.polls:
+        with suppress(UploadRefused):  # AEP lost or refused COMPLETE, which is safe to repeat
             ports.ingestion.complete(delivery)
     if batch is not None:
         return judge(delivery, batch, ports)
-    if ports.now() > delivery.created_at + FORGOTTEN:
+    if ports.now() > delivery.created_at + CATALOG_FORGETS_MS:
         why = f"Catalog no longer knows batch {delivery.batch_id}"
         return _end(delivery, Verdict(End.ABANDONED, "unknown", why, ports.now()), ports)
     return poll_later(delivery, ports)
@@ -238,9 +238,9 @@ def _follow(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
 
 _STEPS: Mapping[DeliveryStage, Callable[[Delivery, DeliveryPorts], Delivery]] = {
     DeliveryStage.PLANNING: _plan_again,
-    DeliveryStage.UPLOADING: _look_after,
+    DeliveryStage.UPLOADING: _check_uploads,
     DeliveryStage.COMPLETING: _complete,
-    DeliveryStage.INGESTING: _follow,
+    DeliveryStage.INGESTING: _poll,
     DeliveryStage.ABORTING: abort,
     DeliveryStage.ENDED: announce,
 }

@@ -1,7 +1,7 @@
-"""One piece of a file goes from S3 to AEP, and is marked as uploaded or lost.
+"""Uploads one piece of a file from S3 to AEP, and marks it as uploaded or lost.
 
-The last one of a batch has its delivery go on. A path is the same every time, so an upload that is
-repeated overwrites itself.
+The last piece of a batch resumes its delivery. A piece has the same path every time, so a repeated
+upload overwrites itself.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from aep_intake.delivery.delivery import (
 )
 from aep_intake.delivery.ending import lost_unless_held
 from aep_intake.delivery.pieces import Piece, Readable, uncut, unpacked
-from aep_intake.delivery.steps import go_on
+from aep_intake.delivery.steps import resume
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
     LeaseLost,
@@ -36,47 +36,44 @@ from aep_intake.model.orders import Rejection
 
 # Too large, a name too long, the wrong media type.
 ABOUT_THE_FILE = frozenset({413, 414, 415})
-PATIENT = 5  # tries of what AEP refuses for another reason, or what takes a worker too long
-LEAST = 1.0  # seconds that an upload needs
+TRIES_MAX = 5  # of a piece that AEP refuses for another reason, or that takes a worker too long
+SECONDS_MIN = 1.0  # that an upload needs
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
-    """What became of a piece just now, and of its delivery if it was the last one; None: nothing.
+    """The result of one call of `upload`."""
 
-    A piece that another worker has marked before is none of this one's.
-    """
-
-    mark: Mark | None = None
-    delivery: Delivery | None = None
+    mark: Mark | None = None  # None if another worker marked the piece, or it goes on later
+    delivery: Delivery | None = None  # after its next step, if this was the last piece
 
 
-def upload(task: Task, ports: DeliveryPorts, tries: int = PATIENT) -> Uploaded:
-    """Upload a piece, and go on with the batch if it was the last one. Raises TryAgain.
+def upload(task: Task, ports: DeliveryPorts, tries: int = TRIES_MAX) -> Uploaded:
+    """Upload a piece, and resume the delivery if it was the last one. Raises TryAgain.
 
-    `tries`: how often it was tried, this time among them. What AEP refuses for a reason that may
-    pass, such as a node that does not know the batch yet, is refused for good only after a few.
+    `tries`: this one included. AEP's refusal may be temporary, such as that of a node that does not
+    know the batch yet: so it counts only after `TRIES_MAX`.
     """
     delivery, piece = ports.deliveries.get(task.external_id), task.piece
     if delivery is None or delivery.stage not in (DeliveryStage.PLANNING, DeliveryStage.UPLOADING):
         return Uploaded()
     if ports.deliveries.marked(task.external_id, piece.number) is not None:
-        # By a worker that may have died before it went on.
-        all_there = tries > 1 and len(ports.deliveries.marks(task.external_id)) == delivery.total
-        return Uploaded(None, _now(task.external_id, ports) if all_there else None)
+        # The worker that marked it may have died before it resumed the delivery.
+        all_marked = tries > 1 and len(ports.deliveries.marks(task.external_id)) == delivery.total
+        return Uploaded(None, _resume_now(task.external_id, ports) if all_marked else None)
     try:
         size = _put(delivery, piece, ports, tries)
-        if size is None:  # a message of its own, that waits for nothing
+        if size is None:  # another worker continues, at once
             ports.enqueue([task])
             return Uploaded()
         mark = Mark(size)
     except UploadRefused as refusal:
-        batch = ports.ingestion.look(delivery)
+        batch = ports.ingestion.fetch_batch(delivery)
         if batch is None:
             raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
-        if batch.status != "loading":  # then it is not the file that is wrong
-            return Uploaded(None, _now(task.external_id, ports))
-        if tries < PATIENT and refusal.status not in ABOUT_THE_FILE:
+        if batch.status != "loading":  # then AEP did not refuse because of the file
+            return Uploaded(None, _resume_now(task.external_id, ports))
+        if tries < TRIES_MAX and refusal.status not in ABOUT_THE_FILE:
             raise NotYet(refusal.detail, external_id=task.external_id) from None
         mark = Mark(refusal.sent, Rejection.of(refusal, ports.now()))
     except (ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable) as why:
@@ -87,26 +84,26 @@ def upload(task: Task, ports: DeliveryPorts, tries: int = PATIENT) -> Uploaded:
     except Rejected as rejected:
         mark = Mark(0, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)
-    # Its planner may still be handing out, and not have told how many there are.
-    standing = delivery if delivery.total else ports.deliveries.get(task.external_id)
-    last = standing is not None and 0 < standing.total <= marked
-    return Uploaded(mark, _now(task.external_id, ports) if last else None)
+    # The planner enqueues pieces before it stores how many there are.
+    current = delivery if delivery.total else ports.deliveries.get(task.external_id)
+    last = current is not None and 0 < current.total <= marked
+    return Uploaded(mark, _resume_now(task.external_id, ports) if last else None)
 
 
-def _now(external_id: str, ports: DeliveryPorts) -> Delivery | None:
-    """Go on with a delivery whose uploads are over, before its time; someone else may be at it."""
+def _resume_now(external_id: str, ports: DeliveryPorts) -> Delivery | None:
+    """Resume a delivery whose uploads are over, before it is due; None if another worker has it."""
     delivery = ports.deliveries.get(external_id)
     if delivery is None or delivery.stage is not DeliveryStage.UPLOADING:
         return None
     try:
         ports.deliveries.replace(delivery, delivery.then(due=ports.now()))
-        return go_on(external_id, ports)
+        return resume(external_id, ports)
     except LeaseLost:
         return None
 
 
 def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
-    """How many bytes AEP took of a piece; None if more than one worker's time is needed."""
+    """The bytes of a piece that AEP took; None if another worker must continue."""
     if piece.gzipped:
         return _put_unpacked(delivery, piece, ports, tries)
     file = piece.file
@@ -123,15 +120,15 @@ def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> 
 
 
 def _put_unpacked(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
-    """The same of a compressed file: part by part, from where a worker before has come.
+    """As `_put`, of a compressed file: part by part, from the first that no worker has sent.
 
-    Of one that turns out to be broken not half may go up, so it is looked through before; but what
-    is no more than one part is whole when it is unpacked.
+    No part of a damaged file may go up, so a worker first unpacks all of it; a single part is known
+    to be intact once it is unpacked.
     """
     external_id, number = delivery.external_id, piece.number
     progress = ports.deliveries.progress(external_id, number)
     if progress is None:
-        size = _look_through(delivery, piece, ports, tries)
+        size = _check_gzip(delivery, piece, ports, tries)
         if size is not None:
             return size
         progress = Progress()
@@ -161,7 +158,7 @@ def _put_unpacked(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries:
 def _parts(
     delivery: Delivery, piece: Piece, ports: DeliveryPorts
 ) -> Iterator[tuple[IO[bytes], int]]:
-    """What a compressed file holds, part by part, each to be read from its start; their sizes."""
+    """The unpacked parts of a compressed file, each to be read from its start; their sizes."""
     file = piece.file
     with ports.opened(file, 0, file.size) as packed:
         for body, _ in unpacked(file, packed, delivery.input_format, delivery.limit):
@@ -170,10 +167,11 @@ def _parts(
             yield body, size
 
 
-def _look_through(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
-    """See that a compressed file is whole. How many bytes AEP took, if it is a single part.
+def _check_gzip(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
+    """Check that a compressed file is intact. If it is a single part, upload it; its bytes.
 
-    It is unpacked again for each worker that sends some of it: so it may take half of one's time.
+    Each worker that sends some parts unpacks the file again: so unpacking may take half of its
+    time.
     """
     file, half = piece.file, ports.now() + (ports.uploads_end_ms - ports.now()) // 2
     with ports.opened(file, 0, file.size) as packed:
@@ -185,7 +183,7 @@ def _look_through(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries:
                 _send(delivery, piece.path(), body, size, ports)
                 return size
             if ports.now() > half and not last:
-                if tries < PATIENT:  # others may have kept this worker busy
+                if tries < TRIES_MAX:  # other uploads may have slowed this worker
                     raise NotYet(f"{file.uri} could not be unpacked in time")
                 raise TooLarge(
                     f"{file.uri} takes longer to unpack than half of the time that an upload may "
@@ -195,9 +193,9 @@ def _look_through(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries:
 
 
 def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:
-    """PUT one file, in what is left of this worker's time."""
+    """PUT one file, within the rest of this worker's time."""
     seconds = (ports.uploads_end_ms - ports.now()) / 1000
-    if seconds < LEAST:
+    if seconds < SECONDS_MIN:
         raise NotYet("this worker has no time left", external_id=delivery.external_id)
     with ports.allowance.taking(delivery.target, size):
         ports.ingestion.upload(delivery, path, body, size, seconds)

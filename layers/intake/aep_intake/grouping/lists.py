@@ -1,8 +1,8 @@
-"""The list of a sealed window: a line for each file that joined it, and what the lines say.
+"""The list of a sealed window: a line of JSON for each file that joined it.
 
-A window may hold some hundred thousand files, so here they are lines of JSON rather than objects.
-Sorted, all versions of one object stand together. Two of them in one batch would be its rows twice:
-the newest counts, and the others are marked as superseded by it.
+A window may hold some hundred thousand files, so here they are lines rather than objects. In sorted
+lines, all versions of one object are neighbours. Two of them in one batch would load its rows
+twice: the newest counts, and the others are marked as superseded by it.
 """
 
 import json
@@ -14,22 +14,23 @@ from typing import IO, Any
 from aep_intake.model.errors import Rejected, StorageUnavailable
 from aep_intake.model.files import Arrival
 
-# Of a gzip: what it holds is asked of S3 only where there is so much of it that a batch is sooner
-# full of such files than they are many. Of the others, text grows by about so much.
-WORTH_A_LOOK = 16_000_000
+# Of a gzip with more bytes than this, S3 is asked for the unpacked size: so few of them fill a
+# batch that the requests are few. Of smaller ones it is estimated: text grows by about `GROWTH`.
+ISIZE_FROM_BYTES = 16_000_000
 GROWTH = 6
-ISIZE = 4  # bytes at the end of a gzip: how many it holds, modulo 2³²
+ISIZE_BYTES = 4  # at the end of a gzip: its unpacked size, modulo 2³²
 
+# Opens the bytes of a file from one offset up to another.
 type Opened = Callable[[Arrival, int, int], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """Of one object in a list: the version that counts, those it supersedes, its lines' bytes."""
+    """The versions of one object in a list."""
 
-    newest: Arrival
+    newest: Arrival  # the one that counts
     superseded: tuple[Arrival, ...]
-    bytes: int
+    bytes: int  # of all their lines
 
 
 def in_lines(files: Iterable[Arrival]) -> list[bytes]:
@@ -38,7 +39,7 @@ def in_lines(files: Iterable[Arrival]) -> list[bytes]:
 
 
 def versions(lines: list[bytes]) -> Iterator[Versions]:
-    """What counts of each object, in their order; the others are marked in `lines` by then."""
+    """The versions of each object, in the lines' order; marks the superseded ones in `lines`."""
     place = 0
     for _, group in groupby(map(_read, lines), key=lambda file: (file.bucket, file.key)):
         known = tuple(group)
@@ -56,49 +57,49 @@ def versions(lines: list[bytes]) -> Iterator[Versions]:
 
 
 def that_count(lines: Iterable[bytes]) -> tuple[Arrival, ...]:
-    """The files of a part of a list, as it was written."""
+    """The files in lines of a stored list that are not superseded."""
     return tuple(_arrival(data) for line in lines if "superseded_by" not in (data := _loaded(line)))
 
 
 def read(lines: Iterable[bytes]) -> Iterator[tuple[Arrival, str | None]]:
-    """All files of a list, as it was written, and which version supersedes each."""
+    """All files in lines of a stored list, and the version that supersedes each."""
     return ((_arrival(data), data.get("superseded_by")) for data in map(_loaded, lines))
 
 
 def beginning(bucket: str, key: str) -> bytes:
-    """How the lines of an object begin, and no other one's."""
+    """The bytes with which the lines of an object begin, and no others."""
     return f'{{"bucket":{_json(bucket)},"key":{_json(key)},'.encode()
 
 
 def isize(file: Arrival, opened: Opened) -> int:
-    """What a gzip says at its end of how much it holds; 0 where that is not to be read now.
+    """The unpacked size of a gzip, as its end says; 0 if it cannot be read now.
 
-    Whoever asks has a guess, too, and S3's troubles are told where the file itself is needed.
+    Callers have an estimate, and errors of S3 are reported when the file itself is read.
     """
     try:
-        with opened(file, file.size - ISIZE, file.size) as end:
-            return int.from_bytes(end.read()[-ISIZE:], "little")
+        with opened(file, file.size - ISIZE_BYTES, file.size) as end:
+            return int.from_bytes(end.read()[-ISIZE_BYTES:], "little")
     except (Rejected, StorageUnavailable):
         return 0
 
 
-def worth_a_look(file: Arrival) -> bool:
-    """Whether to ask a file's `isize`."""
-    return file.gzipped and WORTH_A_LOOK <= file.size < 2**32
+def isize_matters(file: Arrival) -> bool:
+    """Whether a file's `isize` is worth a request."""
+    return file.gzipped and ISIZE_FROM_BYTES <= file.size < 2**32
 
 
-def unpacked(file: Arrival, said: int = 0) -> int:
-    """Bytes that AEP gets of a file, by estimate. `said`: its `isize`.
+def unpacked(file: Arrival, isize: int = 0) -> int:
+    """An estimate of the bytes that AEP gets of a file.
 
-    That is too low where a gzip has several members, or more than 4 GiB.
+    `isize` is too low for a gzip with several members, or with more than 4 GiB.
     """
     if not file.gzipped:
         return file.size
-    return said if said >= file.size else GROWTH * file.size
+    return isize if isize >= file.size else GROWTH * file.size
 
 
 def _newest(known: Sequence[Arrival]) -> Arrival:
-    """By S3's sequencer where all have one; what a listing tells of has its time only."""
+    """The newest by S3's sequencer if all have one; a listed file has its time only."""
     if all(file.sequencer for file in known):
         return max(known, key=lambda file: (file.position, file.version))
     return max(known, key=lambda file: (file.time, file.position, file.version))
@@ -113,8 +114,8 @@ def _line(file: Arrival, superseded_by: str | None = None) -> bytes:
         "time": file.time,
         "superseded_by": superseded_by,
     }
-    told = _json({name: value for name, value in rest.items() if value is not None})
-    return beginning(file.bucket, file.key) + told[1:].encode() + b"\n"
+    members = _json({name: value for name, value in rest.items() if value is not None})
+    return beginning(file.bucket, file.key) + members[1:].encode() + b"\n"
 
 
 def _read(line: bytes) -> Arrival:

@@ -1,8 +1,8 @@
-"""Markers: what belongs to the folder that a marker such as `_SUCCESS` says is complete.
+"""Success markers: the files of the folder that a marker such as `_SUCCESS` completes.
 
-Spark, Glue and EMR write many files and then the marker. Of what is under it, those files count
-that the routing table takes to the marker's own rule with the same placeholders; what is hidden by
-Hadoop's rule, checksums, and files without a byte (of an empty partition) do not.
+Spark, Glue and EMR write many files and then the marker. A file below it counts if the routing
+table matches it with the marker's own rule and the same placeholders. Files that are hidden by
+Hadoop's rule, checksums, and empty files (of an empty partition) do not count.
 """
 
 import json
@@ -15,27 +15,28 @@ from aep_intake.model.errors import MalformedManifest, NoFiles, Rejected
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.routing.routes import Ignored, Match, RoutingTable, WaitsForMarker
 
-MOST_MANIFEST = 16 * 2**20  # bytes
+MANIFEST_BYTES_MAX = 16 * 2**20
 
 _CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
 
 
 class FolderListing(Protocol):
-    """What can be read of S3. Raises StorageUnavailable; `read` as in `Checks`."""
+    """S3. Raises StorageUnavailable; `read` raises as in `Checks`."""
 
     def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
         """The present version of every object under a prefix, in their keys' order, after a key.
 
-        Of Intelligent-Tiering's archives no listing tells: those are found when they are read.
+        A listing does not show Intelligent-Tiering's archives: only reading a file finds them.
         """
 
-    def read(self, arrival: Arrival, most: int) -> bytes:
-        """The first bytes of the version that arrived."""
+    def read(self, arrival: Arrival, limit: int) -> bytes:
+        """The first `limit` bytes of the version that arrived."""
 
 
 def left_out(file: Arrival, folder: str | None = None) -> bool:
-    """Whether a file is no data. `folder`: the marker's, None where no marker is known yet, so that
-    the names of the folders above say little.
+    """Whether a file is no data.
+
+    `folder`: the marker's. Before a marker comes, hidden folders above the file do not matter.
     """
     *folders, name = file.key.removeprefix(folder or "").split("/")
     return (
@@ -55,11 +56,11 @@ def _hidden(part: str) -> bool:
 def members(
     marker: Arrival, match: Match, table: RoutingTable, objects: FolderListing, after: str = ""
 ) -> Iterator[Arrival | Archived]:
-    """The files of a marker's folder as they are now, after a key. `match`: how it is routed.
+    """The present files of a marker's folder, after a key. `match`: the marker's.
 
-    They come in their keys' order, and are not held: there may be a hundred thousand. Raises
-    NoFiles or MalformedManifest once all have come; MalformedManifest, StorageUnavailable, or what
-    reading a manifest raises.
+    They come in their keys' order, one by one: there may be a hundred thousand. Raises NoFiles or
+    MalformedManifest after the last file; before, MalformedManifest, StorageUnavailable, or as
+    `FolderListing.read`.
     """
     folder, names = marker.key[: marker.key.rfind("/") + 1], dict[str, str]()
     is_manifest = marker.key.lower().endswith(".json") and marker.size > 0
@@ -76,8 +77,8 @@ def members(
     missing = [name for key, name in names.items() if not after or key > after]
     if missing:
         raise MalformedManifest(
-            f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, has no "
-            "byte, or does not reach the same rule"
+            f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, is empty, "
+            "or matches another rule"
         )
     if none and not after:
         raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
@@ -85,16 +86,16 @@ def members(
 
 def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
     try:
-        other = table.match(file)
+        found = table.match(file)
     except Rejected:
         return False
-    if isinstance(other, Ignored) or not isinstance(other.batching, WaitsForMarker):
+    if isinstance(found, Ignored) or not isinstance(found.batching, WaitsForMarker):
         return False
-    return (other.route, other.placeholders) == (match.route, match.placeholders)
+    return (found.route, found.placeholders) == (match.route, match.placeholders)
 
 
 def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str]:
-    """What a manifest names, by key: Redshift's `entries`, or `files`, by name or by URI."""
+    """The names in a manifest, by key: Redshift's `entries`, or `files`, by name or by URI."""
     start = f"s3://{marker.bucket}/"
     return {
         name.removeprefix(start) if name.startswith("s3://") else folder + name: name
@@ -103,9 +104,9 @@ def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str
 
 
 def _names(marker: Arrival, objects: FolderListing) -> list[str]:
-    text = objects.read(marker, MOST_MANIFEST)
+    text = objects.read(marker, MANIFEST_BYTES_MAX)
     if len(text) < marker.size:
-        raise MalformedManifest(f"{marker.uri} has more than {MOST_MANIFEST:,} bytes")
+        raise MalformedManifest(f"{marker.uri} has more than {MANIFEST_BYTES_MAX:,} bytes")
     try:
         manifest: Any = strict_json.loads(text.decode())
     except ValueError as error:

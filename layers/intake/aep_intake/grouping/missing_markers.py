@@ -1,15 +1,15 @@
 """Files whose marker does not come.
 
-What waits for a marker has neither an order nor a message. So that it is not forgotten, the ledger
-lists it by folder and by when its time is over, which is `within` after it was heard of, as the
-route says. Then those that no marker has taken are rejected, those of a folder together, by a
-message that looks again when it is redriven.
+A file that waits for a marker has neither an order nor a message. So that it is not forgotten, the
+ledger lists it by folder and by its deadline: its arrival plus the route's `within`. Then a message
+rejects those files of a folder that no marker has taken, and checks them again when it is redriven.
 
-    wait      list files that wait, and remember when to look at their folder
-    go_on     when that has come: a message for what is over, and on to the next time
-    tell      whoever of these files still waits is rejected; the others were taken, or overwritten
-              before a marker saw them, and are superseded by what is there now. A worker that has
-              little time left sends the message anew instead
+    Folders.wait       list waiting files, and make their folder due at the first deadline
+    send_overdue       when a folder is due: send a message for the overdue files, and make it due
+                       at the next deadline
+    reject_overdue     reject those files of the message that still wait; a marker took the others,
+                       or a newer version superseded them before a marker came. A worker with little
+                       time left sends the message again instead
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,18 +24,20 @@ from aep_intake.model.history import Missing, Seen
 from aep_intake.model.orders import FOLDER_PREFIX, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
+from aep_intake.model.times import HOUR_MS
 
 WAITING = "waiting"
-MOST_LISTED = 50  # in one item of the ledger, which holds 400 KB
-MOST_FILES = 100  # in one message, which is told as a whole
-ENOUGH = 20_000  # milliseconds in which the files of a message are surely told
-# Of times, so that what comes bit by bit is told in a few messages: a quarter of the time allowed.
-COARSE = 4
+FILES_PER_LISTING = 50  # in one item of the ledger, which holds 400 KB
+FILES_PER_MESSAGE = 100  # which are announced together
+REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
+# Deadlines are rounded up to a quarter of `within`, so that files that come bit by bit need few
+# messages.
+DEADLINES_PER_WITHIN = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file that waits for a marker of `route`, `within` so many milliseconds."""
+    """A file that waits for a marker of `route`, for `within` milliseconds."""
 
     file: Arrival
     route: str
@@ -44,72 +46,70 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Listing(Kept):
-    """Files of a folder that came together. `due`: when their time is over (epoch ms)."""
+    """Files of a folder that came together."""
 
     folder_id: str
     route: str
-    within: int
-    due: int
+    within: int  # milliseconds
+    due: int  # their deadline (epoch ms)
     files: tuple[Arrival, ...]
 
     @property
     def place(self) -> str:
-        """Its name in the folder's list, which is sorted by time."""
+        """Its name in the folder's list, which is sorted by deadline."""
         return f"{self.due:013}-{digest(*(file.external_id for file in self.files))}"
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """Where files wait. `due`: when to look (epoch ms), None while nothing waits.
-
-    `done`: all up to this place in its list was told.
-    """
+    """A folder where files wait for a marker."""
 
     folder_id: str
-    due: int | None = None
-    done: str = ""
+    due: int | None = None  # the next deadline (epoch ms); None while no file waits
+    done: str = ""  # high-water mark: messages were sent for all places up to this one
     revision: int = 1
 
 
 class WaitingLedger(Protocol):
-    """What remembers arrivals. Every method raises LedgerUnavailable."""
+    """The ledger of arrivals. Every method raises LedgerUnavailable."""
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
-        """Remember that an arrival was rejected before it had an order. `owner`: as what it was
-        announced, if not by its own external id.
+        """Record that an arrival was rejected before it had an order.
+
+        `owner`: the external id under which it was announced; None for its own.
         """
 
     def seen(self, object_id: str) -> list[Seen]:
-        """All that is known of an object."""
+        """All that the ledger knows of an object."""
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
-        """Remember that another version of its object stands for it. Claims nothing."""
+        """Record that another version of its object supersedes it. Claims nothing."""
 
 
 class Folders(Protocol):
-    """What remembers folders. Every method raises LedgerUnavailable."""
+    """The ledger of folders. Every method raises LedgerUnavailable."""
 
     def wait(self, listing: Listing) -> None:
-        """Add it to its folder's list; the folder is looked at by then, or earlier.
+        """Add it to its folder's list; the folder is due at its deadline, or earlier.
 
-        Whoever looks at the folder just now is told by its revision.
+        If a worker handles the folder at this moment, its write fails on the new revision.
         """
 
     def get(self, folder_id: str) -> Folder | None:
-        """The folder as it is now."""
+        """The current folder."""
 
     def advance(self, old: Folder, new: Folder) -> None:
-        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
     def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        """What is in a folder's list after a place and up to another (consistent reads)."""
+        """A folder's list after a place and up to another (consistent reads)."""
 
 
 class VersionLookup(Protocol):
     """S3. Raises StorageUnavailable."""
 
     def arrival(self, bucket: str, key: str) -> Arrival:
-        """The present version of an object. Raises Rejected where none can be read."""
+        """The present version of an object. Raises Rejected if none can be read."""
 
 
 class RejectionAnnouncer(Protocol):
@@ -118,19 +118,19 @@ class RejectionAnnouncer(Protocol):
     def arrival_rejected(
         self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
     ) -> None:
-        """Say why these arrivals cannot become an order."""
+        """Announce why these arrivals cannot become an order."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderPorts:
-    """What this needs of the world. `send` has a part of a folder's list told."""
+    """What waiting files need of the world."""
 
     ledger: WaitingLedger
     folders: Folders
     announcer: RejectionAnnouncer
     objects: VersionLookup
-    send: Callable[[Missing], None]
-    now: Callable[[], int]
+    send: Callable[[Missing], None]  # to a worker that calls `reject_overdue`
+    now: Callable[[], int]  # epoch ms
 
 
 def folder_of(file: Arrival) -> str:
@@ -142,20 +142,22 @@ def folder_of(file: Arrival) -> str:
 
 
 def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
-    """Files that came together, by folder and route."""
+    """The listings of files that came together, by folder and route."""
     found: dict[tuple[str, str, int], list[Arrival]] = {}
-    for one in waiting:
-        place = (folder_of(one.file), one.route, one.within)
-        found.setdefault(place, []).append(one.file)
+    for each in waiting:
+        place = (folder_of(each.file), each.route, each.within)
+        found.setdefault(place, []).append(each.file)
     return [
-        Listing(folder_id, route, within, _coarse(now + within, within // COARSE), some)
+        Listing(
+            folder_id, route, within, _round_up(now + within, within // DEADLINES_PER_WITHIN), batch
+        )
         for (folder_id, route, within), files in found.items()
-        for some in batched(files, MOST_LISTED, strict=False)
+        for batch in batched(files, FILES_PER_LISTING, strict=False)
     ]
 
 
-def go_on(folder_id: str, ports: FolderPorts) -> None:
-    """Have those files of a folder told whose time is over."""
+def send_overdue(folder_id: str, ports: FolderPorts) -> None:
+    """Send messages for the overdue files of a folder that is due. Raises as the ports."""
     folder = ports.folders.get(folder_id)
     if folder is None or folder.due is None or ports.now() < folder.due:
         return
@@ -163,7 +165,7 @@ def go_on(folder_id: str, ports: FolderPorts) -> None:
     after = last = folder.done
     files = 0
     for listing in ports.folders.waiting(folder_id, folder.done, until):
-        if files and files + len(listing.files) > MOST_FILES:
+        if files and files + len(listing.files) > FILES_PER_MESSAGE:
             ports.send(Missing(folder_id, after, last))
             after, files = last, 0
         files += len(listing.files)
@@ -174,35 +176,35 @@ def go_on(folder_id: str, ports: FolderPorts) -> None:
 
 
 def _advance(folder: Folder, done: str, ports: FolderPorts) -> None:
-    """On to what is next, however much comes meanwhile."""
-    standing: Folder | None = folder
-    while standing is not None and standing.done == folder.done:
+    """Make the folder due at its next deadline, even if files come meanwhile."""
+    current: Folder | None = folder
+    while current is not None and current.done == folder.done:
         following = next(ports.folders.waiting(folder.folder_id, done, "~"), None)
         due = None if following is None else following.due
-        new = Folder(folder.folder_id, due, done, standing.revision + 1)
+        new = Folder(folder.folder_id, due, done, current.revision + 1)
         try:
-            ports.folders.advance(standing, new)
+            ports.folders.advance(current, new)
         except LeaseLost:
-            standing = ports.folders.get(folder.folder_id)
+            current = ports.folders.get(folder.folder_id)
         else:
             return
 
 
 def reject_overdue(
-    missing: Missing, ports: FolderPorts, side_by_side: SideBySide, end: float = inf
+    missing: Missing, ports: FolderPorts, side_by_side: SideBySide, worker_end: float = inf
 ) -> None:
-    """Reject those files that still wait. `end` of the worker, in epoch milliseconds.
+    """Reject those files that still wait. `worker_end`: when the worker ends (epoch ms).
 
-    Half of a message told and announced again by the next worker would be told twice: so one for
-    which the time may be too short is sent anew. Raises MarkerMissing if there are some, once all
-    are announced and each is remembered; LedgerUnavailable, NotAnnounced or StorageUnavailable.
+    If a worker died half-way, the next one would announce some files twice: so a worker without
+    enough time sends the message again. Raises MarkerMissing if some files wait, once all are
+    announced and recorded; LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
-    if ports.now() > end - ENOUGH:
+    if ports.now() > worker_end - REJECTING_MS:
         ports.send(missing)
         return
     listed = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
     files = {file: listing.route for listing in listed for file in listing.files}
-    waits = side_by_side(lambda file: _waits(file, files[file], missing, ports), files)
+    waits = side_by_side(lambda file: _still_waits(file, files[file], missing, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
@@ -210,7 +212,7 @@ def reject_overdue(
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
     why = MarkerMissing(
         f"{late[0].uri}{others}: rule `{first.route}` lets them wait for a marker, and none has "
-        f"taken them in {first.within / 3_600_000:g} h. See why it was not written, or was "
+        f"taken them in {first.within / HOUR_MS:g} h. Find out why the marker was not written, was "
         "rejected, or came before them; a marker takes them even now",
         external_id=missing.external_id,
     )
@@ -221,40 +223,41 @@ def reject_overdue(
     raise why
 
 
-def _waits(file: Arrival, route: str, missing: Missing, ports: FolderPorts) -> bool:
-    """Whether nothing has become of a file, and it is there still."""
+def _still_waits(file: Arrival, route: str, missing: Missing, ports: FolderPorts) -> bool:
+    """Whether a file has no other fate, and no newer version."""
     seen = ports.ledger.seen(file.object_id)
-    same = {file.version}
-    if file.version_id is None:  # as S3 lists it to a marker
-        same.add(f"e:{file.etag}:")
-    if _settled(same, seen, missing):
+    versions = {file.version}
+    if file.version_id is None:  # the version as S3 lists it to a marker
+        versions.add(f"e:{file.etag}:")
+    if _has_fate(versions, seen, missing):
         return False
     try:
         present = ports.objects.arrival(file.bucket, file.key)
-    except Rejected:  # gone, or archived since: nothing has become of it
+    except Rejected:  # it was deleted or archived before a marker took it
         return True
     if file.etag != present.etag or file.version_id not in (None, present.version_id):
-        # No marker will see it any more, and what came since is listed by itself.
+        # No marker can take it any more, and the newer version has a listing of its own.
         ports.ledger.note_superseded(file, present.version, route)
         return False
-    # Some senders of events tell no version.
-    return not _settled({present.version}, seen, missing)
+    # Some senders of events leave out the version.
+    return not _has_fate({present.version}, seen, missing)
 
 
-def _settled(versions: set[str], seen: list[Seen], missing: Missing) -> bool:
-    ours = [one for one in seen if one.version in versions]
-    since = max((one.expires for one in ours if one.noted == WAITING), default=0)
-    return any(_settles(one, since, missing) for one in ours)
+def _has_fate(versions: set[str], seen: list[Seen], missing: Missing) -> bool:
+    ours = [item for item in seen if item.version in versions]
+    # An item expires a fixed time after it was written: the larger, the later.
+    waits_since = max((item.expires for item in ours if item.noted == WAITING), default=0)
+    return any(_is_fate(item, waits_since, missing) for item in ours)
 
 
-def _settles(one: Seen, since: int, missing: Missing) -> bool:
-    """Whether something became of a version, that has waited `since`."""
-    if one.rejection is None:
-        return one.noted != WAITING
-    if one.rejection.reason == MarkerMissing.reason:  # of this very message, it says no more
-        return one.owner != missing.external_id
-    return one.expires >= since
+def _is_fate(item: Seen, waits_since: int, missing: Missing) -> bool:
+    """Whether an item of the ledger says that a version no longer waits."""
+    if item.rejection is None:  # an order or a window claims it, or it is superseded
+        return item.noted != WAITING
+    if item.rejection.reason == MarkerMissing.reason:  # by this very message, it waits again
+        return item.owner != missing.external_id
+    return item.expires >= waits_since  # it was rejected after it had begun to wait
 
 
-def _coarse(time: int, step: int) -> int:
+def _round_up(time: int, step: int) -> int:
     return -(-time // step) * step

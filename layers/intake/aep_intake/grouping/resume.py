@@ -1,4 +1,4 @@
-"""What is due of orders, windows and folders goes on where the ledger says it stopped."""
+"""Resumes orders, windows and folders that are due, from the step that the ledger records."""
 
 from dataclasses import dataclass
 
@@ -10,20 +10,20 @@ from aep_intake.grouping import missing_markers, windows
 
 @dataclass(frozen=True, slots=True)
 class ResumePorts:
-    """What each kind needs of the world."""
+    """The ports of each kind."""
 
     orders: ports.OrderPorts
     windows: windows.WindowPorts
     folders: missing_markers.FolderPorts
 
 
-def go_on(kind: DueKind, name: str, ports: ResumePorts) -> Outcome | None:
-    """Go on with an order, a window or a folder; None if there is nothing to report of it."""
+def resume(kind: DueKind, name: str, ports: ResumePorts) -> Outcome | None:
+    """Resume an order, a window or a folder; the outcome of an order, if it has one."""
     match kind:
         case DueKind.WINDOWS:
             windows.close(name, ports.windows)
         case DueKind.FOLDERS:
-            missing_markers.go_on(name, ports.folders)
+            missing_markers.send_overdue(name, ports.folders)
         case DueKind.ORDERS:
             return create.resume(name, ports.orders)
         case DueKind.DELIVERIES:

@@ -2,19 +2,18 @@
 
 Adobe advises batches of 256 MB and more, and at most 90 a day and sandbox for Profile and
 ExperienceEvent datasets. An arrival joins the window of its route, target and options that is open
-when it is registered; windows are aligned to the clock, so their length bounds their number. When
-a window is due it is sealed, planned once, and its parts are opened as orders of their own:
+when it is registered; these are tumbling windows, aligned to the clock, so their length bounds
+their number. When a window is due it is sealed, planned once, and its parts are opened as orders:
 
     register  claim the arrivals and list them, only while a gate is open: one transaction
-    seal      one conditional write, then gate by gate; no registration can succeed after that, so
-              the files are frozen
-    plan      the list is written, once, with the plan, which is obeyed whatever the limits are by
-              then
-    open      each part, put only if absent; from then on a part is an order like any other
+    seal      one conditional write, then close gate by gate; no registration can succeed after
+              that, so the files are frozen
+    plan      write the list and the plan, once; later changes of the limits do not change the plan
+    open      put each part, only if absent; from then on a part is an order like any other
 
-The marker of a folder has a window of its own, which takes what is in the folder when the marker
-is worked on, and is sealed at once. Its message drives it until then; it is due only when that is
-surely gone.
+The marker of a folder has a window of its own, which takes the files that are in the folder when a
+worker handles the marker, and is sealed at once. Until then its SQS message retries it; `due` is
+set beyond the message's last possible delivery.
 """
 
 import json
@@ -42,39 +41,38 @@ from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart, claims
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
-from aep_intake.model.times import iso
+from aep_intake.model.times import DAY_MS, day_of
 
-# A transaction of DynamoDB has 100 items at most: the window, the list, and claims. The first of a
-# marker has its own two claims, too, and the head of its folder.
-MOST_ITEMS = 98
-MOST_ITEMS_AT_FIRST = 95
-MOST_BYTES = 300_000
-SOME = 1000  # objects of a list that are looked at side by side
+# A transaction of DynamoDB has 100 items at most: the window, the list, and claims. The first one
+# of a marker also has the marker's two claims, and the head of its folder.
+ITEMS_MAX = 98
+FIRST_ITEMS_MAX = 95
+BYTES_MAX = 300_000
+PAGE = 1000  # objects of a list that are worked on side by side
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What one batch may hold, as AEP gets it. Adobe's guardrail since August 2026 is 25,000 files
-    and 1 TB, beyond which it fails a batch.
+    """The most that one batch may hold, as AEP gets it.
 
-    `piece`: bytes of a file that is uploaded whole; larger ones are several files to Adobe.
+    Adobe's guardrail since August 2026 is 25,000 files and 1 TB; it fails a larger batch.
     """
 
     files: int = 9999
     bytes: int = 100_000_000_000
-    piece: int = 256_000_000
+    piece: int = 256_000_000  # bytes; AEP gets a larger file as several
 
 
-# Workers that register meet at a gate, where one at a time passes: so there are several.
+# A registration checks a gate, one at a time: with several gates, fewer workers wait.
 GATES = 16
 ONE_PART = BatchLimits(2**53, 2**60)
-# Milliseconds for which a marker's message can still come, from its queue (7 days) or from where
-# it is parked (14): the window does not go on without the rest of its folder before.
-PATIENCE = 22 * 86_400_000
+# How long a marker's message can still come, from its queue (7 days) or the dead-letter queue (14):
+# before that, the window waits for the rest of its folder.
+MARKER_MESSAGE_LIFE_MS = 22 * DAY_MS
 
 
 def marker_id(marker: Arrival) -> str:
-    """Id of the window that a marker opens."""
+    """The id of a marker's window."""
     return WINDOW_PREFIX + digest("marker", marker.external_id)
 
 
@@ -89,27 +87,22 @@ class WindowStage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Window(Kept):
-    """A window: `order` is the pattern of its parts' orders. Times in epoch milliseconds.
+    """A window. Times in epoch milliseconds."""
 
-    `due` is when someone must look at it: at its end, and never again once it is finished. A
-    marker's has no `length`, and starts when the marker arrived. `gates`: how many it has; none
-    where a release before gates opened it, and then its own stage says whether it is open. `key`:
-    where its list is in the state bucket, None until it is planned. Of a marker's, `reached`: all
-    files up to this key have joined; `until`: who works on it has it alone so long.
-    """
-
-    order: Order
-    length: int
-    start: int
+    order: Order  # the pattern of its parts' orders
+    length: int  # milliseconds; 0 for a marker's window
+    start: int  # of a marker's window: when the marker arrived
     stage: WindowStage = WindowStage.OPEN
-    due: int | None = None
+    due: int | None = None  # when the clock hands it out; None once it is finished
     revision: int = 1
     parts: tuple[WindowPart, ...] = ()
+    # 0 if a release before gates opened it: then its stage alone decides whether it is open.
     gates: int = 0
     sealed_at: int | None = None
-    key: str | None = None
-    reached: str = ""
-    until: int | None = None
+    key: str | None = None  # of its list in the state bucket, once it is planned
+    # Of a marker's window:
+    reached: str = ""  # all files up to this key have joined
+    until: int | None = None  # the end of a worker's lease
 
     @classmethod
     def at(cls, order: Order, length: int, now: int) -> Self:
@@ -132,15 +125,15 @@ class Window(Kept):
     def of(cls, marker: Arrival, order: Order, now: int) -> Self:
         """The window of a marker: from the marker's identity alone, whatever the routes say."""
         pattern = replace(order, external_id=marker_id(marker), files=())
-        return cls(pattern, 0, marker.time, due=now + PATIENCE, gates=GATES)
+        return cls(pattern, 0, marker.time, due=now + MARKER_MESSAGE_LIFE_MS, gates=GATES)
 
     def behind(self, placed: Order) -> "Window":
-        """In its place among the windows of its folder."""
+        """With the place of `placed` among the orders of its folder."""
         return replace(self, order=replace(self.order, line=placed.line))
 
     @property
     def window_id(self) -> str:
-        """From its route, target, options, length and start alone."""
+        """Its id, which only its route, target, options, length and start decide."""
         return self.order.external_id
 
     def next(self) -> "Window":
@@ -153,11 +146,11 @@ class Window(Kept):
         return self.order.line is not None and not self.order.line.first_only
 
     def sealed(self, now: int) -> "Window":
-        """Nothing can be registered any more, once it is frozen."""
+        """Sealed: once it is frozen too, no file can join."""
         return self._then(stage=WindowStage.SEALED, due=min(now, self.due or now), sealed_at=now)
 
     def worked_on(self, until: int | None, options: Mapping[str, Any] | None = None) -> "Window":
-        """One worker has it alone until then. `options`: what its files are by now."""
+        """Leased to one worker until then; None ends the lease. `options`: the present ones."""
         order = self.order if options is None else replace(self.order, options=options)
         return self._then(until=until, order=order)
 
@@ -167,12 +160,12 @@ class Window(Kept):
 
     @property
     def list_key(self) -> str:
-        """Where its list belongs: by the day it was sealed, since people look for it by that."""
-        at = self.sealed_at or self.due or self.start  # a release before lists did not keep it
-        return f"windows/{iso(at)[:10]}/{self.window_id}.jsonl"
+        """The key of its list: by the day it was sealed, which people search by."""
+        at = self.sealed_at or self.due or self.start  # a release before lists did not store it
+        return f"windows/{day_of(at)}/{self.window_id}.jsonl"
 
     def planned(self, parts: tuple[WindowPart, ...], key: str | None = None) -> "Window":
-        """Which files go together, for good."""
+        """With its parts, for good."""
         return self._then(stage=WindowStage.PLANNED, parts=parts, key=key)
 
     def finished(self) -> "Window":
@@ -201,23 +194,23 @@ class Window(Kept):
 
 
 class WindowLedger(Protocol):
-    """What remembers windows. Every method raises LedgerUnavailable when it cannot tell."""
+    """The ledger of windows. Every method may raise LedgerUnavailable."""
 
     def open(self, window: Window) -> Window:
-        """Put `window` if it is absent; or what stands."""
+        """Put `window` if it is absent, or return the one that exists."""
 
     def get(self, window_id: str) -> Window | None:
-        """The window as it is now."""
+        """The current window."""
 
     def replace(self, old: Window, new: Window) -> Window:
-        """`new` in place of `old`; raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
-    def begin(
+    def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> bool:
-        """As `register`, but with the window itself, the marker's claim, and the folder's head.
+        """As `register`, with the window itself, the marker's claim, and the folder's head.
 
-        False if the window is there already. Raises AlreadyClaimed or LineMoved.
+        False if the window exists. Raises AlreadyClaimed or LineMoved.
         """
 
     def register(
@@ -229,40 +222,37 @@ class WindowLedger(Protocol):
         """
 
     def freeze(self, window: Window) -> None:
-        """Close all gates of a sealed window, however many are closed already.
+        """Close all gates of a sealed window that are still open.
 
-        What was registered until then is listed, and nothing can be registered from then on.
+        The window then lists every registered file, and no other can be registered.
         """
 
     def joined(self, window_id: str) -> Iterator[Arrival]:
         """All files of a window, some perhaps twice (consistent reads)."""
 
     def supersede(self, window_id: str, file: Arrival, by: str) -> None:
-        """Remember, where this window claims `file`, which version of it stands for it."""
+        """Record in this window's claim of `file` which version supersedes it."""
 
     def keep(self, window: Window, lines: list[bytes]) -> Window:
-        """Write the list of a window that is planned, unless it is there; what stands then.
+        """Write the list of a planned window, unless it exists; the window as it is then stored.
 
-        `offset` of its parts counts from the first of `lines`, and from the list's own beginning in
-        what stands.
+        The parts' `offset` counts from the first of `lines` in the argument, and from the list's
+        own beginning in the result.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class WindowPorts:
-    """What windows need of the world. `hand_out` says that orders are due already.
-
-    `opened`: the bytes of a file from one place up to another, as `lists` reads them.
-    `side_by_side`: a `map`. `in_turn`: held by who has a list in memory.
-    """
+    """What windows need of the world."""
 
     windows: WindowLedger
     orders: ports.OrderLedger
-    enqueue: Callable[[list[str]], None]
-    now: Callable[[], int]
+    enqueue: Callable[[list[str]], None]  # external ids of orders that are due
+    now: Callable[[], int]  # epoch ms
     limits: BatchLimits
     opened: lists.Opened
     side_by_side: SideBySide = map
+    # Held by a worker while it has a list in memory.
     in_turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
@@ -271,32 +261,32 @@ def register(
 ) -> tuple[dict[str, Window], dict[str, str]]:
     """Let `files` join `window`, or the next one if it is sealed.
 
-    Gives the window of each file that joined, and the claimant of each file that was claimed
+    Returns the window of each file that joined, and the claimant of each file that was claimed
     before, both by the file's external id. Raises LedgerUnavailable.
     """
     joined: dict[str, Window] = {}
     known: dict[str, str] = {}
-    waiting = list(files)
+    left = list(files)
     window = ports.windows.open(window)
-    while waiting:
-        some = tuple(_first(waiting))
+    while left:
+        batch = tuple(_first(left))
         try:
-            ports.windows.register(window, some, some)
+            ports.windows.register(window, batch, batch)
         except WindowSealed:
             window = ports.windows.open(window.next())
-        except AlreadyClaimed as other:
-            known |= {file.external_id: owner for file, owner in other.claimed.items()}
-            waiting = [file for file in waiting if file not in other.claimed]
+        except AlreadyClaimed as conflict:
+            known |= {file.external_id: owner for file, owner in conflict.claimed.items()}
+            left = [file for file in left if file not in conflict.claimed]
         else:
-            joined |= dict.fromkeys((file.external_id for file in some), window)
-            waiting = waiting[len(some) :]
+            joined |= dict.fromkeys((file.external_id for file in batch), window)
+            left = left[len(batch) :]
     return joined, known
 
 
 def close(window_id: str, ports: WindowPorts) -> None:
-    """Seal, plan and open the parts of a window that is due; each step only if it is not done.
+    """Seal and plan a window that is due, and open its parts; each step only if it is not done.
 
-    Raises LeaseLost (someone else does it) or LedgerUnavailable; whoever comes next goes on.
+    Raises LeaseLost (another worker does it) or LedgerUnavailable; the next worker continues.
     """
     windows = ports.windows
     window = windows.get(window_id)
@@ -315,7 +305,7 @@ def close(window_id: str, ports: WindowPorts) -> None:
 
 
 def _planned(window: Window, ports: WindowPorts) -> Window:
-    """Decide what counts and which files go together; once, whoever tries it how often."""
+    """With the plan of its parts; if a plan is stored already, with that one."""
     limits = ONE_PART if window.replaces else ports.limits
     with ports.in_turn:
         lines = lists.in_lines(ports.windows.joined(window.window_id))
@@ -326,62 +316,62 @@ def _planned(window: Window, ports: WindowPorts) -> Window:
             for part in parts
         )
         planned = window.planned(placed, window.list_key)
-        # Of what another worker wrote, the plan may differ, as what S3 told of sizes may.
+        # Another worker's plan may differ, because S3 told it other sizes.
         return replace(planned, parts=ports.windows.keep(planned, lines).parts)
 
 
 def _sizes(
     window: Window, lines: list[bytes], ends: "array[int]", ports: WindowPorts
 ) -> Iterator[int]:
-    """What AEP gets of each object of a list; what others of their versions supersede is told."""
-    for some in batched(lists.versions(lines), SOME, strict=False):
-        old = [(file, one.newest.version) for one in some for file in one.superseded]
+    """The bytes that AEP gets of each object of a list; records which versions are superseded."""
+    for page in batched(lists.versions(lines), PAGE, strict=False):
+        old = [(file, seen.newest.version) for seen in page for file in seen.superseded]
         list(ports.side_by_side(lambda o: ports.windows.supersede(window.window_id, *o), old))
-        ends.extend(accumulate((one.bytes for one in some), initial=ends.pop()))
-        yield from sizes((one.newest for one in some), ports)
+        ends.extend(accumulate((seen.bytes for seen in page), initial=ends.pop()))
+        yield from sizes((seen.newest for seen in page), ports)
 
 
 def sizes(files: Iterable[Arrival], ports: WindowPorts) -> Iterator[int]:
-    """Bytes that AEP gets of each file, by estimate."""
+    """An estimate of the bytes that AEP gets of each file."""
     files = tuple(files)
-    large = [file for file in files if lists.worth_a_look(file)]
-    said = ports.side_by_side(lambda file: lists.isize(file, ports.opened), large)
-    known = dict(zip(large, said, strict=True))
+    large = [file for file in files if lists.isize_matters(file)]
+    isizes = ports.side_by_side(lambda file: lists.isize(file, ports.opened), large)
+    known = dict(zip(large, isizes, strict=True))
     return (lists.unpacked(file, known.get(file, 0)) for file in files)
 
 
-class Forgetful(Protocol):
+class RestoredWindows(Protocol):
     """The windows of a restored ledger. Every method raises LedgerUnavailable."""
 
     def get(self, window_id: str) -> Window | None:
-        """The window as it is now."""
+        """The current window."""
 
     def freeze(self, window: Window) -> None:
         """Close all gates of a window."""
 
     def claim(self, window: Window, file: Arrival, superseded_by: str | None) -> None:
-        """Claim a file of its list again; one that somebody else has claimed stays theirs."""
+        """Claim a file of its list again, unless another order or window has claimed it."""
 
     def put_back(self, window: Window) -> None:
-        """Have it as its list tells of it, unless it is planned; its parts are due."""
+        """Store it as its list describes it, unless it is planned; its parts are due."""
 
 
 def restore(
     window: Window,
     files: Iterable[tuple[Arrival, str | None]],
-    windows: Forgetful,
+    windows: RestoredWindows,
     side_by_side: SideBySide,
 ) -> int | None:
-    """Have a restored ledger know a window by its list; how many files that is.
+    """Put a window back into a restored ledger, from its list; the number of its files.
 
-    None where it knows. `files`, and the version that supersedes each. May be repeated: the window
-    comes last, and with it its parts, which find their batches.
+    None if the ledger knows it. `files`: each with the version that supersedes it. May be repeated:
+    the window is written last, and with it its parts, which find their batches.
     """
-    standing = windows.get(window.window_id)
-    if standing is not None and standing.stage in (WindowStage.PLANNED, WindowStage.FINISHED):
+    current = windows.get(window.window_id)
+    if current is not None and current.stage in (WindowStage.PLANNED, WindowStage.FINISHED):
         return None
     windows.freeze(window)
-    claimed = side_by_side(lambda one: windows.claim(window, *one), files)
+    claimed = side_by_side(lambda listed: windows.claim(window, *listed), files)
     count = sum(1 for _ in claimed)
     windows.put_back(window)
     return count
@@ -390,9 +380,9 @@ def restore(
 def take_over(
     window: Window, until: int, options: Mapping[str, Any] | None, ports: WindowPorts
 ) -> Window:
-    """A marker's window, for this worker alone until then.
+    """A marker's window, leased to this worker until then (epoch ms).
 
-    Raises NotYet while it is another one's, LeaseLost or LedgerUnavailable.
+    Raises NotYet while another worker has it, LeaseLost or LedgerUnavailable.
     """
     wait = (window.until or 0) - ports.now()
     if wait > 0:
@@ -407,16 +397,16 @@ def gather(
 ) -> dict[str, str]:
     """Let the files of a marker's folder, in their keys' order, share batches, and open these.
 
-    `files` may be walked through twice. Gives the claimant of each file that another order or
-    window holds, by the file's external id. Raises AlreadyClaimed if that is all of them,
-    NotReplaceable, LineMoved, LeaseLost or LedgerUnavailable.
+    `files` may be iterated twice. Returns the claimant of each file that another order or window
+    holds, by the file's external id. Raises AlreadyClaimed if that is all of them, NotReplaceable,
+    LineMoved, LeaseLost or LedgerUnavailable.
     """
     known: dict[str, str] = {}
-    standing = ports.windows.get(window.window_id)
-    if standing is None and window.replaces:
+    current = ports.windows.get(window.window_id)
+    if current is None and window.replaces:
         _check_one_for_one(window, marker, files, ports)
-    if standing is None or standing.stage is WindowStage.OPEN:
-        filling = _Filling(window, marker, ports, standing)
+    if current is None or current.stage is WindowStage.OPEN:
+        filling = _Filling(window, marker, ports, current)
         try:
             known = filling.fill(files)
         except IntakeError:
@@ -427,7 +417,7 @@ def gather(
 
 
 def seal(window_id: str, ports: WindowPorts) -> None:
-    """Close a window whether it is due or not. Raises as `close`."""
+    """Seal a window before it is due, and close it. Raises as `close`."""
     window = ports.windows.get(window_id)
     if window is not None and window.stage is WindowStage.OPEN:
         ports.windows.replace(window, window.sealed(ports.now()))
@@ -437,8 +427,8 @@ def seal(window_id: str, ports: WindowPorts) -> None:
 def _check_one_for_one(
     window: Window, marker: Arrival, files: Iterable[Arrival], ports: WindowPorts
 ) -> None:
-    some = batched(files, SOME, strict=False)
-    known = (size for each in some for size in sizes(in_order(each), ports))
+    pages = batched(files, PAGE, strict=False)
+    known = (size for page in pages for size in sizes(in_order(page), ports))
     if len(plan("", known, ports.limits)) > 1:
         raise NotReplaceable(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
@@ -448,7 +438,7 @@ def _check_one_for_one(
     before = ports.orders.get(line.predecessor) if line and line.predecessor else None
     part = before and before.order.excerpt
     replaced = ports.windows.get(part.window_id) if part else None
-    if replaced is not None and len(replaced.parts) > 1:  # the route said `ignore` before
+    if replaced is not None and len(replaced.parts) > 1:  # when the route said `ignore`
         raise NotReplaceable(
             f"the one before {marker.uri} is {len(replaced.parts)} batches, and one cannot take "
             "the place of several: let the route `append` or `ignore`"
@@ -458,114 +448,115 @@ def _check_one_for_one(
 class _Filling:
     """The files of a folder on their way into its window.
 
-    `standing` is the window where it has begun; its progress is only written by who has it.
+    `current`: the window as stored, None before its start. Only the worker with its lease writes
+    its progress.
     """
 
     def __init__(
-        self, window: Window, marker: Arrival, ports: WindowPorts, standing: Window | None
+        self, window: Window, marker: Arrival, ports: WindowPorts, current: Window | None
     ) -> None:
         self._window, self._marker, self._ports = window, marker, ports
-        self._standing = standing
-        self._owners: dict[str, bool] = {}  # whether their files are taken over
+        self._current = current
+        self._is_replaced: dict[str, bool] = {}  # by window: whether this one takes over its files
         self._known: dict[str, str] = {}
         self._taken_over: set[Arrival] = set()
-        self._others: AlreadyClaimed | None = None
+        self._conflict: AlreadyClaimed | None = None
 
     def fill(self, files: Iterable[Arrival]) -> dict[str, str]:
-        """Register them all; the claimants of those that others hold."""
-        for some in batched(files, SOME, strict=False):
-            waiting = list(in_order(some))
-            while waiting and self._standing is None:
-                waiting = self._begin(waiting)
-            if waiting and not all(self._ports.side_by_side(self._register, _pieces(waiting))):
-                break  # sealed by another worker, which has seen the whole folder, too
-            if self._standing is not None:
-                reached = self._standing.joined_to(some[-1].key)
-                self._standing = self._ports.windows.replace(self._standing, reached)
-        if self._standing is None and self._others is not None:
-            raise self._others
+        """Register all files; the claimants of those that others hold."""
+        for page in batched(files, PAGE, strict=False):
+            left = list(in_order(page))
+            while left and self._current is None:
+                left = self._start(left)
+            if left and not all(self._ports.side_by_side(self._register, _transactions(left))):
+                break  # another worker sealed it, after it had registered the whole folder
+            if self._current is not None:
+                reached = self._current.joined_to(page[-1].key)
+                self._current = self._ports.windows.replace(self._current, reached)
+        if self._current is None and self._conflict is not None:
+            raise self._conflict
         return self._known
 
     def give_back(self) -> None:
-        """Nobody works on it; where that cannot be said, its time is over some time."""
-        if self._standing is not None:
+        """End this worker's lease; if the ledger does not take that, the lease runs out."""
+        if self._current is not None:
             with suppress(TryAgain):
-                self._ports.windows.replace(self._standing, self._standing.worked_on(None))
+                self._ports.windows.replace(self._current, self._current.worked_on(None))
 
-    def _begin(self, waiting: list[Arrival]) -> list[Arrival]:
-        """Those that have not joined yet."""
+    def _start(self, left: list[Arrival]) -> list[Arrival]:
+        """Open the window with the first files; those that have not joined yet."""
         windows = self._ports.windows
-        some = tuple(_first(waiting, MOST_ITEMS_AT_FIRST))
+        batch = tuple(_first(left, FIRST_ITEMS_MAX))
         try:
-            begun = windows.begin(self._window, self._marker, some, self._free(some))
-        except AlreadyClaimed as other:
-            if self._marker in other.claimed:
+            started = windows.start(self._window, self._marker, batch, self._free(batch))
+        except AlreadyClaimed as conflict:
+            if self._marker in conflict.claimed:
                 raise
-            self._others = other
-            return self._not_others(waiting, other)
-        if begun:
-            self._standing = self._window
-            return waiting[len(some) :]
-        standing = windows.get(self._window.window_id)
-        if standing is None or (standing.until or 0) > self._ports.now():
-            raise LeaseLost("another worker began", external_id=self._window.window_id)
-        self._standing = standing
-        return waiting
+            self._conflict = conflict
+            return self._without_claimed(left, conflict)
+        if started:
+            self._current = self._window
+            return left[len(batch) :]
+        current = windows.get(self._window.window_id)
+        if current is None or (current.until or 0) > self._ports.now():
+            raise LeaseLost(
+                "another worker started this marker", external_id=self._window.window_id
+            )
+        self._current = current
+        return left
 
-    def _register(self, some: tuple[Arrival, ...]) -> bool:
-        """Whether the window was open still."""
-        waiting = list(some)
-        while waiting:
+    def _register(self, files: tuple[Arrival, ...]) -> bool:
+        """Register files; False if the window is sealed."""
+        left = files
+        while left:
             try:
-                self._ports.windows.register(
-                    self._window, tuple(waiting), self._free(tuple(waiting))
-                )
+                self._ports.windows.register(self._window, left, self._free(left))
             except WindowSealed:
                 return False
-            except AlreadyClaimed as other:
-                waiting = self._not_others(waiting, other)
+            except AlreadyClaimed as conflict:
+                left = tuple(self._without_claimed(left, conflict))
             else:
                 break
         return True
 
-    def _free(self, some: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
-        return tuple(file for file in some if file not in self._taken_over)
+    def _free(self, files: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
+        return tuple(file for file in files if file not in self._taken_over)
 
-    def _not_others(self, waiting: list[Arrival], other: AlreadyClaimed) -> list[Arrival]:
-        """Without what this window holds already, and what others do that it does not replace."""
+    def _without_claimed(self, files: Iterable[Arrival], conflict: AlreadyClaimed) -> list[Arrival]:
+        """`files` without those that this window, or one that it does not replace, has claimed."""
         ours = set()
-        for file, owner in other.claimed.items():
-            if owner not in self._owners:
-                self._owners[owner] = _replaced(owner, self._window, self._ports.windows)
-            if self._owners[owner]:
+        for file, owner in conflict.claimed.items():
+            if owner not in self._is_replaced:
+                self._is_replaced[owner] = _replaced(owner, self._window, self._ports.windows)
+            if self._is_replaced[owner]:
                 self._taken_over.add(file)
             elif owner == self._window.window_id:
                 ours.add(file)
             else:
                 self._known[file.external_id] = owner
-        return [f for f in waiting if f not in ours and f.external_id not in self._known]
+        return [f for f in files if f not in ours and f.external_id not in self._known]
 
 
-def _pieces(files: list[Arrival]) -> Iterator[tuple[Arrival, ...]]:
-    """What goes into one transaction each."""
+def _transactions(files: list[Arrival]) -> Iterator[tuple[Arrival, ...]]:
+    """The files of each transaction."""
     while files:
-        some = _first(files)
-        yield tuple(some)
-        files = files[len(some) :]
+        batch = _first(files)
+        yield tuple(batch)
+        files = files[len(batch) :]
 
 
 def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
-    """Whether `owner` is an earlier window of the folder that `window` takes the place of."""
-    ours, other = window.order, windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
-    if not window.replaces or ours.line is None or other is None or other.order.line is None:
+    """Whether `owner` is an earlier window of the folder, whose place `window` takes."""
+    ours, earlier = window.order, windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
+    if not window.replaces or ours.line is None or earlier is None or earlier.order.line is None:
         return False
-    return other.order.line.subject == ours.line.subject and owner != window.window_id
+    return earlier.order.line.subject == ours.line.subject and owner != window.window_id
 
 
 def plan(window_id: str, sizes: Iterable[int], limits: BatchLimits) -> tuple[WindowPart, ...]:
-    """Parts filled in order, by uploads and by bytes; a file over the limit is a part alone.
+    """Parts filled in order, up to the limits; a file over the limit is a part alone.
 
-    `sizes`: what AEP gets of each file.
+    `sizes`: the bytes that AEP gets of each file.
     """
     parts: list[WindowPart] = []
     first = end = held = uploads = 0  # of the part that is being filled
@@ -579,19 +570,19 @@ def plan(window_id: str, sizes: Iterable[int], limits: BatchLimits) -> tuple[Win
 
 
 def in_order(files: Iterable[Arrival]) -> tuple[Arrival, ...]:
-    """The order of the plan: the same, however often a window is read."""
+    """The files in the order of the plan, always the same."""
     return tuple(sorted(set(files), key=lambda file: (file.bucket, file.key, file.version)))
 
 
-def _first(files: list[Arrival], most: int = MOST_ITEMS) -> list[Arrival]:
-    """As many as go into one transaction; an item of DynamoDB holds 400 KB."""
+def _first(files: list[Arrival], items_max: int = ITEMS_MAX) -> list[Arrival]:
+    """As many files as fit into one transaction; an item of DynamoDB holds 400 KB."""
     slots: set[tuple[str, str]] = set()
     size = 0
     for number, file in enumerate(files):
         wanted = {(claim.object_id, claim.slot) for claim in claims(file)}
         size += 6 * (len(file.key) + len(file.version)) + 300
-        full = len(slots) + len(wanted) > most or size > MOST_BYTES
-        # A transaction may not name an item twice: the same bytes, uploaded twice.
+        full = len(slots) + len(wanted) > items_max or size > BYTES_MAX
+        # A transaction may not name an item twice, as the same bytes, uploaded twice, would.
         if number and (full or slots & wanted):
             return files[:number]
         slots |= wanted

@@ -1,1 +1,1 @@
-"""What we say: events, status, problems, metrics."""
+"""Everything the intake reports: events, status, problems, logs and metrics."""

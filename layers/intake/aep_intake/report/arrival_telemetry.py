@@ -1,4 +1,4 @@
-"""What became of each arrival, for people; apart, as only who takes arrivals in has need of it."""
+"""Logs and metrics about arrivals; a module of its own, as few functions need it."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from aep_intake.report.telemetry import count, logger, report
 
 
 def report_arrival(external_id: str, result: Result, latency: int | None) -> None:
-    """Count and log what became of an arrival. `latency`: milliseconds since it came."""
+    """Count and log the result of an arrival. `latency`: milliseconds since it came."""
     keys = {"correlation_id": external_id}
     match result:
         case Skipped(why):
@@ -31,13 +31,13 @@ def report_arrival(external_id: str, result: Result, latency: int | None) -> Non
 
 
 def registered(results: Mapping[str, Result]) -> None:
-    """Count and log which arrivals joined a window: a line for each window, as they are many."""
+    """Count and log the arrivals that joined windows: a line for each window, as they are many."""
     windows: dict[Joined, list[str]] = {}
     for external_id, result in results.items():
         if isinstance(result, Joined):
             windows.setdefault(result, []).append(external_id)
     if windows:
         count("Registered", number=sum(map(len, windows.values())))
-    for where, arrivals in windows.items():
-        about = {"window": where.window_id, "closes": where.closes, "arrivals": arrivals}
+    for joined, arrivals in windows.items():
+        about = {"window": joined.window_id, "closes": joined.closes, "arrivals": arrivals}
         logger.info("registered", extra=about)

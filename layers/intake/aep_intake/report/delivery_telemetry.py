@@ -1,4 +1,4 @@
-"""What became of each delivery, for people; apart, as the create stage has no need of it."""
+"""Logs and metrics about deliveries; a module of its own, as the create stage does not need it."""
 
 from aws_lambda_powertools.metrics import MetricUnit
 
@@ -6,20 +6,21 @@ from aep_intake.delivery.delivery import Delivery, End, Mark, Task, Verdict
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.errors import IntakeError, Rejected
 from aep_intake.model.orders import Rejection
+from aep_intake.model.times import HOUR_MS
 from aep_intake.report.telemetry import count, logger, metrics
 
-# The metric, and what the log says.
+# The metric, and the log message.
 ENDED = {
     End.SUCCEEDED: ("BatchesSucceeded", "batch succeeded"),
     End.FAILED: ("BatchesFailed", "batch failed"),
     End.ABANDONED: ("BatchesAbandoned", "batch abandoned"),
 }
-# Milliseconds. A batch that has not ended by then is named in the log whenever it is looked at.
-HOUR = 3_600_000
+# A batch that has not ended by then is in the log after each of its steps.
+UNFINISHED_LOG_MS = HOUR_MS
 
 
 def report_delivery(external_id: str, result: Delivery | Exception | None, now: int) -> None:
-    """Count and log how a batch ended, or since when it has not, or why it is put off.
+    """Count and log the end of a batch, or how long it has been unfinished, or why it is delayed.
 
     None: there was nothing to do. `now` in epoch milliseconds.
     """
@@ -27,13 +28,13 @@ def report_delivery(external_id: str, result: Delivery | Exception | None, now: 
         case Delivery(verdict=Verdict() as verdict, due=None):
             _ended(result, verdict, now)
         case Delivery():
-            _goes_on(result, now)
+            _unfinished(result, now)
         case Exception():
             _not_done(external_id, result)
 
 
 def report_upload(task: Task, result: Uploaded | Exception, now: int) -> None:
-    """Count what was uploaded, and tell of the batch as `report_delivery` if it was the last."""
+    """Count what was uploaded; after the last piece, report the batch as `report_delivery`."""
     match result:
         case Uploaded(mark=Mark(lost=Rejection() as why)):
             about = {"correlation_id": task.external_id, "file": task.piece.file.uri}
@@ -46,7 +47,7 @@ def report_upload(task: Task, result: Uploaded | Exception, now: int) -> None:
 
 
 def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
-    metric, said = ENDED[verdict.end]
+    metric, message = ENDED[verdict.end]
     count(metric)
     if delivery.settled:
         count("LostFiles", number=delivery.settled)
@@ -64,14 +65,14 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
         "latency": now - delivery.created_at,
         "lost_files": delivery.settled,
     }
-    log(said, extra=_about(delivery) | about)
+    log(message, extra=_about(delivery) | about)
 
 
-def _goes_on(delivery: Delivery, now: int) -> None:
-    since = now - delivery.created_at
-    metrics.add_metric("UnfinishedBatchHours", MetricUnit.NoUnit, since / HOUR)
-    log = logger.info if since > HOUR else logger.debug
-    log("batch unfinished", extra=_about(delivery) | {"stage": delivery.stage, "latency": since})
+def _unfinished(delivery: Delivery, now: int) -> None:
+    age = now - delivery.created_at
+    metrics.add_metric("UnfinishedBatchHours", MetricUnit.NoUnit, age / HOUR_MS)
+    log = logger.info if age > UNFINISHED_LOG_MS else logger.debug
+    log("batch unfinished", extra=_about(delivery) | {"stage": delivery.stage, "latency": age})
 
 
 def _not_done(external_id: str, error: Exception) -> None:

@@ -1,4 +1,4 @@
-"""What we say on the event bus: `Batch Created`, `Arrival Rejected`, and how batches ended.
+"""The events on our bus: `Batch Created`, `Arrival Rejected`, and the end of each batch.
 
 The contract is in `events/*.schema.json`; members may be added to it, never changed or removed.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SOURCE = "aep.intake"
 BATCH_CREATED = "Batch Created"
 ARRIVAL_REJECTED = "Arrival Rejected"
-BATCH_ENDED = {  # by the words of `delivery.End`, which only deliveries have need of
+BATCH_ENDED = {  # by the values of `delivery.End`, which most functions need not load
     "succeeded": "Batch Succeeded",
     "failed": "Batch Failed",
     "abandoned": "Batch Abandoned",
@@ -27,11 +27,11 @@ SCHEMA_VERSION = "1"
 
 
 def batch_created(record: Record) -> dict[str, Any]:
-    """That the record's order has its batch; raises ValueError if it has none."""
+    """The event that an order has its batch. Raises ValueError if it has none."""
     if record.batch_id is None or record.created_at is None:
         raise ValueError(f"{record.order.external_id} has no batch to announce")
     order, target = record.order, record.order.target
-    return _present(
+    return present(
         schemaVersion=SCHEMA_VERSION,
         externalId=order.external_id,
         batchId=record.batch_id,
@@ -53,7 +53,7 @@ def batch_created(record: Record) -> dict[str, Any]:
 
 
 def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
-    """That an order gets no batch as things stand."""
+    """The event that an order gets no batch until somebody changes something."""
     return _rejected(
         order.external_id,
         rejection,
@@ -68,12 +68,12 @@ def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
 def arrival_rejected(
     external_id: str, arrivals: tuple[Arrival, ...], rejection: Rejection
 ) -> dict[str, Any]:
-    """That arrivals, or a message in which none can be read, did not become an order."""
+    """The event that arrivals, or an unreadable message, did not become an order."""
     return _rejected(external_id, rejection, arrivals)
 
 
 def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str) -> dict[str, Any]:
-    """How a delivery's batch ended. `bucket`: where details of bad rows are.
+    """The event that a delivery's batch has ended. `bucket`: with the details of bad rows.
 
     Raises ValueError if it has not ended.
     """
@@ -85,7 +85,7 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
         {"uri": uri, "reason": why.reason, "detail": why.detail[:300]}
         for uri, why in list(lost.items())[:50]
     ]
-    return _present(
+    return present(
         schemaVersion=SCHEMA_VERSION,
         externalId=delivery.external_id,
         batchId=delivery.batch_id,
@@ -113,12 +113,12 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
 
 
 def diagnostics_of(delivery: "Delivery") -> str:
-    """Where in the state bucket the details of a batch's bad rows are."""
+    """The prefix, in the state bucket, of the details of a batch's bad rows."""
     return f"diagnostics/{delivery.external_id}/"
 
 
 def manifest(detail: dict[str, Any]) -> dict[str, Any]:
-    """The file list of `detail`, to be kept beside the event: the same for every repeat of it."""
+    """The file list of `detail`, stored beside the event: the same for every repeat of it."""
     return {
         "schemaVersion": SCHEMA_VERSION,
         "externalId": detail["externalId"],
@@ -127,7 +127,7 @@ def manifest(detail: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_manifest(detail: dict[str, Any], bucket: str, key: str) -> dict[str, Any]:
-    """`detail` naming the object that holds its file list, instead of holding it."""
+    """`detail` with the name of the object that holds its file list, instead of the list."""
     kept = {name: value for name, value in detail.items() if name != "files"}
     return {**kept, "manifest": {"bucket": bucket, "key": key}}
 
@@ -135,9 +135,8 @@ def with_manifest(detail: dict[str, Any], bucket: str, key: str) -> dict[str, An
 def encoded(document: dict[str, Any]) -> bytes:
     """JSON in UTF-8, always the same for the same document.
 
-    Text that is not Unicode (lone surrogates, which Adobe's error texts could carry) becomes `?`,
-    as the bus would not take it. U+FFFE and U+FFFF, of which the same is true of queues behind the
-    bus, are escaped.
+    The bus takes no text that is not Unicode: a lone surrogate, which Adobe's error texts could
+    carry, becomes `?`. Queues behind the bus take no U+FFFE or U+FFFF: these are escaped.
     """
     text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate({0xFFFE: "\\ufffe", 0xFFFF: "\\uffff"}).encode(errors="replace")
@@ -153,7 +152,7 @@ def _rejected(
     routes_version: str | None = None,
     target: Target | None = None,
 ) -> dict[str, Any]:
-    return _present(
+    return present(
         schemaVersion=SCHEMA_VERSION,
         externalId=external_id,
         reason=rejection.reason,
@@ -174,7 +173,7 @@ def _rejected(
 
 def _files(files: Iterable[Arrival]) -> dict[str, Any]:
     listed = [
-        _present(
+        present(
             bucket=file.bucket,
             key=file.key,
             versionId=file.version_id,
@@ -192,5 +191,6 @@ def _files(files: Iterable[Arrival]) -> dict[str, Any]:
     }
 
 
-def _present(**members: Any) -> dict[str, Any]:
+def present(**members: Any) -> dict[str, Any]:
+    """The members that are not None."""
     return {name: value for name, value in members.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Errors as an HTTP caller meets them: problem details (RFC 9457), their `type` stable."""
+"""Errors as HTTP callers get them: problem details (RFC 9457) with a stable `type`."""
 
 from collections.abc import Mapping
 from math import ceil
@@ -17,8 +17,9 @@ from aep_intake.model.errors import (
     Rejected,
     TryAgain,
 )
+from aep_intake.report.events import present
 
-# The first that fits. 4xx: the caller can do something about it; 502: what lies behind us says no.
+# The first that fits. 4xx: the caller can do something about it; 502: AEP or the credential fails.
 STATUSES: Mapping[type[IntakeError], int] = {
     MalformedRequest: 400,
     AlreadyClaimed: 409,
@@ -31,29 +32,28 @@ STATUSES: Mapping[type[IntakeError], int] = {
     CredentialUnusable: 502,
     TryAgain: 503,
 }
-# With these AEP finds fault with what was asked; with others, such as 403, with who asked: us.
+# With these AEP blames the request; with others, such as 403, it blames our credential.
 ASKED_WRONGLY = frozenset({400, 404, 409, 413, 414, 415, 422})
-RETRY_AFTER = 10  # seconds, where nobody said how long
+RETRY_AFTER_S = 10  # if the error has no time of its own
 
 
 def problem(status: int, reason: str, detail: str, **more: Any) -> dict[str, Any]:
-    """A problem; `more` are extension members, left out where None."""
-    told = {name: value for name, value in more.items() if value is not None}
+    """A problem; `more`: extension members, left out if None."""
     return {
         "type": f"urn:aep-intake:problem:{reason}",
         "title": reason.replace("-", " ").capitalize(),
         "status": status,
         "detail": detail[:2000],
-    } | told
+    } | present(**more)
 
 
 def explain(error: Exception, external_id: str | None = None) -> dict[str, Any]:
-    """The problem that `error` is. `external_id`: of the order that was asked for, once known.
+    """The problem of `error`. `external_id`: of the requested order, once it is known.
 
-    An error nobody foresaw is 500 and says nothing of itself: it is in the log.
+    An unforeseen error is a 500 without details: they are in the log.
     """
     if not isinstance(error, IntakeError):
-        detail = "unforeseen: the function's log says more"
+        detail = "unforeseen: see the function's log"
         return problem(500, "internal-error", detail, externalId=external_id)
     status = next(status for kind, status in STATUSES.items() if isinstance(error, kind))
     detail, more = error.detail, dict[str, Any](externalId=external_id)
@@ -69,12 +69,12 @@ def explain(error: Exception, external_id: str | None = None) -> dict[str, Any]:
             if error.status in ASKED_WRONGLY:
                 status = 422
         case TryAgain():
-            if status != 502:  # a credential wants an operator first
-                after = RETRY_AFTER if error.retry_after is None else error.retry_after
+            if status != 502:  # an operator must replace the credential first
+                after = RETRY_AFTER_S if error.retry_after is None else error.retry_after
                 more["retryAfter"] = max(ceil(after), 1)
             if external_id is not None:
                 detail += (
-                    f". If GET /batches/{external_id} knows the order, it goes on by itself; "
-                    "if not, nothing was begun: ask again"
+                    f". If GET /batches/{external_id} knows the order, it continues by itself; "
+                    "if not, nothing was started: repeat the request"
                 )
     return problem(status, error.reason, detail, **more)

@@ -1,12 +1,12 @@
-"""Where a file is: what is known of each version of an object, and of a batch, told to people.
+"""The status of a file or a batch, for people. The ledger's items decide a version's status:
 
-    claim      the state of its order; until there is one, that of its window; `superseded` where
-               another version of it in its window stands for it
+    claim      the state of its order; before that exists, of its window; `superseded` if a newer
+               version is in the same window
     rejection  `rejected`, and why
-    note       what became of it besides, such as `waiting` for the marker of its folder, or
-               `superseded` where it was overwritten before that came
+    note       any other fate, such as `waiting` for the marker of its folder, or `superseded` if
+               it was overwritten before the marker came
 
-A version can have all three: then who claims it counts, and else what was written last.
+A version can have all three: then a claim decides, and otherwise the latest item.
 """
 
 import re
@@ -22,13 +22,14 @@ from aep_intake.model.history import Seen
 from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
+from aep_intake.report.events import present
 
 if TYPE_CHECKING:
     from aep_intake.delivery.delivery import Delivery
 
 # In one answer.
-MOST_VERSIONS = 50
-MOST_FILES = 100
+VERSIONS_MAX = 50
+FILES_MAX = 100
 
 _ID = re.compile(r"[!-~]{1,200}")
 
@@ -36,68 +37,65 @@ type JsonObject = dict[str, Any]
 
 
 class StatusLedger(Protocol):
-    """What remembers. Every method raises LedgerUnavailable when it cannot tell."""
+    """The ledger. Every method may raise LedgerUnavailable."""
 
     def seen(self, object_id: str) -> list[Seen]:
-        """All that is known of an object."""
+        """All that the ledger knows of an object."""
 
     def get(self, external_id: str) -> Record | None:
-        """An order's record as it is now."""
+        """An order's current record."""
 
     def of_batch(self, batch_id: str) -> Record | None:
-        """The record whose batch this is."""
+        """The record with this batch."""
 
     def head(self, subject: str) -> LineageHead | None:
-        """The newest order of a line."""
+        """The newest order of a lineage."""
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order, wherever they are kept."""
+        """The files of an order, from the record or its window's list."""
 
 
 class StatusWindows(Protocol):
-    """What remembers windows. Every method raises LedgerUnavailable when it cannot tell."""
+    """The ledger of windows. Every method may raise LedgerUnavailable."""
 
     def get(self, window_id: str) -> Window | None:
-        """The window as it is now."""
+        """The current window."""
 
     def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
-        """The number of the part that a version of an object is in. Raises StorageUnavailable."""
+        """The number of the part with a version of an object. Raises StorageUnavailable."""
 
 
 class StatusDeliveries(Protocol):
-    """What remembers how batches are filled. Raises LedgerUnavailable when it cannot tell."""
+    """The ledger of deliveries. Raises LedgerUnavailable."""
 
     def get(self, external_id: str) -> "Delivery | None":
-        """The delivery of an order's batch as it is now."""
+        """The current delivery of an order's batch."""
 
 
 class StatusPlatform(Protocol):
     """AEP. Raises IntakeError."""
 
     def batch(self, target: Target, batch_id: str) -> Batch | None:
-        """What Catalog knows of a batch."""
+        """The batch in Catalog; None if Catalog does not show it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusPorts:
-    """What telling needs of the world.
-
-    `ask` gives, for each record, what AEP says of its batch (see `of_platform`). `side_by_side`
-    runs a function over many values, and gives what it returned in their order.
-    """
+    """What a status needs of the world."""
 
     ledger: StatusLedger
     windows: StatusWindows
     deliveries: StatusDeliveries
+    # AEP's answer about the batch of each record (see `of_platform`).
     ask: Callable[[Sequence[Record]], Iterable[JsonObject]]
     side_by_side: SideBySide
 
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """Where a claimed version is: in a window, perhaps, and in which orders (by external id).
+    """The owner of a claimed version: perhaps a window, and orders (by external id).
 
-    A file is in one order; a marker stands for all of its window's.
+    A file has one order; a marker has all orders of its window.
     """
 
     window: Window | None
@@ -105,22 +103,22 @@ class _Owner:
 
 
 def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
-    """Where each version of an object is, those last heard of first; None if none is known.
+    """The status of each version of an object, the latest first; None if none is known.
 
     Raises LedgerUnavailable or StorageUnavailable.
     """
-    known = _one_each(ports.ledger.seen(digest(bucket, key)))
-    shown = known[:MOST_VERSIONS]
-    places = _places(shown, bucket, key, ports)
-    told = _orders([p.orders[0] for p in places.values() if len(p.orders) == 1], ports)
+    known = _latest_items(ports.ledger.seen(digest(bucket, key)))
+    shown = known[:VERSIONS_MAX]
+    owners = _owners(shown, bucket, key, ports)
+    orders = _orders([o.orders[0] for o in owners.values() if len(o.orders) == 1], ports)
     versions = []
     for seen in shown:
-        arrival, place = _arrival(bucket, key, seen.version), places.get(seen.version)
-        about = _rejected(seen, arrival) if place is None else _claimed(place, told)
+        arrival, owner = _arrival(bucket, key, seen.version), owners.get(seen.version)
+        status = _rejected(seen, arrival) if owner is None else _claimed(owner, orders)
         if seen.superseded_by is not None:
-            about = _superseded(seen, place, _arrival(bucket, key, seen.superseded_by))
-        if about is not None:
-            versions.append(_version(arrival) | about)
+            status = _superseded(seen, owner, _arrival(bucket, key, seen.superseded_by))
+        if status is not None:
+            versions.append(_version(arrival) | status)
     if not versions:
         return None
     count = len(known) - (len(shown) - len(versions))
@@ -128,7 +126,7 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
 
 
 def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
-    """The latest attempt of an order, by its external id or its batch; None if there is none.
+    """The status of an order's latest attempt, by external id or batch id; None if there is none.
 
     Raises LedgerUnavailable.
     """
@@ -137,9 +135,9 @@ def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
         return None
     part, files = record.order.excerpt, ports.ledger.files(record.order)
     window = None if part is None else ports.windows.get(part.window_id)
-    more = _present(
+    more = present(
         window=None if window is None else _about_window(window),
-        files=[file.uri for file in files[:MOST_FILES]],
+        files=[file.uri for file in files[:FILES_MAX]],
         fileCount=len(files),
     )
     [aep] = ports.ask([record])
@@ -147,16 +145,16 @@ def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
 
 
 def known(wanted: str, ledger: StatusLedger) -> Record | None:
-    """The order that has this external id, or this batch. Raises LedgerUnavailable."""
+    """The order with this external id, or batch id. Raises LedgerUnavailable."""
     if not _ID.fullmatch(wanted):
         return None
     return ledger.get(wanted) or ledger.of_batch(wanted)
 
 
 def of_platform(record: Record, platform: StatusPlatform) -> JsonObject:
-    """What AEP says of a record's batch now, `aep`; why it says nothing, `aepError`.
+    """`aep`: AEP's present description of a record's batch; `aepError`: why there is none.
 
-    It is asked for the batch that the ledger names, never for what a caller wrote.
+    AEP is asked for the batch id in the ledger, never for an id that a caller sent.
     """
     if record.batch_id is None:
         return {"aep": None}
@@ -168,28 +166,28 @@ def of_platform(record: Record, platform: StatusPlatform) -> JsonObject:
 
 
 def unavailable(error: IntakeError) -> JsonObject:
-    """That AEP did not say."""
+    """The members that say why AEP did not answer."""
     return {"aep": None, "aepError": {"reason": error.reason, "detail": str(error)}}
 
 
-def _one_each(seen: Iterable[Seen]) -> list[Seen]:
-    """What counts of each version, those written last first.
+def _latest_items(seen: Iterable[Seen]) -> list[Seen]:
+    """The item of each version that decides its status, the latest first.
 
-    A request names an object of an unversioned bucket by its content alone: what comes of events
-    of that content and has no claim of its own belongs to the request's order (see `Claim`).
+    A request names an object of an unversioned bucket by its content alone. So an item from an
+    event of that content, without a claim of its own, belongs to the request's order (see `Claim`).
     """
-    known = sorted(seen, key=lambda one: (one.claimed, one.expires, one.rejection is not None))
-    claimed = {one.version for one in known if one.claimed}
-    counts: dict[str, Seen] = {}
-    for one in known:
-        content = f"{one.version.rpartition(':')[0]}:"
-        same = content in claimed and one.version not in claimed
-        counts[content if same else one.version] = one
-    return sorted(counts.values(), key=_newness, reverse=True)
+    items = sorted(seen, key=lambda item: (item.claimed, item.expires, item.rejection is not None))
+    claimed = {item.version for item in items if item.claimed}
+    latest: dict[str, Seen] = {}
+    for item in items:
+        content = f"{item.version.rpartition(':')[0]}:"
+        of_request = content in claimed and item.version not in claimed
+        latest[content if of_request else item.version] = item
+    return sorted(latest.values(), key=_newness, reverse=True)
 
 
 def _newness(seen: Seen) -> tuple[int, str]:
-    """Within a second S3's sequencer decides, where the version has one."""
+    """Sorts by the time of writing; within a second, by S3's sequencer if there is one."""
     return seen.expires, seen.version.rpartition(":")[2]
 
 
@@ -198,9 +196,9 @@ def _each[K, V](work: Callable[[K], V], keys: Iterable[K], ports: StatusPorts) -
     return dict(zip(listed, ports.side_by_side(work, listed), strict=True))
 
 
-def _places(shown: Iterable[Seen], bucket: str, key: str, ports: StatusPorts) -> dict[str, _Owner]:
-    """Where each version is that something claims."""
-    owners = {one.version: one.owner for one in shown if one.owner and one.claimed}
+def _owners(shown: Iterable[Seen], bucket: str, key: str, ports: StatusPorts) -> dict[str, _Owner]:
+    """The owner of each claimed version."""
+    owners = {item.version: item.owner for item in shown if item.owner and item.claimed}
     in_windows = [owner for owner in owners.values() if owner.startswith(WINDOW_PREFIX)]
     windows = _each(lambda owner: _window(owner, bucket, key, ports), in_windows, ports)
     return {
@@ -210,28 +208,28 @@ def _places(shown: Iterable[Seen], bucket: str, key: str, ports: StatusPorts) ->
 
 
 def _window(window_id: str, bucket: str, key: str, ports: StatusPorts) -> Callable[[str], _Owner]:
-    """The place, in a window, of each version of an object."""
+    """The function that finds the owner, in a window, of a version of an object."""
     window = ports.windows.get(window_id)
     if window is None:
         return lambda _: _Owner(None, ())
 
-    def place(version: str) -> _Owner:
+    def owner(version: str) -> _Owner:
         numbers = range(len(window.parts))
         if len(numbers) > 1:
             at = ports.windows.part_of(window, bucket, key, version)
             numbers = numbers if at is None else range(at, at + 1)
         return _Owner(window, tuple(map(window.part_id, numbers)))
 
-    return place
+    return owner
 
 
 def _orders(external_ids: Iterable[str], ports: StatusPorts) -> dict[str, JsonObject]:
-    """What is told of each order, but of those that the ledger forgot."""
+    """The status of each order that the ledger still has."""
     found = _each(lambda name: _latest(ports.ledger.get(name), ports), external_ids, ports)
     records = {name: record for name, record in found.items() if record is not None}
     about = ports.side_by_side(lambda record: _about(record, ports), records.values())
     aep = ports.ask(list(records.values()))
-    return {name: one | said for name, one, said in zip(records, about, aep, strict=True)}
+    return {name: ours | theirs for name, ours, theirs in zip(records, about, aep, strict=True)}
 
 
 def _latest(record: Record | None, ports: StatusPorts) -> Record | None:
@@ -240,28 +238,26 @@ def _latest(record: Record | None, ports: StatusPorts) -> Record | None:
     return record
 
 
-def _claimed(place: _Owner, told: Mapping[str, JsonObject]) -> JsonObject | None:
-    """What is `told` of its order, or of its window; None where the ledger forgot these."""
-    window, orders = place.window, place.orders
+def _claimed(owner: _Owner, statuses: Mapping[str, JsonObject]) -> JsonObject | None:
+    """The status of its order, or of its window; None if the ledger no longer has these."""
+    window, orders = owner.window, owner.orders
     about: JsonObject = {} if window is None else {"window": _about_window(window)}
-    if len(orders) == 1 and orders[0] in told:
-        return told[orders[0]] | about
+    if len(orders) == 1 and orders[0] in statuses:
+        return statuses[orders[0]] | about
     if window is None or (window.stage is WindowStage.FINISHED and len(orders) == 1):
         return None
     if window.stage is WindowStage.FINISHED:
-        about |= {"orders": list(orders[:MOST_FILES])}
+        about |= {"orders": list(orders[:FILES_MAX])}
         state = "gathered"
     else:
         state = "in-window" if window.stage is WindowStage.OPEN else "sealed"
     return {"state": state} | _about_order(window.order) | about
 
 
-def _superseded(seen: Seen, place: _Owner | None, by: Arrival) -> JsonObject:
-    """That a newer version stands for it, whatever becomes of that: in its window's batch, or in
-    the folder where both waited.
-    """
-    window = None if place is None else place.window
-    about = _present(route=seen.route)
+def _superseded(seen: Seen, owner: _Owner | None, by: Arrival) -> JsonObject:
+    """The status of a version that a newer one superseded, in its window or waiting folder."""
+    window = None if owner is None else owner.window
+    about = present(route=seen.route)
     if window is not None:
         about = _about_order(window.order) | {"window": _about_window(window)}
     return {"state": "superseded", "supersededBy": _version(by)} | about
@@ -270,13 +266,13 @@ def _superseded(seen: Seen, place: _Owner | None, by: Arrival) -> JsonObject:
 def _rejected(seen: Seen, arrival: Arrival) -> JsonObject:
     rejection = seen.rejection
     if rejection is None:
-        return _present(state=seen.noted, route=seen.route)
+        return present(state=seen.noted, route=seen.route)
     return {"state": "rejected", "externalId": seen.owner or arrival.external_id} | _why(rejection)
 
 
 def _about(record: Record, ports: StatusPorts) -> JsonObject:
     order = record.order
-    who = _present(
+    who = present(
         state=record.state,
         externalId=order.external_id,
         attempt=order.attempt,
@@ -284,7 +280,7 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
     )
     why = {} if record.rejection is None else _why(record.rejection)
     delivery = None if record.batch_id is None else ports.deliveries.get(order.external_id)
-    when = _present(
+    when = present(
         delivery=delivery and _about_delivery(delivery),
         replacedBy=_replaced_by(record, ports),
         openedAt=iso(record.opened_at),
@@ -295,7 +291,7 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
 
 
 def _replaced_by(record: Record, ports: StatusPorts) -> JsonObject | None:
-    """The newest order of its line: those in between are many where a marker comes every hour."""
+    """The newest order of its lineage, since an hourly marker makes many in between."""
     line, following = record.order.line, record.replaced_by
     if following is None:
         return None
@@ -304,14 +300,12 @@ def _replaced_by(record: Record, ports: StatusPorts) -> JsonObject | None:
     newest = _latest(ports.ledger.get(name), ports)
     if newest is None:
         return {"externalId": name}
-    return _present(
-        externalId=newest.order.external_id, state=newest.state, batchId=newest.batch_id
-    )
+    return present(externalId=newest.order.external_id, state=newest.state, batchId=newest.batch_id)
 
 
 def _about_order(order: Order) -> JsonObject:
     replaced = order.replaces
-    return _present(
+    return present(
         route=order.route,
         routesVersion=order.routes_version,
         trigger=order.trigger,
@@ -325,7 +319,7 @@ def _about_order(order: Order) -> JsonObject:
 
 def _about_delivery(delivery: "Delivery") -> JsonObject:
     verdict = delivery.verdict
-    about = _present(
+    about = present(
         stage=delivery.stage,
         uploads=delivery.total or None,
         uploadedAt=delivery.uploaded_at and iso(delivery.uploaded_at),
@@ -333,7 +327,7 @@ def _about_delivery(delivery: "Delivery") -> JsonObject:
     )
     if verdict is None:
         return about
-    return about | _present(
+    return about | present(
         end=verdict.end,
         status=verdict.status,
         detail=verdict.detail,
@@ -345,7 +339,7 @@ def _about_delivery(delivery: "Delivery") -> JsonObject:
 
 def _about_window(window: Window) -> JsonObject:
     closes = iso(window.start + window.length) if window.length else None  # a marker's has none
-    return _present(id=window.window_id, stage=window.stage, closesAt=closes)
+    return present(id=window.window_id, stage=window.stage, closesAt=closes)
 
 
 def _why(rejection: Rejection) -> JsonObject:
@@ -357,7 +351,7 @@ def _why(rejection: Rejection) -> JsonObject:
 
 
 def _arrival(bucket: str, key: str, version: str) -> Arrival:
-    """The arrival whose version this is, as far as that says."""
+    """An arrival with only the members that its version contains."""
     kind, _, rest = version.partition(":")
     if kind == "v":
         return Arrival(bucket, key, rest, "", None, 0, 0)
@@ -366,10 +360,6 @@ def _arrival(bucket: str, key: str, version: str) -> Arrival:
 
 
 def _version(arrival: Arrival) -> JsonObject:
-    return _present(
+    return present(
         versionId=arrival.version_id, etag=arrival.etag or None, sequencer=arrival.sequencer
     )
-
-
-def _present(**members: Any) -> JsonObject:
-    return {name: value for name, value in members.items() if value is not None}

@@ -1,6 +1,6 @@
-"""What became of each order and batch, for people: one log line, and the metrics it counts in.
+"""Logs and metrics about orders: one log line for each, and the metrics that count it.
 
-Called from the main thread only, since Powertools' metrics are kept in one place per process.
+Called from the main thread only, since Powertools has one store of metrics per process.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ COUNTED = {
 
 
 def report(external_id: str, result: Outcome | Exception, latency: int | None) -> None:
-    """Count and log what became of an order. `latency`: milliseconds since its file arrived."""
+    """Count and log the result of an order. `latency`: milliseconds since its file arrived."""
     keys = {"correlation_id": external_id}
     match result:
         case Outcome(kind, record):
@@ -54,19 +54,19 @@ def report(external_id: str, result: Outcome | Exception, latency: int | None) -
 
 
 def age(metric: str, milliseconds: int) -> None:
-    """Since when a message that must be tried again is there, whatever it is about.
+    """Record the age of a message that is retried.
 
-    SQS tells of no message that was received three times.
+    SQS's own metric leaves out messages that were received three times.
     """
     metrics.add_metric(metric, MetricUnit.Seconds, milliseconds / 1000)
 
 
-def made_today(batches: Mapping[tuple[str, str], int], at_most: int) -> None:
-    """How many batches were made for Profile today, by organization and sandbox.
+def made_today(batches: Mapping[tuple[str, str], int], per_day: int) -> None:
+    """Record today's batches for Profile, by organization and sandbox.
 
-    And which share the fullest has of those that are to be made in a day `at_most`.
+    And the largest number, as a share of `per_day`, the most that should be made in a day.
     """
-    share = 100 * max(batches.values(), default=0) / at_most
+    share = 100 * max(batches.values(), default=0) / per_day
     metrics.add_metric("ProfileQuotaUsed", MetricUnit.Percent, share)
     for (ims_org, sandbox), number in batches.items():
         with single_metric("ProfileBatchesToday", MetricUnit.Count, number) as metric:
@@ -76,7 +76,7 @@ def made_today(batches: Mapping[tuple[str, str], int], at_most: int) -> None:
 
 
 def count(name: str, reason: str | None = None, number: int = 1) -> None:
-    """Count something; by its reason too, so that an operator sees what to mend."""
+    """Count something; also by its reason, so that an operator sees what to fix."""
     metrics.add_metric(name, MetricUnit.Count, number)
     if reason is not None:
         with single_metric(name, MetricUnit.Count, number) as metric:

@@ -1,17 +1,17 @@
 """Patterns for object keys: globs with named placeholders.
 
-They mean what `glob.translate(…, recursive=True, include_hidden=True, seps="/")` makes of them,
-translated here for three reasons: its regular expressions take minutes over a long hostile key
+They mean the same as in `glob.translate(…, recursive=True, include_hidden=True, seps="/")`. That
+function is not used for three reasons: its regular expressions take minutes over a long hostile key
 (`*-*-*-*-*.json` against a thousand dashes), its `[!x]` fits a slash, and its `**/` fits no empty
 folder, which S3 keys such as `/a` and `a//b` have. Here every wildcard but the last of a segment
 stops for good at the first place where the text after it fits, and every `**` but the last at the
-first folders that fit: that loses no match, leaves nothing to backtrack over, and gives each
-placeholder one value that can be told from the pattern.
+first folders that fit. That loses no match, leaves nothing to backtrack over, and gives each
+placeholder one value, which the pattern alone decides.
 """
 
 import re
 
-# What a segment is made of.
+# The tokens of a segment.
 TOKEN = re.compile(
     r"(?P<star>\*)"
     r"|(?P<one>\?)"
@@ -57,8 +57,8 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
 def compile_wildcard(pattern: str) -> re.Pattern[str]:
     """An EventBridge wildcard as a regular expression for `fullmatch`.
 
-    `*` fits any characters, `/` and none included; a backslash takes the meaning of a `*` or of
-    another backslash away. Matching leaves nothing to backtrack over. Raises InvalidGlob for what
+    `*` fits any number of characters, `/` included; a backslash escapes a `*` or another
+    backslash. Matching leaves nothing to backtrack over. Raises InvalidGlob for a pattern that
     EventBridge refuses.
     https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html
     """
@@ -66,7 +66,7 @@ def compile_wildcard(pattern: str) -> re.Pattern[str]:
     for token in re.finditer(r"\\(.?)|(\*+)|[^*\\]+", pattern, re.DOTALL):
         escaped, stars = token[1], token[2]
         if escaped is not None and escaped not in ("*", "\\"):
-            raise InvalidGlob(f"a backslash stands before * or another one, not {escaped!r}")
+            raise InvalidGlob(f"a backslash escapes * or another backslash, not {escaped!r}")
         if stars is None:
             pieces[-1] += re.escape(token[0] if escaped is None else escaped)
         elif len(stars) > 1:
@@ -105,12 +105,12 @@ def _segment(pattern: str) -> str:
             start += _fixed(token)
     *earlier, last = ["".join(piece) for piece in wild] or [""]
     if not all(text for _, text in wild[:-1]):
-        raise InvalidGlob("nothing tells where one wildcard ends and the next begins")
+        raise InvalidGlob("nothing shows where one wildcard ends and the next begins")
     return start + "".join(f"(?>{piece})" for piece in earlier) + last
 
 
 def _fixed(token: re.Match[str]) -> str:
-    """What stands for a known number of characters."""
+    """The regular expression of a token that fits a fixed number of characters."""
     if token["one"]:
         return "[^/]"
     if token["text"]:

@@ -1,11 +1,11 @@
-"""Which arrivals go where, and in which format: rules that are data.
+"""The routing table: rules, as data, that give each arrival its target and format.
 
 `routes.schema.json`, beside this module, describes the document; an editor, AppConfig's validator
-and `parse` all read that one file. What a schema cannot say is checked here as well.
+and `parse` all read that one file. `parse` also checks rules that no schema can express.
 
-Values taken from a key are hostile. What `match` returns is safe in a header (sandbox) or a URL
-path (dataset id); a dataset *name* may hold any printable text, such as the `,` and leading `!`
-that Catalog's filters take for operators.
+Values from a key are hostile. The result of `match` is safe in a header (sandbox) or a URL path
+(dataset id); a dataset *name* may hold any printable text, such as the `,` and leading `!` that
+Catalog's filters take for operators.
 """
 
 import json
@@ -20,6 +20,7 @@ from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG
+from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.routing.globs import InvalidGlob, compile_glob
 
 SCHEMA: Mapping[str, Any] = json.loads(
@@ -29,7 +30,6 @@ SCHEMA: Mapping[str, Any] = json.loads(
 _SANDBOX = re.compile(r"[a-z0-9][a-z0-9-]{0,255}")
 _DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
 MARKER_WITHIN = "24h"
-HOUR = 3_600_000  # milliseconds
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECASE)
@@ -50,8 +50,9 @@ _OF_TARGETS = (
 
 
 class InvalidTable(ValueError):
-    """A document that is not a routing table. `rule` is the name of the rule, if it has one;
-    `field` the way to the member, such as `routes[2].match`; `problem` what is wrong there.
+    """A document that is not a routing table.
+
+    `problem` is at the member `field`, such as `routes[2].match`, of the rule named `rule`.
     """
 
     def __init__(self, problem: str, *, field: str = "", rule: str | None = None) -> None:
@@ -63,7 +64,7 @@ class InvalidTable(ValueError):
 
 
 class OnNewVersion(StrEnum):
-    """What becomes of an object, or a marker, that comes again."""
+    """The effect of a new version of an object or a marker."""
 
     APPEND = "append"
     REPLACE = "replace"
@@ -86,7 +87,7 @@ class InWindow:
 class WaitsForMarker:
     """The object needs a marker, and is rejected if none comes `within_ms`.
 
-    `root`: the folder of its marker, as far as the rule says which.
+    `root`: the folder of its marker, as far as the rule shows it.
     """
 
     within_ms: int
@@ -102,7 +103,7 @@ class IsMarker:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """The object is not for us, a route says."""
+    """A route says that the object is not for us."""
 
     route: str
     version: str
@@ -110,20 +111,20 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a route says of one arrival that it takes."""
+    """The decision of a route about one arrival."""
 
     route: str
     version: str
-    # None where the deployment's default holds; both must be among those it allows.
+    # None: the deployment's default. It must allow any other value.
     sandbox: str | None = None
     credential: str | None = None
     # Exactly one of the two is set.
     dataset_id: str | None = None
     dataset_name: str | None = None
-    # Members of Adobe's create request under Adobe's own names; `inputFormat` is among them unless
-    # the files of a marker decide.
+    # Members of Adobe's create request under Adobe's own names. `inputFormat` is one of them,
+    # unless the files of a marker decide it.
     options: Mapping[str, Any] = field(default_factory=dict)
-    placeholders: Mapping[str, str] = field(default_factory=dict)  # what the key filled them with
+    placeholders: Mapping[str, str] = field(default_factory=dict)  # with the key's values
     batching: OneBatch | InWindow | WaitsForMarker | IsMarker = OneBatch()
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     look_inside: bool = False
@@ -132,19 +133,16 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule, its patterns compiled; `rule` is the rule as written.
-
-    `marker` fits the keys of its markers, where it has any.
-    """
+    """One rule, its patterns compiled."""
 
     name: str
     key: re.Pattern[str]
-    marker: re.Pattern[str] | None
+    marker: re.Pattern[str] | None  # fits the keys of its markers
     bucket: re.Pattern[str] | None
-    rule: Mapping[str, Any]
+    rule: Mapping[str, Any]  # as written
 
     def root(self, key: str) -> str:
-        """The folder of a key's marker; or, where several could be, what all of them begin with."""
+        """The folder of a key's marker; if there are several, the beginning they share."""
         pattern = self.rule["match"]
         above = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if "**" in pattern else key
         return above[: above.rfind("/") + 1]
@@ -169,7 +167,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """The rules in force. `version` goes into events, so that people can tell which they were."""
+    """The rules in force. `version` goes into events, so that people know which rules applied."""
 
     version: str
     routes: tuple[Route, ...]
@@ -177,8 +175,8 @@ class RoutingTable:
     def match(self, arrival: Arrival) -> Match | Ignored:
         """The first route that fits.
 
-        Raises NoRoute, FormatUnknown (`auto`, and the name says nothing) and TargetNotAllowed (the
-        key fills a placeholder with what cannot be such a value).
+        Raises NoRoute, FormatUnknown (`auto`, and the name does not show the format) and
+        TargetNotAllowed (the key fills a placeholder with an impossible value).
         """
         hit = self.find(arrival.bucket, arrival.key)
         if hit is None:
@@ -189,7 +187,7 @@ class RoutingTable:
         return self._apply(hit[0], arrival, hit[1])
 
     def find(self, bucket: str, key: str) -> tuple[Route, dict[str, str]] | None:
-        """The first route that fits, and what the key fills its placeholders with."""
+        """The first route that fits, and the values of its placeholders."""
         for route in self.routes:
             found = route.fit(bucket, key)
             if found:
@@ -201,21 +199,21 @@ class RoutingTable:
         if "ignore" in rule:
             return Ignored(route.name, self.version)
 
-        def filled(member: str, template: str | None, sort: re.Pattern[str] | None) -> str | None:
+        def filled(member: str, template: str | None, form: re.Pattern[str] | None) -> str | None:
             if template is None:
                 return None
             value = _fill(template, found)
-            if _UNPRINTABLE.search(value) or (sort and not sort.fullmatch(value)):
+            if _UNPRINTABLE.search(value) or (form and not form.fullmatch(value)):
                 raise TargetNotAllowed(
                     f"rule `{route.name}`: {value!r}, from {arrival.uri!r}, cannot be a {member}"
                 )
             return value
 
         options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
-        shape = rule.get("inputFormat", "auto")
+        input_format = rule.get("inputFormat", "auto")
         of_a_marker = "marker" in rule.get("batch", {})
-        if shape != "auto" or not of_a_marker:  # else each file in the folder says, once it counts
-            options["inputFormat"] = _input_format(shape, arrival)
+        if input_format != "auto" or not of_a_marker:  # else the files of the folder decide
+            options["inputFormat"] = _input_format(input_format, arrival)
         if "partialIngestionPercent" in rule:
             options["partialIngestionPercent"] = rule["partialIngestionPercent"]
         if "tags" in rule:
@@ -240,7 +238,7 @@ class RoutingTable:
 
 
 def parse(document: bytes | str, version: str) -> RoutingTable:
-    """The table in `document`, everything about it checked. Raises InvalidTable."""
+    """The table in `document`, fully checked. Raises InvalidTable."""
     try:
         table = json.loads(document, object_pairs_hook=_without_repeats)
     except InvalidTable:
@@ -264,7 +262,7 @@ def parse(document: bytes | str, version: str) -> RoutingTable:
 
 
 def credential_arn(name: str | None, arns: Sequence[str]) -> str:
-    """The secret called `name`, the first if None, among those the deployment has.
+    """The ARN of the deployment's secret called `name`; the first if None.
 
     A secret's name is its ARN after `:secret:` without the six characters Secrets Manager adds.
     Raises TargetNotAllowed unless exactly one has that name.
@@ -316,17 +314,17 @@ def _route(rule: dict[str, Any]) -> Route:
     for name in rule.get("tags", ()):
         if TAKEN_TAG.fullmatch(name):
             raise InvalidTable(f"the name {name!r} is taken", field="tags")
-    for member, sort in (("sandbox", _SANDBOX), ("datasetId", _DATASET_ID)):
+    for member, form in (("sandbox", _SANDBOX), ("datasetId", _DATASET_ID)):
         text = rule.get(member, "{")
-        if "{" not in text and not sort.fullmatch(text):
+        if "{" not in text and not form.fullmatch(text):
             raise InvalidTable(f"{text!r} cannot be one", field=member)
     _check_batch(rule)
-    _check_shape(rule.get("inputFormat"))
+    _check_input_format(rule.get("inputFormat"))
     return Route(rule["name"], key, marker, bucket, rule)
 
 
 def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
-    """Where the markers of a rule are: in the folders of its pattern."""
+    """The pattern of a rule's markers, which are in the folders of its `match`."""
     name = rule.get("batch", {}).get("marker")
     if name is None:
         return None
@@ -343,7 +341,7 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
 
 def _check_batch(rule: Mapping[str, Any]) -> None:
     batch = rule.get("batch", {})
-    if (_window(rule) or 0) > 24 * HOUR:
+    if (_window(rule) or 0) > DAY_MS:
         raise InvalidTable("a window is 24 hours at most", field="batch.window")
     if "window" in batch and rule.get("onNewVersion", "append") != "append":
         raise InvalidTable(
@@ -353,14 +351,14 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
         )
     if "window" in batch and "within" in batch:
         raise InvalidTable("says how long files wait for a `marker`", field="batch.within")
-    if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * 24 * HOUR:
+    if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * DAY_MS:
         raise InvalidTable("a marker is expected in 7 days (168h) at most", field="batch.within")
 
 
-def _check_shape(shape: object) -> None:
-    if isinstance(shape, dict):
-        kind = shape["format"].lower()
-        for member in shape.keys() - {"format"}:
+def _check_input_format(input_format: object) -> None:
+    if isinstance(input_format, dict):
+        kind = input_format["format"].lower()
+        for member in input_format.keys() - {"format"}:
             if kind != ("json" if member == "isMultiLineJson" else "csv"):
                 raise InvalidTable(f"has no meaning for {kind}", field=f"inputFormat.{member}")
 
@@ -382,7 +380,7 @@ def _templates(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _names(member: str, text: str, key: re.Pattern[str]) -> Iterator[str]:
-    """The placeholders in `text`, all of them in the pattern; no brace that means nothing."""
+    """The placeholders in `text`. Raises InvalidTable if one is unknown, or a brace is stray."""
     if re.search(r"[{}]", _PLACEHOLDER.sub("", text)):
         raise InvalidTable(f"{text!r} has a brace that is not a placeholder's", field=member)
     if _UNPRINTABLE.search(text):
@@ -398,7 +396,7 @@ def _fill(template: str, found: Mapping[str, str]) -> str:
 
 
 def format_by_name(uri: str) -> dict[str, Any]:
-    """What `inputFormat: auto` means for the object at `uri`. Raises FormatUnknown."""
+    """The format that `inputFormat: auto` gives the object at `uri`. Raises FormatUnknown."""
     ending = _ENDING.search(uri)
     if ending is None:
         raise FormatUnknown(
@@ -417,7 +415,7 @@ def _window(rule: Mapping[str, Any]) -> int | None:
 
 def _milliseconds(text: str) -> int:
     """`16m` or `24h`."""
-    return int(text[:-1]) * {"m": HOUR // 60, "h": HOUR}[text[-1]]
+    return int(text[:-1]) * {"m": HOUR_MS // 60, "h": HOUR_MS}[text[-1]]
 
 
 def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where this deployment may send batches: its organizations, sandboxes and their datasets."""
+"""The organizations, sandboxes and datasets to which a deployment may send batches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +10,13 @@ from aep_intake.model.organizations import Organizations
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Where this deployment may send batches.
+    """Finds the target of a batch. All ports but the last may raise TryAgain."""
 
-    `organizations` in force; may raise TryAgain, as may `ims_org` (of a credential) and
-    `dataset_id` (of a credential, organization, sandbox and name); the latter DatasetNotFound.
-    `dataset`: what Catalog tells in a moment; None if nothing.
-    """
-
-    organizations: Callable[[], Organizations]
-    ims_org: Callable[[str], str]
+    organizations: Callable[[], Organizations]  # in force
+    ims_org: Callable[[str], str]  # of a credential
+    # Of a credential, organization, sandbox and name. Raises DatasetNotFound.
     dataset_id: Callable[[str, str, str, str], str]
-    dataset: Callable[[Target], Dataset | None]
+    dataset: Callable[[Target], Dataset | None]  # None if Catalog does not answer at once
 
     def target(
         self,
@@ -29,15 +25,15 @@ class Targets:
         dataset_id: str | None = None,
         dataset_name: str | None = None,
     ) -> Target:
-        """Raises TargetNotAllowed or DatasetNotFound, or TryAgain."""
+        """The target; None: the default. Raises TargetNotAllowed, DatasetNotFound or TryAgain."""
         organization = self.organizations().of(credential)
         arn, allowed = organization.credential, organization.sandboxes
         sandbox = sandbox or allowed[0]
         if sandbox not in allowed:
             raise TargetNotAllowed(
                 f"sandbox {sandbox!r} is not one this deployment allows with the secret {arn} "
-                f"({', '.join(allowed)}): see `sandboxes` in what `aep-intake limits publish` made "
-                "live"
+                f"({', '.join(allowed)}): see `sandboxes` in the limits document, which "
+                "`aep-intake limits publish` changes"
             )
         ims_org = self.ims_org(arn)
         if dataset_id is None:
@@ -51,7 +47,7 @@ class Targets:
                 return arn
         raise TargetNotAllowed(
             f"this deployment has no credential of organization {ims_org!r}: "
-            "see `organizations` in what `aep-intake limits publish` made live"
+            "see `organizations` in the limits document, which `aep-intake limits publish` changes"
         )
 
     @property

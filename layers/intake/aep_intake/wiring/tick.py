@@ -1,4 +1,4 @@
-"""What handing out needs of the world: on_tick's."""
+"""The worker of on_tick, which hands out due work."""
 
 from aep_intake.clock import due
 from aep_intake.model.outcomes import SideBySide
@@ -6,10 +6,10 @@ from aep_intake.wiring.worker import Worker
 
 
 class Ticking(Worker):
-    """A worker that hands out what is due."""
+    """A worker that hands out due work."""
 
     def due_ports(self, side_by_side: SideBySide) -> due.DuePorts:
-        """What handing out needs; `side_by_side` is a `map`."""
+        """The ports of `clock.due`."""
         settings = self.settings
         queues = {
             due.DueKind.WINDOWS: settings.due_queue_url,
@@ -18,14 +18,14 @@ class Ticking(Worker):
             due.DueKind.DELIVERIES: settings.due_deliveries_queue_url,
         }
 
-        def waiting(kind: due.DueKind) -> int:
-            # Where nothing is delivered by now, what was begun stays due, and the alarm says so.
+        def backlog(kind: due.DueKind) -> int:
+            # Deliveries that were started before `DeliverBatches=false` stay due: an alarm tells.
             nowhere = kind is due.DueKind.DELIVERIES and queues[kind] == settings.due_queue_url
-            return due.AT_MOST if nowhere else self.queues.waiting(queues[kind])
+            return due.BACKLOG_MAX if nowhere else self.queues.backlog(queues[kind])
 
         return due.DuePorts(
             ledger=self.ledger,
-            waiting=waiting,
+            backlog=backlog,
             send=lambda kind, names: self.queues.enqueue(queues[kind], kind, names),
             now=self.now,
             side_by_side=side_by_side,

@@ -84,7 +84,7 @@ class Ingestion:
         """Make a batch that is still loading go away. Raises TryAgain."""
         self._adobe.give_up(delivery.target, delivery.batch_id, delivery.external_id)
 
-    def look(self, delivery: Delivery) -> Batch | None:
+    def fetch_batch(self, delivery: Delivery) -> Batch | None:
         """What Catalog knows of the batch. Raises TryAgain."""
         return self._adobe.batch(delivery.target, delivery.batch_id)
 

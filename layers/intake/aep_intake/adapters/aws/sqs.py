@@ -39,9 +39,9 @@ class WorkQueue:
         seconds = {message.receipt: wait for message, wait in waits.items()}
         self.queues.hide(self.url, seconds)
 
-    def send_anew(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
+    def send_again(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
         """As `retries.Queue`."""
-        return self.queues.send_anew(self.url, wanted)
+        return self.queues.send_again(self.url, wanted)
 
     def park(self, message: Message, why: Rejection) -> None:
         """As `retries.Queue`."""
@@ -103,7 +103,7 @@ class Queues:
         ]
         _raise_any(_batched(self._client.change_message_visibility_batch, queue_url, entries))
 
-    def send_anew(
+    def send_again(
         self, queue_url: str, wanted: Iterable[Again]
     ) -> dict[Message, StorageUnavailable]:
         """Send messages again, with a delay; why not, of those that SQS did not take."""
@@ -134,7 +134,7 @@ class Queues:
         )
         _raise_any(_batched(self._client.send_message_batch, queue_url, entries))
 
-    def waiting(self, queue_url: str) -> int:
+    def backlog(self, queue_url: str) -> int:
         """About how many messages wait to be received."""
         name: QueueAttributeNameType = "ApproximateNumberOfMessages"
         try:

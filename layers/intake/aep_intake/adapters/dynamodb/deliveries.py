@@ -29,7 +29,7 @@ class DynamoDeliveries:
         self._now = now
         self._retention = retention
 
-    def begin(self, delivery: Delivery, *, recorded: bool) -> bool:
+    def start(self, delivery: Delivery, *, recorded: bool) -> bool:
         """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
 
         False where somebody else did.

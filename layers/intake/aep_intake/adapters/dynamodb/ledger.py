@@ -347,23 +347,23 @@ class DynamoLedger:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
 
-    def due(self, kind: DueKind, now: int, most: int) -> list[Due]:
-        """What is due of a class, by `fair`, up to `most` (of an index: a second old)."""
+    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
+        """What is due of a class, by `fair`, up to `limit` (of an index: a second old)."""
         by_lane = lanes(kind)
         shards = list(chain.from_iterable(by_lane))
         with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
             found = pool.map(
-                lambda shard: list(islice(self._in(shard, kind, now, most), most)), shards
+                lambda shard: list(islice(self._in(shard, kind, now, limit), limit)), shards
             )
             due_in = dict(zip(shards, found, strict=True))
-        return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), most)
+        return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), limit)
 
-    def _in(self, shard: str, kind: DueKind, now: int, most: int) -> Iterator[Due]:
+    def _in(self, shard: str, kind: DueKind, now: int, limit: int) -> Iterator[Due]:
         for item in self._table.query(
             "due_shard = :shard AND due <= :now",
             {"shard": {"S": shard}, "now": {"N": str(now)}},
             IndexName="due",
-            Limit=most,
+            Limit=limit,
         ):
             prefix, _, name = item["pk"]["S"].partition("#")
             due = Due(KINDS[prefix], name, int(item["due"]["N"]))

@@ -100,7 +100,7 @@ class DynamoWindows:
                 raise LeaseLost("another worker went on", external_id=old.window_id) from None
         return new
 
-    def begin(
+    def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> bool:
         """As `register`, but with the window itself, the marker's claim, and the folder's head.
