@@ -18,7 +18,7 @@ from aep_intake.grouping import lists
 from aep_intake.grouping.windows import Window, restore
 from aep_intake.model import records
 from aep_intake.model.orders import Identity
-from aep_intake.model.times import iso
+from aep_intake.model.times import DAY_MS, iso
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.deployed import PATIENCE
@@ -50,11 +50,11 @@ def restored(
     Raises CannotGoOn, IntakeError and botocore's.
     """
     dynamodb = session.client("dynamodb", config=PATIENCE)
-    retention = int(stack.parameters["RetentionDays"]) * 86_400_000
+    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
     ledger = DynamoLedger(dynamodb, table, now, retention)
     restored_at = now()
     known = ledger.identity.read() or Identity(first_table or _source(dynamodb, table))
-    until = max(known.look_first_until, restored_at + look_first_days * 86_400_000)
+    until = max(known.look_first_until, restored_at + look_first_days * DAY_MS)
     ledger.identity.write(replace(known, restored_at=restored_at, look_first_until=until))
     yield f"{table} is the ledger {known.ledger_id}; orders look first until {iso(until)}"
     s3 = session.client("s3", config=PATIENCE)

@@ -33,74 +33,77 @@ wanted_keys = compile_wildcard(worker.settings.key_pattern)
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Work the arrivals of one delivery, and hand on the markers among them."""
+    """Take in the arrivals of one batch of messages, and hand on the markers among them."""
     intake = replace(routing(context), hand_on=worker.hand_on)
     return work(event, intake, worker.settings.arrivals_queue_url)
 
 
 def routing(context: LambdaContext) -> Intake:
-    """What an invocation needs that routes what arrives."""
+    """The ports of an invocation that routes arrivals."""
     return worker.intake(context)
 
 
 def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any]:
-    """Work the arrivals of one delivery side by side, then settle each message by itself."""
+    """Take in the arrivals of one batch of messages side by side, then settle each message."""
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
-    deliveries = [_read(message.body) for message in messages]
-    # Copies within one delivery fold here: an arrival's external id is its identity.
-    wanted = {a.external_id: a for delivery in deliveries for a in delivery.arrivals}
+    contents = [_read(message.body) for message in messages]
+    # Copies of an arrival become one here: its external id is its identity.
+    wanted = {a.external_id: a for content in contents for a in content.arrivals}
     end = intake.ports.lease().until
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
-        for order in dict.fromkeys(d.order for d in deliveries if d.order):
+        for order in dict.fromkeys(c.order for c in contents if c.order):
             results[order] = attempt(retry_parked, order, intake)
-        for missing in dict.fromkeys(d.missing for d in deliveries if d.missing):
-            told = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
-            if told is not None:
-                results[missing.external_id] = told
-    if intake.hand_on is not None:  # else they were counted before they were handed on
-        telemetry.count("Arrivals", number=sum(len(delivery.arrivals) for delivery in deliveries))
+        for missing in dict.fromkeys(c.missing for c in contents if c.missing):
+            error = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
+            if error is not None:
+                results[missing.external_id] = error
+    if intake.hand_on is not None:  # else on_arrival counted them
+        telemetry.count("Arrivals", number=sum(len(content.arrivals) for content in contents))
     arrival_telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
         latency = None if arrival is None else worker.now() - arrival.time
         arrival_telemetry.report_arrival(external_id, result, latency)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
-    failed = _settle(messages, deliveries, results, intake)
+    failed = _settle(messages, contents, results, intake)
     dead_letters = worker.settings.arrivals_dlq_url
     return worker.give_back(failed, early, queue_url, dead_letters, age="RetryingArrivalAge")
 
 
 def _read(body: str) -> Received:
     try:
-        delivery = envelopes.parse(body).of_keys(wanted_keys)
+        content = envelopes.parse(body).of_keys(wanted_keys)
     except Rejected as malformed:
-        delivery = Received(malformed=(malformed.detail,))
-    for reason in delivery.ignored:
+        content = Received(malformed=(malformed.detail,))
+    for reason in content.ignored:
         telemetry.count("Ignored", reason)
-    return delivery
+    return content
 
 
 def _settle(
     messages: list[Message],
-    deliveries: list[Received],
+    contents: list[Received],
     results: dict[str, Result],
     intake: Intake,
 ) -> dict[Message, Exception]:
-    """Done, parked, or what to try again; parked only once all its other records are settled."""
+    """Park rejected messages; the messages to retry, with their errors.
+
+    A message is parked only once no record in it is to be retried.
+    """
     failed: dict[Message, Exception] = {}
-    for message, delivery in zip(messages, deliveries, strict=True):
-        outcomes: list[Result | None] = [results[a.external_id] for a in delivery.arrivals]
-        if delivery.order is not None:
-            outcomes.append(results[delivery.order])
-        if delivery.missing is not None:  # no result: nobody waits any more
-            outcomes.append(results.get(delivery.missing.external_id))
+    for message, content in zip(messages, contents, strict=True):
+        outcomes: list[Result | None] = [results[a.external_id] for a in content.arrivals]
+        if content.order is not None:
+            outcomes.append(results[content.order])
+        if content.missing is not None:  # no result: no file waits any more
+            outcomes.append(results.get(content.missing.external_id))
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):
-            parked = attempt(_park, message.body, delivery, rejected, intake)
+            parked = attempt(_park, message.body, content, rejected, intake)
             errors = [parked] if parked else []
             if parked:
                 telemetry.report(message.message_id, parked, None)
@@ -110,14 +113,14 @@ def _settle(
 
 
 def _wait(error: Exception) -> float:
-    """Seconds; what is rejected waits for what is not."""
+    """Seconds until the next try; a rejected record waits for those that are retried."""
     if isinstance(error, Rejected):
         return -1
     return (error.retry_after or 0) if isinstance(error, TryAgain) else 0
 
 
-def _park(body: str, delivery: Received, rejected: list[Rejected], intake: Intake) -> None:
-    malformed = delivery.rejection
+def _park(body: str, content: Received, rejected: list[Rejected], intake: Intake) -> None:
+    malformed = content.rejection
     if malformed is not None:
         malformed.external_id = f"{ORDER_PREFIX}{digest('message', body)}"
         rejection = Rejection.of(malformed, worker.now())

@@ -14,5 +14,5 @@ from on_arrival import routing, work, worker
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Work a marker; whoever comes after a worker that died goes on where that stopped."""
+    """Gather the folder of a marker, from the file at which an earlier worker stopped."""
     return work(event, routing(context), worker.settings.markers_queue_url)

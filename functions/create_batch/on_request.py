@@ -1,4 +1,4 @@
-"""API Gateway → a batch for a request, or what became of one, or of a file."""
+"""API Gateway → a batch for a request, or the status of a batch or a file."""
 
 import json
 import uuid
@@ -24,8 +24,8 @@ from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-LOOKING = 6  # seconds for all objects together: a POST must begin within eight
-ASKING = 10  # seconds for AEP to tell of all batches of an answer together
+HEAD_OBJECTS_S = 6  # for all objects together: a POST must start within eight seconds
+ASK_AEP_S = 10  # for all batches of an answer together
 
 type Response = dict[str, Any]
 
@@ -43,14 +43,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
         case "POST", "/batches":
             response = _create(event, context)
         case "POST", "/batches/{id}/attempts":
-            response = _try_anew(event, context)
+            response = _next_attempt(event, context)
         case "GET", "/batches/{id}":
-            response = _tell_of_batch(event, context)
+            response = _batch_status(event, context)
         case "GET", "/objects":
-            response = _tell_of_object(event, context)
+            response = _object_status(event, context)
         case _:
-            detail = "only /batches, /batches/{id}, /batches/{id}/attempts and /objects are here"
-            response = _no(problem(404, "not-found", detail))
+            detail = "only /batches, /batches/{id}, /batches/{id}/attempts and /objects exist"
+            response = _problem(problem(404, "not-found", detail))
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     return response
 
@@ -59,39 +59,39 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
     request = attempt(requests.read, event, uuid.uuid4().hex)
     if isinstance(request, Exception):
         _report(context.aws_request_id, request)
-        return _no(explain(request))
+        return _problem(explain(request))
     result = attempt(_carry_out, request, context)
     _report(request.external_id, result)
     if isinstance(result, Exception):
-        return _no(explain(result, request.external_id))
+        return _problem(explain(result, request.external_id))
     return _made(_path(event), result)
 
 
-def _try_anew(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    """One more attempt of an order whose batch ended without data."""
+def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    """Start one more attempt of an order whose batch ended without data."""
     wanted = (event.get("pathParameters") or {}).get("id") or ""
     record = attempt(status.known, wanted, worker.ledger)
     if record is None:
-        return _no(problem(404, "not-found", "no order has this external id, or this batch"))
+        return _problem(problem(404, "not-found", "no order has this external id, or this batch"))
     if isinstance(record, Exception):
         _report(context.aws_request_id, record)
-        return _no(explain(record))
+        return _problem(explain(record))
     external_id = record.order.external_id
     result = attempt(_start_next_attempt, external_id, context)
     _report(external_id, result)
     if isinstance(result, Exception):
-        return _no(explain(result, external_id))
+        return _problem(explain(result, external_id))
     return _made(_path(event).rsplit("/", 2)[0], result)
 
 
 def _path(event: Mapping[str, Any]) -> str:
-    """As the caller sees it, with the stage or a custom domain's prefix."""
+    """The path as the caller sees it, with the stage or a custom domain's prefix."""
     path: str = (event.get("requestContext") or {}).get("path") or event["path"]
     return path.strip("/")
 
 
 def _report(correlation_id: str, result: Outcome | Exception) -> None:
-    """As for arrivals, but a request that is rejected was never one."""
+    """As for arrivals, but rejected requests have a metric of their own."""
     if isinstance(result, Rejected):
         telemetry.count("RequestsRejected", result.reason)
         why = {"correlation_id": correlation_id, "reason": result.reason, "why": str(result)}
@@ -117,7 +117,7 @@ def _made(path: str, outcome: Outcome) -> Response:
 def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcome:
     buckets = worker.settings.source_buckets
     ports = _create_ports(context)
-    return requests.carry_out(request, ports, worker.targets, buckets, _look)
+    return requests.carry_out(request, ports, worker.targets, buckets, _head_objects)
 
 
 def _start_next_attempt(external_id: str, context: LambdaContext) -> Outcome:
@@ -129,51 +129,53 @@ def _create_ports(context: LambdaContext) -> ports.OrderPorts:
     return worker.create(context, worker.pace.count)
 
 
-def _look(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
-    """The present versions of objects, looked up side by side."""
+def _head_objects(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
+    """The present versions of objects, side by side. Raises as `Objects.arrival`."""
     if not objects:
         return ()
     pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
     try:
-        found = pool.map(lambda place: worker.objects.arrival(*place), objects, timeout=LOOKING)
-        return tuple(found)
+        arrivals = pool.map(
+            lambda place: worker.objects.arrival(*place), objects, timeout=HEAD_OBJECTS_S
+        )
+        return tuple(arrivals)
     except TimeoutError:
-        raise StorageUnavailable("S3 takes too long to tell of the objects") from None
+        raise StorageUnavailable("S3 takes too long to answer about the objects") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tell_of_batch(event: Mapping[str, Any], context: LambdaContext) -> Response:
+def _batch_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = (event.get("pathParameters") or {}).get("id") or ""
-    none = "no order has this external id, or this batch"
-    return _told(lambda: status.of_batch(wanted, _ports()), none, context)
+    unknown = "no order has this external id, or this batch"
+    return _status(lambda: status.of_batch(wanted, _ports()), unknown, context)
 
 
-def _tell_of_object(event: Mapping[str, Any], context: LambdaContext) -> Response:
+def _object_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
     place = attempt(requests.place, event)
     if isinstance(place, Exception):
         _report(context.aws_request_id, place)
-        return _no(explain(place))
+        return _problem(explain(place))
     bucket, key = place
     if bucket not in worker.settings.source_buckets:
-        none = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
-        return _no(problem(404, "not-found", none))
-    none = "no event of this object has come, or it came longer ago than the ledger remembers"
-    return _told(lambda: status.of_object(bucket, key, _ports()), none, context)
+        detail = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
+        return _problem(problem(404, "not-found", detail))
+    unknown = "no event of this object has come, or it came longer ago than the ledger remembers"
+    return _status(lambda: status.of_object(bucket, key, _ports()), unknown, context)
 
 
-def _told(ask: Callable[[], JsonObject | None], none: str, context: LambdaContext) -> Response:
+def _status(ask: Callable[[], JsonObject | None], unknown: str, context: LambdaContext) -> Response:
     answer = attempt(lambda: (ask(), _restored()))
     if isinstance(answer, Exception):
         _report(context.aws_request_id, answer)
-        return _no(explain(answer))
+        return _problem(explain(answer))
     found, restored = answer
     if found is None:
         forgotten = (
-            f"; or the ledger, which was restored ({restored}), has forgotten it: have the events "
-            "of that time come again, and what AEP has of them is found"
+            f"; or the ledger, which was restored ({restored}), has forgotten it: send the events "
+            "of that time again, and the intake finds their batches in AEP"
         )
-        return _no(problem(404, "not-found", none + (forgotten if restored else "")))
+        return _problem(problem(404, "not-found", unknown + (forgotten if restored else "")))
     if restored:
         found = found | {"ledgerRestoredAt": restored}
     headers = {"X-External-Id": found["externalId"]} if "externalId" in found else {}
@@ -181,7 +183,7 @@ def _told(ask: Callable[[], JsonObject | None], none: str, context: LambdaContex
 
 
 def _restored() -> str | None:
-    """When the ledger was put back to an earlier state, while people may miss what came since."""
+    """When somebody restored the ledger, as long as it may lack what people ask for."""
     identity = worker.ledger.identity.get()
     return iso(identity.restored_at) if worker.now() < identity.look_first_until else None
 
@@ -192,16 +194,16 @@ def _ports() -> status.StatusPorts:
 
 
 def _ask(records: Sequence[Record]) -> list[JsonObject]:
-    """What AEP says of their batches now; whoever asked does not wait for all that is slow."""
+    """AEP's present answers about their batches, as far as they come within ASK_AEP_S."""
     pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
-    saying = [pool.submit(status.of_platform, record, worker.adobe) for record in records]
-    said, _ = wait(saying, ASKING)
+    asked = [pool.submit(status.of_platform, record, worker.adobe) for record in records]
+    answered, _ = wait(asked, ASK_AEP_S)
     pool.shutdown(wait=False, cancel_futures=True)
-    late = status.unavailable(PlatformUnavailable("AEP takes too long to tell of the batch"))
-    return [future.result() if future in said else late for future in saying]
+    late = status.unavailable(PlatformUnavailable("AEP takes too long to answer about the batch"))
+    return [future.result() if future in answered else late for future in asked]
 
 
-def _no(trouble: dict[str, Any]) -> Response:
+def _problem(trouble: dict[str, Any]) -> Response:
     headers = {"Content-Type": "application/problem+json"}
     if "externalId" in trouble:
         headers["X-External-Id"] = trouble["externalId"]

@@ -1,4 +1,4 @@
-"""Once a minute: what is due in the ledger → the queue of its class."""
+"""Once a minute: due work in the ledger → the queue of its kind."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
 from aep_intake.model.outcomes import attempt
-from aep_intake.model.times import iso
+from aep_intake.model.times import day_of
 from aep_intake.report.telemetry import count, logger, made_today, metrics
 from aep_intake.settings import Settings
 from aep_intake.wiring.tick import Ticking
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-OVERDUE = 300_000  # milliseconds: what waits longer than this, an operator should know of
+OVERDUE_MS = 300_000  # work that waits longer than this counts in the metric of an alarm
 
 worker = Ticking(Settings.of("on_tick")).prepare("ledger", "organizations", "queues")
 
@@ -20,9 +20,9 @@ worker = Ticking(Settings.of("on_tick")).prepare("ledger", "organizations", "que
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Hand out what is due, class by class: where one cannot be, the others are all the same.
+    """Hand out due work, kind by kind, even if another kind fails.
 
-    Raises ExceptionGroup of what was in the way.
+    Raises ExceptionGroup with the errors.
     """
     now = worker.now()
     since: list[int] = []
@@ -36,8 +36,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
             else:
                 since += handed_out
     count("DueOrders", number=len(since))
-    count("OverdueOrders", number=sum(when < now - OVERDUE for when in since))
-    # After that, as nothing that is due waits for the limits.
-    made_today(worker.ledger.made(iso(now)[:10]), worker.limits.profile_batches_per_day)
+    count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
+    # Last, since due work must not wait for the limits.
+    made_today(worker.ledger.made(day_of(now)), worker.limits.profile_batches_per_day)
     if failed:
-        raise ExceptionGroup("not all that is due could be handed out", failed)
+        raise ExceptionGroup("some due work could not be handed out", failed)

@@ -1,6 +1,6 @@
-"""Deliveries queues: batches that were created, and what is due of deliveries → the story goes on.
+"""Deliveries queues: created batches, and deliveries that are due → their next step.
 
-A message of what is due is never given back: the ledger hands it out again while it is due.
+A message about a due delivery never goes back: the clock hands it out again while it is due.
 """
 
 import json
@@ -29,7 +29,7 @@ worker = Delivering(Settings.of("on_delivery")).prepare(
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Begin, or go on with, each delivery side by side."""
+    """Start or resume each delivery, side by side."""
     ports = worker.delivery(context)
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())
@@ -38,13 +38,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         results = list(pool.map(lambda message: attempt(_work, message, ports), messages))
     failed: dict[Message, Exception] = {}
     for message, result in zip(messages, results, strict=True):
-        external_id, begins = _read(message)
+        external_id, starts = _read(message)
         delivery_telemetry.report_delivery(external_id, result, worker.now())
-        if isinstance(result, TryAgain):  # since when it has not ended, the alarm must know too
-            standing = attempt(ports.deliveries.get, external_id)
-            if isinstance(standing, Delivery) and standing.due is not None:
-                delivery_telemetry.report_delivery(external_id, standing, worker.now())
-        if begins and isinstance(result, Exception) and not isinstance(result, Rejected):
+        if isinstance(result, TryAgain):  # the alarm on its age needs a metric from this, too
+            current = attempt(ports.deliveries.get, external_id)
+            if isinstance(current, Delivery) and current.due is not None:
+                delivery_telemetry.report_delivery(external_id, current, worker.now())
+        if starts and isinstance(result, Exception) and not isinstance(result, Rejected):
             failed[message] = result
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     urls = worker.settings.deliveries_queue_url, worker.settings.deliveries_dlq_url
@@ -52,7 +52,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _read(message: Message) -> tuple[str, str | None]:
-    """The external id, and the id of the batch if it was created just now."""
+    """The external id; and the batch id, if the message is the event of its creation."""
     body = json.loads(message.body)
     if body.get("detail-type") == BATCH_CREATED:
         return body["detail"]["externalId"], body["detail"]["batchId"]

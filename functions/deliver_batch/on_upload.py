@@ -24,7 +24,7 @@ worker = Delivering(Settings.of("on_upload")).prepare(
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Upload the pieces of one delivery side by side; what must wait goes back to the queue."""
+    """Upload the pieces of one batch of messages side by side; those to retry stay queued."""
     ports = worker.delivery(context)
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())

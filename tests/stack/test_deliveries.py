@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.dynamodb.allowance import HOUR, HourlyAllowance
+from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
@@ -30,7 +30,7 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import LeaseLost, NotYet, PlatformUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Lease, Order, Record, Rejection, State
-from aep_intake.model.times import iso
+from aep_intake.model.times import HOUR_MS, iso
 
 from local.stack import LocalStack
 from tests.memory_ledger import MemoryAllowance, MemoryDeliveries, MemoryLedger, due_of
@@ -47,7 +47,7 @@ class Hand:
     """A clock of its own hour for each test: the bytes of an hour are the whole deployment's."""
 
     def __init__(self) -> None:
-        self.at = NOW - NOW % HOUR + uuid.uuid4().int % 10**6 * HOUR
+        self.at = NOW - NOW % HOUR_MS + uuid.uuid4().int % 10**6 * HOUR_MS
 
     def __call__(self) -> int:
         return self.at
@@ -129,7 +129,7 @@ def handed_over(kept: Kept, due: int) -> Delivery:
 
 
 def test_what_is_recorded_with_its_order_is_due_and_has_not_begun(kept: Kept) -> None:
-    due = kept.clock() + HOUR
+    due = kept.clock() + HOUR_MS
     begun = handed_over(kept, due)
     finished = kept.ledger.get(begun.external_id)
     assert finished is not None
@@ -332,7 +332,7 @@ def test_an_hour_takes_so_many_bytes(hour: Hour) -> None:
     with pytest.raises(NotYet) as caught:
         hour.take(1)
     assert caught.value.retry_after == 3600
-    hour.clock.at += HOUR - 1000
+    hour.clock.at += HOUR_MS - 1000
     with pytest.raises(NotYet) as caught:
         hour.take(1)
     assert caught.value.retry_after == 1
@@ -367,7 +367,7 @@ def test_what_is_larger_than_an_hour_takes_one_for_itself(hour: Hour) -> None:
     hour.take(5000)
     with pytest.raises(NotYet):
         hour.take(1)
-    hour.clock.at += HOUR
+    hour.clock.at += HOUR_MS
     hour.take(1)
     with pytest.raises(NotYet):
         hour.take(5000)
@@ -404,7 +404,7 @@ def test_of_many_small_uploads_few_ask_the_ledger(stack: LocalStack) -> None:
     for _ in range(50):
         hour.take(5)
     assert table.added == [100, 100, 100]
-    clock.at += HOUR  # what was leased for an hour ends with it
+    clock.at += HOUR_MS  # what was leased for an hour ends with it
     hour.take(5)
     assert table.added == [100] * 4
 
@@ -446,7 +446,7 @@ def test_what_fails_in_the_next_hour_gives_nothing_back(stack: LocalStack) -> No
     allowance = HourlyAllowance(table, clock, lambda _: HOURLY, lambda: 0)
     hour = Hour(allowance, clock, TARGET)
     with suppress(PlatformUnavailable), allowance.taking(TARGET, 900):
-        clock.at += HOUR
+        clock.at += HOUR_MS
         hour.take(1000)
         raise PlatformUnavailable("AEP answered 503")
     with pytest.raises(NotYet):
@@ -471,11 +471,11 @@ def test_nobody_waits_but_for_an_hour_that_is_used(hour: Hour) -> None:
     others = replace(TARGET, ims_org="X@AdobeOrg")
     assert hour.allowance.wait(TARGET, 2 * HOURLY) == 0, "larger than an hour: it has one alone"
     hour.take(HOURLY - 100)
-    hour.clock.at += HOUR // 4
+    hour.clock.at += HOUR_MS // 4
     assert [hour.allowance.wait(TARGET, size) for size in (100, 101)] == [0, 2700]
     assert hour.allowance.wait(others, HOURLY) == 0
     hour.take(100)
-    hour.clock.at += 3 * HOUR // 4
+    hour.clock.at += 3 * HOUR_MS // 4
     assert hour.allowance.wait(TARGET, 101) == 0
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import Organizations, covers, written
-from aep_intake.model.times import iso
+from aep_intake.model.times import day_of
 from aep_intake.routing import routes
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -106,7 +106,7 @@ def examine(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:
     if stack.parameters.get("ExistingLedgerTable"):
         table = stack.output("LedgerTable")
         yield from found(f"ledger {table}", aws.ledger(dynamodb, table))
-    yield from found("quota", aws.quota(ledger.made, iso(now())[:10]))
+    yield from found("quota", aws.quota(ledger.made, day_of(now())))
 
 
 def _deliveries(stack: Deployed, session: boto3.Session) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aep_intake.adapters.adobe.lookups import LONGEST_REST, REST, Breakers, Lookups
+from aep_intake.adapters.adobe.lookups import REST_MAX_MS, REST_MS, Breakers, Lookups
 from aep_intake.model.errors import CredentialUnusable, PlatformUnavailable, TryAgain
 
 START = 1_790_000_000_000
@@ -54,7 +54,7 @@ def test_a_broken_organization_is_left_alone_and_the_others_are_not() -> None:
         assert isinstance(error, PlatformUnavailable)
         assert catalog.ask("good", f"dataset-{n}") == f"good/dataset-{n}"
     assert catalog.asked.count("bad") == 1
-    assert error.retry_after == REST / 1000
+    assert error.retry_after == REST_MS / 1000
     assert error.detail == "503"
 
 
@@ -66,14 +66,14 @@ def test_it_is_asked_more_and_more_seldom_and_again_once_it_works() -> None:
         rest = catalog.fails("bad", "other").retry_after or 0
         rests.append(int(1000 * rest))
         catalog.clock.ms += rests[-1]
-    assert rests[:4] == [REST, 2 * REST, 4 * REST, 8 * REST]
-    assert rests[-1] == rests[-2] == LONGEST_REST
+    assert rests[:4] == [REST_MS, 2 * REST_MS, 4 * REST_MS, 8 * REST_MS]
+    assert rests[-1] == rests[-2] == REST_MAX_MS
     assert len(catalog.asked) == 9
     del catalog.broken["bad"]
     assert catalog.ask("bad", "d") == "bad/d"
     catalog.broken["bad"] = PlatformUnavailable("503")
     assert catalog.fails("bad", "new").retry_after is None, "asked, and so not yet known again"
-    assert catalog.fails("bad", "new").retry_after == REST / 1000
+    assert catalog.fails("bad", "new").retry_after == REST_MS / 1000
 
 
 def test_retry_after_is_obeyed() -> None:
@@ -93,7 +93,7 @@ def test_what_a_person_mends_is_tried_again_soon() -> None:
     catalog.broken["bad"] = CredentialUnusable("no permission")
     for _ in range(9):
         catalog.fails("bad", "d")
-        catalog.clock.ms += REST
+        catalog.clock.ms += REST_MS
     assert len(catalog.asked) == 9
 
 
@@ -147,10 +147,10 @@ def test_ten_that_fail_side_by_side_are_one_failure() -> None:
     side_by_side(work)
     with pytest.raises(PlatformUnavailable) as caught:
         breakers.check("org")
-    assert caught.value.retry_after == REST / 1000
-    clock.ms += REST
+    assert caught.value.retry_after == REST_MS / 1000
+    clock.ms += REST_MS
     breakers.check("org")
     breakers.failed("org", PlatformUnavailable("silence"), clock.ms)
     with pytest.raises(PlatformUnavailable) as caught:
         breakers.check("org")
-    assert caught.value.retry_after == 2 * REST / 1000
+    assert caught.value.retry_after == 2 * REST_MS / 1000

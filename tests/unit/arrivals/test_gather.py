@@ -463,7 +463,7 @@ def test_a_worker_that_is_a_moment_late_comes_again(world: World) -> None:
 
     windows: Any = Late()
     late = replace(intake, windows=replace(intake.windows, windows=windows))
-    with pytest.raises(LeaseLost, match="another worker started"):
+    with pytest.raises(LeaseLost, match="another worker just started"):
         take(MARKER, late)
     assert held(world) == {"part-0.json", "part-1.json"}
 

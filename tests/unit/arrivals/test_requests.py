@@ -487,7 +487,7 @@ class TestObjects:
     def test_are_looked_up_side_by_side_and_stay_in_order(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(api.function, "LOOKING", 60)
+        monkeypatch.setattr(api.function, "HEAD_OBJECTS_S", 60)
         keys = [f"{n}.json" for n in range(98)]
         api.bucket.objects = {f"landing/{key}": Stored() for key in keys}
         api.bucket.meanwhile = partial(threading.Barrier(2).wait, 60)  # each waits for another
@@ -500,7 +500,7 @@ class TestObjects:
     def test_nobody_waits_for_s3_without_end(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(api.function, "LOOKING", 0.05)
+        monkeypatch.setattr(api.function, "HEAD_OBJECTS_S", 0.05)
         over = threading.Event()
         api.bucket.meanwhile = partial(over.wait, 60)
         answer = api.post(BODY | {"objects": [f"s3://landing/{n}.json" for n in range(98)]})
@@ -915,7 +915,7 @@ class TestWhereAFileIs:
 
         def waits(saying: list[Future[Any]], seconds: float) -> Any:
             """As long as the one takes that AEP tells, however busy this machine is."""
-            assert seconds == api.function.ASKING
+            assert seconds == api.function.ASK_AEP_S
             return wait(saying, 60, FIRST_COMPLETED)
 
         monkeypatch.setattr(api.worker.adobe, "batch", slow)

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import pytest
 from aep_intake.clock import due
 from aep_intake.model.organizations import Limits, Organizations
+from aep_intake.model.times import SKEW_MS
 from aep_intake.settings import Settings
 from aep_intake.wiring.create import Creating
 from aep_intake.wiring.deliver import Delivering
-from aep_intake.wiring.worker import SKEW, Worker
+from aep_intake.wiring.worker import Worker
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 TEMPLATE = yaml_parse((Path(__file__).parents[3] / "template.yaml").read_text())
@@ -121,7 +122,7 @@ def test_who_dies_with_a_lease_delays_it_by_no_more_than_the_clock(
     for what, (worker, lease) in leases.items():
         assert worker <= lease, f"{what}: nobody else may work on it while its worker lives"
         assert lease <= worker + WITHIN, f"{what}: held for longer than its worker can live"
-    assert SKEW < 1000 * WITHIN
+    assert SKEW_MS < 1000 * WITHIN
 
 
 def test_what_was_handed_out_and_lost_comes_again_as_soon() -> None:

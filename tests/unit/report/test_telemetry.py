@@ -437,7 +437,7 @@ class Function:
     "about",
     [
         Function("on_arrival", {"externalId": "intake-1"}, "retry_parked", "RetryingArrivalAge"),
-        Function("on_delivery", CREATED, "steps.begin", "RetryingDeliveryAge"),
+        Function("on_delivery", CREATED, "steps.start", "RetryingDeliveryAge"),
         Function("on_upload", asdict(PIECE), "upload.upload", "RetryingUploadAge"),
     ],
     ids=lambda about: about.name,
@@ -557,7 +557,7 @@ def test_where_a_class_cannot_be_handed_out_the_others_are(
 ) -> None:
     """And the tick fails, which an alarm tells."""
     found = Ticked(DUE, failing=(failing,))
-    with pytest.raises(ExceptionGroup, match="not all that is due") as failed:
+    with pytest.raises(ExceptionGroup, match="some due work could not") as failed:
         tick(found, NOON)
     assert [type(one) for one in failed.value.exceptions] == [StorageUnavailable]
     assert set(found.handed_out) == set(HANDED_OUT) - {failing}

@@ -1,4 +1,4 @@
-"""What taking something in needs: on_arrival, on_marker and on_request."""
+"""The workers of on_arrival, on_marker and on_request, which take in arrivals and requests."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,22 +10,22 @@ from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
 from aep_intake.arrivals.ports import Intake
 from aep_intake.model import messages
 from aep_intake.model.files import Arrival
+from aep_intake.model.times import DAY_MS
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.routes import RoutingTable
 from aep_intake.routing.targets import Targets
 from aep_intake.wiring.create import Creating
-from aep_intake.wiring.worker import DAY
 
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 
 
 class Requesting(Creating):
-    """A worker that knows where batches may go."""
+    """A worker that finds the targets of requests."""
 
     @cached_property
     def targets(self) -> Targets:
-        """Where batches may go."""
+        """The targets to which batches may go."""
         return Targets(
             self.organizations.current,
             self.credentials.ims_org,
@@ -35,20 +35,19 @@ class Requesting(Creating):
 
     @cached_property
     def deliveries(self) -> "DynamoDeliveries":
-        """Needed only where someone asks about a batch."""
+        """The ledger of deliveries, for the status of a batch."""
         from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries  # noqa: PLC0415
 
-        return DynamoDeliveries(self.table, self.now, retention=self.settings.retention_days * DAY)
+        return DynamoDeliveries(
+            self.table, self.now, retention=self.settings.retention_days * DAY_MS
+        )
 
 
 class Arriving(Requesting):
-    """A worker that routes what arrives."""
+    """A worker that routes arrivals."""
 
-    def intake(
-        self,
-        context: LambdaContext,
-    ) -> Intake:
-        """Everything for this invocation. Raises LimitsUnavailable."""
+    def intake(self, context: LambdaContext) -> Intake:
+        """The ports of this invocation. Raises LimitsUnavailable."""
         return Intake(
             ports=self.create(context, self.pace.wait),
             windows=self.window_ports,
@@ -60,12 +59,12 @@ class Arriving(Requesting):
             checks=self.checks,
             table=self.tables.current,
             buckets=self.settings.source_buckets,
-            retention=self.settings.retention_days * DAY,
+            retention=self.retention_ms,
         )
 
     @cached_property
     def tables(self) -> InForce[RoutingTable]:
-        """The routes in force; not made where nothing is routed."""
+        """The routing table in force."""
         return InForce(
             self._appconfig,
             ROUTING_TABLE,
@@ -77,7 +76,7 @@ class Arriving(Requesting):
 
     @property
     def checks(self) -> Checks:
-        """What files may be, as the limits are now. Raises LimitsUnavailable."""
+        """The checks of files, with the present limits. Raises LimitsUnavailable."""
         limits = self.limits
         return Checks(
             read=self.objects.read,
@@ -86,5 +85,5 @@ class Arriving(Requesting):
         )
 
     def hand_on(self, marker: Arrival) -> None:
-        """A marker becomes on_marker's. Raises StorageUnavailable."""
+        """Send a marker to on_marker. Raises StorageUnavailable."""
         self.queues.send_as_is(self.settings.markers_queue_url, messages.of_arrival(marker))

@@ -1,4 +1,4 @@
-"""What creating batches needs: on_due's, and what those who take something in add to."""
+"""The worker of on_due, which creates batches; others that create batches extend it."""
 
 import time
 import uuid
@@ -14,22 +14,22 @@ from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import missing_markers, resume, windows
 from aep_intake.model.orders import Lease
+from aep_intake.model.times import SKEW_MS
 from aep_intake.wiring.platform import WithPlatform
-from aep_intake.wiring.worker import SKEW
 
 
 class Creating(WithPlatform):
     """A worker that creates batches, of single files and of windows."""
 
     def create(self, context: LambdaContext, pace: Callable[[str], None]) -> OrderPorts:
-        """What an order needs, for this invocation; leases end after the worker surely has.
+        """The ports of the create stage, for this invocation; leases outlast the worker.
 
         `pace` waits for a credential's turn to make a batch. Raises LimitsUnavailable.
         """
-        end = self.now() + context.get_remaining_time_in_millis() + SKEW
+        end = self.now() + context.get_remaining_time_in_millis() + SKEW_MS
 
         def turn(credential: str) -> None:
-            # Whoever is left alone keeps no thread waiting that others need.
+            # First, so that a broken organization keeps no thread waiting that others need.
             self.adobe.ready(credential)
             pace(credential)
 
@@ -41,15 +41,15 @@ class Creating(WithPlatform):
             lease=lambda: Lease(uuid.uuid4().hex, end),
             pace=turn,
             park=self._park,
-            post_ms=self.adobe.create_time + SKEW,
-            settle_ms=self.limits.settle_seconds * 1000 + SKEW,
+            post_ms=self.adobe.create_time + SKEW_MS,
+            settle_ms=self.limits.settle_seconds * 1000 + SKEW_MS,
             delivers=self.settings.deliver_batches,
             identity=self.ledger.identity.get,
         )
 
     @property
     def window_ports(self) -> windows.WindowPorts:
-        """What windows need, as the limits are now. Raises LimitsUnavailable."""
+        """The ports of windows, with the present limits. Raises LimitsUnavailable."""
         limits = self.limits
         return windows.WindowPorts(
             windows=self.ledger.windows,
@@ -68,7 +68,7 @@ class Creating(WithPlatform):
 
     @cached_property
     def overdue_ports(self) -> missing_markers.FolderPorts:
-        """What files need that wait for a marker."""
+        """The ports of files that wait for a marker."""
         url = self.settings.arrivals_queue_url
         return missing_markers.FolderPorts(
             ledger=self.ledger,
@@ -81,10 +81,7 @@ class Creating(WithPlatform):
 
     @cached_property
     def pace(self) -> Pace:
-        """The batches per minute of each credential, which all workers share.
-
-        Its calls raise LimitsUnavailable besides.
-        """
+        """The rate limit that all workers share. Its methods raise LimitsUnavailable, too."""
         buckets = DynamoBuckets(self.table)
         return Pace(buckets, self._per_minute, self.now, time.sleep)
 
@@ -92,6 +89,6 @@ class Creating(WithPlatform):
         return self.organizations.current().limits_of(credential).batches_per_minute
 
     def due(self, context: LambdaContext) -> resume.ResumePorts:
-        """What going on with what is due needs, for this invocation. Raises LimitsUnavailable."""
+        """The ports of due work, for this invocation. Raises LimitsUnavailable."""
         orders = self.create(context, self.pace.wait)
         return resume.ResumePorts(orders, self.window_ports, self.overdue_ports)

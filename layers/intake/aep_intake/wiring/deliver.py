@@ -1,4 +1,4 @@
-"""What on_delivery and on_upload are made of."""
+"""The worker of on_delivery and on_upload, which fills batches."""
 
 from functools import cached_property
 
@@ -11,18 +11,18 @@ from aep_intake.delivery import delivery
 from aep_intake.model import messages, records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
+from aep_intake.model.times import DAY_MS, HOUR_MS, SKEW_MS
 from aep_intake.wiring.platform import WithPlatform
-from aep_intake.wiring.worker import DAY, SKEW
 
-STEP = 60_000  # milliseconds that a delivery's step takes at most, but for looking through files
-PLANNING = 60_000  # and how long it looks through them until others have their turn
+STEP_MS = 60_000  # the longest step of a delivery, except planning
+PLANNING_MS = 60_000  # how long a delivery is planned until others take their turn
 
 
 class Delivering(WithPlatform):
     """A worker that fills batches."""
 
     def delivery(self, context: LambdaContext) -> delivery.DeliveryPorts:
-        """What deliveries need, for this invocation. Raises LimitsUnavailable."""
+        """The ports of deliveries, for this invocation. Raises LimitsUnavailable."""
         limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
 
@@ -40,31 +40,33 @@ class Delivering(WithPlatform):
             park=self._park,
             park_file=self._park_file,
             now=self.now,
-            step_ms=min(left, STEP) + SKEW,
-            worker_life_ms=left + SKEW,
-            upload_ms=self.settings.upload_seconds * 1000 + SKEW,
+            step_ms=min(left, STEP_MS) + SKEW_MS,
+            worker_life_ms=left + SKEW_MS,
+            upload_ms=self.settings.upload_seconds * 1000 + SKEW_MS,
             uploads_end_ms=self.now() + left * 4 // 5,
-            planning_ms=min(PLANNING, left // 2),
+            planning_ms=min(PLANNING_MS, left // 2),
             piece_bytes=limits.file_megabytes * 10**6,
-            deadline_ms=limits.upload_hours * 3_600_000,
+            deadline_ms=limits.upload_hours * HOUR_MS,
             first_poll_ms=limits.outcome_seconds * 1000,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 
     @cached_property
     def deliveries(self) -> DynamoDeliveries:
-        """The same table, of how batches are filled."""
-        return DynamoDeliveries(self.table, self.now, retention=self.settings.retention_days * DAY)
+        """The ledger of deliveries, in the same table."""
+        return DynamoDeliveries(
+            self.table, self.now, retention=self.settings.retention_days * DAY_MS
+        )
 
     @cached_property
     def ingestion(self) -> Ingestion:
-        """The platform, as a batch is filled."""
-        # An upload ends before its function does, so that it can say so.
+        """AEP's ingestion API."""
+        # An upload ends before its function does, so that its worker can mark the piece.
         return Ingestion(self.adobe, self.announcer.keep, self.settings.upload_seconds * 4 // 5)
 
     @cached_property
     def allowance(self) -> HourlyAllowance:
-        """What AEP takes in an hour; the same table remembers it."""
+        """The hourly allowance, in the same table."""
         return HourlyAllowance(self.table, self.now, self._hourly)
 
     def _hourly(self, credential: str) -> int:

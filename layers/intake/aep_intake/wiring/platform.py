@@ -1,4 +1,4 @@
-"""What the functions are made of that speak to Adobe, and announce what came of it."""
+"""The worker of any function that calls Adobe and announces results."""
 
 from functools import cached_property
 
@@ -15,7 +15,7 @@ from aep_intake.wiring.worker import Worker
 
 
 class WithPlatform(Worker):
-    """A worker that speaks to Adobe."""
+    """A worker that calls Adobe."""
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -48,7 +48,7 @@ class WithPlatform(Worker):
 
     @cached_property
     def objects(self) -> Objects:
-        """Needed only for markers, where a route looks inside, and where a request names some."""
+        """S3's objects, for markers, `lookInside`, and requests that name objects."""
         return Objects(lambda: self._s3)
 
     def _park(self, order: Order, rejection: Rejection) -> None:

@@ -1,4 +1,4 @@
-"""What every function is made of: its settings, AWS's clients, the ledger, and the queues."""
+"""The worker of any function: its settings, AWS's clients, the ledger, and the queues."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +20,7 @@ from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.model.errors import LimitsUnavailable
 from aep_intake.model.organizations import Limits, Organizations, parse, undocumented
+from aep_intake.model.times import DAY_MS
 from aep_intake.report import telemetry
 from aep_intake.settings import Settings
 
@@ -28,16 +29,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
-# A lease outlasts its worker by this much (milliseconds), since clocks of two workers may differ.
-SKEW = 10_000
-DAY = 86_400_000
-
 
 class Worker:
-    """One worker's adapters, each made when prepared or first used, and kept while it is warm.
+    """One worker's adapters, each made when prepared or first used, and reused while it is warm.
 
     All AWS clients share one session, since each new one reads botocore's endpoint data again.
-    Each function has a class of its own below this one, so that it loads only what it needs.
+    Each function has a subclass of its own, so that it loads only the modules it needs.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,7 +51,7 @@ class Worker:
         self._client = partial(self._session.client, config=config)
 
     def prepare(self, *adapters: str) -> Self:
-        """Make these now, at import: Lambda gives that more CPU than the invocations later."""
+        """Make these adapters at import, for which Lambda gives more CPU than for invocations."""
         for name in adapters:
             getattr(self, name)
         cold_start.is_over()
@@ -65,25 +62,30 @@ class Worker:
         """Epoch milliseconds."""
         return time.time_ns() // 1_000_000
 
+    @property
+    def retention_ms(self) -> int:
+        """How long the ledger stores finished work."""
+        return self.settings.retention_days * DAY_MS
+
     @cached_property
     def ledger(self) -> DynamoLedger:
-        """The table that remembers."""
+        """The ledger."""
         return DynamoLedger(
             self._dynamodb,
             self.settings.ledger_table,
             self.now,
-            self.settings.retention_days * DAY,
+            self.retention_ms,
             lists=Lists(lambda: self._s3, self.settings.state_bucket),
         )
 
     @cached_property
     def table(self) -> Table:
-        """The ledger's table, for what else is kept in it."""
+        """The ledger's table, for adapters of their own."""
         return Table(self._dynamodb, self.settings.ledger_table)
 
     @cached_property
     def queues(self) -> Queues:
-        """Needed only where something is rejected, put off or handed out."""
+        """SQS, for messages that are parked, delayed or enqueued."""
         return Queues(self._client("sqs"))
 
     @cached_property
@@ -107,7 +109,7 @@ class Worker:
 
     @property
     def limits(self) -> Limits:
-        """The limits of all organizations, as they are now. Raises LimitsUnavailable."""
+        """The present limits of all organizations. Raises LimitsUnavailable."""
         return self.organizations.current().limits
 
     def give_back(
@@ -119,9 +121,9 @@ class Worker:
         *,
         age: str,
     ) -> dict[str, Any]:
-        """Have messages tried again as `retries` says; `age`: the metric of since when they are.
+        """Delay or park messages (see `retries`). `age`: the metric of their ages.
 
-        Gives the answer that Lambda wants of a batch of messages.
+        Returns Lambda's partial batch response.
         """
         if not failed and not early:
             return {"batchItemFailures": []}
@@ -129,17 +131,17 @@ class Worker:
         back = retries.retry_later(
             failed, early, WorkQueue(self.queues, queue_url, dead_letters), now
         )
-        for one in failed:
-            telemetry.age(age, now - one.first_sent_at)
+        for message in failed:
+            telemetry.age(age, now - message.first_sent_at)
         for trouble in back.troubles:
             telemetry.report("put-off", trouble, None)
         return {"batchItemFailures": [{"itemIdentifier": stays} for stays in back.stay]}
 
     def side_by_side[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> list[R]:
-        """As many at once as the settings say."""
-        if waiting := list(values):
+        """A `map` with as many threads as `delivery_concurrency`."""
+        if listed := list(values):
             with ThreadPoolExecutor(self.settings.delivery_concurrency) as pool:
-                return list(pool.map(work, waiting))
+                return list(pool.map(work, listed))
         return []
 
     @cached_property
@@ -149,7 +151,7 @@ class Worker:
 
     @cached_property
     def _s3(self) -> "S3Client":
-        # First used in the midst of work, and a boto3 session may not be shared among threads.
+        # Threads may need it first, and a boto3 session must not be shared among threads.
         with self._making:
             client: S3Client = self._client("s3")
         return client

@@ -1,4 +1,4 @@
-"""How AEP is spoken to, whatever is asked: headers, tokens, and what its answers mean.
+"""Calls to AEP: headers, tokens, and the meaning of its answers.
 
 Facts: for the gateway's answers Adobe's open-source gateway (`api-gateway-request-validation`) and
 the Platform troubleshooting page; for headers the authentication pages.
@@ -31,28 +31,28 @@ from aep_intake.model.errors import (
     TryAgain,
 )
 
-# The gateway's refusals of key, token, scope, address or organization: the request has reached no
-# service. Some are 401 and some 403, and a 403 may also be a service's own.
+# The gateway's refusals of key, token, scope, address or organization: the request reached no
+# service. Some are 401 and some 403; a 403 may also be a service's own.
 _CREDENTIAL = frozenset(
     {"401013", "401014", "401015", "403000", "403003", "403010"}
     | {"403011", "403012", "403013", "403023", "403025", "403027"}
 )
-# The gateway's own trouble: key, token or profile could not be looked up, or "slow down".
+# The gateway's own failures: it could not find key, token or profile, or says "slow down".
 _GATEWAY = frozenset({"503000", "503010", "503020", "503071"})
 
 _HEADER = re.compile(r"[!-~]{1,200}")
 
 
 class Tokens(Protocol):
-    """Where access tokens come from: Credentials."""
+    """The source of access tokens: Credentials."""
 
     def token(self, arn: str, refused: str | None = None) -> Token:
-        """A token; another one than `refused`."""
+        """A token, different from `refused`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdobeAnswer:
-    """AEP's answer and, if it is not 2xx, Adobe's code and words in it (without our token)."""
+    """AEP's answer; if it is not 2xx, with Adobe's code and words (without our token)."""
 
     answer: Answer
     code: str | None
@@ -77,13 +77,13 @@ class AdobeAnswer:
 
     @property
     def outcome_unknown(self) -> bool:
-        """Whether a service may have done what was asked, though the answer is a failure."""
+        """Whether a service may have carried out the request, though it answered with a failure."""
         refused = 400 <= self.status < 500 and self.status != 408
         return not (self.ok or refused or self.code in _GATEWAY)
 
     @property
     def not_found(self) -> bool:
-        """A service's 404, as opposed to one of the gateway or of a proxy's HTML."""
+        """Whether it is a service's 404, and not one of the gateway or a proxy's HTML."""
         explained = not self.answer.body or isinstance(self.answer.json(), dict)
         return self.status == 404 and explained and not self.from_gateway
 
@@ -95,10 +95,10 @@ class AdobeAnswer:
 
 
 class Gateway:
-    """AEP over HTTP, in the name of a target's organization and sandbox.
+    """AEP over HTTP, for a target's organization and sandbox.
 
-    `url`: like `https://platform.adobe.io`. `now` tells epoch milliseconds. `timeouts` in seconds,
-    to connect and to answer. May be used from several threads. Nothing is repeated, but once a call
+    `url`: like `https://platform.adobe.io`. `now`: epoch milliseconds. `timeouts` in seconds, to
+    connect and to answer. May be used from several threads. It repeats no call, except once a call
     whose token was refused.
     """
 
@@ -165,11 +165,11 @@ class Gateway:
                 timeouts=timeouts or self._timeouts,
                 most=most,
             )
-            said = _said(answer, token.access_token)
-            if refused is not None or not said.refuses_credential:
-                return said
+            parsed = _parsed(answer, token.access_token)
+            if refused is not None or not parsed.refuses_credential:
+                return parsed
             refused = token.access_token
-            if isinstance(body, Stream):  # it is used up, but the next one gets a new token
+            if isinstance(body, Stream):  # it is used up; the next try gets a new token
                 self._credentials.token(target.credential, refused)
                 raise PlatformUnavailable("the token is no longer good", retry_after=0)
 
@@ -184,7 +184,7 @@ class Gateway:
         body: Stream | None = None,
         most: int = MAX_BODY,
     ) -> AdobeAnswer:
-        """`call` for what may be repeated at any time. Raises TryAgain or TargetNotAllowed."""
+        """`call`, for requests that are safe to repeat. Raises TryAgain or TargetNotAllowed."""
         try:
             return self.call(
                 method,
@@ -200,45 +200,45 @@ class Gateway:
                 f"AEP did not answer: {error}", external_id=external_id
             ) from error
 
-    def problem(self, said: AdobeAnswer, external_id: str | None = None) -> IntakeError:
-        """What an answer means that is not 2xx: Adobe's code decides before the HTTP status."""
-        if said.refuses_credential:
-            return CredentialUnusable(str(said), external_id=external_id)
+    def problem(self, answer: AdobeAnswer, external_id: str | None = None) -> IntakeError:
+        """The error of an answer that is not 2xx: Adobe's code decides before the HTTP status."""
+        if answer.refuses_credential:
+            return CredentialUnusable(str(answer), external_id=external_id)
         # "Could not read the profile" is a 403 with the code 503020.
-        busy = re.fullmatch(r"(429|503)\d{3}", said.code or "") or said.status == 429
-        if busy or said.outcome_unknown:
-            after = said.answer.retry_after(self._now())
-            return PlatformUnavailable(str(said), retry_after=after, external_id=external_id)
+        busy = re.fullmatch(r"(429|503)\d{3}", answer.code or "") or answer.status == 429
+        if busy or answer.outcome_unknown:
+            after = answer.answer.retry_after(self._now())
+            return PlatformUnavailable(str(answer), retry_after=after, external_id=external_id)
         return BatchRefused(
-            str(said),
-            status=said.status,
-            error_code=said.code,
-            request_id=said.request_id,
+            str(answer),
+            status=answer.status,
+            error_code=answer.code,
+            request_id=answer.request_id,
             external_id=external_id,
         )
 
-    def later(self, said: AdobeAnswer, external_id: str | None = None) -> TryAgain:
-        """The same for questions that are right as they are: only a permission can be missing."""
-        problem = self.problem(said, external_id)
+    def later(self, answer: AdobeAnswer, external_id: str | None = None) -> TryAgain:
+        """The error of a request that is right: if AEP refuses it, a permission is missing."""
+        problem = self.problem(answer, external_id)
         if isinstance(problem, TryAgain):
             return problem
         return CredentialUnusable(problem.detail, external_id=external_id)
 
 
-def _said(answer: Answer, token: str) -> AdobeAnswer:
-    """Adobe speaks in several shapes: the gateway's, problem details, IMS's, HTML, nothing."""
+def _parsed(answer: Answer, token: str) -> AdobeAnswer:
+    """Adobe's errors have several forms: the gateway's, problem details, IMS's, HTML, nothing."""
     request_id = answer.headers.get("X-Request-Id")
     if request_id is not None:
         request_id = clean(request_id, hide=(token,), limit=100)
     if 200 <= answer.status < 300:
         return AdobeAnswer(answer, None, "", request_id)
-    told = answer.json()
-    if not isinstance(told, dict):
+    content = answer.json()
+    if not isinstance(content, dict):
         return AdobeAnswer(answer, None, f"{len(answer.body)} bytes, not JSON", request_id)
-    kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(told.get("type")))
-    code = told.get("error_code") or (kind and kind[1])
+    kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(content.get("type")))
+    code = content.get("error_code") or (kind and kind[1])
     names = ("message", "title", "detail", "error", "error_description")
-    words = ": ".join(str(told[name]) for name in names if told.get(name))
+    words = ": ".join(str(content[name]) for name in names if content.get(name))
     return AdobeAnswer(
         answer,
         clean(str(code), hide=(token,), limit=64) if code else None,

@@ -1,4 +1,4 @@
-"""Filling a batch: Batch Ingestion for files and the end of a batch, Data Access for what failed.
+"""Fills batches: Batch Ingestion takes files, COMPLETE and ABORT; Data Access returns bad rows.
 
 Facts: Adobe's batch ingestion guide and `batch-ingestion.yaml`; for diagnostics the page
 "Retrieving data ingestion error diagnostics" and `data-access.yaml`.
@@ -47,7 +47,7 @@ class Ingestion:
         Raises UploadRefused or TryAgain.
         """
         connecting, sending = self._timeouts
-        said = self._aep.ask(
+        answer = self._aep.ask(
             "PUT",
             _file(delivery, path),
             delivery.target,
@@ -55,56 +55,56 @@ class Ingestion:
             (connecting, min(sending, seconds)),
             body=Stream(body, size),
         )
-        if not said.ok:
-            raise self._problem(said, delivery)
+        if not answer.ok:
+            raise self._problem(answer, delivery)
 
     def held(self, delivery: Delivery, path: str) -> int:
-        """How many bytes of a file the batch has; 1 where AEP does not tell. Raises TryAgain.
+        """How many bytes of a file the batch has; 1 if AEP does not say. Raises TryAgain.
 
-        Adobe documents `Range` for files that were sent in parts, and says nothing of others.
+        Adobe documents `Range` for files that were sent in parts, but not for others.
         """
-        said = self._aep.ask("HEAD", _file(delivery, path), delivery.target, delivery.external_id)
-        if said.ok:
-            told = _RANGE.fullmatch(said.answer.headers.get("range", ""))
-            return int(told[1]) + 1 if told else 1
-        problem = self._problem(said, delivery)
+        answer = self._aep.ask("HEAD", _file(delivery, path), delivery.target, delivery.external_id)
+        if answer.ok:
+            sent = _RANGE.fullmatch(answer.answer.headers.get("range", ""))
+            return int(sent[1]) + 1 if sent else 1
+        problem = self._problem(answer, delivery)
         if isinstance(problem, UploadRefused):
             return 0
         raise problem
 
     def complete(self, delivery: Delivery) -> None:
-        """Say that all files are there; may be repeated. Raises UploadRefused or TryAgain."""
+        """Send COMPLETE: all files are there; may be repeated. Raises UploadRefused or TryAgain."""
         # 200 means accepted, not ingested, and has no defined body.
         path = f"{_batch(delivery)}?action=COMPLETE"
-        said = self._aep.ask("POST", path, delivery.target, delivery.external_id)
-        if not said.ok:
-            raise self._problem(said, delivery)
+        answer = self._aep.ask("POST", path, delivery.target, delivery.external_id)
+        if not answer.ok:
+            raise self._problem(answer, delivery)
 
     def abort(self, delivery: Delivery) -> None:
-        """Make a batch that is still loading go away. Raises TryAgain."""
+        """Abort the batch if it is still loading. Raises TryAgain."""
         self._adobe.give_up(delivery.target, delivery.batch_id, delivery.external_id)
 
     def fetch_batch(self, delivery: Delivery) -> Batch | None:
-        """What Catalog knows of the batch. Raises TryAgain."""
+        """The batch in Catalog; None if Catalog does not show it. Raises TryAgain."""
         return self._adobe.batch(delivery.target, delivery.batch_id)
 
     def diagnostics(self, delivery: Delivery) -> int:
-        """Keep what AEP tells of bad rows; how many files that were. Raises TryAgain.
+        """Store AEP's details of bad rows; the number of files. Raises TryAgain.
 
-        AEP keeps them for 30 days, and only where they were asked for when the batch was made.
+        AEP has them for 30 days, and only if the batch was made with error diagnostics.
         """
         kept = 0
         for name in self._listed(delivery):
-            said = self._meta(delivery, f"row_errors/{name}")
-            if said.ok:
+            answer = self._meta(delivery, f"row_errors/{name}")
+            if answer.ok:
                 safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
-                self._keep(delivery, f"row_errors/{safe}", said.answer.body)
+                self._keep(delivery, f"row_errors/{safe}", answer.answer.body)
                 kept += 1
         return kept
 
     def _listed(self, delivery: Delivery) -> list[str]:
-        said = self._meta(delivery, "row_errors")
-        listed: Any = said.answer.json() if said.ok else None
+        answer = self._meta(delivery, "row_errors")
+        listed: Any = answer.answer.json() if answer.ok else None
         found = listed.get("data") if isinstance(listed, dict) else None
         names = [
             one["name"].rpartition("/")[2]
@@ -115,27 +115,29 @@ class Ingestion:
 
     def _meta(self, delivery: Delivery, path: str) -> AdobeAnswer:
         batch = f"{_EXPORT}/{quote(delivery.batch_id, safe='')}/meta"
-        said = self._aep.ask(
+        answer = self._aep.ask(
             "GET",
             f"{batch}?{urlencode({'path': path})}",
             delivery.target,
             delivery.external_id,
             most=_MOST_BYTES,
         )
-        problem = None if said.ok or said.not_found else self._aep.problem(said)
+        problem = None if answer.ok or answer.not_found else self._aep.problem(answer)
         if isinstance(problem, PlatformUnavailable):
             raise problem
-        return said
+        return answer
 
-    def _problem(self, said: AdobeAnswer, delivery: Delivery) -> IntakeError:
-        # A service's 400 or 404 is about the file or the batch; the rest is about us, or later.
-        if 400 <= said.status < 500 and said.status not in (401, 403, 408, 429):
-            return UploadRefused(str(said), status=said.status, external_id=delivery.external_id)
-        return self._aep.later(said, delivery.external_id)
+    def _problem(self, answer: AdobeAnswer, delivery: Delivery) -> IntakeError:
+        # A service's 400 or 404 is about the file or the batch; others are about us, or temporary.
+        if 400 <= answer.status < 500 and answer.status not in (401, 403, 408, 429):
+            return UploadRefused(
+                str(answer), status=answer.status, external_id=delivery.external_id
+            )
+        return self._aep.later(answer, delivery.external_id)
 
 
 def _fits(listed: Mapping[str, Any]) -> bool:
-    """Whether a file can be read; Adobe tells its length as text."""
+    """Whether a file is small enough; Adobe gives its length as text."""
     length = str(listed.get("length"))[:20]
     return not length.isdecimal() or int(length) <= _MOST_BYTES
 

@@ -1,7 +1,7 @@
-"""What Adobe is asked again and again: answers are kept, and whoever is broken is left alone.
+"""Caches Adobe's answers, and stops calls to a broken organization for a while (circuit breaker).
 
-An organization that answers with 429 or 5xx, or not at all, would otherwise be asked by every
-arrival, each for as long as its time-outs, while arrivals of others wait for a thread.
+Otherwise every arrival would ask an organization that answers with 429 or 5xx, or not at all, and
+wait for its time-outs, while arrivals of other organizations wait for a thread.
 """
 
 import threading
@@ -12,8 +12,8 @@ from typing import cast
 
 from aep_intake.model.errors import CredentialUnusable, TryAgain
 
-# Milliseconds. The first rest, twice as long after each failure more, and the longest.
-REST, LONGEST_REST = 10_000, 300_000
+# The first rest, which doubles after each further failure, and the longest.
+REST_MS, REST_MAX_MS = 10_000, 300_000
 
 
 @dataclass(slots=True)
@@ -22,16 +22,16 @@ class _Health:
     rests: int = 0  # in a row
     since: int = 0
     until: int = 0
-    # Class and text, not the error itself: its traceback would keep much alive.
+    # Class and text, not the error itself, whose traceback would keep many objects in memory.
     kind: type[TryAgain] = TryAgain
     detail: str = ""
 
 
 class Breakers:
-    """Which credentials' organizations are known to be broken; for several threads.
+    """Circuit breakers of organizations, by credential; for several threads.
 
-    One is after `failures` in a row, for a rest that grows, or for as long as it asked. `now`
-    tells epoch milliseconds.
+    One opens after `failures` in a row, for a rest that grows, or for the organization's
+    `Retry-After`. `now`: epoch milliseconds.
     """
 
     def __init__(self, now: Callable[[], int], failures: int = 1) -> None:
@@ -41,27 +41,27 @@ class Breakers:
         self._health: dict[str, _Health] = {}
 
     def check(self, credential: str) -> None:
-        """Raises its last failure again while it is to be left alone."""
+        """Raise its last failure again while its breaker is open."""
         with self._lock:
             health, now = self._health.get(credential), self._now()
             if health is not None and now < health.until:
                 raise health.kind(health.detail, retry_after=(health.until - now) / 1000)
 
     def worked(self, credential: str) -> None:
-        """It has answered."""
+        """Close the breaker: the organization answered."""
         with self._lock:
             self._health.pop(credential, None)
 
     def failed(self, credential: str, error: TryAgain, began: int) -> None:
-        """It has not; `began`: when it was asked (epoch ms)."""
+        """Count a failure. `began`: when the request was sent (epoch ms)."""
         with self._lock:
             health, now = self._health.setdefault(credential, _Health()), self._now()
             health.failures += 1
             if health.failures < self._most or began < health.since:
-                return  # asked side by side, and no failure more
-            # A credential has its own rests, and is mended by a person who waits for it.
-            grown = REST if isinstance(error, CredentialUnusable) else REST << min(health.rests, 9)
-            rest = max(min(grown, LONGEST_REST), int(1000 * (error.retry_after or 0)))
+                return  # requests in flight at the same time count as one failure
+            # A credential's rest does not grow: a person replaces it, and waits for the effect.
+            grows = 0 if isinstance(error, CredentialUnusable) else min(health.rests, 9)
+            rest = max(min(REST_MS << grows, REST_MAX_MS), int(1000 * (error.retry_after or 0)))
             health.rests += 1
             health.since, health.until = now, now + rest
             health.kind, health.detail = type(error), error.detail
@@ -75,27 +75,27 @@ class _Answer[V]:
 
 
 class Lookups[K: Hashable, V]:
-    """Answers by key, each kept for as long as `keep` says (milliseconds); `most` of them.
+    """A cache of up to `size` answers by key, each for as long as `keep` says (milliseconds).
 
-    Which was not used for longest goes first. Of several threads one asks, the others wait for
-    what it finds.
+    The least recently used goes first. Of several threads one asks, and the others wait for its
+    answer.
     """
 
     def __init__(
-        self, now: Callable[[], int], breakers: Breakers, keep: Callable[[V], int], most: int
+        self, now: Callable[[], int], breakers: Breakers, keep: Callable[[V], int], size: int
     ) -> None:
         self._now = now
         self._breakers = breakers
         self._keep = keep
-        self._most = most
+        self._size = size
         self._lock = threading.Lock()
         self._answers: OrderedDict[K, _Answer[V]] = OrderedDict()
 
     def ask(self, key: K, credential: str, question: Callable[[], V]) -> V:
-        """The answer kept, or to `question`.
+        """The cached answer, or the one to `question`.
 
-        Raises what that raises, which is not kept; but TryAgain for a while for all of its
-        credential, at once.
+        Raises as `question`, whose errors are not cached. But after TryAgain, all questions of the
+        credential raise it at once for a while.
         """
         answer = self._answer(key)
         with answer.lock:
@@ -120,6 +120,6 @@ class Lookups[K: Hashable, V]:
         with self._lock:
             answer = self._answers.setdefault(key, _Answer[V]())
             self._answers.move_to_end(key)
-            if len(self._answers) > self._most:
+            if len(self._answers) > self._size:
                 self._answers.popitem(last=False)
             return answer

@@ -42,29 +42,29 @@ class Announcer:
         self._inline_bytes = inline_bytes
 
     def created(self, record: Record) -> None:
-        """Say which batch the order got."""
+        """Announce the batch that the order got."""
         self._say(events.BATCH_CREATED, events.batch_created(record), record.order.files)
 
     def rejected(self, order: Order, rejection: Rejection) -> None:
-        """Say why the order gets no batch."""
+        """Announce why the order gets no batch."""
         detail = events.order_rejected(order, rejection)
         self._say(events.ARRIVAL_REJECTED, detail, order.files)
 
     def arrival_rejected(
         self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
     ) -> None:
-        """Say why these arrivals, or a message that holds none, cannot become an order."""
+        """Announce why these arrivals, or an unreadable message, cannot become an order."""
         detail = events.arrival_rejected(external_id, arrivals, why)
         self._say(events.ARRIVAL_REJECTED, detail, arrivals)
 
     def ended(self, delivery: "Delivery", lost: Mapping[str, Rejection]) -> None:
-        """Say how a batch ended, and which files are not in it."""
+        """Announce how a batch ended, and which files are not in it."""
         detail = events.batch_ended(delivery, lost, self._state_bucket)
         if delivery.verdict is not None:
             self._say(events.BATCH_ENDED[delivery.verdict.end], detail, ())
 
     def keep(self, delivery: "Delivery", name: str, content: bytes) -> None:
-        """Put what AEP tells of a batch's bad rows beside the manifests."""
+        """Store a file of AEP's details of bad rows, beside the manifests."""
         self._put(f"{events.diagnostics_of(delivery)}{name}", content, delivery.external_id)
 
     def _say(self, kind: str, detail: dict[str, Any], files: tuple[Arrival, ...]) -> None:
@@ -72,7 +72,7 @@ class Announcer:
         text = events.encoded(detail)
         if len(text) > self._inline_bytes:
             text = events.encoded(self._outsourced(detail))
-        # Buckets, as in S3's own events: object names may hold what the bus does not take.
+        # Buckets, as in S3's own events: the bus does not take every character of object names.
         buckets = sorted({file.bucket for file in files})[:10]
         partition = self._events.meta.partition
         try:
@@ -91,7 +91,7 @@ class Announcer:
             raise NotAnnounced(
                 f"the event bus did not take `{kind}`: {_name(error)}", external_id=external_id
             ) from error
-        # PutEvents answers 200 for entries it did not take.
+        # PutEvents answers 200 even for entries that it did not take.
         refusals = [entry["ErrorCode"] for entry in answer["Entries"] if "ErrorCode" in entry]
         if answer["FailedEntryCount"] or refusals:
             raise NotAnnounced(
@@ -118,7 +118,7 @@ class Announcer:
 
 
 def _name(error: ClientError | BotoCoreError) -> str:
-    """The service's code, or the kind of failure; the texts may quote the request."""
+    """The service's code, or the class of the error, since the text may quote the request."""
     if isinstance(error, ClientError):
         return str(error.response.get("Error", {}).get("Code", "unknown"))
     return type(error).__name__

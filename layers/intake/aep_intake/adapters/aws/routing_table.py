@@ -1,4 +1,4 @@
-"""The routing table as AppConfig has it deployed."""
+"""The routing table that AppConfig has deployed."""
 
 from aep_intake.adapters.aws.appconfig import DocumentKind
 from aep_intake.model.errors import RoutesUnavailable
@@ -7,7 +7,7 @@ from aep_intake.routing import routes
 
 
 def _parse(document: bytes, version: str) -> routes.RoutingTable:
-    # Without a label, the start of a hash of the document tells which it is.
+    # Without a label, the start of a hash of the document identifies it.
     return routes.parse(document, version or digest(document.decode(errors="replace"))[:8])
 
 

@@ -1,7 +1,7 @@
-"""S3 objects: which version is there, what it holds, what else is in its folder.
+"""S3 objects: their present version, their content, and the listing of a folder.
 
-Only what S3 surely says is gone is gone. A 403 never is: rights pass and come back, and without
-`s3:ListBucket` it is also what S3 says of an object that is not there.
+An object is gone only if S3 says so beyond doubt. A 403 never proves it: rights pass and come back,
+and without `s3:ListBucket` S3 also answers 403 for an object that does not exist.
 """
 
 import io
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 CHUNK = 2**18  # bytes
-# Other storage classes are read at once. Of Intelligent-Tiering's archives only a HEAD tells.
+# Other storage classes can be read at once. Only a HEAD shows Intelligent-Tiering's archives.
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 
 
 class Objects:
-    """S3, read-only. `client` is only asked for a client when there is something to read."""
+    """S3, read-only. `client` is called once there is something to read."""
 
     def __init__(self, client: "Callable[[], S3Client]") -> None:
         self._client = client
@@ -44,7 +44,7 @@ class Objects:
     def arrival(self, bucket: str, key: str) -> Arrival:
         """The present version of an object, as it would have arrived.
 
-        Raises MalformedRequest where there is no such object, ObjectArchived, CustomerKeyNeeded,
+        Raises MalformedRequest if there is no such object, ObjectArchived, CustomerKeyNeeded,
         NotReadable or StorageUnavailable.
         """
         try:
@@ -67,19 +67,19 @@ class Objects:
             time=int(head["LastModified"].timestamp() * 1000),
         )
 
-    def read(self, arrival: Arrival, most: int) -> bytes:
-        """The first `most` bytes (1 or more) of the very version that arrived, which is not empty.
+    def read(self, arrival: Arrival, limit: int) -> bytes:
+        """The first `limit` bytes (1 or more) of the very version that arrived, which is not empty.
 
-        Raises ObjectGone where that is surely no longer there, ObjectArchived, CustomerKeyNeeded,
-        NotReadable, and StorageUnavailable, also where its bytes break off.
+        Raises ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable, and StorageUnavailable,
+        also if its bytes break off.
         """
-        with self.opened(arrival, 0, min(most, arrival.size)) as stream:
+        with self.opened(arrival, 0, min(limit, arrival.size)) as stream:
             return stream.read()
 
     def opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
-        """The bytes of the very version that arrived from `start` up to `end`, as they are read.
+        """A stream of the bytes from `start` up to `end` of the very version that arrived.
 
-        Raises as `read`, and so does reading.
+        Raises as `read`, and so does reading the stream.
         """
         request: GetObjectRequestTypeDef = {
             "Bucket": arrival.bucket,
@@ -102,14 +102,13 @@ class Objects:
         return cast("IO[bytes]", io.BufferedReader(raw, CHUNK))
 
     def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
-        """The present version of every object whose key begins `prefix`, in the keys' order.
+        """The present version of every object under `prefix` after a key, in the keys' order.
 
-        Those after a key, where one is given. A page of 1,000 versions at a time, older ones and
-        delete markers among them. What is restored can be read, and is not `Archived`; that
-        Intelligent-Tiering has archived something, S3 says of no listing. Raises
-        StorageUnavailable, also where we may not list.
+        S3 returns pages of 1,000 versions, older ones and delete markers among them. A restored
+        object is not `Archived`; no listing shows what Intelligent-Tiering has archived. Raises
+        StorageUnavailable, also without the right to list.
         """
-        # Not ListObjectsV2: it does not tell the version, and that is an arrival's identity.
+        # Not ListObjectsV2: it leaves out the version, which is part of an arrival's identity.
         uri = f"s3://{bucket}/{prefix}"
         request: ListObjectVersionsRequestTypeDef = {
             "Bucket": bucket,
@@ -138,7 +137,7 @@ class Objects:
             raise StorageUnavailable(f"{uri!r} cannot be listed: {type(error).__name__}") from error
 
     def _explained(self, bucket: str, key: str, refused: ClientError) -> IntakeError:
-        """Why a HEAD was refused, which has no body to say so: a GET of one byte has."""
+        """Why S3 refused a HEAD: its answer has no body, so a GET of one byte asks again."""
         uri = f"s3://{bucket}/{key}"
         status, code = _answer(refused)
         if status == 404:
@@ -157,7 +156,7 @@ class Objects:
 
 
 class _Opened(io.RawIOBase):
-    """`size` bytes of an answer of S3, after some that are skipped; raises what is ours."""
+    """`size` bytes of an answer of S3, after `skipped` bytes; raises StorageUnavailable."""
 
     def __init__(self, arrival: Arrival, body: Any, skipped: int, size: int) -> None:
         self._arrival, self._body, self._skipped, self._left = arrival, body, skipped, size
@@ -167,22 +166,22 @@ class _Opened(io.RawIOBase):
 
     def readinto(self, buffer: Buffer) -> int:
         view = memoryview(buffer)
-        some = self._some(min(len(view), self._left))
-        self._left -= len(some)
-        view[: len(some)] = some
-        return len(some)
+        content = self._read(min(len(view), self._left))
+        self._left -= len(content)
+        view[: len(content)] = content
+        return len(content)
 
-    def _some(self, most: int) -> bytes:
+    def _read(self, limit: int) -> bytes:
         try:
             while self._skipped and (passed := self._body.read(min(CHUNK, self._skipped))):
                 self._skipped -= len(passed)
-            some: bytes = self._body.read(most) if most else b""
-            if most and not some:
+            content: bytes = self._body.read(limit) if limit else b""
+            if limit and not content:
                 raise StorageUnavailable(f"{self._arrival.uri!r}: its bytes broke off")
         except BotoCoreError as error:
-            what = f"{self._arrival.uri!r}: {type(error).__name__}"
-            raise StorageUnavailable(what) from error
-        return some
+            detail = f"{self._arrival.uri!r}: {type(error).__name__}"
+            raise StorageUnavailable(detail) from error
+        return content
 
     def close(self) -> None:
         if not self.closed:
@@ -200,56 +199,56 @@ def _listed(bucket: str, found: "ObjectVersionTypeDef") -> Arrival | Archived:
         size=found["Size"],
         time=int(found["LastModified"].timestamp() * 1000),
     )
-    # A copy that was restored is told with the day until which it can be read.
+    # Of a restored copy, S3 lists the day until which it can be read.
     readable = "RestoreExpiryDate" in found.get("RestoreStatus", {})
     archived = found.get("StorageClass", "STANDARD") in ARCHIVES and not readable
     return Archived(file) if archived else file
 
 
 def _answer(error: ClientError) -> tuple[int, str]:
-    """The HTTP status, and S3's own code for it."""
+    """The HTTP status, and S3's own code."""
     return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
 
 
 def _problem(uri: str, error: ClientError, arrival: Arrival | None = None) -> IntakeError:
-    """What an error of S3's says of an object, or of the version of it that arrived."""
+    """Our error for S3's error about an object, or about the version of it that arrived."""
     status, code = _answer(error)
-    said = f"S3 answered {status} {code}"
-    told: Any = error.response["Error"]
-    if arrival is not None and _gone(status, code, told, arrival):
+    answer = f"S3 answered {status} {code}"
+    details: Any = error.response["Error"]
+    if arrival is not None and _gone(status, code, details, arrival):
         return ObjectGone(
-            f"{uri}: the version that arrived ({arrival.version}) is not there any more; {said}. "
+            f"{uri}: the version that arrived ({arrival.version}) is not there any more; {answer}. "
             "Send the file again"
         )
     if code == "InvalidObjectState":
         return _archived(uri)
-    if code == "InvalidRequest" and "server side encryption" in str(told.get("Message")).lower():
+    message = str(details.get("Message")).lower()
+    if code == "InvalidRequest" and "server side encryption" in message:
         return CustomerKeyNeeded(
-            f"{uri} is encrypted with a key of its sender's own (SSE-C), so nobody else can read "
-            f"it; {said}. Send it again without that, or under a key of KMS"
+            f"{uri} is encrypted with a key that only its sender has (SSE-C), so nobody else can "
+            f"read it; {answer}. Send it again without that key, or under a key of KMS"
         )
     if status == 403 or code.startswith("KMS."):
         return NotReadable(
-            f"{uri} cannot be read now; {said}. See the policies of its bucket and of the "
+            f"{uri} cannot be read now; {answer}. See the policies of its bucket and of the "
             "function's role (s3:GetObject, s3:GetObjectVersion, s3:ListBucket), and whether its "
             "KMS key is enabled and allows kms:Decrypt"
         )
-    return StorageUnavailable(f"{uri}: {said}")
+    return StorageUnavailable(f"{uri}: {answer}")
 
 
-def _gone(status: int, code: str, told: Any, arrival: Arrival) -> bool:
-    """Whether S3 surely says that a version is not there.
+def _gone(status: int, code: str, details: Any, arrival: Arrival) -> bool:
+    """Whether S3 says beyond doubt that a version does not exist.
 
-    404 of the key or the version, not of a bucket that somebody may make anew; 405: its id is now
-    that of a delete marker; 412: another content; 400: S3 never gave such a version id.
+    404 of the key or the version, but not of a bucket, which somebody may make again; 405: its id
+    is now that of a delete marker; 412: another content; 400: S3 never gave such a version id.
     """
     if code == "InvalidArgument" and arrival.version_id is not None:
-        return "version" in f"{told.get('ArgumentName')} {told.get('Message')}".lower()
+        return "version" in f"{details.get('ArgumentName')} {details.get('Message')}".lower()
     return status in (405, 412) or (status == 404 and code != "NoSuchBucket")
 
 
 def _archived(uri: str) -> ObjectArchived:
     return ObjectArchived(
-        f"{uri} lies in an archive of S3's (InvalidObjectState): restore it, then re-drive its "
-        "message"
+        f"{uri} is in an archive of S3's (InvalidObjectState): restore it, then redrive its message"
     )

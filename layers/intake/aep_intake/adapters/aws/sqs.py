@@ -1,4 +1,4 @@
-"""The queues: parking what is rejected, putting off what must wait, handing out what is due."""
+"""The queues: parks rejected messages, delays early ones, enqueues due work."""
 
 import json
 import re
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
-# A batch that one of its entries spoils is refused as a whole, and so is one too large; any other
-# refusal is about the call.
+# SQS refuses a whole batch if it is too large, or if one entry is bad. These codes are about the
+# call, and not about an entry.
 _ABOUT_THE_CALL = re.compile(r"Throttl|Limit|NonExistent|DoesNotExist|Denied|Token")
 
 
@@ -49,25 +49,22 @@ class WorkQueue:
 
 
 def message(document: Mapping[str, Any]) -> str:
-    """The body of a message of ours.
-
-    ASCII alone: a key may hold what SQS does not take, such as U+FFFE.
-    """
+    """The body of a message of ours, in ASCII: SQS refuses some characters of keys, as U+FFFE."""
     return json.dumps({"v": records.VERSION, **document}, default=records.members)
 
 
 class Queues:
-    """SQS. Every method raises StorageUnavailable where SQS does not do all that was asked.
+    """SQS. Every method raises StorageUnavailable if SQS did not do everything.
 
-    One message that SQS does not take is no other's failure.
+    If SQS refuses one message, it still gets the others.
     """
 
     def __init__(self, client: "SQSClient") -> None:
         self._client = client
 
     def park(self, queue_url: str, body: str, why: Rejection, external_id: str | None) -> None:
-        """Put a message, unchanged, where rejected ones wait for `aep-intake redrive`."""
-        # SQS refuses control characters, and `detail` may quote what AEP said.
+        """Move a message, unchanged, to the dead-letter queue, for `aep-intake redrive`."""
+        # SQS refuses control characters, and `detail` may quote AEP.
         attributes: dict[str, MessageAttributeValueTypeDef] = {
             name: {
                 "DataType": "String",
@@ -89,7 +86,7 @@ class Queues:
             raise StorageUnavailable(f"a rejected message could not be parked: {error}") from error
 
     def send_as_is(self, queue_url: str, body: str) -> None:
-        """One message, as it is written."""
+        """Send one message with this very body."""
         try:
             self._client.send_message(QueueUrl=queue_url, MessageBody=body)
         except (ClientError, BotoCoreError) as error:
@@ -106,7 +103,7 @@ class Queues:
     def send_again(
         self, queue_url: str, wanted: Iterable[Again]
     ) -> dict[Message, StorageUnavailable]:
-        """Send messages again, with a delay; why not, of those that SQS did not take."""
+        """Send messages again, with a delay; the error of each that SQS did not take."""
         several = list(wanted)
         entries = [
             {
@@ -124,11 +121,11 @@ class Queues:
         return {several[int(n)].message: why for n, why in refused.items()}
 
     def enqueue(self, queue_url: str, kind: DueKind, names: Iterable[str]) -> None:
-        """One message for each thing of a class that someone must look at again."""
+        """Send one message for each piece of due work of a kind."""
         self.send(queue_url, [errand(kind, name) for name in names])
 
     def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
-        """One message for each document, which may hold records."""
+        """Send one message for each document, which may hold records."""
         entries = (
             {"Id": str(n), "MessageBody": message(document)} for n, document in enumerate(documents)
         )
@@ -147,30 +144,30 @@ class Queues:
 def _batched(
     call: Callable[..., Any], queue_url: str, entries: Iterable[dict[str, Any]]
 ) -> dict[str, StorageUnavailable]:
-    """Ten entries a call: why not, by id, of those that SQS did not take."""
+    """Call with ten entries at a time; the error of each entry, by id, that SQS did not take."""
     refused: dict[str, StorageUnavailable] = {}
     broken: StorageUnavailable | None = None
-    for some in batched(entries, 10, strict=False):
+    for group in batched(entries, 10, strict=False):
         if broken is None:
             try:
-                answer = call(QueueUrl=queue_url, Entries=list(some))
+                answer = call(QueueUrl=queue_url, Entries=list(group))
             except (ClientError, BotoCoreError) as error:
-                if len(some) > 1 and _about_an_entry(error):
-                    for entry in some:
+                if len(group) > 1 and _about_an_entry(error):
+                    for entry in group:
                         refused |= _batched(call, queue_url, [entry])
                     continue
                 broken = StorageUnavailable(f"SQS did not take messages: {error}")
             else:
                 for failed in answer.get("Failed", ()):
-                    said = f"SQS did not take a message: {failed['Code']}"
-                    refused[failed["Id"]] = StorageUnavailable(said)
+                    detail = f"SQS did not take a message: {failed['Code']}"
+                    refused[failed["Id"]] = StorageUnavailable(detail)
                 continue
-        refused |= {entry["Id"]: broken for entry in some}
+        refused |= {entry["Id"]: broken for entry in group}
     return refused
 
 
 def _about_an_entry(error: ClientError | BotoCoreError) -> bool:
-    """Whether the same call may go through without one of its entries."""
+    """Whether the same call may succeed without one of its entries."""
     response: Any = getattr(error, "response", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status == 400 and not _ABOUT_THE_CALL.search(str(response["Error"]["Code"]))

@@ -16,9 +16,9 @@ CHUNK = 2**16  # bytes
 
 
 class Lists:
-    """Objects that are written once. `client` is only asked for one when there is a list.
+    """Lists, each written once. `client` is called once there is a list.
 
-    Every method raises StorageUnavailable where S3 does not do what was asked.
+    Every method raises StorageUnavailable if a request to S3 failed.
     """
 
     def __init__(self, client: "Callable[[], S3Client]", bucket: str) -> None:
@@ -26,8 +26,8 @@ class Lists:
         self._bucket = bucket
 
     def put(self, key: str, lines: Iterable[bytes]) -> bool:
-        """Write a list, unless it is there already: whether it was not."""
-        # On disk, since the lines of a large window fill the memory already.
+        """Write a list, unless it exists; False if it does."""
+        # On disk, since the lines of a large window already fill the memory.
         with TemporaryFile() as content:
             content.writelines(lines)
             content.seek(0)
@@ -48,7 +48,7 @@ class Lists:
         return True
 
     def head(self, key: str) -> bytes:
-        """The first line of a list that is there."""
+        """The first line of a list that exists."""
         try:
             body = self._client().get_object(Bucket=self._bucket, Key=key)["Body"]
             with closing(body):
@@ -57,7 +57,7 @@ class Lists:
             raise self._unavailable(key, error) from error
 
     def read(self, key: str, start: int, end: int) -> bytes | None:
-        """The bytes from `start` up to `end` or the list's end; None where the list is gone."""
+        """The bytes from `start` up to `end` or the list's end; None if the list is gone."""
         try:
             found = self._client().get_object(
                 Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}"

@@ -1,7 +1,7 @@
-"""The bytes that AEP takes of an organization in an hour, shared by all workers.
+"""The allowance of bytes per hour that all workers of an organization share.
 
-A worker leases some more than it needs at a time, so that of many small files few ask the ledger,
-and keeps what is left for the next ones of the same hour.
+A worker takes more than it needs at a time, and uses the rest for the next files of the same hour:
+so many small files need few requests to the ledger.
 """
 
 import random
@@ -9,23 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Table
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Table, expiry
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import LedgerUnavailable, NotYet
-from aep_intake.model.times import iso
+from aep_intake.model.times import DAY_MS, HOUR_MS, hour_of
 
-HOUR = 3_600_000
-# What a worker leases beyond its need, as a share of the hour: idle, a thousand of them hold half.
+# A worker takes this share of the hour in advance: a thousand idle workers hold half of it.
 SHARES = 2000
-# Seconds after the full hour within which those come again that had to wait for it.
-SPREAD = 300
+# Seconds after the full hour over which the retries of waiting uploads are spread.
+SPREAD_S = 300
 
 
 class HourlyAllowance:
-    """What is left of the hour. `hourly`: bytes an hour that AEP takes, by credential.
+    """Counts the bytes that were sent, by hour and organization.
 
-    Counted are the bytes that were sent, by hour and organization. `spread`: seconds by which a
-    wait is longer than the hour, so that not all come at once.
+    `hourly`: bytes an hour that AEP takes, by credential. `spread`: seconds of a wait beyond the
+    full hour, so that not all uploads start at once.
     """
 
     def __init__(
@@ -33,35 +32,35 @@ class HourlyAllowance:
         table: Table,
         now: Callable[[], int],
         hourly: Callable[[str], int],
-        spread: Callable[[], float] = lambda: random.uniform(0, SPREAD),  # noqa: S311
+        spread: Callable[[], float] = lambda: random.uniform(0, SPREAD_S),  # noqa: S311
     ) -> None:
         self._table = table
         self._now = now
         self._hourly = hourly
         self._spread = spread
         self._lock = Lock()
-        self._left: dict[str, tuple[str, int]] = {}  # of what is leased: hour, bytes
+        self._left: dict[str, tuple[str, int]] = {}  # hour and bytes, by organization
 
     @contextmanager
     def taking(self, target: Target, size: int) -> Iterator[None]:
-        """Count bytes that are sent there meanwhile; they are given back if that fails.
+        """Count `size` bytes that are sent in the context; not if that fails.
 
-        Raises NotYet if the hour is used up, or TryAgain where nobody can tell.
+        Raises NotYet if the hour is used up, or LedgerUnavailable.
         """
-        hour, organization = iso(self._now())[:13], target.ims_org
+        hour, organization = hour_of(self._now()), target.ims_org
         hourly = self._hourly(target.credential)
         self._take(organization, hour, size, hourly)
         try:
             yield
         except BaseException:
-            # What cannot be given back now is free again in the next hour.
+            # Bytes that cannot be given back now are free again in the next hour.
             with suppress(LedgerUnavailable):
                 self._give_back(organization, hour, size, hourly)
             raise
 
     def wait(self, target: Target, size: int) -> float:
-        """Seconds until so many bytes may be sent there: 0, or until some time in the next hour."""
-        hour, organization = iso(self._now())[:13], target.ims_org
+        """Seconds until `size` bytes may be sent: 0, or until some time in the next hour."""
+        hour, organization = hour_of(self._now()), target.ims_org
         sent = self._table.get(f"sent#{hour}", organization)
         room = self._hourly(target.credential) - (int(sent["counted"]["N"]) if sent else 0)
         return 0 if sent is None or size <= room else self._next_hour()
@@ -70,19 +69,19 @@ class HourlyAllowance:
         with self._lock:
             left = self._kept(organization, hour)
             if left < size:
-                left += self._leased(organization, hour, size - left, hourly)
+                left += self._take_some(organization, hour, size - left, hourly)
             self._left[organization] = (hour, left - size)
 
-    def _leased(self, organization: str, hour: str, needed: int, hourly: int) -> int:
+    def _take_some(self, organization: str, hour: str, needed: int, hourly: int) -> int:
         for more in sorted({max(needed, hourly // SHARES), needed}, reverse=True):
-            most = max(hourly, more)  # what is larger than an hour takes an hour for itself
+            sum_max = max(hourly, more)  # a file larger than the allowance takes a whole hour
             with suppress(ConditionFailed):
-                self._add(organization, hour, more, most)
+                self._add(organization, hour, more, sum_max)
                 return more
         raise NotYet("the bytes of this hour are used", retry_after=self._next_hour())
 
     def _next_hour(self) -> float:
-        return (HOUR - self._now() % HOUR) / 1000 + self._spread()
+        return (HOUR_MS - self._now() % HOUR_MS) / 1000 + self._spread()
 
     def _give_back(self, organization: str, hour: str, size: int, hourly: int) -> None:
         with self._lock:
@@ -93,10 +92,10 @@ class HourlyAllowance:
                 self._add(organization, hour, kept - left)
 
     def _kept(self, organization: str, hour: str) -> int:
-        leased, left = self._left.get(organization, (hour, 0))
-        return left if leased == hour else 0
+        taken, left = self._left.get(organization, (hour, 0))
+        return left if taken == hour else 0
 
-    def _add(self, organization: str, hour: str, size: int, most: int | None = None) -> None:
-        expires = {"N": str((self._now() + 7 * 24 * HOUR) // 1000)}
+    def _add(self, organization: str, hour: str, size: int, sum_max: int | None = None) -> None:
         if size:
-            self._table.add(f"sent#{hour}", organization, size, expires, most=most)
+            expires = expiry(self._now() + 7 * DAY_MS)
+            self._table.add(f"sent#{hour}", organization, size, expires, sum_max=sum_max)

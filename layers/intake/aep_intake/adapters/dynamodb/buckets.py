@@ -1,14 +1,13 @@
-"""The buckets of the pace, in the ledger: one item for each, written by all workers.
+"""The rate limit's buckets in the ledger: one item for each, which all workers write.
 
-`pk=pace#<digest of the credential>`, `sk=bucket`, `full_at`: epoch milliseconds. No transaction
-holds it and nobody reads it first, so that workers are never in each other's way: DynamoDB does
-one write after the other, a thousand in a second.
+`pk=pace#<digest of the credential>`, `sk=bucket`, `full_at`: epoch milliseconds. Workers use no
+transaction and no read, so they never block each other: DynamoDB does one write after the other, a
+thousand in a second.
 """
 
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry
 from aep_intake.create.pace import Full
-
-FORGOTTEN = 86_400  # seconds after which an item that nobody wrote may go
+from aep_intake.model.times import DAY_MS
 
 
 class DynamoBuckets:
@@ -31,14 +30,14 @@ class DynamoBuckets:
             return self._add(name, cost, now, until)
 
     def _add(self, name: str, cost: float, now: float, until: float) -> float:
-        """To one that is not full."""
+        """Take from a bucket that is not full."""
         values = {"cost": cost, "now": now, "room": until - cost}
         return self._update(
             name, "full_at = full_at + :cost", values, "full_at > :now AND full_at <= :room", now
         )
 
     def _begin(self, name: str, cost: float, now: float, until: float) -> float:
-        """With one that is full, or that is not there."""
+        """Take from a bucket that is full, or absent."""
         if now + cost > until:
             raise Full(now)
         values = {"then": now + cost, "now": now}
@@ -49,7 +48,7 @@ class DynamoBuckets:
         self, name: str, how: str, numbers: dict[str, float], condition: str, now: float
     ) -> float:
         values = {key: {"N": f"{number:.3f}"} for key, number in numbers.items()}
-        values["expires"] = {"N": str(int(now // 1000) + FORGOTTEN)}
+        values["expires"] = expiry(int(now) + DAY_MS)
         how = f"SET {how}, expires = :expires"
         try:
             return _full_at(self._table.update(f"pace#{name}", "bucket", how, values, condition))

@@ -5,7 +5,14 @@ from contextlib import suppress
 from typing import Any
 
 from aep_intake.adapters.dynamodb.items import ANNOUNCED, due_at
-from aep_intake.adapters.dynamodb.table import ABSENT, ConditionFailed, Item, Table, revision
+from aep_intake.adapters.dynamodb.table import (
+    ABSENT,
+    ConditionFailed,
+    Item,
+    Table,
+    expiry,
+    revision,
+)
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.model import records
@@ -18,10 +25,9 @@ IS_ANNOUNCED = {
 
 
 class DynamoDeliveries:
-    """Deliveries in `table`. `retention` in milliseconds: how long what has ended is kept.
+    """Deliveries in `table`. `retention` in milliseconds: how long ended ones are stored.
 
-    Every method raises LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows
-    whether it did.
+    Every method raises LedgerUnavailable if a request to DynamoDB failed, or may have failed.
     """
 
     def __init__(self, table: Table, now: Callable[[], int], *, retention: int) -> None:
@@ -30,39 +36,39 @@ class DynamoDeliveries:
         self._retention = retention
 
     def start(self, delivery: Delivery, *, recorded: bool) -> bool:
-        """Put `delivery` in place of what was `recorded` with its order, or if there is nothing.
+        """Put `delivery`, in place of the one `recorded` with its order, if there is one.
 
-        False where somebody else did.
+        False if another worker did.
         """
         try:
             self._table.put(self._item(delivery), IS_ANNOUNCED if recorded else ABSENT)
         except ConditionFailed as failed:
-            [standing] = failed.items
+            [current] = failed.items
             # As in `DynamoLedger.replace`.
-            return standing is not None and _begun(standing) == delivery
+            return current is not None and _started(current) == delivery
         return True
 
     def get(self, external_id: str) -> Delivery | None:
-        """The delivery as it is now (a consistent read); None if it has not begun."""
+        """The current delivery (a consistent read); None before its start."""
         item = self._table.get(f"delivery#{external_id}", "delivery")
-        return None if item is None else _begun(item)
+        return None if item is None else _started(item)
 
     def replace(self, old: Delivery, new: Delivery) -> Delivery:
-        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
             self._table.put(self._item(new), revision(old.revision))
         except ConditionFailed as failed:
-            [standing] = failed.items
-            if standing is None or _begun(standing) != new:  # as in `DynamoLedger.replace`
-                raise LeaseLost("another worker went on", external_id=old.external_id) from None
+            [current] = failed.items
+            if current is None or _started(current) != new:  # as in `DynamoLedger.replace`
+                raise LeaseLost("another worker took over", external_id=old.external_id) from None
         return new
 
     def mark(self, external_id: str, piece: int, mark: Mark) -> int:
-        """Remember what became of a piece; about how many are marked by now.
+        """Mark a piece, unless it is marked; about how many pieces are marked now.
 
-        What stands stays, unless it says lost and this one says uploaded.
+        But a mark of an upload replaces one of a loss.
         """
-        pk, expires = f"delivery#{external_id}", self._expires(2 * self._retention)
+        pk, expires = f"delivery#{external_id}", expiry(self._now() + 2 * self._retention)
         item: Item = {
             "pk": {"S": pk},
             "sk": {"S": f"piece#{piece:06}"},
@@ -81,12 +87,12 @@ class DynamoDeliveries:
         return self._table.add(pk, "count", 1, expires)
 
     def marked(self, external_id: str, piece: int) -> Mark | None:
-        """What became of a piece so far (a consistent read)."""
+        """The mark of a piece, if it has one (a consistent read)."""
         item = self._table.get(f"delivery#{external_id}", f"piece#{piece:06}")
         return None if item is None else _mark(item)
 
     def marks(self, external_id: str) -> dict[int, Mark]:
-        """What became of the pieces so far (a consistent read)."""
+        """The marks of all marked pieces, by number (a consistent read)."""
         items = self._table.query(
             "pk = :pk AND begins_with(sk, :piece)",
             {"pk": {"S": f"delivery#{external_id}"}, "piece": {"S": "piece#"}},
@@ -95,17 +101,17 @@ class DynamoDeliveries:
         return {int(item["sk"]["S"][6:]): _mark(item) for item in items}
 
     def progress(self, external_id: str, piece: int) -> Progress | None:
-        """How far a compressed file has come; None if nobody has looked it through."""
+        """The progress of a compressed file; None before it is known to be intact."""
         item = self._table.get(f"delivery#{external_id}", f"progress#{piece:06}")
         return None if item is None else records.read(Progress, item["progress"]["S"])
 
     def keep(self, external_id: str, piece: int, progress: Progress) -> None:
-        """Remember how far a compressed file has come."""
+        """Store the progress of a compressed file."""
         item: Item = {
             "pk": {"S": f"delivery#{external_id}"},
             "sk": {"S": f"progress#{piece:06}"},
             "progress": {"S": records.text(progress)},
-            "expires": self._expires(2 * self._retention),
+            "expires": expiry(self._now() + 2 * self._retention),
         }
         self._table.put(item)
 
@@ -118,14 +124,11 @@ class DynamoDeliveries:
             "delivery": {"S": records.text(delivery)},
         }
         if delivery.due is None:
-            return item | {"expires": self._expires(self._retention)}
+            return item | {"expires": expiry(self._now() + self._retention)}
         return item | due_at(Due(DueKind.DELIVERIES, delivery.external_id, delivery.due))
 
-    def _expires(self, milliseconds: int) -> dict[str, str]:
-        return {"N": str((self._now() + milliseconds) // 1000)}
 
-
-def _begun(item: Mapping[str, Any]) -> Delivery | None:
+def _started(item: Mapping[str, Any]) -> Delivery | None:
     return records.read(Delivery, item["delivery"]["S"]) if "delivery" in item else None
 
 

@@ -1,6 +1,6 @@
-"""Who the ledger is; see `ledger` for the keys.
+"""The identity of the ledger; see `ledger` for the keys.
 
-A restore makes a table of another name, which is the same ledger all the same: so its id is in it.
+A restore makes a table of another name, but it is the same ledger: so the id is in the table.
 """
 
 from collections.abc import Callable
@@ -10,13 +10,13 @@ from aep_intake.adapters.dynamodb.table import ABSENT, ConditionFailed, Item, Ta
 from aep_intake.model import records
 from aep_intake.model.orders import Identity
 
-KEPT = 60_000  # milliseconds: after a minute every worker knows of a restore
+FRESH_MS = 60_000  # after a minute every worker knows of a restore
 
 
 class DynamoIdentity:
     """The identity of the ledger in `table`. `first`: its id, if it has none yet.
 
-    Every method raises LedgerUnavailable where DynamoDB does not do what was asked.
+    Every method raises LedgerUnavailable if a request to DynamoDB failed.
     """
 
     def __init__(self, table: Table, first: str, now: Callable[[], int]) -> None:
@@ -29,27 +29,27 @@ class DynamoIdentity:
         self._kept_until = 0
 
     def get(self) -> Identity:
-        """As it was within the last minute."""
+        """The identity, at most a minute old."""
         with self._reading:
             if self._now() >= self._kept_until:
                 self._known = self.read() or Identity(self._first)
-                self._kept_until = self._now() + KEPT
+                self._kept_until = self._now() + FRESH_MS
             return self._known
 
     def ledger_id(self) -> str:
-        """By which batches are known as this ledger's; made once, and the same for good."""
+        """The id in this ledger's tags of batches; made once, and never changed."""
         with self._reading:
             if not self._id:
                 self._id = (self.read() or self._make()).ledger_id
             return self._id
 
     def read(self) -> Identity | None:
-        """As it is now (a consistent read)."""
+        """The current identity (a consistent read)."""
         item = self._table.get("ledger", "identity")
         return None if item is None else records.read(Identity, item["identity"]["S"])
 
     def write(self, identity: Identity) -> None:
-        """In place of what was there."""
+        """Replace the identity."""
         self._table.put(_item(identity))
 
     def _make(self) -> Identity:
@@ -57,8 +57,8 @@ class DynamoIdentity:
         try:
             self._table.put(_item(made), ABSENT)
         except ConditionFailed as failed:
-            [standing] = failed.items
-            return records.read(Identity, (standing or _item(made))["identity"]["S"])
+            [current] = failed.items
+            return records.read(Identity, (current or _item(made))["identity"]["S"])
         return made
 
 

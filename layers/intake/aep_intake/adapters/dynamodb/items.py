@@ -1,4 +1,4 @@
-"""What the ledger's items have in common."""
+"""Attributes and steps that several kinds of the ledger's items share."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,26 +8,26 @@ from aep_intake.model.errors import AlreadyClaimed
 from aep_intake.model.files import digest
 from aep_intake.model.orders import Claim, Lineage
 
-# Each class of what is due has shards of the index `due` of its own, so that none hides another's.
+# Each kind of due work has its own shards of the index `due`, so that no kind hides another.
 SHARDS: Mapping[DueKind, str] = {
-    DueKind.ORDERS: "012",  # of releases before there were lanes; now see `order_shard`
+    DueKind.ORDERS: "012",  # of releases without lanes; now see `order_shard`
     DueKind.DELIVERIES: "345",
     DueKind.WINDOWS: "6",
     DueKind.FOLDERS: "7",
 }
-OF_LANE = 3  # shards of a lane
-ANNOUNCED = "announced"  # the stage of a delivery that was recorded with its order, and no more
+SHARDS_PER_LANE = 3
+ANNOUNCED = "announced"  # the stage of a delivery that is only recorded with its order
 
 
 def lanes(kind: DueKind) -> list[list[str]]:
-    """The shards of a class, by lane: of all but orders there is one."""
-    of_orders = [[f"{n}.{m}" for m in range(OF_LANE)] for n in range(LANES)]
+    """The shards of a kind, by lane; only orders have several lanes."""
+    of_orders = [[f"{n}.{m}" for m in range(SHARDS_PER_LANE)] for n in range(LANES)]
     return [list(SHARDS[kind]), *(of_orders if kind is DueKind.ORDERS else [])]
 
 
 def order_shard(external_id: str, credential: str) -> str:
     """The shard of an order that is due."""
-    return f"{lane(credential)}.{int(digest(external_id), 16) % OF_LANE}"
+    return f"{lane(credential)}.{int(digest(external_id), 16) % SHARDS_PER_LANE}"
 
 
 def due_at(due: Due) -> Item:
@@ -38,7 +38,7 @@ def due_at(due: Due) -> Item:
 
 
 def head_moved(line: Lineage | None, external_id: str, uri: str) -> list[dict[str, Item]]:
-    """The step that makes an order the newest of its line; none where it has no line."""
+    """The step that makes an order the head of its lineage; none if it has no lineage."""
     if line is None:
         return []
     item: Item = {
@@ -60,11 +60,11 @@ def head_moved(line: Lineage | None, external_id: str, uri: str) -> list[dict[st
 def claimed_before(
     wanted: Sequence[Claim], owners: Sequence[Item | None], external_id: str
 ) -> AlreadyClaimed:
-    """Which of `wanted` stand already, and whose they are."""
+    """The error that names the owner of each claim of `wanted` that exists."""
     claimed = {
         claim.file: owner["external_id"]["S"]
         for claim, owner in zip(wanted, owners, strict=True)
         if owner is not None
     }
-    some = ", ".join(f"{file.uri} ({owner})" for file, owner in list(claimed.items())[:10])
-    return AlreadyClaimed(f"other orders hold {some}", claimed=claimed, external_id=external_id)
+    first = ", ".join(f"{file.uri} ({owner})" for file, owner in list(claimed.items())[:10])
+    return AlreadyClaimed(f"other orders hold {first}", claimed=claimed, external_id=external_id)

@@ -21,15 +21,14 @@
 | parts of a gzip sent      | `delivery#<ext. id>`  | `progress#<number>`          |
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 
-One query by `pk` tells all about an object.
-Index `due`: `due_shard`, `due` (epoch ms): only what is unfinished; spread over shards by class
-and, of orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a
-second and a full one throttles the table. Of what is handed out, `due` is when that lease ends, and
-`due_since` what it was before.
+One query by `pk` returns all about an object.
+Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over shards by kind and,
+for orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a second,
+and a full one throttles the table. While work is handed out, `due` is the end of that lease, and
+`due_since` its value before.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
-never on a head, on the order that it names, or on what is unfinished. A record
-is one JSON string: AEP's answers hold floats, empty strings and whatever comes next, which
-DynamoDB's own types do not keep as they are.
+never on a head, on the order that it names, or on unfinished work. A record is one JSON string:
+AEP's answers hold floats, empty strings and more, which DynamoDB's own types change.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +55,7 @@ from aep_intake.adapters.dynamodb.table import (
     Item,
     Table,
     deleting,
+    expiry,
     putting,
     revision,
 )
@@ -77,14 +77,14 @@ from aep_intake.model.orders import (
     WindowPart,
     claims,
 )
-from aep_intake.model.times import iso
+from aep_intake.model.times import day_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
 QUERIES = 8  # side by side
-# What of the keys tells the class of something that is due; the other key is the same word.
+# The beginning of `pk` by kind of due work; its `sk` is the same word.
 PREFIXES: Mapping[DueKind, str] = {
     DueKind.ORDERS: "order",
     DueKind.WINDOWS: "window",
@@ -92,15 +92,16 @@ PREFIXES: Mapping[DueKind, str] = {
     DueKind.DELIVERIES: "delivery",
 }
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
-# Files that are let go in one transaction: up to four items each, of a hundred.
+# Files whose claims go in one transaction: up to four items each, of a hundred.
 LET_GO = 22
 
 
 class DynamoLedger:
-    """The ledger in `table`. `retention` in milliseconds: how long finished things are kept.
-    `lists` of sealed windows: without them, what joined a window is read from the table.
+    """The ledger in `table`. `retention` in milliseconds: how long finished work is stored.
 
-    Every method raises LedgerUnavailable where DynamoDB does not answer, throttles or reports a
+    `lists` of sealed windows; without them, a window's files are read from the table.
+
+    Every method raises LedgerUnavailable if DynamoDB does not answer, throttles or reports a
     conflict of transactions; whether a write then happened is not known.
     """
 
@@ -123,13 +124,13 @@ class DynamoLedger:
         self.identity = DynamoIdentity(self._table, table, now)
 
     def open(self, record: Record) -> Record:
-        """Put `record` and its claims, all or nothing; or the record that order has already.
+        """Put `record` and its claims, all or nothing; or return the record that exists.
 
-        Moves the head of the order's line. Raises AlreadyClaimed if the order is new and other
-        orders hold some of its files, and LineMoved if another order is the head by now.
+        Moves the head of the order's lineage. Raises AlreadyClaimed if the order is new and other
+        orders hold some of its files, and LineMoved if another order has become the head.
         """
         order, wanted = record.order, record.order.claims
-        # The head was moved to a part when its window began.
+        # A marker's window moved the head to its part when it started.
         uri = order.files[0].uri if order.files else ""
         heads = [] if order.excerpt else head_moved(order.line, order.external_id, uri)
         try:
@@ -139,9 +140,9 @@ class DynamoLedger:
                 *(self._claiming(claim, order.external_id) for claim in wanted),
             )
         except ConditionFailed as failed:
-            standing, *others = failed.items
-            if standing is not None:
-                return _record(standing)
+            current, *others = failed.items
+            if current is not None:
+                return _record(current)
             if any(owners := others[len(heads) :]):
                 raise claimed_before(wanted, owners, order.external_id) from None
             raise LineMoved(
@@ -150,32 +151,32 @@ class DynamoLedger:
         return record
 
     def head(self, subject: str) -> LineageHead | None:
-        """The newest order of a line (a consistent read)."""
+        """The newest order of a lineage (a consistent read)."""
         item = self._table.get(f"head#{subject}", "head")
         return (
             None if item is None else LineageHead(item["external_id"]["S"], item["position"]["S"])
         )
 
     def get(self, external_id: str) -> Record | None:
-        """The record as it is now (a consistent read)."""
+        """The current record (a consistent read)."""
         item = self._table.get(f"order#{external_id}", "order")
         return None if item is None else _record(item)
 
     def replace(self, old: Record, new: Record) -> Record:
-        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
             self._table.put(self._order_item(new), revision(old.revision))
         except ConditionFailed as failed:
-            [standing] = failed.items
+            [current] = failed.items
             # boto3 repeats a request whose answer was lost, and then fails on its own first try.
-            if standing is None or _record(standing) != new:
+            if current is None or _record(current) != new:
                 raise _lost(old) from None
         if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
             self._count(new.order)
         return new
 
     def hand_over(self, old: Record, new: Record, due: int) -> Record:
-        """As `replace`, with the delivery of its batch, which someone begins by `due`."""
+        """As `replace`, and record the delivery of its batch, which is due at `due` (epoch ms)."""
         external_id = new.order.external_id
         delivery: Item = {
             "pk": {"S": f"delivery#{external_id}"},
@@ -188,15 +189,15 @@ class DynamoLedger:
                 putting(delivery | due_at(Due(DueKind.DELIVERIES, external_id, due)), ABSENT),
             )
         except ConditionFailed as failed:
-            standing, begun = failed.items
-            if standing is None and begun is not None:  # by the release before, at the event
+            current, delivery_now = failed.items
+            if current is None and delivery_now is not None:  # an earlier release started it
                 return self.replace(old, new)
-            if standing is None or _record(standing) != new:
+            if current is None or _record(current) != new:
                 raise _lost(old) from None
         return new
 
     def release(self, old: Record, new: Record) -> Record:
-        """As `replace`, without the claims from then on; why is remembered of each file."""
+        """As `replace`, and delete the claims; record the rejection of each file."""
         if new.rejection is not None:
             for file in old.order.files:
                 self._rejected(file, new.rejection, old.order.external_id)
@@ -210,7 +211,7 @@ class DynamoLedger:
                 )
             except ConditionFailed as failed:
                 _, *others = failed.items
-                # Another event of the same content overwrote a trace: then that is not ours.
+                # Another event of the same content overwrote our trace, which stays.
                 rest = [c for c, other in zip(claimed, others, strict=True) if other is None]
                 if len(rest) == len(claimed):
                     raise _lost(old) from None
@@ -219,15 +220,15 @@ class DynamoLedger:
                 return new
 
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
-        """Give up the claims of files where they are the order's still; why is remembered.
+        """Delete the order's claims of lost files, if it still has them, and record why.
 
-        What was noted of them is forgotten, so that they may wait for a marker anew. May be
-        repeated: what another order has claimed meanwhile stays that order's.
+        Deletes their notes, too, so that they may wait for a marker again. May be repeated: claims
+        that another order has put meanwhile stay.
         """
         ours = _owned_by(order.claimant)
-        for some in batched(lost.items(), LET_GO, strict=False):
+        for group in batched(lost.items(), LET_GO, strict=False):
             steps: dict[tuple[str, str], dict[str, Item]] = {}
-            for file, why in some:
+            for file, why in group:
                 about = self._rejection(file, why, order.external_id)
                 noted = self._noted_at(file)
                 steps[about["pk"]["S"], about["sk"]["S"]] = putting(about, {})
@@ -260,7 +261,7 @@ class DynamoLedger:
         return new
 
     def open_next_attempt(self, ended: Record, following: Record) -> Record:
-        """Both at once: the attempt that ended and the one that follows. Raises LeaseLost."""
+        """Put the ended attempt and the following one in one transaction. Raises LeaseLost."""
         try:
             self._table.transact(
                 putting(self._order_item(ended), revision(ended.revision - 1)),
@@ -278,26 +279,26 @@ class DynamoLedger:
         part = order.excerpt
         if part is None:
             return order.files
-        with self._reading:  # each step of an order asks again, and a list no longer changes
+        with self._reading:  # each step of an order asks again, and a list never changes
             if self._read[0] != part:
                 self._read = (part, self.windows.files(part))
             return self._read[1]
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
-        """Remember that an arrival was rejected before it had an order. Claims nothing."""
+        """Record that an arrival was rejected before it had an order. Claims nothing."""
         self._rejected(arrival, rejection, owner or arrival.external_id)
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
-        """Remember what became of an arrival that gets no order of its own. Claims nothing."""
+        """Record the fate of an arrival that gets no order of its own. Claims nothing."""
         self._table.put(self._noted(arrival, what, route))
 
     def note_waiting(self, arrival: Arrival, route: str) -> None:
-        """The same of one that waits for a marker, unless something was noted of it before."""
+        """Note that an arrival waits for a marker, unless it has a note already."""
         with suppress(ConditionFailed):
             self._table.put(self._noted(arrival, WAITING, route), ABSENT)
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
-        """Remember that another version of its object stands for it. Claims nothing."""
+        """Record that another version of its object supersedes it. Claims nothing."""
         self._table.put(self._noted(arrival, "superseded", route) | {"superseded_by": {"S": by}})
 
     def made(self, day: str) -> dict[tuple[str, str], int]:
@@ -311,7 +312,7 @@ class DynamoLedger:
         }
 
     def claimant(self, arrival: Arrival) -> str | None:
-        """External id of the order that holds this arrival."""
+        """The id of the order or window that claims this arrival."""
         now = self._now() // 1000
         slots = {
             item["sk"]["S"]: item
@@ -325,7 +326,7 @@ class DynamoLedger:
         return None
 
     def seen(self, object_id: str) -> list[Seen]:
-        """All that is known of an object but traces (a consistent read)."""
+        """All that the ledger knows of an object, except traces (a consistent read)."""
         return [
             Seen(
                 item["version"]["S"],
@@ -341,14 +342,14 @@ class DynamoLedger:
         ]
 
     def of_batch(self, batch_id: str) -> Record | None:
-        """The record whose batch this is. The index follows the table within a second or so."""
+        """The record with this batch. The index follows the table within about a second."""
         found = self._table.query("batch_id = :id", {"id": {"S": batch_id}}, IndexName="batch")
         for item in found:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
-        """What is due of a class, by `fair`, up to `limit` (of an index: a second old)."""
+        """The due work of a kind, in `fair` order, up to `limit` (from an index: a second old)."""
         by_lane = lanes(kind)
         shards = list(chain.from_iterable(by_lane))
         with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
@@ -369,14 +370,14 @@ class DynamoLedger:
             due = Due(KINDS[prefix], name, int(item["due"]["N"]))
             if due.kind is kind:
                 yield replace(due, shard=shard)
-            else:  # of the time when all classes shared all shards
+            else:  # of a release in which all kinds shared all shards
                 self._move(due, due.when)
 
     def lease(self, due: Due, until: int) -> int | None:
-        """Have it due again at `until` only, unless someone moved it meanwhile (None).
+        """Make it due again at `until` (epoch ms); None if somebody moved it meanwhile.
 
-        Gives since when it is due by what its owner said, whatever leases there were. The owner's
-        next write, which is of the whole item, ends the lease.
+        Returns since when it is due (epoch ms) by its owner's word, before any lease. The owner's
+        next write, of the whole item, ends the lease.
         """
         return self._move(due, until)
 
@@ -403,7 +404,7 @@ class DynamoLedger:
         return _object_item(arrival, self._noted_at(arrival)[1]) | {
             "noted": {"S": what},
             "route": {"S": route},
-            "expires": self._expires(self._retention),
+            "expires": expiry(self._now() + self._retention),
         }
 
     def _of_object(self, object_id: str) -> Iterator[Item]:
@@ -417,13 +418,13 @@ class DynamoLedger:
         return _object_item(arrival, f"rejected#{digest(arrival.version)}") | {
             "external_id": {"S": owner},
             "record": {"S": records.text(rejection)},
-            "expires": self._expires(self._retention),
+            "expires": expiry(self._now() + self._retention),
         }
 
     def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
         item = _object_item(claim.file, claim.slot) | {
             "external_id": {"S": owner},
-            "expires": self._expires(self._retention),
+            "expires": expiry(self._now() + self._retention),
         }
         if claim.file.sequencer is None:
             item["requested"] = {"BOOL": True}
@@ -433,21 +434,21 @@ class DynamoLedger:
             free += " OR attribute_not_exists(requested)"
         condition = {
             "ConditionExpression": free,
-            "ExpressionAttributeValues": {":now": self._expires(0)},
+            "ExpressionAttributeValues": {":now": expiry(self._now())},
         }
         return putting(item, condition)
 
     def _count(self, order: Order) -> None:
-        """Count a batch for the meter, which warns people long before the limit.
+        """Count a batch for the metric that warns long before the daily limit.
 
-        Apart from the batch's own write, which nothing may hinder, and which must not fail for it:
-        so it is about right, but for what a worker that dies just then leaves out, or an answer
-        that is lost counts twice.
+        This is a write of its own, so that it cannot make the batch's write fail. So the count is
+        nearly right: a worker that dies here leaves a batch out, and a lost answer counts one
+        twice.
         """
-        day = iso(self._now())[:10]
+        day = day_of(self._now())
         place = f"{order.target.ims_org}#{order.target.sandbox}"
         with suppress(LedgerUnavailable):
-            self._table.add(f"made#{day}", place, 1, self._expires(self._retention))
+            self._table.add(f"made#{day}", place, 1, expiry(self._now() + self._retention))
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id
@@ -464,15 +465,12 @@ class DynamoLedger:
             shard = order_shard(external_id, record.order.target.credential)
             item |= due_at(Due(DueKind.ORDERS, external_id, record.due, shard))
         elif record.order.line is None or record.replaced_by is not None:
-            item["expires"] = self._expires(self._retention)
+            item["expires"] = expiry(self._now() + self._retention)
         return item
-
-    def _expires(self, milliseconds: int) -> dict[str, str]:
-        return {"N": str((self._now() + milliseconds) // 1000)}
 
 
 def _owned_by(owner: str) -> dict[str, Any]:
-    """The condition that a claim is of `owner`, or is none any more."""
+    """The condition that a claim is of `owner`, or does not exist."""
     return {
         "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
         "ExpressionAttributeValues": {":owner": {"S": owner}},
@@ -493,4 +491,4 @@ def _record(item: Mapping[str, Any]) -> Record:
 
 
 def _lost(record: Record) -> LeaseLost:
-    return LeaseLost("another worker went on", external_id=record.order.external_id)
+    return LeaseLost("another worker took over", external_id=record.order.external_id)

@@ -1,7 +1,7 @@
-"""One DynamoDB table, as the ledger needs it: what stood in the way of a write is an answer.
+"""One DynamoDB table, as the ledger needs it: a failed condition returns the items that exist.
 
-Every method raises LedgerUnavailable where DynamoDB throttles, reports a conflict of transactions
-or does not answer; whether a write then happened is not known.
+Every method raises LedgerUnavailable if DynamoDB throttles, reports a conflict of transactions or
+does not answer; whether a write then happened is not known.
 """
 
 import random
@@ -21,19 +21,24 @@ type Item = dict[str, Any]
 ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
-MOST_TRIES = 6
+TRIES_MAX = 6
 
 
 class _Conflict(Exception):
-    """Another transaction was at the same items; surely nothing was written."""
+    """Another transaction was writing the same items, and nothing was written."""
 
 
 class ConditionFailed(Exception):
-    """A condition failed. `items`: for each step what stood in its way, None if nothing did."""
+    """A condition failed. `items`: for each step, the item that failed its condition, or None."""
 
     def __init__(self, items: Sequence[Item | None]) -> None:
         super().__init__("a condition failed")
         self.items = items
+
+
+def expiry(time: int) -> dict[str, str]:
+    """The attribute of an item's time to live: epoch milliseconds as seconds."""
+    return {"N": str(time // 1000)}
 
 
 def revision(number: int) -> dict[str, Any]:
@@ -57,7 +62,7 @@ class Table:
         answer: Item = self._call(self._client.get_item, Key=key, ConsistentRead=True)
         return answer.get("Item")
 
-    def query(self, condition: str, values: dict[str, Any], **how: Any) -> Iterator[Item]:
+    def query(self, condition: str, values: dict[str, Any], **options: Any) -> Iterator[Item]:
         """All items, page by page. `values` by name, without the colon."""
         start: dict[str, Any] = {}
         while True:
@@ -65,7 +70,7 @@ class Table:
                 self._client.query,
                 KeyConditionExpression=condition,
                 ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
-                **how,
+                **options,
                 **start,
             )
             yield from answer["Items"]
@@ -74,7 +79,7 @@ class Table:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
-        """Raises ConditionFailed."""
+        """Write an item. Raises ConditionFailed."""
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         self._call(self._client.put_item, Item=item, **(more or {}))
 
@@ -82,15 +87,16 @@ class Table:
         self,
         pk: str,
         sk: str,
-        how: str,
+        expression: str,
         values: dict[str, Any],
         condition: str | None = None,
         *,
-        tries: int = MOST_TRIES,
+        tries: int = TRIES_MAX,
     ) -> Item:
-        """Change an item, or make it; what is changed in it. `values` by name, without the colon.
+        """Change an item, or make it; its changed attributes.
 
-        `tries`: how often, where transactions are at the item. Raises ConditionFailed.
+        `values` by name, without the colon. `tries`: the most, if transactions are in the way.
+        Raises ConditionFailed.
         """
         more = {"ConditionExpression": condition} if condition else {}
         if condition:
@@ -99,7 +105,7 @@ class Table:
             self._client.update_item,
             tries,
             Key={"pk": {"S": pk}, "sk": {"S": sk}},
-            UpdateExpression=how,
+            UpdateExpression=expression,
             ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
             ReturnValues="UPDATED_NEW",
             **more,
@@ -108,14 +114,14 @@ class Table:
         return changed
 
     def add(
-        self, pk: str, sk: str, number: int, expires: dict[str, str], *, most: int | None = None
+        self, pk: str, sk: str, number: int, expires: dict[str, str], *, sum_max: int | None = None
     ) -> int:
-        """Count `number` more, and give the sum. Raises ConditionFailed if it exceeds `most`."""
+        """Add `number` to a count; the sum. Raises ConditionFailed if it would exceed `sum_max`."""
         condition: dict[str, Any] = {}
         values: dict[str, Any] = {":more": {"N": str(number)}, ":expires": expires}
-        if most is not None:
+        if sum_max is not None:
             condition["ConditionExpression"] = "attribute_not_exists(pk) OR counted <= :room"
-            values[":room"] = {"N": str(most - number)}
+            values[":room"] = {"N": str(sum_max - number)}
         answer = self._call(
             self._client.update_item,
             Key={"pk": {"S": pk}, "sk": {"S": sk}},
@@ -127,20 +133,18 @@ class Table:
         return int(answer["Attributes"]["counted"]["N"])
 
     def transact(self, *steps: dict[str, Any]) -> None:
-        """All `steps` or none (see `putting`). Raises ConditionFailed."""
+        """Do all `steps` or none (see `putting`). Raises ConditionFailed."""
         items: Any = [
             {name: {"TableName": self._name, **action} for name, action in step.items()}
             for step in steps
         ]
         self._guarded(lambda: self._client.transact_write_items(TransactItems=items))
 
-    def _call(
-        self, operation: Callable[..., Any], tries: int = MOST_TRIES, **arguments: Any
-    ) -> Any:
+    def _call(self, operation: Callable[..., Any], tries: int = TRIES_MAX, **arguments: Any) -> Any:
         return self._guarded(lambda: operation(TableName=self._name, **arguments), tries)
 
-    def _guarded(self, call: Callable[[], Any], most: int = MOST_TRIES) -> Any:
-        for tries in range(most):
+    def _guarded(self, call: Callable[[], Any], tries_max: int = TRIES_MAX) -> Any:
+        for tries in range(tries_max):
             try:
                 return call()
             except ClientError as error:
@@ -149,9 +153,8 @@ class Table:
                     raise meaning from error
             except BotoCoreError as error:
                 raise LedgerUnavailable(f"the ledger did not answer: {error}") from error
-            # boto3 does not repeat these. Another transaction is at the same items now; soon it
-            # is not.
-            time.sleep(random.uniform(0, 0.02 * 2 ** min(tries, MOST_TRIES)))  # noqa: S311
+            # boto3 does not retry these. The other transaction will be over soon.
+            time.sleep(random.uniform(0, 0.02 * 2 ** min(tries, TRIES_MAX)))  # noqa: S311
         raise LedgerUnavailable("the ledger said TransactionConflict, again and again")
 
 
@@ -182,7 +185,7 @@ def _meaning(error: ClientError) -> Exception:
         return ConditionFailed([response.get("Item")])
     if code == "TransactionConflictException":
         return _Conflict()
-    if code == "ValidationException":  # ours to mend: trying again would not help
+    if code == "ValidationException":  # a bug of ours: a retry would fail again
         return error
     reasons = response.get("CancellationReasons", [])
     codes = {reason.get("Code") for reason in reasons} - {"None"}

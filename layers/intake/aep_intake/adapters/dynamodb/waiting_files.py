@@ -3,21 +3,20 @@
 from collections.abc import Callable, Iterator
 
 from aep_intake.adapters.dynamodb.items import due_at
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, revision
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry, revision
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping.missing_markers import Folder, Listing
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
+from aep_intake.model.times import SKEW_MS
 
-MOST_KNOWN = 10_000  # folders of which a worker knows the time
-SKEW = 10_000  # milliseconds by which clocks of two workers may differ
+KNOWN_MAX = 10_000  # folders whose due time a worker remembers
 
 
 class DynamoFolders:
     """Folders in `table`. `retention` in milliseconds: how long finished things are kept.
 
-    Every method raises LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows
-    whether it did.
+    Every method raises LedgerUnavailable if a request to DynamoDB failed, or may have failed.
     """
 
     def __init__(self, table: Table, now: Callable[[], int], retention: int) -> None:
@@ -27,23 +26,32 @@ class DynamoFolders:
         self._known: dict[str, int] = {}
 
     def wait(self, listing: Listing) -> None:
-        """Add it to its folder's list; the folder is looked at by then, or earlier."""
+        """Add it to its folder's list; the folder is due at its deadline, or earlier.
+
+        this worker                            a worker that handles the folder
+        put the listing
+                                               get the folder (revision 7)
+                                               read its list, perhaps without the listing
+        make `due` earlier, or if the folder
+        is due about now: revision 8
+                                               advance from revision 7: LeaseLost, read again
+        """
         item: Item = {
             "pk": {"S": f"folder#{listing.folder_id}"},
             "sk": {"S": f"waiting#{listing.place}"},
             "listing": {"S": records.text(listing)},
-            "expires": self._expires(self._retention),
+            "expires": expiry(self._now() + self._retention),
         }
         self._table.put(item)
-        # A worker that knows of an earlier time, which has not come, need not say more.
-        if self._now() + SKEW < self._known.get(listing.folder_id, 0) <= listing.due:
+        # The folder is due earlier, and not yet: then its worker will read the listing.
+        if self._now() + SKEW_MS < self._known.get(listing.folder_id, 0) <= listing.due:
             return
-        if len(self._known) >= MOST_KNOWN:
+        if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         self._known[listing.folder_id] = self._watch(listing)
 
     def _watch(self, listing: Listing) -> int:
-        """When the folder is looked at."""
+        """Make the folder due at the listing's deadline; when it is due (epoch ms)."""
         pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
         values: Item = {"one": {"N": "1"}}
         later = due_at(Due(DueKind.FOLDERS, listing.folder_id, listing.due))
@@ -56,20 +64,20 @@ class DynamoFolders:
                 "attribute_not_exists(due) OR due > :due",
             )
         except ConditionFailed as failed:
-            [standing] = failed.items
-            due = _due(standing or later)
-            if due <= self._now() + SKEW:  # somebody may look at it just now
+            [current] = failed.items
+            due = _due(current or later)
+            if due <= self._now() + SKEW_MS:  # a worker may be handling the folder just now
                 try:
                     self._table.update(
                         pk, "folder", touch, values | {"due": later["due"]}, "due <= :due"
                     )
-                except ConditionFailed:  # and has gone on without having seen it
+                except ConditionFailed:  # it has finished without having seen this listing
                     return self._watch(listing)
             return due
         return listing.due
 
     def get(self, folder_id: str) -> Folder | None:
-        """The folder as it is now (a consistent read)."""
+        """The current folder (a consistent read)."""
         item = self._table.get(f"folder#{folder_id}", "folder")
         if item is None:
             return None
@@ -78,7 +86,7 @@ class DynamoFolders:
         return Folder(folder_id, due, done, int(item["revision"]["N"]))
 
     def advance(self, old: Folder, new: Folder) -> None:
-        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         item: Item = {
             "pk": {"S": f"folder#{new.folder_id}"},
             "sk": {"S": "folder"},
@@ -86,16 +94,16 @@ class DynamoFolders:
             "revision": {"N": str(new.revision)},
         }
         if new.due is None:
-            item["expires"] = self._expires(2 * self._retention)  # longer than its list
+            item["expires"] = expiry(self._now() + 2 * self._retention)  # longer than its list
         else:
             item |= due_at(Due(DueKind.FOLDERS, new.folder_id, new.due))
         try:
             self._table.put(item, revision(old.revision))
         except ConditionFailed:
-            raise LeaseLost("more came just now", external_id=old.folder_id) from None
+            raise LeaseLost("more files came just now", external_id=old.folder_id) from None
 
     def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        """What is in a folder's list after a place and up to another (consistent reads)."""
+        """A folder's list after a place and up to another (consistent reads)."""
         items = self._table.query(
             "pk = :pk AND sk BETWEEN :after AND :until",
             {
@@ -110,11 +118,8 @@ class DynamoFolders:
             if listing.place != after:
                 yield listing
 
-    def _expires(self, milliseconds: int) -> dict[str, str]:
-        return {"N": str((self._now() + milliseconds) // 1000)}
-
 
 def _due(item: Item) -> int:
-    """When to look at a folder, by what was said before it was handed out: see `DynamoLedger`."""
+    """When the folder is due, before any lease of the clock: see `DynamoLedger`."""
     due = item["due_since"] if "due_since" in item else item["due"]
     return int(due["N"])

@@ -17,6 +17,7 @@ from aep_intake.adapters.dynamodb.table import (
     Item,
     Table,
     checking,
+    expiry,
     putting,
     revision,
 )
@@ -38,19 +39,18 @@ IS_OPEN = {
     "ExpressionAttributeValues": {":open": {"S": WindowStage.OPEN}},
 }
 IS_UNSEALED = {"ConditionExpression": "attribute_not_exists(sealed)"}
-# Other transactions hold a gate for milliseconds, but they come one after the other.
-PATIENCE = 20
-LONGEST_LINE = 16_384  # bytes: a key has 1,024 at most, each six times as long in JSON
-OFFSET = 40  # bytes of an offset in JSON, at most
+# Transactions hold a gate for milliseconds, but under load one follows another.
+GATE_TRIES_MAX = 20
+LINE_BYTES_MAX = 16_384  # a key has 1,024 bytes at most, each of them up to six in JSON
+OFFSET_BYTES_MAX = 40  # of a part's offset in JSON
 
 
 class DynamoWindows:
     """Windows in `table`, and their lists. `claiming` makes the step that claims for an owner.
 
-    `retention` in milliseconds: how long finished things are kept. Every method raises
-    LedgerUnavailable where DynamoDB does not do what was asked, or nobody knows whether it did;
-    what is about lists StorageUnavailable, too. Who has no lists (`kept`) reads what they were made
-    of, and makes none.
+    `retention` in milliseconds: how long finished windows are stored. Every method raises
+    LedgerUnavailable if a request to DynamoDB failed, or may have failed; methods about lists raise
+    StorageUnavailable, too. Without `kept`, files are read from the table, and no list is written.
     """
 
     def __init__(
@@ -67,45 +67,45 @@ class DynamoWindows:
         self._claiming = claiming
         self._now = now
         self._retention = retention
-        self._opened: dict[str, int] = {}  # how many gates each has
-        # Each thread keeps to a gate of its own, so that a worker does not meet itself.
+        self._opened: dict[str, int] = {}  # the number of gates, by window
+        # Each thread uses a gate of its own, so that a worker's threads do not conflict.
         self._gates = count(random.randrange(2**16))  # noqa: S311
         self._mine = local()
 
     def open(self, window: Window) -> Window:
-        """Put `window` if it is absent. A worker that has seen it there does not ask again."""
+        """Put `window` if it is absent. A worker that knows it exists does not ask again."""
         gates = self._opened.get(window.window_id)
         if gates is not None:
             return replace(window, gates=gates)
         try:
             self._table.put(self._item(window), ABSENT)
         except ConditionFailed as failed:
-            [standing] = failed.items
-            window = _window(standing or {})
+            [current] = failed.items
+            window = _window(current or {})
         self._opened[window.window_id] = window.gates
         return window
 
     def get(self, window_id: str) -> Window | None:
-        """The window as it is now (a consistent read)."""
+        """The current window (a consistent read)."""
         item = self._table.get(f"window#{window_id}", "window")
         return None if item is None else _window(item)
 
     def replace(self, old: Window, new: Window) -> Window:
-        """`new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
         try:
             self._table.put(self._item(new), revision(old.revision))
         except ConditionFailed as failed:
-            [standing] = failed.items
-            if standing is None or _window(standing) != new:  # as in `DynamoLedger.replace`
-                raise LeaseLost("another worker went on", external_id=old.window_id) from None
+            [current] = failed.items
+            if current is None or _window(current) != new:  # as in `DynamoLedger.replace`
+                raise LeaseLost("another worker took over", external_id=old.window_id) from None
         return new
 
     def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> bool:
-        """As `register`, but with the window itself, the marker's claim, and the folder's head.
+        """As `register`, with the window itself, the marker's claim, and the folder's head.
 
-        False if the window is there already. Raises AlreadyClaimed or LineMoved.
+        False if the window exists. Raises AlreadyClaimed or LineMoved.
         """
         wanted = [c for file in (marker, *free) for c in claims(file)]
         heads = head_moved(window.order.line, window.part_id(0), marker.uri)
@@ -117,8 +117,8 @@ class DynamoWindows:
                 *(self._claiming(claim, window.window_id) for claim in wanted),
             )
         except ConditionFailed as failed:
-            standing, _, *others = failed.items
-            if standing is not None:
+            current, _, *others = failed.items
+            if current is not None:
                 return False
             if any(owners := others[len(heads) :]):
                 raise claimed_before(wanted, owners, window.window_id) from None
@@ -147,18 +147,19 @@ class DynamoWindows:
                 raise claimed_before(wanted, owners, window.window_id) from None
             if gate is not None:
                 raise WindowSealed("the window is sealed", external_id=window.window_id) from None
-            # What stood is the very list: it was written before.
+            # Otherwise this very list of files exists: the registration was done before.
 
     def freeze(self, window: Window) -> None:
-        """Seal its gates one by one: in one transaction that would never go through under load."""
-        values = {"sealed": {"BOOL": True}, "expires": self._expires(2 * self._retention)}
+        """Seal its gates one by one: a transaction of all would never succeed under load."""
+        expires = expiry(self._now() + 2 * self._retention)
+        values = {"sealed": {"BOOL": True}, "expires": expires}
         for number in range(window.gates):
             self._table.update(
                 f"window#{window.window_id}",
                 _gate(number),
                 "SET sealed = :sealed, expires = :expires",
                 values,
-                tries=PATIENCE,
+                tries=GATE_TRIES_MAX,
             )
 
     def joined(self, window_id: str) -> Iterator[Arrival]:
@@ -171,9 +172,9 @@ class DynamoWindows:
         return (file for item in items for file in records.read_list(Arrival, item["files"]["S"]))
 
     def supersede(self, window_id: str, file: Arrival, by: str) -> None:
-        """Remember, where this window claims `file`, which version of it stands for it."""
+        """Record in this window's claim of `file` which version supersedes it."""
         claim, *_ = claims(file)
-        with suppress(ConditionFailed):  # its claim is an earlier window's, which had it, too
+        with suppress(ConditionFailed):  # an earlier window has the claim
             self._table.update(
                 f"object#{claim.object_id}",
                 claim.slot,
@@ -183,32 +184,32 @@ class DynamoWindows:
             )
 
     def keep(self, window: Window, lines: list[bytes]) -> Window:
-        """Write the list of a window that is planned, unless it is there; what stands then."""
+        """Write the list of a planned window, unless it exists; the window as it is then stored."""
         if self._kept is None or window.key is None:
             raise StorageUnavailable("there is no place for lists", external_id=window.window_id)
-        # The first line is as long, whatever the offsets are that it tells.
-        room = len(records.text(window).encode()) + OFFSET * len(window.parts)
+        # Padding gives the first line a length that does not depend on the offsets in it.
+        room = len(records.text(window).encode()) + OFFSET_BYTES_MAX * len(window.parts)
         parts = tuple(replace(part, offset=part.offset + room + 1) for part in window.parts)
-        standing = replace(window, parts=parts)
-        head = records.text(standing).encode().ljust(room) + b"\n"
+        written = replace(window, parts=parts)
+        head = records.text(written).encode().ljust(room) + b"\n"
         if self._kept.put(window.key, chain([head], lines)):
-            return standing
+            return written
         return records.read(Window, self._kept.head(window.key).decode())
 
     def files(self, part: WindowPart) -> tuple[Arrival, ...]:
-        """The files of a part, as its window's list has them."""
+        """The files of a part, from its window's list."""
         if part.key is None:
             return self.registered(part.window_id)[part.first : part.end]
         if self._kept is not None:
             found = self._kept.read(part.key, part.offset, part.offset + part.length)
             if found is not None:
                 return lists.that_count(found.splitlines())
-        # The state bucket forgets earlier than the ledger does.
+        # The state bucket deletes lists before the ledger deletes their windows.
         lines = lists.in_lines(self.joined(part.window_id))
-        return tuple(one.newest for one in lists.versions(lines))[part.first : part.end]
+        return tuple(seen.newest for seen in lists.versions(lines))[part.first : part.end]
 
     def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
-        """The number of the part that a version of an object is in."""
+        """The number of the part with a version of an object."""
         if window.key is None or self._kept is None:
             files = enumerate(self.registered(window.window_id))
             named = (n for n, f in files if (f.bucket, f.key, f.version) == (bucket, key, version))
@@ -218,18 +219,18 @@ class DynamoWindows:
         name, beginning = window.key, lists.beginning(bucket, key)
 
         def first(part: WindowPart) -> bytes:
-            found = self._kept and self._kept.read(name, part.offset, part.offset + LONGEST_LINE)
+            found = self._kept and self._kept.read(name, part.offset, part.offset + LINE_BYTES_MAX)
             return (found or b"")[: len(beginning)]
 
         number = bisect_right(window.parts, beginning, key=first) - 1
         return number if number >= 0 else None
 
     def registered(self, window_id: str) -> tuple[Arrival, ...]:
-        """All files of a window, `in_order`, as releases before lists planned them."""
+        """All files of a window, `in_order`, as releases without lists planned them."""
         return in_order(self.joined(window_id))
 
     def claim(self, window: Window, file: Arrival, superseded_by: str | None) -> None:
-        """Claim a file of a list again; one that somebody else has claimed stays theirs."""
+        """Claim a file of a list again, unless another order or window has claimed it."""
         for claim in claims(file):
             step = self._claiming(claim, window.window_id)["Put"]
             condition = {name: step[name] for name in step.keys() - {"Item"}}
@@ -239,9 +240,9 @@ class DynamoWindows:
             self.supersede(window.window_id, file, superseded_by)
 
     def put_back(self, window: Window) -> None:
-        """A window as its list tells of it, in a ledger that has forgotten that it was planned.
+        """Store a window as its list describes it, unless the restored ledger has its plan.
 
-        Nothing joins it any more, and its parts are due. Its files are `claim`ed before.
+        No file can join it any more, and its parts are due. Its files are `claim`ed before.
         """
         line = window.order.line
         if line is not None:
@@ -260,14 +261,14 @@ class DynamoWindows:
                 ":sealed": {"S": WindowStage.SEALED},
             },
         }
-        with suppress(ConditionFailed):  # a worker planned it meanwhile, by the very list
+        with suppress(ConditionFailed):  # a worker planned it meanwhile, from the same list
             self._table.put(self._item(window), unplanned)
 
     def _passing(self, window: Window) -> dict[str, Item]:
         """The step that checks this worker's gate.
 
-        DynamoDB cancels a transaction that meets another one at an item, be it only checked: at
-        one item for all, workers would mostly wait for each other.
+        DynamoDB cancels one of two transactions that touch an item, even if they only check it:
+        with one gate, workers would mostly wait for each other.
         """
         pk = f"window#{window.window_id}"
         if not window.gates:
@@ -281,7 +282,7 @@ class DynamoWindows:
             "pk": {"S": f"window#{window.window_id}"},
             "sk": {"S": f"files#{digest(*(file.external_id for file in files))}"},
             "files": {"S": records.listed(files)},
-            "expires": self._expires(2 * self._retention + window.length),
+            "expires": expiry(self._now() + 2 * self._retention + window.length),
         }
 
     def _item(self, window: Window) -> Item:
@@ -293,13 +294,10 @@ class DynamoWindows:
             "window": {"S": records.text(window)},
         }
         if window.stage is WindowStage.FINISHED:
-            return item | {"expires": self._expires(2 * self._retention)}
+            return item | {"expires": expiry(self._now() + 2 * self._retention)}
         if window.due is None:
             return item
         return item | due_at(Due(DueKind.WINDOWS, window.window_id, window.due))
-
-    def _expires(self, milliseconds: int) -> dict[str, str]:
-        return {"N": str((self._now() + milliseconds) // 1000)}
 
 
 def _gate(number: int) -> str:
