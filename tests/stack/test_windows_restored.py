@@ -12,8 +12,9 @@ from aep_intake.model.errors import WindowSealed
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Lease, Lineage, LineageHead, Order, Record, WindowPart
 
+from tests.builders import TARGET
 from tests.memory_ledger import due_of
-from tests.stack.test_windows import NOW, TARGET, files, ledger, plain, ports
+from tests.stack.test_windows import NOW, files, ledger, plain, ports
 
 __all__ = ["ledger"]
 

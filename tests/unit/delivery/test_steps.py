@@ -1502,7 +1502,7 @@ def at_stage(world: Delivering, stage: str) -> Delivery:
     if name == "aborting":
         changes["verdict"] = Verdict(End.ABANDONED, "aborted", "given up", world.clock())
     if "late" in more or "forgotten" in more:
-        age = ending.FORGOTTEN if "forgotten" in more else world.deadline
+        age = ending.CATALOG_FORGETS_MS if "forgotten" in more else world.deadline
         changes["created_at"] = world.clock() - age - SECOND
     world.deliveries.kept[external_id] = replace(held, **changes)
     return world.deliveries.kept[external_id]
@@ -1562,7 +1562,7 @@ def test_what_comes_of_a_delivery(world: Delivering, stage: str, status: str, be
     answers = {"diagnostics": lambda _: 0, "held": lambda *_: 0, "complete": complete}
     aep: Any = Ingested(world, *said, abort=lambda _: did.append("abort"), **answers)
     with pytest.raises(NotYet) if "later" in words else nullcontext():
-        steps.go_on(before.external_id, ports(world, ingestion=aep))
+        steps.resume(before.external_id, ports(world, ingestion=aep))
     held = standing(world, before.external_id)
     assert did == [word for word in words if word in ("complete", "abort")]
     assert held.stage in words
@@ -1585,7 +1585,7 @@ def test_catalog_is_asked_ever_more_seldom_up_to_half_an_hour(world: Delivering)
     waits = []
     for _ in range(30):
         world.clock.advance((standing(world, external_id).due or 0) - world.clock())
-        held = steps.go_on(external_id, ports(world, ingestion=Ingested(world, "staging")))
+        held = steps.resume(external_id, ports(world, ingestion=Ingested(world, "staging")))
         assert held is not None
         waits.append((held.due or 0) - world.clock())
     assert (sorted(waits), waits[-1]) == (waits, 30 * MINUTE)

@@ -1,6 +1,6 @@
 """Which files go together, and for how long a window waits: decided without a ledger."""
 
-from aep_intake.grouping.windows import PATIENCE, BatchLimits, plan
+from aep_intake.grouping.windows import MARKER_MESSAGE_LIFE_MS, BatchLimits, plan
 
 
 def test_parts_are_filled_by_count_and_by_bytes() -> None:
@@ -25,4 +25,4 @@ def test_a_file_that_is_uploaded_in_pieces_is_several_to_adobe() -> None:
 
 def test_a_marker_s_window_waits_for_as_long_as_its_message_may_come() -> None:
     """Seven days in the queue, fourteen where it is parked; half of a folder is no batch."""
-    assert PATIENCE > 21 * 86_400_000
+    assert MARKER_MESSAGE_LIFE_MS > 21 * 86_400_000
