@@ -1497,7 +1497,7 @@ def at_stage(world: Delivering, stage: str) -> Delivery:
     changes: dict[str, Any] = {"stage": DeliveryStage(name), "due": world.clock()}
     if name in ("completing", "ingesting"):
         changes["uploaded_at"] = world.clock()
-    changes |= {"looks": 5} if "asked before" in more else {}
+    changes |= {"polls": 5} if "asked before" in more else {}
     changes |= {"total": 0} if name == "planning" else {}
     if name == "aborting":
         changes["verdict"] = Verdict(End.ABANDONED, "aborted", "given up", world.clock())
