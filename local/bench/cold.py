@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from contextlib import suppress
 from statistics import median
 
 from local.bench.figures import Figure, Section
@@ -63,5 +64,6 @@ def _start(workers: Workers, name: str, module: str) -> dict[str, float]:
         raise ChildFailed(imported.stderr)
     wall, cpu = json.loads(imported.stdout)
     with workers.runtime(name, module) as worker:
-        worker.invoke(IDLE)
+        with suppress(ChildFailed):  # of on_upload, which is never given nothing; it has started
+            worker.invoke(IDLE)
         return {"runtime emulator": worker.init, "fresh process": wall, "CPU time": cpu}
