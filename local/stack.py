@@ -303,12 +303,13 @@ class LocalStack:
         limits: Mapping[str, object] | None = None,
         *,
         upload_seconds: int | None = None,
+        marker_seconds: int | None = None,
     ) -> dict[str, str]:
         """Another stack from the artefacts already uploaded, without SAM. Returns its outputs.
 
-        `parameters` and `limits` are over this one's. upload_seconds: that an upload may take, so
-        that what a killed one leaves behind is begun anew half a minute after them; None for as
-        many as everywhere.
+        `parameters` and `limits` are over this one's. upload_seconds, marker_seconds: that an
+        upload or a marker may take, so that what a killed worker leaves behind is begun anew half a
+        minute after them; None for as many as everywhere.
         """
         template = copy.deepcopy(self._template)
         if upload_seconds is not None:
@@ -316,6 +317,10 @@ class LocalStack:
                 "Seconds": str(upload_seconds),
                 "Visibility": str(upload_seconds + 30),
             }
+        if marker_seconds is not None:
+            resources = template["Resources"]
+            resources["OnMarker"]["Properties"]["Timeout"] = marker_seconds
+            resources["MarkersQueue"]["Properties"]["VisibilityTimeout"] = marker_seconds + 30
         bucket = f"templates-of-{name}"
         self.aws.s3.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}

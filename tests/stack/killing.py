@@ -35,58 +35,72 @@ ROUTES = {
     ]
 }
 LIMITS = {"outcomeSeconds": 1}
-PARAMETERS: dict[str, Any] = {"DeliverBatches": "true", "upload_seconds": 15}
+PARAMETERS: dict[str, Any] = {
+    "DeliverBatches": "true",
+    "upload_seconds": 15,
+    "marker_seconds": 60,
+}
 SENDERS = 4
 
 
 # Often enough to hit most, and seldom enough for some to get something done where all is slow.
 PAUSE_SECONDS = (0.5, 3.0)
-# After the last file: most functions work only once others have, and a tick comes once a minute.
-MORE_SECONDS = 90
+# After the last file, until all are hit: most functions work only once others have, and a tick
+# comes once a minute.
+MORE_SECONDS = 300
+# A function that was hit is spared for so long, else none gets anything done on a slow machine: a
+# worker takes seconds to start, and on_tick works once a minute only.
+SPARED_SECONDS = 15
+SPARED_TICK_SECONDS = 100
 
 
 @dataclass
 class Killer:
-    """Kills one worker of a scene after the other, of any function that has some."""
+    """Kills one worker of a scene after the other, of the function that was hit least so far."""
 
     scene: Scene
     chance: random.Random
     killed: Counter[str] = field(default_factory=Counter)
+    _spared: dict[str, float] = field(default_factory=dict)
     _over: threading.Event = field(default_factory=threading.Event)
 
-    def _met_all(self) -> bool:
-        """Whether it has hit every function but on_request, as nobody asks for anything here."""
+    def _not_hit(self) -> set[str]:
+        """The functions that it has not hit; without on_request, as nobody asks for anything."""
         functions = {name for name in self.scene.outputs if name.endswith("Function")}
-        return self.killed.keys() >= functions - {"OnRequestFunction"}
+        return functions - {"OnRequestFunction"} - self.killed.keys()
 
     @contextmanager
     def at_large(self) -> Iterator[None]:
-        """While this lasts, and some time longer if it has not met all by then."""
+        """While this lasts, and longer until it has hit every function."""
         thread = threading.Thread(target=self._kill, daemon=True)
         thread.start()
         try:
             yield
             deadline = time.monotonic() + MORE_SECONDS
-            while not self._met_all() and time.monotonic() < deadline:
+            while self._not_hit() and time.monotonic() < deadline:
                 time.sleep(0.5)
         finally:
             self._over.set()
             thread.join()
-        assert self.killed
         print(f"killed: {dict(self.killed)}")
+        assert self._not_hit() == set()
 
     def _kill(self) -> None:
         while not self._over.wait(self.chance.uniform(*PAUSE_SECONDS)):
-            workers = self.scene.workers()
-            if not workers:
+            workers, now = self.scene.workers(), time.monotonic()
+            alive = sorted({name for _, name in workers if self._spared.get(name, 0) <= now})
+            if not alive:
                 continue
-            function = self.chance.choice(sorted({name for _, name in workers}))
+            function = min(alive, key=lambda name: (self.killed[name], self.chance.random()))
             pid = self.chance.choice([pid for pid, name in workers if name == function])
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue  # it has ended by itself
             self.killed[function] += 1
+            self._spared[function] = now + (
+                SPARED_TICK_SECONDS if function == "OnTickFunction" else SPARED_SECONDS
+            )
 
 
 def keys(number: int) -> list[str]:

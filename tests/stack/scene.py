@@ -289,6 +289,7 @@ def scene(
     routes: bytes | None = None,
     limits: Mapping[str, object] | None = None,
     upload_seconds: int | None = None,
+    marker_seconds: int | None = None,
     **parameters: str,
 ) -> Iterator[Scene]:
     """A stack called `name` beside `base`, ready to use. `routes`: empty leaves it without."""
@@ -303,6 +304,7 @@ def scene(
                 {"PlatformUrl": address, "ImsUrl": address, **parameters},
                 limits,
                 upload_seconds=upload_seconds,
+                marker_seconds=marker_seconds,
             )
         stack.listener = Listener(base.aws, stack.outputs["BusName"], heard)
         made = Scene(stack, aep)
