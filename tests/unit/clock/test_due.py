@@ -17,7 +17,7 @@ from aep_intake.clock.due import (
     fair,
     read,
 )
-from aep_intake.model.batches import Target
+from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record
@@ -29,6 +29,7 @@ from tests.memory_ledger import MemoryLedger
 
 NOW = 1_790_000_000_000
 TARGET = Target("arn:a", "O@AdobeOrg", "prod", "d")
+MADE = Batch("b", "loading", 0, None, (), {}, {})
 
 
 @dataclass
@@ -230,7 +231,7 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_other_s(world: World
         for name in handed_out:  # those of the broken one are tried in vain
             record = world.ledger.records[name]
             broken = record.order.target == TARGET
-            done = record.given_back(world.now) if broken else record.announced()
+            done = record.given_back(world.now) if broken else record.created(MADE).announced()
             world.ledger.replace(record, done)
 
 
