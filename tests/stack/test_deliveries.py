@@ -176,7 +176,7 @@ def test_it_begins_once(kept: Kept, recorded: bool) -> None:
     later = replace(delivery, due=(delivery.due or 0) + 1, limit=7)
     assert not kept.deliveries.start(later, recorded=recorded)
     assert kept.deliveries.get(delivery.external_id) == delivery
-    kept.deliveries.replace(delivery, delivery.then(stage=DeliveryStage.UPLOADING))
+    kept.deliveries.replace(delivery, delivery.then(stage=DeliveryStage.UPLOADING, total=1))
     assert not kept.deliveries.start(later, recorded=recorded)
 
 
@@ -201,7 +201,7 @@ def test_it_changes_only_as_it_was_read(deliveries: DeliveryLedger, delivery: De
     assert deliveries.get(delivery.external_id) == first
     assert first.revision == delivery.revision + 1
     with pytest.raises(LeaseLost) as caught:
-        deliveries.replace(delivery, delivery.then(stage=DeliveryStage.ABORTING))
+        deliveries.replace(delivery, delivery.then(stage=DeliveryStage.ABORTING, verdict=VERDICT))
     assert caught.value.external_id == delivery.external_id
     assert deliveries.get(delivery.external_id) == first
     second = deliveries.replace(first, first.then(due=7))
@@ -520,7 +520,8 @@ def test_it_is_only_forgotten_once_it_has_ended(
     assert dynamo.start(delivery, recorded=False)
     pk = f"delivery#{delivery.external_id}"
     for stage in DeliveryStage:
-        delivery = dynamo.replace(delivery, delivery.then(stage=stage, verdict=VERDICT))
+        changed = delivery.then(stage=stage, verdict=VERDICT, total=1, uploaded_at=NOW)
+        delivery = dynamo.replace(delivery, changed)
         [item] = table(pk)
         assert "expires" not in item
         assert item["stage"] == {"S": stage}
