@@ -1,15 +1,10 @@
 """Each function imports this before anything else of ours: it starts a tenth sooner.
 
-What is made at import stays, so whoever looks for garbage meanwhile looks in vain, 40 times.
-`Worker.prepare` begins to look again.
+What is made at import stays, so the garbage collector would run 40 times for nothing.
+`Worker.prepare` switches it on again. Only functions may import this: in any other process nobody
+would.
 """
 
 import gc
 
 gc.disable()
-
-
-def is_over() -> None:
-    """From now on there may be garbage, but not among what is there already."""
-    gc.freeze()
-    gc.enable()

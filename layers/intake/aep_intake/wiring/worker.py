@@ -1,5 +1,6 @@
 """The worker of any function: its settings, AWS's clients, the ledger, and the queues."""
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore.config import Config
 
-from aep_intake import cold_start
 from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
 from aep_intake.adapters.aws.window_lists import Lists
@@ -54,7 +54,9 @@ class Worker:
         """Make these adapters at import, for which Lambda gives more CPU than for invocations."""
         for name in adapters:
             getattr(self, name)
-        cold_start.is_over()
+        # The start is over (see `cold_start`): what is there stays, what comes may be garbage.
+        gc.freeze()
+        gc.enable()
         return self
 
     @staticmethod
