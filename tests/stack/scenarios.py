@@ -89,7 +89,9 @@ def workers_are_killed_between_post_and_announcement(base: LocalStack) -> None:
         until(finished)
         batch_of = played.exactly_one_each(left | {other})
         assert len(played.creates()) == 1 + 12
-        until(lambda: played.metric("on-due", "AdoptedBatches") == 11)
+        # That no POST was sent again shows that all were adopted; most by on_due, which counts it,
+        # unless a slow machine lets their message come first.
+        until(lambda: played.metric("on-due", "AdoptedBatches") > 0)
         again = _ask(played)
         assert (again.status_code, again.headers["Idempotency-Replayed"]) == (200, "true")
         assert again.json()["id"] == batch_of[again.headers["X-External-Id"]]
