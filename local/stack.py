@@ -312,6 +312,8 @@ class LocalStack:
         minute after them; None for as many as everywhere.
         """
         template = copy.deepcopy(self._template)
+        # A test asks more often than people do.
+        template["Mappings"]["Fixed"]["Requests"]["PerSecond"] = "200"
         if upload_seconds is not None:
             template["Mappings"]["Fixed"]["Uploads"] = {
                 "Seconds": str(upload_seconds),

@@ -31,6 +31,7 @@ from aep_intake.model.orders import (
     State,
     WindowPart,
 )
+from aep_intake.model.times import day_of
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -665,7 +666,7 @@ def made(ledger: Contract, record: Record) -> dict[str, int]:
     """How many batches of a record's organization are counted, by sandbox."""
     org = record.order.target.ims_org
     if isinstance(ledger, DynamoLedger):
-        counted = ledger.made("2026-09-21")
+        counted = ledger.made(day_of(NOW))
     else:
         counted = ledger.profile_batches  # type: ignore[attr-defined]
     return {sandbox: number for (its, sandbox), number in counted.items() if its == org}
@@ -769,7 +770,7 @@ def test_no_answer_is_said_so(stack: LocalStack) -> None:
     for call in (
         lambda: silent.open(record),
         lambda: silent.get("x"),
-        lambda: silent.replace(record, record.announced()),
+        lambda: silent.replace(record, record.created(batch())),
         lambda: silent.due(DueKind.ORDERS, NOW, 9),
         lambda: silent.lease(Due(DueKind.ORDERS, "x", NOW), NOW + 9),
         lambda: silent.claimant(record.order.files[0]),
@@ -924,8 +925,8 @@ def test_a_day_ends_at_midnight_in_greenwich(stack: LocalStack) -> None:
         record = ledger.open(of_profile(target=target))
         ledger.replace(record, record.created(batch()))
     place = (target.ims_org, target.sandbox)
-    assert ledger.made("2026-09-21")[place] == 1
-    assert ledger.made("2026-09-22")[place] == 2
+    assert ledger.made(day_of(NOW))[place] == 1
+    assert ledger.made(day_of(NOW + DAY))[place] == 2
     assert ledger.made("1999-12-31") == {}
 
 
