@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aep_intake.adapters.aws.sqs import message
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.model.files import Arrival
+from aep_intake.model.messages import of_order
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -171,7 +171,7 @@ def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) ->
     place = end["diagnostics"]
     kept = delivering.aws.s3.list_objects_v2(Bucket=place["bucket"], Prefix=place["prefix"])
     assert kept["KeyCount"] >= 1
-    body = message({"externalId": created["externalId"]})
+    body = of_order(created["externalId"])
     assert delivering.parked(body).attributes["reason"] == "batch-failed"
     # Somebody mends the schema, and tries again: another batch, of the same files.
     answer = delivering.stack.sender.call(

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from aep_intake.adapters.aws.sqs import message
+from aep_intake.model.messages import of_order
 
 from local.simulator.seed import CLOSED, LOYALTY
 from local.stack import SEED, LocalStack, Parked
@@ -305,7 +305,7 @@ def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene, fo
     held = {file["key"] for detail in told for file in detail["files"]}
     assert held == set(keys)
     assert {detail["status"] for detail in told} == {403}
-    bodies = {message({"externalId": detail["externalId"]}) for detail in told}
+    bodies = {of_order(detail["externalId"]) for detail in told}
     for body in bodies:
         assert grouping.parked(body).attributes["reason"] == "batch-refused"
     # Somebody gives the credential the permission it lacked.

@@ -126,7 +126,7 @@ LEAVES_OUT = {
     "on_arrival": ({"delivery"}, 61),
     "on_marker": ({"delivery"}, 61),
     "on_request": ({"delivery"}, 58),
-    "on_due": ({"routing", "arrivals", "delivery", "content"}, 45),
+    "on_due": ({"routing", "arrivals", "delivery", "content"}, 46),
     "on_tick": ({"routing", "arrivals", "delivery", "content"}, 41),
     "on_delivery": ({"routing", "arrivals", "content"}, 52),
     "on_upload": ({"routing", "arrivals", "content"}, 52),

@@ -57,7 +57,7 @@ def judge(delivery: Delivery, batch: Batch, ports: DeliveryPorts) -> Delivery:
         _numbers(metrics) if isinstance(metrics, dict) else {},
         _words(errors) if isinstance(errors, list) else (),
     )
-    return _end(delivery, verdict, ports)
+    return end_delivery(delivery, verdict, ports)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,11 +89,12 @@ def abort(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     if batch is None or batch.status == "loading":
         raise NotYet("Catalog does not show yet that the batch is aborted")
     if batch.status in ENDED_WITHOUT_DATA and delivery.verdict is not None:
-        return _end(delivery, delivery.verdict, ports)
+        return end_delivery(delivery, delivery.verdict, ports)
     return judge(delivery, batch, ports)  # somebody completed or aborted it before
 
 
-def _end(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Delivery:
+def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Delivery:
+    """Store the verdict, once, and announce it."""
     # Stored, since an upload in flight may still change marks, and all announcements must agree.
     verdict = replace(verdict, lost=_lost_pieces(delivery, verdict, ports))
     delivery = ports.deliveries.replace(

@@ -20,9 +20,9 @@ from typing import IO
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage, End, Verdict
 from aep_intake.delivery.ending import (
     CATALOG_FORGETS_MS,
-    _end,
     abort,
     announce,
+    end_delivery,
     files_of,
     give_up,
     judge,
@@ -232,7 +232,7 @@ def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         return judge(delivery, batch, ports)
     if ports.now() > delivery.created_at + CATALOG_FORGETS_MS:
         why = f"Catalog no longer knows batch {delivery.batch_id}"
-        return _end(delivery, Verdict(End.ABANDONED, "unknown", why, ports.now()), ports)
+        return end_delivery(delivery, Verdict(End.ABANDONED, "unknown", why, ports.now()), ports)
     return poll_later(delivery, ports)
 
 

@@ -1,9 +1,32 @@
-"""Messages that one of our functions sends to another through a queue."""
+"""Messages that one of our functions sends to another through the arrivals queue.
+
+`envelopes.parse` reads them all. Due work (`clock.due`) and pieces (`delivery.Task`) have queues of
+their own.
+"""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from aep_intake.model import records
 from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing
+
+
+def encoded(document: Mapping[str, Any]) -> str:
+    """A message in ASCII: SQS refuses some characters of keys, such as U+FFFE."""
+    return json.dumps({"v": records.VERSION, **document}, default=records.members)
+
+
+def of_order(external_id: str) -> str:
+    """A parked order, to be tried again through the present routes."""
+    return encoded({"externalId": external_id})
+
+
+def of_missing(missing: Missing) -> dict[str, Any]:
+    """Files that have waited too long for their marker."""
+    return {"missing": missing}
 
 
 def of_arrival(arrival: Arrival) -> str:

@@ -13,6 +13,7 @@ from aep_intake.clock import due
 from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import missing_markers, resume, windows
+from aep_intake.model import messages
 from aep_intake.model.orders import Lease
 from aep_intake.model.times import SKEW_MS
 from aep_intake.wiring.platform import WithPlatform
@@ -75,7 +76,7 @@ class Creating(WithPlatform):
             folders=self.ledger.folders,
             announcer=self.announcer,
             objects=self.objects,
-            send=lambda missing: self.queues.send(url, [{"missing": missing}]),
+            send=lambda missing: self.queues.send(url, [messages.of_missing(missing)]),
             now=self.now,
         )
 

@@ -9,7 +9,7 @@ from aep_intake.adapters.adobe.http import https_session
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.adapters.aws.eventbridge import Announcer
 from aep_intake.adapters.aws.s3 import Objects
-from aep_intake.adapters.aws.sqs import message
+from aep_intake.model import messages
 from aep_intake.model.orders import Order, Rejection
 from aep_intake.wiring.worker import Worker
 
@@ -52,7 +52,7 @@ class WithPlatform(Worker):
         return Objects(lambda: self._s3)
 
     def _park(self, order: Order, rejection: Rejection) -> None:
-        body = message({"externalId": order.external_id})
+        body = messages.of_order(order.external_id)
         url = self.settings.arrivals_dlq_url
         self.queues.park(url, body, rejection, order.external_id)
 

@@ -1,6 +1,5 @@
 """The queues: parks rejected messages, delays early ones, enqueues due work."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.clock.due import DueKind, errand
 from aep_intake.clock.retries import Again, Message
-from aep_intake.model import records
 from aep_intake.model.errors import StorageUnavailable
+from aep_intake.model.messages import encoded
 from aep_intake.model.orders import Rejection
 
 if TYPE_CHECKING:
@@ -46,11 +45,6 @@ class WorkQueue:
     def park(self, message: Message, why: Rejection) -> None:
         """As `retries.Queue`."""
         self.queues.park(self.dead_letters, message.body, why, None)
-
-
-def message(document: Mapping[str, Any]) -> str:
-    """The body of a message of ours, in ASCII: SQS refuses some characters of keys, as U+FFFE."""
-    return json.dumps({"v": records.VERSION, **document}, default=records.members)
 
 
 class Queues:
@@ -127,7 +121,7 @@ class Queues:
     def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
         """Send one message for each document, which may hold records."""
         entries = (
-            {"Id": str(n), "MessageBody": message(document)} for n, document in enumerate(documents)
+            {"Id": str(n), "MessageBody": encoded(document)} for n, document in enumerate(documents)
         )
         _raise_any(_batched(self._client.send_message_batch, queue_url, entries))
 
