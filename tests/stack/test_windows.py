@@ -107,14 +107,14 @@ def test_what_joined_is_read_back_in_order(ledger: Any, window: Window) -> None:
 
 def test_copies_drop_out_and_the_rest_joins(ledger: Any, window: Window) -> None:
     first, second = files(3), files(2)
-    alone = files(1)
-    ledger.open(opened(NOW, *alone, external_id="o-1"))
+    alone, another = files(1), f"o-{uuid.uuid4().hex}"
+    ledger.open(opened(NOW, *alone, external_id=another))
     register(window, first, ports(ledger))
     joined, known = register(window, (*first[:2], *second, *alone), ports(ledger))
     assert set(joined) == {file.external_id for file in second}
     assert known == {
         **dict.fromkeys((file.external_id for file in first[:2]), window.window_id),
-        alone[0].external_id: "o-1",
+        alone[0].external_id: another,
     }
     assert set(ledger.windows.registered(window.window_id)) == {*first, *second}
 

@@ -66,11 +66,11 @@ def test_one_that_is_known_is_left_as_it_is(ledger: Any) -> None:
 
 
 def test_what_somebody_has_claimed_since_stays_theirs(ledger: Any) -> None:
-    mine, *others = files(3)
-    ledger.open(Record.opened(Order("o-1", TARGET, {}, (mine,)), Lease("t", NOW), NOW))
+    [mine, *others], another = files(3), f"o-{uuid.uuid4().hex}"
+    ledger.open(Record.opened(Order(another, TARGET, {}, (mine,)), Lease("t", NOW), NOW))
     window = planned(plain(), (mine, *others))
     assert put_back(ledger, window, (mine, *others)) == 3
-    assert ledger.claimant(mine) == "o-1"
+    assert ledger.claimant(mine) == another
     assert {ledger.claimant(file) for file in others} == {window.window_id}
 
 
