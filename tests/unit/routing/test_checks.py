@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from aep_intake.content.sniff import BEGINNING
+from aep_intake.content.recognize import BEGINNING
 from aep_intake.model.errors import EmptyObject, FormatMismatch, FormatUnknown, ObjectGone, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.routing.checks import Checks
@@ -123,6 +123,31 @@ def test_what_is_inside_decides_what_a_name_leaves_open() -> None:
     }
     with pytest.raises(TooLarge, match="of a file that cannot be split"):
         options("a.json", MOST_UNSPLIT + 1, Reading(document), lookInside=True)
+
+
+LINES = {"inputFormat": {"format": "json", "isMultiLineJson": False}}
+DOCUMENT = {"inputFormat": {"format": "json", "isMultiLineJson": True}}
+
+
+@pytest.mark.parametrize(
+    ("content", "rule", "says"),
+    [
+        (b"[]", LINES, "holds one JSON document, but its inputFormat says isMultiLineJson false"),
+        (b"{}\n{}\n", DOCUMENT, "holds JSON Lines, one object a line, but .*isMultiLineJson true"),
+        (b"{}{}", {}, "holds several JSON documents that are not one object a line"),
+    ],
+)
+def test_another_layout_than_the_route_s_is_named(
+    content: bytes, rule: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(FormatMismatch, match=says):
+        options("a.json", len(content), Reading(content), lookInside=True, **rule)
+
+
+def test_one_row_is_of_any_layout() -> None:
+    for rule in (LINES, DOCUMENT):
+        told = options("a.json", 2, Reading(b"{}"), lookInside=True, **rule)
+        assert told["inputFormat"] == rule["inputFormat"]
 
 
 def test_whether_the_first_bytes_are_all_of_it_counts() -> None:

@@ -1,15 +1,13 @@
 """Checks of a file before a batch is made: AEP would find the same faults, but hours later."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aep_intake.content.sniff import BEGINNING, sniff
+from aep_intake.content.recognize import BEGINNING, Content, recognize
 from aep_intake.model.errors import EmptyObject, FormatMismatch, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.routing.routes import Match, format_by_name
-
-GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +30,14 @@ class Checks:
         input_format = match.options.get("inputFormat") or format_by_name(file.uri)
         if match.look_inside:
             beginning = self.read(file, BEGINNING)
-            if beginning.startswith(GZIP) != file.gzipped:
-                verb = "is" if beginning.startswith(GZIP) else "is not"
+            content = recognize(beginning, len(beginning) >= file.size, input_format, file.uri)
+            if (content.compression == "gzip") != file.gzipped:
+                verb = "is" if content.compression else "is not"
                 raise FormatMismatch(
                     f"{file.uri!r} {verb} a gzip, and its name says otherwise: end the name .gz "
                     "if, and only if, it is one, as the name decides whether it is unpacked"
                 )
-            input_format = sniff(beginning, len(beginning) >= file.size, input_format, file.uri)
+            input_format = _with_layout(input_format, content, file)
         # Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks.
         unsplit = input_format["format"] == "parquet" or input_format.get("isMultiLineJson", False)
         limit_bytes = self.unsplit_bytes if unsplit else self.batch_bytes
@@ -49,3 +48,27 @@ class Checks:
                 "smaller files"
             )
         return {**match.options, "inputFormat": input_format}
+
+
+def _with_layout(
+    input_format: Mapping[str, Any], content: Content, file: Arrival
+) -> Mapping[str, Any]:
+    """The input format, with `isMultiLineJson` if the file is one JSON document.
+
+    https://experienceleague.adobe.com/en/docs/experience-platform/ingestion/batch/troubleshooting
+    """
+    if content.layout == "several":
+        raise FormatMismatch(
+            f"{file.uri!r} holds several JSON documents that are not one object a line; write one "
+            "object a line, or all of them in one list"
+        )
+    given, found = input_format.get("isMultiLineJson"), content.layout in ("array", "document")
+    if not content.layout or given is found or (given is None and not found):
+        return input_format
+    if given is None:
+        return {**input_format, "isMultiLineJson": True}
+    raise FormatMismatch(
+        f"{file.uri!r} holds {'one JSON document' if found else 'JSON Lines, one object a line'}, "
+        f"but its inputFormat says isMultiLineJson {str(given).lower()}; set isMultiLineJson to "
+        f"{str(found).lower()}, or leave it out"
+    )
