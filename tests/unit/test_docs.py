@@ -36,6 +36,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 THEIRS = {"AepIntake"}
 # Names with hyphens that are no reasons: of headers, tools, values in examples.
 HYPHENED = {"x-sandbox-name", "x-gw-ims-org-id", "execute-api", "aep-intake", "eu-west-1"}
+HYPHENED |= {"not-data"}  # why the metric `Ignored` counted it
 # Members of Adobe's and AWS's documents that none of our schemas has.
 MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
 MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt"}

@@ -53,6 +53,8 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
 
     document = table.read_bytes()
     problems = lint(document, None if access is None else _allowed(access)[1])
+    if not problems:
+        _warn(table)
     if as_json:
         print_json([asdict(problem) for problem in problems])
     elif problems:
@@ -157,7 +159,9 @@ def publish(table: Path, access: Access) -> None:
     """
     from aep_intake_cli import publishing
 
-    click.echo(publishing.publish(access, publishing.ROUTES, table.read_bytes()))
+    said = publishing.publish(access, publishing.ROUTES, table.read_bytes())
+    _warn(table)
+    click.echo(said)
 
 
 @command.command()
@@ -172,6 +176,16 @@ def rollback(version: int | None, access: Access) -> None:
     from aep_intake_cli import publishing
 
     click.echo(publishing.roll_back(access, publishing.ROUTES, version))
+
+
+def _warn(table: Path) -> None:
+    """Say, beside the output, what is perhaps not what was meant."""
+    from aep_intake.routing import routes
+
+    from aep_intake_cli.routing.lint import warnings
+
+    for warning in warnings(routes.parse(table.read_bytes(), table.name)):
+        click.echo(f"{table}: {click.style('warning', fg='yellow')}: {warning}", err=True)
 
 
 def _parsed(table: Path) -> RoutingTable:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aep_intake.grouping.markers import left_out
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.routing import routes
@@ -27,15 +26,12 @@ def explain(table: routes.RoutingTable, keys: Iterable[str]) -> Iterator[Explain
     for key in keys:
         arrival = arrival_of(key)
         hit = table.find(arrival.bucket, arrival.key)
-        if hit is None:
-            yield Explained(key, None, "rejected: no-route")
-            continue
-        route, found = hit
+        rule, found = (None, {}) if hit is None else (hit[0].rule, hit[1])
         try:
-            outcome = _outcome(route, table.match(arrival), arrival)
+            outcome = _outcome(rule or {}, table.match(arrival), arrival)
         except Rejected as why:
             outcome = f"rejected: {why.reason}"
-        yield Explained(key, route.name, outcome, found)
+        yield Explained(key, None if rule is None else rule["name"], outcome, found)
 
 
 def arrival_of(key: str) -> Arrival:
@@ -55,16 +51,12 @@ def shape(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
     return told or routes.format_by_name(arrival.uri)
 
 
-def is_left_out(match: routes.Match, arrival: Arrival) -> bool:
-    """Whether the object is never data, as a file of a marker's folder."""
-    batching = match.batching
-    return isinstance(batching, routes.WaitsForMarker) and left_out(arrival, batching.root)
-
-
-def _outcome(route: routes.Route, found: routes.Match | routes.Ignored, arrival: Arrival) -> str:
-    if isinstance(found, routes.Ignored) or is_left_out(found, arrival):
-        return "ignored"
-    batch = route.rule.get("batch", {})
+def _outcome(
+    rule: Mapping[str, Any], found: routes.Match | routes.Ignored, arrival: Arrival
+) -> str:
+    if isinstance(found, routes.Ignored):
+        return "ignored" if found.why == "route" else f"ignored: {found.why}"
+    batch = rule.get("batch", {})
     what, when = "", ""
     match found.batching:
         case routes.IsMarker(folder):

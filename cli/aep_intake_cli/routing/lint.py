@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 from aep_intake.model.errors import Rejected, TargetNotAllowed
@@ -13,7 +13,7 @@ from aep_intake.model.json_schema import dotted, faults
 from aep_intake.routing import globs, routes
 
 from aep_intake_cli.published import Problem
-from aep_intake_cli.routing.explain import arrival_of, examples, is_left_out, shape
+from aep_intake_cli.routing.explain import arrival_of, examples, shape
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
@@ -49,6 +49,39 @@ def lint(document: bytes, organizations: Organizations | None = None) -> list[Pr
     return problems
 
 
+def warnings(table: routes.RoutingTable) -> Iterator[Problem]:
+    """What may go live, and is perhaps not what was meant."""
+    for index, route in enumerate(table.routes):
+        for name, end in _open_ended(route.rule["match"]):
+            text = (
+                f"{{{name}}} ends at the first {end!r}, which its values may hold: "
+                f"{_first_value(table, route, name)}give it a folder of its own, or write behind "
+                "it what no value holds"
+            )
+            yield Problem(route.name, f"routes[{index}].match", text)
+
+
+def _open_ended(pattern: str) -> Iterator[tuple[str, str]]:
+    """The placeholders with another wildcard behind them in their segment; the text between."""
+    for segment in pattern.split("/"):
+        tokens = list(globs.TOKEN.finditer(segment))
+        wild = [at for at, token in enumerate(tokens) if token["star"] or token["name"]]
+        for at, following in pairwise(wild):
+            if tokens[at]["name"]:
+                between = "".join(token[0] for token in tokens[at + 1 : following])
+                yield tokens[at]["name"], between
+
+
+def _first_value(table: routes.RoutingTable, route: routes.Route, name: str) -> str:
+    """What a placeholder is in the first of the rule's examples."""
+    for example in examples(route)[:1]:
+        arrival = arrival_of(example)
+        hit = table.find(arrival.bucket, arrival.key)
+        if hit is not None and hit[0] is route and name in hit[1]:
+            return f"in {example!r} it is {hit[1][name]!r}; "
+    return ""
+
+
 def _schema_problems(document: bytes) -> Iterator[Problem]:
     try:
         table = json.loads(document)
@@ -79,11 +112,10 @@ def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> s
         return f"reaches rule `{hit[0].name}`"
     try:
         match = table.match(arrival)
-        if isinstance(match, routes.Match):
-            if is_left_out(match, arrival):
-                return "would not count as one of its folder's files"
-            if not isinstance(match.batching, routes.IsMarker):
-                shape(match, arrival)
+        if isinstance(match, routes.Ignored):
+            return None if match.why == "route" else "is never data, and no rule takes it"
+        if not isinstance(match.batching, routes.IsMarker):
+            shape(match, arrival)
     except Rejected as why:
         return f"would be rejected: {why.reason}"
     return None

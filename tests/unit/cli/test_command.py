@@ -202,6 +202,15 @@ def test_each_problem_of_a_table_is_a_line(file: Path, capsys: Output) -> None:
         assert capsys.readouterr().err == said
 
 
+def test_a_warning_stands_beside_the_output_and_is_no_problem(file: Path, capsys: Output) -> None:
+    file.write_text(table({"match": "{t}_*", "tags": {"t": ["{t}"]}}))
+    for more, says in ([], "routes.json: 1 rule, no problems\n"), (["--json"], "[]\n"):
+        assert main(["routes", "check", "routes.json", *more]) == 0
+        said = capsys.readouterr()
+        assert said.out == says
+        assert said.err.startswith("routes.json: warning: rule-0: routes[0].match: {t} ends at")
+
+
 def test_a_file_that_is_no_json(file: Path, capsys: Output) -> None:
     file.write_text("{")
     assert main(["routes", "check", "routes.json"]) == 1

@@ -11,7 +11,7 @@ from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
 from aep_intake_cli.published import Problem, Published, Refused
 from aep_intake_cli.routing.explain import explain
-from aep_intake_cli.routing.lint import lint
+from aep_intake_cli.routing.lint import lint, warnings
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
@@ -158,7 +158,13 @@ def explained(document: bytes, *keys: str) -> list[tuple[str | None, str, Any]]:
 
 
 def test_the_explainer_tells_what_becomes_of_each_key() -> None:
-    keys = ["incoming/dev/web-events/a.csv", "x/_temporary/a", "nowhere", "incoming/DEV/x/a.csv"]
+    keys = [
+        "incoming/dev/web-events/a.csv",
+        "x/_temporary/a",
+        "nowhere",
+        "nowhere/_SUCCESS",
+        "incoming/DEV/x/a.csv",
+    ]
     assert explained(SAMPLE.read_bytes(), *keys) == [
         (
             "by-folder",
@@ -167,6 +173,7 @@ def test_the_explainer_tells_what_becomes_of_each_key() -> None:
         ),
         ("unfinished", "ignored", {}),
         (None, "rejected: no-route", {}),
+        (None, "ignored: not-data", {}),
         ("by-folder", "rejected: target-not-allowed", {"sandbox": "DEV", "dataset": "x"}),
     ]
 
@@ -182,8 +189,8 @@ def test_the_explainer_tells_what_shares_a_batch() -> None:
         "csv → d in the default sandbox, each 16m",
         "all of m/a/ → d in the default sandbox",
         "json → d in the default sandbox, once _SUCCESS comes",
-        "ignored",
-        "ignored",
+        "ignored: not-data",
+        "ignored: not-data",
         "all of the bucket → d in the default sandbox",
     ]
 
@@ -197,6 +204,46 @@ def test_a_rule_whose_markers_another_rule_takes_is_found() -> None:
     assert "rule `rule-0` takes the markers" in text
     assert found(marked, hidden) == []
     assert found({"match": "**/*.csv"}, marked) == []
+
+
+def warned(*rules: dict[str, Any]) -> list[tuple[str | None, str, str]]:
+    parsed = routes.parse(table(*rules), "draft")
+    return [(one.rule, one.field, one.text) for one in warnings(parsed)]
+
+
+@pytest.mark.parametrize(
+    ("match", "names"),
+    [
+        ("in/{a}_*.csv", ["{a} ends at the first '_'"]),
+        ("in/{a}-{b}.csv", ["{a} ends at the first '-'"]),
+        ("{a}.x-*/{b}_?_{c}.csv", ["{a} ends at the first '.x-'", "{b} ends at the first '_?_'"]),
+        ("in/{a}/*.csv", []),
+        ("in/{a}.csv", []),  # at the end all is clear: `a.csv.csv` is `a.csv`
+        ("in/x-{a}", []),
+        ("in/*_{a}.csv", []),
+    ],
+)
+def test_a_placeholder_that_may_hold_what_ends_it_is_warned_of(
+    match: str, names: list[str]
+) -> None:
+    """`{dataset}_*.csv` takes `loyalty_members_20261123.csv` for the dataset `loyalty`."""
+    tags = {"x": [f"{{{name}}}" for name in "abc" if f"{{{name}}}" in match]}
+    rule = {"match": match, "tags": tags}
+    assert found(rule) == [], "it may go live"
+    told = warned(rule)
+    assert [(rule, field) for rule, field, _ in told] == [("rule-0", "routes[0].match")] * len(told)
+    assert [text.partition(",")[0] for _, _, text in told] == names
+
+
+def test_the_warning_shows_what_the_first_example_becomes() -> None:
+    example = "in/loyalty_members_20261123.csv"
+    rule = {"match": "in/{t}_*.csv", "tags": {"t": ["{t}"]}, "examples": [example]}
+    [(_, _, text)] = warned(rule)
+    assert f"in {example!r} it is 'loyalty'" in text
+
+
+def test_the_sample_table_is_what_was_meant() -> None:
+    assert list(warnings(routes.parse(SAMPLE.read_bytes(), "draft"))) == []
 
 
 @pytest.fixture

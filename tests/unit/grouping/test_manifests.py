@@ -1,13 +1,14 @@
 """What belongs to the folder that a marker completes, as Spark, Glue and EMR leave it behind."""
 
 import json
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from aep_intake.grouping import markers
-from aep_intake.grouping.markers import left_out, members
+from aep_intake.grouping.markers import members
 from aep_intake.model.errors import MalformedManifest, NoFiles, ObjectGone
 from aep_intake.model.files import Arrival
 from aep_intake.routing.routes import parse
@@ -107,7 +108,6 @@ def test_what_glue_and_emr_wrote_is_taken() -> None:
 
 @pytest.mark.parametrize("key", NO_DATA)
 def test_each_of_these_alone_is_no_data(key: str) -> None:
-    assert left_out(file(key), "out/")
     with pytest.raises(NoFiles):
         taken(key)
 
@@ -117,34 +117,12 @@ def test_an_empty_partition_s_file_is_left_out() -> None:
     table = parse(json.dumps({"routes": [{"name": "r"} | MARKED]}), "v1")
     [one] = readable(members(MARKER, matched(table, MARKER), table, bucket))
     assert one.key == "out/part-1.json"
-    assert left_out(bucket.files[0])
-    assert not left_out(bucket.files[1])
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "_raw/.x/part-0.json",  # above the folder, or perhaps in it: nobody knows yet
-        "a/_year=2026/part-0.json",
-        "a/x_$folder$.json",
-        "a/part-0.crcs",
-        "a/crc",
-    ],
-)
-def test_of_a_file_alone_only_the_name_says_that_it_is_no_data(key: str) -> None:
-    assert not left_out(file(key))
-
-
-@pytest.mark.parametrize(
-    "key", ["_part.json", "a/.part.json", "a/_temporary/0/part.json", "a/part.crc", "x_$folder$"]
-)
-def test_which_it_does_of_some(key: str) -> None:
-    assert left_out(file(key))
-
-
-def test_folders_above_the_marker_s_may_be_called_anything() -> None:
-    key = "out/_raw/.x/_temporary/part-0.json"
-    assert taken(key, marker=replace(MARKER, key="out/_raw/.x/_temporary/_SUCCESS")) == [key]
+def test_folders_that_the_rule_writes_may_be_called_anything() -> None:
+    marker, key = replace(MARKER, key="out/_raw/.x/_SUCCESS"), "out/_raw/.x/part-0.json"
+    written = MARKED | JSON | {"match": "out/_raw/.x/**"}
+    assert taken(key, "out/_raw/.x/_y/1.json", marker=marker, rules=(written,)) == [key]
 
 
 def test_a_marker_at_the_root_is_for_the_whole_bucket_without_what_is_hidden() -> None:
@@ -345,3 +323,16 @@ def test_neither_is_a_file_of_another_rule_nor_one_without_a_byte_taken_by_name(
         files = [file("out/a.json"), file("out/b.json"), file("out/c.json", size=0)]
         with pytest.raises(MalformedManifest, match=f"names '{name}'"):
             list(members(marker, matched(table, marker), table, Bucket(files, content)))
+
+
+@pytest.mark.parametrize("listed", ["NFC", "NFD"])
+@pytest.mark.parametrize("written", ["NFC", "NFD"])
+def test_a_manifest_names_a_file_in_either_form_of_unicode(listed: Any, written: Any) -> None:
+    keys = [unicodedata.normalize(listed, f"out/{name}.json") for name in ("é", "a", "Ö")]
+    names = [unicodedata.normalize(written, f"{name}.json") for name in ("é", "Ö")]
+    assert named({"files": names}, *keys) == [keys[0], keys[2]]
+
+
+def test_a_file_whose_very_key_a_manifest_names_is_the_one() -> None:
+    keys = [unicodedata.normalize(form, "out/é.json") for form in ("NFC", "NFD")]
+    assert named({"files": [key.removeprefix("out/") for key in keys]}, *keys) == keys

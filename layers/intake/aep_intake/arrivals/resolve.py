@@ -7,7 +7,6 @@ from typing import Any
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
 from aep_intake.create import lineage
-from aep_intake.grouping import markers
 from aep_intake.grouping.missing_markers import Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
@@ -25,6 +24,8 @@ from aep_intake.routing.routes import (
     OnNewVersion,
     WaitsForMarker,
 )
+
+NOT_DATA = Skipped("not-data")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
     table = intake.table()
     match = table.match(arrival)
     if isinstance(match, Ignored):
-        return Skipped("route")
+        return Skipped(match.why)
     if isinstance(match.batching, IsMarker):
         return Marker(arrival, match, table)
     if isinstance(match.batching, WaitsForMarker):
@@ -62,8 +63,8 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
 def _wait(
     arrival: Arrival, route: str, batching: WaitsForMarker, intake: Intake
 ) -> Waiting | Skipped:
-    if markers.left_out(arrival, batching.root):
-        return Skipped("not-data")
+    if arrival.size == 0:  # of an empty partition
+        return NOT_DATA
     intake.ledger.note_waiting(arrival, route)
     return Waiting(arrival, route, batching.within_ms)
 

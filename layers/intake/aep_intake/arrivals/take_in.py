@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
 from aep_intake.arrivals.ports import Intake
-from aep_intake.arrivals.resolve import Marker, order_of, resolve
+from aep_intake.arrivals.resolve import NOT_DATA, Marker, order_of, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.create import create, lineage
 from aep_intake.create.create import Outcome
@@ -123,7 +123,11 @@ def retry_parked(external_id: str, intake: Intake) -> Outcome:
 
 def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known | Waiting | Skipped:
     try:
-        return resolve(arrival, intake)
+        found = resolve(arrival, intake)
+        if found != NOT_DATA:
+            return found
+        owner = intake.ledger.claimant(arrival)  # for other routes it was a marker, perhaps
+        return found if owner is None else _owner(owner, arrival, intake)
     except Rejected as rejected:
         owner = intake.ledger.claimant(arrival)
         if owner is None:

@@ -1,23 +1,21 @@
 """Success markers: the files of the folder that a marker such as `_SUCCESS` completes.
 
 Spark, Glue and EMR write many files and then the marker. A file below it counts if the routing
-table matches it with the marker's own rule and the same placeholders. Files that are hidden by
-Hadoop's rule, checksums, and empty files (of an empty partition) do not count.
+table matches it with the marker's own rule and the same placeholders. Files that are never data,
+and empty files (of an empty partition) do not count.
 """
 
 import json
-import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedManifest, NoFiles, Rejected
 from aep_intake.model.files import Archived, Arrival
+from aep_intake.routing.never_data import normal
 from aep_intake.routing.routes import Ignored, Match, RoutingTable, WaitsForMarker
 
 MANIFEST_BYTES_MAX = 16 * 2**20
-
-_CHECKSUM = re.compile(r"\.(crc|md5|sha1|sha256|sha512)\Z|_\$folder\$\Z")
 
 
 class FolderListing(Protocol):
@@ -33,26 +31,6 @@ class FolderListing(Protocol):
         """The first `limit` bytes of the version that arrived."""
 
 
-def left_out(file: Arrival, folder: str | None = None) -> bool:
-    """Whether a file is no data.
-
-    `folder`: the marker's. Before a marker comes, hidden folders above the file do not matter.
-    """
-    *folders, name = file.key.removeprefix(folder or "").split("/")
-    return (
-        file.size == 0
-        or _CHECKSUM.search(name) is not None
-        or "_temporary" in folders
-        or _hidden(name)
-        or (folder is not None and any(map(_hidden, folders)))
-    )
-
-
-def _hidden(part: str) -> bool:
-    # A partition's folder may be called `_year=2026`.
-    return part.startswith(("_", ".")) and "=" not in part
-
-
 def members(
     marker: Arrival, match: Match, table: RoutingTable, objects: FolderListing, after: str = ""
 ) -> Iterator[Arrival | Archived]:
@@ -66,15 +44,18 @@ def members(
     is_manifest = marker.key.lower().endswith(".json") and marker.size > 0
     if is_manifest:
         names = _keys(marker, folder, objects)
+    forms = {normal(key): key for key in names}
     none = not names
     for listed in objects.folder(marker.bucket, folder, after):
         file = listed.file if isinstance(listed, Archived) else listed
-        if left_out(file, folder) or not _same(file, match, table):
+        if file.size == 0 or not _same(file, match, table):
             continue
-        if not is_manifest or names.pop(file.key, None) is not None:
+        key = file.key if file.key in names else forms.get(normal(file.key), file.key)
+        if not is_manifest or names.pop(key, None) is not None:
             none = False
             yield listed
-    missing = [name for key, name in names.items() if not after or key > after]
+    # Of the files up to `after` nobody knows here. In another form of Unicode one sorts elsewhere.
+    missing = [n for key, n in names.items() if not after or (key.isascii() and key > after)]
     if missing:
         raise MalformedManifest(
             f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, is empty, "

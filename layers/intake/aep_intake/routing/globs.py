@@ -27,7 +27,7 @@ class InvalidGlob(ValueError):
     """Not a pattern; the message says why."""
 
 
-def compile_glob(pattern: str) -> re.Pattern[str]:
+def compile_glob(pattern: str, *, any_case: bool = False) -> re.Pattern[str]:
     """A pattern of the schema's `match` as a regular expression for `fullmatch`.
 
     Placeholders are its named groups. Matching takes time linear in the key for each wildcard.
@@ -49,7 +49,7 @@ def compile_glob(pattern: str) -> re.Pattern[str]:
             regex += f"(?>{_FOLDERS}{''.join(f'{segment}/' for segment in run)})"
         regex += _FOLDERS + "/".join(last) if last else ".*"
     try:
-        return re.compile(regex, re.DOTALL)
+        return re.compile(regex, re.DOTALL | re.IGNORECASE if any_case else re.DOTALL)
     except re.error as error:  # such as a placeholder that comes twice
         raise InvalidGlob(error.msg) from None
 

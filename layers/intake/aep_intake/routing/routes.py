@@ -10,7 +10,7 @@ Catalog's filters take for operators.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -22,6 +22,7 @@ from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.routing.globs import InvalidGlob, compile_glob
+from aep_intake.routing.never_data import is_never_data, normal, signs
 
 SCHEMA: Mapping[str, Any] = json.loads(
     Path(__file__).with_name("routes.schema.json").read_text(encoding="utf-8")
@@ -85,13 +86,9 @@ class InWindow:
 
 @dataclass(frozen=True, slots=True)
 class WaitsForMarker:
-    """The object needs a marker, and is rejected if none comes `within_ms`.
-
-    `root`: the folder of its marker, as far as the rule shows it.
-    """
+    """The object needs a marker, and is rejected if none comes `within_ms`."""
 
     within_ms: int
-    root: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +100,11 @@ class IsMarker:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A route says that the object is not for us."""
+    """The object is not for us: its route says so, or it is never data."""
 
-    route: str
+    route: str | None
     version: str
+    why: str = "route"  # or `not-data`
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,28 +138,32 @@ class Route:
     marker: re.Pattern[str] | None  # fits the keys of its markers
     bucket: re.Pattern[str] | None
     rule: Mapping[str, Any]  # as written
+    wanted: tuple[tuple[str, Callable[[str], object]], ...]  # what only this rule takes for data
 
-    def root(self, key: str) -> str:
-        """The folder of a key's marker; if there are several, the beginning they share."""
-        pattern = self.rule["match"]
-        above = re.split(r"[*?\[{]", pattern, maxsplit=1)[0] if "**" in pattern else key
-        return above[: above.rfind("/") + 1]
+    def never_data(self, key: str) -> bool:
+        """Whether an object that this rule fits is never data; a marker's name says nothing."""
+        folder = key[: key.rfind("/") + 1]
+        return is_never_data(folder if self.is_marker(key) else key, self.wanted)
+
+    def is_marker(self, key: str) -> bool:
+        """Whether it is the key of a marker of this rule."""
+        return self.marker is not None and self.marker.fullmatch(normal(key)) is not None
 
     def batching(self, key: str) -> OneBatch | InWindow | WaitsForMarker | IsMarker:
         """How an object of this rule gets into a batch."""
-        batch, folder = self.rule.get("batch", {}), key[: key.rfind("/") + 1]
+        batch = self.rule.get("batch", {})
         if "marker" in batch:
-            if key == folder + batch["marker"]:
-                return IsMarker(folder)
-            within = _milliseconds(batch.get("within", MARKER_WITHIN))
-            return WaitsForMarker(within, self.root(key))
+            if self.is_marker(key):
+                return IsMarker(key[: key.rfind("/") + 1])
+            return WaitsForMarker(_milliseconds(batch.get("within", MARKER_WITHIN)))
         length = _window(self.rule)
         return OneBatch() if length is None else InWindow(length)
 
     def fit(self, bucket: str, key: str) -> re.Match[str] | None:
-        """How this rule fits an object, or a marker of its folders."""
+        """How this rule fits an object, or a marker of its folders. Keys compare in form C."""
         if self.bucket is not None and not self.bucket.fullmatch(bucket):
             return None
+        key = normal(key)
         return (self.marker and self.marker.fullmatch(key)) or self.key.fullmatch(key)
 
 
@@ -180,6 +182,8 @@ class RoutingTable:
         """
         hit = self.find(arrival.bucket, arrival.key)
         if hit is None:
+            if is_never_data(arrival.key):
+                return Ignored(None, self.version, "not-data")
             raise NoRoute(
                 f"no rule of routing table {self.version} fits {arrival.uri!r}; "
                 "add one, with `ignore` if the object is not for us"
@@ -198,6 +202,8 @@ class RoutingTable:
         rule = route.rule
         if "ignore" in rule:
             return Ignored(route.name, self.version)
+        if route.never_data(arrival.key):
+            return Ignored(route.name, self.version, "not-data")
 
         def filled(member: str, template: str | None, form: re.Pattern[str] | None) -> str | None:
             if template is None:
@@ -298,7 +304,8 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _route(rule: dict[str, Any]) -> Route:
     """Raises InvalidTable with `field` relative to the rule."""
-    key = _compiled("match", rule["match"])
+    any_case = rule.get("anyCase", False)
+    key = _compiled("match", rule["match"], any_case=any_case)
     bucket = _compiled("bucket", rule["bucket"]) if "bucket" in rule else None
     if bucket and bucket.groups:
         raise InvalidTable("takes no placeholders", field="bucket")
@@ -320,7 +327,11 @@ def _route(rule: dict[str, Any]) -> Route:
             raise InvalidTable(f"{text!r} cannot be one", field=member)
     _check_batch(rule)
     _check_input_format(rule.get("inputFormat"))
-    return Route(rule["name"], key, marker, bucket, rule)
+    wanted = tuple(
+        (kind, _compiled("match", part, any_case=any_case).fullmatch)
+        for kind, part in signs(rule["match"])
+    )
+    return Route(rule["name"], key, marker, bucket, rule, wanted)
 
 
 def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
@@ -330,7 +341,8 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
         return None
     folders = rule["match"][: rule["match"].rfind("/") + 1]
     anywhere = rule["match"] == f"{folders}**"
-    marker = _compiled("match", f"{folders}**/{name}" if anywhere else folders + name)
+    pattern = f"{folders}**/{name}" if anywhere else folders + name
+    marker = _compiled("match", pattern, any_case=rule.get("anyCase", False))
     for lost in key.groupindex.keys() - marker.groupindex.keys():
         raise InvalidTable(
             f"the key of a marker does not say what {{{lost}}} is: it must be a folder's",
@@ -363,9 +375,9 @@ def _check_input_format(input_format: object) -> None:
                 raise InvalidTable(f"has no meaning for {kind}", field=f"inputFormat.{member}")
 
 
-def _compiled(member: str, pattern: str) -> re.Pattern[str]:
+def _compiled(member: str, pattern: str, *, any_case: bool = False) -> re.Pattern[str]:
     try:
-        return compile_glob(pattern)
+        return compile_glob(normal(pattern), any_case=any_case)
     except InvalidGlob as fault:
         raise InvalidTable(f"{pattern!r}: {fault}", field=member) from None
 
