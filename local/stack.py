@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
-from aep_intake_cli.published import LIMITS_IDS, Published
+from aep_intake_cli.documents import LIMITS_IDS, PublishedDocument
 from botocore.exceptions import ClientError
 
 from local import emulator, policies
@@ -287,7 +287,7 @@ class LocalStack:
             ],
             "limits": self._limits | dict(limits),
         }
-        published = Published(self.aws.appconfig, *(outputs[name] for name in LIMITS_IDS))
+        published = PublishedDocument(self.aws.appconfig, *(outputs[name] for name in LIMITS_IDS))
         schema = self.layer / "aep_intake" / "model" / "limits.schema.json"
         self.aws.appconfig.update_configuration_profile(
             ApplicationId=published.application,

@@ -1,4 +1,4 @@
-"""`aep-intake`: what the people who run an intake type.
+"""`aep-intake`: the operator's command.
 
-`command.py` is where it starts, `commands/` is what can be typed; everything else does it.
+`command.py` starts it, `commands/` holds what can be typed; the other modules do the work.
 """

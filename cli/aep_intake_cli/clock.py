@@ -1,4 +1,4 @@
-"""Which time it is."""
+"""The time."""
 
 import time
 

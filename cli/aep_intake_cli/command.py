@@ -1,4 +1,4 @@
-"""The command `aep-intake`, and the one place where its errors become words and exit codes."""
+"""The command `aep-intake`, and the one place that turns its errors into words and exit codes."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import click
 
 from aep_intake_cli.commands import connect, doctor, limits, redrive, restored, routes
 
-STOPPED = 130  # as shells tell of what Ctrl-C has ended
+EXIT_INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="aep-intake", prog_name="aep-intake")
 def aep_intake() -> None:
-    """Operate an intake of batches for Adobe Experience Platform: a deployed stack of aep-intake.
+    """Operate a deployed stack of aep-intake: batches for Adobe Experience Platform.
 
     Commands use your AWS credentials, as the aws command does (AWS_PROFILE, AWS_REGION, or
-    --profile and --region). They ask the stack called aep-intake, unless --stack or
+    --profile and --region). They work on the stack called aep-intake, unless --stack or
     AEP_INTAKE_STACK names another.
 
     \b
-    Exit codes: 0  all is well
-                1  something is wrong: a finding, or the command could not do it, and says why
-                2  the command was not understood
+    Exit codes: 0  success
+                1  a check found a problem, or the command failed and says why
+                2  the command line is wrong
 
     \b
     Completion for your shell (bash, zsh, fish):
@@ -36,21 +36,21 @@ for command in (doctor, connect, routes, limits, redrive, restored):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what is typed; the exit code. What is no expected error is a bug, and is raised."""
+    """Run the command line; return the exit code. An error that nobody expects is raised: a bug."""
     try:
         status = aep_intake.main(arguments, prog_name="aep-intake", standalone_mode=False)
-    except click.ClickException as wrong:
-        wrong.show()
-        return wrong.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
     except click.Abort:
         click.echo("Stopped.", err=True)
-        return STOPPED
+        return EXIT_INTERRUPTED
     except Exception as error:
-        from aep_intake_cli.failures import in_words
+        from aep_intake_cli.failures import explain_error
 
-        words = in_words(error)
-        if words is None:
+        text = explain_error(error)
+        if text is None:
             raise
-        click.secho(f"Error: {words}", err=True, fg="red")
+        click.secho(f"Error: {text}", err=True, fg="red")
         return 1
     return status or 0

@@ -1,4 +1,4 @@
-"""Messages in a dead-letter queue, and how they get back."""
+"""Messages in a dead-letter queue, and how they return to their own queue."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from aep_intake.report import events
 from rich.table import Column, Table
 from rich.text import Text
 
-from aep_intake_cli.words import several
+from aep_intake_cli.output import quantity
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-HIDDEN_SECONDS = 600
+VISIBILITY_SECONDS = 600  # for which nobody else receives what a run has received
 TRIES_USED_UP = "tries-used-up"
 # SQS limits the sum of a batch's bodies; smaller batches always fit.
 BATCH_BYTES = 200_000
 
 
 @dataclass(frozen=True)
-class Parked:
+class ParkedMessage:
     """A message in a dead-letter queue.
 
-    `external_ids`: of the orders that it is about. `what` it is about, in words for people.
+    `external_ids`: the orders that it belongs to. `subject`: its files or its batch, for people.
     """
 
     handle: str
@@ -42,48 +42,49 @@ class Parked:
     reason: str
     detail: str
     external_ids: frozenset[str]
-    what: tuple[str, ...]
-    at: datetime
+    subject: tuple[str, ...]
+    parked_at: datetime
 
     @classmethod
-    def of(cls, message: MessageTypeDef) -> Parked:
-        """Parked by the intake (`reason`), by EventBridge (`ERROR_CODE`), or by SQS (neither)."""
+    def from_sqs(cls, message: MessageTypeDef) -> ParkedMessage:
+        """The intake parks with `reason`, EventBridge with `ERROR_CODE`, SQS with neither."""
         attributes = {
             name: value.get("StringValue", "")
             for name, value in message.get("MessageAttributes", {}).items()
         }
-        ids, what = _read(message["Body"])
+        external_ids, subject = _read(message["Body"])
         sent = datetime.fromtimestamp(int(message["Attributes"]["SentTimestamp"]) / 1000, UTC)
+        at = attributes.get("parkedAt")
         return cls(
             handle=message["ReceiptHandle"],
             body=message["Body"],
             reason=attributes.get("reason") or attributes.get("ERROR_CODE") or TRIES_USED_UP,
             detail=attributes.get("detail") or attributes.get("ERROR_MESSAGE") or "",
-            external_ids=frozenset(filter(None, [*ids, attributes.get("externalId")])),
-            what=tuple(what),
-            at=datetime.fromisoformat(attributes["parkedAt"]) if "parkedAt" in attributes else sent,
+            external_ids=frozenset(filter(None, [*external_ids, attributes.get("externalId")])),
+            subject=tuple(subject),
+            parked_at=datetime.fromisoformat(at) if at else sent,
         )
 
 
 def _read(body: str) -> tuple[Iterable[str], Iterable[str]]:
-    """The external ids in a message, and what it is about; neither where nobody understands it."""
-    if known := _of_delivery(body):
-        return known
+    """External ids and subject of a message; both are empty if the intake cannot read it."""
+    if found := _read_delivery(body):
+        return found
     try:
-        delivery = envelopes.parse(body)
+        message = envelopes.parse(body)
     except MalformedEvent:
         return (), ()
-    if delivery.order:
-        # The files of a window or a folder have no message any more; their order stands for them.
-        return [delivery.order], ["the files of an order:"]
-    if delivery.missing:
-        return [delivery.missing.external_id], ["the files of a folder:"]
-    files = delivery.arrivals
+    if message.order:
+        # The files of a window or a folder have no messages of their own; their order has one.
+        return [message.order], ["all files of an order's batch:"]
+    if message.missing:
+        return [message.missing.external_id], ["files of a folder without its marker:"]
+    files = message.arrivals
     return [file.external_id for file in files], [file.uri for file in files]
 
 
-def _of_delivery(body: str) -> tuple[Iterable[str], Iterable[str]] | None:
-    """As `_read`, of what on_delivery and on_upload work on; None where it is neither's."""
+def _read_delivery(body: str) -> tuple[Iterable[str], Iterable[str]] | None:
+    """As `_read`, for messages of on_delivery and on_upload; None: it is another message."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -93,54 +94,54 @@ def _of_delivery(body: str) -> tuple[Iterable[str], Iterable[str]] | None:
             "detail-type": events.BATCH_CREATED,
             "detail": {"externalId": str(order), "batchId": batch, "fileCount": int(count)},
         }:
-            return [order], [f"batch {batch} of {several(count, 'file')}:"]
+            return [order], [f"batch {batch} of {quantity(count, 'file')}:"]
         case {"externalId": str(due)} if due.startswith(DELIVERY_PREFIX):
-            return [due.removeprefix(DELIVERY_PREFIX)], ["the delivery of an order:"]
+            return [due.removeprefix(DELIVERY_PREFIX)], ["the delivery of an order's batch:"]
         case {
             "external_id": str(order),
             "piece": {"start": start, "end": end, "file": {"bucket": bucket, "key": key}},
         }:
-            part = f"bytes {start} to {end}, in the batch of an order:"
+            part = f"bytes {start} to {end}, for an order's batch:"
             return [order], [f"s3://{bucket}/{key}", part]
     return None
 
 
 @dataclass
 class Redrive:
-    """One run over the messages of `source`. Raises botocore's errors."""
+    """One run over the messages of `source`: queue URLs. Raises botocore's errors."""
 
     sqs: SQSClient
     source: str
-    goal: str
+    destination: str
     reasons: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
     dry_run: bool = False
-    _hidden: dict[str, str] = field(default_factory=dict, repr=False)
+    _in_flight: dict[str, str] = field(default_factory=dict, repr=False)  # receipt handle by id
 
-    def chosen(self, parked: Parked) -> bool:
-        """Whether the operator asked for it; without wishes, all are meant."""
+    def selects(self, parked: ParkedMessage) -> bool:
+        """Whether the operator selected it; without a filter, every message is."""
         return (not self.reasons or parked.reason in self.reasons) and (
             not self.external_ids or bool(parked.external_ids & self.external_ids)
         )
 
-    def run(self) -> Generator[tuple[Parked, bool]]:
+    def run(self) -> Generator[tuple[ParkedMessage, bool]]:
         """Each message, and whether it was moved (in a dry run: would be)."""
         try:
-            for some in self._received():
-                chosen = {key: parked for key, parked in some.items() if self.chosen(parked)}
-                moved = set(chosen) if self.dry_run else set(self._moved(chosen))
-                yield from ((parked, key in moved) for key, parked in some.items())
+            for received in self._receive():
+                selected = {key: one for key, one in received.items() if self.selects(one)}
+                moved = set(selected) if self.dry_run else set(self._move(selected))
+                yield from ((parked, key in moved) for key, parked in received.items())
         finally:
-            self._give_back()
+            self._release()
 
-    def _received(self) -> Iterator[dict[str, Parked]]:
-        left = self._waiting()
+    def _receive(self) -> Iterator[dict[str, ParkedMessage]]:
+        left = self._count_messages()
         while left > 0:
             messages = self.sqs.receive_message(
                 QueueUrl=self.source,
                 MaxNumberOfMessages=min(10, left),
-                VisibilityTimeout=HIDDEN_SECONDS,
-                # Long polling asks all of the queue's servers, so that nothing means nothing.
+                VisibilityTimeout=VISIBILITY_SECONDS,
+                # Long polling asks all servers of the queue, so that none means none.
                 WaitTimeSeconds=1,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["SentTimestamp"],
@@ -148,80 +149,80 @@ class Redrive:
             if not messages:
                 return
             left -= len(messages)
-            # One that comes twice, in a long run, was seen: only its newest handle can free it.
-            new = [message for message in messages if message["MessageId"] not in self._hidden]
-            self._hidden |= {each["MessageId"]: each["ReceiptHandle"] for each in messages}
-            yield {message["MessageId"]: Parked.of(message) for message in new}
+            # In a long run a message can come twice. Only its newest handle can release it.
+            new = [message for message in messages if message["MessageId"] not in self._in_flight]
+            self._in_flight |= {each["MessageId"]: each["ReceiptHandle"] for each in messages}
+            yield {message["MessageId"]: ParkedMessage.from_sqs(message) for message in new}
 
-    def _waiting(self) -> int:
+    def _count_messages(self) -> int:
         name: QueueAttributeNameType = "ApproximateNumberOfMessages"
-        told = self.sqs.get_queue_attributes(QueueUrl=self.source, AttributeNames=[name])
-        return int(told["Attributes"][name])
+        answer = self.sqs.get_queue_attributes(QueueUrl=self.source, AttributeNames=[name])
+        return int(answer["Attributes"][name])
 
-    def _moved(self, chosen: dict[str, Parked]) -> Iterator[str]:
-        size = sum(len(parked.body.encode()) for parked in chosen.values())
-        for some in batched(chosen, 10 if size < BATCH_BYTES else 1, strict=False):
+    def _move(self, selected: dict[str, ParkedMessage]) -> Iterator[str]:
+        size = sum(len(parked.body.encode()) for parked in selected.values())
+        for keys in batched(selected, 10 if size < BATCH_BYTES else 1, strict=False):
             sent = self.sqs.send_message_batch(
-                QueueUrl=self.goal,
+                QueueUrl=self.destination,
                 Entries=[
-                    {"Id": str(n), "MessageBody": chosen[key].body} for n, key in enumerate(some)
+                    {"Id": str(n), "MessageBody": selected[key].body} for n, key in enumerate(keys)
                 ],
             )
-            arrived = [some[int(entry["Id"])] for entry in sent.get("Successful", ())]
-            if arrived:
+            moved = [keys[int(entry["Id"])] for entry in sent.get("Successful", ())]
+            if moved:
                 self.sqs.delete_message_batch(
                     QueueUrl=self.source,
                     Entries=[
-                        {"Id": str(n), "ReceiptHandle": chosen[key].handle}
-                        for n, key in enumerate(arrived)
+                        {"Id": str(n), "ReceiptHandle": selected[key].handle}
+                        for n, key in enumerate(moved)
                     ],
                 )
-            for key in arrived:
-                del self._hidden[key]
+            for key in moved:
+                del self._in_flight[key]
                 yield key
 
-    def _give_back(self) -> None:
-        for some in batched(self._hidden.values(), 10, strict=False):
+    def _release(self) -> None:
+        for handles in batched(self._in_flight.values(), 10, strict=False):
             self.sqs.change_message_visibility_batch(
                 QueueUrl=self.source,
                 Entries=[
                     {"Id": str(n), "ReceiptHandle": handle, "VisibilityTimeout": 0}
-                    for n, handle in enumerate(some)
+                    for n, handle in enumerate(handles)
                 ],
             )
-        self._hidden.clear()
+        self._in_flight.clear()
 
 
-def listed(messages: Iterable[Parked], now: datetime) -> Table:
-    """For people: each message that is meant."""
-    # Stacked, so that ids stay whole for copying.
-    what = Column("what, external id, detail", overflow="fold")
-    table = Table("reason", what, "parked", Column("age", justify="right"), show_lines=True)
+def messages_table(messages: Iterable[ParkedMessage], now: datetime) -> Table:
+    """A row for each message."""
+    # One below the other, so that ids stay whole for copying.
+    subject = Column("file or batch, external id, detail", overflow="fold")
+    table = Table("reason", subject, "parked at", Column("age", justify="right"), show_lines=True)
     for parked in messages:
-        lines = [*parked.what, *sorted(parked.external_ids), parked.detail]
+        lines = [*parked.subject, *sorted(parked.external_ids), parked.detail]
         table.add_row(
             Text(parked.reason),
             Text("\n".join(filter(None, lines))),
-            f"{parked.at:%Y-%m-%d %H:%M:%S}Z",
-            str(timedelta(seconds=int((now - parked.at).total_seconds()))),
+            f"{parked.parked_at:%Y-%m-%d %H:%M:%S}Z",
+            str(timedelta(seconds=int((now - parked.parked_at).total_seconds()))),
         )
     return table
 
 
-def summed_up(outcomes: Counter[tuple[str, bool]], done: str) -> Table:
-    """For people: how many by reason were moved, and how many stay."""
-    table = Table("reason", Column(done, justify="right"), Column("left", justify="right"))
+def summary_table(outcomes: Counter[tuple[str, bool]], moved: str) -> Table:
+    """How many messages of each reason move, and how many stay. `moved`: a column's head."""
+    table = Table("reason", Column(moved, justify="right"), Column("stay", justify="right"))
     for reason in sorted({reason for reason, _ in outcomes}):
         table.add_row(Text(reason), str(outcomes[reason, True]), str(outcomes[reason, False]))
     return table
 
 
-def told(parked: Parked) -> dict[str, Any]:
-    """For programs: a message."""
+def to_json(parked: ParkedMessage) -> dict[str, Any]:
+    """A message, for programs."""
     return {
         "reason": parked.reason,
         "detail": parked.detail,
         "externalIds": sorted(parked.external_ids),
-        "what": list(parked.what),
-        "parkedAt": parked.at.isoformat(),
+        "what": list(parked.subject),
+        "parkedAt": parked.parked_at.isoformat(),
     }

@@ -1,4 +1,4 @@
-"""What an operator is told when a command cannot go on: what, where, and what to do."""
+"""What a command prints when it fails: what failed, where, and what to do."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId")
 
 _ADVICE: dict[type[BotoCoreError], str] = {
     NoCredentialsError: "sign in to AWS, set AWS_PROFILE, or give --profile",
-    NoRegionError: "give --region, or set AWS_REGION to the stack's",
-    ProfileNotFound: "`aws configure list-profiles` names those you have",
+    NoRegionError: "give --region, or set AWS_REGION to the stack's region",
+    ProfileNotFound: "`aws configure list-profiles` lists your profiles",
     SSOError: "sign in again with `aws sso login`",
     TokenRetrievalError: "sign in again with `aws sso login`",
-    EndpointConnectionError: "is the region right, and the network there?",
+    EndpointConnectionError: "check the region and your network",
 }
 
 
-class CannotGoOn(Exception):
-    """Why a command cannot do what was asked, in words for people."""
+class CommandFailed(Exception):
+    """The text says why the command failed, and what to do."""
 
 
-def in_words(error: Exception) -> str | None:
-    """What went wrong, and what to do about it where that is known. None: it is a bug."""
+def explain_error(error: Exception) -> str | None:
+    """What failed, and what to do where that is known. None: nobody expects this error, a bug."""
     match error:
-        case CannotGoOn():
+        case CommandFailed():
             return str(error)
         case IntakeError():
             return error.detail
         case ClientError() | BotoCoreError():
-            return of_aws(error)
+            return explain_aws_error(error)
         case OSError(filename=str(name)):
             return f"{name}: {error.strerror}"
     return None
 
 
-def of_aws(error: BotoCoreError | ClientError) -> str:
-    """As `in_words`, of what AWS or its client says."""
+def explain_aws_error(error: BotoCoreError | ClientError) -> str:
+    """What AWS or its client reports, and what to do where that is known."""
     if isinstance(error, BotoCoreError):
         for kind, advice in _ADVICE.items():
             if isinstance(error, kind):
                 return f"{str(error).rstrip('.')}: {advice}"
-        return f"AWS could not be asked: {error}"
-    told, operation = error.response.get("Error", {}), error.operation_name
-    code, message = told.get("Code", ""), told.get("Message", "")
+        return f"the call of AWS failed: {error}"
+    details, operation = error.response.get("Error", {}), error.operation_name
+    code, message = details.get("Code", ""), details.get("Message", "")
     if code in _DENIED:
-        return f"your AWS credentials may not do {_ACTIONS.get(operation, operation)}: {message}"
+        return f"your AWS credentials do not allow {_ACTIONS.get(operation, operation)}: {message}"
     if code in _EXPIRED:
-        return f"your AWS credentials are not valid (any more): {message}"
+        return f"your AWS credentials are wrong or have expired: {message}"
     return f"{operation} failed ({code}): {message}"

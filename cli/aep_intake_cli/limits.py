@@ -1,4 +1,4 @@
-"""Documents of organizations and limits: their faults, and that of an earlier release's stack."""
+"""Documents of organizations and limits: lint one, make one of the parameters of an old stack."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from aep_intake.model import organizations, strict_json
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.organizations import InvalidLimits
 
-from aep_intake_cli.published import Problem
+from aep_intake_cli.documents import Problem
 
-# Of the release before: parameters, their defaults then, and what they are called now.
-PARAMETERS = {
+# Parameters of the previous release, their defaults then, and the names of the limits now.
+OLD_PARAMETERS = {
     "BatchesPerMinute": ("1000", "batchesPerMinute"),
     "GigabytesPerHour": ("20", "gigabytesPerHour"),
     "ProfileBatchesPerDay": ("90", "profileBatchesPerDay"),
@@ -24,8 +24,8 @@ PARAMETERS = {
     "OutcomeSeconds": ("120", "outcomeSeconds"),
     "ReplayBy": ("predecessors", "replayBy"),
 }
-# Parameters of that release that are gone, their defaults, and what to do where another was given.
-GONE = {
+# Parameters of that release without a successor, their defaults, and what to do instead.
+REMOVED_PARAMETERS = {
     "RequestsPerSecond": ("5", "change Mappings.Fixed.Requests in template.yaml"),
     "UploadSeconds": ("300", "change Mappings.Fixed.Uploads in template.yaml"),
     "UnfinishedHours": ("24", "change Mappings.Fixed.Batches in template.yaml"),
@@ -34,41 +34,41 @@ GONE = {
 }
 
 
-def lint(document: bytes, named: tuple[str, ...]) -> list[Problem]:
-    """Everything wrong with `document`, empty if it may go live. `named`: the stack's secrets."""
+def lint(document: bytes, secrets: tuple[str, ...]) -> list[Problem]:
+    """All problems of `document`; none: it may go live. `secrets`: those the stack names."""
     try:
-        told = strict_json.loads(document.decode())
+        limits = strict_json.loads(document.decode())
     except ValueError as error:
         return [Problem(None, "", f"cannot be read as JSON: {error}")]
     problems = [
-        Problem(None, dotted(path), text) for path, text in faults(told, organizations.SCHEMA, ())
+        Problem(None, dotted(path), text) for path, text in faults(limits, organizations.SCHEMA, ())
     ]
     if problems:
         return problems
     try:
-        parsed = organizations.parse(document, named)
+        parsed = organizations.parse(document, secrets)
     except InvalidLimits as fault:
         return [Problem(None, "", str(fault))]
     return [
         Problem(
             None,
             f"organizations[{n}].credential",
-            f"is not among the stack's parameter CredentialSecrets ({', '.join(named)})",
+            f"is not among the stack's parameter CredentialSecrets ({', '.join(secrets)})",
         )
         for n, arn in enumerate(parsed.credentials)
-        if not organizations.covers(named, arn)
+        if not organizations.covers(secrets, arn)
     ]
 
 
 def from_parameters(parameters: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The document that says what these parameters of the release before said, and remarks.
+    """The document that has the meaning of these parameters of the previous release, and remarks.
 
-    What was the default is left out, so that the present one holds. What is less careful than a
-    limit may be, becomes what it may be.
+    A parameter that had its default is left out: the present default counts. A value outside a
+    limit's range becomes the nearest one within.
     """
     remarks: list[str] = []
     limits: dict[str, Any] = {}
-    for name, (default, member) in PARAMETERS.items():
+    for name, (default, member) in OLD_PARAMETERS.items():
         value = parameters.get(name, default)
         if value == default:
             continue
@@ -78,11 +78,11 @@ def from_parameters(parameters: Mapping[str, str]) -> tuple[dict[str, Any], list
             continue
         allowed = min(max(int(value), schema["minimum"]), schema["maximum"])
         if allowed != int(value):
-            remarks.append(f"{name} was {value}, and {member} can be {allowed}")
+            remarks.append(f"{name} was {value}; {member} is {allowed}, the nearest allowed value")
         limits[member] = allowed
-    for name, (default, advice) in GONE.items():
+    for name, (default, advice) in REMOVED_PARAMETERS.items():
         if parameters.get(name, default) != default:
-            remarks.append(f"{name} was {parameters[name]}, and is no parameter now: {advice}")
+            remarks.append(f"{name} was {parameters[name]}; this parameter is gone: {advice}")
     default = parameters.get("DefaultSandbox", "prod")
     sandboxes = [default, *_listed(parameters, "AllowedSandboxes")]
     document = {

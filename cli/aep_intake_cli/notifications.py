@@ -1,8 +1,8 @@
 """Where a bucket sends its events.
 
-Writing a bucket's notification configuration replaces all of it, so it is read, added to, written
-and read again. S3 has no conditional write for it: whoever else changes it in the same second may
-undo this or be undone, which the second reading shows.
+A write replaces a bucket's whole notification configuration, so it is read, extended, written and
+read again. S3 has no conditional write for it: two writers in the same second may overwrite each
+other, which the second read shows.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from typing import TYPE_CHECKING, Any, cast
 from rich.table import Table
 from rich.text import Text
 
-from aep_intake_cli.failures import CannotGoOn
+from aep_intake_cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import NotificationConfigurationTypeDef
     from rich.console import Console
 
-    from aep_intake_cli.deployed import Deployed
+    from aep_intake_cli.stack import Stack
 
 EVENTBRIDGE = "EventBridgeConfiguration"
 QUEUES = "QueueConfigurations"
 CREATED = "s3:ObjectCreated:*"
 
 
-def connected(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A notification configuration with EventBridge on, and all that it had before."""
+def add_eventbridge(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The notification configuration with EventBridge on, and all that it had before."""
     return {EVENTBRIDGE: {}, **configuration}
 
 
-def connected_directly(configuration: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
-    """One that sends new objects to that queue, and all that it had before."""
-    there = configuration.get(QUEUES, [])
-    if any(one["QueueArn"] == queue_arn and CREATED in one["Events"] for one in there):
+def add_queue(configuration: Mapping[str, Any], queue_arn: str) -> dict[str, Any]:
+    """The one that sends new objects to that queue, too, and keeps all that it had before."""
+    queues = configuration.get(QUEUES, [])
+    if any(one["QueueArn"] == queue_arn and CREATED in one["Events"] for one in queues):
         return dict(configuration)
     ours = {"Id": "aep-intake-arrivals", "QueueArn": queue_arn, "Events": [CREATED]}
-    return {**configuration, QUEUES: [*there, ours]}
+    return {**configuration, QUEUES: [*queues, ours]}
 
 
-def queue_for(stack: Deployed, bucket: str) -> str:
-    """ARN of the queue that the bucket is to send to. Raises CannotGoOn."""
+def queue_for(stack: Stack, bucket: str) -> str:
+    """ARN of the arrivals queue, if it accepts events of the bucket. Raises CommandFailed."""
     if bucket not in stack.output("SourceBuckets").split(","):
-        raise CannotGoOn(
-            f"{bucket} is not one of the buckets of {stack.name}, and its queue takes nothing from "
-            f"others: deploy it with {bucket} among SourceBucketNames first"
+        raise CommandFailed(
+            f"{bucket} is not a source bucket of stack {stack.name}, so the queue refuses its "
+            f"events: deploy the stack with {bucket} in SourceBucketNames first"
         )
     return stack.output("ArrivalsQueueArn")
 
@@ -63,13 +63,13 @@ def write(s3: S3Client, bucket: str, owner: str, configuration: dict[str, Any]) 
         Bucket=bucket,
         ExpectedBucketOwner=owner,
         NotificationConfiguration=cast("NotificationConfigurationTypeDef", configuration),
-        # Else a destination of somebody else's that has gone would fail all of it.
+        # Else the write fails if another, older destination does not exist any more.
         SkipDestinationValidation=True,
     )
 
 
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configurations say the same; S3 keeps no order."""
+    """Whether two configurations are equal; S3 keeps no order."""
     return sorted(map(repr, _entries(one))) == sorted(map(repr, _entries(other)))
 
 
@@ -77,7 +77,7 @@ def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
     for name, value in configuration.items():
         for entry in value if isinstance(value, list) else [value]:
             rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
-            # S3 gives `prefix` back as `Prefix`.
+            # S3 returns `prefix` as `Prefix`.
             plain = {
                 **entry,
                 "Events": sorted(entry.get("Events", ())),
@@ -86,43 +86,43 @@ def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
             yield name, dict(sorted(plain.items()))
 
 
-def shown(configuration: Mapping[str, Any]) -> Table:
-    """For people: where the bucket's events go."""
-    table = Table("events go to", "which", "name")
+def destinations_table(configuration: Mapping[str, Any]) -> Table:
+    """Where the bucket sends its events."""
+    table = Table("destination", "events", "name")
     for name, entry in _entries(configuration):
-        ends = (entry.get(part) for part in ("QueueArn", "TopicArn", "LambdaFunctionArn"))
-        goal = next(filter(None, ends), "EventBridge" if name == EVENTBRIDGE else name)
-        which = [*entry["Events"], *(f"{part} {text}" for part, text in entry["Filter"])]
-        table.add_row(Text(goal), Text("\n".join(which) or "all"), Text(entry.get("Id", "")))
+        arns = (entry.get(part) for part in ("QueueArn", "TopicArn", "LambdaFunctionArn"))
+        end = next(filter(None, arns), "EventBridge" if name == EVENTBRIDGE else name)
+        events = [*entry["Events"], *(f"{part} {text}" for part, text in entry["Filter"])]
+        table.add_row(Text(end), Text("\n".join(events) or "all"), Text(entry.get("Id", "")))
     if not configuration:
-        table.add_row("nowhere", "", "")
+        table.add_row("none", "", "")
     return table
 
 
 def connect(
     s3: S3Client, bucket: str, owner: str, console: Console, queue_arn: str | None = None
 ) -> int:
-    """Do it and say so; the exit status. Raises botocore's errors.
+    """Connect the bucket, print what changed, and return the exit code. Raises botocore's errors.
 
-    `queue_arn`: where new objects go directly; None: to EventBridge.
+    `queue_arn`: the queue that gets the events; None: EventBridge gets them.
     """
     before = read(s3, bucket, owner)
-    console.print(f"{bucket}, before:", shown(before), sep="\n", markup=False)
-    wanted = connected(before) if queue_arn is None else connected_directly(before, queue_arn)
+    console.print(f"{bucket}, before:", destinations_table(before), sep="\n", markup=False)
+    wanted = add_eventbridge(before) if queue_arn is None else add_queue(before, queue_arn)
     if wanted == before:
-        done = "EventBridge is on" if queue_arn is None else "It sends to the queue"
-        console.print(f"{done} already; nothing was changed.")
+        state = "EventBridge is on" if queue_arn is None else "The bucket sends to the queue"
+        console.print(f"{state} already; nothing was changed.")
         return 0
     write(s3, bucket, owner, wanted)
     after = read(s3, bucket, owner)
-    console.print(f"{bucket}, after:", shown(after), sep="\n", markup=False)
+    console.print(f"{bucket}, after:", destinations_table(after), sep="\n", markup=False)
     if not same(after, wanted):
-        console.print("This is not what was written: somebody else changes it too.", style="red")
+        console.print("Another program changed it in the meantime: run it again.", style="red")
         return 1
-    done = "EventBridge is on." if queue_arn is None else "It sends to the queue."
-    console.print(f"{done} It can take some five minutes until events come;")
-    console.print("objects that are in the bucket already make none.")
+    state = "EventBridge is on." if queue_arn is None else "The bucket sends to the queue."
+    console.print(f"{state} The first events can take about five minutes.")
+    console.print("Objects that are in the bucket already cause no events.")
     if queue_arn is not None:
-        console.print("Deploy with ArrivalPath=Direct once they do; until then both ways are open,")
-        console.print("and what comes twice is taken once.")
+        console.print("Once events come, deploy with ArrivalPath=Direct. Until then an object can")
+        console.print("be announced twice; the intake takes it once.")
     return 0

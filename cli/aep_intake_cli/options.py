@@ -1,4 +1,4 @@
-"""What commands have in common: a stack, and whose credentials; files; JSON instead of text."""
+"""Options that commands share: a stack and AWS credentials, files, JSON output."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import click
 if TYPE_CHECKING:
     import boto3
 
-    from aep_intake_cli.deployed import Deployed
+    from aep_intake_cli.stack import Stack
 
-STACK = "aep-intake"
+DEFAULT_STACK = "aep-intake"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 type Command[R] = Callable[..., R]
@@ -23,38 +23,46 @@ type Command[R] = Callable[..., R]
 
 @dataclass(frozen=True)
 class Access:
-    """A stack, and the operator's AWS credentials; None: what the AWS configuration says."""
+    """The name of a stack, and the operator's AWS credentials; None: the AWS configuration's."""
 
-    stack: str = STACK
+    stack_name: str = DEFAULT_STACK
     region: str | None = None
     profile: str | None = None
 
     @cached_property
     def session(self) -> boto3.Session:
-        """AWS as the operator. Raises botocore's ProfileNotFound."""
+        """The operator's AWS session. Raises botocore's ProfileNotFound."""
         import boto3
+        from botocore.config import Config
+        from botocore.session import get_session
 
-        return boto3.Session(profile_name=self.profile, region_name=self.region)
+        core = get_session()
+        # Seconds; short, since a person waits for the answer.
+        timeouts = Config(connect_timeout=5, read_timeout=15, retries={"total_max_attempts": 3})
+        core.set_default_client_config(timeouts)
+        return boto3.Session(
+            region_name=self.region, botocore_session=core, profile_name=self.profile
+        )
 
-    def deployed(self) -> Deployed:
-        """The stack. Raises CannotGoOn and botocore's errors."""
-        from aep_intake_cli.deployed import PATIENCE, deployed
+    def stack(self) -> Stack:
+        """Read the stack. Raises CommandFailed and botocore's errors."""
+        from aep_intake_cli.stack import describe_stack
 
-        return deployed(self.session.client("cloudformation", config=PATIENCE), self.stack)
+        return describe_stack(self.session.client("cloudformation"), self.stack_name)
 
 
 def with_access[R](command: Command[R]) -> Command[R]:
-    """The options of a command that asks AWS; it is called with an Access, `access`."""
-    return _with_access(command, STACK)
+    """Add the options of a command that calls AWS; the command gets an Access as `access`."""
+    return _with_access(command, DEFAULT_STACK)
 
 
 def with_access_if_named[R](command: Command[R]) -> Command[R]:
-    """As `with_access`, but nothing is asked unless a stack is named: `access` is None then."""
+    """As `with_access`; but without --stack, `access` is None and the command calls no AWS."""
     return _with_access(command, None)
 
 
 def _with_access[R](command: Command[R], default: str | None) -> Command[R]:
-    which = "The stack." if default else "Ask this stack too; without it nothing is asked of AWS."
+    text = "The stack." if default else "Use what this stack knows; else the command calls no AWS."
 
     @click.option(
         "--stack",
@@ -63,16 +71,16 @@ def _with_access[R](command: Command[R], default: str | None) -> Command[R]:
         default=default,
         show_default=True,
         metavar="NAME",
-        help=which,
+        help=text,
     )
-    @click.option("--region", metavar="REGION", help="The stack's AWS region.")
+    @click.option("--region", metavar="REGION", help="The AWS region of the stack.")
     @click.option("--profile", metavar="PROFILE", help="A profile of your AWS configuration.")
     @wraps(command)
-    def called(stack: str | None, region: str | None, profile: str | None, **given: Any) -> R:
+    def run(stack: str | None, region: str | None, profile: str | None, **arguments: Any) -> R:
         access = Access(stack, region, profile) if stack else None
-        return command(access=access, **given)
+        return command(access=access, **arguments)
 
-    return called
+    return run
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

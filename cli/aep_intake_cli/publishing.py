@@ -1,4 +1,4 @@
-"""Making a document of a stack live, checked against that stack, and going back."""
+"""Publish a document of a stack, checked against that stack, or roll it back."""
 
 from __future__ import annotations
 
@@ -7,67 +7,70 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aep_intake_cli import limits
-from aep_intake_cli.deployed import PATIENCE
-from aep_intake_cli.output import progress
-from aep_intake_cli.published import (
-    IDS,
+from aep_intake_cli.documents import (
     LIMITS_IDS,
+    ROUTES_IDS,
     Problem,
-    Published,
+    PublishedDocument,
     organizations_of,
-    secrets,
+    secrets_of,
 )
+from aep_intake_cli.output import progress
 from aep_intake_cli.routing.lint import lint
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfig import AppConfigClient
 
-    from aep_intake_cli.deployed import Deployed
     from aep_intake_cli.options import Access
+    from aep_intake_cli.stack import Stack
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is published: the outputs that lead to it, what people call it, who finds its faults."""
+    """A kind of document: the stack outputs that lead to it, its name for people, its linter."""
 
-    ids: tuple[str, ...]
+    outputs: tuple[str, ...]
     name: str
-    lint: Callable[[Deployed, AppConfigClient, bytes], list[Problem]]
+    lint: Callable[[Stack, AppConfigClient, bytes], list[Problem]]
 
 
-ROUTES = Kind(
-    IDS, "routes", lambda stack, client, table: lint(table, organizations_of(stack, client))
-)
-LIMITS = Kind(
-    LIMITS_IDS,
-    "organizations and limits",
-    lambda stack, _, document: limits.lint(document, secrets(stack)),
-)
+KINDS = {
+    "routes": Kind(
+        ROUTES_IDS,
+        "routes",
+        lambda stack, client, table: lint(table, organizations_of(stack, client)),
+    ),
+    "limits": Kind(
+        LIMITS_IDS,
+        "organizations and limits",
+        lambda stack, _, document: limits.lint(document, secrets_of(stack)),
+    ),
+}
 
 
-def publish(access: Access, kind: Kind, document: bytes) -> str:
-    """Make `document` live; what to say of it. Raises CannotGoOn and botocore's errors."""
-    published, check = _of(access, kind)
-    before = published.serves(document)
+def publish(access: Access, kind: Kind, content: bytes) -> str:
+    """Make `content` live; return what to print. Raises CommandFailed and botocore's errors."""
+    document, check = _open(access, kind)
+    before = document.live_version_of(content)
     with progress("deploying"):
-        version = published.publish(document, check)
+        version = document.publish(content, check)
     if version == before:
         return f"Unchanged: version {version} of the {kind.name} is live already."
     return _is_live(kind, version)
 
 
 def roll_back(access: Access, kind: Kind, version: int | None) -> str:
-    """Make `version` live again, None: the newest before the present. As `publish`."""
-    published, check = _of(access, kind)
+    """Make `version` live again; None: the newest before the present one. As `publish`."""
+    document, check = _open(access, kind)
     with progress("deploying"):
-        return _is_live(kind, published.roll_back(version, check))
+        return _is_live(kind, document.roll_back(version, check))
 
 
-def _of(access: Access, kind: Kind) -> tuple[Published, Callable[[bytes], list[Problem]]]:
-    stack, client = access.deployed(), access.session.client("appconfig", config=PATIENCE)
-    published = Published(client, *(stack.output(name) for name in kind.ids))
-    return published, lambda document: kind.lint(stack, client, document)
+def _open(access: Access, kind: Kind) -> tuple[PublishedDocument, Callable[[bytes], list[Problem]]]:
+    stack, client = access.stack(), access.session.client("appconfig")
+    document = PublishedDocument(client, *(stack.output(name) for name in kind.outputs))
+    return document, lambda content: kind.lint(stack, client, content)
 
 
 def _is_live(kind: Kind, version: int) -> str:
-    return f"Version {version} of the {kind.name} is live; functions take it up in 30 seconds."
+    return f"Version {version} of the {kind.name} is live. The functions use it within 30 seconds."

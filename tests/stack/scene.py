@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from aep_intake.report.events import encoded
-from aep_intake_cli.published import IDS, Published
+from aep_intake_cli.documents import ROUTES_IDS, PublishedDocument
 from jsonschema import Draft202012Validator
 
 from local.aws import Aws
@@ -126,8 +126,8 @@ class Scene:
 
     def publish(self, table: bytes) -> None:
         """Make a routing table live."""
-        ids = (self.outputs[name] for name in IDS)
-        Published(self.aws.appconfig, *ids).publish(table, lambda _: [])
+        ids = (self.outputs[name] for name in ROUTES_IDS)
+        PublishedDocument(self.aws.appconfig, *ids).publish(table, lambda _: [])
 
     def workers(self) -> list[tuple[int, str]]:
         """Process and function (output) of every worker of this stack."""

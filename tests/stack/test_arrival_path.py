@@ -7,9 +7,9 @@ from typing import Any
 
 import boto3
 import pytest
-from aep_intake_cli.deployed import deployed as told_of
 from aep_intake_cli.doctor import examine as doctor
 from aep_intake_cli.doctor.verdicts import OK
+from aep_intake_cli.stack import describe_stack
 
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
@@ -56,7 +56,7 @@ def test_a_file_comes_from_s3_itself_and_is_delivered(direct: Scene) -> None:
 
 @pytest.mark.usefixtures("operator")
 def test_the_doctor_knows_which_way_they_come(direct: Scene) -> None:
-    stack = told_of(direct.aws.cloudformation, direct.stack.name)
+    stack = describe_stack(direct.aws.cloudformation, direct.stack.name)
     findings = list(doctor.examine(stack, boto3.Session()))
-    sends = "sends S3 notifications to the arrivals queue"
+    sends = "it sends S3 notifications to the arrivals queue"
     assert doctor.Finding(f"bucket {direct.bucket}", OK, sends) in findings

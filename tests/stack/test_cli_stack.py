@@ -24,12 +24,12 @@ from aep_intake.model.history import Missing
 from aep_intake.model.orders import Rejection
 from aep_intake_cli import dead_letters
 from aep_intake_cli.command import main
-from aep_intake_cli.dead_letters import Parked, Redrive
-from aep_intake_cli.deployed import Deployed, deployed
+from aep_intake_cli.dead_letters import ParkedMessage, Redrive
 from aep_intake_cli.doctor import examine as doctor
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM
+from aep_intake_cli.documents import LIMITS_IDS, ROUTES_IDS, PublishedDocument
 from aep_intake_cli.options import Access
-from aep_intake_cli.published import IDS, LIMITS_IDS, Published
+from aep_intake_cli.stack import Stack, describe_stack
 from botocore.exceptions import ClientError
 from rich.console import Console
 
@@ -61,7 +61,7 @@ def limits_of(stack: LocalStack, said: dict[str, Any]) -> dict[str, str]:
     )["Id"]
     strategy = stack.outputs[LIMITS_IDS[3]]
     ids = dict(zip(LIMITS_IDS, (application, environment, profile, strategy), strict=True))
-    Published(client, *ids.values()).publish(json.dumps(said).encode(), lambda _: [])
+    PublishedDocument(client, *ids.values()).publish(json.dumps(said).encode(), lambda _: [])
     return ids
 
 
@@ -74,15 +74,15 @@ def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
     for expected in (
         f"bucket {stack.outputs['LandingBucketName']}",
         "sends its events to EventBridge",
-        "fed by the rule",
+        "sends events to it",
         "IMS gives a token",
         "event source mapping is enabled",
         "sandbox dev",
         "web-events (5e8b1a2c4d7f9018ac3b55d1) in sandbox prod",
-        "not looked up: its target depends on the key",
+        "not checked: its target depends on the object's key",
         "alarms only show in CloudWatch",
-        "of 90 batches for Profile made today (UTC)",
-        "batches are delivered by others",
+        "of 90 batches made today (UTC)",
+        "another application delivers the batches",
     ):
         assert expected in said
     assert json.loads(stack.credential())["project"]["org"]["ims_org_id"] in said
@@ -106,7 +106,7 @@ def test_all_that_is_out_of_order_is_told_at_once(stack: LocalStack) -> None:
     broken = stack.aws.secrets.create_secret(
         Name=uuid.uuid4().hex, SecretString='{"client_id": "x", "client_secret": "hidden"}'
     )["ARN"]
-    good = deployed(stack.aws.cloudformation, stack.name)
+    good = describe_stack(stack.aws.cloudformation, stack.name)
     changed = replace(
         good,
         outputs={**good.outputs, "SourceBuckets": f"{mute},no-such-bucket"},
@@ -126,7 +126,7 @@ def test_all_that_is_out_of_order_is_told_at_once(stack: LocalStack) -> None:
     assert "lacks ims_org" in problems.pop(broken.rpartition(":")[2])
     assert "No sandbox stage" in problems.pop("sandbox stage")
     assert problems == {}
-    assert doctor.Finding("sandbox prod", OK, f"reached with {_name(stack)}") in findings
+    assert doctor.Finding("sandbox prod", OK, f"credential {_name(stack)} can use it") in findings
     assert "hidden" not in str(findings)
 
 
@@ -145,16 +145,20 @@ def _name(stack: LocalStack) -> str:
 def test_no_routes_or_none_that_can_work(
     stack: LocalStack, table: dict[str, str] | None, says: str
 ) -> None:
-    client, good = stack.aws.appconfig, deployed(stack.aws.cloudformation, stack.name)
+    client, good = stack.aws.appconfig, describe_stack(stack.aws.cloudformation, stack.name)
     application = client.create_application(Name=uuid.uuid4().hex)["Id"]
     environment = client.create_environment(ApplicationId=application, Name="live")["Id"]
     profile = client.create_configuration_profile(
         ApplicationId=application, Name="routes", LocationUri="hosted"
     )["Id"]
-    ids = dict(zip(IDS, (application, environment, profile, good.output(IDS[3])), strict=True))
+    ids = dict(
+        zip(
+            ROUTES_IDS, (application, environment, profile, good.output(ROUTES_IDS[3])), strict=True
+        )
+    )
     if table is not None:
         document = json.dumps({"routes": [table]} if table else {}).encode()
-        Published(client, *ids.values()).publish(document, lambda _: [])
+        PublishedDocument(client, *ids.values()).publish(document, lambda _: [])
     changed = replace(good, outputs={**good.outputs, **ids})
     found = [each for each in doctor.examine(changed, boto3.Session()) if each.verdict is PROBLEM]
     assert [each.check for each in found] == ["routes"]
@@ -177,7 +181,7 @@ def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output)
     stack.aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
     try:
         assert main(["doctor"]) == 0
-        assert "see its alarm" in capsys.readouterr().out
+        assert "follow its alarm" in capsys.readouterr().out
     finally:
         stack.aws.sqs.purge_queue(QueueUrl=url)
 
@@ -187,7 +191,7 @@ def test_before_an_update_deletes_a_queue_what_is_in_it_is_told(
 ) -> None:
     """Of a stack of the release before, which has a queue that the update does away with."""
     stack.aws.sqs.send_message(QueueUrl=queue, MessageBody="{}")
-    now = deployed(stack.aws.cloudformation, stack.name)
+    now = describe_stack(stack.aws.cloudformation, stack.name)
     before = replace(now, outputs={**now.outputs, "ArrivalRuleDlqUrl": queue})
     findings = list(doctor.examine(before, boto3.Session()))
     [going] = [each for each in findings if each.check == "ArrivalRuleDlqUrl"]
@@ -196,7 +200,7 @@ def test_before_an_update_deletes_a_queue_what_is_in_it_is_told(
 
 
 @pytest.fixture
-def delivers(stack: LocalStack) -> Iterator[Deployed]:
+def delivers(stack: LocalStack) -> Iterator[Stack]:
     """The stack with the outputs of one that delivers: queues, a bus and a rule of its own."""
     aws, name = stack.aws, uuid.uuid4().hex
     queues = {
@@ -212,7 +216,7 @@ def delivers(stack: LocalStack) -> Iterator[Deployed]:
     )
     target = {"Id": "deliveries", "Arn": asked["Attributes"]["QueueArn"]}
     events.put_targets(Rule=name, EventBusName=name, Targets=[target])  # type: ignore[list-item]
-    good = deployed(aws.cloudformation, stack.name)
+    good = describe_stack(aws.cloudformation, stack.name)
     feeds = {
         "BusName": name,
         "OnDeliveryFunction": good.output("OnArrivalFunction"),
@@ -230,16 +234,14 @@ def delivers(stack: LocalStack) -> Iterator[Deployed]:
         aws.sqs.delete_queue(QueueUrl=url)
 
 
-def test_a_stack_that_delivers_is_looked_at_to_the_end(
-    stack: LocalStack, delivers: Deployed
-) -> None:
-    def told(check: str, of: Deployed = delivers) -> list[tuple[Any, str]]:
+def test_a_stack_that_delivers_is_looked_at_to_the_end(stack: LocalStack, delivers: Stack) -> None:
+    def told(check: str, of: Stack = delivers) -> list[tuple[Any, str]]:
         findings = doctor.examine(of, boto3.Session())
         return [(each.verdict, each.text) for each in findings if each.check == check]
 
     bus, sqs = delivers.output("BusName"), stack.aws.sqs
-    nothing = (OK, "0 waiting, 0 in work or put off")
-    assert told("deliveries queue") == [(OK, f"fed by the rule {bus}"), nothing]
+    nothing = (OK, "0 waiting, 0 in flight or delayed")
+    assert told("deliveries queue") == [(OK, f"the rule {bus} sends events to it"), nothing]
     assert told("uploads queue") == [nothing]
     assert told("deliveries DLQ") == told("uploads DLQ") == [(OK, "empty")]
     assert told("deliveries") == []
@@ -247,11 +249,12 @@ def test_a_stack_that_delivers_is_looked_at_to_the_end(
         sqs.send_message(QueueUrl=delivers.output(f"{kind}QueueUrl"), MessageBody="{}")
         sqs.send_message(QueueUrl=delivers.output(f"{kind}DlqUrl"), MessageBody="{}")
         asked = kind.lower()
-        assert (OK, "1 waiting, 0 in work or put off") in told(f"{asked} queue")
+        assert (OK, "1 waiting, 0 in flight or delayed") in told(f"{asked} queue")
         advice = f"1 message: list them: aep-intake redrive --queue {asked} --dry-run"
         assert told(f"{asked} DLQ") == [(NOTE, advice)]
     boto3.client("events").disable_rule(Name=bus, EventBusName=bus)
-    off = f"events are lost: aws events enable-rule --event-bus-name {bus} --name {bus}"
+    enable = f"aws events enable-rule --event-bus-name {bus} --name {bus}"
+    off = f"the rule {bus} is off, so events are lost: {enable}"
     assert (PROBLEM, off) in told("deliveries queue")
     elsewhere = replace(delivers, outputs={**delivers.outputs, "BusName": "default"})
     assert (PROBLEM, "no EventBridge rule of bus default sends to it: deploy the stack again") in (
@@ -262,7 +265,9 @@ def test_a_stack_that_delivers_is_looked_at_to_the_end(
         outputs={**delivers.outputs, "OnUploadFunction": delivers.output("OnRequestFunction")},
     )
     name = f"function {unfed.output('OnUploadFunction')}"
-    assert told(name, unfed) == [(PROBLEM, "no queue feeds it: deploy the stack again")]
+    assert told(name, unfed) == [
+        (PROBLEM, "it gets no messages (no event source mapping): deploy the stack again")
+    ]
 
 
 def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys: Output) -> None:
@@ -285,19 +290,19 @@ def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys:
 
 
 def test_a_pace_that_requests_can_exceed_is_noted(stack: LocalStack) -> None:
-    good = deployed(stack.aws.cloudformation, stack.name)
+    good = describe_stack(stack.aws.cloudformation, stack.name)
     said = limits_of(stack, {"limits": {"batchesPerMinute": 138}})
     changed = replace(good, outputs={**good.outputs, **said})
     findings = list(doctor.examine(changed, boto3.Session()))
-    assert [each.verdict for each in findings if each.check == "pace"] == [NOTE]
+    assert [each.verdict for each in findings if each.check == "batches a minute"] == [NOTE]
 
 
 def test_batches_for_profile_count_against_the_day(stack: LocalStack) -> None:
-    good = deployed(stack.aws.cloudformation, stack.name)
+    good = describe_stack(stack.aws.cloudformation, stack.name)
 
     def made() -> int:
         found = doctor.examine(good, boto3.Session())
-        texts = [each.text for each in found if each.check == "quota"]
+        texts = [each.text for each in found if each.check == "batches for Profile"]
         return sum(int(text.split()[0]) for text in texts if " in dev of " in text)
 
     before = made()
@@ -321,19 +326,21 @@ def test_the_command_makes_organizations_and_limits_live_or_says_why_not(
     file.write_text(json.dumps({"organizations": [{"credential": stranger}]}))
     assert main(["limits", "publish", str(file)]) == 1
     assert "is not among the stack's parameter CredentialSecrets" in capsys.readouterr().err
-    published = Published(stack.aws.appconfig, *(stack.outputs[name] for name in LIMITS_IDS))
-    live = published.read(published.live()[-1])
+    published = PublishedDocument(
+        stack.aws.appconfig, *(stack.outputs[name] for name in LIMITS_IDS)
+    )
+    live = published.read(published.live_versions()[-1])
     file.write_bytes(live)
     assert main(["limits", "publish", str(file)]) == 0
     assert "Unchanged: version" in capsys.readouterr().out
     assert main(["limits", "from-parameters"]) == 1
-    assert "none of the parameters of the release before" in capsys.readouterr().err
+    assert "none of the parameters of the previous release" in capsys.readouterr().err
 
 
 def test_who_may_publish_routes_may_not_publish_limits(stack: LocalStack) -> None:
     outputs, region = stack.outputs, "eu-west-1"
-    application = f"arn:aws:appconfig:{region}:{ACCOUNT}:application/{outputs[IDS[0]]}"
-    strategy = f"arn:aws:appconfig:{region}:{ACCOUNT}:deploymentstrategy/{outputs[IDS[3]]}"
+    application = f"arn:aws:appconfig:{region}:{ACCOUNT}:application/{outputs[ROUTES_IDS[0]]}"
+    strategy = f"arn:aws:appconfig:{region}:{ACCOUNT}:deploymentstrategy/{outputs[ROUTES_IDS[3]]}"
     publisher = stack.identity(
         f"publisher-{uuid.uuid4().hex[:8]}",
         [
@@ -345,10 +352,10 @@ def test_who_may_publish_routes_may_not_publish_limits(stack: LocalStack) -> Non
         ],
     )
     routes_of, limits = (
-        Published(publisher.appconfig, *(outputs[name] for name in ids))
-        for ids in (IDS, LIMITS_IDS)
+        PublishedDocument(publisher.appconfig, *(outputs[name] for name in ids))
+        for ids in (ROUTES_IDS, LIMITS_IDS)
     )
-    live = routes_of.live()
+    live = routes_of.live_versions()
     assert routes_of.read(live[-1])
     with pytest.raises(ClientError, match=r"AccessDenied|not authorized"):
         limits.client.create_hosted_configuration_version(
@@ -387,24 +394,24 @@ def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys
         if line.startswith("│")
     ]
     assert rows == [
-        ["prod", "together", "24 and more", "may be more"],
+        ["prod", "all rules", "24 or more", "may exceed 90"],
         ["fed", "each object", "no limit", '"batch": {"window": "66m"}'],
         ["gathered", "each 1h", "24", '"window": "66m"'],
         ["not-fed", "each object", "no limit", "not for Profile"],
         ["system", "each object", "no limit", "not for Profile"],
         ["gone", "each object", "no limit", '"batch": {"window": "66m"}'],
         ["by-key", "each object", "no limit", '"batch": {"window": "66m"}'],
-        ["", "", "", "for one {x}"],
-        ["dev", "together", "no limit", "may be more"],
+        ["", "", "", "if there is only one {x}"],
+        ["dev", "all rules", "no limit", "may exceed 90"],
         ["by-key", "each object", "no limit", '"batch": {"window": "16m"}'],
-        ["", "", "", "for one {x}"],
+        ["", "", "", "if there is only one {x}"],
     ]
     warned = dict(line.split(": ", 1) for line in said.splitlines() if ": " in line)
     assert f"profiles ({PROFILES}) in sandbox prod is enabled for Profile" in warned["fed"]
-    assert 'give the route "batch": {"window": "16m"}' in warned["fed"]
+    assert 'add to the route "batch": {"window": "16m"}' in warned["fed"]
     assert "Adobe's own" in warned["system"]
     assert "no datasets called" in warned["gone"]
-    assert "depends on the key" in warned["by-key"]
+    assert "depends on the object's key" in warned["by-key"]
     assert not {"gathered", "not-fed"} & warned.keys()
     assert stack.aws.identity.secret_key not in said
 
@@ -425,7 +432,7 @@ def test_a_stack_that_cannot_be_asked_is_told(
     for name, value in nobody.identity.variables().items():
         monkeypatch.setenv(name, value)
     assert main(["routes", "forecast", str(table)]) == 1
-    assert "may not do DescribeStacks" in capsys.readouterr().err
+    assert "do not allow DescribeStacks" in capsys.readouterr().err
 
 
 def test_a_platform_that_is_down_spoils_no_forecast(
@@ -455,7 +462,7 @@ def test_publishing_without_being_allowed_to(
     for name, value in nobody.identity.variables().items():
         monkeypatch.setenv(name, value)
     assert main(["routes", *typed.split()]) == 1
-    assert "may not do DescribeStacks" in capsys.readouterr().err
+    assert "do not allow DescribeStacks" in capsys.readouterr().err
 
 
 def test_what_an_operator_may_not_do_is_named(
@@ -465,10 +472,10 @@ def test_what_an_operator_may_not_do_is_named(
     for name, value in nobody.identity.variables().items():
         monkeypatch.setenv(name, value)
     assert main(["doctor"]) == 1
-    assert "may not do DescribeStacks" in capsys.readouterr().err
+    assert "do not allow DescribeStacks" in capsys.readouterr().err
     bucket = stack.outputs["LandingBucketName"]
     assert main(["connect", bucket, "--owner", "111122223333"]) == 1
-    assert "may not do s3:GetBucketNotification" in capsys.readouterr().err
+    assert "do not allow s3:GetBucketNotification" in capsys.readouterr().err
 
 
 # connect
@@ -514,10 +521,10 @@ type Operated = tuple[LocalStack, Callable[..., str]]
 
 @pytest.fixture
 def operated(
-    stack: LocalStack, delivers: Deployed, monkeypatch: pytest.MonkeyPatch, capsys: Output
+    stack: LocalStack, delivers: Stack, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> Operated:
     """The stack, and `redrive` as it is typed for one that delivers: what that shows."""
-    monkeypatch.setattr(Access, "deployed", lambda _: delivers)
+    monkeypatch.setattr(Access, "stack", lambda _: delivers)
 
     def run(*arguments: str) -> str:
         assert main(["redrive", *arguments]) == 0
@@ -607,7 +614,10 @@ def test_only_what_is_chosen_goes_and_the_rest_is_there_at_once(
     assert bodies(stack, goal) == sorted(mended)
     left = taken(stack, queue)
     assert sorted(message["Body"] for message in left) == sorted(others)
-    assert {Parked.of(message).reason for message in left} == {"dataset-not-found", "tries-used-up"}
+    assert {ParkedMessage.from_sqs(message).reason for message in left} == {
+        "dataset-not-found",
+        "tries-used-up",
+    }
 
 
 def test_one_goes_back_by_its_external_id(stack: LocalStack, queue: str, goal: str) -> None:
@@ -675,7 +685,7 @@ def test_a_long_run_ends_and_tells_of_each_message_once(
     stack: LocalStack, queue: str, goal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is hidden comes back before the run is over."""
-    monkeypatch.setattr(dead_letters, "HIDDEN_SECONDS", 0)
+    monkeypatch.setattr(dead_letters, "VISIBILITY_SECONDS", 0)
     park(stack.aws.sqs, queue, None, 15)
     with closing(Redrive(stack.aws.sqs, queue, goal, dry_run=True).run()) as run:
         ids = [one.external_ids for one, _ in islice(run, 99)]
@@ -700,11 +710,11 @@ def test_what_sqs_does_not_take_stays_and_is_told(
     with monkeypatch.context() as patched:
         patched.setattr(boto3.Session, "client", client)
         assert main(["redrive", "--reason", dead_letters.TRIES_USED_UP]) == 1
-    assert "did not take 1" in capsys.readouterr().err
+    assert "did not accept 1 message" in capsys.readouterr().err
     assert bodies(stack, source) == ["for later"]
     stack.aws.sqs.purge_queue(QueueUrl=source)
     assert main(["redrive"]) == 0
-    assert "nothing in that queue" in capsys.readouterr().out
+    assert "dead-letter queue is empty" in capsys.readouterr().out
 
 
 def test_a_message_nobody_understands_is_moved_all_the_same(
@@ -729,14 +739,14 @@ def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
     others = [*park(sqs, queue, NoRoute("no rule"), 1), body_of_missing]
     console = Console(width=100, file=io.StringIO(), record=True)
     with closing(Redrive(sqs, queue, goal, dry_run=True).run()) as run:
-        console.print(dead_letters.listed((one for one, _ in run), datetime.now(UTC)))
+        console.print(dead_letters.messages_table((one for one, _ in run), datetime.now(UTC)))
     cells = [line.split("│")[1:3] for line in console.export_text().splitlines() if "│" in line]
     told = [tuple(cell.strip() for cell in row) for row in cells]
-    rejected = told.index(("dataset-not-found", "the files of an order:"))
+    rejected = told.index(("dataset-not-found", "all files of an order's batch:"))
     assert told[rejected + 1 : rejected + 3] == [("", "intake-0f"), ("", "none so called")]
-    tired = told.index(("tries-used-up", "the files of an order:"))
+    tired = told.index(("tries-used-up", "all files of an order's batch:"))
     assert told[tired + 1] == ("", "intake-0f")
-    forgotten = told.index(("tries-used-up", "the files of a folder:"))
+    forgotten = told.index(("tries-used-up", "files of a folder without its marker:"))
     assert told[forgotten + 1] == ("", missing.external_id)
     chosen = Redrive(sqs, queue, goal, external_ids=frozenset({"intake-0f"}))
     assert outcome(chosen) == [
@@ -822,21 +832,21 @@ def _of_uploads() -> list[str]:
             _of_deliveries(),
             [
                 ["batch 01EQ3S2M7K9XW4VQ8B6N5T0RHC of 1 file:", "intake-fbe5aabf37d8235ef"],
-                ["the delivery of an order:", "intake-0a "],
+                ["the delivery of an order's batch:", "intake-0a "],
             ],
         ),
         (
             "uploads",
             _of_uploads(),
             [
-                ["s3://landing/in/a.jsonl", "bytes 0 to 5, in the batch of", "intake-0a "],
-                ["s3://landing/in/a.jsonl", "bytes 5 to 10, in the batch of", "intake-1a "],
+                ["s3://landing/in/a.jsonl", "bytes 0 to 5, for an order's", "intake-0a "],
+                ["s3://landing/in/a.jsonl", "bytes 5 to 10, for an order's", "intake-1a "],
             ],
         ),
     ],
 )
 def test_what_nobody_filled_is_listed_and_goes_back_to_its_own_queue(
-    delivers: Deployed, operated: Operated, queue: str, sent: list[str], shown: list[list[str]]
+    delivers: Stack, operated: Operated, queue: str, sent: list[str], shown: list[list[str]]
 ) -> None:
     stack, run = operated
     source = delivers.output(f"{queue.title()}DlqUrl")
@@ -859,12 +869,12 @@ def test_what_nobody_filled_is_listed_and_goes_back_to_its_own_queue(
 
 def test_a_stack_that_does_not_deliver_has_nothing_to_go_back(capsys: Output) -> None:
     assert main(["redrive", "--queue", "uploads"]) == 1
-    assert "its batches are delivered by others" in capsys.readouterr().err
+    assert "another application delivers its batches" in capsys.readouterr().err
 
 
 def test_notes_are_no_problems(stack: LocalStack) -> None:
     """A stack can work without an alarm topic and with routes whose dataset the key names."""
-    good = deployed(stack.aws.cloudformation, stack.name)
+    good = describe_stack(stack.aws.cloudformation, stack.name)
     verdicts = {each.check: each.verdict for each in doctor.examine(good, boto3.Session())}
     assert verdicts["alarm topic"] is NOTE
     assert verdicts["route by-folder"] is NOTE
@@ -890,16 +900,16 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     assert _parked(stack, key, after=parked["parkedAt"])
     assert main(["connect", bucket]) == 0
     assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
-    before = Published(stack.aws.appconfig, *(stack.outputs[each] for each in IDS))
-    live = before.read(before.live()[-1])
+    before = PublishedDocument(stack.aws.appconfig, *(stack.outputs[each] for each in ROUTES_IDS))
+    live = before.read(before.live_versions()[-1])
     table = tmp_path / "routes.json"
     table.write_bytes(live + b"\n")
     assert main(["routes", "forecast", str(table)]) == 0, capsys.readouterr()
     assert main(["routes", "publish", str(table)]) == 0
     assert main(["routes", "rollback"]) == 0
-    assert before.read(before.live()[-1]) == live
-    limits = Published(stack.aws.appconfig, *(stack.outputs[each] for each in LIMITS_IDS))
+    assert before.read(before.live_versions()[-1]) == live
+    limits = PublishedDocument(stack.aws.appconfig, *(stack.outputs[each] for each in LIMITS_IDS))
     document = tmp_path / "limits.json"
-    document.write_bytes(limits.read(limits.live()[-1]) + b"\n")
+    document.write_bytes(limits.read(limits.live_versions()[-1]) + b"\n")
     assert main(["limits", "publish", str(document)]) == 0
     assert main(["limits", "rollback"]) == 0

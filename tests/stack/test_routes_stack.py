@@ -13,7 +13,7 @@ from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
 from aep_intake.model.errors import RoutesUnavailable
 from aep_intake.routing.routes import RoutingTable
 from aep_intake_cli.command import main
-from aep_intake_cli.published import Published, Refused
+from aep_intake_cli.documents import DocumentRefused, PublishedDocument
 from aep_intake_cli.routing.lint import lint
 
 from local.aws import REGION
@@ -26,14 +26,14 @@ def document(name: str) -> bytes:
 
 
 @pytest.fixture
-def published(stack: LocalStack) -> Published:
+def published(stack: LocalStack) -> PublishedDocument:
     """A profile of this test's own, so that the deployed functions keep their routes."""
     client = stack.aws.appconfig
     application = client.create_application(Name=uuid.uuid4().hex)["Id"]
     strategy = client.create_deployment_strategy(
         Name=uuid.uuid4().hex, DeploymentDurationInMinutes=0, GrowthFactor=100, ReplicateTo="NONE"
     )
-    return Published(
+    return PublishedDocument(
         client,
         application,
         client.create_environment(ApplicationId=application, Name="live")["Id"],
@@ -45,7 +45,7 @@ def published(stack: LocalStack) -> Published:
 
 
 @pytest.fixture
-def worker(stack: LocalStack, published: Published) -> Callable[[], InForce[RoutingTable]]:
+def worker(stack: LocalStack, published: PublishedDocument) -> Callable[[], InForce[RoutingTable]]:
     """Starts workers to which every table is stale at once."""
     client = boto3.client(
         "appconfigdata",
@@ -76,7 +76,7 @@ def in_force(tables: InForce[RoutingTable]) -> str:
 
 
 def test_a_worker_follows_what_is_published_and_rolled_back(
-    published: Published, worker: Callable[[], InForce[RoutingTable]]
+    published: PublishedDocument, worker: Callable[[], InForce[RoutingTable]]
 ) -> None:
     tables = worker()
     with pytest.raises(RoutesUnavailable, match="aep-intake routes publish"):
@@ -88,20 +88,20 @@ def test_a_worker_follows_what_is_published_and_rolled_back(
     assert in_force(tables) == "second v2"
     assert published.roll_back(None, lint) == 1
     assert in_force(tables) == in_force(worker()) == "first v1"
-    with pytest.raises(Refused, match="no earlier version"):
+    with pytest.raises(DocumentRefused, match="no earlier version"):
         published.roll_back(None, lint)
     assert published.roll_back(2, lint) == 2
     assert in_force(tables) == "second v2"
 
 
-def test_publishing_the_same_again_changes_nothing(published: Published) -> None:
+def test_publishing_the_same_again_changes_nothing(published: PublishedDocument) -> None:
     assert published.publish(document("same"), lint) == published.publish(document("same"), lint)
-    assert published.live() == [1]
+    assert published.live_versions() == [1]
 
 
-def test_a_broken_table_is_not_even_uploaded(published: Published) -> None:
+def test_a_broken_table_is_not_even_uploaded(published: PublishedDocument) -> None:
     published.publish(document("good"), lint)
-    with pytest.raises(Refused):
+    with pytest.raises(DocumentRefused):
         published.publish(b'{"routes": []}', lint)
     hosted = published.client.list_hosted_configuration_versions(
         ApplicationId=published.application, ConfigurationProfileId=published.profile
@@ -110,7 +110,7 @@ def test_a_broken_table_is_not_even_uploaded(published: Published) -> None:
 
 
 def test_a_broken_table_that_got_past_everybody_replaces_no_good_one(
-    published: Published, worker: Callable[[], InForce[RoutingTable]]
+    published: PublishedDocument, worker: Callable[[], InForce[RoutingTable]]
 ) -> None:
     published.publish(document("good"), lint)
     tables = worker()

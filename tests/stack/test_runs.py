@@ -120,7 +120,7 @@ def test_up_and_down(env: dict[str, str]) -> None:
     theirs = env | {"AWS_PROFILE": "theirs", "AWS_SESSION_TOKEN": "theirs"}
     doctor, redrive, publish = (typed(line, home, env=theirs) for line in OPERATOR)
     assert "IMS gives a token" in doctor
-    assert "nothing in that queue" in redrive
+    assert "dead-letter queue is empty" in redrive
     assert "Unchanged: version 1" in publish
     for name in ("env", "operator-env", "up.json"):
         assert (home / name).stat().st_mode & 0o077 == 0, name

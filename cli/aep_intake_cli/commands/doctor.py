@@ -1,4 +1,4 @@
-"""`aep-intake doctor`: the whole stack."""
+"""`aep-intake doctor`: check the whole stack."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ STYLES = {"ok": "green", "note": "yellow", "problem": "bold red"}
 def command(as_json: bool, access: Access) -> int:
     """Check all that a deployed stack needs, and say what to do.
 
-    The exit code is 1 if anything is a problem; a note works, but should be known. Nothing is
-    changed but that a token is minted for each Adobe credential; no secret is shown.
+    A problem means that something does not work: the exit code is 1. A note means that it works,
+    but that you should know or improve something. Doctor changes nothing, except that it asks
+    Adobe for a token with each credential. It shows no secret.
     """
     from rich.table import Column, Table
     from rich.text import Text
@@ -25,8 +26,8 @@ def command(as_json: bool, access: Access) -> int:
     from aep_intake_cli.doctor.verdicts import PROBLEM
     from aep_intake_cli.output import console, print_json, progress
 
-    stack, findings = access.deployed(), []
-    with progress("looking") as status:
+    stack, findings = access.stack(), []
+    with progress("checking") as status:
         for finding in examine(stack, access.session):
             status.update(finding.check)
             findings.append(finding)
@@ -35,9 +36,9 @@ def command(as_json: bool, access: Access) -> int:
             [{"check": one.check, "verdict": one.verdict, "text": one.text} for one in findings]
         )
     else:
-        report = Table(Column("looked at", overflow="fold"), "", Column("", overflow="fold"))
+        table = Table(Column("check", overflow="fold"), "", Column("result", overflow="fold"))
         for one in findings:
             verdict = Text(one.verdict, STYLES[one.verdict])
-            report.add_row(Text(one.check), verdict, Text(one.text))
-        console().print(report)
+            table.add_row(Text(one.check), verdict, Text(one.text))
+        console().print(table)
     return 1 if any(one.verdict is PROBLEM for one in findings) else 0

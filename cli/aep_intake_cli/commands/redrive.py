@@ -1,4 +1,4 @@
-"""`aep-intake redrive`: what was parked."""
+"""`aep-intake redrive`: send parked messages again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import click
 from aep_intake_cli.options import Access, as_json, with_access
 
 if TYPE_CHECKING:
-    from aep_intake_cli.dead_letters import Parked
-    from aep_intake_cli.deployed import Deployed
+    from aep_intake_cli.dead_letters import ParkedMessage
+    from aep_intake_cli.stack import Stack
 
-# The outputs of the stack that name each dead-letter queue, and where its messages go.
+# Outputs of the stack: each dead-letter queue, and the queue its messages go back to.
 QUEUES = {
     "arrivals": ("ArrivalsDlqUrl", "ArrivalsQueueUrl"),
     "deliveries": ("DeliveriesDlqUrl", "DeliveriesQueueUrl"),
@@ -24,16 +24,16 @@ QUEUES = {
 
 
 @click.command("redrive")
-@click.option("--reason", multiple=True, metavar="REASON", help="Only these; may be repeated.")
-@click.option("--external-id", multiple=True, metavar="ID", help="Only these; may be repeated.")
+@click.option("--reason", multiple=True, metavar="REASON", help="Only these reasons; repeatable.")
+@click.option("--external-id", multiple=True, metavar="ID", help="Only these orders; repeatable.")
 @click.option(
     "--queue",
     type=click.Choice(list(QUEUES)),
     default="arrivals",
     show_default=True,
-    help="Whose dead letters.",
+    help="The queue the messages go back to.",
 )
-@click.option("--dry-run", is_flag=True, help="List them, change nothing.")
+@click.option("--dry-run", is_flag=True, help="List the messages, change nothing.")
 @as_json
 @with_access
 def command(
@@ -45,57 +45,57 @@ def command(
     as_json: bool,
     access: Access,
 ) -> int:
-    """Move parked messages back to where they are worked on.
+    """Send parked messages back to their own queue.
 
-    Do it once the cause is mended. Bodies stay as they are; the reason is dropped. A message is
-    sent before it is deleted, so that an interruption can at worst leave it in both queues, and the
-    ledger knows the second one for a duplicate. What is not chosen is hidden from others only while
-    this runs, or for ten minutes if it is killed. One run looks at no more messages than are there
-    when it starts: what is parked again meanwhile waits for the next.
+    Fix the cause first. The body of a message stays as it is. Each message is sent before it is
+    deleted: an interruption can leave it in both queues, and the intake then ignores the second
+    one. While the command runs, nobody else can receive the messages of the queue; if it is
+    killed, for ten minutes more. Messages that are parked during a run wait for the next run.
     """
-    from aep_intake_cli.dead_letters import Redrive, listed, summed_up, told
-    from aep_intake_cli.deployed import PATIENCE
-    from aep_intake_cli.output import console, print_json, progress
-    from aep_intake_cli.words import several
+    from aep_intake_cli.dead_letters import Redrive, messages_table, summary_table, to_json
+    from aep_intake_cli.output import console, print_json, progress, quantity
 
-    sqs = access.session.client("sqs", config=PATIENCE)
-    source, goal = _urls(access.deployed(), queue)
-    redrive = Redrive(sqs, source, goal, frozenset(reason), frozenset(external_id), dry_run)
+    sqs = access.session.client("sqs")
+    source, destination = _queue_urls(access.stack(), queue)
+    redrive = Redrive(sqs, source, destination, frozenset(reason), frozenset(external_id), dry_run)
     outcomes: Counter[tuple[str, bool]] = Counter()
-    moved: list[Parked] = []
+    to_list: list[ParkedMessage] = []
     failed = 0
     try:
-        with progress("reading") as status, closing(redrive.run()) as messages:
+        with progress("reading the queue") as status, closing(redrive.run()) as messages:
             for parked, was_moved in messages:
                 outcomes[parked.reason, was_moved] += 1
-                failed += redrive.chosen(parked) and not was_moved
-                status.update(f"{several(outcomes.total(), 'message')} read")
+                failed += redrive.selects(parked) and not was_moved
+                status.update(f"{quantity(outcomes.total(), 'message')} read")
                 if was_moved and (dry_run or as_json):
-                    moved.append(parked)
+                    to_list.append(parked)
     finally:
         if as_json:
-            print_json([told(parked) for parked in moved])
+            print_json([to_json(parked) for parked in to_list])
         elif outcomes:
-            console().print(summed_up(outcomes, "would move" if dry_run else "moved"))
-    if moved and not as_json:
-        console().print(listed(moved, datetime.now(UTC)))
+            console().print(summary_table(outcomes, "would move" if dry_run else "moved"))
+    if to_list and not as_json:
+        console().print(messages_table(to_list, datetime.now(UTC)))
     if not outcomes:
-        click.echo("There is nothing in that queue that can be received now.", err=as_json)
+        click.echo("The dead-letter queue is empty, or another run has its messages.", err=as_json)
     missing = sorted(set(reason) - {found for found, _ in outcomes})
     if outcomes and missing:
         click.echo(f"No parked message has the reason {', '.join(missing)}.", err=as_json)
     if failed:
-        click.secho(f"SQS did not take {failed} of them: run it again.", err=True, fg="red")
+        left = quantity(failed, "message")
+        click.secho(
+            f"SQS did not accept {left}, which stay parked: run it again.", err=True, fg="red"
+        )
     return 1 if failed else 0
 
 
-def _urls(stack: Deployed, queue: str) -> tuple[str, str]:
-    """Of a dead-letter queue, and of the one its messages go to. Raises CannotGoOn."""
-    from aep_intake_cli.failures import CannotGoOn
+def _queue_urls(stack: Stack, queue: str) -> tuple[str, str]:
+    """The dead-letter queue, and the queue its messages go back to. Raises CommandFailed."""
+    from aep_intake_cli.failures import CommandFailed
 
-    dead, goal = QUEUES[queue]
-    if stack.parameters.get("DeliverBatches") == "false" and dead not in stack.outputs:
-        raise CannotGoOn(
-            f"{stack.name} has no queue of {queue}: its batches are delivered by others"
+    dead_letters, own = QUEUES[queue]
+    if stack.parameters.get("DeliverBatches") == "false" and dead_letters not in stack.outputs:
+        raise CommandFailed(
+            f"stack {stack.name} has no queue of {queue}: another application delivers its batches"
         )
-    return stack.output(dead), stack.output(goal)
+    return stack.output(dead_letters), stack.output(own)

@@ -1,4 +1,4 @@
-"""`aep-intake restored`: a ledger that DynamoDB restored."""
+"""`aep-intake restored`: prepare a ledger that DynamoDB restored."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import click
 
 from aep_intake_cli.options import Access, with_access
 
-DAYS = 22  # for which a message can live, in a queue and a dead-letter queue
+MESSAGE_LIFE_DAYS = 22  # in a queue and then a dead-letter queue
 
 
-class Moment(click.ParamType[datetime]):
-    """A time in ISO 8601; in UTC, unless it says otherwise."""
+class Time(click.ParamType[datetime]):
+    """A time in ISO 8601; in UTC, unless it has an offset."""
 
     name = "time"
 
@@ -20,45 +20,46 @@ class Moment(click.ParamType[datetime]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
         try:
-            moment = datetime.fromisoformat(str(value))
+            time = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no time such as 2026-11-28T09:00:00Z", param, ctx)
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+            self.fail(f"{value!r} is not a time such as 2026-11-28T09:00:00Z", param, ctx)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @click.command("restored")
-@click.option("--table", required=True, metavar="NAME", help="The table that was restored.")
+@click.option("--table", required=True, metavar="NAME", help="The table that DynamoDB restored.")
 @click.option(
     "--since",
-    type=Moment(),
+    type=Time(),
     required=True,
     metavar="TIME",
-    help="What it was restored to, such as 2026-11-28T09:00:00Z.",
+    help="The time to which it was restored, such as 2026-11-28T09:00:00Z.",
 )
 @click.option(
     "--days",
     type=click.IntRange(min=1),
-    default=DAYS,
+    default=MESSAGE_LIFE_DAYS,
     show_default=True,
-    help="How long orders ask AEP before they make a batch: as long as messages can come.",
+    help="For how long orders look in AEP before they create a batch.",
 )
 @click.option(
-    "--first-table", metavar="NAME", help="The ledger's first table, where it has no id yet."
+    "--first-table", metavar="NAME", help="The ledger's first table, if the table holds no id."
 )
 @with_access
 def command(
     table: str, since: datetime, days: int, first_table: str | None, access: Access
 ) -> None:
-    """Make a restored ledger fit to go on.
+    """Prepare a restored ledger, before you deploy the stack with it.
 
-    For a table that DynamoDB restored, before the stack is deployed with it. Orders then ask AEP
-    for a batch of theirs before they make one, and the windows that were sealed since TIME come
-    from their lists in the state bucket. May be repeated.
+    For a table that DynamoDB restored. For some days (--days) each order then looks in AEP for its
+    batch before it creates one, since messages from before the restore can still come. Windows that
+    were sealed since TIME are restored from their lists in the state bucket. You may run the
+    command again.
     """
-    from aep_intake_cli.restored import restored
+    from aep_intake_cli.restored_ledger import prepare
 
-    lines = restored(
-        access.deployed(),
+    lines = prepare(
+        access.stack(),
         access.session,
         table=table,
         since=since,

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aep_intake_cli.options import FILE, Access, as_json, with_access, with_access_if_named
+from aep_intake_cli.commands.publish import add_publish_and_rollback
+from aep_intake_cli.options import FILE, Access, as_json, with_access_if_named
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
     from aep_intake.routing.routes import RoutingTable
 
-    from aep_intake_cli.deployed import Deployed
+    from aep_intake_cli.stack import Stack
 
 
-class Volume(click.ParamType[tuple[str, int]]):
-    """How many objects (or markers) come for a rule in a day."""
+class FilesPerDay(click.ParamType[tuple[str, int]]):
+    """How many objects (or markers) arrive for a rule in a day."""
 
     name = "RULE=NUMBER"
 
@@ -33,7 +34,7 @@ class Volume(click.ParamType[tuple[str, int]]):
 
 @click.group("routes")
 def command() -> None:
-    """Routes: which arrivals go where, in which format, batched how."""
+    """Routes: which files go to which dataset, in which batches."""
 
 
 @command.command()
@@ -41,18 +42,17 @@ def command() -> None:
 @as_json
 @with_access_if_named
 def check(table: Path, as_json: bool, access: Access | None) -> int:
-    """Find what is wrong with TABLE, a routing table in a JSON file.
+    """Find the problems of TABLE, a routing table in a JSON file.
 
-    With --stack, credentials and sandboxes are compared with those that the stack allows.
+    With --stack, its credentials and sandboxes are compared with those that the stack allows.
     """
     from aep_intake.routing import routes
 
-    from aep_intake_cli.output import print_json
+    from aep_intake_cli.output import print_json, quantity
     from aep_intake_cli.routing.lint import lint
-    from aep_intake_cli.words import several
 
     document = table.read_bytes()
-    problems = lint(document, None if access is None else _allowed(access)[1])
+    problems = lint(document, None if access is None else _read_stack(access)[1])
     if not problems:
         _warn(table)
     if as_json:
@@ -61,7 +61,7 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
         for problem in problems:
             click.echo(f"{table}: {problem}")
     else:
-        rules = several(len(routes.parse(document, table.name).routes), "rule")
+        rules = quantity(len(routes.parse(document, table.name).routes), "rule")
         click.echo(f"{table}: {rules}, no problems")
     return 1 if problems else 0
 
@@ -71,31 +71,32 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @as_json
 def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
-    """Tell which rule of TABLE each KEY hits, and what comes of it.
+    """Show which rule of TABLE each KEY matches, and what follows.
 
-    A KEY is an object's, or s3://bucket/key. Without any, the table's own examples are explained.
+    KEY is the key of an object, or s3://bucket/key. Without a KEY, the table's own examples are
+    explained.
     """
     from rich.table import Column, Table
     from rich.text import Text
 
     from aep_intake_cli.output import console, print_json
     from aep_intake_cli.routing.explain import examples
-    from aep_intake_cli.routing.explain import explain as explained
+    from aep_intake_cli.routing.explain import explain as explain_keys
 
-    parsed = _parsed(table)
+    parsed = _parse(table)
     keys = keys or tuple(key for route in parsed.routes for key in examples(route))
     if not keys:
-        click.echo(f"{table}: it has no examples: give keys to explain", err=True)
-    found = list(explained(parsed, keys))
+        click.echo(f"{table}: the table has no examples: give keys to explain", err=True)
+    explanations = list(explain_keys(parsed, keys))
     if as_json:
-        print_json([asdict(one) for one in found])
-    elif found:
+        print_json([asdict(one) for one in explanations])
+    elif explanations:
         names = ("key", "rule", "outcome", "placeholders")
         shown = Table(*(Column(name, overflow="fold") for name in names))
-        for one in found:
-            placed = ", ".join(f"{name}={value}" for name, value in one.placeholders.items())
+        for one in explanations:
+            values = ", ".join(f"{name}={value}" for name, value in one.placeholders.items())
             # Text, since brackets in a key would be markup to rich.
-            shown.add_row(*map(Text, (one.key, one.rule or "", one.outcome, placed)))
+            shown.add_row(*map(Text, (one.key, one.rule or "", one.outcome, values)))
         console().print(shown)
 
 
@@ -103,83 +104,53 @@ def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
 @click.argument("table", type=FILE)
 @click.option(
     "--files-per-day",
-    "volumes",
+    "files_per_day",
     multiple=True,
-    type=Volume(),
-    help="How many objects (or markers) come for a rule; may be repeated.",
+    type=FilesPerDay(),
+    help="How many objects (or markers) arrive for a rule; repeatable.",
 )
 @with_access_if_named
 def forecast(
     table: Path,
-    volumes: tuple[tuple[str, int], ...],
+    files_per_day: tuple[tuple[str, int], ...],
     access: Access | None,
 ) -> None:
     """Count the batches a day that each rule of TABLE can make.
 
-    They are compared with what Adobe advises, and where they are more, what to write is told. With
-    --stack, its sandboxes and credentials count, and Catalog tells which datasets are enabled for
-    Profile.
+    The numbers are compared with Adobe's advice. If a rule can make too many, the table says what
+    to write into it. With --stack, the sandboxes and credentials of the stack count, and Catalog
+    says which datasets are enabled for Profile.
     """
     from aep_intake_cli.output import console, progress
-    from aep_intake_cli.routing.forecast import share, shown
+    from aep_intake_cli.routing.forecast import report, share_of_rule
 
-    working = [route for route in _parsed(table).routes if "ignore" not in route.rule]
-    given = dict(volumes)
-    for name in given.keys() - {route.name for route in working}:
+    working = [route for route in _parse(table).routes if "ignore" not in route.rule]
+    volumes = dict(files_per_day)
+    for name in volumes.keys() - {route.name for route in working}:
         raise click.BadParameter(
-            f"no rule called {name} makes batches", param_hint="'--files-per-day'"
+            f"no rule named {name} makes batches", param_hint="'--files-per-day'"
         )
     if not working:
-        click.echo(f"{table}: none of its rules makes batches")
+        click.echo(f"{table}: no rule of this table makes batches")
         return
     if access is None:
-        shares = [share(route, volume=given.get(route.name)) for route in working]
-        console().print(shown(shares))
+        shares = [share_of_rule(route, volume=volumes.get(route.name)) for route in working]
+        console().print(report(shares))
         return
-    from aep_intake_cli.routing.catalog import places, told
+    from aep_intake_cli.routing.catalog import all_places, shares_with_warnings
 
-    with progress("asking Catalog"):
-        stack, allowed = _allowed(access)
-        answers = list(told(stack, allowed, access.session, working, given))
-    shares = [share for share, _ in answers]
-    console().print(shown(shares, allowed=places(allowed, shares)))
-    for one, warning in answers:
+    with progress("reading Catalog"):
+        stack, organizations = _read_stack(access)
+        found = list(shares_with_warnings(stack, organizations, access.session, working, volumes))
+    shares = [share for share, _ in found]
+    console().print(report(shares, allowed=all_places(organizations, shares)))
+    for share, warning in found:
         if warning:
-            click.echo(f"{click.style(f'{one.rule}:', fg='yellow', bold=True)} {warning}")
-
-
-@command.command()
-@click.argument("table", type=FILE)
-@with_access
-def publish(table: Path, access: Access) -> None:
-    """Check TABLE and make it live.
-
-    It is checked against the organizations and sandboxes in force, too, and refused before anything
-    is uploaded.
-    """
-    from aep_intake_cli import publishing
-
-    said = publishing.publish(access, publishing.ROUTES, table.read_bytes())
-    _warn(table)
-    click.echo(said)
-
-
-@command.command()
-@click.argument("version", type=click.IntRange(min=1), required=False)
-@with_access
-def rollback(version: int | None, access: Access) -> None:
-    """Make an earlier VERSION live again.
-
-    Without VERSION it is the newest that was live before the present one. It is checked as if it
-    were new, and refused where it is no good any more.
-    """
-    from aep_intake_cli import publishing
-
-    click.echo(publishing.roll_back(access, publishing.ROUTES, version))
+            click.echo(f"{click.style(f'{share.rule}:', fg='yellow', bold=True)} {warning}")
 
 
 def _warn(table: Path) -> None:
-    """Say, beside the output, what is perhaps not what was meant."""
+    """Print the warnings about a table to standard error, so that the output stays as it is."""
     from aep_intake.routing import routes
 
     from aep_intake_cli.routing.lint import warnings
@@ -188,23 +159,32 @@ def _warn(table: Path) -> None:
         click.echo(f"{table}: {click.style('warning', fg='yellow')}: {warning}", err=True)
 
 
-def _parsed(table: Path) -> RoutingTable:
-    """The table, if nothing is wrong with it. Raises Refused."""
+add_publish_and_rollback(
+    command,
+    "routes",
+    "TABLE",
+    "TABLE is checked as `routes check` does, and against the organizations and sandboxes in "
+    "force. If it has problems, nothing is uploaded.",
+    _warn,
+)
+
+
+def _parse(table: Path) -> RoutingTable:
+    """Read a table that has no problems. Raises DocumentRefused."""
     from aep_intake.routing import routes
 
-    from aep_intake_cli.published import Refused
+    from aep_intake_cli.documents import DocumentRefused
     from aep_intake_cli.routing.lint import lint
 
     document = table.read_bytes()
     if problems := lint(document):
-        raise Refused(f"{table} has problems", problems)
+        raise DocumentRefused(f"{table} has problems", problems)
     return routes.parse(document, table.name)
 
 
-def _allowed(access: Access) -> tuple[Deployed, Organizations]:
-    """The stack, and the organizations and limits in force there. Raises CannotGoOn."""
-    from aep_intake_cli.deployed import PATIENCE
-    from aep_intake_cli.published import organizations_of
+def _read_stack(access: Access) -> tuple[Stack, Organizations]:
+    """Read the stack, and its organizations and limits in force. Raises CommandFailed."""
+    from aep_intake_cli.documents import organizations_of
 
-    stack = access.deployed()
-    return stack, organizations_of(stack, access.session.client("appconfig", config=PATIENCE))
+    stack = access.stack()
+    return stack, organizations_of(stack, access.session.client("appconfig"))

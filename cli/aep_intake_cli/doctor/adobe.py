@@ -1,7 +1,6 @@
-"""What a stack needs of Adobe to be able to work, one check for each.
+"""Checks of what a stack needs from Adobe, with the deployment's own credentials.
 
-Asked with the deployment's own credentials. All may raise botocore's errors and IntakeError: a
-problem too.
+All may raise botocore's errors and IntakeError: these are problems, too.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aep_intake.model.errors import IntakeError
 
-from aep_intake_cli.datasets import SLOW, SYSTEM, NotLookedUp, found_dataset, secret_name
+from aep_intake_cli import datasets
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
 from aep_intake_cli.routing import forecast
 
@@ -22,52 +21,52 @@ if TYPE_CHECKING:
     from aep_intake.routing import routes
 
 
-def credential(credentials: Credentials, arn: str) -> Findings:
-    """A secret: readable, of a known shape, and good for a token."""
-    yield OK, f"readable, for {credentials.ims_org(arn)}"
+def check_credential(credentials: Credentials, arn: str) -> Findings:
+    """A secret can be read, has all its fields, and Adobe gives a token for it."""
+    yield OK, f"the secret can be read; its organization is {credentials.ims_org(arn)}"
     token = credentials.token(arn)
     yield OK, f"IMS gives a token for client {token.client_id}"
 
 
-def sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findings:
-    """A sandbox of these organizations (by secret ARN): seen by one credential at least."""
-    missed = []
+def check_sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findings:
+    """At least one credential of these organizations (by secret ARN) can use the sandbox."""
+    failures = []
     for arn, ims_org in organizations.items():
         try:
-            # Every sandbox has some datasets, Adobe's own among them.
-            why = "" if any(adobe.datasets(arn, ims_org, name)) else "no dataset can be seen"
+            # Every sandbox has datasets, at least Adobe's own.
+            why = "" if any(adobe.datasets(arn, ims_org, name)) else "sees no dataset"
         except IntakeError as error:
             why = error.detail
         if why:
-            missed.append(f"{secret_name(arn)}: {why}")
+            failures.append(f"{datasets.secret_name(arn)}: {why}")
         else:
-            yield OK, f"reached with {secret_name(arn)}"
-    if len(missed) == len(organizations):
-        missed = missed or ["not tried, as no credential works"]
-        mend = "mend the sandboxes of the organization, or the credential's role"
-        yield PROBLEM, "; ".join([*missed, mend])
-    elif missed:
-        yield NOTE, "; ".join(["routes cannot use it with all credentials", *missed])
+            yield OK, f"credential {datasets.secret_name(arn)} can use it"
+    if len(failures) == len(organizations):
+        failures = failures or ["not checked, since no credential works"]
+        advice = "correct the sandboxes of the organization, or give the credential a role in it"
+        yield PROBLEM, "; ".join([*failures, advice])
+    elif failures:
+        yield NOTE, "; ".join(["not every credential can use it", *failures])
 
 
-def dataset(
+def check_dataset(
     adobe: Adobe,
     route: routes.Route,
     organizations: Organizations,
     ims_orgs: Mapping[str, str | None],
 ) -> Findings:
-    """The dataset of a route; as `found_dataset`."""
+    """The dataset of a route is in Catalog and may be filled. Arguments: as `dataset_of_route`."""
     try:
-        found = found_dataset(adobe, route, organizations, ims_orgs)
-    except NotLookedUp as why:
-        yield NOTE, f"not looked up: {why}"
+        found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
+    except datasets.CannotLookUp as why:
+        yield NOTE, f"not checked: {why}"
         return
-    judged = found.judged
-    if judged is not None and judged.system:
-        yield PROBLEM, f"{found} {SYSTEM}"
+    info = found.info
+    if info is not None and info.system:
+        yield PROBLEM, f"{found} {datasets.IS_ADOBES_OWN}"
         return
     yield OK, str(found)
-    if judged is None:
-        yield NOTE, SLOW
-    elif judged.profile:
-        yield NOTE, forecast.for_profile(forecast.share(route))
+    if info is None:
+        yield NOTE, datasets.CATALOG_IS_SLOW
+    elif info.profile:
+        yield NOTE, forecast.profile_advice(forecast.share_of_rule(route))

@@ -1,7 +1,7 @@
-"""What a stack needs of AWS to be able to work, one check for each.
+"""Checks of what a stack needs from AWS.
 
-Everything is asked with the operator's AWS credentials: a check cannot see what a function's role
-lacks. All may raise botocore's errors and IntakeError: a problem too.
+They use the operator's AWS credentials, so they cannot see which rights the role of a function
+lacks. All may raise botocore's errors and IntakeError: these are problems, too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from aep_intake.model.errors import LedgerUnavailable
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
-from aep_intake_cli.routing.forecast import ADVISED
-from aep_intake_cli.words import several
+from aep_intake_cli.output import quantity
+from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
@@ -26,135 +26,136 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-# From two thirds of what Adobe advises, there is still time to do something about the day.
-MANY = 60
+type BatchesMade = Mapping[tuple[str, str], int]  # by IMS organization and sandbox
+
+# Two thirds of what Adobe advises: there is still time to act on that day.
+NOTED_BATCHES = 60
 
 
-def ledger(dynamodb: DynamoDBClient, table: str) -> Findings:
-    """A ledger that no stack manages; a restore brings none of this."""
+def check_ledger(dynamodb: DynamoDBClient, table: str) -> Findings:
+    """A table that no stack manages has what DynamoDB's restore leaves out."""
     described = dynamodb.describe_table(TableName=table)["Table"]
     indexes = {each["IndexName"] for each in described.get("GlobalSecondaryIndexes", ())}
     for name in sorted({"due", "batch"} - indexes):
-        yield PROBLEM, f"has no index `{name}`: restore it again, with all indexes"
+        yield PROBLEM, f"it has no index `{name}`: restore it again, with all indexes"
     update = f"aws dynamodb update-table --table-name {table}"
     if described.get("DeletionProtectionEnabled"):
-        yield OK, "protected from deletion"
+        yield OK, "it is protected from deletion"
     else:
-        yield NOTE, f"not protected from deletion: {update} --deletion-protection-enabled"
+        yield NOTE, f"it is not protected from deletion: {update} --deletion-protection-enabled"
     expiry = dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     if expiry.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
-        yield OK, f"forgets by `{expiry.get('AttributeName')}`"
+        yield OK, f"DynamoDB deletes old items by `{expiry.get('AttributeName')}`"
     else:
         yield (
             NOTE,
-            "forgets nothing, and grows for ever: aws dynamodb update-time-to-live --table-name "
-            f"{table} --time-to-live-specification Enabled=true,AttributeName=expires",
+            "DynamoDB deletes no old items, so the table grows for ever: aws dynamodb "
+            f"update-time-to-live --table-name {table} --time-to-live-specification "
+            "Enabled=true,AttributeName=expires",
         )
     backups = dynamodb.describe_continuous_backups(TableName=table)["ContinuousBackupsDescription"]
     recovery = backups.get("PointInTimeRecoveryDescription", {})
     if recovery.get("PointInTimeRecoveryStatus") == "ENABLED":
-        yield OK, "can be restored to any second of its last days"
+        yield OK, "point-in-time recovery is on"
     else:
         yield (
             NOTE,
-            "cannot be restored to an earlier time: aws dynamodb update-continuous-backups "
-            f"--table-name {table} --point-in-time-recovery-specification "
-            "PointInTimeRecoveryEnabled=true",
+            "point-in-time recovery is off, so the table cannot be restored: aws dynamodb "
+            f"update-continuous-backups --table-name {table} "
+            "--point-in-time-recovery-specification PointInTimeRecoveryEnabled=true",
         )
 
 
-def bucket(s3: S3Client, name: str, queue_arn: str, *, direct: bool = False) -> Findings:
-    """A source bucket: there, in the stack's account and region, and telling of its objects.
+def check_bucket(s3: S3Client, name: str, queue_arn: str, *, direct: bool = False) -> Findings:
+    """A source bucket exists in the stack's account and region, and sends its events.
 
-    `direct`: S3 is to send to the queue itself, and the rule of EventBridge takes nothing.
+    `direct`: S3 sends to the queue itself, and the rule of EventBridge matches nothing.
     """
     _, _, _, region, account, _ = queue_arn.split(":")
     try:
-        place = s3.head_bucket(Bucket=name, ExpectedBucketOwner=account).get("BucketRegion")
+        bucket_region = s3.head_bucket(Bucket=name, ExpectedBucketOwner=account).get("BucketRegion")
     except ClientError as error:
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if status == 404:
-            yield PROBLEM, "there is no such bucket: mend the parameter SourceBucketNames"
+            yield PROBLEM, "there is no such bucket: correct the parameter SourceBucketNames"
             return
         if status != 403:
             raise
-        yield from _of_others(s3, name, account, direct=direct)
+        yield from _check_foreign_bucket(s3, name, account, direct=direct)
         return
-    if place != region:
-        yield PROBLEM, f"is in {place}, and its events do not come to {region}: use one in {region}"
+    if bucket_region != region:
+        yield PROBLEM, f"it is in {bucket_region}: its events do not come to {region}, use another"
     else:
-        yield OK, f"reachable, in {region}"
-    sends = s3.get_bucket_notification_configuration(Bucket=name)
-    goals = {queue["QueueArn"] for queue in sends.get("QueueConfigurations", ())}
-    notifies = queue_arn in goals
-    by_rule = "EventBridgeConfiguration" in sends and not direct
-    if notifies:
-        yield OK, "sends S3 notifications to the arrivals queue"
+        yield OK, f"it exists, in {region}"
+    configuration = s3.get_bucket_notification_configuration(Bucket=name)
+    queues = {queue["QueueArn"] for queue in configuration.get("QueueConfigurations", ())}
+    by_notification = queue_arn in queues
+    by_rule = "EventBridgeConfiguration" in configuration and not direct
+    if by_notification:
+        yield OK, "it sends S3 notifications to the arrivals queue"
     if by_rule:
-        yield OK, "sends its events to EventBridge"
-    if notifies and by_rule:
-        yield NOTE, "each object comes twice and is paid for twice, but taken once: end one way"
-    if not notifies and not by_rule:
-        way = " --direct" if direct else ""
-        goal = "the arrivals queue" if direct else "EventBridge"
-        yield PROBLEM, f"sends no events to {goal}: aep-intake connect {name}{way}"
+        yield OK, "it sends its events to EventBridge"
+    if by_notification and by_rule:
+        yield NOTE, "it announces each object twice, which costs twice: switch one way off"
+    if not by_notification and not by_rule:
+        option = " --direct" if direct else ""
+        destination = "the arrivals queue" if direct else "EventBridge"
+        yield PROBLEM, f"it sends no events to {destination}: aep-intake connect {name}{option}"
     if s3.get_bucket_versioning(Bucket=name).get("Status") == "Enabled":
-        yield OK, "versioned"
+        yield OK, "versioning is on"
     else:
-        yield NOTE, "not versioned: what is overwritten before it is uploaded is lost"
+        yield NOTE, "versioning is off: a file that is overwritten before its upload is lost"
 
 
-def _of_others(s3: S3Client, name: str, account: str, *, direct: bool) -> Findings:
+def _check_foreign_bucket(s3: S3Client, name: str, account: str, *, direct: bool) -> Findings:
     needed = (
-        "its owner must switch EventBridge on there and make a rule that sends Object Created to "
-        f"the default event bus of {account}, which must admit that account"
+        "its owner must switch EventBridge on and make a rule that sends Object Created to the "
+        f"default event bus of {account}, and that bus must accept events of the owner's account"
     )
     if direct:
-        needed += "; ArrivalPath=Direct is for buckets of this account alone"
+        needed += "; ArrivalPath=Direct works only with buckets of this account"
+    denied = "your AWS credentials do not allow s3:ListBucket on it."
     try:
         s3.head_bucket(Bucket=name)
     except ClientError:
-        yield PROBLEM, f"not yours to see (s3:ListBucket). If it is another account's, {needed}"
+        yield PROBLEM, f"{denied} If it belongs to another account, {needed}"
     else:
-        yield NOTE, f"belongs to another account: {needed}"
+        yield NOTE, f"the bucket belongs to another account: {needed}"
 
 
-def quota(made_on: Callable[[str], Mapping[tuple[str, str], int]], day: str) -> Findings:
-    """How many batches were made for Profile on a day, today, of those that Adobe advises.
-
-    `made_on` is the ledger's `made`; its days are UTC.
-    """
+def check_profile_batches(made_on: Callable[[str], BatchesMade], day: str) -> Findings:
+    """Batches made for Profile, compared with Adobe's advice. `day`: today in UTC, YYYY-MM-DD."""
     try:
         made = made_on(day)
     except LedgerUnavailable as error:
-        # What the adapter makes of it is for the functions; an operator may lack dynamodb:Query.
+        # The adapter's error is for functions. An operator may lack dynamodb:Query: show AWS's.
         if isinstance(error.__cause__, BotoCoreError | ClientError):
             raise error.__cause__ from None
         raise
     for (ims_org, name), number in sorted(made.items()):
-        text = f"{number} of {ADVISED} batches for Profile made today (UTC) in {name} of {ims_org}"
-        if number < MANY:
+        text = f"{number} of {ADVISED_BATCHES} batches made today (UTC) in {name} of {ims_org}"
+        if number < NOTED_BATCHES:
             yield OK, text
         else:
-            yield NOTE, f"{text}: aep-intake routes forecast shows which routes could wait longer"
+            yield NOTE, f"{text}: aep-intake routes forecast shows which routes need longer windows"
     if not made:
-        yield OK, f"0 of {ADVISED} batches for Profile made today (UTC)"
+        yield OK, f"0 of {ADVISED_BATCHES} batches made today (UTC)"
 
 
-def pace(batches: int, requests: int) -> Findings:
-    """Whether requests (a second) at their fastest leave arrivals half of the batches a minute."""
-    told = f"{batches} batches a minute, of which requests may take {60 * requests}"
+def check_requests_share(batches: int, requests: int) -> Findings:
+    """HTTP requests (a second, at most) leave half of the batches (a minute) to files."""
+    text = f"{batches} batches a minute; HTTP requests can use {60 * requests} of them"
     if 2 * 60 * requests <= batches:
-        yield OK, told
+        yield OK, text
     else:
-        yield NOTE, f"{told}, as they come first: arrivals may wait for what is left"
+        yield NOTE, f"{text}, and they go first: files may wait"
 
 
-def mapping(functions: LambdaClient, function: str) -> Findings:
-    """Whether a function is fed from its queue."""
+def check_event_source(functions: LambdaClient, function: str) -> Findings:
+    """A function gets the messages of its queue."""
     found = functions.list_event_source_mappings(FunctionName=function)["EventSourceMappings"]
     if not found:
-        yield PROBLEM, "no queue feeds it: deploy the stack again"
+        yield PROBLEM, "it gets no messages (no event source mapping): deploy the stack again"
     for one in found:
         if one["State"] in ("Enabled", "Enabling", "Updating"):
             yield OK, f"its event source mapping is {one['State'].lower()}"
@@ -163,76 +164,76 @@ def mapping(functions: LambdaClient, function: str) -> Findings:
             yield PROBLEM, f"its event source mapping is {one['State'].lower()}: {enable}"
 
 
-# Functions besides those that are fed from queues: on_tick, and a request takes about a second.
+# Functions without a queue: on_tick, and on_request, whose calls take about a second each.
 TICKS = 1
 USUAL_CONCURRENCY = 1000
 
 
-def concurrency(functions: LambdaClient, fed: Iterable[str], requests: int) -> Findings:
-    """Whether the account lets run at the same time what the stack can. `requests` a second.
+def check_concurrency(functions: LambdaClient, queue_fed: Iterable[str], requests: int) -> Findings:
+    """The account allows as many functions at the same time as the stack can use.
 
-    `fed`: functions that are fed from queues.
+    `queue_fed`: functions with a queue. `requests`: HTTP requests a second, at most.
     """
     mappings = [
         mapping
-        for function in fed
+        for function in queue_fed
         for mapping in functions.list_event_source_mappings(FunctionName=function)[
             "EventSourceMappings"
         ]
     ]
-    most = [mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for mapping in mappings]
-    needed = sum(most) + TICKS + requests
+    maxima = [mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for mapping in mappings]
+    needed = sum(maxima) + TICKS + requests
     limit = functions.get_account_settings()["AccountLimit"]
-    whole, left = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
-    told = f"the account runs {left} functions at the same time; the stack can use {needed}"
-    more = "have `Concurrent executions` of Lambda raised in Service Quotas"
-    if left < needed:
-        yield NOTE, f"{told}: what is more waits, a minute's tick and requests too: {more}"
-    elif whole < USUAL_CONCURRENCY:
-        yield NOTE, f"{told}, and what else runs there: its quota is reduced, so {more}"
+    quota, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
+    text = f"the account can run {free} functions at the same time; the stack can use {needed}"
+    advice = "ask for more `Concurrent executions` of Lambda in Service Quotas"
+    if free < needed:
+        yield NOTE, f"{text}: the rest waits, among it HTTP requests and the clock: {advice}"
+    elif quota < USUAL_CONCURRENCY:
+        yield NOTE, f"{text}, but other applications share a reduced quota of {quota}: {advice}"
     else:
-        yield OK, told
+        yield OK, text
 
 
-def rules(
+def check_rules(
     events: EventBridgeClient, queue_arn: str, bus: str = "default", *, direct: bool = False
 ) -> Findings:
-    """Whether the events of a bus are sent on; EventBridge drops them without a word.
+    """A rule of the bus sends events to the queue; else EventBridge drops them silently.
 
-    `direct`: they come another way, and a rule that is off may be.
+    `direct`: S3 sends to the queue, so the rule may be off.
     """
-    told = events.list_rule_names_by_target(TargetArn=queue_arn, EventBusName=bus)
-    names = told["RuleNames"]
+    found = events.list_rule_names_by_target(TargetArn=queue_arn, EventBusName=bus)
+    names = found["RuleNames"]
     if not names:
         yield PROBLEM, f"no EventBridge rule of bus {bus} sends to it: deploy the stack again"
     for name in names:
         off = events.describe_rule(Name=name, EventBusName=bus).get("State") == "DISABLED"
         if direct:
             state = "off" if off else "on"
-            yield OK, f"S3 sends to it directly (ArrivalPath); the rule {name} is {state}"
+            yield OK, f"S3 sends to this queue directly (ArrivalPath); the rule {name} is {state}"
         elif off:
             enable = f"aws events enable-rule --event-bus-name {bus} --name {name}"
-            yield PROBLEM, f"events are lost: {enable}"
+            yield PROBLEM, f"the rule {name} is off, so events are lost: {enable}"
         else:
-            yield OK, f"fed by the rule {name}"
+            yield OK, f"the rule {name} sends events to it"
 
 
-def queue(sqs: SQSClient, url: str, if_any: str = "") -> Findings:
-    """How much is in a queue; `if_any`, of dead letters, says what to do about them."""
-    told = sqs.get_queue_attributes(
+def check_queue(sqs: SQSClient, url: str, advice: str = "") -> Findings:
+    """The number of messages in a queue. `advice`: for dead letters, what to do about them."""
+    counts = sqs.get_queue_attributes(
         QueueUrl=url,
         AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"],
     )["Attributes"]
-    waiting = told["ApproximateNumberOfMessages"]
-    text = f"{waiting} waiting, {told['ApproximateNumberOfMessagesNotVisible']} in work or put off"
-    if if_any and waiting != "0":
-        yield NOTE, f"{several(int(waiting), 'message')}: {if_any}"
+    waiting = counts["ApproximateNumberOfMessages"]
+    delayed = counts["ApproximateNumberOfMessagesNotVisible"]
+    if advice and waiting != "0":
+        yield NOTE, f"{quantity(int(waiting), 'message')}: {advice}"
     else:
-        yield OK, "empty" if if_any else text
+        yield OK, "empty" if advice else f"{waiting} waiting, {delayed} in flight or delayed"
 
 
-def alarms(stacks: CloudFormationClient, watch: CloudWatchClient, stack: str) -> Findings:
-    """The stack's alarms that are off now; each description says what to do."""
+def check_alarms(stacks: CloudFormationClient, watch: CloudWatchClient, stack: str) -> Findings:
+    """The stack's alarms that are in ALARM; their descriptions say what to do."""
     pages = stacks.get_paginator("list_stack_resources").paginate(StackName=stack)
     names = [
         resource["PhysicalResourceId"]
@@ -244,15 +245,15 @@ def alarms(stacks: CloudFormationClient, watch: CloudWatchClient, stack: str) ->
     for alarm in found:
         yield NOTE, f"{alarm['AlarmName']}: {alarm.get('AlarmDescription', '')}"
     if not found:
-        yield OK, f"none of {len(names)} is in ALARM"
+        yield OK, f"none of {len(names)} alarms is in ALARM"
 
 
-def alarm_topic(sns: SNSClient, arn: str) -> Findings:
-    """Whether anybody hears of alarms."""
+def check_alarm_topic(sns: SNSClient, arn: str) -> Findings:
+    """Alarms reach a person."""
     if not arn:
-        yield NOTE, "none is set (AlarmTopicArn): alarms only show in CloudWatch"
+        yield NOTE, "AlarmTopicArn is empty: alarms only show in CloudWatch"
         return
     if sns.get_topic_attributes(TopicArn=arn)["Attributes"].get("SubscriptionsConfirmed") == "0":
-        yield NOTE, f"nobody has confirmed a subscription to {arn}"
+        yield NOTE, f"no subscription to {arn} is confirmed, so nobody gets the alarms"
     else:
         yield OK, arn

@@ -1,11 +1,11 @@
-"""What a check finds."""
+"""The results of a check."""
 
 from collections.abc import Iterator
 from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """OK; NOTE: works, but should be known; PROBLEM: something will not work."""
+    """OK; NOTE: works, but know it or improve it; PROBLEM: something does not work."""
 
     OK = "ok"
     NOTE = "note"

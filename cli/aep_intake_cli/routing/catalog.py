@@ -1,4 +1,4 @@
-"""What a stack and Catalog know of the rules of a routing table."""
+"""A forecast with what a stack and Catalog know about the rules of a routing table."""
 
 from __future__ import annotations
 
@@ -9,15 +9,7 @@ from typing import TYPE_CHECKING
 from aep_intake.model.errors import IntakeError
 from aep_intake.routing import routes
 
-from aep_intake_cli.datasets import (
-    SLOW,
-    SYSTEM,
-    Found,
-    NotLookedUp,
-    adobe_of,
-    found_dataset,
-    secret_name,
-)
+from aep_intake_cli import datasets
 from aep_intake_cli.routing import forecast
 from aep_intake_cli.routing.forecast import Place
 
@@ -26,68 +18,69 @@ if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.model.organizations import Organizations
 
-    from aep_intake_cli.deployed import Deployed
+    from aep_intake_cli.stack import Stack
 
 
-def told(
-    stack: Deployed,
-    allowed: Organizations,
+def shares_with_warnings(
+    stack: Stack,
+    organizations: Organizations,
     session: boto3.Session,
     rules: Iterable[routes.Route],
-    given: Mapping[str, int],
+    files_per_day: Mapping[str, int],
 ) -> Iterator[tuple[forecast.Share, str | None]]:
-    """What each rule makes, as the stack and Catalog know it, and what to warn of.
+    """The share of each rule, as the stack and Catalog know it, and a warning, if any.
 
-    `allowed` are the organizations in force. `given`: objects (or markers) a day, by rule. Raises
+    `organizations`: those in force. `files_per_day`: objects (or markers) by rule. Raises
     botocore's errors.
     """
-    credentials, adobe = adobe_of(stack, session)
-    ims_orgs = {arn: _organization(credentials, arn) for arn in allowed.credentials}
+    credentials, adobe = datasets.adobe_clients(stack, session)
+    ims_orgs = {arn: _ims_org(credentials, arn) for arn in organizations.credentials}
     for route in rules:
-        arn = routes.credential_arn(route.rule.get("credential"), allowed.credentials)
+        arn = routes.credential_arn(route.rule.get("credential"), organizations.credentials)
         place = Place(
-            route.rule.get("sandbox", allowed.of(arn).sandboxes[0]), _whose(arn, ims_orgs)
+            route.rule.get("sandbox", organizations.of(arn).sandboxes[0]),
+            _distinct_credential(arn, ims_orgs),
         )
-        share = forecast.share(route, place, volume=given.get(route.name))
+        share = forecast.share_of_rule(route, place, volume=files_per_day.get(route.name))
         try:
-            found = found_dataset(adobe, route, allowed, ims_orgs)
-        except (NotLookedUp, IntakeError) as why:
-            yield share, f"counts as if its dataset were enabled for Profile: {why}"
+            dataset = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
+        except (datasets.CannotLookUp, IntakeError) as why:
+            yield share, f"counted as if its dataset were enabled for Profile: {why}"
         else:
-            judged = found.judged
-            profile = None if judged is None else judged.profile and not judged.system
+            info = dataset.info
+            profile = None if info is None else info.profile and not info.system
             share = replace(share, profile=profile)
-            yield share, _warning(found, share)
+            yield share, _warning(dataset, share)
 
 
-def _organization(credentials: Credentials, arn: str) -> str | None:
+def _ims_org(credentials: Credentials, arn: str) -> str | None:
     try:
         return credentials.ims_org(arn)
     except IntakeError:
         return None
 
 
-def _whose(arn: str, organizations: Mapping[str, str | None]) -> str | None:
-    """What tells a sandbox from another organization's of that name; None if there is no other."""
-    same = [other for other, ims_org in organizations.items() if ims_org == organizations[arn]]
-    return None if len(same) == len(organizations) else secret_name(same[0])
+def _distinct_credential(arn: str, ims_orgs: Mapping[str, str | None]) -> str | None:
+    """The secret's name, which tells organizations apart; None: there is only one of them."""
+    same = [other for other, ims_org in ims_orgs.items() if ims_org == ims_orgs[arn]]
+    return None if len(same) == len(ims_orgs) else datasets.secret_name(same[0])
 
 
-def _warning(found: Found, share: forecast.Share) -> str | None:
-    judged = found.judged
-    if judged is None:
-        return f"{found}: {SLOW}"
-    if judged.system:
-        return f"{found} {SYSTEM}"
-    if judged.profile and share.alone:
-        return f"{found} is {forecast.for_profile(share)}"
+def _warning(dataset: datasets.RouteDataset, share: forecast.Share) -> str | None:
+    info = dataset.info
+    if info is None:
+        return f"{dataset}: {datasets.CATALOG_IS_SLOW}"
+    if info.system:
+        return f"{dataset} {datasets.IS_ADOBES_OWN}"
+    if info.profile and share.batch_per_object:
+        return f"{dataset} is {forecast.profile_advice(share)}"
     return None
 
 
-def places(allowed: Organizations, shares: Iterable[forecast.Share]) -> list[Place]:
-    """All sandboxes of a deployment, for each organization that the rules lead to."""
+def all_places(organizations: Organizations, shares: Iterable[forecast.Share]) -> list[Place]:
+    """All sandboxes of a deployment, for each organization that the rules name."""
     return [
-        Place(name, whose)
-        for whose in dict.fromkeys(share.place.credential for share in shares)
-        for name in dict.fromkeys(name for one in allowed.all for name in one.sandboxes)
+        Place(name, credential)
+        for credential in dict.fromkeys(share.place.credential for share in shares)
+        for name in dict.fromkeys(name for one in organizations.all for name in one.sandboxes)
     ]

@@ -1,4 +1,4 @@
-"""Which rule of a routing table a key hits, and what comes of it."""
+"""Which rule of a routing table a key matches, and what happens to the object."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from aep_intake.routing import routes
 
 
 @dataclass(frozen=True)
-class Explained:
-    """What becomes of a key: by which rule (None: it hits none), and the placeholders it found."""
+class Explanation:
+    """What happens to a key: its rule (None: no rule matches), and the values of placeholders."""
 
     key: str
     rule: str | None
@@ -21,51 +21,51 @@ class Explained:
     placeholders: Mapping[str, str] = field(default_factory=dict)
 
 
-def explain(table: routes.RoutingTable, keys: Iterable[str]) -> Iterator[Explained]:
-    """What becomes of each key. A key may be `s3://bucket/key`."""
+def explain(table: routes.RoutingTable, keys: Iterable[str]) -> Iterator[Explanation]:
+    """What happens to each key. A key may be `s3://bucket/key`."""
     for key in keys:
         arrival = arrival_of(key)
-        hit = table.find(arrival.bucket, arrival.key)
-        rule, found = (None, {}) if hit is None else (hit[0].rule, hit[1])
+        found = table.find(arrival.bucket, arrival.key)
+        rule, placeholders = (None, {}) if found is None else (found[0].rule, found[1])
         try:
             outcome = _outcome(rule or {}, table.match(arrival), arrival)
         except Rejected as why:
             outcome = f"rejected: {why.reason}"
-        yield Explained(key, None if rule is None else rule["name"], outcome, found)
+        yield Explanation(key, None if rule is None else rule["name"], outcome, placeholders)
 
 
 def arrival_of(key: str) -> Arrival:
-    """An arrival of that key, or `s3://bucket/key`; its bucket is empty if none is given."""
+    """An arrival of that key or `s3://bucket/key`; without a bucket, its bucket is empty."""
     bucket, key = key[5:].split("/", 1) if key.startswith("s3://") and "/" in key[5:] else ("", key)
     return Arrival(bucket, key, None, "", None, 1, 0)
 
 
 def examples(route: routes.Route) -> list[str]:
-    """Keys that the rule itself gives."""
+    """The keys that the rule gives as examples."""
     return list(route.rule.get("examples", ()))
 
 
-def shape(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
+def input_format(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
     """The input format of an object. Raises FormatUnknown."""
-    told: Mapping[str, Any] | None = match.options.get("inputFormat")
-    return told or routes.format_by_name(arrival.uri)
+    of_rule: Mapping[str, Any] | None = match.options.get("inputFormat")
+    return of_rule or routes.format_by_name(arrival.uri)
 
 
 def _outcome(
-    rule: Mapping[str, Any], found: routes.Match | routes.Ignored, arrival: Arrival
+    rule: Mapping[str, Any], match: routes.Match | routes.Ignored, arrival: Arrival
 ) -> str:
-    if isinstance(found, routes.Ignored):
-        return "ignored" if found.why == "route" else f"ignored: {found.why}"
+    if isinstance(match, routes.Ignored):
+        return "ignored" if match.why == "route" else f"ignored: {match.why}"
     batch = rule.get("batch", {})
-    what, when = "", ""
-    match found.batching:
+    content, when = "", ""
+    match match.batching:
         case routes.IsMarker(folder):
-            what = f"all of {folder or 'the bucket'}"
+            content = f"all of {folder or 'the bucket'}"
         case routes.InWindow():
-            when = f", each {batch['window']}"
+            when = f", a batch every {batch['window']}"
         case routes.WaitsForMarker():
-            when = f", once {batch['marker']} comes"
-    what = what or shape(found, arrival)["format"]
-    dataset = found.dataset_id or repr(found.dataset_name)
-    sandbox = f"sandbox {found.sandbox}" if found.sandbox else "the default sandbox"
-    return f"{what} → {dataset} in {sandbox}{when}"
+            when = f", when {batch['marker']} arrives"
+    content = content or input_format(match, arrival)["format"]
+    dataset = match.dataset_id or repr(match.dataset_name)
+    sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
+    return f"{content} → {dataset} in {sandbox}{when}"

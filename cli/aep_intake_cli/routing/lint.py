@@ -1,4 +1,4 @@
-"""What is wrong with a routing table."""
+"""The problems of a routing table."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from aep_intake.model.errors import Rejected, TargetNotAllowed
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.routing import globs, routes
 
-from aep_intake_cli.published import Problem
-from aep_intake_cli.routing.explain import arrival_of, examples, shape
+from aep_intake_cli.documents import Problem
+from aep_intake_cli.routing.explain import arrival_of, examples, input_format
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
 
-# A character that no pattern names: what it reaches, a rule catches whatever stands there.
-ANYTHING = "\U0010fffd"
+# A character that no pattern names: a rule that matches it matches any other there, too.
+FILLER = "\U0010fffd"
 
 
 def lint(document: bytes, organizations: Organizations | None = None) -> list[Problem]:
-    """Everything wrong with `document`, empty if it may go live.
+    """All problems of `document`; none: it may go live.
 
-    `organizations` are those the deployment works for; None: not known, not checked.
+    `organizations`: those of the deployment; None: not known, so not checked.
     """
     try:
         table = routes.parse(document, "draft")
     except routes.InvalidTable as fault:
-        # `parse` names the first thing that is wrong; of the shape, tell everything.
+        # `parse` names the first problem; the schema finds all of its own.
         return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
-    problems = [*_astray(table), *_shadowed(table), *_unmarked(table)]
+    problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
     for index, route in enumerate(table.routes):
         if organizations is None:
             continue
@@ -50,13 +50,13 @@ def lint(document: bytes, organizations: Organizations | None = None) -> list[Pr
 
 
 def warnings(table: routes.RoutingTable) -> Iterator[Problem]:
-    """What may go live, and is perhaps not what was meant."""
+    """What may go live, but is perhaps a mistake."""
     for index, route in enumerate(table.routes):
         for name, end in _open_ended(route.rule["match"]):
             text = (
-                f"{{{name}}} ends at the first {end!r}, which its values may hold: "
-                f"{_first_value(table, route, name)}give it a folder of its own, or write behind "
-                "it what no value holds"
+                f"{{{name}}} ends at the first {end!r}, which a value may contain: "
+                f"{_first_value(table, route, name)}give it a folder of its own, or write after it "
+                "a text that no value contains"
             )
             yield Problem(route.name, f"routes[{index}].match", text)
 
@@ -91,84 +91,82 @@ def _schema_problems(document: bytes) -> Iterator[Problem]:
         yield Problem(routes.rule_name(table, path), dotted(path), text)
 
 
-def _astray(table: routes.RoutingTable) -> Iterator[Problem]:
-    """Examples that do not end where their rule says."""
+def _stray_examples(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Examples that another rule matches, or that would be rejected."""
     for index, route in enumerate(table.routes):
-        for place, example in enumerate(route.rule.get("examples", ())):
-            text = _trouble(table, route, example)
+        for position, example in enumerate(route.rule.get("examples", ())):
+            text = _example_problem(table, route, example)
             if text:
-                where = f"routes[{index}].examples[{place}]"
+                where = f"routes[{index}].examples[{position}]"
                 yield Problem(route.name, where, f"{example!r} {text}")
 
 
-def _trouble(table: routes.RoutingTable, route: routes.Route, example: str) -> str | None:
+def _example_problem(table: routes.RoutingTable, route: routes.Route, example: str) -> str | None:
     arrival = arrival_of(example)
     if route.bucket and not arrival.bucket:
-        return "needs the form s3://bucket/key, since the rule has `bucket`"
+        return "must have the form s3://bucket/key, since the rule has `bucket`"
     hit = table.find(arrival.bucket, arrival.key)
     if hit is None:
-        return "reaches no rule"
+        return "matches no rule"
     if hit[0] is not route:
-        return f"reaches rule `{hit[0].name}`"
+        return f"matches rule `{hit[0].name}`"
     try:
         match = table.match(arrival)
         if isinstance(match, routes.Ignored):
-            return None if match.why == "route" else "is never data, and no rule takes it"
+            return None if match.why == "route" else "is never data, so no rule takes it"
         if not isinstance(match.batching, routes.IsMarker):
-            shape(match, arrival)
+            input_format(match, arrival)
     except Rejected as why:
         return f"would be rejected: {why.reason}"
     return None
 
 
-def _shadowed(table: routes.RoutingTable) -> Iterator[Problem]:
-    """Rules that rules before them leave nothing to, as far as samples of their keys can tell."""
+def _shadowed_rules(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Rules whose keys all match an earlier rule, as far as sample keys show."""
     for index, route in enumerate(table.routes):
-        hits = [hit[0] for bucket, key in _reaching(route) if (hit := table.find(bucket, key))]
+        hits = [hit[0] for bucket, key in _matching_keys(route) if (hit := table.find(bucket, key))]
         if hits and route not in hits:
-            text = f"rule `{hits[0].name}` takes everything; an example that reaches this one?"
+            text = f"rule `{hits[0].name}` comes first and takes all: give an example of this one"
             yield Problem(route.name, f"routes[{index}].match", text)
 
 
-def _unmarked(table: routes.RoutingTable) -> Iterator[Problem]:
-    """Rules whose markers another rule takes, as far as samples can tell: files wait for ever."""
+def _hidden_markers(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Rules whose markers another rule takes, as far as sample keys show: files wait for ever."""
     for index, route in enumerate(table.routes):
         if route.marker is None:
             continue
         name = route.rule["batch"]["marker"]
-        tried = [(bucket, f"{key[: key.rfind('/') + 1]}{name}") for bucket, key in _reaching(route)]
-        markers = [(bucket, key) for bucket, key in tried if route.marker.fullmatch(key)]
+        keys = [(b, f"{key[: key.rfind('/') + 1]}{name}") for b, key in _matching_keys(route)]
+        markers = [(bucket, key) for bucket, key in keys if route.marker.fullmatch(key)]
         hits = [hit[0] for bucket, key in markers if (hit := table.find(bucket, key))]
         if hits and route not in hits:
-            text = f"rule `{hits[0].name}` takes the markers, so that files wait for ever"
+            text = f"rule `{hits[0].name}` comes first and takes the markers: files wait for ever"
             yield Problem(route.name, f"routes[{index}].batch.marker", text)
 
 
-def _reaching(route: routes.Route) -> list[tuple[str, str]]:
-    """Bucket and key of what a rule fits: its examples and samples."""
+def _matching_keys(route: routes.Route) -> list[tuple[str, str]]:
+    """Buckets and keys that a rule matches: its examples, and samples."""
     return [
         *((arrival.bucket, arrival.key) for arrival in map(arrival_of, examples(route))),
-        *product(_samples(route.rule.get("bucket", "*")), _samples(route.rule["match"])),
+        *product(_sample_texts(route.rule.get("bucket", "*")), _sample_texts(route.rule["match"])),
     ]
 
 
-def _samples(pattern: str) -> Iterator[str]:
-    """Texts that the pattern fits, with little and with much in place of its wildcards."""
-    fits = globs.compile_glob(pattern).fullmatch
-    for folders, filling in product((0, 1, 3), (ANYTHING, ANYTHING * 3)):
+def _sample_texts(pattern: str) -> Iterator[str]:
+    """Texts that the pattern matches, with short and long fillings of its wildcards."""
+    matches = globs.compile_glob(pattern).fullmatch
+    for folders, filling in product((0, 1, 3), (FILLER, FILLER * 3)):
 
-        def filled(token: re.Match[str], filling: str = filling) -> str:
+        def fill(token: re.Match[str], filling: str = filling) -> str:
             if token["star"] or token["name"]:
                 return filling
             if token["set"] and not token["not"]:
                 return token["set"][0]
-            return token["text"] or ANYTHING
+            return token["text"] or FILLER
 
         segments: list[str] = []
         for segment in pattern.split("/"):
-            segments += (
-                [ANYTHING] * folders if segment == "**" else [globs.TOKEN.sub(filled, segment)]
-            )
+            segments += [FILLER] * folders if segment == "**" else [globs.TOKEN.sub(fill, segment)]
         sample = "/".join(segments)
-        if fits(sample):
+        if matches(sample):
             yield sample

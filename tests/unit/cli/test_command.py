@@ -13,7 +13,7 @@ import pytest
 from aep_intake.model.errors import IntakeError
 from aep_intake_cli import options
 from aep_intake_cli.command import aep_intake, main
-from aep_intake_cli.failures import CannotGoOn
+from aep_intake_cli.failures import CommandFailed
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError, ProfileNotFound
 
 SAMPLE = Path(__file__).parents[3] / "local" / "samples" / "routes.json"
@@ -70,7 +70,7 @@ def test_help_waits_for_nothing() -> None:
         ("limits publish missing.json", "'missing.json' does not exist"),
         ("connect", "Missing argument 'BUCKET'"),
         ("redrive --queue nowhere", "'nowhere' is not one of"),
-        ("restored --table t --since yesterday", "'yesterday' is no time such as 2026-"),
+        ("restored --table t --since yesterday", "'yesterday' is not a time such as 2026-"),
         ("restored --table t", "--since"),
     ],
 )
@@ -91,13 +91,13 @@ def of_aws(code: str, message: str) -> ClientError:
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        (CannotGoOn("there is no stack x"), "there is no stack x"),
+        (CommandFailed("there is no stack x"), "there is no stack x"),
         (IntakeError("the ledger is gone"), "the ledger is gone"),
         (NoCredentialsError(), "sign in to AWS, set AWS_PROFILE, or give --profile"),
         (NoRegionError(), "give --region, or set AWS_REGION"),
         (ProfileNotFound(profile="acme"), "(acme) could not be found: `aws configure list-profi"),
-        (of_aws("AccessDenied", "no"), "your AWS credentials may not do DescribeStacks: no"),
-        (of_aws("ExpiredToken", "old"), "your AWS credentials are not valid (any more): old"),
+        (of_aws("AccessDenied", "no"), "your AWS credentials do not allow DescribeStacks: no"),
+        (of_aws("ExpiredToken", "old"), "your AWS credentials are wrong or have expired: old"),
         (PermissionError(13, "Permission denied", "t.json"), "t.json: Permission denied"),
     ],
 )
@@ -107,7 +107,7 @@ def test_an_expected_error_is_one_line(
     def fails(_: options.Access) -> None:
         raise error
 
-    monkeypatch.setattr(options.Access, "deployed", fails)
+    monkeypatch.setattr(options.Access, "stack", fails)
     assert main(["doctor"]) == 1
     said = capsys.readouterr()
     assert said.out == ""
@@ -120,7 +120,7 @@ def test_a_bug_shows_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: options.Access) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr(options.Access, "deployed", fails)
+    monkeypatch.setattr(options.Access, "stack", fails)
     with pytest.raises(KeyError, match="a bug"):
         main(["doctor"])
 
@@ -129,7 +129,7 @@ def test_who_stops_a_command_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys:
     def stopped(_: options.Access) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(options.Access, "deployed", stopped)
+    monkeypatch.setattr(options.Access, "stack", stopped)
     assert main(["doctor"]) == 130
     assert capsys.readouterr().err.strip() == "Stopped."
 
@@ -151,11 +151,11 @@ def test_which_stack_is_asked_and_as_whom(
 ) -> None:
     asked = []
 
-    def deployed(access: options.Access) -> None:
+    def stack(access: options.Access) -> None:
         asked.append(access)
-        raise CannotGoOn("enough")
+        raise CommandFailed("enough")
 
-    monkeypatch.setattr(options.Access, "deployed", deployed)
+    monkeypatch.setattr(options.Access, "stack", stack)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert main(["doctor", *typed]) == 1
@@ -190,7 +190,7 @@ def test_a_good_table(capsys: Output) -> None:
 
 def test_each_problem_of_a_table_is_a_line(file: Path, capsys: Output) -> None:
     file.write_text(table({"match": "*"}, {"match": "*"}))
-    text = "rule `rule-0` takes everything; an example that reaches this one?"
+    text = "rule `rule-0` comes first and takes all: give an example of this one"
     assert main(["routes", "check", "routes.json"]) == 1
     assert capsys.readouterr().out == f"routes.json: rule-1: routes[1].match: {text}\n"
     assert main(["routes", "check", "routes.json", "--json"]) == 1
@@ -227,7 +227,7 @@ def test_a_table_without_keys_to_explain(file: Path, capsys: Output) -> None:
     (one,) = json.loads(capsys.readouterr().out)
     assert one == {"key": "nowhere[red]", "rule": "all", "outcome": "ignored", "placeholders": {}}
     assert main(["routes", "forecast", "routes.json"]) == 0
-    assert "none of its rules makes batches" in capsys.readouterr().out
+    assert "no rule of this table makes batches" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_a_forecast_adds_up_without_asking_anybody(capsys: Output) -> None:
     assert main(["routes", "forecast", "routes.json"]) == 0, "a forecast is no problem"
     said = capsys.readouterr().out
     assert '"batch": {"window": "32m"}' in said
-    assert "90 and more" in said
+    assert "90 or more" in said
     told = ["--files-per-day", "rule-1=40", "--files-per-day", "rule-2=1440"]
     assert main(["routes", "forecast", "routes.json", *told]) == 0
     said = capsys.readouterr().out
@@ -258,8 +258,8 @@ def test_a_forecast_adds_up_without_asking_anybody(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("volume", "says"),
     [
-        ("nobody=1", "no rule called nobody makes batches"),
-        ("rule-0=1", "no rule called rule-0 makes batches"),
+        ("nobody=1", "no rule named nobody makes batches"),
+        ("rule-0=1", "no rule named rule-0 makes batches"),
         ("rule-1", "not of the form RULE=NUMBER"),
         ("rule-1=-1", "not of the form RULE=NUMBER"),
         ("=1", "not of the form RULE=NUMBER"),

@@ -12,9 +12,9 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
 from aep_intake_cli.doctor import adobe, aws
-from aep_intake_cli.doctor.examine import Finding, found
+from aep_intake_cli.doctor.examine import Finding, run_check
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict
-from aep_intake_cli.failures import of_aws
+from aep_intake_cli.failures import explain_aws_error
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 
@@ -57,7 +57,7 @@ def looked_at(findings: Findings) -> list[tuple[Verdict, str]]:
 
 
 def bucket(s3: Stubber) -> list[tuple[Verdict, str]]:
-    return looked_at(aws.bucket(of(s3), "b", QUEUE))
+    return looked_at(aws.check_bucket(of(s3), "b", QUEUE))
 
 
 def heads(s3: Stubber, region: str = "eu-west-1") -> None:
@@ -86,7 +86,7 @@ def test_a_bucket_in_order(s3: Stubber, notifications: dict[str, Any]) -> None:
 def test_a_bucket_that_sends_its_events_elsewhere(s3: Stubber) -> None:
     heads(s3)
     tells(s3, {"QueueConfigurations": [{"QueueArn": f"{QUEUE}2", "Events": ["s3:TestEvent"]}]})
-    assert (PROBLEM, "sends no events to EventBridge: aep-intake connect b") in bucket(s3)
+    assert (PROBLEM, "it sends no events to EventBridge: aep-intake connect b") in bucket(s3)
 
 
 DIRECTLY = {"QueueConfigurations": [{"QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}]}
@@ -113,7 +113,7 @@ def test_where_the_rule_takes_nothing_a_bucket_must_send_itself(
     """EventBridge may be on for others, and costs nothing here then."""
     heads(s3)
     tells(s3, notifications)
-    _, (found, text), _ = looked_at(aws.bucket(of(s3), "b", QUEUE, direct=True))
+    _, (found, text), _ = looked_at(aws.check_bucket(of(s3), "b", QUEUE, direct=True))
     assert found is verdict
     assert ("aep-intake connect b --direct" in text) == (verdict is PROBLEM)
 
@@ -149,12 +149,12 @@ def test_a_bucket_that_nobody_may_see(s3: Stubber) -> None:
 
 def test_any_other_answer_about_a_bucket_ends_the_check_only(s3: Stubber) -> None:
     s3.add_client_error("head_bucket", "SlowDown", "please", http_status_code=503)
-    findings = list(found("bucket b", aws.bucket(of(s3), "b", QUEUE)))
+    findings = list(run_check("bucket b", aws.check_bucket(of(s3), "b", QUEUE)))
     assert findings == [Finding("bucket b", PROBLEM, "HeadBucket failed (SlowDown): please")]
 
 
 def test_a_credential_in_order(world: World) -> None:
-    verdicts = looked_at(adobe.credential(world.credentials, ARN))
+    verdicts = looked_at(adobe.check_credential(world.credentials, ARN))
     assert [verdict for verdict, _ in verdicts] == [OK, OK]
     assert world.minted == 1
     assert world.seed.client_secret not in str(verdicts)
@@ -170,7 +170,7 @@ def test_a_credential_in_order(world: World) -> None:
 )
 def test_a_credential_that_is_none(world: World, document: object, says: str) -> None:
     credentials = Credentials(Secrets(document).client, world.session, IMS, world.clock)
-    finding = list(found("acme", adobe.credential(credentials, ARN)))[-1]
+    finding = list(run_check("acme", adobe.check_credential(credentials, ARN)))[-1]
     assert finding.verdict is PROBLEM
     assert says in finding.text
     assert "hidden" not in finding.text
@@ -180,9 +180,9 @@ def test_a_credential_that_is_none(world: World, document: object, says: str) ->
 def test_a_sandbox_is_there_or_not(world: World, status: int) -> None:
     world.simulator.switches.change(unknown_sandbox=status)
     organizations = {ARN: world.seed.ims_org}
-    there = looked_at(adobe.sandbox(world.adobe, "dev", organizations))
-    assert there == [(OK, "reached with acme-AbCdEf")]
-    ((verdict, text),) = adobe.sandbox(world.adobe, "stage", organizations)
+    there = looked_at(adobe.check_sandbox(world.adobe, "dev", organizations))
+    assert there == [(OK, "credential acme-AbCdEf can use it")]
+    ((verdict, text),) = adobe.check_sandbox(world.adobe, "stage", organizations)
     assert verdict is PROBLEM
     assert "sandboxes of the organization" in text
 
@@ -190,13 +190,13 @@ def test_a_sandbox_is_there_or_not(world: World, status: int) -> None:
 def test_a_sandbox_that_only_one_credential_sees(world: World) -> None:
     world.secrets.others[OTHER] = world.secrets.document
     organizations = {ARN: world.seed.ims_org, OTHER: "0000@AdobeOrg"}
-    (reached, _), (missed, text) = adobe.sandbox(world.adobe, "dev", organizations)
+    (reached, _), (missed, text) = adobe.check_sandbox(world.adobe, "dev", organizations)
     assert (reached, missed) == (OK, NOTE)
     assert "other-AbCdEf" in text
 
 
 def test_no_sandbox_is_in_order_where_no_credential_is(world: World) -> None:
-    assert [verdict for verdict, _ in adobe.sandbox(world.adobe, "dev", {})] == [PROBLEM]
+    assert [verdict for verdict, _ in adobe.check_sandbox(world.adobe, "dev", {})] == [PROBLEM]
 
 
 def batch(**how: str) -> dict[str, Any]:
@@ -213,16 +213,20 @@ def route(**rule: Any) -> routes.Route:
     [
         ({"match": "*", "datasetId": PRODUCTS}, [OK], "products"),
         ({"match": "*", "datasetName": "products", "sandbox": "dev"}, [OK], PRODUCTS),
-        ({"match": "*", "datasetId": PROFILES}, [OK, NOTE], "give the route "),
+        ({"match": "*", "datasetId": PROFILES}, [OK, NOTE], "add to the route "),
         ({"datasetId": PROFILES, **batch(window="1h")}, [OK, NOTE], "at most 24 a day"),
-        ({"datasetId": PROFILES, **batch(window="5m")}, [OK, NOTE], '"window": "16m" would do'),
+        (
+            {"datasetId": PROFILES, **batch(window="5m")},
+            [OK, NOTE],
+            '"window": "16m" is long enough',
+        ),
         ({"datasetId": PROFILES, **batch(marker="_OK")}, [OK, NOTE], "each _OK; Adobe advises"),
         ({"match": "*", "datasetId": SYSTEM}, [PROBLEM], "Adobe's own"),
         ({"match": "*", "datasetId": "00aa"}, [PROBLEM], "no dataset 00aa in sandbox prod"),
         ({"match": "*", "datasetName": "nobody's"}, [PROBLEM], "no datasets called"),
-        ({"datasetName": "x-{a}"}, [NOTE], "depends on the key"),
-        ({"datasetId": "{a}"}, [NOTE], "depends on the key"),
-        ({"match": "{sandbox}/*", "datasetId": PRODUCTS}, [NOTE], "depends on the key"),
+        ({"datasetName": "x-{a}"}, [NOTE], "depends on the object's key"),
+        ({"datasetId": "{a}"}, [NOTE], "depends on the object's key"),
+        ({"match": "{sandbox}/*", "datasetId": PRODUCTS}, [NOTE], "depends on the object's key"),
         ({"match": "*", "datasetId": "d", "credential": "who"}, [PROBLEM], "0 credentials"),
         ({"match": "*", "datasetId": "d", "credential": "other"}, [NOTE], "does not work"),
     ],
@@ -231,8 +235,8 @@ def test_the_dataset_of_a_route(
     world: World, rule: dict[str, Any], verdicts: list[Verdict], says: str
 ) -> None:
     ims_orgs = {ARN: world.seed.ims_org, OTHER: None}
-    findings = adobe.dataset(world.adobe, route(**rule), BOTH, ims_orgs)
-    shown = list(found("route r", findings))
+    findings = adobe.check_dataset(world.adobe, route(**rule), BOTH, ims_orgs)
+    shown = list(run_check("route r", findings))
     assert [finding.verdict for finding in shown] == verdicts
     assert says in shown[-1].text
 
@@ -241,16 +245,16 @@ def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
     """The intake then makes the batch all the same, and does not count it."""
     world.simulator.faults.add(Fault("status", operation="get-dataset", skip=1))
     organizations = {ARN: world.seed.ims_org}
-    (there, _), (slow, text) = adobe.dataset(
+    (there, _), (slow, text) = adobe.check_dataset(
         world.adobe, route(match="*", datasetId=PROFILES), BOTH, organizations
     )
     assert (there, slow) == (OK, NOTE)
-    assert "too slow" in text
+    assert "in time" in text
 
 
 def quota(made: dict[tuple[str, str], int]) -> list[tuple[Verdict, str]]:
     days = {"2026-11-24": made}
-    return looked_at(aws.quota(lambda day: days[day], "2026-11-24"))
+    return looked_at(aws.check_profile_batches(lambda day: days[day], "2026-11-24"))
 
 
 def test_how_many_of_the_day_are_made() -> None:
@@ -269,9 +273,9 @@ def test_a_ledger_that_the_operator_may_not_ask() -> None:
         ledger = DynamoLedger(of(table), "ledger", lambda: START, 0)
         denied = ("AccessDeniedException", "not authorized to perform: dynamodb:Query")
         table.add_client_error("query", *denied)
-        (finding,) = found("quota", aws.quota(ledger.made, "2026-11-24"))
+        (finding,) = run_check("quota", aws.check_profile_batches(ledger.made, "2026-11-24"))
     assert finding.verdict is PROBLEM
-    assert finding.text == f"your AWS credentials may not do Query: {denied[1]}"
+    assert finding.text == f"your AWS credentials do not allow Query: {denied[1]}"
 
 
 def ledger(
@@ -292,7 +296,7 @@ def ledger(
         table.add_response("describe_time_to_live", {"TimeToLiveDescription": lives}, asked)
         continuous = {"ContinuousBackupsDescription": backups}
         table.add_response("describe_continuous_backups", continuous, asked)
-        return looked_at(aws.ledger(of(table), "old"))
+        return looked_at(aws.check_ledger(of(table), "old"))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +325,7 @@ def test_a_function_that_is_not_fed(state: str, verdict: Verdict) -> None:
     with Stubber(client("lambda")) as functions:
         mappings = {"EventSourceMappings": [{"UUID": UUID, "State": state}]}
         functions.add_response("list_event_source_mappings", mappings, {"FunctionName": "f"})
-        ((got, text),) = aws.mapping(of(functions), "f")
+        ((got, text),) = aws.check_event_source(of(functions), "f")
     assert got is verdict
     assert (f"--enabled --uuid {UUID}" in text) == (verdict is PROBLEM)
 
@@ -334,7 +338,7 @@ def test_a_rule_that_is_off_loses_events(state: str, verdict: Verdict, bus: str)
         names: dict[str, Any] = {"RuleNames": ["r"]}
         events.add_response("list_rule_names_by_target", names, asked)
         events.add_response("describe_rule", {"State": state}, {"Name": "r", "EventBusName": bus})
-        ((got, text),) = aws.rules(of(events), QUEUE, bus)
+        ((got, text),) = aws.check_rules(of(events), QUEUE, bus)
     assert got is verdict
     told = f"enable-rule --event-bus-name {bus} --name r" in text
     assert told == (verdict is PROBLEM), "of another bus, the command needs its name"
@@ -344,7 +348,7 @@ def test_a_rule_may_be_off_where_s3_sends_past_it() -> None:
     with Stubber(client("events")) as stubber:
         stubber.add_response("list_rule_names_by_target", {"RuleNames": ["r"]})
         stubber.add_response("describe_rule", {"State": "DISABLED"})
-        ((verdict, text),) = looked_at(aws.rules(of(stubber), QUEUE, direct=True))
+        ((verdict, text),) = looked_at(aws.check_rules(of(stubber), QUEUE, direct=True))
     assert verdict is OK
     assert "ArrivalPath" in text
 
@@ -354,20 +358,20 @@ def test_a_queue_without_a_rule() -> None:
     asked = {"TargetArn": QUEUE, "EventBusName": "default"}
     with Stubber(client("events")) as events:
         events.add_response("list_rule_names_by_target", {"RuleNames": []}, asked)
-        assert [got for got, _ in aws.rules(of(events), QUEUE)] == [PROBLEM]
+        assert [got for got, _ in aws.check_rules(of(events), QUEUE)] == [PROBLEM]
 
 
 def test_a_function_without_a_queue() -> None:
     with Stubber(client("lambda")) as functions:
         functions.add_response("list_event_source_mappings", {"EventSourceMappings": []})
-        assert [verdict for verdict, _ in aws.mapping(of(functions), "f")] == [PROBLEM]
+        assert [verdict for verdict, _ in aws.check_event_source(of(functions), "f")] == [PROBLEM]
 
 
 @pytest.mark.parametrize(
     ("waiting", "advice", "expected"),
     [
-        ("0", "", (OK, "0 waiting, 3 in work or put off")),
-        ("5", "", (OK, "5 waiting, 3 in work or put off")),
+        ("0", "", (OK, "0 waiting, 3 in flight or delayed")),
+        ("5", "", (OK, "5 waiting, 3 in flight or delayed")),
         ("0", "look", (OK, "empty")),
         ("5", "look", (NOTE, "5 messages: look")),
         ("1", "look", (NOTE, "1 message: look")),
@@ -380,16 +384,16 @@ def test_queues(waiting: str, advice: str, expected: tuple[Verdict, str]) -> Non
             "ApproximateNumberOfMessagesNotVisible": "3",
         }
         sqs.add_response("get_queue_attributes", {"Attributes": counts})
-        assert list(aws.queue(of(sqs), "https://q", advice)) == [expected]
+        assert list(aws.check_queue(of(sqs), "https://q", advice)) == [expected]
 
 
 def test_whether_anybody_hears_of_alarms() -> None:
     with Stubber(client("sns")) as sns:
-        assert [verdict for verdict, _ in aws.alarm_topic(of(sns), "")] == [NOTE]
+        assert [verdict for verdict, _ in aws.check_alarm_topic(of(sns), "")] == [NOTE]
         for confirmed, verdict in (("0", NOTE), ("2", OK)):
             told = {"Attributes": {"SubscriptionsConfirmed": confirmed}}
             sns.add_response("get_topic_attributes", told, {"TopicArn": TOPIC})
-            assert [got for got, _ in aws.alarm_topic(of(sns), TOPIC)] == [verdict]
+            assert [got for got, _ in aws.check_alarm_topic(of(sns), TOPIC)] == [verdict]
 
 
 @pytest.mark.parametrize(
@@ -399,17 +403,17 @@ def test_whether_anybody_hears_of_alarms() -> None:
 def test_whether_requests_leave_arrivals_half(
     batches: int, requests: int, verdict: Verdict
 ) -> None:
-    ((got, _),) = aws.pace(batches, requests)
+    ((got, _),) = aws.check_requests_share(batches, requests)
     assert got is verdict
 
 
 @pytest.mark.parametrize(
     ("whole", "left", "verdict", "says"),
     [
-        (1000, 1000, OK, "runs 1000 functions at the same time; the stack can use 15"),
+        (1000, 1000, OK, "can run 1000 functions at the same time; the stack can use 15"),
         (1000, 14, NOTE, "Service Quotas"),
-        (10, 10, NOTE, "what is more waits"),
-        (100, 100, NOTE, "its quota is reduced"),
+        (10, 10, NOTE, "the rest waits"),
+        (100, 100, NOTE, "a reduced quota of 100"),
     ],
 )
 def test_whether_the_account_lets_run_what_the_stack_can(
@@ -422,7 +426,7 @@ def test_whether_the_account_lets_run_what_the_stack_can(
             stubber.add_response("list_event_source_mappings", {"EventSourceMappings": [mapping]})
         limit = {"ConcurrentExecutions": whole, "UnreservedConcurrentExecutions": left}
         stubber.add_response("get_account_settings", {"AccountLimit": limit})
-        ((got, text),) = looked_at(aws.concurrency(of(stubber), ["one", "two"], 5))
+        ((got, text),) = looked_at(aws.check_concurrency(of(stubber), ["one", "two"], 5))
     assert got is verdict
     assert says in text
 
@@ -452,24 +456,28 @@ def test_alarms_of_the_stack_that_are_off_are_told_with_their_advice() -> None:
                 {"MetricAlarms": alarming},
                 {"AlarmNames": ["stack-A", "stack-B"], "StateValue": "ALARM"},
             )
-        assert list(aws.alarms(of(stacks), of(watch), "s")) == [(OK, "none of 2 is in ALARM")]
-        assert list(aws.alarms(of(stacks), of(watch), "s")) == [(NOTE, "stack-A: Look for x.")]
+        assert list(aws.check_alarms(of(stacks), of(watch), "s")) == [
+            (OK, "none of 2 alarms is in ALARM")
+        ]
+        assert list(aws.check_alarms(of(stacks), of(watch), "s")) == [
+            (NOTE, "stack-A: Look for x.")
+        ]
 
 
 @pytest.mark.parametrize(
     ("code", "operation", "says"),
     [
-        ("AccessDenied", "PutBucketNotificationConfiguration", "may not do s3:PutBucketNotif"),
-        ("AccessDeniedException", "GetSecretValue", "may not do GetSecretValue: told"),
-        ("ExpiredToken", "ListQueues", "not valid"),
+        ("AccessDenied", "PutBucketNotificationConfiguration", "do not allow s3:PutBucketNotif"),
+        ("AccessDeniedException", "GetSecretValue", "do not allow GetSecretValue: told"),
+        ("ExpiredToken", "ListQueues", "have expired"),
         ("ValidationError", "DescribeStacks", "DescribeStacks failed (ValidationError): told"),
     ],
 )
 def test_what_aws_says_of_aws(code: str, operation: str, says: str) -> None:
     error = ClientError({"Error": {"Code": code, "Message": "told"}}, operation)
-    assert says in of_aws(error)
+    assert says in explain_aws_error(error)
 
 
 def test_what_is_missing_on_the_operators_side_of_aws() -> None:
-    assert "AWS_PROFILE" in of_aws(NoCredentialsError())
-    assert "AWS_REGION" in of_aws(NoRegionError())
+    assert "AWS_PROFILE" in explain_aws_error(NoCredentialsError())
+    assert "AWS_REGION" in explain_aws_error(NoRegionError())

@@ -12,14 +12,14 @@ from aep_intake.model.orders import Order
 from aep_intake.routing import routes
 from aep_intake_cli.routing import forecast
 from aep_intake_cli.routing.forecast import (
-    ADVISED,
-    MINUTES,
+    ADVISED_BATCHES,
+    MINUTES_PER_DAY,
     Place,
     Sandbox,
     Share,
+    report,
     sandboxes,
-    share,
-    shown,
+    share_of_rule,
 )
 from aep_intake_cli.routing.lint import lint
 from hypothesis import given
@@ -38,12 +38,12 @@ def route(**rule: Any) -> routes.Route:
 
 
 def windowed(length: str = "16m", **rule: Any) -> Share:
-    return share(route(batch={"window": length}, **rule))
+    return share_of_rule(route(batch={"window": length}, **rule))
 
 
 def printed(*shares: Share, width: int = 200, **more: Any) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
-    console.print(shown(shares, **more))
+    console.print(report(shares, **more))
     return console.export_text()
 
 
@@ -58,7 +58,7 @@ def rows(*shares: Share, **more: Any) -> list[list[str]]:
 def test_no_day_sees_more_windows_end_than_the_bound_says() -> None:
     for length in LENGTHS:
         minutes = int(length[:-1]) * (60 if length.endswith("h") else 1)
-        ends = [day * MINUTES // minutes for day in range(3000)]
+        ends = [day * MINUTES_PER_DAY // minutes for day in range(3000)]
         most = max(after - before for before, after in pairwise(ends))
         assert forecast.windows_a_day(length) == most, length
 
@@ -76,19 +76,21 @@ def test_the_intakes_own_windows_keep_the_bound(length: str) -> None:
 
 
 def test_the_window_that_is_advised_is_the_shortest_that_does() -> None:
-    assert forecast.window_for(ADVISED) == "16m"
-    assert forecast.window_for(24) == "1h"
-    assert forecast.window_for(0) == "24h", "there is no longer one"
-    for batches in range(1, MINUTES + 1):
-        length = forecast.window_for(batches)
+    assert forecast.shortest_window(ADVISED_BATCHES) == "16m"
+    assert forecast.shortest_window(24) == "1h"
+    assert forecast.shortest_window(0) == "24h", "there is no longer one"
+    for batches in range(1, MINUTES_PER_DAY + 1):
+        length = forecast.shortest_window(batches)
         assert windowed(length).batches == forecast.windows_a_day(length) <= batches
         minutes = int(length[:-1]) * (60 if length.endswith("h") else 1)
         assert minutes == 1 or forecast.windows_a_day(f"{minutes - 1}m") > batches
 
 
 def test_what_is_advised_can_be_written_into_a_rule() -> None:
-    document = '{"routes": [{"name": "r", "match": "*", "datasetId": "d", ' + forecast.to_write(30)
-    assert share(routes.parse(document + "}]}", "1").routes[0]).batches == 30
+    document = (
+        '{"routes": [{"name": "r", "match": "*", "datasetId": "d", ' + forecast.window_setting(30)
+    )
+    assert share_of_rule(routes.parse(document + "}]}", "1").routes[0]).batches == 30
 
 
 @pytest.mark.parametrize(
@@ -120,8 +122,8 @@ def test_what_does_not_share_a_window_multiplies_it(
     rule: dict[str, Any], each: tuple[str, ...]
 ) -> None:
     assert windowed(**rule).multiples == each
-    assert share(route(**rule)).multiples == (), "one for each object, wherever it goes"
-    marked = share(route(**rule, batch={"marker": "_SUCCESS"}))
+    assert share_of_rule(route(**rule)).multiples == (), "one for each object, wherever it goes"
+    marked = share_of_rule(route(**rule, batch={"marker": "_SUCCESS"}))
     assert marked.multiples == (), "one for each marker"
 
 
@@ -142,8 +144,8 @@ def test_what_comes_in_a_day_is_a_bound_too(
     batch: dict[str, str] | None, volume: int | None, batches: int | None, most: str
 ) -> None:
     rule = {"match": "a/*"} | ({} if batch is None else {"batch": batch})
-    one = share(route(**rule), volume=volume)
-    assert (one.batches, one.most) == (batches, most)
+    one = share_of_rule(route(**rule), volume=volume)
+    assert (one.batches, one.maximum) == (batches, most)
 
 
 # the rules of a sandbox
@@ -190,11 +192,11 @@ def test_only_what_feeds_profile_or_may_counts() -> None:
         some("not", profile=False),
     )
     (sandbox,) = sandboxes(shares)
-    assert (sandbox.known, sandbox.unbounded, sandbox.within) == (36, [], True)
+    assert (sandbox.known_batches, sandbox.unbounded, sandbox.fits) == (36, [], True)
     assert [row[-1] for row in rows(*shares)] == [
-        "stays within",
+        "within 90",
         "",
-        "if for Profile",
+        "if enabled for Profile",
         "not for Profile",
     ]
 
@@ -209,15 +211,17 @@ def test_who_follows_the_advice_stays_within(made: list[tuple[int | None, str | 
         tuple(some(f"r{n}", window=w, volume=v) for n, (v, w) in enumerate(made)),
     )
     after = [
-        min(one.batches or 0, sandbox.part) if not sandbox.exceeds(one) else sandbox.part
+        min(one.batches or 0, sandbox.fair_share)
+        if not sandbox.exceeds(one)
+        else sandbox.fair_share
         for one in sandbox.shares
     ]
-    assert sum(after) <= ADVISED
-    assert not sandbox.within or not any(map(sandbox.exceeds, sandbox.shares))
-    assert sandbox.within or any(map(sandbox.exceeds, sandbox.shares)), "the excess has a place"
+    assert sum(after) <= ADVISED_BATCHES
+    assert not sandbox.fits or not any(map(sandbox.exceeds, sandbox.shares))
+    assert sandbox.fits or any(map(sandbox.exceeds, sandbox.shares)), "the excess has a place"
     for one in sandbox.shares:
         if sandbox.exceeds(one):
-            assert one.batches is None or one.batches > sandbox.part
+            assert one.batches is None or one.batches > sandbox.fair_share
         else:
             assert one.batches is not None
 
@@ -230,26 +234,26 @@ TABLE = (
     some("web-events"),
     some("orders", marker="_SUCCESS"),
     some("clicks", "dev", window="1h"),
-    some("by-folder", "{sandbox}", window="2h", each=("{dataset}", "format")),
-    some("many", credential="acme", each=("{x}", "format")),
+    some("by-folder", "{sandbox}", window="2h", varies_by=("{dataset}", "format")),
+    some("many", credential="acme", varies_by=("{x}", "format")),
 )
 
 
 def test_each_sandbox_tells_its_sum_and_where_the_excess_comes_from() -> None:
-    advised = "fits for one {dataset} and format"
+    advised = "fits if there is only one {dataset} and format"
     assert rows(*TABLE) == [
-        ["(default)", "together", "102 and more", "may be more"],
+        ["(default)", "all rules", "102 or more", "may exceed 90"],
         ["loyalty", "each 16m", "90", '"window": "56m"'],
         ["web-events", "each object", "no limit", '"batch": {"window": "56m"}'],
         ["orders", "each _SUCCESS", "no limit", "26 markers a day"],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
-        ["dev", "together", "36 and more", "may be more"],
+        ["dev", "all rules", "36 or more", "may exceed 90"],
         ["clicks", "each 1h", "24", ""],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
-        ["(default) of acme", "together", "no limit", "may be more"],
+        ["(default) of acme", "all rules", "no limit", "may exceed 90"],
         ["many", "each object", "no limit", '"batch": {"window": "16m"}'],
-        ["", "", "", "for one {x} and format"],
-        ["{sandbox}", "together", "12 and more", "may be more"],
+        ["", "", "", "if there is only one {x} and format"],
+        ["{sandbox}", "all rules", "12 or more", "may exceed 90"],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
     ]
 
@@ -263,7 +267,7 @@ def test_what_is_to_be_copied_stays_whole_on_80_columns() -> None:
 def test_who_asks_without_a_stack_is_told_that_catalog_was_not_asked() -> None:
     assert "every rule counts" in " ".join(printed(*TABLE).split())
     known = " ".join(printed(some("a", profile=False), some("b", profile=True)).split())
-    assert "not enabled for Profile do not count" in known
+    assert "not enabled for Profile does not count" in known
     assert "every rule counts" not in known
 
 
@@ -271,5 +275,5 @@ def test_what_replaces_is_told_no_window_which_the_linter_would_refuse() -> None
     rule = {"name": "r", "match": "a/*.csv", "datasetId": "d", "onNewVersion": "replace"}
     windowed = json.dumps({"routes": [rule | {"batch": {"window": "16m"}}]}).encode()
     assert lint(windowed)
-    assert rows(share(route(**rule)))[1][-1] == "90 objects a day"
-    assert "window" not in forecast.for_profile(share(route(**rule)))
+    assert rows(share_of_rule(route(**rule)))[1][-1] == "90 objects a day"
+    assert "window" not in forecast.profile_advice(share_of_rule(route(**rule)))

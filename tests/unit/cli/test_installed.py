@@ -101,7 +101,7 @@ def test_without_aws_it_says_what_it_lacks(command: Path) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr == (
-        "Error: You must specify a region: give --region, or set AWS_REGION to the stack's\n"
+        "Error: You must specify a region: give --region, or set AWS_REGION to the stack's region\n"
     )
     done = run(command, "doctor", "--region", "eu-west-1")
     assert done.returncode == 1

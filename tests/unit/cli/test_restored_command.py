@@ -5,9 +5,9 @@ from typing import Any
 
 import boto3
 import pytest
-from aep_intake_cli import restored
-from aep_intake_cli.commands.restored import Moment
-from aep_intake_cli.failures import CannotGoOn
+from aep_intake_cli import restored_ledger
+from aep_intake_cli.commands.restored import Time
+from aep_intake_cli.failures import CommandFailed
 from botocore.stub import Stubber
 
 SINCE = datetime(2026, 11, 28, 0, 2, tzinfo=UTC)
@@ -25,7 +25,7 @@ def source(summary: dict[str, Any]) -> str:
         answer = {"Table": {"RestoreSummary": summary} if summary else {}}
         table.add_response("describe_table", answer, {"TableName": "ledger-restored"})
         dynamodb: Any = table.client
-        return restored._source(dynamodb, "ledger-restored")
+        return restored_ledger._source_table(dynamodb, "ledger-restored")
 
 
 def test_a_ledger_without_an_id_is_the_table_it_was_restored_from() -> None:
@@ -35,7 +35,7 @@ def test_a_ledger_without_an_id_is_the_table_it_was_restored_from() -> None:
         "RestoreInProgress": False,
     }
     assert source(summary) == "aep-intake-Ledger-1"
-    with pytest.raises(CannotGoOn, match="name the ledger's first one with --first-table"):
+    with pytest.raises(CommandFailed, match="name the ledger's first table with --first-table"):
         source({})
 
 
@@ -51,7 +51,7 @@ def test_lists_of_windows_that_were_sealed_since_are_found() -> None:
         asked = {"Bucket": "state", "Prefix": "windows/", "StartAfter": "windows/2026-11-27"}
         s3.add_response("list_objects_v2", {"IsTruncated": False, "Contents": listed}, asked)
         stubbed: Any = s3.client
-        found = list(restored._lists(stubbed, "state", SINCE))
+        found = list(restored_ledger._list_keys(stubbed, "state", SINCE))
     assert [key[-7] for key in found] == ["b", "c"]
 
 
@@ -59,4 +59,4 @@ def test_lists_of_windows_that_were_sealed_since_are_found() -> None:
     "text", ["2026-11-28T00:02:00Z", "2026-11-28T00:02", "2026-11-28T01:02+01:00"]
 )
 def test_a_time_is_in_utc_unless_it_says_otherwise(text: str) -> None:
-    assert Moment().convert(text, None, None) == SINCE
+    assert Time().convert(text, None, None) == SINCE

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
-from aep_intake_cli.published import Problem, Published, Refused
+from aep_intake_cli.documents import DocumentRefused, Problem, PublishedDocument
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint, warnings
 from botocore.response import StreamingBody
@@ -59,10 +59,10 @@ def test_what_only_the_function_checks_is_found_too() -> None:
 @pytest.mark.parametrize(
     ("example", "text"),
     [
-        ("a/1.csv", "'a/1.csv' reaches rule `rule-0`"),
-        ("c/1.csv", "'c/1.csv' reaches no rule"),
+        ("a/1.csv", "'a/1.csv' matches rule `rule-0`"),
+        ("c/1.csv", "'c/1.csv' matches no rule"),
         ("b/1.txt", "'b/1.txt' would be rejected: format-unknown"),
-        ("s3://other/b/1.csv", "'s3://other/b/1.csv' reaches rule `rule-1`"),
+        ("s3://other/b/1.csv", "'s3://other/b/1.csv' matches rule `rule-1`"),
     ],
 )
 def test_an_example_that_goes_astray_is_named_with_where_it_went(example: str, text: str) -> None:
@@ -99,7 +99,7 @@ def test_a_rule_that_nothing_is_left_for_is_found(first: str, second: str) -> No
     ]
     ((rule, field, text),) = found(*rules)
     assert (rule, field) == ("rule-1", "routes[1].match")
-    assert "rule `rule-0` takes everything" in text
+    assert "rule `rule-0` comes first and takes all" in text
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_the_explainer_tells_what_shares_a_batch() -> None:
     )
     keys = ["w/1.csv", "m/a/_SUCCESS", "m/a/1.json", "m/a/_tmp", "m/_temporary/1.json", "_ALL"]
     assert [outcome for _, outcome, _ in explained(document, *keys)] == [
-        "csv → d in the default sandbox, each 16m",
+        "csv → d in the default sandbox, a batch every 16m",
         "all of m/a/ → d in the default sandbox",
-        "json → d in the default sandbox, once _SUCCESS comes",
+        "json → d in the default sandbox, when _SUCCESS arrives",
         "ignored: not-data",
         "ignored: not-data",
         "all of the bucket → d in the default sandbox",
@@ -201,7 +201,7 @@ def test_a_rule_whose_markers_another_rule_takes_is_found() -> None:
     marked = {"match": "data/**/*.json", "batch": {"marker": "_SUCCESS"}}
     ((rule, field, text),) = found(hidden, marked)
     assert (rule, field) == ("rule-1", "routes[1].batch.marker")
-    assert "rule `rule-0` takes the markers" in text
+    assert "rule `rule-0` comes first and takes the markers" in text
     assert found(marked, hidden) == []
     assert found({"match": "**/*.csv"}, marked) == []
 
@@ -247,27 +247,29 @@ def test_the_sample_table_is_what_was_meant() -> None:
 
 
 @pytest.fixture
-def published() -> Published:
+def published() -> PublishedDocument:
     client = boto3.client(
         "appconfig", region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
-    return Published(client, "app", "env", "prof", "strategy")
+    return PublishedDocument(client, "app", "env", "prof", "strategy")
 
 
 def test_a_broken_table_is_refused_before_anything_is_asked_of_appconfig(
-    published: Published,
+    published: PublishedDocument,
 ) -> None:
-    with Stubber(published.client), pytest.raises(Refused) as refusal:
+    with Stubber(published.client), pytest.raises(DocumentRefused) as refusal:
         published.publish(b"{}", lint)
     assert [problem.text for problem in refusal.value.problems] == ["needs `routes`"]
 
 
-def test_an_old_version_that_is_no_good_any_more_is_not_deployed(published: Published) -> None:
+def test_an_old_version_that_is_no_good_any_more_is_not_deployed(
+    published: PublishedDocument,
+) -> None:
     done = [
         {"DeploymentNumber": number, "ConfigurationVersion": str(number), "State": "COMPLETE"}
         for number in (1, 2)
     ]
-    with Stubber(published.client) as appconfig, pytest.raises(Refused) as refusal:
+    with Stubber(published.client) as appconfig, pytest.raises(DocumentRefused) as refusal:
         appconfig.add_response("list_deployments", {"Items": done})
         body = StreamingBody(io.BytesIO(b"{}"), 2)
         appconfig.add_response(
@@ -279,8 +281,11 @@ def test_an_old_version_that_is_no_good_any_more_is_not_deployed(published: Publ
     assert "needs `routes`" in str(refusal.value), "what is wrong is told, too"
 
 
-def test_a_deployment_that_appconfig_takes_back_is_an_error(published: Published) -> None:
-    with Stubber(published.client) as appconfig, pytest.raises(Refused, match="ROLLED_BACK"):
+def test_a_deployment_that_appconfig_takes_back_is_an_error(published: PublishedDocument) -> None:
+    with (
+        Stubber(published.client) as appconfig,
+        pytest.raises(DocumentRefused, match="ROLLED_BACK"),
+    ):
         appconfig.add_response("list_deployments", {"Items": []})
         appconfig.add_response(
             "list_hosted_configuration_versions", {"Items": [{"VersionNumber": 6}]}

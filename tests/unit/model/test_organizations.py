@@ -22,7 +22,7 @@ from aep_intake.model.organizations import (
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Arriving
 from aep_intake.wiring.deliver import Delivering
-from aep_intake_cli.limits import PARAMETERS, from_parameters, lint
+from aep_intake_cli.limits import OLD_PARAMETERS, from_parameters, lint
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
@@ -184,7 +184,7 @@ BEFORE = {
     "CredentialSecretArns": f"{ACME},{EMEA}",
     "DefaultSandbox": "dev",
     "AllowedSandboxes": "prod,dev",
-    **{name: default for name, (default, _) in PARAMETERS.items()},
+    **{name: default for name, (default, _) in OLD_PARAMETERS.items()},
 }
 
 
@@ -209,8 +209,8 @@ def test_what_was_chosen_is_kept_as_far_as_it_may_be() -> None:
         "gigabytesPerHour": 20,
     }
     assert sorted(remarks) == [
-        "GigabytesPerHour was 200, and gigabytesPerHour can be 20",
-        "SettleSeconds was 30, and settleSeconds can be 120",
+        "GigabytesPerHour was 200; gigabytesPerHour is 20, the nearest allowed value",
+        "SettleSeconds was 30; settleSeconds is 120, the nearest allowed value",
     ]
     assert lint(json.dumps(told).encode(), (ACME, EMEA)) == []
 
@@ -220,7 +220,7 @@ def test_what_is_no_parameter_any_more_is_told_where_it_was_chosen() -> None:
     _, remarks = from_parameters(
         BEFORE | {"UploadSeconds": "300", "RequestsPerSecond": "50", "SourceTopicArn": "arn:x"}
     )
-    assert [remark.partition(",")[0] for remark in remarks] == [
+    assert [remark.partition(";")[0] for remark in remarks] == [
         "RequestsPerSecond was 50",
         "SourceTopicArn was arn:x",
     ]

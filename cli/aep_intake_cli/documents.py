@@ -1,4 +1,4 @@
-"""The documents of a stack in AppConfig: what is live, making another one so, and going back."""
+"""A stack's documents in AppConfig: read what is live, publish, roll back."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 from aep_intake.model import organizations
 from aep_intake.model.organizations import InvalidLimits
 
-from aep_intake_cli.failures import CannotGoOn
+from aep_intake_cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
     from mypy_boto3_appconfig import AppConfigClient
 
-    from aep_intake_cli.deployed import Deployed
+    from aep_intake_cli.stack import Stack
 
-# Outputs of the stack.
-IDS = ("RoutesApplicationId", "RoutesEnvironmentId", "RoutesProfileId", "RoutesStrategyId")
+# Outputs of the stack, in the order of PublishedDocument's fields.
+ROUTES_IDS = ("RoutesApplicationId", "RoutesEnvironmentId", "RoutesProfileId", "RoutesStrategyId")
 LIMITS_IDS = ("LimitsApplicationId", "LimitsEnvironmentId", "LimitsProfileId", "RoutesStrategyId")
-UNDER_WAY = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
+IN_PROGRESS = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a document: in which rule (None: all of it), at which member."""
+    """What is wrong with a document: in which rule (None: the whole document), at which member."""
 
     rule: str | None
     field: str
@@ -39,8 +39,8 @@ class Problem:
 type Lint = Callable[[bytes], list[Problem]]
 
 
-class Refused(CannotGoOn):
-    """Nothing was changed, or AppConfig took it back; `problems` of the document, if any."""
+class DocumentRefused(CommandFailed):
+    """Nothing was changed, or AppConfig rolled it back. `problems`: those of the document."""
 
     def __init__(self, text: str, problems: Sequence[Problem] = ()) -> None:
         super().__init__("\n".join([text, *(f"  {problem}" for problem in problems)]))
@@ -48,8 +48,8 @@ class Refused(CannotGoOn):
 
 
 @dataclass(frozen=True)
-class Published:
-    """The hosted versions of one of a stack's documents. Fields but the client are AppConfig's ids.
+class PublishedDocument:
+    """One document of a stack, with its hosted versions. Fields but the client: AppConfig's ids.
 
     All methods may raise botocore's ClientError.
     """
@@ -61,47 +61,47 @@ class Published:
     strategy: str
 
     def publish(self, document: bytes, lint: Lint) -> int:
-        """Make `document` live and return its version. Raises Refused."""
-        _refuse_unless_good(document, lint)
-        same = self.serves(document)
-        if same is not None:
-            return same
+        """Make `document` live and return its version. Raises DocumentRefused."""
+        _check(document, lint)
+        unchanged = self.live_version_of(document)
+        if unchanged is not None:
+            return unchanged
         pages = self.client.get_paginator("list_hosted_configuration_versions").paginate(
             ApplicationId=self.application, ConfigurationProfileId=self.profile
         )
         latest = max((item["VersionNumber"] for page in pages for item in page["Items"]), default=0)
-        # AppConfig then refuses if somebody else has published since.
+        # AppConfig refuses if another operator has published since.
         lock: dict[str, Any] = {"LatestVersionNumber": latest} if latest else {}
-        made = self.client.create_hosted_configuration_version(
+        hosted = self.client.create_hosted_configuration_version(
             ApplicationId=self.application,
             ConfigurationProfileId=self.profile,
             Content=document,
             ContentType="application/json",
-            # Events name a routing table by this label. AppConfig takes none without a letter.
+            # Events name a routing table by this label. AppConfig wants a letter in it.
             VersionLabel=f"v{latest + 1}",
             **lock,
         )
-        self._deploy(made["VersionNumber"])
-        return made["VersionNumber"]
+        self._deploy(hosted["VersionNumber"])
+        return hosted["VersionNumber"]
 
     def roll_back(self, version: int | None, lint: Lint) -> int:
-        """Make `version` live again, or the newest live before the present. Raises Refused."""
-        live = self.live()
+        """Make `version` live again; None: the newest before this one. Raises DocumentRefused."""
+        live = self.live_versions()
         older = [number for number in live if number < live[-1]]
         if version is None and not older:
-            raise Refused("there is no earlier version that was live")
+            raise DocumentRefused("no earlier version was ever live")
         number = version or max(older)
         try:
             document = self.read(number)
         except self.client.exceptions.ResourceNotFoundException:
             known = ", ".join(map(str, sorted(set(live)))) or "none"
-            raise Refused(f"there is no version {number}; these were live: {known}") from None
-        _refuse_unless_good(document, lint)
+            raise DocumentRefused(f"there is no version {number}; live were: {known}") from None
+        _check(document, lint)
         self._deploy(number)
         return number
 
-    def live(self) -> list[int]:
-        """Versions that were live, in the order they were made so; the last one is."""
+    def live_versions(self) -> list[int]:
+        """Versions that went live, in that order; the last one is live now."""
         pages = self.client.get_paginator("list_deployments").paginate(
             ApplicationId=self.application, EnvironmentId=self.environment
         )
@@ -109,9 +109,9 @@ class Published:
         done.sort(key=lambda item: item["DeploymentNumber"])
         return [int(item["ConfigurationVersion"]) for item in done]
 
-    def serves(self, document: bytes) -> int | None:
-        """The version that is live, if it is `document`."""
-        live = self.live()
+    def live_version_of(self, document: bytes) -> int | None:
+        """The version that is live, if it equals `document`; else None."""
+        live = self.live_versions()
         return live[-1] if live and self.read(live[-1]) == document else None
 
     def read(self, version: int) -> bytes:
@@ -139,32 +139,32 @@ class Published:
             )["State"]
             if state == "COMPLETE":
                 return
-            if state not in UNDER_WAY:
-                raise Refused(f"AppConfig ended the deployment of version {version} as {state}")
+            if state not in IN_PROGRESS:
+                raise DocumentRefused(f"AppConfig did not deploy version {version}: {state}")
             time.sleep(0.5)
 
 
-def _refuse_unless_good(document: bytes, lint: Lint) -> None:
+def _check(document: bytes, lint: Lint) -> None:
     problems = lint(document)
     if problems:
-        raise Refused("it has problems; nothing was changed", problems)
+        raise DocumentRefused("the document has problems; nothing was changed", problems)
 
 
-def secrets(stack: Deployed) -> tuple[str, ...]:
-    """The secrets that a stack names: ARNs, or what several begin with and a `*`."""
-    return stack.listed("CredentialSecrets")
+def secrets_of(stack: Stack) -> tuple[str, ...]:
+    """The secrets that a stack names: ARNs, or beginnings of ARNs that end in `*`."""
+    return stack.list_parameter("CredentialSecrets")
 
 
-def organizations_of(stack: Deployed, client: AppConfigClient) -> Organizations:
-    """The organizations and limits that are in force. Raises CannotGoOn."""
-    published = Published(client, *(stack.output(name) for name in LIMITS_IDS))
-    live = published.live()
+def organizations_of(stack: Stack, client: AppConfigClient) -> Organizations:
+    """The organizations and limits in force. Raises CommandFailed and botocore's errors."""
+    document = PublishedDocument(client, *(stack.output(name) for name in LIMITS_IDS))
+    live = document.live_versions()
     if live:
         try:
-            return organizations.parse(published.read(live[-1]), secrets(stack))
+            return organizations.parse(document.read(live[-1]), secrets_of(stack))
         except InvalidLimits as error:
-            raise CannotGoOn(f"organizations and limits, version {live[-1]}: {error}") from error
-    unpublished = organizations.undocumented(secrets(stack))
+            raise CommandFailed(f"organizations and limits, version {live[-1]}: {error}") from error
+    unpublished = organizations.undocumented(secrets_of(stack))
     if unpublished is None:
-        raise CannotGoOn("no organization is published: aep-intake limits publish DOCUMENT")
+        raise CommandFailed("no organization is published: aep-intake limits publish DOCUMENT")
     return unpublished

@@ -1,0 +1,46 @@
+"""`publish` and `rollback`, for each kind of document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from aep_intake_cli.options import FILE, Access, with_access
+
+
+def add_publish_and_rollback(
+    group: click.Group,
+    kind: str,
+    metavar: str,
+    checks: str,
+    warn: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """Add both commands to `group`.
+
+    `kind`: of `publishing.KINDS`. `checks`: for the help. `warn`: called once a document is live.
+    """
+
+    @group.command(help=f"Check {metavar} and make it live.\n\n{checks}")
+    @click.argument("document", type=FILE, metavar=metavar)
+    @with_access
+    def publish(document: Path, access: Access) -> None:
+        from aep_intake_cli import publishing
+
+        done = publishing.publish(access, publishing.KINDS[kind], document.read_bytes())
+        warn(document)
+        click.echo(done)
+
+    @group.command()
+    @click.argument("version", type=click.IntRange(min=1), required=False)
+    @with_access
+    def rollback(version: int | None, access: Access) -> None:
+        """Make an earlier VERSION live again.
+
+        Without VERSION it is the newest one that was live before the present one. It is checked
+        like a new document, and refused if it does not fit the stack any more.
+        """
+        from aep_intake_cli import publishing
+
+        click.echo(publishing.roll_back(access, publishing.KINDS[kind], version))
