@@ -373,7 +373,7 @@ class World:
             lease=lease,
             pace=Pace(buckets, lambda _: PER_MINUTE, now, self._sleep).wait,
             park=self._park,
-            post_ms=adobe.create_time + SKEW,
+            post_ms=adobe.create_ms + SKEW,
             settle_ms=SETTLE + SKEW,
             delivers=self.delivers,
             identity=lambda: self.identity,

@@ -15,9 +15,9 @@ import requests
 import trustme
 from aep_intake.adapters.adobe import http as exchanging
 from aep_intake.adapters.adobe.http import (
-    BLOCK,
-    MAX_BODY,
-    MAX_IDLE,
+    BLOCK_BYTES,
+    MAX_BODY_BYTES,
+    MAX_IDLE_SECONDS,
     Answer,
     NoAnswer,
     NotSent,
@@ -314,7 +314,7 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
         pytest.raises(NoAnswer, match="more than"),
     ):
         exchange(session, "GET", server.url, headers={}, timeouts=(1, 5))
-    assert sent < MAX_BODY + 20_000_000  # what sockets buffer on top
+    assert sent < MAX_BODY_BYTES + 20_000_000  # what sockets buffer on top
 
 
 def test_trouble_named_by_requests_alone_is_told_apart() -> None:
@@ -404,7 +404,7 @@ def test_connections_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         assert server.connections == 1
         # Frozen for longer than anything on the way remembers an idle connection.
         now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + MAX_IDLE + 1)
+        monkeypatch.setattr(time, "time", lambda: now + MAX_IDLE_SECONDS + 1)
         post(server.url, session)
         assert server.connections == 2
 
@@ -460,7 +460,7 @@ def taken(connection: socket.socket, _: bytes) -> None:
 
 
 def put(url: str, body: Ticking, blocks: int, seconds: float) -> Answer:
-    stream = Stream(body, blocks * BLOCK)
+    stream = Stream(body, blocks * BLOCK_BYTES)
     with https_session(1) as session:
         return exchange(session, "PUT", url, headers={}, body=stream, timeouts=(3, seconds))
 
@@ -472,13 +472,13 @@ def test_an_upload_that_takes_too_long_ends_while_it_sends(
     body = Ticking(monkeypatch, *[1.0] * 30)
     with wire(taken) as server, pytest.raises(NoAnswer, match="TimeoutError"):
         put(server.url, body, 30, seconds=5)
-    assert body.sent == 5 * BLOCK
+    assert body.sent == 5 * BLOCK_BYTES
 
 
 def test_the_answer_to_an_upload_has_its_own_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before, one that came just after the time of sending was thrown away, and all sent again."""
     body = Ticking(monkeypatch, 1.0, 3.9)
-    body_read, size = body.read, 2 * BLOCK
+    body_read, size = body.read, 2 * BLOCK_BYTES
 
     def read(amount: int = -1, /) -> bytes:
         some = body_read(amount)
@@ -495,14 +495,14 @@ def test_the_answer_to_an_upload_has_its_own_seconds(monkeypatch: pytest.MonkeyP
 def test_an_upload_may_pause_for_longer_than_connecting_may_take() -> None:
     class Slow:
         def __init__(self) -> None:
-            self._blocks = iter((b"x" * BLOCK, b"x" * BLOCK))
+            self._blocks = iter((b"x" * BLOCK_BYTES, b"x" * BLOCK_BYTES))
 
         def read(self, size: int = -1, /) -> bytes:
             time.sleep(0.3)
             return next(self._blocks, b"")
 
     with https_session(1) as session, wire(taken) as server:
-        stream = Stream(Slow(), 2 * BLOCK)
+        stream = Stream(Slow(), 2 * BLOCK_BYTES)
         found = exchange(session, "PUT", server.url, headers={}, body=stream, timeouts=(0.2, 9))
         assert found.status == 201
 
@@ -546,7 +546,7 @@ def test_retry_after_never_fails(value: str) -> None:
 def test_clean_words_hold_no_secret_and_no_control_characters(
     before: str, secret: str, after: str
 ) -> None:
-    words = clean(before + secret + after, hide=(secret,))
+    words = clean(before + secret + after, secrets=(secret,))
     assert secret not in words or secret in before + "***" + after
     assert words.isprintable()
     assert len(words) <= 500

@@ -266,7 +266,7 @@ def test_a_file_is_never_whole_in_memory() -> None:
             tracemalloc.stop()
     assert came == [64 * MEGABYTE]
     assert body.left == 0
-    assert body.largest == exchanges.BLOCK
+    assert body.largest == exchanges.BLOCK_BYTES
     assert peak < 4 * MEGABYTE
 
 

@@ -339,14 +339,14 @@ def test_reuse_of_the_external_id(world: World) -> None:
 
 
 def test_no_post_begins_late(world: World) -> None:
-    """Minting may take long; the lease was only asked for `create_time`."""
+    """Minting may take long; the lease was only asked for `create_ms`."""
     tokens = Tokens(wait=lambda: world.clock.advance(8_001))
     transport = Scripted(lambda _: answer(201, made()))
     adobe = Adobe(transport.session(), tokens, PLATFORM, lambda: LEDGER, world.clock)
     with pytest.raises(PlatformUnavailable, match="took too long"):
         adobe.create(ORDER)
     assert transport.asked == []
-    assert adobe.create_time == 8_000 + 13_050
+    assert adobe.create_ms == 8_000 + 13_050
 
 
 def test_no_second_post_begins_late(world: World) -> None:
@@ -670,7 +670,7 @@ def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
     assert ends == [OutcomeUnknown] * 3 + [PlatformUnavailable] * 47, "nothing was sent"
     assert len(adapter.asked) == 3
     assert caught.value.retry_after == 10
-    with pytest.raises(PlatformUnavailable, match="not answered"):
+    with pytest.raises(PlatformUnavailable, match="got no answer"):
         adobe.ready(ARN)  # so that no order waits for its turn either
     adobe.ready("another")
     other = replace(target, credential="another", ims_org="other@AdobeOrg")
@@ -697,7 +697,7 @@ def test_names_without_end_are_not_all_kept() -> None:
     for number in range(6_000):
         with pytest.raises(DatasetNotFound):
             adobe.dataset_id(ARN, ORG, "prod", f"n{number}")
-    assert len(adobe._names._answers) <= 5_000
+    assert len(adobe._dataset_ids._answers) <= 5_000
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from aep_intake.adapters.adobe.platform import LOOK, Adobe
+from aep_intake.adapters.adobe.platform import OPTIONAL_TIMEOUTS, Adobe
 from aep_intake.arrivals.ports import Intake
 from aep_intake.create.create import OutcomeKind
 from aep_intake.model.batches import Dataset, Target
@@ -119,7 +119,7 @@ def assert_quick(timeout: Any) -> None:
         if hasattr(timeout, "connect_timeout")
         else timeout
     )
-    assert connect + read <= sum(LOOK)
+    assert connect + read <= sum(OPTIONAL_TIMEOUTS)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ class Creating(WithPlatform):
             lease=lambda: Lease(uuid.uuid4().hex, end),
             pace=turn,
             park=self._park,
-            post_ms=self.adobe.create_time + SKEW_MS,
+            post_ms=self.adobe.create_ms + SKEW_MS,
             settle_ms=self.limits.settle_seconds * 1000 + SKEW_MS,
             delivers=self.settings.deliver_batches,
             identity=self.ledger.identity.get,

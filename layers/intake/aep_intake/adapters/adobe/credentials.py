@@ -29,18 +29,19 @@ DEFAULT_SCOPES = "openid,session,AdobeID,read_organizations,additional_info.proj
 _VISIBLE = re.compile(r"[!-~]{1,4096}")
 _TOKEN = re.compile(r"[!-~]{1,16384}")
 
-_MARGIN = 600_000  # renew this long before expiry, or a tenth of the life if that is less
-_REST = 30_000  # after a failure, and after a renewal AEP asked for: leave IMS alone for so long
-_SHORT_REST = 2_000  # the same where IMS or Secrets Manager did not serve us
-# Each failure more rests for twice as long: a thousand workers with a broken secret ask IMS eight
-# times a second. No longer, as a person who has mended it waits for it.
-_LONGEST_REST = 120_000
-_SECRET_AGE = 60_000  # an older copy of the secret is read again before it is used
-_START_WITHIN = 10_000  # no new request to IMS later than this after the first
-_QUICK = 1_000  # a failure that came faster than this is worth one repetition on the spot
+# A token is renewed so long before it expires, or a tenth of its life if that is less.
+_RENEWAL_MARGIN_MS = 600_000
+_REST_MS = 30_000  # no request to IMS after a failure, and after a renewal that AEP caused
+_SHORT_REST_MS = 2_000  # the same if IMS or Secrets Manager was not available
+# The rest doubles with each further failure: else a thousand workers with a broken secret ask IMS
+# eight times a second. The maximum is short for the person who corrects the secret and waits.
+_MAX_REST_MS = 120_000
+_SECRET_MAX_AGE_MS = 60_000  # an older copy of the secret is read again before it is used
+_START_WITHIN_MS = 10_000  # after the first request to IMS; later, no new one is sent
+_QUICK_FAILURE_MS = 1_000  # a failure that came faster is repeated once, immediately
 
-# Secrets Manager's own trouble. Anything else it says is for an operator to mend.
-_PASSING = re.compile(r"Throttl|TooManyRequests|Internal(Service|Failure)|Unavailable|Timeout")
+# Secrets Manager's own failures. For any other error an operator must act.
+_TEMPORARY = re.compile(r"Throttl|TooManyRequests|Internal(Service|Failure)|Unavailable|Timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What a secret says. `scopes` as IMS wants them: comma-separated, no blanks."""
+    """The content of a secret. `scopes` as IMS wants them: comma-separated, without blanks."""
 
     client_id: str
     client_secrets: tuple[str, ...] = field(repr=False)
@@ -65,8 +66,8 @@ class Secret:
 
 
 @dataclass(slots=True)
-class _Known:
-    """What this worker knows of one credential. Written under `lock` only."""
+class _CredentialState:
+    """What this worker knows about one credential. Written only under `lock`."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     secret: Secret | None = None
@@ -80,11 +81,11 @@ class _Known:
 
 
 class Credentials:
-    """Tokens of all the deployment's credentials, kept across warm invocations.
+    """Tokens of all credentials of the deployment, kept across warm invocations.
 
-    `ims_url`: like `https://ims-na1.adobelogin.com`. `now` tells epoch milliseconds. `timeouts` in
-    seconds, to connect and to answer. May be used from several threads: per credential one caller
-    at a time talks to Secrets Manager and IMS, the others wait for what it finds, good or bad.
+    `ims_url`: like `https://ims-na1.adobelogin.com`. `now`: epoch milliseconds. `timeouts` in
+    seconds, to connect and to answer. May be used from several threads: for each credential one
+    thread at a time calls Secrets Manager and IMS, and the others wait for its result or error.
     """
 
     def __init__(
@@ -101,7 +102,7 @@ class Credentials:
         self._token_url = f"{ims_url.rstrip('/')}/ims/token/v3"
         self._now = now
         self._timeouts = timeouts
-        self._credentials: dict[str, _Known] = {}
+        self._credentials: dict[str, _CredentialState] = {}
         self._lock = threading.Lock()
         self._minted = 0
 
@@ -113,15 +114,15 @@ class Credentials:
         known = self._known(arn)
         secret = known.secret
         if secret is None:
-            with known.lock, self._remembering(known):
-                secret = known.secret or self._read(arn, known)
+            with known.lock, self._failing_fast(known):
+                secret = known.secret or self._read_secret(arn, known)
         return secret.ims_org
 
     def token(self, arn: str, refused: str | None = None) -> Token:
-        """A token that is good for a while yet.
+        """A token that is valid for a while.
 
-        `refused` is the access token AEP has just refused: the answer is another one, minted now
-        unless that has happened meanwhile. Such renewals are at least 30 seconds apart.
+        `refused`: the access token that AEP has just refused. The result is another one, minted now
+        unless another thread has done so. Such renewals are at least 30 seconds apart.
 
         Raises CredentialUnusable or PlatformUnavailable.
         """
@@ -131,44 +132,44 @@ class Credentials:
             if now < token.renew_at:
                 return token
             if now < token.expires and known.lock.locked():
-                return token  # someone is renewing it ahead of its expiry
+                return token  # another thread renews it before it expires
         with known.lock:
-            return self._renewed(arn, known, refused)
+            return self._renew(arn, known, refused)
 
     def take_minted(self) -> int:
-        """How many tokens were minted since this was last asked: for the metric."""
+        """The number of tokens minted since the last call, for the metric."""
         with self._lock:
             minted, self._minted = self._minted, 0
         return minted
 
-    def _known(self, arn: str) -> _Known:
+    def _known(self, arn: str) -> _CredentialState:
         with self._lock:
-            return self._credentials.setdefault(arn, _Known())
+            return self._credentials.setdefault(arn, _CredentialState())
 
-    def _renewed(self, arn: str, known: _Known, refused: str | None) -> Token:
+    def _renew(self, arn: str, known: _CredentialState, refused: str | None) -> Token:
         token, now = known.token, self._now()
         fallback = token if token is not None and token.access_token != refused else None
         if fallback is not None and now < fallback.renew_at:
-            return fallback  # another caller was faster
+            return fallback  # another thread was faster
         if token is not None and fallback is None and now < known.refused_until:
             raise CredentialUnusable(
                 f"AEP refuses even a token IMS has just minted for {arn}",
                 retry_after=(known.refused_until - now) / 1000,
             )
         try:
-            with self._remembering(known):
+            with self._failing_fast(known):
                 renewed = self._mint(arn, known)
         except TryAgain:
             if fallback is not None and self._now() < fallback.expires:
                 return fallback
             raise
         if refused is not None and fallback is None:
-            known.refused_until = now + _REST
+            known.refused_until = now + _REST_MS
         known.token = renewed
         return renewed
 
     @contextmanager
-    def _remembering(self, known: _Known) -> Iterator[None]:
+    def _failing_fast(self, known: _CredentialState) -> Iterator[None]:
         now = self._now()
         if known.failure is not None and now < known.rest_until:
             kind, detail = known.failure
@@ -176,41 +177,41 @@ class Credentials:
         try:
             yield
         except TryAgain as error:
-            rest = _REST if isinstance(error, CredentialUnusable) else _SHORT_REST
-            rest = min(rest << min(known.failures, 6), _LONGEST_REST)
+            rest = _REST_MS if isinstance(error, CredentialUnusable) else _SHORT_REST_MS
+            rest = min(rest << min(known.failures, 6), _MAX_REST_MS)
             known.failures += 1
             rest = max(rest, int(1000 * (error.retry_after or 0)))
             known.failure, known.rest_until = (type(error), error.detail), self._now() + rest
             raise
         known.failure, known.failures = None, 0
 
-    def _mint(self, arn: str, known: _Known) -> Token:
+    def _mint(self, arn: str, known: _CredentialState) -> Token:
         started = self._now()
         secret, fresh = known.secret, False
-        if secret is None or started - known.secret_read > _SECRET_AGE:
-            secret, fresh = self._read(arn, known), True
+        if secret is None or started - known.secret_read > _SECRET_MAX_AGE_MS:
+            secret, fresh = self._read_secret(arn, known), True
         while True:
             refusal = ""
             for client_secret in secret.client_secrets:
-                token, refusal = self._ask(secret, client_secret, started)
+                token, refusal = self._request_token(secret, client_secret, started)
                 if token is not None:
                     with self._lock:
                         self._minted += 1
                     return token
-            # Rotated since we read it? Only AWSCURRENT counts: Adobe's rotation keeps two secrets
-            # alive in one document, and falling back to an older one would hide a bad new one.
-            again = secret if fresh else self._read(arn, known)
-            if again == secret:
+            # It may have been rotated since we read it. Only AWSCURRENT counts: a rotation keeps
+            # two secrets valid in one document, and an older version would hide a bad new one.
+            current = secret if fresh else self._read_secret(arn, known)
+            if current == secret:
                 raise CredentialUnusable(f"IMS accepts no client secret of {arn}: {refusal}")
-            secret, fresh = again, True
+            secret, fresh = current, True
 
-    def _read(self, arn: str, known: _Known) -> Secret:
+    def _read_secret(self, arn: str, known: _CredentialState) -> Secret:
         try:
             found = self._secrets.get_secret_value(SecretId=arn)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
             detail = f"Secrets Manager does not give {arn}: {clean(code, limit=100)}"
-            if _PASSING.search(code):
+            if _TEMPORARY.search(code):
                 raise PlatformUnavailable(detail) from error
             raise CredentialUnusable(detail) from error
         except BotoCoreError as error:
@@ -224,7 +225,7 @@ class Credentials:
         known.secret, known.secret_read = secret, self._now()
         return secret
 
-    def _ask(
+    def _request_token(
         self, secret: Secret, client_secret: str, started: int
     ) -> tuple[Token, str] | tuple[None, str]:
         """A token; or none, and how IMS refused this client secret."""
@@ -234,28 +235,29 @@ class Credentials:
             "client_secret": client_secret,
             "scope": secret.scopes,
         }
-        answer, asked = self._post(urlencode(form).encode(), started)
-        said = answer.json()
-        said = said if isinstance(said, dict) else {}
+        answer, requested_at = self._post(urlencode(form).encode(), started)
+        document = answer.json()
+        document = document if isinstance(document, dict) else {}
         if answer.status == 200:
-            return _token(secret, said, asked), ""
-        hide = (client_secret, quote(client_secret), quote_plus(client_secret))
-        words = clean(f"{said.get('error')}: {said.get('error_description')}", hide=hide)
-        told = f"IMS answered {answer.status} {words}{_debug_id(answer)}"
+            return _token(secret, document, requested_at), ""
+        secrets = (client_secret, quote(client_secret), quote_plus(client_secret))
+        error, description = document.get("error"), document.get("error_description")
+        details = clean(f"{error}: {description}", secrets=secrets)
+        message = f"IMS answered {answer.status} {details}{_debug_id(answer)}"
         if answer.status == 429:
-            raise PlatformUnavailable(told, retry_after=answer.retry_after(self._now()))
+            raise PlatformUnavailable(message, retry_after=answer.retry_after(self._now()))
         if answer.status == 408 or answer.status < 400:
-            raise PlatformUnavailable(told)
-        if said.get("error") != "invalid_client":
-            raise CredentialUnusable(told)
-        return None, told
+            raise PlatformUnavailable(message)
+        if error != "invalid_client":
+            raise CredentialUnusable(message)
+        return None, message
 
     def _post(self, form: bytes, started: int) -> tuple[Answer, int]:
-        """IMS's answer below 500, and when it was asked. Asking twice only makes two tokens."""
-        told = "IMS is too slow"
+        """IMS's answer below 500, and when the request was sent. A repetition is harmless."""
+        message = "IMS is too slow"
         for _ in range(2):
-            asked = self._now()
-            if asked - started > _START_WITHIN:
+            requested_at = self._now()
+            if requested_at - started > _START_WITHIN_MS:
                 break
             try:
                 answer = exchange(
@@ -271,14 +273,14 @@ class Credentials:
                     timeouts=self._timeouts,
                 )
             except (NotSent, NoAnswer) as error:
-                told = f"IMS did not answer: {error}"
+                message = f"IMS did not answer: {error}"
             else:
                 if answer.status < 500:
-                    return answer, asked
-                told = f"IMS answered {answer.status}{_debug_id(answer)}"
-            if self._now() - asked > _QUICK:
+                    return answer, requested_at
+                message = f"IMS answered {answer.status}{_debug_id(answer)}"
+            if self._now() - requested_at > _QUICK_FAILURE_MS:
                 break
-        raise PlatformUnavailable(told)
+        raise PlatformUnavailable(message)
 
 
 def _debug_id(answer: Answer) -> str:
@@ -286,8 +288,8 @@ def _debug_id(answer: Answer) -> str:
     return f" (x-debug-id {clean(debug_id, limit=100)})" if debug_id else ""
 
 
-def _token(secret: Secret, said: dict[str, Any], asked: int) -> Token:
-    access_token, life = said.get("access_token"), said.get("expires_in")
+def _token(secret: Secret, document: dict[str, Any], requested_at: int) -> Token:
+    access_token, life = document.get("access_token"), document.get("expires_in")
     if (
         not isinstance(access_token, str)
         or not _TOKEN.fullmatch(access_token)
@@ -295,14 +297,14 @@ def _token(secret: Secret, said: dict[str, Any], asked: int) -> Token:
         or not 0 < life < 1e9
     ):
         raise PlatformUnavailable("IMS answered 200 without a token and its life in seconds")
-    lasts = int(life * 1000)
-    expires = asked + lasts
-    renew_at = expires - min(_MARGIN, lasts // 10)
+    life_ms = int(life * 1000)
+    expires = requested_at + life_ms
+    renew_at = expires - min(_RENEWAL_MARGIN_MS, life_ms // 10)
     return Token(access_token, secret.client_id, secret.ims_org, renew_at, expires)
 
 
 def parse_secret(text: str | bytes) -> Secret:
-    """What a secret says, in any shape people have.
+    """Read a secret in any form that Adobe gives, or our own.
 
     Developer Console's project file (`project.workspace.details.credentials[]` with an
     `oauth_server_to_server`), its credential file (`CLIENT_ID`, `CLIENT_SECRETS`, `ORG_ID`,
@@ -319,7 +321,7 @@ def parse_secret(text: str | bytes) -> Secret:
     if not isinstance(document, dict):
         raise CredentialUnusable("the secret is not a JSON object")
     if "project" in document:
-        document = _of_project(document["project"])
+        document = _project_credential(document["project"])
     given = {name.lower(): value for name, value in document.items() if value not in (None, "", [])}
 
     def pick(*names: str) -> Any:
@@ -334,10 +336,10 @@ def parse_secret(text: str | bytes) -> Secret:
     if isinstance(scopes, str):
         scopes = scopes.replace(",", " ").split()
     fields = (
-        ("client_id", client_id, _visible(client_id)),
-        ("client_secret", client_secrets, _names(client_secrets)),
-        ("ims_org", ims_org, _visible(ims_org) and ims_org.endswith("@AdobeOrg")),
-        ("scopes", scopes, _names(scopes)),
+        ("client_id", client_id, _is_visible(client_id)),
+        ("client_secret", client_secrets, _are_visible(client_secrets)),
+        ("ims_org", ims_org, _is_visible(ims_org) and ims_org.endswith("@AdobeOrg")),
+        ("scopes", scopes, _are_visible(scopes)),
     )
     if missing := [name for name, value, _ in fields if value is None]:
         raise CredentialUnusable(f"the secret lacks {', '.join(missing)}")
@@ -346,28 +348,28 @@ def parse_secret(text: str | bytes) -> Secret:
     return Secret(client_id, tuple(client_secrets), ims_org, ",".join(scopes))
 
 
-def _of_project(project: object) -> dict[str, Any]:
+def _project_credential(project: object) -> dict[str, Any]:
     """The credential of a Developer Console project, as flat as the other shapes."""
-    for credential in _dig(project, list, "workspace", "details", "credentials") or ():
-        found = _dig(credential, dict, "oauth_server_to_server")
+    for credential in _at_path(project, list, "workspace", "details", "credentials") or ():
+        found = _at_path(credential, dict, "oauth_server_to_server")
         if found is not None:
-            return {**found, "ims_org_id": _dig(project, str, "org", "ims_org_id")}
+            return {**found, "ims_org_id": _at_path(project, str, "org", "ims_org_id")}
     raise CredentialUnusable(
         "the secret lacks project.workspace.details.credentials[].oauth_server_to_server"
     )
 
 
-def _dig[T](value: object, kind: type[T], *path: str) -> T | None:
+def _at_path[T](value: object, kind: type[T], *path: str) -> T | None:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, kind) else None
 
 
-def _visible(value: object) -> bool:
+def _is_visible(value: object) -> bool:
     """Fit for a header or a form: a newline in a client id could write headers of its own."""
     return isinstance(value, str) and _VISIBLE.fullmatch(value) is not None
 
 
-def _names(value: object) -> bool:
+def _are_visible(value: object) -> bool:
     # Adobe keeps at most two secrets and lists some ten scopes; hundreds would hammer IMS.
-    return isinstance(value, list) and 0 < len(value) <= 50 and all(map(_visible, value))
+    return isinstance(value, list) and 0 < len(value) <= 50 and all(map(_is_visible, value))

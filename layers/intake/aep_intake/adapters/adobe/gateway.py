@@ -13,7 +13,7 @@ import requests
 
 from aep_intake.adapters.adobe.credentials import Token
 from aep_intake.adapters.adobe.http import (
-    MAX_BODY,
+    MAX_BODY_BYTES,
     Answer,
     NoAnswer,
     NotSent,
@@ -52,16 +52,16 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdobeAnswer:
-    """AEP's answer; if it is not 2xx, with Adobe's code and words (without our token)."""
+    """AEP's answer. `code` and `message` are Adobe's, without our token, if it is not 2xx."""
 
-    answer: Answer
+    http: Answer
     code: str | None
-    words: str
+    message: str
     request_id: str | None
 
     @property
     def status(self) -> int:
-        return self.answer.status
+        return self.http.status
 
     @property
     def ok(self) -> bool:
@@ -77,21 +77,21 @@ class AdobeAnswer:
 
     @property
     def outcome_unknown(self) -> bool:
-        """Whether a service may have carried out the request, though it answered with a failure."""
+        """Whether a service may have carried out the request although it reports a failure."""
         refused = 400 <= self.status < 500 and self.status != 408
         return not (self.ok or refused or self.code in _GATEWAY)
 
     @property
     def not_found(self) -> bool:
         """Whether it is a service's 404, and not one of the gateway or a proxy's HTML."""
-        explained = not self.answer.body or isinstance(self.answer.json(), dict)
+        explained = not self.http.body or isinstance(self.http.json(), dict)
         return self.status == 404 and explained and not self.from_gateway
 
     def __str__(self) -> str:
         code = f" {self.code}" if self.code else ""
-        words = f": {self.words}" if self.words else ""
+        message = f": {self.message}" if self.message else ""
         request_id = f" (X-Request-Id {self.request_id})" if self.request_id else ""
-        return f"AEP answered {self.status}{code}{words}{request_id}"
+        return f"AEP answered {self.status}{code}{message}{request_id}"
 
 
 class Gateway:
@@ -126,11 +126,11 @@ class Gateway:
         external_id: str | None = None,
         start_by: int | None = None,
         timeouts: tuple[float, float] | None = None,
-        most: int = MAX_BODY,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> AdobeAnswer:
         """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed.
 
-        `body` is JSON, or a stream of a file's bytes. `most`: bytes of an answer.
+        `body` is JSON, or a stream of a file's bytes. `max_bytes`: of the answer.
         """
         for name, value in (("sandbox", target.sandbox), ("organization", target.ims_org)):
             if not _HEADER.fullmatch(value):
@@ -144,7 +144,7 @@ class Gateway:
                 "Authorization": f"Bearer {token.access_token}",
                 "x-api-key": token.client_id,
                 "x-gw-ims-org-id": target.ims_org,
-                # Left out, the call goes to the default production sandbox.
+                # Without it, the call goes to the default production sandbox.
                 "x-sandbox-name": target.sandbox,
                 "Accept": "application/json",
             }
@@ -153,7 +153,7 @@ class Gateway:
             elif body is not None:
                 headers["Content-Type"] = "application/json"
             if external_id is not None:
-                # Not X-Request-Id: where Adobe documents that one, it must be new in every call.
+                # Not X-Request-Id, which by Adobe's documents must be new in every call.
                 headers["x-correlation-id"] = external_id
             url = self._url + path
             answer = exchange(
@@ -163,17 +163,17 @@ class Gateway:
                 headers=headers,
                 body=body,
                 timeouts=timeouts or self._timeouts,
-                most=most,
+                max_bytes=max_bytes,
             )
-            parsed = _parsed(answer, token.access_token)
+            parsed = _parse(answer, token.access_token)
             if refused is not None or not parsed.refuses_credential:
                 return parsed
             refused = token.access_token
-            if isinstance(body, Stream):  # it is used up; the next try gets a new token
+            if isinstance(body, Stream):  # it can be sent only once; the next try gets a new token
                 self._credentials.token(target.credential, refused)
                 raise PlatformUnavailable("the token is no longer good", retry_after=0)
 
-    def ask(
+    def call_repeatable(
         self,
         method: str,
         path: str,
@@ -182,7 +182,7 @@ class Gateway:
         timeouts: tuple[float, float] | None = None,
         *,
         body: Stream | None = None,
-        most: int = MAX_BODY,
+        max_bytes: int = MAX_BODY_BYTES,
     ) -> AdobeAnswer:
         """`call`, for requests that are safe to repeat. Raises TryAgain or TargetNotAllowed."""
         try:
@@ -193,22 +193,22 @@ class Gateway:
                 body=body,
                 external_id=external_id,
                 timeouts=timeouts,
-                most=most,
+                max_bytes=max_bytes,
             )
         except (NotSent, NoAnswer) as error:
             raise PlatformUnavailable(
                 f"AEP did not answer: {error}", external_id=external_id
             ) from error
 
-    def problem(self, answer: AdobeAnswer, external_id: str | None = None) -> IntakeError:
+    def error_of(self, answer: AdobeAnswer, external_id: str | None = None) -> IntakeError:
         """The error of an answer that is not 2xx: Adobe's code decides before the HTTP status."""
         if answer.refuses_credential:
             return CredentialUnusable(str(answer), external_id=external_id)
         # "Could not read the profile" is a 403 with the code 503020.
         busy = re.fullmatch(r"(429|503)\d{3}", answer.code or "") or answer.status == 429
         if busy or answer.outcome_unknown:
-            after = answer.answer.retry_after(self._now())
-            return PlatformUnavailable(str(answer), retry_after=after, external_id=external_id)
+            seconds = answer.http.retry_after(self._now())
+            return PlatformUnavailable(str(answer), retry_after=seconds, external_id=external_id)
         return BatchRefused(
             str(answer),
             status=answer.status,
@@ -217,19 +217,19 @@ class Gateway:
             external_id=external_id,
         )
 
-    def later(self, answer: AdobeAnswer, external_id: str | None = None) -> TryAgain:
-        """The error of a request that is right: if AEP refuses it, a permission is missing."""
-        problem = self.problem(answer, external_id)
-        if isinstance(problem, TryAgain):
-            return problem
-        return CredentialUnusable(problem.detail, external_id=external_id)
+    def retryable_error(self, answer: AdobeAnswer, external_id: str | None = None) -> TryAgain:
+        """The error of a request that is correct: if AEP refuses it, a permission is missing."""
+        error = self.error_of(answer, external_id)
+        if isinstance(error, TryAgain):
+            return error
+        return CredentialUnusable(error.detail, external_id=external_id)
 
 
-def _parsed(answer: Answer, token: str) -> AdobeAnswer:
+def _parse(answer: Answer, token: str) -> AdobeAnswer:
     """Adobe's errors have several forms: the gateway's, problem details, IMS's, HTML, nothing."""
     request_id = answer.headers.get("X-Request-Id")
     if request_id is not None:
-        request_id = clean(request_id, hide=(token,), limit=100)
+        request_id = clean(request_id, secrets=(token,), limit=100)
     if 200 <= answer.status < 300:
         return AdobeAnswer(answer, None, "", request_id)
     content = answer.json()
@@ -238,10 +238,10 @@ def _parsed(answer: Answer, token: str) -> AdobeAnswer:
     kind = re.fullmatch(r"https?://ns\.adobe\.com/aep/errors/(.+)", str(content.get("type")))
     code = content.get("error_code") or (kind and kind[1])
     names = ("message", "title", "detail", "error", "error_description")
-    words = ": ".join(str(content[name]) for name in names if content.get(name))
+    message = ": ".join(str(content[name]) for name in names if content.get(name))
     return AdobeAnswer(
         answer,
-        clean(str(code), hide=(token,), limit=64) if code else None,
-        clean(words, hide=(token,)),
+        clean(str(code), secrets=(token,), limit=64) if code else None,
+        clean(message, secrets=(token,)),
         request_id,
     )

@@ -1,7 +1,7 @@
-"""One HTTP exchange, bounded in time and size, that tells what was surely not sent.
+"""One HTTP exchange, bounded in time and size, that knows whether a request was surely not sent.
 
-Both Adobe's IMS and AEP are spoken to through `exchange`. It hands the request straight to the
-session's adapter, because `requests.Session.send` does more than we may allow: it follows
+All requests to Adobe's IMS and AEP go through `exchange`. It hands the request directly to the
+session's adapter, because `requests.Session.send` does more than we can allow: it follows
 redirects (repeating a POST, or carrying a token elsewhere), reads a redirect's body without limit,
 keeps cookies, and lets `~/.netrc` replace the Authorization header and the environment add proxies.
 """
@@ -28,34 +28,34 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 if TYPE_CHECKING:
     from aep_intake.delivery.pieces import Readable
 
-# Our largest legitimate answer is a Catalog page of 100 batches, a few hundred kilobytes.
-MAX_BODY = 2_000_000
+# The largest answer we expect is a Catalog page of 100 batches, a few hundred kilobytes.
+MAX_BODY_BYTES = 2_000_000
 
-# Lambda freezes workers between invocations, and what lies between forgets idle connections
-# silently: a POST on such a socket ends as an unknown outcome. So idle ones are not used again.
-MAX_IDLE = 30.0
+# Lambda freezes workers between invocations, and network devices drop idle connections silently. A
+# POST on such a socket has an unknown outcome, so a connection that was idle is not used again.
+MAX_IDLE_SECONDS = 30.0
 
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
-# Seconds for which whoever takes an upload may take no more of it.
-PAUSE = 60.0
+# For so long the server may accept no bytes of an upload.
+MAX_PAUSE_SECONDS = 60.0
 
-# Seconds of its own that the answer to an upload has after the last byte; at most a fifth more.
-ANSWER = 15.0
+# For the answer to an upload, after its last byte; at most a fifth of the upload's time.
+ANSWER_SECONDS = 15.0
 
-# urllib3 reads what is uploaded in blocks of 16 KB, each a call into ours.
-BLOCK = 2**18
-# Bytes that are sent between two looks at the clock.
-SLICE = 2**16
+# urllib3 reads an upload in blocks of 16 KB by default, each a call of our code.
+BLOCK_BYTES = 2**18
+# Sent between two checks of the deadline.
+SLICE_BYTES = 2**16
 
-# Nobody means longer, and SQS hides a message for 12 hours at most.
-MOST_WAIT = 43_200.0
+# SQS delays a message for 12 hours at most.
+MAX_WAIT_SECONDS = 43_200.0
 
 
 class Stream:
-    """`size` bytes to be sent as they are read. Not kept, so they cannot be sent again.
+    """`size` bytes that are sent as they are read. They are not kept, so they are sent only once.
 
-    `seconds`: that sending all of them may take; `exchange` sets it.
+    `seconds`: how long sending all of them may take; `exchange` sets it.
     """
 
     def __init__(self, body: "Readable", size: int) -> None:
@@ -66,7 +66,7 @@ class Stream:
         return self._size
 
     def __iter__(self) -> Iterator[bytes]:  # by which requests knows a stream
-        return iter(lambda: self.read(BLOCK), b"")
+        return iter(lambda: self.read(BLOCK_BYTES), b"")
 
     def read(self, size: int = -1, /) -> bytes:
         """As `Readable`."""
@@ -74,48 +74,47 @@ class Stream:
 
 
 class NotSent(Exception):
-    """Surely no byte of the request reached the server: repeating it is safe."""
+    """No byte of the request reached the server: it is safe to repeat it."""
 
 
 class NoAnswer(Exception):
-    """The request may have been carried out; its answer is missing, cut off or too large."""
+    """The server may have carried out the request; its answer is missing, cut off or too large."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `headers` are case-insensitive; `body` may hold a token: not in the repr."""
+    """An answer. `headers` are case-insensitive; `body` may hold a token: not in the repr."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes = field(repr=False)
 
     def json(self) -> Any:
-        """The body as JSON, or None where it is not JSON (empty, HTML, cut off, too deep).
+        """The body as JSON; None if it is not JSON (empty, HTML, cut off, too deep).
 
-        Lone surrogates, which JSON can spell, become U+FFFD: neither DynamoDB nor SQS would take
-        them, and no id has that.
+        Lone surrogates, which JSON can contain, become U+FFFD: DynamoDB and SQS refuse them, and no
+        id has any.
         """
         try:
-            said = json.loads(self.body)
+            document = json.loads(self.body)
             if _SURROGATE.search(self.body):
-                text = json.dumps(said, ensure_ascii=False).encode("utf-16", "surrogatepass")
-                said = json.loads(text.decode("utf-16", "replace"))
+                text = json.dumps(document, ensure_ascii=False).encode("utf-16", "surrogatepass")
+                document = json.loads(text.decode("utf-16", "replace"))
         except (ValueError, RecursionError):
             return None
-        return said
+        return document
 
     def retry_after(self, now: int) -> float | None:
-        """Seconds to wait by `Retry-After` (seconds or an HTTP date); None if it says nothing.
+        """Seconds to wait by `Retry-After` (seconds or an HTTP date); None without a valid value.
 
-        `now` in epoch milliseconds. Dates gone by give 0, what is further off than MOST_WAIT that;
-        what makes no sense gives None.
+        `now`: epoch milliseconds. A past date gives 0; the maximum is MAX_WAIT_SECONDS.
         """
         value = self.headers.get("Retry-After", "").strip()
         if re.fullmatch(r"\d{1,9}", value, re.ASCII):
-            return min(float(value), MOST_WAIT)
+            return min(float(value), MAX_WAIT_SECONDS)
         with contextlib.suppress(ValueError, OverflowError):
             wait = parsedate_to_datetime(value).timestamp() - now / 1000
-            return min(max(0.0, wait), MOST_WAIT)
+            return min(max(0.0, wait), MAX_WAIT_SECONDS)
         return None
 
 
@@ -127,13 +126,13 @@ def exchange(
     headers: Mapping[str, str],
     body: bytes | Stream | None = None,
     timeouts: tuple[float, float],
-    most: int = MAX_BODY,
+    max_bytes: int = MAX_BODY_BYTES,
 ) -> Answer:
-    """Send one request and read its whole answer of at most `most` bytes, whatever its status.
+    """Send one request and read its whole answer of at most `max_bytes`, whatever its status.
 
-    `timeouts` in seconds: to connect (TLS included), and to send and answer. Over a session made by
-    `https_session` both bound the whole of it, not each packet; but the answer to a stream has
-    some seconds of its own (ANSWER) once all is sent. TLS is always verified.
+    `timeouts` in seconds: to connect (TLS included), and to send and answer. With a session of
+    `https_session` both are totals, not times per packet; but the answer to a stream has
+    ANSWER_SECONDS of its own after the last byte is sent. TLS is always verified.
 
     Raises NotSent or NoAnswer.
     """
@@ -143,7 +142,7 @@ def exchange(
         request = requests.Request(
             method,
             url,
-            # identity: nothing we read is worth a decompression bomb.
+            # identity: a compressed answer could be a decompression bomb.
             headers={"User-Agent": "aep-intake", "Accept-Encoding": "identity", **headers},
             data=body,
         ).prepare()
@@ -153,25 +152,25 @@ def exchange(
     try:
         response = adapter.send(request, stream=True, timeout=timeouts, verify=True, proxies={})
         try:
-            return Answer(response.status_code, response.headers, _bounded(response, most))
+            return Answer(response.status_code, response.headers, _read_body(response, max_bytes))
         finally:
             response.close()
     except (requests.RequestException, HTTPError, OSError) as error:
-        if _before_sending(error):
+        if _failed_before_sending(error):
             raise NotSent(_root_cause(error)) from error
         raise NoAnswer(_root_cause(error)) from error
 
 
-def _bounded(response: requests.Response, most: int) -> bytes:
+def _read_body(response: requests.Response, max_bytes: int) -> bytes:
     body = bytearray()
     for chunk in response.iter_content(65_536):
         body += chunk
-        if len(body) > most:
-            raise NoAnswer(f"an answer of more than {most} bytes")
+        if len(body) > max_bytes:
+            raise NoAnswer(f"an answer of more than {max_bytes} bytes")
     return bytes(body)
 
 
-def _before_sending(error: Exception) -> bool:
+def _failed_before_sending(error: Exception) -> bool:
     if isinstance(error, requests.ConnectTimeout | requests.exceptions.ProxyError):
         return True
     # requests wraps urllib3's MaxRetryError, whose `reason` is what happened.
@@ -188,23 +187,26 @@ def _root_cause(error: BaseException) -> str:
         if inner is None:
             break
         error = inner
-    told = getattr(error, "strerror", None)
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+    message = getattr(error, "strerror", None)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def clean(text: object, *, hide: Iterable[str] = (), limit: int = 500) -> str:
-    """Someone else's words, fit for a message: secrets and control characters out, bounded."""
-    words = text if isinstance(text, str) else json.dumps(text)
-    for secret in hide:
-        words = words.replace(secret, "***")
-    words = "".join(c if c.isprintable() else " " for c in words[: 4 * limit])
-    return " ".join(words.split())[:limit]
+def clean(text: object, *, secrets: Iterable[str] = (), limit: int = 500) -> str:
+    """A foreign text for our own messages, without secrets and control characters.
+
+    `limit`: its longest length, in characters.
+    """
+    cleaned = text if isinstance(text, str) else json.dumps(text)
+    for secret in secrets:
+        cleaned = cleaned.replace(secret, "***")
+    cleaned = "".join(c if c.isprintable() else " " for c in cleaned[: 4 * limit])
+    return " ".join(cleaned.split())[:limit]
 
 
 def https_session(connections: int) -> requests.Session:
     """A session that keeps `connections` open per host and whose time-outs are total.
 
-    Idle connections are dropped after MAX_IDLE seconds.
+    A connection that was idle for MAX_IDLE_SECONDS is not used again.
     """
     session = requests.Session()
     session.trust_env = False
@@ -214,7 +216,7 @@ def https_session(connections: int) -> requests.Session:
 
 
 class _TimedReader(io.RawIOBase):
-    """Reads a socket up to one deadline for the whole answer; a socket's own is per read."""
+    """Reads a socket with one deadline for the whole answer; a socket's own is per read."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock
@@ -225,10 +227,10 @@ class _TimedReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+        seconds_left = self._deadline - time.monotonic()
+        if seconds_left <= 0:
             raise TimeoutError("the answer took too long")
-        self._sock.settimeout(left)
+        self._sock.settimeout(seconds_left)
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
@@ -243,16 +245,16 @@ class _TimedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(_TimedReader(sock, deadline))
 
 
-class _Timed(HTTPConnection):
+class _TimedConnection(HTTPConnection):
     """A connection whose connect time-out covers all addresses and TLS.
 
-    Its read time-out covers everything from the first byte sent to the last one received; of a
-    stream it covers what is sent, and the answer has some seconds more.
-    Whatever goes wrong before the first byte of the request is a NewConnectionError, TLS trouble
-    included: urllib3 alone reports a handshake that timed out as a read time-out.
+    Its read time-out covers the time from the first byte sent to the last one received. For a
+    stream it covers the sending, and the answer has ANSWER_SECONDS more. A failure before the first
+    byte of the request is a NewConnectionError, TLS failures included: urllib3 itself reports a
+    handshake that timed out as a read time-out.
     """
 
-    _used = _sent = 0.0
+    _used_at = _sent_at = 0.0
     _stream: Stream | None = None
 
     def connect(self) -> None:
@@ -263,53 +265,51 @@ class _Timed(HTTPConnection):
             if isinstance(error, ConnectTimeoutError):
                 raise
             raise NewConnectionError(self, f"TLS: {type(error).__name__}") from error
-        # Each address of a host has the time-out for itself; a lease was only asked for one.
+        # Each address of a host gets the whole time-out, but a lease covers it only once.
         if self.timeout is not None and time.monotonic() - started > self.timeout:
             self.close()
             raise ConnectTimeoutError(self, "connecting took too long")
 
     @property
     def is_connected(self) -> bool:
-        # Wall clock: the monotonic one may stand still while a worker is frozen.
-        return super().is_connected and abs(time.time() - self._used) < MAX_IDLE
+        # Wall clock: the monotonic one may stop while a worker is frozen.
+        return super().is_connected and abs(time.time() - self._used_at) < MAX_IDLE_SECONDS
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        self._sent = time.monotonic()
+        self._sent_at = time.monotonic()
         body = kwargs.get("body")
         self._stream = body if isinstance(body, Stream) else None
         super().request(*args, **kwargs)
 
     def send(self, data: Any) -> None:
-        """As it was; but urllib3 sends with the time-out for connecting, and a large upload may
-        pause for longer, though not beyond its deadline.
-        """
+        """Send with the deadline of the upload: urllib3 itself uses the time-out for connecting."""
         if self._stream is None or self.sock is None:
             super().send(data)
             return
         view = memoryview(data)
-        for start in range(0, len(view), SLICE):
-            left = self._sent + self._stream.seconds - time.monotonic()
-            if left <= 0:
+        for start in range(0, len(view), SLICE_BYTES):
+            seconds_left = self._sent_at + self._stream.seconds - time.monotonic()
+            if seconds_left <= 0:
                 raise TimeoutError("sending took too long")
-            self.sock.settimeout(min(PAUSE, left))
-            super().send(view[start : start + SLICE])
+            self.sock.settimeout(min(MAX_PAUSE_SECONDS, seconds_left))
+            super().send(view[start : start + SLICE_BYTES])
 
     def getresponse(self) -> Any:
-        deadline = self._sent + (self.timeout or 0.0)
+        deadline = self._sent_at + (self.timeout or 0.0)
         if self._stream is not None:
-            own = min(ANSWER, self._stream.seconds / 5)
-            deadline = max(deadline, time.monotonic() + own)
+            answer_seconds = min(ANSWER_SECONDS, self._stream.seconds / 5)
+            deadline = max(deadline, time.monotonic() + answer_seconds)
         self.response_class = cast("Any", functools.partial(_TimedResponse, deadline=deadline))
-        self._used = time.time()
+        self._used_at = time.time()
         return super().getresponse()
 
 
-class _TimedTLS(_Timed, HTTPSConnection):
+class _TimedTLS(_TimedConnection, HTTPSConnection):
     """The same over TLS."""
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Timed
+    ConnectionCls = _TimedConnection
 
 
 class _TLSPool(HTTPSConnectionPool):
@@ -318,5 +318,5 @@ class _TLSPool(HTTPSConnectionPool):
 
 class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, blocksize=BLOCK, **kwargs)
+        super().init_poolmanager(*args, blocksize=BLOCK_BYTES, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

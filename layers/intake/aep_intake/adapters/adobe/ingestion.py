@@ -21,68 +21,70 @@ from aep_intake.model.errors import IntakeError, PlatformUnavailable, UploadRefu
 _IMPORT = "/data/foundation/import/batches"
 _EXPORT = "/data/foundation/export/batches"
 _RANGE = re.compile(r"bytes=0-(\d+)")
-_MOST_FILES = 20  # of diagnostics; a hundred bad rows of each file tell enough
-_MOST_BYTES = 20_000_000
+# Of diagnostics; each file has a hundred bad rows, which is enough to find the cause.
+_MAX_FILES = 20
+_MAX_FILE_BYTES = 20_000_000
 
-type Keep = Callable[[Delivery, str, bytes], None]  # by its name
+type KeepFile = Callable[[Delivery, str, bytes], None]  # name and content
 
 
 class Ingestion:
-    """AEP as deliveries need it. `seconds`: the longest that one upload may take.
+    """AEP for deliveries. `seconds`: the longest time of one upload.
 
     `keep` stores a file of diagnostics of a delivery; raises StorageUnavailable.
     """
 
-    def __init__(self, adobe: Adobe, keep: Keep, seconds: int) -> None:
+    def __init__(self, adobe: Adobe, keep: KeepFile, seconds: int) -> None:
         self._adobe = adobe
-        self._aep: Gateway = adobe.aep
+        self._gateway: Gateway = adobe.gateway
         self._keep = keep
         self._timeouts = (3.05, float(seconds))
 
     def upload(
         self, delivery: Delivery, path: str, body: Readable, size: int, seconds: float = inf
     ) -> None:
-        """PUT one file, in so many seconds at most; the same path again overwrites it.
+        """PUT one file, in at most `seconds`; the same path again overwrites it.
 
         Raises UploadRefused or TryAgain.
         """
-        connecting, sending = self._timeouts
-        answer = self._aep.ask(
+        connect_seconds, upload_seconds = self._timeouts
+        answer = self._gateway.call_repeatable(
             "PUT",
-            _file(delivery, path),
+            _file_path(delivery, path),
             delivery.target,
             delivery.external_id,
-            (connecting, min(sending, seconds)),
+            (connect_seconds, min(upload_seconds, seconds)),
             body=Stream(body, size),
         )
         if not answer.ok:
-            raise self._problem(answer, delivery)
+            raise self._error_of(answer, delivery)
 
     def held(self, delivery: Delivery, path: str) -> int:
         """How many bytes of a file the batch has; 1 if AEP does not say. Raises TryAgain.
 
         Adobe documents `Range` for files that were sent in parts, but not for others.
         """
-        answer = self._aep.ask("HEAD", _file(delivery, path), delivery.target, delivery.external_id)
+        file = _file_path(delivery, path)
+        answer = self._gateway.call_repeatable("HEAD", file, delivery.target, delivery.external_id)
         if answer.ok:
-            sent = _RANGE.fullmatch(answer.answer.headers.get("range", ""))
+            sent = _RANGE.fullmatch(answer.http.headers.get("range", ""))
             return int(sent[1]) + 1 if sent else 1
-        problem = self._problem(answer, delivery)
-        if isinstance(problem, UploadRefused):
+        error = self._error_of(answer, delivery)
+        if isinstance(error, UploadRefused):
             return 0
-        raise problem
+        raise error
 
     def complete(self, delivery: Delivery) -> None:
         """Send COMPLETE: all files are there; may be repeated. Raises UploadRefused or TryAgain."""
         # 200 means accepted, not ingested, and has no defined body.
-        path = f"{_batch(delivery)}?action=COMPLETE"
-        answer = self._aep.ask("POST", path, delivery.target, delivery.external_id)
+        path = f"{_batch_path(delivery)}?action=COMPLETE"
+        answer = self._gateway.call_repeatable("POST", path, delivery.target, delivery.external_id)
         if not answer.ok:
-            raise self._problem(answer, delivery)
+            raise self._error_of(answer, delivery)
 
     def abort(self, delivery: Delivery) -> None:
         """Abort the batch if it is still loading. Raises TryAgain."""
-        self._adobe.give_up(delivery.target, delivery.batch_id, delivery.external_id)
+        self._adobe.abort_batch(delivery.target, delivery.batch_id, delivery.external_id)
 
     def fetch_batch(self, delivery: Delivery) -> Batch | None:
         """The batch in Catalog; None if Catalog does not show it. Raises TryAgain."""
@@ -94,58 +96,58 @@ class Ingestion:
         AEP has them for 30 days, and only if the batch was made with error diagnostics.
         """
         kept = 0
-        for name in self._listed(delivery):
-            answer = self._meta(delivery, f"row_errors/{name}")
+        for name in self._list_row_errors(delivery):
+            answer = self._read_meta(delivery, f"row_errors/{name}")
             if answer.ok:
                 safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
-                self._keep(delivery, f"row_errors/{safe}", answer.answer.body)
+                self._keep(delivery, f"row_errors/{safe}", answer.http.body)
                 kept += 1
         return kept
 
-    def _listed(self, delivery: Delivery) -> list[str]:
-        answer = self._meta(delivery, "row_errors")
-        listed: Any = answer.answer.json() if answer.ok else None
+    def _list_row_errors(self, delivery: Delivery) -> list[str]:
+        answer = self._read_meta(delivery, "row_errors")
+        listed: Any = answer.http.json() if answer.ok else None
         found = listed.get("data") if isinstance(listed, dict) else None
         names = [
             one["name"].rpartition("/")[2]
             for one in (found if isinstance(found, list) else ())
             if isinstance(one, dict) and isinstance(one.get("name"), str) and _fits(one)
         ]
-        return [name for name in names if name][:_MOST_FILES]
+        return [name for name in names if name][:_MAX_FILES]
 
-    def _meta(self, delivery: Delivery, path: str) -> AdobeAnswer:
+    def _read_meta(self, delivery: Delivery, path: str) -> AdobeAnswer:
         batch = f"{_EXPORT}/{quote(delivery.batch_id, safe='')}/meta"
-        answer = self._aep.ask(
+        answer = self._gateway.call_repeatable(
             "GET",
             f"{batch}?{urlencode({'path': path})}",
             delivery.target,
             delivery.external_id,
-            most=_MOST_BYTES,
+            max_bytes=_MAX_FILE_BYTES,
         )
-        problem = None if answer.ok or answer.not_found else self._aep.problem(answer)
-        if isinstance(problem, PlatformUnavailable):
-            raise problem
+        error = None if answer.ok or answer.not_found else self._gateway.error_of(answer)
+        if isinstance(error, PlatformUnavailable):
+            raise error
         return answer
 
-    def _problem(self, answer: AdobeAnswer, delivery: Delivery) -> IntakeError:
+    def _error_of(self, answer: AdobeAnswer, delivery: Delivery) -> IntakeError:
         # A service's 400 or 404 is about the file or the batch; others are about us, or temporary.
         if 400 <= answer.status < 500 and answer.status not in (401, 403, 408, 429):
             return UploadRefused(
                 str(answer), status=answer.status, external_id=delivery.external_id
             )
-        return self._aep.later(answer, delivery.external_id)
+        return self._gateway.retryable_error(answer, delivery.external_id)
 
 
 def _fits(listed: Mapping[str, Any]) -> bool:
     """Whether a file is small enough; Adobe gives its length as text."""
     length = str(listed.get("length"))[:20]
-    return not length.isdecimal() or int(length) <= _MOST_BYTES
+    return not length.isdecimal() or int(length) <= _MAX_FILE_BYTES
 
 
-def _file(delivery: Delivery, path: str) -> str:
+def _file_path(delivery: Delivery, path: str) -> str:
     dataset = quote(delivery.target.dataset_id, safe="")
-    return f"{_batch(delivery)}/datasets/{dataset}/files/{quote(path, safe='')}"
+    return f"{_batch_path(delivery)}/datasets/{dataset}/files/{quote(path, safe='')}"
 
 
-def _batch(delivery: Delivery) -> str:
+def _batch_path(delivery: Delivery) -> str:
     return f"{_IMPORT}/{quote(delivery.batch_id, safe='')}"

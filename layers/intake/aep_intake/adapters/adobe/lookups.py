@@ -12,7 +12,7 @@ from typing import cast
 
 from aep_intake.model.errors import CredentialUnusable, TryAgain
 
-# The first rest, which doubles after each further failure, and the longest.
+# How long a breaker stays open: at first, and at most. It doubles with each further failure.
 REST_MS, REST_MAX_MS = 10_000, 300_000
 
 
@@ -28,15 +28,15 @@ class _Health:
 
 
 class Breakers:
-    """Circuit breakers of organizations, by credential; for several threads.
+    """Circuit breakers of organizations, by credential. May be used from several threads.
 
-    One opens after `failures` in a row, for a rest that grows, or for the organization's
-    `Retry-After`. `now`: epoch milliseconds.
+    A breaker opens after `failures` in a row, for a time that grows, or for the `Retry-After` of
+    the answer. `now`: epoch milliseconds.
     """
 
     def __init__(self, now: Callable[[], int], failures: int = 1) -> None:
         self._now = now
-        self._most = failures
+        self._failures_allowed = failures
         self._lock = threading.Lock()
         self._health: dict[str, _Health] = {}
 
@@ -52,12 +52,12 @@ class Breakers:
         with self._lock:
             self._health.pop(credential, None)
 
-    def failed(self, credential: str, error: TryAgain, began: int) -> None:
-        """Count a failure. `began`: when the request was sent (epoch ms)."""
+    def failed(self, credential: str, error: TryAgain, started: int) -> None:
+        """Count a failure. `started`: when the request was sent (epoch ms)."""
         with self._lock:
             health, now = self._health.setdefault(credential, _Health()), self._now()
             health.failures += 1
-            if health.failures < self._most or began < health.since:
+            if health.failures < self._failures_allowed or started < health.since:
                 return  # requests in flight at the same time count as one failure
             # A credential's rest does not grow: a person replaces it, and waits for the effect.
             grows = 0 if isinstance(error, CredentialUnusable) else min(health.rests, 9)
@@ -68,17 +68,17 @@ class Breakers:
 
 
 @dataclass(slots=True)
-class _Answer[V]:
+class _CacheEntry[V]:
     lock: threading.Lock = field(default_factory=threading.Lock)
     until: int = 0
     found: V | None = None
 
 
 class Lookups[K: Hashable, V]:
-    """A cache of up to `size` answers by key, each for as long as `keep` says (milliseconds).
+    """A cache of up to `size` answers by key, each kept for `keep(answer)` milliseconds.
 
-    The least recently used goes first. Of several threads one asks, and the others wait for its
-    answer.
+    The least recently used answer is dropped first. If several threads ask for the same key, one
+    calls AEP and the others wait for its answer.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Lookups[K: Hashable, V]:
         self._keep = keep
         self._size = size
         self._lock = threading.Lock()
-        self._answers: OrderedDict[K, _Answer[V]] = OrderedDict()
+        self._answers: OrderedDict[K, _CacheEntry[V]] = OrderedDict()
 
     def ask(self, key: K, credential: str, question: Callable[[], V]) -> V:
         """The cached answer, or the one to `question`.
@@ -99,14 +99,14 @@ class Lookups[K: Hashable, V]:
         """
         answer = self._answer(key)
         with answer.lock:
-            began = self._now()
-            if began < answer.until:
+            started = self._now()
+            if started < answer.until:
                 return cast("V", answer.found)
             self._breakers.check(credential)
             try:
                 found = question()
             except TryAgain as error:
-                self._breakers.failed(credential, error, began)
+                self._breakers.failed(credential, error, started)
                 raise
             self._breakers.worked(credential)
             answer.found, answer.until = found, self._now() + self._keep(found)
@@ -116,9 +116,9 @@ class Lookups[K: Hashable, V]:
         """The last answer, however old it is; None if there is none."""
         return self._answer(key).found
 
-    def _answer(self, key: K) -> _Answer[V]:
+    def _answer(self, key: K) -> _CacheEntry[V]:
         with self._lock:
-            answer = self._answers.setdefault(key, _Answer[V]())
+            answer = self._answers.setdefault(key, _CacheEntry[V]())
             self._answers.move_to_end(key)
             if len(self._answers) > self._size:
                 self._answers.popitem(last=False)

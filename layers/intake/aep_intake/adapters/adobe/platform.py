@@ -1,4 +1,4 @@
-"""Adobe Experience Platform: Batch Ingestion to make batches, Catalog to find things.
+"""Creates AEP's batches (Batch Ingestion), and finds batches and datasets (Catalog).
 
 Facts: Adobe's "Create a batch" page and `batch-ingestion.yaml`; `catalog.yaml` and the page
 "Filter Catalog data".
@@ -7,6 +7,7 @@ Facts: Adobe's "Create a batch" page and `batch-ingestion.yaml`; `catalog.yaml` 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -28,16 +29,15 @@ from aep_intake.model.orders import TAG, Order, Replaced
 _IMPORT = "/data/foundation/import/batches"
 _CATALOG = "/data/foundation/catalog"
 _PAGE = 100  # Catalog's maximum; its default is 20
-_MOST_PAGES = 50
+_MAX_PAGES = 50
 
 _ID = re.compile(r"(?!\.{1,2}$)[!-~]{1,200}")  # `.` and `..` would climb the path, even encoded
-_CREATED_SLACK = 300_000  # between Adobe's clock and ours
-_KEPT, _NONE_KEPT = 600_000, 10_000  # milliseconds
-_MOST_KEPT = 5_000  # under a kilobyte each; S3 keys may name datasets without end
-_SILENT = 3  # POSTs in a row that nobody answered, after which the next are put off unsent
+_CLOCK_SKEW_MS = 300_000  # between Adobe's clock and ours
+_FOUND_CACHE_MS, _NOT_FOUND_CACHE_MS = 600_000, 10_000
+_MAX_CACHED = 5_000  # under a kilobyte each; S3 keys can name any number of datasets
+_MAX_UNANSWERED = 3  # POSTs without an answer in a row; the next ones are not sent for a while
 
-
-LOOK = (1.0, 2.0)  # seconds, for what is good to know and not needed
+OPTIONAL_TIMEOUTS = (1.0, 2.0)  # seconds to connect and to answer, where the answer is optional
 
 
 class Adobe:
@@ -65,28 +65,28 @@ class Adobe:
         start_within: float = 8.0,
         replay_by: Callable[[], str] = lambda: "$predecessors",
     ) -> None:
-        self.aep = Gateway(session, credentials, platform_url, now, timeouts)
+        self.gateway = Gateway(session, credentials, platform_url, now, timeouts)
         self._credentials = credentials
         self._ledger = ledger
         self._now = now
         self._timeouts = timeouts
-        self._start_within = int(1000 * start_within)
+        self._start_within_ms = int(1000 * start_within)
         self._replay_by = replay_by
         catalog = Breakers(now)
-        self._posts = Breakers(now, _SILENT)
-        self._names: Lookups[tuple[Target, str], str | DatasetNotFound]
-        self._names = Lookups(now, catalog, _kept, _MOST_KEPT)
+        self._posts = Breakers(now, _MAX_UNANSWERED)
+        self._dataset_ids: Lookups[tuple[Target, str], str | DatasetNotFound]
+        self._dataset_ids = Lookups(now, catalog, _cache_ms, _MAX_CACHED)
         self._datasets: Lookups[Target, Dataset | None]
-        self._datasets = Lookups(now, catalog, _kept, _MOST_KEPT)
+        self._datasets = Lookups(now, catalog, _cache_ms, _MAX_CACHED)
 
     @property
-    def create_time(self) -> int:
-        """The longest time, in milliseconds, that `create` takes until AEP's last word."""
-        return self._start_within + int(1000 * sum(self._timeouts))
+    def create_ms(self) -> int:
+        """The longest time, in milliseconds, until `create` has AEP's answer."""
+        return self._start_within_ms + int(1000 * sum(self._timeouts))
 
     def ready(self, credential: str) -> None:
         """Whether a POST would be sent now; else raises as `create` would, and at once."""
-        self._check(credential)
+        self._check_breaker(credential)
         self._credentials.token(credential)
 
     def create(self, order: Order) -> Batch:
@@ -96,10 +96,10 @@ class Adobe:
         will as things stand), PlatformUnavailable or CredentialUnusable (none does, yet).
         """
         external_id, tag = order.external_id, order.tag_value(self._ledger())
-        credential, began = order.target.credential, self._now()
-        self._check(credential, external_id)
+        credential, started = order.target.credential, self._now()
+        self._check_breaker(credential, external_id)
         body = {
-            # Adobe's default, said aloud: its sources disagree on whether it may be left out.
+            # Adobe's default; its documents disagree on whether it may be left out.
             "inputFormat": {"format": "parquet"},
             **order.options,
             "datasetId": order.target.dataset_id,
@@ -109,30 +109,30 @@ class Adobe:
         if order.replaces is not None:
             body["replay"] = self._replay(order.replaces)
         try:
-            said = self.aep.call(
+            answer = self.gateway.call(
                 "POST",
                 _IMPORT,
                 order.target,
                 body=json.dumps(body).encode(),
                 external_id=external_id,
-                start_by=began + self._start_within,
+                start_by=started + self._start_within_ms,
             )
         except NotSent as error:
             unsent = PlatformUnavailable(f"the POST was not sent: {error}", external_id=external_id)
-            self._posts.failed(credential, unsent, began)
+            self._posts.failed(credential, unsent, started)
             raise unsent from error
         except NoAnswer as error:
             unknown = OutcomeUnknown(f"no answer to the POST: {error}", external_id=external_id)
-            self._posts.failed(credential, unknown, began)
+            self._posts.failed(credential, unknown, started)
             raise unknown from error
         self._posts.worked(credential)
-        if not said.ok:
-            if said.outcome_unknown:
-                raise OutcomeUnknown(str(said), external_id=external_id)
-            raise self.aep.problem(said, external_id)
-        batch = _batch_made(said.answer.json(), self._now())
+        if not answer.ok:
+            if answer.outcome_unknown:
+                raise OutcomeUnknown(str(answer), external_id=external_id)
+            raise self.gateway.error_of(answer, external_id)
+        batch = _batch_made(answer.http.json(), self._now())
         if batch is None or batch.status != "loading" or not _ours(batch, order, tag):
-            raise OutcomeUnknown(f"{said}, not with a new batch of ours", external_id=external_id)
+            raise OutcomeUnknown(f"{answer}, not with a new batch of ours", external_id=external_id)
         return batch
 
     def find(self, order: Order, since: int | None) -> list[Batch]:
@@ -148,9 +148,11 @@ class Adobe:
             "orderBy": "asc:created",
         }
         if since is not None:
-            query["createdAfter"] = str(since - _CREATED_SLACK)
+            query["createdAfter"] = str(since - _CLOCK_SKEW_MS)
         batches, tag = {}, order.tag_value(self._ledger())
-        for batch_id, raw in self._list("batches", query, order.target, order.external_id):
+        for batch_id, raw in self._list(
+            "batches", query, order.target, external_id=order.external_id
+        ):
             batch = _batch(batch_id, raw, created=since or 0)
             # The filters are only there for speed: a value of theirs may be read as an operator.
             if TAG in batch.tags and _ours(batch, order, tag):
@@ -158,22 +160,19 @@ class Adobe:
         return sorted(batches.values(), key=lambda batch: (batch.created, batch.id))
 
     def abort(self, order: Order, batch_id: str) -> None:
-        """Make a batch that is still loading go away; one that is gone already is fine.
+        """Abort a batch of that order, as `abort_batch`. Raises TryAgain."""
+        self.abort_batch(order.target, batch_id, order.external_id)
 
-        Raises TryAgain.
-        """
-        self.give_up(order.target, batch_id, order.external_id)
-
-    def give_up(self, target: Target, batch_id: str, external_id: str) -> None:
-        """As `abort`."""
+    def abort_batch(self, target: Target, batch_id: str, external_id: str) -> None:
+        """Abort a batch that is still loading; nothing happens if it is not. Raises TryAgain."""
         if not _ID.fullmatch(batch_id):
             return
         path = f"{_IMPORT}/{quote(batch_id, safe='')}?action=ABORT"
-        said = self.aep.ask("POST", path, target, external_id)
+        answer = self.gateway.call_repeatable("POST", path, target, external_id)
         # A success has no defined body. A batch that is no longer `loading` is 400.
-        gone = said.status in (400, 404, 409, 410) and not said.from_gateway
-        if not said.ok and not gone:
-            raise self.aep.later(said, external_id)
+        gone = answer.status in (400, 404, 409, 410) and not answer.from_gateway
+        if not answer.ok and not gone:
+            raise self.gateway.retryable_error(answer, external_id)
 
     def batch(self, target: Target, batch_id: str) -> Batch | None:
         """What Catalog knows of a batch; None if nothing (yet). Raises TryAgain."""
@@ -185,14 +184,14 @@ class Adobe:
         return self._get("dataSets", target.dataset_id, target)
 
     def dataset_info(self, target: Target) -> Dataset | None:
-        """The target's dataset, as far as Catalog tells in a moment; kept for ten minutes.
+        """The target's dataset, if Catalog answers quickly; cached for ten minutes.
 
-        What it told before, or None, where it does not: a check before the POST must not wait for
-        what the POST does not need. Raises DatasetNotFound.
+        If Catalog is slow, the last answer, or None: a check before the POST must not wait for what
+        the POST does not need. Raises DatasetNotFound.
         """
 
         def question() -> Dataset | None:
-            raw = self._get("dataSets", target.dataset_id, target, LOOK)
+            raw = self._get("dataSets", target.dataset_id, target, OPTIONAL_TIMEOUTS)
             if raw is None:
                 raise DatasetNotFound(
                     f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}"
@@ -210,7 +209,7 @@ class Adobe:
         Raises TargetNotAllowed, BatchRefused (AEP does not let us look) or TryAgain.
         """
         target = Target(credential, ims_org, sandbox, "")
-        listed = self._list("dataSets", {"properties": "name"}, target, problem=self.aep.problem)
+        listed = self._list("dataSets", {"properties": "name"}, target, self.gateway.error_of)
         return ((key, str(raw.get("name"))) for key, raw in listed)
 
     def dataset_id(self, credential: str, ims_org: str, sandbox: str, name: str) -> str:
@@ -220,22 +219,23 @@ class Adobe:
         BatchRefused (AEP does not let us look) or TryAgain.
         """
         target = Target(credential, ims_org, sandbox, "")
-        found = self._names.ask((target, name), credential, lambda: self._named(target, name))
+        find = partial(self._find_dataset_id, target, name)
+        found = self._dataset_ids.ask((target, name), credential, find)
         if isinstance(found, DatasetNotFound):
             raise DatasetNotFound(found.detail)
         return found
 
-    def _check(self, credential: str, external_id: str | None = None) -> None:
+    def _check_breaker(self, credential: str, external_id: str | None = None) -> None:
         try:
             self._posts.check(credential)
-        except TryAgain as silent:
+        except TryAgain as failure:
             raise PlatformUnavailable(
-                f"the POST was not sent, as others were not answered: {silent.detail}",
-                retry_after=silent.retry_after,
+                f"the POST was not sent, since others got no answer: {failure.detail}",
+                retry_after=failure.retry_after,
                 external_id=external_id,
             ) from None
 
-    def _named(self, target: Target, name: str) -> str | DatasetNotFound:
+    def _find_dataset_id(self, target: Target, name: str) -> str | DatasetNotFound:
         # In `name=…` a comma means OR and a leading `!` NOT; a pattern has no such traps if every
         # character it could misread is a dot. What is really called so is decided here.
         if re.fullmatch(r"[\w .-]+", name):
@@ -243,7 +243,7 @@ class Adobe:
         else:
             query = {"property": f"name~^{re.sub(r'[^0-9A-Za-z _-]', '.', name)}$"}
         query["properties"] = "name"
-        listed = self._list("dataSets", query, target, problem=self.aep.problem)
+        listed = self._list("dataSets", query, target, self.gateway.error_of)
         hits = [key for key, raw in listed if raw.get("name") == name]
         if len(hits) != 1:
             shown = clean(name, limit=100)
@@ -270,14 +270,14 @@ class Adobe:
         if not _ID.fullmatch(key):
             return None
         path = f"{_CATALOG}/{kind}/{quote(key, safe='')}"
-        said = self.aep.ask("GET", path, target, None, timeouts)
-        if said.not_found or (said.status == 400 and not said.from_gateway):
+        answer = self.gateway.call_repeatable("GET", path, target, None, timeouts)
+        if answer.not_found or (answer.status == 400 and not answer.from_gateway):
             return None
-        if not said.ok:
-            raise self.aep.later(said)
-        found = said.answer.json()
+        if not answer.ok:
+            raise self.gateway.retryable_error(answer)
+        found = answer.http.json()
         if not isinstance(found, dict):
-            raise PlatformUnavailable(f"{said}, not with JSON that Catalog documents")
+            raise PlatformUnavailable(f"{answer}, not with JSON that Catalog documents")
         one = found.get(key)
         return one if isinstance(one, dict) else None
 
@@ -286,29 +286,28 @@ class Adobe:
         kind: str,
         query: Mapping[str, str],
         target: Target,
+        error_of: Callable[[AdobeAnswer, str | None], IntakeError] | None = None,
         external_id: str | None = None,
-        *,
-        problem: Callable[[AdobeAnswer, str | None], IntakeError] | None = None,
     ) -> Iterator[tuple[str, dict[str, Any]]]:
-        """All pages of a Catalog list; `problem` says what to raise instead (TryAgain)."""
-        for page in range(_MOST_PAGES):
+        """All pages of a Catalog list; `error_of` makes the error to raise (default: TryAgain)."""
+        for page in range(_MAX_PAGES):
             paged = {**query, "limit": str(_PAGE), "start": str(page * _PAGE)}
             path = f"{_CATALOG}/{kind}?{urlencode(paged, errors='replace')}"
-            said = self.aep.ask("GET", path, target, external_id)
-            if said.not_found:
+            answer = self.gateway.call_repeatable("GET", path, target, external_id)
+            if answer.not_found:
                 return
-            if not said.ok:
-                raise (problem or self.aep.later)(said, external_id)
-            found = said.answer.json()
+            if not answer.ok:
+                raise (error_of or self.gateway.retryable_error)(answer, external_id)
+            found = answer.http.json()
             if not isinstance(found, dict) or not all(
                 _ID.fullmatch(key) and isinstance(one, dict) for key, one in found.items()
             ):
                 # Leaving out what we cannot read could hide a batch of ours.
-                raise PlatformUnavailable(f"{said}, not with JSON that Catalog documents")
+                raise PlatformUnavailable(f"{answer}, not with JSON that Catalog documents")
             yield from found.items()
             if len(found) < _PAGE:
                 return
-        raise PlatformUnavailable(f"Catalog lists more than {_PAGE * _MOST_PAGES} {kind}")
+        raise PlatformUnavailable(f"Catalog lists more than {_PAGE * _MAX_PAGES} {kind}")
 
 
 def _ours(batch: Batch, order: Order, expected: str) -> bool:
@@ -322,8 +321,8 @@ def _ours(batch: Batch, order: Order, expected: str) -> bool:
     )
 
 
-def _kept(found: object) -> int:
-    return _NONE_KEPT if isinstance(found, DatasetNotFound) else _KEPT
+def _cache_ms(found: object) -> int:
+    return _NOT_FOUND_CACHE_MS if isinstance(found, DatasetNotFound) else _FOUND_CACHE_MS
 
 
 def _dataset(raw: Mapping[str, Any]) -> Dataset:
