@@ -379,9 +379,11 @@ def _problems() -> str:
 
 def _roles() -> str:
     rights: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    apart = resources("AWS::IAM::Policy").values()
     for name, role in resources("AWS::IAM::Role").items():
         function = re.sub(r"(?<!^)(?=[A-Z])", "_", name.removesuffix("Role")).lower()
-        for policy in role["Policies"]:
+        function = {"landing": "the URLs of uploads"}.get(function, function)
+        for policy in [*role["Policies"], *(p for p in apart if {"Ref": name} in p["Roles"])]:
             for statement in policy["PolicyDocument"]["Statement"]:
                 said = statement.get("Fn::If", ("", statement))[1]
                 actions = said["Action"]

@@ -24,14 +24,17 @@ import requests
 from aep_intake.adapters.adobe.credentials import Credentials
 from aep_intake.adapters.aws.eventbridge import Announcer
 from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.upload_urls import UploadUrls
 from aep_intake.create.pace import Pace
 from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.routing import routes
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from jsonschema import Draft202012Validator
 
 from local.simulator import Clock, Simulator, mount, seed_defaults
@@ -183,6 +186,22 @@ class Secrets:
         return {"ARN": SecretId, "SecretString": json.dumps(self.documents[SecretId])}
 
 
+class Sts:
+    """STS: sessions of a role, with names that tell them apart. `refuses`: it gives none."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.refuses = False
+
+    def assume_role(self, **asked: Any) -> dict[str, Any]:
+        if self.refuses:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "AssumeRole")
+        self.taken.append(asked)
+        number = len(self.taken)
+        session = {"AccessKeyId": f"ASIA{number}", "SecretAccessKey": "s", "SessionToken": "t"}
+        return {"Credentials": session}
+
+
 class Context:
     """Lambda's, as far as anybody looks at it."""
 
@@ -214,6 +233,8 @@ class Api:
         seed_defaults(self.simulator, OTHER_ORG)
         self.simulator.add_sandbox(self.seed.ims_org, "secret")  # there, but not allowed
         self.bucket, self.bus = Bucket(), Bus()
+        self.sts = Sts()
+        self.routes: list[dict[str, Any]] = []
         self.conflict = False
         self.ledger = MemoryLedger(lambda: self.conflict)
         self.deliveries: dict[str, Delivery] = {}
@@ -232,6 +253,15 @@ class Api:
             "organizations": SimpleNamespace(current=lambda: ORGANIZATIONS),
             "ledger": self.ledger,
             "deliveries": self.deliveries,  # only ever asked for one by its id
+            "tables": SimpleNamespace(
+                current=lambda: routes.parse(json.dumps({"routes": self.routes}), "7")
+            ),
+            "upload_urls": UploadUrls(
+                cast("Any", self.sts),
+                self.worker._s3_for_uploads,
+                self.worker.settings.landing_role,
+                self.clock,
+            ),
             "objects": Objects(lambda: self.bucket.client),
             "announcer": Announcer(
                 cast("Any", self.bus), lambda: self.bucket.client, bus="bus", state_bucket="state"
@@ -269,6 +299,13 @@ class Api:
         event["body"] = body if isinstance(body, str) else json.dumps(body)
         event["requestContext"]["identity"]["userArn"] = user
         return self.send(event | changes)
+
+    def upload(self, body: object, **changes: Any) -> Answer:
+        """POST /uploads; a body that is not text is sent as JSON."""
+        event = copy.deepcopy(POST)
+        event["requestContext"]["path"] = "/v1/uploads"
+        text = body if isinstance(body, str) else json.dumps(body)
+        return self.send(event | {"resource": "/uploads", "body": text} | changes)
 
     def get(self, wanted: str) -> Answer:
         """GET /batches/{id}."""

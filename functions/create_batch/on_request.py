@@ -1,4 +1,4 @@
-"""API Gateway → a batch for a request, or the status of a batch or a file."""
+"""API Gateway → a batch or an upload's URL for a request, or the status of a batch or a file."""
 
 import json
 import uuid
@@ -8,10 +8,16 @@ from typing import Any
 from urllib.parse import quote
 
 import aep_intake.cold_start  # noqa: F401 - the first
-from aep_intake.arrivals import requests
+from aep_intake.arrivals import requests, uploads
 from aep_intake.create import create, ports
 from aep_intake.create.create import Outcome, OutcomeKind
-from aep_intake.model.errors import PlatformUnavailable, Rejected, StorageUnavailable
+from aep_intake.model.errors import (
+    ObjectExists,
+    PlatformUnavailable,
+    Rejected,
+    StorageUnavailable,
+    TargetNotAllowed,
+)
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
 from aep_intake.model.outcomes import attempt
@@ -20,6 +26,7 @@ from aep_intake.report import status, telemetry
 from aep_intake.report.problems import explain, problem
 from aep_intake.report.status import JsonObject
 from aep_intake.report.telemetry import logger, metrics
+from aep_intake.routing.globs import compile_wildcard
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -32,6 +39,7 @@ type Response = dict[str, Any]
 worker = Requesting(Settings.of("on_request")).prepare(
     "ledger", "organizations", "adobe", "announcer"
 )
+wanted_keys = compile_wildcard(worker.settings.key_pattern)
 
 
 @metrics.log_metrics
@@ -40,8 +48,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     """Answer one request; every failure is an answer, too."""
     telemetry.count("Requests")
     match event["httpMethod"], event["resource"]:
-        case "POST", "/batches":
+        case "POST", "/batches" | "/data/foundation/import/batches":
+            # The latter is Adobe's: a curl of its pages needs another host and signature alone.
             response = _create(event, context)
+        case "POST", "/uploads":
+            response = _upload(event, context)
         case "POST", "/batches/{id}/attempts":
             response = _next_attempt(event, context)
         case "GET", "/batches/{id}":
@@ -49,7 +60,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
         case "GET", "/objects":
             response = _object_status(event, context)
         case _:
-            detail = "only /batches, /batches/{id}, /batches/{id}/attempts and /objects exist"
+            detail = (
+                "only /batches, /batches/{id}, /batches/{id}/attempts, /objects and /uploads exist"
+            )
             response = _problem(problem(404, "not-found", detail))
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     return response
@@ -64,7 +77,37 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
     _report(request.external_id, result)
     if isinstance(result, Exception):
         return _problem(explain(result, request.external_id))
-    return _made(_path(event), result)
+    return _made(f"{_path(event).removesuffix(event['resource'])}/batches", result)
+
+
+def _upload(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    """Answer with a URL for one PUT. The answer is a credential: it is not logged."""
+    signed = attempt(_sign_upload, event)
+    if isinstance(signed, Exception):
+        _report(context.aws_request_id, signed)
+        return _problem(explain(signed))
+    logger.info("upload signed", extra={"uri": signed["uri"], "route": signed["route"]})
+    return _response(200, signed, {"Cache-Control": "no-store"})
+
+
+def _sign_upload(event: Mapping[str, Any]) -> JsonObject:
+    wanted = uploads.read(event)
+    if worker.settings.landing_role == "none":
+        raise TargetNotAllowed(
+            "this deployment takes objects from existing buckets (SourceBucketNames), and has no "
+            "landing bucket of its own: put the object into one of them"
+        )
+    bucket = worker.settings.source_buckets[0]
+    route = uploads.route(wanted, bucket, wanted_keys, worker.tables.current(), worker.now())
+    uri = f"s3://{bucket}/{wanted.key}"
+    if worker.objects.exists(bucket, wanted.key):
+        raise ObjectExists(
+            f"{uri!r} is there already, and an upload never overwrites: choose another key"
+        )
+    url, headers = worker.upload_urls.sign(bucket, wanted)
+    until = iso(worker.now() + uploads.URL_SECONDS * 1000)
+    answer = {"method": "PUT", "url": url, "headers": headers, "expiresAt": until}
+    return answer | {"uri": uri, "route": route}
 
 
 def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
@@ -87,7 +130,7 @@ def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
 def _path(event: Mapping[str, Any]) -> str:
     """The path as the caller sees it, with the stage or a custom domain's prefix."""
     path: str = (event.get("requestContext") or {}).get("path") or event["path"]
-    return path.strip("/")
+    return "/" + path.strip("/")
 
 
 def _report(correlation_id: str, result: Outcome | Exception) -> None:
@@ -104,7 +147,7 @@ def _made(path: str, outcome: Outcome) -> Response:
     record = outcome.record
     here, batch = quote(path, errors="replace"), quote(record.batch_id or "", safe="")
     headers = {
-        "Location": f"/{here}/{batch}",
+        "Location": f"{here}/{batch}",
         "X-External-Id": record.order.external_id,
     }
     if outcome.kind is OutcomeKind.DUPLICATE:

@@ -231,3 +231,22 @@ def copy_what_changes(copy: Function, bucket: str, key: str, headers: Headers) -
     else:
         answer = copy(bucket, key, headers)
     return answer
+
+
+# URLs that are signed
+
+
+@in_front_of(s3, switch="unsigned-headers")
+async def want_all_headers_signed(carry: Carry, request: Request) -> Answer:
+    # S3's own words, as users quote them: https://github.com/aws/aws-sdk-js/issues/896
+    signed = s3._qp(request.query, "X-Amz-SignedHeaders", "").split(";")
+    added = {name for name in request.headers if name.startswith("x-amz-")} - {*signed}
+    if signed != [""] and added:
+        refused: Answer = s3._error(
+            "AccessDenied",
+            "There were headers present in the request which were not signed",
+            403,
+            extra={"HeadersNotSigned": ", ".join(sorted(added))},
+        )
+        return refused
+    return await carry()

@@ -13,6 +13,7 @@ SWITCHES: Final = {
     "ranges": "a version is read by ranges, and a range that means nothing is left aside",
     "self-copies": "a copy onto itself must change something",
     "kms-keys": "who may not use a key, or whose key is disabled, cannot read",
+    "unsigned-headers": "a URL that is signed takes no header of S3's that is not signed with it",
     "restores": "who asks for it is told, in a listing, which archived objects are restored",
     "conflicts": "what touches an item of a transaction under way is refused",
     "queue-policies": "EventBridge delivers what a queue's policy admits, the rest to the DLQ",

@@ -1,10 +1,12 @@
 """What is promised of requests, on the deployed template with IAM enforced."""
 
+import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 import requests
@@ -110,6 +112,67 @@ def test_a_request_is_answered_as_adobe_would_and_announced(here: Scene) -> None
         }.items()
     )
     assert told.json()["aep"]["status"] == "loading"
+
+
+def put(here: Scene, url: str, content: bytes, headers: Mapping[str, str]) -> tuple[int, str]:
+    """Status and code of S3's answer to whoever has the URL, and no identity of AWS."""
+    with requests.Session() as session:
+        session.trust_env = False
+        verify = str(here.stack.authority)
+        answer = session.put(url, data=content, headers=headers, verify=verify, timeout=60)
+    code = re.search(r"<Code>(\w+)</Code>", answer.text)
+    return answer.status_code, code[1] if code else ""
+
+
+def test_a_file_is_sent_over_http_once_as_it_was_announced(here: Scene) -> None:
+    key, content = "landing/loyalty/by-http/members é.jsonl", b'{"a": 1}\n'
+    wanted = {"key": key, "length": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    uploads = f"{here.stack.api}/uploads"
+    answer = here.stack.sender.call("POST", uploads, wanted)
+    assert answer.status_code == 200, answer.text
+    signed = answer.json()
+    assert signed["uri"] == f"s3://{here.bucket}/{key}"
+    url = signed["url"]
+    headers = {name: value for name, value in signed["headers"].items() if name[0] != "C"}
+    assert put(here, url, content + b" ", headers) == (403, "SignatureDoesNotMatch")
+    assert put(here, url, content.replace(b"1", b"2"), headers) == (400, "BadDigest")
+    bare = {name: value for name, value in headers.items() if name != "If-None-Match"}
+    assert put(here, url, content, bare) == (403, "SignatureDoesNotMatch")
+    other = url.replace("by-http", "by-hand")
+    assert put(here, other, content, headers) == (403, "SignatureDoesNotMatch")
+    tagged = headers | {"x-amz-tagging": "a=b"}
+    assert put(here, url, content, tagged) == (403, "AccessDenied")
+    assert put(here, url, content, headers) == (200, "")
+    assert put(here, url, content, headers) == (412, "PreconditionFailed")
+    detail = here.about(key)
+    assert [batch["id"] for batch in here.batches(detail["externalId"])] == [detail["batchId"]]
+    assert detail["files"][0]["size"] == len(content)
+    refused(here.stack.sender.call("POST", uploads, wanted), 409, "object-exists")
+    # What was signed is nowhere in a log.
+    said = json.dumps(here.stack.logged("on-request"))
+    query = {name: value for name, [value] in parse_qs(urlsplit(url).query).items()}
+    assert "upload signed" in said
+    assert query["X-Amz-Signature"] not in said and query["X-Amz-Security-Token"] not in said
+
+
+def test_an_upload_that_no_route_takes_is_not_signed(here: Scene) -> None:
+    """On_request may take the role that puts, and put nothing itself."""
+
+    def asked(key: str) -> requests.Response:
+        wanted = {"key": key, "length": 1, "sha256": "0" * 64}
+        return here.stack.sender.call("POST", f"{here.stack.api}/uploads", wanted)
+
+    refused(asked("nowhere/a.json"), 422, "no-route")
+    refused(asked("folders/a/_SUCCESS"), 422, "key-not-taken")
+
+
+def test_adobes_own_path_makes_a_batch(here: Scene) -> None:
+    url = f"{here.stack.api}/data/foundation/import/batches"
+    answer = here.stack.sender.call("POST", url, ASKED)
+    assert answer.status_code == 201, answer.text
+    location = answer.headers["Location"]
+    assert location.endswith(f"/v1/batches/{answer.json()['id']}")
+    assert tell(here, location.rpartition("/")[2]).status_code == 200
 
 
 def test_who_is_not_signed_or_not_allowed_is_turned_away(here: Scene) -> None:

@@ -4,6 +4,8 @@ Each test runs with everything on, and with its own switch off, where MiniStack 
 itself.
 """
 
+import base64
+import hashlib
 import io
 import json
 import os
@@ -18,7 +20,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import boto3
 import pytest
+import requests
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.aws import REGION, Aws
@@ -427,6 +432,70 @@ def test_a_listing_tells_what_is_restored(world: World) -> None:
 
 
 # Transactions
+
+
+def send(world: World, url: str, body: bytes, **headers: str) -> tuple[int, str]:
+    """Status and code of S3's answer to a PUT of a URL; no header but these."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    with requests.Session() as session:
+        session.trust_env = False
+        verify = str(world.aws.authority)
+        answer = session.put(url, data=body, headers=named, verify=verify, timeout=60)
+    code = re.search(r"<Code>(\w+)</Code>", answer.text)
+    return answer.status_code, code[1] if code else ""
+
+
+def signed(world: World, body: bytes) -> tuple[str, dict[str, str]]:
+    """A URL for these bytes, at a key that is free, and the headers that are signed with it."""
+    checksum = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    s3 = boto3.client(
+        "s3",
+        region_name=REGION,
+        endpoint_url=world.aws.endpoint,
+        aws_access_key_id=world.aws.identity.access_key,
+        aws_secret_access_key=world.aws.identity.secret_key,
+        config=Config(signature_version="s3v4", s3={"addressing_style": "path"}),
+    )
+    url = s3.generate_presigned_url(
+        "put_object",
+        Params={
+            "Bucket": world.bucket(),
+            "Key": "a",
+            "ContentLength": len(body),
+            "ChecksumSHA256": checksum,
+            "IfNoneMatch": "*",
+        },
+    )
+    assert "content-length%3Bhost%3Bif-none-match%3Bx-amz-checksum-sha256" in url
+    return url, {"x-amz-checksum-sha256": checksum, "if-none-match": "*"}
+
+
+@STRICT
+def test_a_url_takes_the_bytes_it_was_signed_for_once(world: World) -> None:
+    """What MiniStack does by itself; `unsigned-headers` is what it does not."""
+    body = b"0123456789"
+    url, headers = signed(world, body)
+    another = signed(world, b"9876543210")[1]
+    for bytes_, told, why in (
+        (body + b"x", headers, (403, "SignatureDoesNotMatch")),
+        (body[1:], headers, (403, "SignatureDoesNotMatch")),
+        (b"9876543210", headers, (400, "BadDigest")),
+        (b"9876543210", another, (403, "SignatureDoesNotMatch")),
+        (body, {"if-none-match": "*"}, (403, "SignatureDoesNotMatch")),
+        (body, headers | {"if-none-match": '"e"'}, (403, "SignatureDoesNotMatch")),
+    ):
+        assert send(world, url, bytes_, **told) == why, (bytes_, told)
+    assert send(world, url.replace("/a?", "/b?"), body, **headers) == (403, "SignatureDoesNotMatch")
+    assert send(world, url, body, **headers) == (200, "")
+    assert send(world, url, body, **headers) == (412, "PreconditionFailed")
+
+
+@switch("unsigned-headers")
+def test_a_url_takes_no_header_of_s3_that_is_not_signed(world: World) -> None:
+    body = b"0123456789"
+    url, headers = signed(world, body)
+    answer = send(world, url, body, **headers, **{"x-amz-tagging": "a=b"})
+    assert answer == ((403, "AccessDenied") if world.strict else (200, ""))
 
 
 def puts(table: str, *keys: str) -> Any:

@@ -25,6 +25,7 @@ def environment() -> dict[str, str]:
         "CREDENTIALS": "arn:a, arn:b",
         "SOURCE_BUCKETS": "landing",
         "KEY_PATTERN": "*",
+        "LANDING_ROLE": "arn:aws:iam::123456789012:role/uploads",
         "PLATFORM_URL": "https://platform.simulated",
         "IMS_URL": "https://ims.simulated",
         "ROUTES_APPLICATION": "app",

@@ -28,6 +28,9 @@ class Settings:
     uploads_queue_url: str
     uploads_dlq_url: str
     source_buckets: tuple[str, ...]
+    # ARN of the role that may PUT into the stack's own landing bucket, which then is the only
+    # source bucket; `none` where the stack takes from existing ones.
+    landing_role: str
     key_pattern: str  # of keys to take: an EventBridge wildcard
     # Secrets as the template names them: ARNs, or what several ARNs begin with, and a `*`.
     credentials: tuple[str, ...]
@@ -89,7 +92,7 @@ _DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
 READ: Mapping[str, frozenset[str]] = {
     "on_arrival": _ARRIVING,
     "on_marker": _ARRIVING,
-    "on_request": _CREATING | {"source_buckets"},
+    "on_request": _CREATING | _ROUTES | {"source_buckets", "key_pattern", "landing_role"},
     "on_tick": _ALL | _DUE | {"due_deliveries_queue_url"},
     "on_due": _GATHERING,
     "on_delivery": _DELIVERING | {"deliveries_queue_url", "deliveries_dlq_url"},

@@ -96,6 +96,8 @@ NEVER = {
     "dynamodb:*KinesisStreamingDestination": "as Kinesis",
     "iam:CreateServiceLinkedRole": "for replicas alone",
     "iam:*tachRolePolicy": "roles have no managed policies",
+    "iam:*GroupPolicy": "policies are for roles",
+    "iam:*UserPolicy": "as that",
     "events:*Permission": "the bus admits nobody from outside",
     "apigateway:UpdateRestApiPolicy": "the API has no policy of its own",
     "logs:*": "log groups have a name and a retention",

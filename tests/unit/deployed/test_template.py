@@ -42,6 +42,7 @@ WILDCARDS = {
     ("s3:PutObject", "{}/diagnostics/*"): "some keys for each batch that failed, under one prefix",
     ("s3:PutObject", "{}/windows/*"): "one key for each window, under one prefix",
     ("s3:GetObject", "{}/windows/*"): "as that",
+    ("s3:PutObject", "{}/*"): "any key of the landing bucket: a URL that is signed names one",
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
     ("s3:GetObjectVersion", "arn:*:s3:::{}/*"): "as that: what is looked at, or uploaded, is the "
     "version that arrived",
@@ -127,6 +128,10 @@ def role_statements(template: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
         for policy in properties["Policies"]:
             for statement in unconditional(policy["PolicyDocument"]["Statement"]):
                 yield role, statement
+    for policy in of_type(template, "AWS::IAM::Policy").values():
+        for role in policy["Roles"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                yield role["Ref"], statement
 
 
 def queue_statements(template: dict[str, Any], queue: str) -> list[dict[str, Any]]:
@@ -325,12 +330,34 @@ def test_the_ledger_remembers_for_longer_than_a_message_can_live(template: dict[
 
 def test_roles_are_written_out(template: dict[str, Any]) -> None:
     roles = of_type(template, "AWS::IAM::Role")
-    assert {arn_of(function["Role"]) for function in functions(template).values()} == set(roles)
+    of_functions = {arn_of(function["Role"]) for function in functions(template).values()}
+    assert of_functions == set(roles) - {"LandingRole"}
     for name, role in roles.items():
         assert "ManagedPolicyArns" not in role, name
         assert role["PermissionsBoundary"]["Fn::If"][0] == "Bounded", name
         (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-        assert trust["Principal"] == {"Service": "lambda.amazonaws.com"}, name
+        on_request = {"AWS": {"Fn::GetAtt": ["OnRequestRole", "Arn"]}}
+        trusted = on_request if name == "LandingRole" else {"Service": "lambda.amazonaws.com"}
+        assert trust["Principal"] == trusted, name
+
+
+def test_who_signs_uploads_may_put_into_the_landing_bucket_and_nowhere_else(
+    template: dict[str, Any],
+) -> None:
+    """And only by way of a session that nobody else can take, and that lasts."""
+    of = {role: set[tuple[str, str]]() for role, _ in role_statements(template)}
+    for role, statement in role_statements(template):
+        for action in listed(statement["Action"]):
+            if action.startswith(("s3:Put", "s3:Delete", "sts:")):
+                of[role].add((action, named(statement["Resource"])))
+    assert of["LandingRole"] == {("s3:PutObject", "${LandingBucket.Arn}/*")}
+    assert of["OnRequestRole"] == {
+        ("s3:PutObject", "${StateBucket.Arn}/manifests/*"),
+        ("sts:AssumeRole", "LandingRole"),
+    }
+    assert [role for role, rights in of.items() if dict(rights).get("sts:AssumeRole")] == [
+        "OnRequestRole"
+    ]
 
 
 def test_nobody_may_do_everything(template: dict[str, Any]) -> None:
@@ -849,6 +876,8 @@ def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str,
     assert {name: condition for name, condition in conditional.items() if name not in delivers} == {
         "LandingBucket": "OwnBucket",
         "LandingBucketPolicy": "OwnBucket",
+        "LandingRole": "OwnBucket",
+        "LetOnRequestSign": "OwnBucket",
         "Ledger": "OwnLedger",
     }
     # The upload stage: all of it or nothing.
@@ -928,6 +957,8 @@ def test_the_api_is_regional_signed_and_throttled(template: dict[str, Any]) -> N
     }
     assert set(methods) == {
         ("/batches", "post"),
+        ("/data/foundation/import/batches", "post"),  # Adobe's own
+        ("/uploads", "post"),
         ("/batches/{id}", "get"),
         ("/batches/{id}/attempts", "post"),
         ("/objects", "get"),
@@ -942,6 +973,9 @@ def test_the_api_is_regional_signed_and_throttled(template: dict[str, Any]) -> N
     assert Limits().batches_per_minute >= 2 * 60 * REQUESTS_PER_SECOND
     # Twenty metrics by method, of which neither alarm nor graph shows one.
     assert "MetricsEnabled" not in settings
+    # A log of bodies would hold the URLs of uploads, and they are credentials.
+    assert not settings.keys() & {"DataTraceEnabled", "LoggingLevel"}
+    assert "AccessLogSetting" not in stage
 
 
 def test_the_gateways_own_answers_are_whole_problems(template: dict[str, Any]) -> None:
@@ -1100,8 +1134,8 @@ def test_who_does_not_route_may_not_read_routes(template: dict[str, Any]) -> Non
         if "appconfig:GetLatestConfiguration" in listed(statement["Action"]):
             (profile,) = set(readers) & set(references(statement["Resource"]))
             readers[profile].add(role)
-    assert readers["RoutesProfile"] == {"OnArrivalRole", "OnMarkerRole"}
-    assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role"))
+    assert readers["RoutesProfile"] == {"OnArrivalRole", "OnMarkerRole", "OnRequestRole"}
+    assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role")) - {"LandingRole"}
 
 
 def test_no_table_is_published_by_the_template(template: dict[str, Any]) -> None:

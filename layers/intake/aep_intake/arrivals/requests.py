@@ -205,6 +205,19 @@ def _order(
 
 
 def _body(event: Mapping[str, Any]) -> dict[str, Any]:
+    body = document(event)
+    match body:
+        case {"inputFormat": {"format": str(name)}}:  # Adobe's own pages write JSON and json
+            body["inputFormat"]["format"] = name.lower()
+    found = checked(body, SCHEMA)
+    for name in found.get("tags", ()):
+        if not _PRINTABLE.fullmatch(name) or routes.TAKEN_TAG.fullmatch(name):
+            raise MalformedRequest(f"tags: the name {ascii(name)[:100]} is taken, or cannot be one")
+    return found
+
+
+def document(event: Mapping[str, Any]) -> Any:
+    """The JSON in the body of a request. Raises MalformedRequest."""
     kind = _header(event, "content-type", _PRINTABLE)
     if kind is not None and kind.partition(";")[0].strip().lower() != "application/json":
         raise MalformedRequest(f"Content-Type is {kind!r}; it should be application/json")
@@ -216,20 +229,18 @@ def _body(event: Mapping[str, Any]) -> dict[str, Any]:
             raise MalformedRequest(
                 f"the body has {len(data):,} bytes, of at most {BODY_BYTES_MAX:,}"
             )
-        body = strict_json.loads(data.decode())
+        return strict_json.loads(data.decode())
     except ValueError as error:
         raise MalformedRequest(f"the body cannot be read as JSON: {error}") from None
-    match body:
-        case {"inputFormat": {"format": str(name)}}:  # Adobe's own pages write JSON and json
-            body["inputFormat"]["format"] = name.lower()
-    for path, problem in faults(body, SCHEMA, ()):
+
+
+def checked(body: Any, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """`body`, if it is as `schema` says. Raises MalformedRequest, which names the member."""
+    for path, problem in faults(body, schema, ()):
         where = dotted(path) or "the body"
         raise MalformedRequest(f"{where[:200]}: {problem[:200]}")
-    for name in body.get("tags", ()):
-        if not _PRINTABLE.fullmatch(name) or routes.TAKEN_TAG.fullmatch(name):
-            raise MalformedRequest(f"tags: the name {ascii(name)[:100]} is taken, or cannot be one")
-    checked: dict[str, Any] = body
-    return checked
+    found: dict[str, Any] = body
+    return found
 
 
 def _external_id(event: Mapping[str, Any], body: Mapping[str, Any], new_id: str) -> str:

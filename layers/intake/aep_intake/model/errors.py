@@ -6,6 +6,8 @@
     │   ├── MalformedRequest      the HTTP request is not one we understand
     │   ├── KeyReused             an Idempotency-Key or external id that meant something else before
     │   ├── NoRoute               no rule of the routing table matches the object
+    │   ├── KeyNotTaken           an upload's key that is ignored, a marker, or no data
+    │   ├── ObjectExists          an upload's key that an object has: an upload never overwrites
     │   ├── EmptyObject           zero bytes, and neither a folder marker nor ignored
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
     │   ├── TooLarge              more bytes than Adobe takes in one file or batch
@@ -84,6 +86,14 @@ class KeyReused(Rejected):
 
 class NoRoute(Rejected):
     """No rule of the routing table matches the object."""
+
+
+class KeyNotTaken(Rejected):
+    """The key of an upload is one that is ignored, a marker, or no data."""
+
+
+class ObjectExists(Rejected):
+    """An object has the key of an upload already, and an upload never overwrites."""
 
 
 class EmptyObject(Rejected):

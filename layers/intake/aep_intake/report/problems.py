@@ -14,6 +14,7 @@ from aep_intake.model.errors import (
     NeedsAttention,
     NotEnded,
     NotYet,
+    ObjectExists,
     Rejected,
     TryAgain,
 )
@@ -23,6 +24,7 @@ from aep_intake.report.events import present
 STATUSES: Mapping[type[IntakeError], int] = {
     MalformedRequest: 400,
     AlreadyClaimed: 409,
+    ObjectExists: 409,
     NeedsAttention: 409,
     NotEnded: 409,
     BatchRefused: 502,

@@ -4,6 +4,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.config import Config
 
 from aep_intake.adapters.aws.appconfig import InForce
 from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
@@ -17,11 +18,15 @@ from aep_intake.routing.targets import Targets
 from aep_intake.wiring.create import Creating
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sts.type_defs import CredentialsTypeDef
+
+    from aep_intake.adapters.aws.upload_urls import UploadUrls
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 
 
 class Requesting(Creating):
-    """A worker that finds the targets of requests."""
+    """A worker that finds the targets of requests, and the routes of uploads."""
 
     @cached_property
     def targets(self) -> Targets:
@@ -42,6 +47,40 @@ class Requesting(Creating):
             self.table, self.now, retention=self.settings.retention_days * DAY_MS
         )
 
+    @cached_property
+    def tables(self) -> InForce[RoutingTable]:
+        """The routing table in force."""
+        return InForce(
+            self._appconfig,
+            ROUTING_TABLE,
+            application=self.settings.routes_application,
+            environment=self.settings.routes_environment,
+            profile=self.settings.routes_profile,
+            now=self.now,
+        )
+
+    @cached_property
+    def upload_urls(self) -> "UploadUrls":
+        """Signs URLs for uploads into the landing bucket."""
+        from aep_intake.adapters.aws.upload_urls import UploadUrls  # noqa: PLC0415
+
+        return UploadUrls(
+            self._client("sts"), self._s3_for_uploads, self.settings.landing_role, self.now
+        )
+
+    def _s3_for_uploads(self, session: "CredentialsTypeDef") -> "S3Client":
+        # By default a URL is signed by version 2, which leaves If-None-Match out, and for the host
+        # of us-east-1, which redirects to the bucket's own: that breaks the signature.
+        config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+        client: S3Client = self._session.client(
+            "s3",
+            aws_access_key_id=session["AccessKeyId"],
+            aws_secret_access_key=session["SecretAccessKey"],
+            aws_session_token=session["SessionToken"],
+            config=config,
+        )
+        return client
+
 
 class Arriving(Requesting):
     """A worker that routes arrivals."""
@@ -60,18 +99,6 @@ class Arriving(Requesting):
             table=self.tables.current,
             buckets=self.settings.source_buckets,
             retention=self.retention_ms,
-        )
-
-    @cached_property
-    def tables(self) -> InForce[RoutingTable]:
-        """The routing table in force."""
-        return InForce(
-            self._appconfig,
-            ROUTING_TABLE,
-            application=self.settings.routes_application,
-            environment=self.settings.routes_environment,
-            profile=self.settings.routes_profile,
-            now=self.now,
         )
 
     @property

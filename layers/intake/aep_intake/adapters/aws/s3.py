@@ -67,6 +67,19 @@ class Objects:
             time=int(head["LastModified"].timestamp() * 1000),
         )
 
+    def exists(self, bucket: str, key: str) -> bool:
+        """Whether an object has that key, readable or not. Raises NotReadable, StorageUnavailable.
+
+        Needs `s3:ListBucket`: without it S3 answers 403 for what is not there, too.
+        """
+        try:
+            self.arrival(bucket, key)
+        except MalformedRequest:
+            return False
+        except (ObjectArchived, CustomerKeyNeeded):
+            return True
+        return True
+
     def read(self, arrival: Arrival, limit: int) -> bytes:
         """The first `limit` bytes (1 or more) of the very version that arrived, which is not empty.
 
