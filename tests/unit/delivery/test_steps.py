@@ -250,6 +250,68 @@ def test_a_file_goes_all_the_way(world: Delivering) -> None:
     assert asked == ["put-file"] * 4 + ["complete", "get-batch"]
 
 
+def requested(world: Delivering, *, starts: bool = True) -> str:
+    """A request without files gets its batch, which its caller fills; its external id."""
+    intake = world.intake(0)
+    target = intake.targets.target(dataset_id=LOYALTY)
+    json_lines = {"inputFormat": {"format": "json"}}
+    create.create_batch(Order("mine", target, json_lines, trigger="request"), intake.ports)
+    if starts:
+        steps.start("mine", batch_id(world, "mine"), ports(world))
+    return "mine"
+
+
+def test_what_the_caller_fills_is_followed_to_its_end_and_left_alone(world: Delivering) -> None:
+    external_id = requested(world)
+    assert standing(world, external_id).stage is DeliveryStage.FOLLOWING
+    for _ in range(5):
+        seen = looked(world, external_id, HOUR)
+        assert seen is not None
+        assert (seen.stage, world.ends) == (DeliveryStage.FOLLOWING, [])
+    assert operations(world, "put-file", "complete", "abort") == []
+    held = standing(world, external_id)
+    ports(world).ingestion.upload(held, "of-the-caller.json", BytesIO(ROWS), len(ROWS), 10)
+    complete_elsewhere(world, external_id)
+    looked(world, external_id, HOUR)
+    looked(world, external_id, HOUR)
+    end = finished(world, external_id)
+    assert (end["kind"], end["fileCount"], end["lostFileCount"]) == ("Batch Succeeded", 0, 0)
+    assert end["recordCount"] == 20
+    assert operations(world, "put-file", "complete", "abort") == ["put-file"]
+
+
+def test_what_nobody_completes_in_time_is_aborted_and_told(world: Delivering) -> None:
+    """And not parked: another empty batch would help nobody."""
+    external_id = requested(world)
+    deadline = ports(world).deadline_ms
+    looked(world, external_id, deadline)
+    assert standing(world, external_id).stage is DeliveryStage.FOLLOWING
+    looked(world, external_id, HOUR)
+    end = finished(world, external_id)
+    assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
+    assert end["detail"] == f"nobody completed it within {deadline // HOUR} hours"
+    assert world.orders_parked == set()
+
+
+def test_what_the_caller_aborts_is_told(world: Delivering) -> None:
+    external_id = requested(world)
+    batch_of(world, external_id).become("aborted", world.clock())
+    looked(world, external_id, HOUR)
+    assert finished(world, external_id)["kind"] == "Batch Abandoned"
+    assert world.orders_parked == set()
+
+
+def test_what_the_caller_fills_is_found_without_its_event(world: Delivering) -> None:
+    """The delivery is recorded with the order, and due."""
+    external_id = requested(world, starts=False)
+    world.clock.advance(create.DELIVERY_DUE_MS)
+    [found] = world.ledger.due(due.DueKind.DELIVERIES, world.clock(), 10)
+    assert found.id == external_id
+    followed = steps.resume(external_id, ports(world))
+    assert followed is not None
+    assert followed.stage is DeliveryStage.FOLLOWING
+
+
 def test_an_event_that_comes_twice_begins_it_once(world: Delivering) -> None:
     external_id = created(world, ROWS)
     [errand] = world.created_queue

@@ -310,9 +310,8 @@ def _adopt(record: Record, batch: Batch, ports: OrderPorts) -> Record:
 def _announce(record: Record, ports: OrderPorts) -> Record:
     """The finished record. Raises the stored rejection of an order that gets no batch."""
     if record.due is not None:
-        files = ports.ledger.files(record.order)
-        _publish(record, files, ports)
-        record = _finish(record, delivers=ports.delivers and bool(files), ports=ports)
+        _publish(record, ports.ledger.files(record.order), ports)
+        record = _finish(record, ports)
     if record.rejection is not None:
         raise record.rejection.error(record.order.external_id)
     return record
@@ -330,13 +329,13 @@ def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> N
             _postpone_on_failure(record, ports, lambda: ports.park(record.order, rejection))
 
 
-def _finish(record: Record, *, delivers: bool, ports: OrderPorts) -> Record:
+def _finish(record: Record, ports: OrderPorts) -> Record:
     try:
         if record.state is State.REFUSED and record.unknown_since is None:
             # No batch exists, so another order may have its files.
             return ports.ledger.release(record, record.announced())
-        if record.state is State.CREATED and delivers:  # the clock finds it if the event is lost
-            due = ports.now() + DELIVERY_DUE_MS
+        if record.state is State.CREATED and ports.delivers:
+            due = ports.now() + DELIVERY_DUE_MS  # the clock finds it if the event is lost
             return ports.ledger.hand_over(record, record.announced(delivers=True), due)
         return ports.ledger.replace(record, record.announced())
     except LeaseLost:

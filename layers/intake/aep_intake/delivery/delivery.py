@@ -16,6 +16,7 @@ from aep_intake.model.records import Kept, invariant
 class DeliveryStage(StrEnum):
     """How far a delivery has come."""
 
+    FOLLOWING = "following"  # the caller of a request fills and completes the batch
     PLANNING = "planning"
     UPLOADING = "uploading"
     COMPLETING = "completing"
@@ -104,7 +105,7 @@ class Delivery(Kept):
             record.created_at or 0,
             limit,
             order.whole,
-            DeliveryStage.PLANNING,
+            DeliveryStage.PLANNING if files else DeliveryStage.FOLLOWING,
             due,
         )
 

@@ -32,10 +32,12 @@ RELEASED_PER_WRITE = 20  # lost files, between two writes of the delivery
 
 def poll_later(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     """Poll with backoff: after two minutes, as Adobe advises, then up to every half hour."""
-    polls = delivery.polls if delivery.stage is DeliveryStage.INGESTING else 0
+    polling = delivery.stage in (DeliveryStage.FOLLOWING, DeliveryStage.INGESTING)
+    stage = delivery.stage if polling else DeliveryStage.INGESTING
+    polls = delivery.polls if polling else 0
     wait = min(ports.first_poll_ms * 3**polls // 2**polls, 1_800_000)
     due = ports.now() + wait
-    changed = delivery.then(polls=min(polls + 1, 20), due=due, stage=DeliveryStage.INGESTING)
+    changed = delivery.then(polls=min(polls + 1, 20), due=due, stage=stage)
     return ports.deliveries.replace(delivery, changed)
 
 
@@ -122,7 +124,8 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     if record is not None:
         # Then a newer version took its place, and it needs no other attempt.
         replaced = record.replaced_by is not None
-        if verdict.end is not End.SUCCEEDED and not replaced:
+        # Without files, only the caller can fill another batch.
+        if verdict.end is not End.SUCCEEDED and not replaced and delivery.file_count:
             ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
         apart = verdict.end is End.SUCCEEDED and not replaced
         delivery = _release_lost_files(delivery, lost, record.order if apart else None, ports)

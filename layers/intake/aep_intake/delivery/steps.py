@@ -1,6 +1,7 @@
 """The story of one delivery: a batch's files are uploaded, it is completed, and its end is known.
 
     (announced  recorded with its order, due in an hour; its event starts it before that)
+    following   without files: the caller fills the batch; poll Catalog until it has ended
     planning    cut large files, once                              → uploading
     uploading   upload and mark every piece, side by side          → completing, or aborting
     completing  send COMPLETE; from here on, never abort           → ingesting
@@ -43,6 +44,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
+from aep_intake.model.times import HOUR_MS
 
 STORE_CUTS_EVERY_MS = 20_000
 # Faults of a file: its upload reports them, and the other files continue.
@@ -70,12 +72,15 @@ def _start(record: Record, ports: DeliveryPorts) -> Delivery | None:
     if record.delivers is False:  # others upload its files, even if this stack now would
         return None
     files = ports.orders.files(record.order)
-    if not files:  # of a release that recorded no deliveries: the caller uploads the files
+    if not files and record.delivers is None:  # of a release that did not follow such batches
         return None
-    due = ports.now() + max(ports.step_ms, ports.worker_life_ms)
+    wait = max(ports.step_ms, ports.worker_life_ms) if files else ports.first_poll_ms
+    due = ports.now() + wait
     delivery = Delivery.of(record, files, ports.piece_bytes, due)
     if not ports.deliveries.start(delivery, recorded=record.delivers is True):
         return None
+    if not files:
+        return delivery
     if may_be_forgotten(delivery, ports):
         return _plan_again(delivery, ports)
     return _plan(delivery, files, ports)
@@ -225,9 +230,14 @@ def _complete(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
 
 def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     batch = ports.ingestion.fetch_batch(delivery)
-    if batch is not None and batch.status == "loading" and delivery.polls:
-        with suppress(UploadRefused):  # AEP lost or refused COMPLETE, which is safe to repeat
-            ports.ingestion.complete(delivery)
+    if batch is not None and batch.status == "loading":
+        if delivery.stage is DeliveryStage.FOLLOWING:
+            if ports.now() > delivery.created_at + ports.deadline_ms:
+                hours = ports.deadline_ms // HOUR_MS
+                return give_up(delivery, f"nobody completed it within {hours} hours", ports)
+        elif delivery.polls:
+            with suppress(UploadRefused):  # AEP lost or refused COMPLETE, which is safe to repeat
+                ports.ingestion.complete(delivery)
     if batch is not None:
         return judge(delivery, batch, ports)
     if ports.now() > delivery.created_at + CATALOG_FORGETS_MS:
@@ -237,6 +247,7 @@ def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
 
 
 _STEPS: Mapping[DeliveryStage, Callable[[Delivery, DeliveryPorts], Delivery]] = {
+    DeliveryStage.FOLLOWING: _poll,
     DeliveryStage.PLANNING: _plan_again,
     DeliveryStage.UPLOADING: _check_uploads,
     DeliveryStage.COMPLETING: _complete,
