@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import requests, uploads
@@ -77,7 +77,7 @@ def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
     _report(request.external_id, result)
     if isinstance(result, Exception):
         return _problem(explain(result, request.external_id))
-    return _made(f"{_path(event).removesuffix(event['resource'])}/batches", result)
+    return _made(event, result)
 
 
 def _upload(event: Mapping[str, Any], context: LambdaContext) -> Response:
@@ -112,7 +112,7 @@ def _sign_upload(event: Mapping[str, Any]) -> JsonObject:
 
 def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
     """Start one more attempt of an order whose batch ended without data."""
-    wanted = (event.get("pathParameters") or {}).get("id") or ""
+    wanted = _wanted(event)
     record = attempt(status.known, wanted, worker.ledger)
     if record is None:
         return _problem(problem(404, "not-found", "no order has this external id, or this batch"))
@@ -124,13 +124,19 @@ def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
     _report(external_id, result)
     if isinstance(result, Exception):
         return _problem(explain(result, external_id))
-    return _made(_path(event).rsplit("/", 2)[0], result)
+    return _made(event, result)
 
 
-def _path(event: Mapping[str, Any]) -> str:
-    """The path as the caller sees it, with the stage or a custom domain's prefix."""
+def _wanted(event: Mapping[str, Any]) -> str:
+    """The id in the path; a caller's may have slashes, which API Gateway leaves encoded."""
+    return unquote((event.get("pathParameters") or {}).get("id") or "")
+
+
+def _batches(event: Mapping[str, Any]) -> str:
+    """The path of all batches as the caller sees it, with the stage or a custom domain's prefix."""
     path: str = (event.get("requestContext") or {}).get("path") or event["path"]
-    return "/" + path.strip("/")
+    prefix = path.partition(event["resource"].partition("/{")[0])[0]
+    return f"/{prefix.strip('/')}/batches".replace("//", "/")
 
 
 def _report(correlation_id: str, result: Outcome | Exception) -> None:
@@ -143,9 +149,9 @@ def _report(correlation_id: str, result: Outcome | Exception) -> None:
         telemetry.report(correlation_id, result, None)
 
 
-def _made(path: str, outcome: Outcome) -> Response:
+def _made(event: Mapping[str, Any], outcome: Outcome) -> Response:
     record = outcome.record
-    here, batch = quote(path, errors="replace"), quote(record.batch_id or "", safe="")
+    here, batch = quote(_batches(event), errors="replace"), quote(record.batch_id or "", safe="")
     headers = {
         "Location": f"{here}/{batch}",
         "X-External-Id": record.order.external_id,
@@ -189,7 +195,7 @@ def _head_objects(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
 
 
 def _batch_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    wanted = (event.get("pathParameters") or {}).get("id") or ""
+    wanted = _wanted(event)
     unknown = "no order has this external id, or this batch"
     return _status(lambda: status.of_batch(wanted, _ports()), unknown, context)
 

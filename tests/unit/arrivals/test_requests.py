@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator.faults import Fault
-from local.simulator.seed import LOYALTY, PRODUCTS
+from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES, SYSTEM
 from tests.request_world import ARN, EVENTS, OTHER_ARN, OTHER_ORG, POST, START, Answer, Api, Stored
 
 BODY = {"datasetId": LOYALTY}
@@ -44,6 +44,37 @@ def sent(api: Api) -> dict[str, Any]:
 
 
 class TestAdobesOwnRequest:
+    def test_may_come_by_adobes_own_path(self, api: Api) -> None:
+        path = "/data/foundation/import/batches"
+        context = POST["requestContext"] | {"path": f"/v1{path}"}
+        answer = api.post(BODY, resource=path, path=path, requestContext=context)
+        [batch] = api.simulator.batches()
+        assert answer.status == 201
+        assert answer.headers["Location"] == f"/v1/batches/{batch.id}"
+
+    def test_may_have_an_id_with_slashes(self, api: Api) -> None:
+        """API Gateway leaves it in the path as it was sent: encoded."""
+        made = api.post(BODY | {"externalId": "/adobe/bulk@1"})
+        assert made.status == 201
+        for wanted in ("%2Fadobe%2Fbulk@1", "/adobe/bulk@1"):
+            assert api.get(wanted).body["batchId"] == made.body["id"]
+        [batch] = api.simulator.batches()
+        batch.become("aborted", api.clock())
+        again = api.try_anew("%2Fadobe%2Fbulk@1")
+        assert again.headers["X-External-Id"] == "/adobe/bulk@1.2"
+        assert again.headers["Location"] == f"/v1/batches/{again.body['id']}"
+
+    def test_for_a_dataset_of_adobes_own_is_refused_before_a_batch_is_spent(self, api: Api) -> None:
+        answer = api.post({"datasetId": SYSTEM})
+        assert (answer.status, answer.reason) == (422, "target-not-allowed")
+        assert "Adobe's own" in answer.body["detail"]
+        assert api.created() == []
+
+    @pytest.mark.parametrize(("dataset", "feeds"), [(PROFILES, True), (LOYALTY, False)])
+    def test_is_counted_where_it_feeds_profile(self, api: Api, dataset: str, feeds: bool) -> None:
+        answer = api.post({"datasetId": dataset})
+        assert api.record(answer.headers["X-External-Id"]).order.profile is feeds
+
     def test_is_answered_with_adobes_own_batch(self, api: Api) -> None:
         answer = api.post(BODY)
         [batch] = api.simulator.batches()
@@ -89,6 +120,9 @@ class TestAdobesOwnRequest:
             {"replay": {"predecessorsByExternalId": ["x/y@z"]}},
             {"enableErrorDiagnostics": False, "partialIngestionPercent": 2.5},
             {"externalId": "loyalty-2026.11_23"},
+            {
+                "externalId": "/adobe/bulkingest/5af9ee67e4045c1b4945c209"
+            },  # as in Adobe's own sample
         ],
     )
     def test_every_documented_member_is_passed_on(self, api: Api, members: dict[str, Any]) -> None:

@@ -95,19 +95,6 @@ _NOTIFICATIONS = {
     "Replication": Ignored.OTHER_EVENT,
 }
 
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/EventBridge.html
-_DETAIL_TYPES = {
-    "Object Deleted": Ignored.DELETE_EVENT,
-    "Object ACL Updated": Ignored.OTHER_EVENT,
-    "Object Access Tier Changed": Ignored.OTHER_EVENT,
-    "Object Restore Completed": Ignored.OTHER_EVENT,
-    "Object Restore Expired": Ignored.OTHER_EVENT,
-    "Object Restore Initiated": Ignored.OTHER_EVENT,
-    "Object Storage Class Changed": Ignored.OTHER_EVENT,
-    "Object Tags Added": Ignored.OTHER_EVENT,
-    "Object Tags Deleted": Ignored.OTHER_EVENT,
-}
-
 
 def _received(
     read: "Callable[[_JsonPlace], Arrival | Ignored]", records: "list[_JsonPlace]"
@@ -129,9 +116,10 @@ def _received(
 def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
     event["source"].only("aws.s3")
     kind = event["detail-type"].text()
-    if kind in _DETAIL_TYPES:
-        return _DETAIL_TYPES[kind]
-    event["detail-type"].only("Object Created")
+    # A bucket sends all of its events, and AWS adds new ones; CloudTrail's have S3's source, too.
+    # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
+    if kind != "Object Created":
+        return Ignored.DELETE_EVENT if kind == "Object Deleted" else Ignored.OTHER_EVENT
     found = event["detail"]["object"]
     return _arrival(
         event["detail"]["bucket"]["name"],

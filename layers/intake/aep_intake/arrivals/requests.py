@@ -14,7 +14,9 @@ from typing import Any
 from aep_intake.create import create, ports
 from aep_intake.create.create import Outcome
 from aep_intake.model import records, strict_json
+from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
+    DatasetNotFound,
     EmptyObject,
     FormatUnknown,
     MalformedRequest,
@@ -51,7 +53,7 @@ SCHEMA: Mapping[str, Any] = {
         "externalId": {
             "type": "string",
             "pattern": EXTERNAL_ID.pattern,
-            "hint": "1 to 60 letters, digits, `.`, `_` or `-`, and not end in a dot and digits",
+            "hint": "1 to 60 letters, digits or `._-/@`, and not end in a dot and digits",
         },
         "replay": {
             "type": "object",
@@ -178,6 +180,7 @@ def _order(
         sandbox=request.sandbox,
         dataset_id=request.dataset_id,
     )
+    profile = current is None and _feeds_profile(target, targets)
     for n, (bucket, _) in enumerate(request.objects):
         if bucket not in buckets:
             raise TargetNotAllowed(
@@ -201,7 +204,17 @@ def _order(
         files,
         trigger="request",
         fingerprint=request.fingerprint,
+        profile=profile,
     )
+
+
+def _feeds_profile(target: Target, targets: Targets) -> bool:
+    """Whether the dataset feeds Profile. Raises TargetNotAllowed for one of Adobe's own."""
+    try:
+        dataset = targets.open_dataset(target)
+    except DatasetNotFound:  # AEP refuses it in its own words, and the ledger keeps them
+        return False
+    return dataset is not None and dataset.profile
 
 
 def _body(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,9 +77,7 @@ def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake:
         dataset_id=match.dataset_id,
         dataset_name=match.dataset_name,
     )
-    dataset = intake.targets.dataset(target)
-    if dataset is not None and dataset.system:
-        raise TargetNotAllowed(f"dataset {target.dataset_id} is Adobe's own and takes no batches")
+    dataset = intake.targets.open_dataset(target)
     line = None
     if match.on_new_version is not OnNewVersion.APPEND:
         first_only = match.on_new_version is OnNewVersion.IGNORE

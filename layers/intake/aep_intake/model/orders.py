@@ -21,8 +21,9 @@ WINDOW_PREFIX = "window-"  # a claim names an order, or a window
 DELIVERY_PREFIX = "delivery-"
 FOLDER_PREFIX = "folder-"
 RESERVED_PREFIXES = (ORDER_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX, FOLDER_PREFIX)
-# A caller's external id. `.2`, `.3` … mark later attempts, whose ids have 64 characters at most.
-EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._-]{1,60}")
+# A caller's external id, in Adobe's characters (`xdm:customerIngestionId` in github.com/adobe/xdm).
+# `.2`, `.3` … mark later attempts, whose ids have 64 characters at most.
+EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._/@-]{1,60}")
 
 # Catalog's tag filter and AEP's own tags reserve names starting `adobe` and values with `:` or `,`.
 TAG = "aep_intake"

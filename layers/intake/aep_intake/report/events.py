@@ -114,7 +114,12 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
 
 def diagnostics_of(delivery: "Delivery") -> str:
     """The prefix, in the state bucket, of the details of a batch's bad rows."""
-    return f"diagnostics/{delivery.external_id}/"
+    return f"diagnostics/{in_a_key(delivery.external_id)}/"
+
+
+def in_a_key(external_id: str) -> str:
+    """An external id as one part of an object's key: that of a caller may have slashes."""
+    return external_id.replace("/", "!")
 
 
 def manifest(detail: dict[str, Any]) -> dict[str, Any]:

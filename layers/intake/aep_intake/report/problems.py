@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
+from urllib.parse import quote
 
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -75,8 +76,9 @@ def explain(error: Exception, external_id: str | None = None) -> dict[str, Any]:
                 after = RETRY_AFTER_S if error.retry_after is None else error.retry_after
                 more["retryAfter"] = max(ceil(after), 1)
             if external_id is not None:
+                named = quote(external_id, safe="@")
                 detail += (
-                    f". If GET /batches/{external_id} knows the order, it continues by itself; "
+                    f". If GET /batches/{named} knows the order, it continues by itself; "
                     "if not, nothing was started: repeat the request"
                 )
     return problem(status, error.reason, detail, **more)

@@ -50,6 +50,15 @@ class Targets:
             "see `organizations` in the limits document, which `aep-intake limits publish` changes"
         )
 
+    def open_dataset(self, target: Target) -> Dataset | None:
+        """What is known of the dataset: as `dataset`. Raises TargetNotAllowed if it is Adobe's."""
+        dataset = self.dataset(target)
+        if dataset is not None and dataset.system:
+            raise TargetNotAllowed(
+                f"dataset {target.dataset_id} is Adobe's own and takes no batches"
+            )
+        return dataset
+
     @property
     def credentials(self) -> tuple[str, ...]:
         """Secret ARNs, the first the default. Raises TryAgain."""

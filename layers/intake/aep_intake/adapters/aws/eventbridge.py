@@ -101,7 +101,7 @@ class Announcer:
 
     def _outsourced(self, detail: dict[str, Any]) -> dict[str, Any]:
         external_id = detail["externalId"]
-        key = f"manifests/{external_id}.json"
+        key = f"manifests/{events.in_a_key(external_id)}.json"
         self._put(key, events.encoded(events.manifest(detail)), external_id)
         return events.with_manifest(detail, self._state_bucket, key)
 
