@@ -1,4 +1,4 @@
-"""`make down`: end what `make up` started, and wait until it is gone."""
+"""`make down`: stop what `make up` started, and wait until it has ended."""
 
 import os
 import signal
@@ -11,16 +11,16 @@ from local.up import LOG, keeper
 def main() -> int:
     process = keeper()
     if process is None:
-        print("Nothing is up.")
+        print("Nothing is running.")
         return 0
     os.kill(process, signal.SIGTERM)
     deadline = time.monotonic() + 30
     while keeper() == process:
         if time.monotonic() > deadline:
-            print(f"Process {process} does not end; its log is {LOG}.", file=sys.stderr)
+            print(f"Process {process} does not end: read its log, {LOG}.", file=sys.stderr)
             return 1
         time.sleep(0.1)
-    print("All is down.")
+    print("Everything is stopped.")
     return 0
 
 

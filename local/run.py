@@ -1,4 +1,4 @@
-"""`make run`: start everything here, send the samples, and show what became of each.
+"""`make run`: start everything here, send the samples, and show the outcome of each.
 
 Exit status 0 only if every outcome is the one that local/samples/samples.json expects.
 """
@@ -25,15 +25,15 @@ from local.children import ChildFailed, ends_with_us
 from local.stack import ROOT, LocalStack, Parked
 
 SAMPLES = ROOT / "local" / "samples"
-PATIENCE_SECONDS = 240  # for what nothing holds up
-# What shares a window is sent only if that much of it is left: it must be worked on within.
+PATIENCE_SECONDS = 240  # for what does not wait for a window
+# Files that share a window are sent only if it stays open for so long: all must join it in time.
 ENOUGH_SECONDS = 12
-WIDE = 110  # columns that the table needs, to have one of its own for each thing
+WIDE_COLUMNS = 110  # of a terminal in which the table shows route, dataset and end separately
 # Delivery is paused until every batch is created, as some samples want theirs still loading.
 LIMITS = {"outcomeSeconds": 1}
 ENDS = {"Batch Succeeded", "Batch Failed", "Batch Abandoned"}
 IGNORED = {"event": "ignored"}
-LOOKED_UP = {"inAep", "waited"}
+FROM_LOOKUPS = {"inAep", "waited"}
 
 type Say = Callable[[str], object]
 
@@ -65,17 +65,19 @@ class Item:
     took: float | None = None
 
     @property
-    def told(self) -> bool:
-        """Whether all has come that comes by itself."""
-        missing = self.expect.keys() - self.got.keys() - LOOKED_UP
+    def has_all_events(self) -> bool:
+        """Whether all expected events and answers have come."""
+        missing = self.expect.keys() - self.got.keys() - FROM_LOOKUPS
         return self.sent is not None and (not missing or self.expect == IGNORED)
 
     @property
-    def settled(self) -> bool:
+    def is_complete(self) -> bool:
+        """Whether all expected members are known."""
         return self.sent is not None and self.expect.keys() <= self.got.keys()
 
     @property
-    def over(self) -> bool:
+    def has_ended(self) -> bool:
+        """Whether the batch has ended as far as that matters, and its files are known."""
         return self.end is None or (self.ended is not None and self.held is not None)
 
     @property
@@ -114,7 +116,7 @@ class Board:
             )
             for sample in samples["requests"]
         }
-        self.strangers: list[Event] = []
+        self.unexpected: list[Event] = []
         self._early: dict[str, tuple[Event, float]] = {}
         self._lock = threading.Lock()
 
@@ -132,22 +134,22 @@ class Board:
             if files:
                 item = self._sent(files, event["detail"].get("externalId"))
             else:
-                item = self._maker(event["detail"].get("batchId"))
+                item = self._request_of(event["detail"].get("batchId"))
             if item:
                 _record(item, event, now)
                 if replaced := event["detail"].get("replaces"):
-                    item.got["replacesBatchOf"] = self._holder(replaced["batchId"])
+                    item.got["replacesBatchOf"] = self._objects_of(replaced["batchId"])
             elif not files and "batchId" in event["detail"]:
                 self._early[event["detail"]["batchId"]] = (event, now)
             else:
-                self.strangers.append(event)
+                self.unexpected.append(event)
 
     def _end(self, event: Event) -> None:
         for item in self.items:
             if item.got.get("externalId") == event["detail"]["externalId"]:
                 item.ended = event
                 return
-        self.strangers.append(event)
+        self.unexpected.append(event)
 
     def answered(self, name: str, status: int, body: dict[str, Any]) -> None:
         """Note the answer to a request, and the event if it was faster."""
@@ -159,7 +161,7 @@ class Board:
             # POST answers as Adobe does; GET tells what the ledger knows.
             if batch_id := body.get("id") or body.get("batchId"):
                 item.got["batchId"] = batch_id
-                first = next(k for k, i in self.requests.items() if i is self._maker(batch_id))
+                first = next(k for k, i in self.requests.items() if i is self._request_of(batch_id))
                 if first != name:
                     item.got["batchOf"] = first
                 if early := self._early.pop(batch_id, None):
@@ -175,12 +177,12 @@ class Board:
                     if any(json.dumps(k) in message.body or k in message.body for k in item.files):
                         item.got["parked"] = message.attributes["reason"] == item.got.get("reason")
 
-    def looked_up(
+    def add_lookups(
         self, batches: Iterable[Mapping[str, Any]], ledger: list[dict[str, Any]], ignored: int
     ) -> None:
-        """Note what nobody tells: by AEP's batches, the ledger's items, and the count of ignored.
+        """Note what no event says, from AEP's batches, the ledger's items and the count of ignored.
 
-        Ignored is: counted as such, unknown to the ledger, no event.
+        An object is ignored if it was counted so, the ledger does not know it, and no event came.
         """
         statuses = {batch["id"]: batch["status"] for batch in batches}
         waiting = [each["uri"]["S"] for each in ledger if each.get("noted") == {"S": "waiting"}]
@@ -199,19 +201,19 @@ class Board:
                     if not any(key in remembered for key in item.files):
                         item.got |= IGNORED
 
-    def odd(self, batches: Iterable[Mapping[str, Any]]) -> list[str]:
+    def mismatched(self, batches: Iterable[Mapping[str, Any]]) -> list[str]:
         """Batches that only AEP knows, and did not abort, or only an event or an answer."""
         made = {batch["id"]: batch["status"] for batch in batches}
         with self._lock:
-            told = {item.got["batchId"] for item in self.items if "batchId" in item.got}
-        return sorted(each for each in made.keys() ^ told if made.get(each) != "aborted")
+            named = {item.got["batchId"] for item in self.items if "batchId" in item.got}
+        return sorted(each for each in made.keys() ^ named if made.get(each) != "aborted")
 
-    def unclaimed(self) -> list[Event]:
+    def unexpected_events(self) -> list[Event]:
         """Events that belong to no item."""
         with self._lock:
-            return [*self.strangers, *(event for event, _ in self._early.values())]
+            return [*self.unexpected, *(event for event, _ in self._early.values())]
 
-    def _maker(self, batch_id: str | None) -> Item | None:
+    def _request_of(self, batch_id: str | None) -> Item | None:
         """The request that was first answered with this batch."""
         return next(
             (i for i in self.requests.values() if batch_id and i.got.get("batchId") == batch_id),
@@ -225,15 +227,15 @@ class Board:
         known = [i for i in sent if external_id and i.got.get("externalId") == external_id]
         return next(reversed(known or sent), None)
 
-    def _holder(self, batch_id: str) -> str | None:
+    def _objects_of(self, batch_id: str) -> str | None:
         """Name of the objects whose batch this is."""
         return next(
             (name for name, i in self.objects.items() if i.got.get("batchId") == batch_id), None
         )
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
-        narrow = options.max_width < WIDE
-        caption = "ms until the batch was announced; the first of each kind start cold"
+        narrow = options.max_width < WIDE_COLUMNS
+        caption = "ms: time until the batch was announced; the first of each kind have a cold start"
         table = Table(expand=True, show_lines=True, caption=caption)
         table.add_column("object or request", ratio=1, overflow="fold")
         # Ids stay whole, for copying.
@@ -245,7 +247,7 @@ class Board:
         table.add_column("batch id or reason", min_width=26, no_wrap=True)
         table.add_column("ms", justify="right", min_width=5)
         if not narrow:
-            table.add_column("in the end", min_width=12)
+            table.add_column("final result", min_width=12)
         table.add_column("as expected", justify="center", width=8)
         with self._lock:
             for item in self.items:
@@ -265,7 +267,7 @@ def _end(sample: Mapping[str, Any]) -> str | None:
 
 
 def _digest(file: str) -> str:
-    """Of what must arrive: a compressed file is unpacked on its way."""
+    """SHA-256 of the content that must arrive: gzip is unpacked before the upload."""
     content = (SAMPLES / file).read_bytes()
     return sha256(gzip.decompress(content) if file.endswith(".gz") else content).hexdigest()
 
@@ -314,21 +316,21 @@ def _cells(item: Item) -> Iterator[Text]:
     if got.get("fileCount", 0) > 1:
         outcome.append(f"{got['fileCount']} files")
     if "lost" in got:
-        outcome.append(f"then {got['lost']}")
+        outcome.append(f"later {got['lost']}")
     if replaced := got.get("replaces"):
         outcome += ["replaces the data of", replaced["batchId"]]
     if got.get("inAep", "loading") != "loading":
-        outcome.append(f"{got['inAep']} in AEP by now")
+        outcome.append(f"now {got['inAep']} in AEP")
     yield Text("\n".join(filter(None, outcome)))
     yield Text(f"{item.took * 1000:.0f}" if item.took is not None else "")
-    yield _told_in_the_end(item)
-    if item.settled and item.over:
+    yield _final_result(item)
+    if item.is_complete and item.has_ended:
         yield Text("✓", "green") if item.as_expected else Text("✗", "bold red")
     else:
         yield Text("")
 
 
-def _told_in_the_end(item: Item) -> Text:
+def _final_result(item: Item) -> Text:
     """The rows that are in the dataset by AEP's own count, or why there are none."""
     if item.ended is None:
         return Text("" if item.end is None else "…")
@@ -366,7 +368,7 @@ def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> 
     patience = time.monotonic() + PATIENCE_SECONDS
     for sample, item in later:
         before = board.objects[sample["after"]]
-        _until(lambda: before.told, patience - time.monotonic())  # noqa: B023
+        _until(lambda: before.has_all_events, patience - time.monotonic())  # noqa: B023
         if "meanwhile" in sample and "batchId" in before.got:
             status = {"status": sample["meanwhile"]}
             stack.control("POST", f"/batches/{before.got['batchId']}", status)
@@ -401,10 +403,10 @@ def next_end(window: int, folder: str, say: Say) -> float:
     now = time.time()
     ends = now - now % window + window
     if ends - now < ENOUGH_SECONDS:
-        say(f"{folder} is sent at {_clock(ends)}, when the next window opens")
+        say(f"{folder}: will be sent at {_clock(ends)}, when the next window opens")
         time.sleep(ends - now)
         ends += window
-    say(f"{folder} waits for its window to close, at {_clock(ends)}")
+    say(f"{folder}: its batch is made when its window closes, at {_clock(ends)}")
     return ends
 
 
@@ -413,22 +415,22 @@ def _clock(moment: float) -> str:
 
 
 def wait(stack: LocalStack, board: Board, closes: float) -> None:
-    """Until every item is settled, or for PATIENCE_SECONDS from when the last window closed."""
+    """Wait until every item is complete, or PATIENCE_SECONDS after the last window closed."""
 
-    def looked() -> bool:
+    def all_complete() -> bool:
         board.parked(stack.parked())
-        if all(item.told for item in board.items):
+        if all(item.has_all_events for item in board.items):
             batches = stack.control("GET", "/batches")
-            board.looked_up(batches, stack.ledger(), _ignored(stack))
+            board.add_lookups(batches, stack.ledger(), _ignored(stack))
         elif time.time() > closes:
             tick(stack)
-        return all(item.settled for item in board.items)
+        return all(item.is_complete for item in board.items)
 
-    _until(looked, max(closes - time.time(), 0) + PATIENCE_SECONDS)
+    _until(all_complete, max(closes - time.time(), 0) + PATIENCE_SECONDS)
 
 
 def paused(stack: LocalStack, *, pause: bool) -> None:
-    """Stop feeding on_delivery, as an operator would, or go on."""
+    """Pause on_delivery as an operator would, or resume it."""
     function = stack.outputs["OnDeliveryFunction"]
     found = stack.aws.functions.list_event_source_mappings(FunctionName=function)
     for mapping in found["EventSourceMappings"]:
@@ -439,19 +441,19 @@ def deliver(stack: LocalStack, board: Board) -> None:
     """Let the batches be filled, until each has ended, or for PATIENCE_SECONDS."""
     paused(stack, pause=False)
 
-    def looked() -> bool:
+    def all_ended() -> bool:
         tick(stack)
         for item in board.items:
             if item.ended is not None and item.held is None:
                 batch = item.got["batchId"]
                 item.held = stack.control("GET", f"/batches/{batch}/files")
-        return all(item.over for item in board.items)
+        return all(item.has_ended for item in board.items)
 
-    _until(looked, PATIENCE_SECONDS)
+    _until(all_ended, PATIENCE_SECONDS)
 
 
 def tick(stack: LocalStack) -> None:
-    """What the clock invokes once a minute; nobody has to wait for that here."""
+    """Invoke on_tick, as the clock does once a minute."""
     function = stack.outputs["OnTickFunction"]
     stack.aws.functions.invoke(FunctionName=function, Payload=b"{}")
 
@@ -474,17 +476,17 @@ def _ignored(stack: LocalStack) -> int:
 
 @contextmanager
 def steps(console: Console) -> Iterator[Any]:
-    """Shows the step that is going on, and how long each took."""
-    began = time.monotonic()
+    """Show the current step, and how long each one took."""
+    started = time.monotonic()
     current = ""
     with console.status("") as status:
 
         def step(name: str) -> None:
-            nonlocal began, current
+            nonlocal started, current
             now = time.monotonic()
             if current:
-                console.print(f"[green]✓[/] {current} [dim]{now - began:.1f} s[/]")
-            began, current = now, name
+                console.print(f"[green]✓[/] {current} [dim]{now - started:.1f} s[/]")
+            started, current = now, name
             status.update(f"{name} …")
 
         yield step
@@ -493,7 +495,7 @@ def steps(console: Console) -> Iterator[Any]:
 
 @contextmanager
 def shown(board: Board, console: Console) -> Iterator[None]:
-    """The board, as it changes; in a file or a pipe, as it ends."""
+    """Show the board while it changes; in a file or a pipe only its end."""
     with Live(board, console=console, refresh_per_second=8):
         yield
     if not console.is_terminal:
@@ -516,26 +518,30 @@ def main() -> int:
                     paused(stack, pause=True)
                 with shown(board, console):
                     wait(stack, board, send(stack, samples, board, console.print))
-                    console.print("every batch is created: delivery goes on")
+                    console.print("All batches are created. Now their files are uploaded.")
                     deliver(stack, board)
-                odd = board.odd(stack.control("GET", "/batches"))
+                mismatched = board.mismatched(stack.control("GET", "/batches"))
         except ChildFailed as failure:
             console.print(Text(str(failure), "red"))
             return 1
         except KeyboardInterrupt:
-            console.print("interrupted")
+            console.print("Interrupted.")
             return 130
     wrong = [item for item in board.items if not item.as_expected]
     for item in wrong:
-        console.print(Text(f"{item.title}\n  expected {item.expect}\n  got {item.got}", "red"))
-        console.print(Text(f"  and {item.end}; got {item.ended}, {item.held}", "red"))
-    for event in board.unclaimed():
-        console.print(Text(f"an event nobody expected: {event}", "red"))
-    for batch in odd:
-        console.print(Text(f"a batch that only AEP knows, or only an event: {batch}", "red"))
-    if wrong or board.unclaimed() or odd:
+        console.print(
+            Text(f"{item.title}\n  expected: {item.expect}\n  came:     {item.got}", "red")
+        )
+        console.print(
+            Text(f"  expected end: {item.end}\n  came:         {item.ended}, {item.held}", "red")
+        )
+    for event in board.unexpected_events():
+        console.print(Text(f"Unexpected event: {event}", "red"))
+    for batch in mismatched:
+        console.print(Text(f"Only AEP, or only an event, names the batch {batch}", "red"))
+    if wrong or board.unexpected_events() or mismatched:
         return 1
-    console.print(f"[green]All {len(board.items)} outcomes are the expected ones.[/]")
+    console.print(f"[green]All {len(board.items)} outcomes are as expected.[/]")
     return 0
 
 

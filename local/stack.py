@@ -108,9 +108,9 @@ class LocalStack:
     def _start(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="aep-intake-"))
         self._cleanup.callback(shutil.rmtree, self.directory, ignore_errors=True)
-        self._say("starting MiniStack as AWS")
+        self._say("starting MiniStack, which plays AWS")
         self._start_aws()
-        self._say("starting the AEP simulator")
+        self._say("starting the simulator of Adobe")
         self._start_platform()
         self.secret_arn = self._put_credential()
         self._say("sam build")

@@ -1,4 +1,4 @@
-"""By hand, with what `make up` started: put a file, make a signed request, watch the events."""
+"""Use what `make up` started: put a file, send a signed request, watch the events."""
 
 import argparse
 import json
@@ -34,7 +34,7 @@ def events(up: Up) -> None:
         print(event["detail-type"], json.dumps(event["detail"], ensure_ascii=False), flush=True)
 
     with Listener(up.aws(up.root), up.outputs["BusName"], show):
-        print("listening; Ctrl-C ends", file=sys.stderr)
+        print("listening; Ctrl-C stops", file=sys.stderr)
         while True:
             time.sleep(60)
 
@@ -59,7 +59,7 @@ def main(typed: Sequence[str] | None = None) -> int:
     putting = commands.add_parser("put", help="copy a file into the landing bucket")
     putting.add_argument("file", type=_file)
     putting.add_argument("key")
-    calling = commands.add_parser("call", help="make a signed request")
+    calling = commands.add_parser("call", help="send a signed request")
     calling.add_argument("method")
     calling.add_argument("path", help="/batches, or /batches/ID")
     calling.add_argument("body", nargs="?")
@@ -70,7 +70,7 @@ def main(typed: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(typed)
     up = read()
     if up is None:
-        print("Nothing is up: `make up` first.", file=sys.stderr)
+        print("Nothing is running: run `make up` first.", file=sys.stderr)
         return 1
     try:
         match arguments.command:

@@ -37,7 +37,7 @@ OURS_FIRST = f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PAT
 
 @dataclass(frozen=True)
 class Up:
-    """A stack that is up, for whoever wants to talk to it."""
+    """A running stack, for programs that use it."""
 
     endpoint: str
     authority: str
@@ -52,7 +52,7 @@ class Up:
 
 
 def read() -> Up | None:
-    """The stack that is up, if one is."""
+    """The running stack; None: there is none."""
     return Up(**json.loads(STATE.read_text("utf-8"))) if keeper() and STATE.exists() else None
 
 
@@ -93,11 +93,11 @@ def keep() -> None:
 
 
 def lines(up: Up) -> str:
-    """What to type to try it."""
+    """What to type, printed by `make up`."""
     bucket = up.outputs["LandingBucketName"]
     uri = quote(f"s3://{bucket}/landing/updates/a.jsonl", safe="")
     return f"""\
-# in another terminal: the events, as they come
+# in another terminal: watch the events
 .venv/bin/python -m local.try_it events
 
 . {_typed(SHELL)}
@@ -108,24 +108,25 @@ curl --aws-sigv4 aws:amz:{REGION}:execute-api --user "$AWS_ACCESS_KEY_ID:$AWS_SE
   --cacert "$AWS_CA_BUNDLE" -H 'Content-Type: application/json' \\
   -d '{{"datasetId": "5c8c3c555033b814b69f947f"}}' {up.api}/batches
 
-# the same without the aws command and with an older curl
+# the same, if you have no aws command or an old curl
 .venv/bin/python -m local.try_it put local/samples/members.jsonl landing/loyalty/2026/11/a.jsonl
 .venv/bin/python -m local.try_it call POST /batches '{{"datasetId": "5c8c3c555033b814b69f947f"}}'
 
-# a file that shares a batch with others of its minute, and where it is meanwhile
+# a file that shares a batch with others of the same minute; then ask where it is
 .venv/bin/python -m local.try_it put local/samples/members.jsonl landing/updates/a.jsonl
 .venv/bin/python -m local.try_it call GET '/objects?uri={uri}'
 
-# what the AEP simulator has and got
+# batches in the AEP simulator, and the requests it received
 curl {up.platform}/_control/batches
 curl {up.platform}/_control/requests
 
-# what an operator does, in a terminal of its own
+# in another terminal: the operator's commands
 . {_typed(OPERATOR_SHELL)}
 aep-intake doctor
 aep-intake redrive --dry-run
 aep-intake routes publish local/samples/routes.json
 
+# stop everything
 make down"""
 
 
@@ -167,8 +168,8 @@ def _wait(process: subprocess.Popen[bytes], console: Console) -> Up | None:
         while process.poll() is None:
             if up := read():
                 return up
-            if said := LOG.read_text("utf-8").splitlines():
-                status.update(f"{said[-1]} …")
+            if steps := LOG.read_text("utf-8").splitlines():
+                status.update(f"{steps[-1]} …")
             time.sleep(0.1)
     return None
 
@@ -192,13 +193,13 @@ def _exports(up: Up, identity: tuple[str, str]) -> str:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
     exports = [f"export {name}={shlex.quote(value)}\n" for name, value in variables.items()]
-    # Who is signed in to a real account is somebody else there, and so is the stack.
+    # Settings for a real account must not get in the way.
     theirs = "AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AEP_INTAKE_STACK"
     return "".join([f"unset {theirs}\n", *exports])
 
 
 def _write(path: Path, text: str) -> None:
-    """All at once, and for our eyes only."""
+    """Write the whole file at once, readable by its owner only."""
     part = path.with_suffix(".part")
     part.touch(0o600)
     part.write_text(text, "utf-8")

@@ -67,14 +67,18 @@ def _kept(text: str, part: str, sections: list[Section]) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the tables into BENCHMARKS.md")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts of it")
-    parser.add_argument("--runs", type=int, default=15, help="of all that is given as a median")
-    parser.add_argument("--arrivals", type=int, default=1000, help="sent to the stack at once")
-    parser.add_argument("--files", type=int, default=10_000, help="sent into one window")
-    parser.add_argument("--folder", type=int, default=100_000, help="files by one marker")
-    parser.add_argument("--orders", type=int, default=20_000, help="due beside a window")
-    parser.add_argument("--hold-ms", type=float, default=50, help="that a gate is held")
+    parser.add_argument("--write", action="store_true", help="write the tables into BENCHMARKS.md")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts"
+    )
+    parser.add_argument("--runs", type=int, default=15, help="measurements for each median")
+    parser.add_argument("--arrivals", type=int, default=1000, help="arrivals sent at once")
+    parser.add_argument("--files", type=int, default=10_000, help="files sent into one window")
+    parser.add_argument("--folder", type=int, default=100_000, help="files of one marker's folder")
+    parser.add_argument("--orders", type=int, default=20_000, help="due orders before a window")
+    parser.add_argument(
+        "--hold-ms", type=float, default=50, help="how long a transaction holds a gate"
+    )
     return parser.parse_args()
 
 
@@ -102,21 +106,21 @@ def _measured(
         step(f"{arguments.arrivals:,} arrivals")
         parts["stack"] = [arrivals.stack(arguments.arrivals)]
     if "dollars" in arguments.only:
-        step("what files cost that are gathered")
+        step("cost of files that are gathered")
         parts["dollars"] = [windows.gathered(), windows.idle()]
     if "windows" in arguments.only:
-        step("windows: calls, and what they cost")
+        step("windows: calls and their cost")
         parts["windows"] = windows.counted()
         step(f"{arguments.files:,} files into one window")
         parts["windows"].append(windows.flood(arguments.arrivals, arguments.files))
     if "folders" in arguments.only:
-        step(f"{arguments.folder:,} files by one marker")
+        step(f"{arguments.folder:,} files of one marker")
         parts["folders"] = [windows.folders(arguments.folder)]
     if "gates" in arguments.only:
         step("a window's gates")
         parts["gates"] = [gates(stack, arguments.hold_ms, GATES_SECONDS)]
     if "behind" in arguments.only:
-        step(f"a window behind {arguments.orders:,} orders that are due")
+        step(f"a window after {arguments.orders:,} due orders")
         parts["behind"] = [behind(windows, stack, arguments.orders)]
     if "uploads" in arguments.only:
         step("uploads: a stack that delivers")
@@ -126,7 +130,7 @@ def _measured(
         step("1 GB in pieces")
         parts["uploads"].append(uploads().in_pieces(min(arguments.runs, PIECES)))
     if "delivered" in arguments.only:
-        step("1,000 files, and what a delivered batch costs")
+        step("1,000 files: cost of a delivered batch")
         parts["delivered"] = uploads().counted()
     return parts
 
@@ -135,7 +139,7 @@ def main() -> int:
     arguments = _arguments()
     console = Console()
     if not AVAILABLE:
-        console.print("AWS's runtime emulator is a program for Linux.")
+        console.print("The bench needs Linux: AWS's runtime emulator runs only there.")
         return 1
     seen: dict[str, float] = {}
 
@@ -169,7 +173,7 @@ def main() -> int:
         if not figure.met
     ]
     for name in missed:
-        console.print(f"missed: {name}", style="red", markup=False)
+        console.print(f"Target missed: {name}", style="red", markup=False)
     return 1 if missed else 0
 
 

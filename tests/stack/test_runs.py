@@ -39,12 +39,12 @@ def test_run(env: dict[str, str]) -> None:
     said = run("local.run", env=env)
     assert said.count("✗") == 0
     assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 20
-    assert said.splitlines()[-1] == "All 20 outcomes are the expected ones."
-    assert "landing/updates/ waits for its window to close, at" in said
+    assert said.splitlines()[-1] == "All 20 outcomes are as expected."
+    assert "landing/updates/: its batch is made when its window closes, at" in said
     assert not list(Path(env["TMPDIR"]).iterdir())
 
 
-@pytest.mark.parametrize("when", ["starting the AEP simulator", "sam deploy"])
+@pytest.mark.parametrize("when", ["starting the simulator of Adobe", "sam deploy"])
 def test_an_interrupted_run_leaves_nothing(env: dict[str, str], when: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "local.run"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
@@ -55,7 +55,7 @@ def test_an_interrupted_run_leaves_nothing(env: dict[str, str], when: str) -> No
                 break
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        assert process.stdout.read().endswith("interrupted\n")
+        assert process.stdout.read().endswith("Interrupted.\n")
     assert process.returncode == 130
     assert not list(Path(env["TMPDIR"]).iterdir())
 
@@ -92,7 +92,7 @@ def taken_down(env: dict[str, str]) -> Iterator[None]:
 @pytest.mark.usefixtures("taken_down")
 def test_up_and_down(env: dict[str, str]) -> None:
     home = Path(env["AEP_INTAKE_HOME"])
-    assert "Nothing is up" in run("local.down", env=env)
+    assert "Nothing is running" in run("local.down", env=env)
     said = run("local.up", env=env)
     assert "aws s3 cp" in said
     assert said.index("try_it events") < said.index("aws s3 cp"), "or the events are over"
@@ -124,6 +124,6 @@ def test_up_and_down(env: dict[str, str]) -> None:
     assert "Unchanged: version 1" in publish
     for name in ("env", "operator-env", "up.json"):
         assert (home / name).stat().st_mode & 0o077 == 0, name
-    assert "All is down" in run("local.down", env=env)
+    assert "Everything is stopped" in run("local.down", env=env)
     assert not list(Path(env["TMPDIR"]).iterdir())
     assert {file.name for file in home.iterdir()} == {"up.lock", "up.log"}

@@ -113,7 +113,7 @@ def board_after(changed: dict[str, Step | None]) -> tuple[Board, list[dict[str, 
             case "ignored", ignored:
                 pass
     made = [{"id": name, "status": status} for name, status in batches.items()]
-    board.looked_up(made, waited, ignored)
+    board.add_lookups(made, waited, ignored)
     return board, made
 
 
@@ -155,13 +155,17 @@ CASES: dict[str, tuple[dict[str, Step | None], str]] = {
 def test_what_is_as_expected(changed: dict[str, Step | None], wrong: str) -> None:
     board, _ = board_after(changed)
     every = board.objects | board.requests
-    good = {name for name, item in every.items() if item.settled and item.over and item.as_expected}
+    good = {
+        name
+        for name, item in every.items()
+        if item.is_complete and item.has_ended and item.as_expected
+    }
     assert set(every) - good == ({wrong} if wrong else set())
 
 
 def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
     board, made = board_after({})
-    assert (board.unclaimed(), board.odd(made)) == ([], [])
+    assert (board.unexpected_events(), board.mismatched(made)) == ([], [])
     for step in (
         created("a", "nobody's"),
         created("b"),
@@ -169,10 +173,10 @@ def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
         ended("nobody's", "Batch Failed"),
     ):
         board, made = board_after({"more": step})
-        assert len(board.unclaimed()) == 1
-    assert board.odd([*made, {"id": "more", "status": "loading"}]) == ["more"]
-    assert board.odd([*made, {"id": "more", "status": "aborted"}]) == []
-    assert board.odd(made[1:]) == ["sent"], "announced, and not there"
+        assert len(board.unexpected_events()) == 1
+    assert board.mismatched([*made, {"id": "more", "status": "loading"}]) == ["more"]
+    assert board.mismatched([*made, {"id": "more", "status": "aborted"}]) == []
+    assert board.mismatched(made[1:]) == ["sent"], "announced, and not there"
 
 
 def test_the_samples_go_through_the_rules_they_name() -> None:
