@@ -11,16 +11,9 @@ from aep_intake_cli.options import FILE, Access, with_access
 
 
 def add_publish_and_rollback(
-    group: click.Group,
-    kind: str,
-    metavar: str,
-    checks: str,
-    warn: Callable[[Path], None] = lambda _: None,
+    group: click.Group, kind: str, metavar: str, checks: str, warn: Callable[[Path], None]
 ) -> None:
-    """Add both commands to `group`.
-
-    `kind`: of `publishing.KINDS`. `checks`: for the help. `warn`: called once a document is live.
-    """
+    """Add both commands to `group`. `kind`: of `publishing.KINDS`. `checks`: for the help."""
 
     @group.command(help=f"Check {metavar} and make it live.\n\n{checks}")
     @click.argument("document", type=FILE, metavar=metavar)

@@ -54,7 +54,7 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
     document = table.read_bytes()
     problems = lint(document, None if access is None else _read_stack(access)[1])
     if not problems:
-        _warn(table)
+        _print_warnings(table)
     if as_json:
         print_json([asdict(problem) for problem in problems])
     elif problems:
@@ -149,7 +149,7 @@ def forecast(
             click.echo(f"{click.style(f'{share.rule}:', fg='yellow', bold=True)} {warning}")
 
 
-def _warn(table: Path) -> None:
+def _print_warnings(table: Path) -> None:
     """Print the warnings about a table to standard error, so that the output stays as it is."""
     from aep_intake.routing import routes
 
@@ -165,7 +165,7 @@ add_publish_and_rollback(
     "TABLE",
     "TABLE is checked as `routes check` does, and against the organizations and sandboxes in "
     "force. If it has problems, nothing is uploaded.",
-    _warn,
+    warn=_print_warnings,
 )
 
 

@@ -126,7 +126,7 @@ def _shadowed_rules(table: routes.RoutingTable) -> Iterator[Problem]:
     for index, route in enumerate(table.routes):
         hits = [hit[0] for bucket, key in _matching_keys(route) if (hit := table.find(bucket, key))]
         if hits and route not in hits:
-            text = f"rule `{hits[0].name}` comes first and takes all: give an example of this one"
+            text = f"rule `{hits[0].name}` takes all its keys first: move it up, or add an example"
             yield Problem(route.name, f"routes[{index}].match", text)
 
 

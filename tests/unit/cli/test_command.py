@@ -190,7 +190,7 @@ def test_a_good_table(capsys: Output) -> None:
 
 def test_each_problem_of_a_table_is_a_line(file: Path, capsys: Output) -> None:
     file.write_text(table({"match": "*"}, {"match": "*"}))
-    text = "rule `rule-0` comes first and takes all: give an example of this one"
+    text = "rule `rule-0` takes all its keys first: move it up, or add an example"
     assert main(["routes", "check", "routes.json"]) == 1
     assert capsys.readouterr().out == f"routes.json: rule-1: routes[1].match: {text}\n"
     assert main(["routes", "check", "routes.json", "--json"]) == 1

@@ -99,7 +99,7 @@ def test_a_rule_that_nothing_is_left_for_is_found(first: str, second: str) -> No
     ]
     ((rule, field, text),) = found(*rules)
     assert (rule, field) == ("rule-1", "routes[1].match")
-    assert "rule `rule-0` comes first and takes all" in text
+    assert "rule `rule-0` takes all its keys first" in text
 
 
 @pytest.mark.parametrize(
