@@ -21,7 +21,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Seen
+from aep_intake.model.history import Held, Seen
 from aep_intake.model.orders import (
     Claim,
     Identity,
@@ -106,6 +106,8 @@ class MemoryLedger:
         self.rejections: dict[tuple[str, str], Rejection] = {}
         self.owners: dict[tuple[str, str], str] = {}  # of rejections
         self.superseded: dict[tuple[str, str], str] = {}  # claims and notes
+        self.files_of: dict[tuple[str, str], Arrival] = {}  # claims
+        self.same_as: dict[tuple[str, str], str] = {}  # claims of copies
         self.noted: dict[tuple[str, str], str] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
@@ -153,6 +155,8 @@ class MemoryLedger:
                 raise LineMoved("another version came just now", external_id=owner)
         for claim in wanted:
             self.claims[claim.object_id, claim.slot] = (owner, claim.file.sequencer is None)
+            self.files_of[claim.object_id, claim.slot] = claim.file
+            self.same_as.pop((claim.object_id, claim.slot), None)
             self._written(claim.object_id, claim.slot, claim.file.version)
 
     def get(self, external_id: str) -> Record | None:
@@ -247,13 +251,38 @@ class MemoryLedger:
                 return owner[0]
         return None
 
+    def held(self, object_id: str) -> list[Held]:
+        places = {
+            self.files_of[place].version: place
+            for place, (_, requested) in self.claims.items()
+            if place[0] == object_id and (requested or place[1].startswith("claim#"))
+        }
+        found = []
+        for version, place in places.items():
+            in_batch, (owner, _) = self.same_as.get(place, version), self.claims[place]
+            if place in self.superseded or in_batch not in places:
+                continue
+            if self.claims[places[in_batch]][0] == owner:
+                found.append(Held(self.files_of[place], owner, in_batch))
+        return found
+
+    def claim_copy(self, copy: Arrival, held: Held) -> bool:
+        claim, *_ = claims(copy)
+        if (claim.object_id, claim.slot) in self.claims:
+            return False
+        self.claim((claim,), held.owner)
+        self.same_as[claim.object_id, claim.slot] = held.in_batch
+        return True
+
     def seen(self, object_id: str) -> list[Seen]:
         known = []
         for (place, slot), (owner, requested) in self.claims.items():
             if place == object_id and (requested or slot.startswith("claim#")):
                 version, _, number = self.written[place, slot]
-                by = self.superseded.get((place, slot))
-                known.append(Seen(version, owner, expires=number, superseded_by=by))
+                by, same_as = self.superseded.get((place, slot)), self.same_as.get((place, slot))
+                known.append(
+                    Seen(version, owner, expires=number, superseded_by=by, same_as=same_as)
+                )
         for (place, version), rejection in self.rejections.items():
             if place == object_id:
                 *_, number = self.written[place, f"rejected#{version}"]

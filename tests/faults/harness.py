@@ -412,7 +412,14 @@ class World:
             table=lambda: self.table,
             buckets=("landing",),
             retention=RETENTION,
+            part_of=remembered.part_of,
+            ended_without_data=self._ended_without_data,
         )
+
+    def _ended_without_data(self, external_id: str) -> bool:
+        delivery = self.ledger.deliveries.get(external_id)
+        verdict = None if delivery is None else delivery.verdict
+        return verdict is not None and verdict.end != "succeeded"
 
     def _remembered(self) -> Any:
         return _Calls(self, self.ledger, LedgerUnavailable)

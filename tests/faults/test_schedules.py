@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Order, Record, State
+from aep_intake.model.orders import WINDOW_PREFIX, Order, Record, State, claims
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -42,6 +42,17 @@ MANY = [
 ]
 
 
+COPIES = [
+    ONE,
+    replace(ONE, sequencer="0063", copied=True),
+    replace(ONE, sequencer="0064", etag="e3"),
+    replace(ONE, sequencer="0065", copied=True),  # of what it was before `e3`
+    replace(ONE, sequencer="0066"),
+    replace(TWO, copied=True),  # of another object
+    replace(TWO, version_id="v3", sequencer="0067", copied=True),
+]
+
+
 WORLDS = settings(
     max_examples=SCHEDULES,
     # The same ones every time, so that a red build means a change; `make soak` goes exploring.
@@ -50,6 +61,7 @@ WORLDS = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
+SOME = settings(WORLDS, max_examples=SCHEDULES // 5)
 TAPES = st.binary(min_size=200, max_size=400)
 
 
@@ -73,6 +85,25 @@ def test_every_arrival_of_a_window_is_in_one_part_of_it(tape: bytes) -> None:
     target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
     request = Order("intake-request", target, OPTIONS, (NAMED,), "request")
     play(world, MANY[: 2 + world.tape.pick(5)], [request][: world.tape.pick(2)])
+
+
+@SOME
+@given(TAPES)
+def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes) -> None:
+    world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
+    arrivals = COPIES[: 2 + world.tape.pick(6)]
+    play(world, arrivals, [])
+    for copy in arrivals:
+        claim, *_ = claims(copy)
+        same_as = world.ledger.same_as.get((claim.object_id, claim.slot))
+        if same_as is None:
+            continue
+        ran["same bytes"] += 1
+        [original] = [file for file in arrivals if file.version == same_as]
+        assert copy.copied
+        assert (original.key, original.etag) == (copy.key, copy.etag)
+        assert original.position < copy.position
+        assert world.ledger.claimant(original) == world.ledger.claimant(copy)
 
 
 def play(world: World, arrivals: list[Arrival], requests: list[Order]) -> None:
@@ -120,6 +151,11 @@ def play(world: World, arrivals: list[Arrival], requests: list[Order]) -> None:
 
 def _order_of(arrival: Arrival, owner: str, world: World) -> str:
     """External id of the order that holds an arrival, by itself or as part of a window."""
+    claim, *_ = claims(arrival)
+    if (claim.object_id, claim.slot) in world.ledger.same_as:
+        same_as = world.ledger.same_as[claim.object_id, claim.slot]
+        known = world.ledger.files_of.values()
+        [arrival] = {file for file in known if file.version == same_as}
     if not owner.startswith(WINDOW_PREFIX):
         return owner
     ran["windowed"] += 1
@@ -163,6 +199,7 @@ def test_the_schedules_went_where_it_hurts(
         "lease-lost",
         "outcome-unknown",
         "superseded",
+        "same bytes",
     ):
         assert ran[what] > schedules / 100, what
     for what in ("sent anew", "given up"):

@@ -368,6 +368,40 @@ def test_a_batch_leads_to_its_record(ledger: Contract) -> None:
     assert ledger.of_batch("nobody's") is None
 
 
+def test_a_copy_is_claimed_for_who_has_the_version_that_it_is_a_copy_of(ledger: Contract) -> None:
+    file = arrival(version_id="v1")
+    copy = replace(file, version_id="v2", sequencer="0062", time=NOW + 1)
+    assert ledger.held(file.object_id) == []
+    record = ledger.open(opened(file))
+    [held] = ledger.held(file.object_id)
+    assert (held.file.etag, held.file.position, held.file.time) == ("etag", file.position, NOW)
+    assert (held.file.key, held.file.version) == (file.key, file.version)
+    assert (held.owner, held.in_batch) == (record.order.external_id, file.version)
+    assert ledger.claim_copy(copy, held)
+    assert not ledger.claim_copy(copy, held), "it is claimed"
+    assert ledger.claimant(copy) == record.order.external_id
+    first, second = sorted(ledger.held(file.object_id), key=lambda held: held.file.version)
+    assert (first, second.owner, second.in_batch) == (held, held.owner, file.version)
+    by_version = {seen.version: seen.same_as for seen in ledger.seen(file.object_id)}
+    assert by_version == {"v:v1": None, "v:v2": "v:v1"}
+    # Lost from its batch, the version is let go, and so the copy stands for nothing.
+    ledger.let_go(record.order, {file: Rejection.of(NoRoute("gone"), NOW)})
+    assert ledger.held(file.object_id) == []
+
+
+def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None:
+    """S3 lists a marker's files without it."""
+    file = arrival(version_id="v1")
+    ledger.note_waiting(file, "r")
+    ledger.open(opened(replace(file, sequencer=None, time=NOW - 999)))
+    [held] = ledger.held(file.object_id)
+    assert held.file.etag == "etag"
+    unversioned = arrival()
+    ledger.open(opened(unversioned))
+    [held] = ledger.held(unversioned.object_id)
+    assert held.file.version == unversioned.version
+
+
 def test_a_rejection_claims_nothing(ledger: Contract) -> None:
     file = arrival()
     ledger.reject(file, Rejection.of(NoRoute("no rule fits"), NOW))

@@ -40,6 +40,7 @@ HYPHENED |= {"not-data"}  # why the metric `Ignored` counted it
 # Members of Adobe's and AWS's documents that none of our schemas has.
 MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
 MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt", "expiresAt"}
+MEMBERS |= {"sameAs"}
 PROGRAMS = {"curl", "uv", "pipx", "pip"}  # which nothing here asks
 
 

@@ -157,6 +157,8 @@ class Played:
             checks=Checks(nothing, 10**11, 2**28),
             table=lambda: TABLE,
             buckets=("acme-landing",),
+            part_of=nothing,
+            ended_without_data=nothing,
             retention=60 * DAY,
         )
 

@@ -202,6 +202,17 @@ class TestAnOrder:
             "batchId": f"batch-of-{v3.external_id}.2",
         }
 
+    def test_that_is_a_copy_of_one_that_is_claimed(self, world: World) -> None:
+        window = world.joined(FILE)
+        copy = replace(FILE, version_id="v2", sequencer="0062", copied=True)
+        [held] = world.ledger.held(FILE.object_id)
+        assert world.ledger.claim_copy(copy, held)
+        told, original = world.told()
+        assert (told["versionId"], told["state"]) == ("v2", "same-bytes")
+        assert told["sameAs"] == {"versionId": "v1"}
+        assert told["window"]["id"] == window.window_id
+        assert original["state"] == "in-window"
+
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
         world.opened(FILE)
         world.opened(replace(FILE, version_id="v2"))

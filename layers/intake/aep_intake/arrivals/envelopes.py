@@ -130,12 +130,13 @@ def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
         sequencer=found["sequencer"],
         size=found["size"],
         time=event["time"],
+        copied=event["detail"]["reason"].value == "CopyObject",
     )
 
 
 def _from_notification(record: "_JsonPlace") -> Arrival | Ignored:
     record["eventSource"].only("aws:s3")
-    family = record["eventName"].text().partition(":")[0]
+    family, _, by = record["eventName"].text().partition(":")
     if family in _NOTIFICATIONS:
         return _NOTIFICATIONS[family]
     if family != "ObjectCreated":
@@ -149,6 +150,7 @@ def _from_notification(record: "_JsonPlace") -> Arrival | Ignored:
         sequencer=found["sequencer"],
         size=found["size"],
         time=record["eventTime"],
+        copied=by == "Copy",
     )
 
 
@@ -161,6 +163,7 @@ def _arrival(
     sequencer: "_JsonPlace",
     size: "_JsonPlace",
     time: "_JsonPlace",
+    copied: bool,
 ) -> Arrival | Ignored:
     arrival = Arrival(
         bucket=bucket.matching(_BUCKET, "the name of a bucket"),
@@ -174,6 +177,7 @@ def _arrival(
         ),
         size=size.size(),
         time=time.milliseconds(),
+        copied=copied,
     )
     if arrival.size == 0 and arrival.key.endswith("/"):
         return Ignored.FOLDER_MARKER

@@ -210,8 +210,8 @@ class _Folder:
 
 def _archived(file: Arrival, marker: Arrival) -> ObjectArchived:
     return ObjectArchived(
-        f"{file.uri} is in an archive of S3's: restore it, and then send the marker {marker.uri} "
-        "again, by a copy onto itself: it takes the files that have no batch"
+        f"{file.uri} is in an archive of S3's: restore it, and then write the marker {marker.uri} "
+        "again (a copy onto itself is the same bytes): it takes the files that have no batch"
     )
 
 

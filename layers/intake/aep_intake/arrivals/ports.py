@@ -7,7 +7,9 @@ from typing import Protocol
 from aep_intake.create import lineage, ports
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import markers, missing_markers, windows
+from aep_intake.grouping.windows import Window
 from aep_intake.model.files import Arrival
+from aep_intake.model.history import Held
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.targets import Targets
@@ -18,6 +20,15 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
 
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
+
+    def held(self, object_id: str) -> list[Held]:
+        """The versions of an object that are claimed, and count in their batch (one query)."""
+
+    def claim_copy(self, copy: Arrival, held: Held) -> bool:
+        """Claim a copy for the owner of the version that it is a copy of; False if it is claimed.
+
+        It joins no batch.
+        """
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         """Record the fate of an arrival that gets no order of its own. Claims nothing."""
@@ -45,5 +56,9 @@ class Intake:
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]
     retention: int  # of the ledger, in milliseconds
+    # The number of the part of a window with a version of an object (bucket, key, version).
+    part_of: Callable[[Window, str, str, str], int | None]
+    # Whether the batch of an order (by external id) ended, and holds no data.
+    ended_without_data: Callable[[str], bool]
     # Sends a marker to on_marker, which has more time; None: this worker gathers the folder.
     hand_on: Callable[[Arrival], None] | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
+from aep_intake.arrivals.same_bytes import told_same_bytes
 from aep_intake.create import lineage
 from aep_intake.grouping.missing_markers import Waiting
 from aep_intake.grouping.windows import Window
@@ -50,6 +51,8 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
     match = table.match(arrival)
     if isinstance(match, Ignored):
         return Skipped(match.why)
+    if arrival.copied and not match.loads_same_bytes and told_same_bytes(arrival, intake):
+        return Skipped("same-bytes")
     if isinstance(match.batching, IsMarker):
         return Marker(arrival, match, table)
     if isinstance(match.batching, WaitsForMarker):

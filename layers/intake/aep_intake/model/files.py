@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aep_intake.model.records import Kept
 
@@ -19,6 +19,8 @@ class Arrival(Kept):
     sequencer: str | None  # S3's hexadecimal order of one key's events; a request has none
     size: int  # bytes
     time: int  # when the object was made, in epoch milliseconds
+    # Whether S3 says that it was made by a copy: perhaps of itself. No part of its identity.
+    copied: bool = field(default=False, compare=False)
 
     @property
     def uri(self) -> str:

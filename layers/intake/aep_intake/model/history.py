@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from aep_intake.model.files import digest
+from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import Rejection
 from aep_intake.model.records import Kept
 
@@ -33,8 +33,19 @@ class Seen:
     # When the ledger forgets it (epoch seconds): the larger, the later it was written.
     expires: int = 0
     superseded_by: str | None = None  # the version that replaced it in its batch
+    same_as: str | None = None  # the version whose bytes it has, and whose owner claims it
 
     @property
     def claimed(self) -> bool:
         """Whether an order or a window holds it."""
         return self.owner is not None and self.rejection is None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A version of an object that an order or a window claims."""
+
+    file: Arrival  # without a time or a sequencer where nobody knows it
+    owner: str
+    # The version that is in the batch: another one, if a copy of it came.
+    in_batch: str

@@ -1,7 +1,8 @@
 """The status of a file or a batch, for people. The ledger's items decide a version's status:
 
     claim      the state of its order; before that exists, of its window; `superseded` if a newer
-               version is in the same window
+               version is in the same window; `same-bytes` if it is a copy of a version that is
+               loaded or under way
     rejection  `rejected`, and why
     note       any other fate, such as `waiting` for the marker of its folder, or `superseded` if
                it was overwritten before the marker came
@@ -115,7 +116,9 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
     for seen in shown:
         arrival, owner = _arrival(bucket, key, seen.version), owners.get(seen.version)
         status = _rejected(seen, arrival) if owner is None else _claimed(owner, orders)
-        if seen.superseded_by is not None:
+        if seen.same_as is not None:
+            status = _same_bytes(status, _arrival(bucket, key, seen.same_as))
+        elif seen.superseded_by is not None:
             status = _superseded(seen, owner, _arrival(bucket, key, seen.superseded_by))
         if status is not None:
             versions.append(_version(arrival) | status)
@@ -261,6 +264,12 @@ def _superseded(seen: Seen, owner: _Owner | None, by: Arrival) -> JsonObject:
     if window is not None:
         about = _about_order(window.order) | {"window": _about_window(window)}
     return {"state": "superseded", "supersededBy": _version(by)} | about
+
+
+def _same_bytes(status: JsonObject | None, same_as: Arrival) -> JsonObject:
+    """The status of a copy, whose bytes are those of another version of the object."""
+    about = {"state": "same-bytes", "sameAs": _version(same_as)}
+    return about | {name: value for name, value in (status or {}).items() if name not in about}
 
 
 def _rejected(seen: Seen, arrival: Arrival) -> JsonObject:

@@ -39,6 +39,7 @@ TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", 
 _OF_TARGETS = (
     "batch",
     "onNewVersion",
+    "sameBytes",
     "onLostFile",
     "lookInside",
     "sandbox",
@@ -125,6 +126,7 @@ class Match:
     placeholders: Mapping[str, str] = field(default_factory=dict)  # with the key's values
     batching: OneBatch | InWindow | WaitsForMarker | IsMarker = OneBatch()
     on_new_version: OnNewVersion = OnNewVersion.APPEND
+    loads_same_bytes: bool = False  # a copy of an object onto itself is a new version, too
     look_inside: bool = False
     whole: bool = False  # without one of its files the batch is worth nothing
 
@@ -238,6 +240,7 @@ class RoutingTable:
             placeholders=found,
             batching=route.batching(arrival.key),
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
+            loads_same_bytes=rule.get("sameBytes") == "load",
             look_inside=rule.get("lookInside", False),
             whole=rule.get("onLostFile") == "abort",
         )

@@ -99,7 +99,15 @@ class Arriving(Requesting):
             table=self.tables.current,
             buckets=self.settings.source_buckets,
             retention=self.retention_ms,
+            part_of=self.ledger.windows.part_of,
+            ended_without_data=self._ended_without_data,
         )
+
+    def _ended_without_data(self, external_id: str) -> bool:
+        """By its delivery; where nothing is delivered, nobody knows, and it counts as loaded."""
+        delivery = self.deliveries.get(external_id)
+        verdict = None if delivery is None else delivery.verdict
+        return verdict is not None and verdict.end != "succeeded"
 
     @property
     def checks(self) -> Checks:

@@ -66,7 +66,7 @@ from aep_intake.grouping.missing_markers import WAITING
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Seen
+from aep_intake.model.history import Held, Seen
 from aep_intake.model.orders import (
     Claim,
     LineageHead,
@@ -336,10 +336,50 @@ class DynamoLedger:
                 item["route"]["S"] if "route" in item else None,
                 int(item["expires"]["N"]),
                 item["superseded_by"]["S"] if "superseded_by" in item else None,
+                item["same_as"]["S"] if "same_as" in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
         ]
+
+    def held(self, object_id: str) -> list[Held]:
+        """The versions of an object that are claimed, and count in their batch (one query)."""
+        items = list(self._of_object(object_id))
+        # A marker's list has no sequencers, but what waited for the marker has.
+        known: dict[str, Item] = {}
+        for item in items:
+            known[item["version"]["S"]] = known.get(item["version"]["S"], {}) | item
+        now = self._now() // 1000
+        claimed = {
+            item["version"]["S"]: item
+            for item in items
+            if int(item["expires"]["N"]) >= now
+            and (
+                item["sk"]["S"].startswith("claim#")
+                or (item["sk"]["S"].startswith("content#") and "requested" in item)
+            )
+        }
+        held = []
+        for version, item in claimed.items():
+            in_batch = (item["same_as"] if "same_as" in item else item["version"])["S"]
+            owner = item["external_id"]
+            # A version that its batch lost has no claim, and then a copy of it says nothing.
+            stands = in_batch in claimed and claimed[in_batch]["external_id"] == owner
+            if stands and "superseded_by" not in item:
+                held.append(Held(_file(known[version]), owner["S"], in_batch))
+        return held
+
+    def claim_copy(self, copy: Arrival, held: Held) -> bool:
+        """Claim a copy for the owner of the version that it is a copy of; False if it is claimed.
+
+        It joins no batch.
+        """
+        step = self._claiming(claims(copy)[0], held.owner)["Put"]
+        condition = {name: step[name] for name in step.keys() - {"Item"}}
+        with suppress(ConditionFailed):
+            self._table.put(step["Item"] | {"same_as": {"S": held.in_batch}}, condition)
+            return True
+        return False
 
     def of_batch(self, batch_id: str) -> Record | None:
         """The record with this batch. The index follows the table within about a second."""
@@ -483,7 +523,26 @@ def _object_item(file: Arrival, slot: str) -> Item:
         "sk": {"S": slot},
         "uri": {"S": file.uri},
         "version": {"S": file.version},
+        "etag": {"S": file.etag},
+        "time": {"N": str(file.time)},
+        **({"sequencer": {"S": file.sequencer}} if file.sequencer else {}),
     }
+
+
+def _file(item: Item) -> Arrival:
+    """The version that an item is about, as far as it says; an earlier release said less."""
+    bucket, _, key = item["uri"]["S"].removeprefix("s3://").partition("/")
+    kind, _, rest = item["version"]["S"].partition(":")
+    etag, _, sequencer = rest.rpartition(":") if kind == "e" else ("", "", "")
+    return Arrival(
+        bucket,
+        key,
+        rest if kind == "v" else None,
+        item["etag"]["S"] if "etag" in item else etag,
+        item["sequencer"]["S"] if "sequencer" in item else sequencer or None,
+        0,
+        int(item["time"]["N"]) if "time" in item else 0,
+    )
 
 
 def _record(item: Mapping[str, Any]) -> Record:

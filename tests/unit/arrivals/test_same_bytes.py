@@ -1,0 +1,232 @@
+"""An object that is copied onto itself: told, where its rows are loaded or under way."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
+from aep_intake.clock.due import DueKind
+from aep_intake.create.create import Outcome
+from aep_intake.grouping.windows import BatchLimits
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Held
+from aep_intake.routing import routes
+
+from local.simulator.seed import LOYALTY
+from tests.faults.harness import START, Tape, World, go_on, take
+
+A = Arrival("landing", "in/one.json", "v1", "a", "0061", 10, START)
+TOLD = Skipped("same-bytes")
+
+
+def table(**rule: Any) -> routes.RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+    return routes.parse(json.dumps({"routes": [whole]}), "v1")
+
+
+def following(file: Arrival, number: int, *, copied: bool = False, etag: str = "") -> Arrival:
+    """A later version of the same key, with or without a version id as the first."""
+    version = file.version_id and f"v{number}"
+    etag = etag or file.etag
+    return replace(file, version_id=version, sequencer=f"006{number}", etag=etag, copied=copied)
+
+
+@pytest.fixture
+def world() -> World:
+    world = World(Tape(b""))
+    world.calm = True
+    world.simulator.show_in_catalog(None)
+    world.table = table()
+    return world
+
+
+@pytest.fixture(params=["versioned", "unversioned"])
+def first(request: pytest.FixtureRequest) -> Arrival:
+    return A if request.param == "versioned" else replace(A, version_id=None)
+
+
+def batches(world: World) -> int:
+    return len(world.simulator.batches())
+
+
+def without_data(world: World, *external_ids: str) -> Intake:
+    """What a worker has when the batches of these orders failed."""
+    return replace(world.intake(0), ended_without_data=external_ids.__contains__)
+
+
+def test_a_copy_of_what_is_loaded_or_under_way_is_told(world: World, first: Arrival) -> None:
+    take(first, world.intake(0))
+    for number in (2, 3):  # and a copy of the copy
+        copy = following(first, number, copied=True)
+        assert take(copy, world.intake(0)) == TOLD
+        assert take(copy, world.intake(0)) == TOLD, "its message comes again"
+        assert world.ledger.claimant(copy) == first.external_id
+    assert batches(world) == 1
+
+
+def test_a_then_b_then_a_are_three(world: World, first: Arrival) -> None:
+    """Whether the last one was written anew or copied, as by who restores an older version."""
+    take(first, world.intake(0))
+    take(following(first, 2, etag="b"), world.intake(0))
+    assert isinstance(take(following(first, 3, copied=True), world.intake(0)), Outcome)
+    assert batches(world) == 3
+
+
+def test_what_is_written_anew_is_a_new_version_with_the_same_bytes_too(
+    world: World, first: Arrival
+) -> None:
+    take(first, world.intake(0))
+    assert isinstance(take(following(first, 2), world.intake(0)), Outcome)
+    assert batches(world) == 2
+
+
+def test_a_route_may_load_copies(world: World, first: Arrival) -> None:
+    world.table = table(sameBytes="load")
+    take(first, world.intake(0))
+    assert isinstance(take(following(first, 2, copied=True), world.intake(0)), Outcome)
+    assert batches(world) == 2
+
+
+def test_a_copy_of_what_nobody_knows_is_loaded(world: World, first: Arrival) -> None:
+    """So files that were lost on their way are sent again; or it was copied from elsewhere."""
+    assert isinstance(take(following(first, 2, copied=True), world.intake(0)), Outcome)
+    other = replace(first, key="in/two.json", copied=True)
+    assert isinstance(take(other, world.intake(0)), Outcome)
+
+
+def test_a_copy_of_what_failed_is_loaded_and_the_version_before_counts(
+    world: World, first: Arrival
+) -> None:
+    newer, copy = following(first, 2, etag="b"), following(first, 3, etag="b", copied=True)
+    take(first, world.intake(0))
+    take(newer, world.intake(0))
+    failed = without_data(world, newer.external_id)
+    # The newest that is loaded is `a`: so `a` is told, and `b` is not.
+    assert take(following(first, 4, copied=True), failed) == TOLD
+    assert isinstance(take(copy, failed), Outcome)
+    assert take(copy, world.intake(0)) != TOLD, "it has an order of its own"
+    assert batches(world) == 3
+
+
+def test_a_copy_of_what_was_refused_is_loaded(world: World, first: Arrival) -> None:
+    world.table = table(datasetId="no-such-dataset")
+    with pytest.raises(Exception, match="no-such-dataset"):
+        take(first, world.intake(0))
+    world.table = table()
+    assert isinstance(take(following(first, 2, copied=True), world.intake(0)), Outcome)
+
+
+def test_the_order_in_which_s3_made_them_counts(world: World, first: Arrival) -> None:
+    """The copy of `a` comes late; `b` came after it."""
+    take(first, world.intake(0))
+    take(following(first, 3, etag="b"), world.intake(0))
+    assert take(following(first, 2, copied=True), world.intake(0)) == TOLD
+
+
+def test_in_a_window_and_after_it(world: World, first: Arrival) -> None:
+    world.table = table(batch={"window": "1m"})
+    joined = take(first, world.intake(0))
+    assert isinstance(joined, Joined)
+    assert take(following(first, 2, copied=True), world.intake(0)) == TOLD
+    world.clock.advance(120_000)
+    go_on(DueKind.WINDOWS, joined.window_id, world.intake(0))
+    [part] = world.handed_out
+    assert take(following(first, 3, copied=True), world.intake(0)) == TOLD
+    go_on(DueKind.ORDERS, part, world.intake(0))
+    assert take(following(first, 4, copied=True), world.intake(0)) == TOLD
+    failed = take(following(first, 5, copied=True), without_data(world, part))
+    assert isinstance(failed, Joined)
+    assert batches(world) == 1
+
+
+def test_of_several_parts_the_one_with_the_file_counts(world: World) -> None:
+    world.table, world.limits = table(batch={"window": "1m"}), BatchLimits(files=1, bytes=100)
+    other = replace(A, key="in/two.json")
+    joined = take(A, world.intake(0))
+    take(other, world.intake(0))
+    world.clock.advance(120_000)
+    go_on(DueKind.WINDOWS, joined.window_id, world.intake(0))
+    parts = {world.ledger.files(world.ledger.records[p].order)[0].key: p for p in world.handed_out}
+    for part in parts.values():
+        go_on(DueKind.ORDERS, part, world.intake(0))
+    failed = without_data(world, parts[A.key])
+    assert isinstance(take(following(A, 2, copied=True), failed), Joined)
+    assert take(following(other, 2, copied=True), failed) == TOLD
+
+
+def test_a_folder_that_is_encrypted_anew_is_not_loaded_again(world: World) -> None:
+    """Its files, its marker, and what the next marker finds in it."""
+    world.table = table(batch={"marker": "_SUCCESS"})
+    files = [replace(A, key=f"in/day/{n}.json", version_id=f"f{n}") for n in range(3)]
+    marker = Arrival("landing", "in/day/_SUCCESS", "m1", "m", "0070", 0, START + 1)
+    world.bucket |= {file.key: file for file in files}
+    for file in files:
+        assert take(file, world.intake(0)) == Waits("all")
+    assert isinstance(take(marker, world.intake(0)), Gathered)
+    for part in world.handed_out:
+        go_on(DueKind.ORDERS, part, world.intake(0))
+    made = batches(world)
+    copies = [following(file, n, copied=True) for n, file in enumerate(files, 7)]
+    world.bucket |= {copy.key: copy for copy in copies}
+    world.clock.advance(1000)
+    for copy in copies:
+        assert take(replace(copy, time=world.clock()), world.intake(0)) == TOLD
+    again = replace(marker, version_id="m2", sequencer="0080", copied=True)
+    assert take(again, world.intake(0)) == TOLD
+    written = replace(again, version_id="m3", sequencer="0081", copied=False)
+    assert isinstance(take(written, world.intake(0)), Known), "nothing new"
+    assert batches(world) == made
+
+
+def test_one_query_for_a_copy_and_none_for_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, asked = world.ledger.held, list[str]()
+
+    def counted(object_id: str) -> list[Held]:
+        asked.append(object_id)
+        return held(object_id)
+
+    monkeypatch.setattr(world.ledger, "held", counted)
+    take(A, world.intake(0))
+    take(following(A, 2), world.intake(0))
+    assert asked == []
+    take(following(A, 3, copied=True), world.intake(0))
+    assert asked == [A.object_id]
+
+
+def eventbridge(**detail: Any) -> str:
+    about = {"key": "in/one.json", "size": 1, "etag": "e", "sequencer": "0061"}
+    detail = {"bucket": {"name": "landing"}, "object": about} | detail
+    event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+    return json.dumps(event | {"time": "2026-11-28T12:00:00Z"})
+
+
+def notification(name: str) -> str:
+    about = {"key": "in/one.json", "size": 1, "eTag": "e", "sequencer": "0061"}
+    record = {"eventSource": "aws:s3", "eventName": name, "eventTime": "2026-11-28T12:00:00Z"}
+    return json.dumps(
+        {"Records": [record | {"s3": {"bucket": {"name": "landing"}, "object": about}}]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "copied"),
+    [
+        (eventbridge(reason="CopyObject"), True),
+        (eventbridge(reason="PutObject"), False),
+        (eventbridge(reason="CompleteMultipartUpload"), False),
+        (eventbridge(reason=None), False),
+        (eventbridge(), False),
+        (notification("ObjectCreated:Copy"), True),
+        (notification("ObjectCreated:Put"), False),
+        (notification("ObjectCreated:*"), False),
+    ],
+)
+def test_s3_says_what_was_copied(body: str, copied: bool) -> None:
+    [arrival] = parse(body).arrivals
+    assert arrival.copied is copied
+    assert arrival == replace(arrival, copied=not copied), "it is no part of the identity"
