@@ -28,7 +28,7 @@ CORE = {
     "create": {"model"},
     "clock": {"model"},
     "grouping": {"model", "routing", "create", "clock"},
-    "delivery": {"model"},
+    "delivery": {"model", "content"},
     "arrivals": {"model", "routing", "create", "clock", "grouping"},
 }
 EDGES = {
@@ -128,8 +128,8 @@ LEAVES_OUT = {
     "on_request": ({"delivery"}, 60),
     "on_due": ({"routing", "arrivals", "delivery", "content"}, 46),
     "on_tick": ({"routing", "arrivals", "delivery", "content"}, 41),
-    "on_delivery": ({"routing", "arrivals", "content"}, 52),
-    "on_upload": ({"routing", "arrivals", "content"}, 52),
+    "on_delivery": ({"routing", "arrivals"}, 62),
+    "on_upload": ({"routing", "arrivals"}, 62),
 }
 
 

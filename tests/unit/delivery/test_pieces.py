@@ -1,7 +1,6 @@
 """How large files are cut: between rows, never through one, always alike, and nothing is lost."""
 
 import csv
-import gzip
 import io
 import json
 import re
@@ -14,8 +13,8 @@ from urllib.parse import quote
 
 import pytest
 from aep_intake.delivery import pieces as module
-from aep_intake.delivery.pieces import Cut, Piece, Rows, cut, cutting, has_rows, pieces, unpacked
-from aep_intake.model.errors import FormatMismatch, StorageUnavailable, TooLarge
+from aep_intake.delivery.pieces import Cut, Piece, Rows, cut, cutting, has_rows, pieces
+from aep_intake.model.errors import StorageUnavailable, TooLarge
 from aep_intake.model.files import Arrival
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -72,15 +71,6 @@ def broken_off(
         assert known is None or found.ends[:-1] == known.ends
         known = found
     return known
-
-
-def unpacked_pieces(
-    packed: bytes, shape: Mapping[str, Any], limit: int, chunk: int = 2**20
-) -> list[bytes]:
-    """What is uploaded of a gzip. Raises TooLarge or FormatMismatch."""
-    file = arrival(len(packed), "in/a.gz")
-    with patch.object(module, "CHUNK", chunk):
-        return [one.read() for one, _ in unpacked(file, io.BytesIO(packed), shape, limit)]
 
 
 # ---- JSON Lines
@@ -206,26 +196,6 @@ def test_csv_is_cut_between_rows_each_piece_with_the_header(
         assert start > header, "a header without rows"
 
 
-@given(csv_files(), st.integers(4, 150), CHUNKS)
-def test_a_gzip_of_csv_is_cut_alike(written: Written, limit: int, chunk: int) -> None:
-    content, header = written.content, written.header
-    packed = gzip.compress(content)
-    try:
-        uploaded = unpacked_pieces(packed, written.shape, limit, chunk)
-    except TooLarge:
-        assert header + written.longest + min(chunk, limit // 4) > limit
-        return
-    assert all(len(one) <= limit for one in uploaded)
-    assert all(one.startswith(content[:header]) for one in uploaded)
-    assert uploaded[0] + b"".join(one[header:] for one in uploaded[1:]) == content
-    start = 0
-    for one in uploaded[:-1]:
-        start += len(one) - (header if start else 0)
-        assert start in written.ends
-        assert start > header, "a header without rows"
-    assert unpacked_pieces(packed, written.shape, limit, chunk) == uploaded
-
-
 @given(st.lists(st.lists(FIELD, min_size=2, max_size=2), min_size=2, max_size=30), CHUNKS)
 def test_python_reads_of_the_pieces_what_it_wrote(rows: list[list[str]], chunk: int) -> None:
     """The same by a reader that is not ours; in its dialect a quote is escaped by doubling."""
@@ -294,22 +264,20 @@ def test_a_last_row_that_is_too_long_is_seen_too(rest: bytes, shape: dict[str, A
     content = b"id\n1\n" + b"x" * 98 + rest
     with pytest.raises(TooLarge, match="has a row"):
         in_pieces(content, shape, 97, 25)
-    with pytest.raises(TooLarge, match="has a row"):
-        unpacked_pieces(gzip.compress(content), shape, 97, 25)
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_row_that_is_too_long_stands_nowhere(place: int) -> None:
     rows = [b"id,text\n", *[b"1,a\n"] * 20]
     rows.insert((1, 10, 21)[place], b"2," + b"b" * 100 + b"\n")
-    for make in (in_pieces, lambda c, *more: unpacked_pieces(gzip.compress(c), *more)):
+    for make in (in_pieces,):
         with pytest.raises(TooLarge, match="a row of nearly 100 bytes"):
             make(b"".join(rows), CSV, 100, 16)
 
 
 def test_a_quote_that_never_ends_makes_one_long_row() -> None:
     content = b'id,text\n1,"' + b"a\n" * 200
-    for make in (in_pieces, lambda c, *more: unpacked_pieces(gzip.compress(c), *more)):
+    for make in (in_pieces,):
         with pytest.raises(TooLarge, match="has a row"):
             make(content, CSV, 100, 16)
 
@@ -334,7 +302,7 @@ def test_quotes_and_escapes_may_stand_where_a_chunk_ends(
     shape: dict[str, str], row: bytes, chunk: int
 ) -> None:
     content = row * 40
-    for make in (in_pieces, lambda c, *more: unpacked_pieces(gzip.compress(c), *more)):
+    for make in (in_pieces,):
         uploaded = make(content, CSV | shape, 10 * len(row), chunk)
         assert len(uploaded) > 3
         # The first row is the header.
@@ -348,11 +316,8 @@ def test_a_mark_of_several_bytes_cannot_be_followed(name: str) -> None:
     content = b"a,b\n" + "§1§,2\n".encode() * 40
     with pytest.raises(TooLarge, match="cannot be split"):
         in_pieces(content, CSV | {name: "§"}, 60, 16)
-    with pytest.raises(TooLarge, match="cannot be split"):
-        unpacked_pieces(gzip.compress(content), CSV | {name: "§"}, 60, 16)
     # But as one file it goes.
     assert in_pieces(content, CSV | {name: "§"}, 1000, 16) == [content]
-    assert unpacked_pieces(gzip.compress(content), CSV | {name: "§"}, 1000, 16) == [content]
 
 
 def test_a_mark_is_of_the_file_s_character_set() -> None:
@@ -377,11 +342,8 @@ def test_what_has_no_rows_cannot_be_cut(shape: dict[str, Any]) -> None:
     assert not has_rows(shape)
     content = b"[{}]" * 25
     assert in_pieces(content, shape, 100, 16) == [content]
-    assert unpacked_pieces(gzip.compress(content), shape, 100, 16) == [content]
     with pytest.raises(TooLarge, match="more than 99 bytes, the most that AEP takes"):
         in_pieces(content, shape, 99, 16)
-    with pytest.raises(TooLarge, match="more than 99 bytes, the most that AEP takes"):
-        unpacked_pieces(gzip.compress(content), shape, 99, 16)
 
 
 @pytest.mark.parametrize("shape", [JSON, CSV, ARRAY, PARQUET])
@@ -435,108 +397,6 @@ def test_the_true_sizes() -> None:
     # A quarter of the limit is read at a time, so up to that much room is left.
     assert all(limit * 3 // 4 - len(row) < size <= limit for size in sizes[:-1])
     assert all((end - 14) % len(row) == 0 for end in made.ends)
-    assert [len(one) for one in unpacked_pieces(gzip.compress(content, 1), CSV, limit)] == sizes
-
-
-# ---- Gzip
-
-
-@given(json_lines(), st.integers(4, 200), CHUNKS, st.integers(1, 4))
-def test_a_gzip_of_json_lines_may_have_several_members(
-    content: bytes, limit: int, chunk: int, members: int
-) -> None:
-    size = -(-len(content) // members) or 1
-    parts = [content[n : n + size] for n in range(0, len(content), size)]
-    packed = b"".join(gzip.compress(part) for part in (*parts, b""))
-    rows = re.findall(rb"[^\n]*\n|[^\n]+\Z", content)
-    try:
-        uploaded = unpacked_pieces(packed, JSON, limit, chunk)
-    except TooLarge:
-        assert max(map(len, rows)) + min(chunk, limit // 4) > limit
-        return
-    except FormatMismatch as empty:
-        assert not content
-        assert "is an empty gzip" in str(empty)
-        return
-    assert b"".join(uploaded) == content
-    assert all(0 < len(one) <= limit for one in uploaded)
-    assert all(one.endswith(b"\n") for one in uploaded[:-1])
-
-
-WHOLE = gzip.compress(b'{"a": "%s"}\n' % (b"x" * 500) * 3, mtime=0)
-
-
-@pytest.mark.parametrize(
-    ("packed", "words"),
-    [
-        (b"", "is an empty gzip"),
-        (gzip.compress(b"", mtime=0), "is an empty gzip"),
-        (gzip.compress(b"", mtime=0) * 3, "is an empty gzip"),
-        (b"not a gzip at all", "is a damaged gzip"),
-        (b"\x1f\x8b", "is a damaged gzip"),
-        (WHOLE[:20], "is a damaged gzip"),
-        (WHOLE[:-8], "is a damaged gzip"),
-        (WHOLE[:-1], "is a damaged gzip"),
-        (WHOLE[:-8] + bytes(8), "is a damaged gzip"),
-        (WHOLE[:15] + b"\xff\xff\xff" + WHOLE[18:], "is a damaged gzip"),
-        (WHOLE + b"and more", "is a damaged gzip"),
-        (WHOLE + WHOLE[:-3], "is a damaged gzip"),
-    ],
-)
-def test_what_is_no_whole_gzip(packed: bytes, words: str) -> None:
-    with pytest.raises(FormatMismatch, match=words) as caught:
-        unpacked_pieces(packed, JSON, 10_000)
-    assert "s3://landing/in/a.gz" in str(caught.value)
-
-
-def test_zeros_after_a_gzip_are_none_of_it() -> None:
-    """As tapes and some writers pad them; gzip itself says nothing of them."""
-    [content] = unpacked_pieces(WHOLE + bytes(512), JSON, 10_000)
-    assert content == gzip.decompress(WHOLE)
-
-
-def test_a_small_gzip_may_hold_much() -> None:
-    row = b'{"a": "%s"}\n' % (b"x" * 1000)
-    packed = gzip.compress(row * 20_000)
-    assert len(packed) < 2**20
-    sizes = [len(one) for one in unpacked_pieces(packed, JSON, 2**20)]
-    assert sum(sizes) == 20_000 * len(row)
-    assert all(2**20 * 3 // 4 - len(row) < size <= 2**20 for size in sizes[:-1])
-    with pytest.raises(TooLarge):
-        unpacked_pieces(packed, PARQUET, 2**20)
-
-
-def test_one_piece_of_a_gzip_is_kept_at_a_time() -> None:
-    packed = gzip.compress(b'{"a": 1}\n' * 1000)
-    seen: list[IO[bytes]] = []
-    for one, _ in unpacked(arrival(len(packed), "in/a.gz"), io.BytesIO(packed), JSON, 900):
-        assert all(other.closed for other in seen)
-        assert one.tell() == 0
-        seen.append(one)
-    assert len(seen) == 10
-    assert all(one.closed for one in seen)
-
-
-def test_what_is_begun_and_given_up_leaves_nothing_open() -> None:
-    packed = gzip.compress(b'{"a": 1}\n' * 1000)
-    going: Any = unpacked(arrival(len(packed), "in/a.gz"), io.BytesIO(packed), JSON, 900)
-    first, last = next(going)
-    assert not last
-    going.close()
-    assert first.closed
-
-
-def test_storage_may_break_off_in_a_gzip() -> None:
-    class Breaking(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            some = super().read(size)
-            if not some:
-                raise StorageUnavailable("its bytes broke off")
-            return some
-
-    packed = Breaking(WHOLE[:-20])
-    with pytest.raises(StorageUnavailable):
-        list(unpacked(arrival(99, "in/a.gz"), packed, JSON, 10_000))
 
 
 # ---- Names
@@ -558,10 +418,14 @@ VERSIONS = st.builds(
 
 @given(st.lists(VERSIONS, unique_by=lambda a: (a.bucket, a.key, a.version), max_size=6))
 def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> None:
-    cuts = {n: Cut((30, 60, 100), 5) for n, file in enumerate(files) if not file.gzipped}
+    cuts = {
+        n: Cut((30, 60, 100), 5)
+        for n, file in enumerate(files)
+        if not file.key.lower().endswith(".gz")
+    }
     found = list(pieces(files, cuts))
     assert [piece.number for piece in found] == list(range(len(found)))
-    names = [piece.path(number) for piece in found for number in range(3 if piece.gzipped else 1)]
+    names = [piece.path(number) for piece in found for number in range(3 if piece.whole else 1)]
     assert len(set(names)) == len(names)
     for name in names:
         assert re.fullmatch(r"[0-9A-Za-z._-]{1,160}", name)
@@ -569,7 +433,7 @@ def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> 
         assert name not in {".", ".."}
     assert list(pieces(files, cuts)) == found
     for piece in found:
-        if not piece.gzipped:  # whose bytes they are, and which
+        if not piece.whole:  # whose bytes they are, and which
             assert piece.path().startswith(f"{piece.file.path.split('-')[0]}-")
 
 

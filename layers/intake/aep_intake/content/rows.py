@@ -1,20 +1,83 @@
-"""Rows as readers of files give them: a block of whole rows at a time."""
+"""What a reader of rows hands over: whole rows, however the bytes came."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenRow:
-    """A row that breaks a rule of its format."""
+    """A row that AEP could not read as it is."""
 
-    number: int  # of the row, from 1 where its reader began
-    rule: str  # in words, without a value of the row
+    row: int  # its number in the file, from 1; a header is 0
+    at: int  # the byte of the file at which it begins
+    rule: str  # what it breaks; never a value
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole rows, as they go up."""
+    """Whole rows, one after the other.
 
-    text: bytes
-    rows: int  # in `text`; a CSV's header is none
+    `text`: their bytes, each row with its end, but for the last row of a file that has none there;
+    without the header. `rows`: how many they are; blank lines are none.
+    """
+
+    text: bytes = b""
+    rows: int = 0
     broken: tuple[BrokenRow, ...] = ()
+
+
+class RowReader(Protocol):
+    """Reads a file chunk by chunk, which may end anywhere.
+
+    `at`: bytes of the file before the first row that was not handed over yet. `rows`: how many rows
+    were handed over. `header`: a CSV's header, with its end; empty until it has been read.
+    """
+
+    at: int
+    rows: int
+    header: bytes
+
+    def feed(self, chunk: bytes) -> Block:
+        """The rows that end within this chunk. Raises FormatMismatch."""
+
+    def end(self) -> Block:
+        """The last row, if it has no end of its own. Raises FormatMismatch."""
+
+    def unfinished(self) -> str:
+        """What is known of the row that was begun and has no end yet."""
+
+
+class LineReader:
+    """A RowReader of files in which each line is a row."""
+
+    def __init__(self, at: int = 0, rows: int = 0) -> None:
+        self.at, self.rows, self.header = at, rows, b""
+        self._begun: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> Block:
+        """The lines that end within this chunk."""
+        end = chunk.rfind(b"\n") + 1
+        if not end:
+            self._begun.append(chunk)
+            return Block()
+        text, self._begun = b"".join((*self._begun, chunk[:end])), [chunk[end:]]
+        return self._block(text, text.count(b"\n"))
+
+    def end(self) -> Block:
+        """The last line, if no newline ends it."""
+        text, self._begun = b"".join(self._begun), []
+        return self._block(text, int(bool(text)))
+
+    def unfinished(self) -> str:
+        """Where it begins."""
+        return f"row {self.rows + 1:,}, which begins at byte {self.at:,}, has no end"
+
+    def _block(self, text: bytes, rows: int) -> Block:
+        self.at, self.rows = self.at + len(text), self.rows + rows
+        return Block(text, rows)
+
+
+def is_csv(input_format: Mapping[str, Any]) -> bool:
+    """Whether files of this format are CSV; Adobe's documents write formats in either case."""
+    return str(input_format.get("format")).lower() == "csv"

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import IO, Any, Protocol
 
-from aep_intake.delivery.pieces import Cut, Piece, Readable, pieces
+from aep_intake.content.gzip import Readable
+from aep_intake.content.parts import Place
+from aep_intake.delivery.pieces import Cut, Piece, pieces
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection
+from aep_intake.model.orders import Demands, Order, Record, Rejection
 from aep_intake.model.records import Kept, invariant
 
 
@@ -53,14 +55,24 @@ class Mark(Kept):
 
     size: int  # bytes in the batch, perhaps some even of a lost piece
     lost: Rejection | None = None  # why it was not uploaded
+    rows: int | None = None  # that were sent; None: nobody counted
+    broken: int = 0  # of them, as far as we can see
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Kept):
-    """The progress of a compressed file's upload, once it is known to be intact."""
+    """The progress of the upload of a file in parts, and before that of its proof."""
 
-    parts: int = 0  # that were sent
-    size: int = 0  # their bytes
+    parts: int = 0  # that were sent; or only read, where none may be sent before all are read
+    size: int = 0  # bytes that were sent
+    rows: int = 0  # in the parts
+    broken: int = 0  # of these rows
+    place: Place | None = None  # where the next part begins
+    checked: bool = False  # whether all parts were read before, and are right
+
+
+# Of orders of an earlier release, and of requests: AEP judges.
+NO_DEMANDS = Demands(bad_rows=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,8 @@ class Delivery(Kept):
     uploaded_at: int | None = None
     verdict: Verdict | None = None
     settled: int = 0  # how many lost files were released and announced
+    source_format: Mapping[str, Any] | None = None  # of the files, if they are converted
+    demands: Demands = field(default_factory=lambda: NO_DEMANDS)
 
     @classmethod
     def of(cls, record: Record, files: tuple[Arrival, ...], limit: int, due: int) -> "Delivery":
@@ -107,6 +121,8 @@ class Delivery(Kept):
             order.whole,
             DeliveryStage.PLANNING if files else DeliveryStage.FOLLOWING,
             due,
+            source_format=order.source_format,
+            demands=order.demands or NO_DEMANDS,
         )
 
     def then(self, **changes: Any) -> "Delivery":
@@ -182,10 +198,10 @@ class DeliveryLedger(Protocol):
         """The marks of all marked pieces, by number."""
 
     def progress(self, external_id: str, piece: int) -> Progress | None:
-        """The progress of a compressed file; None before it is known to be intact."""
+        """The progress of a file that is sent in parts."""
 
     def keep(self, external_id: str, piece: int, progress: Progress) -> None:
-        """Store the progress of a compressed file."""
+        """Store the progress of a file that is sent in parts."""
 
 
 class Allowance(Protocol):

@@ -186,7 +186,7 @@ def lost_unless_held(
     The batch may hold it from an earlier try whose answer was lost.
     """
     held = ports.ingestion.held(delivery, piece.path())
-    whole = held == piece.size and not piece.gzipped
+    whole = held == piece.size and not piece.file.gzipped
     return Mark(held, None if whole else why)
 
 

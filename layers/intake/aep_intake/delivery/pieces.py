@@ -8,28 +8,18 @@ A row of JSON Lines ends at a newline; a row of CSV, at a newline outside of quo
 Adobe's defaults are `"` around values and `\\` before a quote in one (preview, data access API).
 """
 
-import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from tempfile import TemporaryFile
-from typing import IO, Any, Protocol
+from typing import IO, Any
 
-from aep_intake.model.errors import FormatMismatch, TooLarge
+from aep_intake.model.errors import TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import Kept
 
 CHUNK = 2**20  # bytes
 # Opens the bytes of a file from an offset, up to another one.
 type Open = Callable[[int, int], IO[bytes]]
-
-
-class Readable(Protocol):
-    """A stream that can be read once, from its start."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +38,8 @@ class Cut(Kept):
 class Piece(Kept):
     """The bytes of a file that are uploaded at a time: from `start` up to `end`.
 
-    A compressed file is one piece, and becomes one or more files in the batch.
+    A whole file of rows is converted as it goes up (see `content.parts`), and becomes one or more
+    files in the batch; all others are uploaded as they are.
     """
 
     number: int  # its place among the pieces of its batch
@@ -58,9 +49,9 @@ class Piece(Kept):
     header: int = 0  # first bytes of the file that come before these
 
     @property
-    def gzipped(self) -> bool:
-        """Whether it is compressed; Adobe documents no compression for the batch API."""
-        return self.file.gzipped
+    def whole(self) -> bool:
+        """Whether it is all of its file."""
+        return (self.start, self.end) == (0, self.file.size)
 
     @property
     def size(self) -> int:
@@ -68,13 +59,10 @@ class Piece(Kept):
         return self.end - self.start + self.header
 
     def path(self, number: int = 0) -> str:
-        """The unique, URL-safe name of its file in the batch; of its `number`th, if unpacked."""
-        name = self.file.path
-        if self.gzipped:
-            name = re.sub(r"\.gz$", "", name, flags=re.IGNORECASE)
+        """The unique, URL-safe name of its file in the batch; of its `number`th, if converted."""
+        name = re.sub(r"\.gz$", "", self.file.path, flags=re.IGNORECASE)
+        if self.whole:
             return _with(name, f"{number:05}") if number else name
-        if (self.start, self.end) == (0, self.file.size):
-            return name
         return _with(name, f"{self.start}-{self.end}")
 
 
@@ -172,53 +160,6 @@ def _cut_csv(
     yield Cut((*ends, file.size), rows.header)
 
 
-def unpacked(
-    file: Arrival, packed: IO[bytes], input_format: Mapping[str, Any], limit: int
-) -> Iterator[tuple[IO[bytes], bool]]:
-    """The content of a gzip, as files of at most `limit` bytes, each to be read from its start.
-
-    With each, whether it is the last one: then the gzip is intact. The same every time. Raises
-    FormatMismatch or TooLarge.
-    """
-    rows = Rows(input_format)
-    out, size, last = TemporaryFile(), 0, 0  # noqa: SIM115
-    try:
-        for chunk in _chunks(file, packed, min(CHUNK, limit // 4)):
-            last_end, header = rows.last_end(chunk), rows.header
-            if size + len(chunk) > limit:
-                if not has_rows(input_format):
-                    raise _too_large(file, limit)
-                if last <= header or header + size - last + len(chunk) > limit:
-                    raise _row_too_large(file, limit)
-                out.seek(0)
-                head = out.read(header)
-                out.seek(last)
-                rest = out.read()
-                out.truncate(last)
-                out.seek(0)
-                yield out, False
-                out.close()
-                out, last = TemporaryFile(), 0  # noqa: SIM115
-                size = out.write(head + rest)
-            last = size + last_end if last_end else last
-            size += out.write(chunk)
-        if size == 0:
-            raise FormatMismatch(f"{file.uri} is an empty gzip")
-        out.seek(0)
-        yield out, True
-    finally:
-        out.close()
-
-
-def _chunks(file: Arrival, packed: IO[bytes], size: int) -> Iterator[bytes]:
-    try:
-        with gzip.GzipFile(fileobj=packed) as stream:
-            while chunk := stream.read(size):
-                yield chunk
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FormatMismatch(f"{file.uri} is a damaged gzip: {error}") from None
-
-
 class Rows:
     """Finds the ends of rows in a file that is read chunk by chunk.
 
@@ -288,17 +229,6 @@ def _marks(input_format: Mapping[str, Any]) -> tuple[bytes, bytes]:
 def _with(path: str, piece: str) -> str:
     name, dot, ending = path.rpartition(".")
     return f"{name}-{piece}{dot}{ending}" if dot else f"{path}-{piece}"
-
-
-def uncut(file: Arrival, input_format: Mapping[str, Any], limit: int) -> TooLarge:
-    """Why a file cannot be uploaded that was not cut when its batch was planned."""
-    if not has_rows(input_format):
-        return _too_large(file, limit)
-    return TooLarge(
-        f"{file.uri} has more than {limit:,} bytes and could not be cut between rows when its "
-        "batch was planned: a row is nearly as large, a quote has no end, or it could not be read "
-        "then. Send it again, if its rows are right"
-    )
 
 
 def _too_large(file: Arrival, limit: int) -> TooLarge:

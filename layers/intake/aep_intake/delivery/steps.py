@@ -16,9 +16,17 @@ a piece is uploaded: see `upload`.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import IO
 
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage, End, Verdict
+from aep_intake.content.parts import UTF_8
+from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.delivery.delivery import (
+    Delivery,
+    DeliveryPorts,
+    DeliveryStage,
+    End,
+    Mark,
+    Verdict,
+)
 from aep_intake.delivery.ending import (
     CATALOG_FORGETS_MS,
     abort,
@@ -30,9 +38,11 @@ from aep_intake.delivery.ending import (
     may_be_forgotten,
     poll_later,
 )
-from aep_intake.delivery.pieces import Cut, cutting
+from aep_intake.delivery.pieces import Cut, Open, cutting, has_rows
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
+    EmptyObject,
+    FormatMismatch,
     MalformedEvent,
     NotReadable,
     NotYet,
@@ -48,7 +58,14 @@ from aep_intake.model.times import HOUR_MS
 
 STORE_CUTS_EVERY_MS = 20_000
 # Faults of a file: its upload reports them, and the other files continue.
-ABOUT_THE_FILE = (TooLarge, ObjectGone, ObjectArchived, CustomerKeyNeeded)
+ABOUT_THE_FILE = (
+    TooLarge,
+    FormatMismatch,
+    EmptyObject,
+    ObjectGone,
+    ObjectArchived,
+    CustomerKeyNeeded,
+)
 POLLS_UNTIL_RESENT = 3  # after which missing pieces are enqueued again: a quarter of an hour
 
 
@@ -144,6 +161,8 @@ def _cut(
         return delivery, True
     opened = _opens(file, ports)
     try:
+        if known is None and _is_converted(delivery, file, opened):
+            return delivery, True
         for made in cutting(file, delivery.input_format, delivery.limit, opened, known):
             now, whole = ports.now(), made.whole(file)
             if whole or now >= until or now > kept_at + STORE_CUTS_EVERY_MS:
@@ -157,12 +176,24 @@ def _cut(
     return delivery, True
 
 
+def _is_converted(delivery: Delivery, file: Arrival, opened: Open) -> bool:
+    """Whether a large file must be read from its start, and so is one piece."""
+    if file.size <= delivery.limit or not has_rows(delivery.input_format):
+        return False
+    source = delivery.source_format or delivery.input_format
+    with opened(0, BEGINNING) as stream:
+        found = recognize(stream.read(BEGINNING), False, source, file.uri)
+    lines = found.layout in ("lines", "")
+    other = delivery.source_format is not None and found.charset != UTF_8
+    return bool(found.compression or found.bom or not lines or other)
+
+
 def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: DeliveryPorts) -> Delivery:
     due = ports.now() + max(ports.step_ms, ports.worker_life_ms)
     return ports.deliveries.replace(delivery, delivery.then(cuts=cuts, due=due))
 
 
-def _opens(file: Arrival, ports: DeliveryPorts) -> Callable[[int, int], IO[bytes]]:
+def _opens(file: Arrival, ports: DeliveryPorts) -> Open:
     return lambda start, end: ports.opened(file, start, end)
 
 
@@ -170,11 +201,8 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     """Complete the batch if all pieces are marked; else enqueue missing ones, or wait."""
     marks = ports.deliveries.marks(delivery.external_id)
     if len(marks) == delivery.total:
-        lost = {number for number, mark in marks.items() if mark.lost}
-        all_lost = len(lost) == delivery.total
-        torn = any(mark.lost and mark.size for mark in marks.values())
-        if lost and (all_lost or torn or delivery.whole or _splits_file(delivery, lost, ports)):
-            return give_up(delivery, f"{len(lost)} of its uploads were not possible", ports)
+        if why := _why_not(delivery, marks, ports):
+            return give_up(delivery, why, ports)
         delivery = ports.deliveries.replace(
             delivery, delivery.then(stage=DeliveryStage.COMPLETING, uploaded_at=ports.now())
         )
@@ -197,6 +225,18 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         ports.enqueue(absent)
     due = ports.now() + ports.upload_ms
     return ports.deliveries.replace(delivery, delivery.then(due=due, polls=polls))
+
+
+def _why_not(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts) -> str:
+    """Why a batch whose pieces are all marked cannot be completed; empty if it can be."""
+    lost = {number for number, mark in marks.items() if mark.lost}
+    all_lost = len(lost) == delivery.total
+    torn = any(mark.lost and mark.size for mark in marks.values())
+    if lost and (all_lost or torn or delivery.whole or _splits_file(delivery, lost, ports)):
+        return f"{len(lost)} of its uploads were not possible"
+    if not any(mark.size for mark in marks.values() if not mark.lost):
+        return "none of its files has a row"
+    return ""
 
 
 def _may_be_lost(polls: int) -> bool:

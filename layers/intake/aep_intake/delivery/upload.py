@@ -5,10 +5,14 @@ upload overwrites itself.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import IO
 
+from aep_intake.content.gzip import MAGIC, Readable
+from aep_intake.content.parts import CHUNK, UTF_8, Count, Part, Parts, Place, Shape, Source
+from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.rows import RowReader, is_csv
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
@@ -18,10 +22,12 @@ from aep_intake.delivery.delivery import (
     Task,
 )
 from aep_intake.delivery.ending import lost_unless_held
-from aep_intake.delivery.pieces import Piece, Readable, uncut, unpacked
+from aep_intake.delivery.pieces import Piece, has_rows
 from aep_intake.delivery.steps import resume
 from aep_intake.model.errors import (
+    BadRows,
     CustomerKeyNeeded,
+    EmptyObject,
     LeaseLost,
     NotReadable,
     NotYet,
@@ -29,6 +35,7 @@ from aep_intake.model.errors import (
     ObjectGone,
     Rejected,
     StorageUnavailable,
+    TooFewRows,
     TooLarge,
     UploadRefused,
 )
@@ -62,11 +69,10 @@ def upload(task: Task, ports: DeliveryPorts, tries: int = TRIES_MAX) -> Uploaded
         all_marked = tries > 1 and len(ports.deliveries.marks(task.external_id)) == delivery.total
         return Uploaded(None, _resume_now(task.external_id, ports) if all_marked else None)
     try:
-        size = _put(delivery, piece, ports, tries)
-        if size is None:  # another worker continues, at once
+        mark = _put(delivery, piece, ports)
+        if mark is None:  # another worker continues, at once
             ports.enqueue([task])
             return Uploaded()
-        mark = Mark(size)
     except UploadRefused as refusal:
         batch = ports.ingestion.fetch_batch(delivery)
         if batch is None:
@@ -82,7 +88,7 @@ def upload(task: Task, ports: DeliveryPorts, tries: int = TRIES_MAX) -> Uploaded
         lost = Rejection(why.reason, why.detail, ports.now())
         mark = lost_unless_held(delivery, piece, lost, ports)
     except Rejected as rejected:
-        mark = Mark(0, Rejection.of(rejected, ports.now()))
+        mark = Mark(rejected.sent, Rejection.of(rejected, ports.now()))
     marked = ports.deliveries.mark(task.external_id, piece.number, mark)
     # The planner enqueues pieces before it stores how many there are.
     current = delivery if delivery.total else ports.deliveries.get(task.external_id)
@@ -102,94 +108,162 @@ def _resume_now(external_id: str, ports: DeliveryPorts) -> Delivery | None:
         return None
 
 
-def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
-    """The bytes of a piece that AEP took; None if another worker must continue."""
-    if piece.gzipped:
-        return _put_unpacked(delivery, piece, ports, tries)
-    file = piece.file
+def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
+    """The mark of a piece that AEP took; None if another worker must continue."""
+    if piece.whole and has_rows(delivery.input_format):
+        return _put_converted(delivery, piece, ports)
     if piece.size > delivery.limit:
-        with ports.opened(file, 0, 1):  # if it is still there
-            raise uncut(file, delivery.input_format, delivery.limit)
-    header = BytesIO()
+        with ports.opened(piece.file, 0, 1):  # if it is still there
+            raise TooLarge(
+                f"{piece.file.uri} has more than {delivery.limit:,} bytes, the most that AEP takes "
+                "of a file that cannot be split: write smaller files"
+            )
+    return _put_as_it_is(delivery, piece, ports)
+
+
+def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
+    """PUT the bytes of a piece; the rows of a large file are counted as they pass.
+
+    Raises BadRows when it is too late: then nothing can be completed with it.
+    """
+    file, header = piece.file, b""
     if piece.header:
         with ports.opened(file, 0, piece.header) as start:
-            header = BytesIO(start.read())
+            header = start.read()
     with ports.opened(file, piece.start, piece.end) as body:
-        _send(delivery, piece.path(), Concatenated(header, body), piece.size, ports)
-    return piece.size
+        if piece.whole:
+            beginning = body.read(len(MAGIC))
+            if beginning == MAGIC:  # Adobe documents no compression for the batch API
+                return _put_converted(delivery, piece, ports)
+            whole = Concatenated(BytesIO(beginning), body)
+            _send(delivery, piece.path(), whole, piece.size, ports)
+            return Mark(piece.size)
+        shape, place = Shape(delivery.input_format), Place(piece.start)
+        counted = Counted(body, shape.reader(file.uri, place, header if piece.start else None))
+        _send(delivery, piece.path(), Concatenated(BytesIO(header), counted), piece.size, ports)
+    count = counted.end()
+    _check(delivery, piece, count, sent=piece.size)
+    return Mark(piece.size, rows=count.rows, broken=count.broken)
 
 
-def _put_unpacked(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
-    """As `_put`, of a compressed file: part by part, from the first that no worker has sent.
+def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
+    """PUT a file of rows, read from its start: part by part, from the first that nobody has sent.
 
-    No part of a damaged file may go up, so a worker first unpacks all of it; a single part is known
-    to be intact once it is unpacked.
+    A file that is one part is known to be right before it is sent. Of a larger one, the first parts
+    are in the batch when the end turns out to be damaged. If it has the batch for itself, the batch
+    is then aborted, and nothing else is lost: so it is read once. If others share the batch, it is
+    first read to its end for proof, as one bad file must not take others along. Both end before
+    their worker does, and another worker continues behind the last part.
     """
-    external_id, number = delivery.external_id, piece.number
-    progress = ports.deliveries.progress(external_id, number)
-    if progress is None:
-        size = _check_gzip(delivery, piece, ports, tries)
-        if size is not None:
-            return size
-        progress = Progress()
-        ports.deliveries.keep(external_id, number, progress)
-    begun_with, longest = progress.parts, 0
+    external_id, number, uri = delivery.external_id, piece.number, piece.file.uri
+    done = ports.deliveries.progress(external_id, number) or Progress()
+    if done.parts and done.place is None:
+        refused = f"an earlier release has sent some of {uri}, and would cut it otherwise"
+        raise UploadRefused(refused, sent=done.size)
+    begun_with, longest = done, 0
+    proof = delivery.file_count > 1 and not done.checked
     try:
-        for part, (body, size) in enumerate(_parts(delivery, piece, ports)):
-            if part < progress.parts:
-                continue
-            began = ports.now()
-            if part > begun_with and began + longest > ports.uploads_end_ms:
-                return None
-            _send(delivery, piece.path(part), body, size, ports)
-            longest = max(longest, ports.now() - began)
-            progress = Progress(part + 1, progress.size + size)
-            ports.deliveries.keep(external_id, number, progress)
-    except UploadRefused as refusal:
-        refusal.sent = progress.size
+        with ports.opened(piece.file, 0, piece.file.size) as stream:
+            for part in _parts(delivery, piece, stream, done.place):
+                began = ports.now()
+                needed = max(longest, int(SECONDS_MIN * 1000))
+                if done is not begun_with and began + needed > ports.uploads_end_ms:
+                    return None
+                count = Count(done.rows + part.count.rows, done.broken + part.count.broken)
+                count = replace(count, examples=part.count.examples)
+                _check(delivery, piece, count, last=part.next is None)
+                proven = not proof or (part.next is None and not done.parts)
+                size = part.size if proven and _is_sent(delivery, part) else 0
+                if size:
+                    path = piece.path(done.parts)
+                    _send(delivery, path, part.body, size, ports)
+                longest = max(longest, ports.now() - began)
+                done = replace(
+                    done,
+                    parts=done.parts + 1,
+                    size=done.size + size,
+                    rows=count.rows,
+                    broken=count.broken,
+                    place=part.next,
+                )
+                if part.next is not None:
+                    ports.deliveries.keep(external_id, number, done)
+                elif not proven:
+                    done = Progress(checked=True)
+                    ports.deliveries.keep(external_id, number, done)
+    except EmptyObject:
+        if delivery.file_count == 1:
+            raise
+    except Rejected as rejected:
+        rejected.sent = done.size
         raise
     except StorageUnavailable:  # S3 may drop a reader that pauses for as long as an upload takes
-        if progress.parts > begun_with:
+        if done is not begun_with:
             return None
         raise
-    return progress.size
+    if proof and done.checked:
+        return None
+    counted = has_rows(delivery.input_format)
+    return Mark(done.size, rows=done.rows if counted else None, broken=done.broken)
 
 
 def _parts(
-    delivery: Delivery, piece: Piece, ports: DeliveryPorts
-) -> Iterator[tuple[IO[bytes], int]]:
-    """The unpacked parts of a compressed file, each to be read from its start; their sizes."""
+    delivery: Delivery, piece: Piece, stream: IO[bytes], place: Place | None
+) -> Iterator[Part]:
+    """The parts of a file from a place on, as what its first bytes say it is."""
     file = piece.file
-    with ports.opened(file, 0, file.size) as packed:
-        for body, _ in unpacked(file, packed, delivery.input_format, delivery.limit):
-            size = body.seek(0, 2)
-            body.seek(0)
-            yield body, size
+    beginning = stream.read(BEGINNING)
+    source = delivery.source_format or delivery.input_format
+    found = recognize(beginning, len(beginning) >= file.size, source, file.uri)
+    converted = delivery.source_format is not None and found.charset
+    shape = Shape(
+        delivery.input_format,
+        gzipped=found.compression == "gzip",
+        charset=found.charset if converted else UTF_8,
+        bom=0 if is_csv(source) else found.bom,  # whose reader knows it
+        lines=found.layout in ("lines", ""),
+    )
+    text = Source(Concatenated(BytesIO(beginning), stream), file.uri, gzipped=shape.gzipped)
+    return Parts(text, shape, delivery.limit, file.uri).since(place)
 
 
-def _check_gzip(delivery: Delivery, piece: Piece, ports: DeliveryPorts, tries: int) -> int | None:
-    """Check that a compressed file is intact. If it is a single part, upload it; its bytes.
+def _is_sent(delivery: Delivery, part: Part) -> bool:
+    """Whether a part has something that AEP should have: a header alone only if that is allowed."""
+    countless = delivery.demands.min_rows == 0 or not has_rows(delivery.input_format)
+    return part.count.rows > 0 or (countless and part.size > 0)
 
-    Each worker that sends some parts unpacks the file again: so unpacking may take half of its
-    time.
+
+def _check(
+    delivery: Delivery, piece: Piece, count: Count, *, last: bool = True, sent: int = 0
+) -> None:
+    """Check that a file's rows are as its route demands. `last`: there are no others.
+
+    Of a file that is uploaded in several pieces, each is checked by itself. Raises BadRows or
+    TooFewRows; but a file without rows that shares its batch is left out.
     """
-    file, half = piece.file, ports.now() + (ports.uploads_end_ms - ports.now()) // 2
-    with ports.opened(file, 0, file.size) as packed:
-        parts = unpacked(file, packed, delivery.input_format, delivery.limit)
-        for part, (body, last) in enumerate(parts):
-            if last and part == 0:
-                size = body.seek(0, 2)
-                body.seek(0)
-                _send(delivery, piece.path(), body, size, ports)
-                return size
-            if ports.now() > half and not last:
-                if tries < TRIES_MAX:  # other uploads may have slowed this worker
-                    raise NotYet(f"{file.uri} could not be unpacked in time")
-                raise TooLarge(
-                    f"{file.uri} takes longer to unpack than half of the time that an upload may "
-                    "take: write smaller files"
-                )
-    return None
+    demands, uri = delivery.demands, piece.file.uri
+    if not demands.allows(count.broken, count.rows, all_rows=last):
+        broken = BadRows(
+            f"{uri}: {count.broken:,} of {count.rows:,} rows are broken, and its route allows "
+            f"{demands.bad_rows}: {_named(piece, count)}. Correct them, or set badRows in the route"
+        )
+        broken.sent = sent
+        raise broken
+    counted = piece.whole and has_rows(delivery.input_format)
+    if last and counted and count.rows < demands.min_rows:
+        if count.rows == 0 and delivery.file_count > 1:
+            return
+        raise TooFewRows(
+            f"{uri} has {count.rows:,} rows, and its route demands {demands.min_rows:,}"
+        )
+
+
+def _named(piece: Piece, count: Count) -> str:
+    """The first broken rows: by number, where that is known, else by place. Never a value."""
+    return "; ".join(
+        f"row {row.row:,}, {row.rule}" if piece.whole else f"the row at byte {row.at:,}, {row.rule}"
+        for row in count.examples
+    )
 
 
 def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:
@@ -199,6 +273,28 @@ def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: Deliv
         raise NotYet("this worker has no time left", external_id=delivery.external_id)
     with ports.allowance.taking(delivery.target, size):
         ports.ingestion.upload(delivery, path, body, size, seconds)
+
+
+class Counted:
+    """A stream whose rows are counted as it is read."""
+
+    def __init__(self, body: Readable, reader: RowReader) -> None:
+        self._body, self._reader, self._count = body, reader, Count()
+        self._chunk = bytearray()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        some = self._body.read(size)
+        self._chunk += some
+        if len(self._chunk) >= CHUNK:  # many rows at a time are read faster
+            self._count = self._count.plus(self._reader.feed(bytes(self._chunk)))
+            self._chunk.clear()
+        return some
+
+    def end(self) -> Count:
+        """The rows of all that was read."""
+        count = self._count.plus(self._reader.feed(bytes(self._chunk)))
+        return count.plus(self._reader.end())
 
 
 class Concatenated:

@@ -17,6 +17,8 @@
     │   ├── NotReplaceable        a new version that cannot take the place of the one before
     │   ├── FormatUnknown         `inputFormat: auto`, and the file name does not show the format
     │   ├── FormatMismatch        the first bytes are of another format than the route says
+    │   ├── TooFewRows            a file with fewer rows than its route demands
+    │   ├── BadRows               a file with more broken rows than its route allows
     │   ├── ObjectGone            S3 says that the version that arrived no longer exists
     │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
     │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
@@ -69,7 +71,12 @@ class IntakeError(Exception):
 
 
 class Rejected(IntakeError):
-    """Terminal: the same input fails again until somebody changes something."""
+    """Terminal: the same input fails again until somebody changes something.
+
+    `sent`: bytes of the same file that AEP took before.
+    """
+
+    sent = 0
 
 
 class MalformedEvent(Rejected):
@@ -132,6 +139,14 @@ class FormatMismatch(Rejected):
     """The first bytes of a file are not of the format that its route says."""
 
 
+class TooFewRows(Rejected):
+    """A file has fewer rows than its route demands, such as a CSV's header alone."""
+
+
+class BadRows(Rejected):
+    """A file has more broken rows than its route allows."""
+
+
 class ObjectGone(Rejected):
     """S3 says that the version that arrived no longer exists."""
 
@@ -190,7 +205,7 @@ class BatchRefused(Rejected):
 class UploadRefused(Rejected):
     """AEP did not take a file, or refused to complete a batch, in its own words.
 
-    `status` is the HTTP status. `sent`: bytes of the same file that AEP took before.
+    `status` is the HTTP status.
     """
 
     def __init__(

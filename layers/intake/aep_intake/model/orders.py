@@ -115,6 +115,28 @@ class Replaced(Kept):
 
 
 @dataclass(frozen=True, slots=True)
+class Demands(Kept):
+    """What a route demands of the content of its files."""
+
+    # None: of files with a batch of their own before that is made, of others while they go up.
+    look_inside: bool | None = None
+    min_rows: int = 1
+    # So many rows of a file may be broken; a text such as `1%` is a share of them. None: AEP judges
+    # by its `partialIngestionPercent`.
+    bad_rows: int | str | None = 0
+
+    def allows(self, broken: int, rows: int, *, all_rows: bool) -> bool:
+        """Whether so many of a file's `rows` may be broken. `all_rows`: it has no others."""
+        match self.bad_rows:
+            case int(most):
+                return broken <= most
+            case str(share):
+                return not all_rows or 100 * broken <= float(share.removesuffix("%")) * rows
+            case None:
+                return True
+
+
+@dataclass(frozen=True, slots=True)
 class Order(Kept):
     """The decision to have exactly one AEP batch."""
 
@@ -134,6 +156,9 @@ class Order(Kept):
     replaces: Replaced | None = None
     profile: bool = False  # the dataset feeds Real-Time Customer Profile: its batches are counted
     whole: bool = False  # without one of its files the batch is worth nothing
+    demands: Demands | None = None  # of its route
+    # Of the files, if they are converted on the way up; else that of the batch, in `options`.
+    source_format: Mapping[str, Any] | None = None
 
     @property
     def claims(self) -> tuple["Claim", ...]:

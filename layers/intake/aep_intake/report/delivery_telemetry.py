@@ -39,6 +39,8 @@ def report_upload(task: Task, result: Uploaded | Exception, now: int) -> None:
         case Uploaded(mark=Mark(lost=Rejection() as why)):
             about = {"correlation_id": task.external_id, "file": task.piece.file.uri}
             logger.warning("file lost", extra=about | {"reason": why.reason, "why": why.detail})
+        case Uploaded(mark=Mark(size=0)):  # a file without rows, in a batch with others
+            count("Ignored", "not-data")
         case Uploaded(mark=Mark(size=size)):
             count("Uploads")
             metrics.add_metric("BytesUploaded", MetricUnit.Bytes, size)

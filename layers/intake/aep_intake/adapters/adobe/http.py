@@ -26,7 +26,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 if TYPE_CHECKING:
-    from aep_intake.delivery.pieces import Readable
+    from aep_intake.content.gzip import Readable
 
 # The largest answer we expect is a Catalog page of 100 batches, a few hundred kilobytes.
 MAX_BODY_BYTES = 2_000_000

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 from aep_intake.adapters.adobe.gateway import AdobeAnswer, Gateway
 from aep_intake.adapters.adobe.http import Stream
 from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.content.gzip import Readable
 from aep_intake.delivery.delivery import Delivery
-from aep_intake.delivery.pieces import Readable
 from aep_intake.model.batches import Batch
 from aep_intake.model.errors import IntakeError, PlatformUnavailable, UploadRefused
 

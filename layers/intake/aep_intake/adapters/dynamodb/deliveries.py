@@ -101,12 +101,12 @@ class DynamoDeliveries:
         return {int(item["sk"]["S"][6:]): _mark(item) for item in items}
 
     def progress(self, external_id: str, piece: int) -> Progress | None:
-        """The progress of a compressed file; None before it is known to be intact."""
+        """The progress of a file that is sent in parts."""
         item = self._table.get(f"delivery#{external_id}", f"progress#{piece:06}")
         return None if item is None else records.read(Progress, item["progress"]["S"])
 
     def keep(self, external_id: str, piece: int, progress: Progress) -> None:
-        """Store the progress of a compressed file."""
+        """Store the progress of a file that is sent in parts."""
         item: Item = {
             "pk": {"S": f"delivery#{external_id}"},
             "sk": {"S": f"progress#{piece:06}"},

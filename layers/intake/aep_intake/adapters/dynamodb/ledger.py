@@ -18,7 +18,7 @@
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
 | what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
 | how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
-| parts of a gzip sent      | `delivery#<ext. id>`  | `progress#<number>`          |
+| parts of a file sent      | `delivery#<ext. id>`  | `progress#<number>`          |
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 
 One query by `pk` returns all about an object.

@@ -1,0 +1,387 @@
+"""CSV as its readers read it: which bytes are a row, wherever the chunks of a file end.
+
+Whoever checks, cuts, unpacks or uploads a CSV reads it with this reader, so that they agree.
+
+- A quote opens a value only where the value begins: after a delimiter, a row's end, or at the start
+  of the file. Any other quote is text, also one after spaces.
+- Within a quoted value, newlines, delimiters, doubled quotes, and a quote or an escape character
+  after an escape character are text. What follows the closing quote is text up to the delimiter.
+- Rows end with LF, or with CR and LF. If the first row ends with CR alone, CR alone ends rows, too;
+  in other files it is text.
+- A byte order mark of UTF-8, and Excel's first line `sep=;`, are no rows and never go up.
+- Lines with nothing in them are no rows.
+
+Adobe does not publish which reader it has; Spark's is the likely one. Of the rules, the first, the
+third and the last are those of Spark's reader (univocity's `CsvParser`, with `STOP_AT_DELIMITER`,
+and its `LineSeparatorDetector`), and the first and the second those of Python's `csv`. Where
+quotes are doubled and the escape character is a backslash, Spark ends a value at `"",` (issue
+SPARK-22236), and no other reader does.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from aep_intake.content.rows import Block, BrokenRow
+from aep_intake.model.errors import FormatMismatch
+
+# Enough to see a byte order mark and `sep=` with its delimiter.
+PROLOGUE_BYTES = 64
+_BOM = b"\xef\xbb\xbf"
+# Excel takes the rest of such a line for the delimiter; some writers put it into quotes.
+_SEP = re.compile(rb'("?)sep=([^"\r\n]+|")\1[ \t]*(?:\r\n?|\n|\Z)', re.IGNORECASE)
+_BLANK = re.compile(rb"(?<=\n)\r?\n")
+_LF, _CR_OR_LF, _LONE_CR = map(re.compile, (rb"\n", rb"\r\n?|\n", rb"\r(?!\n)"))
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+
+class _In(Enum):
+    """Where a reader is, between two bytes."""
+
+    ROW = auto()  # at the beginning of a row
+    VALUE = auto()  # at the beginning of a value
+    TEXT = auto()  # in a value, where a quote is text
+    QUOTES = auto()  # in a quoted value
+    CLOSED = auto()  # after a quote that closes it, unless another one follows
+
+
+@dataclass(frozen=True, slots=True)
+class _Dialect:
+    """How a CSV is written. Empty if it does not have such a mark."""
+
+    delimiter: bytes
+    quote: bytes
+    escape: bytes
+    header: bool
+    charset: str
+
+
+def readable(input_format: Mapping[str, Any]) -> bool:
+    """Whether a CSV of this format can be read here.
+
+    Adobe documents single characters, of which some are several bytes of UTF-8: not as a quote or
+    an escape character.
+    """
+    dialect = _dialect(input_format)
+    marks = [*filter(None, (dialect.quote, dialect.escape))]
+    ends = b"\r\n"
+    return (
+        bool(dialect.delimiter)
+        and all(len(mark) == 1 and mark not in ends for mark in marks)
+        and not any(byte in ends or byte in b"".join(marks) for byte in dialect.delimiter)
+    )
+
+
+def _dialect(input_format: Mapping[str, Any]) -> _Dialect:
+    """Adobe's defaults are those of its preview and data access APIs."""
+    charset = str(input_format.get("charset") or "UTF-8")
+    if charset.upper().startswith("UTF-16"):  # of which UTF-8 was made
+        charset = "UTF-8"
+    delimiter, quote, escape = (
+        str(input_format.get(name, default)).encode(charset, "backslashreplace")
+        for name, default in (("delimiter", ","), ("quote", '"'), ("escape", "\\"))
+    )
+    header = str(input_format.get("header", True)).lower() == "true"
+    # Doubled quotes need no escape character, and without quotes nothing is escaped.
+    return _Dialect(delimiter, quote, escape if quote != escape and quote else b"", header, charset)
+
+
+def prologue(beginning: bytes, input_format: Mapping[str, Any]) -> int:
+    """How many bytes are before the first row and do not go up: a byte order mark, a `sep=` line.
+
+    `beginning`: the first PROLOGUE_BYTES of the file. Raises FormatMismatch, without the file's
+    name, where `sep=` names another delimiter than the format.
+    """
+    dialect = _dialect(input_format)
+    start = 0
+    if dialect.charset.upper() in ("UTF-8", "US-ASCII") and beginning.startswith(_BOM):
+        start = len(_BOM)
+    line = _SEP.match(beginning, start)
+    if line is None:
+        return start
+    if line[2] != dialect.delimiter:
+        said = line[2].decode(dialect.charset, "replace")
+        raise FormatMismatch(
+            f"its first line says sep={said!r}, but its inputFormat has the delimiter "
+            f"{dialect.delimiter.decode(dialect.charset, 'replace')!r}: give the route "
+            f'"inputFormat": {{"format": "csv", "delimiter": …}} as the file says'
+        )
+    return line.end()
+
+
+class CsvReader:
+    """Reads a CSV chunk by chunk: a RowReader. What it hands over does not depend on the chunks.
+
+    It begins at the start of a file; or, where `header_known` is given, at a later row of a file
+    with that header (empty if it has none). Then `at` and `rows` say how many bytes and rows of the
+    file come before, and `lone_cr` whether CR alone ends its rows, where no header shows it.
+
+    Details of errors do not name the file. Raises ValueError if the format is not `readable`.
+    """
+
+    def __init__(
+        self,
+        input_format: Mapping[str, Any],
+        header_known: bytes | None = None,
+        *,
+        at: int = 0,
+        rows: int = 0,
+        lone_cr: bool | None = None,
+    ) -> None:
+        if not readable(input_format):
+            raise ValueError("no CSV that can be read here")
+        self.at, self.rows, self.header = at, rows, header_known or b""
+        # None until the first row has ended.
+        self.lone_cr = header_known.endswith(b"\r") if header_known else lone_cr
+        self._format = input_format
+        dialect = _dialect(input_format)
+        self._charset = dialect.charset.upper()
+        self._scanner = _Scanner(dialect)
+        self._in_prologue = header_known is None
+        self._in_header = self._in_prologue and dialect.header
+        self._begun: list[bytes] = []  # what was scanned of the row that has no end yet
+        self._tail = b""  # what the next bytes decide
+        self._in = _In.ROW
+
+    def feed(self, chunk: bytes) -> Block:
+        """The rows that are known to be whole now, and were not before.
+
+        Raises FormatMismatch where a `sep=` line contradicts the format.
+        """
+        return self._read(self._tail + chunk if self._tail else chunk, last=False)
+
+    def end(self) -> Block:
+        """The rest: its last row may have no end. Raises FormatMismatch if a quote is open."""
+        block = self._read(self._tail, last=True)
+        if self._in is _In.QUOTES:
+            raise FormatMismatch(self.unfinished())
+        text = b"".join(self._begun)
+        if not text:
+            return block
+        more = self._taken(text, int(not _is_blank(text)))
+        return Block(block.text + more.text, block.rows + more.rows, block.broken + more.broken)
+
+    def unfinished(self) -> str:
+        """What is known of the row that was begun and has no end yet."""
+        row = "its header" if self._in_header else f"row {self.rows + 1:,}"
+        size = sum(map(len, self._begun)) + len(self._tail)
+        place = f"{row}, which begins at byte {self.at:,},"
+        if self._in is not _In.QUOTES:
+            return f"{place} has no end within {size:,} bytes"
+        return (
+            f"{place} has a quote that opens a value, and no quote closes it within {size:,} bytes:"
+            " close it, or say in the route's inputFormat which `quote` and `escape` the file has"
+        )
+
+    def _read(self, text: bytes, *, last: bool) -> Block:
+        if self._in_prologue:
+            if len(text) < PROLOGUE_BYTES and not last:
+                self._tail = text
+                return Block()
+            self.at = prologue(text, self._format)
+            self._in_prologue, text = False, text[self.at :]
+        plain = self._scanner.plain(text, lone_cr=self.lone_cr is not False, last=last)
+        text, self._tail = text[: len(plain)], text[len(plain) :]
+        found = self._scanner.scan(plain, self._in)
+        if found.end and self.lone_cr is None:
+            # It was scanned as if CR alone ended rows: the first end shows whether it does.
+            text, self._begun = b"".join((*self._begun, text)), []
+            first = self._scanner.first_end(text, 0, lone_cr=True)
+            self.lone_cr = text[first - 1 : first] == b"\r"
+            plain = self._scanner.plain(text, lone_cr=self.lone_cr, last=True)
+            found = self._scanner.scan(plain, _In.ROW)
+        self._in = found.state
+        if not found.end or (self._in_header and not found.rows):  # blank lines before a header
+            if text:
+                self._begun.append(text)
+            return Block()
+        whole = b"".join((*self._begun, text[: found.end]))
+        self._begun = [text[found.end :]] if found.end < len(text) else []
+        return self._taken(whole, found.rows)
+
+    def _taken(self, text: bytes, rows: int) -> Block:
+        """Whole rows, of which the first is the header, unless that has come before."""
+        broken: tuple[BrokenRow, ...] = ()
+        if self._in_header:
+            end = self._scanner.first_end(text, 0, lone_cr=bool(self.lone_cr), blank=False)
+            self.header, text, rows = (
+                text[: end or None],
+                text[end or len(text) :],
+                max(0, rows - 1),
+            )
+            broken = self._broken(self.header, -1)
+            self._in_header, self.at = False, self.at + len(self.header)
+        broken += self._broken(text, self.rows)
+        self.at, self.rows = self.at + len(text), self.rows + rows
+        return Block(text, rows, broken)
+
+    def _broken(self, text: bytes, rows: int) -> tuple[BrokenRow, ...]:
+        """The rows in `text` that are not of the file's character set; `rows` come before them."""
+        if self._charset not in ("UTF-8", "US-ASCII") or text.isascii():
+            return ()
+        lone_cr, start, found = bool(self.lone_cr), 0, []
+        while (bad := self._first_bad(text, start)) is not None:
+            before = self._scanner.plain(text[start:bad], lone_cr=lone_cr, last=True)
+            good = self._scanner.scan(before, _In.ROW)
+            start, rows = start + good.end, rows + good.rows + 1
+            found.append(BrokenRow(rows, self.at + start, f"it is not {self._charset}"))
+            start = self._scanner.first_end(text, start, lone_cr=lone_cr, blank=False) or len(text)
+        return tuple(found)
+
+    def _first_bad(self, text: bytes, start: int) -> int | None:
+        """The offset of the first byte from `start` that is not of the character set."""
+        if self._charset == "US-ASCII":
+            bad = _NOT_ASCII.search(text, start)
+            return bad and bad.start()
+        try:
+            str(memoryview(text)[start:], "utf-8")
+        except UnicodeDecodeError as error:
+            return start + error.start
+        return None
+
+
+def _is_blank(text: bytes) -> bool:
+    return not text.strip(b"\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is in some bytes: where the last row ends (0: none does), and how many rows end."""
+
+    end: int
+    rows: int  # without blank ones
+    state: _In  # after the last byte
+
+
+class _Scanner:
+    """Finds the ends of rows in bytes, given where in a row they begin.
+
+    Most bytes are seen by functions of `bytes` alone. If quotes are only where CSV has them, every
+    second one closes a value or is the first of a doubled one: then the text outside of quotes is
+    every second part between quotes. That holds if every quote that would open a value is at the
+    beginning of one, or right behind a quote; counts show it. Only where they do not, a quote is
+    text somewhere, and values are looked for one by one.
+    """
+
+    def __init__(self, dialect: _Dialect) -> None:
+        self._quote, self._escape, self._written = dialect.quote, dialect.escape, dialect.delimiter
+        marks = dialect.delimiter + dialect.quote + dialect.escape
+        self._filler = next(byte for byte in (b"0", b"1", b"2", b"3") if byte not in marks)
+        # One of several bytes is replaced, since `|||` holds `||` once, and where it begins counts.
+        self._delimiter = self._written if len(self._written) == 1 else b"\0"
+        self._replacement = self._delimiter.rjust(len(self._written), self._filler)
+        # Without quotes, neither pattern is ever used.
+        escape, quote = re.escape(dialect.escape), re.escape(dialect.quote or b'"')
+        delimiter, inner = re.escape(self._delimiter), b"[^%b]*+" % quote
+        self._escaped = re.compile(b"%b[%b%b]" % (escape, escape, quote))
+        self._value = re.compile(
+            b"%b(?:(?<=\n%b)|(?<=%b%b))%b(?:%b%b%b)*+(%b?)"
+            % (quote, quote, delimiter, quote, inner, quote, quote, inner, quote)
+        )
+        parts = [dialect.delimiter[:n] for n in range(len(dialect.delimiter) - 1, 0, -1)]
+        # What the next byte may change, the longest first.
+        self._undecided = tuple(filter(None, (self._escape, b"\r", *parts)))
+
+    def plain(self, text: bytes, *, lone_cr: bool, last: bool) -> bytes:
+        """As many bytes of `text` as are decided, in which only LF ends rows, and nothing escapes.
+
+        All others keep their place. The `last` bytes of a file are decided.
+        """
+        if self._escape and self._escape in text:
+            text = self._escaped.sub(self._filler * 2, text)
+        if self._replacement != self._written:
+            text = text.replace(self._written, self._replacement)
+        if not last and text.endswith(self._undecided):
+            text = text[: -next(len(end) for end in self._undecided if text.endswith(end))]
+        if lone_cr and b"\r" in text:
+            text = _LONE_CR.sub(b"\n", text)
+        return text
+
+    def scan(self, plain: bytes, state: _In) -> _Found:
+        """What is in `plain` bytes, which begin in `state`."""
+        quote = self._quote
+        if not plain:
+            return _Found(0, 0, state)
+        if not quote or (quote not in plain and state is not _In.QUOTES):
+            return _Found(plain.rfind(b"\n") + 1, _rows(plain, state), self._after(plain))
+        if state is _In.CLOSED and plain.startswith(quote):  # the second one of a doubled one
+            plain, state = self._filler + plain[1:], _In.QUOTES
+        parts = plain.split(quote)
+        inside = state is _In.QUOTES
+        ends_inside = inside ^ (len(parts) % 2 == 0)
+        seen = quote.join(parts[inside::2])
+        if ends_inside and len(parts) > 1:
+            seen += quote
+        at_once = seen.startswith(quote) and state in (_In.ROW, _In.VALUE, _In.QUOTES)
+        right = (
+            seen.count(self._delimiter + quote) + seen.count(b"\n" + quote) + seen.count(quote * 2)
+        )
+        if right + at_once != (len(parts) - inside) // 2:
+            return self._scan_values(plain, state)
+        end = 0
+        if b"\n" in seen:
+            at = len(plain)
+            for number in range(len(parts) - 1, -1, -1):
+                at -= len(parts[number])
+                if number % 2 == inside and (newline := parts[number].rfind(b"\n")) >= 0:
+                    end = at + newline + 1
+                    break
+                at -= 1
+        after = _In.CLOSED if plain.endswith(quote) else self._after(plain)
+        return _Found(end, _rows(seen, state), _In.QUOTES if ends_inside else after)
+
+    def _scan_values(self, plain: bytes, state: _In) -> _Found:
+        """As `scan`, value by value."""
+        before = {
+            _In.ROW: b"\n",
+            _In.VALUE: b"\n",
+            _In.QUOTES: b"\n" + self._quote,
+        }.get(state, self._filler)
+        text = before + plain
+        start, outside, after = len(before), list[bytes](), self._after(plain)
+        end = 0
+        for value in self._value.finditer(text):
+            first, last = value.span()
+            if first > start:
+                newline = text.rfind(b"\n", start, first) + 1
+                end = newline or end
+                outside.append(text[start:first])
+            elif first == start:
+                outside.append(b"")
+            start = last
+            if last == len(text):
+                after = _In.CLOSED if value[1] else _In.QUOTES
+        end = text.rfind(b"\n", start) + 1 or end
+        outside.append(text[start:])
+        return _Found(max(0, end - len(before)), _rows(self._quote.join(outside), state), after)
+
+    def first_end(self, text: bytes, start: int, *, lone_cr: bool, blank: bool = True) -> int:
+        """Where the row ends that begins at `start` of `text`; 0 if it does not.
+
+        `blank`: a line with nothing in it is one.
+        """
+        state = _In.ROW
+        for line in (_CR_OR_LF if lone_cr else _LF).finditer(text, start):
+            plain = self.plain(text[start : line.end()], lone_cr=lone_cr, last=True)
+            found = self.scan(plain, state)
+            if found.end and (blank or found.rows):
+                return line.end()
+            start, state = line.end(), found.state
+        return 0
+
+    def _after(self, plain: bytes) -> _In:
+        """Where one is after these bytes, which end outside of quotes."""
+        if plain.endswith(b"\n"):
+            return _In.ROW
+        return _In.VALUE if plain.endswith(self._delimiter) else _In.TEXT
+
+
+def _rows(seen: bytes, state: _In) -> int:
+    """How many rows end in what is `seen` outside of quotes; a quote stands for a value in them."""
+    rows = seen.count(b"\n")
+    at_row = state is _In.ROW
+    if b"\n\n" in seen or b"\n\r\n" in seen or (at_row and seen.startswith((b"\n", b"\r\n"))):
+        rows -= len(_BLANK.findall((b"\n" if at_row else b"") + seen))
+    return rows

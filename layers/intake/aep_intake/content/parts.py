@@ -1,0 +1,255 @@
+"""Converts a file of rows, from its start, into parts that AEP takes: UTF-8, rows whole, counted.
+
+    members of a gzip → charset → rows (CSV as they are, JSON in lines) → parts
+
+A part is a function of the place where it begins, so it is the same in every try: a worker that
+goes on where another one stopped unpacks what is before, and makes nothing of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO, Any
+
+from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, readable
+from aep_intake.content.gzip import Gunzipped, Readable
+from aep_intake.content.json_rows import JsonLines, JsonObjects
+from aep_intake.content.rows import Block, BrokenRow, RowReader, is_csv
+from aep_intake.content.text import ToUtf8
+from aep_intake.model.errors import TooLarge
+from aep_intake.model.records import Kept
+
+CHUNK = 2**20  # bytes
+EXAMPLES = 5  # broken rows that are named
+UTF_8 = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Kept):
+    """Where a row begins, at which a part may."""
+
+    offset: int = 0  # bytes of the file, unpacked
+    rows: int = 0  # before it
+    # Of JSON: whether it is in a list. Of CSV: whether CR alone ends rows, if anything shows it.
+    state: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is in a file of rows, and how it goes up."""
+
+    input_format: Mapping[str, Any]  # of the batch
+    gzipped: bool = False
+    # As Python names it. UTF-8 also if the batch has the same charset, whatever that is.
+    charset: str = UTF_8
+    bom: int = 0  # bytes of the byte order mark
+    lines: bool = True  # of JSON: whether each row is a line
+
+    @property
+    def has_header(self) -> bool:
+        """Whether a CSV has a header."""
+        header = str(self.input_format.get("header", True)).lower()
+        return is_csv(self.input_format) and header == "true"
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether its rows can be told apart; else it goes up as one part, or not at all."""
+        if is_csv(self.input_format):
+            return readable(self.input_format)
+        lines = not self.input_format.get("isMultiLineJson")
+        return str(self.input_format.get("format")).lower() == "json" and lines
+
+    def reader(self, uri: str, place: Place, header: bytes | None = None) -> RowReader:
+        """The reader of its rows from a place on. `header`: of a CSV, if it does not come again."""
+        if not self.has_rows:
+            return _NoRows()
+        if is_csv(self.input_format):
+            at, rows, lone_cr = place.offset, place.rows, place.state
+            return CsvReader(self.input_format, header, at=at, rows=rows, lone_cr=lone_cr)
+        if self.lines:
+            return JsonLines(place.offset, place.rows)
+        return JsonObjects(uri, place.offset, place.rows, inside=bool(place.state))
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """The rows of some text, and how many of them are broken."""
+
+    rows: int = 0
+    broken: int = 0
+    examples: tuple[BrokenRow, ...] = ()  # the first broken ones
+
+    def plus(self, block: Block) -> "Count":
+        """With the rows of a block."""
+        more = (*self.examples, *block.broken[:EXAMPLES])[:EXAMPLES]
+        return Count(self.rows + block.rows, self.broken + len(block.broken), more)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part, to be read from its start. One without rows is not sent."""
+
+    body: IO[bytes]
+    size: int  # bytes
+    count: Count
+    next: Place | None  # where the next one begins; None behind the last
+
+
+class Source:
+    """The bytes of a file, unpacked, which may be given back once they were read."""
+
+    def __init__(self, stream: Readable, uri: str, *, gzipped: bool) -> None:
+        self._read = Gunzipped(stream, uri).read if gzipped else stream.read
+        self._back = b""
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes; fewer at the end."""
+        some, self._back = self._back[:size], self._back[size:]
+        while len(some) < size and (more := self._read(size - len(some))):
+            some += more
+        return some
+
+    def give_back(self, some: bytes) -> None:
+        """Read these bytes again, next."""
+        self._back = some + self._back
+
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes."""
+        while size and (passed := len(self.read(min(size, CHUNK)))):
+            size -= passed
+
+
+class _NoRows:
+    """Reads a file in which nobody can tell rows apart."""
+
+    at = rows = 0
+    header = b""
+
+    def feed(self, chunk: bytes) -> Block:
+        """The chunk."""
+        self.at += len(chunk)
+        return Block(chunk)
+
+    def end(self) -> Block:
+        """Nothing."""
+        return Block()
+
+    def unfinished(self) -> str:
+        """Why it is not split."""
+        return "files of its format cannot be"
+
+
+class Utf8Rows:
+    """Reads rows of text in any charset as rows of UTF-8.
+
+    `held`: bytes that were fed and are in no block yet.
+    """
+
+    def __init__(self, charset: str, reader: RowReader) -> None:
+        self.reader, self.held = reader, 0
+        self._text = ToUtf8(charset) if charset != UTF_8 else None
+        self._passed = reader.at  # bytes of UTF-8
+        self._rest = b""  # behind the last row, if it was made of other bytes
+
+    def feed(self, chunk: bytes, *, final: bool = False) -> Block:
+        """The rows that end in this chunk. `final`: it is the last one."""
+        some = chunk if self._text is None else self._text.feed(chunk, final=final)
+        block = self.reader.feed(some)
+        if final:
+            last = self.reader.end()
+            broken = block.broken + last.broken
+            block = Block(block.text + last.text, block.rows + last.rows, broken)
+        self._passed += len(some)
+        self.held = self._passed - self.reader.at
+        if self._text is not None:
+            self._rest = (self._rest + some)[-self.held :] if self.held else b""
+            self.held = self._text.width(self._rest)
+        return block
+
+    @property
+    def state(self) -> bool | None:
+        """See `Place`."""
+        match self.reader:
+            case JsonObjects(inside=inside):
+                return inside
+            case CsvReader(lone_cr=lone_cr):
+                return lone_cr
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a file, of `limit` bytes at most. `uri`: for errors."""
+
+    text: Source
+    shape: Shape
+    limit: int
+    uri: str
+
+    def since(self, place: Place | None = None) -> Iterator[Part]:
+        """The parts from a place on; each is closed after its turn.
+
+        Raises TooLarge for a row of nearly the limit; or as the source and the readers.
+        """
+        header: bytes | None = None
+        if place is not None and place.offset:
+            header = self._header()
+            self.text.skip(place.offset)
+        else:
+            place = Place(len(self.text.read(self.shape.bom)))
+        following: Place | None = place
+        while following is not None:
+            with TemporaryFile() as out:
+                part, header = self._part(following, header, out)
+                following = part.next
+                yield part
+
+    @property
+    def _chunk(self) -> int:
+        return max(1, min(CHUNK, self.limit // 4))
+
+    def _header(self) -> bytes:
+        """The header of a CSV, as UTF-8; the bytes are given back."""
+        if not self.shape.has_header:
+            return b""
+        read = self.text.read(self.shape.bom)
+        rows = Utf8Rows(self.shape.charset, self.shape.reader(self.uri, Place(len(read))))
+        while not rows.reader.header and (chunk := self.text.read(self._chunk)):
+            rows.feed(chunk)
+            read += chunk
+        self.text.give_back(read)
+        return rows.reader.header
+
+    def _part(self, begin: Place, header: bytes | None, out: IO[bytes]) -> tuple[Part, bytes]:
+        """The part that begins at a place, and the header of later ones."""
+        rows = Utf8Rows(self.shape.charset, self.shape.reader(self.uri, begin, header))
+        size, count, place, kept = 0, Count(), begin, b""
+        following: Place | None = None
+        final = False
+        while not final:
+            chunk = self.text.read(self._chunk)
+            final = len(chunk) < self._chunk
+            block = rows.feed(chunk, final=final)
+            kept += chunk
+            text = block.text if size else rows.reader.header + block.text
+            endless = len(kept) > self.limit + 2 * self._chunk + PROLOGUE_BYTES
+            if endless or size + len(text) > self.limit:
+                if not count.rows:
+                    raise self._too_large(rows.reader)
+                self.text.give_back(kept)
+                following = place
+                break
+            if block.text:
+                size += out.write(text)
+                count = count.plus(block)
+                place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
+                kept = kept[len(kept) - rows.held :]
+        out.seek(0)
+        return Part(out, size, count, following), rows.reader.header
+
+    def _too_large(self, reader: RowReader) -> TooLarge:
+        what = "a row of nearly" if self.shape.has_rows else "more than"
+        return TooLarge(
+            f"{self.uri} has {what} {self.limit:,} bytes, and cannot be split: "
+            f"{reader.unfinished()}"
+        )

@@ -1,0 +1,226 @@
+"""Files in any layout, charset and packing go up as the rows that other readers find in them."""
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from aep_intake.content import parts as module
+from aep_intake.content.parts import Part, Parts, Place, Shape, Source
+from aep_intake.content.recognize import recognize
+from aep_intake.model.errors import FormatMismatch, TooLarge
+from hypothesis import given
+from hypothesis import strategies as st
+
+URI = "s3://landing/in/a"
+JSON = {"format": "json"}
+CSV = {"format": "csv"}
+CHUNKS = st.sampled_from([1, 2, 3, 7, 64, 2**20])
+LIMITS = st.integers(200, 600)
+
+
+def in_parts(
+    content: bytes, shape: Shape, limit: int, chunk: int = 2**20
+) -> list[tuple[bytes, int, int]]:
+    """The content, rows and broken rows of each part; the same wherever a worker broke off."""
+    with patch.object(module, "CHUNK", chunk):
+        places: list[Place | None] = [None]
+        found = []
+        for part in parts(content, shape, limit):
+            found.append((part.body.read(), part.count.rows, part.count.broken))
+            assert part.size == len(found[-1][0]) <= limit
+            places.append(part.next)
+        assert places.pop() is None
+        for number, place in enumerate(places):
+            again = parts(content, shape, limit, place)
+            part = next(again)
+            assert (part.body.read(), part.count.rows, part.count.broken) == found[number]
+    return found
+
+
+def parts(content: bytes, shape: Shape, limit: int, place: Place | None = None) -> Iterator[Part]:
+    text = Source(io.BytesIO(content), URI, gzipped=shape.gzipped)
+    return Parts(text, shape, limit, URI).since(place)
+
+
+# ---- JSON in any layout
+
+TEXT = st.text(st.sampled_from('ab"\\{}[],:\n\r\t é€😀'), max_size=8)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(TEXT, values, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(TEXT, VALUES, min_size=1, max_size=3)
+LAYOUTS = st.sampled_from(
+    ["lines", "list", "pretty list", "pretty", "nothing", "lists", "list and objects"]
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> tuple[list[Any], str]:
+    rows = draw(st.lists(OBJECTS, min_size=1, max_size=8))
+    ascii_only, indent = draw(st.booleans()), draw(st.sampled_from([1, 4]))
+
+    def dumped(value: Any, indent: int | None = None) -> str:
+        text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
+        return text.replace("\n", draw(st.sampled_from(["\n", "\r\n", "\r"]))) if indent else text
+
+    match draw(LAYOUTS):
+        case "lines":
+            text = draw(st.sampled_from(["\n", "\r\n", "\n\n"])).join(map(dumped, rows))
+        case "list":
+            text = dumped(rows)
+        case "pretty list":
+            text = dumped(rows, indent)
+        case "pretty":
+            text = "\n".join(dumped(row, indent) for row in rows)
+        case "nothing":
+            text = draw(st.sampled_from(["", " ", ","])).join(map(dumped, rows))
+        case "lists":
+            text = dumped(rows[:1]) + "\n" + dumped(rows[1:], indent)
+        case _:
+            text = dumped(rows, 1)[:-1] + "]" + "".join(map(dumped, rows))
+            rows = rows * 2
+    return rows, text + draw(st.sampled_from(["", "\n", " \r\n"]))
+
+
+@given(documents(), st.sampled_from(["utf-8", "utf-16-le"]), st.booleans(), LIMITS, CHUNKS)
+def test_json_of_any_layout_goes_up_as_lines(
+    made: tuple[list[Any], str], charset: str, packed: bool, limit: int, chunk: int
+) -> None:
+    rows, text = made
+    content = text.encode(charset)
+    found_to_be = recognize(content, True, JSON | {"charset": charset}, URI)
+    shape = Shape(JSON, packed, charset, lines=found_to_be.layout in ("lines", ""))
+    try:
+        found = in_parts(gzip.compress(content) if packed else content, shape, limit, chunk)
+    except TooLarge:
+        assert max(len(row) for row in map(str, rows)) * 6 > limit // 4
+        return
+    lines = [line for part, _, _ in found for line in part.split(b"\n") if line.strip()]
+    assert [json.loads(line) for line in lines] == rows
+    assert sum(count for _, count, _ in found) == len(rows)
+    assert not any(broken for _, _, broken in found)
+
+
+def test_what_is_written_stays() -> None:
+    """Numbers that no float holds, members that come twice, and escapes."""
+    written = b'{"a": 1.10, "a": 12345678901234567890123, "b": "\\u00e9\\/", "c": 1e5}'
+    [(text, rows, broken)] = in_parts(b"[" + written.replace(b", ", b",\n\t") + b"\n]", docs(), 999)
+    assert text == written.replace(b", ", b", \t") + b"\n"
+    assert (rows, broken) == (1, 0)
+
+
+def docs() -> Shape:
+    return Shape(JSON, lines=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "numbers"),
+    [
+        (b'[{"a":1},2,{"b":3}]', 3, [2]),
+        (b'[{"a":1},{"b":x},"{",null]', 4, [2, 3, 4]),
+        (b'{"a":1}{"a":NaN}{"a":"x\ty"}{"a":01}', 4, [2, 3, 4]),
+        (b'{"a":1}}{"b":2}', 3, [2]),
+        (b'{"a":1}]', 2, [2]),
+        (b'{"a": {"b": {"c": {"d": {"e": {"f": [{}]}}}}}}{"b":}', 2, [2]),
+        (b"[]", 0, []),
+    ],
+)
+def test_values_that_are_no_objects_are_broken_rows(
+    content: bytes, rows: int, numbers: list[int]
+) -> None:
+    [part] = parts(content, docs(), 999)
+    assert part.count.rows == rows
+    assert [row.row for row in part.count.examples] == numbers
+
+
+@pytest.mark.parametrize("content", [b'[{"a":1}', b'{"a":1}{"b"', b'[{"a":1},{"b":"}]', b"["])
+def test_json_that_breaks_off_is_told(content: bytes) -> None:
+    with pytest.raises(FormatMismatch, match="s3://landing/in/a breaks off"):
+        in_parts(content, docs(), 999)
+
+
+def test_lines_that_are_no_objects_are_broken_rows() -> None:
+    lines = [b'{"a":1}', b"[1]", b'{"a":1}{"b":2}', b"", b'{"a":', b'{"a":1} ', b"null", b"\xff"]
+    [part] = parts(b"\n".join(lines), Shape(JSON), 999)
+    assert (part.count.rows, part.count.broken) == (7, 5)
+    assert [row.row for row in part.count.examples] == [2, 3, 4, 6, 7]
+
+
+@given(OBJECTS, st.binary(max_size=3), st.integers(0, 60))
+def test_a_line_is_a_row_if_python_reads_an_object(row: Any, noise: bytes, at: int) -> None:
+    text = json.dumps(row).encode()
+    line = text[:at] + noise.replace(b"\n", b"") + text[at:]
+    [part] = parts(line + b"\n{}\n", Shape(JSON), 999)
+    try:
+        read = json.loads(line, parse_constant=int)
+    except ValueError:
+        read = None
+    assert part.count.broken == (not isinstance(read, dict) and bool(line.strip()))
+
+
+# ---- CSV, in its charset
+
+CELLS = st.text(st.sampled_from('ab",;\n\r é'), max_size=6)
+TABLES = st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=8)
+
+
+@given(
+    TABLES,
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "iso8859-1", "cp1252"]),
+    st.booleans(),
+    LIMITS,
+    CHUNKS,
+)
+def test_a_csv_goes_up_in_utf_8(
+    table: list[tuple[str, ...]], charset: str, packed: bool, limit: int, chunk: int
+) -> None:
+    out = io.StringIO()
+    csv.writer(out, quoting=csv.QUOTE_ALL).writerows([("x", "y", "z"), *table])
+    content = out.getvalue().encode(charset)
+    bom = {"utf-8-sig": 3, "utf-16": 2}.get(charset, 0)
+    name = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le"}.get(charset, charset)
+    shape = Shape(CSV, packed, name, bom)
+    found = in_parts(gzip.compress(content) if packed else content, shape, limit, chunk)
+    read: list[Any] = []
+    for number, (part, count, broken) in enumerate(found):
+        header, *rows = csv.reader(io.StringIO(part.decode(), newline=""))
+        assert header == ["x", "y", "z"]
+        assert (count, broken) == (len(rows), 0), number
+        read += rows
+    assert read == [list(row) for row in table]
+
+
+@pytest.mark.parametrize(
+    ("charset", "byte"), [("utf-8", b"\xe9"), ("cp1252", b"\x81"), ("utf-16-le", b"\x00\xd8")]
+)
+@pytest.mark.parametrize("chunk", [1, 5, 2**20])
+def test_a_byte_that_is_not_of_the_charset_breaks_its_row(
+    charset: str, byte: bytes, chunk: int
+) -> None:
+    rows = ["x,y\n", *(f"{n},a\n" for n in range(20))]
+    content = [row.encode(charset) for row in rows]
+    content[3] = (
+        content[3][:-2] + byte * 3 + content[3][-2:]
+        if charset != "utf-16-le"
+        else (content[3][:-2] + byte + content[3][-2:])
+    )
+    content[20] = byte + content[20]
+    found = in_parts(b"".join(content), Shape(CSV, charset=charset), 200, chunk)
+    assert sum(broken for _, _, broken in found) == 2
+    shape = Shape(CSV, charset=charset)
+    with patch.object(module, "CHUNK", chunk):
+        told = [
+            row.row for part in parts(b"".join(content), shape, 200) for row in part.count.examples
+        ]
+    assert told == [3, 20]
