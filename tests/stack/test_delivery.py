@@ -78,6 +78,16 @@ def held(played: Scene, batch_id: str) -> dict[str, bytes]:
     return {path: content.read() for path, content in played.aep.files(batch_id).items()}
 
 
+def test_a_batch_of_a_request_without_files_is_followed_to_its_end(delivering: Scene) -> None:
+    """Its caller fills it, or not; this one gives it up."""
+    stack = delivering.stack
+    answer = stack.sender.call("POST", f"{stack.api}/batches", {"datasetId": LOYALTY})
+    external_id, batch_id = answer.headers["X-External-Id"], answer.json()["id"]
+    delivering.aep.set_status(batch_id, "aborted")
+    end = ended(delivering, external_id)
+    assert (end["kind"], end["batchId"], end["fileCount"]) == ("Batch Abandoned", batch_id, 0)
+
+
 def test_a_file_is_ingested(delivering: Scene, folder: str) -> None:
     key, content = f"in/{folder}/a.jsonl", b'{"a": 1}\n{"a": 2}\n'
     delivering.put(key, content)

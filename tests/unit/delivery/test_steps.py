@@ -348,12 +348,15 @@ def test_an_event_of_what_is_not_ours_is_malformed(
     assert world.ledger.deliveries == {}
 
 
-def test_a_batch_without_files_is_filled_by_who_asked_for_it(world: Delivering) -> None:
-    target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
-    options = {"inputFormat": {"format": "json"}}
-    order = Order("callers-own", target, options, trigger="request")
-    create.create_batch(order, world.intake(0).ports)
-    steps.start(*world.created_queue.pop().what, ports(world))
+def test_a_batch_without_files_that_an_early_release_announced_is_not_followed(
+    world: Delivering,
+) -> None:
+    """It recorded no deliveries; its message may still be in the queue."""
+    external_id = requested(world, starts=False)
+    world.ledger.handed_over.clear()
+    record = world.ledger.records[external_id]
+    world.ledger.records[external_id] = replace(record, delivers=None)
+    steps.start(external_id, batch_id(world, external_id), ports(world))
     assert world.ledger.deliveries == {}
 
 
