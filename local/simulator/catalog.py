@@ -15,10 +15,11 @@ Test = Callable[[str, Object], bool]
 RANGES = {
     "createdAfter": ("created", gt),
     "createdBefore": ("created", lt),
-    "startAfter": ("started", gt),
-    "startBefore": ("started", lt),
-    "endAfter": ("completed", gt),
-    "endBefore": ("completed", lt),
+    # These are of `availableDates`, in seconds; that they are asked for in those is inferred.
+    "startAfter": ("startDate", gt),
+    "startBefore": ("startDate", lt),
+    "endAfter": ("endDate", gt),
+    "endBefore": ("endDate", lt),
 }
 PAGING = frozenset({"limit", "start", "orderBy", "properties"})
 BATCH_FIELDS = frozenset(
@@ -43,6 +44,8 @@ BATCH_FIELDS = frozenset(
 DATASET_FIELDS = frozenset(
     [
         "name",
+        "description",
+        "enableErrorDiagnostics",
         "created",
         "createdClient",
         "createdUser",
@@ -138,7 +141,12 @@ def _simple(name: str, value: str) -> Test:
 def _range(name: str, value: str) -> Test:
     member, compare = RANGES[name]
     bound = _number({name: value}, name, 0)
-    return lambda _, members: member in members and compare(members[member], bound)
+
+    def test(_: str, members: Object) -> bool:
+        inside = members.get("availableDates", {}) if member.endswith("Date") else members
+        return member in inside and compare(inside[member], bound)
+
+    return test
 
 
 def _tag(part: str) -> Test:

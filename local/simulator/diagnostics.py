@@ -37,6 +37,17 @@ class Diagnostics:
         files = _failed(batch, rejected) if route == "list-failed" else _meta(batch, rejected)
         return _directory(visit, files if self._kept(visit, batch) else {})
 
+    def file(self, visit: Visit, batch: Batch, number: str) -> Response:
+        """One of the files that came of a batch. Raises Refused: it has no such file.
+
+        That it is in a directory of its own, under the name it was uploaded by, is inferred.
+        """
+        files = list(batch.files.items()) if batch.status in SERVED else []
+        if not number.isdecimal() or int(number) >= len(files):
+            raise Refused(catalog_error(404, f"Object {visit.request.path} not found"))
+        path, content = files[int(number)]
+        return _directory(visit, {path.rpartition("/")[2]: content.read()})
+
     def _kept(self, visit: Visit, batch: Batch) -> bool:
         ended = batch.members.get("completed")
         return ended is not None and visit.now < ended + self._switches.diagnostics_kept_ms

@@ -1,10 +1,12 @@
 """The services behind the gateway: Batch Ingestion's create and actions, Catalog's reads.
 
-Files are in `uploads`, Data Access is in `diagnostics`; notifications are not simulated.
+Files are in `uploads`, Data Access is in `diagnostics`; notifications are not simulated. What is
+not simulated answers 501.
 """
 
 import random
 import re
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
@@ -72,6 +74,9 @@ class Foundation:
             "version": "1.0.0",
             "created": now,
             "updated": now,
+            "createdClient": "acp_ui_platform",
+            "createdUser": "simulated@AdobeID",
+            "updatedUser": "simulated@AdobeID",
             "fileDescription": {
                 "persisted": True,
                 "containerFormat": "parquet",
@@ -111,8 +116,13 @@ class Foundation:
                 answer = self.uploads.serve(route, visit, self._batch(visit))
             case "list-meta" | "list-failed" | "list-files":
                 answer = self._diagnostics.serve(route, visit, self._batch(visit))
+            case "get-file":
+                batch_id, _, number = request.segment(4).rpartition("-")
+                batch = self._found(visit, batch_id, f"File {request.segment(4)}")
+                answer = self._diagnostics.file(visit, batch, number)
             case _:
-                raise Refused(catalog_error(404, f"Object {request.path} not found"))
+                what = f"{request.method} {request.path} is not simulated"
+                raise Refused(catalog_error(501, what))
         return answer
 
     def _create(self, visit: Visit) -> Response:
@@ -203,9 +213,12 @@ class Foundation:
 
     def _batch(self, visit: Visit) -> Batch:
         batch_id = visit.request.segment(4)
+        return self._found(visit, batch_id, f"Batch {batch_id}")
+
+    def _found(self, visit: Visit, batch_id: str, what: str) -> Batch:
         batch = self.batches.get(batch_id, visit.now)
         if batch is None or (batch.org, batch.sandbox) != (visit.client.org, visit.sandbox):
-            raise visit.refusal("INGEST-1006-404", "Not found", f"Batch {batch_id} not found.")
+            raise visit.refusal("INGEST-1006-404", "Not found", f"{what} not found.")
         return batch
 
     def _shown(self, batch: Batch, now: int) -> bool:
@@ -216,7 +229,7 @@ class Foundation:
     def _list_batches(self, visit: Visit) -> Response:
         parameters = dict(visit.request.parameters)
         found = self.batches.candidates(visit.client.org, visit.sandbox, parameters, visit.now)
-        shown = ((each.id, each.members) for each in found if self._shown(each, visit.now))
+        shown = ((each.id, in_catalog(each)) for each in found if self._shown(each, visit.now))
         return self._page(visit, shown, BATCH_FIELDS)
 
     def _get_batch(self, visit: Visit) -> Response:
@@ -228,7 +241,7 @@ class Foundation:
             or not self._shown(batch, visit.now)
         ):
             return _one(visit, batch_id, None)
-        return _one(visit, batch_id, batch.members)
+        return _one(visit, batch_id, in_catalog(batch))
 
     def _page(
         self, visit: Visit, objects: Iterable[tuple[str, Any]], fields: frozenset[str]
@@ -241,6 +254,12 @@ class Foundation:
         if not found and self._switches.nothing_found == "not-found":
             raise Refused(catalog_error(404, "No objects found"))
         return json_response(200, found)
+
+
+def in_catalog(batch: Batch) -> dict[str, Any]:
+    """A batch as Catalog shows it, with members that the answer to its creation does not have."""
+    sandbox_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{batch.org} {batch.sandbox}"))
+    return {"sandboxId": sandbox_id, "errors": [], **batch.members}
 
 
 def _created(batch: Batch) -> Response:

@@ -161,7 +161,7 @@ def problem(code: str, title: str, detail: str, *, org: str, sandbox: str, now: 
 
 def catalog_error(status: int, detail: str) -> Response:
     """Catalog's older error shape, as its clients have seen it."""
-    titles = {400: "BadRequestError", 404: "NotFoundError"}
+    titles = {400: "BadRequestError", 404: "NotFoundError", 501: "NotImplementedError"}
     return json_response(
         status,
         {

@@ -25,6 +25,7 @@ ROUTES = tuple(
         ("list-meta", "GET", rf"{_EXPORT}/[^/]+/meta"),
         ("list-failed", "GET", rf"{_EXPORT}/[^/]+/failed"),
         ("list-files", "GET", rf"{_EXPORT}/[^/]+/files"),
+        ("get-file", "GET", r"/data/foundation/export/files/[^/]+"),
     )
 )
 _UPLOADS = {"PUT": "put-file", "PATCH": "patch-file"}

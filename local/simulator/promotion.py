@@ -87,7 +87,7 @@ class Promotion:
             batch.members["errors"] = list(mishap.errors)
             batch.become(self._switches.failure_name, now)
             return
-        verdict = judge(batch, self._switches.without_files)
+        verdict = judge(batch, self._switches.without_files, self._switches.files_per_batch)
         if verdict.errors:
             batch.members["errors"] = list(verdict.errors)
         if verdict.succeeded:
@@ -98,6 +98,11 @@ class Promotion:
     def succeed(self, batch: Batch, status: str, now: int) -> None:
         """Its rows are served from now on, and no more those of the batches it replaces."""
         batch.members |= metrics(batch)
+        # In seconds, as nothing else; that these are the times of its promotion is inferred.
+        batch.members["availableDates"] = {
+            "startDate": batch.members.get("started", now) // 1000,
+            "endDate": now // 1000,
+        }
         batch.become(status, now)
         for predecessor in self._predecessors(batch, now):
             if predecessor.status in SERVED:

@@ -19,6 +19,7 @@ MOST_KEPT, MOST_SHOWN = 100, 1000
 # A row that is longer is corrupt: nothing bigger is ever held in memory.
 LONGEST_ROW = 16 * 1024 * 1024
 MAGIC = b"PAR1"
+GZIP = b"\x1f\x8b"
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 
@@ -205,21 +206,32 @@ class MultiLineJson:
 
 
 class Csv(_Lines):
-    """A header, unless the input format says there is none, then records."""
+    """A header, unless the input format says there is none, then records, of any length.
+
+    A quote opens a value at its beginning alone, as for Spark; a newline in quotes ends no record.
+    """
 
     def __init__(self, input_format: Mapping[str, Any]) -> None:
         super().__init__()
+        # Adobe's preview page names these defaults.
+        self._delimiter = str(input_format.get("delimiter") or ",").encode()
         self._quote = str(input_format.get("quote") or '"').encode()
+        self._escape = str(input_format.get("escape") or "\\").encode()
         # Adobe's sources write a boolean here and a string there.
         self._header = input_format.get("header", True) not in (False, "false")
         self._records = 0
         self._quoted = self._empty_header = False
         self._blank = True
 
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes. CR ends a line, too; that it makes blank ones does not count."""
+        super().feed(piece.replace(b"\r", b"\n"))
+
     def line(self, line: bytearray) -> None:
         """Count a record, unless a quote goes on in the next line."""
         self._blank = self._blank and not line.strip()
-        self._quoted ^= line.count(self._quote) % 2 == 1
+        if self._quoted or self._quote in line:
+            self._quoted = self._ends_quoted(line)
         if self._quoted:
             return
         if self._header:
@@ -227,6 +239,34 @@ class Csv(_Lines):
         elif not self._blank:
             self._records += 1
         self._blank = True
+
+    def _ends_quoted(self, line: bytearray) -> bool:
+        """Whether a value is still open at the end of a line, by what was open at its beginning."""
+        at, quoted = 0, self._quoted
+        while True:
+            if not quoted and line.startswith(self._quote, at):
+                at, quoted = at + len(self._quote), True
+            if quoted:
+                end = self._closing(line, at)
+                if end is None:
+                    return True
+                at, quoted = end, False
+            found = line.find(self._delimiter, at)
+            if found < 0:
+                return False
+            at = found + len(self._delimiter)
+
+    def _closing(self, line: bytearray, at: int) -> int | None:
+        """The place after the quote that closes a value; None if none does."""
+        while (end := line.find(self._quote, at)) >= 0:
+            escape = line.find(self._escape, at, end)
+            if escape >= 0:
+                at = escape + 2
+            elif line.startswith(self._quote, end + len(self._quote)):
+                at = end + 2 * len(self._quote)
+            else:
+                return end + len(self._quote)
+        return None
 
     def done(self) -> Findings:
         """What was found."""
@@ -253,6 +293,25 @@ class Parquet:
         # The magic at both ends, and the length of the footer (4 bytes).
         whole = self._size >= 12 and self._head == self._tail == MAGIC
         return Findings() if whole else Findings(bad=1, unreadable=True)
+
+
+class Unpacked:
+    """What `check` says of the file; but Adobe unpacks no gzip, and can read none."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._start = b""
+
+    def feed(self, piece: bytes, /) -> None:
+        """Look at the next bytes."""
+        self._start = (self._start + piece[:2])[:2]
+        self._check.feed(piece)
+
+    def done(self) -> Findings:
+        """What was found."""
+        findings = self._check.done()
+        packed = self._start == GZIP and not isinstance(self._check, Unchecked)
+        return Findings(bad=1, unreadable=True) if packed else findings
 
 
 class Gunzipped:

@@ -16,9 +16,11 @@ class Switches:
 
     Files: `put_limit`, bytes (Adobe says 256 MB, not which), and `too_large`, the status beyond.
     `wrong_dataset`: the status where a path names another dataset than the batch's.
-    `upload_answers`: what PUT and the steps of a large file answer, by Adobe's OpenAPI file or by
-    its developer guide. `chunked_upload` `refused` is 411. `gzipped`: whether a `.gz` file is
-    decompressed, or is so many corrupt rows. `files_per_batch`: Adobe's guardrail; the next is 400.
+    `upload_answers`: what PUT and the steps of a large file answer: by Adobe's OpenAPI file, by its
+    developer guide, or (`usual`) 200 to every PUT, on which the guide, the ETL reference and the
+    Python SDK agree, and the rest by the OpenAPI file. `chunked_upload` `refused` is 411.
+    `gzipped`: whether a `.gz` file is decompressed, or nothing that can be read. `files_per_batch`:
+    Adobe's guardrail; a batch of more fails.
     `connection_bytes_per_second`: at which the body of an upload is read; None is as it comes.
     Inferred: on a real network one connection carries only so much, and on loopback it does not.
 
@@ -43,10 +45,10 @@ class Switches:
     put_limit: int = 256 * 1024 * 1024
     too_large: Literal[413, 400] = 413
     wrong_dataset: Literal[400, 404] = 400
-    upload_answers: Literal["spec", "docs"] = "spec"
+    upload_answers: Literal["usual", "spec", "docs"] = "usual"
     chunked_upload: Literal["accepted", "refused"] = "accepted"
     gzipped: Literal["corrupt", "read"] = "corrupt"
-    files_per_batch: int = 1500
+    files_per_batch: int = 25_000
     connection_bytes_per_second: int | None = None
     loaded_ms: int = 1_000
     staging_ms: int = 2_000

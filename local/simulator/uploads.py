@@ -2,11 +2,10 @@
 
 Sources: `batch-ingestion.yaml` (statuses, 256 MB, 512000000 bytes a part, `Range`), Adobe's batch
 ingestion developer guide (200 for PUT and 201 for INITIALIZE and COMPLETE, all empty), the
-troubleshooting page (gaps and overlaps are found at COMPLETE, with 400), the guardrails (1500
-files). Inferred: the order of the checks; that a file needs a batch in `loading`; that what
-Adobe's gateway says to a body over the limit is nginx's 413; that a part sent again replaces the
-same part; that a PUT drops the parts under the same path, and that parts never completed are no
-file; that an encoded slash is one.
+troubleshooting page (gaps and overlaps are found at COMPLETE, with 400). Inferred: the order of the
+checks; that a file needs a batch in `loading`; that what Adobe's gateway says to a body over the
+limit is nginx's 413; that a part sent again replaces the same part; that a PUT drops the parts
+under the same path, and that parts never completed are no file; that an encoded slash is one.
 """
 
 import re
@@ -17,7 +16,7 @@ from urllib.parse import unquote
 from .batches import Batch
 from .content import Content, Disk, Incoming
 from .messages import HTML, Refused, Response, json_response
-from .rows import Check, Gunzipped, Unchecked, check_for
+from .rows import Check, Gunzipped, Unchecked, Unpacked, check_for
 from .switches import Switches
 from .visit import Visit
 
@@ -43,8 +42,9 @@ class Uploads:
 
     def _check(self, input_format: Mapping[str, Any], path: str) -> Check:
         check = check_for(input_format)
-        gzipped = path.lower().endswith(".gz") and self._switches.gzipped == "read"
-        return Gunzipped(check) if gzipped else check
+        if path.lower().endswith(".gz") and self._switches.gzipped == "read":
+            return Gunzipped(check)
+        return Unpacked(check)
 
     def serve(self, route: str, visit: Visit, batch: Batch) -> Response:
         """Carry out an operation on a file of `batch`. Raises Refused."""
@@ -65,7 +65,7 @@ class Uploads:
             case "patch-file":
                 answer = self._part(visit, batch, path, self._content(visit))
             case _:
-                answer = self._put(visit, batch, path, self._content(visit))
+                answer = self._put(batch, path, self._content(visit))
         batch.touched = visit.now
         return answer
 
@@ -85,25 +85,17 @@ class Uploads:
             raise Refused(_page(self._switches.too_large))
         return content
 
-    def _put(self, visit: Visit, batch: Batch, path: str, content: Content) -> Response:
+    def _put(self, batch: Batch, path: str, content: Content) -> Response:
         new = path not in batch.files
-        if new:
-            self._make_room(visit, batch)
         batch.unfinished.pop(path, None)
         batch.files[path] = content
         return Response(201 if new and self._switches.upload_answers == "spec" else 200)
-
-    def _make_room(self, visit: Visit, batch: Batch) -> None:
-        most = self._switches.files_per_batch
-        if len(batch.files) >= most:
-            detail = f"Batch {batch.id} has {most} files already."
-            raise visit.refusal("INGEST-1012-400", "Too many files", detail)
 
     def _act(self, visit: Visit, batch: Batch, path: str) -> Response:
         action = (visit.request.parameter("action") or "").upper()
         if action == "INITIALIZE":
             batch.unfinished[path] = {}
-            return Response(200 if self._switches.upload_answers == "spec" else 201)
+            return Response(201 if self._switches.upload_answers == "docs" else 200)
         if action == "COMPLETE":
             return self._stitch(visit, batch, path)
         raise visit.refusal("INGEST-1005-400", "Bad request", f"Unknown action {action!r}.")
@@ -128,8 +120,6 @@ class Uploads:
             end = last + 1
         if not end:
             raise visit.refusal("INGEST-1014-400", "Bad request", f"{path} has no parts.")
-        if path not in batch.files:
-            self._make_room(visit, batch)
         check = self._check(batch.members["inputFormat"], path)
         whole = Incoming(self._disk, check, end)
         for span in sorted(parts):

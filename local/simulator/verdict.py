@@ -47,9 +47,14 @@ class Verdict:
     errors: Sequence[Error] = ()
 
 
-def judge(batch: Batch, without_files: Literal["failed", "success"]) -> Verdict:
+def judge(batch: Batch, without_files: Literal["failed", "success"], most_files: int) -> Verdict:
     """What the files of a batch deserve. `without_files`: what a batch that has none deserves."""
     files = batch.files.values()
+    if len(files) > most_files:
+        # The words are from the guardrails page; which code they come with is not documented.
+        words = f"{len(files)} files (over the {most_files} threshold)"
+        told = f"Batch ingestion guardrails hit: {words}"
+        return Verdict(False, [{"code": "unknown", "description": told}])
     if not files and without_files == "failed":
         return Verdict(False, [EMPTY_FILE])
     whole: list[Error] = []

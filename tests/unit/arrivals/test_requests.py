@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from local.simulator.faults import Fault
+from local.simulator.foundation import in_catalog
 from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES, SYSTEM
 from tests.request_world import ARN, EVENTS, OTHER_ARN, OTHER_ORG, POST, START, Answer, Api, Stored
 
@@ -688,7 +689,7 @@ class TestTelling:
             "fileCount": 1,
             "openedAt": "2026-11-18T11:06:40.000Z",
             "createdAt": "2026-11-18T11:06:40.000Z",
-            "aep": batch.members,
+            "aep": in_catalog(batch),
         }
         assert batch.members["status"] == "success"
         assert api.get("mine") == answer
@@ -797,7 +798,7 @@ class TestWhereAFileIs:
                     "inputFormat": {"format": "json"},
                     "openedAt": "2026-11-18T11:06:40.000Z",
                     "createdAt": "2026-11-18T11:06:40.000Z",
-                    "aep": batch.members,
+                    "aep": in_catalog(batch),
                 }
             ],
             "versionCount": 1,

@@ -61,7 +61,6 @@ from local.simulator.faults import Fault
 from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (
-    CREDENTIAL,
     DAY,
     HOUR,
     MINUTE,

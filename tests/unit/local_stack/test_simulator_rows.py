@@ -84,6 +84,12 @@ def test_multi_line_json_is_one_corrupt_row_where_it_breaks(body: bytes, count: 
         ({}, b"a,b\n", Findings(0)),
         ({}, b"\n1,2\n", Findings(1, empty_header=True)),
         ({}, b"a,b\n1,2,3,no row validation\n", Findings(1)),
+        ({}, b"a,b\r1,2\r3,4\r", Findings(2)),
+        ({}, b'a,b\n6" pipe,1\n7" pipe,2\n', Findings(2)),  # opens nothing inside a value
+        ({}, b'a,b\n"x \\" y",2\n3,4\n', Findings(2)),
+        ({}, b'a;b\n"1;2\n', Findings(1)),
+        ({"delimiter": ";"}, b'a;b\n1;"2\n2"\n3;"4"\n', Findings(2)),
+        ({"delimiter": ";"}, b'a;b\n1,"2\n3;4\n', Findings(2)),
         ({"header": False}, b"1,2\n3,4\n", Findings(2)),
         ({"header": "false", "quote": "'"}, b"'1\n1',2\n3,\"\n", Findings(2)),
     ],
