@@ -27,7 +27,7 @@ from tests.faults.harness import (
     take,
 )
 from tests.faults.test_delivery_schedules import GOOD, arrived, rows, table
-from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS
+from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met
 from tests.faults.test_steps import order
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
@@ -292,7 +292,7 @@ def test_the_schedules_went_where_it_hurts(
 ) -> None:
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} restores of the ledger: {dict(ran)}")
-    for status in ("loading", "loaded", "success", "active"):
-        assert ran[f"forgotten, {status}"] > schedules / 500, status
-    assert ran["adopted"] > schedules / 10
-    assert ran["windows put back"] > schedules / 50
+    statuses = ("loading", "loaded", "success", "active")
+    assert_met(ran, schedules, 500, *(f"forgotten, {status}" for status in statuses))
+    assert_met(ran, schedules, 10, "adopted")
+    assert_met(ran, schedules, 50, "windows put back")

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from aep_intake.model.batches import Target
@@ -63,6 +63,16 @@ WORLDS = settings(
 )
 SOME = settings(WORLDS, max_examples=SCHEDULES // 5)
 TAPES = st.binary(min_size=200, max_size=400)
+ENOUGH = 20
+
+
+def assert_met(ran: Mapping[str, int], schedules: int, one_in: int, *what: str) -> None:
+    """More than one schedule in so many met each of these.
+
+    Of those that are the same every time, that is sure; a few random ones prove nothing.
+    """
+    if WORLDS.derandomize or schedules >= ENOUGH * one_in:
+        assert [each for each in what if ran[each] * one_in <= schedules] == []
 
 
 @WORLDS
@@ -191,16 +201,6 @@ def test_the_schedules_went_where_it_hurts(
     """A schedule that never meets trouble proves nothing."""
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} fault schedules; what workers ended with: {dict(ran)}")
-    for what in (
-        "created",
-        "adopted",
-        "duplicate",
-        "attempts",
-        "lease-lost",
-        "outcome-unknown",
-        "superseded",
-        "same bytes",
-    ):
-        assert ran[what] > schedules / 100, what
-    for what in ("sent anew", "given up"):
-        assert ran[what] > schedules / 200, what
+    often = ("created", "adopted", "duplicate", "attempts", "lease-lost", "outcome-unknown")
+    assert_met(ran, schedules, 100, *often, "superseded", "same bytes")
+    assert_met(ran, schedules, 200, "sent anew", "given up")
