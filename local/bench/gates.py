@@ -36,7 +36,7 @@ def gates(stack: LocalStack, hold_ms: float, seconds: float, turns: int = 2) -> 
     here.mkdir()
     with Emulator(here, hold_ms=hold_ms) as emulator:
         dynamodb = emulator.aws.dynamodb
-        _make(dynamodb, stack.aws.dynamodb.describe_table(TableName=stack.outputs["LedgerTable"]))
+        make_ledger(dynamodb, stack)
         rates: dict[int, list[float]] = {1: [], GATES: []}
         for _ in range(turns):
             for number, measured in rates.items():
@@ -56,8 +56,9 @@ def gates(stack: LocalStack, hold_ms: float, seconds: float, turns: int = 2) -> 
     )
 
 
-def _make(dynamodb: "DynamoDBClient", like: Any) -> None:
+def make_ledger(dynamodb: "DynamoDBClient", stack: LocalStack) -> None:
     """A ledger's table as the stack has it, empty."""
+    like: Any = stack.aws.dynamodb.describe_table(TableName=stack.outputs["LedgerTable"])
     indexes = [
         {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
         for index in like["Table"]["GlobalSecondaryIndexes"]
