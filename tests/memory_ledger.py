@@ -1,7 +1,7 @@
 """The ledger in memory: passes the same contract tests as the one in DynamoDB."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,7 @@ from aep_intake.model.orders import (
     claims,
 )
 
+TOGETHER = 90  # files that join a window in one step
 GATES = 2  # enough for one to be open when the other is sealed
 
 
@@ -94,6 +95,9 @@ class MemoryLedger:
 
     `conflict` may say that a transaction meets another; `between` is called between two gates.
     """
+
+    files_max = 98
+    files_bytes_max = 300_000
 
     def __init__(
         self,
@@ -366,6 +370,11 @@ class MemoryWindows:
         self.kept[old.window_id] = new
         return new
 
+    def transactions(
+        self, files: Iterable[Arrival], *, at_start: bool = False
+    ) -> Iterator[tuple[Arrival, ...]]:
+        return itertools.batched(files, TOGETHER - at_start, strict=False)
+
     def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> bool:
@@ -427,7 +436,7 @@ class MemoryWindows:
             self._ledger.move(line, window.part_id(0))
         self.kept[window.window_id] = window
 
-    def keep(self, window: Window, lines: list[bytes]) -> Window:
+    def keep(self, window: Window, lines: Iterable[bytes]) -> Window:
         assert window.key is not None
         standing, _ = self.written.setdefault(window.key, (window, b"".join(lines)))
         return standing

@@ -105,6 +105,21 @@ def test_what_joined_is_read_back_in_order(ledger: Any, window: Window) -> None:
     assert {ledger.claimant(file) for file in some} == {window.window_id}
 
 
+def test_the_ledger_says_how_many_files_join_at_once(ledger: Any, window: Window) -> None:
+    """All of them in their order, some with one claim each and some with two."""
+    mark, some = marker(version_id=None), (*files(150), *files(100, version_id=None))
+    begun, rest = of(mark, line()), list(ledger.windows.transactions(some))
+    first = next(ledger.windows.transactions(some, at_start=True))
+    assert [file for each in rest for file in each] == list(some)
+    assert first == some[: len(first)]
+    assert all((first, *rest))
+    assert list(ledger.windows.transactions(())) == []
+    assert ledger.windows.start(begun, mark, first, first)
+    for each in rest:
+        ledger.windows.register(window, each, tuple(file for file in each if file not in first))
+    assert set(ledger.windows.registered(window.window_id)) == set(some)
+
+
 def test_copies_drop_out_and_the_rest_joins(ledger: Any, window: Window) -> None:
     first, second = files(3), files(2)
     alone, another = files(1), f"o-{uuid.uuid4().hex}"
@@ -204,7 +219,7 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     frozen = ledger.windows.registered(window.window_id)
     ledger.windows.replace(
-        sealed, sealed.planned(plan(window.window_id, [10] * 5, BatchLimits(files=2)))
+        sealed, sealed.planned(plan(window.window_id, [(10, 0)] * 5, BatchLimits(files=2)))
     )
     close(window.window_id, ports(ledger, end, files=1))  # another limit by now
     closed = ledger.windows.get(window.window_id)
@@ -274,7 +289,7 @@ def test_what_a_release_before_lists_planned_is_read_as_it_was(ledger: Any, wind
     register(window, (old, new, other), ports(ledger))
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     ledger.windows.replace(
-        sealed, sealed.planned(plan(window.window_id, [10] * 3, BatchLimits(files=2)))
+        sealed, sealed.planned(plan(window.window_id, [(10, 0)] * 3, BatchLimits(files=2)))
     )
     seal(window.window_id, ports(ledger))
     closed = ledger.windows.get(window.window_id)
@@ -616,7 +631,7 @@ def test_who_is_overtaken_by_the_seal_leaves_it_at_that(ledger: Any) -> None:
             real.register(*arguments)
 
     assert gather(window, mark, some, replace(ports(ledger), windows=Overtaken())) == {}
-    assert gathered(ledger, window) == [some[:95]]
+    assert gathered(ledger, window) == [next(ledger.windows.transactions(some, at_start=True))]
 
 
 def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -> None:
@@ -742,7 +757,7 @@ def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: WindowStage)
     ledger.windows.start(window, mark, some, some)
     window = ledger.windows.replace(window, window.sealed(NOW))
     if stage is WindowStage.PLANNED:
-        planned = window.planned(plan(window.window_id, [10] * 3, BatchLimits(files=2)))
+        planned = window.planned(plan(window.window_id, [(10, 0)] * 3, BatchLimits(files=2)))
         ledger.windows.replace(window, planned)
         ledger.open(Record.waiting(planned.part(planned.parts[0], 0), NOW))
     assert due_of(ledger, DueKind.WINDOWS, NOW)[window.window_id] == NOW, (
@@ -790,7 +805,7 @@ def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
     is_unfinished(NOW + windows.MARKER_MESSAGE_LIFE_MS)
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     is_unfinished(NOW)
-    ledger.windows.replace(sealed, sealed.planned(plan("", [10] * 2, BatchLimits())))
+    ledger.windows.replace(sealed, sealed.planned(plan("", [(10, 0)] * 2, BatchLimits())))
     is_unfinished(NOW)
     seal(window.window_id, ports(ledger))
     assert stands()["stage"] == {"S": "finished"}

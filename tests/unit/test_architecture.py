@@ -101,6 +101,16 @@ def test_the_core_knows_only_the_standard_library_and_itself(file: Path) -> None
     assert tops <= sys.stdlib_module_names | {"aep_intake"}
 
 
+@pytest.mark.parametrize(
+    "file",
+    [f for f in MODULES if room(f) in CORE],
+    ids=lambda file: f"{file.parent.name}/{file.stem}",
+)
+def test_the_core_says_nothing_of_the_table_behind_its_ledger(file: Path) -> None:
+    """How much fits into an item or a transaction is for the ledger to say."""
+    assert "dynamo" not in file.read_text().lower()
+
+
 def test_only_settings_reads_the_environment() -> None:
     readers = [file.name for file in MODULES if "os.environ" in file.read_text()]
     assert readers == ["settings.py"]

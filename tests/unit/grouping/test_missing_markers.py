@@ -1,11 +1,12 @@
 """Files whose marker does not come are told of; those whose marker came are not."""
 
-import json
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.arrivals.results import Gathered, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
@@ -17,6 +18,7 @@ from aep_intake.grouping.missing_markers import (
     folder_of,
     listings,
 )
+from aep_intake.model import records
 from aep_intake.model.errors import (
     LedgerUnavailable,
     MarkerMissing,
@@ -595,10 +597,16 @@ def test_what_a_large_message_brings_fits_the_ledger() -> None:
     """An item of DynamoDB has 400 KB; S3 takes keys of 1,024 bytes, which JSON may write as six."""
     key = "in/" + "\x01" * 1000
     many = [replace(FILES[0], key=f"{key}{n:03}", version_id="v" * 1024) for n in range(120)]
-    found = listings([Waiting(one, "r" * 100, HOUR) for one in many], START)
+    [large] = listings([Waiting(one, "r" * 100, HOUR) for one in many], START)
+    table = Mock()
+    DynamoFolders(table, lambda: START, HOUR).wait(large)
+    items = [call.args[0] for call in table.put.call_args_list]
+    found = [records.read(Listing, item["listing"]["S"]) for item in items]
     assert [len(listing.files) for listing in found] == [50, 50, 20]
-    assert len({listing.place for listing in found}) == 3
-    assert all(len(json.dumps(asdict(listing))) < 400_000 for listing in found)
+    assert tuple(one for listing in found for one in listing.files) == large.files
+    assert len({item["sk"]["S"] for item in items}) == 3
+    assert all(len(item["listing"]["S"].encode()) < 400_000 for item in items)
+    assert table.update.call_count == 1, "the folder is due once"
 
 
 def test_where_the_list_cannot_be_written_the_files_come_again(

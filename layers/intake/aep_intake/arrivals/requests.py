@@ -30,11 +30,7 @@ from aep_intake.routing import routes
 from aep_intake.routing.targets import Targets
 
 BODY_BYTES_MAX = 256 * 1024
-# An item of the ledger holds 400 KB: the options, the files, and AEP's answer, with the options.
 OPTIONS_BYTES_MAX = 32 * 1024
-FILES_BYTES_MAX = 300_000
-# A transaction of DynamoDB has 100 items at most: the order, a claim for each file, one to spare.
-OBJECTS_MAX = 98
 
 _RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
 _ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
@@ -106,8 +102,6 @@ def read(event: Mapping[str, Any], new_id: str) -> BatchRequest:
     objects = tuple(
         _location(uri, f"objects[{n}]") for n, uri in enumerate(body.get("objects", ()))
     )
-    if len(objects) > OBJECTS_MAX:
-        raise MalformedRequest(f"objects: at most {OBJECTS_MAX}, not {len(objects)}")
     if len(set(objects)) < len(objects):
         raise MalformedRequest("objects: one of them is named twice")
     options = {name: value for name, value in body.items() if name not in _NOT_OPTIONS}
@@ -159,7 +153,9 @@ def carry_out(
     if current is not None and current.never_created:
         current = None
     try:
-        order = _order(request, targets, buckets, head_objects, current)
+        order = _order(
+            request, targets, buckets, head_objects, current=current, ledger=ports.ledger
+        )
     except Rejected:
         if current is None:
             raise
@@ -172,8 +168,12 @@ def _order(
     targets: Targets,
     buckets: tuple[str, ...],
     head_objects: HeadObjects,
+    *,
     current: Record | None,
+    ledger: ports.OrderLedger,
 ) -> Order:
+    if len(request.objects) > ledger.files_max:
+        raise MalformedRequest(f"objects: at most {ledger.files_max}, not {len(request.objects)}")
     org = request.ims_org
     target = targets.target(
         credential=None if org is None else targets.credential_of_org(org),
@@ -188,9 +188,9 @@ def _order(
                 "see its parameter SourceBucketNames"
             )
     files = head_objects(request.objects) if current is None else current.order.files
-    if len(records.listed(files).encode()) > FILES_BYTES_MAX:
+    if len(records.listed(files).encode()) > ledger.files_bytes_max:
         raise MalformedRequest(
-            f"objects: with their names they take over {FILES_BYTES_MAX:,} bytes"
+            f"objects: with their names they take over {ledger.files_bytes_max:,} bytes"
         )
     for n, file in enumerate(files):
         if file.size == 0:

@@ -12,6 +12,9 @@ from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection
 class OrderLedger(Protocol):
     """The ledger of orders. Every method may raise LedgerUnavailable."""
 
+    files_max: int  # of an order
+    files_bytes_max: int  # of them all, as `records.listed` writes them
+
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or return the record that exists.
 

@@ -67,7 +67,7 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _words(errors: list[Any]) -> tuple[dict[str, str], ...]:
-    """The first errors, without the rows they list: an item of the ledger holds 400 KB."""
+    """The first errors, without the rows they list: they are stored and announced."""
     return tuple(
         {name: str(error[name])[:500] for name in ("code", "description") if name in error}
         for error in errors[:20]

@@ -1,14 +1,17 @@
 """The list of a sealed window: a line of JSON for each file that joined it.
 
-A window may hold some hundred thousand files, so here they are lines rather than objects. In sorted
-lines, all versions of one object are neighbours. Two of them in one batch would load its rows
-twice: the newest counts, and the others are marked as superseded by it.
+A window may hold some hundred thousand files, so here they are lines, which pass by one after the
+other. In sorted lines, all versions of one object are neighbours. Two of them in one batch would
+load its rows twice: the newest counts, and the others are marked as superseded by it.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import groupby
+from heapq import merge
+from itertools import batched, groupby
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 from aep_intake.model.errors import Rejected, StorageUnavailable
@@ -19,6 +22,7 @@ from aep_intake.model.files import Arrival
 ISIZE_FROM_BYTES = 16_000_000
 GROWTH = 6
 ISIZE_BYTES = 4  # at the end of a gzip: its unpacked size, modulo 2³²
+RUN = 10_000  # lines that are sorted in memory
 
 # Opens the bytes of a file from one offset up to another.
 type Opened = Callable[[Arrival, int, int], IO[bytes]]
@@ -30,30 +34,34 @@ class Versions:
 
     newest: Arrival  # the one that counts
     superseded: tuple[Arrival, ...]
-    bytes: int  # of all their lines
+    lines: tuple[bytes, ...]  # of all of them, the superseded ones marked
 
 
-def in_lines(files: Iterable[Arrival]) -> list[bytes]:
-    """A line for each file, sorted; each file once, however often it was listed."""
-    return sorted(set(map(_line, files)))
+def in_lines(files: Iterable[Arrival]) -> Iterator[bytes]:
+    """A line for each file, sorted; each file once, however often it was listed.
+
+    They are sorted in runs, which wait on disk: memory holds one run, however many files there are.
+    """
+    with ExitStack() as stack:
+        runs: list[IO[bytes]] = []
+        for lines in batched(map(_line, files), RUN, strict=False):
+            run = stack.enter_context(TemporaryFile())
+            run.writelines(sorted(lines))
+            run.seek(0)
+            runs.append(run)
+        for line, _ in groupby(merge(*runs)):
+            yield line
 
 
-def versions(lines: list[bytes]) -> Iterator[Versions]:
-    """The versions of each object, in the lines' order; marks the superseded ones in `lines`."""
-    place = 0
-    for _, group in groupby(map(_read, lines), key=lambda file: (file.bucket, file.key)):
-        known = tuple(group)
-        if len(known) == 1:
-            yield Versions(known[0], (), len(lines[place]))
-            place += 1
-            continue
+def versions(lines: Iterable[bytes]) -> Iterator[Versions]:
+    """The versions of each object, in the order of the lines."""
+    read = ((_read(line), line) for line in lines)
+    for _, group in groupby(read, key=lambda pair: (pair[0].bucket, pair[0].key)):
+        known = dict(group)
         newest = _newest(known)
-        for number, file in enumerate(known, place):
-            if file != newest:
-                lines[number] = _line(file, newest.version)
-        size = sum(map(len, lines[place : place + len(known)]))
-        place += len(known)
-        yield Versions(newest, tuple(file for file in known if file != newest), size)
+        superseded = tuple(file for file in known if file != newest)
+        known |= {file: _line(file, newest.version) for file in superseded}
+        yield Versions(newest, superseded, tuple(known.values()))
 
 
 def that_count(lines: Iterable[bytes]) -> tuple[Arrival, ...]:
@@ -98,7 +106,7 @@ def unpacked(file: Arrival, isize: int = 0) -> int:
     return isize if isize >= file.size else GROWTH * file.size
 
 
-def _newest(known: Sequence[Arrival]) -> Arrival:
+def _newest(known: Iterable[Arrival]) -> Arrival:
     """The newest by S3's sequencer if all have one; a listed file has its time only."""
     if all(file.sequencer for file in known):
         return max(known, key=lambda file: (file.position, file.version))

@@ -14,7 +14,6 @@ rejects those files of a folder that no marker has taken, and checks them again 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import batched
 from math import inf
 from typing import Protocol
 
@@ -27,7 +26,6 @@ from aep_intake.model.records import Kept
 from aep_intake.model.times import HOUR_MS
 
 WAITING = "waiting"
-FILES_PER_LISTING = 50  # in one item of the ledger, which holds 400 KB
 FILES_PER_MESSAGE = 100  # which are announced together
 REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
 # Deadlines are rounded up to a quarter of `within`, so that files that come bit by bit need few
@@ -90,9 +88,10 @@ class Folders(Protocol):
     """The ledger of folders. Every method raises LedgerUnavailable."""
 
     def wait(self, listing: Listing) -> None:
-        """Add it to its folder's list; the folder is due at its deadline, or earlier.
+        """Add it to its folder's list, as several if it is large.
 
-        If a worker handles the folder at this moment, its write fails on the new revision.
+        The folder is due at its deadline, or earlier. If a worker handles the folder at this
+        moment, its write fails on the new revision.
         """
 
     def get(self, folder_id: str) -> Folder | None:
@@ -149,10 +148,13 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
         found.setdefault(place, []).append(each.file)
     return [
         Listing(
-            folder_id, route, within, _round_up(now + within, within // DEADLINES_PER_WITHIN), batch
+            folder_id,
+            route,
+            within,
+            _round_up(now + within, within // DEADLINES_PER_WITHIN),
+            tuple(files),
         )
         for (folder_id, route, within), files in found.items()
-        for batch in batched(files, FILES_PER_LISTING, strict=False)
     ]
 
 

@@ -17,14 +17,14 @@ set beyond the message's last possible delivery.
 """
 
 import json
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from itertools import accumulate, batched
+from itertools import batched, chain
 from math import ceil
-from typing import Any, Protocol, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, Protocol, Self
 
 from aep_intake.create import ports
 from aep_intake.grouping import lists
@@ -38,16 +38,11 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart, claims
+from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
 from aep_intake.model.times import DAY_MS, day_of
 
-# A transaction of DynamoDB has 100 items at most: the window, the list, and claims. The first one
-# of a marker also has the marker's two claims, and the head of its folder.
-ITEMS_MAX = 98
-FIRST_ITEMS_MAX = 95
-BYTES_MAX = 300_000
 PAGE = 1000  # objects of a list that are worked on side by side
 
 
@@ -205,6 +200,11 @@ class WindowLedger(Protocol):
     def replace(self, old: Window, new: Window) -> Window:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
+    def transactions(
+        self, files: Iterable[Arrival], *, at_start: bool = False
+    ) -> Iterator[tuple[Arrival, ...]]:
+        """The files in their order, as many at a time as one `register` takes, or `start`."""
+
     def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> bool:
@@ -218,7 +218,8 @@ class WindowLedger(Protocol):
     ) -> None:
         """List `files` and claim those of them that are `free`, all or nothing.
 
-        Raises WindowSealed or AlreadyClaimed.
+        `files`: those of one of the `transactions`, or some of these. Raises WindowSealed or
+        AlreadyClaimed.
         """
 
     def freeze(self, window: Window) -> None:
@@ -233,7 +234,7 @@ class WindowLedger(Protocol):
     def supersede(self, window_id: str, file: Arrival, by: str) -> None:
         """Record in this window's claim of `file` which version supersedes it."""
 
-    def keep(self, window: Window, lines: list[bytes]) -> Window:
+    def keep(self, window: Window, lines: Iterable[bytes]) -> Window:
         """Write the list of a planned window, unless it exists; the window as it is then stored.
 
         The parts' `offset` counts from the first of `lines` in the argument, and from the list's
@@ -252,7 +253,7 @@ class WindowPorts:
     limits: BatchLimits
     opened: lists.Opened
     side_by_side: SideBySide = map
-    # Held by a worker while it has a list in memory.
+    # Held by a worker while it has a list on disk, where there is room for half a gigabyte.
     in_turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
 
@@ -269,7 +270,7 @@ def register(
     left = list(files)
     window = ports.windows.open(window)
     while left:
-        batch = tuple(_first(left))
+        batch = next(ports.windows.transactions(left))
         try:
             ports.windows.register(window, batch, batch)
         except WindowSealed:
@@ -307,28 +308,26 @@ def close(window_id: str, ports: WindowPorts) -> None:
 def _planned(window: Window, ports: WindowPorts) -> Window:
     """With the plan of its parts; if a plan is stored already, with that one."""
     limits = ONE_PART if window.replaces else ports.limits
-    with ports.in_turn:
-        lines = lists.in_lines(ports.windows.joined(window.window_id))
-        ends = array("Q", [0])  # of the lines of each object
-        parts = plan(window.window_id, _sizes(window, lines, ends, ports), limits)
-        placed = tuple(
-            replace(part, offset=ends[part.first], length=ends[part.end] - ends[part.first])
-            for part in parts
-        )
-        planned = window.planned(placed, window.list_key)
+    with ports.in_turn, TemporaryFile() as lines:
+        parts = plan(window.window_id, _listed(window, lines, ports), limits)
+        planned = window.planned(parts, window.list_key)
+        lines.seek(0)
         # Another worker's plan may differ, because S3 told it other sizes.
         return replace(planned, parts=ports.windows.keep(planned, lines).parts)
 
 
-def _sizes(
-    window: Window, lines: list[bytes], ends: "array[int]", ports: WindowPorts
-) -> Iterator[int]:
-    """The bytes that AEP gets of each object of a list; records which versions are superseded."""
-    for page in batched(lists.versions(lines), PAGE, strict=False):
+def _listed(window: Window, lines: IO[bytes], ports: WindowPorts) -> Iterator[tuple[int, int]]:
+    """Write the `lines` of a window's list, and record which versions are superseded.
+
+    Of each object, the bytes that AEP gets, and those of its lines.
+    """
+    joined = lists.in_lines(ports.windows.joined(window.window_id))
+    for page in batched(lists.versions(joined), PAGE, strict=False):
         old = [(file, seen.newest.version) for seen in page for file in seen.superseded]
         list(ports.side_by_side(lambda o: ports.windows.supersede(window.window_id, *o), old))
-        ends.extend(accumulate((seen.bytes for seen in page), initial=ends.pop()))
-        yield from sizes((seen.newest for seen in page), ports)
+        lines.writelines(chain.from_iterable(seen.lines for seen in page))
+        lengths = (sum(map(len, seen.lines)) for seen in page)
+        yield from zip(sizes((seen.newest for seen in page), ports), lengths, strict=True)
 
 
 def sizes(files: Iterable[Arrival], ports: WindowPorts) -> Iterator[int]:
@@ -428,7 +427,7 @@ def _check_one_for_one(
     window: Window, marker: Arrival, files: Iterable[Arrival], ports: WindowPorts
 ) -> None:
     pages = batched(files, PAGE, strict=False)
-    known = (size for page in pages for size in sizes(in_order(page), ports))
+    known = ((size, 0) for page in pages for size in sizes(in_order(page), ports))
     if len(plan("", known, ports.limits)) > 1:
         raise NotReplaceable(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
@@ -468,7 +467,8 @@ class _Filling:
             left = list(in_order(page))
             while left and self._current is None:
                 left = self._start(left)
-            if left and not all(self._ports.side_by_side(self._register, _transactions(left))):
+            together = self._ports.windows.transactions(left)
+            if not all(self._ports.side_by_side(self._register, together)):
                 break  # another worker sealed it, after it had registered the whole folder
             if self._current is not None:
                 reached = self._current.joined_to(page[-1].key)
@@ -486,7 +486,7 @@ class _Filling:
     def _start(self, left: list[Arrival]) -> list[Arrival]:
         """Open the window with the first files; those that have not joined yet."""
         windows = self._ports.windows
-        batch = tuple(_first(left, FIRST_ITEMS_MAX))
+        batch = next(windows.transactions(left, at_start=True))
         try:
             started = windows.start(self._window, self._marker, batch, self._free(batch))
         except AlreadyClaimed as conflict:
@@ -537,14 +537,6 @@ class _Filling:
         return [f for f in files if f not in ours and f.external_id not in self._known]
 
 
-def _transactions(files: list[Arrival]) -> Iterator[tuple[Arrival, ...]]:
-    """The files of each transaction."""
-    while files:
-        batch = _first(files)
-        yield tuple(batch)
-        files = files[len(batch) :]
-
-
 def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
     """Whether `owner` is an earlier window of the folder, whose place `window` takes."""
     ours, earlier = window.order, windows.get(owner) if owner.startswith(WINDOW_PREFIX) else None
@@ -553,37 +545,24 @@ def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
     return earlier.order.line.subject == ours.line.subject and owner != window.window_id
 
 
-def plan(window_id: str, sizes: Iterable[int], limits: BatchLimits) -> tuple[WindowPart, ...]:
+def plan(
+    window_id: str, files: Iterable[tuple[int, int]], limits: BatchLimits
+) -> tuple[WindowPart, ...]:
     """Parts filled in order, up to the limits; a file over the limit is a part alone.
 
-    `sizes`: the bytes that AEP gets of each file.
+    `files`: of each, the bytes that AEP gets, and those that describe it in the window's list.
     """
     parts: list[WindowPart] = []
-    first = end = held = uploads = 0  # of the part that is being filled
-    for size in sizes:
+    first = end = held = offset = length = uploads = 0  # of the part that is being filled
+    for size, described in files:
         more = max(1, ceil(size / limits.piece))
         if end > first and (uploads + more > limits.files or held + size > limits.bytes):
-            parts.append(WindowPart(window_id, first, end, held))
-            first, held, uploads = end, 0, 0
-        end, held, uploads = end + 1, held + size, uploads + more
-    return (*parts, WindowPart(window_id, first, end, held)) if end else ()
+            parts.append(WindowPart(window_id, first, end, held, offset, length))
+            first, held, offset, length, uploads = end, 0, offset + length, 0, 0
+        end, held, length, uploads = end + 1, held + size, length + described, uploads + more
+    return (*parts, WindowPart(window_id, first, end, held, offset, length)) if end else ()
 
 
 def in_order(files: Iterable[Arrival]) -> tuple[Arrival, ...]:
     """The files in the order of the plan, always the same."""
     return tuple(sorted(set(files), key=lambda file: (file.bucket, file.key, file.version)))
-
-
-def _first(files: list[Arrival], items_max: int = ITEMS_MAX) -> list[Arrival]:
-    """As many files as fit into one transaction; an item of DynamoDB holds 400 KB."""
-    slots: set[tuple[str, str]] = set()
-    size = 0
-    for number, file in enumerate(files):
-        wanted = {(claim.object_id, claim.slot) for claim in claims(file)}
-        size += 6 * (len(file.key) + len(file.version)) + 300
-        full = len(slots) + len(wanted) > items_max or size > BYTES_MAX
-        # A transaction may not name an item twice, as the same bytes, uploaded twice, would.
-        if number and (full or slots & wanted):
-            return files[:number]
-        slots |= wanted
-    return files

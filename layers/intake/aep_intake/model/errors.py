@@ -37,7 +37,7 @@
         ├── CredentialUnusable    Adobe does not accept the credential; an operator must replace it
         ├── WindowSealed          the window takes no more files: use the next one
         ├── LineMoved             another version of the object was ordered just now
-        ├── LedgerUnavailable     DynamoDB throttled, conflicted or did not answer
+        ├── LedgerUnavailable     the ledger throttled, conflicted or did not answer
         ├── RoutesUnavailable     there is no routing table yet, or it cannot be read
         ├── LimitsUnavailable     the document of organizations and limits cannot be read
         ├── NotAnnounced          the event bus did not take the event
@@ -263,7 +263,7 @@ class LineMoved(TryAgain):
 
 
 class LedgerUnavailable(TryAgain):
-    """DynamoDB throttled, conflicted or did not answer."""
+    """The ledger throttled, conflicted or did not answer."""
 
 
 class RoutesUnavailable(TryAgain):

@@ -38,7 +38,7 @@ def invariant(rule: str, *, holds: bool) -> None:
 
 
 def text(record: Kept) -> str:
-    """A record as compact JSON, since DynamoDB bills by the kilobyte."""
+    """A record as compact JSON, since what is stored is billed by the kilobyte."""
     document = {"v": VERSION} | members(record)
     return json.dumps(document, default=members, ensure_ascii=False, separators=(",", ":"))
 

@@ -27,7 +27,7 @@ class Lists:
 
     def put(self, key: str, lines: Iterable[bytes]) -> bool:
         """Write a list, unless it exists; False if it does."""
-        # On disk, since the lines of a large window already fill the memory.
+        # On disk, since S3 asks for the length first.
         with TemporaryFile() as content:
             content.writelines(lines)
             content.seek(0)

@@ -105,6 +105,11 @@ class DynamoLedger:
     conflict of transactions; whether a write then happened is not known.
     """
 
+    # A transaction has 100 items at most: the order, a claim for each file, one to spare.
+    files_max = 98
+    # An item holds 400 KB: the options, the files, and AEP's answer, with the options.
+    files_bytes_max = 300_000
+
     def __init__(
         self,
         client: "DynamoDBClient",

@@ -1,6 +1,8 @@
 """Folders where files wait for a marker, in the ledger's table; see `ledger` for the keys."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import batched
 
 from aep_intake.adapters.dynamodb.items import due_at
 from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry, revision
@@ -10,6 +12,7 @@ from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.times import SKEW_MS
 
+FILES_PER_ITEM = 50  # an item holds 400 KB
 KNOWN_MAX = 10_000  # folders whose due time a worker remembers
 
 
@@ -26,7 +29,9 @@ class DynamoFolders:
         self._known: dict[str, int] = {}
 
     def wait(self, listing: Listing) -> None:
-        """Add it to its folder's list; the folder is due at its deadline, or earlier.
+        """Add it to its folder's list, as several if it is large.
+
+        The folder is due at its deadline, or earlier:
 
         this worker                            a worker that handles the folder
         put the listing
@@ -36,13 +41,15 @@ class DynamoFolders:
         is due about now: revision 8
                                                advance from revision 7: LeaseLost, read again
         """
-        item: Item = {
-            "pk": {"S": f"folder#{listing.folder_id}"},
-            "sk": {"S": f"waiting#{listing.place}"},
-            "listing": {"S": records.text(listing)},
-            "expires": expiry(self._now() + self._retention),
-        }
-        self._table.put(item)
+        for files in batched(listing.files, FILES_PER_ITEM, strict=False):
+            some = replace(listing, files=files)
+            item: Item = {
+                "pk": {"S": f"folder#{some.folder_id}"},
+                "sk": {"S": f"waiting#{some.place}"},
+                "listing": {"S": records.text(some)},
+                "expires": expiry(self._now() + self._retention),
+            }
+            self._table.put(item)
         # The folder is due earlier, and not yet: then its worker will read the listing.
         if self._now() + SKEW_MS < self._known.get(listing.folder_id, 0) <= listing.due:
             return

@@ -2,10 +2,10 @@
 
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from itertools import chain, count
+from itertools import chain, count, islice
 from threading import local
 from typing import Any
 
@@ -43,6 +43,11 @@ IS_UNSEALED = {"ConditionExpression": "attribute_not_exists(sealed)"}
 GATE_TRIES_MAX = 20
 LINE_BYTES_MAX = 16_384  # a key has 1,024 bytes at most, each of them up to six in JSON
 OFFSET_BYTES_MAX = 40  # of a part's offset in JSON
+# A transaction has 100 items at most: the window or its gate, the list, and claims. The one that
+# starts a marker's window also has the marker's two claims, and the head of its folder.
+CLAIMS_MAX = 98
+CLAIMS_MAX_AT_START = 95
+LISTING_BYTES_MAX = 300_000  # an item holds 400 KB
 
 
 class DynamoWindows:
@@ -99,6 +104,28 @@ class DynamoWindows:
             if current is None or _window(current) != new:  # as in `DynamoLedger.replace`
                 raise LeaseLost("another worker took over", external_id=old.window_id) from None
         return new
+
+    def transactions(
+        self, files: Iterable[Arrival], *, at_start: bool = False
+    ) -> Iterator[tuple[Arrival, ...]]:
+        """The files in their order, as many at a time as one `register` takes, or `start`."""
+        claims_max = CLAIMS_MAX_AT_START if at_start else CLAIMS_MAX
+        together: list[Arrival] = []
+        slots: set[tuple[str, str]] = set()
+        size = 0
+        for file in files:
+            wanted = {(claim.object_id, claim.slot) for claim in claims(file)}
+            length = 6 * (len(file.key) + len(file.version)) + 300
+            full = len(slots) + len(wanted) > claims_max or size + length > LISTING_BYTES_MAX
+            # A transaction may not name an item twice, as the same bytes, uploaded twice, would.
+            if together and (full or slots & wanted):
+                yield tuple(together)
+                together, slots, size = [], set(), 0
+            together.append(file)
+            slots |= wanted
+            size += length
+        if together:
+            yield tuple(together)
 
     def start(
         self, window: Window, marker: Arrival, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
@@ -183,7 +210,7 @@ class DynamoWindows:
                 "external_id = :window",
             )
 
-    def keep(self, window: Window, lines: list[bytes]) -> Window:
+    def keep(self, window: Window, lines: Iterable[bytes]) -> Window:
         """Write the list of a planned window, unless it exists; the window as it is then stored."""
         if self._kept is None or window.key is None:
             raise StorageUnavailable("there is no place for lists", external_id=window.window_id)
@@ -205,8 +232,8 @@ class DynamoWindows:
             if found is not None:
                 return lists.that_count(found.splitlines())
         # The state bucket deletes lists before the ledger deletes their windows.
-        lines = lists.in_lines(self.joined(part.window_id))
-        return tuple(seen.newest for seen in lists.versions(lines))[part.first : part.end]
+        known = lists.versions(lists.in_lines(self.joined(part.window_id)))
+        return tuple(seen.newest for seen in islice(known, part.first, part.end))
 
     def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
         """The number of the part with a version of an object."""
