@@ -56,6 +56,7 @@ from aep_intake.report.events import arrival_rejected
 from aep_intake.routing import routes
 from jsonschema import Draft202012Validator
 
+from local.simulator import verdict
 from local.simulator.batches import Batch as Simulated
 from local.simulator.faults import Fault
 from local.simulator.mishaps import Mishap
@@ -772,6 +773,50 @@ def test_empty_gzips_are_left_out_of_a_batch_of_many(world: Delivering, key: str
     assert list({name[0] for name in filled(world, external_id)}) == ["0"]
     end = finished(world, external_id)
     assert (end["kind"], end["lostFileCount"], world.lost) == ("Batch Succeeded", 0, [])
+
+
+@pytest.mark.parametrize("lost_rows", [0, 2, -1])
+def test_rows_are_counted_on_their_way_and_compared_with_aep_s_count(
+    world: Delivering, monkeypatch: pytest.MonkeyPatch, lost_rows: int
+) -> None:
+    real = verdict.metrics
+
+    def miscounted(batch: Simulated) -> Any:
+        told = real(batch)
+        told["metrics"]["outputRecordCount"] -= lost_rows
+        return told
+
+    monkeypatch.setattr("local.simulator.promotion.metrics", miscounted)
+    external_id = begun(world, ROWS, PACKED, ROWS[:11])
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["sentRecordCount"], end["counted"]) == (41, True)
+    assert end.get("missingRecordCount", 0) == lost_rows
+
+
+def test_where_aep_tells_no_count_nothing_is_compared(world: Delivering) -> None:
+    external_id = begun(world, TABLE, key="in/{}.csv")
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["sentRecordCount"], end["counted"]) == (60, False)
+    assert "missingRecordCount" not in end
+
+
+def test_of_what_has_no_rows_nobody_counts_any(world: Delivering) -> None:
+    external_id = begun(world, b"PAR1" + b"x" * 9 + b"PAR1", key="in/{}.parquet")
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert ("sentRecordCount" in end, end["counted"]) == (False, False)
+
+
+def test_a_gzip_of_parquet_goes_up_unpacked(world: Delivering) -> None:
+    table = b"PAR1" + b"x" * 9 + b"PAR1"
+    external_id = begun(world, gzip.compress(table), key="in/{}.parquet.gz")
+    uploaded(world)
+    assert list(filled(world, external_id).values()) == [table]
 
 
 def test_an_empty_gzip_alone_is_rejected(world: Delivering) -> None:

@@ -875,7 +875,9 @@ def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str,
         "Ledger": "OwnLedger",
     }
     # The upload stage: all of it or nothing.
-    belongs = re.compile(r"Deliver|Upload|FilesLost|BatchesFail|BatchesAbandoned|BatchesUnfinished")
+    belongs = re.compile(
+        r"Deliver|Upload|FilesLost|RowsMissing|BatchesFail|BatchesAbandoned|BatchesUnfinished"
+    )
     assert set(delivers) == {name for name in template["Resources"] if belongs.search(name)}
 
 
@@ -1223,6 +1225,7 @@ def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> 
         ("OverdueOrders", json.dumps(service)),
         ("ProfileQuotaUsed", json.dumps(service)),
         ("BatchesFailed", json.dumps(service)),
+        ("BatchesMiscounted", json.dumps(service)),
         ("BatchesAbandoned", json.dumps(service)),
         ("LostFiles", json.dumps(service)),
         ("UnfinishedBatchHours", json.dumps(service)),

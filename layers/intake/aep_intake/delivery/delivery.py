@@ -47,6 +47,20 @@ class Verdict(Kept):
     errors: tuple[Mapping[str, Any], ...] = ()  # the first of Adobe's
     diagnostics: int | None = None  # how many files with details were stored; None: not yet asked
     lost: tuple[int, ...] = ()  # numbers of the pieces that are not in it
+    rows: int | None = None  # that are in it, as we counted; None where nobody can
+    broken: int = 0  # of them, as we saw
+
+    @property
+    def missing(self) -> int | None:
+        """How many rows of those that were sent AEP neither ingested nor refused; negative if more.
+
+        None where one of the two did not count, as AEP does not count CSV.
+        """
+        ingested, failed = (self.metrics.get(f"{what}RecordCount") for what in ("output", "failed"))
+        told = self.metrics.get("inputRecordCount")
+        if ingested is not None:
+            told = ingested + (failed or 0)
+        return None if self.rows is None or told is None else int(self.rows - told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,15 @@ def abort(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
 def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Delivery:
     """Store the verdict, once, and announce it."""
     # Stored, since an upload in flight may still change marks, and all announcements must agree.
-    verdict = replace(verdict, lost=_lost_pieces(delivery, verdict, ports))
+    marks = _final_marks(delivery, verdict, ports)
+    there = [mark for mark in marks.values() if not mark.lost]
+    counted = len(marks) == delivery.total and all(mark.rows is not None for mark in there)
+    verdict = replace(
+        verdict,
+        lost=tuple(sorted(number for number, mark in marks.items() if mark.lost)),
+        rows=sum(mark.rows or 0 for mark in there) if counted and there else None,
+        broken=sum(mark.broken for mark in there),
+    )
     delivery = ports.deliveries.replace(
         delivery,
         delivery.then(stage=DeliveryStage.ENDED, verdict=verdict, due=ports.now() + ports.step_ms),
@@ -164,7 +172,7 @@ def _diagnostics(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         return 0
 
 
-def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> tuple[int, ...]:
+def _final_marks(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Mapping[int, Mark]:
     marks = ports.deliveries.marks(delivery.external_id)
     unmarked = len(marks) < delivery.total or not delivery.total  # 0: not planned yet
     if verdict.end is End.SUCCEEDED and unmarked and not may_be_forgotten(delivery, ports):
@@ -175,7 +183,7 @@ def _lost_pieces(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
                 mark = lost_unless_held(delivery, piece, why, ports)
                 ports.deliveries.mark(delivery.external_id, piece.number, mark)
         marks = ports.deliveries.marks(delivery.external_id)
-    return tuple(sorted(number for number, mark in marks.items() if mark.lost))
+    return marks
 
 
 def lost_unless_held(

@@ -60,6 +60,10 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
         }
         for name, milliseconds in taken.items():
             metrics.add_metric(name, MetricUnit.Milliseconds, milliseconds)
+    if verdict.end is End.SUCCEEDED and verdict.missing:
+        count("BatchesMiscounted")
+        missing = {"sent": verdict.rows, "missing": verdict.missing}
+        logger.warning("rows missing", extra=_about(delivery) | missing)
     log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
     about = {
         "status": verdict.status,
