@@ -17,6 +17,7 @@ MODULES = sorted(file for file in CODE.rglob("*.py") if file.name != "__init__.p
 LOCAL = sorted((ROOT / "local").rglob("*.py"))
 FUNCTIONS = sorted(ROOT.glob("functions/*/on_*.py"))
 FORBIDDEN = {"pydantic", "aws_xray_sdk", "fastjsonschema", "jsonschema"}
+FORBIDDEN |= {"zoneinfo", "tzdata"}  # unless a route names a time zone
 # Of the layer of dependencies and the runtime; urllib3 comes with requests.
 THERE = {"aws_lambda_powertools", "requests", "urllib3", "boto3", "botocore"}
 

@@ -63,6 +63,8 @@ def _outcome(
             content = f"all of {folder or 'the bucket'}"
         case routes.InWindow():
             when = f", a batch every {batch['window']}"
+            if "at" in batch:
+                when += f", at {batch['at']} in {batch.get('timezone', 'UTC')}"
         case routes.WaitsForMarker():
             when = f", when {batch['marker']} arrives"
     content = content or input_format(match, arrival)["format"]

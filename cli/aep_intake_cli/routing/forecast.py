@@ -60,8 +60,8 @@ class Share:
     """The batches that one rule makes: one for each window, or marker, or object.
 
     `window`: its length as the rule has it. `varies_by`: placeholders, or the format, by which a
-    window has several batches. `replaces`: a new version replaces the batch before, so each file
-    needs a batch of its own and no window is allowed. `profile`: whether the dataset is enabled for
+    window has several batches. `not_in_windows`: what the rule says of new versions needs a batch
+    for each file, and no window is allowed. `profile`: whether the dataset is enabled for
     Profile; None: not known without Catalog. `volume`: objects (or markers) a day; None: not known.
     """
 
@@ -70,7 +70,7 @@ class Share:
     window: str | None = None
     marker: str | None = None
     varies_by: tuple[str, ...] = ()
-    replaces: bool = False
+    not_in_windows: bool = False
     profile: bool | None = None
     volume: int | None = None
 
@@ -124,7 +124,7 @@ def share_of_rule(
         window=batch.get("window"),
         marker=batch.get("marker"),
         varies_by=tuple(_varies_by(rule)),
-        replaces=rule.get("onNewVersion") == "replace",
+        not_in_windows=rule.get("onNewVersion", "append") != "append",
         profile=profile,
         volume=volume,
     )
@@ -152,7 +152,7 @@ def profile_advice(share: Share) -> str:
     text = f"enabled for Profile, with a batch for {share.batch_for}"
     if share.batches is not None:
         text += f": at most {share.batches:,} a day{share.of_each}"
-    if share.batch_per_object and not share.replaces:
+    if share.batch_per_object and not share.not_in_windows:
         return (
             f"{text}; {advised}: add to the route {window_setting(ADVISED_BATCHES)}, and publish it"
         )
@@ -322,7 +322,7 @@ def _advice(sandbox: Sandbox, one: Share) -> Text:
         known = any(other.profile is not None for other in sandbox.shares)
         return Text("if enabled for Profile" if known and one.profile is None else "")
     only_one = f"if there is only one {join_names(one.varies_by)}" if one.varies_by else ""
-    if one.marker is not None or one.replaces:
+    if one.marker is not None or one.not_in_windows:
         return Text(f"{sandbox.fair_share} {'markers' if one.marker else 'objects'} a day")
     if one.batches is None or one.batches > sandbox.fair_share:
         window = f'"window": "{shortest_window(sandbox.fair_share)}"'

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from aep_intake.model.errors import Rejected, TargetNotAllowed
 from aep_intake.model.json_schema import dotted, faults
+from aep_intake.model.times import DAY_MS, day_around
 from aep_intake.routing import globs, routes
 
 from aep_intake_cli.documents import Problem
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # A character that no pattern names: a rule that matches it matches any other there, too.
 FILLER = "\U0010fffd"
+WINTER_MS, SUMMER_MS = 1_800_000_000_000, 1_815_000_000_000  # January and July of 2027
 
 
 def lint(document: bytes, organizations: Organizations | None = None) -> list[Problem]:
@@ -59,6 +61,31 @@ def warnings(table: routes.RoutingTable) -> Iterator[Problem]:
                 "a text that no value contains"
             )
             yield Problem(route.name, f"routes[{index}].match", text)
+    yield from _all_at_once(table)
+
+
+def _all_at_once(table: routes.RoutingTable) -> Iterator[Problem]:
+    """Windows of a day that all close in the same minute, in winter and in summer."""
+    daily = [
+        (index, route.name, window)
+        for index, route in enumerate(table.routes)
+        if isinstance(window := route.batching(""), routes.InWindow) and window.length_ms == DAY_MS
+    ]
+    ends = {
+        tuple(
+            day_around(moment, window.at or "00:00", window.timezone)[1]
+            for moment in (WINTER_MS, SUMMER_MS)
+        )
+        for _, _, window in daily
+    }
+    if len(daily) > 1 and len(ends) == 1:
+        index, rule, window = daily[-1]
+        text = (
+            f"all {len(daily)} windows of a day close in the same minute ({window.at or '00:00'} "
+            f"in {window.timezone}), and Adobe takes up their batches one after the other: give "
+            'each its own time, such as "at": "01:30"'
+        )
+        yield Problem(rule, f"routes[{index}].batch", text)
 
 
 def _open_ended(pattern: str) -> Iterator[tuple[str, str]]:

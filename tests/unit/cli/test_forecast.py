@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -277,3 +278,20 @@ def test_what_replaces_is_told_no_window_which_the_linter_would_refuse() -> None
     assert lint(windowed)
     assert rows(share_of_rule(route(**rule)))[1][-1] == "90 objects a day"
     assert "window" not in forecast.profile_advice(share_of_rule(route(**rule)))
+
+
+@pytest.mark.parametrize("on_new_version", ["append", "replace", "ignore"])
+@pytest.mark.parametrize("batch", [None, {"window": "1m"}, {"marker": "_SUCCESS"}])
+def test_the_linter_takes_what_is_advised(
+    on_new_version: str, batch: dict[str, str] | None
+) -> None:
+    rule: dict[str, Any] = {"name": "r", "match": "a/*.csv", "datasetId": "d"}
+    rule |= {"onNewVersion": on_new_version} | ({"batch": batch} if batch else {})
+    document = json.dumps({"routes": [rule]}).encode()
+    if lint(document):
+        return  # it says so by itself
+    share = share_of_rule(route(**rule), profile=True)
+    said = f"{printed(share)} {forecast.profile_advice(share)}"
+    for window in re.findall(r'"window": "(\w+)"', said):
+        advised = json.dumps({"routes": [rule | {"batch": {"window": window}}]}).encode()
+        assert lint(advised) == []

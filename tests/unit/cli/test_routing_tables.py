@@ -242,6 +242,39 @@ def test_the_warning_shows_what_the_first_example_becomes() -> None:
     assert f"in {example!r} it is 'loyalty'" in text
 
 
+def daily(match: str, **batch: str) -> dict[str, Any]:
+    return {"match": match, "batch": {"window": "24h"} | batch}
+
+
+@pytest.mark.parametrize(
+    ("second", "is_told"),
+    [
+        (daily("b/*.csv"), True),
+        (daily("b/*.csv", at="00:00"), True),
+        (daily("b/*.csv", at="00:00", timezone="Africa/Abidjan"), True),
+        (daily("b/*.csv", at="00:01"), False),
+        (daily("b/*.csv", at="01:00", timezone="Europe/Paris"), False),  # in winter only
+        (daily("b/*.csv", at="05:30", timezone="Asia/Kolkata"), True),
+        ({"match": "b/*.csv", "batch": {"window": "1440m"}}, True),
+        ({"match": "b/*.csv", "batch": {"window": "12h"}}, False),
+        ({"match": "b/*.csv"}, False),
+        ({"match": "b/*.csv", "ignore": True}, False),
+    ],
+)
+def test_windows_of_a_day_that_all_close_in_the_same_minute_are_warned_of(
+    second: dict[str, Any], is_told: bool
+) -> None:
+    assert found(daily("a/*.csv"), second) == []
+    told = warned(daily("a/*.csv"), second)
+    assert [(rule, field) for rule, field, _ in told] == [("rule-1", "routes[1].batch")] * is_told
+
+
+def test_it_is_explained_when_a_window_of_a_day_closes() -> None:
+    document = table(daily("a/*.csv", at="01:30", timezone="Europe/Paris"))
+    [(_, outcome, _)] = explained(document, "a/1.csv")
+    assert outcome.endswith(", a batch every 24h, at 01:30 in Europe/Paris")
+
+
 def test_the_sample_table_is_what_was_meant() -> None:
     assert list(warnings(routes.parse(SAMPLE.read_bytes(), "draft"))) == []
 

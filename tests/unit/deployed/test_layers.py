@@ -78,8 +78,10 @@ def test_dependencies_are_pure_python_and_compiled(dependencies: dict[str, bytes
         "idna",
         "jmespath",
         "requests",
+        "tzdata",
         "urllib3",
     }
+    assert "python/tzdata/zoneinfo/Europe/Paris" in dependencies
     assert [name for name in dependencies if name.endswith((".so", ".pyd", ".exe"))] == []
 
 

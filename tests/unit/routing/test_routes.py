@@ -203,6 +203,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
     values = {
         "batch": {"window": "5m"},
         "onNewVersion": "append",
+        "sameBytes": "ignore",
         "onLostFile": "proceed",
         "lookInside": False,
         "sandbox": "prod",
@@ -277,6 +278,37 @@ def test_a_credential_is_never_guessed(name: str) -> None:
 def test_a_window_gathers_arrivals(text: str, milliseconds: int) -> None:
     rules = table({"match": "*", "datasetId": "d", "batch": {"window": text}})
     assert matched(rules, arrival("a.json")).batching == InWindow(milliseconds)
+
+
+def test_a_window_of_a_day_begins_at_a_local_time() -> None:
+    batch = {"window": "24h", "at": "01:30", "timezone": "Europe/Paris"}
+    rules = table({"match": "*", "datasetId": "d", "batch": batch})
+    assert matched(rules, arrival("a.json")).batching == InWindow(
+        86_400_000, "01:30", "Europe/Paris"
+    )
+
+
+@pytest.mark.parametrize(
+    ("batch", "field", "says"),
+    [
+        ({"window": "12h", "at": "01:30"}, "at", 'needs `"window": "24h"`'),
+        ({"marker": "x", "at": "01:30"}, "at", 'needs `"window": "24h"`'),
+        ({"window": "24h", "timezone": "Europe/Paris"}, "timezone", "where the time `at`"),
+        ({"window": "24h", "at": "24:00"}, "at", "not of the form"),
+        ({"window": "24h", "at": "1:30"}, "at", "not of the form"),
+        ({"window": "24h", "at": "01:30", "timezone": "Europe/Pari"}, "timezone", "no time zone"),
+        ({"window": "24h", "at": "01:30", "timezone": "Europe"}, "timezone", "no time zone"),
+        ({"window": "24h", "at": "01:30", "timezone": "CEST"}, "timezone", "no time zone"),
+        ({"window": "24h", "at": "01:30", "timezone": "../UTC"}, "timezone", "not of the form"),
+        ({"window": "24h", "at": "01:30", "timezone": "/etc/hosts"}, "timezone", "not of the form"),
+        ({"window": "24h", "at": "01:30", "timezone": "localtime"}, "timezone", "not of the form"),
+    ],
+)
+def test_a_local_time_that_is_none_is_refused(batch: dict[str, str], field: str, says: str) -> None:
+    with pytest.raises(InvalidTable) as refusal:
+        table({"match": "*", "datasetId": "d", "batch": batch})
+    assert refusal.value.field == f"routes[0].batch.{field}"
+    assert says in refusal.value.problem
 
 
 @pytest.mark.parametrize("text", ["0m", "25h", "1441m", "10", "m", "1s", "01m", 5, None])

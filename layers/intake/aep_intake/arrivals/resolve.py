@@ -59,7 +59,9 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
         return _wait(arrival, match.route, match.batching, intake)
     order = order_of(arrival, match, intake.checks.options(arrival, match), intake)
     if isinstance(match.batching, InWindow):
-        return Window.at(order, match.batching.length_ms, intake.ports.now())
+        window = match.batching
+        now = intake.ports.now()
+        return Window.at(order, window.length_ms, now, window.at, window.timezone)
     return order
 
 

@@ -41,7 +41,7 @@ from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
-from aep_intake.model.times import DAY_MS, day_of
+from aep_intake.model.times import DAY_MS, day_around, day_of
 
 PAGE = 1000  # objects of a list that are worked on side by side
 
@@ -95,14 +95,22 @@ class Window(Kept):
     gates: int = 0
     sealed_at: int | None = None
     key: str | None = None  # of its list in the state bucket, once it is planned
+    # Of a window of a day: when it begins, by the clocks of which place.
+    begins: str | None = None
+    timezone: str = "UTC"
     # Of a marker's window:
     reached: str = ""  # all files up to this key have joined
     until: int | None = None  # the end of a worker's lease
 
     @classmethod
-    def at(cls, order: Order, length: int, now: int) -> Self:
+    def at(
+        cls, order: Order, length: int, now: int, begins: str | None = None, timezone: str = "UTC"
+    ) -> Self:
         """The window that is open now for orders like this one."""
         start = now - now % length
+        if begins is not None:
+            start, end = day_around(now, begins, timezone)
+            length = end - start
         target = order.target
         identity = (
             order.route or "",
@@ -114,7 +122,15 @@ class Window(Kept):
             str(start),
         )
         pattern = replace(order, external_id=WINDOW_PREFIX + digest(*identity), files=())
-        return cls(pattern, length, start, due=start + length, gates=GATES)
+        return cls(
+            pattern,
+            length,
+            start,
+            due=start + length,
+            gates=GATES,
+            begins=begins,
+            timezone=timezone,
+        )
 
     @classmethod
     def of(cls, marker: Arrival, order: Order, now: int) -> Self:
@@ -133,7 +149,8 @@ class Window(Kept):
 
     def next(self) -> "Window":
         """The one after it."""
-        return Window.at(self.order, self.length, self.start + self.length)
+        following = self.start + self.length
+        return Window.at(self.order, self.length, following, self.begins, self.timezone)
 
     @property
     def replaces(self) -> bool:

@@ -1,6 +1,6 @@
 """Epoch milliseconds, and ISO 8601."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -22,3 +22,31 @@ def day_of(time: int) -> str:
 def hour_of(time: int) -> str:
     """The hour of epoch milliseconds, in UTC: `2026-11-23T15`."""
     return iso(time)[:13]
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its IANA name, such as `Europe/Paris`. Raises ValueError."""
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - few routes need it, and a cold start does not
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError) as error:  # no such zone, or `America`, a folder
+        raise ValueError(f"no time zone is called {name!r}: such as Europe/Paris") from error
+
+
+def day_around(time: int, at: str, timezone: str) -> tuple[int, int]:
+    """Start and end of the day that begins at a local time of a place, such as `01:30`.
+
+    `time` and both ends are epoch milliseconds; `time` is in the day, its end is not. A day has 23
+    or 25 hours where clocks change. If the local time does not exist on a day, it begins when it
+    would have been without the change; of a local time that comes twice, the first one counts.
+    Raises ValueError as `zone_of`.
+    """
+    zone, (hour, minute) = zone_of(timezone), map(int, at.split(":"))
+    moment = (_EPOCH + timedelta(milliseconds=time)).astimezone(zone)
+    here = datetime(moment.year, moment.month, moment.day, hour, minute, tzinfo=zone)
+    # Islands have left out a whole day, or had one twice, when they changed sides.
+    begins = [int((here + timedelta(days=n)).timestamp()) * 1000 for n in range(-2, 4)]
+    return max(b for b in begins if b <= time), min(b for b in begins if b > time)

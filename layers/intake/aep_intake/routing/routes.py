@@ -20,7 +20,7 @@ from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG
-from aep_intake.model.times import DAY_MS, HOUR_MS
+from aep_intake.model.times import DAY_MS, HOUR_MS, zone_of
 from aep_intake.routing.globs import InvalidGlob, compile_glob
 from aep_intake.routing.never_data import is_never_data, normal, signs
 
@@ -80,9 +80,14 @@ class OneBatch:
 
 @dataclass(frozen=True, slots=True)
 class InWindow:
-    """The object shares its batch with others of the same `length_ms`."""
+    """The object shares its batch with others of the same `length_ms`.
+
+    `at`: the local time in `timezone` at which a window of a day begins; None: midnight in UTC.
+    """
 
     length_ms: int
+    at: str | None = None
+    timezone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,9 @@ class Route:
                 return IsMarker(key[: key.rfind("/") + 1])
             return WaitsForMarker(_milliseconds(batch.get("within", MARKER_WITHIN)))
         length = _window(self.rule)
-        return OneBatch() if length is None else InWindow(length)
+        if length is None:
+            return OneBatch()
+        return InWindow(length, batch.get("at"), batch.get("timezone", "UTC"))
 
     def fit(self, bucket: str, key: str) -> re.Match[str] | None:
         """How this rule fits an object, or a marker of its folders. Keys compare in form C."""
@@ -364,6 +371,16 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
             "the others away: use a marker, or one batch for each object",
             field="onNewVersion",
         )
+    if "at" in batch and _window(rule) != DAY_MS:
+        raise InvalidTable(
+            'says when a window of a day begins: it needs `"window": "24h"`', field="batch.at"
+        )
+    if "timezone" in batch and "at" not in batch:
+        raise InvalidTable("says where the time `at` is meant", field="batch.timezone")
+    try:
+        zone_of(batch.get("timezone", "UTC"))
+    except ValueError as error:
+        raise InvalidTable(str(error), field="batch.timezone") from None
     if "window" in batch and "within" in batch:
         raise InvalidTable("says how long files wait for a `marker`", field="batch.within")
     if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * DAY_MS:
