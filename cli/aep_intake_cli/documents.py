@@ -95,7 +95,9 @@ class PublishedDocument:
             document = self.read(number)
         except self.client.exceptions.ResourceNotFoundException:
             known = ", ".join(map(str, sorted(set(live)))) or "none"
-            raise DocumentRefused(f"there is no version {number}; live were: {known}") from None
+            raise DocumentRefused(
+                f"there is no version {number}; these were live: {known}"
+            ) from None
         _check(document, lint)
         self._deploy(number)
         return number

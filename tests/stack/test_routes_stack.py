@@ -146,8 +146,8 @@ def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None
     stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
     # Other files of tests may have published theirs in between.
     told = (stack.directory / "publish.log").read_text().rstrip()
-    assert told.startswith("Version 1 of the routes is live;")
-    [*_, live] = re.findall(r"^Version (\d+) of the routes is live;", told, re.MULTILINE)
+    assert told.startswith("Version 1 of the routes is live.")
+    [*_, live] = re.findall(r"^Version (\d+) of the routes is live\.", told, re.MULTILINE)
     assert told.splitlines()[-1] == f"Unchanged: version {live} of the routes is live already."
 
 
