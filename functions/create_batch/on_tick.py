@@ -6,8 +6,7 @@ from typing import Any
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
 from aep_intake.model.outcomes import attempt
-from aep_intake.model.times import day_of
-from aep_intake.report.telemetry import count, logger, made_today, metrics
+from aep_intake.report.telemetry import count, logger, made_for_profile, metrics
 from aep_intake.settings import Settings
 from aep_intake.wiring.tick import Ticking
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -38,6 +37,6 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
     # Last, since due work must not wait for the limits.
-    made_today(worker.ledger.made(day_of(now)), worker.limits.profile_batches_per_day)
+    made_for_profile(worker.ledger.made(now), worker.limits.profile_batches_per_day)
     if failed:
         raise ExceptionGroup("some due work could not be handed out", failed)

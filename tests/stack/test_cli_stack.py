@@ -81,7 +81,7 @@ def test_a_stack_in_order(stack: LocalStack, capsys: Output) -> None:
         "web-events (5e8b1a2c4d7f9018ac3b55d1) in sandbox prod",
         "not checked: its target depends on the object's key",
         "alarms only show in CloudWatch",
-        "of 90 batches made today (UTC)",
+        "of 90 batches made in 24 hours",
         "another application delivers the batches",
     ):
         assert expected in said

@@ -31,7 +31,6 @@ from aep_intake.model.orders import (
     State,
     WindowPart,
 )
-from aep_intake.model.times import day_of
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -699,10 +698,8 @@ def of_profile(**changes: Any) -> Record:
 def made(ledger: Contract, record: Record) -> dict[str, int]:
     """How many batches of a record's organization are counted, by sandbox."""
     org = record.order.target.ims_org
-    if isinstance(ledger, DynamoLedger):
-        counted = ledger.made(day_of(NOW))
-    else:
-        counted = ledger.profile_batches  # type: ignore[attr-defined]
+    memory: Any = ledger
+    counted = ledger.made(NOW) if isinstance(ledger, DynamoLedger) else memory.profile_batches
     return {sandbox: number for (its, sandbox), number in counted.items() if its == org}
 
 
@@ -950,18 +947,20 @@ def test_what_is_counted_for_people_hinders_no_batch(stack: LocalStack) -> None:
     assert made(_disturbed(stack, lambda _: None), record) == {}
 
 
-def test_a_day_ends_at_midnight_in_greenwich(stack: LocalStack) -> None:
+def test_batches_of_the_last_24_hours_count_whatever_the_date(stack: LocalStack) -> None:
     table, client = stack.outputs["LedgerTable"], stack.aws.dynamodb
     target = of_profile().order.target
-    midnight = NOW - NOW % DAY + DAY
-    for now in (midnight - 1, midnight, midnight + 1):
+    midnight, hour = NOW - NOW % DAY + DAY, DAY // 24
+    for now in (midnight - hour, midnight - 1, midnight, midnight + hour):
         ledger = DynamoLedger(client, table, partial(int, now), 60 * DAY)
         record = ledger.open(of_profile(target=target))
         ledger.replace(record, record.created(batch()))
-    place = (target.ims_org, target.sandbox)
-    assert ledger.made(day_of(NOW))[place] == 1
-    assert ledger.made(day_of(NOW + DAY))[place] == 2
-    assert ledger.made("1999-12-31") == {}
+
+    def counted(now: int) -> int:
+        return ledger.made(now).get((target.ims_org, target.sandbox), 0)
+
+    assert [counted(midnight + n * hour) for n in (1, 23, 24, 25, 26)] == [4, 4, 2, 1, 0]
+    assert ledger.made(0) == {}
 
 
 def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalStack) -> None:

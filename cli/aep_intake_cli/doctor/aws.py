@@ -123,23 +123,23 @@ def _check_foreign_bucket(s3: S3Client, name: str, account: str, *, direct: bool
         yield NOTE, f"the bucket belongs to another account: {needed}"
 
 
-def check_profile_batches(made_on: Callable[[str], BatchesMade], day: str) -> Findings:
-    """Batches made for Profile, compared with Adobe's advice. `day`: today in UTC, YYYY-MM-DD."""
+def check_profile_batches(made: Callable[[int], BatchesMade], now: int) -> Findings:
+    """Batches made for Profile in 24 hours, compared with Adobe's advice. `now`: epoch ms."""
     try:
-        made = made_on(day)
+        batches = made(now)
     except LedgerUnavailable as error:
         # The adapter's error is for functions. An operator may lack dynamodb:Query: show AWS's.
         if isinstance(error.__cause__, BotoCoreError | ClientError):
             raise error.__cause__ from None
         raise
-    for (ims_org, name), number in sorted(made.items()):
-        text = f"{number} of {ADVISED_BATCHES} batches made today (UTC) in {name} of {ims_org}"
+    for (ims_org, name), number in sorted(batches.items()):
+        text = f"{number} of {ADVISED_BATCHES} batches made in 24 hours in {name} of {ims_org}"
         if number < NOTED_BATCHES:
             yield OK, text
         else:
             yield NOTE, f"{text}: aep-intake routes forecast shows which routes need longer windows"
-    if not made:
-        yield OK, f"0 of {ADVISED_BATCHES} batches made today (UTC)"
+    if not batches:
+        yield OK, f"0 of {ADVISED_BATCHES} batches made in 24 hours"
 
 
 def check_requests_share(batches: int, requests: int) -> Findings:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import Organizations, covers, written
-from aep_intake.model.times import day_of
 from aep_intake.routing import routes
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -106,8 +105,8 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     if stack.parameters.get("ExistingLedgerTable"):
         table = stack.output("LedgerTable")
         yield from run_check(f"ledger {table}", aws.check_ledger(dynamodb, table))
-    made_today = aws.check_profile_batches(ledger.made, day_of(now()))
-    yield from run_check("batches for Profile", made_today)
+    batches = aws.check_profile_batches(ledger.made, now())
+    yield from run_check("batches for Profile", batches)
 
 
 def _check_deliveries(stack: Stack, session: boto3.Session) -> Iterator[Finding]:

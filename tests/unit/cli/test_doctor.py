@@ -253,8 +253,7 @@ def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
 
 
 def quota(made: dict[tuple[str, str], int]) -> list[tuple[Verdict, str]]:
-    days = {"2026-11-24": made}
-    return looked_at(aws.check_profile_batches(lambda day: days[day], "2026-11-24"))
+    return looked_at(aws.check_profile_batches({START: made}.__getitem__, START))
 
 
 def test_how_many_of_the_day_are_made() -> None:
@@ -273,7 +272,7 @@ def test_a_ledger_that_the_operator_may_not_ask() -> None:
         ledger = DynamoLedger(of(table), "ledger", lambda: START, 0)
         denied = ("AccessDeniedException", "not authorized to perform: dynamodb:Query")
         table.add_client_error("query", *denied)
-        (finding,) = run_check("quota", aws.check_profile_batches(ledger.made, "2026-11-24"))
+        (finding,) = run_check("quota", aws.check_profile_batches(ledger.made, START))
     assert finding.verdict is PROBLEM
     assert finding.text == f"your AWS credentials do not allow Query: {denied[1]}"
 

@@ -246,13 +246,13 @@ MADE = {("O@AdobeOrg", "prod"): 81, ("O@AdobeOrg", "dev"): 3, ("P@AdobeOrg", "pr
 
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize(("made", "share"), [(MADE, 90), ({}, 0)])
-def test_batches_made_for_profile_today(
+def test_batches_made_for_profile(
     capsys: pytest.CaptureFixture[str], made: dict[tuple[str, str], int], share: int
 ) -> None:
     """Of the fullest, for one alarm whatever the sandboxes are called; and each, for people."""
-    telemetry.made_today(made, 90)
+    telemetry.made_for_profile(made, 90)
     metrics.flush_metrics()
-    told = {("ProfileBatchesToday", *place): number for place, number in made.items()}
+    told = {("ProfileBatchesLastDay", *place): number for place, number in made.items()}
     assert printed(capsys) == {**told, ("ProfileQuotaUsed", "", ""): share}
 
 
@@ -263,7 +263,7 @@ class Ticked:
     due_now: list[Due]
     full: tuple[str, ...] = ()
     failing: tuple[str, ...] = ()
-    asked: list[str] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
     handed_out: dict[str, list[str]] = field(default_factory=dict)
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
@@ -272,8 +272,8 @@ class Ticked:
     def lease(self, one: Due, until: int) -> int:
         return one.when
 
-    def made(self, day: str) -> dict[tuple[str, str], int]:
-        self.asked.append(day)
+    def made(self, now: int) -> dict[tuple[str, str], int]:
+        self.asked.append(now)
         return MADE
 
     def backlog(self, queue: str) -> int:
@@ -516,18 +516,16 @@ def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
     assert kept.hidden == {message["receiptHandle"]: 1 if receives == 1 else 60}
 
 
-def test_each_tick_reads_the_meter_of_the_day(
+def test_each_tick_reads_the_meter(
     tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = Ticked(DUE)
     tick(found, NOON)
     counted = printed(capsys)
     assert counted["ProfileQuotaUsed", "", ""] == 90
-    assert counted["ProfileBatchesToday", "P@AdobeOrg", "prod"] == 12
+    assert counted["ProfileBatchesLastDay", "P@AdobeOrg", "prod"] == 12
     assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (5, 1)
-    for now in (NOON + 43_200_000 - 1, NOON + 43_200_000):
-        tick(found, now)
-    assert found.asked == ["2026-11-23", "2026-11-23", "2026-11-24"]
+    assert found.asked == [NOON]
 
 
 HANDED_OUT = {
@@ -561,7 +559,7 @@ def test_where_a_class_cannot_be_handed_out_the_others_are(
         tick(found, NOON)
     assert [type(one) for one in failed.value.exceptions] == [StorageUnavailable]
     assert set(found.handed_out) == set(HANDED_OUT) - {failing}
-    assert found.asked == ["2026-11-23"]
+    assert found.asked == [NOON]
 
 
 def test_where_nothing_is_delivered_what_was_begun_stays_due(

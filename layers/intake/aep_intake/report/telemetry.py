@@ -61,15 +61,15 @@ def age(metric: str, milliseconds: int) -> None:
     metrics.add_metric(metric, MetricUnit.Seconds, milliseconds / 1000)
 
 
-def made_today(batches: Mapping[tuple[str, str], int], per_day: int) -> None:
-    """Record today's batches for Profile, by organization and sandbox.
+def made_for_profile(batches: Mapping[tuple[str, str], int], per_day: int) -> None:
+    """Record the last 24 hours' batches for Profile, by organization and sandbox.
 
     And the largest number, as a share of `per_day`, the most that should be made in a day.
     """
     share = 100 * max(batches.values(), default=0) / per_day
     metrics.add_metric("ProfileQuotaUsed", MetricUnit.Percent, share)
     for (ims_org, sandbox), number in batches.items():
-        with single_metric("ProfileBatchesToday", MetricUnit.Count, number) as metric:
+        with single_metric("ProfileBatchesLastDay", MetricUnit.Count, number) as metric:
             metric.add_dimension("service", metrics.service or "")
             metric.add_dimension("organization", ims_org)
             metric.add_dimension("sandbox", sandbox)

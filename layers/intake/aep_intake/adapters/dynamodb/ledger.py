@@ -12,7 +12,7 @@
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 | gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
-| batches made for Profile  | `made#<day>`          | `<organization>#<sandbox>`   |
+| batches made for Profile  | `made#<day>`          | `<hour>#<org.>#<sandbox>`    |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
 | files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
@@ -31,6 +31,7 @@ never on a head, on the order that it names, or on unfinished work. A record is 
 AEP's answers hold floats, empty strings and more, which DynamoDB's own types change.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -77,7 +78,7 @@ from aep_intake.model.orders import (
     WindowPart,
     claims,
 )
-from aep_intake.model.times import day_of
+from aep_intake.model.times import DAY_MS, day_of, hour_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -306,15 +307,22 @@ class DynamoLedger:
         """Record that another version of its object supersedes it. Claims nothing."""
         self._table.put(self._noted(arrival, "superseded", route) | {"superseded_by": {"S": by}})
 
-    def made(self, day: str) -> dict[tuple[str, str], int]:
-        """How many batches were made for Profile on a day (UTC), by organization and sandbox."""
-        counted = self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}})
-        return {
-            (item["sk"]["S"].rpartition("#")[0], item["sk"]["S"].rpartition("#")[2]): int(
-                item["counted"]["N"]
-            )
-            for item in counted
-        }
+    def made(self, now: int) -> dict[tuple[str, str], int]:
+        """How many batches were made for Profile in 24 hours, by organization and sandbox.
+
+        Adobe counts the 24 hours before `now` (epoch ms), and no day of a calendar. Here their
+        first hour counts whole.
+        """
+        since, made = hour_of(now - DAY_MS), Counter[tuple[str, str]]()
+        for day in (day_of(now - DAY_MS), day_of(now)):
+            for item in self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}}):
+                hour, _, place = item["sk"]["S"].partition("#")
+                if not hour.startswith(day):  # a release before hours counted by day
+                    hour, place = f"{day}T00", item["sk"]["S"]
+                if hour >= since:
+                    ims_org, _, sandbox = place.rpartition("#")
+                    made[ims_org, sandbox] += int(item["counted"]["N"])
+        return dict(made)
 
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
@@ -490,10 +498,10 @@ class DynamoLedger:
         nearly right: a worker that dies here leaves a batch out, and a lost answer counts one
         twice.
         """
-        day = day_of(self._now())
-        place = f"{order.target.ims_org}#{order.target.sandbox}"
+        now = self._now()
+        place = f"{hour_of(now)}#{order.target.ims_org}#{order.target.sandbox}"
         with suppress(LedgerUnavailable):
-            self._table.add(f"made#{day}", place, 1, expiry(self._now() + self._retention))
+            self._table.add(f"made#{day_of(now)}", place, 1, expiry(now + self._retention))
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id
