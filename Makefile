@@ -57,7 +57,7 @@ pytest: $(local) ## unit, fault and stack tests
 soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
 	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)
 
-soak-stack: $(local) ## 1,500 arrivals on the deployed stack, while its workers are killed at random
+soak-stack: $(local) ## on the stack: 1,500 arrivals and killed workers, a marker of 20,000, one window for 20
 	$(with_python) $(python) -m pytest -s -o faulthandler_timeout=0 tests/stack/soak_stack.py $(ARGS)
 
 bench: $(local) ## measure; ARGS=--write keeps the figures in BENCHMARKS.md
