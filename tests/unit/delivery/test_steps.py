@@ -577,7 +577,9 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
     taken = [errand.what.piece for errand in world.uploads]
     if not fits:  # as one, so that its upload says why
         assert [(piece.start, piece.end) for piece in taken] == [(0, len(content))]
-        assert found.cuts == {}
+        refused = found.cuts[0].refused
+        assert refused is not None
+        assert refused.detail.startswith("row 61, which begins at byte 244, has")
         return
     assert b"".join(content[piece.start : piece.end] for piece in taken) == content
     assert all(piece.size <= world.piece for piece in taken)
@@ -613,7 +615,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
 def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
     world: Delivering,
 ) -> None:
-    """What was found of it is kept until all are looked through, and then forgotten."""
+    """Why it cannot be cut is kept with it."""
     bad = b"a,b\n" + b"1,2\n" * 60 + b"x" * 200
     good = b"a,b\n" + b"1,2\n" * 60
     external_id = created(world, bad, good, key="in/{}.csv")
@@ -628,7 +630,8 @@ def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
             world.clock.advance(MINUTE)
             steps.resume(external_id, ports(world, opened=slowly))
     held = standing(world, external_id)
-    assert (held.stage, list(held.cuts)) == (DeliveryStage.UPLOADING, [1])
+    assert (held.stage, list(held.cuts)) == (DeliveryStage.UPLOADING, [0, 1])
+    assert [bool(cut.refused) for cut in held.cuts.values()] == [True, False]
 
 
 def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:
@@ -679,6 +682,47 @@ def test_where_something_else_is_held_under_its_name_the_batch_is_given_up(
     uploaded(world)
     assert finished(world, external_id)["kind"] == "Batch Abandoned"
     assert world.deliveries.marks(external_id)[0].size > 0
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("key", ["in/{}.csv", "in/{}.csv.gz"])
+def test_neither_a_byte_order_mark_nor_excel_s_line_goes_up(
+    world: Delivering, key: str, rows: int
+) -> None:
+    """Of a file in one piece and in many; AEP would take either for the header."""
+    header = b"id;name\r\n"
+    content = b"\xef\xbb\xbfsep=;\r\n" + header + b"1;a\r\n" * rows
+    external_id = begun(
+        world,
+        gzip.compress(content) if key.endswith("gz") else content,
+        key=key,
+        inputFormat={"format": "csv", "delimiter": ";"},
+    )
+    uploaded(world)
+    sent = list(filled(world, external_id).values())
+    assert (len(sent) > 1) == (rows > 1)
+    assert all(one.startswith(header) for one in sent)
+    assert b"".join(one.removeprefix(header) for one in sent) == b"1;a\r\n" * rows
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+def test_excel_s_line_that_contradicts_the_route_is_named(world: Delivering, rows: int) -> None:
+    content = b"sep=;\nid,name\n" + b"1,a\n" * rows
+    external_id = begun(world, content, key="in/{}.csv")
+    uploaded(world)
+    [lost] = finished(world, external_id)["lostFiles"]
+    assert lost["reason"] == "format-mismatch"
+    assert lost["detail"].startswith("s3://landing/in/0.csv: its first line says sep=';', but")
+    assert operations(world, "put-file") == []
+
+
+def test_a_quote_that_nothing_closes_is_named_by_its_row(world: Delivering) -> None:
+    external_id = begun(world, b'id,text\n1,a\n2,"b\n' + b"3,c\n" * 30, key="in/{}.csv")
+    uploaded(world)
+    [lost] = finished(world, external_id)["lostFiles"]
+    assert lost["detail"].startswith(
+        "s3://landing/in/0.csv: row 2, which begins at byte 12, has a quote that opens a value"
+    )
 
 
 def test_what_was_unreadable_for_a_while_goes_up_in_parts_one_by_one(world: Delivering) -> None:

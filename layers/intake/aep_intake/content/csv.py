@@ -31,7 +31,7 @@ from aep_intake.model.errors import FormatMismatch
 PROLOGUE_BYTES = 64
 _BOM = b"\xef\xbb\xbf"
 # Excel takes the rest of such a line for the delimiter; some writers put it into quotes.
-_SEP = re.compile(rb'("?)sep=([^"\r\n]+|")\1[ \t]*(?:\r\n?|\n|\Z)', re.IGNORECASE)
+_SEP = re.compile(rb'("?)sep=([^"\r\n]+?|")\1[ \t]*(?:\r\n?|\n)', re.IGNORECASE)
 _BLANK = re.compile(rb"(?<=\n)\r?\n")
 _LF, _CR_OR_LF, _LONE_CR = map(re.compile, (rb"\n", rb"\r\n?|\n", rb"\r(?!\n)"))
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -111,6 +111,14 @@ def prologue(beginning: bytes, input_format: Mapping[str, Any]) -> int:
     return line.end()
 
 
+def _may_be_prologue(text: bytes) -> bool:
+    """Whether the next bytes may show that a file begins with a prologue, or with a longer one."""
+    line = text.removeprefix(_BOM)
+    begun = b"sep=".startswith(line.lstrip(b'"')[:4].lower())
+    ended = b"\n" in line or b"\r" in line[:-1] or len(text) >= PROLOGUE_BYTES
+    return _BOM.startswith(text) or (begun and not ended)
+
+
 class CsvReader:
     """Reads a CSV chunk by chunk: a RowReader. What it hands over does not depend on the chunks.
 
@@ -118,7 +126,9 @@ class CsvReader:
     with that header (empty if it has none). Then `at` and `rows` say how many bytes and rows of the
     file come before, and `lone_cr` whether CR alone ends its rows, where no header shows it.
 
-    Details of errors do not name the file. Raises ValueError if the format is not `readable`.
+    `header_end`: the byte of the file at which its header ends; 0 if it has none, or it is not read
+    here. `held`: bytes that were fed and are in no block yet. `uri`: of the file, for errors.
+    Raises ValueError if the format is not `readable`.
     """
 
     def __init__(
@@ -129,13 +139,15 @@ class CsvReader:
         at: int = 0,
         rows: int = 0,
         lone_cr: bool | None = None,
+        uri: str = "",
     ) -> None:
         if not readable(input_format):
             raise ValueError("no CSV that can be read here")
         self.at, self.rows, self.header = at, rows, header_known or b""
+        self.held = self.header_end = 0
         # None until the first row has ended.
         self.lone_cr = header_known.endswith(b"\r") if header_known else lone_cr
-        self._format = input_format
+        self._format, self._named = input_format, f"{uri}: " if uri else ""
         dialect = _dialect(input_format)
         self._charset = dialect.charset.upper()
         self._scanner = _Scanner(dialect)
@@ -150,13 +162,14 @@ class CsvReader:
 
         Raises FormatMismatch where a `sep=` line contradicts the format.
         """
+        self.held += len(chunk)
         return self._read(self._tail + chunk if self._tail else chunk, last=False)
 
     def end(self) -> Block:
         """The rest: its last row may have no end. Raises FormatMismatch if a quote is open."""
         block = self._read(self._tail, last=True)
         if self._in is _In.QUOTES:
-            raise FormatMismatch(self.unfinished())
+            raise FormatMismatch(self._named + self.unfinished())
         text = b"".join(self._begun)
         if not text:
             return block
@@ -166,22 +179,25 @@ class CsvReader:
     def unfinished(self) -> str:
         """What is known of the row that was begun and has no end yet."""
         row = "its header" if self._in_header else f"row {self.rows + 1:,}"
-        size = sum(map(len, self._begun)) + len(self._tail)
         place = f"{row}, which begins at byte {self.at:,},"
         if self._in is not _In.QUOTES:
-            return f"{place} has no end within {size:,} bytes"
+            return f"{place} has no end within {self.held:,} bytes"
         return (
-            f"{place} has a quote that opens a value, and no quote closes it within {size:,} bytes:"
-            " close it, or say in the route's inputFormat which `quote` and `escape` the file has"
+            f"{place} has a quote that opens a value, and no quote closes it within {self.held:,} "
+            "bytes: close it, or say in the route's inputFormat which `quote` and `escape` it has"
         )
 
     def _read(self, text: bytes, *, last: bool) -> Block:
         if self._in_prologue:
-            if len(text) < PROLOGUE_BYTES and not last:
+            if not last and _may_be_prologue(text):
                 self._tail = text
                 return Block()
-            self.at = prologue(text, self._format)
+            try:
+                self.at = prologue(text[:PROLOGUE_BYTES], self._format)
+            except FormatMismatch as fault:
+                raise FormatMismatch(self._named + fault.detail) from None
             self._in_prologue, text = False, text[self.at :]
+            self.held -= self.at
         plain = self._scanner.plain(text, lone_cr=self.lone_cr is not False, last=last)
         text, self._tail = text[: len(plain)], text[len(plain) :]
         found = self._scanner.scan(plain, self._in)
@@ -213,8 +229,11 @@ class CsvReader:
             )
             broken = self._broken(self.header, -1)
             self._in_header, self.at = False, self.at + len(self.header)
+            self.held -= len(self.header)
+            self.header_end = self.at
         broken += self._broken(text, self.rows)
         self.at, self.rows = self.at + len(text), self.rows + rows
+        self.held -= len(text)
         return Block(text, rows, broken)
 
     def _broken(self, text: bytes, rows: int) -> tuple[BrokenRow, ...]:
@@ -258,104 +277,94 @@ class _Found:
 class _Scanner:
     """Finds the ends of rows in bytes, given where in a row they begin.
 
-    Most bytes are seen by functions of `bytes` alone. If quotes are only where CSV has them, every
-    second one closes a value or is the first of a doubled one: then the text outside of quotes is
-    every second part between quotes. That holds if every quote that would open a value is at the
-    beginning of one, or right behind a quote; counts show it. Only where they do not, a quote is
-    text somewhere, and values are looked for one by one.
+    One match of a regular expression takes as many values as there are, of which none has a newline
+    in quotes: so the newlines in it end rows. Only values with such newlines are taken one by one.
     """
 
     def __init__(self, dialect: _Dialect) -> None:
         self._quote, self._escape, self._written = dialect.quote, dialect.escape, dialect.delimiter
-        marks = dialect.delimiter + dialect.quote + dialect.escape
-        self._filler = next(byte for byte in (b"0", b"1", b"2", b"3") if byte not in marks)
         # One of several bytes is replaced, since `|||` holds `||` once, and where it begins counts.
         self._delimiter = self._written if len(self._written) == 1 else b"\0"
-        self._replacement = self._delimiter.rjust(len(self._written), self._filler)
-        # Without quotes, neither pattern is ever used.
-        escape, quote = re.escape(dialect.escape), re.escape(dialect.quote or b'"')
-        delimiter, inner = re.escape(self._delimiter), b"[^%b]*+" % quote
-        self._escaped = re.compile(b"%b[%b%b]" % (escape, escape, quote))
-        self._value = re.compile(
-            b"%b(?:(?<=\n%b)|(?<=%b%b))%b(?:%b%b%b)*+(%b?)"
-            % (quote, quote, delimiter, quote, inner, quote, quote, inner, quote)
+        self._replacement = self._delimiter.rjust(len(self._written), b"\0")
+        self._parts = [self._written[:n] for n in range(len(self._written) - 1, 0, -1)]
+        if not dialect.quote:
+            return
+        quote, escape = re.escape(dialect.quote), re.escape(dialect.escape)
+        delimiter = re.escape(self._delimiter)
+        more = b"[^%b\n]*+[%b\n]" % (delimiter, delimiter)  # of a value, and its end
+
+        def quoted(no_text: bytes, escaped: bytes) -> bytes:
+            """What is in quotes, up to the quote that closes it."""
+            text = b"[^%b%b%b]*+" % (quote, escape, no_text)
+            pair = quote * 2 + (b"|" + escape + escaped if escape else b"")
+            return b"%b(?:(?:%b)%b)*+" % (text, pair, text)
+
+        one_line = (
+            # Runs come first: they are what most files have most of.
+            b"(?:%b[^%b%b\n]*+%b%b)++" % (quote, quote, escape, quote, delimiter),
+            quote + quoted(b"\n", b"[^\n]") + quote + more,
+            b"[^%b\n]++\n" % quote,
+            b"(?:[^%b%b\n]*+%b)++" % (quote, delimiter, delimiter),
+            b"(?!%b)" % quote + more,
         )
-        parts = [dialect.delimiter[:n] for n in range(len(dialect.delimiter) - 1, 0, -1)]
-        # What the next byte may change, the longest first.
-        self._undecided = tuple(filter(None, (self._escape, b"\r", *parts)))
+        values = b"(?:%b)*+" % b"|".join(one_line)
+        rest = b"((?:%b%b)?+)" % (more, values)
+        self._values, self._rest = re.compile(b"(%b)" % values), re.compile(rest)
+        # Its group did not match where no quote closes the value.
+        self._quoted = re.compile(quoted(b"", b"(?s:.?)") + b"(?:%b%b)?+" % (quote, rest))
 
     def plain(self, text: bytes, *, lone_cr: bool, last: bool) -> bytes:
-        """As many bytes of `text` as are decided, in which only LF ends rows, and nothing escapes.
+        """The bytes of `text` that are decided, with delimiters of one byte, and LF to end rows.
 
         All others keep their place. The `last` bytes of a file are decided.
         """
-        if self._escape and self._escape in text:
-            text = self._escaped.sub(self._filler * 2, text)
-        if self._replacement != self._written:
+        if self._parts:
             text = text.replace(self._written, self._replacement)
-        if not last and text.endswith(self._undecided):
-            text = text[: -next(len(end) for end in self._undecided if text.endswith(end))]
+        if not last:
+            text = text[: len(text) - self._undecided(text)]
         if lone_cr and b"\r" in text:
             text = _LONE_CR.sub(b"\n", text)
         return text
 
+    def _undecided(self, text: bytes) -> int:
+        """How many of the last bytes the next byte may change."""
+        if self._escape and text.endswith(self._escape):
+            return (len(text) - len(text.rstrip(self._escape))) % 2
+        if text.endswith(b"\r"):
+            return 1
+        return next((len(part) for part in self._parts if text.endswith(part)), 0)
+
     def scan(self, plain: bytes, state: _In) -> _Found:
         """What is in `plain` bytes, which begin in `state`."""
-        quote = self._quote
         if not plain:
             return _Found(0, 0, state)
-        if not quote or (quote not in plain and state is not _In.QUOTES):
-            return _Found(plain.rfind(b"\n") + 1, _rows(plain, state), self._after(plain))
-        if state is _In.CLOSED and plain.startswith(quote):  # the second one of a doubled one
-            plain, state = self._filler + plain[1:], _In.QUOTES
-        parts = plain.split(quote)
-        inside = state is _In.QUOTES
-        ends_inside = inside ^ (len(parts) % 2 == 0)
-        seen = quote.join(parts[inside::2])
-        if ends_inside and len(parts) > 1:
-            seen += quote
-        at_once = seen.startswith(quote) and state in (_In.ROW, _In.VALUE, _In.QUOTES)
-        right = (
-            seen.count(self._delimiter + quote) + seen.count(b"\n" + quote) + seen.count(quote * 2)
-        )
-        if right + at_once != (len(parts) - inside) // 2:
-            return self._scan_values(plain, state)
+        size, quote = len(plain), self._quote
+        rows = -1 if state is _In.ROW and plain.startswith((b"\n", b"\r\n")) else 0
+        blank = b"\n\n" in plain or b"\n\r\n" in plain
+        if not quote or (state is not _In.QUOTES and quote not in plain):
+            rows += plain.count(b"\n") - (len(_BLANK.findall(plain)) if blank else 0)
+            return _Found(plain.rfind(b"\n") + 1, rows, self._after(plain))
+        pattern, at = (self._values, 0) if state in (_In.ROW, _In.VALUE) else (self._rest, 0)
+        if state is _In.QUOTES:
+            pattern = self._quoted
+        elif state is _In.CLOSED and plain.startswith(quote):  # the second one of a doubled one
+            pattern, at = self._quoted, 1
         end = 0
-        if b"\n" in seen:
-            at = len(plain)
-            for number in range(len(parts) - 1, -1, -1):
-                at -= len(parts[number])
-                if number % 2 == inside and (newline := parts[number].rfind(b"\n")) >= 0:
-                    end = at + newline + 1
-                    break
-                at -= 1
-        after = _In.CLOSED if plain.endswith(quote) else self._after(plain)
-        return _Found(end, _rows(seen, state), _In.QUOTES if ends_inside else after)
-
-    def _scan_values(self, plain: bytes, state: _In) -> _Found:
-        """As `scan`, value by value."""
-        before = {
-            _In.ROW: b"\n",
-            _In.VALUE: b"\n",
-            _In.QUOTES: b"\n" + self._quote,
-        }.get(state, self._filler)
-        text = before + plain
-        start, outside, after = len(before), list[bytes](), self._after(plain)
-        end = 0
-        for value in self._value.finditer(text):
-            first, last = value.span()
-            if first > start:
-                newline = text.rfind(b"\n", start, first) + 1
-                end = newline or end
-                outside.append(text[start:first])
-            elif first == start:
-                outside.append(b"")
-            start = last
-            if last == len(text):
-                after = _In.CLOSED if value[1] else _In.QUOTES
-        end = text.rfind(b"\n", start) + 1 or end
-        outside.append(text[start:])
-        return _Found(max(0, end - len(before)), _rows(self._quote.join(outside), state), after)
+        while (found := pattern.match(plain, at)) and found[1] is not None:
+            start, at = found.span(1)
+            if newline := plain.rfind(b"\n", start, at) + 1:
+                end, rows = newline, rows + plain.count(b"\n", start, at)
+                if blank:
+                    rows -= len(_BLANK.findall(plain, start, at))
+            if start == at and pattern is not self._values:  # nothing ends the value
+                closed = pattern is self._quoted and at == size
+                return _Found(end, rows, _In.CLOSED if closed else _In.TEXT)
+            if at == size:
+                return _Found(end, rows, self._after(plain))
+            if not plain.startswith(quote, at):
+                return _Found(end, rows, _In.TEXT)
+            pattern, at = self._quoted, at + 1
+        return _Found(end, rows, _In.QUOTES)
 
     def first_end(self, text: bytes, start: int, *, lone_cr: bool, blank: bool = True) -> int:
         """Where the row ends that begins at `start` of `text`; 0 if it does not.
@@ -376,12 +385,3 @@ class _Scanner:
         if plain.endswith(b"\n"):
             return _In.ROW
         return _In.VALUE if plain.endswith(self._delimiter) else _In.TEXT
-
-
-def _rows(seen: bytes, state: _In) -> int:
-    """How many rows end in what is `seen` outside of quotes; a quote stands for a value in them."""
-    rows = seen.count(b"\n")
-    at_row = state is _In.ROW
-    if b"\n\n" in seen or b"\n\r\n" in seen or (at_row and seen.startswith((b"\n", b"\r\n"))):
-        rows -= len(_BLANK.findall((b"\n" if at_row else b"") + seen))
-    return rows

@@ -65,7 +65,7 @@ class Shape:
             return _NoRows()
         if is_csv(self.input_format):
             at, rows, lone_cr = place.offset, place.rows, place.state
-            return CsvReader(self.input_format, header, at=at, rows=rows, lone_cr=lone_cr)
+            return CsvReader(self.input_format, header, at=at, rows=rows, lone_cr=lone_cr, uri=uri)
         if self.lines:
             return JsonLines(place.offset, place.rows)
         return JsonObjects(uri, place.offset, place.rows, inside=bool(place.state))

@@ -48,36 +48,6 @@ class RowReader(Protocol):
         """What is known of the row that was begun and has no end yet."""
 
 
-class LineReader:
-    """A RowReader of files in which each line is a row."""
-
-    def __init__(self, at: int = 0, rows: int = 0) -> None:
-        self.at, self.rows, self.header = at, rows, b""
-        self._begun: list[bytes] = []
-
-    def feed(self, chunk: bytes) -> Block:
-        """The lines that end within this chunk."""
-        end = chunk.rfind(b"\n") + 1
-        if not end:
-            self._begun.append(chunk)
-            return Block()
-        text, self._begun = b"".join((*self._begun, chunk[:end])), [chunk[end:]]
-        return self._block(text, text.count(b"\n"))
-
-    def end(self) -> Block:
-        """The last line, if no newline ends it."""
-        text, self._begun = b"".join(self._begun), []
-        return self._block(text, int(bool(text)))
-
-    def unfinished(self) -> str:
-        """Where it begins."""
-        return f"row {self.rows + 1:,}, which begins at byte {self.at:,}, has no end"
-
-    def _block(self, text: bytes, rows: int) -> Block:
-        self.at, self.rows = self.at + len(text), self.rows + rows
-        return Block(text, rows)
-
-
 def is_csv(input_format: Mapping[str, Any]) -> bool:
     """Whether files of this format are CSV; Adobe's documents write formats in either case."""
     return str(input_format.get("format")).lower() == "csv"

@@ -4,8 +4,7 @@ Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks, but a batch 
 large one goes up as several, each of whole rows, a CSV's header before each of them. Cuts are
 planned once and stored, so that a repeated upload overwrites itself.
 
-A row of JSON Lines ends at a newline; a row of CSV, at a newline outside of quotes.
-Adobe's defaults are `"` around values and `\\` before a quote in one (preview, data access API).
+A row of JSON Lines ends at a newline; where a row of CSV ends, `content.csv` knows.
 """
 
 import re
@@ -13,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from aep_intake.model.errors import TooLarge
+from aep_intake.content import csv
+from aep_intake.model.errors import FormatMismatch, Rejected, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import Kept
 
@@ -23,11 +23,22 @@ type Open = Callable[[int, int], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
+class Refused(Kept):
+    """Why a file cannot be cut. `detail` does not name it."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cut(Kept):
     """Where the pieces of a file end. The first `header` bytes come before each later piece."""
 
     ends: tuple[int, ...]
     header: int = 0
+    rows: tuple[int, ...] = ()  # of a CSV, before each end
+    lone_cr: bool = False  # whether CR alone ends its rows
+    refused: Refused | None = None  # then it is one piece, whose upload says why
 
     def whole(self, file: Arrival) -> bool:
         """Whether all ends are known."""
@@ -47,6 +58,8 @@ class Piece(Kept):
     start: int
     end: int
     header: int = 0  # first bytes of the file that come before these
+    row: int = 0  # the number in the file of its first row, from 1; 0: nobody counted
+    refused: Refused | None = None
 
     @property
     def whole(self) -> bool:
@@ -71,16 +84,18 @@ def pieces(files: Iterable[Arrival], cuts: Mapping[int, Cut]) -> Iterator[Piece]
     number = 0
     for place, file in enumerate(files):
         cut = cuts.get(place, Cut((file.size,)))
-        start = 0
-        for end in cut.ends:
-            yield Piece(number, file, start, end, cut.header if start else 0)
-            number, start = number + 1, end
+        counted = len(cut.rows) == len(cut.ends)
+        start, before = 0, 0
+        for end, rows in zip(cut.ends, cut.rows if counted else cut.ends, strict=True):
+            row = before + 1 if counted else 0
+            yield Piece(number, file, start, end, cut.header if start else 0, row, cut.refused)
+            number, start, before = number + 1, end, rows
 
 
 def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open) -> Cut | None:
     """The cut of a file into pieces of at most `limit` bytes; None if it needs none.
 
-    Raises TooLarge if that is impossible, or as `opened`.
+    Raises TooLarge if files of its format cannot be cut, or as `opened`.
     """
     found = list(cutting(file, input_format, limit, opened))
     return found[-1] if found else None
@@ -101,16 +116,19 @@ def cutting(
         return
     if not has_rows(input_format):
         raise _too_large(file, limit)
-    if input_format["format"] == "csv":
-        yield from _cut_csv(file, input_format, limit, opened, known or Cut(()))
-    else:
-        yield Cut(tuple(_ends(file, limit, opened)))
+    try:
+        if input_format["format"] == "csv":
+            yield from _cut_csv(file, input_format, limit, opened, known or Cut(()))
+        else:
+            yield Cut(tuple(_ends(file, limit, opened)))
+    except (FormatMismatch, TooLarge) as fault:
+        yield Cut((file.size,), refused=Refused(fault.reason, fault.detail))
 
 
 def has_rows(input_format: Mapping[str, Any]) -> bool:
     """Whether files of this format can be cut between rows."""
     if input_format["format"] == "csv":
-        return all(len(mark) <= 1 for mark in _marks(input_format))
+        return csv.readable(input_format)
     return input_format["format"] == "json" and not input_format.get("isMultiLineJson")
 
 
@@ -123,7 +141,7 @@ def _ends(file: Arrival, limit: int, opened: Open) -> Iterator[int]:
             near = max(start, end - CHUNK)
             newline = _read(opened, near, end).rfind(b"\n")
             if near == start and newline < 0:
-                raise _row_too_large(file, limit)
+                raise TooLarge(f"a row, which begins at byte {start:,}, has nearly {limit:,} bytes")
             end = near
         start = near + newline + 1
         yield start
@@ -138,97 +156,45 @@ def _read(opened: Open, start: int, end: int) -> bytes:
 def _cut_csv(
     file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open, known: Cut
 ) -> Iterator[Cut]:
-    """Only the text before a newline shows whether it is in quotes, so the whole file is read.
+    """Only what comes before a newline shows whether it ends a row, so the whole file is read.
 
-    But reading resumes after the `known` ends, since a row begins where a piece has ended.
+    But reading resumes after the `known` ends, since a row begins where a piece has ended; not
+    after those of an earlier release, which counted no rows, and took any quote for one of CSV.
     """
-    rows = Rows(input_format, known.header if known.ends else None)
-    ends = list(known.ends)
-    start = last = at = ends[-1] if ends else 0
+    if len(known.rows) != len(known.ends):
+        known = Cut(())
+    ends, rows, header = list(known.ends), list(known.rows), known.header
+    start = ends[-1] if ends else 0
+    reader = csv.CsvReader(input_format)
+    if ends:
+        reader = csv.CsvReader(input_format, b"", at=start, rows=rows[-1], lone_cr=known.lone_cr)
     with opened(start, file.size) as stream:
-        while chunk := stream.read(min(CHUNK, limit // 4)):
-            last_end, header = rows.last_end(chunk), rows.header
-            if at + len(chunk) - start + (header if start else 0) > limit:
-                rest = at + len(chunk) - last
-                if last <= max(start, header) or header + rest > limit:
-                    raise _row_too_large(file, limit)
+        chunk = b" "
+        while chunk:
+            chunk = stream.read(min(CHUNK, limit // 4))
+            last, counted = reader.at, reader.rows
+            _ = reader.feed(chunk) if chunk else reader.end()
+            header = header or reader.header_end
+            read = reader.at + reader.held
+            if read - start + (header if start else 0) > limit:
+                if last <= max(start, header) or header + read - last > limit:
+                    raise _row_too_large(reader, last, counted, limit)
                 ends.append(last)
+                rows.append(counted)
                 start = last
-                yield Cut(tuple(ends), header)
-            last = at + last_end if last_end else last
-            at += len(chunk)
-    yield Cut((*ends, file.size), rows.header)
-
-
-class Rows:
-    """Finds the ends of rows in a file that is read chunk by chunk.
-
-    It starts at the beginning, or at a later row if `header` is known. `header`: bytes of a CSV's
-    header; 0 if there is none, or its end has not come yet.
-    """
-
-    def __init__(self, input_format: Mapping[str, Any], header: int | None = None) -> None:
-        csv = input_format["format"] == "csv"
-        has_header = csv and str(input_format.get("header", True)).lower() == "true"
-        self.header = header or 0
-        self._in_header = has_header and header is None
-        self._quote, escape = _marks(input_format) if csv else (b"", b"")
-        # Doubled quotes within a value do not disturb the count.
-        self._escape = b"" if escape == self._quote or not self._quote else escape
-        self._escaped = re.compile(re.escape(self._escape) + rb"[^\n]")
-        self._passed = 0
-        self._inside = False
-        self._escaping = False
-
-    def last_end(self, chunk: bytes) -> int:
-        """The offset in the next chunk at which its last row ends; 0 if no row ends in it."""
-        text = self._plain(chunk)
-        if self._in_header and (end := self._first_end(text)):
-            self.header, self._in_header = self._passed + end, False
-        self._passed += len(text)
-        self._inside = inside = self._inside ^ self._odd(text, 0, len(text))
-        end = len(text)
-        while (newline := text.rfind(b"\n", 0, end)) >= 0:
-            inside ^= self._odd(text, newline, end)
-            if not inside:
-                return newline + 1
-            end = newline
-        return 0
-
-    def _first_end(self, text: bytes) -> int:
-        end = 0
-        while (end := text.find(b"\n", end) + 1) > 0:
-            if not self._inside ^ self._odd(text, 0, end):
-                return end
-        return 0
-
-    def _odd(self, text: bytes, start: int, end: int) -> bool:
-        """Whether the number of quotes between the two is odd: one is in a value, the other not."""
-        return bool(self._quote) and text.count(self._quote, start, end) % 2 == 1
-
-    def _plain(self, chunk: bytes) -> bytes:
-        """The chunk with escaped bytes overwritten, so that all others keep their place.
-
-        A newline stays: within quotes it ends no row, and outside of them nothing escapes it.
-        """
-        if not self._escape:
-            return chunk
-        text = b"\0" + chunk[1:] if self._escaping and not chunk.startswith(b"\n") else chunk
-        text = self._escaped.sub(b"\0\0", text)
-        self._escaping = text.endswith(self._escape)
-        return text
-
-
-def _marks(input_format: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """The quote and the escape character of a CSV."""
-    charset = input_format.get("charset", "UTF-8")
-    quote, escape = input_format.get("quote", '"'), input_format.get("escape", "\\")
-    return quote.encode(charset, "backslashreplace"), escape.encode(charset, "backslashreplace")
+                yield Cut(tuple(ends), header, tuple(rows), bool(reader.lone_cr))
+    yield Cut((*ends, file.size), header, (*rows, reader.rows), bool(reader.lone_cr))
 
 
 def _with(path: str, piece: str) -> str:
     name, dot, ending = path.rpartition(".")
     return f"{name}-{piece}{dot}{ending}" if dot else f"{path}-{piece}"
+
+
+def uncut(file: Arrival, refused: Refused) -> Rejected:
+    """Why a file cannot be uploaded, as found when it was to be cut."""
+    kind = FormatMismatch if refused.reason == FormatMismatch.reason else TooLarge
+    return kind(f"{file.uri}: {refused.detail}")
 
 
 def _too_large(file: Arrival, limit: int) -> TooLarge:
@@ -238,5 +204,11 @@ def _too_large(file: Arrival, limit: int) -> TooLarge:
     )
 
 
-def _row_too_large(file: Arrival, limit: int) -> TooLarge:
-    return TooLarge(f"{file.uri} has a row of nearly {limit:,} bytes, so it cannot be split")
+def _row_too_large(reader: csv.CsvReader, at: int, rows: int, limit: int) -> TooLarge:
+    """Of the row that begins at a byte of the file, with so many rows before it."""
+    if reader.at == at:
+        return TooLarge(reader.unfinished())
+    return TooLarge(
+        f"row {rows + 1:,}, which begins at byte {at:,} of it, has nearly {limit:,} bytes, the "
+        "most that AEP takes at a time"
+    )

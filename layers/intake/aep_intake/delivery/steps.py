@@ -19,6 +19,7 @@ from contextlib import suppress
 
 from aep_intake.content.parts import UTF_8
 from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.rows import is_csv
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
@@ -185,7 +186,8 @@ def _is_converted(delivery: Delivery, file: Arrival, opened: Open) -> bool:
         found = recognize(stream.read(BEGINNING), False, source, file.uri)
     lines = found.layout in ("lines", "")
     other = delivery.source_format is not None and found.charset != UTF_8
-    return bool(found.compression or found.bom or not lines or other)
+    bom = found.bom and not is_csv(source)  # whose reader leaves it out of each piece
+    return bool(found.compression or bom or not lines or other)
 
 
 def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: DeliveryPorts) -> Delivery:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import IO
 
+from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
 from aep_intake.content.parts import CHUNK, UTF_8, Count, Part, Parts, Place, Shape, Source
 from aep_intake.content.recognize import BEGINNING, recognize
@@ -22,7 +23,7 @@ from aep_intake.delivery.delivery import (
     Task,
 )
 from aep_intake.delivery.ending import lost_unless_held
-from aep_intake.delivery.pieces import Piece, has_rows
+from aep_intake.delivery.pieces import Piece, has_rows, uncut
 from aep_intake.delivery.steps import resume
 from aep_intake.model.errors import (
     BadRows,
@@ -110,6 +111,9 @@ def _resume_now(external_id: str, ports: DeliveryPorts) -> Delivery | None:
 
 def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
     """The mark of a piece that AEP took; None if another worker must continue."""
+    if piece.refused is not None:
+        with ports.opened(piece.file, 0, 1):  # if it is still there
+            raise uncut(piece.file, piece.refused)
     if piece.whole and has_rows(delivery.input_format):
         return _put_converted(delivery, piece, ports)
     if piece.size > delivery.limit:
@@ -138,12 +142,22 @@ def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mar
             whole = Concatenated(BytesIO(beginning), body)
             _send(delivery, piece.path(), whole, piece.size, ports)
             return Mark(piece.size)
-        shape, place = Shape(delivery.input_format), Place(piece.start)
-        counted = Counted(body, shape.reader(file.uri, place, header if piece.start else None))
-        _send(delivery, piece.path(), Concatenated(BytesIO(header), counted), piece.size, ports)
+        beginning = header if piece.start else body.read(PROLOGUE_BYTES)
+        skipped = prologue(beginning, delivery.input_format) if is_csv(delivery.input_format) else 0
+        before, again = beginning[:skipped], beginning[skipped:]
+        shape, place = Shape(delivery.input_format), Place(piece.start, max(0, piece.row - 1))
+        reader = shape.reader(file.uri, place, again if piece.start else None)
+        if piece.start:
+            counted = Counted(body, reader)
+            stream: Readable = Concatenated(BytesIO(again), counted)
+        else:
+            reader.feed(before)
+            stream = counted = Counted(Concatenated(BytesIO(again), body), reader)
+        size = piece.size - skipped
+        _send(delivery, piece.path(), stream, size, ports)
     count = counted.end()
-    _check(delivery, piece, count, sent=piece.size)
-    return Mark(piece.size, rows=count.rows, broken=count.broken)
+    _check(delivery, piece, count, sent=size)
+    return Mark(size, rows=count.rows, broken=count.broken)
 
 
 def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
@@ -261,7 +275,9 @@ def _check(
 def _named(piece: Piece, count: Count) -> str:
     """The first broken rows: by number, where that is known, else by place. Never a value."""
     return "; ".join(
-        f"row {row.row:,}, {row.rule}" if piece.whole else f"the row at byte {row.at:,}, {row.rule}"
+        f"row {row.row:,}, {row.rule}"
+        if piece.whole or piece.row
+        else f"the row at byte {row.at:,}, {row.rule}"
         for row in count.examples
     )
 

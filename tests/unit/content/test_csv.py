@@ -1,0 +1,352 @@
+"""CSV is read as readers read it that nobody here wrote, however its bytes come."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, prologue, readable
+from aep_intake.content.rows import Block, BrokenRow
+from aep_intake.model.errors import FormatMismatch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CSV: dict[str, Any] = {"format": "csv"}
+type Rows = list[list[str | None]]
+
+
+def chunks(content: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """The content in chunks of these sizes, and the rest."""
+    start = 0
+    for size in sizes:
+        yield content[start : start + size]
+        start += size
+    yield content[start:]
+
+
+def read(content: bytes, shape: dict[str, Any], sizes: Iterable[int] = ()) -> tuple[bytes, Block]:
+    """The header of a file, and all of its rows. Raises FormatMismatch."""
+    reader = CsvReader(shape)
+    blocks = []
+    for chunk in chunks(content, sizes):
+        blocks.append(reader.feed(chunk))
+        assert reader.at + reader.held <= len(content)
+    blocks.append(reader.end())
+    assert (reader.at, reader.held) == (len(content), 0)
+    assert reader.rows == sum(block.rows for block in blocks)
+    broken = tuple(row for block in blocks for row in block.broken)
+    return reader.header, Block(b"".join(b.text for b in blocks), reader.rows, broken)
+
+
+# ---- Generated dialects, read by others
+
+
+@dataclass(frozen=True)
+class Written:
+    """A CSV as some program wrote it."""
+
+    content: bytes
+    shape: dict[str, Any]
+    escapes: bool  # by the escape character; else quotes are doubled
+    before: int  # bytes of its byte order mark and `sep=` line
+
+
+WORDS = st.lists(st.sampled_from('ab é€😀|^\\""\'\n\r,;\t'), max_size=6).map("".join)
+# As people's programs write: with a space before a quote, or text behind one.
+LOOSE, STRICT = True, False
+
+
+@st.composite
+def files(draw: st.DrawFn, loose: bool = LOOSE) -> Written:
+    """Files of one dialect: delimiter, quote, escape, ends of lines, ragged rows, blank lines."""
+    delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
+    quote = draw(st.sampled_from(['"', '"', "'"]))
+    escape = draw(st.sampled_from(["\\", "^", quote]))
+    escapes = escape != quote and draw(st.booleans())
+    end = draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    both = end != "\r" and draw(st.booleans())
+    not_plain = f"[{re.escape(delimiter + escape)}\r\n]"
+
+    def value(text: str) -> str:
+        if draw(st.booleans()):
+            plain = re.sub(not_plain, "", text)
+            spaced = draw(st.booleans()) and loose
+            # A quote that is text: anywhere but where a value begins.
+            return (" " if spaced else "") + (plain if spaced else plain.lstrip(quote))
+        if escape != quote:
+            text = text.replace(escape, escape * 2)
+        text = quote + text.replace(quote, (escape if escapes else quote) + quote) + quote
+        behind = re.sub(not_plain, "", draw(WORDS)) if loose and draw(st.booleans()) else ""
+        return text + behind.lstrip(quote)
+
+    rows = draw(st.lists(st.lists(WORDS, min_size=1, max_size=4), min_size=1, max_size=10))
+    if not loose:  # what is all empty means a blank line to one reader, and a row to another
+        rows = [["x", *row] for row in rows]
+    lines = [delimiter.join(map(value, row)) for row in rows]
+    lines = [line for line in lines if line.strip("\r\n") or loose]
+    ends = ["\n" if both and draw(st.booleans()) else end for _ in lines]
+    text = "".join(line + end for line, end in zip(lines, ends, strict=True))
+    if draw(st.booleans()):
+        text = text.removesuffix(end)
+    before = draw(st.sampled_from(["", "", "\ufeff"]))
+    if draw(st.sampled_from([False, False, True])):
+        before += f"sep={delimiter}{end}"
+    shape = CSV | {"delimiter": delimiter, "quote": quote, "escape": escape}
+    shape["header"] = draw(st.booleans())
+    return Written((before + text).encode(), shape, escapes, len(before.encode()))
+
+
+SIZES = st.lists(st.integers(0, 9), max_size=80) | st.just(list[int]())
+
+
+def by_python(content: bytes, written: Written) -> Rows:
+    """The rows that Python's csv reads, without blank lines."""
+    shape = written.shape
+    reader = csv.reader(
+        io.StringIO(content.decode(), newline=""),
+        delimiter=shape["delimiter"],
+        quotechar=shape["quote"],
+        escapechar=shape["escape"] if shape["escape"] != shape["quote"] else None,
+    )
+    return [list(row) for row in reader if row]
+
+
+@given(files(), SIZES)
+def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[int]) -> None:
+    """All together, and those of each block alone: none of them ends within a row."""
+    content, shape = written.content, written.shape
+    wanted = by_python(content[written.before :], written)
+    reader, blocks = CsvReader(shape), list[Block]()
+    for chunk in chunks(content, sizes):
+        blocks.append(reader.feed(chunk))
+        assert reader.at <= len(content)
+    blocks.append(reader.end())
+    found = by_python(reader.header, written) if shape["header"] else []
+    assert len(found) == (shape["header"] and bool(wanted))
+    for block in blocks:
+        some = by_python(block.text, written)
+        assert len(some) == block.rows
+        found += some
+    assert found == wanted
+    assert reader.header + b"".join(b.text for b in blocks) == content[written.before :]
+    assert reader.at == len(content)
+
+
+@settings(max_examples=40)
+@given(files(), SIZES, SIZES)
+def test_where_chunks_end_does_not_matter(
+    written: Written, some: list[int], other: list[int]
+) -> None:
+    assert read(written.content, written.shape, some) == read(written.content, written.shape, other)
+
+
+@settings(max_examples=40)
+@given(files(), SIZES, st.integers(0, 80))
+def test_who_breaks_off_goes_on_at_any_end(written: Written, sizes: list[int], most: int) -> None:
+    """As another worker, which knows where it was, and what ends the rows of this file."""
+    content, shape = written.content, written.shape
+    wanted = read(content, shape)
+    reader, first = CsvReader(shape), b""
+    for chunk in list(chunks(content, sizes))[:most]:
+        first += reader.feed(chunk).text
+    if shape["header"] and not reader.header:
+        return
+    later = CsvReader(shape, reader.header, at=reader.at, rows=reader.rows, lone_cr=reader.lone_cr)
+    blocks = [later.feed(content[reader.at :]) if reader.at else later.feed(b""), later.end()]
+    if reader.at:
+        assert first + b"".join(block.text for block in blocks) == wanted[1].text
+        assert (later.rows, later.at) == (wanted[1].rows, len(content))
+
+
+@pytest.fixture(scope="module")
+def duckdb() -> Any:
+    """Another reader, which takes a second to import."""
+    import duckdb  # noqa: PLC0415
+
+    with duckdb.connect(config={"threads": 1}) as connection:
+        yield connection
+
+
+@settings(max_examples=40)
+@given(written=files(STRICT), sizes=SIZES)
+def test_duckdb_reads_the_rows_that_we_hand_over(
+    duckdb: Any, tmp_path_factory: pytest.TempPathFactory, written: Written, sizes: list[int]
+) -> None:
+    """Block by block what it reads of the whole."""
+    folder = tmp_path_factory.getbasetemp()
+    columns = {f"c{n}": "VARCHAR" for n in range(6)}
+
+    def by_duckdb(content: bytes) -> Rows:
+        file: Path = folder / "some.csv"
+        file.write_bytes(content)
+        escape = written.shape["escape"] if written.escapes else written.shape["quote"]
+        return [
+            list(row)
+            for row in duckdb.execute(
+                "SELECT * FROM read_csv($file, auto_detect=false, header=false, delim=$delimiter, "
+                "quote=$quote, escape=$escape, columns=$columns, null_padding=true, "
+                "strict_mode=false, parallel=false, allow_quoted_nulls=false, nullstr='never')",
+                {
+                    "file": str(file),
+                    "delimiter": written.shape["delimiter"],
+                    "quote": written.shape["quote"],
+                    "escape": escape,
+                    "columns": columns,
+                },
+            ).fetchall()
+        ]
+
+    reader, found = CsvReader(written.shape), list[bytes]()
+    for chunk in chunks(written.content, sizes):
+        found.append(reader.feed(chunk).text)
+    found.append(reader.end().text)
+    blocks = [reader.header, *found]
+    wanted = by_duckdb(written.content[written.before :])
+    assert [row for block in blocks if block for row in by_duckdb(block)] == wanted
+
+
+# ---- Cases by name
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b'1,pipe 12" steel,x\n2,3" nail,y\n', 2),  # nobody quotes
+        (b'1,pipe 12" steel,x\n2,"two\nlines",y\n', 2),
+        (b'1, "a\n2,b"\n', 2),  # a quote behind a space is text, as Spark and Python have it
+        (b'1,"a" "b\n2,c"\n', 2),  # what follows a closing quote is text
+        (b'1,"a"b"\n2,c\n', 2),
+        (b'1,""\n2,"\n"\n', 2),
+        (b'1,"a""\n"\n', 1),
+        (b'1,"a\\"\n"\n', 1),
+        (b'1,"a\\\\"\n2,b\n', 2),
+        (b'C:\\",a\n"C:\\\\"\n', 2),  # no escape character outside of quotes
+        (b"a\r\nb\nc\r\n", 3),
+        (b"a\rb\rc", 3),
+        (b"a\rb\nc\r\nd", 4),
+        (b"a\nb\rc\n", 2),  # CR alone ends rows only if it ends the first one
+        (b'"a\rb",c\nd\re\n', 2),
+        (b"\n\r\na\n\n\n\r\nb\n\n", 2),  # blank lines are no rows
+        (b"", 0),
+        (b"\n\n", 0),
+        (b"a", 1),
+        (b'""', 1),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_how_many_rows_there_are(content: bytes, rows: int, size: int) -> None:
+    header, block = read(content, CSV | {"header": False}, [size] * len(content))
+    assert (header, block.text, block.rows) == (b"", content, rows)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("sep", [b"", b"sep=;\n", b"SEP=;\r\n", b"sep=; \r", b'"sep=;"\r\n'])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_order_mark_and_excel_s_line_are_not_the_header(
+    bom: bytes, sep: bytes, size: int
+) -> None:
+    shape = CSV | {"delimiter": ";"}
+    content = bom + sep + b"id;name\n1;a\n"
+    header, block = read(content, shape, [size] * len(content))
+    assert (header, block) == (b"id;name\n", Block(b"1;a\n", 1))
+    assert prologue(content[:PROLOGUE_BYTES], shape) == len(bom + sep)
+
+
+@pytest.mark.parametrize(
+    "first", [b"sep;name\n", b"sep=" + b"x" * 80 + b"\n", b"sepal\n", b"s\n", b"\xef\xbb;\n"]
+)
+def test_what_only_begins_like_one_is_a_header(first: bytes) -> None:
+    header, block = read(first + b"1\n", CSV | {"delimiter": ";"}, [1] * 100)
+    assert (header, block.text) == (first, b"1\n")
+
+
+def test_excel_s_line_must_agree_with_the_route() -> None:
+    for sizes in ([], [1] * 20):
+        with pytest.raises(FormatMismatch, match=r"sep=';', but its inputFormat has .* ','"):
+            read(b"sep=;\nid;name\n1;a\n", CSV, sizes)
+
+
+def test_latin_1_has_no_byte_order_mark() -> None:
+    header, _ = read(b"\xef\xbb\xbfid\n1\n", CSV | {"charset": "ISO-8859-1"})
+    assert header == b"\xef\xbb\xbfid\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_quote_that_nothing_closes_is_named_by_its_row_and_byte(size: int) -> None:
+    content = b'id,text\n1,"a\nb"\n\n2,"' + b"x\n" * 20
+    with pytest.raises(FormatMismatch, match=r"^row 2, which begins at byte 17, has a quote that"):
+        read(content, CSV, [size] * len(content))
+    with pytest.raises(FormatMismatch, match=r"^its header, which begins at byte 0, has a quote"):
+        read(b'"id\n1\n', CSV)
+
+
+@pytest.mark.parametrize(
+    ("charset", "rule"), [("UTF-8", "it is not UTF-8"), ("US-ASCII", "it is not US-ASCII")]
+)
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_rows_of_another_charset_are_named(charset: str, rule: str, size: int) -> None:
+    content = b'id,n\xff\n1,a\n2,"\xff\n\xff"\n\n3,b\n4,\xff'
+    _, block = read(content, CSV | {"charset": charset}, [size] * len(content))
+    found = [(row.row, content[row.at :].split(b",")[0], row.rule) for row in block.broken]
+    assert found == [(0, b"id", rule), (2, b"2", rule), (4, b"4", rule)]
+    assert read(content, CSV | {"charset": "ISO-8859-1"})[1].broken == ()
+
+
+def test_every_row_may_be_of_another_charset() -> None:
+    content = b"id\n" + b"\xff\n" * 2000
+    assert [row.row for row in read(content, CSV)[1].broken] == list(range(1, 2001))
+    assert read("id\né\n".encode(), CSV)[1].broken == ()
+    assert read("id\né\n".encode(), CSV | {"charset": "UTF-16"})[1].broken == ()
+    assert (
+        BrokenRow(1, 3, "it is not US-ASCII")
+        in read("id\né\n".encode(), CSV | {"charset": "US-ASCII"})[1].broken
+    )
+
+
+@pytest.mark.parametrize("delimiter", ["||", "§", "\t"])
+@pytest.mark.parametrize("size", [1, 2, 100])
+def test_a_delimiter_may_have_several_bytes(delimiter: str, size: int) -> None:
+    text = f'id{delimiter}"a\nb"\n1{delimiter}12" x\n2{delimiter}{delimiter}"c\nd"\n'
+    header, block = read(text.encode(), CSV | {"delimiter": delimiter}, [size] * 100)
+    assert (header.count(b"\n"), block.rows) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "can_be"),
+    [
+        ({}, True),
+        ({"quote": ""}, True),
+        ({"quote": "", "escape": ""}, True),
+        ({"escape": '"'}, True),
+        ({"delimiter": "§"}, True),
+        ({"quote": "§"}, False),
+        ({"escape": "§"}, False),
+        ({"quote": "§", "charset": "ISO-8859-1"}, True),
+        ({"delimiter": ""}, False),
+        ({"delimiter": '"'}, False),
+        ({"delimiter": "\n"}, False),
+        ({"quote": "\n"}, False),
+    ],
+)
+def test_which_formats_can_be_read(shape: dict[str, Any], can_be: bool) -> None:
+    assert readable(CSV | shape) == can_be
+    if not can_be:
+        with pytest.raises(ValueError, match="no CSV"):
+            CsvReader(CSV | shape)
+
+
+def test_only_a_row_is_held_however_large_its_value() -> None:
+    reader = CsvReader(CSV)
+    reader.feed(b'id\n1,"')
+    held = []
+    for _ in range(50):
+        assert reader.feed(b'""x\n' * 25) == Block()
+        held.append(reader.held)
+    assert all(after - before == 100 for before, after in pairwise(held))
+    assert reader.feed(b'"\n').rows == 1
+    assert reader.held == 0
