@@ -211,6 +211,53 @@ def test_what_is_called_json_in_capitals_is_a_manifest_too() -> None:
     assert named({"files": ["a.json"]}, *KEYS, marker=marker, rule=rule) == ["out/a.json"]
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "wanted"),
+    [
+        ("manifest", ["0000_part_00", "0001_part_00", "0002_part_00"], ["0000_part_00"]),
+        ("venue_manifest", ["event_0000_part_00", "venue_0000_part_00"], ["venue_0000_part_00"]),
+        ("VENUE_MANIFEST", ["a", "b"], ["b"]),
+    ],
+)
+def test_redshift_s_manifest_has_no_json_in_its_name(
+    name: str, keys: list[str], wanted: list[str]
+) -> None:
+    """With ALLOWOVERWRITE a smaller run leaves old parts, and two unloads may share a folder."""
+    rule = MARKED | {"inputFormat": {"format": "csv"}, "batch": {"marker": name}}
+    marker = replace(MARKER, key=f"out/{name}")
+    entries = [{"url": f"s3://landing/out/{key}"} for key in wanted]
+    taken = named({"entries": entries}, *[f"out/{key}" for key in keys], marker=marker, rule=rule)
+    assert taken == [f"out/{key}" for key in wanted]
+
+
+def test_only_what_databricks_committed_is_taken() -> None:
+    """Of the first run, which died, `_started_1` and its parts are left."""
+    keys = ["out/_started_1", "out/part-0-tid-1-a.json", "out/part-0-tid-2-b.json"]
+    marker = replace(MARKER, key="out/_committed_2")
+    rule = MARKED | JSON | {"batch": {"marker": "_committed_*"}}
+    committed = {"added": ["part-0-tid-2-b.json"], "removed": ["part-0-tid-0-z.json"]}
+    assert named(committed, *keys, marker=marker, rule=rule) == keys[2:]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"version": "2020-06-30", "itemCount": 8, "manifestFilesS3Key": "x"},  # DynamoDB
+        {"files": [{"key": "out/a.json", "size": 10}]},  # S3 Inventory
+        {"dataFiles": ["s3://landing/out/a.json"]},  # Data Exports
+        {"exportResults": [{"name": "a.json"}]},  # Adobe's own destinations
+    ],
+)
+@pytest.mark.parametrize("name", ["manifest.json", "manifest-*.json"])
+def test_a_manifest_of_another_form_may_be_just_a_marker(content: Any, name: str) -> None:
+    marker = replace(MANIFEST, key=f"out/{name.replace('*', '1f-2e')}", size=99)
+    batch = {"marker": name}
+    with pytest.raises(MalformedManifest, match='"manifest": false'):
+        named(content, *KEYS, marker=marker, rule=LISTED | {"batch": batch})
+    rule = MARKED | JSON | {"batch": batch | {"manifest": False}}
+    assert taken(*KEYS, marker=marker, rules=(rule,)) == list(KEYS)
+
+
 @pytest.mark.parametrize(("name", "size"), [("manifest.json", 0), ("_SUCCESS", 9), ("x.json5", 9)])
 def test_any_other_marker_is_not_read(name: str, size: int) -> None:
     marker = replace(MARKER, key=f"out/{name}", size=size)

@@ -243,6 +243,7 @@ def test_files_wait_for_their_marker_so_long(within: str | None, milliseconds: i
         ({"batch": {"marker": "x", "within": "1d"}}, "batch.within", "not of the form"),
         ({"batch": {"marker": "x", "within": "169h"}}, "batch.within", "7 days (168h) at most"),
         ({"batch": {"window": "1m", "within": "2h"}}, "batch.within", "wait for a `marker`"),
+        ({"batch": {"window": "1m", "manifest": False}}, "batch.manifest", "a `marker` is read"),
         ({"batch": "_SUCCESS"}, "batch", "must be object"),
         ({"batch": {"marker": 1}}, "batch.marker", "must be string"),
         ({"onNewVersion": "Replace"}, "onNewVersion", "one of"),
@@ -258,8 +259,10 @@ def test_what_the_schema_does_not_know_of_is_refused(
     assert words in refusal.problem
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "/", "a*", "a?", "{t}", "}", "[a]", "]", "x" * 256])
-def test_the_name_of_a_marker_is_no_pattern(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "/", "*", "??", "*?*", "{t}", "}", "[a]", "]", "a**b", "x" * 256]
+)
+def test_what_cannot_be_the_name_of_a_marker_is_refused(name: str) -> None:
     assert refused(marked("a/*", name)).field == "routes[0].batch.marker"
 
 
@@ -273,15 +276,33 @@ def test_and_so_it_is_taken_as_it_is(name: str) -> None:
     assert isinstance(matched(rules, arrival(f"a/{name[:-1]}")).batching, WaitsForMarker)
 
 
+@pytest.mark.parametrize(
+    ("name", "markers", "others"),
+    [
+        ("*_SUCCESS", ["_SUCCESS", "orders_SUCCESS"], ["orders_SUCCESS.csv", "orders_success"]),
+        ("load_????.ok", ["load_0001.ok"], ["load_1.ok", "load_0001.ok.csv"]),
+        ("*.d*ne", ["x.done", "x.dne"], ["x.do"]),
+        ("_committed_*", ["_committed_817"], ["x_committed_817"]),
+    ],
+)
+def test_markers_may_have_a_pattern(name: str, markers: list[str], others: list[str]) -> None:
+    rules = table(marked("a/**", name) | JSON)
+    for marker in markers:
+        assert matched(rules, arrival(f"a/b/{marker}")).batching == IsMarker("a/b/")
+    for other in others:
+        assert isinstance(matched(rules, arrival(f"a/b/{other}")).batching, WaitsForMarker)
+    assert lint(document(marked("a/**", name) | JSON)) == []
+
+
 # ---- Before a table goes live
 
 
 @pytest.mark.parametrize(
     ("example", "text"),
     [
-        ("_SUCCESS", "reaches no rule"),
-        ("b/_SUCCESS", "reaches rule `rule-1`"),
-        ("a/_hidden/_SUCCESS", "reaches rule `rule-0`"),
+        ("_SUCCESS", "matches no rule"),
+        ("b/_SUCCESS", "matches rule `rule-1`"),
+        ("a/_hidden/_SUCCESS", "matches rule `rule-0`"),
         ("a/1.txt", "would be rejected: format-unknown"),
     ],
 )

@@ -41,7 +41,7 @@ def members(
     `FolderListing.read`.
     """
     folder, names = marker.key[: marker.key.rfind("/") + 1], dict[str, str]()
-    is_manifest = marker.key.lower().endswith(".json") and marker.size > 0
+    is_manifest = match.reads_manifest and marker.size > 0 and _is_manifest(marker.key)
     if is_manifest:
         names = _keys(marker, folder, objects)
     forms = {normal(key): key for key in names}
@@ -65,6 +65,17 @@ def members(
         raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
 
 
+def _is_manifest(key: str) -> bool:
+    """Whether the name of a marker says that it lists the files that count.
+
+    Redshift's UNLOAD calls its manifest `<prefix>manifest`, and Databricks `_committed_<id>`:
+    https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html
+    https://docs.databricks.com/archive/legacy/dbio-commit.html
+    """
+    name = key.rpartition("/")[2].lower()
+    return name.endswith((".json", "manifest")) or name.startswith("_committed_")
+
+
 def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
     try:
         found = table.match(file)
@@ -76,7 +87,7 @@ def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
 
 
 def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str]:
-    """The names in a manifest, by key: Redshift's `entries`, or `files`, by name or by URI."""
+    """The names in a manifest, by key."""
     start = f"s3://{marker.bucket}/"
     return {
         name.removeprefix(start) if name.startswith("s3://") else folder + name: name
@@ -95,11 +106,14 @@ def _names(marker: Arrival, objects: FolderListing) -> list[str]:
     match manifest:
         case {"entries": [*entries]} if all(isinstance(e, dict) for e in entries):
             names = [entry.get("url") for entry in entries]
-        case {"files": [*names]}:
+        case {"files": [*names]} | {"added": [*names], "removed": _}:  # Databricks' has the latter
             pass
         case _:
             names = [None]
     if not all(isinstance(name, str) for name in names):
         form = json.dumps({"files": ["part-00000.json"]})
-        raise MalformedManifest(f"{marker.uri} is not of the form {form}, nor one of Redshift's")
+        raise MalformedManifest(
+            f"{marker.uri} is not of the form {form}, nor one of Redshift's or Databricks': if "
+            'it only says that the folder is complete, add "manifest": false to `batch`'
+        )
     return names

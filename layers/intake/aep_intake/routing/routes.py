@@ -131,6 +131,7 @@ class Match:
     placeholders: Mapping[str, str] = field(default_factory=dict)  # with the key's values
     batching: OneBatch | InWindow | WaitsForMarker | IsMarker = OneBatch()
     on_new_version: OnNewVersion = OnNewVersion.APPEND
+    reads_manifest: bool = True  # a marker that is a manifest says which files count
     loads_same_bytes: bool = False  # a copy of an object onto itself is a new version, too
     look_inside: bool = False
     whole: bool = False  # without one of its files the batch is worth nothing
@@ -247,6 +248,7 @@ class RoutingTable:
             placeholders=found,
             batching=route.batching(arrival.key),
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
+            reads_manifest=rule.get("batch", {}).get("manifest", True),
             loads_same_bytes=rule.get("sameBytes") == "load",
             look_inside=rule.get("lookInside", False),
             whole=rule.get("onLostFile") == "abort",
@@ -352,7 +354,7 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
     folders = rule["match"][: rule["match"].rfind("/") + 1]
     anywhere = rule["match"] == f"{folders}**"
     pattern = f"{folders}**/{name}" if anywhere else folders + name
-    marker = _compiled("match", pattern, any_case=rule.get("anyCase", False))
+    marker = _compiled("batch.marker", pattern, any_case=rule.get("anyCase", False))
     for lost in key.groupindex.keys() - marker.groupindex.keys():
         raise InvalidTable(
             f"the key of a marker does not say what {{{lost}}} is: it must be a folder's",
@@ -371,6 +373,10 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
             "the others away: use a marker, or one batch for each object",
             field="onNewVersion",
         )
+    if not batch.get("marker", "x").strip("*?"):
+        raise InvalidTable("every object would be a marker", field="batch.marker")
+    if "window" in batch and "manifest" in batch:
+        raise InvalidTable("says whether a `marker` is read", field="batch.manifest")
     if "at" in batch and _window(rule) != DAY_MS:
         raise InvalidTable(
             'says when a window of a day begins: it needs `"window": "24h"`', field="batch.at"
