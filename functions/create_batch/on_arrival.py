@@ -25,7 +25,7 @@ from aep_intake.wiring.arrive import Arriving
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 worker = Arriving(Settings.of("on_arrival")).prepare(
-    "ledger", "organizations", "adobe", "announcer", "tables"
+    "ledger", "organizations", "adobe", "announcer", "tables", "objects"
 )
 wanted_keys = compile_wildcard(worker.settings.key_pattern)
 

@@ -1,5 +1,6 @@
 """The part of `make bench` about arrivals with a batch each: warm, and on the whole stack."""
 
+import gzip
 import io
 import time
 import zipfile
@@ -9,12 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median, quantiles
 
+from aep_intake.content.recognize import BEGINNING, recognize
+
 from local.bench.figures import Figure, Section
 from local.bench.workers import Workers
 from local.runtime import LAYERS
-from local.stack import LocalStack
+from local.stack import ROOT, LocalStack
 
 CREATE = "POST /data/foundation/import/batches"
+LOOKS = 200
 WRITES = ("TransactWriteItems", "PutItem", "UpdateItem", "DeleteItem")
 PLATFORM_MS = 300
 PATIENCE_SECONDS = 300
@@ -74,7 +78,7 @@ class Arrivals:
                 ),
             )
             memory = Figure("peak memory of on_arrival's process", f"{told['peak']:.0f} MiB")
-        return [per_order, burst, Section("Size", (memory, *self._zipped()))]
+        return [per_order, burst, looking(), Section("Size", (memory, *self._zipped()))]
 
     def _zipped(self) -> tuple[Figure, ...]:
         figures = []
@@ -133,6 +137,29 @@ class Arrivals:
             if len(found) == len(keys) or time.monotonic() > deadline:
                 return found
             time.sleep(0.005)
+
+
+def looking() -> Section:
+    """What a look at the first bytes takes, beside its request to S3."""
+    samples = ROOT / "local" / "samples"
+    rows, columns = ((samples / name).read_bytes() for name in ("members.jsonl", "web-events.csv"))
+    header, _, rest = columns.partition(b"\n")
+    kinds = {
+        "JSON Lines": (rows * 20, {"format": "json"}),
+        "JSON Lines, gzip": (gzip.compress(rows * 20), {"format": "json"}),
+        "CSV": (header + b"\n" + rest * 50, {"format": "csv"}),
+        "Parquet": ((samples / "products.parquet").read_bytes(), {"format": "parquet"}),
+    }
+    figures = []
+    for name, (content, shape) in kinds.items():
+        began = time.process_time()
+        for _ in range(LOOKS):
+            recognize(content[:BEGINNING], len(content) <= BEGINNING, shape, "s3://bucket/key")
+        each = 1000 * (time.process_time() - began) / LOOKS
+        figures.append(
+            Figure(f"{name}, {min(len(content), BEGINNING):,} bytes", f"{each:.1f} ms", each, 3)
+        )
+    return Section("A look at the first bytes of a file: processor time", tuple(figures))
 
 
 def _zip(folder: Path) -> bytes:

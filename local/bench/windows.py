@@ -19,7 +19,7 @@ from aep_intake.clock.due import DueKind, errand
 from local.bench import prices
 from local.bench.figures import Figure, Section
 from local.bench.prices import AWS_MS, DAY, PLATFORM_LOG
-from local.bench.workers import Workers
+from local.bench.workers import MADE_UP, Workers
 from local.children import ChildFailed
 from local.runtime import Runtime
 from local.stack import ROOT, LocalStack
@@ -88,6 +88,16 @@ def routes_with_windows(directory: Path) -> Path:
     ]
     table["routes"].append(
         {
+            "name": "made-up",
+            "description": "Its objects are not there, so nobody can look at them.",
+            "match": f"{MADE_UP}/**",
+            "datasetName": "loyalty",
+            "inputFormat": {"format": "json"},
+            "lookInside": False,
+        }
+    )
+    table["routes"].append(
+        {
             "name": "folders",
             "match": "landing/folders/**",
             "datasetName": "loyalty",
@@ -135,7 +145,7 @@ class Windows:
                 for _ in range(THOUSAND // IN_A_DELIVERY)
             ]
             closing = self._closed(due, "thousand")
-            alone = self._registered(arrivals, IN_A_DELIVERY, "loyalty")
+            alone = self._registered(arrivals, IN_A_DELIVERY, "made-up")
         together = sum(each, closing)
         posts, to_aep = together.calls[CREATE], together.to_aep
         calls = [
@@ -348,8 +358,8 @@ class Windows:
 
     def flood(self, alone: int, together: int) -> Section:
         """So many arrivals with a batch each; then so many in one window, which is closed."""
-        self._drained(self._workers.arrivals(100, "landing/loyalty"), lambda _: None)  # warms up
-        bodies = self._workers.arrivals(alone, "landing/loyalty")
+        self._drained(self._workers.arrivals(100, MADE_UP), lambda _: None)  # warms up
+        bodies = self._workers.arrivals(alone, MADE_UP)
         one_each = alone / self._drained(bodies, lambda _: None)
         memory: dict[int, float] = {}
         marks = [n for n in (FEWEST, together // 2, together) if n <= together]

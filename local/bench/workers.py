@@ -13,6 +13,7 @@ from local.stack import ROOT, LocalStack
 
 DELIVERS = "uploads"  # the stack that does
 DELIVERING = ("OnDelivery", "OnUpload")
+MADE_UP = "landing/made-up"  # of a route that does not look at its objects
 # As fast as it goes, and the outcome looked for at once.
 LIMITS = {"gigabytesPerHour": 10_000, "outcomeSeconds": 1}
 
@@ -59,9 +60,7 @@ class Workers:
             bodies.append(json.dumps(event))
         return bodies
 
-    def deliver(
-        self, worker: Runtime, number: int, folder: str = "landing/loyalty"
-    ) -> dict[str, Any]:
+    def deliver(self, worker: Runtime, number: int, folder: str = MADE_UP) -> dict[str, Any]:
         """A delivery of so many arrivals; what the probe tells of it."""
         delivery = json.loads((ROOT / "events" / "sqs-delivery.json").read_text("utf-8"))
         records = [

@@ -186,7 +186,7 @@ def arrivals_wait_for_the_first_routes(base: LocalStack) -> None:
     )
     with scene(base, "existing", routes=b"", SourceBucketNames=bucket) as played:
         assert (played.bucket, "LandingBucketName" in played.outputs) == (bucket, False)
-        played.put(_loyalty("early"), b"12345")
+        played.put(_loyalty("early"), b"{}\n\n\n")
         until(lambda: len(played.put_off()) == 2)
         assert {line["reason"] for line in played.put_off()} == {"routes-unavailable"}
         assert (played.batches(), played.stack.listener.events()) == ([], [])

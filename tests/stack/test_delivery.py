@@ -20,11 +20,19 @@ from aep_intake.model.messages import of_order
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
+from tests.builders import parquet_of
 from tests.stack.scene import Scene, scene, until
 
 ROUTES = {
     "routes": [
         {"name": "json", "match": "in/**", "datasetId": LOYALTY},
+        {
+            "name": "judged",
+            "description": "AEP judges broken rows.",
+            "match": "judged/**",
+            "datasetId": LOYALTY,
+            "partialIngestionPercent": 0,
+        },
         {
             "name": "marked",
             "match": "marked/**",
@@ -123,7 +131,7 @@ def test_every_format_arrives_row_for_row(delivering: Scene, folder: str) -> Non
     writer.writerow(["id", "text"])
     cells = [[str(n), 'a "quoted"\nline, é' * (n % 9)] for n in range(30_000)]
     writer.writerows(cells)
-    parquet = b"PAR1" + bytes(50_000) + b"PAR1"
+    parquet = parquet_of(9, 50_000)
     files = {
         f"in/{folder}/rows.jsonl": lines,
         f"in/{folder}/crlf.jsonl": lines.replace(b"\n", b"\r\n") + b"\r\n\r\n",
@@ -131,6 +139,10 @@ def test_every_format_arrives_row_for_row(delivering: Scene, folder: str) -> Non
         f"in/{folder}/rows.jsonl.gz": gzip.compress(lines, mtime=0),
         f"in/{folder}/table.csv.gz": gzip.compress(table.getvalue().encode(), mtime=0),
         f"in/{folder}/columns.parquet": parquet,
+        # Whose names say something else.
+        f"in/{folder}/packed.jsonl": gzip.compress(lines, mtime=0),
+        f"in/{folder}/plain.jsonl.gz": lines,
+        f"in/{folder}/columns.parquet.gz": parquet,
     }
     for key, content in files.items():
         delivering.put(key, content)
@@ -140,7 +152,7 @@ def test_every_format_arrives_row_for_row(delivering: Scene, folder: str) -> Non
         assert end["kind"] == "Batch Succeeded", (key, end)
         pieces = held(delivering, created["batchId"])
         assert all(len(piece) <= 2**20 for piece in pieces.values())
-        if key.endswith(".parquet"):
+        if "columns" in key:
             assert list(pieces.values()) == [content]
         elif "table" in key:
             assert len(pieces) > 2
@@ -172,7 +184,7 @@ def test_a_folder_of_300_files_is_one_batch(delivering: Scene, folder: str) -> N
 
 
 def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) -> None:
-    key = f"in/{folder}/bad.jsonl"
+    key = f"judged/{folder}/bad.jsonl"
     delivering.put(key, b'{"a": 1}\n{"a": \n{"a": 3}\n')
     created = delivering.about(key)
     end = ended(delivering, created["externalId"])

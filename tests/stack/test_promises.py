@@ -20,16 +20,17 @@ from aep_intake_cli.dead_letters import Redrive
 from local.simulator.seed import CLOSED, LOYALTY, PROFILES, WEB_EVENTS
 from local.stack import SEED, LocalStack, Parked
 from tests.stack.scenarios import SCENARIOS
-from tests.stack.scene import SAMPLES, Scene, sample, scene, until
+from tests.stack.scene import SAMPLES, Scene, sample, scene, unseen, until
 from tests.stack.written import Answers, leaks, written
 
 type Play = Callable[[LocalStack], None]
 type Ends = dict[Play, Future[None]]
 
-ROUTES = json.loads(SAMPLES.read_text("utf-8"))
+ROUTES = json.loads(SAMPLES.read_bytes())
 ROUTES["routes"].append(
     {"name": "later", "match": "later/**", "datasetId": CLOSED, "inputFormat": "auto"}
 )
+ROUTES = unseen(json.dumps(ROUTES).encode())
 
 # S3 takes any UTF-8 of at most 1,024 bytes.
 KEYS = [

@@ -61,6 +61,7 @@ from local.simulator.batches import Batch as Simulated
 from local.simulator.faults import Fault
 from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY
+from tests.builders import parquet_of
 from tests.faults.harness import (
     DAY,
     HOUR,
@@ -636,7 +637,7 @@ def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
 
 def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:
     world.piece = 100
-    external_id = begun(world, b"PAR1" * 30, key="in/{}.parquet")
+    external_id = begun(world, b"PAR1" * 30, key="in/{}.parquet", lookInside=False)
     assert [errand.what.piece.size for errand in world.uploads] == [120]
     [ended] = uploaded(world)
     assert ended is not None
@@ -849,7 +850,7 @@ def test_where_aep_tells_no_count_nothing_is_compared(world: Delivering) -> None
 
 
 def test_of_what_has_no_rows_nobody_counts_any(world: Delivering) -> None:
-    external_id = begun(world, b"PAR1" + b"x" * 9 + b"PAR1", key="in/{}.parquet")
+    external_id = begun(world, parquet_of(9), key="in/{}.parquet", lookInside=False)
     uploaded(world)
     looked(world, external_id)
     end = finished(world, external_id)
@@ -857,8 +858,8 @@ def test_of_what_has_no_rows_nobody_counts_any(world: Delivering) -> None:
 
 
 def test_a_gzip_of_parquet_goes_up_unpacked(world: Delivering) -> None:
-    table = b"PAR1" + b"x" * 9 + b"PAR1"
-    external_id = begun(world, gzip.compress(table), key="in/{}.parquet.gz")
+    table = parquet_of(9)
+    external_id = begun(world, gzip.compress(table), key="in/{}.parquet.gz", lookInside=False)
     uploaded(world)
     assert list(filled(world, external_id).values()) == [table]
 
@@ -1908,7 +1909,7 @@ def test_a_success_with_failed_rows_says_so_and_keeps_them(world: Delivering) ->
 
 def test_a_failure_says_why_keeps_the_rows_and_can_be_tried_anew(world: Delivering) -> None:
     world.piece = 1000
-    external_id = begun(world, ROWS + b"no json\n")
+    external_id = begun(world, ROWS + b"no json\n", partialIngestionPercent=0)
     reasons: list[Rejection] = []
     uploaded(world)
     world.clock.advance(OUTCOME)
@@ -1934,7 +1935,7 @@ def test_a_failure_without_diagnostics_is_one_all_the_same(world: Delivering) ->
 
 
 def test_where_data_access_does_not_answer_the_end_waits_for_it(world: Delivering) -> None:
-    external_id = begun(world, ROWS[:11] + b"no json\n")
+    external_id = begun(world, ROWS[:11] + b"no json\n", partialIngestionPercent=0)
     uploaded(world)
     world.simulator.faults.add(Fault("status", "list-meta", status=503))
     with pytest.raises(PlatformUnavailable):
@@ -1947,7 +1948,7 @@ def test_where_data_access_does_not_answer_the_end_waits_for_it(world: Deliverin
 
 def test_it_does_not_wait_for_long(world: Delivering) -> None:
     """The outcome is not held back by what only explains it."""
-    external_id = begun(world, ROWS[:11] + b"no json\n")
+    external_id = begun(world, ROWS[:11] + b"no json\n", partialIngestionPercent=0)
     uploaded(world)
     world.simulator.faults.add(Fault("status", "list-meta", status=503, count=0))
     with pytest.raises(PlatformUnavailable):
@@ -1960,7 +1961,7 @@ def test_it_does_not_wait_for_long(world: Delivering) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404])
 def test_where_data_access_is_not_for_us_it_does_not(world: Delivering, status: int) -> None:
-    external_id = begun(world, ROWS[:11] + b"no json\n")
+    external_id = begun(world, ROWS[:11] + b"no json\n", partialIngestionPercent=0)
     uploaded(world)
     world.simulator.faults.add(Fault("status", "list-meta", status=status))
     looked(world, external_id)
@@ -1969,7 +1970,7 @@ def test_where_data_access_is_not_for_us_it_does_not(world: Delivering, status: 
 
 def test_what_is_told_again_is_told_alike(world: Delivering) -> None:
     """Though Data Access says something else by then."""
-    external_id = begun(world, ROWS[:11] + b"no json\n")
+    external_id = begun(world, ROWS[:11] + b"no json\n", partialIngestionPercent=0)
     uploaded(world)
     world.simulator.faults.add(Fault("status", "list-meta", status=404))
     told: list[Delivery] = []

@@ -2,16 +2,29 @@
 
 import gzip
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from aep_intake.content import parquet
 from aep_intake.content.recognize import BEGINNING
-from aep_intake.model.errors import EmptyObject, FormatMismatch, FormatUnknown, ObjectGone, TooLarge
+from aep_intake.model.errors import (
+    BadRows,
+    EmptyObject,
+    FormatMismatch,
+    FormatUnknown,
+    ObjectGone,
+    Rejected,
+    TooFewRows,
+    TooLarge,
+)
 from aep_intake.model.files import Arrival
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.routes import Match, parse
 
+from local.stack import ROOT
+from tests.builders import parquet_of
 from tests.matching import matched
 
 MOST, MOST_UNSPLIT = 1_000_000, 1000
@@ -22,13 +35,13 @@ class Reading:
     """S3: what it holds, None where that is gone, and how much was asked for."""
 
     content: bytes | None = None
-    asked: list[tuple[str, int]] = field(default_factory=list)
+    asked: list[tuple[str, int, int]] = field(default_factory=list)
 
-    def __call__(self, file: Arrival, most: int) -> bytes:
-        self.asked.append((file.key, most))
+    def __call__(self, file: Arrival, most: int, start: int = 0, /) -> bytes:
+        self.asked.append((file.key, start, most))
         if self.content is None:
             raise ObjectGone("not there any more")
-        return self.content[:most]
+        return self.content[start:most]
 
 
 def routed(key: str, **rule: Any) -> Match:
@@ -45,8 +58,21 @@ def options(key: str, size: int = 10, reading: Reading | None = None, **rule: An
     return checks.options(file(key, size), routed(key, **rule))
 
 
+def looked(
+    key: str, reading: Reading, batch_bytes: int = MOST, **rule: Any
+) -> tuple[Arrival, Mapping[str, Any]]:
+    """A file of these bytes, and the options of its batch."""
+    size = len(reading.content or b"")
+    checks = Checks(reading, batch_bytes, unsplit_bytes=max(batch_bytes, MOST))
+    return checks.checked(file(key, size), routed(key, **rule))
+
+
+EMPTY_TABLE = parquet_of(0)
+LATIN = {"format": "csv", "charset": "ISO-8859-1"}
+
+
 def test_what_the_route_says_goes_on_with_the_format_made_exact() -> None:
-    found = options("a.jsonl", partialIngestionPercent=5, tags={"a": ["b"]})
+    found = options("a.jsonl", partialIngestionPercent=5, tags={"a": ["b"]}, lookInside=False)
     assert found == {
         "enableErrorDiagnostics": True,
         "partialIngestionPercent": 5,
@@ -54,7 +80,7 @@ def test_what_the_route_says_goes_on_with_the_format_made_exact() -> None:
         "inputFormat": {"format": "json"},
     }
     said = {"format": "csv", "delimiter": ";"}
-    assert options("a.txt", inputFormat=said)["inputFormat"] == said
+    assert options("a.txt", inputFormat=said, lookInside=False)["inputFormat"] == said
 
 
 def test_of_a_marker_s_rule_the_file_says_the_format() -> None:
@@ -88,6 +114,7 @@ SPLIT = [
 
 @pytest.mark.parametrize(("key", "rule"), WHOLE)
 def test_a_file_that_cannot_be_split_goes_in_one_upload(key: str, rule: dict[str, Any]) -> None:
+    rule |= {"lookInside": False}
     options(key, MOST_UNSPLIT, **rule)
     with pytest.raises(TooLarge, match="has 1,001 bytes, and AEP takes 1,000 of a file that"):
         options(key, MOST_UNSPLIT + 1, **rule)
@@ -95,34 +122,56 @@ def test_a_file_that_cannot_be_split_goes_in_one_upload(key: str, rule: dict[str
 
 @pytest.mark.parametrize(("key", "rule"), SPLIT)
 def test_any_other_goes_in_one_batch(key: str, rule: dict[str, Any]) -> None:
+    rule |= {"lookInside": False}
     options(key, MOST, **rule)
     with pytest.raises(TooLarge, match="has 1,000,001 bytes, and AEP takes 1,000,000 in a batch"):
         options(key, MOST + 1, **rule)
 
 
-def test_unless_the_route_says_so_nothing_is_read() -> None:
-    reading = Reading(b"PAR1")
-    options("a.json", 4, reading)
-    assert reading.asked == []
-    with pytest.raises(FormatMismatch):
-        options("a.json", 9, Reading(b"PAR1\0\0\0\0\0"), lookInside=True)
-
-
-def test_only_its_first_bytes_are_read() -> None:
+def test_of_a_file_with_a_batch_of_its_own_the_first_bytes_are_read_once() -> None:
     reading = Reading(b'{"a": 1}\n' * 100_000)
-    options("a.json", 900_000, reading, lookInside=True)
-    assert reading.asked == [("a.json", BEGINNING)]
+    options("a.json", 900_000, reading)
+    assert reading.asked == [("a.json", 0, BEGINNING)]
 
 
-def test_what_is_inside_decides_what_a_name_leaves_open() -> None:
-    document = b'[{"a": 1},\n {"a": 2}]'
-    told = options("a.json", len(document), Reading(document), lookInside=True)
-    assert told["inputFormat"] == {"format": "json", "isMultiLineJson": True}
-    assert options("a.json", 9, Reading(b'{"a": 1}\n'), lookInside=True)["inputFormat"] == {
-        "format": "json"
-    }
-    with pytest.raises(TooLarge, match="of a file that cannot be split"):
-        options("a.json", MOST_UNSPLIT + 1, Reading(document), lookInside=True)
+@pytest.mark.parametrize(
+    ("rule", "reads"),
+    [
+        ({}, 1),
+        ({"lookInside": True}, 1),
+        ({"lookInside": False}, 0),
+        ({"batch": {"window": "1m"}}, 0),
+        ({"batch": {"window": "1m"}, "lookInside": True}, 1),
+        ({"batch": {"window": "1m"}, "minRows": 5, "badRows": "1%"}, 0),
+    ],
+)
+def test_who_is_looked_at(rule: dict[str, Any], reads: int) -> None:
+    reading = Reading(b'{"a": 1}\n')
+    options("a.json", 9, reading, **rule)
+    assert len(reading.asked) == reads
+
+
+@pytest.mark.parametrize(("look", "reads"), [({}, 0), ({"lookInside": True}, 1)])
+def test_files_of_a_folder_are_looked_at_if_the_route_says_so(look: Any, reads: int) -> None:
+    reading = Reading(b'{"a": 1}\n')
+    marker = routed("in/_SUCCESS", batch={"marker": "_SUCCESS"}, **look)
+    Checks(reading, MOST, MOST_UNSPLIT).options(file("in/a.json", 9), marker)
+    assert len(reading.asked) == reads
+
+
+def test_of_a_large_parquet_file_the_end_is_read_too() -> None:
+    size = 3 * parquet.END
+    content = parquet_of(0, size - len(EMPTY_TABLE))
+    reading = Reading(content)
+    with pytest.raises(TooFewRows):
+        looked("a.parquet", reading, batch_bytes=10**9)
+    assert reading.asked == [("a.parquet", 0, BEGINNING), ("a.parquet", 2 * parquet.END, size)]
+
+
+def test_a_footer_longer_than_what_is_read_says_nothing_yet() -> None:
+    length = parquet.END
+    content = b"PAR1".ljust(2 * length, b"\0") + length.to_bytes(4, "little") + b"PAR1"
+    looked("a.parquet", Reading(content), batch_bytes=10**9, minRows=9)
 
 
 LINES = {"inputFormat": {"format": "json", "isMultiLineJson": False}}
@@ -132,7 +181,7 @@ DOCUMENT = {"inputFormat": {"format": "json", "isMultiLineJson": True}}
 @pytest.mark.parametrize(
     ("content", "rule", "says"),
     [
-        (b"[]", LINES, "holds one JSON document, but its inputFormat says isMultiLineJson false"),
+        (b"[{}]", LINES, "holds one JSON document, but its inputFormat says isMultiLineJson false"),
         (b"{}\n{}\n", DOCUMENT, "holds JSON Lines, one object a line, but .*isMultiLineJson true"),
         (b"{}{}", {}, "holds several JSON documents that are not one object a line"),
     ],
@@ -150,30 +199,97 @@ def test_one_row_is_of_any_layout() -> None:
         assert told["inputFormat"] == rule["inputFormat"]
 
 
+# What people drop: key, bytes, route → the input format of the batch, and whether the file is
+# unpacked; or the reason, and words of the detail. R…: files-in-the-wild; F1: a new user's day.
+
+ROW = b'{"a": 1}\n'
+CSV = b"id,name\n1,Ann\n"
+SEMICOLONS = CSV.replace(b",", b";")
+PARQUET_FILE = (ROOT / "local" / "samples" / "products.parquet").read_bytes()
+TAKEN = [
+    ("a.json", ROW, {}, "json", False),
+    ("a.json", b'[{"a": 1}]', {}, "json document", False),
+    ("a.json", b'[{"a": 1},\n {"a": 2}]', {}, "json document", False),
+    ("a.json", ROW[:-1], {}, "json", False),
+    ("a.json", ROW + b"broken\n", {"badRows": 1}, "json", False),
+    ("a.json", ROW * 99 + b"broken\n", {"badRows": "1%"}, "json", False),
+    ("a.json", ROW + b"broken\n", {"partialIngestionPercent": 5}, "json", False),
+    ("a.json", b"[]", {"minRows": 0}, "json document", False),
+    ("a.json.gz", gzip.compress(ROW, mtime=0), {}, "json", True),
+    ("a.json", gzip.compress(ROW, mtime=0), {}, "json", True),  # R15
+    ("a.json.gz", ROW, {}, "json", False),  # R15
+    ("a.json.gz", gzip.compress(ROW, mtime=0) + b"\r\n", {}, "json", True),  # R11
+    ("a.csv", CSV, {}, "csv", False),
+    ("a.csv", b"\xef\xbb\xbf" + CSV, {}, "csv", False),  # R25
+    ("a.csv", b"id,name\n", {"minRows": 0}, "csv", False),  # R30
+    ("a.csv", SEMICOLONS, {"inputFormat": {"format": "csv", "delimiter": ";"}}, "csv", False),
+    ("a.csv", CSV[:9] + "ü\n".encode("latin-1"), {"inputFormat": LATIN}, "csv", False),
+    ("a.parquet", PARQUET_FILE, {"minRows": 24}, "parquet", False),
+    ("a.parquet.gz", PARQUET_FILE, {}, "parquet", False),  # R12
+    ("b.parquet.gz", gzip.compress(PARQUET_FILE, mtime=0), {}, "parquet", True),  # R12
+    ("a.parquet", EMPTY_TABLE, {"minRows": 0}, "parquet", False),  # R30
+    ("a.csv", b"PK\x03\x04 what the look would refuse", {"lookInside": False}, "csv", False),
+]
+REJECTED = [
+    ("a.json.gz", gzip.compress(b"", mtime=0), {}, "empty-object", "gzip of nothing"),  # R4
+    ("a.json.gz", gzip.compress(gzip.compress(ROW)), {}, "format-mismatch", "gzip of gzip"),  # R15
+    ("a.json", b'{"a":1}{"a":2}', {}, "format-mismatch", "several JSON documents"),  # R20
+    ("a.csv", CSV.decode().encode("utf-16"), {}, "format-mismatch", "text in UTF-16"),  # R26
+    ("a.csv", b"id,name\n", {}, "too-few-rows", "has 0 rows, and route `r` demands 1"),  # R30
+    ("a.json", b"[]", {}, "too-few-rows", "has 0 rows"),
+    ("a.json", ROW * 2, {"minRows": 3}, "too-few-rows", "has 2 rows, and route `r` demands 3"),
+    ("a.parquet", EMPTY_TABLE, {}, "too-few-rows", "has 0 rows"),  # R30
+    ("a.parquet", PARQUET_FILE, {"minRows": 25}, "too-few-rows", "has 24 rows"),
+    ("a.parquet", PARQUET_FILE[:-9], {}, "format-mismatch", "no whole Parquet file"),
+    ("a.parquet", b"PAR1" * 3, {}, "format-mismatch", "no whole Parquet file"),
+    ("a.parquet", b"PAR1\0\0\2\0\0\0PAR1", {}, "format-mismatch", "its footer cannot be read"),
+    ("a.csv", b"PK\x03\x04\0", {}, "format-mismatch", "a zip archive"),  # R31, F1
+    ("a.csv", b"PK\x03\x04\0[Content_Types].xml", {}, "format-mismatch", "Excel"),  # F1
+    ("a.csv", b"BZh91AY&SY", {}, "format-mismatch", "bzip2"),  # R31
+    ("a.csv", b"\x28\xb5\x2f\xfd", {}, "format-mismatch", "zstd"),  # R31
+    ("a.csv", PARQUET_FILE, {}, "format-mismatch", "Parquet"),  # F1
+    ("a.csv", b"<html>Access denied", {}, "format-mismatch", "HTML"),
+    ("a.csv", CSV[:9] + "ü\n".encode("latin-1"), {}, "format-mismatch", "at offset 9, 0xFC"),  # F1
+    ("a.csv", SEMICOLONS, {}, "format-mismatch", "semicolons"),  # F1
+    ("a.json", ROW + b"broken\n", {}, "bad-rows", "line 2 is no JSON"),
+    ("a.json", ROW + b'"x"\n', {}, "bad-rows", "line 2 is no JSON object; 1 of its first 2 rows"),
+    ("a.json", ROW * 98 + b"x\n" * 2, {"badRows": "1.5%"}, "bad-rows", "allows 1.5%"),
+    ("a.json", ROW + b"x\n" * 2, {"badRows": 1, "partialIngestionPercent": 50}, "bad-rows", "1;"),
+]
+
+
+@pytest.mark.parametrize(("key", "content", "rule", "shape", "unpacked"), TAKEN)
+def test_what_can_be_taken_is_what_it_is(
+    key: str, content: bytes, rule: dict[str, Any], shape: str, unpacked: bool
+) -> None:
+    found, told = looked(key, Reading(content), **rule)
+    assert told["inputFormat"]["format"] == shape.split(maxsplit=1)[0]
+    assert told["inputFormat"].get("isMultiLineJson", False) is ("document" in shape)
+    assert found.gzipped is unpacked
+
+
+@pytest.mark.parametrize(("key", "content", "rule", "reason", "words"), REJECTED)
+def test_what_cannot_is_rejected_by_name(
+    key: str, content: bytes, rule: dict[str, Any], reason: str, words: str
+) -> None:
+    with pytest.raises(Rejected) as raised:
+        looked(key, Reading(content), **rule)
+    assert (raised.value.reason, words in raised.value.detail) == (reason, True)
+    assert key in raised.value.detail
+
+
+def test_a_share_of_rows_that_are_not_all_seen_is_left_open() -> None:
+    content = b'{"a" 1}\n' + b'{"a": 1}\n' * 20_000
+    looked("a.json", Reading(content), badRows="1%")
+    with pytest.raises(BadRows):
+        looked("a.json", Reading(content), badRows=0)
+
+
 def test_whether_the_first_bytes_are_all_of_it_counts() -> None:
     blank = b" " * 9
     assert options("a.json", 10, Reading(blank), lookInside=True)  # who knows what comes
     with pytest.raises(FormatMismatch, match="no row at all"):
         options("a.json", 9, Reading(blank), lookInside=True)
-
-
-@pytest.mark.parametrize(
-    ("key", "content", "says"),
-    [
-        (
-            "a.json",
-            gzip.compress(b'{"a": 1}', mtime=0),
-            "'s3://landing/a.json' is a gzip, and its name",
-        ),
-        ("a.json.gz", b'{"a": 1}', "'s3://landing/a.json.gz' is not a gzip, and its name"),
-        ("a.csv", gzip.compress(b"a,b", mtime=0), "is a gzip"),
-    ],
-)
-def test_a_gzip_is_called_so_and_nothing_else_is(key: str, content: bytes, says: str) -> None:
-    with pytest.raises(FormatMismatch, match=says):
-        options(key, len(content), Reading(content), lookInside=True)
-    other = key.removesuffix(".gz") if key.endswith(".gz") else f"{key}.gz"
-    assert options(other, len(content), Reading(content), lookInside=True)
 
 
 def test_a_version_that_is_gone_is_said_so() -> None:

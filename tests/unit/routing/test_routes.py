@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Demands
 from aep_intake.routing import routes
 from aep_intake.routing.routes import (
     Ignored,
@@ -58,6 +59,7 @@ def test_a_match_carries_all_the_batch_needs() -> None:
             "tags": {"region": ["from-emea", "fixed"]},
         },
         placeholders={"region": "emea"},
+        demands=Demands(bad_rows=None),
     )
 
 
@@ -183,6 +185,8 @@ ROUTE = {"name": "good", "match": "{a}/*", "datasetName": "{a}"}
         ({"partialIngestionPercent": True}, "routes[0].partialIngestionPercent", "be number"),
         ({"partialIngestionPercent": 101}, "routes[0].partialIngestionPercent", "0 to 100"),
         ({"credential": "{a}"}, "routes[0].credential", "form"),
+        ({"lookInside": False, "minRows": 1}, "routes[0].minRows", "where `lookInside` is false"),
+        ({"lookInside": False, "badRows": "1%"}, "routes[0].badRows", "where `lookInside` is"),
         ({"name": "good\n"}, "routes[0].name", "form"),
     ],
 )
@@ -206,6 +210,8 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "sameBytes": "ignore",
         "onLostFile": "proceed",
         "lookInside": False,
+        "minRows": 1,
+        "badRows": 0,
         "sandbox": "prod",
         "credential": "c",
         "inputFormat": "auto",

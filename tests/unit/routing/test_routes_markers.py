@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from aep_intake.model.errors import NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Demands
 from aep_intake.routing.routes import (
     Ignored,
     InvalidTable,
@@ -133,7 +134,7 @@ def test_a_marker_says_of_its_folder_what_a_file_in_it_does() -> None:
         placeholders={"sandbox": "prod", "t": "orders"},
         batching=IsMarker("x/prod/orders/dt=1/"),
         on_new_version=OnNewVersion.REPLACE,
-        look_inside=True,
+        demands=Demands(look_inside=True, bad_rows=None),
     )
     file = matched(rules, arrival("x/prod/orders/dt=1/1.csv"))
     assert file.placeholders == marker.placeholders

@@ -42,6 +42,8 @@ FULL: dict[str, Any] = {
             "batch": {"marker": "_SUCCESS", "within": "2h"},
             "onNewVersion": "replace",
             "lookInside": True,
+            "minRows": 0,
+            "badRows": "1.5%",
         },
         {"name": "e", "match": "f/*", "datasetId": "f", "batch": {"window": "16m"}},
     ],
@@ -198,6 +200,14 @@ def test_a_last_line_end_is_not_overlooked() -> None:
         ({"onNewVersion": "ignore"}, None),
         ({"onNewVersion": "never"}, ("onNewVersion",)),
         ({"lookInside": 1}, ("lookInside",)),
+        ({"minRows": 0, "badRows": 3}, None),
+        ({"badRows": "0.5%"}, None),
+        ({"minRows": -1}, ("minRows",)),
+        ({"minRows": "1"}, ("minRows",)),
+        ({"badRows": -1}, ("badRows",)),
+        ({"badRows": 0.5}, ("badRows",)),
+        ({"badRows": "101%"}, ("badRows",)),
+        ({"badRows": "1"}, ("badRows",)),
     ],
 )
 def test_of_what_shares_a_batch_or_comes_again_we_read_the_same(

@@ -74,7 +74,7 @@ def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     folder = _Folder(marker, intake, side_by_side)
     try:
         options = folder.whole()
-        pattern = order_of(arrival, match, options, intake)
+        pattern = order_of(arrival, options, match, intake)
         window = Window.of(arrival, pattern, intake.ports.now())
         window = replace(window, until=intake.ports.lease().until)
         first = replace(window.order, external_id=window.part_id(0))
@@ -141,7 +141,7 @@ class _Folder:
         Raises FormatUnknown if the formats differ, unless the route now gives another one.
         """
         options, match = self.options(), self._marker.match
-        given = "inputFormat" in match.options and not match.look_inside
+        given = "inputFormat" in match.options and not match.demands.look_inside
         if options is not None and not given and options["inputFormat"] != known["inputFormat"]:
             raise self._mixed()
         return options

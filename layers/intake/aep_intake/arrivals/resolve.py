@@ -1,7 +1,7 @@
 """Resolves one arrival: to an order, a window that it joins, a marker, or a wait for a marker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aep_intake.arrivals.ports import Intake
@@ -11,6 +11,7 @@ from aep_intake.create import lineage
 from aep_intake.grouping.missing_markers import Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
+    ObjectGone,
     TargetNotAllowed,
     TooOld,
 )
@@ -57,12 +58,25 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
         return Marker(arrival, match, table)
     if isinstance(match.batching, WaitsForMarker):
         return _wait(arrival, match.route, match.batching, intake)
-    order = order_of(arrival, match, intake.checks.options(arrival, match), intake)
+    order = order_of(*_checked(arrival, match, intake), match, intake)
     if isinstance(match.batching, InWindow):
         window = match.batching
         now = intake.ports.now()
         return Window.at(order, window.length_ms, now, window.at, window.timezone)
     return order
+
+
+def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, Mapping[str, Any]]:
+    """As `Checks.checked`. But a version that was overwritten is not looked at where versions have
+    an order: that tells whether it is too late, which is no fault.
+    """
+    try:
+        return intake.checks.checked(arrival, match)
+    except ObjectGone:
+        if match.on_new_version is OnNewVersion.APPEND:
+            raise
+    unseen = replace(match, demands=replace(match.demands, look_inside=False))
+    return intake.checks.checked(arrival, unseen)
 
 
 def _wait(
@@ -74,7 +88,7 @@ def _wait(
     return Waiting(arrival, route, batching.within_ms)
 
 
-def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake: Intake) -> Order:
+def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake: Intake) -> Order:
     """The order of one arrival. Raises Rejected or TryAgain."""
     target = intake.targets.target(
         credential=routes.credential_arn(match.credential, intake.targets.credentials),
@@ -98,6 +112,7 @@ def order_of(arrival: Arrival, match: Match, options: Mapping[str, Any], intake:
         line=line,
         profile=dataset is not None and dataset.profile,
         whole=match.whole,
+        demands=match.demands,
     )
 
 

@@ -116,8 +116,9 @@ def retry_parked(external_id: str, intake: Intake) -> Outcome:
     match = intake.table().match(file)
     if isinstance(match, Match):
         match = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
-        present = order_of(file, match, intake.checks.options(file, match), intake)
-        order = replace(present, external_id=external_id, files=order.files, excerpt=order.excerpt)
+        present = order_of(*intake.checks.checked(file, match), match, intake)
+        files = present.files if len(order.files) == 1 else order.files
+        order = replace(present, external_id=external_id, files=files, excerpt=order.excerpt)
     return create.create_batch(order, intake.ports)
 
 

@@ -319,7 +319,8 @@ class _Seen:
     def _lines(self, text: str, content: Content) -> Content:
         """`content` with the rows of JSON Lines; their layout only if it is `several`."""
         rows, broken, fault, layout = 0, 0, "", ""
-        for number, line in enumerate(_NEW_LINE.split(text), 1):
+        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        for number, line in enumerate(lines, 1):
             if not line.strip(_BLANK):
                 continue
             objects, wrong = _objects(line)
@@ -341,6 +342,8 @@ def _objects(line: str) -> tuple[int, str]:
             value, end = _DECODER.raw_decode(line, at)
             if not isinstance(value, dict):
                 return objects, "is no JSON object"
+            if end == len(line):
+                return objects + 1, ""
             objects, at = objects + 1, end + len(line[end:]) - len(line[end:].lstrip(_BLANK))
     except RecursionError:
         return objects + 1, ""

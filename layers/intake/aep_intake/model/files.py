@@ -21,6 +21,8 @@ class Arrival(Kept):
     time: int  # when the object was made, in epoch milliseconds
     # Whether S3 says that it was made by a copy: perhaps of itself. No part of its identity.
     copied: bool = field(default=False, compare=False)
+    # Whether its first bytes are those of a gzip; None if nobody has looked yet.
+    is_gzip: bool | None = field(default=None, compare=False)
 
     @property
     def uri(self) -> str:
@@ -53,8 +55,8 @@ class Arrival(Kept):
 
     @property
     def gzipped(self) -> bool:
-        """Whether it is compressed: its name decides, as with Adobe's own sources."""
-        return self.key.lower().endswith(".gz")
+        """Whether it is compressed. Before anybody has looked, its name says so."""
+        return self.key.lower().endswith(".gz") if self.is_gzip is None else self.is_gzip
 
     @property
     def path(self) -> str:

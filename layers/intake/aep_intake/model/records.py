@@ -61,7 +61,7 @@ def read_list[T: Kept](kind: type[T], document: str) -> Iterator[T]:
 def made[T: Kept](kind: type[T], data: Mapping[str, Any]) -> T:
     """The record whose members are in `data`."""
     form = _form(kind)
-    if not form.parts and data.keys() == form.bare.keys():  # such as arrivals, which are many
+    if not form.parts and data.keys() <= form.bare.keys():  # such as arrivals, which are many
         return kind(**data)
     known, unknown = dict[str, Any](), dict[str, Any]()
     for written, value in data.items():

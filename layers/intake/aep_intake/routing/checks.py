@@ -1,42 +1,51 @@
 """Checks of a file before a batch is made: AEP would find the same faults, but hours later."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
+from aep_intake.content import parquet
 from aep_intake.content.recognize import BEGINNING, Content, recognize
-from aep_intake.model.errors import EmptyObject, FormatMismatch, TooLarge
+from aep_intake.model.errors import BadRows, EmptyObject, FormatMismatch, TooFewRows, TooLarge
 from aep_intake.model.files import Arrival
-from aep_intake.routing.routes import Match, format_by_name
+from aep_intake.routing.routes import Match, OneBatch, format_by_name
+
+
+class Read(Protocol):
+    """S3."""
+
+    def __call__(self, arrival: Arrival, end: int, start: int = 0, /) -> bytes:
+        """The bytes of the version that arrived, from `start` up to `end`, or to its own end.
+
+        Raises ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
     """Checks whether AEP can take a file."""
 
-    # The first bytes of the version that arrived. Raises ObjectGone, ObjectArchived,
-    # CustomerKeyNeeded, NotReadable or StorageUnavailable.
-    read: Callable[[Arrival, int], bytes]
+    read: Read
     batch_bytes: int  # the most in a batch
     unsplit_bytes: int  # the most in a file that cannot be uploaded in pieces
 
-    def options(self, file: Arrival, match: Match) -> dict[str, Any]:
-        """The route's options for a file that AEP can take, its format made exact.
+    def options(self, file: Arrival, match: Match) -> Mapping[str, Any]:
+        """As `checked`, without the file."""
+        return self.checked(file, match)[1]
 
-        Raises EmptyObject, TooLarge, FormatUnknown, FormatMismatch, or as `read`.
+    def checked(self, file: Arrival, match: Match) -> tuple[Arrival, Mapping[str, Any]]:
+        """A file that AEP can take, and the route's options for it, its format made exact.
+
+        The file says whether it is a gzip, if it was read. Raises EmptyObject, TooLarge,
+        FormatUnknown, FormatMismatch, TooFewRows, BadRows, or as `read`.
         """
         if file.size == 0:
             raise EmptyObject(f"{file.uri} is empty, and AEP fails a batch with an empty file")
         input_format = match.options.get("inputFormat") or format_by_name(file.uri)
-        if match.look_inside:
-            beginning = self.read(file, BEGINNING)
-            content = recognize(beginning, len(beginning) >= file.size, input_format, file.uri)
-            if (content.compression == "gzip") != file.gzipped:
-                verb = "is" if content.compression else "is not"
-                raise FormatMismatch(
-                    f"{file.uri!r} {verb} a gzip, and its name says otherwise: end the name .gz "
-                    "if, and only if, it is one, as the name decides whether it is unpacked"
-                )
+        alone, look = isinstance(match.batching, OneBatch), match.demands.look_inside
+        if alone if look is None else look:
+            content = self._content(file, input_format, match)
+            file = replace(file, is_gzip=bool(content.compression))
             input_format = _with_layout(input_format, content, file)
         # Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks.
         unsplit = input_format["format"] == "parquet" or input_format.get("isMultiLineJson", False)
@@ -47,7 +56,33 @@ class Checks:
                 f"{file.uri} has {file.size:,} bytes, and AEP takes {limit_bytes:,} {where}: write "
                 "smaller files"
             )
-        return {**match.options, "inputFormat": input_format}
+        return file, {**match.options, "inputFormat": input_format}
+
+    def _content(self, file: Arrival, input_format: Mapping[str, Any], match: Match) -> Content:
+        """What a file holds, as far as one or two reads tell, if the route can take it."""
+        beginning = self.read(file, BEGINNING)
+        whole = len(beginning) >= file.size
+        content = recognize(beginning, whole, input_format, file.uri)
+        if content.format == "parquet" and not content.compression:
+            start = max(file.size - parquet.END, 0)
+            end = beginning if whole else self.read(file, file.size, start)
+            rows = parquet.rows(end, file.size, file.uri)
+            content = replace(content, rows=rows or 0, all_rows=rows is not None)
+        demands = match.demands
+        if content.all_rows and content.rows < demands.min_rows:
+            raise TooFewRows(
+                f"{file.uri!r} has {content.rows:,} rows, and route `{match.route}` demands "
+                f"{demands.min_rows:,}; write no file where there are fewer, or set minRows in the "
+                "route"
+            )
+        if not demands.allows(content.broken, content.rows, all_rows=content.all_rows):
+            raise BadRows(
+                f"{file.uri!r}: {content.fault}; {content.broken:,} of its first {content.rows:,} "
+                f"rows are no JSON objects, and route `{match.route}` allows {demands.bad_rows}; "
+                "correct them, or set badRows in the route (or partialIngestionPercent, and AEP "
+                "decides)"
+            )
+        return content
 
 
 def _with_layout(

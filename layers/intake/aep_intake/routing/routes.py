@@ -19,7 +19,7 @@ from typing import Any
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.model.json_schema import dotted, faults
-from aep_intake.model.orders import TAG
+from aep_intake.model.orders import TAG, Demands
 from aep_intake.model.times import DAY_MS, HOUR_MS, zone_of
 from aep_intake.routing.globs import InvalidGlob, compile_glob
 from aep_intake.routing.never_data import is_never_data, normal, signs
@@ -42,6 +42,8 @@ _OF_TARGETS = (
     "sameBytes",
     "onLostFile",
     "lookInside",
+    "minRows",
+    "badRows",
     "sandbox",
     "credential",
     "inputFormat",
@@ -133,7 +135,7 @@ class Match:
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     reads_manifest: bool = True  # a marker that is a manifest says which files count
     loads_same_bytes: bool = False  # a copy of an object onto itself is a new version, too
-    look_inside: bool = False
+    demands: Demands = field(default_factory=Demands)
     whole: bool = False  # without one of its files the batch is worth nothing
 
 
@@ -250,7 +252,7 @@ class RoutingTable:
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
             reads_manifest=rule.get("batch", {}).get("manifest", True),
             loads_same_bytes=rule.get("sameBytes") == "load",
-            look_inside=rule.get("lookInside", False),
+            demands=_demands(rule),
             whole=rule.get("onLostFile") == "abort",
         )
 
@@ -337,6 +339,9 @@ def _route(rule: dict[str, Any]) -> Route:
         text = rule.get(member, "{")
         if "{" not in text and not form.fullmatch(text):
             raise InvalidTable(f"{text!r} cannot be one", field=member)
+    for member in {"minRows", "badRows"} & rule.keys():
+        if rule.get("lookInside") is False:
+            raise InvalidTable("has no meaning where `lookInside` is false", field=member)
     _check_batch(rule)
     _check_input_format(rule.get("inputFormat"))
     wanted = tuple(
@@ -444,6 +449,13 @@ def format_by_name(uri: str) -> dict[str, Any]:
     # JSON Lines is what Adobe takes `json` for unless isMultiLineJson says otherwise.
     name = ending[1].lower()
     return {"format": "json" if name in ("jsonl", "ndjson") else name}
+
+
+def _demands(rule: Mapping[str, Any]) -> Demands:
+    if rule.get("lookInside") is False:
+        return Demands(look_inside=False, min_rows=0, bad_rows=None)
+    bad_rows = None if "partialIngestionPercent" in rule else 0
+    return Demands(rule.get("lookInside"), rule.get("minRows", 1), rule.get("badRows", bad_rows))
 
 
 def _window(rule: Mapping[str, Any]) -> int | None:

@@ -8,6 +8,7 @@ from botocore.config import Config
 
 from aep_intake.adapters.aws.appconfig import InForce
 from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
+from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.arrivals.ports import Intake
 from aep_intake.model import messages
 from aep_intake.model.files import Arrival
@@ -84,6 +85,12 @@ class Requesting(Creating):
 
 class Arriving(Requesting):
     """A worker that routes arrivals."""
+
+    @cached_property
+    def objects(self) -> Objects:
+        """S3's objects. Its client is made with it, for nearly each arrival is looked at."""
+        client = self._s3
+        return Objects(lambda: client)
 
     def intake(self, context: LambdaContext) -> Intake:
         """The ports of this invocation. Raises LimitsUnavailable."""

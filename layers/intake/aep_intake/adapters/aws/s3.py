@@ -80,13 +80,13 @@ class Objects:
             return True
         return True
 
-    def read(self, arrival: Arrival, limit: int) -> bytes:
-        """The first `limit` bytes (1 or more) of the very version that arrived, which is not empty.
+    def read(self, arrival: Arrival, end: int, start: int = 0) -> bytes:
+        """The bytes from `start` up to `end`, or to its own end, of the very version that arrived.
 
-        Raises ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable, and StorageUnavailable,
-        also if its bytes break off.
+        There is one at least. Raises ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable,
+        and StorageUnavailable, also if its bytes break off.
         """
-        with self.opened(arrival, 0, min(limit, arrival.size)) as stream:
+        with self.opened(arrival, start, min(end, arrival.size)) as stream:
             return stream.read()
 
     def opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
