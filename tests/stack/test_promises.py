@@ -12,8 +12,10 @@ from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.model.files import digest
+from aep_intake.model.history import Seen
 from aep_intake.model.orders import TAG
 from aep_intake_cli.dead_letters import Redrive
 
@@ -36,7 +38,7 @@ ROUTES = unseen(json.dumps(ROUTES).encode())
 KEYS = [
     "landing/loyalty/two words and  three.jsonl",
     "landing/loyalty/a+b c%20d%2Fe.jsonl",
-    "landing/loyalty//a///b//.jsonl",
+    "landing/loyalty//a///b//c.jsonl",
     "landing/loyalty/Übergrößen/東京 📈.jsonl",
     "landing/loyalty/e\u0301 is not \u00e9.jsonl",
     "landing/loyalty/'quoted' \"and\" {braced} & <tagged>;=?#.jsonl",
@@ -314,6 +316,29 @@ def test_a_new_version_is_a_new_order(here: Scene, second: dict[str, Any]) -> No
 
     until(announced)
     assert len({one_batch(here, external_id)["id"] for external_id in ids}) == 2
+
+
+def test_an_object_that_is_copied_onto_itself_has_one_batch(here: Scene) -> None:
+    key = "landing/loyalty/encrypted-anew.jsonl"
+    here.put(key)
+    ledger = DynamoLedger(here.aws.dynamodb, here.outputs["LedgerTable"], lambda: 0, 0)
+
+    def known() -> list[Seen]:
+        return [seen for seen in ledger.seen(digest(here.bucket, key)) if seen.claimed]
+
+    until(lambda: len(known()) == 1)
+    here.aws.s3.copy_object(
+        Bucket=here.bucket,
+        Key=key,
+        CopySource={"Bucket": here.bucket, "Key": key},
+        MetadataDirective="REPLACE",
+    )
+    until(lambda: len(known()) == 2)
+    [original] = [seen for seen in known() if seen.same_as is None]
+    [copy] = [seen for seen in known() if seen.same_as is not None]
+    assert (copy.same_as, copy.owner) == (original.version, original.owner)
+    assert original.owner is not None
+    assert one_batch(here, original.owner)
 
 
 def test_what_is_searched_for_secrets_holds_all_that_was_written(
