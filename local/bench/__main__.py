@@ -19,6 +19,7 @@ from rich.console import Console
 from local.bench.arrivals import Arrivals
 from local.bench.behind import behind
 from local.bench.cold import cold
+from local.bench.content import csv_read
 from local.bench.figures import Section
 from local.bench.gates import gates
 from local.bench.uploads import Uploads
@@ -32,6 +33,7 @@ from local.stack import ROOT, LocalStack
 
 KEPT = ROOT / "BENCHMARKS.md"
 PARTS = (
+    "content",
     "cold",
     "warm",
     "stack",
@@ -48,6 +50,7 @@ PARAMETERS = {"DeliverBatches": "false"}
 LIMITS = {"batchesPerMinute": 100_000}
 GATES_SECONDS = 15.0
 UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
+WITHOUT_A_STACK = {"content"}
 
 
 def _kept(text: str, part: str, sections: list[Section]) -> str:
@@ -150,13 +153,20 @@ def main() -> int:
     with ends_with_us(), ExitStack() as cleanup:
         try:
             with steps(console) as step:
-                # What is measured is our own work: no transaction waits for what AWS may take.
-                stack = cleanup.enter_context(
-                    LocalStack(parameters=PARAMETERS, limits=LIMITS, hold_ms=0, say=step, seen=see)
-                )
-                step("publishing the routes")
-                stack.publish_routes(routes_with_windows(stack.directory))
-                parts = _measured(stack, seen, arguments, step)
+                parts = {}
+                if "content" in arguments.only:
+                    step("reading CSV")
+                    parts["content"] = [csv_read(min(arguments.runs, UPLOADS))]
+                if set(arguments.only) - WITHOUT_A_STACK:
+                    # What is measured is our own work: no transaction waits for what AWS may take.
+                    stack = cleanup.enter_context(
+                        LocalStack(
+                            parameters=PARAMETERS, limits=LIMITS, hold_ms=0, say=step, seen=see
+                        )
+                    )
+                    step("publishing the routes")
+                    stack.publish_routes(routes_with_windows(stack.directory))
+                    parts |= _measured(stack, seen, arguments, step)
         except ChildFailed as failure:
             console.print(str(failure), style="red", markup=False)
             return 1
