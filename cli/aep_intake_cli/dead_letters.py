@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.arrivals import envelopes
 from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.messages import of_order
 from aep_intake.model.orders import DELIVERY_PREFIX
 from aep_intake.report import events
 from rich.table import Column, Table
@@ -116,6 +117,7 @@ class Redrive:
     reasons: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
     dry_run: bool = False
+    as_ordered: bool = False  # orders do not take the present routes
     _in_flight: dict[str, str] = field(default_factory=dict, repr=False)  # receipt handle by id
 
     def selects(self, parked: ParkedMessage) -> bool:
@@ -165,7 +167,8 @@ class Redrive:
             sent = self.sqs.send_message_batch(
                 QueueUrl=self.destination,
                 Entries=[
-                    {"Id": str(n), "MessageBody": selected[key].body} for n, key in enumerate(keys)
+                    {"Id": str(n), "MessageBody": self._body(selected[key])}
+                    for n, key in enumerate(keys)
                 ],
             )
             moved = [keys[int(entry["Id"])] for entry in sent.get("Successful", ())]
@@ -180,6 +183,16 @@ class Redrive:
             for key in moved:
                 del self._in_flight[key]
                 yield key
+
+    def _body(self, parked: ParkedMessage) -> str:
+        """The body of a message, which stays as it is but for an order that is sent as ordered."""
+        if not self.as_ordered or _read_delivery(parked.body):
+            return parked.body
+        try:
+            order = envelopes.parse(parked.body).order
+        except MalformedEvent:
+            return parked.body
+        return parked.body if order is None else of_order(order, as_ordered=True)
 
     def _release(self) -> None:
         for handles in batched(self._in_flight.values(), 10, strict=False):

@@ -54,8 +54,8 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     end = intake.ports.lease().until
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = take_in(wanted, intake, pool.map)
-        for order in dict.fromkeys(c.order for c in contents if c.order):
-            results[order] = attempt(retry_parked, order, intake)
+        for order, as_ordered in {c.order: c.as_ordered for c in contents if c.order}.items():
+            results[order] = attempt(retry_parked, order, intake, as_ordered=as_ordered)
         for missing in dict.fromkeys(c.missing for c in contents if c.missing):
             error = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
             if error is not None:

@@ -33,6 +33,11 @@ QUEUES = {
     show_default=True,
     help="The queue the messages go back to.",
 )
+@click.option(
+    "--as-ordered",
+    is_flag=True,
+    help="Orders keep the route, target and format they had, and do not take the present ones.",
+)
 @click.option("--dry-run", is_flag=True, help="List the messages, change nothing.")
 @as_json
 @with_access
@@ -41,13 +46,15 @@ def command(
     reason: tuple[str, ...],
     external_id: tuple[str, ...],
     queue: str,
+    as_ordered: bool,
     dry_run: bool,
     as_json: bool,
     access: Access,
 ) -> int:
     """Send parked messages back to their own queue.
 
-    Fix the cause first. The body of a message stays as it is. Each message is sent before it is
+    Fix the cause first. An order takes the present routes, with all its files: it gets another
+    attempt only if its last batch ended without data. Each message is sent before it is
     deleted: an interruption can leave it in both queues, and the intake then ignores the second
     one. While the command runs, nobody else can receive the messages of the queue; if it is
     killed, for ten minutes more. Messages that are parked during a run wait for the next run.
@@ -57,7 +64,8 @@ def command(
 
     sqs = access.session.client("sqs")
     source, destination = _queue_urls(access.stack(), queue)
-    redrive = Redrive(sqs, source, destination, frozenset(reason), frozenset(external_id), dry_run)
+    chosen = frozenset(reason), frozenset(external_id)
+    redrive = Redrive(sqs, source, destination, *chosen, dry_run, as_ordered)
     outcomes: Counter[tuple[str, bool]] = Counter()
     to_list: list[ParkedMessage] = []
     failed = 0

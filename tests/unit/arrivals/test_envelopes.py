@@ -118,6 +118,11 @@ def test_bus_events_that_bring_no_bytes_are_ignored(kind: str, ignored: Ignored)
     assert parse(json.dumps(event)) == Received(ignored=(ignored,))
 
 
+def test_a_parked_order_may_ask_to_stay_as_it_was_ordered() -> None:
+    assert parse(messages.of_order("a")) == Received(order="a")
+    assert parse(messages.of_order("a", as_ordered=True)) == Received(order="a", as_ordered=True)
+
+
 def created(**changes: Any) -> str:
     """An `Object Created` event with members of `detail.object` replaced (None: left out)."""
     event = sample("eventbridge-object-created.json")

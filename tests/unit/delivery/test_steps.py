@@ -60,7 +60,7 @@ from local.simulator import verdict
 from local.simulator.batches import Batch as Simulated
 from local.simulator.faults import Fault
 from local.simulator.mishaps import Mishap
-from local.simulator.seed import LOYALTY
+from local.simulator.seed import LOYALTY, PRODUCTS
 from tests.builders import parquet_of
 from tests.faults.harness import (
     DAY,
@@ -2284,6 +2284,50 @@ def test_an_order_whose_batch_holds_no_data_gets_another_one(
         with pytest.raises(NotEnded):
             create.start_next_attempt(name, world.intake(0).ports)
     assert len(world.simulator.batches()) == 2
+
+
+def test_another_attempt_takes_the_present_route(world: Delivering) -> None:
+    """Else what was mended in the route would fail in the same way again."""
+    external_id = ended_as(world, "failed", ROWS, b"{}\n")
+    present = table(batch={"window": "1m"}, datasetId=PRODUCTS, tags={"team": ["web"]})
+    world.table = replace(present, version="mended")
+    outcome = retry_parked(external_id, world.intake(0))
+    first, second = world.ledger.records[external_id].order, outcome.record.order
+    assert (second.external_id, second.target.dataset_id) == (f"{external_id}.2", PRODUCTS)
+    assert (second.options["tags"], second.routes_version) == ({"team": ["web"]}, "mended")
+    assert world.ledger.files(second) == world.ledger.files(first)
+    assert world.simulator.batch(outcome.record.batch_id or "").dataset_id == PRODUCTS
+
+
+def test_another_attempt_stays_as_it_was_ordered_where_the_operator_wants_it(
+    world: Delivering,
+) -> None:
+    external_id = ended_as(world, "failed")
+    world.table = table(datasetId=PRODUCTS)
+    outcome = retry_parked(external_id, world.intake(0), as_ordered=True)
+    assert outcome.record.order == world.ledger.records[external_id].order.next_attempt()
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ([{"match": "in/0.json", "datasetId": PRODUCTS}], "have different routes"),
+        ([{"match": "in/1.json", "ignore": True}], "is ignored by the present routes"),
+        ([{"match": "in/{n}.json", "datasetName": "{n}"}], "have different routes"),
+    ],
+)
+def test_files_that_the_present_routes_part_get_no_other_attempt(
+    world: Delivering, rules: list[dict[str, Any]], why: str
+) -> None:
+    """Nobody knows which of them the batch should be for."""
+    external_id = ended_as(world, "failed", ROWS, b"{}\n")
+    named = [{"name": f"new-{n}", **rule} for n, rule in enumerate(rules)]
+    rest = {"name": "rest", "match": "**", "datasetId": LOYALTY}
+    world.table = routes.parse(json.dumps({"routes": [*named, rest]}), "parted")
+    with pytest.raises(Rejected, match=why):
+        retry_parked(external_id, world.intake(0))
+    assert list(world.ledger.records) == [external_id]
+    assert retry_parked(external_id, world.intake(0), as_ordered=True).kind is OutcomeKind.CREATED
 
 
 @pytest.mark.parametrize(

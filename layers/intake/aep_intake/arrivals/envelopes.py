@@ -31,6 +31,7 @@ class Received:
     ignored: tuple[Ignored, ...] = ()
     malformed: tuple[str, ...] = ()  # a sentence for each bad record
     order: str | None = None  # external id of a parked order that was redriven
+    as_ordered: bool = False  # it does not take the present routes
     missing: Missing | None = None  # files whose marker did not come in time
 
     def of_keys(self, wanted: re.Pattern[str]) -> "Received":
@@ -62,7 +63,8 @@ def parse(body: str) -> Received:
     """
     message = _document(body, "message")
     if "externalId" in message:
-        return Received(order=message["externalId"].text(64))
+        as_ordered = message["asOrdered"].value is True
+        return Received(order=message["externalId"].text(64), as_ordered=as_ordered)
     if "missing" in message:
         missing = message["missing"]
         after, until = missing["after"].text(64, least=0), missing["until"].text(64)

@@ -10,6 +10,7 @@ no longer be resolved and has an order already, that order wins.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
 from aep_intake.arrivals.ports import Intake
@@ -24,12 +25,21 @@ from aep_intake.model.errors import (
     AlreadyClaimed,
     LeaseLost,
     MalformedEvent,
+    NoRoute,
     Rejected,
+    RoutesDiffer,
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
-from aep_intake.routing.routes import Match, OnNewVersion
+from aep_intake.routing.routes import (
+    Ignored,
+    Match,
+    OneBatch,
+    OnNewVersion,
+    RoutingTable,
+    format_by_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,25 +111,71 @@ def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Re
     return HandedOn()
 
 
-def retry_parked(external_id: str, intake: Intake) -> Outcome:
-    """Retry a parked order through the present routing table.
+def retry_parked(external_id: str, intake: Intake, *, as_ordered: bool = False) -> Outcome:
+    """Retry a parked order through the present routing table, unless `as_ordered`.
 
     An order whose batch ended without data gets a new attempt. Raises Rejected or TryAgain.
     """
     record = intake.ledger.get(external_id)
     if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
+    rerouted = None if as_ordered else partial(_rerouted, intake=intake)
     if record.batch_id is not None or record.next_attempt is not None:
-        return create.start_next_attempt(external_id, intake.ports, accept_loaded=True)
-    order = record.order
-    file = intake.ledger.files(order)[0]
-    match = intake.table().match(file)
-    if isinstance(match, Match):
-        match = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
-        present = order_of(*intake.checks.checked(file, match), match, intake)
-        files = present.files if len(order.files) == 1 else order.files
-        order = replace(present, external_id=external_id, files=files, excerpt=order.excerpt)
+        return create.start_next_attempt(
+            external_id, intake.ports, accept_loaded=True, rerouted=rerouted
+        )
+    order = record.order if rerouted is None else rerouted(record.order)
     return create.create_batch(order, intake.ports)
+
+
+def _rerouted(order: Order, *, intake: Intake) -> Order:
+    """The same order, with the same files, through the present routes. Raises Rejected or TryAgain.
+
+    But an order keeps its place in a lineage, and that is in one dataset.
+    """
+    files = intake.ledger.files(order)
+    if order.trigger == "request" or not files:  # no route made it
+        return order
+    table = intake.table()
+    matches = [_match(file, table) for file in files]
+    first, match = files[0], matches[0]
+    shared = _shared(first, match)
+    for file, other in zip(files, matches, strict=True):
+        if _shared(file, other) != shared:
+            raise RoutesDiffer(
+                f"{first.uri!r} and {file.uri!r}, files of one batch, have different routes, "
+                "targets or formats now; correct the routes, or redrive with --as-ordered"
+            )
+    alone = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
+    present = order_of(*intake.checks.checked(first, alone), alone, intake)
+    return replace(
+        order,
+        files=present.files if len(order.files) == 1 else order.files,
+        target=present.target if order.line is None else order.target,
+        options=present.options,
+        route=present.route,
+        routes_version=present.routes_version,
+        profile=present.profile,
+        whole=present.whole,
+        demands=present.demands,
+    )
+
+
+def _match(file: Arrival, table: RoutingTable) -> Match:
+    match = table.match(file)
+    if isinstance(match, Ignored):
+        raise NoRoute(
+            f"{file.uri!r} is ignored by the present routes; correct them, or redrive with "
+            "--as-ordered"
+        )
+    return match
+
+
+def _shared(file: Arrival, match: Match) -> Match:
+    """What the files of a batch have in common: route, target and format."""
+    input_format = match.options.get("inputFormat") or format_by_name(file.uri)
+    options = {**match.options, "inputFormat": input_format}
+    return replace(match, options=options, placeholders={}, batching=OneBatch())
 
 
 def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known | Waiting | Skipped:

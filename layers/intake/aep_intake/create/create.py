@@ -65,18 +65,26 @@ def resume(external_id: str, ports: OrderPorts) -> Outcome | None:
 
 
 def start_next_attempt(
-    external_id: str, ports: OrderPorts, *, accept_loaded: bool = False
+    external_id: str,
+    ports: OrderPorts,
+    *,
+    accept_loaded: bool = False,
+    rerouted: Callable[[Order], Order] | None = None,
 ) -> Outcome:
     """Start one more attempt of an order whose batch ended without data.
 
-    `accept_loaded`: a batch that holds data is a DUPLICATE. Raises NotEnded for any other batch
-    that has not ended without data, or as `create_batch`.
+    `accept_loaded`: a batch that holds data is a DUPLICATE. `rerouted`: gives the same order, with
+    the same files, through the present routes; None: it stays as it was ordered. Raises NotEnded
+    for any other batch that has not ended without data, or as `rerouted` or `create_batch`.
     """
     record = _current(external_id, ports)
     while record.next_attempt is not None:
         record = _current(record.next_attempt, ports)
     if record.batch_id is None or record.due is not None:
-        return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
+        order = record.order
+        if rerouted is not None and record.next_step(ports.now()) is NextStep.REOPEN:
+            order = rerouted(order)
+        return _carry_out(_take_over(record, order, ports.lease(), ports), ports)
     if record.replaced_by is not None:
         raise NotEnded(
             f"{record.replaced_by}, a newer version, took its place", external_id=external_id
@@ -90,7 +98,8 @@ def start_next_attempt(
             f"batch {record.batch_id} is {status}: another attempt could double its data",
             external_id=external_id,
         )
-    ended, following = record.followed(ports.lease(), ports.now())
+    wanted = None if rerouted is None else rerouted(record.order)
+    ended, following = record.followed(ports.lease(), ports.now(), wanted)
     return _carry_out(ports.ledger.open_next_attempt(ended, following), ports)
 
 

@@ -22,6 +22,7 @@
     │   ├── ObjectGone            S3 says that the version that arrived no longer exists
     │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
     │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
+    │   ├── RoutesDiffer          files of one order that no longer share a route, target and format
     │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
@@ -157,6 +158,10 @@ class ObjectArchived(Rejected):
 
 class CustomerKeyNeeded(Rejected):
     """The object is encrypted with a key that only its sender has (SSE-C)."""
+
+
+class RoutesDiffer(Rejected):
+    """Files of one order for which the present routes say different things."""
 
 
 class TargetNotAllowed(Rejected):

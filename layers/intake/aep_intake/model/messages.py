@@ -19,9 +19,9 @@ def encoded(document: Mapping[str, Any]) -> str:
     return json.dumps({"v": records.VERSION, **document}, default=records.members)
 
 
-def of_order(external_id: str) -> str:
-    """A parked order, to be tried again through the present routes."""
-    return encoded({"externalId": external_id})
+def of_order(external_id: str, *, as_ordered: bool = False) -> str:
+    """A parked order, to be tried again through the present routes, unless `as_ordered`."""
+    return encoded({"externalId": external_id} | ({"asOrdered": True} if as_ordered else {}))
 
 
 def of_missing(missing: Missing) -> dict[str, Any]:

@@ -378,9 +378,14 @@ class Record(Kept):
             return self._then(lease=None, due=None)
         return self._then(state=State.ANNOUNCED, lease=None, due=None, delivers=delivers)
 
-    def followed(self, lease: Lease, now: int) -> tuple["Record", "Record"]:
-        """This attempt, which ended without data, finished; and the next one, opened."""
-        following = Record.opened(self.order.next_attempt(), lease, now)
+    def followed(
+        self, lease: Lease, now: int, order: "Order | None" = None
+    ) -> tuple["Record", "Record"]:
+        """This attempt, which ended without data, finished; and the next one, opened.
+
+        `order`: the same one through the present routes; None: as it is.
+        """
+        following = Record.opened((order or self.order).next_attempt(), lease, now)
         ended = self._then(lease=None, due=None, next_attempt=following.order.external_id)
         return ended, following
 
