@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from local.simulator import Clock, Simulator, mount, seed_defaults
 from local.simulator.seed import Seed
 from local.simulator.simulator import Received
 from tests.adobe_world import own_shape
+from tests.builders import parquet_of
 from tests.memory_ledger import MemoryBuckets, MemoryLedger
 
 if TYPE_CHECKING:
@@ -93,6 +95,15 @@ class Stored:
     etag: str = "e1"
     status: int = 200
     code: str = "AccessDenied"
+    # None: as many bytes of what its name says; else `size` is of no meaning.
+    content: bytes | None = None
+
+    def bytes_of(self, key: str) -> bytes:
+        """What is in it."""
+        if self.content is not None:
+            return self.content
+        start = b"a,b\n1,2\n" if ".csv" in key.lower() else b"{}\n"
+        return parquet_of(2) if ".parquet" in key else start.ljust(self.size, b"\n")[: self.size]
 
 
 @dataclass
@@ -120,7 +131,7 @@ class Bucket:
         self.asked.append(place)
         found = self.objects.get(place, Stored(status=404))
         headers = {
-            "Content-Length": str(found.size),
+            "Content-Length": str(len(found.bytes_of(place))),
             "ETag": f'"{found.etag}"',
             "Last-Modified": "Mon, 23 Nov 2026 15:04:05 GMT",
         }
@@ -136,9 +147,13 @@ class Bucket:
         place = unquote(urlsplit(request.url).path).removeprefix("/")
         found = self.objects[place]
         told = f"<Error><Code>{found.code}</Code><Message/></Error>".encode()
+        if found.status == 200:
+            first, last = re.findall(r"\d+", str(request.headers["Range"]))
+            told = found.bytes_of(place)[int(first) : int(last) + 1]
         raw: Any = io.BytesIO(told)
         raw.stream = lambda **_: iter([told])
-        headers = HTTPHeaders.from_dict({"Content-Length": str(len(told))})
+        span = {"Content-Range": "bytes"} if found.status == 200 else {}
+        headers = HTTPHeaders.from_dict({"Content-Length": str(len(told)), **span})
         return AWSResponse(str(request.url), found.status, headers, raw)
 
     @cached_property

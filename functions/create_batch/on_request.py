@@ -27,11 +27,12 @@ from aep_intake.report.problems import explain, problem
 from aep_intake.report.status import JsonObject
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.routes import Match
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-HEAD_OBJECTS_S = 6  # for all objects together: a POST must start within eight seconds
+LOOK_AT_S = 6  # for all objects together: a POST must start within eight seconds
 ASK_AEP_S = 10  # for all batches of an answer together
 
 type Response = dict[str, Any]
@@ -166,7 +167,7 @@ def _made(event: Mapping[str, Any], outcome: Outcome) -> Response:
 def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcome:
     buckets = worker.settings.source_buckets
     ports = _create_ports(context)
-    return requests.carry_out(request, ports, worker.targets, buckets, _head_objects)
+    return requests.carry_out(request, ports, worker.targets, buckets, _look_at)
 
 
 def _start_next_attempt(external_id: str, context: LambdaContext) -> Outcome:
@@ -178,16 +179,24 @@ def _create_ports(context: LambdaContext) -> ports.OrderPorts:
     return worker.create(context, worker.pace.count)
 
 
-def _head_objects(objects: tuple[tuple[str, str], ...]) -> tuple[Arrival, ...]:
-    """The present versions of objects, side by side. Raises as `Objects.arrival`."""
+def _look_at(
+    objects: tuple[tuple[str, str], ...], match: Match
+) -> tuple[tuple[Arrival, Mapping[str, Any]], ...]:
+    """The present versions of objects, looked at side by side.
+
+    Raises as `Objects.arrival` and `Checks.checked`.
+    """
     if not objects:
         return ()
     pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
     try:
-        arrivals = pool.map(
-            lambda place: worker.objects.arrival(*place), objects, timeout=HEAD_OBJECTS_S
+        checks = worker.checks
+        looked = pool.map(
+            lambda place: checks.checked(worker.objects.arrival(*place), match),
+            objects,
+            timeout=LOOK_AT_S,
         )
-        return tuple(arrivals)
+        return tuple(looked)
     except TimeoutError:
         raise StorageUnavailable("S3 takes too long to answer about the objects") from None
     finally:

@@ -265,7 +265,7 @@ def test_a_request_may_name_objects_and_an_arrival_is_no_second_order(here: Scen
     uris = [f"s3://{here.bucket}/{key}" for key in keys]
     with here.arrivals_waiting():
         for key in keys:
-            here.put(key, b"12345")
+            here.put(key, b"{}\n{}")
         answer = ask(here, {**ASKED, "objects": uris})
     versions = [here.aws.s3.head_object(Bucket=here.bucket, Key=key)["VersionId"] for key in keys]
     assert answer.status_code == 201, answer.text

@@ -1,6 +1,7 @@
 """POST /batches, GET /batches/{id} and GET /objects, by the handler, against the simulator."""
 
 import base64
+import gzip
 import json
 import logging
 import threading
@@ -522,7 +523,7 @@ class TestObjects:
     def test_are_looked_up_side_by_side_and_stay_in_order(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(api.function, "HEAD_OBJECTS_S", 60)
+        monkeypatch.setattr(api.function, "LOOK_AT_S", 60)
         keys = [f"{n}.json" for n in range(98)]
         api.bucket.objects = {f"landing/{key}": Stored() for key in keys}
         api.bucket.meanwhile = partial(threading.Barrier(2).wait, 60)  # each waits for another
@@ -535,7 +536,7 @@ class TestObjects:
     def test_nobody_waits_for_s3_without_end(
         self, api: Api, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(api.function, "HEAD_OBJECTS_S", 0.05)
+        monkeypatch.setattr(api.function, "LOOK_AT_S", 0.05)
         over = threading.Event()
         api.bucket.meanwhile = partial(over.wait, 60)
         answer = api.post(BODY | {"objects": [f"s3://landing/{n}.json" for n in range(98)]})
@@ -604,11 +605,59 @@ class TestObjects:
     def test_whose_names_say_no_one_format_need_one_in_the_request(
         self, api: Api, names: list[str]
     ) -> None:
-        api.bucket.objects = {f"landing/{name}": Stored() for name in names}
+        rows = b"a,b\n1,2\n"
+        api.bucket.objects = {f"landing/{name}": Stored(content=rows) for name in names}
         body = BODY | {"objects": [f"s3://landing/{name}" for name in names]}
         answer = api.post(body)
         assert (answer.status, answer.reason) == (422, "format-unknown")
         assert api.post(body | {"inputFormat": {"format": "csv"}}).status == 201
+
+    @pytest.mark.parametrize(
+        ("name", "content", "reason"),
+        [
+            ("a.csv", b"PK\x03\x04" + bytes(40), "format-mismatch"),
+            ("a.csv", b"name,city\nZo\xeb,K\xf6ln\n", "format-mismatch"),
+            ("a.csv", b"name,city\n", "too-few-rows"),
+            ("a.json", b'{"a": 1}\nno row\n', "bad-rows"),
+            ("a.parquet", b"PAR1" + bytes(40), "format-mismatch"),
+        ],
+    )
+    def test_are_looked_into_like_files(
+        self, api: Api, name: str, content: bytes, reason: str
+    ) -> None:
+        """Before a batch is spent; one wrong object of several is named."""
+        api.bucket.objects = {
+            f"landing/good-{name}": Stored(),
+            f"landing/{name}": Stored(content=content),
+        }
+        answer = api.post(BODY | {"objects": [f"s3://landing/good-{name}", f"s3://landing/{name}"]})
+        assert (answer.status, answer.reason) == (422, reason)
+        assert f"s3://landing/{name}" in answer.body["detail"]
+        assert api.created() == []
+
+    def test_may_have_broken_rows_where_aep_judges_them(self, api: Api) -> None:
+        api.bucket.objects["landing/a.json"] = Stored(content=b'{"a": 1}\nno row\n')
+        body = BODY | {"objects": ["s3://landing/a.json"], "partialIngestionPercent": 60}
+        assert api.post(body).status == 201
+
+    def test_are_unpacked_by_their_bytes_and_not_by_their_names(self, api: Api) -> None:
+        api.bucket.objects = {
+            "landing/packed.json": Stored(content=gzip.compress(b"{}\n")),
+            "landing/plain.json.gz": Stored(content=b"{}\n"),
+        }
+        objects = [f"s3://{place}" for place in api.bucket.objects]
+        made = api.post(BODY | {"objects": objects})
+        files = api.record(made.headers["X-External-Id"]).order.files
+        assert [file.gzipped for file in files] == [True, False]
+
+    def test_of_different_layouts_need_a_batch_each(self, api: Api) -> None:
+        api.bucket.objects = {
+            "landing/lines.json": Stored(content=b'{"a": 1}\n{"a": 2}\n'),
+            "landing/array.json": Stored(content=b'[{"a": 1}]'),
+        }
+        answer = api.post(BODY | {"objects": [f"s3://{place}" for place in api.bucket.objects]})
+        assert (answer.status, answer.reason) == (422, "format-mismatch")
+        assert "request a batch for each" in answer.body["detail"]
 
 
 class TestTrouble:

@@ -17,7 +17,7 @@ from aep_intake.model import records, strict_json
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
     DatasetNotFound,
-    EmptyObject,
+    FormatMismatch,
     FormatUnknown,
     MalformedRequest,
     Rejected,
@@ -25,8 +25,16 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.json_schema import dotted, faults
-from aep_intake.model.orders import EXTERNAL_ID, ORDER_PREFIX, RESERVED_PREFIXES, Order, Record
+from aep_intake.model.orders import (
+    EXTERNAL_ID,
+    ORDER_PREFIX,
+    RESERVED_PREFIXES,
+    Demands,
+    Order,
+    Record,
+)
 from aep_intake.routing import routes
+from aep_intake.routing.routes import Match
 from aep_intake.routing.targets import Targets
 
 BODY_BYTES_MAX = 256 * 1024
@@ -72,8 +80,11 @@ _URI = re.compile(r"s3://([0-9A-Za-z][0-9A-Za-z._-]{2,254})/(.+)", re.DOTALL)
 _VISIBLE = re.compile(r"[!-~]{1,256}")
 _PRINTABLE = re.compile(r"[ -~]{1,255}")
 
-# Finds the present versions of objects, each given as bucket and key.
-type HeadObjects = Callable[[tuple[tuple[str, str], ...]], tuple[Arrival, ...]]
+# Finds the present versions of objects, each given as bucket and key, and looks at each: the file,
+# and the options of its batch. Raises Rejected or TryAgain.
+type LookAt = Callable[
+    [tuple[tuple[str, str], ...], Match], tuple[tuple[Arrival, Mapping[str, Any]], ...]
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,7 @@ def carry_out(
     ports: ports.OrderPorts,
     targets: Targets,
     buckets: tuple[str, ...],
-    head_objects: HeadObjects,
+    look_at: LookAt,
 ) -> Outcome:
     """Give a request its batch.
 
@@ -153,9 +164,7 @@ def carry_out(
     if current is not None and current.never_created:
         current = None
     try:
-        order = _order(
-            request, targets, buckets, head_objects, current=current, ledger=ports.ledger
-        )
+        order = _order(request, targets, buckets, look_at, current=current, ledger=ports.ledger)
     except Rejected:
         if current is None:
             raise
@@ -167,7 +176,7 @@ def _order(
     request: BatchRequest,
     targets: Targets,
     buckets: tuple[str, ...],
-    head_objects: HeadObjects,
+    look_at: LookAt,
     *,
     current: Record | None,
     ledger: ports.OrderLedger,
@@ -187,25 +196,47 @@ def _order(
                 f"objects[{n}]: bucket {bucket!r} is not one of this deployment's: "
                 "see its parameter SourceBucketNames"
             )
-    files = head_objects(request.objects) if current is None else current.order.files
+    if current is None:
+        files, options = _looked_at(request, look_at)
+    else:
+        files, options = current.order.files, current.order.options
     if len(records.listed(files).encode()) > ledger.files_bytes_max:
         raise MalformedRequest(
             f"objects: with their names they take over {ledger.files_bytes_max:,} bytes"
         )
-    for n, file in enumerate(files):
-        if file.size == 0:
-            raise EmptyObject(
-                f"objects[{n}]: {file.uri} is empty, and AEP fails a batch with an empty file"
-            )
     return Order(
         request.external_id,
         target,
-        request.options,
+        options,
         files,
         trigger="request",
         fingerprint=request.fingerprint,
         profile=profile,
     )
+
+
+def _looked_at(
+    request: BatchRequest, look_at: LookAt
+) -> tuple[tuple[Arrival, ...], Mapping[str, Any]]:
+    """The objects, each looked at as a file with a batch of its own, and the options of the batch.
+
+    Raises Rejected or TryAgain.
+    """
+    bad_rows = None if "partialIngestionPercent" in request.options else 0
+    demands = Demands(bad_rows=bad_rows)
+    looked = look_at(
+        request.objects, Match("request", "", options=request.options, demands=demands)
+    )
+    if not looked:
+        return (), request.options
+    first, options = looked[0]
+    for file, other in looked:
+        if other != options:
+            raise FormatMismatch(
+                f"{first.uri} and {file.uri} have different layouts, "
+                f"{options['inputFormat']} and {other['inputFormat']}; request a batch for each"
+            )
+    return tuple(file for file, _ in looked), options
 
 
 def _feeds_profile(target: Target, targets: Targets) -> bool:

@@ -60,6 +60,16 @@ class Requesting(Creating):
             now=self.now,
         )
 
+    @property
+    def checks(self) -> Checks:
+        """The checks of files, with the present limits. Raises LimitsUnavailable."""
+        limits = self.limits
+        return Checks(
+            read=self.objects.read,
+            batch_bytes=limits.batch_gigabytes * 10**9,
+            unsplit_bytes=limits.file_megabytes * 10**6,
+        )
+
     @cached_property
     def upload_urls(self) -> "UploadUrls":
         """Signs URLs for uploads into the landing bucket."""
@@ -115,16 +125,6 @@ class Arriving(Requesting):
         delivery = self.deliveries.get(external_id)
         verdict = None if delivery is None else delivery.verdict
         return verdict is not None and verdict.end != "succeeded"
-
-    @property
-    def checks(self) -> Checks:
-        """The checks of files, with the present limits. Raises LimitsUnavailable."""
-        limits = self.limits
-        return Checks(
-            read=self.objects.read,
-            batch_bytes=limits.batch_gigabytes * 10**9,
-            unsplit_bytes=limits.file_megabytes * 10**6,
-        )
 
     def hand_on(self, marker: Arrival) -> None:
         """Send a marker to on_marker. Raises StorageUnavailable."""
