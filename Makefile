@@ -9,6 +9,9 @@ with_python := PATH="$(CURDIR)/.venv/bin:$$PATH"
 python := PYTHONPATH=layers/intake:cli .venv/bin/python
 sam := $(with_python) SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam
 
+# Whatever the shell says: each process that runs tests would compile all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers cli local tests

@@ -310,6 +310,8 @@ class MemoryLedger:
             when = self._when(one, (kind, name))
             if when is not None and when <= now:
                 found.append(Due(kind, name, when))
+        if not found:
+            return []
         lanes: dict[int, list[Due]] = {}
         for due in found:
             of_order = kind is DueKind.ORDERS

@@ -10,7 +10,8 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.exceptions import ConnectionError as Disconnected
 from requests.exceptions import ConnectTimeout, ReadTimeout
-from urllib3 import HTTPResponse
+from requests.structures import CaseInsensitiveDict
+from requests.utils import get_encoding_from_headers
 
 from .content import PIECE
 from .messages import AnswerLost, NoAnswer, Request, RequestLost, Response
@@ -58,7 +59,19 @@ class InProcess(HTTPAdapter):
             raise self._silence(NoAnswer("timeout"), read, request)
         if response.delay_ms:
             self.wait(response.delay_ms)
-        return self.build_response(request, _raw(response))
+        return self._answer(request, response)
+
+    def _answer(self, request: requests.PreparedRequest, response: Response) -> requests.Response:
+        # As `build_response` makes it, but that of urllib3 and of cookies it needs nothing.
+        answer = requests.Response()
+        answer.status_code = response.status
+        answer.reason = responses.get(response.status, "")
+        answer.headers = CaseInsensitiveDict(response.headers)
+        answer.encoding = get_encoding_from_headers(answer.headers)
+        answer.raw = BytesIO(response.body)
+        answer.url = str(request.url)
+        answer.request, answer.connection = request, self
+        return answer
 
     def _silence(
         self, lost: NoAnswer, read: float | None, request: requests.PreparedRequest
@@ -107,13 +120,3 @@ def _pieces(body: Any) -> Iterator[bytes]:
         body = (body,)
     for piece in body or ():
         yield piece.encode() if isinstance(piece, str) else bytes(piece)
-
-
-def _raw(response: Response) -> HTTPResponse:
-    return HTTPResponse(
-        BytesIO(response.body),
-        headers=dict(response.headers),
-        status=response.status,
-        reason=responses.get(response.status),
-        preload_content=False,
-    )

@@ -1,5 +1,6 @@
 """What holds for all schedules."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -14,3 +15,12 @@ def few_tries_are_many() -> Iterator[None]:
         patch.setattr(retries, "GIVEN_UP_TRIES", 5)
         patch.setattr(retries, "GIVEN_UP_MS", 1_800_000)
         yield
+
+
+@pytest.fixture(autouse=True, scope="package")
+def garbage_may_wait() -> Iterator[None]:
+    """Looking for it at the usual times takes a twentieth of the schedules' time."""
+    usual = gc.get_threshold()
+    gc.set_threshold(20_000, *usual[1:])
+    yield
+    gc.set_threshold(*usual)

@@ -304,6 +304,7 @@ class World:
     workers: "list[Worker]" = field(default_factory=list)
     tables: tuple[routes.RoutingTable, ...] = TABLES
     calm: bool = False
+    undisturbed: bool = False  # a worker's calls all go well, and nobody comes between them
     final: routes.RoutingTable = GOOD
     # The present versions of the objects of the bucket, by key.
     bucket: dict[str, Arrival] = field(default_factory=dict)
@@ -499,7 +500,8 @@ class World:
     def wait(self, fates: int) -> int:
         """Hand control to the schedule; it answers with the fate of the call."""
         world = getcurrent().parent
-        if world is None:  # no worker of a schedule, but a test that goes step by step
+        # A test goes step by step, without a schedule.
+        if world is None or self.undisturbed:
             return 0
         fate: int = world.switch(fates)
         return fate
@@ -557,8 +559,8 @@ class World:
         """The clock of the stack: a worker hands out what is due; mostly, all goes well."""
         worker = self._begin(self._hand_out_what_is_due)
         if self.calm or not self.tape.seldom():
-            while worker in self.workers:
-                worker.go(0)
+            if worker in self.workers:
+                worker.finish()
             self.deliver_due()
         for missing in sorted(self.missing, key=lambda one: one.external_id):
             self._start(partial(self._tell, missing))
@@ -699,7 +701,7 @@ class World:
             if self.clock() >= end:
                 break
             while self.workers:
-                self.workers[0].go(0)
+                self.workers[0].finish()
             self.receive()
             if not self.workers and (self.missing or all_due(self.ledger, self.clock())):
                 self.tick()
@@ -1179,6 +1181,14 @@ class Worker:
             self._end(answer)
         else:
             self._fates = answer
+
+    def finish(self) -> None:
+        """On to its end, all going well."""
+        self._world.undisturbed = True
+        try:
+            self.go(0)
+        finally:
+            self._world.undisturbed = False
 
     def die(self) -> None:
         """Killed on the spot: nothing more of it happens."""

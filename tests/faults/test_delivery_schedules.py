@@ -15,15 +15,14 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.routing import routes
 from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
 from local.simulator.batches import SERVED, Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
 from tests.faults.harness import START, Delivering, Tape, part_of, taped
-from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met
+from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met, tapes
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
-TAPES = st.binary(min_size=300, max_size=600)
+TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
 

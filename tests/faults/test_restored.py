@@ -10,7 +10,6 @@ from aep_intake.model.errors import NeedsAttention, NotYet
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Identity, State
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from local.simulator.batches import SERVED
 from tests.faults.harness import (
@@ -27,11 +26,11 @@ from tests.faults.harness import (
     take,
 )
 from tests.faults.test_delivery_schedules import GOOD, arrived, rows, table
-from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met
+from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met, tapes
 from tests.faults.test_steps import order
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
-TAPES = st.binary(min_size=300, max_size=600)
+TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
 

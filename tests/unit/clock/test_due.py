@@ -258,14 +258,13 @@ def test_20000_due_orders_of_a_broken_organization_delay_no_window() -> None:
     world.clock.advance(ended - world.clock() - 1)  # a tick has just looked when it ends
     while not world.events and world.clock() < ended + 2 * MINUTE:
         worker = world._begin(world._hand_out_what_is_due)
-        while worker in world.workers:
-            worker.go(0)
+        worker.finish()
         orders += [errand.what[1] for errand in world.due_queue if errand.what[0] is DueKind.ORDERS]
         world.due_queue[:] = [e for e in world.due_queue if e.what[0] is not DueKind.ORDERS]
         for _ in range(2):  # the window, and then the orders that it opened, in the same queue
             world.deliver_due()
             while world.workers:
-                world.workers[0].go(0)
+                world.workers[0].finish()
         world.clock.advance(MINUTE)
     assert [batch_id is not None for _, batch_id in world.events] == [True]
     assert orders[:BACKLOG_MAX] == [

@@ -1,5 +1,6 @@
 """One version of one S3 object, and its identity."""
 
+import functools
 import hashlib
 import json
 import re
@@ -65,6 +66,7 @@ class Arrival(Kept):
         return f"{digest(self.bucket, self.key, self.version)}-{base}"
 
 
+@functools.lru_cache(4096)  # the same few are asked for at every step of an order
 def digest(*parts: str) -> str:
     """32 hex digits of SHA-256 over `parts`, unambiguous whatever the parts contain."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
