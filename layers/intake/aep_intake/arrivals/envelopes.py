@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote_plus
@@ -11,6 +11,7 @@ from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
+from aep_intake.model.values import dataclass
 
 
 class Ignored(StrEnum):

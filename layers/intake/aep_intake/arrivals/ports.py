@@ -1,7 +1,6 @@
 """The ports through which arrivals are taken in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from aep_intake.create import lineage, ports
@@ -10,6 +9,7 @@ from aep_intake.grouping import markers, missing_markers, windows
 from aep_intake.grouping.windows import Window
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Held
+from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.targets import Targets

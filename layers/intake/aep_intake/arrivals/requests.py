@@ -8,7 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aep_intake.create import create, ports
@@ -33,6 +33,7 @@ from aep_intake.model.orders import (
     Order,
     Record,
 )
+from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.routes import Match
 from aep_intake.routing.targets import Targets

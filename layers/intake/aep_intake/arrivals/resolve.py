@@ -1,7 +1,7 @@
 """Resolves one arrival: to an order, a window that it joins, a marker, or a wait for a marker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from aep_intake.arrivals.ports import Intake
@@ -17,6 +17,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
+from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.routes import (
     Ignored,

@@ -1,8 +1,7 @@
 """The possible fates of an arrival."""
 
-from dataclasses import dataclass
-
 from aep_intake.create.create import Outcome
+from aep_intake.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

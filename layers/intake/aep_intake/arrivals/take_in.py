@@ -9,7 +9,7 @@ no longer be resolved and has an order already, that order wins.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
@@ -32,6 +32,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.values import dataclass
 from aep_intake.routing.routes import (
     Ignored,
     Match,

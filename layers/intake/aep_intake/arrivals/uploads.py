@@ -3,12 +3,12 @@
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aep_intake.arrivals import requests
 from aep_intake.model.errors import EmptyObject, KeyNotTaken, MalformedRequest
 from aep_intake.model.files import Arrival
+from aep_intake.model.values import dataclass
 from aep_intake.routing.routes import Ignored, IsMarker, RoutingTable
 
 # Of one PUT: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html

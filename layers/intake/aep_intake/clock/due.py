@@ -12,7 +12,7 @@ broken organization would be tried before one of another's.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from itertools import batched
 from operator import itemgetter
@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, FOLDER_PREFIX, WINDOW_PREFIX
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.values import dataclass
 
 # Another worker resumes a killed worker's work within three minutes of the end of its lease: this,
 # and the minute until the next tick.

@@ -8,13 +8,14 @@ marks and leases let one count.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import ceil
 from typing import Any, Protocol, Self
 
 from aep_intake.model.errors import IntakeError, NotYet, StorageUnavailable, TryAgain
 from aep_intake.model.orders import Rejection
 from aep_intake.model.times import DAY_MS
+from aep_intake.model.values import dataclass
 
 # A message that is tried every half hour costs next to nothing in a day.
 FIRST_DELAY_S = 30

@@ -20,12 +20,12 @@ SPARK-22236), and no other reader does.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
 from aep_intake.content.rows import Block, BrokenRow
 from aep_intake.model.errors import FormatMismatch
+from aep_intake.model.values import dataclass
 
 # Enough to see a byte order mark and `sep=` with its delimiter.
 PROLOGUE_BYTES = 64

@@ -7,7 +7,6 @@ goes on where another one stopped unpacks what is before, and makes nothing of i
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import IO, Any
 
@@ -18,6 +17,7 @@ from aep_intake.content.rows import Block, BrokenRow, RowReader, is_csv
 from aep_intake.content.text import ToUtf8
 from aep_intake.model.errors import TooLarge
 from aep_intake.model.records import Kept
+from aep_intake.model.values import dataclass
 
 CHUNK = 2**20  # bytes
 EXAMPLES = 5  # broken rows that are named

@@ -10,12 +10,13 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import StringIO
 from itertools import islice
 from typing import Any
 
 from aep_intake.model.errors import EmptyObject, FormatMismatch
+from aep_intake.model.values import dataclass
 
 # Bytes to read, and the most to unpack: the first row of JSON seldom has more than some kilobytes,
 # and a request to S3 costs the same for any range.

@@ -1,8 +1,9 @@
 """What a reader of rows hands over: whole rows, however the bytes came."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from aep_intake.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ looks in Catalog, and again after Catalog's settle time, before it sends another
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from aep_intake.create import lineage
@@ -26,6 +26,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Lease, NextStep, Order, Record, Rejection, State
 from aep_intake.model.times import HOUR_MS
+from aep_intake.model.values import dataclass
 
 # When the clock starts a delivery whose event was lost.
 DELIVERY_DUE_MS = HOUR_MS

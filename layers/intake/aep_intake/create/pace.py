@@ -9,11 +9,12 @@ soon are lost, so it takes them only where there are plenty.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import sha256
 from typing import Protocol
 
 from aep_intake.model.errors import NotYet
+from aep_intake.model.values import dataclass
 
 MINUTE_MS = 60_000
 TURNS_AT_ONCE = 10

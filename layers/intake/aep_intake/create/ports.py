@@ -1,12 +1,12 @@
 """The ports through which the create stage reaches the world."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection
+from aep_intake.model.values import dataclass
 
 
 class OrderLedger(Protocol):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import IO, Any, Protocol
 
@@ -13,6 +13,7 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Demands, Order, Record, Rejection
 from aep_intake.model.records import Kept, invariant
+from aep_intake.model.values import dataclass
 
 
 class DeliveryStage(StrEnum):

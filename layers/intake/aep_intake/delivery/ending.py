@@ -1,7 +1,7 @@
 """The end of a batch: it is announced, and files that are not in it are released."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import batched
 from typing import Any
 
@@ -24,6 +24,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS
+from aep_intake.model.values import dataclass
 
 CATALOG_FORGETS_MS = 7 * DAY_MS  # after which a batch that Catalog does not show no longer exists
 ADOBE_SKEW_MS = 300_000  # the most by which Adobe's clock and ours differ

@@ -9,13 +9,13 @@ A row of JSON Lines ends at a newline; where a row of CSV ends, `content.csv` kn
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import IO, Any
 
 from aep_intake.content import csv
 from aep_intake.model.errors import FormatMismatch, Rejected, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import Kept
+from aep_intake.model.values import dataclass
 
 CHUNK = 2**20  # bytes
 # Opens the bytes of a file from an offset, up to another one.

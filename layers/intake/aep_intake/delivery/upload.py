@@ -5,7 +5,7 @@ upload overwrites itself.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from io import BytesIO
 from typing import IO
 
@@ -41,6 +41,7 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.orders import Rejection
+from aep_intake.model.values import dataclass
 
 # Too large, a name too long, the wrong media type.
 ABOUT_THE_FILE = frozenset({413, 414, 415})

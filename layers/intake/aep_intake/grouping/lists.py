@@ -8,7 +8,6 @@ load its rows twice: the newest counts, and the others are marked as superseded 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from heapq import merge
 from itertools import batched, groupby
 from tempfile import TemporaryFile
@@ -16,6 +15,7 @@ from typing import IO, Any
 
 from aep_intake.model.errors import Rejected, StorageUnavailable
 from aep_intake.model.files import Arrival
+from aep_intake.model.values import dataclass
 
 # Of a gzip with more bytes than this, S3 is asked for the unpacked size: so few of them fill a
 # batch that the requests are few. Of smaller ones it is estimated: text grows by about `GROWTH`.

@@ -13,7 +13,6 @@ rejects those files of a folder that no marker has taken, and checks them again 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
@@ -24,6 +23,7 @@ from aep_intake.model.orders import FOLDER_PREFIX, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
 from aep_intake.model.times import HOUR_MS
+from aep_intake.model.values import dataclass
 
 WAITING = "waiting"
 FILES_PER_MESSAGE = 100  # which are announced together

@@ -1,11 +1,10 @@
 """Resumes orders, windows and folders that are due, from the step that the ledger records."""
 
-from dataclasses import dataclass
-
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create, ports
 from aep_intake.create.create import Outcome
 from aep_intake.grouping import missing_markers, windows
+from aep_intake.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ set beyond the message's last possible delivery.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from itertools import batched, chain
 from math import ceil
@@ -42,6 +42,7 @@ from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, 
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
 from aep_intake.model.times import DAY_MS, day_around, day_of
+from aep_intake.model.values import dataclass
 
 PAGE = 1000  # objects of a list that are worked on side by side
 

@@ -1,10 +1,10 @@
 """AEP's words: target, dataset, batch, and what a status means."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from aep_intake.model.records import Kept
+from aep_intake.model.values import dataclass
 
 # An attempt whose batch ended like this carries no data and may be followed by another.
 ENDED_WITHOUT_DATA = frozenset({"aborted", "abandoned"})

@@ -4,9 +4,10 @@ import functools
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from aep_intake.model.records import Kept
+from aep_intake.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

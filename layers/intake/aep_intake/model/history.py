@@ -1,10 +1,9 @@
 """What the ledger knows of the versions of an object."""
 
-from dataclasses import dataclass
-
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import Rejection
 from aep_intake.model.records import Kept
+from aep_intake.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ key by which consumers of our events drop repeats.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -14,6 +14,7 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.records import Kept, invariant
+from aep_intake.model.values import dataclass
 
 ORDER_PREFIX = "intake-"
 WINDOW_PREFIX = "window-"  # a claim names an order, or a window

@@ -7,13 +7,14 @@ name no secret or sandbox that is not here, and no limit.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aep_intake.model import strict_json
 from aep_intake.model.errors import TargetNotAllowed
 from aep_intake.model.json_schema import dotted, faults
+from aep_intake.model.values import dataclass
 
 SCHEMA: Mapping[str, Any] = json.loads(
     Path(__file__).with_name("limits.schema.json").read_text(encoding="utf-8")

@@ -6,10 +6,12 @@ release does not know is no error: it is kept, and written again with the rest.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from enum import Enum
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin, get_type_hints
+
+from aep_intake.model.values import dataclass
 
 # Of the serialized form. Adding a member does not change it.
 VERSION = 1

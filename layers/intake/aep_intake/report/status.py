@@ -12,7 +12,6 @@ A version can have all three: then a claim decides, and otherwise the latest ite
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aep_intake.grouping.windows import Window, WindowStage
@@ -23,6 +22,7 @@ from aep_intake.model.history import Seen
 from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
+from aep_intake.model.values import dataclass
 from aep_intake.report.events import present
 
 if TYPE_CHECKING:

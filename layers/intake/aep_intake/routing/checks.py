@@ -1,13 +1,14 @@
 """Checks of a file before a batch is made: AEP would find the same faults, but hours later."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from aep_intake.content import parquet
 from aep_intake.content.recognize import BEGINNING, Content, recognize
 from aep_intake.model.errors import BadRows, EmptyObject, FormatMismatch, TooFewRows, TooLarge
 from aep_intake.model.files import Arrival
+from aep_intake.model.values import dataclass
 from aep_intake.routing.routes import Match, OneBatch, format_by_name
 
 

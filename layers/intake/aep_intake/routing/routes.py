@@ -11,7 +11,7 @@ Catalog's filters take for operators.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG, Demands
 from aep_intake.model.times import DAY_MS, HOUR_MS, zone_of
+from aep_intake.model.values import dataclass
 from aep_intake.routing.globs import InvalidGlob, compile_glob
 from aep_intake.routing.never_data import is_never_data, normal, signs
 

@@ -1,11 +1,11 @@
 """The organizations, sandboxes and datasets to which a deployment may send batches."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import TargetNotAllowed
 from aep_intake.model.organizations import Organizations
+from aep_intake.model.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.adapters.adobe.http import Answer, NoAnswer, NotSent, clean, exchange
 from aep_intake.model.errors import CredentialUnusable, PlatformUnavailable, TryAgain
+from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
     from mypy_boto3_secretsmanager import SecretsManagerClient

@@ -6,7 +6,6 @@ the Platform troubleshooting page; for headers the authentication pages.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import requests
@@ -30,6 +29,7 @@ from aep_intake.model.errors import (
     TargetNotAllowed,
     TryAgain,
 )
+from aep_intake.model.values import dataclass
 
 # The gateway's refusals of key, token, scope, address or organization: the request reached no
 # service. Some are 401 and some 403; a 403 may also be a service's own.

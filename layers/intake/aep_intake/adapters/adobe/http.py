@@ -15,7 +15,7 @@ import re
 import socket
 import time
 from collections.abc import Buffer, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +24,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
     from aep_intake.content.gzip import Readable

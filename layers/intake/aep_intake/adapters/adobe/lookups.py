@@ -7,10 +7,11 @@ wait for its time-outs, while arrivals of other organizations wait for a thread.
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import cast
 
 from aep_intake.model.errors import CredentialUnusable, TryAgain
+from aep_intake.model.values import dataclass
 
 # How long a breaker stays open: at first, and at most. It doubles with each further failure.
 REST_MS, REST_MAX_MS = 10_000, 300_000

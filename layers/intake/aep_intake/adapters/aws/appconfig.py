@@ -1,7 +1,6 @@
 """A document that AppConfig has deployed, read through Powertools and kept parsed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import Lock, get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.exceptions import ClientError
 
 from aep_intake.model.errors import TryAgain
+from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfigdata import AppConfigDataClient

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from aep_intake.clock.retries import Again, Message
 from aep_intake.model.errors import StorageUnavailable
 from aep_intake.model.messages import encoded
 from aep_intake.model.orders import Rejection
+from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -1,0 +1,68 @@
+"""The quick decorator makes classes that behave as those of `dataclasses`."""
+
+import copy
+import dataclasses
+import pickle
+from dataclasses import field, replace
+from typing import Any
+
+import pytest
+from aep_intake.model.values import dataclass
+
+BODY = {
+    "__annotations__": {"name": str, "size": int, "note": str, "secret": str},
+    "__doc__": "A file.",
+    "__module__": __name__,
+    "__qualname__": "Outer.File",
+    "size": 3,
+    "note": field(default="", compare=False),
+    "secret": field(default="", repr=False),
+}
+OURS: Any = dataclass(frozen=True, slots=True)(type("File", (), dict(BODY)))
+THEIRS: Any = dataclasses.dataclass(frozen=True, slots=True)(type("File", (), dict(BODY)))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What others build on."""
+
+    unknown: tuple[str, ...] | None = field(default=None, compare=False, kw_only=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Sized(Kept):
+    """A value of one member besides."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """A value that has none."""
+
+
+@pytest.mark.parametrize("made", [OURS, THEIRS], ids=["ours", "theirs"])
+def test_it_is_as_a_dataclass(made: Any) -> None:
+    one = made("a", secret="s")
+    assert repr(one) == "Outer.File(name='a', size=3, note='')"
+    assert one == made("a", 3, "another note", "s") != made("b", secret="s")
+    assert hash(one) == hash(made("a", 3, "another note", "s"))
+    assert replace(one, size=4) == made("a", 4, "", "s")
+    assert one != ("a", 3, "s")
+    assert made.__match_args__ == ("name", "size", "note", "secret")
+    assert not hasattr(one, "__dict__")
+
+
+def test_a_value_of_another_class_is_another() -> None:
+    assert Sized(1) == Sized(1, unknown=("x",)) != Kept()
+    assert len({Sized(1), Sized(1), Sized(2)}) == 2
+    nothing: Any = Nothing()
+    assert nothing == Nothing()
+    assert nothing != Kept()
+    assert repr(Nothing()) == "Nothing()"
+
+
+def test_copies_are_equal() -> None:
+    one = Sized(1, unknown=("x",))
+    for other in (copy.deepcopy(one), pickle.loads(pickle.dumps(one))):
+        assert (other, other.unknown) == (one, ("x",))
