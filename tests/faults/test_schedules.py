@@ -122,7 +122,7 @@ def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes)
         assert (original.key, original.etag) == (copy.key, copy.etag)
         assert original.position < copy.position
         owner = world.ledger.claimant(copy)
-        # An original that was refused later is let go, and may be in another order or window by now.
+        # An original that is refused later is let go, and may be in another order or window now.
         if owner != world.ledger.claimant(original):
             refused = world.ledger.get(owner)
             assert refused is not None
