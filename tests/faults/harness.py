@@ -366,7 +366,7 @@ class World:
         remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
         folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
-        objects: Any = _Calls(self, ListedBucket(self.bucket), NotReadable)
+        objects: Any = _Calls(self, self._listed(), NotReadable)
         ports = OrderPorts(
             ledger=ledger,
             platform=adobe,
@@ -410,7 +410,7 @@ class World:
             announcer=announcer,
             targets=targets,
             objects=objects,
-            checks=Checks(objects.read, batch_bytes=10**11, unsplit_bytes=2**28),
+            checks=Checks(objects.read, 10**11, unsplit_bytes=2**28, delivers=self.delivers),
             table=lambda: self.table,
             buckets=("landing",),
             retention=RETENTION,
@@ -484,6 +484,9 @@ class World:
             raise StorageUnavailable("the queue did not take it")
         assert rejection.reason
         self.orders_parked.add(order.external_id)
+
+    def _listed(self) -> "ListedBucket":
+        return ListedBucket(self.bucket)
 
     def _sleep(self, seconds: float) -> None:
         self.clock.advance(int(seconds * SECOND))
@@ -785,6 +788,11 @@ class Delivering(World):
             self._meddle_later,
             self._mishap,
         )
+
+    def _listed(self) -> "ListedBucket":
+        listed = super()._listed()
+        listed.contents = self.contents
+        return listed
 
     def put(self, arrival: Arrival, content: bytes) -> None:
         """An object arrives."""
@@ -1223,6 +1231,7 @@ class ListedBucket:
 
     def __init__(self, bucket: dict[str, Arrival]) -> None:
         self._bucket = bucket
+        self.contents: dict[tuple[str, str, str], bytes] | None = None
 
     def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
         keys = sorted(self._bucket)
@@ -1235,7 +1244,12 @@ class ListedBucket:
         return replace(self._bucket[key], sequencer=None)
 
     def read(self, arrival: Arrival, most: int, start: int = 0) -> bytes:
-        """A beginning that may be of any text: what goes up is another matter."""
+        """Bytes of a file; where nobody put any, a beginning that may be of any text."""
+        if self.contents is not None:
+            content = self.contents.get((arrival.bucket, arrival.key, arrival.version))
+            if content is None:
+                raise ObjectGone(f"{arrival.uri} is gone")
+            return content[start:most]
         return (PACKED if arrival.key.endswith(".gz") else b"\n")[start:most]
 
 

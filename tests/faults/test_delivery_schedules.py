@@ -18,6 +18,7 @@ from hypothesis import example, given, settings
 
 from local.simulator.batches import SERVED, Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
+from tests.builders import parquet_of
 from tests.faults.harness import START, Delivering, Tape, part_of, taped
 from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met, tapes
 
@@ -39,7 +40,7 @@ def table(**rule: Any) -> routes.RoutingTable:
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
-ALONE = (table(), table(partialIngestionPercent=50), table(datasetId=PRODUCTS))
+ALONE = (table(), table(partialIngestionPercent=50), table(datasetId=PRODUCTS, lookInside=False))
 WINDOWED = tuple(
     table(batch={"window": window}, onLostFile=lost, inputFormat={"format": "json"})
     for window, lost in (("1m", "proceed"), ("1m", "abort"), ("5m", "proceed"))
@@ -56,18 +57,22 @@ def rows(number: int) -> bytes:
 
 HEADER = b'"id","text"\n'
 LINES = HEADER + b"\n".join(b'%d,"two\nlines, ""%d"""' % (n, n) for n in range(9))
-PACKED = gzip.compress(rows(8), mtime=0) + gzip.compress(rows(8), mtime=0)
+PACKED = gzip.compress(rows(8), mtime=0) + b"\n" + gzip.compress(rows(8), mtime=0)
+LIST = b"[" + rows(20).rstrip().replace(b"\n", b",\n") + b"]"
+PRETTY = rows(9).replace(b"{", b"{\n\t").replace(b"}", b"\n}")
 GOOD = {
     "in/small.json": rows(2),
     "in/large.json": rows(20),
     "in/large.csv": LINES,
     "in/packed.json.gz": PACKED,
     "in/packed.csv.gz": gzip.compress(LINES + b"\r\n", mtime=0),
-    "in/table.parquet": b"PAR1" + b"x" * 20 + b"PAR1",
+    "in/list.json": LIST,
+    "in/pretty.json": gzip.compress(PRETTY, mtime=0),
+    "in/table.parquet": parquet_of(1),
 }
 BAD = {
     "in/bad.json": rows(3) + b"no json\n",  # AEP tells
-    "in/large.parquet": b"PAR1" + b"x" * 992 + b"PAR1",
+    "in/large.parquet": parquet_of(1, 992),
     "in/broken.json.gz": PACKED[:-9],
     "in/long.csv": HEADER + b"1," + b"x" * 1500 + b"\n2,b\n",
 }
@@ -80,6 +85,8 @@ MEMBERS = (
     (".json", rows(30)),
     (".json.gz", PACKED),
     (".json.gz", gzip.compress(rows(1), mtime=0)),
+    (".json", LIST),
+    (".json", gzip.compress(b"", mtime=0)),
     ("-broken.json.gz", PACKED[:-9]),
     ("-long.json.gz", gzip.compress(rows(10) + b'{"text": "' + b"x" * 1500, mtime=0)),
 )
@@ -294,10 +301,11 @@ def check_arrival(world: Delivering, arrival: Arrival, content: bytes) -> bool:
     if reason := lost_as(world, arrival, delivery):
         check_lost(world, arrival, delivery, there, reason)
         return False
-    assert whole(arrival, there) == (unpacked(arrival, content)), "not as it was"
+    assert whole(arrival, there) == unpacked(content), "not as it was"
     assert all(0 < len(one) <= delivery.limit for one in there.values())
     ran["cut"] += len(there) > 1 and not arrival.key.endswith(".gz")
-    ran["unpacked"] += arrival.key.endswith(".gz")
+    ran["unpacked"] += content.startswith(b"\x1f\x8b")
+    ran["converted"] += unpacked(content) != content
     ran["ingested"] += 1
     return True
 
@@ -372,8 +380,12 @@ def _place(path: str) -> int:
     return int(found[1]) if found else -1
 
 
-def unpacked(arrival: Arrival, content: bytes) -> bytes:
-    return gzip.decompress(content) if arrival.key.endswith(".gz") else content
+def unpacked(content: bytes) -> bytes:
+    """What should be in the batch of a file."""
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content.replace(b"\n\x1f\x8b", b"\x1f\x8b"))
+    lines = {LIST: rows(20), PRETTY: PRETTY.replace(b"\n\t", b" \t").replace(b"\n}", b" }")}
+    return lines.get(content, content)
 
 
 def order_of(world: Delivering, arrival: Arrival, owner: str) -> str:
@@ -407,7 +419,7 @@ def test_the_schedules_went_where_it_hurts(
     told = {str(what): number for what, number in sorted(ran.items())}
     record_property("says", f"{schedules} schedules into AEP: {told}")
     ends = ("Batch Succeeded", "Batch Failed", "Batch Abandoned", "another attempt", "replaced")
-    files = ("ingested", "cut", "unpacked", "lost", "malformed", "not ingested")
+    files = ("ingested", "cut", "unpacked", "converted", "lost", "malformed", "not ingested")
     trouble = [f"{name} in trouble" for name in ("put-file", "complete", "abort", "get-batch")]
     rare = (
         "given up, too late",

@@ -52,7 +52,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, Rejection, State
 from aep_intake.model.outcomes import attempt as tried
-from aep_intake.report.events import arrival_rejected
+from aep_intake.report.events import arrival_rejected, batch_created
 from aep_intake.routing import routes
 from jsonschema import Draft202012Validator
 
@@ -780,7 +780,8 @@ def test_of_a_gzip_that_is_broken_nothing_is_loaded(
 
     But not if others share the batch: they are not taken along.
     """
-    external_id = begun(world, packed, *([] if alone else [PACKED]), key="in/{}.json.gz")
+    others = [] if alone else [PACKED]
+    external_id = begun(world, packed, *others, key="in/{}.json.gz", lookInside=False)
     uploaded(world)
     assert operations(world, "complete") == ([] if alone else ["complete"])
     if not alone:
@@ -865,7 +866,7 @@ def test_a_gzip_of_parquet_goes_up_unpacked(world: Delivering) -> None:
 
 
 def test_an_empty_gzip_alone_is_rejected(world: Delivering) -> None:
-    external_id = begun(world, gzip.compress(b"") * 2, key="in/{}.json.gz")
+    external_id = begun(world, gzip.compress(b"") * 2, key="in/{}.json.gz", lookInside=False)
     uploaded(world)
     end = finished(world, external_id)
     assert (end["kind"], end["lostFiles"][0]["reason"]) == ("Batch Abandoned", "empty-object")
@@ -878,21 +879,91 @@ def test_a_batch_of_nothing_but_empty_gzips_is_given_up(world: Delivering) -> No
     assert (end["kind"], end["detail"]) == ("Batch Abandoned", "none of its files has a row")
 
 
-@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "iso8859-1"])
-def test_a_csv_of_another_charset_goes_up_in_utf_8(world: Delivering, charset: str) -> None:
+@pytest.mark.parametrize("charset", ["UTF-8", "UTF-16", "ISO-8859-1", "Windows-1252"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_csv_of_another_charset_goes_up_in_utf_8(
+    world: Delivering, charset: str, *, packed: bool
+) -> None:
     text = "a,b\r\n" + "1,é\r\n" * 200
     world.piece = 200
-    external_id = created(world, text.encode(charset), key="in/{}.csv")
-    record = world.ledger.records[external_id]
-    source = {"format": "csv", "charset": charset.removesuffix("-sig")}
-    order = replace(record.order, source_format=source)
-    world.ledger.records[external_id] = replace(record, order=order)
-    steps.start(*world.created_queue.pop().what, ports(world))
+    content = text.encode("utf-8-sig" if charset == "UTF-8" else charset)
+    source = {"format": "csv", "charset": charset}
+    content = gzip.compress(content) if packed else content
+    external_id = begun(world, content, key="in/{}.csv", inputFormat=source)
+    order = world.ledger.records[external_id].order
+    if charset != "UTF-8":
+        assert (order.options["inputFormat"], order.source_format) == ({"format": "csv"}, source)
     uploaded(world)
     files = list(filled(world, external_id).values())
     assert len(files) > 5
     assert all(file.startswith(b"a,b\r\n") for file in files)
     assert "".join(file.decode().removeprefix("a,b\r\n") for file in files) == text[5:]
+
+
+LIST = b"[" + ROWS.rstrip().replace(b"\n", b",\r\n") + b"]"
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (LIST, {}),
+        (b"\xef\xbb\xbf" + LIST, {}),
+        (gzip.compress(LIST), {}),
+        (LIST, {"inputFormat": {"format": "json", "isMultiLineJson": True}}),
+        (ROWS.replace(b"\n", b""), {}),
+        (LIST, {"lookInside": False}),
+    ],
+    ids=["list", "with a mark", "packed", "as the route says", "nothing between", "unseen"],
+)
+@pytest.mark.parametrize("others", [0, 1])
+def test_json_of_any_layout_goes_up_in_lines(
+    world: Delivering, content: bytes, rule: dict[str, Any], others: int
+) -> None:
+    external_id = begun(world, content, *[ROWS[:11]] * others, **rule)
+    order = world.ledger.records[external_id].order
+    assert order.options["inputFormat"] == {"format": "json"}
+    uploaded(world)
+    lines = b"".join(filled(world, external_id).values()).splitlines()
+    assert sorted(lines) == sorted((ROWS + ROWS[:11] * others).splitlines())
+    looked(world, external_id)
+    assert finished(world, external_id)["sentRecordCount"] == 20 + others
+
+
+def test_the_events_say_what_the_files_are_and_what_the_batch_is(world: Delivering) -> None:
+    external_id = created(world, LIST)
+    told = batch_created(world.ledger.records[external_id])
+    valid(told, "batch-created")
+    assert told["inputFormat"] == {"format": "json"}
+    assert told["sourceFormat"] == {"format": "json", "isMultiLineJson": True}
+
+
+def test_json_goes_up_as_it_is_where_the_route_says_so(world: Delivering) -> None:
+    world.piece = 1000
+    external_id = begun(world, LIST, asIs=True)
+    order = world.ledger.records[external_id].order
+    assert order.options["inputFormat"] == {"format": "json", "isMultiLineJson": True}
+    uploaded(world)
+    assert list(filled(world, external_id).values()) == [LIST]
+
+
+@pytest.mark.parametrize(
+    ("bad_rows", "end"), [(0, "Abandoned"), (1, "Succeeded"), ("5%", "Succeeded")]
+)
+def test_a_broken_row_that_shows_late_is_named_before_the_batch_is_complete(
+    world: Delivering, bad_rows: int | str, end: str
+) -> None:
+    world.piece = 100_000
+    rows = b'{"text": "%s"}\n' % (b"x" * 1000) * 70 + b"no json\n"
+    external_id = begun(world, rows, badRows=bad_rows)
+    uploaded(world)
+    looked(world, external_id)
+    told = finished(world, external_id)
+    if end == "Abandoned":
+        assert operations(world, "complete") == []
+        assert "row 71, it is no JSON object" in told["lostFiles"][0]["detail"]
+        assert told["lostFiles"][0]["reason"] == "bad-rows"
+    else:
+        assert told.get("brokenRecordCount") == 1 or told["kind"] == "Batch Failed"
 
 
 def packed_in(world: Delivering, monkeypatch: pytest.MonkeyPatch, took: int) -> list[str]:

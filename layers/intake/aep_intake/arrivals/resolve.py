@@ -19,6 +19,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
+from aep_intake.routing.checks import of_batch
 from aep_intake.routing.routes import (
     Ignored,
     InWindow,
@@ -103,6 +104,9 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         first_only = match.on_new_version is OnNewVersion.IGNORE
         folder = match.batching.folder if isinstance(match.batching, IsMarker) else None
         line = lineage.lineage_of(arrival, folder, target, first_only=first_only)
+    source_format = options.get("inputFormat") if intake.ports.delivers else None
+    if source_format is not None:
+        options = {**options, "inputFormat": of_batch(source_format, match)}
     return Order(
         external_id=arrival.external_id,
         target=target,
@@ -114,6 +118,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         profile=dataset is not None and dataset.profile,
         whole=match.whole,
         demands=match.demands,
+        source_format=None if source_format == options.get("inputFormat") else source_format,
     )
 
 

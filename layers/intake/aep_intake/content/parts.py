@@ -14,14 +14,13 @@ from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, readable
 from aep_intake.content.gzip import Gunzipped, Readable
 from aep_intake.content.json_rows import JsonLines, JsonObjects
 from aep_intake.content.rows import Block, BrokenRow, RowReader, is_csv
-from aep_intake.content.text import ToUtf8
+from aep_intake.content.text import UTF_8, ToUtf8
 from aep_intake.model.errors import TooLarge
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
 CHUNK = 2**20  # bytes
 EXAMPLES = 5  # broken rows that are named
-UTF_8 = "utf-8"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import codecs
 
+UTF_8 = "utf-8"
 _BAD = "\udcff"  # what `surrogateescape` makes of 0xFF, which is in no UTF-8
 
 

@@ -17,9 +17,9 @@ a piece is uploaded: see `upload`.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from aep_intake.content.parts import UTF_8
 from aep_intake.content.recognize import BEGINNING, recognize
 from aep_intake.content.rows import is_csv
+from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
@@ -182,8 +182,9 @@ def _is_converted(delivery: Delivery, file: Arrival, opened: Open) -> bool:
     if file.size <= delivery.limit or not has_rows(delivery.input_format):
         return False
     source = delivery.source_format or delivery.input_format
-    with opened(0, BEGINNING) as stream:
-        found = recognize(stream.read(BEGINNING), False, source, file.uri)
+    with opened(0, min(BEGINNING, file.size)) as stream:
+        beginning = stream.read(BEGINNING)
+    found = recognize(beginning, len(beginning) == file.size, source, file.uri)
     lines = found.layout in ("lines", "")
     other = delivery.source_format is not None and found.charset != UTF_8
     bom = found.bom and not is_csv(source)  # whose reader leaves it out of each piece

@@ -11,9 +11,10 @@ from typing import IO
 
 from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
-from aep_intake.content.parts import CHUNK, UTF_8, Count, Part, Parts, Place, Shape, Source
+from aep_intake.content.parts import CHUNK, Count, Part, Parts, Place, Shape, Source
 from aep_intake.content.recognize import BEGINNING, recognize
 from aep_intake.content.rows import RowReader, is_csv
+from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,

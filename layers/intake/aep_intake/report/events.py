@@ -40,6 +40,7 @@ def batch_created(record: Record) -> dict[str, Any]:
         sandbox=target.sandbox,
         datasetId=target.dataset_id,
         inputFormat=order.options.get("inputFormat"),
+        sourceFormat=order.source_format,
         credential=target.credential,
         attempt=order.attempt,
         trigger=order.trigger,

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from aep_intake.content import parquet
 from aep_intake.content.recognize import BEGINNING, Content, recognize
+from aep_intake.content.text import UTF_8
 from aep_intake.model.errors import BadRows, EmptyObject, FormatMismatch, TooFewRows, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
@@ -29,6 +30,7 @@ class Checks:
     read: Read
     batch_bytes: int  # the most in a batch
     unsplit_bytes: int  # the most in a file that cannot be uploaded in pieces
+    delivers: bool = False  # whether we upload the files: then they are converted
 
     def options(self, file: Arrival, match: Match) -> Mapping[str, Any]:
         """As `checked`, without the file."""
@@ -47,9 +49,13 @@ class Checks:
         if alone if look is None else look:
             content = self._content(file, input_format, match)
             file = replace(file, is_gzip=bool(content.compression))
-            input_format = _with_layout(input_format, content, file)
+            if match.as_is or not self.delivers:
+                input_format = _with_layout(input_format, content, file)
+            elif alone and content.layout not in ("lines", ""):
+                input_format = {**input_format, "isMultiLineJson": True}
         # Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks.
-        unsplit = input_format["format"] == "parquet" or input_format.get("isMultiLineJson", False)
+        goes_up = of_batch(input_format, match) if self.delivers else input_format
+        unsplit = goes_up["format"] == "parquet" or goes_up.get("isMultiLineJson", False)
         limit_bytes = self.unsplit_bytes if unsplit else self.batch_bytes
         if file.size > limit_bytes:
             where = "of a file that cannot be split" if unsplit else "in a batch"
@@ -84,6 +90,20 @@ class Checks:
                 "decides)"
             )
         return content
+
+
+def of_batch(input_format: Mapping[str, Any], match: Match) -> dict[str, Any]:
+    """The format of a batch whose files have this one: they are converted on their way up.
+
+    JSON of any layout goes up in lines, as Adobe advises, unless the route says `asIs`; all text in
+    UTF-8.
+    """
+    converted = dict(input_format)
+    if not match.as_is:
+        converted.pop("isMultiLineJson", None)
+    if str(converted.get("charset", UTF_8)).lower() != UTF_8:
+        del converted["charset"]
+    return converted
 
 
 def _with_layout(

@@ -43,6 +43,7 @@ _OF_TARGETS = (
     "sameBytes",
     "onLostFile",
     "lookInside",
+    "asIs",
     "minRows",
     "badRows",
     "sandbox",
@@ -137,6 +138,7 @@ class Match:
     reads_manifest: bool = True  # a marker that is a manifest says which files count
     loads_same_bytes: bool = False  # a copy of an object onto itself is a new version, too
     demands: Demands = field(default_factory=Demands)
+    as_is: bool = False  # JSON goes up in the layout that it has
     whole: bool = False  # without one of its files the batch is worth nothing
 
 
@@ -254,6 +256,7 @@ class RoutingTable:
             reads_manifest=rule.get("batch", {}).get("manifest", True),
             loads_same_bytes=rule.get("sameBytes") == "load",
             demands=_demands(rule),
+            as_is=rule.get("asIs", False),
             whole=rule.get("onLostFile") == "abort",
         )
 

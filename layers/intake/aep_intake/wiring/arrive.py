@@ -68,6 +68,7 @@ class Requesting(Creating):
             read=self.objects.read,
             batch_bytes=limits.batch_gigabytes * 10**9,
             unsplit_bytes=limits.file_megabytes * 10**6,
+            delivers=self.settings.deliver_batches,
         )
 
     @cached_property
