@@ -300,7 +300,7 @@ def test_clients_are_made_while_it_starts(
         env = variables(made, deployed, deployed.sender.identity)
         with Runtime(made, env=env, log=tmp_path / name, handler="probe.handler") as worker:
             told = worker.invoke({"import": [made.handler.partition(".")[0]]})
-        assert told["clients"] == clients, name
+        assert sorted(set(told["clients"])) == clients, name  # S3's has a proxy of itself
 
 
 def test_its_processes_end_with_it(
