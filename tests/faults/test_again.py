@@ -279,5 +279,5 @@ def test_the_schedules_went_where_it_hurts(
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} schedules of what comes again: {dict(ran)}")
     rare = ("too-late", "ignored", "marked", "folders", "missing", "failed", "aborted")
-    assert_met(ran, schedules, 500, *rare)
+    assert_met(ran, schedules, 1000, *rare)
     assert_met(ran, schedules, 20, "replayed")
