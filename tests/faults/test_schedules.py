@@ -123,6 +123,7 @@ def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes)
         assert original.position < copy.position
         owner = world.ledger.claimant(copy)
         # An original that is refused later is let go, and may be in another order or window now.
+        assert owner is not None
         if owner != world.ledger.claimant(original):
             refused = world.ledger.get(owner)
             assert refused is not None
