@@ -848,7 +848,8 @@ class Delivering(World):
     ) -> None:
         """The bus takes an `Arrival Rejected`."""
         super().arrival_rejected(external_id, arrivals, why)
-        self.lost += [(external_id, arrival.uri, why.reason) for arrival in arrivals]
+        if external_id in self.ledger.records:  # before that, no batch can have lost it
+            self.lost += [(external_id, arrival.uri, why.reason) for arrival in arrivals]
 
     def ended(self, ended: Delivery, lost: Mapping[str, Rejection]) -> None:
         """The bus takes word of how a batch ended."""

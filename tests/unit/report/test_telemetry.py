@@ -450,7 +450,7 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
         monkeypatch.setenv(variable, value)
     function, tried, kept = importlib.import_module(about.name), [], Kept()
 
-    def later(*arguments: object) -> None:
+    def later(*arguments: object, **_: object) -> None:
         tried.append(arguments)
         raise NotYet("AEP is down")
 

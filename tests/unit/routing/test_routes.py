@@ -210,6 +210,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "sameBytes": "ignore",
         "onLostFile": "proceed",
         "lookInside": False,
+        "asIs": False,
         "minRows": 1,
         "badRows": 0,
         "sandbox": "prod",
