@@ -123,11 +123,17 @@ HELD = (
     "00*10 13 00*57 13 00*8 14 00*3 47 00*16 13 14 00*2 73 00*11 23 27 00*17 01 00*2 01 00*74 57 "
     "00*10 f3 f8 00 75 9d 0f 00 02"
 )
+# A large file that cannot be read is planned as one piece; its worker dies, and it can be read.
+UNREADABLE = (
+    "00*7 01 de 00 18 fc 02 00*8 01 00*3 01 08 00*18 01 00*24 01 00*158 0c 03 06 00*12 08 00*51 "
+    "0a 1a 00 01 00*15 0a 1c 03 00*16 12 00*4 01 00*7 05 00*8 01"
+)
 
 
 @SOME
 @given(TAPES)
 @example(taped(HELD))
+@example(taped(UNREADABLE))
 def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
     came = []

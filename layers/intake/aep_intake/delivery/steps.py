@@ -174,6 +174,9 @@ def _cut(
     except (*ABOUT_THE_FILE, NotReadable) as error:
         if isinstance(error, NotReadable) and ports.patient(delivery):
             raise
+        # One piece, whose upload says why. Kept, as another worker could read the file by then, and
+        # what both would send is in the batch twice.
+        delivery = _keep(delivery, {**delivery.cuts, place: Cut((file.size,))}, ports)
     return delivery, True
 
 
