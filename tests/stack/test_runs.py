@@ -38,8 +38,8 @@ def run(module: str, *arguments: str, env: dict[str, str]) -> str:
 def test_run(env: dict[str, str]) -> None:
     said = run("local.run", env=env)
     assert said.count("✗") == 0
-    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 20
-    assert said.splitlines()[-1] == "All 20 outcomes are as expected."
+    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 22
+    assert said.splitlines()[-1] == "All 22 outcomes are as expected."
     assert "landing/updates/: its batch is made when its window closes, at" in said
     assert not list(Path(env["TMPDIR"]).iterdir())
 
