@@ -12,8 +12,9 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
+from aep_intake.content.parts import has_rows
 from aep_intake.delivery import pieces as module
-from aep_intake.delivery.pieces import Cut, Piece, cut, cutting, has_rows, pieces
+from aep_intake.delivery.pieces import Cut, Piece, cut, cutting, pieces
 from aep_intake.model.errors import StorageUnavailable, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import read as read_record

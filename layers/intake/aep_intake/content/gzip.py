@@ -5,7 +5,6 @@ Firehose a newline, gateways in text mode CR LF, tapes zeros.
 """
 
 import zlib
-from collections.abc import Iterator
 from typing import Protocol
 
 from aep_intake.model.errors import FormatMismatch
@@ -42,19 +41,12 @@ class Gunzipped:
             found += some
         return bytes(found)
 
-    def chunks(self, size: int) -> Iterator[bytes]:
-        """All of it, in chunks of `size` bytes."""
-        while chunk := self.read(size):
-            yield chunk
-
     def _some(self, size: int) -> bytes:
         """Some bytes, `size` at most; none at the end."""
         while True:
-            if self._member is None and not self._begin_member():
-                return b""
-            member = self._member
+            self._member = member = self._member or self._next_member()
             if member is None:
-                raise AssertionError("a member has begun")
+                return b""
             if not self._rest and not self._more():
                 raise self._damaged("it breaks off")
             given = len(self._rest)
@@ -69,8 +61,8 @@ class Gunzipped:
             if some:
                 return some
 
-    def _begin_member(self) -> bool:
-        """Find the next member behind padding; False at the end."""
+    def _next_member(self) -> "zlib._Decompress | None":
+        """The next member, behind padding; None at the end."""
         while True:
             kept = self._rest.lstrip(_PADDING)
             self._before += len(self._rest) - len(kept)
@@ -80,12 +72,12 @@ class Gunzipped:
             if not self._more():
                 if kept:
                     raise self._damaged("what follows is no gzip")
-                return False
+                return None
         if not self._rest.startswith(MAGIC):
             what = "what follows is no gzip" if self._members else "it does not begin like a gzip"
             raise self._damaged(what)
-        self._member, self._members = zlib.decompressobj(wbits=31), self._members + 1
-        return True
+        self._members += 1
+        return zlib.decompressobj(wbits=31)
 
     def _more(self) -> bool:
         more = self._packed.read(CHUNK)

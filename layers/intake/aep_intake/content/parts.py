@@ -23,6 +23,14 @@ CHUNK = 2**20  # bytes
 EXAMPLES = 5  # broken rows that are named
 
 
+def has_rows(input_format: Mapping[str, Any]) -> bool:
+    """Whether rows of this format can be told apart; else a file goes up as one, or not at all."""
+    if is_csv(input_format):
+        return readable(input_format)
+    lines = not input_format.get("isMultiLineJson")
+    return str(input_format.get("format")).lower() == "json" and lines
+
+
 @dataclass(frozen=True, slots=True)
 class Place(Kept):
     """Where a row begins, at which a part may."""
@@ -50,17 +58,9 @@ class Shape:
         header = str(self.input_format.get("header", True)).lower()
         return is_csv(self.input_format) and header == "true"
 
-    @property
-    def has_rows(self) -> bool:
-        """Whether its rows can be told apart; else it goes up as one part, or not at all."""
-        if is_csv(self.input_format):
-            return readable(self.input_format)
-        lines = not self.input_format.get("isMultiLineJson")
-        return str(self.input_format.get("format")).lower() == "json" and lines
-
     def reader(self, uri: str, place: Place, header: bytes | None = None) -> RowReader:
         """The reader of its rows from a place on. `header`: of a CSV, if it does not come again."""
-        if not self.has_rows:
+        if not has_rows(self.input_format):
             return _NoRows()
         if is_csv(self.input_format):
             at, rows, lone_cr = place.offset, place.rows, place.state
@@ -247,7 +247,7 @@ class Parts:
         return Part(out, size, count, following), rows.reader.header
 
     def _too_large(self, reader: RowReader) -> TooLarge:
-        what = "a row of nearly" if self.shape.has_rows else "more than"
+        what = "a row of nearly" if has_rows(self.shape.input_format) else "more than"
         return TooLarge(
             f"{self.uri} has {what} {self.limit:,} bytes, and cannot be split: "
             f"{reader.unfinished()}"

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from aep_intake.content import csv
+from aep_intake.content.parts import has_rows
+from aep_intake.content.rows import is_csv
 from aep_intake.model.errors import FormatMismatch, Rejected, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import Kept
@@ -117,19 +119,12 @@ def cutting(
     if not has_rows(input_format):
         raise _too_large(file, limit)
     try:
-        if input_format["format"] == "csv":
+        if is_csv(input_format):
             yield from _cut_csv(file, input_format, limit, opened, known or Cut(()))
         else:
             yield Cut(tuple(_ends(file, limit, opened)))
     except (FormatMismatch, TooLarge) as fault:
         yield Cut((file.size,), refused=Refused(fault.reason, fault.detail))
-
-
-def has_rows(input_format: Mapping[str, Any]) -> bool:
-    """Whether files of this format can be cut between rows."""
-    if input_format["format"] == "csv":
-        return csv.readable(input_format)
-    return input_format["format"] == "json" and not input_format.get("isMultiLineJson")
 
 
 def _ends(file: Arrival, limit: int, opened: Open) -> Iterator[int]:

@@ -17,6 +17,7 @@ a piece is uploaded: see `upload`.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from aep_intake.content.parts import has_rows
 from aep_intake.content.recognize import BEGINNING, recognize
 from aep_intake.content.rows import is_csv
 from aep_intake.content.text import UTF_8
@@ -39,7 +40,7 @@ from aep_intake.delivery.ending import (
     may_be_forgotten,
     poll_later,
 )
-from aep_intake.delivery.pieces import Cut, Open, cutting, has_rows
+from aep_intake.delivery.pieces import Cut, Open, cutting
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
     EmptyObject,

@@ -11,7 +11,7 @@ from typing import IO
 
 from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
-from aep_intake.content.parts import CHUNK, Count, Part, Parts, Place, Shape, Source
+from aep_intake.content.parts import CHUNK, Count, Part, Parts, Place, Shape, Source, has_rows
 from aep_intake.content.recognize import BEGINNING, recognize
 from aep_intake.content.rows import RowReader, is_csv
 from aep_intake.content.text import UTF_8
@@ -24,7 +24,7 @@ from aep_intake.delivery.delivery import (
     Task,
 )
 from aep_intake.delivery.ending import lost_unless_held
-from aep_intake.delivery.pieces import Piece, has_rows, uncut
+from aep_intake.delivery.pieces import Piece, uncut
 from aep_intake.delivery.steps import resume
 from aep_intake.model.errors import (
     BadRows,
