@@ -34,7 +34,7 @@ from local.runtime import Runtime, copy_of_build, function, variables
 from local.simulator.seed import LOYALTY
 from local.stack import ROOT, SEED, LocalStack
 
-AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0}
+AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0, "row_validation": "disabled"}
 TAKING = ("OnArrival", "OnMarker", "OnDue", "OnDelivery", "OnUpload")  # from queues
 
 LIMIT = 256 * 2**20  # fileMegabytes

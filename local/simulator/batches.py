@@ -54,7 +54,7 @@ class Batch:
 
     `visible_from`: epoch ms from which Catalog shows it. `touched`: last use, epoch ms. `files`:
     what was uploaded, by path. `unfinished`: large files on their way, path → (first byte, last
-    byte) → part.
+    byte) → part. `unknown_mapping_set`: its tag names a mapping set that is not there.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Batch:
     touched: int
     files: dict[str, Content] = field(default_factory=dict)
     unfinished: dict[str, dict[tuple[int, int], Content]] = field(default_factory=dict)
+    unknown_mapping_set: bool = False
 
     @property
     def status(self) -> str:

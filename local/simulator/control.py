@@ -45,6 +45,8 @@ def routes(simulator: Simulator) -> list[Route]:
         Route("/clients", control.clients, methods=["GET", "POST"]),
         Route("/sandboxes", control.sandboxes, methods=["POST"]),
         Route("/datasets", control.datasets, methods=["POST"]),
+        Route("/schemas", control.schemas, methods=["POST"]),
+        Route("/descriptors", control.descriptors, methods=["POST"]),
         Route("/faults", control.faults, methods=["GET", "POST", "DELETE"]),
         Route("/requests", control.requests, methods=["GET", "DELETE"]),
         Route("/batches", control.batches),
@@ -130,9 +132,19 @@ class _Control:
     async def datasets(self, request: HttpRequest) -> Response:
         """POST `{"org", "sandbox", "dataset_id", "name", …}`.
 
-        And, if need be, `"tags"`, `"profile_enabled"`, `"managed_by"`, `"closed"`.
+        And, if need be, `"tags"`, `"profile_enabled"`, `"managed_by"`, `"closed"`, `"schema"`.
         """
         _apply(self._simulator.add_dataset, await _body(request))
+        return Response(status_code=DONE)
+
+    async def schemas(self, request: HttpRequest) -> Response:
+        """POST `{"org", "sandbox", "document"}`, in full form; the same `$id` changes it."""
+        _apply(self._simulator.add_schema, await _body(request))
+        return Response(status_code=DONE)
+
+    async def descriptors(self, request: HttpRequest) -> Response:
+        """POST `{"org", "sandbox", "descriptor"}`; the same `@id` changes it."""
+        _apply(self._simulator.add_descriptor, await _body(request))
         return Response(status_code=DONE)
 
     async def faults(self, request: HttpRequest) -> Response:

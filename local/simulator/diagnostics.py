@@ -8,19 +8,23 @@ rejected rows; that each uploaded file came out as one file.
 """
 
 import json
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 from .batches import SERVED, Batch
 from .messages import Refused, Response, catalog_error, json_response
+from .rules import Level
 from .switches import Switches
-from .verdict import diagnosed
+from .verdict import code_of, diagnosed
 from .visit import Visit
 
 # With the port, as Adobe's samples have it.
 HOST = "https://platform.adobe.io:443"
 Files = Mapping[str, bytes]
+PARSING, CONVERSION = "parsing_errors_0.json", "conversion_errors_0.json"
+VALIDATION = "validation_errors_0.json"
 
 
 class Diagnostics:
@@ -33,7 +37,7 @@ class Diagnostics:
         """Carry out a request for `batch`. Raises Refused."""
         if route == "list-files":
             return _page(visit, _data_set_files(batch))
-        rejected = _rejected(batch)
+        rejected = _rejected(batch, self._switches)
         files = _failed(batch, rejected) if route == "list-failed" else _meta(batch, rejected)
         return _directory(visit, files if self._kept(visit, batch) else {})
 
@@ -53,30 +57,44 @@ class Diagnostics:
         return ended is not None and visit.now < ended + self._switches.diagnostics_kept_ms
 
 
-def _rejected(batch: Batch) -> list[dict[str, object]]:
-    """The rows that were corrupt; of each file the first hundred, which is our own bound."""
+def _rejected(batch: Batch, switches: Switches) -> dict[str, list[dict[str, object]]]:
+    """The rows that were refused, by the file that they are in; of each file uploaded the first.
+
+    How many is our own bound. That rows without a required field, and those that break a
+    constraint, have a file of their own is inferred.
+    """
     message = "Row is corrupted and cannot be read, please fix and resend."
-    return [
-        {"_corrupt_record": row, "_errors": [{"code": "1401", "message": message}]}
-        for file in batch.files.values()
-        for row in file.findings.corrupt
-    ]
+    found: dict[str, list[dict[str, object]]] = {}
+    for file in batch.files.values():
+        for row in file.findings.corrupt:
+            errors = [{"code": "1401", "message": message}]
+            found.setdefault(PARSING, []).append({"_corrupt_record": row, "_errors": errors})
+        for row, violation in file.findings.unfit:
+            name = CONVERSION if violation.level <= Level.CONVERSION else VALIDATION
+            code, words = code_of(violation.level, switches)
+            number = re.sub(r"^INGEST-(\d+)-\d+$", r"\1", code)
+            told = {"code": number, "message": f"{words} {violation.path}: {violation.words}"}
+            found.setdefault(name, []).append({**json.loads(row), "_errors": [told]})
+    return found
 
 
-def _meta(batch: Batch, rejected: Sequence[Mapping[str, object]]) -> Files:
+def _meta(batch: Batch, rejected: Mapping[str, Sequence[Mapping[str, object]]]) -> Files:
     files = {"input_files/fileMetaData1.json": _lines([{"path": path} for path in batch.files])}
     if diagnosed(batch) and rejected:
         # In Adobe's sample `_filename` is the name of this file, not of the one uploaded.
-        rows = _lines([{**row, "_filename": "parsing_errors_0.json"} for row in rejected])
-        files |= {"row_errors/parsing_errors_0.json": rows, "row_errors_sample.json": rows}
+        named = {
+            name: [{**row, "_filename": name} for row in rows] for name, rows in rejected.items()
+        }
+        files |= {f"row_errors/{name}": _lines(rows) for name, rows in named.items()}
+        files["row_errors_sample.json"] = _lines([row for rows in named.values() for row in rows])
     return files
 
 
-def _failed(batch: Batch, rejected: Sequence[Mapping[str, object]]) -> Files:
+def _failed(batch: Batch, rejected: Mapping[str, Sequence[Mapping[str, object]]]) -> Files:
     if not rejected:
         return {}
     part = f"part-00000-{uuid.uuid5(uuid.NAMESPACE_OID, batch.id)}-c000.json"
-    return {"_SUCCESS": b"", part: _lines(rejected)}
+    return {"_SUCCESS": b"", part: _lines([row for rows in rejected.values() for row in rows])}
 
 
 def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:

@@ -1,7 +1,7 @@
 """The services behind the gateway: Batch Ingestion's create and actions, Catalog's reads.
 
-Files are in `uploads`, Data Access is in `diagnostics`; notifications are not simulated. What is
-not simulated answers 501.
+Files are in `uploads`, Data Access is in `diagnostics`, Schema Registry is in `registry`, Data Prep
+is in `mapping_sets`; notifications are not simulated. What is not simulated answers 501.
 """
 
 import random
@@ -15,8 +15,13 @@ from .batches import ACTIONS, COMPLETED, TERMINAL, BadRequest, Batch, Batches, r
 from .catalog import BATCH_FIELDS, DATASET_FIELDS, BadFilter, project, select
 from .diagnostics import Diagnostics
 from .ims import Client
+from .mapping_sets import OPERATIONS as MAPPING_SETS
+from .mapping_sets import TAG, MappingSets
 from .messages import Refused, Request, Response, catalog_error, json_response
 from .promotion import Promotion
+from .registry import OPERATIONS as REGISTRY
+from .registry import Registry
+from .rules import Rules
 from .switches import Switches
 from .uploads import Uploads
 from .visit import Visit
@@ -40,7 +45,9 @@ class Foundation:
         self._closed: set[tuple[str, str, str]] = set()
         self.batches = Batches(lambda: switches.abandon_after_ms)
         self.promotion = Promotion(self.batches, agenda, switches, self._ulid)
-        self.uploads = Uploads(switches)
+        self.registry = Registry(switches)
+        self.mapping_sets = MappingSets(lambda: f"{rng.getrandbits(128):032x}")
+        self.uploads = Uploads(switches, self._rules)
         self._diagnostics = Diagnostics(switches)
         self.visibility: Callable[[Batch, int], bool] | None = None
 
@@ -56,10 +63,12 @@ class Foundation:
         profile_enabled: bool = False,
         managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER",
         closed: bool = False,
+        schema: str | None = None,
     ) -> None:
         """Make a dataset known in one sandbox, and the sandbox. Names need not be unique.
 
-        `closed`: Catalog shows it, but access control lets nobody make a batch for it.
+        `closed`: Catalog shows it, but access control lets nobody make a batch for it. `schema`:
+        the `$id` of its schema; None leaves `schemaRef` out, and rows are not validated.
         """
         place = (org, sandbox, dataset_id)
         (self._closed.add if closed else self._closed.discard)(place)
@@ -85,6 +94,19 @@ class Foundation:
             "files": f"@/dataSetFiles?dataSetId={dataset_id}",
             "classification": {"dataBehavior": "time-series", "managedBy": managed_by},
         }
+        if schema is not None:
+            reference = {"id": schema, "contentType": "application/vnd.adobe.xed+json;version=1"}
+            self.datasets[org, sandbox][dataset_id]["schemaRef"] = reference
+
+    def _rules(self, batch: Batch) -> Rules | None:
+        """What the rows of a batch must look like; None where nothing is validated."""
+        dataset = self.datasets[batch.org, batch.sandbox][batch.dataset_id]
+        unchecked = "disabled" in dataset["tags"].get("acp_validationContext", ())
+        mapped = TAG in batch.members["tags"]
+        if unchecked or mapped or self._switches.row_validation == "disabled":
+            return None
+        schema_id = dataset.get("schemaRef", {}).get("id")
+        return self.registry.rules(batch.org, batch.sandbox, schema_id) if schema_id else None
 
     def serve(self, route: str, request: Request, client: Client, now: int) -> Response:
         """Carry out a request of `client`. Raises Refused."""
@@ -93,9 +115,18 @@ class Foundation:
         if (client.org, sandbox) not in self.sandboxes:
             status = self._switches.unknown_sandbox
             title = "Sandbox not found" if status == 404 else "Forbidden"
-            raise visit.refusal(f"SMS-3001-{status}", title, f"No sandbox {sandbox} for you.")
+            raise visit.refusal(f"SIMULATED-1000-{status}", title, f"No sandbox {sandbox} for you.")
         if len(HOST) + len(request.path) + len(request.query) + 1 > LONGEST_URL:
-            raise visit.refusal("INGEST-1001-414", "URI too long", "At most 2000 characters.")
+            raise visit.refusal("SIMULATED-1001-414", "URI too long", "At most 2000 characters.")
+        if route in REGISTRY:
+            return self.registry.serve(route, visit)
+        if route in MAPPING_SETS:
+            return self.mapping_sets.serve(route, visit)
+        return self._answer(route, visit)
+
+    def _answer(self, route: str, visit: Visit) -> Response:
+        request = visit.request
+        datasets = self.datasets.get((visit.client.org, visit.sandbox), {})
         match route:
             case "create":
                 answer = self._create(visit)
@@ -106,12 +137,10 @@ class Foundation:
             case "get-batch":
                 answer = self._get_batch(visit)
             case "list-datasets":
-                found = self.datasets.get((client.org, sandbox), {})
-                answer = self._page(visit, found.items(), DATASET_FIELDS)
+                answer = self._page(visit, datasets.items(), DATASET_FIELDS)
             case "get-dataset":
                 wanted = request.segment(4)
-                dataset = self.datasets.get((client.org, sandbox), {}).get(wanted)
-                answer = _one(visit, wanted, dataset)
+                answer = _one(visit, wanted, datasets.get(wanted))
             case "put-file" | "patch-file" | "head-file" | "file-action":
                 answer = self.uploads.serve(route, visit, self._batch(visit))
             case "list-meta" | "list-failed" | "list-files":
@@ -134,23 +163,26 @@ class Foundation:
                 visit.request.body, format_required=self._switches.input_format_required
             )
         except BadRequest as bad:
-            raise visit.refusal("INGEST-1002-400", "Bad request", str(bad)) from None
+            raise visit.refusal("SIMULATED-1002-400", "Bad request", str(bad)) from None
         dataset_id, client = wanted["datasetId"], visit.client
         if dataset_id not in self.datasets.get((client.org, visit.sandbox), {}):
             status = self._switches.unknown_dataset
             detail = f"Dataset {dataset_id} not found in sandbox {visit.sandbox}."
-            raise visit.refusal(f"INGEST-1003-{status}", "Dataset not found", detail)
+            raise visit.refusal(f"SIMULATED-1003-{status}", "Dataset not found", detail)
         if (client.org, visit.sandbox, dataset_id) in self._closed:
             # The words are from Adobe's tutorials; in what they come wrapped is not documented.
             detail = (
                 "PALM Access Denied. POST access is denied for this resource from access control"
             )
-            raise visit.refusal("INGEST-1008-403", "Forbidden", detail)
+            raise visit.refusal("SIMULATED-1008-403", "Forbidden", detail)
         if "externalId" in wanted and self._switches.external_id_reuse != "accepted":
             same = self.batches.by_external_id(client.org, wanted["externalId"], visit.now)
             if same:
                 return self._reused(visit, same[0])
         batch = self._new_batch(visit, wanted)
+        if (tag := wanted["tags"].get(TAG)) is not None:
+            known = self.mapping_sets.knows(client.org, visit.sandbox, tag)
+            batch.unknown_mapping_set = not known
         self.batches.add(batch)
         return _created(batch)
 
@@ -160,7 +192,7 @@ class Foundation:
             return _created(batch)
         status = 409 if reuse == "refused" else 400
         detail = f"externalId {batch.members['externalId']} is in use."
-        raise visit.refusal(f"INGEST-1004-{status}", "externalId in use", detail)
+        raise visit.refusal(f"SIMULATED-1004-{status}", "externalId in use", detail)
 
     def _new_batch(self, visit: Visit, wanted: Mapping[str, Any]) -> Batch:
         now, client = visit.now, visit.client
@@ -196,7 +228,7 @@ class Foundation:
     def _act(self, visit: Visit) -> Response:
         action = (visit.request.parameter("action") or "").upper()
         if action not in ACTIONS:
-            raise visit.refusal("INGEST-1005-400", "Bad request", f"Unknown action {action!r}.")
+            raise visit.refusal("SIMULATED-1005-400", "Bad request", f"Unknown action {action!r}.")
         batch = self._batch(visit)
         allowed, status = ACTIONS[action]
         lenient = action == "ABORT" and self._switches.abort == "lenient"
@@ -208,7 +240,7 @@ class Foundation:
                 self.promotion.revert(batch, visit.now)
         elif action != "COMPLETE" or batch.status not in COMPLETED:
             detail = f"{action} is not possible: batch {batch.id} is {batch.status}."
-            raise visit.refusal("INGEST-1007-400", "Bad request", detail)
+            raise visit.refusal("SIMULATED-1007-400", "Bad request", detail)
         return Response(200)
 
     def _batch(self, visit: Visit) -> Batch:
@@ -218,7 +250,7 @@ class Foundation:
     def _found(self, visit: Visit, batch_id: str, what: str) -> Batch:
         batch = self.batches.get(batch_id, visit.now)
         if batch is None or (batch.org, batch.sandbox) != (visit.client.org, visit.sandbox):
-            raise visit.refusal("INGEST-1006-404", "Not found", f"{what} not found.")
+            raise visit.refusal("SIMULATED-1006-404", "Not found", f"{what} not found.")
         return batch
 
     def _shown(self, batch: Batch, now: int) -> bool:

@@ -135,7 +135,8 @@ def gateway_error(code: str, retry_after: str | None = None) -> Response:
 def problem(code: str, title: str, detail: str, *, org: str, sandbox: str, now: int) -> Response:
     """A service's error. `code` is `{SERVICE}-{NNNN}-{HTTP}`, whose end is the status.
 
-    Import does not document its error bodies; this is the shape of its sister services.
+    Import does not document its error bodies; this is the shape of its sister services. Codes that
+    nobody documents begin with `SIMULATED`, so that none is mistaken for one of Adobe's.
     """
     service, _, status = code.split("-")
     body = {
@@ -161,7 +162,8 @@ def problem(code: str, title: str, detail: str, *, org: str, sandbox: str, now: 
 
 def catalog_error(status: int, detail: str) -> Response:
     """Catalog's older error shape, as its clients have seen it."""
-    titles = {400: "BadRequestError", 404: "NotFoundError", 501: "NotImplementedError"}
+    titles = {400: "BadRequestError", 404: "NotFoundError", 406: "NotAcceptableError"}
+    titles |= {501: "NotImplementedError"}
     return json_response(
         status,
         {

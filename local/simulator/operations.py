@@ -6,6 +6,8 @@ from .messages import Request
 
 _IMPORT, _CATALOG = "/data/foundation/import/batches", "/data/foundation/catalog"
 _EXPORT = "/data/foundation/export/batches"
+_REGISTRY = "/data/foundation/schemaregistry"
+_MAPPING = "/data/foundation/conversion/mappingSets"
 _FILE = rf"{_IMPORT}/[^/]+/datasets/[^/]+/files/.*"
 ROUTES = tuple(
     (name, method, re.compile(path))
@@ -26,6 +28,17 @@ ROUTES = tuple(
         ("list-failed", "GET", rf"{_EXPORT}/[^/]+/failed"),
         ("list-files", "GET", rf"{_EXPORT}/[^/]+/files"),
         ("get-file", "GET", r"/data/foundation/export/files/[^/]+"),
+        ("list-schemas", "GET", rf"{_REGISTRY}/(?:tenant|global)/schemas"),
+        ("get-schema", "GET", rf"{_REGISTRY}/(?:tenant|global)/schemas/[^/]+"),
+        ("list-descriptors", "GET", rf"{_REGISTRY}/tenant/descriptors"),
+        ("get-descriptor", "GET", rf"{_REGISTRY}/tenant/descriptors/[^/]+"),
+        ("registry-stats", "GET", rf"{_REGISTRY}/stats"),
+        ("list-mapping-sets", "GET", _MAPPING),
+        ("make-mapping-set", "POST", _MAPPING),
+        ("validate-mapping-set", "POST", rf"{_MAPPING}/validate"),
+        ("preview-mapping-set", "POST", rf"{_MAPPING}/preview"),
+        ("get-mapping-set", "GET", rf"{_MAPPING}/[^/]+"),
+        ("put-mapping-set", "PUT", rf"{_MAPPING}/[^/]+"),
     )
 )
 _UPLOADS = {"PUT": "put-file", "PATCH": "patch-file"}

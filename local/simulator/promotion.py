@@ -87,7 +87,7 @@ class Promotion:
             batch.members["errors"] = list(mishap.errors)
             batch.become(self._switches.failure_name, now)
             return
-        verdict = judge(batch, self._switches.without_files, self._switches.files_per_batch)
+        verdict = judge(batch, self._switches)
         if verdict.errors:
             batch.members["errors"] = list(verdict.errors)
         if verdict.succeeded:

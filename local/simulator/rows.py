@@ -10,9 +10,11 @@ import codecs
 import json
 import re
 import zlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+from .rules import Level, Rules, Violation
 
 # Of each file so many corrupt rows are kept, and so much of each, for the diagnostics.
 MOST_KEPT, MOST_SHOWN = 100, 1000
@@ -25,9 +27,11 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`rows`: how many, None where only Adobe could tell (Parquet). `bad`: how many are corrupt.
+    """`rows`: how many, None where only Adobe could tell (Parquet). `bad`: how many are refused.
 
-    `corrupt`: the first of those. `unreadable`: the file as a whole is not of its format.
+    `corrupt`: the first that are no rows. `unfit`: the first that the schema refuses, as text
+    (`{}` of a long one), and `levels`: how many, by what is wrong. `unreadable`: the file as a
+    whole is not of its format. `misplaced`: it is CSV, and the dataset's schema is not ad-hoc.
     """
 
     rows: int | None = None
@@ -35,6 +39,9 @@ class Findings:
     corrupt: tuple[str, ...] = ()
     unreadable: bool = False
     empty_header: bool = False
+    unfit: tuple[tuple[str, Violation], ...] = ()
+    levels: tuple[tuple[Level, int], ...] = ()
+    misplaced: bool = False
 
 
 class Check(Protocol):
@@ -47,15 +54,18 @@ class Check(Protocol):
         """What was found, after the last."""
 
 
-def check_for(input_format: Mapping[str, Any] | None) -> Check:
-    """The check of a batch's input format; without one, nothing is looked at."""
+def check_for(input_format: Mapping[str, Any] | None, rules: Rules | None = None) -> Check:
+    """The check of a batch's input format; without one, nothing is looked at.
+
+    `rules`: of the dataset's schema; None where its rows are not validated.
+    """
     match input_format:
         case {"format": "json", "isMultiLineJson": True}:
-            return MultiLineJson()
+            return MultiLineJson(rules)
         case {"format": "json"}:
-            return JsonLines()
+            return JsonLines(rules)
         case {"format": "csv"}:
-            return Csv(input_format or {})
+            return Csv(input_format or {}, misplaced=rules is not None and not rules.adhoc)
         case {"format": "parquet"}:
             return Parquet()
     return Unchecked()
@@ -70,6 +80,32 @@ class Unchecked:
     def done(self) -> Findings:
         """Nothing."""
         return Findings()
+
+
+class _Unfit:
+    """The rows of a file that the dataset's schema refuses."""
+
+    def __init__(self, rules: Rules | None) -> None:
+        self._check = None if rules is None else rules.check
+        self._levels: dict[Level, int] = {}
+        self._kept: list[tuple[str, Violation]] = []
+
+    def look_at(self, row: Mapping[str, Any], text: Callable[[], str]) -> None:
+        """Count a row if it is refused. `text`: how it stands in the file."""
+        if self._check is None or (violation := self._check(row)) is None:
+            return
+        self._levels[violation.level] = self._levels.get(violation.level, 0) + 1
+        if len(self._kept) < MOST_KEPT:
+            row_text = text()
+            self._kept.append((row_text if len(row_text) <= MOST_SHOWN else "{}", violation))
+
+    def added_to(self, findings: Findings) -> Findings:
+        """`findings` with what was counted."""
+        if not self._levels:
+            return findings
+        bad = findings.bad + sum(self._levels.values())
+        levels = tuple(sorted(self._levels.items()))
+        return replace(findings, bad=bad, unfit=tuple(self._kept), levels=levels)
 
 
 class _Lines:
@@ -102,8 +138,9 @@ class _Lines:
 class JsonLines(_Lines):
     """One object on each line; blank lines are none."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
         super().__init__()
+        self._unfit = _Unfit(rules)
         self._rows = self._bad = 0
         self._corrupt: list[str] = []
 
@@ -113,10 +150,12 @@ class JsonLines(_Lines):
             return
         self._rows += 1
         try:
-            if isinstance(json.loads(line), dict):
-                return
+            row = json.loads(line)
         except (ValueError, RecursionError):
-            pass
+            row = None
+        if isinstance(row, dict):
+            self._unfit.look_at(row, line.decode)
+            return
         self._bad += 1
         if len(self._corrupt) < MOST_KEPT:
             self._corrupt.append(line[:MOST_SHOWN].decode(errors="replace").rstrip("\r"))
@@ -124,13 +163,14 @@ class JsonLines(_Lines):
     def done(self) -> Findings:
         """What was found."""
         self.last()
-        return Findings(self._rows, self._bad, tuple(self._corrupt))
+        return self._unfit.added_to(Findings(self._rows, self._bad, tuple(self._corrupt)))
 
 
 class MultiLineJson:
     """One array of objects, or a single object, laid out in any way."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Rules | None = None) -> None:
+        self._unfit = _Unfit(rules)
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
         self._read = json.JSONDecoder().raw_decode
         self._start, self._text = b"", ""
@@ -182,7 +222,7 @@ class MultiLineJson:
 
     def _row(self, at: int) -> int | None:
         try:
-            _, end = self._read(self._text, at)
+            row, end = self._read(self._text, at)
         except json.JSONDecodeError:
             # Cut off, or corrupt. More text will tell; read again only when there is much more.
             self._enough = 2 * (len(self._text) - at)
@@ -191,6 +231,7 @@ class MultiLineJson:
             self._break()
             return None
         self._rows += 1
+        self._unfit.look_at(row, lambda: self._text[at:end])
         self._expected = "nothing" if self._single else "more or the end"
         return end
 
@@ -202,7 +243,7 @@ class MultiLineJson:
         self._go_on()
         if self._broken or self._expected != "nothing" or self._text.strip():
             return Findings(1, 1, (self._start.decode(errors="replace"),))
-        return Findings(self._rows)
+        return self._unfit.added_to(Findings(self._rows))
 
 
 class Csv(_Lines):
@@ -211,8 +252,9 @@ class Csv(_Lines):
     A quote opens a value at its beginning alone, as for Spark; a newline in quotes ends no record.
     """
 
-    def __init__(self, input_format: Mapping[str, Any]) -> None:
+    def __init__(self, input_format: Mapping[str, Any], *, misplaced: bool = False) -> None:
         super().__init__()
+        self._misplaced = misplaced
         # Adobe's preview page names these defaults.
         self._delimiter = str(input_format.get("delimiter") or ",").encode()
         self._quote = str(input_format.get("quote") or '"').encode()
@@ -272,7 +314,7 @@ class Csv(_Lines):
         """What was found."""
         self._quoted = False
         self.last()
-        return Findings(self._records, empty_header=self._empty_header)
+        return Findings(self._records, empty_header=self._empty_header, misplaced=self._misplaced)
 
 
 class Parquet:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from .ims import SCOPES, Client
+from .registry import sample
 from .simulator import Simulator
 
 LOYALTY = "5c8c3c555033b814b69f947f"
@@ -11,6 +12,17 @@ PRODUCTS = "60f1c2aa9be3d14718c0de42"
 PROFILES = "62d4b7e0134fa91c8800ab37"
 CLOSED = "63e5c8f1245ab02d9911bc48"
 SYSTEM = "64f6d9a2356bc13e0022cd59"
+CLICKS = "65a7e0b3467cd24f1133de60"
+# By dataset: a file in `schemas/`. `closed` has no `schemaRef`, which Adobe has seen, too.
+SCHEMAS = {
+    "loyalty": "loyalty-members",
+    "profiles": "loyalty-members",
+    "clicks": "web-events",
+    "web-events": "web-events-adhoc",
+    "products": "products-adhoc",
+}
+# Of a dataset of Adobe's own: a class, where other datasets have a schema.
+CLASS = "https://ns.adobe.com/xdm/context/experienceevent"
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,8 @@ class Seed:
     """What a client must be told, and what there is to find.
 
     `datasets`: name → id, the same in every one of `sandboxes`. `profiles` is Profile-enabled,
-    Catalog shows `closed` but no batch may be made for it, `system` is managed by Adobe.
+    Catalog shows `closed` but no batch may be made for it, `system` is managed by Adobe. Of those
+    in SCHEMAS, the rows are validated.
     """
 
     client_id: str = "c0ffee5a1e7b4d0f9a3e8d2b6c417f05"
@@ -33,6 +46,7 @@ class Seed:
         ("profiles", PROFILES),
         ("closed", CLOSED),
         ("system", SYSTEM),
+        ("clicks", CLICKS),
     )
 
 
@@ -47,8 +61,14 @@ def seed_defaults(simulator: Simulator, seed: Seed | None = None) -> Seed:
             frozenset(seed.scopes),
         )
     )
+    documents = {name: sample(name) for name in SCHEMAS.values()}
+    ids = {name: documents[schema]["$id"] for name, schema in SCHEMAS.items()} | {"system": CLASS}
     for sandbox in seed.sandboxes:
         simulator.add_sandbox(seed.ims_org, sandbox)
+        for document in documents.values():
+            simulator.add_schema(seed.ims_org, sandbox, document)
+        for descriptor in sample("descriptors"):
+            simulator.add_descriptor(seed.ims_org, sandbox, descriptor)
         for name, dataset_id in seed.datasets:
             simulator.add_dataset(
                 seed.ims_org,
@@ -58,5 +78,6 @@ def seed_defaults(simulator: Simulator, seed: Seed | None = None) -> Seed:
                 profile_enabled=name == "profiles",
                 managed_by="SYSTEM" if name == "system" else "CUSTOMER",
                 closed=name == "closed",
+                schema=ids.get(name),
             )
     return seed

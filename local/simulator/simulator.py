@@ -1,4 +1,4 @@
-"""Adobe's identity service, gateway, Batch Ingestion and Catalog behind one door, no sockets.
+"""Adobe's identity service, its gateway and the services behind it, with one door, no sockets.
 
 Faithful, not convenient: what Adobe leaves undocumented is a switch.
 """
@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from .agenda import Agenda
@@ -94,11 +94,13 @@ class Simulator:
         profile_enabled: bool = False,
         managed_by: Literal["CUSTOMER", "SYSTEM"] = "CUSTOMER",
         closed: bool = False,
+        schema: str | None = None,
     ) -> None:
         """Make a dataset known in one sandbox, and the sandbox. Names need not be unique.
 
-        `closed`: Catalog shows it, but access control lets nobody make a batch for it. Adding the
-        same dataset again changes it.
+        `closed`: Catalog shows it, but access control lets nobody make a batch for it. `schema`:
+        the `$id` of its schema, by which its rows are validated. Adding the same dataset again
+        changes it.
         """
         with self._lock:
             self.foundation.add_dataset(
@@ -111,7 +113,21 @@ class Simulator:
                 profile_enabled=profile_enabled,
                 managed_by=managed_by,
                 closed=closed,
+                schema=schema,
             )
+
+    def add_schema(self, org: str, sandbox: str, document: Mapping[str, Any]) -> None:
+        """Make a schema known, in full form; the same `$id` again is its next minor version.
+
+        Raises ValueError: it has no `$id`, or a type that XDM does not have.
+        """
+        with self._lock:
+            self.foundation.registry.add_schema(org, sandbox, document, self.clock())
+
+    def add_descriptor(self, org: str, sandbox: str, descriptor: Mapping[str, Any]) -> None:
+        """Make a descriptor known, or change it. Raises ValueError: it has no `@id` or `@type`."""
+        with self._lock:
+            self.foundation.registry.add_descriptor(org, sandbox, descriptor)
 
     def batches(self) -> list[Batch]:
         """Every batch of every organization as it is now, in the order they were made."""

@@ -29,6 +29,17 @@ class Switches:
     `without_files`: what a batch completed without any becomes. `deleted_after_ms`: from REVERT
     on; `consolidated_after_ms`: from success on; None is never. `diagnostics_kept_ms`: from the
     end on; Adobe says 30 days.
+
+    Schemas: `row_validation`: `disabled` is as if every dataset had Adobe's tag
+    `acp_validationContext: ["disabled"]`, and lets CSV into every dataset. `unknown_keys`: that the
+    schema does not have, and `nulls`, in fields that are not required, where `ignored` is as if
+    they were not there. `bare_dates`: `2026-11-28` in a date-time. `deep_enums`: those that Adobe
+    says it does not validate (on arrays, and more than one level deep). `json_integers`: the
+    inbound type of a JSON number without a fraction, Integer or Long by its size or always Long.
+    `incompatible`: what a type that can never become the field's fails; Adobe says the batch.
+    `incompatible_code`, `conversion_code`, `constraint_code`: codes in `errors`, which are not
+    documented. `csv_to_xdm`: CSV in a dataset whose schema is not ad-hoc. `registry_errors`: which
+    of the two families in Adobe's pages. `registry_access`: without the right to view schemas.
     """
 
     expires_in: int = 86_399
@@ -60,6 +71,19 @@ class Switches:
     deleted_after_ms: int | None = 3_600_000
     consolidated_after_ms: int | None = None
     diagnostics_kept_ms: int = 30 * 86_400_000
+    row_validation: Literal["enabled", "disabled"] = "enabled"
+    unknown_keys: Literal["refused", "ignored"] = "refused"
+    nulls: Literal["refused", "ignored"] = "refused"
+    bare_dates: Literal["refused", "accepted"] = "refused"
+    deep_enums: Literal["unchecked", "checked"] = "unchecked"
+    json_integers: Literal["by-size", "long"] = "by-size"
+    incompatible: Literal["batch", "row"] = "batch"
+    incompatible_code: str = "SIMULATED-2001-400"
+    conversion_code: str = "SIMULATED-2002-400"
+    constraint_code: str = "SIMULATED-2003-400"
+    csv_to_xdm: Literal["refused", "accepted"] = "refused"
+    registry_errors: Literal["today", "older"] = "today"
+    registry_access: Literal["allowed", "denied"] = "allowed"
 
     def change(self, **values: object) -> None:
         """Set several at once, or none. Raises ValueError: no such switch or position."""

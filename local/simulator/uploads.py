@@ -5,18 +5,19 @@ ingestion developer guide (200 for PUT and 201 for INITIALIZE and COMPLETE, all 
 troubleshooting page (gaps and overlaps are found at COMPLETE, with 400). Inferred: the order of the
 checks; that a file needs a batch in `loading`; that what Adobe's gateway says to a body over the
 limit is nginx's 413; that a part sent again replaces the same part; that a PUT drops the parts
-under the same path, and that parts never completed are no file; that an encoded slash is one.
+under the same path, and that parts never completed are no file; that an encoded slash is one; that
+rows are validated by the schema as it is when they come.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote
 
 from .batches import Batch
 from .content import Content, Disk, Incoming
 from .messages import HTML, Refused, Response, json_response
 from .rows import Check, Gunzipped, Unchecked, Unpacked, check_for
+from .rules import Rules
 from .switches import Switches
 from .visit import Visit
 
@@ -25,10 +26,10 @@ _RANGE = re.compile(r"bytes (\d+)-(\d+)(?:/(?:\d+|\*))?")
 
 
 class Uploads:
-    """Takes files for batches, and keeps them."""
+    """Takes files for batches, and keeps them. `rules`: those of the rows of a batch, if any."""
 
-    def __init__(self, switches: Switches) -> None:
-        self._switches = switches
+    def __init__(self, switches: Switches, rules: Callable[[Batch], Rules | None]) -> None:
+        self._switches, self._rules = switches, rules
         self._disk = Disk()
 
     def incoming(self, route: str, path: str, batch: Batch | None) -> Incoming:
@@ -37,11 +38,10 @@ class Uploads:
             return Incoming(self._disk, Unchecked(), 0)
         if route == "patch-file":
             return Incoming(self._disk, Unchecked(), LONGEST_PART)
-        check = self._check(batch.members["inputFormat"], path)
-        return Incoming(self._disk, check, self._switches.put_limit)
+        return Incoming(self._disk, self._check(batch, path), self._switches.put_limit)
 
-    def _check(self, input_format: Mapping[str, Any], path: str) -> Check:
-        check = check_for(input_format)
+    def _check(self, batch: Batch, path: str) -> Check:
+        check = check_for(batch.members["inputFormat"], self._rules(batch))
         if path.lower().endswith(".gz") and self._switches.gzipped == "read":
             return Gunzipped(check)
         return Unpacked(check)
@@ -51,14 +51,14 @@ class Uploads:
         wanted = visit.request.segment(6)
         if wanted != batch.dataset_id:
             detail = f"Dataset {wanted} is not of batch {batch.id}."
-            code = f"INGEST-1009-{self._switches.wrong_dataset}"
+            code = f"SIMULATED-1009-{self._switches.wrong_dataset}"
             raise visit.refusal(code, "Wrong dataset", detail)
         path = _path(visit)
         if route == "head-file":
             return _progress(visit, batch, path)
         if batch.status != "loading":
             detail = f"Files are not taken: batch {batch.id} is {batch.status}."
-            raise visit.refusal("INGEST-1010-400", "Bad request", detail)
+            raise visit.refusal("SIMULATED-1010-400", "Bad request", detail)
         match route:
             case "file-action":
                 answer = self._act(visit, batch, path)
@@ -74,7 +74,7 @@ class Uploads:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/octet-stream":
             detail = f"{kind or 'no content type'}: it must be application/octet-stream."
-            raise visit.refusal("INGEST-1011-415", "Unsupported media type", detail)
+            raise visit.refusal("SIMULATED-1011-415", "Unsupported media type", detail)
         chunked = "chunked" in headers.get("transfer-encoding", "").lower()
         if chunked and self._switches.chunked_upload == "refused":
             raise Refused(_page(411))
@@ -98,13 +98,13 @@ class Uploads:
             return Response(201 if self._switches.upload_answers == "docs" else 200)
         if action == "COMPLETE":
             return self._stitch(visit, batch, path)
-        raise visit.refusal("INGEST-1005-400", "Bad request", f"Unknown action {action!r}.")
+        raise visit.refusal("SIMULATED-1005-400", "Bad request", f"Unknown action {action!r}.")
 
     def _part(self, visit: Visit, batch: Batch, path: str, content: Content) -> Response:
         given = _RANGE.fullmatch(visit.request.headers.get("content-range", "").strip())
         if given is None or int(given[2]) - int(given[1]) + 1 != content.size:
             detail = "Content-Range must be `bytes {first}-{last}`, and fit the body."
-            raise visit.refusal("INGEST-1013-400", "Bad request", detail)
+            raise visit.refusal("SIMULATED-1013-400", "Bad request", detail)
         parts = _parts(visit, batch, path)
         parts[int(given[1]), int(given[2])] = content
         return self._told(200, path, parts)
@@ -116,12 +116,11 @@ class Uploads:
             if first != end:
                 how = "overlap" if first < end else "leave a gap"
                 detail = f"The parts of {path} {how} at byte {first}."
-                raise visit.refusal("INGEST-1014-400", "Bad request", detail)
+                raise visit.refusal("SIMULATED-1014-400", "Bad request", detail)
             end = last + 1
         if not end:
-            raise visit.refusal("INGEST-1014-400", "Bad request", f"{path} has no parts.")
-        check = self._check(batch.members["inputFormat"], path)
-        whole = Incoming(self._disk, check, end)
+            raise visit.refusal("SIMULATED-1014-400", "Bad request", f"{path} has no parts.")
+        whole = Incoming(self._disk, self._check(batch, path), end)
         for span in sorted(parts):
             for piece in parts[span].pieces():
                 whole.write(piece)
@@ -139,7 +138,7 @@ class Uploads:
 def _path(visit: Visit) -> str:
     segments = [unquote(segment) for segment in visit.request.path.split("/")[9:]]
     if any(segment in {"", ".", ".."} for segment in segments):
-        raise visit.refusal("INGEST-1015-400", "Bad request", "That is no path of a file.")
+        raise visit.refusal("SIMULATED-1015-400", "Bad request", "That is no path of a file.")
     return "/".join(segments)
 
 
@@ -147,14 +146,14 @@ def _progress(visit: Visit, batch: Batch, path: str) -> Response:
     if path in batch.unfinished:
         return Response(200, _range(batch.unfinished[path]))
     if path not in batch.files:
-        raise visit.refusal("INGEST-1016-404", "Not found", f"File {path} not found.")
+        raise visit.refusal("SIMULATED-1016-404", "Not found", f"File {path} not found.")
     return Response(200, _range({(0, batch.files[path].size - 1): batch.files[path]}))
 
 
 def _parts(visit: Visit, batch: Batch, path: str) -> dict[tuple[int, int], Content]:
     if path not in batch.unfinished:
         detail = f"{path} was not initialized."
-        raise visit.refusal("INGEST-1016-404", "Not found", detail)
+        raise visit.refusal("SIMULATED-1016-404", "Not found", detail)
     return batch.unfinished[path]
 
 

@@ -247,7 +247,7 @@ def test_adobes_refusal_is_told_in_its_own_words_and_may_be_mended(here: Scene) 
     later = "64cc0a5b1e2f3d4c5b6a7988"
     wanted = {**ASKED, "datasetId": later}
     problem = refused(ask(here, wanted, Idempotency_Key="mended"), 422, "batch-refused")
-    assert (problem["aepStatus"], problem["aepErrorCode"]) == (400, "INGEST-1003-400")
+    assert (problem["aepStatus"], problem["aepErrorCode"]) == (400, "SIMULATED-1003-400")
     assert "not found in sandbox prod" in problem["detail"]
     assert problem["aepRequestId"]
     rejected = announced(here, problem["externalId"])

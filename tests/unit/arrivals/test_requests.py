@@ -247,7 +247,7 @@ class TestWhatIsRefused:
         assert (answer.status, answer.reason) == (422, "batch-refused")
         [received] = api.created()
         assert answer.body["aepStatus"] == received.status
-        assert answer.body["aepErrorCode"].startswith("INGEST-1003")
+        assert answer.body["aepErrorCode"].startswith("SIMULATED-1003")
         assert answer.body["aepRequestId"]
         assert "Dataset unknown not found" in answer.body["detail"]
         assert answer.body["externalId"] == answer.headers["X-External-Id"]

@@ -24,7 +24,7 @@ from local.simulator import (
 from local.simulator.agenda import Agenda
 from local.simulator.app import running
 from local.simulator.messages import GATEWAY, NoAnswer
-from local.simulator.seed import CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM, WEB_EVENTS
+from local.simulator.seed import CLICKS, CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM, WEB_EVENTS
 
 NOW = 1_552_694_873_602
 BATCHES = "/data/foundation/import/batches"
@@ -711,7 +711,7 @@ class TestDatasets:
         cases = {
             "name=loyalty": [LOYALTY, "second"],
             "name=products,web-events": [WEB_EVENTS, PRODUCTS],
-            "name=!loyalty": [WEB_EVENTS, PRODUCTS, PROFILES, CLOSED, SYSTEM],
+            "name=!loyalty": [WEB_EVENTS, PRODUCTS, PROFILES, CLOSED, SYSTEM, CLICKS],
             "name=Loyalty": [],
             "name=loyalty&limit=1&start=1": ["second"],
             "property=name==pro*": [PRODUCTS, PROFILES],

@@ -213,7 +213,7 @@ def test_batches_are_put_in_a_state(http: Http) -> None:
 
 
 def test_a_batch_from_creation_to_the_dataset(http: Http) -> None:
-    rows = b'{"a":1}\n{"a":2}\n'
+    rows = b'{"_id":"1"}\n{"_id":"2"}\n'
     batch_id = http.create(inputFormat={"format": "json"}).json()["id"]
     made, again = (http.file("PUT", batch_id, "p=1/a%20b.json", rows) for _ in range(2))
     assert (made.status_code, made.content, again.status_code) == (200, b"", 200)

@@ -147,14 +147,14 @@ class TestStates:
 
 class TestVerdicts:
     def test_success_has_metrics(self, caller: Client) -> None:
-        batch = caller.batch(caller.promoted(ROWS, b'{"a":3}'))
+        batch = caller.batch(caller.promoted(ROWS, b'{"_id":"3"}'))
         assert batch["status"] == "success"
         assert batch["errors"] == []
         assert batch["metrics"] == {
-            "inputByteSize": len(ROWS) + 7,
+            "inputByteSize": len(ROWS) + 11,
             "inputFileCount": 2,
             "inputRecordCount": 3,
-            "outputByteSize": len(ROWS) + 7,
+            "outputByteSize": len(ROWS) + 11,
             "outputFileCount": 2,
             "outputRecordCount": 3,
             "failedRecordCount": 0,
@@ -165,8 +165,8 @@ class TestVerdicts:
         ("input_format", "body", "status", "code"),
         [
             ({"format": "json"}, ROWS, "success", None),
-            ({"format": "json"}, b'[{"a":1}]', "failed", "INGEST-1211-400"),
-            ({"format": "json", "isMultiLineJson": True}, b'[{"a":1}]', "success", None),
+            ({"format": "json"}, b'[{"_id":"1"}]', "failed", "INGEST-1211-400"),
+            ({"format": "json", "isMultiLineJson": True}, b'[{"_id":"1"}]', "success", None),
             ({"format": "json", "isMultiLineJson": True}, ROWS, "failed", "INGEST-1211-400"),
             ({"format": "csv"}, b"a,b\n1,2\n", "success", None),
             ({"format": "csv"}, b"\n1,2\n", "failed", "118"),
@@ -186,7 +186,8 @@ class TestVerdicts:
         status: str,
         code: str | None,
     ) -> None:
-        batch_id = caller.promoted(body, inputFormat=input_format)
+        dataset = PRODUCTS if input_format == {"format": "csv"} else LOYALTY
+        batch_id = caller.promoted(body, dataset=dataset, inputFormat=input_format)
         batch = caller.batch(batch_id)
         assert batch["status"] == status
         assert batch["completed"] == NOW + 4_000
@@ -210,7 +211,7 @@ class TestVerdicts:
         ]
 
     def test_a_batch_without_files_is_a_switch(self, caller: Client) -> None:
-        assert caller.codes(caller.promoted()) == ["106"]
+        assert caller.codes(caller.promoted()) == ["133"]
         caller.simulator.switches.change(without_files="success")
         batch = caller.batch(caller.promoted())
         assert (batch["status"], "metrics" in batch) == ("success", False)

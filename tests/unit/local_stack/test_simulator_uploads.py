@@ -10,7 +10,7 @@ from local.simulator.seed import LOYALTY, PRODUCTS
 from local.simulator.uploads import LONGEST_PART
 from tests.unit.local_stack.test_simulator import BATCHES, NOW, Caller
 
-ROWS = b'{"a":1}\n{"a":2}\n'
+ROWS = b'{"_id":"1"}\n{"_id":"2"}\n'
 
 
 class Uploader(Caller):

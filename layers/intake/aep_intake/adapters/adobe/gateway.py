@@ -126,6 +126,7 @@ class Gateway:
         external_id: str | None = None,
         start_by: int | None = None,
         timeouts: tuple[float, float] | None = None,
+        accept: str = "application/json",
         max_bytes: int = MAX_BODY_BYTES,
     ) -> AdobeAnswer:
         """AEP's answer, whatever it is. Raises NotSent, NoAnswer, TryAgain, TargetNotAllowed.
@@ -146,7 +147,7 @@ class Gateway:
                 "x-gw-ims-org-id": target.ims_org,
                 # Without it, the call goes to the default production sandbox.
                 "x-sandbox-name": target.sandbox,
-                "Accept": "application/json",
+                "Accept": accept,
             }
             if isinstance(body, Stream):
                 headers["Content-Type"] = "application/octet-stream"
@@ -182,6 +183,7 @@ class Gateway:
         timeouts: tuple[float, float] | None = None,
         *,
         body: Stream | None = None,
+        accept: str = "application/json",
         max_bytes: int = MAX_BODY_BYTES,
     ) -> AdobeAnswer:
         """`call`, for requests that are safe to repeat. Raises TryAgain or TargetNotAllowed."""
@@ -193,6 +195,7 @@ class Gateway:
                 body=body,
                 external_id=external_id,
                 timeouts=timeouts,
+                accept=accept,
                 max_bytes=max_bytes,
             )
         except (NotSent, NoAnswer) as error:
