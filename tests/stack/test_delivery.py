@@ -6,7 +6,8 @@ import io
 import json
 import time
 import uuid
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +22,8 @@ from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
 from tests.builders import parquet_of
-from tests.stack.scene import Scene, scene, until
+from tests.stack.scene import PATIENCE, Scene, scene, until
+from tests.wild import CASES, Row
 
 ROUTES = {
     "routes": [
@@ -41,6 +43,13 @@ ROUTES = {
         },
     ]
 }
+WILD = [
+    {"name": case.name, "match": "FOLDER/**", "datasetId": LOYALTY} | dict(case.rule)
+    for case in CASES
+]
+for rule in WILD:
+    rule["match"] = rule["match"].replace("FOLDER", f"wild/{rule['name']}")
+ROUTES["routes"] += WILD
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +175,59 @@ def test_every_format_arrives_row_for_row(delivering: Scene, folder: str) -> Non
             assert len(pieces) > 2
             parsed = [json.loads(row) for p in pieces.values() for row in p.splitlines() if row]
             assert sorted(parsed, key=lambda row: row["n"]) == rows
+
+
+def test_files_as_people_have_them(delivering: Scene) -> None:
+    """Each ends with its rows in the dataset, as a reader of Python's finds them, or by name."""
+    for case in CASES:
+        here = f"wild/{case.name}"
+        for key, content in case.files.items():
+            named = content.replace(b"BUCKET", delivering.bucket.encode())
+            delivering.put(f"{here}/{key}", named.replace(b"FOLDER", here.encode()))
+    wanted = {case.name: (len(case.rows), dict(case.rejected)) for case in CASES}
+    rows = defaultdict[str, list[Row]](list)
+    read = set[str]()
+
+    def became() -> dict[str, tuple[int, dict[str, str]]]:
+        """How many rows of each case AEP holds, and why which of its files were rejected."""
+        delivering.tick()
+        time.sleep(1)
+        ended = {told["externalId"] for told in delivering.details("Batch Succeeded")} - read
+        for told in delivering.details("Batch Created"):
+            if told["externalId"] in ended:
+                read.add(told["externalId"])
+                for content in held(delivering, told["batchId"]).values():
+                    rows[told["route"]] += rows_of(content, told["inputFormat"])
+        rejected = defaultdict[str, dict[str, str]](dict)
+        for told in delivering.details("Arrival Rejected"):
+            for file in told.get("files", []):
+                here, name, key = file["key"].split("/", 2)
+                if here == "wild":
+                    rejected[name][key] = told["reason"]
+        return {case.name: (len(rows[case.name]), rejected[case.name]) for case in CASES}
+
+    found = until_is(became, wanted)
+    assert found == wanted
+    for case in CASES:
+        assert sorted(map(str, rows[case.name])) == sorted(map(str, case.rows)), case.name
+
+
+def until_is[T](what: Callable[[], T], wanted: T) -> T:
+    """What `what` gives once it is `wanted`, or after a long time."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := what()) != wanted and time.monotonic() < deadline:
+        pass
+    return found
+
+
+def rows_of(content: bytes, input_format: dict[str, Any]) -> list[Row]:
+    """As a reader of Python's finds them."""
+    if input_format["format"] == "json":
+        return [json.loads(line, parse_float=str) for line in content.splitlines()]
+    text = io.StringIO(content.decode(input_format.get("charset", "utf-8")), newline="")
+    records = list(csv.reader(text, delimiter=input_format.get("delimiter", ",")))
+    names = records.pop(0) if input_format.get("header", True) else map(str, range(9))
+    return [dict(zip(names, cells, strict=False)) for cells in records]
 
 
 def test_a_folder_of_300_files_is_one_batch(delivering: Scene, folder: str) -> None:

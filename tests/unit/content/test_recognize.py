@@ -85,10 +85,10 @@ def told(content: bytes, shape: Mapping[str, Any], *, whole: bool = True) -> str
         (b'[{"a": 1}, 2]', "array", 2, 1),
         (b"[]", "array", 0, 0),
         (b"[\n]\n", "array", 0, 0),
-        (b"[", "array", 0, 1),
+        (b"[", "array", 1, 1),
         (b'\r\n [\r\n  {"a": 1},\r\n  {"a": 2}\r\n]\r\n', "array", 2, 0),
         (BOM + b'[{"a": 1}]', "array", 1, 0),
-        (b'[{"a": 1}, {"broken', "array", 0, 1),
+        (b'[{"a": 1}, {"broken', "array", 1, 1),
         (b'[{"a": ' + b"[" * 60_000, "array", 0, 0),
         (b'{\n  "a": 1\n}\n', "document", 1, 0),
         (b'{"a": [\r\n1,\r\n2]}', "document", 1, 0),
@@ -390,14 +390,15 @@ def test_text_is_no_parquet(content: bytes) -> None:
 @pytest.mark.parametrize("content", [b" \r\n\t\n", BOM, BOM + b"\n", b"\x0b"])
 def test_a_file_without_rows_is_none(content: bytes, shape: dict[str, Any]) -> None:
     for bytes_ in (content, gzipped(content)):
-        assert "no row at all" in told(bytes_, shape)
+        with pytest.raises(EmptyObject, match="nothing but white space"):
+            seen(bytes_, shape)
 
 
 @pytest.mark.parametrize("shape", [JSON, CSV, PARQUET])
 @pytest.mark.parametrize("content", [gzipped(b""), gzipped(b"") * 3000, gzipped(b"") + b"\r\n"])
 def test_a_gzip_of_nothing_is_an_empty_file(content: bytes, shape: dict[str, Any]) -> None:
     """R4."""
-    with pytest.raises(EmptyObject, match="s3://landing/in/a is a gzip of nothing"):
+    with pytest.raises(EmptyObject, match="'s3://landing/in/a' is a gzip of nothing"):
         recognize(content, True, shape, URI)
 
 
@@ -407,9 +408,10 @@ def test_formats_we_do_not_know_are_left_alone() -> None:
 
 
 def test_a_uri_cannot_forge_a_line_of_a_log() -> None:
-    with pytest.raises(FormatMismatch) as raised:
-        recognize(b"", True, CSV, "s3://b/a\nINFO all is well")
-    assert "\n" not in raised.value.detail
+    for content in (b"", b"\0", gzipped(b"")):
+        with pytest.raises((FormatMismatch, EmptyObject)) as raised:
+            recognize(content, True, CSV, "s3://b/a\nINFO all is well")
+        assert "\n" not in raised.value.detail
 
 
 # gzip

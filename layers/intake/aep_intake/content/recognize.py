@@ -47,7 +47,7 @@ def recognize(beginning: bytes, whole: bool, input_format: Mapping[str, Any], ur
 
     `whole`: there are no more bytes. `input_format` is what it should be; formats other than JSON,
     CSV and Parquet are taken as they are. Raises FormatMismatch if it is evidently another format
-    or charset, and EmptyObject if it is a gzip of nothing.
+    or charset, and EmptyObject if there is nothing in it but white space, or in its gzip.
     """
     wanted = str(input_format.get("format")).lower()
     if wanted not in ("json", "csv", "parquet"):
@@ -91,7 +91,11 @@ _BINARY_IF_NUL = {
     b"ORC": ("ORC", ""),
 }
 _BLOCK = b"1AY&SY"  # the mark of a bzip2 block, at byte 4
-_MARKUP = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|!doctype\s+html|html)\b", re.IGNORECASE)
+# Or a tag alone, as in the `<Error><Code>AccessDenied` of S3; but a CSV may begin with `<none>,`.
+_MARKUP = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)",
+    re.I,
+)
 _BOMS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF16_LE: "utf-16-le",
@@ -168,7 +172,7 @@ class _Seen:
             raise self.mismatch("gzip that breaks off", remedy="upload the whole of it again")
         whole = self.whole and ended and not rest
         if whole and not content:
-            raise EmptyObject(f"{self.uri} is a gzip of nothing, and AEP fails an empty file")
+            raise EmptyObject(f"{self.uri!r} is a gzip of nothing, and AEP fails an empty file")
         seen = replace(self, content=content, whole=whole, compression="gzip")
         if content.startswith(GZIP):
             raise seen.mismatch("gzip", remedy="pack it once")
@@ -202,7 +206,9 @@ class _Seen:
         if charset in ("iso8859-1", "cp1252") and self._is_utf_8():
             raise self.mismatch("text in UTF-8", remedy="name it in inputFormat.charset")
         if self.whole and not text.strip():
-            raise self.mismatch("no row at all", remedy="write no file where there are no rows")
+            raise EmptyObject(
+                f"{self.uri!r} holds nothing but white space: write no file where there are no rows"
+            )
         return text, charset, len(bom)
 
     def _unmarked(self) -> str:
@@ -295,7 +301,7 @@ class _Seen:
             return content
         except json.JSONDecodeError as error:
             fault = f"line {error.lineno} is no JSON: {error.msg} (column {error.colno})"
-            return replace(content, broken=1, fault=fault) if self.whole else content
+            return replace(content, rows=1, broken=1, fault=fault) if self.whole else content
         if text[end:].strip(_BLANK):
             return replace(content, layout="several")
         others = sum(not isinstance(value, dict) for value in values)

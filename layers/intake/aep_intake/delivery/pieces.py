@@ -75,7 +75,7 @@ class Piece(Kept):
 
     def path(self, number: int = 0) -> str:
         """The unique, URL-safe name of its file in the batch; of its `number`th, if converted."""
-        name = re.sub(r"\.gz$", "", self.file.path, flags=re.IGNORECASE)
+        name = re.sub(r"\.gz(ip)?$", "", self.file.path, flags=re.IGNORECASE)
         if self.whole:
             return _with(name, f"{number:05}") if number else name
         return _with(name, f"{self.start}-{self.end}")

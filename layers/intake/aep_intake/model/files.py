@@ -58,7 +58,7 @@ class Arrival(Kept):
     @property
     def gzipped(self) -> bool:
         """Whether it is compressed. Before anybody has looked, its name says so."""
-        return self.key.lower().endswith(".gz") if self.is_gzip is None else self.is_gzip
+        return self.key.lower().endswith((".gz", ".gzip")) if self.is_gzip is None else self.is_gzip
 
     @property
     def path(self) -> str:

@@ -34,7 +34,7 @@ _DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
 MARKER_WITHIN = "24h"
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
-_ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz)?\Z", re.IGNORECASE)
+_ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
 # Adobe keeps these for itself (Catalog, "Filter Catalog data"); ours marks the ledger's batches.
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
@@ -448,7 +448,7 @@ def format_by_name(uri: str) -> dict[str, Any]:
     if ending is None:
         raise FormatUnknown(
             f"{uri!r} does not end like a format that `inputFormat: auto` knows "
-            "(.json, .jsonl, .ndjson, .csv, .parquet, each also .gz)"
+            "(.json, .jsonl, .ndjson, .csv, .parquet, each also .gz or .gzip)"
         )
     # JSON Lines is what Adobe takes `json` for unless isMultiLineJson says otherwise.
     name = ending[1].lower()
