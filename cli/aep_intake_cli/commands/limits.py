@@ -19,7 +19,7 @@ add_publish_and_rollback(
     "DOCUMENT",
     "DOCUMENT is a JSON file of organizations and limits. It is checked by its schema and against "
     "the secrets that the stack names. If it has problems, nothing is uploaded.",
-    warn=lambda _: None,
+    warn=lambda _, __: None,
 )
 
 

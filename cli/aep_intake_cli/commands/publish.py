@@ -11,9 +11,12 @@ from aep_intake_cli.options import FILE, Access, with_access
 
 
 def add_publish_and_rollback(
-    group: click.Group, kind: str, metavar: str, checks: str, warn: Callable[[Path], None]
+    group: click.Group, kind: str, metavar: str, checks: str, warn: Callable[[Path, Access], None]
 ) -> None:
-    """Add both commands to `group`. `kind`: of `publishing.KINDS`. `checks`: for the help."""
+    """Add both commands to `group`. `kind`: of `publishing.KINDS`. `checks`: for the help.
+
+    `warn` is called once the document is live, and prints.
+    """
 
     @group.command(help=f"Check {metavar} and make it live.\n\n{checks}")
     @click.argument("document", type=FILE, metavar=metavar)
@@ -22,7 +25,7 @@ def add_publish_and_rollback(
         from aep_intake_cli import publishing
 
         done = publishing.publish(access, publishing.KINDS[kind], document.read_bytes())
-        warn(document)
+        warn(document, access)
         click.echo(done)
 
     @group.command()

@@ -159,13 +159,37 @@ def _print_warnings(table: Path) -> None:
         click.echo(f"{table}: {click.style('warning', fg='yellow')}: {warning}", err=True)
 
 
+def _print_published_warnings(table: Path, access: Access) -> None:
+    """Print the warnings about a table, and what AEP says against it, to standard error."""
+    from aep_intake.routing import routes
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from aep_intake_cli.datasets import adobe_clients
+    from aep_intake_cli.failures import explain_aws_error
+    from aep_intake_cli.output import progress
+    from aep_intake_cli.routing import fit
+
+    _print_warnings(table)
+    try:
+        with progress("asking AEP for the datasets"):
+            stack, organizations = _read_stack(access)
+            credentials, adobe = adobe_clients(stack, access.session)
+            parsed = routes.parse(table.read_bytes(), table.name)
+            found = list(fit.misfits(adobe, credentials, organizations, parsed))
+    except (BotoCoreError, ClientError) as error:
+        found = [f"{fit.NOT_CHECKED}: {explain_aws_error(error)}"]
+    for text in found:
+        click.echo(f"{table}: {click.style('warning', fg='yellow')}: {text}", err=True)
+
+
 add_publish_and_rollback(
     command,
     "routes",
     "TABLE",
     "TABLE is checked as `routes check` does, and against the organizations and sandboxes in "
-    "force. If it has problems, nothing is uploaded.",
-    warn=_print_warnings,
+    "force. If it has problems, nothing is uploaded. Once it is live, a warning is printed for "
+    "each route whose dataset is not there, or does not take its format.",
+    warn=_print_published_warnings,
 )
 
 

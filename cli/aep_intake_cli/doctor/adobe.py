@@ -8,15 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from aep_intake.adapters.adobe.schemas import SchemaUnavailable
 from aep_intake.model.errors import IntakeError
 
 from aep_intake_cli import datasets
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
-from aep_intake_cli.routing import forecast
+from aep_intake_cli.routing import fit, forecast
 
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.adapters.adobe.platform import Adobe
+    from aep_intake.adapters.adobe.schemas import Schemas
     from aep_intake.model.organizations import Organizations
     from aep_intake.routing import routes
 
@@ -54,8 +56,12 @@ def check_dataset(
     route: routes.Route,
     organizations: Organizations,
     ims_orgs: Mapping[str, str | None],
+    schemas: Schemas,
 ) -> Findings:
-    """The dataset of a route is in Catalog and may be filled. Arguments: as `dataset_of_route`."""
+    """The dataset of a route is in Catalog and may be filled, and its schema takes the files.
+
+    Other arguments: as `dataset_of_route`.
+    """
     try:
         found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
     except datasets.CannotLookUp as why:
@@ -65,8 +71,28 @@ def check_dataset(
     if info is not None and info.system:
         yield PROBLEM, f"{found} {datasets.IS_ADOBES_OWN}"
         return
-    yield OK, str(found)
+    yield from _check_fit(schemas, route, found)
     if info is None:
         yield NOTE, datasets.CATALOG_IS_SLOW
     elif info.profile:
         yield NOTE, forecast.profile_advice(forecast.share_of_rule(route))
+
+
+def _check_fit(schemas: Schemas, route: routes.Route, found: datasets.RouteDataset) -> Findings:
+    formats = fit.unmapped_formats(route)
+    if not formats & {"csv", "json"}:
+        yield OK, str(found)
+        return
+    try:
+        schema = schemas.of_dataset(found.target)
+    except SchemaUnavailable as why:
+        yield OK, str(found)
+        yield NOTE, f"{fit.NOT_CHECKED}: {why}"
+        return
+    text = fit.misfit(route, schema)
+    if text is not None:
+        yield PROBLEM, f"{found}: {text}"
+    elif schema.adhoc or "json" not in formats:
+        yield OK, str(found)
+    else:
+        yield OK, f"{found}; JSON goes up as it is, so it needs {fit.shape(schema)}"

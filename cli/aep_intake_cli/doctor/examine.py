@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import Organizations, covers, written
@@ -167,10 +168,11 @@ def _check_adobe(stack: Stack, session: boto3.Session, allowed: Organizations) -
     appconfig = session.client("appconfig")
     document = PublishedDocument(appconfig, *(stack.output(name) for name in ROUTES_IDS))
     table: list[routes.Route] = []
+    schemas = Schemas(platform)
     yield from run_check("routes", _check_routes(document, allowed, table))
     for route in table:
         if "ignore" not in route.rule:
-            dataset = adobe.check_dataset(platform, route, allowed, ims_orgs)
+            dataset = adobe.check_dataset(platform, route, allowed, ims_orgs, schemas)
             yield from run_check(f"route {route.name}", dataset)
 
 

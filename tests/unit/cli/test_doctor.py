@@ -8,6 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from aep_intake.adapters.adobe.credentials import Credentials
+from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
@@ -19,7 +20,7 @@ from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 
 from local.simulator import Fault
-from local.simulator.seed import PRODUCTS, PROFILES, SYSTEM
+from local.simulator.seed import CLICKS, CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM
 from tests.adobe_world import ARN, IMS, START, Secrets, World
 
 OWNER, QUEUE = "111122223333", "arn:aws:sqs:eu-west-1:111122223333:arrivals"
@@ -199,6 +200,9 @@ def test_no_sandbox_is_in_order_where_no_credential_is(world: World) -> None:
     assert [verdict for verdict, _ in adobe.check_sandbox(world.adobe, "dev", {})] == [PROBLEM]
 
 
+CSV = {"inputFormat": {"format": "csv", "delimiter": ";"}}
+
+
 def batch(**how: str) -> dict[str, Any]:
     return {"match": "*.json", "batch": how}
 
@@ -222,6 +226,12 @@ def route(**rule: Any) -> routes.Route:
         ),
         ({"datasetId": PROFILES, **batch(marker="_OK")}, [OK, NOTE], "each _OK; Adobe advises"),
         ({"match": "*", "datasetId": SYSTEM}, [PROBLEM], "Adobe's own"),
+        ({"match": "*.csv", "datasetId": PRODUCTS}, [OK], "products"),
+        ({"match": "*.csv.gz", "datasetId": LOYALTY}, [PROBLEM], "send JSON Lines instead"),
+        ({"match": "*", "datasetId": LOYALTY, **CSV}, [PROBLEM], "'Loyalty Members' is none"),
+        ({"match": "*", "examples": ["a.csv"], "datasetId": CLICKS}, [PROBLEM], "always `_id`"),
+        ({"match": "*.json", "datasetId": CLICKS}, [OK], "JSON goes up as it is"),
+        ({"match": "*.csv", "datasetId": CLOSED}, [OK, NOTE], "names no schema"),
         ({"match": "*", "datasetId": "00aa"}, [PROBLEM], "no dataset 00aa in sandbox prod"),
         ({"match": "*", "datasetName": "nobody's"}, [PROBLEM], "no datasets called"),
         ({"datasetName": "x-{a}"}, [NOTE], "depends on the object's key"),
@@ -235,7 +245,7 @@ def test_the_dataset_of_a_route(
     world: World, rule: dict[str, Any], verdicts: list[Verdict], says: str
 ) -> None:
     ims_orgs = {ARN: world.seed.ims_org, OTHER: None}
-    findings = adobe.check_dataset(world.adobe, route(**rule), BOTH, ims_orgs)
+    findings = adobe.check_dataset(world.adobe, route(**rule), BOTH, ims_orgs, Schemas(world.adobe))
     shown = list(run_check("route r", findings))
     assert [finding.verdict for finding in shown] == verdicts
     assert says in shown[-1].text
@@ -246,7 +256,11 @@ def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
     world.simulator.faults.add(Fault("status", operation="get-dataset", skip=1))
     organizations = {ARN: world.seed.ims_org}
     (there, _), (slow, text) = adobe.check_dataset(
-        world.adobe, route(match="*", datasetId=PROFILES), BOTH, organizations
+        world.adobe,
+        route(match="*", datasetId=PROFILES),
+        BOTH,
+        organizations,
+        Schemas(world.adobe),
     )
     assert (there, slow) == (OK, NOTE)
     assert "in time" in text

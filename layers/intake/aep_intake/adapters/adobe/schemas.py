@@ -73,13 +73,22 @@ class Identity:
 
 
 class Schemas:
-    """Schema Registry. Every method may raise TryAgain, TargetNotAllowed or SchemaUnavailable."""
+    """Schema Registry. Every method may raise TryAgain, TargetNotAllowed or SchemaUnavailable.
+
+    The schema of a dataset is asked for once.
+    """
 
     def __init__(self, adobe: Adobe) -> None:
         self._adobe = adobe
+        self._known: dict[Target, Schema] = {}
 
     def of_dataset(self, target: Target) -> Schema:
         """The schema of the target's dataset, in full form. Raises DatasetNotFound."""
+        if target not in self._known:
+            self._known[target] = self._of_dataset(target)
+        return self._known[target]
+
+    def _of_dataset(self, target: Target) -> Schema:
         dataset = self._adobe.dataset(target)
         if dataset is None:
             raise DatasetNotFound(f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}")

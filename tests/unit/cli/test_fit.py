@@ -1,0 +1,70 @@
+"""What `routes publish` says of routes whose files do not fit their datasets."""
+
+import json
+from typing import Any
+
+import pytest
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.routing import routes
+from aep_intake_cli.routing import fit
+
+from local.simulator.seed import CLICKS, LOYALTY, PRODUCTS, WEB_EVENTS
+from local.stack import ROOT
+from tests.adobe_world import ARN, World
+
+OTHER = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:other-AbCdEf"
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def said(world: World, *rules: dict[str, Any], others: bool = False) -> list[str]:
+    known = [Organization(ARN, ("prod", "dev")), *([Organization(OTHER)] if others else [])]
+    table = {"routes": [{"name": f"r{n}", "match": "*"} | rule for n, rule in enumerate(rules)]}
+    parsed = routes.parse(json.dumps(table), "1")
+    return list(fit.misfits(world.adobe, world.credentials, Organizations(tuple(known)), parsed))
+
+
+def test_csv_for_a_schema_that_is_not_ad_hoc(world: World) -> None:
+    [text] = said(world, {"match": "*.csv", "datasetId": LOYALTY})
+    assert text == (
+        "r0: it sends CSV, which AEP takes for ad-hoc schemas only, and 'Loyalty Members' is none: "
+        "send JSON Lines instead, its rows in the shape of the schema 'Loyalty Members' "
+        "(`_acme`, `_id`, `_repo`, `createdByBatchID` …)"
+    )
+
+
+def test_a_dataset_that_is_not_there(world: World) -> None:
+    by_id, by_name = said(world, {"datasetId": "00aa"}, {"datasetName": "nobody's"})
+    assert by_id.startswith("r0: no dataset 00aa in sandbox prod")
+    assert by_name.startswith("r1: no datasets called")
+    assert "rejected" in by_id
+
+
+def test_routes_of_which_nothing_can_be_said(world: World) -> None:
+    quiet = (
+        {"match": "*.csv", "datasetId": WEB_EVENTS},
+        {"match": "*.csv", "datasetId": PRODUCTS, "sandbox": "dev"},
+        {"match": "*.jsonl", "datasetId": CLICKS},
+        {"match": "*.parquet", "datasetId": LOYALTY},
+        {"match": "{a}/*.csv", "datasetId": "{a}"},
+        {"match": "b/*.csv", "ignore": True},
+    )
+    assert said(world, *quiet) == []
+
+
+def test_the_samples_fit(world: World) -> None:
+    table = json.loads((ROOT / "local/samples/routes.json").read_text())
+    assert said(world, *table["routes"]) == []
+
+
+def test_what_cannot_be_checked_is_said_once(world: World) -> None:
+    world.secrets.others[OTHER] = "no document"
+    csv = {"match": "*.csv", "datasetId": LOYALTY, "credential": "other"}
+    [text] = said(world, csv, csv | {"name": "again"}, others=True)
+    assert text.startswith(f"{fit.NOT_CHECKED} with the credential other-AbCdEf: ")
+    world.simulator.switches.change(registry_access="denied")
+    [text] = said(world, {"match": "*.csv", "datasetId": LOYALTY})
+    assert "View Schemas" in text
