@@ -28,7 +28,7 @@ from aep_intake.adapters.dynamodb import ledger
 from aep_intake.model import errors as tree
 from aep_intake.model.orders import State
 from aep_intake.model.organizations import Limits
-from aep_intake.report import problems
+from aep_intake.report import meanings, problems
 from aep_intake_cli.command import aep_intake
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -377,6 +377,18 @@ def _problems() -> str:
     )
 
 
+def _adobe_errors() -> str:
+    known = {_code(code): one for code, one in meanings.MEANINGS.items()}
+    known.update(meanings.PATTERNS)
+    return _rows(
+        ("AEP's code", "what it means", "what to do", "source"),
+        (
+            (name, _prose(one.means), _prose(one.todo), _prose(one.source))
+            for name, one in known.items()
+        ),
+    )
+
+
 def _roles() -> str:
     rights: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     apart = resources("AWS::IAM::Policy").values()
@@ -441,6 +453,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "batch-ended": lambda: _events("batch-ended"),
     "file": _file,
     "problems": _problems,
+    "adobe-errors": _adobe_errors,
     "rights": _roles,
     "rooms": _rooms,
     "ledger": _ledger,

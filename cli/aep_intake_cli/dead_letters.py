@@ -15,6 +15,7 @@ from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.messages import of_order
 from aep_intake.model.orders import DELIVERY_PREFIX
 from aep_intake.report import events
+from aep_intake.report.meanings import named_in
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -212,7 +213,8 @@ def messages_table(messages: Iterable[ParkedMessage], now: datetime) -> Table:
     subject = Column("file or batch, external id, detail", overflow="fold")
     table = Table("reason", subject, "parked at", Column("age", justify="right"), show_lines=True)
     for parked in messages:
-        lines = [*parked.subject, *sorted(parked.external_ids), parked.detail]
+        hints = [f"{code}: {meaning.hint}" for code, meaning in named_in(parked.detail)]
+        lines = [*parked.subject, *sorted(parked.external_ids), parked.detail, *hints]
         table.add_row(
             Text(parked.reason),
             Text("\n".join(filter(None, lines))),
@@ -238,4 +240,5 @@ def to_json(parked: ParkedMessage) -> dict[str, Any]:
         "externalIds": sorted(parked.external_ids),
         "what": list(parked.subject),
         "parkedAt": parked.parked_at.isoformat(),
+        "hints": {code: meaning.hint for code, meaning in named_in(parked.detail)},
     }

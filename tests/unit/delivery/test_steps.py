@@ -1970,7 +1970,10 @@ def test_a_success_with_failed_rows_says_so_and_keeps_them(world: Delivering) ->
     end = finished(world, external_id)
     assert end["kind"] == "Batch Succeeded"
     assert (end["recordCount"], end["ingestedRecordCount"], end["failedRecordCount"]) == (21, 20, 1)
-    assert [error["code"] for error in end["errors"]] == ["INGEST-1212-400", "INGEST-1401-400"]
+    total, corrupt = end["errors"]
+    assert (total["code"], corrupt["code"]) == ("INGEST-1212-400", "INGEST-1401-400")
+    assert ("recordCount" in total, corrupt["recordCount"]) == (False, 1)
+    assert "broken JSON" in corrupt["hint"]
     assert end["diagnostics"] == {"bucket": "state", "prefix": f"diagnostics/{external_id}/"}
     [(who, name)] = world.kept
     assert (who, name) == (external_id, "row_errors/parsing_errors_0.json")
@@ -2095,7 +2098,7 @@ def test_errors_of_adobe_s_are_kept_in_bounds(world: Delivering) -> None:
     assert ended.verdict is not None
     assert len(json.dumps([ended.verdict.errors, dict(ended.verdict.metrics)])) < 100_000
     end = finished(world, external_id)
-    assert end["errors"][0] == {"code": "1", "description": "é" * 500}
+    assert end["errors"][0] == {"code": "1", "description": "é" * 500, "recordCount": 3}
     assert 1 < len(end["errors"]) <= 20
     assert end["recordCount"] == 1
 

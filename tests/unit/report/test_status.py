@@ -525,8 +525,14 @@ class Catalog:
     def batch(self, target: Target, batch_id: str) -> Batch | None:
         if self.error:
             raise self.error
-        raw = {"status": "success"}
-        return Batch("known", "success", NOW, None, (), {}, raw) if batch_id == "known" else None
+        raw: JsonObject = {"status": "success"}
+        if batch_id == "failed":
+            raw["errors"] = [
+                {"code": "118", "description": "No header.", "rows": []},
+                {"code": "1"},
+            ]
+        known = batch_id in ("known", "failed")
+        return Batch(batch_id, "success", NOW, None, (), {}, raw) if known else None
 
 
 def test_what_aep_says_of_a_batch() -> None:
@@ -535,6 +541,11 @@ def test_what_aep_says_of_a_batch() -> None:
     known, gone = (replace(record, batch_id=batch_id) for batch_id in ("known", "gone"))
     assert status.of_platform(known, Catalog()) == {"aep": {"status": "success"}}
     assert status.of_platform(gone, Catalog()) == {"aep": None}
+    told = status.of_platform(replace(record, batch_id="failed"), Catalog())
+    header, bare = told["errors"]
+    assert (header["code"], header["description"]) == ("118", "No header.")
+    assert "names of the columns" in header["hint"]
+    assert bare == {"code": "1"}
     assert status.of_platform(known, Catalog(PlatformUnavailable("503"))) == {
         "aep": None,
         "aepError": {"reason": "platform-unavailable", "detail": "503"},

@@ -51,29 +51,18 @@ def judge(delivery: Delivery, batch: Batch, ports: DeliveryPorts) -> Delivery:
         end = End.FAILED
     elif not batch.holds_none and status != "inactive":
         return poll_later(delivery, ports)
-    metrics, errors = batch.raw.get("metrics"), batch.raw.get("errors")
-    verdict = Verdict(
-        end,
-        status,
-        f"batch {delivery.batch_id} is {status}",
-        ports.now(),
-        _numbers(metrics) if isinstance(metrics, dict) else {},
-        _words(errors) if isinstance(errors, list) else (),
-    )
+    metrics, errors = batch.raw.get("metrics"), batch.errors
+    detail = f"batch {delivery.batch_id} is {status}"
+    codes = ", ".join(dict.fromkeys(str(error["code"]) for error in errors if "code" in error))
+    if codes and end is not End.SUCCEEDED:
+        detail += f" ({codes[:500]})"
+    numbers = _numbers(metrics) if isinstance(metrics, dict) else {}
+    verdict = Verdict(end, status, detail, ports.now(), numbers, errors)
     return end_delivery(delivery, verdict, ports)
 
 
 def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if type(value) in (int, float)}
-
-
-def _words(errors: list[Any]) -> tuple[dict[str, str], ...]:
-    """The first errors, without the rows they list: they are stored and announced."""
-    return tuple(
-        {name: str(error[name])[:500] for name in ("code", "description") if name in error}
-        for error in errors[:20]
-        if isinstance(error, dict)
-    )
 
 
 def give_up(delivery: Delivery, why: str, ports: DeliveryPorts) -> Delivery:

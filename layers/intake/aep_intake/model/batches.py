@@ -50,6 +50,21 @@ class Batch:
     raw: Mapping[str, Any]  # AEP's own object, unchanged
 
     @property
+    def errors(self) -> tuple[dict[str, Any], ...]:
+        """The first of AEP's errors, up to twenty, without the rows they list.
+
+        Each with `code` and `description` of at most 500 characters, and `recordCount`: how many
+        rows AEP refused for it, if it says so.
+        """
+        errors = self.raw.get("errors")
+        return tuple(
+            {name: str(error[name])[:500] for name in ("code", "description") if name in error}
+            | {name: error[name] for name in ("recordCount",) if type(error.get(name)) is int}
+            for error in (errors[:20] if isinstance(errors, list) else ())
+            if isinstance(error, dict)
+        )
+
+    @property
     def holds_data(self) -> bool:
         """Whether AEP serves its data, from this batch or from the one Adobe compacted it into."""
         served = self.status == "inactive" and bool(self.tags.get("acp_successor"))

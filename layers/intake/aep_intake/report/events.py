@@ -78,6 +78,8 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
 
     Raises ValueError if it has not ended.
     """
+    from aep_intake.report.meanings import explained  # noqa: PLC0415 - no stage but delivery needs it
+
     verdict, target = delivery.verdict, delivery.target
     if verdict is None:
         raise ValueError(f"{delivery.external_id} has not ended")
@@ -107,7 +109,7 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
         recordCount=metrics.get("inputRecordCount"),
         ingestedRecordCount=metrics.get("outputRecordCount"),
         failedRecordCount=metrics.get("failedRecordCount"),
-        errors=list(verdict.errors) or None,
+        errors=explained(verdict.errors) or None,
         diagnostics={"bucket": bucket, "prefix": diagnostics_of(delivery)}
         if verdict.diagnostics
         else None,

@@ -24,6 +24,7 @@ from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
 from aep_intake.report.events import present
+from aep_intake.report.meanings import explained
 
 if TYPE_CHECKING:
     from aep_intake.delivery.delivery import Delivery
@@ -157,6 +158,7 @@ def known(wanted: str, ledger: StatusLedger) -> Record | None:
 def of_platform(record: Record, platform: StatusPlatform) -> JsonObject:
     """`aep`: AEP's present description of a record's batch; `aepError`: why there is none.
 
+    `errors`: AEP's errors of the batch, each with a hint where the code is known.
     AEP is asked for the batch id in the ledger, never for an id that a caller sent.
     """
     if record.batch_id is None:
@@ -165,7 +167,9 @@ def of_platform(record: Record, platform: StatusPlatform) -> JsonObject:
         batch = platform.batch(record.order.target, record.batch_id)
     except IntakeError as error:
         return unavailable(error)
-    return {"aep": None if batch is None else batch.raw}
+    if batch is None:
+        return {"aep": None}
+    return present(aep=batch.raw, errors=explained(batch.errors) or None)
 
 
 def unavailable(error: IntakeError) -> JsonObject:
