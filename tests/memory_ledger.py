@@ -548,6 +548,20 @@ class MemoryDeliveries:
         self.kept_progress[external_id, piece] = progress
 
 
+class MemoryLists:
+    """Lists of contents, in S3."""
+
+    def __init__(self) -> None:
+        self.written: dict[str, bytes] = {}
+
+    def put(self, key: str, lines: Iterable[bytes]) -> bool:
+        content = b"".join(lines)
+        return self.written.setdefault(key, content) is content
+
+    def whole(self, key: str) -> bytes | None:
+        return self.written.get(key)
+
+
 class MemoryAllowance:
     """What AEP takes in an hour: `hourly` bytes of each organization, and may be changed."""
 

@@ -105,6 +105,8 @@ def _read_delivery(body: str) -> tuple[Iterable[str], Iterable[str]] | None:
         }:
             part = f"bytes {start} to {end}, for an order's batch:"
             return [order], [f"s3://{bucket}/{key}", part]
+        case {"external_id": str(order), "run": {"first": int(first), "end": int(end)}}:
+            return [order], [f"files {first} to {end - 1}, together, of an order's batch:"]
     return None
 
 

@@ -54,6 +54,7 @@ from aep_intake.model.history import Missing
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.sharing import Sharing
 from aep_intake.report.events import BATCH_ENDED, batch_ended
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
@@ -73,6 +74,7 @@ from tests.memory_ledger import (
     MemoryBuckets,
     MemoryDeliveries,
     MemoryLedger,
+    MemoryLists,
     all_due,
 )
 
@@ -763,6 +765,7 @@ class Delivering(World):
     files_parked: list[tuple[Arrival, str]] = field(default_factory=list)  # as they arrived
     denied: dict[str, int] = field(default_factory=dict)  # keys that S3 says 403 of, until then
     piece: int = 64
+    sharing: Sharing | None = None  # of small files
     deadline: int = 6 * HOUR
     limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(3, 10_000))
 
@@ -776,6 +779,7 @@ class Delivering(World):
             abandon_after_ms=(None, DAY)[self.tape.pick(2)],
         )
         self.deliveries = MemoryDeliveries(self.ledger, slips=self._conflict)
+        self.lists = MemoryLists()
         self.allowance = MemoryAllowance(self.clock, hourly=10**9)
         self.more = (
             *[self.begin] * 2,
@@ -806,6 +810,7 @@ class Delivering(World):
         """All that a worker of the upload stage needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
         allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
+        lists: Any = _Calls(self, self.lists, StorageUnavailable)
         ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
         announcer: Any = intake.announcer
@@ -816,6 +821,7 @@ class Delivering(World):
             allowance=allowance,
             announcer=announcer,
             opened=self._opened,
+            lists=lists,
             enqueue=self._send,
             park=self._park,
             park_file=self._park_file,
@@ -826,6 +832,7 @@ class Delivering(World):
             uploads_end_ms=intake.ports.now() + UPLOADING * 4 // 5,
             planning_ms=MINUTE,
             piece_bytes=self.piece,
+            sharing=self.sharing,
             deadline_ms=self.deadline,
             first_poll_ms=OUTCOME,
             restored_at=lambda: self.identity.restored_at,
@@ -949,7 +956,7 @@ class Delivering(World):
     def left(self) -> list[tuple[str, int]]:
         """What is in any queue."""
         created = [(errand.what[0], errand.receives) for errand in self.created_queue]
-        uploads = [(errand.what.piece.path(), errand.receives) for errand in self.uploads]
+        uploads = [(repr(errand.what.what), errand.receives) for errand in self.uploads]
         return [*super().left(), *created, *uploads]
 
     def work_on(self, kind: due.DueKind, name: str, intake: Intake) -> dict[str, Any]:

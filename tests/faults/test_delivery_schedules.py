@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from aep_intake.delivery import steps
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End
-from aep_intake.delivery.pieces import pieces
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.model.sharing import Sharing
 from aep_intake.routing import routes
 from hypothesis import example, given, settings
 
@@ -23,6 +24,7 @@ from tests.faults.harness import START, Delivering, Tape, part_of, taped
 from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met, tapes
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
+HALF = settings(WORLDS, max_examples=SCHEDULES // 14)
 TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
@@ -90,6 +92,24 @@ MEMBERS = (
     ("-broken.json.gz", PACKED[:-9]),
     ("-long.json.gz", gzip.compress(rows(10) + b'{"text": "' + b"x" * 1500, mtime=0)),
 )
+# Of a window, too: small, so that they share uploads. Each row says of which file it is.
+SMALL: tuple[tuple[str, Callable[[int], bytes]], ...] = (
+    (".json", lambda file: tagged(file, 1)),
+    (".json", lambda file: tagged(file, 2)),
+    (".json", lambda file: tagged(file, 1)[:-1]),
+    (".json", lambda file: b"[" + tagged(file, 1) + b"]"),
+    (".json", lambda file: tagged(file, 20)),
+    (".json.gz", lambda file: gzip.compress(tagged(file, 2), mtime=0)),
+    (".json.gz", lambda file: gzip.compress(tagged(file, 30), mtime=0)),
+    (".json.gz", lambda _: gzip.compress(b"", mtime=0)),
+    ("-broken.json.gz", lambda file: gzip.compress(tagged(file, 2), mtime=0)[:-3]),
+    ("-bad.json", lambda file: tagged(file, 1) + b"no json"),
+)
+SHARED = (Sharing(3, 60, 60), Sharing(9, 400, 200), Sharing(9, 800, 400))
+
+
+def tagged(file: int, number: int) -> bytes:
+    return b"".join(b'{"f":%d,"r":%d}\n' % (file, n) for n in range(number))
 
 
 def arrived(key: str, content: bytes, number: int, *, versioned: bool = True) -> Arrival:
@@ -130,7 +150,7 @@ UNREADABLE = (
 )
 
 
-@SOME
+@HALF
 @given(TAPES)
 @example(taped(HELD))
 @example(taped(UNREADABLE))
@@ -144,6 +164,24 @@ def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
     play(world)
     for arrival, content in came:
         check_arrival(world, arrival, content)
+
+
+@HALF
+@given(TAPES)
+def test_every_file_that_shares_an_upload_is_ingested_once_or_named(tape: bytes) -> None:
+    world = Delivering(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
+    world.sharing = SHARED[world.tape.pick(len(SHARED))]
+    world.piece = (64, 500, 1000)[world.tape.pick(3)]
+    world.limits = BatchLimits(9, 10_000)
+    came = []
+    for n in range(2 + world.tape.pick(5)):
+        ending, made = SMALL[world.tape.pick(len(SMALL))]
+        came.append((arrived(f"in/{n}{ending}", made(n), n), made(n)))
+        world.put(*came[-1])
+    play(world)
+    for arrival, content in came:
+        check_arrival(world, arrival, content)
+    ran["listed"] += len(world.lists.written)
 
 
 @SOME
@@ -225,7 +263,8 @@ def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Ba
     since = ("inactive", "deleted")  # taken back, replaced, or compacted
     files = world.ledger.files(record.order)
     digests = {file.path[:32] for file in files}
-    assert {path[:32] for path in batch.files} <= digests, "files of others"
+    apart = {path[:32] for path in batch.files if not path.startswith("files-")}
+    assert apart <= digests, "files of others"
     assert told["fileCount"] == len(files)
     match told["kind"]:
         case "Batch Succeeded":
@@ -299,15 +338,13 @@ def check_arrival(world: Delivering, arrival: Arrival, content: bytes) -> bool:
     [record] = succeeded
     delivery = delivery_of(world, record)
     assert delivery is not None
-    there = {
-        path: held.read()
-        for path, held in world.simulator.files(delivery.batch_id).items()
-        if path.startswith(arrival.path[:32])
-    }
+    there = held_of(world, delivery.batch_id, arrival)
+    ran["shared"] += any(path.startswith("files-") for path in there)
     if reason := lost_as(world, arrival, delivery):
         check_lost(world, arrival, delivery, there, reason)
         return False
-    assert whole(arrival, there) == unpacked(content), "not as it was"
+    held, wanted = whole(arrival, there), unpacked(content)
+    assert wanted == held or (wanted == held + b"\n" and content == held), "not as it was"
     assert all(0 < len(one) <= delivery.limit for one in there.values())
     ran["cut"] += len(there) > 1 and not arrival.key.endswith(".gz")
     ran["unpacked"] += content.startswith(b"\x1f\x8b")
@@ -316,10 +353,24 @@ def check_arrival(world: Delivering, arrival: Arrival, content: bytes) -> bool:
     return True
 
 
+def held_of(world: Delivering, batch_id: str, arrival: Arrival) -> dict[str, bytes]:
+    """What a batch has of a file, by path: files of its own, or its rows in shared uploads."""
+    there: dict[str, bytes] = {}
+    of = b'{"f":%d,' % int(found[1]) if (found := re.match(r"in/(\d+)", arrival.key)) else b"none"
+    for path, held in world.simulator.files(batch_id).items():
+        if path.startswith(arrival.path[:32]):
+            there[path] = held.read()
+        elif path.startswith("files-"):
+            rows = [row for row in held.read().splitlines(keepends=True) if row.startswith(of)]
+            if rows:
+                there[path] = b"".join(rows)
+    return there
+
+
 def check_served_once(world: Delivering, arrival: Arrival) -> None:
     """Though one batch may have lost it, and it got another one of its own."""
     batches = [batch for batch in world.simulator.batches() if batch.status in SERVED]
-    holding = [b for b in batches if any(path[:32] == arrival.path[:32] for path in b.files)]
+    holding = [batch for batch in batches if held_of(world, batch.id, arrival)]
     assert len(holding) <= 1 + world.seen["compacted"], "its rows are double"
 
 
@@ -367,8 +418,9 @@ def check_lost(
         return
     files = world.ledger.files(world.ledger.records[delivery.external_id].order)
     marks = world.deliveries.marks(delivery.external_id)
-    made = [piece for piece in pieces(files, delivery.cuts) if piece.file == arrival]
-    assert all(marks[piece.number].lost for piece in made), "half a file was ingested"
+    made = [task.piece for task in delivery.tasks(files) if task.piece is not None]
+    apart = [piece.number for piece in made if piece.file == arrival]
+    assert all(marks[number].lost for number in apart), "half a file was ingested"
     assert not there, "told as lost, though it was ingested"
 
 
@@ -391,6 +443,8 @@ def unpacked(content: bytes) -> bytes:
     if content.startswith(b"\x1f\x8b"):
         content = gzip.decompress(content.replace(b"\n\x1f\x8b", b"\x1f\x8b"))
     lines = {LIST: rows(20), PRETTY: PRETTY.replace(b"\n\t", b" \t").replace(b"\n}", b" }")}
+    if content.startswith(b'[{"f"') or content.endswith(b"}"):  # of those that share uploads
+        return content.strip(b"[]\n") + b"\n"
     return lines.get(content, content)
 
 
@@ -435,6 +489,6 @@ def test_the_schedules_went_where_it_hurts(
         "deliveries lost",
     )
     again = ("completed again", "ends told again", "uploads refused", "lease-lost", "dropped")
-    read = ("let go", "not-readable")
+    read = ("let go", "not-readable", "shared", "listed")
     what = (*ends, *files, *trouble, *rare, *again, *read, "sent anew")
     assert_met(ran, schedules, 200, *what)

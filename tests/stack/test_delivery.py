@@ -230,19 +230,34 @@ def rows_of(content: bytes, input_format: dict[str, Any]) -> list[Row]:
     return [dict(zip(names, cells, strict=False)) for cells in records]
 
 
-def test_a_folder_of_300_files_is_one_batch(delivering: Scene, folder: str) -> None:
-    content = {f"marked/{folder}/part-{n:03}.jsonl": b'{"n": %d}\n' % n for n in range(300)}
+def test_a_folder_of_small_files_is_one_batch_and_one_upload(
+    delivering: Scene, folder: str
+) -> None:
+    """But what is broken is left out by name, and what is empty is left out."""
+    rows = {n: b'{"n": %d}' % n for n in range(60)}
+    content = {f"marked/{folder}/part-{n:02}.jsonl": row + b"\n" for n, row in rows.items()}
+    content[f"marked/{folder}/part-07.jsonl"] = rows[7]
+    content |= {
+        f"marked/{folder}/part-60.jsonl.gz": gzip.compress(b'{"n": 60}\n', mtime=0),
+        f"marked/{folder}/part-61.jsonl.gz": gzip.compress(b"", mtime=0),
+        f"marked/{folder}/part-62.jsonl": b'{"n": 62}\nno json\n',
+    }
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda item: delivering.put(*item), content.items()))
     delivering.put(f"marked/{folder}/_SUCCESS", b"")
 
     def created() -> list[Any]:
-        return [d for d in delivering.details("Batch Created") if d.get("fileCount") == 300]
+        return [d for d in delivering.details("Batch Created") if d.get("fileCount") == 63]
 
     [detail] = until(created)
     end = ended(delivering, detail["externalId"])
-    assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", 300)
-    assert sorted(held(delivering, detail["batchId"]).values()) == sorted(content.values())
+    assert (end["kind"], end["recordCount"], end["sentRecordCount"]) == ("Batch Succeeded", 61, 61)
+    [lost] = end["lostFiles"]
+    assert (lost["uri"].rpartition("/")[2], lost["reason"]) == ("part-62.jsonl", "bad-rows")
+    [sent] = held(delivering, detail["batchId"]).values()
+    assert sent == b"".join(b'{"n": %d}\n' % n for n in range(61))
+    puts = [r for r in delivering.aep.received if r.operation == "put-file"]
+    assert sum(detail["batchId"] in r.request.path for r in puts) == 1
 
 
 def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) -> None:

@@ -28,7 +28,9 @@ from aep_intake.delivery.delivery import (
     Task,
     Verdict,
 )
-from aep_intake.delivery.upload import Concatenated, Uploaded
+from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.put import Concatenated
+from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
@@ -160,6 +162,11 @@ def uploaded(world: Delivering, most: int = 1000) -> list[Delivery | None]:
     while world.uploads and len(found) < most:
         found.append(uploaded_piece(world.uploads.pop(0).what, ports(world)))
     return found
+
+
+def piece_of(task: Task) -> Piece:
+    assert task.piece is not None
+    return task.piece
 
 
 def standing(world: Delivering, external_id: str) -> Delivery:
@@ -575,7 +582,7 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
         found = standing(world, external_id)
         assert found.cuts != before, "no worker is killed in vain"
     assert read[1:] == sorted(set(read)) and len(read) > 2
-    taken = [errand.what.piece for errand in world.uploads]
+    taken = [piece_of(errand.what) for errand in world.uploads]
     if not fits:  # as one, so that its upload says why
         assert [(piece.start, piece.end) for piece in taken] == [(0, len(content))]
         refused = found.cuts[0].refused
@@ -609,7 +616,7 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
         assert standing(world, external_id).cuts != held.cuts
     assert turns > 2
     assert read[1:] == sorted(set(read)), "nothing is read twice, but to see what it is"
-    taken = [errand.what.piece for errand in world.uploads]
+    taken = [piece_of(errand.what) for errand in world.uploads]
     assert b"".join(content[piece.start : piece.end] for piece in taken) == content
 
 
@@ -638,7 +645,7 @@ def test_a_file_that_cannot_be_cut_does_not_keep_the_others_from_their_turn(
 def test_what_cannot_be_cut_is_named_when_it_comes_to_its_upload(world: Delivering) -> None:
     world.piece = 100
     external_id = begun(world, b"PAR1" * 30, key="in/{}.parquet", lookInside=False)
-    assert [errand.what.piece.size for errand in world.uploads] == [120]
+    assert [errand.what.what.size for errand in world.uploads] == [120]
     [ended] = uploaded(world)
     assert ended is not None
     assert ended.stage is DeliveryStage.ENDED
@@ -679,7 +686,7 @@ def test_where_something_else_is_held_under_its_name_the_batch_is_given_up(
     uploaded_piece(packed, ports(world))  # reads it to its end
     uploaded_piece(packed, ports(world))
     world.deliveries.marked_as.clear()
-    del world.contents["landing", "in/0.json.gz", packed.piece.file.version]
+    del world.contents["landing", "in/0.json.gz", piece_of(packed).file.version]
     uploaded(world)
     assert finished(world, external_id)["kind"] == "Batch Abandoned"
     assert world.deliveries.marks(external_id)[0].size > 0
@@ -986,7 +993,7 @@ def test_a_gzip_that_takes_longer_than_a_worker_lives_is_sent_step_by_step(
     """Each part once; before, the worker was killed each time, and at last its whole batch."""
     put = packed_in(world, monkeypatch, UPLOADING * 2 // 5)
     external_id = begun(world, PACKED, b"{}\n", key="in/{}.json.gz")
-    [task] = [one.what for one in world.uploads if one.what.piece.number == 0]
+    [task] = [one.what for one in world.uploads if one.what.what.number == 0]
     workers = 0
     while task in (waiting := [errand.what for errand in world.uploads]):
         world.uploads.pop(waiting.index(task))
@@ -1059,7 +1066,7 @@ def test_a_file_that_others_share_a_batch_with_is_read_to_its_end_before_it_is_s
             world.clock.advance(UPLOADING * 2 // 5)
 
     monkeypatch.setattr(Parts, "since", slowly)
-    [task] = [one.what for one in world.uploads if one.what.piece.number == 0]
+    [task] = [one.what for one in world.uploads if one.what.what.number == 0]
     sent = []
     while task in (waiting := [errand.what for errand in world.uploads]):
         world.uploads.pop(waiting.index(task))
@@ -1418,7 +1425,7 @@ def test_a_worker_that_dies_after_the_last_mark_leaves_a_message_that_goes_on(
     external_id = begun(world, ROWS)
     tasks = [errand.what for errand in world.uploads]
     for task in tasks:
-        world.deliveries.mark(external_id, task.piece.number, Mark(task.piece.size))
+        world.deliveries.mark(external_id, task.what.number, Mark(task.what.size))
     assert upload.upload(tasks[-1], ports(world), 1) == Uploaded()
     assert standing(world, external_id).stage is DeliveryStage.UPLOADING
     upload.upload(tasks[-1], ports(world), 2)
@@ -1606,7 +1613,7 @@ def lost_one(world: Delivering, count: int = 3) -> tuple[str, Arrival]:
     task = world.uploads.pop(1).what
     uploaded_piece(task, ports(world, opened=failing(ObjectArchived("restore it"))))
     uploaded(world)
-    return external_id, task.piece.file
+    return external_id, piece_of(task).file
 
 
 def batched_alone(world: Delivering, file: Arrival) -> bytes:
@@ -1801,7 +1808,7 @@ def at_stage(world: Delivering, stage: str) -> Delivery:
     external_id = begun(world, ROWS)
     if "all uploaded" in stage:
         for task in (errand.what for errand in world.uploads):
-            world.deliveries.mark(external_id, task.piece.number, Mark(task.piece.size))
+            world.deliveries.mark(external_id, task.what.number, Mark(task.what.size))
     else:
         uploaded(world, 1)
     world.simulator.received.clear()

@@ -42,6 +42,8 @@ WILDCARDS = {
     ("s3:PutObject", "{}/diagnostics/*"): "some keys for each batch that failed, under one prefix",
     ("s3:PutObject", "{}/windows/*"): "one key for each window, under one prefix",
     ("s3:GetObject", "{}/windows/*"): "as that",
+    ("s3:PutObject", "{}/contents/*"): "one key for each run of small files, under one prefix",
+    ("s3:GetObject", "{}/contents/*"): "as that",
     ("s3:PutObject", "{}/*"): "any key of the landing bucket: a URL that is signed names one",
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
     ("s3:GetObjectVersion", "arn:*:s3:::{}/*"): "as that: what is looked at, or uploaded, is the "

@@ -127,8 +127,9 @@ class CsvReader:
     file come before, and `lone_cr` whether CR alone ends its rows, where no header shows it.
 
     `header_end`: the byte of the file at which its header ends; 0 if it has none, or it is not read
-    here. `held`: bytes that were fed and are in no block yet. `uri`: of the file, for errors.
-    Raises ValueError if the format is not `readable`.
+    here. `held`: bytes that were fed and are in no block yet. `row_end`: the bytes that end its
+    rows, as the first one shows. `uri`: of the file, for errors. Raises ValueError if the format is
+    not `readable`.
     """
 
     def __init__(
@@ -145,6 +146,7 @@ class CsvReader:
             raise ValueError("no CSV that can be read here")
         self.at, self.rows, self.header = at, rows, header_known or b""
         self.held = self.header_end = 0
+        self.row_end = b"\n"
         # None until the first row has ended.
         self.lone_cr = header_known.endswith(b"\r") if header_known else lone_cr
         self._format, self._named = input_format, f"{uri}: " if uri else ""
@@ -206,6 +208,7 @@ class CsvReader:
             text, self._begun = b"".join((*self._begun, text)), []
             first = self._scanner.first_end(text, 0, lone_cr=True)
             self.lone_cr = text[first - 1 : first] == b"\r"
+            self.row_end = b"\r\n" if text[:first].endswith(b"\r\n") else text[first - 1 : first]
             plain = self._scanner.plain(text, lone_cr=self.lone_cr, last=True)
             found = self._scanner.scan(plain, _In.ROW)
         self._in = found.state

@@ -83,7 +83,7 @@ class JsonLines:
     """A RowReader of JSON Lines. A line ends at LF; empty ones are no rows."""
 
     def __init__(self, at: int = 0, rows: int = 0) -> None:
-        self.at, self.rows, self.header = at, rows, b""
+        self.at, self.rows, self.header, self.row_end = at, rows, b"", b"\n"
         self._begun: list[bytes] = []
 
     def feed(self, chunk: bytes) -> Block:
@@ -129,7 +129,7 @@ class JsonObjects:
     """
 
     def __init__(self, uri: str, at: int = 0, rows: int = 0, *, inside: bool = False) -> None:
-        self.at, self.rows, self.header = at, rows, b""
+        self.at, self.rows, self.header, self.row_end = at, rows, b"", b"\n"
         self.inside = inside
         self._uri = uri
         self._rest = b""

@@ -92,6 +92,8 @@ class Part:
     size: int  # bytes
     count: Count
     next: Place | None  # where the next one begins; None behind the last
+    header: bytes = b""  # a CSV's, with which it begins
+    row_end: bytes = b""  # the bytes with which its rows end; its last row may lack them
 
 
 class Source:
@@ -122,7 +124,7 @@ class _NoRows:
     """Reads a file in which nobody can tell rows apart."""
 
     at = rows = 0
-    header = b""
+    header = row_end = b""
 
     def feed(self, chunk: bytes) -> Block:
         """The chunk."""
@@ -190,18 +192,26 @@ class Parts:
 
         Raises TooLarge for a row of nearly the limit; or as the source and the readers.
         """
-        header: bytes | None = None
-        if place is not None and place.offset:
-            header = self._header()
-            self.text.skip(place.offset)
-        else:
-            place = Place(len(self.text.read(self.shape.bom)))
-        following: Place | None = place
+        begin, header = self._from(place)
+        following: Place | None = begin
         while following is not None:
             with TemporaryFile() as out:
                 part, header = self._part(following, header, out)
                 following = part.next
                 yield part
+
+    def at(self, place: Place | None, out: IO[bytes]) -> Part:
+        """The part that begins at a place, in `out`, which stays open. Raises as `since`."""
+        begin, header = self._from(place)
+        return self._part(begin, header, out)[0]
+
+    def _from(self, place: Place | None) -> tuple[Place, bytes | None]:
+        """The place from which on the text is read, and the header that comes before it."""
+        if place is None or not place.offset:
+            return Place(len(self.text.read(self.shape.bom))), None
+        header = self._header()
+        self.text.skip(place.offset)
+        return place, header
 
     @property
     def _chunk(self) -> int:
@@ -244,7 +254,8 @@ class Parts:
                 place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
                 kept = kept[len(kept) - rows.held :]
         out.seek(0)
-        return Part(out, size, count, following), rows.reader.header
+        reader = rows.reader
+        return Part(out, size, count, following, reader.header, reader.row_end), reader.header
 
     def _too_large(self, reader: RowReader) -> TooLarge:
         what = "a row of nearly" if has_rows(self.shape.input_format) else "more than"

@@ -33,11 +33,13 @@ class RowReader(Protocol):
 
     `at`: bytes of the file before the first row that was not handed over yet. `rows`: how many rows
     were handed over. `header`: a CSV's header, with its end; empty until it has been read.
+    `row_end`: the bytes with which rows end.
     """
 
     at: int
     rows: int
     header: bytes
+    row_end: bytes
 
     def feed(self, chunk: bytes) -> Block:
         """The rows that end within this chunk. Raises FormatMismatch."""

@@ -1,18 +1,21 @@
 """A delivery, its stages, and the ports through which it reaches the world."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import field, replace
 from enum import StrEnum
 from typing import IO, Any, Protocol
 
 from aep_intake.content.gzip import Readable
-from aep_intake.content.parts import Place
-from aep_intake.delivery.pieces import Cut, Piece, pieces
+from aep_intake.content.parts import Place, has_rows
+from aep_intake.delivery.pieces import Cut, Piece, Run, pieces_and_runs
 from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Demands, Order, Record, Rejection
+from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
+from aep_intake.model.sharing import Sharing
 from aep_intake.model.values import dataclass
 
 
@@ -48,6 +51,7 @@ class Verdict(Kept):
     errors: tuple[Mapping[str, Any], ...] = ()  # the first of Adobe's
     diagnostics: int | None = None  # how many files with details were stored; None: not yet asked
     lost: tuple[int, ...] = ()  # numbers of the pieces that are not in it
+    short: tuple[int, ...] = ()  # numbers of runs that are in it without some of their files
     rows: int | None = None  # that are in it, as we counted; None where nobody can
     broken: int = 0  # of them, as we saw
 
@@ -72,11 +76,18 @@ class Mark(Kept):
     lost: Rejection | None = None  # why it was not uploaded
     rows: int | None = None  # that were sent; None: nobody counted
     broken: int = 0  # of them, as far as we can see
+    # Of a run: how many of its files are not in it, as its list says, and how many have no row.
+    left_out: int = 0
+    empty: int = 0
+    place: int | None = None  # of the file, among those of the batch, because of which it is lost
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(Kept):
-    """The progress of the upload of a file in parts, and before that of its proof."""
+    """The progress of the upload of a file in parts, and before that of its proof.
+
+    Of a run, `parts` are uploads, and the rest is in its list.
+    """
 
     parts: int = 0  # that were sent; or only read, where none may be sent before all are read
     size: int = 0  # bytes that were sent
@@ -118,16 +129,28 @@ class Delivery(Kept):
     settled: int = 0  # how many lost files were released and announced
     source_format: Mapping[str, Any] | None = None  # of the files, if they are converted
     demands: Demands = field(default_factory=lambda: NO_DEMANDS)
+    sharing: Sharing | None = None  # None: each file goes up by itself, as in earlier releases
 
     @classmethod
-    def of(cls, record: Record, files: tuple[Arrival, ...], limit: int, due: int) -> "Delivery":
-        """The new delivery of an order that has its batch. `limit` in bytes, `due` in epoch ms."""
+    def of(
+        cls,
+        record: Record,
+        files: tuple[Arrival, ...],
+        limit: int,
+        due: int,
+        sharing: Sharing | None = None,
+    ) -> "Delivery":
+        """The new delivery of an order that has its batch. `limit` in bytes, `due` in epoch ms.
+
+        `sharing`: for files whose rows can be told apart.
+        """
         order = record.order
+        input_format = order.options.get("inputFormat", {"format": "parquet"})
         return cls(
             order.external_id,
             record.batch_id or "",
             order.target,
-            order.options.get("inputFormat", {"format": "parquet"}),
+            input_format,
             order.route,
             len(files),
             sum(file.size for file in files),
@@ -138,6 +161,7 @@ class Delivery(Kept):
             due,
             source_format=order.source_format,
             demands=order.demands or NO_DEMANDS,
+            sharing=sharing if len(files) > 1 and has_rows(input_format) else None,
         )
 
     def then(self, **changes: Any) -> "Delivery":
@@ -173,15 +197,34 @@ class Delivery(Kept):
 
     def tasks(self, files: tuple[Arrival, ...]) -> "list[Task]":
         """The uploads of all its pieces, always the same ones."""
-        return [Task(self.external_id, piece) for piece in pieces(files, self.whole_cuts(files))]
+        planned = pieces_and_runs(files, self.whole_cuts(files), self.sharing)
+        return [Task.of(self.external_id, piece) for piece in planned]
 
 
 @dataclass(frozen=True, slots=True)
 class Task(Kept):
-    """The upload of a piece. Its message holds all that a worker needs, without the file list."""
+    """The upload of a piece, or of a run, as its message names it: that of a run has no files.
+
+    A worker of a release without runs cannot read the message of one, and leaves it in the queue.
+    """
 
     external_id: str
-    piece: Piece
+    piece: Piece | None = None
+    run: Run | None = None
+
+    @classmethod
+    def of(cls, external_id: str, piece: Piece | Run) -> "Task":
+        """The upload of this piece or run."""
+        if isinstance(piece, Run):
+            return cls(external_id, run=piece)
+        return cls(external_id, piece)
+
+    @property
+    def what(self) -> Piece | Run:
+        """The piece, or the run. Raises MalformedEvent if a message names neither."""
+        if what := self.piece or self.run:
+            return what
+        raise MalformedEvent("an upload of nothing", external_id=self.external_id)
 
 
 class DeliveryLedger(Protocol):
@@ -230,6 +273,16 @@ class Allowance(Protocol):
 
     def wait(self, target: Target, size: int) -> float:
         """Seconds until `size` bytes may be sent. Raises LedgerUnavailable."""
+
+
+class Lists(Protocol):
+    """Lists of contents, each written once. Every method may raise StorageUnavailable."""
+
+    def put(self, key: str, lines: Iterable[bytes]) -> bool:
+        """Write a list, unless it exists; False if it does."""
+
+    def whole(self, key: str) -> bytes | None:
+        """A list; None if it does not exist."""
 
 
 class Orders(Protocol):
@@ -293,6 +346,7 @@ class DeliveryPorts:
     # Bytes of a file of the version that arrived, from an offset up to another. Raises ObjectGone,
     # ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
     opened: Callable[[Arrival, int, int], IO[bytes]]
+    lists: Lists
     enqueue: Callable[[list[Task]], None]
     # Move an order, or a file as it arrived, to the dead-letter queue, for `aep-intake redrive`.
     park: Callable[[Order, Rejection], None]
@@ -304,8 +358,11 @@ class DeliveryPorts:
     uploads_end_ms: int  # by when (epoch ms) uploads must end, so that their worker can say so
     planning_ms: int  # how long a worker reads files for their cuts, at a time
     piece_bytes: int
+    sharing: Sharing | None  # of new deliveries
     deadline_ms: int  # from when the batch was created until it is given up
     first_poll_ms: int  # from COMPLETE until Catalog is asked
+    # Works on values some ahead, while the results are used one by one.
+    ahead: SideBySide = map
     # When (epoch ms) somebody restored the ledger: it may not know what happened to batches before.
     restored_at: Callable[[], int] = lambda: 0
 

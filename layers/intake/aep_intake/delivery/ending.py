@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import batched
 from typing import Any
 
+from aep_intake.delivery import contents
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
@@ -13,7 +14,7 @@ from aep_intake.delivery.delivery import (
     Mark,
     Verdict,
 )
-from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.pieces import Piece, Run
 from aep_intake.model.batches import ENDED_WITHOUT_DATA, Batch
 from aep_intake.model.errors import (
     LeaseLost,
@@ -94,6 +95,7 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
     verdict = replace(
         verdict,
         lost=tuple(sorted(number for number, mark in marks.items() if mark.lost)),
+        short=tuple(sorted(number for number, mark in marks.items() if mark.left_out)),
         rows=sum(mark.rows or 0 for mark in there) if counted and there else None,
         broken=sum(mark.broken for mark in there),
     )
@@ -117,7 +119,7 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     record = ports.orders.get(delivery.external_id)
     if record is not None and record.due is not None:  # before that, no next attempt can start
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
-    lost = _lost_files(delivery, verdict.lost, ports)
+    lost = _lost_files(delivery, verdict, ports)
     ports.announcer.ended(delivery, {each.file.uri: each.why for each in lost if each.why})
     if record is not None:
         # Then a newer version took its place, and it needs no other attempt.
@@ -168,7 +170,7 @@ def _final_marks(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
     if verdict.end is End.SUCCEEDED and unmarked and not may_be_forgotten(delivery, ports):
         refused = "the batch was completed, but not by us, before the file was uploaded"
         why = Rejection.of(UploadRefused(refused), ports.now())
-        for piece in (task.piece for task in delivery.tasks(files_of(delivery, ports))):
+        for piece in (task.what for task in delivery.tasks(files_of(delivery, ports))):
             if piece.number not in marks:
                 mark = lost_unless_held(delivery, piece, why, ports)
                 ports.deliveries.mark(delivery.external_id, piece.number, mark)
@@ -177,12 +179,14 @@ def _final_marks(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
 
 
 def lost_unless_held(
-    delivery: Delivery, piece: Piece, why: Rejection, ports: DeliveryPorts
+    delivery: Delivery, piece: Piece | Run, why: Rejection, ports: DeliveryPorts
 ) -> Mark:
     """The mark of a piece that no worker reported as uploaded. Raises TryAgain.
 
     The batch may hold it from an earlier try whose answer was lost.
     """
+    if isinstance(piece, Run):
+        return contents.held_or_lost(delivery, piece, why, ports)
     held = ports.ingestion.held(delivery, piece.path())
     whole = held == piece.size and not piece.file.gzipped
     return Mark(held, None if whole else why)
@@ -205,25 +209,44 @@ class _Lost:
         return self.none and order.root != self.file.external_id
 
 
-def _lost_files(
-    delivery: Delivery, lost: tuple[int, ...], ports: DeliveryPorts
-) -> tuple[_Lost, ...]:
-    """The files of lost pieces, always in the same order."""
-    if not lost:
+def _lost_files(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> tuple[_Lost, ...]:
+    """The files that are not in the batch because of themselves, always in the same order.
+
+    Of a run that is lost, they are all its files if the batch holds others; else those alone that
+    were left out, or because of which it is lost.
+    """
+    if not verdict.lost and not verdict.short:
         return ()
-    missing, marks = frozenset(lost), ports.deliveries.marks(delivery.external_id)
-    found: dict[Arrival, list[int]] = {}
-    for piece in (task.piece for task in delivery.tasks(files_of(delivery, ports))):
-        found.setdefault(piece.file, []).append(piece.number)
-    return tuple(
+    marks = ports.deliveries.marks(delivery.external_id)
+    missing, short = frozenset(verdict.lost), frozenset(verdict.short)
+    files = files_of(delivery, ports)
+    pieces: dict[Arrival, list[int]] = {}
+    found: list[_Lost] = []
+    for piece in (task.what for task in delivery.tasks(files)):
+        if isinstance(piece, Piece):
+            pieces.setdefault(piece.file, []).append(piece.number)
+        elif piece.number in missing | short:
+            left_out = {e.file: e.lost for e in contents.read(delivery, piece, ports) or ()}
+            mark = marks[piece.number]
+            for place in range(piece.first, piece.end):
+                why, none = left_out.get(files[place]), True
+                if why is None and piece.number in missing:
+                    why, none = mark.lost, not mark.size
+                    if verdict.end is not End.SUCCEEDED and place != mark.place:
+                        continue
+                elif why is None:
+                    continue
+                found.append(_Lost(files[place], why, none))
+    found += (
         _Lost(
             file,
             next((why for number in gone if (why := marks[number].lost)), None),
             gone == numbers and not any(marks[number].size for number in gone),
         )
-        for file, numbers in found.items()
+        for file, numbers in pieces.items()
         if (gone := [number for number in numbers if number in missing])
     )
+    return tuple(found)
 
 
 def files_of(delivery: Delivery, ports: DeliveryPorts) -> tuple[Arrival, ...]:

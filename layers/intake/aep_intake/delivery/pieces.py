@@ -1,14 +1,18 @@
-"""Pieces: a file larger than Adobe takes in one PUT is cut between its rows.
+"""Pieces: a file larger than Adobe takes in one PUT is cut between its rows; small ones share one.
 
 Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks, but a batch holds many files: a
 large one goes up as several, each of whole rows, a CSV's header before each of them. Cuts are
 planned once and stored, so that a repeated upload overwrites itself.
 
 A row of JSON Lines ends at a newline; where a row of CSV ends, `content.csv` knows.
+
+Small files that follow each other are a run: see `together`. Which ones is decided by their sizes
+alone, so a plan that is made again is the same.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import IO, Any
 
 from aep_intake.content import csv
@@ -17,6 +21,7 @@ from aep_intake.content.rows import is_csv
 from aep_intake.model.errors import FormatMismatch, Rejected, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import Kept
+from aep_intake.model.sharing import Sharing, unpacked
 from aep_intake.model.values import dataclass
 
 CHUNK = 2**20  # bytes
@@ -81,17 +86,63 @@ class Piece(Kept):
         return _with(name, f"{self.start}-{self.end}")
 
 
+@dataclass(frozen=True, slots=True)
+class Run(Kept):
+    """Small files that are uploaded together: of those of the batch, from `first` up to `end`."""
+
+    number: int  # its place among the pieces of its batch
+    first: int
+    end: int
+    bytes: int  # about, as AEP gets them
+
+    @property
+    def size(self) -> int:
+        """Bytes, about."""
+        return self.bytes
+
+    def path(self, number: int, input_format: Mapping[str, Any]) -> str:
+        """The unique, URL-safe name of its `number`th upload in the batch."""
+        ending = str(input_format.get("format")).lower()
+        return f"files-{self.first:06}-{self.end:06}-{number:05}.{ending}"
+
+
 def pieces(files: Iterable[Arrival], cuts: Mapping[int, Cut]) -> Iterator[Piece]:
-    """All pieces of a batch. `cuts`: of those files that are cut, by their place."""
+    """All pieces of a batch whose files share none. `cuts`: of those that are cut, by place."""
     number = 0
     for place, file in enumerate(files):
-        cut = cuts.get(place, Cut((file.size,)))
-        counted = len(cut.rows) == len(cut.ends)
-        start, before = 0, 0
-        for end, rows in zip(cut.ends, cut.rows if counted else cut.ends, strict=True):
-            row = before + 1 if counted else 0
-            yield Piece(number, file, start, end, cut.header if start else 0, row, cut.refused)
-            number, start, before = number + 1, end, rows
+        for piece in _pieces_of(file, cuts.get(place), number):
+            yield piece
+            number += 1
+
+
+def pieces_and_runs(
+    files: Sequence[Arrival], cuts: Mapping[int, Cut], sharing: Sharing | None
+) -> Iterator[Piece | Run]:
+    """All pieces of a batch. A file that nobody shares with is a piece as in `pieces`."""
+    number = place = 0
+    while place < len(files):
+        count = size = 0
+        if sharing is not None:
+            count, size = sharing.run(map(unpacked, islice(files, place, None)))
+        if count > 1:
+            yield Run(number, place, place + count, size)
+            number, place = number + 1, place + count
+            continue
+        for piece in _pieces_of(files[place], cuts.get(place), number):
+            yield piece
+            number += 1
+        place += 1
+
+
+def _pieces_of(file: Arrival, known: Cut | None, number: int) -> Iterator[Piece]:
+    """The pieces of one file, of which the first has this number."""
+    cut = known or Cut((file.size,))
+    counted = len(cut.rows) == len(cut.ends)
+    start, before = 0, 0
+    for end, rows in zip(cut.ends, cut.rows if counted else cut.ends, strict=True):
+        row = before + 1 if counted else 0
+        yield Piece(number, file, start, end, cut.header if start else 0, row, cut.refused)
+        number, start, before = number + 1, end, rows
 
 
 def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open) -> Cut | None:

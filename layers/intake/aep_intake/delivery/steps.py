@@ -95,7 +95,7 @@ def _start(record: Record, ports: DeliveryPorts) -> Delivery | None:
         return None
     wait = max(ports.step_ms, ports.worker_life_ms) if files else ports.first_poll_ms
     due = ports.now() + wait
-    delivery = Delivery.of(record, files, ports.piece_bytes, due)
+    delivery = Delivery.of(record, files, ports.piece_bytes, due, ports.sharing)
     if not ports.deliveries.start(delivery, recorded=record.delivers is True):
         return None
     if not files:
@@ -223,9 +223,9 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     polls = delivery.polls + 1
     if _may_be_lost(polls):
         tasks = delivery.tasks(files_of(delivery, ports))
-        absent = [task for task in tasks if task.piece.number not in marks]
+        absent = [task for task in tasks if task.what.number not in marks]
         # Messages that wait for the hourly allowance are not lost; a gzip goes up in parts.
-        largest = min(max(task.piece.size for task in absent), delivery.limit)
+        largest = min(max(task.what.size for task in absent), delivery.limit)
         if wait := ports.allowance.wait(delivery.target, largest):
             due = ports.now() + int(1000 * wait)
             return ports.deliveries.replace(delivery, delivery.then(due=due))
@@ -237,11 +237,16 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
 def _why_not(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts) -> str:
     """Why a batch whose pieces are all marked cannot be completed; empty if it can be."""
     lost = {number for number, mark in marks.items() if mark.lost}
+    left_out = sum(mark.left_out for mark in marks.values())
     all_lost = len(lost) == delivery.total
     torn = any(mark.lost and mark.size for mark in marks.values())
     if lost and (all_lost or torn or delivery.whole or _splits_file(delivery, lost, ports)):
         return f"{len(lost)} of its uploads were not possible"
+    if left_out and delivery.whole:
+        return f"{left_out} of its files cannot be loaded"
     if not any(mark.size for mark in marks.values() if not mark.lost):
+        if left_out:
+            return f"{left_out} of its files cannot be loaded, and none of the others has a row"
         return "none of its files has a row"
     return ""
 
@@ -260,7 +265,8 @@ def _splits_file(delivery: Delivery, lost: set[int], ports: DeliveryPorts) -> bo
         return False
     found: dict[Arrival, set[bool]] = {}
     for task in delivery.tasks(files_of(delivery, ports)):
-        found.setdefault(task.piece.file, set()).add(task.piece.number in lost)
+        if (piece := task.piece) is not None:  # files of runs are not cut
+            found.setdefault(piece.file, set()).add(piece.number in lost)
     return any(len(both) == 2 for both in found.values())
 
 

@@ -1,20 +1,16 @@
-"""Uploads one piece of a file from S3 to AEP, and marks it as uploaded or lost.
+"""Uploads one piece of a file, or a run of small files, from S3 to AEP: marks it uploaded, or lost.
 
 The last piece of a batch resumes its delivery. A piece has the same path every time, so a repeated
 upload overwrites itself.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from typing import IO
 
 from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
-from aep_intake.content.parts import CHUNK, Count, Part, Parts, Place, Shape, Source, has_rows
-from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.parts import CHUNK, Count, Place, Shape, has_rows
 from aep_intake.content.rows import RowReader, is_csv
-from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
@@ -24,10 +20,11 @@ from aep_intake.delivery.delivery import (
     Task,
 )
 from aep_intake.delivery.ending import lost_unless_held
-from aep_intake.delivery.pieces import Piece, uncut
+from aep_intake.delivery.pieces import Piece, Run, uncut
+from aep_intake.delivery.put import SECONDS_MIN, Concatenated, check, is_sent, parts_of, send
 from aep_intake.delivery.steps import resume
+from aep_intake.delivery.together import put_together
 from aep_intake.model.errors import (
-    BadRows,
     CustomerKeyNeeded,
     EmptyObject,
     LeaseLost,
@@ -37,7 +34,6 @@ from aep_intake.model.errors import (
     ObjectGone,
     Rejected,
     StorageUnavailable,
-    TooFewRows,
     TooLarge,
     UploadRefused,
 )
@@ -47,7 +43,6 @@ from aep_intake.model.values import dataclass
 # Too large, a name too long, the wrong media type.
 ABOUT_THE_FILE = frozenset({413, 414, 415})
 TRIES_MAX = 5  # of a piece that AEP refuses for another reason, or that takes a worker too long
-SECONDS_MIN = 1.0  # that an upload needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +59,7 @@ def upload(task: Task, ports: DeliveryPorts, tries: int = TRIES_MAX) -> Uploaded
     `tries`: this one included. AEP's refusal may be temporary, such as that of a node that does not
     know the batch yet: so it counts only after `TRIES_MAX`.
     """
-    delivery, piece = ports.deliveries.get(task.external_id), task.piece
+    delivery, piece = ports.deliveries.get(task.external_id), task.what
     if delivery is None or delivery.stage not in (DeliveryStage.PLANNING, DeliveryStage.UPLOADING):
         return Uploaded()
     if ports.deliveries.marked(task.external_id, piece.number) is not None:
@@ -84,7 +79,9 @@ def upload(task: Task, ports: DeliveryPorts, tries: int = TRIES_MAX) -> Uploaded
             return Uploaded(None, _resume_now(task.external_id, ports))
         if tries < TRIES_MAX and refusal.status not in ABOUT_THE_FILE:
             raise NotYet(refusal.detail, external_id=task.external_id) from None
-        mark = Mark(refusal.sent, Rejection.of(refusal, ports.now()))
+        # A run is refused for none of its files, and another worker may have sent it.
+        sent = max(1, refusal.sent) if isinstance(piece, Run) else refusal.sent
+        mark = Mark(sent, Rejection.of(refusal, ports.now()))
     except (ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable) as why:
         if isinstance(why, NotReadable) and ports.patient(delivery):
             raise
@@ -111,8 +108,10 @@ def _resume_now(external_id: str, ports: DeliveryPorts) -> Delivery | None:
         return None
 
 
-def _put(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
+def _put(delivery: Delivery, piece: Piece | Run, ports: DeliveryPorts) -> Mark | None:
     """The mark of a piece that AEP took; None if another worker must continue."""
+    if isinstance(piece, Run):
+        return put_together(delivery, piece, ports)
     if piece.refused is not None:
         with ports.opened(piece.file, 0, 1):  # if it is still there
             raise uncut(piece.file, piece.refused)
@@ -142,7 +141,7 @@ def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mar
             if beginning == MAGIC:  # Adobe documents no compression for the batch API
                 return _put_converted(delivery, piece, ports)
             whole = Concatenated(BytesIO(beginning), body)
-            _send(delivery, piece.path(), whole, piece.size, ports)
+            send(delivery, piece.path(), whole, piece.size, ports)
             return Mark(piece.size)
         beginning = header if piece.start else body.read(PROLOGUE_BYTES)
         skipped = prologue(beginning, delivery.input_format) if is_csv(delivery.input_format) else 0
@@ -156,9 +155,9 @@ def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mar
             reader.feed(before)
             stream = counted = Counted(Concatenated(BytesIO(again), body), reader)
         size = piece.size - skipped
-        _send(delivery, piece.path(), stream, size, ports)
+        send(delivery, piece.path(), stream, size, ports)
     count = counted.end()
-    _check(delivery, piece, count, sent=size)
+    check(delivery, piece, count, sent=size)
     return Mark(size, rows=count.rows, broken=count.broken)
 
 
@@ -180,19 +179,19 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
     proof = delivery.file_count > 1 and not done.checked
     try:
         with ports.opened(piece.file, 0, piece.file.size) as stream:
-            for part in _parts(delivery, piece, stream, done.place):
+            for part in parts_of(delivery, piece.file, stream).since(done.place):
                 began = ports.now()
                 needed = max(longest, int(SECONDS_MIN * 1000))
                 if done is not begun_with and began + needed > ports.uploads_end_ms:
                     return None
                 count = Count(done.rows + part.count.rows, done.broken + part.count.broken)
                 count = replace(count, examples=part.count.examples)
-                _check(delivery, piece, count, last=part.next is None)
+                check(delivery, piece, count, last=part.next is None)
                 proven = not proof or (part.next is None and not done.parts)
-                size = part.size if proven and _is_sent(delivery, part) else 0
+                size = part.size if proven and is_sent(delivery, part) else 0
                 if size:
                     path = piece.path(done.parts)
-                    _send(delivery, path, part.body, size, ports)
+                    send(delivery, path, part.body, size, ports)
                 longest = max(longest, ports.now() - began)
                 done = replace(
                     done,
@@ -223,76 +222,6 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
     return Mark(done.size, rows=done.rows if counted else None, broken=done.broken)
 
 
-def _parts(
-    delivery: Delivery, piece: Piece, stream: IO[bytes], place: Place | None
-) -> Iterator[Part]:
-    """The parts of a file from a place on, as what its first bytes say it is."""
-    file = piece.file
-    beginning = stream.read(BEGINNING)
-    source = delivery.source_format or delivery.input_format
-    found = recognize(beginning, len(beginning) >= file.size, source, file.uri)
-    converted = delivery.source_format is not None and found.charset
-    shape = Shape(
-        delivery.input_format,
-        gzipped=found.compression == "gzip",
-        charset=found.charset if converted else UTF_8,
-        bom=0 if is_csv(source) else found.bom,  # whose reader knows it
-        lines=found.layout in ("lines", ""),
-    )
-    text = Source(Concatenated(BytesIO(beginning), stream), file.uri, gzipped=shape.gzipped)
-    return Parts(text, shape, delivery.limit, file.uri).since(place)
-
-
-def _is_sent(delivery: Delivery, part: Part) -> bool:
-    """Whether a part has something that AEP should have: a header alone only if that is allowed."""
-    countless = delivery.demands.min_rows == 0 or not has_rows(delivery.input_format)
-    return part.count.rows > 0 or (countless and part.size > 0)
-
-
-def _check(
-    delivery: Delivery, piece: Piece, count: Count, *, last: bool = True, sent: int = 0
-) -> None:
-    """Check that a file's rows are as its route demands. `last`: there are no others.
-
-    Of a file that is uploaded in several pieces, each is checked by itself. Raises BadRows or
-    TooFewRows; but a file without rows that shares its batch is left out.
-    """
-    demands, uri = delivery.demands, piece.file.uri
-    if not demands.allows(count.broken, count.rows, all_rows=last):
-        broken = BadRows(
-            f"{uri}: {count.broken:,} of {count.rows:,} rows are broken, and its route allows "
-            f"{demands.bad_rows}: {_named(piece, count)}. Correct them, or set badRows in the route"
-        )
-        broken.sent = sent
-        raise broken
-    counted = piece.whole and has_rows(delivery.input_format)
-    if last and counted and count.rows < demands.min_rows:
-        if count.rows == 0 and delivery.file_count > 1:
-            return
-        raise TooFewRows(
-            f"{uri} has {count.rows:,} rows, and its route demands {demands.min_rows:,}"
-        )
-
-
-def _named(piece: Piece, count: Count) -> str:
-    """The first broken rows: by number, where that is known, else by place. Never a value."""
-    return "; ".join(
-        f"row {row.row:,}, {row.rule}"
-        if piece.whole or piece.row
-        else f"the row at byte {row.at:,}, {row.rule}"
-        for row in count.examples
-    )
-
-
-def _send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:
-    """PUT one file, within the rest of this worker's time."""
-    seconds = (ports.uploads_end_ms - ports.now()) / 1000
-    if seconds < SECONDS_MIN:
-        raise NotYet("this worker has no time left", external_id=delivery.external_id)
-    with ports.allowance.taking(delivery.target, size):
-        ports.ingestion.upload(delivery, path, body, size, seconds)
-
-
 class Counted:
     """A stream whose rows are counted as it is read."""
 
@@ -313,14 +242,3 @@ class Counted:
         """The rows of all that was read."""
         count = self._count.plus(self._reader.feed(bytes(self._chunk)))
         return count.plus(self._reader.end())
-
-
-class Concatenated:
-    """One stream after another, read once."""
-
-    def __init__(self, first: Readable, rest: Readable) -> None:
-        self._first, self._rest = first, rest
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes; none at the end."""
-        return self._first.read(size) or self._rest.read(size)

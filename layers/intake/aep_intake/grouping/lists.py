@@ -18,9 +18,8 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
 
 # Of a gzip with more bytes than this, S3 is asked for the unpacked size: so few of them fill a
-# batch that the requests are few. Of smaller ones it is estimated: text grows by about `GROWTH`.
+# batch that the requests are few. Of smaller ones it is estimated.
 ISIZE_FROM_BYTES = 16_000_000
-GROWTH = 6
 ISIZE_BYTES = 4  # at the end of a gzip: its unpacked size, modulo 2³²
 RUN = 10_000  # lines that are sorted in memory
 
@@ -94,16 +93,6 @@ def isize(file: Arrival, opened: Opened) -> int:
 def isize_matters(file: Arrival) -> bool:
     """Whether a file's `isize` is worth a request."""
     return file.gzipped and ISIZE_FROM_BYTES <= file.size < 2**32
-
-
-def unpacked(file: Arrival, isize: int = 0) -> int:
-    """An estimate of the bytes that AEP gets of a file.
-
-    `isize` is too low for a gzip with several members, or with more than 4 GiB.
-    """
-    if not file.gzipped:
-        return file.size
-    return isize if isize >= file.size else GROWTH * file.size
 
 
 def _newest(known: Iterable[Arrival]) -> Arrival:

@@ -41,6 +41,7 @@ from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
+from aep_intake.model.sharing import unpacked
 from aep_intake.model.times import DAY_MS, day_around, day_of
 from aep_intake.model.values import dataclass
 
@@ -354,7 +355,7 @@ def sizes(files: Iterable[Arrival], ports: WindowPorts) -> Iterator[int]:
     large = [file for file in files if lists.isize_matters(file)]
     isizes = ports.side_by_side(lambda file: lists.isize(file, ports.opened), large)
     known = dict(zip(large, isizes, strict=True))
-    return (lists.unpacked(file, known.get(file, 0)) for file in files)
+    return (unpacked(file, known.get(file, 0)) for file in files)
 
 
 class RestoredWindows(Protocol):

@@ -26,6 +26,12 @@ RESERVED_PREFIXES = (ORDER_PREFIX, WINDOW_PREFIX, DELIVERY_PREFIX, FOLDER_PREFIX
 # `.2`, `.3` … mark later attempts, whose ids have 64 characters at most.
 EXTERNAL_ID = re.compile(r"(?!.*\.[0-9]+$)[0-9A-Za-z._/@-]{1,60}")
 
+
+def in_a_key(external_id: str) -> str:
+    """An external id as one part of an object's key: that of a caller may have slashes."""
+    return external_id.replace("/", "!")
+
+
 # Catalog's tag filter and AEP's own tags reserve names starting `adobe` and values with `:` or `,`.
 TAG = "aep_intake"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection
+from aep_intake.model.orders import Order, Record, Rejection, in_a_key
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
@@ -122,11 +122,6 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
 def diagnostics_of(delivery: "Delivery") -> str:
     """The prefix, in the state bucket, of the details of a batch's bad rows."""
     return f"diagnostics/{in_a_key(delivery.external_id)}/"
-
-
-def in_a_key(external_id: str) -> str:
-    """An external id as one part of an object's key: that of a caller may have slashes."""
-    return external_id.replace("/", "!")
 
 
 def manifest(detail: dict[str, Any]) -> dict[str, Any]:

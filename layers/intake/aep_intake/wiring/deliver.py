@@ -1,5 +1,8 @@
 """The worker of on_delivery and on_upload, which fills batches."""
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -11,10 +14,12 @@ from aep_intake.delivery import delivery
 from aep_intake.model import messages, records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
+from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import DAY_MS, HOUR_MS, SKEW_MS
 from aep_intake.wiring.platform import WithPlatform
 
 STEP_MS = 60_000  # the longest step of a delivery, except planning
+READ_AHEAD = 16  # files of runs that are read side by side
 PLANNING_MS = 60_000  # how long a delivery is planned until others take their turn
 
 
@@ -36,6 +41,7 @@ class Delivering(WithPlatform):
             allowance=self.allowance,
             announcer=self.announcer,
             opened=self.objects.opened,
+            lists=self.lists,
             enqueue=enqueue,
             park=self._park,
             park_file=self._park_file,
@@ -46,10 +52,30 @@ class Delivering(WithPlatform):
             uploads_end_ms=self.now() + left * 4 // 5,
             planning_ms=min(PLANNING_MS, left // 2),
             piece_bytes=limits.file_megabytes * 10**6,
+            sharing=Sharing.within(limits.file_megabytes * 10**6),
             deadline_ms=limits.upload_hours * HOUR_MS,
             first_poll_ms=limits.outcome_seconds * 1000,
+            ahead=self._ahead,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
+
+    def _ahead[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]:
+        """A `map` that is some values ahead; all of them share the threads."""
+        waiting: deque[Future[R]] = deque()
+        try:
+            for value in values:
+                waiting.append(self._readers.submit(work, value))
+                if len(waiting) >= READ_AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    @cached_property
+    def _readers(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(READ_AHEAD)
 
     @cached_property
     def deliveries(self) -> DynamoDeliveries:

@@ -77,8 +77,13 @@ class Worker:
             self.settings.ledger_table,
             self.now,
             self.retention_ms,
-            lists=Lists(lambda: self._s3, self.settings.state_bucket),
+            lists=self.lists,
         )
+
+    @cached_property
+    def lists(self) -> Lists:
+        """Lists in the state bucket."""
+        return Lists(lambda: self._s3, self.settings.state_bucket)
 
     @cached_property
     def table(self) -> Table:

@@ -7,7 +7,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.model.errors import NotAnnounced, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection
+from aep_intake.model.orders import Order, Record, Rejection, in_a_key
 from aep_intake.report import events
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Announcer:
 
     def _outsourced(self, detail: dict[str, Any]) -> dict[str, Any]:
         external_id = detail["externalId"]
-        key = f"manifests/{events.in_a_key(external_id)}.json"
+        key = f"manifests/{in_a_key(external_id)}.json"
         self._put(key, events.encoded(events.manifest(detail)), external_id)
         return events.with_manifest(detail, self._state_bucket, key)
 

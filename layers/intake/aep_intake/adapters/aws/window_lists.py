@@ -1,9 +1,9 @@
-"""The lists of sealed windows, in the state bucket."""
+"""Lists in the state bucket: of sealed windows, and of what is in uploads of several files."""
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -58,10 +58,15 @@ class Lists:
 
     def read(self, key: str, start: int, end: int) -> bytes | None:
         """The bytes from `start` up to `end` or the list's end; None if the list is gone."""
+        return self._get(key, Range=f"bytes={start}-{end - 1}")
+
+    def whole(self, key: str) -> bytes | None:
+        """A list; None if it does not exist."""
+        return self._get(key)
+
+    def _get(self, key: str, **part: Any) -> bytes | None:
         try:
-            found = self._client().get_object(
-                Bucket=self._bucket, Key=key, Range=f"bytes={start}-{end - 1}"
-            )
+            found = self._client().get_object(Bucket=self._bucket, Key=key, **part)
             with closing(found["Body"]) as body:
                 return body.read()
         except ClientError as error:

@@ -1,0 +1,87 @@
+"""The list of a run's contents: what is in its uploads, and which files are not, and why.
+
+It is written before the first byte is sent, once: whoever uploads the run sends what it says, and
+whoever tells which files were lost reads it there.
+"""
+
+from collections.abc import Iterable
+
+from aep_intake.content.parts import Place
+from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark
+from aep_intake.delivery.pieces import Run
+from aep_intake.model import records
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Rejection, in_a_key
+from aep_intake.model.records import Kept
+from aep_intake.model.times import day_of
+from aep_intake.model.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry(Kept):
+    """A line of the list: a file, or a part of one that is too large for one upload."""
+
+    place: int  # of the file, among those of the batch
+    file: Arrival
+    size: int = 0  # bytes in the batch; none of a file without rows, or that is lost
+    rows: int = 0
+    broken: int = 0  # of them, as far as we can see
+    # Where it is: the number of the upload, and what comes before it there.
+    upload: int = 0
+    offset: int = 0  # bytes, a CSV's header among them
+    rows_before: int = 0
+    since: Place | None = None  # where in its file a later part begins
+    lost: Rejection | None = None  # why it is not in the batch
+
+
+def read(delivery: Delivery, run: Run, ports: DeliveryPorts) -> tuple[Entry, ...] | None:
+    """The list; None if nobody has written it, and so nothing was sent."""
+    found = ports.lists.whole(_key(delivery, run))
+    if found is None:
+        return None
+    return tuple(records.read(Entry, line.decode()) for line in found.splitlines())
+
+
+def write(delivery: Delivery, run: Run, entries: Iterable[Entry], ports: DeliveryPorts) -> bool:
+    """Write the list, unless there is one; False if there is."""
+    lines = (records.text(entry).encode() + b"\n" for entry in entries)
+    return ports.lists.put(_key(delivery, run), lines)
+
+
+def sizes(entries: Iterable[Entry]) -> dict[int, int]:
+    """The bytes of each upload, by number."""
+    return {entry.upload: entry.offset + entry.size for entry in entries if entry.size}
+
+
+def mark_of(entries: tuple[Entry, ...]) -> Mark:
+    """The mark of a run whose uploads are all in the batch."""
+    sent = [entry for entry in entries if entry.size]
+    return Mark(
+        sum(sizes(sent).values()),
+        rows=sum(entry.rows for entry in sent),
+        broken=sum(entry.broken for entry in sent),
+        left_out=sum(entry.lost is not None for entry in entries),
+        empty=sum(entry.lost is None and not entry.size for entry in entries),
+    )
+
+
+def held_or_lost(delivery: Delivery, run: Run, why: Rejection, ports: DeliveryPorts) -> Mark:
+    """The mark of a run that no worker reported as uploaded. Raises TryAgain.
+
+    The batch may hold its uploads from an earlier try.
+    """
+    entries = read(delivery, run, ports)
+    if entries is None:
+        return Mark(0, why)
+    listed = sizes(entries)
+    held = {
+        number: ports.ingestion.held(delivery, run.path(number, delivery.input_format))
+        for number in listed
+    }
+    return mark_of(entries) if held == listed else Mark(sum(held.values()), why)
+
+
+def _key(delivery: Delivery, run: Run) -> str:
+    """By day, as the lists of windows; and by the run's files, should a plan be another one."""
+    name = in_a_key(delivery.external_id)
+    return f"contents/{day_of(delivery.created_at)}/{name}/{run.first:06}-{run.end:06}.jsonl"

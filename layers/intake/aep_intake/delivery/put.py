@@ -1,0 +1,94 @@
+"""How files are read, checked and sent, by themselves or together with others."""
+
+from io import BytesIO
+from typing import IO
+
+from aep_intake.content.gzip import Readable
+from aep_intake.content.parts import Count, Part, Parts, Shape, Source, has_rows
+from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.rows import is_csv
+from aep_intake.content.text import UTF_8
+from aep_intake.delivery.delivery import Delivery, DeliveryPorts
+from aep_intake.delivery.pieces import Piece
+from aep_intake.model.errors import BadRows, NotYet, TooFewRows
+from aep_intake.model.files import Arrival
+
+SECONDS_MIN = 1.0  # that an upload needs
+
+
+def parts_of(delivery: Delivery, file: Arrival, stream: IO[bytes]) -> Parts:
+    """The parts of a file, as what its first bytes say it is. Raises as `recognize`."""
+    beginning = stream.read(BEGINNING)
+    source = delivery.source_format or delivery.input_format
+    found = recognize(beginning, len(beginning) >= file.size, source, file.uri)
+    converted = delivery.source_format is not None and found.charset
+    shape = Shape(
+        delivery.input_format,
+        gzipped=found.compression == "gzip",
+        charset=found.charset if converted else UTF_8,
+        bom=0 if is_csv(source) else found.bom,  # whose reader knows it
+        lines=found.layout in ("lines", ""),
+    )
+    text = Source(Concatenated(BytesIO(beginning), stream), file.uri, gzipped=shape.gzipped)
+    return Parts(text, shape, delivery.limit, file.uri)
+
+
+def is_sent(delivery: Delivery, part: Part) -> bool:
+    """Whether a part has something that AEP should have: a header alone only if that is allowed."""
+    countless = delivery.demands.min_rows == 0 or not has_rows(delivery.input_format)
+    return part.count.rows > 0 or (countless and part.size > 0)
+
+
+def check(
+    delivery: Delivery, piece: Piece, count: Count, *, last: bool = True, sent: int = 0
+) -> None:
+    """Check that a file's rows are as its route demands. `last`: there are no others.
+
+    Of a file that is uploaded in several pieces, each is checked by itself. Raises BadRows or
+    TooFewRows; but a file without rows that shares its batch is left out.
+    """
+    demands, uri = delivery.demands, piece.file.uri
+    if not demands.allows(count.broken, count.rows, all_rows=last):
+        broken = BadRows(
+            f"{uri}: {count.broken:,} of {count.rows:,} rows are broken, and its route allows "
+            f"{demands.bad_rows}: {_named(piece, count)}. Correct them, or set badRows in the route"
+        )
+        broken.sent = sent
+        raise broken
+    counted = piece.whole and has_rows(delivery.input_format)
+    if last and counted and count.rows < demands.min_rows:
+        if count.rows == 0 and delivery.file_count > 1:
+            return
+        raise TooFewRows(
+            f"{uri} has {count.rows:,} rows, and its route demands {demands.min_rows:,}"
+        )
+
+
+def _named(piece: Piece, count: Count) -> str:
+    """The first broken rows: by number, where that is known, else by place. Never a value."""
+    return "; ".join(
+        f"row {row.row:,}, {row.rule}"
+        if piece.whole or piece.row
+        else f"the row at byte {row.at:,}, {row.rule}"
+        for row in count.examples
+    )
+
+
+def send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:
+    """PUT one file, within the rest of this worker's time."""
+    seconds = (ports.uploads_end_ms - ports.now()) / 1000
+    if seconds < SECONDS_MIN:
+        raise NotYet("this worker has no time left", external_id=delivery.external_id)
+    with ports.allowance.taking(delivery.target, size):
+        ports.ingestion.upload(delivery, path, body, size, seconds)
+
+
+class Concatenated:
+    """One stream after another, read once."""
+
+    def __init__(self, first: Readable, rest: Readable) -> None:
+        self._first, self._rest = first, rest
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        return self._first.read(size) or self._rest.read(size)
