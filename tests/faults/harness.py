@@ -396,6 +396,7 @@ class World:
             now=now,
             limits=self.limits,
             opened=self._opened,
+            sharing=lambda _: self._sharing(),
         )
         overdue_ports = missing_markers.FolderPorts(
             ledger=ledger,
@@ -476,6 +477,9 @@ class World:
 
     def _opened(self, arrival: Arrival, start: int, end: int) -> IO[bytes]:
         raise StorageUnavailable(f"nothing is in {arrival.uri}")
+
+    def _sharing(self) -> Sharing | None:
+        return None
 
     def _send_missing(self, missing: Missing) -> None:
         if self.wait(2):
@@ -880,6 +884,9 @@ class Delivering(World):
         if content is None:
             raise ObjectGone(f"{arrival.uri}: the version that arrived is not there any more")
         return _Body(content[start:end], breaks=fate == 2)
+
+    def _sharing(self) -> Sharing | None:
+        return self.sharing
 
     def _park_file(self, file: Arrival, why: Rejection) -> None:
         fate = self.wait(3)

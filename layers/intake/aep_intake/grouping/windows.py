@@ -41,7 +41,7 @@ from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, WINDOW_PREFIX, Order, Record, WindowPart
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
-from aep_intake.model.sharing import unpacked
+from aep_intake.model.sharing import Sharing, unpacked
 from aep_intake.model.times import DAY_MS, day_around, day_of
 from aep_intake.model.values import dataclass
 
@@ -58,11 +58,13 @@ class BatchLimits:
     files: int = 9999
     bytes: int = 100_000_000_000
     piece: int = 256_000_000  # bytes; AEP gets a larger file as several
+    # Of ours, where small ones share uploads: all that one event, or one list in memory, names.
+    listed: int = 50_000
 
 
 # A registration checks a gate, one at a time: with several gates, fewer workers wait.
 GATES = 16
-ONE_PART = BatchLimits(2**53, 2**60)
+ONE_PART = BatchLimits(2**53, 2**60, listed=2**53)
 # How long a marker's message can still come, from its queue (7 days) or the dead-letter queue (14):
 # before that, the window waits for the rest of its folder.
 MARKER_MESSAGE_LIFE_MS = 22 * DAY_MS
@@ -272,6 +274,8 @@ class WindowPorts:
     limits: BatchLimits
     opened: lists.Opened
     side_by_side: SideBySide = map
+    # How small files of an order share uploads; None: each is uploaded by itself, or by others.
+    sharing: Callable[[Order], Sharing | None] = lambda _: None
     # Held by a worker while it has a list on disk, where there is room for half a gigabyte.
     in_turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
 
@@ -328,7 +332,8 @@ def _planned(window: Window, ports: WindowPorts) -> Window:
     """With the plan of its parts; if a plan is stored already, with that one."""
     limits = ONE_PART if window.replaces else ports.limits
     with ports.in_turn, TemporaryFile() as lines:
-        parts = plan(window.window_id, _listed(window, lines, ports), limits)
+        files, sharing = _listed(window, lines, ports), ports.sharing(window.order)
+        parts = plan(window.window_id, files, limits, sharing)
         planned = window.planned(parts, window.list_key)
         lines.seek(0)
         # Another worker's plan may differ, because S3 told it other sizes.
@@ -447,7 +452,7 @@ def _check_one_for_one(
 ) -> None:
     pages = batched(files, PAGE, strict=False)
     known = ((size, 0) for page in pages for size in sizes(in_order(page), ports))
-    if len(plan("", known, ports.limits)) > 1:
+    if len(plan("", known, ports.limits, ports.sharing(window.order))) > 1:
         raise NotReplaceable(
             f"the folder of {marker.uri} holds more than fits into one batch, and several cannot "
             "take the place of one: raise batchFiles or batchGigabytes, or let the route `append`"
@@ -565,7 +570,10 @@ def _replaced(owner: str, window: Window, windows: WindowLedger) -> bool:
 
 
 def plan(
-    window_id: str, files: Iterable[tuple[int, int]], limits: BatchLimits
+    window_id: str,
+    files: Iterable[tuple[int, int]],
+    limits: BatchLimits,
+    sharing: Sharing | None = None,
 ) -> tuple[WindowPart, ...]:
     """Parts filled in order, up to the limits; a file over the limit is a part alone.
 
@@ -573,11 +581,19 @@ def plan(
     """
     parts: list[WindowPart] = []
     first = end = held = offset = length = uploads = 0  # of the part that is being filled
+    run = run_bytes = 0  # of the upload that the next file may share
     for size, described in files:
-        more = max(1, ceil(size / limits.piece))
-        if end > first and (uploads + more > limits.files or held + size > limits.bytes):
+        joins = sharing is not None and run > 0 and sharing.takes(run, run_bytes, size)
+        more = 0 if joins else max(1, ceil(size / limits.piece))
+        full = uploads + more > limits.files or held + size > limits.bytes
+        if end > first and (full or end - first == limits.listed):
             parts.append(WindowPart(window_id, first, end, held, offset, length))
             first, held, offset, length, uploads = end, 0, offset + length, 0, 0
+            joins, more = False, max(1, ceil(size / limits.piece))
+        if not joins:
+            run = run_bytes = 0
+        if sharing is not None and sharing.takes(run, run_bytes, size):
+            run, run_bytes = run + 1, run_bytes + size
         end, held, length, uploads = end + 1, held + size, length + described, uploads + more
     return (*parts, WindowPart(window_id, first, end, held, offset, length)) if end else ()
 

@@ -14,7 +14,8 @@ from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import missing_markers, resume, windows
 from aep_intake.model import messages
-from aep_intake.model.orders import Lease
+from aep_intake.model.orders import Lease, Order
+from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import SKEW_MS
 from aep_intake.wiring.platform import WithPlatform
 
@@ -63,9 +64,18 @@ class Creating(WithPlatform):
                 limits.batch_files, limits.batch_gigabytes * 10**9, limits.file_megabytes * 10**6
             ),
             opened=self.objects.opened,
+            sharing=lambda order: self._sharing(order, limits.file_megabytes),
             side_by_side=self.side_by_side,
             in_turn=Lock(),
         )
+
+    def _sharing(self, order: Order, file_megabytes: int) -> Sharing | None:
+        """As the delivery of its batch will have it."""
+        # on_due starts without what reads files, and needs it only here.
+        from aep_intake.content.parts import has_rows  # noqa: PLC0415
+
+        shares = self.settings.deliver_batches and has_rows(order.options.get("inputFormat", {}))
+        return Sharing.within(file_megabytes * 10**6) if shares else None
 
     @cached_property
     def overdue_ports(self) -> missing_markers.FolderPorts:
