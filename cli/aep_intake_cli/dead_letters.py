@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.arrivals import envelopes
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.messages import of_order
+from aep_intake.model.messages import AS_USUAL, Wish, of_order
 from aep_intake.model.orders import DELIVERY_PREFIX
 from aep_intake.report import events
 from aep_intake.report.meanings import named_in
@@ -24,7 +24,7 @@ from aep_intake_cli.output import quantity
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
-    from mypy_boto3_sqs.type_defs import MessageTypeDef
+    from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef, MessageTypeDef
 
 VISIBILITY_SECONDS = 600  # for which nobody else receives what a run has received
 TRIES_USED_UP = "tries-used-up"
@@ -120,7 +120,7 @@ class Redrive:
     reasons: frozenset[str] = frozenset()
     external_ids: frozenset[str] = frozenset()
     dry_run: bool = False
-    as_ordered: bool = False  # orders do not take the present routes
+    wish: Wish = AS_USUAL
     _in_flight: dict[str, str] = field(default_factory=dict, repr=False)  # receipt handle by id
 
     def selects(self, parked: ParkedMessage) -> bool:
@@ -170,7 +170,11 @@ class Redrive:
             sent = self.sqs.send_message_batch(
                 QueueUrl=self.destination,
                 Entries=[
-                    {"Id": str(n), "MessageBody": self._body(selected[key])}
+                    {
+                        "Id": str(n),
+                        "MessageBody": self._body(selected[key]),
+                        "MessageAttributes": self._attributes(),
+                    }
                     for n, key in enumerate(keys)
                 ],
             )
@@ -188,14 +192,20 @@ class Redrive:
                 yield key
 
     def _body(self, parked: ParkedMessage) -> str:
-        """The body of a message, which stays as it is but for an order that is sent as ordered."""
-        if not self.as_ordered or _read_delivery(parked.body):
+        """The body of a message, which stays as it is but for an order that is told more."""
+        if self.wish == AS_USUAL or _read_delivery(parked.body):
             return parked.body
         try:
             order = envelopes.parse(parked.body).order
         except MalformedEvent:
             return parked.body
-        return parked.body if order is None else of_order(order, as_ordered=True)
+        return parked.body if order is None else of_order(order, self.wish)
+
+    def _attributes(self) -> dict[str, MessageAttributeValueTypeDef]:
+        """By which on_arrival knows that a newer version of a file may have overtaken it."""
+        if self.wish.even_if_overtaken:
+            return {}
+        return {"redriven": {"DataType": "Number", "StringValue": "1"}}
 
     def _release(self) -> None:
         for handles in batched(self._in_flight.values(), 10, strict=False):

@@ -8,8 +8,9 @@ import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.redrive import redrive
 from aep_intake.arrivals.results import Result
-from aep_intake.arrivals.take_in import retry_parked, take_in
+from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.grouping.missing_markers import reject_overdue
@@ -51,11 +52,17 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     contents = [_read(message.body) for message in messages]
     # Copies of an arrival become one here: its external id is its identity.
     wanted = {a.external_id: a for content in contents for a in content.arrivals}
+    redriven = frozenset(
+        arrival.external_id
+        for message, content in zip(messages, contents, strict=True)
+        for arrival in content.arrivals
+        if message.redriven
+    )
     end = intake.ports.lease().until
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        results = take_in(wanted, intake, pool.map)
-        for order, as_ordered in {c.order: c.as_ordered for c in contents if c.order}.items():
-            results[order] = attempt(retry_parked, order, intake, as_ordered=as_ordered)
+        results = take_in(wanted, intake, pool.map, redriven)
+        for order, wish in {c.order: c.wish for c in contents if c.order}.items():
+            results[order] = attempt(redrive, order, intake, pool.map, wish)
         for missing in dict.fromkeys(c.missing for c in contents if c.missing):
             error = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
             if error is not None:

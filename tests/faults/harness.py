@@ -23,8 +23,9 @@ from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
-from aep_intake.arrivals.take_in import retry_parked, take_in
+from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import due, retries
 from aep_intake.clock.due import DueKind
 from aep_intake.clock.retries import Again, Back
@@ -648,7 +649,8 @@ class World:
         """An operator moves all parked messages back."""
         for external_id in sorted(self.orders_parked):
             self._start(partial(self._again, external_id))
-        self.queue += [Message(message.arrival, self.clock()) for message in self.parked]
+        redriven = {"redriven": 1}
+        self.queue += [Message(m.arrival, self.clock(), carried=redriven) for m in self.parked]
         self.parked.clear()
         self.missing |= self.missing_parked
         self.missing_parked.clear()
@@ -1165,7 +1167,10 @@ class _Arrived:
             for about, message in received.items()
             if about not in early
         }
-        results = take_in(wanted, intake, map)
+        redriven = frozenset(
+            message.arrival.external_id for about, message in received.items() if about.redriven
+        )
+        results = take_in(wanted, intake, map, redriven)
         failed: dict[retries.Message, Exception] = {}
         for about, message in received.items():
             if about in early:

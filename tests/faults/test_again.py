@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 
 from local.simulator.batches import Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.faults.harness import RETENTION, START, Message, Tape, World, taped
+from tests.faults.harness import RETENTION, SETTLE, START, Message, Tape, World, taped
 from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 3)
@@ -54,8 +54,9 @@ OVERWRITTEN = replace(FILES[0], version_id="old", etag="o", sequencer="0049")
 class Bucket:
     """What a schedule does to the bucket, and to batches that were announced."""
 
-    def __init__(self, world: World, later: list[Arrival]) -> None:
+    def __init__(self, world: World, later: list[Arrival], *, parks: bool = False) -> None:
         self.world, self.later, self.limits = world, later, world.limits
+        self.parks = parks  # orders whose batch failed, so that they are redriven
         # What comes later may come in the midst of trouble, or once all else is over and done with.
         self.unhurried = world.tape.pick(3) == 2
         world.more = (self.end, self.end) if self.unhurried else (self.arrive, self.end, self.end)
@@ -71,14 +72,25 @@ class Bucket:
 
     def end(self) -> None:
         """An announced batch is ingested, or fails."""
-        announced = {batch_id for _, batch_id in self.world.events}
+        # With the delivery stage, nothing is parked before its creation is finished.
+        records = self.world.ledger.records
+        announced = {
+            batch_id: who
+            for who, batch_id in self.world.events
+            if not self.parks or records[who].due is None
+        }
         found = [b for b in self.world.simulator.batches() if b.id in announced]
         loading = [batch for batch in found if batch.status == "loading"]
         if loading:
             batch = loading[self.world.tape.pick(len(loading))]
-            status = ("success", "staging", "failed")[self.world.tape.pick(3)]
+            ends = (
+                ("failed", "success", "staging") if self.parks else ("success", "staging", "failed")
+            )
+            status = ends[self.world.tape.pick(3)]
             self.world.simulator.set_status(batch.id, status)
             ran[status] += 1
+            if status == "failed" and self.parks:
+                self.world.orders_parked.add(announced[batch.id])
         self.all_become("staging", "success")
 
     def all_become(self, status: str, new: str) -> None:
@@ -96,9 +108,52 @@ class Bucket:
             self.arrive()
         self.all_become("staging", "success")
         self.world.limits = self.limits
+        self.world.clock.advance(SETTLE)  # an operator redrives what Catalog shows by now
         self.world.settle()
         ran.update(self.world.seen)
         ran["schedules"] += 1
+
+
+LOADED_ONCE = (table(), table(datasetId=PRODUCTS), table(partialIngestionPercent=5))
+BYTES = ("one", "two", "one")  # of versions, by their ETags
+
+
+@SOME
+@given(TAPES)
+def test_what_failed_is_redriven_unless_it_was_overtaken(tape: bytes) -> None:
+    world = World(Tape(tape), tables=LOADED_ONCE, final=LOADED_ONCE[0])
+    versions = [replace(file, etag=e) for file, e in zip(VERSIONS, BYTES, strict=False)]
+    bucket = Bucket(world, list(versions), parks=True)
+    world.more = 4 * (bucket.arrive, bucket.end)
+    for _ in range(world.tape.pick(3)):  # some have ended before trouble begins
+        bucket.arrive()
+        world.rest()
+        bucket.end()
+    world.calm = False
+    bucket.play()
+    records = adopted(world)
+    dataset = LOADED_ONCE[0].routes[0].rule["datasetId"]
+    status = {batch.id: batch for batch in world.simulator.batches() if batch.id in records}
+    there = {
+        version: status[record.batch_id or ""]
+        for version in versions
+        if (record := _last(world, version.external_id)).batch_id
+        and status[record.batch_id].status in LIVE
+    }
+    ran["redriven"] += sum(record.order.attempt > 1 for record in records.values())
+    for version in versions:
+        order = _last(world, version.external_id).order.external_id
+        if version in there:
+            continue
+        assert world.orders_parked & {version.external_id, order}, "nobody knows that it failed"
+        ran["overtaken"] += 1
+        in_the_way = [
+            other
+            for other, batch in there.items()
+            if batch.dataset_id == dataset
+            and (other.position > version.position or other.etag == version.etag)
+        ]
+        assert in_the_way, "nothing speaks against another attempt"
 
 
 def adopted(world: World) -> dict[str, Record]:
@@ -281,3 +336,4 @@ def test_the_schedules_went_where_it_hurts(
     rare = ("too-late", "ignored", "marked", "folders", "missing", "failed", "aborted")
     assert_met(ran, schedules, 1000, *rare)
     assert_met(ran, schedules, 20, "replayed")
+    assert_met(ran, schedules, 100, "redriven", "overtaken")

@@ -38,6 +38,11 @@ QUEUES = {
     is_flag=True,
     help="Orders keep the route, target and format they had, and do not take the present ones.",
 )
+@click.option(
+    "--even-if-overtaken",
+    is_flag=True,
+    help="Send files of which a newer version, or the same bytes, are loaded or under way, too.",
+)
 @click.option("--dry-run", is_flag=True, help="List the messages, change nothing.")
 @as_json
 @with_access
@@ -47,6 +52,7 @@ def command(
     external_id: tuple[str, ...],
     queue: str,
     as_ordered: bool,
+    even_if_overtaken: bool,
     dry_run: bool,
     as_json: bool,
     access: Access,
@@ -54,18 +60,23 @@ def command(
     """Send parked messages back to their own queue.
 
     Fix the cause first. An order takes the present routes, with all its files: it gets another
-    attempt only if its last batch ended without data. Each message is sent before it is
+    attempt only if its last batch ended without data, and its files are still there. What a newer
+    version has overtaken, or the same bytes, is parked again. Each message is sent before it is
     deleted: an interruption can leave it in both queues, and the intake then ignores the second
     one. While the command runs, nobody else can receive the messages of the queue; if it is
     killed, for ten minutes more. Messages that are parked during a run wait for the next run.
     """
+
+    from aep_intake.model.messages import Wish
+
     from aep_intake_cli.dead_letters import Redrive, messages_table, summary_table, to_json
     from aep_intake_cli.output import console, print_json, progress, quantity
 
     sqs = access.session.client("sqs")
     source, destination = _queue_urls(access.stack(), queue)
     chosen = frozenset(reason), frozenset(external_id)
-    redrive = Redrive(sqs, source, destination, *chosen, dry_run, as_ordered)
+    wish = Wish(as_ordered, even_if_overtaken)
+    redrive = Redrive(sqs, source, destination, *chosen, dry_run, wish)
     outcomes: Counter[tuple[str, bool]] = Counter()
     to_list: list[ParkedMessage] = []
     failed = 0

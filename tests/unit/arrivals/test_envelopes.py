@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from aep_intake.model import messages
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
+from aep_intake.model.messages import Wish
 from aep_intake.model.orders import EXTERNAL_ID
 from aep_intake.routing.globs import InvalidGlob, compile_wildcard
 from hypothesis import given
@@ -118,9 +120,10 @@ def test_bus_events_that_bring_no_bytes_are_ignored(kind: str, ignored: Ignored)
     assert parse(json.dumps(event)) == Received(ignored=(ignored,))
 
 
-def test_a_parked_order_may_ask_to_stay_as_it_was_ordered() -> None:
-    assert parse(messages.of_order("a")) == Received(order="a")
-    assert parse(messages.of_order("a", as_ordered=True)) == Received(order="a", as_ordered=True)
+@pytest.mark.parametrize("wish", [Wish(*two) for two in product((False, True), repeat=2)])
+def test_a_parked_order_says_how_it_is_to_be_tried_again(wish: Wish) -> None:
+    assert parse(messages.of_order("a")) == Received(order="a", wish=Wish())
+    assert parse(messages.of_order("a", wish)) == Received(order="a", wish=wish)
 
 
 def created(**changes: Any) -> str:

@@ -394,11 +394,11 @@ def test_a_large_folder_is_looked_through_before_anything_is_claimed(
 
 
 def test_a_marker_is_handed_on_to_who_has_the_time(world: World) -> None:
-    handed: list[Arrival] = []
+    handed: list[str] = []
     intake = replace(world.intake(0), hand_on=handed.append)
     results = take_in({MARKER.external_id: MARKER}, intake, map)
     assert results == {MARKER.external_id: HandedOn()}
-    assert (handed, standing(world)) == ([MARKER], None)
+    assert (handed, standing(world)) == ([messages.of_arrival(MARKER)], None)
     assert parse(messages.of_arrival(MARKER)).arrivals == (MARKER,)
     unversioned = replace(MARKER, version_id=None, key="ä b/%+")
     assert parse(messages.of_arrival(unversioned)).arrivals == (unversioned,)
@@ -406,7 +406,7 @@ def test_a_marker_is_handed_on_to_who_has_the_time(world: World) -> None:
     begun(world)
     world.table = TABLES[3]
     assert take_in({MARKER.external_id: MARKER}, intake, map) == {MARKER.external_id: Known(WINDOW)}
-    assert handed == [MARKER, MARKER]
+    assert handed == 2 * [messages.of_arrival(MARKER)]
 
 
 def test_half_of_a_folder_is_no_batch(world: World) -> None:

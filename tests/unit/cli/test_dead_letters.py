@@ -1,13 +1,15 @@
-"""What `redrive --as-ordered` sends; the rest of the command is tried on the local AWS."""
+"""What `redrive` sends; the rest of the command is tried on the local AWS."""
 
 import json
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any, cast
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.clock.retries import Again, Message
 from aep_intake.model.files import Arrival
-from aep_intake.model.messages import of_arrival, of_order
+from aep_intake.model.messages import Wish, of_arrival, of_order
 from aep_intake_cli.dead_letters import ParkedMessage, Redrive, messages_table, to_json
 from rich.console import Console
 
@@ -19,26 +21,48 @@ class Sqs:
     """Notes what it is sent."""
 
     def __init__(self) -> None:
-        self.sent: list[str] = []
+        self.sent: list[dict[str, Any]] = []
 
-    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, str]]) -> Any:
-        self.sent += [entry["MessageBody"] for entry in Entries]
+    def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:
+        self.sent += Entries
         return {"Successful": []}
 
 
-@pytest.mark.parametrize("as_ordered", [True, False])
-def test_only_an_order_is_told_to_stay_as_it_was(as_ordered: bool) -> None:
+@pytest.mark.parametrize("wish", [Wish(*two) for two in product((False, True), repeat=2)])
+def test_an_order_is_told_how_to_be_tried_again_and_a_file_that_it_was_parked(wish: Wish) -> None:
     bodies = [of_order("a"), ARRIVAL, DUE, "no JSON"]
     parked = {
         str(n): ParkedMessage("h", body, "batch-failed", "", frozenset(), (), datetime.now(UTC))
         for n, body in enumerate(bodies)
     }
     sqs = Sqs()
-    run = Redrive(cast("Any", sqs), "from", "to", as_ordered=as_ordered)
-    assert list(run._move(parked)) == []
-    first, *others = sqs.sent
-    assert (parse(first).order, parse(first).as_ordered) == ("a", as_ordered)
+    assert list(Redrive(cast("Any", sqs), "from", "to", wish=wish)._move(parked)) == []
+    first, *others = (entry["MessageBody"] for entry in sqs.sent)
+    assert (parse(first).order, parse(first).wish) == ("a", wish)
     assert others == bodies[1:]
+    for entry in sqs.sent:
+        attributes = {
+            name: {"stringValue": v["StringValue"]}
+            for name, v in entry["MessageAttributes"].items()
+        }
+        assert received(attributes).redriven is not wish.even_if_overtaken
+
+
+def received(attributes: dict[str, Any]) -> Message:
+    about = {"ApproximateReceiveCount": "1", "SentTimestamp": "0"}
+    names = {"messageId": "m", "receiptHandle": "r", "body": ""}
+    return Message.of({**names, "attributes": about, "messageAttributes": attributes})
+
+
+def test_what_was_moved_in_the_console_is_known_too_and_what_is_sent_again_stays_so() -> None:
+    """SQS's own redrive keeps attributes; a message with a long wait is sent again."""
+    moved = received({"parkedAt": {"stringValue": "2026-11-28T12:00:00.000+00:00"}})
+    assert moved.redriven
+    again = Again.at(moved, 1_000, 0, tries=3)
+    carried = {name: {"stringValue": str(value)} for name, value in again.attributes.items()}
+    assert received(carried).redriven
+    assert not received({}).redriven
+    assert "redriven" not in Again.at(received({}), 1_000, 0, tries=3).attributes
 
 
 def test_the_codes_of_a_failed_batch_are_explained() -> None:

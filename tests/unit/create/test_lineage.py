@@ -5,8 +5,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
+from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Gathered, Known, Skipped
-from aep_intake.arrivals.take_in import retry_parked
 from aep_intake.clock import due
 from aep_intake.create.create import OutcomeKind
 from aep_intake.create.lineage import lineage_of, make_room, placed

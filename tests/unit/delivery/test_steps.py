@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aep_intake.adapters.adobe.ingestion import Ingestion
-from aep_intake.arrivals.take_in import retry_parked
+from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock import due
 from aep_intake.content.parts import Parts, Place
 from aep_intake.create import create
@@ -52,6 +52,7 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.files import Arrival
+from aep_intake.model.messages import Wish
 from aep_intake.model.orders import Order, Record, Rejection, State
 from aep_intake.model.outcomes import attempt as tried
 from aep_intake.report.events import arrival_rejected, batch_created
@@ -85,6 +86,7 @@ from tests.memory_ledger import all_due
 
 EVENTS = Path(__file__).parents[3] / "events"
 STEP = TIMEOUT + SKEW
+AS_ORDERED = Wish(as_ordered=True)
 ROWS = b"".join(b'{"row": %d}\n' % n for n in range(20))
 TABLE = b"a,b\n" + b"1,2\n" * 60
 PACKED = gzip.compress(ROWS, mtime=0)
@@ -2385,7 +2387,7 @@ def test_another_attempt_stays_as_it_was_ordered_where_the_operator_wants_it(
 ) -> None:
     external_id = ended_as(world, "failed")
     world.table = table(datasetId=PRODUCTS)
-    outcome = retry_parked(external_id, world.intake(0), as_ordered=True)
+    outcome = retry_parked(external_id, world.intake(0), wish=AS_ORDERED)
     assert outcome.record.order == world.ledger.records[external_id].order.next_attempt()
 
 
@@ -2408,7 +2410,7 @@ def test_files_that_the_present_routes_part_get_no_other_attempt(
     with pytest.raises(Rejected, match=why):
         retry_parked(external_id, world.intake(0))
     assert list(world.ledger.records) == [external_id]
-    assert retry_parked(external_id, world.intake(0), as_ordered=True).kind is OutcomeKind.CREATED
+    assert retry_parked(external_id, world.intake(0), wish=AS_ORDERED).kind is OutcomeKind.CREATED
 
 
 @pytest.mark.parametrize(

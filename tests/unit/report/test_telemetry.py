@@ -436,7 +436,7 @@ class Function:
 @pytest.mark.parametrize(
     "about",
     [
-        Function("on_arrival", {"externalId": "intake-1"}, "retry_parked", "RetryingArrivalAge"),
+        Function("on_arrival", {"externalId": "intake-1"}, "redrive", "RetryingArrivalAge"),
         Function("on_delivery", CREATED, "steps.start", "RetryingDeliveryAge"),
         Function("on_upload", asdict(PIECE), "upload.upload", "RetryingUploadAge"),
     ],

@@ -11,6 +11,7 @@ from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
+from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
 
 
@@ -32,7 +33,7 @@ class Received:
     ignored: tuple[Ignored, ...] = ()
     malformed: tuple[str, ...] = ()  # a sentence for each bad record
     order: str | None = None  # external id of a parked order that was redriven
-    as_ordered: bool = False  # it does not take the present routes
+    wish: Wish = AS_USUAL  # how it is to be tried again
     missing: Missing | None = None  # files whose marker did not come in time
 
     def of_keys(self, wanted: re.Pattern[str]) -> "Received":
@@ -64,8 +65,8 @@ def parse(body: str) -> Received:
     """
     message = _document(body, "message")
     if "externalId" in message:
-        as_ordered = message["asOrdered"].value is True
-        return Received(order=message["externalId"].text(64), as_ordered=as_ordered)
+        told = [message[name].value is True for name in ("asOrdered", "evenIfOvertaken")]
+        return Received(order=message["externalId"].text(64), wish=Wish(*told))
     if "missing" in message:
         missing = message["missing"]
         after, until = missing["after"].text(64, least=0), missing["until"].text(64)

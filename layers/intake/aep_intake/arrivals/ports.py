@@ -60,5 +60,5 @@ class Intake:
     part_of: Callable[[Window, str, str, str], int | None]
     # Whether the batch of an order (by external id) ended, and holds no data.
     ended_without_data: Callable[[str], bool]
-    # Sends a marker to on_marker, which has more time; None: this worker gathers the folder.
-    hand_on: Callable[[Arrival], None] | None = None
+    # Sends a message to on_marker, which has more time; None: this worker does it itself.
+    hand_on: Callable[[str], None] | None = None

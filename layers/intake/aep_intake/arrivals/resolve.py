@@ -6,7 +6,7 @@ from typing import Any
 
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
-from aep_intake.arrivals.same_bytes import told_same_bytes
+from aep_intake.arrivals.versions import told_same_bytes
 from aep_intake.create import lineage
 from aep_intake.grouping.missing_markers import Waiting
 from aep_intake.grouping.windows import Window

@@ -9,38 +9,22 @@ no longer be resolved and has an order already, that order wins.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
 from aep_intake.arrivals.ports import Intake
-from aep_intake.arrivals.resolve import NOT_DATA, Marker, order_of, resolve
+from aep_intake.arrivals.resolve import NOT_DATA, Marker, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
+from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
-from aep_intake.create.create import Outcome
 from aep_intake.grouping import missing_markers, windows
 from aep_intake.grouping.missing_markers import Listing, Waiting
 from aep_intake.grouping.windows import Window, register
-from aep_intake.model.errors import (
-    AlreadyClaimed,
-    LeaseLost,
-    MalformedEvent,
-    NoRoute,
-    Rejected,
-    RoutesDiffer,
-)
+from aep_intake.model import messages
+from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.values import dataclass
-from aep_intake.routing.routes import (
-    Ignored,
-    Match,
-    OneBatch,
-    OnNewVersion,
-    RoutingTable,
-    format_by_name,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +47,20 @@ type _Task = _Creating | _Joining | Listing
 
 
 def take_in(
-    arrivals: Mapping[str, Arrival], intake: Intake, side_by_side: SideBySide
+    arrivals: Mapping[str, Arrival],
+    intake: Intake,
+    side_by_side: SideBySide,
+    redriven: frozenset[str] = frozenset(),
 ) -> dict[str, Result]:
     """Give arrivals (by external id) their batches, or places in a window.
 
+    `redriven`: those that were parked before, so that newer versions may have overtaken them.
     Returns the result of each; if it failed, the error. Rejected errors are announced and recorded.
     """
-    planned = side_by_side(lambda file: attempt(_plan, file, intake), arrivals.values())
+    planned = side_by_side(
+        lambda file: attempt(_plan, file, intake, redriven=file.external_id in redriven),
+        arrivals.values(),
+    )
     plans = dict(zip(arrivals, planned, strict=True))
     results: dict[str, Result] = {}
     for name, plan in plans.items():
@@ -108,80 +99,17 @@ def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
 def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     if intake.hand_on is None:
         return gather(marker, intake, side_by_side)
-    intake.hand_on(marker.arrival)
+    intake.hand_on(messages.of_arrival(marker.arrival))
     return HandedOn()
 
 
-def retry_parked(external_id: str, intake: Intake, *, as_ordered: bool = False) -> Outcome:
-    """Retry a parked order through the present routing table, unless `as_ordered`.
-
-    An order whose batch ended without data gets a new attempt. Raises Rejected or TryAgain.
-    """
-    record = intake.ledger.get(external_id)
-    if record is None:
-        raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
-    rerouted = None if as_ordered else partial(_rerouted, intake=intake)
-    if record.batch_id is not None or record.next_attempt is not None:
-        return create.start_next_attempt(
-            external_id, intake.ports, accept_loaded=True, rerouted=rerouted
-        )
-    order = record.order if rerouted is None else rerouted(record.order)
-    return create.create_batch(order, intake.ports)
-
-
-def _rerouted(order: Order, *, intake: Intake) -> Order:
-    """The same order, with the same files, through the present routes. Raises Rejected or TryAgain.
-
-    But an order keeps its place in a lineage, and that is in one dataset.
-    """
-    files = intake.ledger.files(order)
-    if order.trigger == "request" or not files:  # no route made it
-        return order
-    table = intake.table()
-    matches = [_match(file, table) for file in files]
-    first, match = files[0], matches[0]
-    shared = _shared(first, match)
-    for file, other in zip(files, matches, strict=True):
-        if _shared(file, other) != shared:
-            raise RoutesDiffer(
-                f"{first.uri!r} and {file.uri!r}, files of one batch, have different routes, "
-                "targets or formats now; correct the routes, or redrive with --as-ordered"
-            )
-    alone = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
-    present = order_of(*intake.checks.checked(first, alone), alone, intake)
-    return replace(
-        order,
-        files=present.files if len(order.files) == 1 else order.files,
-        target=present.target if order.line is None else order.target,
-        options=present.options,
-        route=present.route,
-        routes_version=present.routes_version,
-        profile=present.profile,
-        whole=present.whole,
-        demands=present.demands,
-    )
-
-
-def _match(file: Arrival, table: RoutingTable) -> Match:
-    match = table.match(file)
-    if isinstance(match, Ignored):
-        raise NoRoute(
-            f"{file.uri!r} is ignored by the present routes; correct them, or redrive with "
-            "--as-ordered"
-        )
-    return match
-
-
-def _shared(file: Arrival, match: Match) -> Match:
-    """What the files of a batch have in common: route, target and format."""
-    input_format = match.options.get("inputFormat") or format_by_name(file.uri)
-    options = {**match.options, "inputFormat": input_format}
-    return replace(match, options=options, placeholders={}, batching=OneBatch())
-
-
-def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known | Waiting | Skipped:
+def _plan(
+    arrival: Arrival, intake: Intake, *, redriven: bool
+) -> Order | Window | Marker | Known | Waiting | Skipped:
     try:
         found = resolve(arrival, intake)
+        if redriven and isinstance(found, Order | Window):
+            _check_not_overtaken(arrival, found, intake)
         if found != NOT_DATA:
             return found
         owner = intake.ledger.claimant(arrival)  # for other routes it was a marker, perhaps
@@ -192,6 +120,12 @@ def _plan(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Known |
             reject_arrival(arrival, rejected, intake)
             raise
         return _owner(owner, arrival, intake)
+
+
+def _check_not_overtaken(arrival: Arrival, found: Order | Window, intake: Intake) -> None:
+    order = found.order if isinstance(found, Window) else found
+    if order.line is None:  # a lineage has its newest version
+        check_not_overtaken((arrival,), order.target, intake, map)
 
 
 def _create_or_known(order: Order, intake: Intake) -> Result:
@@ -243,7 +177,7 @@ def _owner(owner: str, file: Arrival, intake: Intake) -> Order | Known:
             if intake.hand_on is None:
                 windows.seal(owner, intake.windows)
             else:
-                intake.hand_on(file)
+                intake.hand_on(messages.of_arrival(file))
         return Known(owner)
     record = intake.ledger.get(owner)
     if record is None:

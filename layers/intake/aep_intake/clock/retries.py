@@ -45,6 +45,7 @@ class Message:
     tries: int  # this one included
     first_sent_at: int  # epoch ms
     not_before: int = 0  # epoch ms: no try before
+    redriven: bool = False  # it was parked before
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Self:
@@ -62,6 +63,8 @@ class Message:
             tries=number("tries") + int(about["ApproximateReceiveCount"]),
             first_sent_at=number("firstSentAt") or int(about["SentTimestamp"]),
             not_before=number("notBefore"),
+            # Whoever moves it in SQS's console keeps its attributes.
+            redriven=number("redriven") > 0 or "parkedAt" in carried,
         )
 
 
@@ -85,7 +88,8 @@ class Again:
     def attributes(self) -> dict[str, int]:
         """Its message attributes, as `Message.of` reads them."""
         carried = {"firstSentAt": self.message.first_sent_at, "tries": self.tries}
-        return carried | ({"notBefore": self.not_before} if self.not_before else {})
+        more = {"notBefore": self.not_before, "redriven": int(self.message.redriven)}
+        return carried | {name: value for name, value in more.items() if value}
 
 
 class Queue(Protocol):

@@ -70,21 +70,22 @@ def start_next_attempt(
     ports: OrderPorts,
     *,
     accept_loaded: bool = False,
-    rerouted: Callable[[Order], Order] | None = None,
+    prepared: Callable[[Order], Order] | None = None,
 ) -> Outcome:
     """Start one more attempt of an order whose batch ended without data.
 
-    `accept_loaded`: a batch that holds data is a DUPLICATE. `rerouted`: gives the same order, with
-    the same files, through the present routes; None: it stays as it was ordered. Raises NotEnded
-    for any other batch that has not ended without data, or as `rerouted` or `create_batch`.
+    `accept_loaded`: a batch that holds data is a DUPLICATE. `prepared`: called before a batch is
+    made, gives the same order as it is wanted now; None: it stays as it was ordered. Raises
+    NotEnded for any other batch that has not ended without data, or as `prepared` or
+    `create_batch`.
     """
     record = _current(external_id, ports)
     while record.next_attempt is not None:
         record = _current(record.next_attempt, ports)
     if record.batch_id is None or record.due is not None:
-        order = record.order
-        if rerouted is not None and record.next_step(ports.now()) is NextStep.REOPEN:
-            order = rerouted(order)
+        order, anew = record.order, (NextStep.REOPEN, NextStep.RECLAIM)
+        if prepared is not None and record.next_step(ports.now()) in anew:
+            order = prepared(order)
         return _carry_out(_take_over(record, order, ports.lease(), ports), ports)
     if record.replaced_by is not None:
         raise NotEnded(
@@ -99,8 +100,13 @@ def start_next_attempt(
             f"batch {record.batch_id} is {status}: another attempt could double its data",
             external_id=external_id,
         )
-    wanted = None if rerouted is None else rerouted(record.order)
-    ended, following = record.followed(ports.lease(), ports.now(), wanted)
+    order = record.order if prepared is None else prepared(record.order)
+    identity = ports.identity()
+    if ports.now() < identity.look_first_until and _left_behind(
+        record.order.next_attempt(), order, identity.restored_at, ports
+    ):
+        order = record.order
+    ended, following = record.followed(ports.lease(), ports.now(), order)
     return _carry_out(ports.ledger.open_next_attempt(ended, following), ports)
 
 
@@ -178,13 +184,49 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) ->
                 external_id=record.order.external_id,
             )
         case NextStep.RECLAIM:
+            order = _as_possible(record, order, ports)
             return ports.ledger.reclaim(record, record.reopened(order, lease))
         case NextStep.REOPEN:
+            kept = _as_possible(record, kept, ports)
             return ports.ledger.replace(record, record.reopened(kept, lease))
         case NextStep.RESUME:
             return ports.ledger.replace(record, record.leased(lease))
         case NextStep.DONE:
             return record
+
+
+def _as_possible(record: Record, wanted: Order, ports: OrderPorts) -> Order:
+    """`wanted`; or the order as it was, if an earlier try has left a batch behind."""
+    if not _may_have_batch(record, ports):
+        return wanted
+    since = record.unknown_since or 0
+    if _may_be_forgotten(record, ports):
+        since = max(since, ports.identity().restored_at)
+    return record.order if _left_behind(record.order, wanted, since, ports) else wanted
+
+
+def _left_behind(known: Order, wanted: Order, since: int, ports: OrderPorts) -> bool:
+    """Whether Catalog shows a batch of `known`, though `wanted` has another target by now.
+
+    Under the target of `wanted`, nobody would find it. `since`: when it may have been made at the
+    latest (epoch ms). Raises NotYet until Catalog has had the time to show it.
+    """
+    target = known.target
+    if target.place == wanted.target.place:
+        return False
+    if target.ims_org == wanted.target.ims_org:  # whose old credential may be gone
+        target = replace(target, credential=wanted.target.credential)
+    asked_at = ports.now()
+    if ports.platform.find(replace(known, target=target), None):
+        return True
+    settled_at = since + ports.settle_ms
+    if asked_at < settled_at:
+        raise NotYet(
+            "Catalog may not show the batch of an earlier try yet",
+            retry_after=(settled_at - asked_at) / 1000,
+            external_id=known.external_id,
+        )
+    return False
 
 
 def _make_room(record: Record, ports: OrderPorts) -> Record:

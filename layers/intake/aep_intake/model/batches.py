@@ -19,6 +19,11 @@ class Target(Kept):
     sandbox: str
     dataset_id: str  # Catalog's
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where its data is, whatever credential leads there."""
+        return self.ims_org, self.sandbox, self.dataset_id
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -74,6 +79,11 @@ class Batch:
     def holds_none(self) -> bool:
         """Whether it has ended without data."""
         return self.status in HOLDS_NONE
+
+    @property
+    def reverted(self) -> bool:
+        """Whether a person took its data back."""
+        return self.status == "inactive" and not self.holds_data
 
     @property
     def completed(self) -> bool:

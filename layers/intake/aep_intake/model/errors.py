@@ -23,6 +23,7 @@
     │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
     │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
     │   ├── RoutesDiffer          files of one order that no longer share a route, target and format
+    │   ├── Overtaken             redriven too late: a newer version, or its bytes, are there
     │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
@@ -162,6 +163,10 @@ class CustomerKeyNeeded(Rejected):
 
 class RoutesDiffer(Rejected):
     """Files of one order for which the present routes say different things."""
+
+
+class Overtaken(Rejected):
+    """Redriven, while a newer version of a file, or the same bytes, are loaded or under way."""
 
 
 class TargetNotAllowed(Rejected):

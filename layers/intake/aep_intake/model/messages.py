@@ -12,6 +12,7 @@ from typing import Any
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
+from aep_intake.model.values import dataclass
 
 
 def encoded(document: Mapping[str, Any]) -> str:
@@ -19,9 +20,21 @@ def encoded(document: Mapping[str, Any]) -> str:
     return json.dumps({"v": records.VERSION, **document}, default=records.members)
 
 
-def of_order(external_id: str, *, as_ordered: bool = False) -> str:
-    """A parked order, to be tried again through the present routes, unless `as_ordered`."""
-    return encoded({"externalId": external_id} | ({"asOrdered": True} if as_ordered else {}))
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How an operator wants a parked order to be tried again."""
+
+    as_ordered: bool = False  # not through the present routes
+    even_if_overtaken: bool = False  # though a newer version of a file may be loaded
+
+
+AS_USUAL = Wish()
+
+
+def of_order(external_id: str, wish: Wish = AS_USUAL) -> str:
+    """A parked order, to be tried again."""
+    told = {"asOrdered": wish.as_ordered, "evenIfOvertaken": wish.even_if_overtaken}
+    return encoded({"externalId": external_id} | {name: True for name in told if told[name]})
 
 
 def of_missing(missing: Missing) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from aep_intake.adapters.aws.appconfig import InForce
 from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.arrivals.ports import Intake
-from aep_intake.model import messages
-from aep_intake.model.files import Arrival
 from aep_intake.model.times import DAY_MS
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.routes import RoutingTable
@@ -127,6 +125,6 @@ class Arriving(Requesting):
         verdict = None if delivery is None else delivery.verdict
         return verdict is not None and verdict.end != "succeeded"
 
-    def hand_on(self, marker: Arrival) -> None:
-        """Send a marker to on_marker. Raises StorageUnavailable."""
-        self.queues.send_as_is(self.settings.markers_queue_url, messages.of_arrival(marker))
+    def hand_on(self, body: str) -> None:
+        """Send a message to on_marker. Raises StorageUnavailable."""
+        self.queues.send_as_is(self.settings.markers_queue_url, body)

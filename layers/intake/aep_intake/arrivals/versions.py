@@ -1,0 +1,168 @@
+"""Which versions of an object are loaded or under way.
+
+That decides about two kinds of late comers. An object that somebody copied onto itself: that is how
+a bucket is encrypted anew, or metadata corrected, and a hundred thousand objects would be loaded a
+second time. S3 says `CopyObject`, and not of what; but if the copy has the ETag of the newest
+version of its own key that is loaded or under way, the dataset has its rows. Whatever was written
+anew is a new version, even with bytes that came before. And a file that is redriven: by then a
+newer version may have overtaken it.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import batched
+
+from aep_intake.arrivals.ports import Intake
+from aep_intake.grouping import windows
+from aep_intake.grouping.windows import Window, WindowStage
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import Overtaken
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Held
+from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.values import dataclass
+
+PAGE = 100  # files that are asked about side by side, before the answers are judged
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What a version is loaded by, or will be if all goes well: an order, or an open window."""
+
+    external_id: str
+    target: Target
+    batch_id: str | None = None
+
+
+class LiveVersions:
+    """Finds what versions are loaded by; asks for each order and each window once.
+
+    `asks_catalog`: what became of a batch that nobody here has followed.
+    """
+
+    def __init__(self, intake: Intake, *, asks_catalog: bool = False) -> None:
+        self._intake = intake
+        self._asks_catalog = asks_catalog
+        self._orders: dict[str, Live | None] = {}
+        self._windows: dict[str, Window | None] = {}
+
+    def by(self, held: Held) -> Live | None:
+        """What a version is loaded by, or under way. Raises TryAgain.
+
+        Of a marker: the first of its parts that is.
+        """
+        if not held.owner.startswith(WINDOW_PREFIX):
+            return self._order(held.owner)
+        if held.owner not in self._windows:
+            self._windows[held.owner] = self._intake.windows.windows.get(held.owner)
+        window = self._windows[held.owner]
+        if window is None:
+            return None
+        if window.stage is not WindowStage.FINISHED:
+            return Live(held.owner, window.order.target)
+        numbers: Sequence[int] = range(len(window.parts))
+        found = [self._order(window.part_id(number)) for number in numbers]
+        is_marker = windows.marker_id(held.file) == window.window_id
+        if any(found) and len(found) > 1 and not is_marker:
+            file = held.file
+            at = self._intake.part_of(window, file.bucket, file.key, held.in_batch)
+            found = found if at is None else [found[at]]
+        return next(filter(None, found), None)
+
+    def _order(self, external_id: str) -> Live | None:
+        if external_id not in self._orders:
+            self._orders[external_id] = self._live(external_id)
+        return self._orders[external_id]
+
+    def _live(self, external_id: str) -> Live | None:
+        record = self._latest(external_id)
+        if record is None or record.replaced_by is not None or record.state is State.REFUSED:
+            return None
+        order, announced = record.order, record.state is State.ANNOUNCED
+        if announced and self._intake.ended_without_data(order.external_id):
+            return None
+        if announced and self._asks_catalog and record.batch_id is not None:
+            batch = self._intake.ports.platform.batch(order.target, record.batch_id)
+            if batch is not None and (batch.holds_none or batch.reverted):
+                return None
+        return Live(order.external_id, order.target, record.batch_id)
+
+    def _latest(self, external_id: str) -> Record | None:
+        record = self._intake.ledger.get(external_id)
+        while record is not None and record.next_attempt is not None:
+            record = self._intake.ledger.get(record.next_attempt)
+        return record
+
+
+def told_same_bytes(copy: Arrival, intake: Intake) -> bool:
+    """Whether the bytes of a copy are loaded or under way; then its owner claims the copy, too.
+
+    So the next marker of its folder does not take it. Raises LedgerUnavailable, StorageUnavailable.
+    """
+    versions = intake.ledger.held(copy.object_id)
+    if any(held.file.version == copy.version for held in versions):
+        return any(held.file.version == copy.version != held.in_batch for held in versions)
+    before = [held for held in versions if _is_before(held.file, copy)]
+    if copy.etag not in {held.file.etag for held in before}:
+        return False
+    live = LiveVersions(intake)
+    for held in _newest_first(before):
+        if live.by(held) is not None:
+            return held.file.etag == copy.etag and intake.ledger.claim_copy(copy, held)
+    return False
+
+
+def check_not_overtaken(
+    files: Iterable[Arrival], target: Target, intake: Intake, side_by_side: SideBySide
+) -> None:
+    """One consistent query a file: whether its rows would come too late, or twice, to a dataset.
+
+    Raises Overtaken for the first file of which a newer version, or the same bytes, are there or
+    under way; TryAgain.
+    """
+    live = LiveVersions(intake, asks_catalog=True)
+    for page in batched(files, PAGE, strict=False):
+        found = side_by_side(lambda file: _overtaken(file, target, live, intake), page)
+        for why in filter(None, found):
+            raise why
+
+
+def _overtaken(
+    file: Arrival, target: Target, live: LiveVersions, intake: Intake
+) -> Overtaken | None:
+    versions = intake.ledger.held(file.object_id)
+    # A marker's list has no sequencers, but the ledger has.
+    ours = next((one.file for one in versions if one.file.version == file.version), file)
+    for held in _newest_first(one for one in versions if one.in_batch != file.version):
+        by = live.by(held)
+        if by is None or by.target.place != target.place:
+            continue
+        newer = not _is_before(held.file, ours)
+        if not newer and held.file.etag != file.etag:
+            return None  # the newest of those that are there before it has other rows
+        what = "a newer version" if newer else "a version with the same bytes"
+        batch = "no batch yet" if by.batch_id is None else f"batch {by.batch_id}"
+        return Overtaken(
+            f"{file.uri!r}: {what} ({held.file.version}) is loaded or under way, by "
+            f"{by.external_id} ({batch}): its rows would be there twice. Discard the message; or, "
+            "if both versions belong into the dataset, redrive with --even-if-overtaken"
+        )
+    return None
+
+
+def _is_before(file: Arrival, other: Arrival) -> bool:
+    """Whether a version is not newer than another one of its object, as far as anybody knows."""
+    if file.sequencer and other.sequencer:
+        return file.position < other.position
+    return file.time <= other.time
+
+
+def _newest_first(versions: Iterable[Held]) -> list[Held]:
+    """Versions of one object: by S3's sequencer if all have one, else by time."""
+    held = list(versions)
+    in_sequence = all(one.file.sequencer for one in held)
+
+    def age(one: Held) -> tuple[int, str]:
+        return (0 if in_sequence else one.file.time, one.file.position)
+
+    return sorted(held, key=age, reverse=True)
