@@ -227,7 +227,7 @@ class MemoryLedger:
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
         part = order.excerpt
-        return order.files if part is None else self.windows.files(part)
+        return order.files if part is None else order.selected(self.windows.files(part))
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         slot = f"rejected#{arrival.version}"

@@ -20,9 +20,9 @@ from aep_intake.grouping import missing_markers, windows
 from aep_intake.grouping.missing_markers import Listing, Waiting
 from aep_intake.grouping.windows import Window, register
 from aep_intake.model import messages
-from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Rejected
+from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Order
+from aep_intake.model.orders import WINDOW_PREFIX, Order, State
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.values import dataclass
 
@@ -108,24 +108,32 @@ def _plan(
 ) -> Order | Window | Marker | Known | Waiting | Skipped:
     try:
         found = resolve(arrival, intake)
-        if redriven and isinstance(found, Order | Window):
-            _check_not_overtaken(arrival, found, intake)
-        if found != NOT_DATA:
-            return found
-        owner = intake.ledger.claimant(arrival)  # for other routes it was a marker, perhaps
-        return found if owner is None else _owner(owner, arrival, intake)
     except Rejected as rejected:
         owner = intake.ledger.claimant(arrival)
         if owner is None:
             reject_arrival(arrival, rejected, intake)
             raise
         return _owner(owner, arrival, intake)
+    if found == NOT_DATA:
+        owner = intake.ledger.claimant(arrival)  # for other routes it was a marker, perhaps
+        return found if owner is None else _owner(owner, arrival, intake)
+    if redriven and isinstance(found, Order | Window):
+        _check_not_overtaken(arrival, found, intake)
+    return found
 
 
 def _check_not_overtaken(arrival: Arrival, found: Order | Window, intake: Intake) -> None:
     order = found.order if isinstance(found, Window) else found
-    if order.line is None:  # a lineage has its newest version
+    owner = intake.ledger.claimant(arrival)
+    known = None if owner is None else intake.ledger.get(owner)
+    begins = owner is None or (known is not None and known.state is State.REFUSED)
+    if not begins or order.line is not None:  # a lineage has its newest version
+        return
+    try:
         check_not_overtaken((arrival,), order.target, intake, map)
+    except Overtaken as overtaken:
+        reject_arrival(arrival, overtaken, intake)
+        raise
 
 
 def _create_or_known(order: Order, intake: Intake) -> Result:

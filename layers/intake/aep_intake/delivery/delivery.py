@@ -54,6 +54,8 @@ class Verdict(Kept):
     short: tuple[int, ...] = ()  # numbers of runs that are in it without some of their files
     rows: int | None = None  # that are in it, as we counted; None where nobody can
     broken: int = 0  # of them, as we saw
+    # Whether we gave it up because of its lost files: another attempt follows without them.
+    anew: bool = False
 
     @property
     def missing(self) -> int | None:
@@ -293,6 +295,9 @@ class Orders(Protocol):
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, from the record or its window's list."""
+
+    def open_next_attempt(self, ended: Record, following: Record) -> Record:
+        """Put the ended attempt and the following one in one transaction. Raises LeaseLost."""
 
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
         """Delete the order's claims of lost files, if it still has them, and record why."""

@@ -23,13 +23,14 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.orders import Order, Record, Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
 
 CATALOG_FORGETS_MS = 7 * DAY_MS  # after which a batch that Catalog does not show no longer exists
 ADOBE_SKEW_MS = 300_000  # the most by which Adobe's clock and ours differ
 RELEASED_PER_WRITE = 20  # lost files, between two writes of the delivery
+LEFT_OUT_MAX = 1000  # files of an excerpt that an attempt does without: it lists them
 
 
 def poll_later(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
@@ -66,9 +67,9 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if type(value) in (int, float)}
 
 
-def give_up(delivery: Delivery, why: str, ports: DeliveryPorts) -> Delivery:
-    """Abort the batch, before COMPLETE."""
-    verdict = Verdict(End.ABANDONED, "aborted", why, ports.now())
+def give_up(delivery: Delivery, why: str, ports: DeliveryPorts, *, anew: bool = False) -> Delivery:
+    """Abort the batch, before COMPLETE. `anew`: another attempt follows without its lost files."""
+    verdict = Verdict(End.ABANDONED, "aborted", why, ports.now(), anew=anew)
     delivery = ports.deliveries.replace(
         delivery, delivery.then(stage=DeliveryStage.ABORTING, verdict=verdict)
     )
@@ -122,33 +123,81 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     lost = _lost_files(delivery, verdict, ports)
     ports.announcer.ended(delivery, {each.file.uri: each.why for each in lost if each.why})
     if record is not None:
-        # Then a newer version took its place, and it needs no other attempt.
-        replaced = record.replaced_by is not None
-        # Without files, only the caller can fill another batch.
-        if verdict.end is not End.SUCCEEDED and not replaced and delivery.file_count:
-            ports.park(record.order, Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at))
-        apart = verdict.end is End.SUCCEEDED and not replaced
-        delivery = _release_lost_files(delivery, lost, record.order if apart else None, ports)
+        apart: Mapping[Arrival, Rejection] = {}
+        # Else a newer version took its place, and it needs no other attempt.
+        if record.replaced_by is None:
+            apart = _go_on(delivery, verdict, record, lost, ports)
+        delivery = _release_lost_files(delivery, lost, record.order, apart, ports)
     return ports.deliveries.replace(delivery, delivery.then(due=None))
 
 
+def _go_on(
+    delivery: Delivery,
+    verdict: Verdict,
+    record: Record,
+    lost: tuple["_Lost", ...],
+    ports: DeliveryPorts,
+) -> Mapping[Arrival, Rejection]:
+    """The files that are to be let go, as no batch has them, nor will have any more.
+
+    Another attempt is opened without them, or a batch without data is parked.
+    """
+    why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at)
+    if verdict.end is End.SUCCEEDED:
+        return {each.file: each.why for each in lost if each.why and each.apart(record.order)}
+    without = _tried_anew(record, lost, ports) if verdict.anew else ()
+    # Without files, only the caller can fill another batch.
+    if not without and delivery.file_count:
+        ports.park(record.order, why)
+    reasons = {each.file: each.why for each in lost}
+    return {file: reasons.get(file) or why for file in without}
+
+
+def _tried_anew(
+    record: Record, lost: tuple["_Lost", ...], ports: DeliveryPorts
+) -> tuple[Arrival, ...]:
+    """The files that the next attempt does without; none if there is no such attempt.
+
+    Opened once, by a conditional write: whoever comes again reads there which files these are.
+    """
+    files = ports.orders.files(record.order)
+    if record.next_attempt is None:
+        gone = frozenset(each.file for each in lost)
+        order = record.order.without(gone, files)
+        if not 0 < len(gone) < len(files) or len(order.left_out) > LEFT_OUT_MAX:
+            return ()
+        ended, following = record.followed(None, ports.now(), order)
+        ports.orders.open_next_attempt(ended, following)
+    else:
+        found = ports.orders.get(record.next_attempt)
+        if found is None:
+            raise LeaseLost("the ledger no longer holds its next attempt")
+        following = found
+    there = frozenset(ports.orders.files(following.order))
+    return tuple(file for file in files if file not in there)
+
+
 def _release_lost_files(
-    delivery: Delivery, lost: tuple["_Lost", ...], order: Order | None, ports: DeliveryPorts
+    delivery: Delivery,
+    lost: tuple["_Lost", ...],
+    order: Order,
+    apart: Mapping[Arrival, Rejection],
+    ports: DeliveryPorts,
 ) -> Delivery:
     """Announce why each file was lost, from the first that no earlier worker has announced.
 
-    `order`: its batch holds the other files. Then the claims of lost files are released, and only
-    after that the files are parked: otherwise a redrive would find them claimed, and drop them.
+    The claims of those that are `apart` are released, and only after that they are parked:
+    otherwise a redrive would find them claimed, and drop them.
     """
     for group in batched(lost[delivery.settled :], RELEASED_PER_WRITE, strict=False):
-        free = {each.file: each.why for each in group if order and each.why and each.apart(order)}
-        if order is not None and free:
+        free = {each.file: apart[each.file] for each in group if each.file in apart}
+        if free:
             ports.orders.let_go(order, free)
         for each in group:
-            if each.why is not None:
-                ports.announcer.arrival_rejected(delivery.external_id, (each.file,), each.why)
-            if why := free.get(each.file):
-                ports.park_file(each.file, why)
+            if why := free.get(each.file) or each.why:
+                ports.announcer.arrival_rejected(delivery.external_id, (each.file,), why)
+            if each.file in free:
+                ports.park_file(each.file, free[each.file])
         settled, due = delivery.settled + len(group), ports.now() + ports.step_ms
         delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
     return delivery

@@ -7,8 +7,9 @@
     completing  send COMPLETE; from here on, never abort           → ingesting
     ingesting   poll Catalog until the batch has ended             → ended
     aborting    send ABORT: it was given up before COMPLETE        → ended
-    ended       announce it; park a batch without data, for another attempt; of a batch with data,
-                release, announce and park the files that were lost
+    ended       announce it; release, announce and park the files that were lost of a batch with
+                data, or because of which it was given up: the next attempt has the others; park
+                any other batch without data, for another attempt
 
 A worker first moves `due` forward: that is its lease. If it dies, the delivery comes due again. How
 a piece is uploaded: see `upload`.
@@ -209,7 +210,7 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     marks = ports.deliveries.marks(delivery.external_id)
     if len(marks) == delivery.total:
         if why := _why_not(delivery, marks, ports):
-            return give_up(delivery, why, ports)
+            return give_up(delivery, why, ports, anew=not delivery.whole)
         delivery = ports.deliveries.replace(
             delivery, delivery.then(stage=DeliveryStage.COMPLETING, uploaded_at=ports.now())
         )

@@ -5,7 +5,7 @@ key by which consumers of our events drop repeats.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -166,6 +166,9 @@ class Order(Kept):
     demands: Demands | None = None  # of its route
     # Of the files, if they are converted on the way up; else that of the batch, in `options`.
     source_format: Mapping[str, Any] | None = None
+    # Files of its excerpt that it is not for, by their place there: an earlier attempt failed
+    # because of them.
+    left_out: tuple[int, ...] = ()
 
     @property
     def claims(self) -> tuple["Claim", ...]:
@@ -188,6 +191,20 @@ class Order(Kept):
         """The order to open when this one's batch ended without data."""
         attempt = self.attempt + 1
         return replace(self, external_id=f"{self.root}.{attempt}", attempt=attempt)
+
+    def selected(self, files: Sequence[Arrival]) -> tuple[Arrival, ...]:
+        """Of all files of its excerpt, those that it is for."""
+        gone = frozenset(self.left_out)
+        return tuple(file for place, file in enumerate(files) if place not in gone)
+
+    def without(self, lost: Container[Arrival], files: Sequence[Arrival]) -> "Order":
+        """The same order without the `lost` ones of its `files`."""
+        if self.excerpt is None:
+            return replace(self, files=tuple(file for file in files if file not in lost))
+        gone = frozenset(self.left_out)
+        places = [n for n in range(self.excerpt.end - self.excerpt.first) if n not in gone]
+        more = [place for place, file in zip(places, files, strict=True) if file in lost]
+        return replace(self, left_out=tuple(sorted((*gone, *more))))
 
     def tag_value(self, ledger: str) -> str:
         """The value of our tag on the batch: proves that this very ledger ordered it."""
@@ -386,13 +403,17 @@ class Record(Kept):
         return self._then(state=State.ANNOUNCED, lease=None, due=None, delivers=delivers)
 
     def followed(
-        self, lease: Lease, now: int, order: "Order | None" = None
+        self, lease: Lease | None, now: int, order: "Order | None" = None
     ) -> tuple["Record", "Record"]:
         """This attempt, which ended without data, finished; and the next one, opened.
 
-        `order`: the same one through the present routes; None: as it is.
+        `lease`: of who carries it out; None: the first worker that takes it. `order`: the same one
+        as it is wanted now; None: as it is.
         """
-        following = Record.opened((order or self.order).next_attempt(), lease, now)
+        wanted = (order or self.order).next_attempt()
+        following = Record.waiting(wanted, now)
+        if lease is not None:
+            following = Record.opened(wanted, lease, now)
         ended = self._then(lease=None, due=None, next_attempt=following.order.external_id)
         return ended, following
 

@@ -288,7 +288,7 @@ class DynamoLedger:
         with self._reading:  # each step of an order asks again, and a list never changes
             if self._read[0] != part:
                 self._read = (part, self.windows.files(part))
-            return self._read[1]
+            return order.selected(self._read[1])
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Record that an arrival was rejected before it had an order. Claims nothing."""

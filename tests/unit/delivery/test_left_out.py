@@ -1,0 +1,271 @@
+"""A batch that was given up because of some files goes on without them, by itself."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.arrivals.redrive import retry_parked
+from aep_intake.clock.due import DueKind
+from aep_intake.create.create import Outcome, OutcomeKind
+from aep_intake.delivery import ending, steps, upload
+from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage
+from aep_intake.grouping.windows import BatchLimits
+from aep_intake.model.errors import LedgerUnavailable, NotAnnounced, StorageUnavailable, TryAgain
+from aep_intake.model.files import Arrival
+from aep_intake.routing import routes
+
+from local.simulator.seed import LOYALTY
+from tests.faults.harness import HOUR, MINUTE, START, Delivering, Tape, go_on, take
+from tests.memory_ledger import all_due
+
+ROW = b'{"row": 1}\n'
+# Larger than a piece: its last row, which is none, is in the last one, when the first is up.
+TORN = 12 * ROW + b"no json\n"
+LONG = 12 * ROW
+
+
+def table(**rule: Any) -> routes.RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
+    return routes.parse(json.dumps({"routes": [whole | rule]}), "v1")
+
+
+@pytest.fixture
+def world() -> Delivering:
+    world = Delivering(Tape(b""), tables=(table(),), final=table())
+    world.calm = True
+    world.clock.advance(HOUR)
+    world.simulator.show_in_catalog(None)
+    world.limits = BatchLimits(100, 10**6)
+    return world
+
+
+def arrival(number: int, content: bytes) -> Arrival:
+    key, version = f"in/{number}.json", f"v{number}"
+    return Arrival("landing", key, version, "e", f"006{number}", len(content), START)
+
+
+def ordered(world: Delivering, *contents: bytes) -> tuple[str, list[Arrival]]:
+    """Files share a batch; their order and they."""
+    files = [arrival(number, content) for number, content in enumerate(contents)]
+    for file, content in zip(files, contents, strict=True):
+        world.put(file, content)
+        take(file, world.intake(0))
+    world.queue.clear()
+    world.clock.advance(2 * MINUTE)
+    [part] = carried_out(world)
+    return part, files
+
+
+def carried_out(world: Delivering) -> list[str]:
+    """What is due among windows and orders is done; the orders that got a batch."""
+    made = []
+    while found := [d for d in all_due(world.ledger, world.clock()) if d.kind in OTHERS]:
+        for what in found:
+            if isinstance(done := go_on(what.kind, what.id, world.intake(0)), Outcome):
+                made.append(done.record.order.external_id)
+    world.handed_out.clear()
+    return made
+
+
+OTHERS = (DueKind.WINDOWS, DueKind.ORDERS)
+
+
+def ports(world: Delivering) -> DeliveryPorts:
+    return world.ports(world.intake(0))
+
+
+def delivered(world: Delivering, external_id: str) -> Delivery:
+    """A delivery, from its start to its end."""
+    steps.start(external_id, world.ledger.records[external_id].batch_id or "", ports(world))
+    while world.uploads:
+        upload.upload(world.uploads.pop(0).what, ports(world))
+    return ended(world, external_id)
+
+
+def ended(world: Delivering, external_id: str) -> Delivery:
+    while (found := world.deliveries.kept[external_id]).due is not None:
+        world.clock.advance(max(0, found.due - world.clock()))
+        steps.resume(external_id, ports(world))
+    assert found.stage is DeliveryStage.ENDED
+    return found
+
+
+def told(world: Delivering) -> list[str]:
+    return [end["kind"] for end in world.ends]
+
+
+def batched(world: Delivering, external_id: str) -> set[str]:
+    batch = world.simulator.batch(world.ledger.records[external_id].batch_id or "")
+    return {path[33:].partition("-")[0].partition(".")[0] for path in batch.files}
+
+
+def test_the_other_files_go_on_and_the_culprit_is_parked_by_name(world: Delivering) -> None:
+    """Before, its whole window was parked, and every redrive did the same again."""
+    part, files = ordered(world, ROW, TORN, LONG)
+    delivered(world, part)
+    second = f"{part}.2"
+    record = world.ledger.records[second]
+    assert (record.order.left_out, record.lease) == ((1,), None)
+    assert world.ledger.files(record.order) == (files[0], files[2])
+    assert carried_out(world) == [second]
+    delivered(world, second)
+    assert told(world) == ["Batch Abandoned", "Batch Succeeded"]
+    assert batched(world, second) == {"0", "2"}
+    # The culprit is free: parked as it arrived, and told by name.
+    [(parked, reason)] = world.files_parked
+    assert (parked, world.ledger.claimant(parked)) == (files[1], None)
+    assert (part, parked.uri, reason) in world.lost
+    assert not world.orders_parked
+    assert world.ledger.claimant(files[0]) == world.ledger.claimant(files[2]) is not None
+    # Corrected routes let it through; the others have their batch.
+    world.table = table(partialIngestionPercent=50)
+    take(parked, world.intake(0))
+    world.clock.advance(2 * MINUTE)
+    [alone] = carried_out(world)
+    delivered(world, alone)
+    assert batched(world, alone) == {"1"}
+    assert retry_parked(part, world.intake(0)).kind is OutcomeKind.DUPLICATE
+
+
+def test_one_after_the_other_is_left_out(world: Delivering) -> None:
+    """A file vanishes while the next attempt is under way: places count in the whole list."""
+    part, files = ordered(world, TORN, ROW, LONG, LONG)
+    delivered(world, part)
+    [second] = carried_out(world)
+    steps.start(second, world.ledger.records[second].batch_id or "", ports(world))
+    first = next(errand for errand in world.uploads if errand.what.piece.file == files[2])
+    upload.upload(first.what, ports(world))
+    del world.contents["landing", files[2].key, files[2].version]
+    while world.uploads:
+        upload.upload(world.uploads.pop(0).what, ports(world))
+    ended(world, second)
+    [third] = carried_out(world)
+    assert world.ledger.records[third].order.left_out == (0, 2)
+    delivered(world, third)
+    assert batched(world, third) == {"1", "3"}
+    assert [file for file, _ in world.files_parked] == [files[0], files[2]]
+    assert told(world) == ["Batch Abandoned", "Batch Abandoned", "Batch Succeeded"]
+
+
+def parked_as_ever(world: Delivering, part: str) -> None:
+    assert world.orders_parked == {part}
+    assert not world.files_parked
+    assert world.ledger.records[part].next_attempt is None
+    assert carried_out(world) == []
+
+
+def test_where_the_route_wants_all_files_the_order_is_parked(world: Delivering) -> None:
+    world.table = table(onLostFile="abort")
+    part, _ = ordered(world, ROW, TORN)
+    delivered(world, part)
+    parked_as_ever(world, part)
+
+
+def test_where_no_file_is_left_the_order_is_parked(world: Delivering) -> None:
+    part, _ = ordered(world, TORN, TORN)
+    delivered(world, part)
+    parked_as_ever(world, part)
+
+
+def test_where_more_are_lost_than_an_order_lists_it_is_parked(
+    world: Delivering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "LEFT_OUT_MAX", 1)
+    part, _ = ordered(world, ROW, TORN, TORN)
+    delivered(world, part)
+    parked_as_ever(world, part)
+
+
+def test_what_a_person_aborts_has_no_other_attempt_by_itself(world: Delivering) -> None:
+    part, files = ordered(world, ROW, LONG)
+    batch_id = world.ledger.records[part].batch_id or ""
+    steps.start(part, batch_id, ports(world))
+    del world.contents["landing", files[0].key, files[0].version]
+    upload.upload(world.uploads.pop(0).what, ports(world))
+    world.simulator.set_status(batch_id, "aborted")
+    ended(world, part)
+    parked_as_ever(world, part)
+
+
+def test_what_a_newer_version_replaced_has_none(world: Delivering) -> None:
+    part, _ = ordered(world, ROW, TORN)
+    record = world.ledger.records[part]
+    world.ledger.records[part] = replace(record, replaced_by="newer", revision=record.revision + 1)
+    delivered(world, part)
+    assert (world.orders_parked, world.files_parked, carried_out(world)) == (set(), [], [])
+
+
+STEPS: list[tuple[str, str, type[TryAgain]]] = [
+    ("orders", "open_next_attempt", LedgerUnavailable),
+    ("orders", "files", LedgerUnavailable),
+    ("orders", "let_go", LedgerUnavailable),
+    ("announcer", "ended", NotAnnounced),
+    ("announcer", "arrival_rejected", NotAnnounced),
+    ("", "park_file", StorageUnavailable),
+    ("deliveries", "replace", LedgerUnavailable),
+]
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("port", "method", "error"), STEPS)
+def test_whatever_fails_on_the_way_it_goes_on_once(
+    world: Delivering, port: str, method: str, error: type[TryAgain], *, after: bool
+) -> None:
+    """Each call of a method in turn does not arrive, or does not answer."""
+    part, files = ordered(world, ROW, TORN, LONG)
+    steps.start(part, world.ledger.records[part].batch_id or "", ports(world))
+    *rest, last = world.uploads
+    world.uploads.clear()
+    for errand in rest:
+        upload.upload(errand.what, ports(world))
+    calls = 0
+
+    def failing_at(number: int, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == number and not after:
+                raise error("did not arrive")
+            result = real(*arguments, **more)
+            if calls == number:
+                raise error("did not answer")
+            return result
+
+        return call
+
+    class Through:
+        def __init__(self, target: Any, number: int) -> None:
+            self.target, self.number = target, number
+
+        def __getattr__(self, name: str) -> Any:
+            real = getattr(self.target, name)
+            return failing_at(self.number, real) if name == method else real
+
+    def troubled(number: int) -> DeliveryPorts:
+        its: DeliveryPorts = ports(world)
+        faulty: Any = failing_at(number, getattr(its, method)) if not port else None
+        changed: dict[str, Any] = {port or method: faulty or Through(getattr(its, port), number)}
+        return replace(its, **changed)
+
+    number, begun = 1, False
+    while (found := world.deliveries.kept[part]).due is not None:
+        calls = 0
+        try:
+            if begun:
+                steps.resume(part, troubled(number))
+            else:
+                upload.upload(last.what, troubled(number))
+        except TryAgain:
+            number += 1
+        found, begun = world.deliveries.kept[part], True
+        world.clock.advance(max(0, (found.due or 0) - world.clock()))
+        assert number < 20
+    second = f"{part}.2"
+    assert carried_out(world) == [second]
+    delivered(world, second)
+    assert batched(world, second) == {"0", "2"}
+    assert world.ledger.claimant(files[1]) is None
+    assert {file for file, _ in world.files_parked} == {files[1]}
+    assert not world.orders_parked
