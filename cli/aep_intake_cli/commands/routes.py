@@ -44,7 +44,8 @@ def command() -> None:
 def check(table: Path, as_json: bool, access: Access | None) -> int:
     """Find the problems of TABLE, a routing table in a JSON file.
 
-    With --stack, its credentials and sandboxes are compared with those that the stack allows.
+    With --stack, its credentials and sandboxes are compared with those that the stack allows, and a
+    warning is printed for each route whose dataset is not there, or does not take its format.
     """
     from aep_intake.routing import routes
 
@@ -54,7 +55,7 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
     document = table.read_bytes()
     problems = lint(document, None if access is None else _read_stack(access)[1])
     if not problems:
-        _print_warnings(table)
+        _print_warnings(table, access)
     if as_json:
         print_json([asdict(problem) for problem in problems])
     elif problems:
@@ -149,19 +150,23 @@ def forecast(
             click.echo(f"{click.style(f'{share.rule}:', fg='yellow', bold=True)} {warning}")
 
 
-def _print_warnings(table: Path) -> None:
-    """Print the warnings about a table to standard error, so that the output stays as it is."""
+def _print_warnings(table: Path, access: Access | None) -> None:
+    """Print the warnings about a table to standard error, so that the output stays as it is.
+
+    With a stack, also what AEP says against its routes.
+    """
     from aep_intake.routing import routes
 
     from aep_intake_cli.routing.lint import warnings
 
-    for warning in warnings(routes.parse(table.read_bytes(), table.name)):
-        click.echo(f"{table}: {click.style('warning', fg='yellow')}: {warning}", err=True)
+    parsed = routes.parse(table.read_bytes(), table.name)
+    found = [str(warning) for warning in warnings(parsed)]
+    for text in [*found, *([] if access is None else _misfits(parsed, access))]:
+        click.echo(f"{table}: {click.style('warning', fg='yellow')}: {text}", err=True)
 
 
-def _print_published_warnings(table: Path, access: Access) -> None:
-    """Print the warnings about a table, and what AEP says against it, to standard error."""
-    from aep_intake.routing import routes
+def _misfits(parsed: RoutingTable, access: Access) -> list[str]:
+    """What AEP says against the routes of a table, or why it could not be asked."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from aep_intake_cli.datasets import adobe_clients
@@ -169,17 +174,13 @@ def _print_published_warnings(table: Path, access: Access) -> None:
     from aep_intake_cli.output import progress
     from aep_intake_cli.routing import fit
 
-    _print_warnings(table)
     try:
         with progress("asking AEP for the datasets"):
             stack, organizations = _read_stack(access)
             credentials, adobe = adobe_clients(stack, access.session)
-            parsed = routes.parse(table.read_bytes(), table.name)
-            found = list(fit.misfits(adobe, credentials, organizations, parsed))
+            return list(fit.misfits(adobe, credentials, organizations, parsed))
     except (BotoCoreError, ClientError) as error:
-        found = [f"{fit.NOT_CHECKED}: {explain_aws_error(error)}"]
-    for text in found:
-        click.echo(f"{table}: {click.style('warning', fg='yellow')}: {text}", err=True)
+        return [f"{fit.NOT_CHECKED}: {explain_aws_error(error)}"]
 
 
 add_publish_and_rollback(
@@ -189,7 +190,7 @@ add_publish_and_rollback(
     "TABLE is checked as `routes check` does, and against the organizations and sandboxes in "
     "force. If it has problems, nothing is uploaded. Once it is live, a warning is printed for "
     "each route whose dataset is not there, or does not take its format.",
-    warn=_print_published_warnings,
+    warn=_print_warnings,
 )
 
 

@@ -1,5 +1,6 @@
 """Rows against the schema of their dataset, by Adobe's matrix of types, and what is told then."""
 
+import gzip
 import json
 from typing import Any
 
@@ -10,6 +11,7 @@ from local.simulator.registry import sample
 from local.simulator.rules import Level, rules_of
 from local.simulator.seed import CLICKS, LOYALTY, PRODUCTS
 from local.simulator.switches import Switches
+from local.stack import ROOT
 from tests.unit.local_stack.test_simulator import NOW
 from tests.unit.local_stack.test_simulator_outcome import Client
 from tests.unit.local_stack.test_simulator_registry import MAPPING, SET
@@ -304,3 +306,21 @@ def test_codes_that_adobe_does_not_document_are_told_from_its_own(caller: Client
     codes = [answer.json()["type"].rpartition("/")[2] for answer in told]
     assert all(code.startswith("SIMULATED-") for code in codes)
     assert len(set(codes)) == 4
+
+
+def test_the_sample_files_fit_the_datasets_they_go_to(caller: Client) -> None:
+    """But for the corrupt row that one of them is sent for."""
+    samples = json.loads((ROOT / "local/samples/samples.json").read_text())["objects"]
+    for sample_of in samples:
+        expected = sample_of["expect"]
+        if "file" not in sample_of or "datasetId" not in expected:
+            continue
+        body = (ROOT / "local/samples" / sample_of["file"]).read_bytes()
+        if body.startswith(b"\x1f\x8b"):
+            body = gzip.decompress(body)
+        kind = expected["inputFormat"]
+        batch = caller.promoted(
+            body, dataset=expected["datasetId"], inputFormat=kind, enableErrorDiagnostics=True
+        )
+        codes = ["INGEST-1212-400", "INGEST-1401-400"] if "broken" in sample_of["file"] else []
+        assert caller.codes(batch) == codes, sample_of["key"]
