@@ -16,9 +16,9 @@ import operator
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,52 @@ _CONDITION = re.compile(r"([\w:$@.]+?)(?:(==|!=|<=|>=|<|>)(.*))?", re.DOTALL)
 type Document = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class _Kept:
-    """A schema in one sandbox, in full form, and what rows must look like by it."""
+    """A schema in one sandbox. `created`, `changed`: epoch ms.
 
-    document: Document
-    rules: Rules
+    What follows from it is made when somebody asks: most simulators are never asked for a schema.
+    """
+
+    given: Document
+    org: str
+    sandbox: str
+    version: str
+    created: int
+    changed: int
+    switches: Switches
+
+    @cached_property
+    def document(self) -> Document:
+        """The full form."""
+        place, revision = f"{self.org} {self.sandbox}", f"{self.given['$id']} {self.version}"
+        return {
+            **self.given,
+            "meta:altId": alt_id(self.given["$id"]),
+            "version": self.version,
+            "imsOrg": self.org,
+            "meta:sandboxId": str(uuid.uuid5(uuid.NAMESPACE_OID, place)),
+            "meta:sandboxType": "production" if self.sandbox == "prod" else "development",
+            "meta:registryMetadata": {
+                "repo:createdDate": self.created,
+                "repo:lastModifiedDate": self.changed,
+                "xdm:createdClientId": "acp_ui_platform",
+                "eTag": uuid.uuid5(uuid.NAMESPACE_OID, revision).hex,
+            },
+        }
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What rows must look like by it."""
+        return rules_of(self.given, self.switches)
 
 
+@cache
 def sample(name: str) -> Any:
-    """One of the documents in `schemas/`: `loyalty-members`, `web-events`, `descriptors` …"""
+    """One of the documents in `schemas/`: `loyalty-members`, `web-events`, `descriptors` …
+
+    The same object each time, so not to be changed.
+    """
     return json.loads((SAMPLES / f"{name}.json").read_text("utf-8"))
 
 
@@ -77,34 +113,16 @@ class Registry:
         self._descriptors: dict[tuple[str, str], dict[str, Document]] = {}
 
     def add_schema(self, org: str, sandbox: str, document: Document, now: int) -> None:
-        """Make a schema known; the same `$id` again is the next minor version of it.
-
-        `document` is the full form; what only the registry can know is added. Raises ValueError: it
-        has no `$id`, or a type that XDM does not have.
-        """
+        """Make a schema known, as `Simulator.add_schema` does, but without a look at its fields."""
         schema_id = document.get("$id")
         if not isinstance(schema_id, str) or not schema_id.startswith(NAMESPACE):
             raise ValueError(f"$id must begin with {NAMESPACE}")
         here = self._schemas.setdefault((org, sandbox), {})
-        before = here.get(schema_id)
-        kept = dict(deepcopy(document)) | {"meta:altId": alt_id(schema_id), "imsOrg": org}
-        created = now
-        if before is None:
-            kept.setdefault("version", "1.0")
-        else:
-            major, minor = before.document["version"].split(".")
-            kept["version"] = f"{major}.{int(minor) + 1}"
-            created = before.document["meta:registryMetadata"]["repo:createdDate"]
-        tag = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(kept, sort_keys=True)).hex
-        kept["meta:sandboxId"] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{org} {sandbox}"))
-        kept["meta:sandboxType"] = "production" if sandbox == "prod" else "development"
-        kept["meta:registryMetadata"] = {
-            "repo:createdDate": created,
-            "repo:lastModifiedDate": now,
-            "xdm:createdClientId": "acp_ui_platform",
-            "eTag": tag,
-        }
-        here[schema_id] = _Kept(kept, rules_of(kept, self._switches))
+        version, created = str(document.get("version", "1.0")), now
+        if (before := here.get(schema_id)) is not None:
+            major, minor = before.version.split(".")
+            version, created = f"{major}.{int(minor) + 1}", before.created
+        here[schema_id] = _Kept(document, org, sandbox, version, created, now, self._switches)
 
     def add_descriptor(self, org: str, sandbox: str, descriptor: Document) -> None:
         """Make a descriptor known, or change it. Raises ValueError: it has no `@id` or `@type`."""
@@ -152,7 +170,7 @@ class Registry:
         if kept is None:
             detail = f"Requested resource {wanted} with version {version} is not found"
             raise self._error(visit, 1012, 404, "Resource Not Found", detail)
-        if version != kept.document["version"].partition(".")[0]:
+        if version != kept.version.partition(".")[0]:
             raise self._not_acceptable(visit)
         document = kept.document if "full" in form or "deprecate" in form else _raw(kept.document)
         if form.endswith("notext"):
@@ -216,7 +234,8 @@ class Registry:
             raise Refused(catalog_error(501, f"{given} is not simulated"))
         if form in forms and (version is not None) == versioned:
             return form, version or ""
-        like = "'{xed|xdm}'+json" + ("; version=1 (Version should be specified)" * versioned)
+        # Adobe's own words, quotes as they are.
+        like = "'{xed|xdm'}+json" + ("; version=1 (Version should be specified)" * versioned)
         detail = (
             f"The supplied Accept header is not valid: {given} - A valid Accept value should look "
             f"like {_BEFORE}{like}"

@@ -22,11 +22,11 @@ from typing import Any
 from .switches import Switches
 
 ADHOC = "https://ns.adobe.com/xdm/data/adhoc"
-_DATE = r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])"
+_DATE = r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
-_FORMS = {"date": re.compile(_DATE), "date-time": re.compile(f"{_DATE}T{_TIME}")}
-_INTEGER = re.compile(r"[+-]?\d{1,40}")
-_DOUBLE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?")
+_FORMS = {"date": re.compile(_DATE), "date-time": re.compile(f"{_DATE}T{_TIME}", re.ASCII)}
+_INTEGER = re.compile(r"[+-]?\d{1,40}", re.ASCII)
+_DOUBLE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _RANGES = {
     "byte": (-(2**7), 2**7 - 1),
     "short": (-(2**15), 2**15 - 1),

@@ -66,7 +66,9 @@ def seed_defaults(simulator: Simulator, seed: Seed | None = None) -> Seed:
     for sandbox in seed.sandboxes:
         simulator.add_sandbox(seed.ims_org, sandbox)
         for document in documents.values():
-            simulator.add_schema(seed.ims_org, sandbox, document)
+            simulator.foundation.registry.add_schema(
+                seed.ims_org, sandbox, document, simulator.clock()
+            )
         for descriptor in sample("descriptors"):
             simulator.add_descriptor(seed.ims_org, sandbox, descriptor)
         for name, dataset_id in seed.datasets:

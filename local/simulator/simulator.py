@@ -21,6 +21,7 @@ from .ims import Client, Ims
 from .messages import AnswerLost, Refused, Request, RequestLost, Response
 from .mishaps import Mishaps
 from .operations import route, upload
+from .rules import rules_of
 from .switches import Switches
 
 
@@ -119,8 +120,10 @@ class Simulator:
     def add_schema(self, org: str, sandbox: str, document: Mapping[str, Any]) -> None:
         """Make a schema known, in full form; the same `$id` again is its next minor version.
 
-        Raises ValueError: it has no `$id`, or a type that XDM does not have.
+        What only the registry can know is added. Raises ValueError: it has no `$id`, or a type that
+        XDM does not have.
         """
+        rules_of(document, self.switches)
         with self._lock:
             self.foundation.registry.add_schema(org, sandbox, document, self.clock())
 

@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local.simulator import Clock, Simulator, seed_defaults
 from local.simulator.registry import sample
@@ -18,6 +20,9 @@ from tests.unit.local_stack.test_simulator_registry import MAPPING, SET
 
 EXPORT = "/data/foundation/export/batches"
 MEMBERS, EVENTS = sample("loyalty-members"), sample("web-events")
+NAMES = st.sampled_from(
+    ["_acme", "_id", "timestamp", "person", "birthDate", "birthYear", "identityMap", "scores", "x"]
+)
 EVENT = {"_id": "1", "timestamp": "2026-11-28T15:04:05.123Z", "_acme": {"visitorId": "v1"}}
 
 
@@ -87,6 +92,8 @@ VALUES: list[tuple[str, object, Level | None]] = [
     ("int", "1,5", CONVERSION),
     ("double", "-1.5e3", None),
     ("double", "1,5", CONVERSION),
+    ("int", "\u0661\u0662", CONVERSION),
+    ("date-time", "2026-11-28T15:04:\u0660\u0665Z", CONVERSION),
     ("date", "2024-02-29", None),
     ("date", "2026-02-29", CONVERSION),
     ("date", "28.11.2026", CONVERSION),
@@ -183,6 +190,23 @@ def test_samples_fit_their_schemas() -> None:
         "_acme": {"interests": ["shoes"], "scores": {"churn": 3}, "newsletter": False},
     }
     assert level(MEMBERS, member) is None
+
+
+VALUES_OF_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=9,
+)
+
+
+CHECKS = [rules_of(schema, Switches()).check for schema in (MEMBERS, EVENTS)]
+
+
+@given(st.dictionaries(NAMES, VALUES_OF_JSON, max_size=4))
+def test_whatever_a_row_holds_it_is_good_or_refused(row: dict[str, Any]) -> None:
+    for check in CHECKS:
+        violation = check(row)
+        assert violation is None or violation.path.startswith("/")
 
 
 def rows(*given: object) -> bytes:
