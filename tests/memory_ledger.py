@@ -9,7 +9,7 @@ from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
 from aep_intake.create.pace import Full
 from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.grouping import lists
-from aep_intake.grouping.missing_markers import WAITING, Folder, Listing
+from aep_intake.grouping.missing_markers import Folder, Listing
 from aep_intake.grouping.windows import Window, WindowStage, in_order
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -21,7 +21,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Held, Seen
+from aep_intake.model.history import WAITING, Held, Seen
 from aep_intake.model.orders import (
     Claim,
     Identity,
@@ -113,6 +113,7 @@ class MemoryLedger:
         self.files_of: dict[tuple[str, str], Arrival] = {}  # claims
         self.same_as: dict[tuple[str, str], str] = {}  # claims of copies
         self.noted: dict[tuple[str, str], str] = {}
+        self.noted_files: dict[tuple[str, str], Arrival] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, LineageHead] = {}
@@ -246,6 +247,7 @@ class MemoryLedger:
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         self.superseded.pop((arrival.object_id, f"noted#{arrival.version}"), None)
         self.noted[arrival.object_id, arrival.version] = what
+        self.noted_files[arrival.object_id, arrival.version] = arrival
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
     def claimant(self, arrival: Arrival) -> str | None:
@@ -296,8 +298,16 @@ class MemoryLedger:
             if place == object_id:
                 _, route, number = self.written[place, f"noted#{version}"]
                 by = self.superseded.get((place, f"noted#{version}"))
+                file = self.noted_files[place, version]
                 known.append(
-                    Seen(version, noted=what, route=route, expires=number, superseded_by=by)
+                    Seen(
+                        version,
+                        noted=what,
+                        route=route,
+                        expires=number,
+                        superseded_by=by,
+                        file=file,
+                    )
                 )
         return known
 

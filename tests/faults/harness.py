@@ -405,6 +405,7 @@ class World:
             announcer=announcer,
             objects=objects,
             send=self._send_missing,
+            take_in=self._send_arrival,
             now=now,
         )
         return Intake(
@@ -486,6 +487,14 @@ class World:
         if self.wait(2):
             raise StorageUnavailable("the queue did not take it")
         self.missing.add(missing)
+
+    def _send_arrival(self, arrival: Arrival) -> None:
+        fate = self.wait(3)
+        if fate != 1:
+            [sent] = parse(messages.of_arrival(arrival)).arrivals
+            self.queue.append(Message(sent, self.clock()))
+        if fate:
+            raise StorageUnavailable("the queue did not answer")
 
     def _park(self, order: Order, rejection: Rejection) -> None:
         if self.wait(2):

@@ -203,6 +203,7 @@ def test_what_was_noted_of_a_file_is_not_undone_by_waiting(ledger: Contract) -> 
     ledger.note_waiting(other, "t")
     [first], [second] = ledger.seen(file.object_id), ledger.seen(other.object_id)
     assert (first.noted, first.route) == ("not-the-first", "r")
+    assert (first.file, second.file) == (file, other)
     assert (second.noted, second.route) == ("waiting", "s")
     ledger.note(other, "not-the-first", "t")
     assert [one.noted for one in ledger.seen(other.object_id)] == ["not-the-first"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aep_intake.model.errors import Rejected
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import OWN_NAME, Arrival
 from aep_intake.routing import routes
 
 
@@ -61,12 +61,17 @@ def _outcome(
     match match.batching:
         case routes.IsMarker(folder):
             content = f"all of {folder or 'the bucket'}"
+        case routes.IsReady(file):
+            content = f"says that {file} is complete"
         case routes.InWindow():
             when = f", a batch every {batch['window']}"
             if "at" in batch:
                 when += f", at {batch['at']} in {batch.get('timezone', 'UTC')}"
         case routes.WaitsForMarker():
             when = f", when {batch['marker']} arrives"
+    if match.ready is not None:
+        folder, name = arrival.key[: arrival.key.rfind("/") + 1], arrival.key.rpartition("/")[2]
+        when += f", after {folder}{match.ready.names[0].replace(OWN_NAME, name)} arrives"
     content = content or input_format(match, arrival)["format"]
     dataset = match.dataset_id or repr(match.dataset_name)
     sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"

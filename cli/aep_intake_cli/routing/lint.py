@@ -9,6 +9,7 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING
 
 from aep_intake.model.errors import Rejected, TargetNotAllowed
+from aep_intake.model.files import OWN_NAME
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.times import DAY_MS, day_around
 from aep_intake.routing import globs, routes
@@ -141,7 +142,7 @@ def _example_problem(table: routes.RoutingTable, route: routes.Route, example: s
         match = table.match(arrival)
         if isinstance(match, routes.Ignored):
             return None if match.why == "route" else "is never data, so no rule takes it"
-        if not isinstance(match.batching, routes.IsMarker):
+        if not isinstance(match.batching, routes.IsMarker | routes.IsReady):
             input_format(match, arrival)
     except Rejected as why:
         return f"would be rejected: {why.reason}"
@@ -160,15 +161,23 @@ def _shadowed_rules(table: routes.RoutingTable) -> Iterator[Problem]:
 def _hidden_markers(table: routes.RoutingTable) -> Iterator[Problem]:
     """Rules whose markers another rule takes, as far as sample keys show: files wait for ever."""
     for index, route in enumerate(table.routes):
-        if route.marker is None:
-            continue
-        name = route.rule["batch"]["marker"]
-        keys = [(b, f"{key[: key.rfind('/') + 1]}{name}") for b, key in _matching_keys(route)]
-        markers = [(bucket, key) for bucket, key in keys if route.marker.fullmatch(key)]
-        hits = [hit[0] for bucket, key in markers if (hit := table.find(bucket, key))]
+        member, what = ("batch.marker", "markers") if route.marker else ("ready", "ready files")
+        hits = [hit[0] for b, key in _sample_markers(route) if (hit := table.find(b, key))]
         if hits and route not in hits:
-            text = f"rule `{hits[0].name}` comes first and takes the markers: files wait for ever"
-            yield Problem(route.name, f"routes[{index}].batch.marker", text)
+            text = f"rule `{hits[0].name}` comes first and takes the {what}: files wait for ever"
+            yield Problem(route.name, f"routes[{index}].{member}", text)
+
+
+def _sample_markers(route: routes.Route) -> Iterator[tuple[str, str]]:
+    """Buckets and keys of markers, or ready files, that a rule waits for."""
+    for bucket, key in _matching_keys(route):
+        folder, slash, name = key.rpartition("/")
+        if route.marker is not None:
+            marker = f"{folder}{slash}{route.rule['batch']['marker']}"
+            if route.marker.fullmatch(marker):
+                yield bucket, marker
+        elif route.ready is not None:
+            yield bucket, f"{folder}{slash}{route.ready.names[0].replace(OWN_NAME, name)}"
 
 
 def _matching_keys(route: routes.Route) -> list[tuple[str, str]]:

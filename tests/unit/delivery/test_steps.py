@@ -974,6 +974,45 @@ def test_a_broken_row_that_shows_late_is_named_before_the_batch_is_complete(
         assert told.get("brokenRecordCount") == 1 or told["kind"] == "Batch Failed"
 
 
+def told_rows(world: Delivering, *contents: bytes, rows: int, **rule: Any) -> str:
+    """The delivery of files that wait for their ready files; the first says how many rows."""
+    for number in range(len(contents)):
+        told = str(rows if number == 0 else 20).encode()
+        world.put(arrival(told, f"in/{number}.json.done", number), told)
+    ready: dict[str, Any] = {"match": "in/*.json", "ready": "{file}.done", "lookInside": False}
+    return begun(world, *contents, **ready, **rule)
+
+
+@pytest.mark.parametrize("piece", [1000, 100], ids=["whole", "cut"])
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("rows", [20, 21])
+def test_the_rows_that_a_ready_file_tells_are_compared_before_the_batch_is_complete(
+    world: Delivering, piece: int, others: int, rows: int
+) -> None:
+    world.piece = piece
+    external_id = told_rows(world, ROWS, *[ROWS] * others, rows=rows)
+    uploaded(world)
+    looked(world, external_id)
+    told = finished(world, external_id)
+    if rows == 20:
+        assert told["sentRecordCount"] == 20 + 20 * others
+    elif others and piece == 1000:  # it is left out by name
+        assert told["sentRecordCount"] == 20
+        assert told["lostFiles"][0]["reason"] == "rows-differ"
+    else:
+        assert operations(world, "complete") == []
+        assert told["kind"] == "Batch Abandoned"
+        of_file = told.get("lostFiles", [{"detail": told["detail"]}])[0]["detail"]
+        assert "in/0.json' has 20 rows, and its ready file says 21" in of_file
+
+
+def test_an_empty_gzip_that_shares_its_batch_has_the_rows_that_are_told(world: Delivering) -> None:
+    external_id = told_rows(world, gzip.compress(b""), ROWS, rows=3)
+    uploaded(world)
+    looked(world, external_id)
+    assert finished(world, external_id)["lostFiles"][0]["reason"] == "rows-differ"
+
+
 def packed_in(world: Delivering, monkeypatch: pytest.MonkeyPatch, took: int) -> list[str]:
     """A clock that goes on with each part that is uploaded; and the parts, as they come."""
     put: list[str] = []

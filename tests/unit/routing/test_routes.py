@@ -206,6 +206,7 @@ def test_a_broken_rule_is_refused_by_name_and_member(
 def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
     values = {
         "batch": {"window": "5m"},
+        "ready": "{file}.done",
         "onNewVersion": "append",
         "sameBytes": "ignore",
         "onLostFile": "proceed",

@@ -45,7 +45,13 @@ FULL: dict[str, Any] = {
             "minRows": 0,
             "badRows": "1.5%",
         },
-        {"name": "e", "match": "f/*", "datasetId": "f", "batch": {"window": "16m"}},
+        {
+            "name": "e",
+            "match": "f/*",
+            "datasetId": "f",
+            "ready": "{file}.done",
+            "batch": {"window": "16m"},
+        },
     ],
 }
 
@@ -192,8 +198,11 @@ def test_a_last_line_end_is_not_overlooked() -> None:
         ({"batch": {"marker": "_SUCCESS"}}, None),
         ({"batch": {"marker": "_SUCCESS", "within": "90m"}}, None),
         ({"batch": {"marker": "_SUCCESS", "within": "soon"}}, ("batch", "within")),
-        ({"batch": {}}, ("batch",)),
-        ({"batch": {"window": "5m", "marker": "_SUCCESS"}}, ("batch",)),
+        ({"ready": "{file}.done"}, None),
+        ({"ready": "R_{file}.x"}, None),
+        ({"ready": "{file}"}, ("ready",)),
+        ({"ready": "{files}.done"}, ("ready",)),
+        ({"ready": "a/{file}.done"}, ("ready",)),
         ({"batch": {"marker": "a/b"}}, ("batch", "marker")),
         ({"batch": {"marker": ""}}, ("batch", "marker")),
         ({"batch": {"window": "16"}}, ("batch", "window")),

@@ -15,6 +15,7 @@ from aep_intake.arrivals.results import HandedOn
 from aep_intake.arrivals.versions import PAGE, check_not_overtaken
 from aep_intake.create import create
 from aep_intake.create.create import Outcome
+from aep_intake.grouping import ready
 from aep_intake.model import messages
 from aep_intake.model.errors import MalformedEvent, NoRoute, Rejected, RoutesDiffer
 from aep_intake.model.files import Arrival
@@ -88,6 +89,8 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
                 "targets or formats now; correct the routes, or redrive with --as-ordered"
             )
     alone = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
+    if match.ready is not None and len(files) == 1:  # which may say another number of rows now
+        first = ready.let_through(first, match.ready.names, intake.overdue) or first
     present = order_of(*intake.checks.checked(first, alone), alone, intake)
     return replace(
         order,

@@ -8,6 +8,7 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import told_same_bytes
 from aep_intake.create import lineage
+from aep_intake.grouping import ready
 from aep_intake.grouping.missing_markers import Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
@@ -24,6 +25,7 @@ from aep_intake.routing.routes import (
     Ignored,
     InWindow,
     IsMarker,
+    IsReady,
     Match,
     OnNewVersion,
     WaitsForMarker,
@@ -41,7 +43,15 @@ class Marker:
     table: routes.RoutingTable
 
 
-def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiting | Skipped:
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """A file that joins a window."""
+
+    window: Window
+    file: Arrival
+
+
+def resolve(arrival: Arrival, intake: Intake) -> Order | Joining | Marker | Waiting | Skipped:
     """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
     if arrival.time < intake.ports.now() - intake.retention:
         raise too_old(arrival)
@@ -56,16 +66,42 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Window | Marker | Waiti
         return Skipped(match.why)
     if arrival.copied and not match.loads_same_bytes and told_same_bytes(arrival, intake):
         return Skipped("same-bytes")
-    if isinstance(match.batching, IsMarker):
-        return Marker(arrival, match, table)
-    if isinstance(match.batching, WaitsForMarker):
-        return _wait(arrival, match.route, match.batching, intake)
+    match match.batching:
+        case IsMarker():
+            return Marker(arrival, match, table)
+        case IsReady(file):
+            return _ready(arrival, file, match, intake)
+        case WaitsForMarker() as batching:
+            return _wait(arrival, match.route, batching, intake)
+    found = _when_ready(arrival, match, intake)
+    return _placed(found, match, intake) if isinstance(found, Arrival) else found
+
+
+def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:
+    """The place of a file: an order of its own, or a window."""
     order = order_of(*_checked(arrival, match, intake), match, intake)
     if isinstance(match.batching, InWindow):
         window = match.batching
         now = intake.ports.now()
-        return Window.at(order, window.length_ms, now, window.at, window.timezone)
+        opened = Window.at(order, window.length_ms, now, window.at, window.timezone)
+        return Joining(opened, arrival)
     return order
+
+
+def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:
+    """A ready file has its file taken in, and is no data itself."""
+    intake.ledger.note(arrival, "ready", match.route)
+    ready.take_in_waiting(arrival, file, intake.overdue)
+    return Skipped("ready")
+
+
+def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Waiting | Skipped:
+    """A file, once its ready file lets it through, if its route asks for one."""
+    if match.ready is None:
+        return arrival
+    intake.ledger.note_waiting(arrival, match.route)
+    file = ready.let_through(arrival, match.ready.names, intake.overdue)
+    return file or Waiting(arrival, match.route, match.ready.within_ms, match.ready.names)
 
 
 def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, Mapping[str, Any]]:

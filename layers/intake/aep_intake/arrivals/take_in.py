@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
 from aep_intake.arrivals.ports import Intake
-from aep_intake.arrivals.resolve import NOT_DATA, Marker, resolve
+from aep_intake.arrivals.resolve import NOT_DATA, Joining, Marker, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
@@ -66,7 +66,7 @@ def take_in(
     for name, plan in plans.items():
         if isinstance(plan, Known | Skipped | Exception):  # already a result
             results[name] = plan
-    tasks = _tasks(arrivals, plans, intake.ports.now())
+    tasks = _tasks(plans, intake.ports.now())
     for done in side_by_side(lambda task: _carry_out(task, intake), tasks):
         results |= done
     for name, plan in plans.items():
@@ -75,13 +75,14 @@ def take_in(
     return results
 
 
-def _tasks(arrivals: Mapping[str, Arrival], plans: Mapping[str, object], now: int) -> list[_Task]:
+def _tasks(plans: Mapping[str, object], now: int) -> list[_Task]:
     """Tasks to be done side by side; arrivals of one window, or one listing, share a task."""
     creating = [_Creating(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
     joining: dict[str, _Joining] = {}
-    for name, plan in plans.items():
-        if isinstance(plan, Window):
-            joining.setdefault(plan.window_id, _Joining(plan, [])).files.append(arrivals[name])
+    for plan in plans.values():
+        if isinstance(plan, Joining):
+            window = plan.window
+            joining.setdefault(window.window_id, _Joining(window, [])).files.append(plan.file)
     waiting = [plan for plan in plans.values() if isinstance(plan, Waiting)]
     return [*creating, *joining.values(), *missing_markers.listings(waiting, now)]
 
@@ -105,7 +106,7 @@ def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Re
 
 def _plan(
     arrival: Arrival, intake: Intake, *, redriven: bool
-) -> Order | Window | Marker | Known | Waiting | Skipped:
+) -> Order | Joining | Marker | Known | Waiting | Skipped:
     try:
         found = resolve(arrival, intake)
     except Rejected as rejected:
@@ -117,13 +118,13 @@ def _plan(
     if found == NOT_DATA:
         owner = intake.ledger.claimant(arrival)  # for other routes it was a marker, perhaps
         return found if owner is None else _owner(owner, arrival, intake)
-    if redriven and isinstance(found, Order | Window):
+    if redriven and isinstance(found, Order | Joining):
         _check_not_overtaken(arrival, found, intake)
     return found
 
 
-def _check_not_overtaken(arrival: Arrival, found: Order | Window, intake: Intake) -> None:
-    order = found.order if isinstance(found, Window) else found
+def _check_not_overtaken(arrival: Arrival, found: Order | Joining, intake: Intake) -> None:
+    order = found.window.order if isinstance(found, Joining) else found
     owner = intake.ledger.claimant(arrival)
     known = None if owner is None else intake.ledger.get(owner)
     begins = owner is None or (known is not None and known.state is State.REFUSED)

@@ -9,7 +9,7 @@ from aep_intake.arrivals import requests
 from aep_intake.model.errors import EmptyObject, KeyNotTaken, MalformedRequest
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
-from aep_intake.routing.routes import Ignored, IsMarker, RoutingTable
+from aep_intake.routing.routes import Ignored, IsMarker, IsReady, RoutingTable
 
 # Of one PUT: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html
 UPLOAD_BYTES_MAX = 5 * 2**30
@@ -77,6 +77,11 @@ def route(
         raise KeyNotTaken(
             f"for rule `{match.route}` the key {request.key!r} is a marker, which says that a "
             "folder is complete: put it into the bucket yourself, after the files"
+        )
+    if isinstance(match.batching, IsReady):
+        raise KeyNotTaken(
+            f"for rule `{match.route}` the key {request.key!r} is that of a ready file, which says "
+            f"that {match.batching.file!r} is complete: put it into the bucket yourself, after that"
         )
     if request.length == 0:
         raise EmptyObject("length: AEP fails a batch with an empty file: do not send one")

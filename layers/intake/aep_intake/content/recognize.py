@@ -15,7 +15,8 @@ from io import StringIO
 from itertools import islice
 from typing import Any
 
-from aep_intake.model.errors import EmptyObject, FormatMismatch
+from aep_intake.model.errors import EmptyObject, FormatMismatch, RowsDiffer
+from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
 
 # Bytes to read, and the most to unpack: the first row of JSON seldom has more than some kilobytes,
@@ -416,3 +417,13 @@ def _is_json(text: str, whole: bool) -> bool:
         return not whole and bool(_FIRST_MEMBER.match(text))
     more = text[end:].lstrip(" \t")
     return not more or bool(_NEW_LINE.match(more))
+
+
+def check_rows_told(file: Arrival, rows: int) -> None:
+    """Raises RowsDiffer unless a file's ready file says that it has so many rows, or says none."""
+    if file.rows is not None and file.rows != rows:
+        raise RowsDiffer(
+            f"{file.uri!r} has {rows:,} rows, and its ready file says {file.rows:,}: send the file "
+            "again and then its ready file. A CSV's header is no row; a ready file that holds "
+            "another number, such as a date, needs some other text beside it"
+        )

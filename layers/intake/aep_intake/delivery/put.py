@@ -5,7 +5,7 @@ from typing import IO
 
 from aep_intake.content.gzip import Readable
 from aep_intake.content.parts import Count, Part, Parts, Shape, Source, has_rows
-from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.recognize import BEGINNING, check_rows_told, recognize
 from aep_intake.content.rows import is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts
@@ -44,8 +44,8 @@ def check(
 ) -> None:
     """Check that a file's rows are as its route demands. `last`: there are no others.
 
-    Of a file that is uploaded in several pieces, each is checked by itself. Raises BadRows or
-    TooFewRows; but a file without rows that shares its batch is left out.
+    Of a file that is uploaded in several pieces, each is checked by itself. Raises BadRows,
+    RowsDiffer or TooFewRows; but a file without rows that shares its batch is left out.
     """
     demands, uri = delivery.demands, piece.file.uri
     if not demands.allows(count.broken, count.rows, all_rows=last):
@@ -56,6 +56,8 @@ def check(
         broken.sent = sent
         raise broken
     counted = piece.whole and has_rows(delivery.input_format)
+    if last and counted:
+        check_rows_told(piece.file, count.rows)
     if last and counted and count.rows < demands.min_rows:
         if count.rows == 0 and delivery.file_count > 1:
             return

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from aep_intake.content.parts import has_rows
-from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.recognize import BEGINNING, check_rows_told, recognize
 from aep_intake.content.rows import is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import (
@@ -51,6 +51,7 @@ from aep_intake.model.errors import (
     NotYet,
     ObjectArchived,
     ObjectGone,
+    RowsDiffer,
     TooLarge,
     TryAgain,
     UploadRefused,
@@ -249,6 +250,24 @@ def _why_not(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts
         if left_out:
             return f"{left_out} of its files cannot be loaded, and none of the others has a row"
         return "none of its files has a row"
+    return _rows_differ(delivery, marks, ports)
+
+
+def _rows_differ(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts) -> str:
+    """Why the pieces of a file have not the rows that its ready file says; empty if they have.
+
+    A file that goes up in one piece was checked before.
+    """
+    counted: dict[Arrival, list[int | None]] = {}
+    for task in delivery.tasks(files_of(delivery, ports)) if delivery.cuts else ():
+        if task.piece is not None:  # else a run of small files
+            counted.setdefault(task.piece.file, []).append(marks[task.piece.number].rows)
+    for file, pieces in counted.items():
+        try:
+            if len(pieces) > 1 and None not in pieces:
+                check_rows_told(file, sum(rows or 0 for rows in pieces))
+        except RowsDiffer as why:
+            return str(why)
     return ""
 
 

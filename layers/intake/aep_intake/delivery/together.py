@@ -21,6 +21,7 @@ from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, cast
 
 from aep_intake.content.parts import CHUNK, Count, Part, Place
+from aep_intake.content.recognize import check_rows_told
 from aep_intake.delivery import contents
 from aep_intake.delivery.contents import Entry
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark, Progress
@@ -296,7 +297,11 @@ def _tried[T](read: Callable[[], T]) -> T:
 
 
 def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
-    part = _part_of(delivery, piece.file, None, ports)
+    try:
+        part = _part_of(delivery, piece.file, None, ports)
+    except EmptyObject:
+        check_rows_told(piece.file, 0)
+        raise
     if part.next is not None:
         return _in_parts(delivery, piece, ports)
     check(delivery, piece, part.count)

@@ -10,6 +10,7 @@ from io import BytesIO
 from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
 from aep_intake.content.parts import CHUNK, Count, Place, Shape, has_rows
+from aep_intake.content.recognize import check_rows_told
 from aep_intake.content.rows import RowReader, is_csv
 from aep_intake.delivery.delivery import (
     Delivery,
@@ -209,6 +210,7 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
     except EmptyObject:
         if delivery.file_count == 1:
             raise
+        check_rows_told(piece.file, 0)
     except Rejected as rejected:
         rejected.sent = done.size
         raise

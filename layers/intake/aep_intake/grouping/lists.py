@@ -109,6 +109,7 @@ def _line(file: Arrival, superseded_by: str | None = None) -> bytes:
         "sequencer": file.sequencer,
         "size": file.size,
         "time": file.time,
+        "rows": file.rows,
         "superseded_by": superseded_by,
     }
     members = _json({name: value for name, value in rest.items() if value is not None})
@@ -128,6 +129,7 @@ def _arrival(data: dict[str, Any]) -> Arrival:
         data.get("sequencer"),
         data["size"],
         data["time"],
+        rows=data.get("rows"),
     )
 
 

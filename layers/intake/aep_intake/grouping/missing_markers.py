@@ -1,4 +1,4 @@
-"""Files whose marker does not come.
+"""Files whose marker, or ready file, does not come.
 
 A file that waits for a marker has neither an order nor a message. So that it is not forgotten, the
 ledger lists it by folder and by its deadline: its arrival plus the route's `within`. Then a message
@@ -10,22 +10,24 @@ rejects those files of a folder that no marker has taken, and checks them again 
     reject_overdue     reject those files of the message that still wait; a marker took the others,
                        or a newer version superseded them before a marker came. A worker with little
                        time left sends the message again instead
+
+A ready file is a marker for one file (see `ready`).
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Protocol
 
+from aep_intake.grouping import ready
 from aep_intake.model.errors import LeaseLost, MarkerMissing, Rejected
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Missing, Seen
+from aep_intake.model.history import WAITING, Missing, Seen
 from aep_intake.model.orders import FOLDER_PREFIX, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
 from aep_intake.model.times import HOUR_MS
 from aep_intake.model.values import dataclass
 
-WAITING = "waiting"
 FILES_PER_MESSAGE = 100  # which are announced together
 REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
 # Deadlines are rounded up to a quarter of `within`, so that files that come bit by bit need few
@@ -35,11 +37,15 @@ DEADLINES_PER_WITHIN = 4
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A file that waits for a marker of `route`, for `within` milliseconds."""
+    """A file that waits for a marker of `route`, for `within` milliseconds.
+
+    `ready`: the names that its ready file may have, if it waits for one.
+    """
 
     file: Arrival
     route: str
     within: int
+    ready: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Listing(Kept):
     within: int  # milliseconds
     due: int  # their deadline (epoch ms)
     files: tuple[Arrival, ...]
+    ready: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -68,7 +75,7 @@ class Folder:
     revision: int = 1
 
 
-class WaitingLedger(Protocol):
+class WaitingLedger(ready.ReadyLedger, Protocol):
     """The ledger of arrivals. Every method raises LedgerUnavailable."""
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
@@ -76,9 +83,6 @@ class WaitingLedger(Protocol):
 
         `owner`: the external id under which it was announced; None for its own.
         """
-
-    def seen(self, object_id: str) -> list[Seen]:
-        """All that the ledger knows of an object."""
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
@@ -104,13 +108,6 @@ class Folders(Protocol):
         """A folder's list after a place and up to another (consistent reads)."""
 
 
-class VersionLookup(Protocol):
-    """S3. Raises StorageUnavailable."""
-
-    def arrival(self, bucket: str, key: str) -> Arrival:
-        """The present version of an object. Raises Rejected if none can be read."""
-
-
 class RejectionAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced or StorageUnavailable."""
 
@@ -127,8 +124,9 @@ class FolderPorts:
     ledger: WaitingLedger
     folders: Folders
     announcer: RejectionAnnouncer
-    objects: VersionLookup
+    objects: ready.ReadObjects
     send: Callable[[Missing], None]  # to a worker that calls `reject_overdue`
+    take_in: Callable[[Arrival], None]  # sends it to a worker that takes it in, as if it just came
     now: Callable[[], int]  # epoch ms
 
 
@@ -142,9 +140,9 @@ def folder_of(file: Arrival) -> str:
 
 def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
     """The listings of files that came together, by folder and route."""
-    found: dict[tuple[str, str, int], list[Arrival]] = {}
+    found: dict[tuple[str, str, int, tuple[str, ...]], list[Arrival]] = {}
     for each in waiting:
-        place = (folder_of(each.file), each.route, each.within)
+        place = (folder_of(each.file), each.route, each.within, each.ready)
         found.setdefault(place, []).append(each.file)
     return [
         Listing(
@@ -153,8 +151,9 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
             within,
             _round_up(now + within, within // DEADLINES_PER_WITHIN),
             tuple(files),
+            ready,
         )
-        for (folder_id, route, within), files in found.items()
+        for (folder_id, route, within, ready), files in found.items()
     ]
 
 
@@ -205,17 +204,14 @@ def reject_overdue(
         ports.send(missing)
         return
     listed = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
-    files = {file: listing.route for listing in listed for file in listing.files}
+    files = {file: listing for listing in listed for file in listing.files}
     waits = side_by_side(lambda file: _still_waits(file, files[file], missing, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
-    first = next(listing for listing in listed if late[0] in listing.files)
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
     why = MarkerMissing(
-        f"{late[0].uri}{others}: rule `{first.route}` lets them wait for a marker, and none has "
-        f"taken them in {first.within / HOUR_MS:g} h. Find out why the marker was not written, was "
-        "rejected, or came before them; a marker takes them even now",
+        f"{late[0].uri}{others}: {_what_is_missing(files[late[0]])}",
         external_id=missing.external_id,
     )
     rejection = Rejection.of(why, ports.now())
@@ -225,7 +221,22 @@ def reject_overdue(
     raise why
 
 
-def _still_waits(file: Arrival, route: str, missing: Missing, ports: FolderPorts) -> bool:
+def _what_is_missing(listing: Listing) -> str:
+    hours = f"in {listing.within / HOUR_MS:g} h"
+    if listing.ready:
+        return (
+            f"rule `{listing.route}` lets each wait for its ready file ({listing.ready[0]}), and "
+            f"none has come {hours}, or only one of an earlier version. Find out why it was not "
+            "written; the files are taken even now when it comes"
+        )
+    return (
+        f"rule `{listing.route}` lets them wait for a marker, and none has taken them {hours}. "
+        "Find out why the marker was not written, was rejected, or came before them; a marker "
+        "takes them even now"
+    )
+
+
+def _still_waits(file: Arrival, listing: Listing, missing: Missing, ports: FolderPorts) -> bool:
     """Whether a file has no other fate, and no newer version."""
     seen = ports.ledger.seen(file.object_id)
     versions = {file.version}
@@ -237,9 +248,16 @@ def _still_waits(file: Arrival, route: str, missing: Missing, ports: FolderPorts
         present = ports.objects.arrival(file.bucket, file.key)
     except Rejected:  # it was deleted or archived before a marker took it
         return True
+    if listing.ready and ready.let_through(file, listing.ready, ports) is not None:
+        ports.take_in(file)  # the event of its ready file was lost, or is not one we take
+        return False
+    newest = ready.newest([file, *(item.file for item in seen if item.file is not None)])
+    if listing.ready and newest.version != file.version:  # perhaps with the same bytes
+        ports.ledger.note_superseded(file, newest.version, listing.route)
+        return False
     if file.etag != present.etag or file.version_id not in (None, present.version_id):
         # No marker can take it any more, and the newer version has a listing of its own.
-        ports.ledger.note_superseded(file, present.version, route)
+        ports.ledger.note_superseded(file, present.version, listing.route)
         return False
     # Some senders of events leave out the version.
     return not _has_fate({present.version}, seen, missing)

@@ -12,13 +12,14 @@
     │   ├── TooOld                older than the ledger remembers: could be a duplicate
     │   ├── TooLarge              more bytes than Adobe takes in one file or batch
     │   ├── NoFiles               a marker whose folder holds no file of its route
-    │   ├── MarkerMissing         files for which no marker came in time
+    │   ├── MarkerMissing         files for which no marker, or ready file, came in time
     │   ├── MalformedManifest     a marker that is no manifest, or names a file that is not there
     │   ├── NotReplaceable        a new version that cannot take the place of the one before
     │   ├── FormatUnknown         `inputFormat: auto`, and the file name does not show the format
     │   ├── FormatMismatch        the first bytes are of another format than the route says
     │   ├── TooFewRows            a file with fewer rows than its route demands
     │   ├── BadRows               a file with more broken rows than its route allows
+    │   ├── RowsDiffer            a file with other rows than its ready file says
     │   ├── ObjectGone            S3 says that the version that arrived no longer exists
     │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
     │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
@@ -122,7 +123,7 @@ class NoFiles(Rejected):
 
 
 class MarkerMissing(Rejected):
-    """Files of a folder for which no marker came within the route's `within`."""
+    """Files of a folder for which no marker, or ready file, came within the route's `within`."""
 
 
 class MalformedManifest(Rejected):
@@ -147,6 +148,10 @@ class TooFewRows(Rejected):
 
 class BadRows(Rejected):
     """A file has more broken rows than its route allows."""
+
+
+class RowsDiffer(Rejected):
+    """A file has not as many rows as its ready file says."""
 
 
 class ObjectGone(Rejected):

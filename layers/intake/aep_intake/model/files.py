@@ -9,6 +9,8 @@ from dataclasses import field
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
+OWN_NAME = "{file}"  # stands for the name of a file in that of its ready file
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival(Kept):
@@ -25,6 +27,8 @@ class Arrival(Kept):
     copied: bool = field(default=False, compare=False)
     # Whether its first bytes are those of a gzip; None if nobody has looked yet.
     is_gzip: bool | None = field(default=None, compare=False)
+    # How many rows its ready file says that it has.
+    rows: int | None = field(default=None, compare=False)
 
     @property
     def uri(self) -> str:

@@ -1,9 +1,13 @@
 """What the ledger knows of the versions of an object."""
 
+from dataclasses import field
+
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import Rejection
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
+
+WAITING = "waiting"  # the note of what waits for its marker, or its ready file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Seen:
     expires: int = 0
     superseded_by: str | None = None  # the version that replaced it in its batch
     same_as: str | None = None  # the version whose bytes it has, and whose owner claims it
+    file: Arrival | None = field(default=None, compare=False)  # of what is noted: as it arrived
 
     @property
     def claimed(self) -> bool:

@@ -5,9 +5,15 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from aep_intake.content import parquet
-from aep_intake.content.recognize import BEGINNING, Content, recognize
+from aep_intake.content.recognize import BEGINNING, Content, check_rows_told, recognize
 from aep_intake.content.text import UTF_8
-from aep_intake.model.errors import BadRows, EmptyObject, FormatMismatch, TooFewRows, TooLarge
+from aep_intake.model.errors import (
+    BadRows,
+    EmptyObject,
+    FormatMismatch,
+    TooFewRows,
+    TooLarge,
+)
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
 from aep_intake.routing.routes import Match, OneBatch, format_by_name
@@ -40,7 +46,7 @@ class Checks:
         """A file that AEP can take, and the route's options for it, its format made exact.
 
         The file says whether it is a gzip, if it was read. Raises EmptyObject, TooLarge,
-        FormatUnknown, FormatMismatch, TooFewRows, BadRows, or as `read`.
+        FormatUnknown, FormatMismatch, TooFewRows, BadRows, RowsDiffer, or as `read`.
         """
         if file.size == 0:
             raise EmptyObject(f"{file.uri} is empty, and AEP fails a batch with an empty file")
@@ -75,6 +81,8 @@ class Checks:
             end = beginning if whole else self.read(file, file.size, start)
             rows = parquet.rows(end, file.size, file.uri)
             content = replace(content, rows=rows or 0, all_rows=rows is not None)
+        if content.all_rows:
+            check_rows_told(file, content.rows)
         demands = match.demands
         if content.all_rows and content.rows < demands.min_rows:
             raise TooFewRows(

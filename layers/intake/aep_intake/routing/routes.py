@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import OWN_NAME, Arrival
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG, Demands
 from aep_intake.model.times import DAY_MS, HOUR_MS, zone_of
@@ -32,6 +32,7 @@ SCHEMA: Mapping[str, Any] = json.loads(
 _SANDBOX = re.compile(r"[a-z0-9][a-z0-9-]{0,255}")
 _DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
 MARKER_WITHIN = "24h"
+WAYS = ("window", "marker")  # in which files share a batch
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
@@ -39,6 +40,7 @@ _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNO
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
     "batch",
+    "ready",
     "onNewVersion",
     "sameBytes",
     "onLostFile",
@@ -109,6 +111,24 @@ class IsMarker:
 
 
 @dataclass(frozen=True, slots=True)
+class IsReady:
+    """The object is a ready file: it says that the object with the key `file` is complete."""
+
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsReady:
+    """The object needs a ready file, and is rejected if none comes `within_ms`.
+
+    `names`: those that it may have, each with `{file}` for the object's own.
+    """
+
+    names: tuple[str, ...]
+    within_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     """The object is not for us: its route says so, or it is never data."""
 
@@ -133,7 +153,8 @@ class Match:
     # unless the files of a marker decide it.
     options: Mapping[str, Any] = field(default_factory=dict)
     placeholders: Mapping[str, str] = field(default_factory=dict)  # with the key's values
-    batching: OneBatch | InWindow | WaitsForMarker | IsMarker = OneBatch()
+    batching: OneBatch | InWindow | WaitsForMarker | IsMarker | IsReady = OneBatch()
+    ready: NeedsReady | None = None  # the object waits for a ready file before all else
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     reads_manifest: bool = True  # a marker that is a manifest says which files count
     loads_same_bytes: bool = False  # a copy of an object onto itself is a new version, too
@@ -149,6 +170,7 @@ class Route:
     name: str
     key: re.Pattern[str]
     marker: re.Pattern[str] | None  # fits the keys of its markers
+    ready: NeedsReady | None
     bucket: re.Pattern[str] | None
     rule: Mapping[str, Any]  # as written
     wanted: tuple[tuple[str, Callable[[str], object]], ...]  # what only this rule takes for data
@@ -156,15 +178,31 @@ class Route:
     def never_data(self, key: str) -> bool:
         """Whether an object that this rule fits is never data; a marker's name says nothing."""
         folder = key[: key.rfind("/") + 1]
-        return is_never_data(folder if self.is_marker(key) else key, self.wanted)
+        marks = self.is_marker(key) or self.file_of(key) is not None
+        return is_never_data(folder if marks else key, self.wanted)
 
     def is_marker(self, key: str) -> bool:
         """Whether it is the key of a marker of this rule."""
         return self.marker is not None and self.marker.fullmatch(normal(key)) is not None
 
-    def batching(self, key: str) -> OneBatch | InWindow | WaitsForMarker | IsMarker:
+    def file_of(self, key: str) -> str | None:
+        """The key of the file whose ready file has this key; None if it is no ready file's key."""
+        folder, slash, name = key.rpartition("/")
+        for ready in self.ready.names if self.ready else ():
+            before, _, after = ready.partition(OWN_NAME)
+            end = len(name) - len(after)
+            fits = name.startswith(before) and name.endswith(after) and end > len(before)
+            file = f"{folder}{slash}{name[len(before) : end]}"
+            if fits and self.key.fullmatch(normal(file)):
+                return file
+        return None
+
+    def batching(self, key: str) -> OneBatch | InWindow | WaitsForMarker | IsMarker | IsReady:
         """How an object of this rule gets into a batch."""
         batch = self.rule.get("batch", {})
+        file = self.file_of(key)
+        if file is not None:
+            return IsReady(file)
         if "marker" in batch:
             if self.is_marker(key):
                 return IsMarker(key[: key.rfind("/") + 1])
@@ -175,10 +213,13 @@ class Route:
         return InWindow(length, batch.get("at"), batch.get("timezone", "UTC"))
 
     def fit(self, bucket: str, key: str) -> re.Match[str] | None:
-        """How this rule fits an object, or a marker of its folders. Keys compare in form C."""
+        """How this rule fits an object, or the file of a ready file, or a marker of its folders.
+
+        Keys compare in form C.
+        """
         if self.bucket is not None and not self.bucket.fullmatch(bucket):
             return None
-        key = normal(key)
+        key = normal(self.file_of(key) or key)
         return (self.marker and self.marker.fullmatch(key)) or self.key.fullmatch(key)
 
 
@@ -232,8 +273,9 @@ class RoutingTable:
 
         options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
         input_format = rule.get("inputFormat", "auto")
-        of_a_marker = "marker" in rule.get("batch", {})
-        if input_format != "auto" or not of_a_marker:  # else the files of the folder decide
+        batching = route.batching(arrival.key)
+        of_files = isinstance(batching, WaitsForMarker | IsMarker | IsReady)
+        if input_format != "auto" or not of_files:  # else the files of the folder decide
             options["inputFormat"] = _input_format(input_format, arrival)
         if "partialIngestionPercent" in rule:
             options["partialIngestionPercent"] = rule["partialIngestionPercent"]
@@ -251,7 +293,8 @@ class RoutingTable:
             credential=rule.get("credential"),
             options=options,
             placeholders=found,
-            batching=route.batching(arrival.key),
+            batching=batching,
+            ready=None if isinstance(batching, IsReady) else route.ready,
             on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
             reads_manifest=rule.get("batch", {}).get("manifest", True),
             loads_same_bytes=rule.get("sameBytes") == "load",
@@ -352,7 +395,7 @@ def _route(rule: dict[str, Any]) -> Route:
         (kind, _compiled("match", part, any_case=any_case).fullmatch)
         for kind, part in signs(rule["match"])
     )
-    return Route(rule["name"], key, marker, bucket, rule, wanted)
+    return Route(rule["name"], key, marker, _ready(rule), bucket, rule, wanted)
 
 
 def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
@@ -372,8 +415,30 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
     return marker
 
 
+def _ready(rule: Mapping[str, Any]) -> NeedsReady | None:
+    """What the files of a rule wait for; in any case, also in capitals or without any."""
+    name = rule.get("ready")
+    if name is None:
+        return None
+    names = [name]
+    if rule.get("anyCase", False):
+        before, _, after = name.partition(OWN_NAME)
+        names += [f"{case(before)}{OWN_NAME}{case(after)}" for case in (str.lower, str.upper)]
+    within = _milliseconds(rule.get("batch", {}).get("within", MARKER_WITHIN))
+    return NeedsReady(tuple(dict.fromkeys(names)), within)
+
+
 def _check_batch(rule: Mapping[str, Any]) -> None:
     batch = rule.get("batch", {})
+    if "ready" in rule and "marker" in batch:
+        raise InvalidTable(
+            "a file waits for its own ready file or for the `marker` of its folder, not for both",
+            field="ready",
+        )
+    ways = [way for way in WAYS if way in batch]
+    if len(ways) > 1 or ("batch" in rule and not ways and "ready" not in rule):
+        named = ", ".join(f"`{way}`" for way in WAYS)
+        raise InvalidTable(f"needs exactly one of {named}", field="batch")
     if (_window(rule) or 0) > DAY_MS:
         raise InvalidTable("a window is 24 hours at most", field="batch.window")
     if "window" in batch and rule.get("onNewVersion", "append") != "append":
@@ -396,8 +461,11 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
         zone_of(batch.get("timezone", "UTC"))
     except ValueError as error:
         raise InvalidTable(str(error), field="batch.timezone") from None
-    if "window" in batch and "within" in batch:
-        raise InvalidTable("says how long files wait for a `marker`", field="batch.within")
+    if "within" in batch and "marker" not in batch and "ready" not in rule:
+        raise InvalidTable(
+            "says how long files wait for a `marker`, or for their `ready` files",
+            field="batch.within",
+        )
     if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * DAY_MS:
         raise InvalidTable("a marker is expected in 7 days (168h) at most", field="batch.within")
 

@@ -87,6 +87,7 @@ class Creating(WithPlatform):
             announcer=self.announcer,
             objects=self.objects,
             send=lambda missing: self.queues.send(url, [messages.of_missing(missing)]),
+            take_in=lambda file: self.queues.send_as_is(url, messages.of_arrival(file)),
             now=self.now,
         )
 

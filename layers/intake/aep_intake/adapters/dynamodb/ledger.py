@@ -63,11 +63,10 @@ from aep_intake.adapters.dynamodb.table import (
 from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
 from aep_intake.clock.due import Due, DueKind, fair
-from aep_intake.grouping.missing_markers import WAITING
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Held, Seen
+from aep_intake.model.history import WAITING, Held, Seen
 from aep_intake.model.orders import (
     Claim,
     LineageHead,
@@ -350,6 +349,7 @@ class DynamoLedger:
                 int(item["expires"]["N"]),
                 item["superseded_by"]["S"] if "superseded_by" in item else None,
                 item["same_as"]["S"] if "same_as" in item else None,
+                records.read(Arrival, item["file"]["S"]) if "file" in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
@@ -457,6 +457,7 @@ class DynamoLedger:
         return _object_item(arrival, self._noted_at(arrival)[1]) | {
             "noted": {"S": what},
             "route": {"S": route},
+            "file": {"S": records.text(arrival)},
             "expires": expiry(self._now() + self._retention),
         }
 

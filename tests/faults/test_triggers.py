@@ -1,0 +1,106 @@
+"""Files that wait for a sign, which comes in any order, through everything that can go wrong."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+from aep_intake.grouping import ready
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import WINDOW_PREFIX, State
+from hypothesis import given, settings
+
+from tests.faults.harness import RETENTION, SECOND, START, Message, Tape, World, part_of
+from tests.faults.test_again import table
+from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
+
+FEW = settings(WORLDS, max_examples=SCHEDULES // 6)
+ran: Counter[str] = Counter()
+
+FILE = Arrival("landing", "in/a.json", None, "e", "0060", 10, START)
+DONE = Arrival("landing", "in/a.json.done", None, "r", "0070", 0, START)
+
+
+class Sender:
+    """Puts objects one after the other, at the time that it is, while a schedule runs."""
+
+    def __init__(self, world: World, later: list[Arrival]) -> None:
+        self.world, self.later = world, later
+        self.came: list[Arrival] = []
+        world.more = (self.put, self.put)
+
+    def put(self) -> None:
+        if self.later:
+            self.world.clock.advance(10 * SECOND)
+            arrival = replace(self.later.pop(0), time=self.world.clock())
+            self.world.bucket[arrival.key] = arrival
+            self.world.queue.append(Message(arrival, self.world.clock()))
+            self.came.append(arrival)
+
+    def play(self) -> None:
+        while not self.world.tape.over:
+            self.world.act()
+        while self.later:
+            self.put()
+        self.world.settle()
+        ran.update(self.world.seen)
+        ran["schedules"] += 1
+
+    def of(self, key: str) -> list[Arrival]:
+        return [arrival for arrival in self.came if arrival.key == key]
+
+
+def versions(of: Arrival, count: int, *, versioned: bool) -> list[Arrival]:
+    """Several; in an unversioned bucket, of the same bytes."""
+    ids = [f"{of.etag}{n}" if versioned else None for n in range(count)]
+    sequencers = [f"{of.sequencer}{n}" for n in range(count)]
+    return [replace(of, version_id=v, sequencer=s) for v, s in zip(ids, sequencers, strict=True)]
+
+
+ORDERS = ("fr", "rf", "frfr", "ffr", "rfrf", "frf", "ff")
+
+
+@FEW
+@given(TAPES)
+def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -> None:
+    batch = ({"within": "2h"}, {"within": "2h", "window": "1m"})[tape[0] % 2]
+    rule = table(ready="{file}.done", batch=batch, match="in/*.json")
+    world = World(Tape(tape), tables=(rule,), final=rule)
+    wanted, versioned = ORDERS[world.tape.pick(len(ORDERS))], world.tape.pick(2) == 1
+    files = versions(FILE, wanted.count("f"), versioned=versioned)
+    readies = versions(DONE, wanted.count("r"), versioned=versioned)
+    sender = Sender(world, [(files if what == "f" else readies).pop(0) for what in wanted])
+    sender.play()
+    came, done = sender.of(FILE.key), sender.of(DONE.key)
+    orders = []
+    for file in came:
+        owner = world.ledger.claimant(file)
+        has_its_own = ready._for(file, done, came) is not None
+        if owner is None:
+            parked = [m.reason for m in world.parked if m.arrival == file]
+            if "too-old" in parked:
+                assert file.time < world.clock() - RETENTION
+                continue
+            assert not has_its_own, f"{file} has its ready file, and waits"
+            noted = world.ledger.noted[file.object_id, file.version]
+            told = world.ledger.rejections.get((file.object_id, file.version))
+            assert noted == "superseded" or (told and told.reason == "marker-missing")
+            ran[noted] += 1
+            continue
+        in_window = owner.startswith(WINDOW_PREFIX)
+        order = part_of(world, owner, file) if in_window else owner
+        record = world.ledger.records[order]
+        while record.next_attempt is not None:
+            record = world.ledger.records[record.next_attempt]
+        assert record.state is State.ANNOUNCED
+        orders.append(owner if in_window else order)
+        ran["windowed" if in_window else "alone"] += 1
+        ran["early"] += not has_its_own
+    assert "window" in batch or len(orders) == len(set(orders))
+
+
+def test_the_schedules_went_where_it_hurts(
+    record_property: Callable[[str, object], None],
+) -> None:
+    schedules = ran.pop("schedules")
+    record_property("says", f"{schedules} schedules of files that wait for a sign: {dict(ran)}")
+    assert_met(ran, schedules, 50, "windowed", "alone", "superseded", "waiting")

@@ -1,0 +1,141 @@
+"""Ready files in a routing table: which key is whose, and what is refused."""
+
+import json
+from typing import Any
+
+import pytest
+from aep_intake.model.errors import NoRoute
+from aep_intake.model.files import Arrival
+from aep_intake.routing.routes import (
+    Ignored,
+    InvalidTable,
+    InWindow,
+    IsReady,
+    NeedsReady,
+    OneBatch,
+    RoutingTable,
+    parse,
+)
+from aep_intake_cli.routing.explain import explain
+from aep_intake_cli.routing.lint import lint
+
+from tests.matching import matched
+
+DAY = 86_400_000
+
+
+def document(*rules: dict[str, Any]) -> bytes:
+    named = [{"name": f"rule-{n}", "datasetId": "d"} | rule for n, rule in enumerate(rules)]
+    for rule in named:
+        if "ignore" in rule:
+            del rule["datasetId"]
+    return json.dumps({"routes": named}).encode()
+
+
+def table(*rules: dict[str, Any]) -> RoutingTable:
+    return parse(document(*rules), "v7")
+
+
+def ready(match: str, name: str = "{file}.done", **more: Any) -> dict[str, Any]:
+    return {"match": match, "ready": name} | more
+
+
+def arrival(key: str) -> Arrival:
+    return Arrival("landing", key, None, "etag", "00AF", 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("match", "name", "key", "file"),
+    [
+        ("in/*.csv", "{file}.done", "in/a.csv.done", "in/a.csv"),
+        ("in/*", "{file}.done", "in/a.csv.done", "in/a.csv"),
+        ("in/**", "{file}.ctl", "in/b/a.csv.ctl", "in/b/a.csv"),
+        ("in/**/*.csv", "{file}.trg", "in/a.csv.trg", "in/a.csv"),
+        ("*.csv", "READY_{file}", "READY_a.csv", "a.csv"),
+        ("in/*.csv", "_{file}.ok!", "in/_a.csv.ok!", "in/a.csv"),
+        ("in/{dataset}.csv", "{file}.done", "in/a.csv.done", "in/a.csv"),
+        ("in/*.csv", "{file}.md5", "in/a.csv.md5", "in/a.csv"),  # which is never data elsewhere
+        ("in/*", "{file}.done", "in/a.done.done", "in/a.done"),
+    ],
+)
+def test_a_ready_file_is_known_by_the_name_of_its_file(
+    match: str, name: str, key: str, file: str
+) -> None:
+    tags = {"tags": {"t": ["{dataset}"]}} if "{dataset}" in match else {}
+    rules = table(ready(match, name, **tags))
+    found = matched(rules, arrival(key))
+    assert (found.batching, found.ready) == (IsReady(file), None)
+    of_file = matched(rules, arrival(file)) if file.endswith("csv") else None
+    if of_file is not None:
+        assert (of_file.batching, of_file.ready) == (OneBatch(), NeedsReady((name,), DAY))
+        assert of_file.placeholders == found.placeholders
+
+
+@pytest.mark.parametrize("key", ["in/a.txt.done", "b/a.csv.done", "in/a.csv.DONE"])
+def test_no_other_key_is_one(key: str) -> None:
+    with pytest.raises(NoRoute):
+        table(ready("in/*.csv")).match(arrival(key))
+
+
+def test_in_any_case_it_may_be_in_capitals() -> None:
+    rules = table(ready("in/*.csv", anyCase=True))
+    assert matched(rules, arrival("in/A.CSV.DONE")).batching == IsReady("in/A.CSV")
+    assert matched(rules, arrival("in/A.CSV.done")).batching == IsReady("in/A.CSV")
+    needs = matched(rules, arrival("in/A.CSV")).ready
+    assert needs == NeedsReady(("{file}.done", "{file}.DONE"), DAY)
+
+
+def test_a_file_waits_before_its_window_too() -> None:
+    rules = table(ready("in/*.csv", batch={"window": "1h", "within": "3h"}))
+    found = matched(rules, arrival("in/a.csv"))
+    assert found.batching == InWindow(3_600_000)
+    assert found.ready == NeedsReady(("{file}.done",), 3 * 3_600_000)
+    assert matched(rules, arrival("in/a.csv.done")).batching == IsReady("in/a.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"ready": "done"}, "ready", "not of the form"),
+        ({"ready": "{file}"}, "ready", "not of the form"),
+        ({"ready": "{name}.done"}, "ready", "not of the form"),
+        ({"ready": "{file}.{file}"}, "ready", "not of the form"),
+        ({"ready": "{file}*.done"}, "ready", "not of the form"),
+        ({"ready": "x/{file}.done"}, "ready", "not of the form"),
+        ({"ready": 1}, "ready", "must be string"),
+        ({"batch": {"marker": "_SUCCESS"}}, "ready", "not for both"),
+        ({"batch": {"within": "169h"}}, "batch.within", "7 days (168h) at most"),
+        ({"batch": {"window": "1h", "marker": "x"}}, "ready", "not for both"),
+        ({"ignore": True}, "ready", "no meaning"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(change: dict[str, Any], field: str, words: str) -> None:
+    with pytest.raises(InvalidTable) as refusal:
+        table(ready("in/*.csv") | change)
+    assert refusal.value.field == f"routes[0].{field}"
+    assert words in refusal.value.problem
+
+
+def test_the_check_finds_a_rule_that_takes_the_ready_files() -> None:
+    greedy = {"match": "in/*.done", "ignore": True}
+    [problem] = lint(document(greedy, ready("in/*.csv")))
+    assert (problem.rule, problem.field) == ("rule-1", "routes[1].ready")
+    assert "takes the ready files: files wait for ever" in problem.text
+    examples = {"examples": ["in/a.csv", "in/a.csv.done"]}
+    assert lint(document(ready("in/*.csv") | examples, greedy)) == []
+    assert lint(document(ready("in/**", "READY_{file}") | examples, greedy)) != []
+
+
+def test_explain_says_what_is_waited_for() -> None:
+    rules = table(ready("in/*.csv", batch={"window": "1h"}))
+    found = [one.outcome for one in explain(rules, ["in/a.csv", "in/a.csv.done", "in/a.done"])]
+    assert found == [
+        "csv → d in the default sandbox, a batch every 1h, after in/a.csv.done arrives",
+        "says that in/a.csv is complete → d in the default sandbox",
+        "rejected: no-route",
+    ]
+
+
+def test_what_is_never_data_waits_for_nothing() -> None:
+    rules = table(ready("in/*"))
+    assert isinstance(rules.match(arrival("in/.hidden.csv")), Ignored)
