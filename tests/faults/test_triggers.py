@@ -5,12 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aep_intake.grouping import ready
+from aep_intake.grouping.windows import marker_id
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, State
 from hypothesis import given, settings
 
-from tests.faults.harness import RETENTION, SECOND, START, Message, Tape, World, part_of
-from tests.faults.test_again import table
+from tests.faults.harness import MINUTE, RETENTION, SECOND, START, Message, Tape, World, part_of
+from tests.faults.test_again import FILES, MARKER, table
 from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
 FEW = settings(WORLDS, max_examples=SCHEDULES // 6)
@@ -98,9 +99,36 @@ def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -
     assert "window" in batch or len(orders) == len(set(orders))
 
 
+GRACE = table(batch={"marker": "_SUCCESS", "grace": "2m", "within": "30m"})
+
+
+@FEW
+@given(TAPES)
+def test_files_that_come_within_the_grace_of_a_marker_are_in_its_batch(tape: bytes) -> None:
+    world = World(Tape(tape), tables=(GRACE,), final=GRACE)
+    before = world.tape.pick(4)
+    sender = Sender(world, [*FILES[:before], MARKER, *FILES[before:]])
+    sender.play()
+    [marker] = sender.of(MARKER.key)
+    [window] = world.ledger.windows.kept.values() or [None]
+    if window is None:  # weeks in queues, again and again
+        assert "too-old" in [m.reason for m in world.parked if m.arrival == marker]
+        return
+    assert window.window_id == marker_id(marker)
+    for file in sender.came:
+        if file == marker:
+            continue
+        if world.ledger.claimant(file) is None:
+            assert file.time > marker.time + 2 * MINUTE
+            ran["after its grace"] += 1
+        else:
+            part_of(world, window.window_id, file)
+            ran["within its grace"] += file.time > marker.time
+
+
 def test_the_schedules_went_where_it_hurts(
     record_property: Callable[[str, object], None],
 ) -> None:
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} schedules of files that wait for a sign: {dict(ran)}")
-    assert_met(ran, schedules, 50, "windowed", "alone", "superseded", "waiting")
+    assert_met(ran, schedules, 50, "windowed", "alone", "superseded", "waiting", "within its grace")

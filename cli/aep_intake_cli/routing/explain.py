@@ -61,6 +61,7 @@ def _outcome(
     match match.batching:
         case routes.IsMarker(folder):
             content = f"all of {folder or 'the bucket'}"
+            when = f", {batch['grace']} after its own time" if "grace" in batch else ""
         case routes.IsReady(file):
             content = f"says that {file} is complete"
         case routes.InWindow():

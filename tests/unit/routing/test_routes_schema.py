@@ -203,6 +203,8 @@ def test_a_last_line_end_is_not_overlooked() -> None:
         ({"ready": "{file}"}, ("ready",)),
         ({"ready": "{files}.done"}, ("ready",)),
         ({"ready": "a/{file}.done"}, ("ready",)),
+        ({"batch": {"marker": "_SUCCESS", "grace": "2m"}}, None),
+        ({"batch": {"marker": "_SUCCESS", "grace": "2"}}, ("batch", "grace")),
         ({"batch": {"marker": "a/b"}}, ("batch", "marker")),
         ({"batch": {"marker": ""}}, ("batch", "marker")),
         ({"batch": {"window": "16"}}, ("batch", "window")),

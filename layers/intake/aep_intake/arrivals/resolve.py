@@ -8,8 +8,8 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import told_same_bytes
 from aep_intake.create import lineage
-from aep_intake.grouping import ready
-from aep_intake.grouping.missing_markers import Waiting
+from aep_intake.grouping import missing_markers, ready
+from aep_intake.grouping.missing_markers import Listing, Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
     ObjectGone,
@@ -18,6 +18,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
+from aep_intake.model.times import SKEW_MS
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.checks import of_batch
@@ -51,7 +52,10 @@ class Joining:
     file: Arrival
 
 
-def resolve(arrival: Arrival, intake: Intake) -> Order | Joining | Marker | Waiting | Skipped:
+type Plan = Order | Joining | Marker | Waiting | Listing | Skipped
+
+
+def resolve(arrival: Arrival, intake: Intake) -> Plan:
     """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
     if arrival.time < intake.ports.now() - intake.retention:
         raise too_old(arrival)
@@ -67,8 +71,8 @@ def resolve(arrival: Arrival, intake: Intake) -> Order | Joining | Marker | Wait
     if arrival.copied and not match.loads_same_bytes and told_same_bytes(arrival, intake):
         return Skipped("same-bytes")
     match match.batching:
-        case IsMarker():
-            return Marker(arrival, match, table)
+        case IsMarker(grace_ms=grace):
+            return _marker(Marker(arrival, match, table), grace, intake)
         case IsReady(file):
             return _ready(arrival, file, match, intake)
         case WaitsForMarker() as batching:
@@ -86,6 +90,16 @@ def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:
         opened = Window.at(order, window.length_ms, now, window.at, window.timezone)
         return Joining(opened, arrival)
     return order
+
+
+def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
+    """A marker, once its grace (milliseconds) is over by the ledger's clock."""
+    arrival, route = marker.arrival, marker.match.route
+    over = arrival.time + grace
+    if not grace or intake.ports.now() + SKEW_MS >= over:
+        return marker
+    intake.ledger.note_waiting(arrival, route)
+    return missing_markers.later(arrival, route, max(over, intake.ports.lease().until))
 
 
 def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:

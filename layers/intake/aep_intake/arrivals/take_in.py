@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
 from aep_intake.arrivals.ports import Intake
-from aep_intake.arrivals.resolve import NOT_DATA, Joining, Marker, resolve
+from aep_intake.arrivals.resolve import NOT_DATA, Joining, Marker, Plan, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
@@ -84,7 +84,9 @@ def _tasks(plans: Mapping[str, object], now: int) -> list[_Task]:
             window = plan.window
             joining.setdefault(window.window_id, _Joining(window, [])).files.append(plan.file)
     waiting = [plan for plan in plans.values() if isinstance(plan, Waiting)]
-    return [*creating, *joining.values(), *missing_markers.listings(waiting, now)]
+    listings = [plan for plan in plans.values() if isinstance(plan, Listing)]
+    listings += missing_markers.listings(waiting, now)
+    return [*creating, *joining.values(), *listings]
 
 
 def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
@@ -104,9 +106,7 @@ def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Re
     return HandedOn()
 
 
-def _plan(
-    arrival: Arrival, intake: Intake, *, redriven: bool
-) -> Order | Joining | Marker | Known | Waiting | Skipped:
+def _plan(arrival: Arrival, intake: Intake, *, redriven: bool) -> Plan | Known:
     try:
         found = resolve(arrival, intake)
     except Rejected as rejected:

@@ -11,7 +11,8 @@ rejects those files of a folder that no marker has taken, and checks them again 
                        or a newer version superseded them before a marker came. A worker with little
                        time left sends the message again instead
 
-A ready file is a marker for one file (see `ready`).
+A ready file is a marker for one file (see `ready`). A marker that is worked on some time after it
+came waits in the same list: when it is due, it is taken in again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -58,6 +59,7 @@ class Listing(Kept):
     due: int  # their deadline (epoch ms)
     files: tuple[Arrival, ...]
     ready: tuple[str, ...] = ()
+    is_marker: bool = False  # which waits for nothing but its time
 
     @property
     def place(self) -> str:
@@ -157,8 +159,19 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
     ]
 
 
+def later(marker: Arrival, route: str, due: int) -> Listing:
+    """The listing of a marker that is taken in again at `due` (epoch ms).
+
+    No worker that lists it may live longer than that: who handles the folder would not look again.
+    """
+    return Listing(folder_of(marker), route, 0, due, (marker,), is_marker=True)
+
+
 def send_overdue(folder_id: str, ports: FolderPorts) -> None:
-    """Send messages for the overdue files of a folder that is due. Raises as the ports."""
+    """Send messages for the overdue files of a folder that is due, and markers whose time has come.
+
+    Raises as the ports.
+    """
     folder = ports.folders.get(folder_id)
     if folder is None or folder.due is None or ports.now() < folder.due:
         return
@@ -166,6 +179,9 @@ def send_overdue(folder_id: str, ports: FolderPorts) -> None:
     after = last = folder.done
     files = 0
     for listing in ports.folders.waiting(folder_id, folder.done, until):
+        if listing.is_marker:
+            ports.take_in(*listing.files)
+            continue
         if files and files + len(listing.files) > FILES_PER_MESSAGE:
             ports.send(Missing(folder_id, after, last))
             after, files = last, 0
@@ -203,7 +219,8 @@ def reject_overdue(
     if ports.now() > worker_end - REJECTING_MS:
         ports.send(missing)
         return
-    listed = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
+    found = ports.folders.waiting(missing.folder_id, missing.after, missing.until)
+    listed = [listing for listing in found if not listing.is_marker]
     files = {file: listing for listing in listed for file in listing.files}
     waits = side_by_side(lambda file: _still_waits(file, files[file], missing, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)

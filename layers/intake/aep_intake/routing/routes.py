@@ -105,9 +105,13 @@ class WaitsForMarker:
 
 @dataclass(frozen=True, slots=True)
 class IsMarker:
-    """The object is a marker: it says that `folder`, a prefix of keys, is complete."""
+    """The object is a marker: it says that `folder`, a prefix of keys, is complete.
+
+    It is worked on `grace_ms` after its own time.
+    """
 
     folder: str
+    grace_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +209,8 @@ class Route:
             return IsReady(file)
         if "marker" in batch:
             if self.is_marker(key):
-                return IsMarker(key[: key.rfind("/") + 1])
+                grace = _milliseconds(batch["grace"]) if "grace" in batch else 0
+                return IsMarker(key[: key.rfind("/") + 1], grace)
             return WaitsForMarker(_milliseconds(batch.get("within", MARKER_WITHIN)))
         length = _window(self.rule)
         if length is None:
@@ -449,8 +454,21 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
         )
     if not batch.get("marker", "x").strip("*?"):
         raise InvalidTable("every object would be a marker", field="batch.marker")
-    if "window" in batch and "manifest" in batch:
+    if "manifest" in batch and "marker" not in batch:
         raise InvalidTable("says whether a `marker` is read", field="batch.manifest")
+    _check_times(rule, batch)
+
+
+def _check_times(rule: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+    within = _milliseconds(batch.get("within", MARKER_WITHIN))
+    if "grace" in batch:
+        if "marker" not in batch:
+            raise InvalidTable("says when a `marker` is worked on", field="batch.grace")
+        if _milliseconds(batch["grace"]) >= within:
+            raise InvalidTable(
+                "must be shorter than `within`, after which files that still wait are rejected",
+                field="batch.grace",
+            )
     if "at" in batch and _window(rule) != DAY_MS:
         raise InvalidTable(
             'says when a window of a day begins: it needs `"window": "24h"`', field="batch.at"
@@ -466,7 +484,7 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
             "says how long files wait for a `marker`, or for their `ready` files",
             field="batch.within",
         )
-    if _milliseconds(batch.get("within", MARKER_WITHIN)) > 7 * DAY_MS:
+    if within > 7 * DAY_MS:
         raise InvalidTable("a marker is expected in 7 days (168h) at most", field="batch.within")
 
 
