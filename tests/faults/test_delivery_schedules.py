@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,6 +183,23 @@ def test_every_file_that_shares_an_upload_is_ingested_once_or_named(tape: bytes)
         world.put(*came[-1])
         if (ending, made) in SMALL[:7]:
             well.add(came[-1][0])
+
+    def race() -> None:
+        """Another worker on the same upload, at once."""
+        if world.uploads:
+            one = world.uploads[world.tape.pick(len(world.uploads))]
+            world.uploads.insert(0, replace(one, visible=world.clock()))
+            world.upload()
+
+    def vanish() -> None:
+        """While somebody reads, or has read, what is put together."""
+        if world.uploads and world.contents:
+            del world.contents[sorted(world.contents)[world.tape.pick(len(world.contents))]]
+
+    world.more = (*world.more, *[race] * 6, *[vanish] * 3)
+    for _ in range(60 * world.tape.pick(4)):  # mostly trouble begins with the uploads
+        if not world.uploads:
+            world.forward(1)
     play(world)
     check_all(world, came, well)
     ran["listed"] += len(world.lists.written)
@@ -214,7 +232,7 @@ def test_of_versions_that_replace_each_other_one_is_served(tape: bytes) -> None:
 
 def play(world: Delivering, last: Callable[[], None] = lambda: None) -> None:
     """The schedule, in which trouble begins anywhere; and what must hold after any."""
-    world.forward(2 * world.tape.pick(60))
+    world.forward(0 if world.uploads else 2 * world.tape.pick(60))
     while not world.tape.over:
         world.act()
     for _ in range(3):
