@@ -32,6 +32,12 @@ SAMPLES: dict[str, Any] = {
             "expect": {"event": CREATED, "fileCount": 2, "waited": 2},
             "end": None,
         },
+        {
+            "name": "shared",
+            "folder": "both/",
+            "files": {"1": "members.jsonl", "2": "members.jsonl.gz"},
+            "expect": {"event": CREATED, "fileCount": 2},
+        },
         {"name": "left", "folder": "in/", "files": {"a.crc": "", "b": ""}, "expect": run.IGNORED},
         {"name": "old", "key": "list", "expect": {"event": CREATED, "inAep": "aborted"}}
         | {"end": None},
@@ -72,6 +78,9 @@ STEPS: dict[str, Step] = {
     "no": rejected("no", "no-route"),
     "parked": ("parked", {"no": "no-route"}),
     "many": created("many", "in/1", "in/2"),
+    "shared": created("shared", "both/1", "both/2", inputFormat={"format": "json"}),
+    "shared ended": ended("shared"),
+    "shared held": ("held", ("shared", MEMBERS * 2)),
     "old": created("old", "list"),
     "new sent": ("sent", "new"),
     "new": created("new", "list", replaces={"externalId": "of-old", "batchId": "old"}),
@@ -83,7 +92,7 @@ STEPS: dict[str, Step] = {
     "ignored": ("ignored", 2),
 }
 SWAPPED: dict[str, Step | None] = {"answer": STEPS["asked"], "asked": STEPS["answer"]}
-BATCHES = ("sent", "packed", "many", "old", "new", "asked")
+BATCHES = ("sent", "packed", "many", "shared", "old", "new", "asked")
 
 
 def board_after(changed: dict[str, Step | None]) -> tuple[Board, list[dict[str, Any]]]:
@@ -128,6 +137,7 @@ CASES: dict[str, tuple[dict[str, Step | None], str]] = {
     "not ended": ({"sent ended": None}, "sent"),
     "another end": ({"sent ended": ended("sent", "Batch Abandoned")}, "sent"),
     "other bytes": ({"packed held": ("held", ("packed", MEMBERS[:-1]))}, "packed"),
+    "one file for two": ({"shared held": ("held", ("shared", MEMBERS))}, "shared"),
     "lost on its way": ({"x": rejected("sent", "object-gone", externalId="of-sent")}, "sent"),
     "another reason": ({"no": rejected("no", "empty-object")}, "no"),
     "parked for another reason": ({"parked": ("parked", {"no": "empty-object"})}, "no"),
