@@ -184,6 +184,8 @@ def gather(receive: Function, queue_url: str, most: int) -> list[dict[str, Any]]
     while len(held) < most and (more := receive(queue_url, min(AT_ONCE, most - len(held)))):
         held += more
     gathering.messages = held
+    if not held:
+        return []
     if len(held) < most and now < gathering.since + _window_seconds(queue_url):
         return []
     del _gathered[queue_url]
