@@ -179,7 +179,9 @@ def presentable(told: str) -> None:
 def test_a_good_message_with_any_member_spoilt(data: st.DataObject) -> None:
     document = copy.deepcopy(data.draw(st.sampled_from(SAMPLES)))
     for _ in range(data.draw(st.integers(1, 3))):
-        container, name = data.draw(st.sampled_from(places(document)))
+        found = places(document)
+        # Hypothesis keeps strategies of numbers, and would make others anew each time.
+        container, name = found[data.draw(st.integers(0, len(found) - 1))]
         if data.draw(st.booleans()):
             container[name] = data.draw(values)
         elif len(container) > 1:

@@ -1,6 +1,7 @@
 """Whatever is asked over HTTP, it is answered, and AEP hears only what was asked and is allowed."""
 
 import base64
+import itertools
 import json
 from collections import Counter
 from typing import Any
@@ -81,11 +82,17 @@ values = st.recursive(
 )
 
 
-@st.composite
-def mostly(draw: st.DrawFn, *good: Any) -> Any:
+anything = odd | values
+
+
+def seldom(one: st.SearchStrategy[Any], other: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """`one` once in thirteen. Strategies are made here, once: drawing from new ones is slow."""
+    return st.integers(0, 12).flatmap(lambda number: one if number == 12 else other)
+
+
+def mostly(*good: Any) -> st.SearchStrategy[Any]:
     """One of these in most cases, else anything: a request may be wrong in one place only."""
-    fine = draw(st.sampled_from([True] * 12 + [False]))
-    return draw(st.sampled_from(good) if fine else odd | values)
+    return seldom(anything, st.sampled_from(good))
 
 
 MEMBERS = {
@@ -100,22 +107,29 @@ MEMBERS = {
     "objects": mostly(["s3://landing/a.json"], ["s3://landing/a.json", "s3://landing/b.json"])
     | st.lists(odd.map(lambda key: f"s3://landing/{key}.json"), max_size=4),
 }
+
+
+def some_members(number: int) -> st.SearchStrategy[dict[str, Any]]:
+    """So many of MEMBERS."""
+    return st.one_of(
+        *(
+            st.fixed_dictionaries({name: MEMBERS[name] for name in names})
+            for names in itertools.combinations(MEMBERS, number)
+        )
+    )
+
+
 bodies = st.builds(
     lambda dataset, rest, more: {"datasetId": dataset, **rest, **more},
     mostly(LOYALTY, LOYALTY, PRODUCTS, "unknown"),
-    st.lists(st.sampled_from(sorted(MEMBERS)), max_size=3, unique=True).flatmap(
-        lambda names: st.fixed_dictionaries({name: MEMBERS[name] for name in names})
-    ),
-    st.sampled_from([True] * 12 + [False]).flatmap(
-        lambda fine: st.just({}) if fine else st.dictionaries(odd, values, max_size=1)
-    ),
+    st.integers(0, 3).flatmap([some_members(number) for number in range(4)].__getitem__),
+    seldom(st.dictionaries(odd, values, max_size=1), st.just({})),
 )
 
 
-@st.composite
-def spelled(draw: st.DrawFn, name: str) -> str:
+def spelled(name: str) -> st.SearchStrategy[str]:
     """A header's name in any case."""
-    return "".join(draw(st.sampled_from([c.lower(), c.upper()])) for c in name)
+    return st.tuples(*(st.sampled_from([c.lower(), c.upper()]) for c in name)).map("".join)
 
 
 headers = st.dictionaries(
@@ -196,7 +210,7 @@ def asks_for_what_was_asked(api: Api, event: dict[str, Any], body: Any) -> int:
 def test_requests_of_every_kind(api: Api) -> None:
     answers: Counter[int] = Counter()
 
-    @settings(hostile, max_examples=examples(2000))
+    @settings(hostile, max_examples=examples(1000))
     @given(
         body=bodies,
         single=st.none() | headers,
@@ -223,8 +237,8 @@ def test_requests_of_every_kind(api: Api) -> None:
 
     ask_it()
     # They are not all refused at the door.
-    assert min(answers[201], answers[400]) > examples(300), answers
-    rare = {409} if answers.total() >= 2000 else set[int]()
+    assert min(answers[201], answers[400]) > examples(150), answers
+    rare = {409} if answers.total() >= 1000 else set[int]()
     assert {200, 422} | rare <= answers.keys(), answers
 
 
