@@ -25,7 +25,7 @@ from tests.faults.harness import (
     part_of,
 )
 
-SCHEDULES = int(os.environ.get("SCHEDULES", examples(4500)))
+SCHEDULES = int(os.environ.get("SCHEDULES", examples(4250)))
 ran: Counter[str] = Counter()
 
 ONE = Arrival("landing", "in/one.json", None, "e1", "0061", 10, START)
