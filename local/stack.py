@@ -57,6 +57,19 @@ def relax(built: Path) -> None:
     schema.write_text(re.sub(r'"maximum": \d+', '"maximum": 1000000', text), "utf-8")
 
 
+def _limit(template: dict[str, Any], function: str, seconds: int) -> None:
+    """Let a worker of a function take so long, and 30 s more pass until its messages come again."""
+    resources = template["Resources"]
+    if function == "OnUpload":  # is told by its environment, too
+        template["Mappings"]["Fixed"]["Uploads"]["Seconds"] = str(seconds)
+    resources[function]["Properties"]["Timeout"] = seconds
+    for resource in list(resources.values()):
+        about = resource.get("Properties", {})
+        if "EventSourceArn" in about and about["FunctionName"] == {"Ref": function}:
+            queue, _ = about["EventSourceArn"]["Fn::GetAtt"]
+            resources[queue]["Properties"]["VisibilityTimeout"] = seconds + 30
+
+
 @dataclass(frozen=True)
 class Parked:
     """A message in a queue; `attributes` of the message, as text."""
@@ -302,27 +315,19 @@ class LocalStack:
         parameters: Mapping[str, str],
         limits: Mapping[str, object] | None = None,
         *,
-        upload_seconds: int | None = None,
-        marker_seconds: int | None = None,
+        seconds: Mapping[str, int] | None = None,
     ) -> dict[str, str]:
         """Another stack from the artefacts already uploaded, without SAM. Returns its outputs.
 
-        `parameters` and `limits` are over this one's. upload_seconds, marker_seconds: that an
-        upload or a marker may take, so that what a killed worker leaves behind is begun anew half a
-        minute after them; None for as many as everywhere.
+        `parameters` and `limits` are over this one's. seconds: that a worker of a function may
+        take, by its name in the template, where not as many as everywhere; what a killed one
+        leaves behind is begun anew half a minute after them.
         """
         template = copy.deepcopy(self._template)
         # A test asks more often than people do.
         template["Mappings"]["Fixed"]["Requests"]["PerSecond"] = "200"
-        if upload_seconds is not None:
-            template["Mappings"]["Fixed"]["Uploads"] = {
-                "Seconds": str(upload_seconds),
-                "Visibility": str(upload_seconds + 30),
-            }
-        if marker_seconds is not None:
-            resources = template["Resources"]
-            resources["OnMarker"]["Properties"]["Timeout"] = marker_seconds
-            resources["MarkersQueue"]["Properties"]["VisibilityTimeout"] = marker_seconds + 30
+        for function, most in (seconds or {}).items():
+            _limit(template, function, most)
         bucket = f"templates-of-{name}"
         self.aws.s3.create_bucket(
             Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}

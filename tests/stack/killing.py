@@ -35,23 +35,27 @@ ROUTES = {
     ]
 }
 LIMITS = {"outcomeSeconds": 1}
+# Half a minute at most, for little files: so long, and as long again, the work of a killed worker
+# waits. What it is with the default parameters follows, as leases are made of these.
 PARAMETERS: dict[str, Any] = {
     "DeliverBatches": "true",
-    "upload_seconds": 15,
-    "marker_seconds": 60,
+    "seconds": {
+        **dict.fromkeys(("OnArrival", "OnMarker", "OnDue", "OnDelivery"), 30),
+        "OnUpload": 15,
+    },
 }
+# Between two ticks, where the rule's are a minute apart.
+TICK_SECONDS = 5
 SENDERS = 4
 
 
 # Often enough to hit most, and seldom enough for some to get something done where all is slow.
 PAUSE_SECONDS = (0.5, 3.0)
-# After the last file, until all are hit: most functions work only once others have, and a tick
-# comes once a minute.
+# After the last file, until all are hit: most functions work only once others have.
 MORE_SECONDS = 300
 # A function that was hit is spared for so long, else none gets anything done on a slow machine: a
-# worker takes seconds to start, and on_tick works once a minute only.
+# worker takes seconds to start, and what is due waits for on_tick.
 SPARED_SECONDS = 15
-SPARED_TICK_SECONDS = 100
 
 
 @dataclass
@@ -98,9 +102,7 @@ class Killer:
             except ProcessLookupError:
                 continue  # it has ended by itself
             self.killed[function] += 1
-            self._spared[function] = now + (
-                SPARED_TICK_SECONDS if function == "OnTickFunction" else SPARED_SECONDS
-            )
+            self._spared[function] = now + SPARED_SECONDS
 
 
 def keys(number: int) -> list[str]:

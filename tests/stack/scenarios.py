@@ -5,7 +5,6 @@ ended. All deadlines are far beyond what AWS would take, for a busy machine.
 """
 
 import json
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -81,12 +80,10 @@ def workers_are_killed_between_post_and_announcement(base: LocalStack) -> None:
         assert {each["externalId"] for each in played.details("Batch Created")} == {other}
 
         def finished() -> bool:
-            time.sleep(2)  # a clock that ticks faster than once a minute, to save most of a minute
-            played.tick()
             return {e["externalId"] for e in played.details("Batch Created")} == left | {other}
 
-        # A lease outlasts the 60 seconds that its worker could have lived.
-        until(finished)
+        # A lease outlasts the seconds that its worker could have lived.
+        played.until_ticked(finished)
         batch_of = played.exactly_one_each(left | {other})
         assert len(played.creates()) == 1 + 12
         # That no POST was sent again shows that all were adopted; most by on_due, which counts it,
@@ -306,11 +303,9 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
             windows.seal(window_id, ports)
 
     def batched() -> bool:
-        time.sleep(1)
-        played.tick()
         return _held(played).total() >= len(keys)
 
-    until(batched, f"of {len(keys)} files, not all are in a batch")
+    played.until_ticked(batched, f"of {len(keys)} files, not all are in a batch")
     played.quiet()
     assert _held(played) == dict.fromkeys(keys, 1)
     orders = {each["externalId"] for each in played.details("Batch Created")}
@@ -345,9 +340,8 @@ def windows_pass_while_nobody_takes_arrivals(base: LocalStack) -> None:
             keys.append(_many(len(keys)))
             played.put(keys[-1])
             time.sleep(1)
-            played.tick()
         # The first window ended meanwhile, without those that came too late for it.
-        until(lambda: _held(played).total() >= len(early))
+        played.until_ticked(lambda: _held(played).total() >= len(early))
         assert _held(played) == dict.fromkeys(early, 1)
         assert len(_joined(played)) == 5
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
@@ -357,15 +351,9 @@ def windows_pass_while_nobody_takes_arrivals(base: LocalStack) -> None:
 
 
 def windows_are_sealed_under_fire(base: LocalStack) -> None:
-    """Eight files a second, across the end of a window, while the clock ticks without a pause."""
+    """Eight files a second, across the end of a window, while the clock ticks twice a second."""
     routes = json.dumps({"routes": [MANY]}).encode()
     with scene(base, "fire", routes=routes) as played:
-        sealed = threading.Event()
-
-        def ticking() -> None:
-            while not sealed.is_set():
-                played.tick()
-
         keys: list[str] = []
 
         def fire() -> bool:
@@ -376,14 +364,9 @@ def windows_are_sealed_under_fire(base: LocalStack) -> None:
             return len(set(_joined(played))) >= 2
 
         time.sleep((50 - time.time()) % 60)
-        with ThreadPoolExecutor(1) as clock:
-            ticks = clock.submit(ticking)
-            try:
-                until(fire, "no file joined a second window")
-                fire()
-            finally:
-                sealed.set()
-            ticks.result()
+        with played.ticking(0.5):
+            until(fire, "no file joined a second window")
+            fire()
         until(lambda: len(_joined(played)) == len(keys))
         _each_is_in_one_batch(played, keys)
 

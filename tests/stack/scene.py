@@ -11,7 +11,8 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,9 @@ SCHEMAS = {
         "Batch Abandoned": "batch-ended",
     }.items()
 }
+# A tick asks the ledger sixty times. Where a test waits for what only ticks bring about, they come
+# faster than once a minute, but do not take what the others need of the machine.
+TICK_SECONDS = 2.0
 # All that any scene has heard, for the search for secrets.
 HEARD: list[Event] = []
 _deploying = threading.Lock()
@@ -166,6 +170,39 @@ class Scene:
     def tick(self) -> None:
         """What the rule invokes once a minute, now."""
         self.aws.functions.invoke(FunctionName=self.outputs["OnTickFunction"], Payload=b"{}")
+
+    def until_ticked[T](
+        self, what: Callable[[], T], why: str = "", *, seconds: float = TICK_SECONDS
+    ) -> T:
+        """What `what` gives once that is true; a tick comes every so many seconds until then."""
+        next_tick = time.monotonic()
+
+        def looked() -> T:
+            nonlocal next_tick
+            found = what()
+            if not found and time.monotonic() >= next_tick:
+                self.tick()
+                next_tick = time.monotonic() + seconds
+            return found
+
+        return until(looked, why)
+
+    @contextmanager
+    def ticking(self, seconds: float) -> Iterator[None]:
+        """While this lasts, a tick comes every so many seconds."""
+        over = threading.Event()
+
+        def tick() -> None:
+            while not over.wait(seconds):
+                self.tick()
+
+        with ThreadPoolExecutor(1) as clock:
+            ticks = clock.submit(tick)
+            try:
+                yield
+            finally:
+                over.set()
+            ticks.result()
 
     @contextmanager
     def arrivals_waiting(self) -> Iterator[None]:
@@ -302,8 +339,7 @@ def scene(
     *,
     routes: bytes | None = None,
     limits: Mapping[str, object] | None = None,
-    upload_seconds: int | None = None,
-    marker_seconds: int | None = None,
+    seconds: Mapping[str, int] | None = None,
     **parameters: str,
 ) -> Iterator[Scene]:
     """A stack called `name` beside `base`, ready to use. `routes`: empty leaves it without."""
@@ -318,8 +354,7 @@ def scene(
                 name,
                 {"PlatformUrl": address, "ImsUrl": address, **parameters},
                 limits,
-                upload_seconds=upload_seconds,
-                marker_seconds=marker_seconds,
+                seconds=seconds,
             )
         stack.listener = Listener(base.aws, stack.outputs["BusName"], heard)
         made = Scene(stack, aep)
@@ -332,6 +367,19 @@ def scene(
             # What was written stays, to be searched for secrets; only the clock stops.
             base.aws.events.disable_rule(Name=made.resource("TickRule"))
             stack.listener.abandon()
+
+
+type Play = Callable[[LocalStack], None]
+
+
+@contextmanager
+def at_once(base: LocalStack, plays: Sequence[Play]) -> Iterator[dict[Play, Future[None]]]:
+    """How plays end that mostly wait, each in scenes of its own."""
+    # boto3's session makes one client at a time; MiniStack's are shared from here on.
+    aws = base.aws
+    assert all([aws.s3, aws.logs, aws.dynamodb, aws.appconfig, aws.sqs, aws.functions, aws.events])
+    with ThreadPoolExecutor(max(1, len(plays))) as stage:
+        yield {play: stage.submit(play, base) for play in plays}
 
 
 def _processes() -> Iterator[tuple[int, str]]:

@@ -21,7 +21,15 @@ from local.bench import gates
 from local.emulator import Emulator
 from local.stack import LocalStack
 from tests.builders import order
-from tests.stack.killing import LIMITS, PARAMETERS, ROUTES, Killer, delivered_once, send
+from tests.stack.killing import (
+    LIMITS,
+    PARAMETERS,
+    ROUTES,
+    TICK_SECONDS,
+    Killer,
+    delivered_once,
+    send,
+)
 from tests.stack.scene import Scene, scene, until
 from tests.stack.test_grouping import listed, of
 
@@ -39,14 +47,15 @@ def test_1500_arrivals_while_workers_are_killed(deployed: LocalStack) -> None:
     with scene(deployed, "soaked", routes=routes, limits=LIMITS, **PARAMETERS) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         killer = Killer(played, random.Random())
-        with killer.at_large():
-            send(played, FILES, seconds=SECONDS)
-        delivered_once(played, FILES, seconds=PATIENCE_SECONDS)
+        with played.ticking(TICK_SECONDS):
+            with killer.at_large():
+                send(played, FILES, seconds=SECONDS)
+            delivered_once(played, FILES, seconds=PATIENCE_SECONDS)
 
 
 def test_a_marker_of_20_000_files_whose_worker_is_killed(deployed: LocalStack) -> None:
     routes = json.dumps(ROUTES).encode()
-    with scene(deployed, "many", routes=routes, marker_seconds=120) as played:
+    with scene(deployed, "many", routes=routes, seconds={"OnMarker": 120}) as played:
         # A hundred files a second would come one by one otherwise.
         rule = played.resource("ArrivalRule")
         deployed.aws.events.disable_rule(Name=rule)

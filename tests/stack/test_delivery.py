@@ -61,7 +61,7 @@ def delivering(deployed: LocalStack) -> Iterator[Scene]:
         "delivering",
         routes=routes,
         limits=limits,
-        upload_seconds=15,
+        seconds={"OnUpload": 15},
         DeliverBatches="true",
     ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
@@ -77,8 +77,6 @@ def ended(played: Scene, external_id: str) -> dict[str, Any]:
     """The event of a batch's end."""
 
     def found() -> list[Any]:
-        played.tick()
-        time.sleep(0.3)
         return [
             e
             for e in played.stack.listener.events()
@@ -86,7 +84,7 @@ def ended(played: Scene, external_id: str) -> dict[str, Any]:
             and e["detail"]["externalId"] == external_id
         ]
 
-    event = until(found, "the batch has not ended")[0]
+    event = played.until_ticked(found, "the batch has not ended")[0]
     return {"kind": event["detail-type"], **event["detail"]}
 
 

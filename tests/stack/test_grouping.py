@@ -1,7 +1,6 @@
 """Markers, corrected objects, and windows that AEP refuses: on a deployed stack of their own."""
 
 import json
-import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -161,12 +160,10 @@ def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
     put(grouping, *keys)
 
     def rejected() -> list[dict[str, Any]]:
-        time.sleep(1)
-        grouping.tick()
         details = grouping.details("Arrival Rejected")
         return [d for d in details if any(f["key"] in keys for f in d.get("files", []))]
 
-    told = until(rejected)[0]
+    told = grouping.until_ticked(rejected)[0]
     assert told["reason"] == "marker-missing"
     assert sorted(file["key"] for file in told["files"]) == keys
 
@@ -297,11 +294,9 @@ def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene, fo
     grouping.quiet()
 
     def rejected() -> list[dict[str, Any]]:
-        time.sleep(1)
-        grouping.tick()
         return [d for d in grouping.details("Arrival Rejected") if d.get("route") == "refused"]
 
-    told = until(rejected)
+    told = grouping.until_ticked(rejected)
     held = {file["key"] for detail in told for file in detail["files"]}
     assert held == set(keys)
     assert {detail["status"] for detail in told} == {403}

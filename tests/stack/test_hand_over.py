@@ -22,7 +22,12 @@ def handing(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
     limits = {"outcomeSeconds": 1}
     with scene(
-        deployed, "handing", routes=routes, limits=limits, upload_seconds=15, DeliverBatches="true"
+        deployed,
+        "handing",
+        routes=routes,
+        limits=limits,
+        seconds={"OnUpload": 15},
+        DeliverBatches="true",
     ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played

@@ -2,30 +2,43 @@
 
 import json
 import random
+from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
+
+import pytest
 
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
 from local.strict_aws.faults import Fault
-from tests.stack.killing import LIMITS, PARAMETERS, ROUTES, Killer, delivered_once, send
-from tests.stack.scene import Scene, scene, until
+from tests.stack.killing import (
+    LIMITS,
+    PARAMETERS,
+    ROUTES,
+    TICK_SECONDS,
+    Killer,
+    delivered_once,
+    send,
+)
+from tests.stack.scene import Play, Scene, at_once, scene, until
 
 # From the last kill: the longest lease, of those that are taken here, and three minutes.
 PATIENCE_SECONDS = 360
 FILES = 200
 
 
-def test_killed_workers_of_all_functions_lose_and_double_nothing(deployed: LocalStack) -> None:
+def killed_workers_of_all_functions_lose_and_double_nothing(base: LocalStack) -> None:
     routes = json.dumps(ROUTES).encode()
-    with scene(deployed, "kills", routes=routes, limits=LIMITS, **PARAMETERS) as played:
+    with scene(base, "kills", routes=routes, limits=LIMITS, **PARAMETERS) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         killer = Killer(played, random.Random())
-        with killer.at_large():
-            send(played, FILES, seconds=40)
-        delivered_once(played, FILES, seconds=PATIENCE_SECONDS)
+        with played.ticking(TICK_SECONDS):
+            with killer.at_large():
+                send(played, FILES, seconds=40)
+            delivered_once(played, FILES, seconds=PATIENCE_SECONDS)
 
 
-def test_an_s3_that_denies_all_for_half_a_minute_loses_nothing(deployed: LocalStack) -> None:
+def an_s3_that_denies_all_for_half_a_minute_loses_nothing(base: LocalStack) -> None:
     """Of a batch of a hundred files; S3 says the same of a policy that is wrong."""
     table = {
         "routes": [
@@ -38,17 +51,18 @@ def test_an_s3_that_denies_all_for_half_a_minute_loses_nothing(deployed: LocalSt
         ]
     }
     routes = json.dumps(table).encode()
-    with scene(deployed, "denied", routes=routes, limits=LIMITS, **PARAMETERS) as played:
+    with scene(base, "denied", routes=routes, limits=LIMITS, **PARAMETERS) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         for n in range(100):
             played.put(f"in/{n}.jsonl", b'{"n": %d}\n' % n)
-        fault = Fault.denied("GetObject", caller="*OnUploadRole*", seconds=60)
-        number = deployed.faults.inject(fault)
+        uploads = f"*{played.resource('OnUploadRole')}*"  # and not those that are killed meanwhile
+        number = base.faults.inject(Fault.denied("GetObject", caller=uploads, seconds=60))
         played.put("in/_SUCCESS", b"")
         created = played.about("in/0.jsonl")
         assert created["fileCount"] == 100
-        end = end_of(played, created["externalId"])
-        assert deployed.faults.befallen(number) > 0
+        with played.ticking(TICK_SECONDS):
+            end = end_of(played, created["externalId"])
+        assert base.faults.befallen(number) > 0
         assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", 100)
         assert not end.get("lostFiles")
         assert played.details("Arrival Rejected") == []
@@ -67,3 +81,21 @@ def end_of(played: Scene, external_id: str) -> dict[str, Any]:
         ]
 
     return until(found, "the batch has not ended")[0]
+
+
+PLAYS = (
+    killed_workers_of_all_functions_lose_and_double_nothing,
+    an_s3_that_denies_all_for_half_a_minute_loses_nothing,
+)
+
+
+@pytest.fixture(scope="module")
+def ends(deployed: LocalStack) -> Iterator[dict[Play, Future[None]]]:
+    """How both end, as they mostly wait."""
+    with at_once(deployed, PLAYS) as ends:
+        yield ends
+
+
+@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
+def test_that(ends: dict[Play, Future[None]], play: Play) -> None:
+    ends[play].result()

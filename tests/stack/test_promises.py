@@ -5,8 +5,8 @@ heard last.
 """
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote_plus
@@ -22,10 +22,9 @@ from aep_intake_cli.dead_letters import Redrive
 from local.simulator.seed import CLOSED, LOYALTY, PROFILES, WEB_EVENTS
 from local.stack import SEED, LocalStack, Parked
 from tests.stack.scenarios import SCENARIOS
-from tests.stack.scene import SAMPLES, Scene, sample, scene, unseen, until
+from tests.stack.scene import SAMPLES, Play, Scene, at_once, sample, scene, unseen, until
 from tests.stack.written import Answers, leaks, written
 
-type Play = Callable[[LocalStack], None]
 type Ends = dict[Play, Future[None]]
 
 ROUTES = json.loads(SAMPLES.read_bytes())
@@ -47,17 +46,12 @@ KEYS = [
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ends(
-    deployed: LocalStack, request: pytest.FixtureRequest
-) -> Iterator[dict[Play, Future[None]]]:
+def ends(deployed: LocalStack, request: pytest.FixtureRequest) -> Iterator[Ends]:
     """How the scenarios end that were asked for, all played at once."""
     asked = [item for item in request.session.items if isinstance(item, pytest.Function)]
     plays = [item.callspec.params.get("play") for item in asked if hasattr(item, "callspec")]
-    # boto3's session makes one client at a time; MiniStack's are shared from here on.
-    clients = [deployed.aws.s3, deployed.aws.logs, deployed.aws.dynamodb, deployed.aws.appconfig]
-    assert all(clients)
-    with ThreadPoolExecutor(len(SCENARIOS)) as stage:
-        yield {play: stage.submit(play, deployed) for play in SCENARIOS if play in plays}
+    with at_once(deployed, [play for play in SCENARIOS if play in plays]) as ends:
+        yield ends
 
 
 @pytest.fixture(scope="module")

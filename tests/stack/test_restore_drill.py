@@ -1,7 +1,6 @@
 """The restore drill: a ledger of before under another name, and every file sent again."""
 
 import json
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from aep_intake_cli.command import main
 from local.simulator.batches import SERVED
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
-from tests.stack.scene import Scene, scene, until
+from tests.stack.scene import Scene, scene
 
 ROUTES = {
     "routes": [
@@ -43,7 +42,12 @@ def drilled(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
     limits = {"outcomeSeconds": 1}
     with scene(
-        deployed, "drilled", routes=routes, limits=limits, upload_seconds=15, DeliverBatches="true"
+        deployed,
+        "drilled",
+        routes=routes,
+        limits=limits,
+        seconds={"OnUpload": 15},
+        DeliverBatches="true",
     ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         yield played
@@ -53,11 +57,9 @@ def delivered(played: Scene, *keys: str) -> None:
     """All these are in batches that have succeeded."""
 
     def held() -> bool:
-        played.tick()
-        time.sleep(0.5)
         return all(len(holding(played, key)) == 1 for key in keys)
 
-    until(held, f"not delivered: {keys}")
+    played.until_ticked(held, f"not delivered: {keys}")
 
 
 def holding(played: Scene, key: str) -> list[str]:
@@ -149,13 +151,11 @@ def test_after_a_restore_every_file_is_sent_again_and_none_is_loaded_twice(
 
     def known() -> bool:
         """Each batch of before is announced, and ended, once more, but for the first."""
-        drilled.tick()
-        time.sleep(0.5)
         now = Counter(end["externalId"] for end in drilled.details("Batch Succeeded"))
         first = drilled.about(old)["externalId"]
         return all(now[who] > times for who, times in ends.items() if who != first)
 
-    until(known, "what the ledger had forgotten is not known again")
+    drilled.until_ticked(known, "what the ledger had forgotten is not known again")
     drilled.quiet()
     assert {key: len(holding(drilled, key)) for key in (*files, new)} == dict.fromkeys(
         (*files, new), 1
