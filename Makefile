@@ -16,8 +16,8 @@ dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers cli local tests
 
-.PHONY: help run up down quick one test lint typecheck check pytest soak soak-stack bench build \
-	deploy requirements docs clean
+.PHONY: help run up down quick quick-tests one test lint typecheck check pytest soak soak-stack bench \
+	build deploy requirements docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
@@ -33,15 +33,20 @@ up: $(local) ## start everything here and leave it running
 down: $(dev) ## stop what `make up` started
 	@$(python) -m local.down
 
-quick: lint typecheck ## the inner loop, two minutes: style, types, unit, a thousand schedules; no stack
+quick: lint ## the inner loop, two minutes: style, types, unit, a thousand schedules; no stack
+	@$(MAKE) -j2 typecheck quick-tests
+
+quick-tests: $(dev)
 	@HYPOTHESIS_PROFILE=quick $(with_python) $(python) -m pytest tests/unit tests/faults \
-		-m "not slow" -n auto --maxprocesses 4 -q $(ARGS)
+		-m "not slow" -n logical --maxprocesses 4 -q $(ARGS)
 
 one: $(local) ## one test, or those of a name: TEST=tests/unit/clock/test_due.py, TEST=lease
 	$(if $(TEST),,$(error give TEST=, the path of a test, or a word in the names of some))
 	@$(with_python) $(python) -m pytest $(if $(findstring /,$(TEST)),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
 
-test: lint typecheck check pytest ## everything that must pass
+test: lint ## everything that must pass
+	@$(MAKE) -j2 typecheck check
+	@$(MAKE) pytest
 
 lint: $(dev) ## ruff: rules and format
 	$(python) -m ruff check .

@@ -77,7 +77,7 @@ class Function:
 
 def copy_of_build(to: Path) -> None:
     """Copy `.aws-sam/build`, so that no import writes bytecode next to what is measured."""
-    with (ROOT / ".local" / "build.lock").open("w") as held:
+    with (ROOT / ".local" / "build.lock").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         shutil.copytree(ROOT / ".aws-sam" / "build", to)
     relax(to)

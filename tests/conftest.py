@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 
+from local.stack import BUILT_FOR
 from tests.sharing_out import SharingOut, computes, longest_first
 
 # A red build means a change: by default, all examples are the same ones every time.
@@ -14,14 +15,16 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("quick", settings.get_profile("same"), max_examples=10)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
+os.environ[BUILT_FOR] = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
 # Of the make that runs the tests: some of them run make themselves, and would be given its words.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):
     os.environ.pop(name, None)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, as tests of a stack mostly wait."""
-    return (os.process_cpu_count() or 1) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many as there are cores, and for `auto` two more, as tests of a stack mostly wait."""
+    more = 2 if config.option.numprocesses == "auto" else 0
+    return (os.process_cpu_count() or 1) + more
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SharingOut:

@@ -154,7 +154,8 @@ def the_platform_throttles_and_recovers(base: LocalStack) -> None:
         until(lambda: len(played.creates()) == 1 + 5)
         until(lambda: played.waiting("Delayed") == 1, "nothing was sent anew")
         played.aep.faults.add(Fault("gateway", operation="create", code="429050", retry_after="20"))
-        answer = _ask(played)
+        # Again where a busy machine had too little time left for a POST.
+        [answer] = until(lambda: [each for each in [_ask(played)] if each.status_code != 409])
         assert answer.status_code == 503, answer.text
         assert int(answer.headers["Retry-After"]) == answer.json()["retryAfter"] >= 20
         # The rule ticks in real time here.

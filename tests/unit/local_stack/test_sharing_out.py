@@ -7,9 +7,9 @@ from tests.sharing_out import LONGEST, computes
 
 
 @pytest.mark.parametrize(
-    ("workers", "without_a_stack"), [(1, []), (2, ["gw1"]), (3, ["gw2"]), (4, ["gw2", "gw3"])]
+    ("workers", "without_a_stack"), [(1, []), (2, ["gw1"]), (4, ["gw3"]), (5, ["gw3", "gw4"])]
 )
-def test_two_at_most_deploy_a_stack_and_one_at_least(
+def test_three_at_most_deploy_a_stack_and_one_at_least(
     workers: int, without_a_stack: list[str]
 ) -> None:
     names = [f"gw{number}" for number in range(workers)]
