@@ -367,6 +367,7 @@ class MemoryWindows:
         self.lists: dict[str, list[tuple[Arrival, ...]]] = {}
         self.sealed: set[tuple[str, int]] = set()  # gates
         self.written: dict[str, tuple[Window, bytes]] = {}  # lists, by key
+        self.newest: dict[str, str] = {}  # by folder
         self._ledger = ledger
         self._turns = itertools.count()
 
@@ -398,6 +399,25 @@ class MemoryWindows:
         self._ledger.move(window.order.line, window.part_id(0))
         self.kept[window.window_id] = window
         self.lists[window.window_id] = [files]
+        return True
+
+    def newest_of(self, folder: str) -> str | None:
+        return self.newest.get(folder)
+
+    def begin(self, window: Window, before: str | None, files: tuple[Arrival, ...]) -> bool:
+        self._ledger.transaction()
+        assert window.folder is not None
+        wanted = tuple(claim for file in files for claim in claims(file))
+        held = dict(self._ledger.claims)
+        self._ledger.claim(wanted, window.window_id)
+        if window.window_id in self.kept or self.newest.get(window.folder) != before:
+            self._ledger.claims = held
+            if window.window_id in self.kept:
+                return False
+            raise LineMoved("another window was opened just now", external_id=window.window_id)
+        self.kept[window.window_id] = window
+        self.lists[window.window_id] = [files]
+        self.newest[window.folder] = window.window_id
         return True
 
     def register(

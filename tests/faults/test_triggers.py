@@ -10,7 +10,17 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, State
 from hypothesis import given, settings
 
-from tests.faults.harness import MINUTE, RETENTION, SECOND, START, Message, Tape, World, part_of
+from tests.faults.harness import (
+    MINUTE,
+    RETENTION,
+    SECOND,
+    SKEW,
+    START,
+    Message,
+    Tape,
+    World,
+    part_of,
+)
 from tests.faults.test_again import FILES, MARKER, table
 from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
@@ -126,9 +136,49 @@ def test_files_that_come_within_the_grace_of_a_marker_are_in_its_batch(tape: byt
             ran["within its grace"] += file.time > marker.time
 
 
+QUIET = table(batch={"quiet": "4m"}, match="in/**")
+FOLDER = [
+    *FILES,
+    replace(FILES[0], version_id="f9", sequencer="0059"),
+    replace(FILES[1], key="in/night/part-9.json"),
+]
+
+
+@FEW
+@given(TAPES)
+def test_each_file_of_a_folder_is_in_one_batch_once_that_is_quiet(tape: bytes) -> None:
+    world = World(Tape(tape), tables=(QUIET,), final=QUIET)
+    sender = Sender(world, FOLDER[world.tape.pick(3) :])
+    sender.put()
+    sender.play()
+    for file in sender.came:
+        owner = world.ledger.claimant(file)
+        if owner is None:
+            assert "too-old" in [m.reason for m in world.parked if m.arrival == file]
+            continue
+        order = part_of(world, owner, file)
+        assert world.ledger.records[order].order.files == ()
+        window = world.ledger.windows.kept[owner]
+        assert window.sealed_at is not None
+        assert window.sealed_at - window.start >= 4 * MINUTE - SKEW
+        ran["in a quiet window"] += 1
+    assert set(world.ledger.windows.newest.values()) <= set(world.ledger.windows.kept)
+    ran["quiet windows"] += len(world.ledger.windows.kept)
+
+
 def test_the_schedules_went_where_it_hurts(
     record_property: Callable[[str, object], None],
 ) -> None:
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} schedules of files that wait for a sign: {dict(ran)}")
-    assert_met(ran, schedules, 50, "windowed", "alone", "superseded", "waiting", "within its grace")
+    assert_met(
+        ran,
+        schedules,
+        50,
+        "windowed",
+        "alone",
+        "superseded",
+        "waiting",
+        "within its grace",
+        "quiet windows",
+    )

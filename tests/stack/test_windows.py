@@ -391,6 +391,29 @@ def line(position: str = "1", predecessor: str | None = None, **changes: Any) ->
     return replace(Lineage(uuid.uuid4().hex, position, predecessor), **changes)
 
 
+def test_the_window_of_a_quiet_folder_begins_as_the_newest(ledger: Any) -> None:
+    pattern = Window.of_folder(order(route=uuid.uuid4().hex), "folder-1", 60_000, NOW)
+    some, others = files(120), files(2, version_id=None)
+    window, other = (pattern.begun(first, 0, NOW) for first in (some[0], others[0]))
+    assert ledger.windows.newest_of(pattern.window_id) is None
+    batch = next(ledger.windows.transactions(some, at_start=True))
+    assert ledger.windows.begin(window, None, batch)
+    assert ledger.windows.newest_of(pattern.window_id) == window.window_id
+    assert ledger.windows.get(window.window_id) == window
+    assert ledger.windows.registered(window.window_id) == batch
+    assert {ledger.claimant(file) for file in batch} == {window.window_id}
+    with pytest.raises(AlreadyClaimed) as caught:
+        ledger.windows.begin(other, window.window_id, (others[0], some[1]))
+    assert caught.value.claimed == {some[1]: window.window_id}
+    assert not ledger.windows.begin(window, window.window_id, others)
+    for before in (None, "window-none"):
+        with pytest.raises(LineMoved):
+            ledger.windows.begin(other, before, others)
+    nothing_of(ledger, other, *others)
+    assert ledger.windows.begin(other, window.window_id, others)
+    assert ledger.windows.newest_of(pattern.window_id) == other.window_id
+
+
 def of(mark: Arrival, where: Lineage | None = None) -> Window:
     """The window of a marker, in its place in line."""
     return Window.of(mark, order(route="marked", line=where), NOW)

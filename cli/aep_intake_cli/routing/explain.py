@@ -68,6 +68,8 @@ def _outcome(
             when = f", a batch every {batch['window']}"
             if "at" in batch:
                 when += f", at {batch['at']} in {batch.get('timezone', 'UTC')}"
+        case routes.InQuietWindow():
+            when = f", a batch when its folder was quiet for {batch['quiet']}"
         case routes.WaitsForMarker():
             when = f", when {batch['marker']} arrives"
     if match.ready is not None:

@@ -3,8 +3,9 @@
 A window ends when the time since 1970 is a multiple of its length, so at most ceil(1440 / minutes)
 of them end in a day, and each makes its batch then. Files of one day can fall into one window more,
 which ends the next day. This counts for each target and format, and before the limits batchFiles
-and batchGigabytes split a batch. A marker makes a batch, and without `batch` each object does:
-neither has a maximum. Batches of HTTP requests are not counted.
+and batchGigabytes split a batch. A marker makes a batch, and so does a folder each time that it is
+quiet; without `batch` each object does: none of these has a maximum. Batches of HTTP requests are
+not counted.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rich.text import Text
 # data ingestion, November 2026).
 ADVISED_BATCHES = 90
 MINUTES_PER_DAY = 1440
+QUIET_FOLDER = "quiet folder"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
@@ -68,7 +70,7 @@ class Share:
     rule: str
     place: Place
     window: str | None = None
-    marker: str | None = None
+    marker: str | None = None  # or QUIET_FOLDER
     varies_by: tuple[str, ...] = ()
     not_in_windows: bool = False
     profile: bool | None = None
@@ -122,7 +124,7 @@ def share_of_rule(
         rule=route.name,
         place=place,
         window=batch.get("window"),
-        marker=batch.get("marker"),
+        marker=QUIET_FOLDER if "quiet" in batch else batch.get("marker"),
         varies_by=tuple(_varies_by(rule)),
         not_in_windows=rule.get("onNewVersion", "append") != "append",
         profile=profile,
@@ -323,7 +325,8 @@ def _advice(sandbox: Sandbox, one: Share) -> Text:
         return Text("if enabled for Profile" if known and one.profile is None else "")
     only_one = f"if there is only one {join_names(one.varies_by)}" if one.varies_by else ""
     if one.marker is not None or one.not_in_windows:
-        return Text(f"{sandbox.fair_share} {'markers' if one.marker else 'objects'} a day")
+        what = {None: "objects", QUIET_FOLDER: f"{QUIET_FOLDER}s"}.get(one.marker, "markers")
+        return Text(f"{sandbox.fair_share} {what} a day")
     if one.batches is None or one.batches > sandbox.fair_share:
         window = f'"window": "{shortest_window(sandbox.fair_share)}"'
         text = window if one.window else window_setting(sandbox.fair_share)

@@ -204,6 +204,8 @@ def test_a_last_line_end_is_not_overlooked() -> None:
         ({"ready": "{files}.done"}, ("ready",)),
         ({"ready": "a/{file}.done"}, ("ready",)),
         ({"batch": {"marker": "_SUCCESS", "grace": "2m"}}, None),
+        ({"batch": {"quiet": "10m"}}, None),
+        ({"batch": {"quiet": 10}}, ("batch", "quiet")),
         ({"batch": {"marker": "_SUCCESS", "grace": "2"}}, ("batch", "grace")),
         ({"batch": {"marker": "a/b"}}, ("batch", "marker")),
         ({"batch": {"marker": ""}}, ("batch", "marker")),

@@ -24,6 +24,7 @@ from aep_intake.routing import routes
 from aep_intake.routing.checks import of_batch
 from aep_intake.routing.routes import (
     Ignored,
+    InQuietWindow,
     InWindow,
     IsMarker,
     IsReady,
@@ -89,6 +90,9 @@ def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:
         now = intake.ports.now()
         opened = Window.at(order, window.length_ms, now, window.at, window.timezone)
         return Joining(opened, arrival)
+    if isinstance(match.batching, InQuietWindow):
+        quiet, folder = match.batching.quiet_ms, missing_markers.folder_of(arrival)
+        return Joining(Window.of_folder(order, folder, quiet, intake.ports.now()), arrival)
     return order
 
 

@@ -16,9 +16,9 @@ from aep_intake.arrivals.resolve import NOT_DATA, Joining, Marker, Plan, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
-from aep_intake.grouping import missing_markers, windows
+from aep_intake.grouping import missing_markers, quiet, windows
 from aep_intake.grouping.missing_markers import Listing, Waiting
-from aep_intake.grouping.windows import Window, register
+from aep_intake.grouping.windows import Window
 from aep_intake.model import messages
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
 from aep_intake.model.files import Arrival
@@ -152,12 +152,13 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
 
 
 def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Result]:
+    register = windows.register if window.folder is None else quiet.register
     registered = attempt(register, window, files, intake.windows)
     if isinstance(registered, Exception):
         return {file.external_id: registered for file in files}
     joined, known = registered
     results: dict[str, Result] = {
-        external_id: Joined(place.window_id, place.start + place.length)
+        external_id: Joined(place.window_id, place.due or place.start + place.length)
         for external_id, place in joined.items()
     }
     for file in files:

@@ -11,6 +11,8 @@ their number. When a window is due it is sealed, planned once, and its parts are
     plan      write the list and the plan, once; later changes of the limits do not change the plan
     open      put each part, only if absent; from then on a part is an order like any other
 
+A window may also last until its folder is quiet: see `quiet`.
+
 The marker of a folder has a window of its own, which takes the files that are in the folder when a
 worker handles the marker, and is sealed at once. Until then its SQS message retries it; `due` is
 set beyond the message's last possible delivery.
@@ -70,6 +72,22 @@ ONE_PART = BatchLimits(2**53, 2**60, listed=2**53)
 MARKER_MESSAGE_LIFE_MS = 22 * DAY_MS
 
 
+QUARTERS = 4  # of the time for which a folder is quiet: its window's end moves in such steps
+
+
+def _shared(order: Order, length: int) -> tuple[str, ...]:
+    """What the files of a window have in common."""
+    target = order.target
+    return (
+        order.route or "",
+        target.credential,
+        target.sandbox,
+        target.dataset_id,
+        json.dumps(order.options, sort_keys=True),
+        str(length),
+    )
+
+
 def marker_id(marker: Arrival) -> str:
     """The id of a marker's window."""
     return WINDOW_PREFIX + digest("marker", marker.external_id)
@@ -102,6 +120,7 @@ class Window(Kept):
     # Of a window of a day: when it begins, by the clocks of which place.
     begins: str | None = None
     timezone: str = "UTC"
+    folder: str | None = None  # of a window that lasts until its folder is quiet; see `quiet`
     # Of a marker's window:
     reached: str = ""  # all files up to this key have joined
     until: int | None = None  # the end of a worker's lease
@@ -115,17 +134,8 @@ class Window(Kept):
         if begins is not None:
             start, end = day_around(now, begins, timezone)
             length = end - start
-        target = order.target
-        identity = (
-            order.route or "",
-            target.credential,
-            target.sandbox,
-            target.dataset_id,
-            json.dumps(order.options, sort_keys=True),
-            str(length),
-            str(start),
-        )
-        pattern = replace(order, external_id=WINDOW_PREFIX + digest(*identity), files=())
+        window_id = WINDOW_PREFIX + digest(*_shared(order, length), str(start))
+        pattern = replace(order, external_id=window_id, files=())
         return cls(
             pattern,
             length,
@@ -135,6 +145,31 @@ class Window(Kept):
             begins=begins,
             timezone=timezone,
         )
+
+    @classmethod
+    def of_folder(cls, order: Order, folder_id: str, quiet: int, now: int) -> Self:
+        """The pattern of windows of a folder that last until it is `quiet` (milliseconds)."""
+        folder = WINDOW_PREFIX + digest("quiet", *_shared(order, quiet), folder_id)
+        pattern = replace(order, external_id=folder, files=())
+        return cls(pattern, quiet, now, due=now + quiet, gates=GATES, folder=folder)
+
+    def begun(self, first: Arrival, again: int, now: int) -> "Window":
+        """The window of a folder that its `first` file opens now, for the time `again`."""
+        name = ("quiet", self.window_id, first.external_id, *([str(again)] if again else ()))
+        order = replace(self.order, external_id=WINDOW_PREFIX + digest(*name))
+        opened = replace(self, order=order, start=now)
+        return replace(opened, due=opened.quiet_end(now))
+
+    def quiet_end(self, now: int) -> int:
+        """When it ends if nothing comes after now, at the latest a day after it began.
+
+        A quarter more than it must, so that the end moves at most once in that time.
+        """
+        return min(now + self.length + self.length // QUARTERS, self.start + DAY_MS)
+
+    def prolonged(self, now: int) -> "Window":
+        """Moved to its end by now."""
+        return self._then(due=self.quiet_end(now))
 
     @classmethod
     def of(cls, marker: Arrival, order: Order, now: int) -> Self:
@@ -232,6 +267,16 @@ class WindowLedger(Protocol):
         """As `register`, with the window itself, the marker's claim, and the folder's head.
 
         False if the window exists. Raises AlreadyClaimed or LineMoved.
+        """
+
+    def newest_of(self, folder: str) -> str | None:
+        """The id of the newest window of a folder (see `quiet`)."""
+
+    def begin(self, window: Window, before: str | None, files: tuple[Arrival, ...]) -> bool:
+        """As `register`, with the window itself, which becomes the newest of its folder.
+
+        `before`: the newest one until then. False if the window exists. Raises AlreadyClaimed, or
+        LineMoved if another window has become the newest.
         """
 
     def register(

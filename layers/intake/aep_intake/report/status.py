@@ -352,6 +352,8 @@ def _about_delivery(delivery: "Delivery") -> JsonObject:
 
 def _about_window(window: Window) -> JsonObject:
     closes = iso(window.start + window.length) if window.length else None  # a marker's has none
+    if window.folder is not None:  # it moves
+        closes = iso(window.due) if window.stage is WindowStage.OPEN and window.due else None
     return present(id=window.window_id, stage=window.stage, closesAt=closes)
 
 

@@ -32,7 +32,8 @@ SCHEMA: Mapping[str, Any] = json.loads(
 _SANDBOX = re.compile(r"[a-z0-9][a-z0-9-]{0,255}")
 _DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
 MARKER_WITHIN = "24h"
-WAYS = ("window", "marker")  # in which files share a batch
+QUIET_MAX_MS = 6 * HOUR_MS
+WAYS = ("window", "marker", "quiet")  # in which files share a batch
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
@@ -97,6 +98,13 @@ class InWindow:
 
 
 @dataclass(frozen=True, slots=True)
+class InQuietWindow:
+    """The object shares its batch with others of its folder, until none came for `quiet_ms`."""
+
+    quiet_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class WaitsForMarker:
     """The object needs a marker, and is rejected if none comes `within_ms`."""
 
@@ -119,6 +127,9 @@ class IsReady:
     """The object is a ready file: it says that the object with the key `file` is complete."""
 
     file: str
+
+
+type Batching = OneBatch | InWindow | InQuietWindow | WaitsForMarker | IsMarker | IsReady
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +168,7 @@ class Match:
     # unless the files of a marker decide it.
     options: Mapping[str, Any] = field(default_factory=dict)
     placeholders: Mapping[str, str] = field(default_factory=dict)  # with the key's values
-    batching: OneBatch | InWindow | WaitsForMarker | IsMarker | IsReady = OneBatch()
+    batching: Batching = OneBatch()
     ready: NeedsReady | None = None  # the object waits for a ready file before all else
     on_new_version: OnNewVersion = OnNewVersion.APPEND
     reads_manifest: bool = True  # a marker that is a manifest says which files count
@@ -201,7 +212,7 @@ class Route:
                 return file
         return None
 
-    def batching(self, key: str) -> OneBatch | InWindow | WaitsForMarker | IsMarker | IsReady:
+    def batching(self, key: str) -> Batching:
         """How an object of this rule gets into a batch."""
         batch = self.rule.get("batch", {})
         file = self.file_of(key)
@@ -212,6 +223,8 @@ class Route:
                 grace = _milliseconds(batch["grace"]) if "grace" in batch else 0
                 return IsMarker(key[: key.rfind("/") + 1], grace)
             return WaitsForMarker(_milliseconds(batch.get("within", MARKER_WITHIN)))
+        if "quiet" in batch:
+            return InQuietWindow(_milliseconds(batch["quiet"]))
         length = _window(self.rule)
         if length is None:
             return OneBatch()
@@ -446,7 +459,9 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
         raise InvalidTable(f"needs exactly one of {named}", field="batch")
     if (_window(rule) or 0) > DAY_MS:
         raise InvalidTable("a window is 24 hours at most", field="batch.window")
-    if "window" in batch and rule.get("onNewVersion", "append") != "append":
+    if _milliseconds(batch.get("quiet", "1m")) > QUIET_MAX_MS:
+        raise InvalidTable("is 6 hours at most, and such a window 24 hours", field="batch.quiet")
+    if {"window", "quiet"} & batch.keys() and rule.get("onNewVersion", "append") != "append":
         raise InvalidTable(
             "a window's batch holds many objects, and replacing it for the sake of one would take "
             "the others away: use a marker, or one batch for each object",

@@ -13,6 +13,7 @@
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 | gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
 | batches made for Profile  | `made#<day>`          | `<hour>#<org.>#<sandbox>`    |
+| newest window of a folder | `quiet#<its hash>`    | `quiet`                      |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
 | files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |

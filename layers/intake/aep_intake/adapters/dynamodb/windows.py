@@ -154,6 +154,48 @@ class DynamoWindows:
             ) from None
         return True
 
+    def newest_of(self, folder: str) -> str | None:
+        """The id of the newest window of a folder (a consistent read)."""
+        item = self._table.get(f"quiet#{folder}", "quiet")
+        return None if item is None else item["window_id"]["S"]
+
+    def begin(self, window: Window, before: str | None, files: tuple[Arrival, ...]) -> bool:
+        """As `register`, with the window itself, which becomes the newest of its folder.
+
+        False if the window exists. Raises AlreadyClaimed or LineMoved.
+        """
+        wanted = [claim for file in files for claim in claims(file)]
+        newest: Item = {
+            "pk": {"S": f"quiet#{window.folder}"},
+            "sk": {"S": "quiet"},
+            "window_id": {"S": window.window_id},
+            "expires": expiry(self._now() + 2 * self._retention),
+        }
+        # DynamoDB may have deleted what has expired.
+        unmoved: dict[str, Any] = ABSENT
+        if before is not None:
+            unmoved = {
+                "ConditionExpression": "attribute_not_exists(pk) OR window_id = :before",
+                "ExpressionAttributeValues": {":before": {"S": before}},
+            }
+        try:
+            self._table.transact(
+                putting(self._item(window), ABSENT),
+                putting(self._listing(window, files), ABSENT),
+                putting(newest, unmoved),
+                *(self._claiming(claim, window.window_id) for claim in wanted),
+            )
+        except ConditionFailed as failed:
+            current, _, _, *owners = failed.items
+            if any(owners):
+                raise claimed_before(wanted, owners, window.window_id) from None
+            if current is not None:
+                return False
+            raise LineMoved(
+                "another window of the folder was opened just now", external_id=window.window_id
+            ) from None
+        return True
+
     def register(
         self, window: Window, files: tuple[Arrival, ...], free: tuple[Arrival, ...]
     ) -> None:
