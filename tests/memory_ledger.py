@@ -106,6 +106,7 @@ class MemoryLedger:
     ) -> None:
         self.between = between
         self.records: dict[str, Record] = {}
+        self.splits: dict[str, int] = {}  # batches that were made so, by the order that was split
         self.claims: dict[tuple[str, str], tuple[str, bool]] = {}
         self.rejections: dict[tuple[str, str], Rejection] = {}
         self.owners: dict[tuple[str, str], str] = {}  # of rejections
@@ -186,7 +187,7 @@ class MemoryLedger:
 
     def release(self, old: Record, new: Record) -> Record:
         if new.rejection is not None:
-            for file in old.order.files:
+            for file in old.order.selected(old.order.files):
                 self.reject(file, new.rejection, old.order.external_id)
         self.transaction()
         self.replace(old, new)
@@ -226,9 +227,23 @@ class MemoryLedger:
         self.records[new] = following
         return following
 
+    def split(self, ended: Record, *following: Record) -> bool:
+        self.transaction()
+        external_id, origin = ended.order.external_id, ended.order.origin
+        made = self.splits.get(origin, 0) + len(following)
+        new = {record.order.external_id: record for record in following}
+        if self.records[external_id].revision != ended.revision - 1 or new.keys() & self.records:
+            raise LeaseLost("another worker went on", external_id=external_id)
+        if following and made > ended.order.split_batches:
+            return False
+        if following:
+            self.splits[origin] = made
+        self.records |= {external_id: ended} | new
+        return True
+
     def files(self, order: Order) -> tuple[Arrival, ...]:
         part = order.excerpt
-        return order.files if part is None else order.selected(self.windows.files(part))
+        return order.selected(order.files if part is None else self.windows.files(part))
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         slot = f"rejected#{arrival.version}"

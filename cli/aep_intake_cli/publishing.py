@@ -38,7 +38,9 @@ KINDS = {
     "routes": Kind(
         ROUTES_IDS,
         "routes",
-        lambda stack, client, table: lint(table, organizations_of(stack, client)),
+        lambda stack, client, table: lint(
+            table, organizations_of(stack, client), delivers=stack.delivers
+        ),
     ),
     "limits": Kind(
         LIMITS_IDS,

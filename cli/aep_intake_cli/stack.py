@@ -30,6 +30,11 @@ class Stack:
             )
         return self.outputs[name]
 
+    @property
+    def delivers(self) -> bool:
+        """Whether it fills the batches itself."""
+        return self.parameters.get("DeliverBatches") != "false"
+
     def list_parameter(self, name: str) -> tuple[str, ...]:
         """The items of a parameter that is a list."""
         return tuple(filter(None, self.parameters.get(name, "").split(",")))

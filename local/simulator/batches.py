@@ -54,7 +54,8 @@ class Batch:
 
     `visible_from`: epoch ms from which Catalog shows it. `touched`: last use, epoch ms. `files`:
     what was uploaded, by path. `unfinished`: large files on their way, path → (first byte, last
-    byte) → part. `unknown_mapping_set`: its tag names a mapping set that is not there.
+    byte) → part. `unknown_mapping_set`: its tag names a mapping set that is not there. `to_blame`:
+    the paths of files because of which a mishap befell it.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Batch:
     files: dict[str, Content] = field(default_factory=dict)
     unfinished: dict[str, dict[tuple[int, int], Content]] = field(default_factory=dict)
     unknown_mapping_set: bool = False
+    to_blame: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:

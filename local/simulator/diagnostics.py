@@ -65,16 +65,21 @@ def _rejected(batch: Batch, switches: Switches) -> dict[str, list[dict[str, obje
     """
     message = "Row is corrupted and cannot be read, please fix and resend."
     found: dict[str, list[dict[str, object]]] = {}
-    for file in batch.files.values():
+    names = switches.diagnostics_name == "uploads"
+    for path, file in batch.files.items():
+        uploaded = {"_filename": path} if names else {}
         for row in file.findings.corrupt:
             errors = [{"code": "1401", "message": message}]
-            found.setdefault(PARSING, []).append({"_corrupt_record": row, "_errors": errors})
+            told: dict[str, object] = {"_corrupt_record": row, "_errors": errors, **uploaded}
+            found.setdefault(PARSING, []).append(told)
         for row, violation in file.findings.unfit:
             name = CONVERSION if violation.level <= Level.CONVERSION else VALIDATION
             code, words = code_of(violation.level, switches)
             number = re.sub(r"^INGEST-(\d+)-\d+$", r"\1", code)
-            told = {"code": number, "message": f"{words} {violation.path}: {violation.words}"}
-            found.setdefault(name, []).append({**json.loads(row), "_errors": [told]})
+            why = {"code": number, "message": f"{words} {violation.path}: {violation.words}"}
+            found.setdefault(name, []).append({**json.loads(row), "_errors": [why], **uploaded})
+        if path in batch.to_blame and names:
+            found.setdefault(PARSING, []).append({"_errors": batch.members["errors"], **uploaded})
     return found
 
 
@@ -83,7 +88,7 @@ def _meta(batch: Batch, rejected: Mapping[str, Sequence[Mapping[str, object]]]) 
     if diagnosed(batch) and rejected:
         # In Adobe's sample `_filename` is the name of this file, not of the one uploaded.
         named = {
-            name: [{**row, "_filename": name} for row in rows] for name, rows in rejected.items()
+            name: [{"_filename": name, **row} for row in rows] for name, rows in rejected.items()
         }
         files |= {f"row_errors/{name}": _lines(rows) for name, rows in named.items()}
         files["row_errors_sample.json"] = _lines([row for rows in named.values() for row in rows])

@@ -11,14 +11,16 @@ from .batches import Batch
 class Mishap:
     """A mishap, and the batches it befalls: the next `count` that match, as their staging starts.
 
-    `batch` (the id), `dataset` and `external_id` are shell patterns; `count` 0 means until
-    cleared. The batch goes through `retrying` so many times (`retries`), and then is `stalled`
-    for good, or fails with `errors` (each `{"code", "description"}`), or goes on.
+    `batch` (the id), `dataset` and `external_id` are shell patterns, and so is `file`: one at least
+    of the batch's files has such a path, and is to blame. `count` 0 means until cleared. The batch
+    goes through `retrying` so many times (`retries`), and then is `stalled` for good, or fails with
+    `errors` (each `{"code", "description"}`), or goes on.
     """
 
     batch: str = "*"
     dataset: str = "*"
     external_id: str = "*"
+    file: str = "*"
     count: int = 1
     retries: int = 0
     stalled: bool = False
@@ -37,7 +39,14 @@ class Mishap:
             fnmatchcase(batch.id, self.batch)
             and fnmatchcase(batch.dataset_id, self.dataset)
             and fnmatchcase(batch.members["externalId"], self.external_id)
+            and (self.file == "*" or bool(self.to_blame(batch)))
         )
+
+    def to_blame(self, batch: Batch) -> tuple[str, ...]:
+        """The paths of the files because of which it befalls a batch, if it is because of files."""
+        if self.file == "*":
+            return ()
+        return tuple(path for path in batch.files if fnmatchcase(path, self.file))
 
 
 NONE = Mishap()

@@ -85,6 +85,7 @@ class Promotion:
     def _finish(self, batch: Batch, now: int, mishap: Mishap) -> None:
         if mishap.errors:
             batch.members["errors"] = list(mishap.errors)
+            batch.to_blame = mishap.to_blame(batch)
             batch.become(self._switches.failure_name, now)
             return
         verdict = judge(batch, self._switches)

@@ -28,7 +28,8 @@ class Switches:
     minutes. `success_name`, `failure_name`: Adobe says that each pair means the same.
     `without_files`: what a batch completed without any becomes. `deleted_after_ms`: from REVERT
     on; `consolidated_after_ms`: from success on; None is never. `diagnostics_kept_ms`: from the
-    end on; Adobe says 30 days.
+    end on; Adobe says 30 days. `diagnostics_name`: whether a row's `_filename` is the file that was
+    uploaded; in Adobe's sample it is that of the diagnostics.
 
     Schemas: `row_validation`: `disabled` is as if every dataset had Adobe's tag
     `acp_validationContext: ["disabled"]`, and lets CSV into every dataset. `unknown_keys`: that the
@@ -71,6 +72,7 @@ class Switches:
     deleted_after_ms: int | None = 3_600_000
     consolidated_after_ms: int | None = None
     diagnostics_kept_ms: int = 30 * 86_400_000
+    diagnostics_name: Literal["nothing", "uploads"] = "nothing"
     row_validation: Literal["enabled", "disabled"] = "enabled"
     unknown_keys: Literal["refused", "ignored"] = "refused"
     nulls: Literal["refused", "ignored"] = "refused"

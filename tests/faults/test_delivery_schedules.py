@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aep_intake.create.attempts import attempts
 from aep_intake.delivery import steps
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End
 from aep_intake.grouping.windows import BatchLimits
@@ -47,6 +48,17 @@ ALONE = (table(), table(partialIngestionPercent=50), table(datasetId=PRODUCTS, l
 WINDOWED = tuple(
     table(batch={"window": window}, onLostFile=lost, inputFormat={"format": "json"})
     for window, lost in (("1m", "proceed"), ("1m", "abort"), ("5m", "proceed"))
+)
+# AEP alone judges their rows.
+SPLIT = tuple(
+    table(
+        batch={"window": "1m"},
+        inputFormat={"format": "json"},
+        partialIngestionPercent=0,
+        onFailed="split",
+        splitBatches=batches,
+    )
+    for batches in (12, 2, 100)
 )
 CORRECTED = (
     table(onNewVersion="replace"),
@@ -171,6 +183,27 @@ def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
 
 @HALF
 @given(TAPES)
+def test_every_file_of_a_batch_that_is_split_is_ingested_once_or_named(tape: bytes) -> None:
+    world = Delivering(Tape(tape), tables=SPLIT, final=SPLIT[0])
+    world.simulator.switches.change(
+        diagnostics_name=("nothing", "uploads")[world.tape.pick(2)],
+    )
+    world.limits = BatchLimits(9, 10_000)
+    bad = world.tape.pick(4)
+    came = []
+    for n in range(2 + world.tape.pick(5)):
+        if bad == n or world.tape.pick(8) == 7:
+            member = (".json", rows(3) + b"no json\n")
+        else:
+            member = MEMBERS[world.tape.pick(7)]
+        came.append((arrived(f"in/{n}{member[0]}", member[1], n), member[1]))
+        world.put(*came[-1])
+    play(world)
+    check_all(world, came, {file for file, content in came if (file.key[4:], content) in WELL})
+
+
+@HALF
+@given(TAPES)
 def test_every_file_that_shares_an_upload_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
     world.sharing = SHARED[world.tape.pick(len(SHARED))]
@@ -281,6 +314,7 @@ def check_ends(world: Delivering) -> None:
 
 def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Batch) -> None:
     ran[told["kind"]] += 1
+    ran["left out"] += bool(record.order.left_out)
     since = ("inactive", "deleted")  # taken back, replaced, or compacted
     files = world.ledger.files(record.order)
     digests = {file.path[:32] for file in files}
@@ -301,9 +335,11 @@ def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Ba
             ran["given up, too late"] += "were not done" in told["detail"]
             ran["given up, files lost"] += "were not possible" in told["detail"]
     ran["another attempt"] += record.next_attempt is not None
-    ran["left out"] += bool(record.order.left_out)
+    ran["split"] += bool(record.split_into)
+    ran["split no more"] += record.split_into == ()
     parked = record.order.external_id in world.orders_parked
-    assert record.next_attempt or record.replaced_by or parked, "nobody can try it anew"
+    followed = record.next_attempt or record.split_into is not None
+    assert followed or record.replaced_by or parked, "nobody can try it anew"
 
 
 def check_requests(world: Delivering) -> None:
@@ -361,10 +397,10 @@ def check_arrival(world: Delivering, arrival: Arrival, content: bytes) -> bool:
         ignored = arrival.external_id in world.ignored
         assert noted == "not-the-newest" or ignored or (told and parked), f"{arrival} is lost"
         return False
-    attempts = attempts_of(world, order_of(world, arrival, owner))
-    succeeded = [record for record in attempts if ended_well(delivery_of(world, record))]
+    known = attempts_of(world, order_of(world, arrival, owner), arrival)
+    succeeded = [record for record in known if ended_well(delivery_of(world, record))]
     assert len(succeeded) <= 1, "ingested twice"
-    last = attempts[-1]
+    last = known[-1]
     if not succeeded:
         told = (last.order.external_id, None) in world.events
         assert last.order.external_id in world.orders_parked or last.replaced_by or told
@@ -490,11 +526,10 @@ def order_of(world: Delivering, arrival: Arrival, owner: str) -> str:
     return part_of(world, owner, arrival)
 
 
-def attempts_of(world: Delivering, external_id: str) -> list[Record]:
-    attempts = [world.ledger.records[external_id]]
-    while attempts[-1].next_attempt is not None:
-        attempts.append(world.ledger.records[attempts[-1].next_attempt])
-    return attempts
+def attempts_of(world: Delivering, external_id: str, file: Arrival) -> list[Record]:
+    """Those attempts of an order, and of its halves, that are for a file."""
+    known = attempts(external_id, world.ledger)
+    return [record for record in known if file in world.ledger.files(record.order)]
 
 
 def delivery_of(world: Delivering, record: Record) -> Delivery | None:
@@ -524,6 +559,6 @@ def test_the_schedules_went_where_it_hurts(
         "deliveries lost",
     )
     again = ("completed again", "ends told again", "uploads refused", "lease-lost", "dropped")
-    read = ("let go", "left out", "not-readable", "shared", "listed")
+    read = ("let go", "left out", "split", "not-readable", "shared", "listed")
     what = (*ends, *files, *trouble, *rare, *again, *read, "sent anew")
     assert_met(ran, schedules, 200, *what)

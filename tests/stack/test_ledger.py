@@ -57,6 +57,7 @@ class Contract(ArrivalLedger, Protocol):
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None: ...
+    def split(self, ended: Record, *following: Record) -> bool: ...
     @property
     def folders(self) -> Folders: ...
     @property
@@ -271,6 +272,36 @@ def test_the_next_attempt_comes_with_the_end_of_the_last(ledger: Contract) -> No
     assert ledger.get(f"{record.order.external_id}.2") == following
     with pytest.raises(LeaseLost):
         ledger.open_next_attempt(ended, following)
+
+
+def test_an_order_is_split_once_and_so_often_only(ledger: Contract) -> None:
+    files = tuple(arrival() for _ in range(4))
+    record = ledger.open(opened(*files, split_batches=3))
+    name = record.order.external_id
+    halves = record.order.halves()
+    assert halves is not None
+    ended, *begun = record.split(*halves, now=NOW)
+    assert ledger.split(ended, *begun)
+    assert ledger.get(name) == ended
+    assert [ledger.get(half.external_id) for half in halves] == begun
+    assert [ledger.files(half) for half in halves] == [files[:2], files[2:]]
+    assert begun[0].order.external_id in due_of(ledger, DueKind.ORDERS, NOW)
+    with pytest.raises(LeaseLost):
+        ledger.split(ended, *begun)
+    # They share the bound of the first order: one more batch may be made, and not two.
+    first, second = begun
+    more = first.order.halves()
+    assert more is not None
+    assert not ledger.split(*first.split(*more, now=NOW))
+    assert ledger.get(first.order.external_id) == first
+    without = first.order.without(files[:1], files[:2])
+    ended, following = first.followed(None, NOW, without)
+    assert ledger.split(ended, following)
+    assert ledger.files(following.order) == files[1:2]
+    # To let all go makes no batch.
+    [closed] = second.split(now=NOW)
+    assert ledger.split(closed)
+    assert ledger.get(second.order.external_id) == closed
 
 
 def test_only_the_unfinished_is_due(ledger: Contract) -> None:

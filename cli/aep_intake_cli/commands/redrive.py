@@ -113,7 +113,7 @@ def _queue_urls(stack: Stack, queue: str) -> tuple[str, str]:
     from aep_intake_cli.failures import CommandFailed
 
     dead_letters, own = QUEUES[queue]
-    if stack.parameters.get("DeliverBatches") == "false" and dead_letters not in stack.outputs:
+    if not stack.delivers and dead_letters not in stack.outputs:
         raise CommandFailed(
             f"stack {stack.name} has no queue of {queue}: another application delivers its batches"
         )

@@ -53,7 +53,11 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
     from aep_intake_cli.routing.lint import lint
 
     document = table.read_bytes()
-    problems = lint(document, None if access is None else _read_stack(access)[1])
+    if access is None:
+        problems = lint(document)
+    else:
+        stack, organizations = _read_stack(access)
+        problems = lint(document, organizations, delivers=stack.delivers)
     if not problems:
         _print_warnings(table, access)
     if as_json:

@@ -169,7 +169,7 @@ def _check_adobe(stack: Stack, session: boto3.Session, allowed: Organizations) -
     document = PublishedDocument(appconfig, *(stack.output(name) for name in ROUTES_IDS))
     table: list[routes.Route] = []
     schemas = Schemas(platform)
-    yield from run_check("routes", _check_routes(document, allowed, table))
+    yield from run_check("routes", _check_routes(document, allowed, table, delivers=stack.delivers))
     for route in table:
         if "ignore" not in route.rule:
             dataset = adobe.check_dataset(platform, route, allowed, ims_orgs, schemas)
@@ -177,7 +177,11 @@ def _check_adobe(stack: Stack, session: boto3.Session, allowed: Organizations) -
 
 
 def _check_routes(
-    published: PublishedDocument, in_force: Organizations, table: list[routes.Route]
+    published: PublishedDocument,
+    in_force: Organizations,
+    table: list[routes.Route],
+    *,
+    delivers: bool,
 ) -> Findings:
     """A table without problems is live. Its rules are appended to `table`."""
     live = published.live_versions()
@@ -185,7 +189,7 @@ def _check_routes(
         yield PROBLEM, "no routes are live, so files wait: aep-intake routes publish TABLE"
         return
     document = published.read(live[-1])
-    problems = lint(document, in_force)
+    problems = lint(document, in_force, delivers=delivers)
     for problem in problems:
         yield PROBLEM, f"version {live[-1]}, {problem.field}: {problem.text}"
     if not problems:

@@ -25,10 +25,13 @@ FILLER = "\U0010fffd"
 WINTER_MS, SUMMER_MS = 1_800_000_000_000, 1_815_000_000_000  # January and July of 2027
 
 
-def lint(document: bytes, organizations: Organizations | None = None) -> list[Problem]:
+def lint(
+    document: bytes, organizations: Organizations | None = None, *, delivers: bool = True
+) -> list[Problem]:
     """All problems of `document`; none: it may go live.
 
-    `organizations`: those of the deployment; None: not known, so not checked.
+    `organizations`: those of the deployment; None: not known, so not checked. `delivers`: whether
+    the stack fills the batches itself.
     """
     try:
         table = routes.parse(document, "draft")
@@ -37,6 +40,9 @@ def lint(document: bytes, organizations: Organizations | None = None) -> list[Pr
         return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
     problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
     for index, route in enumerate(table.routes):
+        if not delivers and route.rule.get("onFailed") == "split":
+            text = "another application fills the batches (DeliverBatches=false), and judges them"
+            problems.append(Problem(route.name, f"routes[{index}].onFailed", text))
         if organizations is None:
             continue
         try:

@@ -425,7 +425,7 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
         parts.setdefault(role, []).append((actions, set(listed(keys))))
     writes = {"dynamodb:PutItem", "dynamodb:UpdateItem"}
     due = {"order#*", "window#*", "folder#*", "delivery#*"}
-    anew = ({"dynamodb:PutItem"}, {"order#*"})
+    anew = (writes, {"order#*"})
     lost = ({"dynamodb:PutItem", "dynamodb:DeleteItem"}, {"object#*"})  # their claims
     assert parts == {
         "OnTickRole": [({"dynamodb:UpdateItem"}, due), ({"dynamodb:Query"}, {"made#*"})],

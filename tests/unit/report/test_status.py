@@ -171,6 +171,22 @@ class TestAnOrder:
         world.announced(following)
         assert world.told()[0]["batchId"] == f"batch-of-{FILE.external_id}.2"
 
+    def test_of_an_order_that_was_split_is_that_of_its_half(self, world: World) -> None:
+        other = replace(FILE, key="in/other.json")
+        record = world.announced(world.opened(other, FILE, split_batches=12))
+        halves = record.order.halves()
+        assert halves is not None
+        ended, first, second = record.split(*halves, now=NOW)
+        assert world.ledger.split(ended, first, second)
+        world.announced(second)
+        [told] = world.told()
+        assert (told["externalId"], told["splitOf"]) == (halves[1].external_id, other.external_id)
+        assert told["batchId"] == f"batch-of-{halves[1].external_id}"
+        whole = status.of_batch(other.external_id, world.ports)
+        assert whole is not None
+        assert whole["splitInto"] == [half.external_id for half in halves]
+        assert whole["fileCount"] == 2
+
     def test_of_a_request(self, world: World) -> None:
         named = replace(FILE, sequencer=None)
         world.opened(named, external_id="mine", trigger="request", route=None)

@@ -17,6 +17,7 @@ from aep_intake.routing.routes import (
     credential_arn,
     parse,
 )
+from aep_intake_cli.routing.lint import lint
 
 from tests.matching import matched
 
@@ -202,6 +203,49 @@ def test_a_broken_rule_is_refused_by_name_and_member(
     assert f"{field} (rule `{rule['name']}`): " in str(refusal.value)
 
 
+WINDOW = {"batch": {"window": "5m"}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "batches"),
+    [
+        ({}, 0),
+        ({"onFailed": "park"}, 0),
+        ({"onFailed": "split"}, 12),
+        ({"onFailed": "split", "splitBatches": 40}, 40),
+    ],
+)
+def test_a_batch_that_failed_is_split_where_the_route_says_so(
+    rule: dict[str, Any], batches: int
+) -> None:
+    match = table(ROUTE | WINDOW | rule).match(arrival("in/a.json"))
+    assert isinstance(match, Match)
+    assert match.split_batches == batches
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "words"),
+    [
+        (WINDOW | {"splitBatches": 12}, "splitBatches", "only with"),
+        ({"onFailed": "split"}, "onFailed", "its own batch"),
+        (WINDOW | {"onFailed": "split", "onLostFile": "abort"}, "onFailed", "worth nothing"),
+    ],
+)
+def test_a_batch_is_not_split_where_that_makes_no_sense(
+    rule: dict[str, Any], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidTable, match=words) as refusal:
+        table(ROUTE | rule)
+    assert refusal.value.field == f"routes[0].{field}"
+
+
+def test_who_does_not_fill_the_batches_cannot_split_them() -> None:
+    document = json.dumps({"routes": [ROUTE | WINDOW | {"onFailed": "split"}]}).encode()
+    assert lint(document) == []
+    [problem] = lint(document, delivers=False)
+    assert (problem.field, "DeliverBatches=false" in problem.text) == ("routes[0].onFailed", True)
+
+
 @pytest.mark.parametrize("member", routes._OF_TARGETS)
 def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
     values = {
@@ -210,6 +254,8 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "onNewVersion": "append",
         "sameBytes": "ignore",
         "onLostFile": "proceed",
+        "onFailed": "park",
+        "splitBatches": 12,
         "lookInside": False,
         "asIs": False,
         "minRows": 1,

@@ -102,6 +102,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
         profile=present.profile,
         whole=present.whole,
         demands=present.demands,
+        split_batches=present.split_batches,
         source_format=present.source_format,
     )
 

@@ -172,6 +172,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         profile=dataset is not None and dataset.profile,
         whole=match.whole,
         demands=match.demands,
+        split_batches=match.split_batches if intake.ports.delivers else 0,
         source_format=None if source_format == options.get("inputFormat") else source_format,
     )
 

@@ -8,10 +8,11 @@ anew is a new version, even with bytes that came before. And a file that is redr
 newer version may have overtaken it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import batched
 
 from aep_intake.arrivals.ports import Intake
+from aep_intake.create.attempts import holding, latest
 from aep_intake.grouping import windows
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Target
@@ -43,7 +44,8 @@ class LiveVersions:
     def __init__(self, intake: Intake, *, asks_catalog: bool = False) -> None:
         self._intake = intake
         self._asks_catalog = asks_catalog
-        self._orders: dict[str, Live | None] = {}
+        self._known: dict[str, Record | None] = {}
+        self._lives: dict[str, bool] = {}
         self._windows: dict[str, Window | None] = {}
 
     def by(self, held: Held) -> Live | None:
@@ -52,7 +54,7 @@ class LiveVersions:
         Of a marker: the first of its parts that is.
         """
         if not held.owner.startswith(WINDOW_PREFIX):
-            return self._order(held.owner)
+            return self._order(held.owner, held.file)
         if held.owner not in self._windows:
             self._windows[held.owner] = self._intake.windows.windows.get(held.owner)
         window = self._windows[held.owner]
@@ -60,38 +62,46 @@ class LiveVersions:
             return None
         if window.stage is not WindowStage.FINISHED:
             return Live(held.owner, window.order.target)
-        numbers: Sequence[int] = range(len(window.parts))
-        found = [self._order(window.part_id(number)) for number in numbers]
-        is_marker = windows.marker_id(held.file) == window.window_id
-        if any(found) and len(found) > 1 and not is_marker:
+        parts = [window.part_id(number) for number in range(len(window.parts))]
+        if windows.marker_id(held.file) == window.window_id:
+            return next(filter(None, map(self._order, parts)), None)
+        if len(parts) > 1 and any(map(self._order, parts)):
             file = held.file
             at = self._intake.part_of(window, file.bucket, file.key, held.in_batch)
-            found = found if at is None else [found[at]]
-        return next(filter(None, found), None)
+            parts = parts if at is None else [parts[at]]
+        return next(filter(None, (self._order(part, held.file) for part in parts)), None)
 
-    def _order(self, external_id: str) -> Live | None:
-        if external_id not in self._orders:
-            self._orders[external_id] = self._live(external_id)
-        return self._orders[external_id]
+    def _order(self, external_id: str, file: Arrival | None = None) -> Live | None:
+        """What an order is loaded by; of one that was split, the half with a file, or any."""
+        if external_id not in self._known:
+            ledger = self._intake.ledger
+            self._known[external_id] = latest(ledger.get(external_id), ledger)
+        record = self._known[external_id]
+        if record is None or record.split_into is None:
+            return self._live(record)
+        if file is None:
+            return next(filter(None, map(self._order, record.split_into)), None)
+        return self._live(holding(record, file.bucket, file.key, self._intake.ledger))
 
-    def _live(self, external_id: str) -> Live | None:
-        record = self._latest(external_id)
+    def _live(self, record: Record | None) -> Live | None:
         if record is None or record.replaced_by is not None or record.state is State.REFUSED:
             return None
-        order, announced = record.order, record.state is State.ANNOUNCED
-        if announced and self._intake.ended_without_data(order.external_id):
+        external_id = record.order.external_id
+        if external_id not in self._lives:
+            self._lives[external_id] = not self._ended_without_data(record)
+        if not self._lives[external_id]:
             return None
-        if announced and self._asks_catalog and record.batch_id is not None:
-            batch = self._intake.ports.platform.batch(order.target, record.batch_id)
-            if batch is not None and (batch.holds_none or batch.reverted):
-                return None
-        return Live(order.external_id, order.target, record.batch_id)
+        return Live(external_id, record.order.target, record.batch_id)
 
-    def _latest(self, external_id: str) -> Record | None:
-        record = self._intake.ledger.get(external_id)
-        while record is not None and record.next_attempt is not None:
-            record = self._intake.ledger.get(record.next_attempt)
-        return record
+    def _ended_without_data(self, record: Record) -> bool:
+        if record.state is not State.ANNOUNCED or record.batch_id is None:
+            return False
+        if self._intake.ended_without_data(record.order.external_id):
+            return True
+        if not self._asks_catalog:
+            return False
+        batch = self._intake.ports.platform.batch(record.order.target, record.batch_id)
+        return batch is not None and (batch.holds_none or batch.reverted)
 
 
 def told_same_bytes(copy: Arrival, intake: Intake) -> bool:

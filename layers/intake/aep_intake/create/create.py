@@ -82,6 +82,11 @@ def start_next_attempt(
     record = _current(external_id, ports)
     while record.next_attempt is not None:
         record = _current(record.next_attempt, ports)
+    if record.split_into is not None:
+        if accept_loaded:
+            return Outcome(OutcomeKind.DUPLICATE, record)
+        followers = ", ".join(record.split_into) or "an order for each of its files"
+        raise NotEnded(f"it was split, into {followers}", external_id=external_id)
     if record.batch_id is None or record.due is not None:
         order, anew = record.order, (NextStep.REOPEN, NextStep.RECLAIM)
         if prepared is not None and record.next_step(ports.now()) in anew:

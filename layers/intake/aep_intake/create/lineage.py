@@ -11,10 +11,10 @@ the head, so the orders of a lineage follow each other, each after its predecess
         anything else        wait
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
+from aep_intake.create.attempts import attempts
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NeedsAttention, NotReplaceable, NotYet
 from aep_intake.model.files import Arrival, digest
@@ -78,19 +78,22 @@ def make_room(record: Record, ports: "OrderPorts") -> Record:
     order, line = record.order, record.order.line
     if line is None or line.predecessor is None:
         return record
-    attempts = list(_attempts(line.predecessor, ports))
-    before = attempts[-1] if attempts else None
-    if before is None or before.due is not None:
+    known = list(attempts(line.predecessor, ports.ledger))
+    last = [attempt for attempt in known if attempt.next_attempt is None and not attempt.split_into]
+    if not last or any(before.due is not None for before in last):
         raise NotYet(f"{line.predecessor}, the version before it, is not finished")
-    if before.state is State.HELD:
-        raise NeedsAttention(
-            f"{before.order.external_id}, the version before it, needs a person: redrive that "
-            "first, then this"
-        )
-    for attempt in attempts:
+    for before in last:
+        if before.state is State.HELD:
+            raise NeedsAttention(
+                f"{before.order.external_id}, the version before it, needs a person: redrive that "
+                "first, then this"
+            )
+    for attempt in known:
         if attempt.replaced_by is None:  # before its batch is aborted: the ledger comes first
             ports.ledger.replace(attempt, attempt.replaced(order.external_id))
-    return ports.ledger.replace(record, record.settled(_replaced(before, ports)))
+    found = [one for before in last if (one := _replaced(before, ports)) is not None]
+    several = replace(found[0], others=tuple(found[1:])) if found else None
+    return ports.ledger.replace(record, record.settled(several))
 
 
 def _replaced(before: Record, ports: "OrderPorts") -> Replaced | None:
@@ -118,11 +121,3 @@ def _batch_in_catalog(before: Record, batch_id: str, ports: "OrderPorts") -> Bat
     if batch is None and asked_at < (before.created_at or 0) + ports.settle_ms:
         raise NotYet(f"Catalog does not show batch {batch_id} of the version before it yet")
     return batch
-
-
-def _attempts(external_id: str, ports: "OrderPorts") -> Iterator[Record]:
-    record = ports.ledger.get(external_id)
-    while record is not None:
-        yield record
-        following = record.next_attempt
-        record = None if following is None else ports.ledger.get(following)

@@ -299,6 +299,13 @@ class Orders(Protocol):
     def open_next_attempt(self, ended: Record, following: Record) -> Record:
         """Put the ended attempt and the following one in one transaction. Raises LeaseLost."""
 
+    def split(self, ended: Record, *following: Record) -> bool:
+        """As `open_next_attempt`, with any number of followers, which are counted.
+
+        False, and nothing is done, if they are more than the `split_batches` of their list allow.
+        Raises LeaseLost.
+        """
+
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
         """Delete the order's claims of lost files, if it still has them, and record why."""
 
@@ -325,6 +332,9 @@ class IngestionApi(Protocol):
 
     def diagnostics(self, delivery: Delivery) -> int:
         """Store AEP's details of bad rows; the number of files."""
+
+    def named(self, delivery: Delivery) -> frozenset[str]:
+        """The `path_digest` of each file that AEP's details of bad rows name."""
 
 
 class DeliveryAnnouncer(Protocol):

@@ -1,6 +1,6 @@
 """The end of a batch: it is announced, and files that are not in it are released."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import batched
 from typing import Any
@@ -115,7 +115,8 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     bad_rows = verdict.metrics.get("failedRecordCount")
     bad = verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows)
     if bad and verdict.diagnostics is None:  # once: what is announced stays the same
-        verdict = replace(verdict, diagnostics=_diagnostics(delivery, verdict, ports))
+        stored = _in_an_hour(verdict, ports, lambda: ports.ingestion.diagnostics(delivery), 0)
+        verdict = replace(verdict, diagnostics=stored)
         delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
     record = ports.orders.get(delivery.external_id)
     if record is not None and record.due is not None:  # before that, no next attempt can start
@@ -127,7 +128,7 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         # Else a newer version took its place, and it needs no other attempt.
         if record.replaced_by is None:
             apart = _go_on(delivery, verdict, record, lost, ports)
-        delivery = _release_lost_files(delivery, lost, record.order, apart, ports)
+        delivery = _release(delivery, lost, record.order, apart, ports)
     return ports.deliveries.replace(delivery, delivery.then(due=None))
 
 
@@ -140,44 +141,81 @@ def _go_on(
 ) -> Mapping[Arrival, Rejection]:
     """The files that are to be let go, as no batch has them, nor will have any more.
 
-    Another attempt is opened without them, or a batch without data is parked.
+    The others of a batch without data are in another attempt, or in halves; or it is parked.
     """
-    why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at)
     if verdict.end is End.SUCCEEDED:
         return {each.file: each.why for each in lost if each.why and each.apart(record.order)}
-    without = _tried_anew(record, lost, ports) if verdict.anew else ()
+    free: tuple[Arrival, ...] | None = None
+    if record.next_attempt is not None or record.split_into is not None:
+        free = _left_behind(record, ports)
+    elif verdict.anew:
+        free = _tried_anew(record, lost, ports)
+    elif verdict.end is End.FAILED and record.order.split_batches and not delivery.whole:
+        free = _divided(delivery, verdict, record, ports)
+    why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at)
     # Without files, only the caller can fill another batch.
-    if not without and delivery.file_count:
+    if free is None and delivery.file_count:
         ports.park(record.order, why)
     reasons = {each.file: each.why for each in lost}
-    return {file: reasons.get(file) or why for file in without}
+    return {file: reasons.get(file) or why for file in free or ()}
+
+
+def _left_behind(record: Record, ports: DeliveryPorts) -> tuple[Arrival, ...] | None:
+    """The files of an attempt that those who follow it do without; None if it is none of them.
+
+    Who follows was opened once, by a conditional write: whoever comes again reads it there.
+    """
+    there: set[Arrival] = set()
+    for name in record.split_into or filter(None, [record.next_attempt]):
+        following = ports.orders.get(name)
+        if following is None:
+            raise LeaseLost(f"the ledger no longer holds {name}")
+        there.update(ports.orders.files(following.order))
+    left = tuple(file for file in ports.orders.files(record.order) if file not in there)
+    # Somebody else opened the next attempt, with all its files.
+    return left if left or record.split_into is not None else None
 
 
 def _tried_anew(
     record: Record, lost: tuple["_Lost", ...], ports: DeliveryPorts
-) -> tuple[Arrival, ...]:
-    """The files that the next attempt does without; none if there is no such attempt.
-
-    Opened once, by a conditional write: whoever comes again reads there which files these are.
-    """
+) -> tuple[Arrival, ...] | None:
+    """Open the next attempt without the lost files; these. None if that is not possible."""
     files = ports.orders.files(record.order)
-    if record.next_attempt is None:
-        gone = frozenset(each.file for each in lost)
-        order = record.order.without(gone, files)
-        if not 0 < len(gone) < len(files) or len(order.left_out) > LEFT_OUT_MAX:
-            return ()
-        ended, following = record.followed(None, ports.now(), order)
-        ports.orders.open_next_attempt(ended, following)
-    else:
-        found = ports.orders.get(record.next_attempt)
-        if found is None:
-            raise LeaseLost("the ledger no longer holds its next attempt")
-        following = found
-    there = frozenset(ports.orders.files(following.order))
-    return tuple(file for file in files if file not in there)
+    gone = frozenset(each.file for each in lost)
+    order = record.order.without(gone, files)
+    if not 0 < len(gone) < len(files) or len(order.left_out) > LEFT_OUT_MAX:
+        return None
+    ports.orders.open_next_attempt(*record.followed(None, ports.now(), order))
+    return tuple(file for file in files if file in gone)
 
 
-def _release_lost_files(
+def _divided(
+    delivery: Delivery, verdict: Verdict, record: Record, ports: DeliveryPorts
+) -> tuple[Arrival, ...] | None:
+    """Let another attempt follow without the files that AEP's diagnostics name, or two halves.
+
+    Returns the files that are left behind. Those are all, if no more batches may be made, or only
+    one file is left. None if it is to be parked as a whole: nothing of it was split before.
+    """
+    order, now = record.order, ports.now()
+    files = ports.orders.files(order)
+    told = _in_an_hour(verdict, ports, lambda: ports.ingestion.named(delivery), frozenset[str]())
+    named = frozenset(file for file in files if file.path_digest in told)
+    without = order.without(named, files)
+    possible = 0 < len(named) < len(files) and len(without.left_out) <= LEFT_OUT_MAX
+    if possible and ports.orders.split(*record.followed(None, now, without)):
+        return tuple(file for file in files if file in named)
+    # Several batches cannot take the place of one that AEP serves.
+    halves = order.halves() if order.replaces is None else None
+    if halves is not None and ports.orders.split(*record.split(*halves, now=now)):
+        return ()
+    if len(files) > LEFT_OUT_MAX or not (order.split_of or order.left_out):
+        return None
+    ports.orders.split(*record.split(now=now))
+    return files
+
+
+def _release(
     delivery: Delivery,
     lost: tuple["_Lost", ...],
     order: Order,
@@ -189,28 +227,30 @@ def _release_lost_files(
     The claims of those that are `apart` are released, and only after that they are parked:
     otherwise a redrive would find them claimed, and drop them.
     """
-    for group in batched(lost[delivery.settled :], RELEASED_PER_WRITE, strict=False):
-        free = {each.file: apart[each.file] for each in group if each.file in apart}
+    reasons = {each.file: each.why for each in lost} | dict(apart)
+    left = list(reasons.items())[delivery.settled :]
+    for group in batched(left, RELEASED_PER_WRITE, strict=False):
+        free = {file: apart[file] for file, _ in group if file in apart}
         if free:
             ports.orders.let_go(order, free)
-        for each in group:
-            if why := free.get(each.file) or each.why:
-                ports.announcer.arrival_rejected(delivery.external_id, (each.file,), why)
-            if each.file in free:
-                ports.park_file(each.file, free[each.file])
+        for file, why in group:
+            if why is not None:
+                ports.announcer.arrival_rejected(delivery.external_id, (file,), why)
+            if file in free:
+                ports.park_file(file, free[file])
         settled, due = delivery.settled + len(group), ports.now() + ports.step_ms
         delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
     return delivery
 
 
-def _diagnostics(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> int:
-    """How many were stored. After an hour of errors, the outcome does not wait for its details."""
+def _in_an_hour[T](verdict: Verdict, ports: DeliveryPorts, ask: Callable[[], T], nothing: T) -> T:
+    """AEP's answer. After an hour of errors, the outcome does not wait for its details."""
     try:
-        return ports.ingestion.diagnostics(delivery)
+        return ask()
     except TryAgain:
         if ports.now() < verdict.at + HOUR_MS:
             raise
-        return 0
+        return nothing
 
 
 def _final_marks(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Mapping[int, Mark]:

@@ -68,7 +68,12 @@ class Arrival(Kept):
     def path(self) -> str:
         """The unique, URL-safe file name under which the upload stage PUTs the file."""
         base = re.sub(r"[^0-9A-Za-z._-]+", "_", self.key.rpartition("/")[2])[-80:]
-        return f"{digest(self.bucket, self.key, self.version)}-{base}"
+        return f"{self.path_digest}-{base}"
+
+    @property
+    def path_digest(self) -> str:
+        """32 hex digits, with which the names of all its uploads begin, and no other file's."""
+        return digest(self.bucket, self.key, self.version)
 
 
 @functools.lru_cache(4096)  # the same few are asked for at every step of an order

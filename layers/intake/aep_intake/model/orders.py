@@ -119,6 +119,7 @@ class Replaced(Kept):
 
     external_id: str
     batch_id: str
+    others: tuple["Replaced", ...] = ()  # the rest of that order's batches, if it was split
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +167,15 @@ class Order(Kept):
     demands: Demands | None = None  # of its route
     # Of the files, if they are converted on the way up; else that of the batch, in `options`.
     source_format: Mapping[str, Any] | None = None
-    # Files of its excerpt that it is not for, by their place there: an earlier attempt failed
-    # because of them.
+    # Of its list (of `files`, or of its excerpt) it is for these places, from the first up to, not
+    # including, the second; None: for all. It is a half of an order that failed, and was split.
+    span: tuple[int, int] | None = None
+    # But not for these: an earlier attempt failed because of them.
     left_out: tuple[int, ...] = ()
+    split_of: str | None = None  # the first order of the list, if it is a half
+    # How many batches may be made, beyond the first one of the list, to find the files because of
+    # which AEP fails a batch; 0: it is parked.
+    split_batches: int = 0
 
     @property
     def claims(self) -> tuple["Claim", ...]:
@@ -183,28 +190,70 @@ class Order(Kept):
         return self.external_id.removesuffix(f".{self.attempt}")
 
     @property
+    def origin(self) -> str:
+        """External id of the first order of its list, whose halves, or later attempts, follow."""
+        return self.split_of or self.root
+
+    @property
     def claimant(self) -> str:
-        """The owner that its files' claims name: its window, or its first attempt."""
-        return self.root if self.excerpt is None else self.excerpt.window_id
+        """The owner that its files' claims name: its window, or the first order of its list."""
+        return self.origin if self.excerpt is None else self.excerpt.window_id
 
     def next_attempt(self) -> "Order":
         """The order to open when this one's batch ended without data."""
         attempt = self.attempt + 1
         return replace(self, external_id=f"{self.root}.{attempt}", attempt=attempt)
 
-    def selected(self, files: Sequence[Arrival]) -> tuple[Arrival, ...]:
-        """Of all files of its excerpt, those that it is for."""
+    @property
+    def places(self) -> list[int]:
+        """The places in its list that it is for."""
         gone = frozenset(self.left_out)
-        return tuple(file for place, file in enumerate(files) if place not in gone)
+        return [place for place in range(*self._within) if place not in gone]
+
+    @property
+    def _within(self) -> tuple[int, int]:
+        part = self.excerpt
+        return self.span or (0, len(self.files) if part is None else part.end - part.first)
+
+    def selected(self, files: Sequence[Arrival]) -> tuple[Arrival, ...]:
+        """Of all files of its list, those that it is for."""
+        if self.span is None and not self.left_out:
+            return tuple(files)
+        return tuple(files[place] for place in self.places)
 
     def without(self, lost: Container[Arrival], files: Sequence[Arrival]) -> "Order":
         """The same order without the `lost` ones of its `files`."""
-        if self.excerpt is None:
-            return replace(self, files=tuple(file for file in files if file not in lost))
-        gone = frozenset(self.left_out)
-        places = [n for n in range(self.excerpt.end - self.excerpt.first) if n not in gone]
-        more = [place for place, file in zip(places, files, strict=True) if file in lost]
-        return replace(self, left_out=tuple(sorted((*gone, *more))))
+        places = zip(self.places, files, strict=True)
+        more = (place for place, file in places if file in lost)
+        return replace(self, left_out=tuple(sorted((*self.left_out, *more))))
+
+    def halves(self) -> "tuple[Order, Order] | None":
+        """Two orders for its files; None if it has no two.
+
+        Their ids come from the list's first order and their places in the list alone, whatever was
+        left out before: so no other attempt can make them again.
+        """
+        places = self.places
+        if len(places) < 2:
+            return None
+        first, end = self._within
+        middle = (first + end) // 2
+        while not places[0] < middle <= places[-1]:  # a half without a file needs no order
+            first, end = (middle, end) if middle <= places[0] else (first, middle)
+            middle = (first + end) // 2
+        return self._half(first, middle), self._half(middle, end)
+
+    def _half(self, first: int, end: int) -> "Order":
+        external_id = ORDER_PREFIX + digest("half", self.origin, str(first), str(end))
+        gone = tuple(place for place in self.left_out if first <= place < end)
+        return replace(
+            self,
+            external_id=external_id,
+            attempt=1,
+            span=(first, end),
+            left_out=gone,
+            split_of=self.origin,
+        )
 
     def tag_value(self, ledger: str) -> str:
         """The value of our tag on the batch: proves that this very ledger ordered it."""
@@ -297,6 +346,9 @@ class Record(Kept):
     rejection: Rejection | None = None
     next_attempt: str | None = None
     replaced_by: str | None = None
+    # External ids of its halves, in place of a next attempt; none: its files were let go, each to
+    # have an order of its own.
+    split_into: tuple[str, ...] | None = None
     # Whether a delivery was recorded with ANNOUNCED; None before, and in records of releases
     # without deliveries.
     delivers: bool | None = None
@@ -339,13 +391,14 @@ class Record(Kept):
         """The next step at `now` (epoch ms) for a worker that wants to carry out this order."""
         if self.due is not None and now < self.due:
             return NextStep.WAIT
-        if self.replaced_by is not None:
+        if self.replaced_by is not None or self.split_into is not None:
             return NextStep.DONE
         if self.state is State.OPEN:
             return NextStep.REOPEN if self.never_posted else NextStep.RESUME
         if self.due is not None:  # to be announced
             return NextStep.DONE
-        if self.never_created and self.order.attempt == 1:  # attempt 1 holds all attempts' files
+        # Attempt 1 holds all attempts' files, and those of halves.
+        if self.never_created and self.order.attempt == 1 and self.order.split_of is None:
             return NextStep.RECLAIM
         retry = {State.REFUSED: NextStep.REOPEN, State.HELD: NextStep.RESUME}
         return retry.get(self.state, NextStep.DONE)
@@ -417,6 +470,16 @@ class Record(Kept):
         ended = self._then(lease=None, due=None, next_attempt=following.order.external_id)
         return ended, following
 
+    def split(self, *halves: Order, now: int) -> "tuple[Record, ...]":
+        """This attempt, which ended without data, finished for good; and its halves, to be begun.
+
+        Without halves: its files are let go.
+        """
+        ended = self._then(
+            lease=None, due=None, split_into=tuple(half.external_id for half in halves)
+        )
+        return ended, *(Record.waiting(half, now) for half in halves)
+
     def _then(self, **changes: Any) -> "Record":
         after = replace(self, revision=self.revision + 1, **changes)
         after._check()
@@ -427,7 +490,8 @@ class Record(Kept):
     def _check(self) -> None:
         due, made = self.due is not None, self.batch_id is not None
         refused = self.state in (State.REFUSED, State.HELD)
-        gone = self.replaced_by is not None or self.next_attempt is not None
+        followed = self.next_attempt is not None or self.split_into is not None
+        gone = self.replaced_by is not None or followed
         unfinished = self.state is State.CREATED or (self.state is State.OPEN and not gone)
         invariant("what is leased is due when the lease ends", holds=due or self.lease is None)
         invariant("an order without an end is due", holds=due or not unfinished)
@@ -442,4 +506,8 @@ class Record(Kept):
         invariant(
             "what is refused or held has a reason", holds=self.rejection is not None or not refused
         )
-        invariant("what has a next attempt is finished", holds=not due or self.next_attempt is None)
+        invariant("what has a next attempt is finished", holds=not (due and followed))
+        invariant(
+            "what is split has no next attempt",
+            holds=self.next_attempt is None or self.split_into is None,
+        )

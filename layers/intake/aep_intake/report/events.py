@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection, in_a_key
+from aep_intake.model.orders import Order, Record, Rejection, Replaced, in_a_key
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
@@ -46,10 +46,18 @@ def batch_created(record: Record) -> dict[str, Any]:
         trigger=order.trigger,
         route=order.route,
         routesVersion=order.routes_version,
-        replaces=order.replaces
-        and {"externalId": order.replaces.external_id, "batchId": order.replaces.batch_id},
+        replaces=order.replaces and about_replaced(order.replaces),
+        splitOf=order.split_of,
         **_files(order.files),
         createdAt=iso(record.created_at),
+    )
+
+
+def about_replaced(replaced: Replaced) -> dict[str, Any]:
+    """The batch that a new one replaces; of an order that was split, all of them."""
+    others = [{"externalId": one.external_id, "batchId": one.batch_id} for one in replaced.others]
+    return present(
+        externalId=replaced.external_id, batchId=replaced.batch_id, others=others or None
     )
 
 

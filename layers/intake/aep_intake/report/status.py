@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from aep_intake.create.attempts import holding, latest
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import IntakeError
@@ -23,7 +24,7 @@ from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, R
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
-from aep_intake.report.events import present
+from aep_intake.report.events import about_replaced, present
 from aep_intake.report.meanings import explained
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
     known = _latest_items(ports.ledger.seen(digest(bucket, key)))
     shown = known[:VERSIONS_MAX]
     owners = _owners(shown, bucket, key, ports)
-    orders = _orders([o.orders[0] for o in owners.values() if len(o.orders) == 1], ports)
+    names = [owner.orders[0] for owner in owners.values() if len(owner.orders) == 1]
+    orders = _orders(names, bucket, key, ports)
     versions = []
     for seen in shown:
         arrival, owner = _arrival(bucket, key, seen.version), owners.get(seen.version)
@@ -134,7 +136,7 @@ def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
 
     Raises LedgerUnavailable.
     """
-    record = _latest(known(wanted, ports.ledger), ports)
+    record = latest(known(wanted, ports.ledger), ports.ledger)
     if record is None:
         return None
     part, files = record.order.excerpt, ports.ledger.files(record.order)
@@ -230,19 +232,16 @@ def _window(window_id: str, bucket: str, key: str, ports: StatusPorts) -> Callab
     return owner
 
 
-def _orders(external_ids: Iterable[str], ports: StatusPorts) -> dict[str, JsonObject]:
-    """The status of each order that the ledger still has."""
-    found = _each(lambda name: _latest(ports.ledger.get(name), ports), external_ids, ports)
+def _orders(
+    external_ids: Iterable[str], bucket: str, key: str, ports: StatusPorts
+) -> dict[str, JsonObject]:
+    """The status of each order of an object that the ledger still has, or of its half."""
+    ledger = ports.ledger
+    found = _each(lambda name: holding(ledger.get(name), bucket, key, ledger), external_ids, ports)
     records = {name: record for name, record in found.items() if record is not None}
     about = ports.side_by_side(lambda record: _about(record, ports), records.values())
     aep = ports.ask(list(records.values()))
     return {name: ours | theirs for name, ours, theirs in zip(records, about, aep, strict=True)}
-
-
-def _latest(record: Record | None, ports: StatusPorts) -> Record | None:
-    while record is not None and record.next_attempt is not None:
-        record = ports.ledger.get(record.next_attempt)
-    return record
 
 
 def _claimed(owner: _Owner, statuses: Mapping[str, JsonObject]) -> JsonObject | None:
@@ -296,6 +295,7 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
     when = present(
         delivery=delivery and _about_delivery(delivery),
         replacedBy=_replaced_by(record, ports),
+        splitInto=None if record.split_into is None else list(record.split_into),
         openedAt=iso(record.opened_at),
         createdAt=record.created_at and iso(record.created_at),
         due=record.due and iso(record.due),
@@ -310,7 +310,7 @@ def _replaced_by(record: Record, ports: StatusPorts) -> JsonObject | None:
         return None
     head = None if line is None else ports.ledger.head(line.subject)
     name = following if head is None else head.external_id
-    newest = _latest(ports.ledger.get(name), ports)
+    newest = latest(ports.ledger.get(name), ports.ledger)
     if newest is None:
         return {"externalId": name}
     return present(externalId=newest.order.external_id, state=newest.state, batchId=newest.batch_id)
@@ -326,7 +326,8 @@ def _about_order(order: Order) -> JsonObject:
         sandbox=order.target.sandbox,
         datasetId=order.target.dataset_id,
         inputFormat=order.options.get("inputFormat"),
-        replaces=replaced and {"externalId": replaced.external_id, "batchId": replaced.batch_id},
+        replaces=replaced and about_replaced(replaced),
+        splitOf=order.split_of,
     )
 
 

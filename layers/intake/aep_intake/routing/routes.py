@@ -34,6 +34,7 @@ _DATASET_ID = re.compile(r"[0-9A-Za-z_-]{1,256}")
 MARKER_WITHIN = "24h"
 QUIET_MAX_MS = 6 * HOUR_MS
 WAYS = ("window", "marker", "quiet")  # in which files share a batch
+SPLIT_BATCHES = 12
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
@@ -45,6 +46,8 @@ _OF_TARGETS = (
     "onNewVersion",
     "sameBytes",
     "onLostFile",
+    "onFailed",
+    "splitBatches",
     "lookInside",
     "asIs",
     "minRows",
@@ -176,6 +179,8 @@ class Match:
     demands: Demands = field(default_factory=Demands)
     as_is: bool = False  # JSON goes up in the layout that it has
     whole: bool = False  # without one of its files the batch is worth nothing
+    # How many batches may be made to find the files because of which AEP fails one; 0: none.
+    split_batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +324,7 @@ class RoutingTable:
             demands=_demands(rule),
             as_is=rule.get("asIs", False),
             whole=rule.get("onLostFile") == "abort",
+            split_batches=rule.get("splitBatches", SPLIT_BATCHES) if _splits(rule) else 0,
         )
 
 
@@ -408,6 +414,7 @@ def _route(rule: dict[str, Any]) -> Route:
         if rule.get("lookInside") is False:
             raise InvalidTable("has no meaning where `lookInside` is false", field=member)
     _check_batch(rule)
+    _check_split(rule)
     _check_input_format(rule.get("inputFormat"))
     wanted = tuple(
         (kind, _compiled("match", part, any_case=any_case).fullmatch)
@@ -444,6 +451,25 @@ def _ready(rule: Mapping[str, Any]) -> NeedsReady | None:
         names += [f"{case(before)}{OWN_NAME}{case(after)}" for case in (str.lower, str.upper)]
     within = _milliseconds(rule.get("batch", {}).get("within", MARKER_WITHIN))
     return NeedsReady(tuple(dict.fromkeys(names)), within)
+
+
+def _splits(rule: Mapping[str, Any]) -> bool:
+    return bool(rule.get("onFailed") == "split")
+
+
+def _check_split(rule: Mapping[str, Any]) -> None:
+    if "splitBatches" in rule and not _splits(rule):
+        raise InvalidTable('has a meaning only with `"onFailed": "split"`', field="splitBatches")
+    if not _splits(rule):
+        return
+    if rule.get("onLostFile") == "abort":
+        raise InvalidTable(
+            "leaves files out, but `onLostFile` says that without one of them the batch is worth "
+            "nothing",
+            field="onFailed",
+        )
+    if not any(way in rule.get("batch", {}) for way in WAYS):
+        raise InvalidTable("has no meaning where each object has its own batch", field="onFailed")
 
 
 def _check_batch(rule: Mapping[str, Any]) -> None:

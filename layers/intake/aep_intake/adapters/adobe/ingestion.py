@@ -5,7 +5,7 @@ Facts: Adobe's batch ingestion guide and `batch-ingestion.yaml`; for diagnostics
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import inf
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -20,6 +20,7 @@ from aep_intake.model.errors import IntakeError, PlatformUnavailable, UploadRefu
 
 _IMPORT = "/data/foundation/import/batches"
 _EXPORT = "/data/foundation/export/batches"
+_NAMED = re.compile(rb"\b([0-9a-f]{32})-[0-9A-Za-z._-]")  # see `Arrival.path`
 _RANGE = re.compile(r"bytes=0-(\d+)")
 # Of diagnostics; each file has a hundred bad rows, which is enough to find the cause.
 _MAX_FILES = 20
@@ -96,13 +97,25 @@ class Ingestion:
         AEP has them for 30 days, and only if the batch was made with error diagnostics.
         """
         kept = 0
+        for name, content in self._row_errors(delivery):
+            safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
+            self._keep(delivery, f"row_errors/{safe}", content)
+            kept += 1
+        return kept
+
+    def named(self, delivery: Delivery) -> frozenset[str]:
+        """The `path_digest` of each file that AEP's details of bad rows name. Raises TryAgain.
+
+        Adobe documents no member for that: a name that we gave to an upload counts anywhere.
+        """
+        contents = (content for _, content in self._row_errors(delivery))
+        return frozenset(name.decode() for text in contents for name in _NAMED.findall(text))
+
+    def _row_errors(self, delivery: Delivery) -> Iterator[tuple[str, bytes]]:
         for name in self._list_row_errors(delivery):
             answer = self._read_meta(delivery, f"row_errors/{name}")
             if answer.ok:
-                safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
-                self._keep(delivery, f"row_errors/{safe}", answer.http.body)
-                kept += 1
-        return kept
+                yield name, answer.http.body
 
     def _list_row_errors(self, delivery: Delivery) -> list[str]:
         answer = self._read_meta(delivery, "row_errors")

@@ -256,9 +256,12 @@ class Adobe:
         # Adobe's pages, its specification and its own client differ on the `$` before an id.
         replay_by = self._replay_by()
         member = replay_by.removeprefix("$")
-        one = replaced.batch_id if member == "predecessors" else replaced.external_id
         sign = "$" * replay_by.startswith("$")
-        return {member: [sign + one], "reason": "replace"}
+        names = [
+            sign + (one.batch_id if member == "predecessors" else one.external_id)
+            for one in (replaced, *replaced.others)
+        ]
+        return {member: names, "reason": "replace"}
 
     def _get(
         self,

@@ -4,6 +4,7 @@
 |---------------------------|-----------------------|------------------------------|
 | who it is                 | `ledger`              | `identity`                   |
 | order (one attempt)       | `order#<external id>` | `order`                      |
+| batches made to split it  | `order#<external id>` | `split`                      |
 | claim of a version        | `object#<object id>`  | `claim#<hash of version>`    |
 | trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
 | rejection without a claim | `object#<object id>`  | `rejected#<hash of version>` |
@@ -56,6 +57,7 @@ from aep_intake.adapters.dynamodb.table import (
     ConditionFailed,
     Item,
     Table,
+    adding,
     deleting,
     expiry,
     putting,
@@ -205,7 +207,7 @@ class DynamoLedger:
     def release(self, old: Record, new: Record) -> Record:
         """As `replace`, and delete the claims; record the rejection of each file."""
         if new.rejection is not None:
-            for file in old.order.files:
+            for file in old.order.selected(old.order.files):
                 self._rejected(file, new.rejection, old.order.external_id)
         ours = _owned_by(old.order.external_id)
         claimed = list(old.order.claims)
@@ -277,6 +279,29 @@ class DynamoLedger:
             raise _lost(ended) from None
         return following
 
+    def split(self, ended: Record, *following: Record) -> bool:
+        """As `open_next_attempt`, with any number of followers: it may be no other one's follower.
+
+        They are counted. False, and nothing is done, if they are more than the `split_batches` of
+        their list allow. Raises LeaseLost.
+        """
+        order, number = ended.order, len(following)
+        steps = [
+            putting(self._order_item(ended), revision(ended.revision - 1)),
+            *(putting(self._order_item(record), ABSENT) for record in following),
+        ]
+        if number:
+            expires = expiry(self._now() + 2 * self._retention)
+            pk = f"order#{order.origin}"
+            steps.append(adding(pk, "split", number, expires, order.split_batches))
+        try:
+            self._table.transact(*steps)
+        except ConditionFailed as failed:
+            if number and failed.items[-1] is not None and not any(failed.items[:-1]):
+                return False
+            raise _lost(ended) from None
+        return True
+
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order; those of a part are in its window's list.
 
@@ -284,7 +309,7 @@ class DynamoLedger:
         """
         part = order.excerpt
         if part is None:
-            return order.files
+            return order.selected(order.files)
         with self._reading:  # each step of an order asks again, and a list never changes
             if self._read[0] != part:
                 self._read = (part, self.windows.files(part))

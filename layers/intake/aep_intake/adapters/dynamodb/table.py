@@ -168,6 +168,21 @@ def deleting(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
     return {"Delete": _at(pk, sk, condition)}
 
 
+def adding(pk: str, sk: str, number: int, expires: dict[str, str], sum_max: int) -> dict[str, Any]:
+    """A step that adds `number` to a count, unless its sum would exceed `sum_max`."""
+    values = {
+        ":more": {"N": str(number)},
+        ":room": {"N": str(sum_max - number)},
+        ":expires": expires,
+    }
+    condition = {
+        "UpdateExpression": "SET expires = :expires ADD counted :more",
+        "ConditionExpression": "attribute_not_exists(counted) OR counted <= :room",
+        "ExpressionAttributeValues": values,
+    }
+    return {"Update": _at(pk, sk, condition)}
+
+
 def checking(pk: str, sk: str, condition: dict[str, Any]) -> dict[str, Any]:
     """A step that writes nothing."""
     return {"ConditionCheck": _at(pk, sk, condition)}
