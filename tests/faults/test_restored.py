@@ -25,7 +25,7 @@ from tests.faults.harness import (
     World,
     take,
 )
-from tests.faults.test_delivery_schedules import GOOD, arrived, rows, table
+from tests.faults.test_delivery_schedules import GOOD, SPLIT, arrived, rows, table
 from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met, tapes
 from tests.faults.test_steps import order
 
@@ -112,7 +112,29 @@ def test_every_file_of_a_window_is_in_one_batch_though_the_ledger_forgot_some(ta
     play(world)
 
 
-def play(world: Restoring) -> None:
+@SOME
+@given(TAPES)
+def test_every_file_of_a_batch_that_was_split_is_in_one_though_the_ledger_forgot_some(
+    tape: bytes,
+) -> None:
+    """The halves have the same ids as before, and find their batches."""
+    world = Restoring(Tape(tape), tables=SPLIT[:1], final=SPLIT[0])
+    contents = [rows(n) for n in (1, 2, 20, 30)]
+    picked = [contents[world.tape.pick(4)] for _ in range(2 + world.tape.pick(4))]
+    bad = world.tape.pick(len(picked))
+    picked[bad] += b"no json\n"
+    files = [arrived(f"in/{n}.json", content, n) for n, content in enumerate(picked)]
+    world.begin_with(dict(zip(files, picked, strict=True)))
+    if not world.tape.pick(2):  # all was found and loaded before the ledger forgets it
+        world.forward(2 * world.tape.pick(60))
+        world.remember()
+        world.rest()
+        world.calm = False
+    play(world, files[bad])
+    ran["split"] += any(record.split_into for record in world.ledger.records.values())
+
+
+def play(world: Restoring, bad: Arrival | None = None) -> None:
     world.forward(2 * world.tape.pick(60))
     while not world.tape.over:
         world.act()
@@ -125,9 +147,12 @@ def play(world: Restoring) -> None:
             for batch in world.simulator.batches()
             if batch.status in SERVED and any(p.startswith(arrival.path[:32]) for p in batch.files)
         ]
+        if arrival == bad:
+            assert not holding
+            continue
         assert len(holding) == 1, f"{arrival.uri} is in {holding}"
         assert world.ledger.claimant(arrival)
-    told = Counter((reason, uri) for _, uri, reason in world.lost)
+    told = Counter((reason, uri) for _, uri, reason in world.lost if not bad or uri != bad.uri)
     assert not told, "named as lost, though it is there"
     ran.update(world.seen)
     ran["schedules"] += 1
