@@ -114,6 +114,7 @@ class MemoryLedger:
         self.files_of: dict[tuple[str, str], Arrival] = {}  # claims
         self.same_as: dict[tuple[str, str], str] = {}  # claims of copies
         self.noted: dict[tuple[str, str], str] = {}
+        self.marks: dict[str, int] = {}  # of folders
         self.noted_files: dict[tuple[str, str], Arrival] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
@@ -264,6 +265,12 @@ class MemoryLedger:
         self.noted[arrival.object_id, arrival.version] = what
         self.noted_files[arrival.object_id, arrival.version] = arrival
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
+
+    def note_marked(self, place: str, time: int) -> None:
+        self.marks[place] = max(time, self.marked(place))
+
+    def marked(self, place: str) -> int:
+        return self.marks.get(place, 0)
 
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(arrival):

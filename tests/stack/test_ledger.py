@@ -210,6 +210,14 @@ def test_what_was_noted_of_a_file_is_not_undone_by_waiting(ledger: Contract) -> 
     assert [one.noted for one in ledger.seen(other.object_id)] == ["not-the-first"]
 
 
+def test_a_folder_is_known_by_its_newest_marker(ledger: Contract) -> None:
+    place, other = uuid.uuid4().hex, uuid.uuid4().hex
+    assert ledger.marked(place) == 0
+    for time in (NOW, NOW + 5, NOW + 3):
+        ledger.note_marked(place, time)
+    assert (ledger.marked(place), ledger.marked(other)) == (NOW + 5, 0)
+
+
 def test_a_rejection_may_be_told_under_another_id(ledger: Contract) -> None:
     file = arrival(version_id="v")
     ledger.reject(file, why := Rejection("marker-missing", "", NOW), "folder-1")

@@ -25,7 +25,7 @@ from aep_intake.model.errors import (
     StorageUnavailable,
     TargetNotAllowed,
 )
-from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.files import Archived, Arrival, digest
 from aep_intake.model.orders import Lease, Order, Record
 from aep_intake.routing.checks import Checks, Read
 
@@ -249,6 +249,62 @@ def test_a_file_of_which_the_ledger_would_not_know_is_not_appended(
     turned_away = {place: why.reason for place, why in world.ledger.rejections.items()}
     expected = {} if replaces else {(old.object_id, old.version): "too-old"}
     assert turned_away == expected
+
+
+def appended_later(world: World, number: int) -> Arrival:
+    """So much later that the ledger has forgotten all claims, one more file and its marker."""
+    world.clock.advance(RETENTION + DAY)
+    world.ledger.claims.clear()
+    beside(world, f"new-{number}.json", time=world.clock())
+    return replace(AGAIN, version_id=f"m{number + 5}", sequencer=f"009{number}", time=world.clock())
+
+
+def test_files_that_an_earlier_marker_took_are_known_though_the_ledger_forgot_them(
+    world: World,
+) -> None:
+    """A job appends to one folder for ever, and writes its marker each time."""
+    assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 5)
+    for number in range(2):
+        marker = appended_later(world, number)
+        assert take(marker, world.intake(0)) == Gathered(marker_id(marker), 1)
+    assert told(world) == set()
+    assert world.ledger.rejections == {}
+    nothing = replace(AGAIN, version_id="m9", sequencer="0099", time=world.clock() + 2 * RETENTION)
+    world.clock.advance(2 * RETENTION)
+    assert take(nothing, world.intake(0)) == Skipped("nothing-new")
+    assert world.ledger.noted[nothing.object_id, nothing.version] == "nothing-new"
+    assert told(world) == set()
+
+
+def test_files_from_before_the_stack_are_told_once(world: World) -> None:
+    marker = appended_later(world, 0)
+    assert take(marker, world.intake(0)) == Gathered(marker_id(marker), 1)
+    assert len(told(world)) == 5
+    world.events.clear()
+    marker = appended_later(world, 1)
+    assert take(marker, world.intake(0)) == Gathered(marker_id(marker), 1)
+    assert told(world) == set()
+
+
+def test_of_old_files_whose_claims_are_remembered_nothing_is_said(world: World) -> None:
+    take(MARKER, world.intake(0))
+    world.ledger.marks.clear()  # as an earlier release left it
+    claims = dict(world.ledger.claims)
+    marker = appended_later(world, 0)
+    world.ledger.claims |= claims
+    assert take(marker, world.intake(0)) == Gathered(marker_id(marker), 1)
+    assert told(world) == set()
+
+
+def test_what_a_manifest_names_is_not_known_by_an_earlier_marker(world: World) -> None:
+    """Each names files of its own; the others may never have been taken."""
+    world.table = table(batch={"marker": "*manifest"})
+    marker = replace(appended_later(world, 0), key="in/day/manifest", size=40)
+    world.ledger.note_marked(digest("marked", "landing", "in/day/", "again"), marker.time)
+    names = b'{"files": ["part-0.json", "new-0.json"]}'
+    objects: Any = SimpleNamespace(folder=ListedBucket(world.bucket).folder, read=lambda *_: names)
+    assert take(marker, replace(world.intake(0), objects=objects)) == Gathered(marker_id(marker), 1)
+    assert told(world) == {replace(FILES[0], sequencer=None).external_id}
 
 
 def test_a_marker_that_a_request_named_is_the_request_s(world: World) -> None:

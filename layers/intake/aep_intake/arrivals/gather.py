@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from itertools import batched, islice
 from typing import Any
 
@@ -19,20 +20,10 @@ from aep_intake.model.errors import (
     ObjectArchived,
     Rejected,
 )
-from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.files import Archived, Arrival, digest
 from aep_intake.model.orders import Order, Rejection
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.routing.routes import OnNewVersion
-
-
-def _remembered(
-    files: tuple[Arrival, ...], intake: Intake, side_by_side: SideBySide
-) -> tuple[Arrival, ...]:
-    """The files that are young enough for the ledger to know their batches; rejects the others."""
-    oldest = intake.ports.now() - intake.retention
-    old = {file: too_old(file) for file in files if file.time < oldest}
-    _reject_all(old, intake, side_by_side)
-    return tuple(file for file in files if file.time >= oldest)
 
 
 def too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:
@@ -60,6 +51,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         except Rejected as rejected:  # half of a folder gets no batch
             reject_arrival(marker.arrival, rejected, intake)
             raise
+        files.remember()
     windows.seal(window_id, intake.windows)
     return Known(window_id)
 
@@ -87,11 +79,20 @@ def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         window = window.behind(placed)
         windows.gather(window, arrival, folder, intake.windows)
     except AlreadyClaimed as conflict:
+        folder.remember()
         intake.ledger.note(arrival, "nothing-new", match.route)
         return Known(next(iter(conflict.claimed.values())))
+    except NoFiles as rejected:
+        folder.remember()
+        if not folder.knows_old_files:
+            reject_arrival(arrival, rejected, intake)
+            raise
+        intake.ledger.note(arrival, "nothing-new", match.route)
+        return Skipped("nothing-new")
     except Rejected as rejected:
         reject_arrival(arrival, rejected, intake)
         raise
+    folder.remember()
     return Gathered(window.window_id, folder.taken)
 
 
@@ -100,6 +101,10 @@ class _Folder:
 
     Each iteration lists the folder again, unless it fits into a page. Raises FormatUnknown if two
     files have different formats. `taken`: the number of files in the last iteration.
+
+    Of files that are older than what the ledger remembers, it asks what was delivered: an earlier
+    marker took or rejected whatever was in the folder then. The others are told once, as too old.
+    `knows_old_files`: whether some were left out as known.
     """
 
     def __init__(
@@ -109,6 +114,49 @@ class _Folder:
         self._after = after
         self._kept: dict[Arrival, Mapping[str, Any]] | None = None
         self.taken = 0
+        self.knows_old_files = False
+
+    def remember(self) -> None:
+        """Store that all files which are as old as the marker were taken, or told of."""
+        if self._knows_others:
+            self._intake.ledger.note_marked(self._place, self._marker.arrival.time)
+
+    @property
+    def _is_append(self) -> bool:
+        return self._marker.match.on_new_version is not OnNewVersion.REPLACE
+
+    @property
+    def _knows_others(self) -> bool:
+        """Whether an earlier marker says what became of files; a manifest says it of its own."""
+        marker = self._marker
+        return self._is_append and not markers.is_manifest(marker.arrival, marker.match)
+
+    @property
+    def _place(self) -> str:
+        """The name of the folder, for its route."""
+        arrival = self._marker.arrival
+        folder = arrival.key[: arrival.key.rfind("/") + 1]
+        return digest("marked", arrival.bucket, folder, self._marker.match.route)
+
+    @cached_property
+    def _marked(self) -> int:
+        """When (epoch ms) the newest marker came that was worked on before; 0: none is known."""
+        return self._intake.ledger.marked(self._place) if self._knows_others else 0
+
+    def _remembered(self, files: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
+        """The files that are young enough for the ledger to know their batches."""
+        oldest = self._intake.ports.now() - self._intake.retention
+        old = [file for file in files if file.time < oldest]
+        unknown = [file for file in old if file.time > self._marked]
+        owners = list(self._side_by_side(self._intake.ledger.claimant, unknown))
+        told = {
+            file: too_old(file)
+            for file, owner in zip(unknown, owners, strict=True)
+            if owner is None
+        }
+        _reject_all(told, self._intake, self._side_by_side)
+        self.knows_old_files |= len(told) < len(old)
+        return tuple(file for file in files if file.time >= oldest)
 
     def whole(self) -> Mapping[str, Any]:
         """The options of its files, after a check that a manifest's files exist.
@@ -177,8 +225,8 @@ class _Folder:
         intake, match = self._intake, self._marker.match
         archived = {found.file for found in listed if isinstance(found, Archived)}
         files = tuple(found.file if isinstance(found, Archived) else found for found in listed)
-        if match.on_new_version is not OnNewVersion.REPLACE:
-            files = _remembered(files, intake, self._side_by_side)
+        if self._is_append:
+            files = self._remembered(files)
 
         def check(file: Arrival) -> Mapping[str, Any]:
             # A file that got a batch before it was archived is no fault.
@@ -201,7 +249,7 @@ class _Folder:
 
     def _unclaimed(self, rejected: dict[Arrival, Rejected]) -> dict[Arrival, Rejected]:
         """Without files that have a batch already, unless a new one, without them, replaces it."""
-        if self._marker.match.on_new_version is OnNewVersion.REPLACE:
+        if not self._is_append:
             return rejected
         owners = self._side_by_side(self._intake.ledger.claimant, rejected)
         free = zip(rejected.items(), owners, strict=True)

@@ -36,6 +36,12 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
     def note_waiting(self, arrival: Arrival, route: str) -> None:
         """Note that an arrival waits for a marker, unless it has a note already."""
 
+    def note_marked(self, place: str, time: int) -> None:
+        """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
+
+    def marked(self, place: str) -> int:
+        """When that was; 0 if no such marker is known."""
+
 
 class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer, Protocol):
     """The event bus, for arrivals without an order too."""

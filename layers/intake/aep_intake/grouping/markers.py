@@ -41,8 +41,8 @@ def members(
     `FolderListing.read`.
     """
     folder, names = marker.key[: marker.key.rfind("/") + 1], dict[str, str]()
-    is_manifest = match.reads_manifest and marker.size > 0 and _is_manifest(marker.key)
-    if is_manifest:
+    reads = is_manifest(marker, match)
+    if reads:
         names = _keys(marker, folder, objects)
     forms = {normal(key): key for key in names}
     none = not names
@@ -51,7 +51,7 @@ def members(
         if file.size == 0 or not _same(file, match, table):
             continue
         key = file.key if file.key in names else forms.get(normal(file.key), file.key)
-        if not is_manifest or names.pop(key, None) is not None:
+        if not reads or names.pop(key, None) is not None:
             none = False
             yield listed
     # Of the files up to `after` nobody knows here. In another form of Unicode one sorts elsewhere.
@@ -65,15 +65,16 @@ def members(
         raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
 
 
-def _is_manifest(key: str) -> bool:
-    """Whether the name of a marker says that it lists the files that count.
+def is_manifest(marker: Arrival, match: Match) -> bool:
+    """Whether a marker lists the files that count, as its name says.
 
     Redshift's UNLOAD calls its manifest `<prefix>manifest`, and Databricks `_committed_<id>`:
     https://docs.aws.amazon.com/redshift/latest/dg/r_UNLOAD.html
     https://docs.databricks.com/archive/legacy/dbio-commit.html
     """
-    name = key.rpartition("/")[2].lower()
-    return name.endswith((".json", "manifest")) or name.startswith("_committed_")
+    name = marker.key.rpartition("/")[2].lower()
+    named = name.endswith((".json", "manifest")) or name.startswith("_committed_")
+    return match.reads_manifest and marker.size > 0 and named
 
 
 def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:

@@ -15,6 +15,7 @@
 | gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
 | batches made for Profile  | `made#<day>`          | `<hour>#<org.>#<sandbox>`    |
 | newest window of a folder | `quiet#<its hash>`    | `quiet`                      |
+| newest marker of a folder | `marked#<its hash>`   | `marked`                     |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
 | files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
@@ -95,6 +96,8 @@ PREFIXES: Mapping[DueKind, str] = {
     DueKind.DELIVERIES: "delivery",
 }
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
+# How long a folder is known by its newest marker: much longer than its files.
+MARKED_MS = 400 * DAY_MS
 # Files whose claims go in one transaction: up to four items each, of a hundred.
 LET_GO = 22
 
@@ -331,6 +334,27 @@ class DynamoLedger:
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
         self._table.put(self._noted(arrival, "superseded", route) | {"superseded_by": {"S": by}})
+
+    def note_marked(self, place: str, time: int) -> None:
+        """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
+        item: Item = {
+            "pk": {"S": f"marked#{place}"},
+            "sk": {"S": "marked"},
+            "time": {"N": str(time)},
+            "expires": expiry(self._now() + MARKED_MS),
+        }
+        newer = {
+            "ConditionExpression": "attribute_not_exists(pk) OR #time < :time",
+            "ExpressionAttributeNames": {"#time": "time"},
+            "ExpressionAttributeValues": {":time": {"N": str(time)}},
+        }
+        with suppress(ConditionFailed):
+            self._table.put(item, newer)
+
+    def marked(self, place: str) -> int:
+        """When that was (a consistent read); 0 if no such marker is known."""
+        item = self._table.get(f"marked#{place}", "marked")
+        return 0 if item is None else int(item["time"]["N"])
 
     def made(self, now: int) -> dict[tuple[str, str], int]:
         """How many batches were made for Profile in 24 hours, by organization and sandbox.
