@@ -8,9 +8,12 @@ from typing import Any, cast
 import pytest
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.clock.retries import Again, Message
+from aep_intake.delivery.delivery import Task
+from aep_intake.delivery.pieces import Run
+from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import Wish, of_arrival, of_order
-from aep_intake_cli.dead_letters import ParkedMessage, Redrive, messages_table, to_json
+from aep_intake_cli.dead_letters import ParkedMessage, Redrive, _read, messages_table, to_json
 from rich.console import Console
 
 ARRIVAL = of_arrival(Arrival("landing", "in/a", "v1", "e1", None, 10, 0))
@@ -26,6 +29,11 @@ class Sqs:
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:
         self.sent += Entries
         return {"Successful": []}
+
+
+def test_files_that_go_up_together_are_named_by_their_places() -> None:
+    body = records.text(Task.of("intake-0a", Run(3, 10, 25, 999)))
+    assert _read(body) == (["intake-0a"], ["files 10 to 24, together, of an order's batch:"])
 
 
 @pytest.mark.parametrize("wish", [Wish(*two) for two in product((False, True), repeat=2)])

@@ -46,39 +46,43 @@ TRIES = 3  # of one file, before all of the run are read again later
 def put_together(delivery: Delivery, run: Run, ports: DeliveryPorts) -> Mark | None:
     """The mark of a run; None if another worker must continue. Raises TryAgain, UploadRefused."""
     with TemporaryFile() as disk:
-        entries, ready = contents.read(delivery, run, ports), dict[int, _Body]()
+        entries, ready, done = contents.read(delivery, run, ports), dict[int, _Body](), 0
         if entries is None:
-            gathered = _gathered(delivery, run, ports, disk)
-            made = tuple(gathered.entries)
-            written = contents.write(delivery, run, made, ports)
-            entries = made if written else contents.read(delivery, run, ports)
-            if entries is None:
-                raise StorageUnavailable("the list of a run is there and is not")
-            if _sent(entries) == _sent(made):
-                ready = gathered.bodies
-        done = ports.deliveries.progress(delivery.external_id, run.number) or Progress()
-        longest = 0
+            entries, ready = _listed(delivery, run, ports, disk)
+        elif progress := ports.deliveries.progress(delivery.external_id, run.number):
+            done = progress.parts
         uploads = defaultdict[int, list[Entry]](list)
         for entry in _sent(entries):
             uploads[entry.upload].append(entry)
-        for number, members in sorted(uploads.items()):
-            if number < done.parts:
-                continue
-            if longest and ports.now() + longest > ports.uploads_end_ms:
-                progress = Progress(parts=number)
-                ports.deliveries.keep(delivery.external_id, run.number, progress)
+        longest = 0
+        for number, members in sorted(uploads.items())[done:]:
+            began = ports.now()
+            if longest and began + longest > ports.uploads_end_ms:
+                sent = Progress(parts=number)
+                ports.deliveries.keep(delivery.external_id, run.number, sent)
                 return None
-            before = ports.now()
-            path, size = run.path(number, delivery.input_format), contents.sizes(members)[number]
-            body = ready.get(number)
             try:
-                if body is None:
-                    body = _again(delivery, members, ports, disk)
+                body = ready.get(number) or _again(delivery, members, ports, disk)
             except _Changed as changed:
                 return _torn(delivery, run, changed, ports)
+            path, size = run.path(number, delivery.input_format), contents.sizes(members)[number]
             send(delivery, path, body.stream(), size, ports)
-            longest = max(longest, ports.now() - before, int(SECONDS_MIN * 1000))
+            longest = max(longest, ports.now() - began, int(SECONDS_MIN * 1000))
     return contents.mark_of(entries)
+
+
+def _listed(
+    delivery: Delivery, run: Run, ports: DeliveryPorts, disk: IO[bytes]
+) -> tuple[tuple[Entry, ...], dict[int, "_Body"]]:
+    """The list of a run, whoever wrote it first, and what is ready to be sent of it."""
+    gathered = _gathered(delivery, run, ports, disk)
+    made = tuple(gathered.entries)
+    if contents.write(delivery, run, made, ports):
+        return made, gathered.bodies
+    entries = contents.read(delivery, run, ports)
+    if entries is None:
+        raise StorageUnavailable("the list of a run is there and is not")
+    return entries, gathered.bodies if _sent(entries) == _sent(made) else {}
 
 
 def _sent(entries: Iterable[Entry]) -> list[Entry]:
@@ -361,7 +365,7 @@ def _again(
     disk.seek(0)
     disk.truncate()
     body = _Body(disk, b"")
-    work = ports.ahead(lambda entry: (entry, _listed(delivery, entry, ports)), members)
+    work = ports.ahead(lambda entry: (entry, _member(delivery, entry, ports)), members)
     with _ended(work) as found:
         for entry, part in found:
             with part.body as content:
@@ -381,7 +385,7 @@ def _again(
     return body
 
 
-def _listed(delivery: Delivery, entry: Entry, ports: DeliveryPorts) -> Part:
+def _member(delivery: Delivery, entry: Entry, ports: DeliveryPorts) -> Part:
     try:
         return _tried(lambda: _part_of(delivery, entry.file, entry.since, ports))
     except NotReadable as why:

@@ -66,7 +66,7 @@ class Arrival(Kept):
 
     @property
     def path(self) -> str:
-        """The unique, URL-safe file name under which the upload stage PUTs the file."""
+        """The unique, URL-safe name of the file in a batch, where it goes up by itself."""
         base = re.sub(r"[^0-9A-Za-z._-]+", "_", self.key.rpartition("/")[2])[-80:]
         return f"{self.path_digest}-{base}"
 
