@@ -315,17 +315,13 @@ def _lost_files(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> t
         if isinstance(piece, Piece):
             pieces.setdefault(piece.file, []).append(piece.number)
         elif piece.number in missing | short:
+            mark = marks[piece.number] if piece.number in missing else None
             left_out = {e.file: e.lost for e in contents.read(delivery, piece, ports) or ()}
-            mark = marks[piece.number]
-            for place in range(piece.first, piece.end):
-                why, none = left_out.get(files[place]), True
-                if why is None and piece.number in missing:
-                    why, none = mark.lost, not mark.size
-                    if verdict.end is not End.SUCCEEDED and place != mark.place:
-                        continue
-                elif why is None:
-                    continue
-                found.append(_Lost(files[place], why, none))
+            for place, file in enumerate(files[piece.first : piece.end], piece.first):
+                if why := left_out.get(file):
+                    found.append(_Lost(file, why, none=True))
+                elif mark and (verdict.end is End.SUCCEEDED or place == mark.place):
+                    found.append(_Lost(file, mark.lost, not mark.size))
     found += (
         _Lost(
             file,
