@@ -83,11 +83,12 @@ def sample(name: str) -> Any:
 
 
 def until[T](what: Callable[[], T], why: str = "") -> T:
-    """What `what` gives once that is true."""
-    deadline = time.monotonic() + PATIENCE
+    """What `what` gives once that is true; the longer it takes, the more seldom that is asked."""
+    deadline, pause = time.monotonic() + PATIENCE, 0.05
     while not (found := what()):
         assert time.monotonic() < deadline, f"not within {PATIENCE} s: {why or what}"
-        time.sleep(0.1)
+        time.sleep(pause)
+        pause = min(0.5, pause * 1.3)
     return found
 
 

@@ -55,10 +55,16 @@ ROUTES = {
 }
 
 
+# What waits for a minute to pass: it is put first, and asked for last.
+FORGOTTEN = tuple(f"forgotten/day/year=2026/{n}.json" for n in range(3))
+REFUSED = tuple(f"refused/day/{n}.json" for n in range(3))
+
+
 @pytest.fixture(scope="module")
 def grouping(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
     with scene(deployed, "grouping", routes=routes) as played:
+        put(played, *FORGOTTEN, *REFUSED)
         yield played
 
 
@@ -150,47 +156,6 @@ def test_a_marker_is_one_arrival_though_two_functions_receive_it(
     until(lambda: gathered() > markers)
     grouping.quiet()
     assert counted() == arrivals + 2
-
-
-def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
-    grouping: Scene, folder: str
-) -> None:
-    prefix = f"forgotten/{folder}/"
-    keys = [f"{prefix}year=2026/{n}.json" for n in range(3)]
-    put(grouping, *keys)
-
-    def rejected() -> list[dict[str, Any]]:
-        details = grouping.details("Arrival Rejected")
-        return [d for d in details if any(f["key"] in keys for f in d.get("files", []))]
-
-    told = grouping.until_ticked(rejected)[0]
-    assert told["reason"] == "marker-missing"
-    assert sorted(file["key"] for file in told["files"]) == keys
-
-    def there() -> list[Parked]:
-        found = grouping.stack.parked()
-        return [m for m in found if m.attributes.get("externalId") == told["externalId"]]
-
-    [parked] = until(there)
-    assert parked.attributes["reason"] == "marker-missing"
-    assert "missing" in json.loads(parked.body)
-    assert {state(grouping, key) for key in keys} == {("rejected", "marker-missing")}
-
-    put(grouping, f"{prefix}_SUCCESS", body=b"")
-    [batch] = of(grouping, prefix, 3)
-    assert {file["key"] for file in batch["files"]} == set(keys)
-    grouping.send(parked.body)  # as `aep-intake redrive` does
-    grouping.quiet()
-    assert len(there()) == 1
-    assert {state(grouping, key) for key in keys} == {("announced", None)}
-
-
-def state(played: Scene, key: str) -> tuple[str, str | None]:
-    """What GET /objects says of the newest version of an object."""
-    uri = quote(f"s3://{played.bucket}/{key}", safe="")
-    answer = played.stack.sender.call("GET", f"{played.stack.api}/objects?uri={uri}")
-    version, *_ = answer.json()["versions"]
-    return version["state"], version.get("reason")
 
 
 def test_a_folder_without_files_is_rejected_and_may_come_again(
@@ -288,10 +253,47 @@ def test_what_aep_would_reject_in_hours_is_rejected_now(grouping: Scene, folder:
     assert rejected["reason"] == "target-not-allowed"
 
 
-def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene, folder: str) -> None:
-    keys = [f"refused/{folder}/{n}.json" for n in range(3)]
-    put(grouping, *keys)
+def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
+    grouping: Scene,
+) -> None:
+    prefix, keys = "forgotten/day/", list(FORGOTTEN)
+
+    def rejected() -> list[dict[str, Any]]:
+        details = grouping.details("Arrival Rejected")
+        return [d for d in details if any(f["key"] in keys for f in d.get("files", []))]
+
+    told = grouping.until_ticked(rejected)[0]
+    assert told["reason"] == "marker-missing"
+    assert sorted(file["key"] for file in told["files"]) == keys
+
+    def there() -> list[Parked]:
+        found = grouping.stack.parked()
+        return [m for m in found if m.attributes.get("externalId") == told["externalId"]]
+
+    [parked] = until(there)
+    assert parked.attributes["reason"] == "marker-missing"
+    assert "missing" in json.loads(parked.body)
+    assert {state(grouping, key) for key in keys} == {("rejected", "marker-missing")}
+
+    put(grouping, f"{prefix}_SUCCESS", body=b"")
+    [batch] = of(grouping, prefix, 3)
+    assert {file["key"] for file in batch["files"]} == set(keys)
+    grouping.send(parked.body)  # as `aep-intake redrive` does
     grouping.quiet()
+    assert len(there()) == 1
+    assert {state(grouping, key) for key in keys} == {("announced", None)}
+
+
+def state(played: Scene, key: str) -> tuple[str, str | None]:
+    """What GET /objects says of the newest version of an object."""
+    uri = quote(f"s3://{played.bucket}/{key}", safe="")
+    answer = played.stack.sender.call("GET", f"{played.stack.api}/objects?uri={uri}")
+    version, *_ = answer.json()["versions"]
+    return version["state"], version.get("reason")
+
+
+def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene) -> None:
+    keys = REFUSED
 
     def rejected() -> list[dict[str, Any]]:
         return [d for d in grouping.details("Arrival Rejected") if d.get("route") == "refused"]
@@ -307,5 +309,5 @@ def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene, fo
     grouping.aep.add_dataset(SEED.ims_org, "prod", CLOSED, "closed")
     for body in bodies:
         grouping.send(body)
-    batches = of(grouping, f"refused/{folder}/", 3)
+    batches = of(grouping, "refused/day/", 3)
     assert {file["key"] for batch in batches for file in listed(grouping, batch)} == set(keys)

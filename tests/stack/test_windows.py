@@ -2,14 +2,11 @@
 
 import io
 import json
-import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from math import ceil
-from pathlib import Path
 from typing import IO, Any
 
 import pytest
@@ -45,7 +42,7 @@ from local.aws import Aws
 from local.stack import LocalStack
 from tests.builders import opened, order
 from tests.memory_ledger import MemoryLedger, due_of
-from tests.stack.scene import until
+from tests.stack.scene import scene
 
 # Ahead of every real clock: what expires by it must not be gone while a test runs.
 NOW = 4_090_000_000_000
@@ -910,57 +907,47 @@ def test_short_keys_fill_a_transaction(stack: LocalStack) -> None:
 # ---- The deployed whole
 
 
-SAMPLES = Path(__file__).parents[2] / "local/samples/routes.json"
+MANY = {
+    "name": "many",
+    "match": "many/**",
+    "datasetName": "loyalty",
+    "inputFormat": {"format": "json"},
+    "batch": {"window": "1m"},
+}
+MOST = 300
 
 
-@pytest.fixture
-def windowed(stack: LocalStack, tmp_path: Path) -> Iterator[str]:
-    """A prefix whose files share a window of a minute."""
-    rule = {
-        "name": f"many-{uuid.uuid4().hex[:8]}",
-        "match": "many/**",
-        "datasetName": "loyalty",
-        "inputFormat": {"format": "json"},
-        "batch": {"window": "1m"},
-    }
-    path = tmp_path / "routes.json"
-    path.write_text(json.dumps({"routes": [rule]}))
-    stack.publish_routes(path)
-    yield str(rule["name"])
-    stack.publish_routes(SAMPLES)
-
-
-def test_3001_objects_are_three_batches(stack: LocalStack, windowed: str) -> None:
+def test_601_objects_are_three_batches_of_300_at_most(deployed: LocalStack) -> None:
     """Each file in one of them. More only where the clock turns the minute in between."""
-    time.sleep(31)  # a worker asks AppConfig again after half a minute
-    keys = {f"many/{uuid.uuid4().hex}/{n:05}.json" for n in range(3001)}
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda key: stack.put(key, b"{}\n"), keys))
+    routes, keys = json.dumps({"routes": [MANY]}).encode(), {f"many/{n}.json" for n in range(601)}
+    with scene(deployed, "many", routes=routes, limits={"batchFiles": MOST}) as played:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(played.put, keys))
 
-    def batched() -> dict[str, Any]:
-        details = [event["detail"] for event in stack.listener.events()]
-        ours = {d["externalId"]: d for d in details if d.get("route") == windowed}
-        return ours if sum(batch["fileCount"] for batch in ours.values()) >= 3001 else {}
+        def batched() -> dict[str, Any]:
+            batches = {d["externalId"]: d for d in played.details("Batch Created")}
+            return batches if sum(d["fileCount"] for d in batches.values()) >= len(keys) else {}
 
-    batches = until(batched)
-    found = [file["key"] for batch in batches.values() for file in _files(stack, batch)]
-    assert len(found) == 3001
-    assert set(found) == keys
-    assert len({batch["batchId"] for batch in batches.values()}) == len(batches)
-    # As few as can be: 3, unless the clock turned the minute in between.
-    joined = Counter(
-        line["window"]
-        for line in stack.logged("on-arrival")
-        if line.get("message") == "registered"
-        for _ in line["arrivals"]
-    )
-    ours = {window: n for window, n in joined.items() if part_id(window, 0) in batches}
-    assert sum(ours.values()) == 3001
-    assert set(batches) == {
-        part_id(window, number) for window, n in ours.items() for number in range(ceil(n / 1500))
-    }
-    made = stack.control("GET", "/batches")
-    assert len([batch for batch in made if batch["externalId"] in batches]) == len(batches)
+        batches = played.until_ticked(batched)
+        found = [file["key"] for batch in batches.values() for file in _files(played.stack, batch)]
+        assert len(found) == len(keys)
+        assert set(found) == keys
+        # As few as can be: 3, unless the clock turned the minute in between.
+        joined = Counter(
+            line["window"]
+            for line in played.stack.logged("on-arrival")
+            if line.get("message") == "registered"
+            for _ in line["arrivals"]
+        )
+        assert joined.total() == len(keys)
+        assert set(batches) == {
+            part_id(window, number)
+            for window, n in joined.items()
+            for number in range(ceil(n / MOST))
+        }
+        assert {each["externalId"]: each["id"] for each in played.batches()} == {
+            external_id: batch["batchId"] for external_id, batch in batches.items()
+        }
 
 
 def part_id(window: str, number: int) -> str:
