@@ -42,6 +42,12 @@ ROUTES = {
             "datasetId": LOYALTY,
             "onNewVersion": "replace",
         },
+        {
+            "name": "ready",
+            "match": "ready/**/*.json",
+            "datasetId": LOYALTY,
+            "ready": "{file}.done",
+        },
         {"name": "first", "match": "first/**", "datasetId": LOYALTY, "onNewVersion": "ignore"},
         {"name": "looked", "match": "looked/**", "datasetId": LOYALTY, "lookInside": True},
         {"name": "own", "match": "own/**", "datasetName": "system"},
@@ -156,6 +162,22 @@ def test_a_marker_is_one_arrival_though_two_functions_receive_it(
     until(lambda: gathered() > markers)
     grouping.quiet()
     assert counted() == arrivals + 2
+
+
+def test_a_file_waits_for_its_ready_file_whichever_comes_first(
+    grouping: Scene, folder: str
+) -> None:
+    first, second = (f"ready/{folder}/{name}.json" for name in "ab")
+    put(grouping, first, f"{second}.done", body=b'{"a": 1}\n')
+    until(lambda: state(grouping, first) == ("waiting", None))
+    until(lambda: state(grouping, f"{second}.done") == ("ready", None))
+    put(grouping, f"{first}.done", body=b"1\n")
+    put(grouping, second)
+    of(grouping, f"ready/{folder}/", 2)
+    other = f"ready/{folder}/c.json"
+    put(grouping, other)
+    put(grouping, f"{other}.done", body=b"7\n")
+    until(lambda: state(grouping, other) == ("rejected", "rows-differ"))
 
 
 def test_a_folder_without_files_is_rejected_and_may_come_again(
@@ -284,12 +306,12 @@ def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
     assert {state(grouping, key) for key in keys} == {("announced", None)}
 
 
-def state(played: Scene, key: str) -> tuple[str, str | None]:
+def state(played: Scene, key: str) -> tuple[str | None, str | None]:
     """What GET /objects says of the newest version of an object."""
     uri = quote(f"s3://{played.bucket}/{key}", safe="")
     answer = played.stack.sender.call("GET", f"{played.stack.api}/objects?uri={uri}")
-    version, *_ = answer.json()["versions"]
-    return version["state"], version.get("reason")
+    version, *_ = answer.json().get("versions", [{}])  # 404 before its event has come
+    return version.get("state"), version.get("reason")
 
 
 def test_a_window_that_aep_refuses_is_parked_and_comes_again(grouping: Scene) -> None:
