@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.errors import Rejected, TargetNotAllowed
 from aep_intake.model.files import OWN_NAME
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # A character that no pattern names: a rule that matches it matches any other there, too.
 FILLER = "\U0010fffd"
+AEP_READS = ("US-ASCII", "UTF-8", "ISO-8859-1")  # the charsets of CSV that Adobe documents
 WINTER_MS, SUMMER_MS = 1_800_000_000_000, 1_815_000_000_000  # January and July of 2027
 
 
@@ -40,9 +41,9 @@ def lint(
         return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
     problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
     for index, route in enumerate(table.routes):
-        if not delivers and route.rule.get("onFailed") == "split":
-            text = "another application fills the batches (DeliverBatches=false), and judges them"
-            problems.append(Problem(route.name, f"routes[{index}].onFailed", text))
+        if not delivers:
+            for member, text in _needs_delivery(route.rule):
+                problems.append(Problem(route.name, f"routes[{index}].{member}", text))
         if organizations is None:
             continue
         try:
@@ -56,6 +57,18 @@ def lint(
             text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
             problems.append(Problem(route.name, f"routes[{index}].sandbox", text))
     return problems
+
+
+def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The members of a rule that need a stack which fills the batches itself, and why."""
+    others = "another application fills the batches (DeliverBatches=false)"
+    if rule.get("onFailed") == "split":
+        yield "onFailed", f"{others}, and judges them"
+    input_format = rule.get("inputFormat")
+    charset = input_format.get("charset") if isinstance(input_format, dict) else None
+    if charset is not None and charset not in AEP_READS:
+        read = ", ".join(AEP_READS)
+        yield "inputFormat.charset", f"{others}, and nobody converts the files: AEP reads {read}"
 
 
 def warnings(table: routes.RoutingTable) -> Iterator[Problem]:

@@ -246,6 +246,18 @@ def test_who_does_not_fill_the_batches_cannot_split_them() -> None:
     assert (problem.field, "DeliverBatches=false" in problem.text) == ("routes[0].onFailed", True)
 
 
+@pytest.mark.parametrize(
+    ("charset", "refused"),
+    [("UTF-8", False), ("ISO-8859-1", False), ("Windows-1252", True), ("UTF-16", True)],
+)
+def test_who_does_not_fill_the_batches_converts_nothing(charset: str, refused: bool) -> None:
+    csv = {"inputFormat": {"format": "csv", "charset": charset}}
+    document = json.dumps({"routes": [ROUTE | csv]}).encode()
+    assert lint(document) == []
+    found = [problem.field for problem in lint(document, delivers=False)]
+    assert found == (["routes[0].inputFormat.charset"] if refused else [])
+
+
 @pytest.mark.parametrize("member", routes._OF_TARGETS)
 def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
     values = {
