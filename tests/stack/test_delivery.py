@@ -41,6 +41,14 @@ ROUTES = {
             "datasetId": LOYALTY,
             "batch": {"marker": "_SUCCESS"},
         },
+        {
+            "name": "split",
+            "match": "split/**",
+            "datasetId": LOYALTY,
+            "batch": {"marker": "_SUCCESS"},
+            "partialIngestionPercent": 0,
+            "onFailed": "split",
+        },
     ]
 }
 WILD = [
@@ -277,6 +285,51 @@ def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) ->
     assert answer.status_code == 201, answer.text
     again = ended(delivering, f"{created['externalId']}.2")
     assert again["batchId"] == answer.json()["id"] != created["batchId"]
+
+
+def test_a_batch_that_failed_because_of_a_file_is_split_until_that_is_found(
+    delivering: Scene, folder: str
+) -> None:
+    contents = {n: b'{"n": %d}\n' % n for n in range(4)} | {2: b'{"n": 2}\nno json\n'}
+    for n, content in contents.items():
+        delivering.put(f"split/{folder}/part-{n}.jsonl", content)
+    delivering.put(f"split/{folder}/_SUCCESS", b"")
+
+    def ends() -> list[dict[str, Any]]:
+        """Of the batch of four, of its halves, and of those of the second."""
+        made = {
+            d["externalId"]
+            for d in delivering.details("Batch Created")
+            if f"split/{folder}/" in json.dumps(d)
+        }
+        told = [
+            event["detail"] | {"kind": event["detail-type"]}
+            for event in delivering.stack.listener.events()
+            if event["detail"].get("externalId") in made and "endedAt" in event["detail"]
+        ]
+        return told if len({one["externalId"] for one in told}) == 5 else []
+
+    told = delivering.until_ticked(ends, "it is not split")
+    loaded = {one["batchId"] for one in told if one["kind"] == "Batch Succeeded"}
+    rows = b"".join(content for one in loaded for content in held(delivering, one).values())
+    assert sorted(rows.splitlines()) == [b'{"n": %d}' % n for n in (0, 1, 3)]
+    [bad, good] = (f"split/{folder}/part-{n}.jsonl" for n in (2, 3))
+    assert delivering.about(bad, kind="Arrival Rejected")["reason"] == "batch-failed"
+
+    def state(key: str) -> Any:
+        uri = quote(f"s3://{delivering.bucket}/{key}", safe="")
+        answer = delivering.stack.sender.call("GET", f"{delivering.stack.api}/objects?uri={uri}")
+        [version] = answer.json()["versions"]
+        return version
+
+    assert state(bad)["state"] == "rejected"
+    assert state(good)["batchId"] in loaded
+    assert state(good)["splitOf"]
+    whole = [event for event in told if event["fileCount"] == 4]
+    answer = delivering.stack.sender.call(
+        "POST", f"{delivering.stack.api}/batches/{whole[0]['batchId']}/attempts"
+    )
+    assert (answer.status_code, "was split" in answer.text) == (409, True)
 
 
 def test_a_version_that_was_deleted_before_its_upload_is_told_by_name(
