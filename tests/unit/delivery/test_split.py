@@ -25,12 +25,23 @@ from aep_intake.model.errors import (
     TryAgain,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Replaced
+from aep_intake.model.orders import Identity, Order, Replaced
 from aep_intake.routing import routes
 
 from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import CREDENTIAL, HOUR, MINUTE, START, Delivering, Tape, go_on, take
+from tests.faults.harness import (
+    CREDENTIAL,
+    DAY,
+    HOUR,
+    MINUTE,
+    START,
+    Copy,
+    Delivering,
+    Tape,
+    go_on,
+    take,
+)
 from tests.memory_ledger import all_due
 
 ROW = b'{"row": 1}\n'
@@ -322,6 +333,32 @@ def test_a_newer_version_that_came_meanwhile_takes_its_place_before_it_is_split(
     world.ledger.records[part] = replace(record, replaced_by="newer", revision=record.revision + 1)
     delivered(world, part)
     assert (world.orders_parked, world.files_parked, carried_out(world)) == (set(), [], [])
+
+
+def test_a_redrive_after_a_restore_finds_what_was_split(world: Delivering) -> None:
+    """Though the route says `park` by now: another attempt would load the good half twice."""
+    blame(world, 1)
+    part = ordered(world, 4)
+    ledger = world.ledger
+    earlier = Copy(ledger, ledger.windows, ledger.folders, world.deliveries)
+    all_delivered(world, part)
+    assert loaded(world) == names([0, 2, 3])
+    made = len(world.simulator.batches())
+    earlier.restore()
+    record = ledger.records[part]
+    ledger.records[part] = replace(record, order=replace(record.order, split_batches=0))
+    world.clock.advance(HOUR)
+    now = world.clock()
+    world.identity = Identity("the ledger", now, now + 22 * DAY)
+    world.clock.advance(HOUR)
+    world.simulator.mishaps.clear()
+    delivered(world, part)
+    assert world.orders_parked == {part}
+    world.table = table(onFailed="park")
+    assert retry_parked(part, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    all_delivered(world, *carried_out(world))
+    assert loaded(world) == names([0, 2, 3])
+    assert len(world.simulator.batches()) == made
 
 
 STEPS: list[tuple[str, str, type[TryAgain]]] = [

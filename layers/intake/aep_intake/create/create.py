@@ -107,12 +107,27 @@ def start_next_attempt(
         )
     order = record.order if prepared is None else prepared(record.order)
     identity = ports.identity()
-    if ports.now() < identity.look_first_until and _left_behind(
-        record.order.next_attempt(), order, identity.restored_at, ports
-    ):
-        order = record.order
+    if ports.now() < identity.look_first_until:
+        if _was_split(record, ports):
+            return Outcome(OutcomeKind.DUPLICATE, record)
+        known = record.order.next_attempt()
+        if _left_behind(known, order, identity.restored_at, ports):
+            order = record.order
     ended, following = record.followed(ports.lease(), ports.now(), order)
     return _carry_out(ports.ledger.open_next_attempt(ended, following), ports)
+
+
+def _was_split(record: Record, ports: OrderPorts) -> bool:
+    """Whether a restored ledger has forgotten that the order was split; then it is once more.
+
+    The halves have the same ids as before, and find their batches.
+    """
+    order = replace(record.order, split_batches=max(2, record.order.split_batches))
+    halves = order.halves()
+    if halves is None or not any(ports.platform.find(half, None) for half in halves):
+        return False
+    ended, *begun = replace(record, order=order).split(*halves, now=ports.now())
+    return ports.ledger.split(ended, *begun)
 
 
 def _carry_out(record: Record, ports: OrderPorts) -> Outcome:

@@ -40,6 +40,12 @@ class OrderLedger(Protocol):
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, from the record or its window's list."""
 
+    def split(self, ended: Record, *following: Record) -> bool:
+        """As `open_next_attempt`, with any number of followers, which are counted.
+
+        False, and nothing is done, if they are more than the `split_batches` of their list allow.
+        """
+
     def open_next_attempt(self, ended: Record, following: Record) -> Record:
         """Put the ended attempt and the following one in one transaction. Raises LeaseLost."""
 
