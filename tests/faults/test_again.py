@@ -18,6 +18,7 @@ from tests.faults.harness import RETENTION, SETTLE, START, Message, Tape, World,
 from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 3)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 9)
 ran: Counter[str] = Counter()
 LIVE = frozenset({"loading", "success"})
 
@@ -118,7 +119,7 @@ LOADED_ONCE = (table(), table(datasetId=PRODUCTS), table(partialIngestionPercent
 BYTES = ("one", "two", "one")  # of versions, by their ETags
 
 
-@SOME
+@FEW
 @given(TAPES)
 def test_what_failed_is_redriven_unless_it_was_overtaken(tape: bytes) -> None:
     world = World(Tape(tape), tables=LOADED_ONCE, final=LOADED_ONCE[0])
@@ -336,4 +337,4 @@ def test_the_schedules_went_where_it_hurts(
     rare = ("too-late", "ignored", "marked", "folders", "missing", "failed", "aborted")
     assert_met(ran, schedules, 1000, *rare)
     assert_met(ran, schedules, 20, "replayed")
-    assert_met(ran, schedules, 100, "redriven", "overtaken")
+    assert_met(ran, schedules, 1000, "redriven", "overtaken")

@@ -27,6 +27,7 @@ from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met, tapes
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
 HALF = settings(WORLDS, max_examples=SCHEDULES // 14)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 28)
 TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
@@ -181,7 +182,7 @@ def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
     )
 
 
-@HALF
+@FEW
 @given(TAPES)
 def test_every_file_of_a_batch_that_is_split_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=SPLIT, final=SPLIT[0])

@@ -30,6 +30,7 @@ from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met, tape
 from tests.faults.test_steps import order
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 28)
 TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
@@ -112,7 +113,7 @@ def test_every_file_of_a_window_is_in_one_batch_though_the_ledger_forgot_some(ta
     play(world)
 
 
-@SOME
+@FEW
 @given(TAPES)
 def test_every_file_of_a_batch_that_was_split_is_in_one_though_the_ledger_forgot_some(
     tape: bytes,
