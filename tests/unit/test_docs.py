@@ -39,7 +39,7 @@ HYPHENED = {"x-sandbox-name", "x-gw-ims-org-id", "execute-api", "aep-intake", "e
 HYPHENED |= {"not-data"}  # why the metric `Ignored` counted it
 # Members of Adobe's and AWS's documents that none of our schemas has.
 MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
-MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt", "expiresAt"}
+MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt", "expiresAt", "splitInto"}
 MEMBERS |= {"sameAs"}
 PROGRAMS = {"curl", "uv", "pipx", "pip"}  # which nothing here asks
 
