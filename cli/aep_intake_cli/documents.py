@@ -62,7 +62,7 @@ class PublishedDocument:
 
     def publish(self, document: bytes, lint: Lint) -> int:
         """Make `document` live and return its version. Raises DocumentRefused."""
-        _check(document, lint)
+        refuse_if(lint(document))
         unchanged = self.live_version_of(document)
         if unchanged is not None:
             return unchanged
@@ -98,7 +98,7 @@ class PublishedDocument:
             raise DocumentRefused(
                 f"there is no version {number}; these were live: {known}"
             ) from None
-        _check(document, lint)
+        refuse_if(lint(document))
         self._deploy(number)
         return number
 
@@ -146,8 +146,8 @@ class PublishedDocument:
             time.sleep(0.5)
 
 
-def _check(document: bytes, lint: Lint) -> None:
-    problems = lint(document)
+def refuse_if(problems: Sequence[Problem]) -> None:
+    """Raises DocumentRefused if there are any."""
     if problems:
         raise DocumentRefused("the document has problems; nothing was changed", problems)
 

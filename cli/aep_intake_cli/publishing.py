@@ -10,9 +10,11 @@ from aep_intake_cli import limits
 from aep_intake_cli.documents import (
     LIMITS_IDS,
     ROUTES_IDS,
+    DocumentRefused,
     Problem,
     PublishedDocument,
     organizations_of,
+    refuse_if,
     secrets_of,
 )
 from aep_intake_cli.output import progress
@@ -32,6 +34,36 @@ class Kind:
     outputs: tuple[str, ...]
     name: str
     lint: Callable[[Stack, AppConfigClient, bytes], list[Problem]]
+    # What goes live in place of a document without problems, after all that it needs is there.
+    prepare: Callable[[Access, bytes], bytes] = lambda _, content: content
+
+
+def _with_compiled_maps(access: Access, content: bytes) -> bytes:
+    """Compile the maps of a routing table, and write them where functions read them."""
+    from aep_intake.model.orders import key_of_map
+    from aep_intake.routing import routes
+
+    from aep_intake_cli.datasets import adobe_clients
+    from aep_intake_cli.routing import maps
+
+    if not maps.has_maps(routes.parse(content, "draft")):
+        return content
+    stack = access.stack()
+    organizations = organizations_of(stack, access.session.client("appconfig"))
+    with progress("asking AEP for the schemas"):
+        credentials, adobe = adobe_clients(stack, access.session)
+        compiled = maps.compile_table(content, adobe, credentials, organizations)
+    if compiled.problems:
+        raise DocumentRefused("the document has problems; nothing was changed", compiled.problems)
+    s3 = access.session.client("s3")
+    for name, text in compiled.maps.items():
+        s3.put_object(
+            Bucket=stack.output("StateBucketName"),
+            Key=key_of_map(name),
+            Body=text,
+            ContentType="application/json",
+        )
+    return compiled.document
 
 
 KINDS = {
@@ -41,6 +73,7 @@ KINDS = {
         lambda stack, client, table: lint(
             table, organizations_of(stack, client), delivers=stack.delivers
         ),
+        _with_compiled_maps,
     ),
     "limits": Kind(
         LIMITS_IDS,
@@ -53,6 +86,8 @@ KINDS = {
 def publish(access: Access, kind: Kind, content: bytes) -> str:
     """Make `content` live; return what to print. Raises CommandFailed and botocore's errors."""
     document, check = _open(access, kind)
+    refuse_if(check(content))
+    content = kind.prepare(access, content)
     before = document.live_version_of(content)
     with progress("deploying"):
         version = document.publish(content, check)

@@ -22,6 +22,7 @@ from local.bench.cold import cold
 from local.bench.content import csv_read
 from local.bench.figures import Section
 from local.bench.gates import gates
+from local.bench.mapping import mapped
 from local.bench.uploads import Uploads
 from local.bench.windows import Windows, routes_with_windows
 from local.bench.workers import DELIVERING, Workers, delivering
@@ -34,6 +35,7 @@ from local.stack import ROOT, LocalStack
 KEPT = ROOT / "BENCHMARKS.md"
 PARTS = (
     "content",
+    "mapping",
     "cold",
     "warm",
     "stack",
@@ -50,7 +52,7 @@ PARAMETERS = {"DeliverBatches": "false"}
 LIMITS = {"batchesPerMinute": 100_000}
 GATES_SECONDS = 15.0
 UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
-WITHOUT_A_STACK = {"content"}
+WITHOUT_A_STACK = {"content", "mapping"}
 
 
 def _kept(text: str, part: str, sections: list[Section]) -> str:
@@ -157,6 +159,9 @@ def main() -> int:
                 if "content" in arguments.only:
                     step("reading CSV")
                     parts["content"] = [csv_read(min(arguments.runs, UPLOADS))]
+                if "mapping" in arguments.only:
+                    step("mapping columns")
+                    parts["mapping"] = [mapped(min(arguments.runs, UPLOADS))]
                 if set(arguments.only) - WITHOUT_A_STACK:
                     # What is measured is our own work: no transaction waits for what AWS may take.
                     stack = cleanup.enter_context(

@@ -795,6 +795,7 @@ class Delivering(World):
         )
         self.deliveries = MemoryDeliveries(self.ledger, slips=self._conflict)
         self.lists = MemoryLists()
+        self.maps = dict[str, Any]()  # compiled ones, by name
         self.allowance = MemoryAllowance(self.clock, hourly=10**9)
         self.more = (
             *[self.begin] * 2,
@@ -837,6 +838,7 @@ class Delivering(World):
             announcer=announcer,
             opened=self._opened,
             lists=lists,
+            compiled_map=self.maps.__getitem__,
             enqueue=self._send,
             park=self._park,
             park_file=self._park_file,

@@ -10,13 +10,16 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.model import organizations
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import of_order
+from aep_intake_cli.command import main
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -58,22 +61,52 @@ WILD = [
 for rule in WILD:
     rule["match"] = rule["match"].replace("FOLDER", f"wild/{rule['name']}")
 ROUTES["routes"] += WILD
+MAPPED = {
+    "name": "mapped",
+    "match": "mapped/**/*.csv",
+    "datasetId": LOYALTY,
+    "inputFormat": {"format": "csv", "delimiter": ";", "charset": "ISO-8859-1"},
+    "map": {
+        "_acme.memberId": "member",
+        "person.name.firstName": {"from": "first", "trim": True},
+        "person.birthDate": {"from": "born", "format": "dd.MM.yyyy"},
+        "_acme.lifetimeValue": {"from": "value", "decimal": ",", "thousands": "."},
+    },
+}
+ROUTES["routes"].append(MAPPED)
 
 
 @pytest.fixture(scope="module")
-def delivering(deployed: LocalStack) -> Iterator[Scene]:
-    routes = json.dumps(ROUTES).encode()
+def delivering(deployed: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     limits = {"outcomeSeconds": 1, "fileMegabytes": 1}
     with scene(
         deployed,
         "delivering",
-        routes=routes,
+        routes=b"",
         limits=limits,
         seconds={"OnUpload": 15},
         DeliverBatches="true",
     ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
+        table = tmp_path_factory.mktemp("delivering") / "routes.json"
+        table.write_text(json.dumps(ROUTES))
+        publish(played, table)
         yield played
+
+
+def publish(played: Scene, table: Path) -> None:
+    """As an operator does, whose command compiles maps and keeps them for the workers."""
+    relaxed = played.stack.layer / "aep_intake" / "model" / "limits.schema.json"
+    names = played.aws.identity.variables() | {
+        "AWS_ENDPOINT_URL": played.aws.endpoint,
+        "AWS_CA_BUNDLE": str(played.aws.authority),
+        "AEP_INTAKE_STACK": played.stack.name,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(organizations, "SCHEMA", json.loads(relaxed.read_text("utf-8")))
+        for name, value in names.items():
+            patch.setenv(name, value)
+        assert main(["routes", "publish", str(table)]) == 0
 
 
 @pytest.fixture
@@ -473,3 +506,32 @@ def test_a_worker_killed_in_the_midst_of_an_upload(delivering: Scene, folder: st
     end = ended(delivering, created["externalId"])
     assert end["kind"] == "Batch Succeeded"
     assert held(delivering, created["batchId"]) == {created["files"][0]["path"]: content}
+
+
+def test_a_csv_with_columns_of_its_own_becomes_rows_of_the_schema(
+    delivering: Scene, folder: str
+) -> None:
+    """The simulator validates them by the schema that the map was compiled for."""
+    key = f"mapped/{folder}/a.csv"
+    content = "member;first;born;value;extra\nA-1; Zoë ;28.02.1990;1.234,50;x\n"
+    delivering.aep.switches.change(row_validation="enabled")
+    try:
+        delivering.put(key, content.encode("iso8859-1"))
+        created = delivering.about(key)
+        end = ended(delivering, created["externalId"])
+    finally:
+        delivering.aep.switches.change(row_validation="disabled")
+    assert (end["kind"], end["ingestedRecordCount"], end["sentRecordCount"]) == (
+        *("Batch Succeeded", 1),
+        1,
+    )
+    assert end["unmappedColumns"] == ["extra"]
+    assert (created["inputFormat"], created["sourceFormat"]) == (
+        {"format": "json"},
+        MAPPED["inputFormat"],
+    )
+    [text] = held(delivering, created["batchId"]).values()
+    assert text.decode() == (
+        '{"_acme":{"memberId":"A-1","lifetimeValue":1234.50},'
+        '"person":{"name":{"firstName":"Zoë"},"birthDate":"1990-02-28"}}\n'
+    )

@@ -16,6 +16,7 @@ import botocore.session
 import click
 import jsonschema
 import pytest
+from aep_intake.content.dates import EPOCHS
 from aep_intake.model import organizations
 from aep_intake_cli.routing.lint import lint
 from botocore import xform_name
@@ -41,6 +42,8 @@ HYPHENED |= {"not-data"}  # why the metric `Ignored` counted it
 MEMBERS = {"externalId", "aepStatus", "aepErrorCode", "aepRequestId", "aepError", "replacedBy"}
 MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt", "expiresAt", "splitInto"}
 MEMBERS |= {"sameAs"}
+MEMBERS |= {"identityMap", "minLength", "maxLength"}  # of XDM's, and of its schemas
+HYPHENED |= {*EPOCHS, "date-time"}  # formats of dates, and a type
 PROGRAMS = {"curl", "uv", "pipx", "pip"}  # which nothing here asks
 
 

@@ -76,6 +76,7 @@ def _outcome(
         folder, name = arrival.key[: arrival.key.rfind("/") + 1], arrival.key.rpartition("/")[2]
         when += f", after {folder}{match.ready.names[0].replace(OWN_NAME, name)} arrives"
     content = content or input_format(match, arrival)["format"]
+    content += ", mapped" if match.compiled_map is not None else ""
     dataset = match.dataset_id or repr(match.dataset_name)
     sandbox = f"sandbox {match.sandbox}" if match.sandbox else "the default sandbox"
     return f"{content} → {dataset} in {sandbox}{when}"

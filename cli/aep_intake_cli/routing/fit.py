@@ -50,7 +50,7 @@ def misfit(route: routes.Route, schema: Schema) -> str | None:
         return None
     return (
         f"it sends CSV, which AEP takes for ad-hoc schemas only, and {schema.title!r} is none: "
-        f"send JSON Lines instead, {shape(schema)}"
+        f"give the route a `map`, or send JSON Lines instead, {shape(schema)}"
     )
 
 

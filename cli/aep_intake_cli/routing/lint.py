@@ -16,6 +16,7 @@ from aep_intake.routing import globs, routes
 
 from aep_intake_cli.documents import Problem
 from aep_intake_cli.routing.explain import arrival_of, examples, input_format
+from aep_intake_cli.routing.maps import map_problems
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
@@ -40,6 +41,7 @@ def lint(
         # `parse` names the first problem; the schema finds all of its own.
         return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
     problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
+    problems += map_problems(table)
     for index, route in enumerate(table.routes):
         if not delivers:
             for member, text in _needs_delivery(route.rule):
@@ -64,6 +66,8 @@ def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     others = "another application fills the batches (DeliverBatches=false)"
     if rule.get("onFailed") == "split":
         yield "onFailed", f"{others}, and judges them"
+    if "map" in rule:
+        yield "map", f"{others}, and nobody maps the files"
     input_format = rule.get("inputFormat")
     charset = input_format.get("charset") if isinstance(input_format, dict) else None
     if charset is not None and charset not in AEP_READS:

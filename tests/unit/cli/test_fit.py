@@ -31,7 +31,8 @@ def test_csv_for_a_schema_that_is_not_ad_hoc(world: World) -> None:
     [text] = said(world, {"match": "*.csv", "datasetId": LOYALTY})
     assert text == (
         "r0: it sends CSV, which AEP takes for ad-hoc schemas only, and 'Loyalty Members' is none: "
-        "send JSON Lines instead, its rows in the shape of the schema 'Loyalty Members' "
+        "give the route a `map`, or send JSON Lines instead, its rows in the shape of the schema "
+        "'Loyalty Members' "
         "(`_acme`, `_id`, `_repo`, `createdByBatchID` …)"
     )
 

@@ -131,6 +131,7 @@ def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[i
     for block in blocks:
         some = by_python(block.text, written)
         assert len(some) == block.rows
+        assert reader.values(block.text) == some
         found += some
     assert found == wanted
     assert reader.header + b"".join(b.text for b in blocks) == content[written.before :]
@@ -242,6 +243,42 @@ def test_duckdb_reads_the_rows_that_we_hand_over(
 def test_how_many_rows_there_are(content: bytes, rows: int, size: int) -> None:
     header, block = read(content, CSV | {"header": False}, [size] * len(content))
     assert (header, block.text, block.rows) == (b"", content, rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "dialect"),
+    [
+        ('a,"b"\n', [["a", "b"]], {}),
+        ('"a","b"\n"c","d"\n', [["a", "b"], ["c", "d"]], {}),
+        ('"a ""1""",2,""""\n', [['a "1"', "2", '"']], {}),
+        ('x,"a,b",,"",y\n', [["x", "a,b", "", "", "y"]], {}),
+        ('"a\nb","c\r\n"\r\nd,e\r\n', [["a\nb", "c\r\n"], ["d", "e"]], {}),
+        ('"a"b,c\n"a" "b",c\n', [["ab", "c"], ['a "b"', "c"]], {}),  # as Python has it
+        ('pipe 12" steel, "a\n', [['pipe 12" steel', ' "a']], {}),
+        # An escape character escapes what needs it, and nothing else.
+        ('"say \\"x\\"","C:\\new","\\\\"\n', [['say "x"', "C:\\new", "\\"]], {}),
+        ("a\\,b\n", [["a\\", "b"]], {}),
+        ("a||'b||c'||d|e\n", [["a", "b||c", "d|e"]], {"delimiter": "||", "quote": "'"}),
+        ("'a'|||'b'\n", [["a", "|'b'"]], {"delimiter": "||", "quote": "'"}),
+        ('a,"b"\n', [["a", '"b"']], {"quote": ""}),
+        ('"a\r1",b\rc,"d"\r', [["a\r1", "b"], ["c", "d"]], {}),
+        ("a\rb\n", [["a"], ["b"]], {}),
+        ('""\n\n,\r\n', [[""], ["", ""]], {}),
+        ("é,😀", [["é", "😀"]], {}),
+    ],
+)
+def test_the_values_of_rows(text: str, values: list[list[str]], dialect: dict[str, Any]) -> None:
+    reader = CsvReader(CSV | {"header": False} | dialect)
+    block = reader.feed(text.encode())
+    assert reader.values(block.text + reader.end().text) == values
+
+
+def test_values_that_are_not_of_the_charset_have_a_mark() -> None:
+    """Their row is told as broken; its place among the others stays."""
+    reader = CsvReader(CSV | {"header": False})
+    block = reader.feed(b"a\n\xff,b\n")
+    assert [row.row for row in block.broken] == [2]
+    assert reader.values(block.text) == [["a"], ["\ufffd", "b"]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 100])

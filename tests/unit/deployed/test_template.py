@@ -44,6 +44,7 @@ WILDCARDS = {
     ("s3:GetObject", "{}/windows/*"): "as that",
     ("s3:PutObject", "{}/contents/*"): "one key for each run of small files, under one prefix",
     ("s3:GetObject", "{}/contents/*"): "as that",
+    ("s3:GetObject", "{}/maps/*"): "one key for each map of a routing table, named by its hash",
     ("s3:PutObject", "{}/*"): "any key of the landing bucket: a URL that is signed names one",
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
     ("s3:GetObjectVersion", "arn:*:s3:::{}/*"): "as that: what is looked at, or uploaded, is the "
@@ -924,9 +925,19 @@ def test_logs_are_kept_for_longer_than_the_ledger_remembers(template: dict[str, 
         assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/lambda/${AWS::StackName}/"), name
 
 
-def test_manifests_are_kept_as_long_as_the_ledger_remembers(template: dict[str, Any]) -> None:
-    (rule,) = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]["Rules"]
-    assert rule["ExpirationInDays"] == {"Ref": "RetentionDays"}
+def test_all_but_compiled_maps_is_kept_as_long_as_the_ledger_remembers(
+    template: dict[str, Any],
+) -> None:
+    """A routing table may be live for years, and names its compiled maps."""
+    rules = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]["Rules"]
+    assert all(rule["ExpirationInDays"] == {"Ref": "RetentionDays"} for rule in rules)
+    written = {
+        found
+        for _, statement in role_statements(template)
+        for found in re.findall(r"\$\{StateBucket\.Arn\}/([a-z]+/)", str(statement["Resource"]))
+    }
+    assert {rule["Prefix"] for rule in rules} == written - {"maps/"}
+    assert "maps/" in written
 
 
 def test_the_landing_bucket_is_versioned_closed_and_tells_eventbridge(

@@ -4,7 +4,7 @@ import gzip
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -21,7 +21,7 @@ from aep_intake.model.errors import (
     TooLarge,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.routing.checks import Checks
+from aep_intake.routing.checks import Checks, of_batch
 from aep_intake.routing.routes import Match, parse
 
 from local.stack import ROOT
@@ -304,3 +304,35 @@ def test_whether_the_first_bytes_are_all_of_it_counts() -> None:
 def test_a_version_that_is_gone_is_said_so() -> None:
     with pytest.raises(ObjectGone):
         options("a.json", 9, Reading(None), lookInside=True)
+
+
+MAPPED: dict[str, Any] = {"map": {"x": "a"}, "compiledMap": "0" * 64}
+
+
+def test_mapped_files_become_json_lines_and_may_be_as_large() -> None:
+    match = routed("a.csv", match="*.csv", **MAPPED)
+    assert of_batch({"format": "csv", "delimiter": ";", "charset": "UTF-16"}, match) == {
+        "format": "json"
+    }
+    checks = Checks(Reading(), batch_bytes=MOST, unsplit_bytes=MOST_UNSPLIT, delivers=True)
+    unseen = replace(match, demands=replace(match.demands, look_inside=False))
+    assert checks.options(file("a.csv", MOST), unseen)["inputFormat"] == {"format": "csv"}
+
+
+def test_nothing_is_mapped_where_nothing_is_uploaded() -> None:
+    with pytest.raises(FormatMismatch, match="DeliverBatches=false"):
+        options("a.csv", match="*.csv", **MAPPED)
+
+
+def test_parquet_that_a_mapping_route_takes_is_refused() -> None:
+    match = routed("a.csv", match="**", inputFormat={"format": "csv"}, **MAPPED)
+    parquet_match = replace(match, options={"inputFormat": {"format": "parquet"}})
+    checks = Checks(Reading(), batch_bytes=MOST, unsplit_bytes=MOST_UNSPLIT, delivers=True)
+    with pytest.raises(FormatMismatch, match="only CSV and JSON are mapped"):
+        checks.options(file("a.parquet"), parquet_match)
+
+
+@pytest.mark.parametrize("rule", [{"partialIngestionPercent": 5}, {"lookInside": False}])
+def test_aep_does_not_judge_rows_that_a_map_leaves_out(rule: dict[str, Any]) -> None:
+    assert routed("a.csv", match="*.csv", **rule).demands.bad_rows is None
+    assert routed("a.csv", match="*.csv", **rule, **MAPPED).demands.bad_rows == 0

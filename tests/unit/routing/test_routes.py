@@ -270,6 +270,8 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "splitBatches": 12,
         "lookInside": False,
         "asIs": False,
+        "map": {"a": "b"},
+        "compiledMap": "0" * 64,
         "minRows": 1,
         "badRows": 0,
         "sandbox": "prod",

@@ -104,6 +104,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
         demands=present.demands,
         split_batches=present.split_batches,
         source_format=present.source_format,
+        compiled_map=present.compiled_map,
     )
 
 

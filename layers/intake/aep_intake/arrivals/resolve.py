@@ -13,6 +13,7 @@ from aep_intake.grouping.missing_markers import Listing, Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
     ObjectGone,
+    RoutesUnavailable,
     TargetNotAllowed,
     TooOld,
 )
@@ -146,6 +147,11 @@ def _wait(
 
 def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake: Intake) -> Order:
     """The order of one arrival. Raises Rejected or TryAgain."""
+    if match.compiled_map == routes.NOT_COMPILED:
+        raise RoutesUnavailable(
+            f"the map of rule `{match.route}` was not compiled: publish the table with "
+            "`aep-intake routes publish`"
+        )
     target = intake.targets.target(
         credential=routes.credential_arn(match.credential, intake.targets.credentials),
         sandbox=match.sandbox,
@@ -174,6 +180,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         demands=match.demands,
         split_batches=match.split_batches if intake.ports.delivers else 0,
         source_format=None if source_format == options.get("inputFormat") else source_format,
+        compiled_map=match.compiled_map,
     )
 
 

@@ -19,7 +19,7 @@ SPARK-22236), and no other reader does.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum, auto
 from typing import Any
 
@@ -150,7 +150,8 @@ class CsvReader:
         # None until the first row has ended.
         self.lone_cr = header_known.endswith(b"\r") if header_known else lone_cr
         self._format, self._named = input_format, f"{uri}: " if uri else ""
-        dialect = _dialect(input_format)
+        self._dialect = dialect = _dialect(input_format)
+        self._values: _Values | None = None
         self._charset = dialect.charset.upper()
         self._scanner = _Scanner(dialect)
         self._in_prologue = header_known is None
@@ -177,6 +178,15 @@ class CsvReader:
             return block
         more = self._taken(text, int(not _is_blank(text)))
         return Block(block.text + more.text, block.rows + more.rows, block.broken + more.broken)
+
+    def values(self, text: bytes) -> list[list[str]]:
+        """The values of whole rows that were handed over, or of the header; blank lines are none.
+
+        What is not of UTF-8 becomes U+FFFD.
+        """
+        if self._values is None:
+            self._values = _Values(self._dialect, lone_cr=bool(self.lone_cr))
+        return self._values.of(text.decode("utf-8", "replace"))
 
     def unfinished(self) -> str:
         """What is known of the row that was begun and has no end yet."""
@@ -388,3 +398,121 @@ class _Scanner:
         if plain.endswith(b"\n"):
             return _In.ROW
         return _In.VALUE if plain.endswith(self._delimiter) else _In.TEXT
+
+
+class _Values:
+    """Takes rows, of which the scanner knows that they are whole, apart into their values.
+
+    `lone_cr`: whether CR alone ends rows, too.
+    """
+
+    def __init__(self, dialect: _Dialect, *, lone_cr: bool) -> None:
+        self._delimiter, self._quote, self._escape = (
+            mark.decode(dialect.charset, "replace")
+            for mark in (dialect.delimiter, dialect.quote, dialect.escape)
+        )
+        self._lone_cr = lone_cr
+        self._between = self._quote + self._delimiter + self._quote
+        quote, escape, delimiter = map(re.escape, (self._quote, self._escape, self._delimiter))
+        text = f"[^{quote}{escape}]*+"
+        pair = f"{quote}{quote}" + (f"|{escape}(?s:.)" if escape else "")
+        plain = f"((?:(?!{delimiter})[^{'\\r' if lone_cr else ''}\\n])*+)"
+        end = f"({delimiter}|{'\\r\\n?|' if lone_cr else ''}\\n)"
+        # A value in quotes and what follows it; any other value.
+        self._value = re.compile(
+            f"{quote}({text}(?:(?:{pair}){text})*+){quote}{plain}{end}|{plain}{end}"
+            if quote
+            else f"{plain}{end}"
+        )
+        self._pair = re.compile(f"{quote}({quote})|{escape or '(?!)'}({quote}|{escape})")
+
+    def of(self, text: str) -> list[list[str]]:
+        """The values of whole rows; blank lines are none."""
+        if not text.endswith("\n"):
+            text += "\n"
+        if self._quote and self._quote in text:
+            return list(self._by_cr(text) if self._lone_cr else self._by_lf(text))
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+            text = text.replace("\r", "\n") if self._lone_cr else text
+        return [line.split(self._delimiter) for line in text.split("\n") if line]
+
+    def _by_lf(self, text: str) -> Iterator[list[str]]:
+        at, following = 0, 0
+        for line in text.split("\n"):
+            begin, at = at, at + len(line) + 1
+            if begin < following:  # it is of a row that has been read
+                continue
+            plain = line.removesuffix("\r")
+            if plain:
+                row = self._line(plain)
+                if row is None:
+                    row, following = self._row(text, begin)
+                yield row
+
+    def _by_cr(self, text: str) -> Iterator[list[str]]:
+        at = 0
+        while at < len(text):
+            begin = at
+            row, at = self._row(text, begin)
+            if row != [""] or text.startswith(self._quote, begin):
+                yield row
+
+    def _line(self, line: str) -> list[str] | None:
+        """The values of a row, if it is one line that is easy to read: most are, and it is faster.
+
+        It is if quotes are around values and doubled in them, and nowhere else.
+        """
+        quote, delimiter = self._quote, self._delimiter
+        if quote not in line:
+            return line.split(delimiter)
+        if len(delimiter) > 1 or (self._escape and self._escape in line):
+            return None
+        if line[0] == quote == line[-1]:
+            row = line[1:-1].split(self._between)
+            if line.count(quote) == 2 * len(row):  # around each value
+                return row
+        first, *rest = line.split(quote)
+        if len(rest) % 2 or (first and first[-1] != delimiter):
+            return None
+        row = first[:-1].split(delimiter) if first else []
+        return row if self._put(rest, row) else None
+
+    def _put(self, rest: list[str], row: list[str]) -> bool:
+        """Put the values into a row of which every second text was in quotes; whether they were."""
+        delimiter, quote = self._delimiter, self._quote
+        at, end = 0, len(rest)
+        while at < end:
+            inside, outside = rest[at : at + 2]
+            at += 2
+            while not outside and at < end:  # the quote is doubled
+                inside, outside = f"{inside}{quote}{rest[at]}", rest[at + 1]
+                at += 2
+            row.append(inside)
+            if outside and (outside[0] != delimiter or (at < end and outside[-1] != delimiter)):
+                return False
+            if at == end and outside:
+                row += outside[1:].split(delimiter)
+            elif len(outside) > 1:
+                row += outside[1:-1].split(delimiter)
+        return True
+
+    def _row(self, text: str, at: int) -> tuple[list[str], int]:
+        """The values of the row that begins at `at`, and where the next line begins."""
+        row = list[str]()
+        while True:
+            found = self._value.match(text, at)
+            if found is None:  # a quote that nothing closes, which the reader refuses
+                return [*row, text[at:]], len(text) + 1
+            inside, behind, closed, plain, ended = found.groups()
+            end = closed or ended
+            more = behind if plain is None else plain
+            if end == "\n" and not self._lone_cr:
+                more = more.removesuffix("\r")
+            if plain is None:
+                row.append(self._pair.sub(r"\1\2", inside) + more)
+            else:
+                row.append(more)
+            at = found.end()
+            if end != self._delimiter:
+                return row, at

@@ -1,6 +1,6 @@
 """Converts a file of rows, from its start, into parts that AEP takes: UTF-8, rows whole, counted.
 
-    members of a gzip → charset → rows (CSV as they are, JSON in lines) → parts
+    members of a gzip → charset → rows (CSV as they are, JSON in lines) → map, if any → parts
 
 A part is a function of the place where it begins, so it is the same in every try: a worker that
 goes on where another one stopped unpacks what is before, and makes nothing of it.
@@ -8,7 +8,7 @@ goes on where another one stopped unpacks what is before, and makes nothing of i
 
 from collections.abc import Iterator, Mapping
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, readable
 from aep_intake.content.gzip import Gunzipped, Readable
@@ -19,8 +19,12 @@ from aep_intake.model.errors import TooLarge
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
+if TYPE_CHECKING:  # few routes have a map, and a cold start does not load what reads it
+    from aep_intake.content.mapping import RowMap
+
 CHUNK = 2**20  # bytes
 EXAMPLES = 5  # broken rows that are named
+GROWTH = 64  # by which a map may make rows larger, for sure
 
 
 def has_rows(input_format: Mapping[str, Any]) -> bool:
@@ -45,7 +49,7 @@ class Place(Kept):
 class Shape:
     """What is in a file of rows, and how it goes up."""
 
-    input_format: Mapping[str, Any]  # of the batch
+    input_format: Mapping[str, Any]  # of the batch; of the file, in UTF-8, if its rows are mapped
     gzipped: bool = False
     # As Python names it. UTF-8 also if the batch has the same charset, whatever that is.
     charset: str = UTF_8
@@ -72,16 +76,23 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The rows of some text, and how many of them are broken."""
+    """The rows of some text, and how many of them are broken: those are left out by a map."""
 
     rows: int = 0
     broken: int = 0
     examples: tuple[BrokenRow, ...] = ()  # the first broken ones
+    unmapped: int = 0  # rows that are not counted in `rows`, as they were left out
 
     def plus(self, block: Block) -> "Count":
         """With the rows of a block."""
         more = (*self.examples, *block.broken[:EXAMPLES])[:EXAMPLES]
         return Count(self.rows + block.rows, self.broken + len(block.broken), more)
+
+    def sent(self, *, mapped: bool) -> "Count":
+        """Of those that go up: a map leaves out the broken ones."""
+        if not mapped:
+            return self
+        return Count(self.rows - self.broken, 0, self.examples, self.broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +105,7 @@ class Part:
     next: Place | None  # where the next one begins; None behind the last
     header: bytes = b""  # a CSV's, with which it begins
     row_end: bytes = b""  # the bytes with which its rows end; its last row may lack them
+    unmapped: tuple[str, ...] = ()  # the first columns that no map reads
 
 
 class Source:
@@ -186,6 +198,7 @@ class Parts:
     shape: Shape
     limit: int
     uri: str
+    rows_map: "RowMap | None" = None
 
     def since(self, place: Place | None = None) -> Iterator[Part]:
         """The parts from a place on; each is closed after its turn.
@@ -215,7 +228,7 @@ class Parts:
 
     @property
     def _chunk(self) -> int:
-        return max(1, min(CHUNK, self.limit // 4))
+        return max(1, min(CHUNK, self.limit // (4 if self.rows_map is None else GROWTH)))
 
     def _header(self) -> bytes:
         """The header of a CSV, as UTF-8; the bytes are given back."""
@@ -240,7 +253,10 @@ class Parts:
             final = len(chunk) < self._chunk
             block = rows.feed(chunk, final=final)
             kept += chunk
-            text = block.text if size else rows.reader.header + block.text
+            broken, text = block.broken, block.text if size else rows.reader.header + block.text
+            if self.rows_map is not None:
+                mapped = self.rows_map.of_block(rows.reader, block)
+                broken, text = mapped.broken, mapped.text
             endless = len(kept) > self.limit + 2 * self._chunk + PROLOGUE_BYTES
             if endless or size + len(text) > self.limit:
                 if not count.rows:
@@ -250,12 +266,15 @@ class Parts:
                 break
             if block.text:
                 size += out.write(text)
-                count = count.plus(block)
+                count = count.plus(Block(b"", block.rows, broken))
                 place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
                 kept = kept[len(kept) - rows.held :]
         out.seek(0)
-        reader = rows.reader
-        return Part(out, size, count, following, reader.header, reader.row_end), reader.header
+        header, end = rows.reader.header, rows.reader.row_end
+        if self.rows_map is None:
+            return Part(out, size, count, following, header, end), header
+        columns = self.rows_map.unmapped_columns
+        return Part(out, size, count, following, row_end=b"\n", unmapped=columns), header
 
     def _too_large(self, reader: RowReader) -> TooLarge:
         what = "a row of nearly" if has_rows(self.shape.input_format) else "more than"

@@ -13,6 +13,7 @@ class BrokenRow:
     row: int  # its number in the file, from 1; a header is 0
     at: int  # the byte of the file at which it begins
     rule: str  # what it breaks; never a value
+    column: str = ""  # which breaks it, where that is known
 
 
 @dataclass(frozen=True, slots=True)

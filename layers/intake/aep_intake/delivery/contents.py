@@ -5,6 +5,7 @@ whoever tells which files were lost reads it there.
 """
 
 from collections.abc import Iterable
+from itertools import islice
 
 from aep_intake.content.parts import Place
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark
@@ -15,6 +16,8 @@ from aep_intake.model.orders import Rejection, in_a_key
 from aep_intake.model.records import Kept
 from aep_intake.model.times import day_of
 from aep_intake.model.values import dataclass
+
+COLUMNS_NAMED = 20  # of those that nothing maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Entry(Kept):
     rows_before: int = 0
     since: Place | None = None  # where in its file a later part begins
     lost: Rejection | None = None  # why it is not in the batch
+    unmapped: int = 0  # rows that were left out, as they could not be mapped
+    unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
 
 
 def read(delivery: Delivery, run: Run, ports: DeliveryPorts) -> tuple[Entry, ...] | None:
@@ -56,10 +61,13 @@ def sizes(entries: Iterable[Entry]) -> dict[int, int]:
 def mark_of(entries: tuple[Entry, ...]) -> Mark:
     """The mark of a run whose uploads are all in the batch."""
     sent = [entry for entry in entries if entry.size]
+    columns = dict.fromkeys(name for entry in sent for name in entry.unmapped_columns)
     return Mark(
         sum(sizes(sent).values()),
         rows=sum(entry.rows for entry in sent),
         broken=sum(entry.broken for entry in sent),
+        unmapped=sum(entry.unmapped for entry in entries),
+        unmapped_columns=tuple(islice(columns, COLUMNS_NAMED)),
         left_out=sum(entry.lost is not None for entry in entries),
         empty=sum(entry.lost is None and not entry.size for entry in entries),
     )

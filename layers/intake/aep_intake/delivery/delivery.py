@@ -54,6 +54,8 @@ class Verdict(Kept):
     short: tuple[int, ...] = ()  # numbers of runs that are in it without some of their files
     rows: int | None = None  # that are in it, as we counted; None where nobody can
     broken: int = 0  # of them, as we saw
+    unmapped: int = 0  # rows that were left out, as they could not be mapped
+    unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
     # Whether we gave it up because of its lost files: another attempt follows without them.
     anew: bool = False
 
@@ -78,6 +80,8 @@ class Mark(Kept):
     lost: Rejection | None = None  # why it was not uploaded
     rows: int | None = None  # that were sent; None: nobody counted
     broken: int = 0  # of them, as far as we can see
+    unmapped: int = 0  # rows that were left out, as they could not be mapped
+    unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
     # Of a run: how many of its files are not in it, as its list says, and how many have no row.
     left_out: int = 0
     empty: int = 0
@@ -131,6 +135,7 @@ class Delivery(Kept):
     settled: int = 0  # how many lost files were released and announced
     source_format: Mapping[str, Any] | None = None  # of the files, if they are converted
     demands: Demands = field(default_factory=lambda: NO_DEMANDS)
+    compiled_map: str | None = None  # by which the rows of the files are mapped
     sharing: Sharing | None = None  # None: each file goes up by itself, as in earlier releases
 
     @classmethod
@@ -162,6 +167,7 @@ class Delivery(Kept):
             DeliveryStage.PLANNING if files else DeliveryStage.FOLLOWING,
             due,
             source_format=order.source_format,
+            compiled_map=order.compiled_map,
             demands=order.demands or NO_DEMANDS,
             sharing=sharing if len(files) > 1 and has_rows(input_format) else None,
         )
@@ -362,6 +368,8 @@ class DeliveryPorts:
     # ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
     opened: Callable[[Arrival, int, int], IO[bytes]]
     lists: Lists
+    # A compiled map by its name. Raises StorageUnavailable.
+    compiled_map: Callable[[str], Mapping[str, Any]]
     enqueue: Callable[[list[Task]], None]
     # Move an order, or a file as it arrived, to the dead-letter queue, for `aep-intake redrive`.
     park: Callable[[Order, Rejection], None]

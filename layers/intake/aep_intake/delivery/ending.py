@@ -1,8 +1,8 @@
 """The end of a batch: it is announced, and files that are not in it are released."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from itertools import batched
+from itertools import batched, islice
 from typing import Any
 
 from aep_intake.delivery import contents
@@ -99,12 +99,19 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         short=tuple(sorted(number for number, mark in marks.items() if mark.left_out)),
         rows=sum(mark.rows or 0 for mark in there) if counted and there else None,
         broken=sum(mark.broken for mark in there),
+        unmapped=sum(mark.unmapped for mark in there),
+        unmapped_columns=_first_columns(there),
     )
     delivery = ports.deliveries.replace(
         delivery,
         delivery.then(stage=DeliveryStage.ENDED, verdict=verdict, due=ports.now() + ports.step_ms),
     )
     return announce(delivery, ports)
+
+
+def _first_columns(marks: Iterable[Mark]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for mark in marks for name in mark.unmapped_columns)
+    return tuple(islice(names, contents.COLUMNS_NAMED))
 
 
 def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:

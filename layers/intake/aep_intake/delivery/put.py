@@ -1,42 +1,64 @@
 """How files are read, checked and sent, by themselves or together with others."""
 
+from collections.abc import Mapping
 from io import BytesIO
-from typing import IO
+from typing import IO, TYPE_CHECKING, Any
 
 from aep_intake.content.gzip import Readable
 from aep_intake.content.parts import Count, Part, Parts, Shape, Source, has_rows
 from aep_intake.content.recognize import BEGINNING, check_rows_told, recognize
-from aep_intake.content.rows import is_csv
+from aep_intake.content.rows import BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts
 from aep_intake.delivery.pieces import Piece
 from aep_intake.model.errors import BadRows, NotYet, TooFewRows
 from aep_intake.model.files import Arrival
 
+if TYPE_CHECKING:
+    from aep_intake.content.mapping import RowMap
+
 SECONDS_MIN = 1.0  # that an upload needs
+_OF_FILES = ("charset", "isMultiLineJson")
 
 
-def parts_of(delivery: Delivery, file: Arrival, stream: IO[bytes]) -> Parts:
-    """The parts of a file, as what its first bytes say it is. Raises as `recognize`."""
+def parts_of(delivery: Delivery, file: Arrival, stream: IO[bytes], ports: DeliveryPorts) -> Parts:
+    """The parts of a file, as what its first bytes say it is.
+
+    Raises as `recognize` and `RowMap`, or StorageUnavailable.
+    """
     beginning = stream.read(BEGINNING)
     source = delivery.source_format or delivery.input_format
     found = recognize(beginning, len(beginning) >= file.size, source, file.uri)
-    converted = delivery.source_format is not None and found.charset
+    mapped = delivery.compiled_map is not None
+    converted = (delivery.source_format is not None or mapped) and found.charset
     shape = Shape(
-        delivery.input_format,
+        _in_utf_8(source) if mapped else delivery.input_format,
         gzipped=found.compression == "gzip",
         charset=found.charset if converted else UTF_8,
         bom=0 if is_csv(source) else found.bom,  # whose reader knows it
         lines=found.layout in ("lines", ""),
     )
     text = Source(Concatenated(BytesIO(beginning), stream), file.uri, gzipped=shape.gzipped)
-    return Parts(text, shape, delivery.limit, file.uri)
+    return Parts(text, shape, delivery.limit, file.uri, _rows_map(delivery, file, ports))
+
+
+def _in_utf_8(source: Mapping[str, Any]) -> dict[str, Any]:
+    """The format of a file whose text was made UTF-8, and whose JSON is read row by row."""
+    return {name: value for name, value in source.items() if name not in _OF_FILES}
+
+
+def _rows_map(delivery: Delivery, file: Arrival, ports: DeliveryPorts) -> "RowMap | None":
+    if delivery.compiled_map is None:
+        return None
+    from aep_intake.content.mapping import RowMap  # noqa: PLC0415 - only where files are mapped
+
+    return RowMap(ports.compiled_map(delivery.compiled_map), file.key, file.uri)
 
 
 def is_sent(delivery: Delivery, part: Part) -> bool:
     """Whether a part has something that AEP should have: a header alone only if that is allowed."""
     countless = delivery.demands.min_rows == 0 or not has_rows(delivery.input_format)
-    return part.count.rows > 0 or (countless and part.size > 0)
+    return part.size > 0 and (part.count.rows > 0 or countless)
 
 
 def check(
@@ -69,11 +91,15 @@ def check(
 def _named(piece: Piece, count: Count) -> str:
     """The first broken rows: by number, where that is known, else by place. Never a value."""
     return "; ".join(
-        f"row {row.row:,}, {row.rule}"
+        f"row {row.row:,}, {_of_column(row)}{row.rule}"
         if piece.whole or piece.row
         else f"the row at byte {row.at:,}, {row.rule}"
         for row in count.examples
     )
+
+
+def _of_column(row: BrokenRow) -> str:
+    return f"column {row.column[:100]!r} " if row.column else ""
 
 
 def send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:

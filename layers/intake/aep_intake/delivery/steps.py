@@ -187,6 +187,8 @@ def _is_converted(delivery: Delivery, file: Arrival, opened: Open) -> bool:
     """Whether a large file must be read from its start, and so is one piece."""
     if file.size <= delivery.limit or not has_rows(delivery.input_format):
         return False
+    if delivery.compiled_map is not None:
+        return True
     source = delivery.source_format or delivery.input_format
     with opened(0, min(BEGINNING, file.size)) as stream:
         beginning = stream.read(BEGINNING)

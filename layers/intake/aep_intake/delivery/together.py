@@ -140,6 +140,7 @@ class _Read:
     row_end: bytes = b""
     content: IO[bytes] | None = None  # behind the header
     lost: Rejection | None = None
+    unmapped: tuple[str, ...] = ()  # the first columns that no map reads
 
 
 @dataclass(slots=True)
@@ -170,7 +171,7 @@ class _Gathered:
     def add(self, place: int, file: Arrival, read: _Read) -> None:
         """One more file, behind the others."""
         if read.content is None:
-            entry = Entry(place, file, lost=read.lost)
+            entry = Entry(place, file, lost=read.lost, unmapped_columns=read.unmapped)
             parts = [self._part(entry, read.header, *part) for part in read.parts]
             self.entries += parts or [entry]
             return
@@ -192,6 +193,8 @@ class _Gathered:
                 upload.number,
                 upload.size,
                 upload.rows,
+                unmapped=count.unmapped,
+                unmapped_columns=read.unmapped,
             )
         )
         upload.size, upload.rows = upload.size + size + len(end), upload.rows + count.rows
@@ -207,6 +210,7 @@ class _Gathered:
             size=size,
             rows=count.rows,
             broken=count.broken,
+            unmapped=count.unmapped,
             upload=upload.number,
             offset=len(header),
             since=since,
@@ -313,31 +317,34 @@ def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
         return _Read()
     header = part.header
     part.body.seek(len(header))
-    parts = ((None, part.size - len(header), part.count),)
-    return _Read(parts, header, part.row_end, part.body)
+    sent = part.count.sent(mapped=delivery.compiled_map is not None)
+    parts = ((None, part.size - len(header), sent),)
+    return _Read(parts, header, part.row_end, part.body, unmapped=part.unmapped)
 
 
 def _part_of(delivery: Delivery, file: Arrival, since: Place | None, ports: DeliveryPorts) -> Part:
     """The part of a file that begins at a place, whose body stays open."""
     out = cast("IO[bytes]", _Content(CHUNK))
     with ports.opened(file, 0, file.size) as stream:
-        return parts_of(delivery, file, stream).at(since, out)
+        return parts_of(delivery, file, stream, ports).at(since, out)
 
 
 def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
     """A file that is larger than one upload: read to its end, and checked, before it is sent."""
     found: list[tuple[Place | None, int, Count]] = []
     since, header, count = None, b"", Count()
+    unmapped: tuple[str, ...] = ()
     with ports.opened(piece.file, 0, piece.file.size) as stream:
-        for part in parts_of(delivery, piece.file, stream).since(None):
+        for part in parts_of(delivery, piece.file, stream, ports).since(None):
             rows, broken = count.rows + part.count.rows, count.broken + part.count.broken
             count = Count(rows, broken, part.count.examples)
             check(delivery, piece, count, last=part.next is None)
             header = part.header
             if is_sent(delivery, part):
-                found.append((since, part.size - len(header), part.count))
-            since = part.next
-    return _Read(tuple(found), header)
+                sent = part.count.sent(mapped=delivery.compiled_map is not None)
+                found.append((since, part.size - len(header), sent))
+            since, unmapped = part.next, part.unmapped
+    return _Read(tuple(found), header, unmapped=unmapped)
 
 
 class _Content(SpooledTemporaryFile[bytes]):

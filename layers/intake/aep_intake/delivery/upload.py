@@ -177,11 +177,12 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
         refused = f"an earlier release has sent some of {uri}, and would cut it otherwise"
         raise UploadRefused(refused, sent=done.size)
     begun_with, longest = done, 0
+    unmapped_columns: tuple[str, ...] = ()
     proof = delivery.file_count > 1 and not done.checked
     try:
         with ports.opened(piece.file, 0, piece.file.size) as stream:
-            for part in parts_of(delivery, piece.file, stream).since(done.place):
-                began = ports.now()
+            for part in parts_of(delivery, piece.file, stream, ports).since(done.place):
+                began, unmapped_columns = ports.now(), part.unmapped
                 needed = max(longest, int(SECONDS_MIN * 1000))
                 if done is not begun_with and began + needed > ports.uploads_end_ms:
                     return None
@@ -220,8 +221,18 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
         raise
     if proof and done.checked:
         return None
-    counted = has_rows(delivery.input_format)
-    return Mark(done.size, rows=done.rows if counted else None, broken=done.broken)
+    return _mark_of(delivery, done, unmapped_columns)
+
+
+def _mark_of(delivery: Delivery, done: Progress, unmapped_columns: tuple[str, ...]) -> Mark:
+    sent = Count(done.rows, done.broken).sent(mapped=delivery.compiled_map is not None)
+    return Mark(
+        done.size,
+        rows=sent.rows if has_rows(delivery.input_format) else None,
+        broken=sent.broken,
+        unmapped=sent.unmapped,
+        unmapped_columns=unmapped_columns,
+    )
 
 
 class Counted:

@@ -85,6 +85,7 @@ def _shared(order: Order, length: int) -> tuple[str, ...]:
         target.dataset_id,
         json.dumps(order.options, sort_keys=True),
         str(length),
+        *filter(None, (order.compiled_map,)),
     )
 
 
@@ -183,7 +184,7 @@ class Window(Kept):
 
     @property
     def window_id(self) -> str:
-        """Its id, which only its route, target, options, length and start decide."""
+        """Its id, which only its route, map, target, options, length and start decide."""
         return self.order.external_id
 
     def next(self) -> "Window":

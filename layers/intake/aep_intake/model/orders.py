@@ -32,6 +32,11 @@ def in_a_key(external_id: str) -> str:
     return external_id.replace("/", "!")
 
 
+def key_of_map(name: str) -> str:
+    """Where a compiled map is, in the state bucket."""
+    return f"maps/{name}.json"
+
+
 # Catalog's tag filter and AEP's own tags reserve names starting `adobe` and values with `:` or `,`.
 TAG = "aep_intake"
 
@@ -167,6 +172,8 @@ class Order(Kept):
     demands: Demands | None = None  # of its route
     # Of the files, if they are converted on the way up; else that of the batch, in `options`.
     source_format: Mapping[str, Any] | None = None
+    # The name of the compiled map by which the rows of its files become rows of the dataset.
+    compiled_map: str | None = None
     # Of its list (of `files`, or of its excerpt) it is for these places, from the first up to, not
     # including, the second; None: for all. It is a half of an order that failed, and was split.
     span: tuple[int, int] | None = None

@@ -348,6 +348,8 @@ def _about_delivery(delivery: "Delivery") -> JsonObject:
         endedAt=iso(verdict.at),
         recordCount=verdict.metrics.get("inputRecordCount"),
         failedRecordCount=verdict.metrics.get("failedRecordCount"),
+        unmappedRecordCount=verdict.unmapped or None,
+        unmappedColumns=list(verdict.unmapped_columns) or None,
     )
 
 

@@ -51,6 +51,16 @@ class Checks:
         if file.size == 0:
             raise EmptyObject(f"{file.uri} is empty, and AEP fails a batch with an empty file")
         input_format = match.options.get("inputFormat") or format_by_name(file.uri)
+        if match.compiled_map is not None and not self.delivers:
+            raise FormatMismatch(
+                f"route `{match.route}` maps its files, and this deployment uploads none "
+                "(DeliverBatches=false): set DeliverBatches to true, or take `map` out of the route"
+            )
+        if match.compiled_map is not None and input_format["format"] == "parquet":
+            raise FormatMismatch(
+                f"{file.uri!r} is Parquet, and route `{match.route}` maps its files: only CSV and "
+                "JSON are mapped, so send one of these, or give Parquet a route without `map`"
+            )
         alone, look = isinstance(match.batching, OneBatch), match.demands.look_inside
         if alone if look is None else look:
             content = self._content(file, input_format, match)
@@ -104,8 +114,10 @@ def of_batch(input_format: Mapping[str, Any], match: Match) -> dict[str, Any]:
     """The format of a batch whose files have this one: they are converted on their way up.
 
     JSON of any layout goes up in lines, as Adobe advises, unless the route says `asIs`; all text in
-    UTF-8.
+    UTF-8. Mapped rows are JSON Lines.
     """
+    if match.compiled_map is not None:
+        return {"format": "json"}
     converted = dict(input_format)
     if not match.as_is:
         converted.pop("isMultiLineJson", None)

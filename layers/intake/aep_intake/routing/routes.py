@@ -35,6 +35,7 @@ MARKER_WITHIN = "24h"
 QUIET_MAX_MS = 6 * HOUR_MS
 WAYS = ("window", "marker", "quiet")  # in which files share a batch
 SPLIT_BATCHES = 12
+NOT_COMPILED = ""  # in place of the name of a compiled map: nobody has published the table
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
@@ -58,6 +59,8 @@ _OF_TARGETS = (
     "tags",
     "enableErrorDiagnostics",
     "partialIngestionPercent",
+    "map",
+    "compiledMap",
 )
 
 
@@ -178,6 +181,8 @@ class Match:
     loads_same_bytes: bool = False  # a copy of an object onto itself is a new version, too
     demands: Demands = field(default_factory=Demands)
     as_is: bool = False  # JSON goes up in the layout that it has
+    # The name of the compiled map, if the rows of files are mapped to the dataset's schema.
+    compiled_map: str | None = None
     whole: bool = False  # without one of its files the batch is worth nothing
     # How many batches may be made to find the files because of which AEP fails one; 0: none.
     split_batches: int = 0
@@ -323,6 +328,7 @@ class RoutingTable:
             loads_same_bytes=rule.get("sameBytes") == "load",
             demands=_demands(rule),
             as_is=rule.get("asIs", False),
+            compiled_map=rule.get("compiledMap", NOT_COMPILED) if "map" in rule else None,
             whole=rule.get("onLostFile") == "abort",
             split_batches=rule.get("splitBatches", SPLIT_BATCHES) if _splits(rule) else 0,
         )
@@ -413,6 +419,7 @@ def _route(rule: dict[str, Any]) -> Route:
     for member in {"minRows", "badRows"} & rule.keys():
         if rule.get("lookInside") is False:
             raise InvalidTable("has no meaning where `lookInside` is false", field=member)
+    _check_map(rule)
     _check_batch(rule)
     _check_split(rule)
     _check_input_format(rule.get("inputFormat"))
@@ -470,6 +477,37 @@ def _check_split(rule: Mapping[str, Any]) -> None:
         )
     if not any(way in rule.get("batch", {}) for way in WAYS):
         raise InvalidTable("has no meaning where each object has its own batch", field="onFailed")
+
+
+def _check_map(rule: Mapping[str, Any]) -> None:
+    if "map" not in rule:
+        if "compiledMap" in rule:
+            raise InvalidTable("is the name of a compiled `map`", field="compiledMap")
+        return
+    if rule.get("asIs"):
+        raise InvalidTable("has no meaning where rows are mapped", field="asIs")
+    if (source := format_of_map(rule)) is None:
+        raise InvalidTable(
+            "needs files of one format: give the rule an `inputFormat`, or let `match` end like "
+            "its files, such as *.csv",
+            field="map",
+        )
+    if source["format"] == "parquet":
+        raise InvalidTable("is for CSV and JSON: Parquet is not mapped", field="map")
+    if "{" in f"{rule.get('sandbox')}{rule.get('datasetId')}{rule.get('datasetName')}":
+        raise InvalidTable(
+            "is compiled for the schema of one dataset: name sandbox and dataset without "
+            "placeholders",
+            field="map",
+        )
+
+
+def format_of_map(rule: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The format of all files of a rule; None if it may be more than one."""
+    given = rule.get("inputFormat", "auto")
+    if isinstance(given, dict):
+        return {**given, "format": given["format"].lower()}
+    return format_by_name(rule["match"]) if _ENDING.search(rule["match"]) else None
 
 
 def _check_batch(rule: Mapping[str, Any]) -> None:
@@ -551,6 +589,9 @@ def _templates(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for values in rule.get("tags", {}).values():
         for value in values:
             yield "tags", value
+    for path, entry in rule.get("map", {}).items():
+        if isinstance(entry, dict) and isinstance(entry.get("value"), str):
+            yield f"map.{path}.value", entry["value"]
 
 
 def _names(member: str, text: str, key: re.Pattern[str]) -> Iterator[str]:
@@ -583,9 +624,10 @@ def format_by_name(uri: str) -> dict[str, Any]:
 
 
 def _demands(rule: Mapping[str, Any]) -> Demands:
+    mapped = "map" in rule  # rows that it does not fit are left out, so AEP cannot judge them
     if rule.get("lookInside") is False:
-        return Demands(look_inside=False, min_rows=0, bad_rows=None)
-    bad_rows = None if "partialIngestionPercent" in rule else 0
+        return Demands(look_inside=False, min_rows=0, bad_rows=0 if mapped else None)
+    bad_rows = None if "partialIngestionPercent" in rule and not mapped else 0
     return Demands(rule.get("lookInside"), rule.get("minRows", 1), rule.get("badRows", bad_rows))
 
 

@@ -1,9 +1,11 @@
 """The worker of on_delivery and on_upload, which fills batches."""
 
+import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -13,13 +15,14 @@ from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.delivery import delivery
 from aep_intake.model import messages, records
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection
+from aep_intake.model.orders import Rejection, key_of_map
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import DAY_MS, HOUR_MS, SKEW_MS
 from aep_intake.wiring.platform import WithPlatform
 
 STEP_MS = 60_000  # the longest step of a delivery, except planning
 READ_AHEAD = 16  # files of runs that are read side by side
+MAPS = 32  # compiled maps that a worker keeps
 PLANNING_MS = 60_000  # how long a delivery is planned until others take their turn
 
 
@@ -42,6 +45,7 @@ class Delivering(WithPlatform):
             announcer=self.announcer,
             opened=self.objects.opened,
             lists=self.lists,
+            compiled_map=self._compiled_map,
             enqueue=enqueue,
             park=self._park,
             park_file=self._park_file,
@@ -72,6 +76,10 @@ class Delivering(WithPlatform):
         finally:
             for future in waiting:
                 future.cancel()
+
+    @cached_property
+    def _compiled_map(self) -> Callable[[str], Mapping[str, Any]]:
+        return lru_cache(MAPS)(lambda name: json.loads(self.lists.there(key_of_map(name))))
 
     @cached_property
     def _readers(self) -> ThreadPoolExecutor:

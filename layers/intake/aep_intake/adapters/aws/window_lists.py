@@ -64,6 +64,13 @@ class Lists:
         """A list; None if it does not exist."""
         return self._get(key)
 
+    def there(self, key: str) -> bytes:
+        """An object that must exist. Raises StorageUnavailable if it does not."""
+        found = self._get(key)
+        if found is None:
+            raise StorageUnavailable(f"s3://{self._bucket}/{key} does not exist")
+        return found
+
     def _get(self, key: str, **part: Any) -> bytes | None:
         try:
             found = self._client().get_object(Bucket=self._bucket, Key=key, **part)

@@ -1,0 +1,84 @@
+"""The maps of a routing table, compiled for the schemas of their datasets before it goes live."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aep_intake.content.compile_map import CompiledMap, compile_map
+from aep_intake.content.xdm import AnySchema, Schema
+from aep_intake.model.errors import IntakeError
+from aep_intake.model.json_schema import dotted
+from aep_intake.routing import routes
+
+from aep_intake_cli.documents import Problem
+
+if TYPE_CHECKING:
+    from aep_intake.adapters.adobe.credentials import Credentials
+    from aep_intake.adapters.adobe.platform import Adobe
+    from aep_intake.model.organizations import Organizations
+
+
+@dataclass(frozen=True)
+class CompiledTable:
+    """A routing table whose rules name their compiled maps; and these, by name."""
+
+    document: bytes
+    maps: Mapping[str, bytes]
+    problems: tuple[Problem, ...]
+
+
+def has_maps(table: routes.RoutingTable) -> bool:
+    """Whether a rule has a map."""
+    return any("map" in route.rule for route in table.routes)
+
+
+def map_problems(table: routes.RoutingTable) -> Iterator[Problem]:
+    """What is wrong with maps, as far as that shows without the schemas of their datasets."""
+    for index, route in enumerate(table.routes):
+        if "map" in route.rule:
+            yield from _problems(index, route, _compiled(route, AnySchema()))
+
+
+def compile_table(
+    document: bytes, adobe: Adobe, credentials: Credentials, organizations: Organizations
+) -> CompiledTable:
+    """Compile the maps of a routing table without problems, by what AEP says of their datasets."""
+    from aep_intake.adapters.adobe.schemas import Schemas
+
+    from aep_intake_cli import datasets
+
+    table = routes.parse(document, "draft")
+    written, maps = json.loads(document), dict[str, bytes]()
+    schemas, problems = Schemas(adobe), list[Problem]()
+    for index, route in enumerate(table.routes):
+        if "map" not in route.rule:
+            continue
+        try:
+            ims_orgs = {arn: credentials.ims_org(arn) for arn in organizations.credentials}
+            target = datasets.dataset_of_route(adobe, route, organizations, ims_orgs).target
+            schema = schemas.of_dataset(target)
+            identities = schemas.identities(target, schema.id)
+            primary = [one.path for one in identities if one.primary]
+            compiled = _compiled(route, Schema(schema.document), primary)
+        except (datasets.CannotLookUp, IntakeError, ValueError) as why:
+            text = f"the schema of its dataset cannot be read: {why}"
+            problems.append(Problem(route.name, f"routes[{index}].map", text))
+            continue
+        problems += _problems(index, route, compiled)
+        maps[compiled.name] = compiled.text
+        written["routes"][index]["compiledMap"] = compiled.name
+    text = json.dumps(written, ensure_ascii=False, indent=1)
+    return CompiledTable(text.encode(), maps, tuple(problems))
+
+
+def _compiled(route: routes.Route, schema: Schema, primary: list[str] | None = None) -> CompiledMap:
+    source = routes.format_of_map(route.rule) or {}
+    return compile_map(route.rule["map"], schema, source, key=route.key, primary=primary)
+
+
+def _problems(index: int, route: routes.Route, compiled: CompiledMap) -> Iterator[Problem]:
+    for each in compiled.problems:
+        yield Problem(route.name, dotted(("routes", index, "map", each.path)), each.problem)
