@@ -232,7 +232,7 @@ class TestHead:
 
 class TestLargeFiles:
     def test_in_parts_in_any_order(self, caller: Uploader, batch_id: str) -> None:
-        body = b'{"a":"' + b"x" * 100_000 + b'"}\n' + ROWS
+        body = b'{"_id":"' + b"x" * 100_000 + b'"}\n' + ROWS
         cuts = [(60_000, len(body)), (0, 10), (10, 60_000)]
         started = caller.step(batch_id, "big/a.json", "initialize")
         assert (started.status, started.body) == (200, b"")
