@@ -345,6 +345,7 @@ class Stream:
         return piece
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what /proc knows of its memory")
 def test_256_mb_in_bounded_memory(tmp_path: Path) -> None:
     port_file, size = tmp_path / "port", 256 * 1024 * 1024
