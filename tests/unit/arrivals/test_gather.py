@@ -359,6 +359,31 @@ def test_whoever_comes_after_a_worker_died_goes_on(world: World) -> None:
     assert len(world.handed_out) == 1
 
 
+@pytest.mark.parametrize(
+    "rule", [{"map": {"x": "a"}, "compiledMap": "0" * 64}, {}], ids=["mapped", "as they are"]
+)
+def test_files_that_are_converted_are_known_by_what_they_become(
+    world: World, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
+) -> None:
+    """Who goes on with a folder of CSV finds that its batch is of JSON, where rows are mapped."""
+    monkeypatch.setattr(World, "delivers", True)
+    world.table = table(**MARKED | rule | {"match": "in/**/*.csv"})
+    files = [replace(file, key=file.key.replace(".json", ".csv")) for file in FILES]
+    world.bucket = {file.key: file for file in files[:2]}
+
+    def die(*_: object) -> Any:
+        raise LedgerUnavailable("did not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.ledger.windows, "replace", die)
+        with pytest.raises(LedgerUnavailable):
+            take(MARKER, world.intake(0))
+    world.bucket |= {file.key: file for file in files}
+    world.clock.advance(TIMEOUT + SKEW)
+    assert take(MARKER, world.intake(0)) == Known(WINDOW)
+    assert held(world) == {file.key.rpartition("/")[2] for file in files}
+
+
 def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None:
     begun(world)
     newer = beside(world, "part-0.json")

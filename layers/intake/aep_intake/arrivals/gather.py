@@ -23,6 +23,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Archived, Arrival, digest
 from aep_intake.model.orders import Order, Rejection
 from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.routing.checks import of_batch
 from aep_intake.routing.routes import OnNewVersion
 
 
@@ -190,9 +191,15 @@ class _Folder:
         """
         options, match = self.options(), self._marker.match
         given = "inputFormat" in match.options and not match.demands.look_inside
-        if options is not None and not given and options["inputFormat"] != known["inputFormat"]:
+        if options is not None and not given and self._goes_up(options) != known["inputFormat"]:
             raise self._mixed()
         return options
+
+    def _goes_up(self, options: Mapping[str, Any]) -> Any:
+        """The format of a batch of files with these options."""
+        delivers = self._intake.ports.delivers
+        found = options["inputFormat"]
+        return of_batch(found, self._marker.match) if delivers else found
 
     def _mixed(self) -> FormatUnknown:
         uri = self._marker.arrival.uri
