@@ -361,6 +361,20 @@ def test_the_rows_that_a_route_allows_to_be_broken_go_up(world: Delivering) -> N
     assert (mark.rows, mark.broken) == (3, 1)
 
 
+def test_rows_that_aep_judges_are_told_by_file_and_row(world: Delivering) -> None:
+    """Also if the worker that read them has died."""
+    external_id = begun(world, ONE, HALF, TWO, partialIngestionPercent=0)
+    with pytest.raises(KeyboardInterrupt):
+        uploaded_piece(world.uploads[0].what, dying(world, "send"))
+    uploaded(world)
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["brokenRecordCount"]) == ("Batch Failed", 1)
+    assert end["brokenRows"] == [
+        {"uri": "s3://landing/in/1.json", "row": 2, "rule": "it is no JSON object"}
+    ]
+
+
 def test_a_file_that_may_not_be_read_for_a_while_is_waited_for(world: Delivering) -> None:
     external_id = begun(world, ONE, TWO)
     world.denied["in/1.json"] = world.clock() + HOUR

@@ -7,8 +7,8 @@ whoever tells which files were lost reads it there.
 from collections.abc import Iterable
 from itertools import islice
 
-from aep_intake.content.parts import Place
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark
+from aep_intake.content.parts import EXAMPLES, Place
+from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark
 from aep_intake.delivery.pieces import Run
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
@@ -34,6 +34,7 @@ class Entry(Kept):
     offset: int = 0  # bytes, a CSV's header among them
     rows_before: int = 0
     since: Place | None = None  # where in its file a later part begins
+    bad_rows: tuple[BadRow, ...] = ()  # the first broken ones
     lost: Rejection | None = None  # why it is not in the batch
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
@@ -68,6 +69,7 @@ def mark_of(entries: tuple[Entry, ...]) -> Mark:
         broken=sum(entry.broken for entry in sent),
         unmapped=sum(entry.unmapped for entry in entries),
         unmapped_columns=tuple(islice(columns, COLUMNS_NAMED)),
+        bad_rows=tuple(bad for entry in sent for bad in entry.bad_rows)[:EXAMPLES],
         left_out=sum(entry.lost is not None for entry in entries),
         empty=sum(entry.lost is None and not entry.size for entry in entries),
     )

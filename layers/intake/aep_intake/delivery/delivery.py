@@ -40,6 +40,16 @@ class End(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BadRow(Kept):
+    """A row that was sent though it is broken: its route leaves that to AEP."""
+
+    uri: str
+    rule: str  # what it breaks; never a value
+    row: int | None = None  # its number in the file, from 1, where that is known
+    offset: int | None = None  # else the byte of the file at which it begins
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict(Kept):
     """The true outcome of a batch."""
 
@@ -56,6 +66,7 @@ class Verdict(Kept):
     broken: int = 0  # of them, as we saw
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    bad_rows: tuple[BadRow, ...] = ()  # the first of these
     # Whether we gave it up because of its lost files: another attempt follows without them.
     anew: bool = False
 
@@ -86,6 +97,7 @@ class Mark(Kept):
     left_out: int = 0
     empty: int = 0
     place: int | None = None  # of the file, among those of the batch, because of which it is lost
+    bad_rows: tuple[BadRow, ...] = ()  # the first broken ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ class Progress(Kept):
     size: int = 0  # bytes that were sent
     rows: int = 0  # in the parts
     broken: int = 0  # of these rows
+    bad_rows: tuple[BadRow, ...] = ()  # the first of these
     place: Place | None = None  # where the next part begins
     checked: bool = False  # whether all parts were read before, and are right
 

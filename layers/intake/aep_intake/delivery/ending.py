@@ -7,6 +7,7 @@ from typing import Any
 
 from aep_intake.delivery import contents
 from aep_intake.delivery.delivery import (
+    BadRow,
     Delivery,
     DeliveryPorts,
     DeliveryStage,
@@ -29,6 +30,7 @@ from aep_intake.model.values import dataclass
 
 CATALOG_FORGETS_MS = 7 * DAY_MS  # after which a batch that Catalog does not show no longer exists
 ADOBE_SKEW_MS = 300_000  # the most by which Adobe's clock and ours differ
+BAD_ROWS = 20  # that are told of a batch
 RELEASED_PER_WRITE = 20  # lost files, between two writes of the delivery
 LEFT_OUT_MAX = 1000  # files of an excerpt that an attempt does without: it lists them
 
@@ -101,6 +103,7 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         broken=sum(mark.broken for mark in there),
         unmapped=sum(mark.unmapped for mark in there),
         unmapped_columns=_first_columns(there),
+        bad_rows=_bad_rows(marks),
     )
     delivery = ports.deliveries.replace(
         delivery,
@@ -112,6 +115,11 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
 def _first_columns(marks: Iterable[Mark]) -> tuple[str, ...]:
     names = dict.fromkeys(name for mark in marks for name in mark.unmapped_columns)
     return tuple(islice(names, contents.COLUMNS_NAMED))
+
+
+def _bad_rows(marks: Mapping[int, Mark]) -> tuple[BadRow, ...]:
+    sent = (mark for _, mark in sorted(marks.items()) if not mark.lost)
+    return tuple(bad for mark in sent for bad in mark.bad_rows)[:BAD_ROWS]
 
 
 def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:

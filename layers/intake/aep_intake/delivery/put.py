@@ -9,7 +9,7 @@ from aep_intake.content.parts import Count, Part, Parts, Shape, Source, has_rows
 from aep_intake.content.recognize import BEGINNING, check_rows_told, recognize
 from aep_intake.content.rows import BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts
+from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts
 from aep_intake.delivery.pieces import Piece
 from aep_intake.model.errors import BadRows, NotYet, TooFewRows
 from aep_intake.model.files import Arrival
@@ -88,18 +88,28 @@ def check(
         )
 
 
-def _named(piece: Piece, count: Count) -> str:
-    """The first broken rows: by number, where that is known, else by place. Never a value."""
-    return "; ".join(
-        f"row {row.row:,}, {_of_column(row)}{row.rule}"
-        if piece.whole or piece.row
-        else f"the row at byte {row.at:,}, {row.rule}"
+def bad_rows(piece: Piece, count: Count) -> tuple[BadRow, ...]:
+    """The first broken rows: by number, where that is known, else by place."""
+    numbered, uri = bool(piece.whole or piece.row), piece.file.uri
+    return tuple(
+        BadRow(uri, _of_column(row) + row.rule, row.row)
+        if numbered
+        else BadRow(uri, row.rule, offset=row.at)
         for row in count.examples
     )
 
 
 def _of_column(row: BrokenRow) -> str:
     return f"column {row.column[:100]!r} " if row.column else ""
+
+
+def _named(piece: Piece, count: Count) -> str:
+    return "; ".join(
+        f"the row at byte {bad.offset:,}, {bad.rule}"
+        if bad.row is None
+        else f"row {bad.row:,}, {bad.rule}"
+        for bad in bad_rows(piece, count)
+    )
 
 
 def send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:

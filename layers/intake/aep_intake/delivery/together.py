@@ -20,14 +20,22 @@ from io import BytesIO
 from tempfile import SpooledTemporaryFile, TemporaryFile
 from typing import IO, cast
 
-from aep_intake.content.parts import CHUNK, Count, Part, Place
+from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Part, Place
 from aep_intake.content.recognize import check_rows_told
 from aep_intake.delivery import contents
 from aep_intake.delivery.contents import Entry
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark, Progress
+from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark, Progress
 from aep_intake.delivery.ending import files_of
 from aep_intake.delivery.pieces import Piece, Run
-from aep_intake.delivery.put import SECONDS_MIN, Concatenated, check, is_sent, parts_of, send
+from aep_intake.delivery.put import (
+    SECONDS_MIN,
+    Concatenated,
+    bad_rows,
+    check,
+    is_sent,
+    parts_of,
+    send,
+)
 from aep_intake.model.errors import (
     EmptyObject,
     NotReadable,
@@ -139,6 +147,7 @@ class _Read:
     header: bytes = b""
     row_end: bytes = b""
     content: IO[bytes] | None = None  # behind the header
+    bad_rows: tuple[BadRow, ...] = ()  # the first broken ones
     lost: Rejection | None = None
     unmapped: tuple[str, ...] = ()  # the first columns that no map reads
 
@@ -172,8 +181,8 @@ class _Gathered:
         """One more file, behind the others."""
         if read.content is None:
             entry = Entry(place, file, lost=read.lost, unmapped_columns=read.unmapped)
-            parts = [self._part(entry, read.header, *part) for part in read.parts]
-            self.entries += parts or [entry]
+            first, *more = [self._part(entry, read.header, *part) for part in read.parts] or [entry]
+            self.entries += [replace(first, bad_rows=read.bad_rows), *more]
             return
         [(_, size, count)] = read.parts
         end = read.row_end if _lacks(read.content, size, read.row_end) else b""
@@ -195,6 +204,7 @@ class _Gathered:
                 upload.rows,
                 unmapped=count.unmapped,
                 unmapped_columns=read.unmapped,
+                bad_rows=read.bad_rows,
             )
         )
         upload.size, upload.rows = upload.size + size + len(end), upload.rows + count.rows
@@ -319,7 +329,8 @@ def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
     part.body.seek(len(header))
     sent = part.count.sent(mapped=delivery.compiled_map is not None)
     parts = ((None, part.size - len(header), sent),)
-    return _Read(parts, header, part.row_end, part.body, unmapped=part.unmapped)
+    bad = bad_rows(piece, part.count)
+    return _Read(parts, header, part.row_end, part.body, bad, unmapped=part.unmapped)
 
 
 def _part_of(delivery: Delivery, file: Arrival, since: Place | None, ports: DeliveryPorts) -> Part:
@@ -332,6 +343,7 @@ def _part_of(delivery: Delivery, file: Arrival, since: Place | None, ports: Deli
 def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
     """A file that is larger than one upload: read to its end, and checked, before it is sent."""
     found: list[tuple[Place | None, int, Count]] = []
+    bad: tuple[BadRow, ...] = ()
     since, header, count = None, b"", Count()
     unmapped: tuple[str, ...] = ()
     with ports.opened(piece.file, 0, piece.file.size) as stream:
@@ -339,12 +351,12 @@ def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
             rows, broken = count.rows + part.count.rows, count.broken + part.count.broken
             count = Count(rows, broken, part.count.examples)
             check(delivery, piece, count, last=part.next is None)
-            header = part.header
+            bad, header = (*bad, *bad_rows(piece, count)), part.header
             if is_sent(delivery, part):
                 sent = part.count.sent(mapped=delivery.compiled_map is not None)
                 found.append((since, part.size - len(header), sent))
             since, unmapped = part.next, part.unmapped
-    return _Read(tuple(found), header, unmapped=unmapped)
+    return _Read(tuple(found), header, bad_rows=bad[:EXAMPLES], unmapped=unmapped)
 
 
 class _Content(SpooledTemporaryFile[bytes]):

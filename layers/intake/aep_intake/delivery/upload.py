@@ -9,7 +9,7 @@ from io import BytesIO
 
 from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
-from aep_intake.content.parts import CHUNK, Count, Place, Shape, has_rows
+from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Place, Shape, has_rows
 from aep_intake.content.recognize import check_rows_told
 from aep_intake.content.rows import RowReader, is_csv
 from aep_intake.delivery.delivery import (
@@ -22,7 +22,15 @@ from aep_intake.delivery.delivery import (
 )
 from aep_intake.delivery.ending import lost_unless_held
 from aep_intake.delivery.pieces import Piece, Run, uncut
-from aep_intake.delivery.put import SECONDS_MIN, Concatenated, check, is_sent, parts_of, send
+from aep_intake.delivery.put import (
+    SECONDS_MIN,
+    Concatenated,
+    bad_rows,
+    check,
+    is_sent,
+    parts_of,
+    send,
+)
 from aep_intake.delivery.steps import resume
 from aep_intake.delivery.together import put_together
 from aep_intake.model.errors import (
@@ -159,7 +167,8 @@ def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mar
         send(delivery, piece.path(), stream, size, ports)
     count = counted.end()
     check(delivery, piece, count, sent=size)
-    return Mark(size, rows=count.rows, broken=count.broken)
+    found = bad_rows(piece, count)
+    return Mark(size, rows=count.rows, broken=count.broken, bad_rows=found)
 
 
 def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
@@ -201,6 +210,7 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
                     size=done.size + size,
                     rows=count.rows,
                     broken=count.broken,
+                    bad_rows=(*done.bad_rows, *bad_rows(piece, count))[:EXAMPLES],
                     place=part.next,
                 )
                 if part.next is not None:
@@ -230,6 +240,7 @@ def _mark_of(delivery: Delivery, done: Progress, unmapped_columns: tuple[str, ..
         done.size,
         rows=sent.rows if has_rows(delivery.input_format) else None,
         broken=sent.broken,
+        bad_rows=done.bad_rows,
         unmapped=sent.unmapped,
         unmapped_columns=unmapped_columns,
     )

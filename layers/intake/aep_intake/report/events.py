@@ -115,6 +115,11 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
         brokenRecordCount=verdict.broken or None,
         unmappedRecordCount=verdict.unmapped or None,
         unmappedColumns=list(verdict.unmapped_columns) or None,
+        brokenRows=[
+            present(uri=bad.uri, row=bad.row, offset=bad.offset, rule=bad.rule)
+            for bad in verdict.bad_rows
+        ]
+        or None,
         counted=verdict.missing is not None if verdict.end == "succeeded" else None,
         missingRecordCount=verdict.missing or None,
         recordCount=metrics.get("inputRecordCount"),
