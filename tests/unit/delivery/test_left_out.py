@@ -8,16 +8,26 @@ from typing import Any
 import pytest
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock.due import DueKind
+from aep_intake.create import create
 from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery import ending, steps, upload
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage
 from aep_intake.grouping.windows import BatchLimits
-from aep_intake.model.errors import LedgerUnavailable, NotAnnounced, StorageUnavailable, TryAgain
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import (
+    BatchRefused,
+    LedgerUnavailable,
+    NotAnnounced,
+    StorageUnavailable,
+    TryAgain,
+)
 from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Demands, Order
 from aep_intake.routing import routes
 
+from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import HOUR, MINUTE, START, Delivering, Tape, go_on, take
+from tests.faults.harness import CREDENTIAL, HOUR, MINUTE, START, Delivering, Tape, go_on, take
 from tests.memory_ledger import all_due
 
 ROW = b'{"row": 1}\n'
@@ -147,6 +157,29 @@ def test_one_after_the_other_is_left_out(world: Delivering) -> None:
     assert batched(world, third) == {"1", "3"}
     assert [file for file, _ in world.files_parked] == [files[0], files[2]]
     assert told(world) == ["Batch Abandoned", "Batch Abandoned", "Batch Succeeded"]
+
+
+def test_where_aep_refuses_the_next_attempt_of_a_request_it_is_parked(world: Delivering) -> None:
+    """Nobody has a message of it, who would send it again."""
+    contents = (ROW, TORN)
+    files = tuple(arrival(number, content) for number, content in enumerate(contents))
+    for file, content in zip(files, contents, strict=True):
+        world.put(file, content)
+    world.queue.clear()
+    target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
+    order = Order("mine", target, {"inputFormat": {"format": "json"}}, files, "request")
+    order = replace(order, demands=Demands())
+    create.create_batch(order, world.intake(0).ports)
+    delivered(world, "mine")
+    assert world.ledger.files(world.ledger.records["mine.2"].order) == files[:1]
+    world.simulator.faults.add(Fault("status", "create", status=400))
+    with pytest.raises(BatchRefused):
+        go_on(DueKind.ORDERS, "mine.2", world.intake(0))
+    assert world.orders_parked == {"mine.2"}
+    assert retry_parked("mine.2", world.intake(0)).kind is OutcomeKind.CREATED
+    delivered(world, "mine.2")
+    assert batched(world, "mine.2") == {"0"}
+    assert [file for file, _ in world.files_parked] == [files[1]]
 
 
 def parked_as_ever(world: Delivering, part: str) -> None:

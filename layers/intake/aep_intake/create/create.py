@@ -390,14 +390,17 @@ def _announce(record: Record, ports: OrderPorts) -> Record:
 
 
 def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> None:
-    """Send the event; park a rejected part of a window, which has no message of its own."""
+    """Send the event; park a rejected order that nobody has a message of.
+
+    That is a part of a window, or an attempt that followed by itself.
+    """
     rejection, order = record.rejection, replace(record.order, files=files)
     if record.state is State.CREATED:
         created = replace(record, order=order)
         _postpone_on_failure(record, ports, lambda: ports.announcer.created(created))
     elif rejection is not None:
         _postpone_on_failure(record, ports, lambda: ports.announcer.rejected(order, rejection))
-        if order.excerpt is not None:
+        if order.excerpt is not None or order.left_out or order.split_of is not None:
             _postpone_on_failure(record, ports, lambda: ports.park(record.order, rejection))
 
 
