@@ -220,6 +220,21 @@ CASES = (
         },
         rows=MEMBERS,
     ),
+    Case(
+        "r9",
+        {
+            "a.csv": CSV,
+            "a.csv.done": b"",
+            "b.csv.done": b"2\r\n",  # beside its file, and faster
+            "b.csv": CSV,
+            "c.csv": CSV,
+            "c.csv.done": b"3",
+            "d.csv": CSV,  # which is not ready
+        },
+        {"match": "FOLDER/*.csv", "ready": "{file}.done"},
+        MEMBERS * 2,
+        {"c.csv": "rows-differ"},
+    ),
     Case("r29", {"IN/ORDERS.CSV": CSV}, {"match": "FOLDER/in/*.csv", "anyCase": True}, MEMBERS),
     Case(
         "f9",

@@ -265,7 +265,7 @@ def rows_of(content: bytes, input_format: dict[str, Any]) -> list[Row]:
         return [json.loads(line, parse_float=str) for line in content.splitlines()]
     text = io.StringIO(content.decode(input_format.get("charset", "utf-8")), newline="")
     records = list(csv.reader(text, delimiter=input_format.get("delimiter", ",")))
-    names = records.pop(0) if input_format.get("header", True) else map(str, range(9))
+    names = records.pop(0) if input_format.get("header", True) else list(map(str, range(9)))
     return [dict(zip(names, cells, strict=False)) for cells in records]
 
 

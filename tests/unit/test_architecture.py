@@ -142,8 +142,8 @@ LEAVES_OUT = {
     "on_request": ({"delivery"}, 67),
     "on_due": ({"routing", "arrivals", "delivery", "content"}, 50),
     "on_tick": ({"routing", "arrivals", "delivery", "content"}, 43),
-    "on_delivery": ({"routing", "arrivals"}, 66),
-    "on_upload": ({"routing", "arrivals"}, 66),
+    "on_delivery": ({"routing", "arrivals"}, 67),
+    "on_upload": ({"routing", "arrivals"}, 67),
 }
 
 

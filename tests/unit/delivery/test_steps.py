@@ -63,7 +63,7 @@ from local.simulator import verdict
 from local.simulator.batches import Batch as Simulated
 from local.simulator.faults import Fault
 from local.simulator.mishaps import Mishap
-from local.simulator.seed import LOYALTY, PRODUCTS
+from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES
 from tests.builders import parquet_of
 from tests.faults.harness import (
     DAY,
@@ -1011,6 +1011,41 @@ def test_an_empty_gzip_that_shares_its_batch_has_the_rows_that_are_told(world: D
     uploaded(world)
     looked(world, external_id)
     assert finished(world, external_id)["lostFiles"][0]["reason"] == "rows-differ"
+
+
+def large(size: int, **members: Any) -> bytes:
+    return json.dumps(members | {"text": "x" * size}).encode() + b"\n"
+
+
+LARGE_ROWS = ROWS + large(11_000, timestamp="2026-11-28") + large(11_000) + large(101_000)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+@pytest.mark.parametrize("form", ["whole", "cut", "packed", "list"])
+def test_rows_that_profile_drops_are_counted_and_named(
+    world: Delivering, others: int, form: str
+) -> None:
+    world.piece = 102_000 if form == "cut" else 1_000_000
+    content = LARGE_ROWS
+    if form == "packed":
+        content = gzip.compress(content)
+    if form == "list":
+        content = b"[" + content.rstrip().replace(b"\n", b",\n") + b"]"
+    external_id = begun(world, content, *[ROWS] * others, datasetId=PROFILES, lookInside=False)
+    uploaded(world)
+    looked(world, external_id)
+    told = finished(world, external_id)
+    assert (told["kind"], told["oversizedRecordCount"]) == ("Batch Succeeded", 2)
+    named = "s3://landing/in/0.json" if form == "cut" else "s3://landing/in/0.json, row 21"
+    assert told["oversizedRecords"][0] == named
+
+
+def test_where_profile_has_no_part_no_row_is_too_large(world: Delivering) -> None:
+    world.piece = 1_000_000
+    external_id = begun(world, LARGE_ROWS)
+    uploaded(world)
+    looked(world, external_id)
+    assert "oversizedRecordCount" not in finished(world, external_id)
 
 
 def packed_in(world: Delivering, monkeypatch: pytest.MonkeyPatch, took: int) -> list[str]:

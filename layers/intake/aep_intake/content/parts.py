@@ -7,12 +7,14 @@ goes on where another one stopped unpacks what is before, and makes nothing of i
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, readable
 from aep_intake.content.gzip import Gunzipped, Readable
 from aep_intake.content.json_rows import JsonLines, JsonObjects
+from aep_intake.content.oversized import oversized
 from aep_intake.content.rows import Block, BrokenRow, RowReader, is_csv
 from aep_intake.content.text import UTF_8, ToUtf8
 from aep_intake.model.errors import TooLarge
@@ -82,17 +84,34 @@ class Count:
     broken: int = 0
     examples: tuple[BrokenRow, ...] = ()  # the first broken ones
     unmapped: int = 0  # rows that are not counted in `rows`, as they were left out
+    oversized: int = 0  # rows that Profile drops
+    first_oversized: int = 0  # the number of the first; 0 if there is none, or it is not known
 
     def plus(self, block: Block) -> "Count":
         """With the rows of a block."""
         more = (*self.examples, *block.broken[:EXAMPLES])[:EXAMPLES]
-        return Count(self.rows + block.rows, self.broken + len(block.broken), more)
+        return replace(
+            self,
+            rows=self.rows + block.rows,
+            broken=self.broken + len(block.broken),
+            examples=more,
+        )
+
+    def with_oversized(self, lines: bytes, before: int | None) -> "Count":
+        """With the rows of JSON Lines that Profile drops. `before`: how many are before them."""
+        found = list(oversized(lines))
+        if not found:
+            return self
+        first = self.first_oversized
+        if before is not None and not self.oversized:
+            first = before + found[0].row + 1
+        return replace(self, oversized=self.oversized + len(found), first_oversized=first)
 
     def sent(self, *, mapped: bool) -> "Count":
         """Of those that go up: a map leaves out the broken ones."""
         if not mapped:
             return self
-        return Count(self.rows - self.broken, 0, self.examples, self.broken)
+        return replace(self, rows=self.rows - self.broken, broken=0, unmapped=self.broken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +246,12 @@ class Parts:
         return place, header
 
     @property
+    def _is_json(self) -> bool:
+        """Whether what goes up is JSON Lines."""
+        source = self.shape.input_format
+        return self.rows_map is not None or (has_rows(source) and not is_csv(source))
+
+    @property
     def _chunk(self) -> int:
         return max(1, min(CHUNK, self.limit // (4 if self.rows_map is None else GROWTH)))
 
@@ -266,6 +291,9 @@ class Parts:
                 break
             if block.text:
                 size += out.write(text)
+                if self._is_json:
+                    before = begin.rows + count.rows if self.rows_map is None else None
+                    count = count.with_oversized(text, before)
                 count = count.plus(Block(b"", block.rows, broken))
                 place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
                 kept = kept[len(kept) - rows.held :]

@@ -17,6 +17,7 @@ from aep_intake.model.records import Kept
 from aep_intake.model.times import day_of
 from aep_intake.model.values import dataclass
 
+ROWS_NAMED = 20  # that Profile drops, one of each file
 COLUMNS_NAMED = 20  # of those that nothing maps
 
 
@@ -38,6 +39,8 @@ class Entry(Kept):
     lost: Rejection | None = None  # why it is not in the batch
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    oversized: int = 0  # rows that Profile drops
+    first_oversized: int = 0  # the number of the first; 0: not known
 
 
 def read(delivery: Delivery, run: Run, ports: DeliveryPorts) -> tuple[Entry, ...] | None:
@@ -70,9 +73,21 @@ def mark_of(entries: tuple[Entry, ...]) -> Mark:
         unmapped=sum(entry.unmapped for entry in entries),
         unmapped_columns=tuple(islice(columns, COLUMNS_NAMED)),
         bad_rows=tuple(bad for entry in sent for bad in entry.bad_rows)[:EXAMPLES],
+        oversized=sum(entry.oversized for entry in sent),
+        oversized_rows=tuple(
+            islice(
+                (row_named(entry.file, entry.first_oversized) for entry in sent if entry.oversized),
+                ROWS_NAMED,
+            )
+        ),
         left_out=sum(entry.lost is not None for entry in entries),
         empty=sum(entry.lost is None and not entry.size for entry in entries),
     )
+
+
+def row_named(file: Arrival, row: int) -> str:
+    """A row by its file and number, for people; 0 where the number is not known."""
+    return f"{file.uri}, row {row}" if row else file.uri
 
 
 def held_or_lost(delivery: Delivery, run: Run, why: Rejection, ports: DeliveryPorts) -> Mark:

@@ -67,6 +67,8 @@ class Verdict(Kept):
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
     bad_rows: tuple[BadRow, ...] = ()  # the first of these
+    oversized: int = 0  # rows that Profile drops; of datasets that feed Profile
+    oversized_rows: tuple[str, ...] = ()  # the first in each of some files, by name
     # Whether we gave it up because of its lost files: another attempt follows without them.
     anew: bool = False
 
@@ -93,6 +95,8 @@ class Mark(Kept):
     broken: int = 0  # of them, as far as we can see
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    oversized: int = 0  # rows that Profile drops
+    oversized_rows: tuple[str, ...] = ()  # the first in each of some files, by name
     # Of a run: how many of its files are not in it, as its list says, and how many have no row.
     left_out: int = 0
     empty: int = 0
@@ -112,6 +116,8 @@ class Progress(Kept):
     rows: int = 0  # in the parts
     broken: int = 0  # of these rows
     bad_rows: tuple[BadRow, ...] = ()  # the first of these
+    oversized: int = 0  # rows that were sent, and that Profile drops
+    first_oversized: int = 0  # the number of the first; 0: not known
     place: Place | None = None  # where the next part begins
     checked: bool = False  # whether all parts were read before, and are right
 
@@ -149,6 +155,7 @@ class Delivery(Kept):
     source_format: Mapping[str, Any] | None = None  # of the files, if they are converted
     demands: Demands = field(default_factory=lambda: NO_DEMANDS)
     compiled_map: str | None = None  # by which the rows of the files are mapped
+    profile: bool = False  # the dataset feeds Real-Time Customer Profile
     sharing: Sharing | None = None  # None: each file goes up by itself, as in earlier releases
 
     @classmethod
@@ -181,6 +188,7 @@ class Delivery(Kept):
             due,
             source_format=order.source_format,
             compiled_map=order.compiled_map,
+            profile=order.profile,
             demands=order.demands or NO_DEMANDS,
             sharing=sharing if len(files) > 1 and has_rows(input_format) else None,
         )

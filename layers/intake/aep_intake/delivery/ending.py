@@ -104,12 +104,18 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         unmapped=sum(mark.unmapped for mark in there),
         unmapped_columns=_first_columns(there),
         bad_rows=_bad_rows(marks),
+        oversized=sum(mark.oversized for mark in there) if delivery.profile else 0,
+        oversized_rows=_oversized_rows(there) if delivery.profile else (),
     )
     delivery = ports.deliveries.replace(
         delivery,
         delivery.then(stage=DeliveryStage.ENDED, verdict=verdict, due=ports.now() + ports.step_ms),
     )
     return announce(delivery, ports)
+
+
+def _oversized_rows(marks: Iterable[Mark]) -> tuple[str, ...]:
+    return tuple(islice((r for mark in marks for r in mark.oversized_rows), contents.ROWS_NAMED))
 
 
 def _first_columns(marks: Iterable[Mark]) -> tuple[str, ...]:

@@ -205,6 +205,8 @@ class _Gathered:
                 unmapped=count.unmapped,
                 unmapped_columns=read.unmapped,
                 bad_rows=read.bad_rows,
+                oversized=count.oversized,
+                first_oversized=count.first_oversized,
             )
         )
         upload.size, upload.rows = upload.size + size + len(end), upload.rows + count.rows
@@ -221,6 +223,8 @@ class _Gathered:
             rows=count.rows,
             broken=count.broken,
             unmapped=count.unmapped,
+            oversized=count.oversized,
+            first_oversized=count.first_oversized,
             upload=upload.number,
             offset=len(header),
             since=since,

@@ -11,7 +11,8 @@ from aep_intake.content.csv import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
 from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Place, Shape, has_rows
 from aep_intake.content.recognize import check_rows_told
-from aep_intake.content.rows import RowReader, is_csv
+from aep_intake.content.rows import Block, RowReader, is_csv
+from aep_intake.delivery import contents
 from aep_intake.delivery.delivery import (
     Delivery,
     DeliveryPorts,
@@ -157,18 +158,25 @@ def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mar
         before, again = beginning[:skipped], beginning[skipped:]
         shape, place = Shape(delivery.input_format), Place(piece.start, max(0, piece.row - 1))
         reader = shape.reader(file.uri, place, again if piece.start else None)
+        is_json = has_rows(delivery.input_format) and not is_csv(delivery.input_format)
         if piece.start:
-            counted = Counted(body, reader)
+            counted = Counted(body, reader, is_json=is_json)
             stream: Readable = Concatenated(BytesIO(again), counted)
         else:
             reader.feed(before)
-            stream = counted = Counted(Concatenated(BytesIO(again), body), reader)
+            stream = counted = Counted(Concatenated(BytesIO(again), body), reader, is_json=is_json)
         size = piece.size - skipped
         send(delivery, piece.path(), stream, size, ports)
     count = counted.end()
     check(delivery, piece, count, sent=size)
-    found = bad_rows(piece, count)
-    return Mark(size, rows=count.rows, broken=count.broken, bad_rows=found)
+    done = Progress(
+        size=size,
+        rows=count.rows,
+        broken=count.broken,
+        bad_rows=bad_rows(piece, count),
+        oversized=count.oversized,
+    )
+    return _mark_of(delivery, piece, done)
 
 
 def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
@@ -211,6 +219,8 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
                     rows=count.rows,
                     broken=count.broken,
                     bad_rows=(*done.bad_rows, *bad_rows(piece, count))[:EXAMPLES],
+                    oversized=done.oversized + part.count.oversized,
+                    first_oversized=done.first_oversized or part.count.first_oversized,
                     place=part.next,
                 )
                 if part.next is not None:
@@ -231,10 +241,13 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
         raise
     if proof and done.checked:
         return None
-    return _mark_of(delivery, done, unmapped_columns)
+    return _mark_of(delivery, piece, done, unmapped_columns)
 
 
-def _mark_of(delivery: Delivery, done: Progress, unmapped_columns: tuple[str, ...]) -> Mark:
+def _mark_of(
+    delivery: Delivery, piece: Piece, done: Progress, unmapped_columns: tuple[str, ...] = ()
+) -> Mark:
+    rows = (contents.row_named(piece.file, done.first_oversized),) if done.oversized else ()
     sent = Count(done.rows, done.broken).sent(mapped=delivery.compiled_map is not None)
     return Mark(
         done.size,
@@ -243,13 +256,16 @@ def _mark_of(delivery: Delivery, done: Progress, unmapped_columns: tuple[str, ..
         bad_rows=done.bad_rows,
         unmapped=sent.unmapped,
         unmapped_columns=unmapped_columns,
+        oversized=done.oversized,
+        oversized_rows=rows,
     )
 
 
 class Counted:
     """A stream whose rows are counted as it is read."""
 
-    def __init__(self, body: Readable, reader: RowReader) -> None:
+    def __init__(self, body: Readable, reader: RowReader, *, is_json: bool) -> None:
+        self._is_json = is_json
         self._body, self._reader, self._count = body, reader, Count()
         self._chunk = bytearray()
 
@@ -258,11 +274,17 @@ class Counted:
         some = self._body.read(size)
         self._chunk += some
         if len(self._chunk) >= CHUNK:  # many rows at a time are read faster
-            self._count = self._count.plus(self._reader.feed(bytes(self._chunk)))
+            self._add(self._reader.feed(bytes(self._chunk)))
             self._chunk.clear()
         return some
 
     def end(self) -> Count:
         """The rows of all that was read."""
-        count = self._count.plus(self._reader.feed(bytes(self._chunk)))
-        return count.plus(self._reader.end())
+        self._add(self._reader.feed(bytes(self._chunk)))
+        self._add(self._reader.end())
+        return self._count
+
+    def _add(self, block: Block) -> None:
+        self._count = self._count.plus(block)
+        if self._is_json:
+            self._count = self._count.with_oversized(block.text, None)

@@ -80,6 +80,10 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
         count("BatchesMiscounted")
         missing = {"sent": verdict.rows, "missing": verdict.missing}
         logger.warning("rows missing", extra=_about(delivery) | missing)
+    if verdict.end is End.SUCCEEDED and verdict.oversized:
+        count("OversizedRows", number=verdict.oversized)
+        oversized = {"rows": verdict.oversized, "first": verdict.oversized_rows}
+        logger.warning("rows too large for Profile", extra=_about(delivery) | oversized)
     log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
     about = {
         "status": verdict.status,

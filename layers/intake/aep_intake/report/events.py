@@ -120,6 +120,8 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
             for bad in verdict.bad_rows
         ]
         or None,
+        oversizedRecordCount=verdict.oversized or None,
+        oversizedRecords=list(verdict.oversized_rows) or None,
         counted=verdict.missing is not None if verdict.end == "succeeded" else None,
         missingRecordCount=verdict.missing or None,
         recordCount=metrics.get("inputRecordCount"),
