@@ -157,6 +157,15 @@ def secrets_of(stack: Stack) -> tuple[str, ...]:
     return stack.list_parameter("CredentialSecrets")
 
 
+def live_routes(stack: Stack, client: AppConfigClient) -> bytes:
+    """The routing table that is live. Raises CommandFailed and botocore's errors."""
+    document = PublishedDocument(client, *(stack.output(name) for name in ROUTES_IDS))
+    live = document.live_versions()
+    if not live:
+        raise CommandFailed("no routing table is live: aep-intake routes publish TABLE")
+    return document.read(live[-1])
+
+
 def organizations_of(stack: Stack, client: AppConfigClient) -> Organizations:
     """The organizations and limits in force. Raises CommandFailed and botocore's errors."""
     document = PublishedDocument(client, *(stack.output(name) for name in LIMITS_IDS))

@@ -20,6 +20,7 @@ _ACTIONS = {
     "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
     "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
     "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
 }
 _DENIED = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden", "403")
 _EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aep_intake_cli.commands.mapping import add_suggest_and_try
 from aep_intake_cli.commands.publish import add_publish_and_rollback
 from aep_intake_cli.options import FILE, Access, as_json, with_access_if_named
 
@@ -187,6 +188,7 @@ def _misfits(parsed: RoutingTable, access: Access) -> list[str]:
         return [f"{fit.NOT_CHECKED}: {explain_aws_error(error)}"]
 
 
+add_suggest_and_try(command)
 add_publish_and_rollback(
     command,
     "routes",
