@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aep_intake_cli.mapping.verdict import Tried
 
 NAMED = 20  # columns that nothing takes, and problems
-VALUE_WIDTH = 60  # characters of a value that are shown
+VALUE_WIDTH = 200  # characters of a value that are shown
 
 schema_file = click.option(
     "--schema",

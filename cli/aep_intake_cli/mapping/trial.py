@@ -286,12 +286,16 @@ def _validator(schema: Mapping[str, Any]) -> jsonschema.Draft7Validator:
 
 
 def _readable(node: Any) -> Any:
-    """A schema without patterns of JavaScript's that Python does not know: AEP checks them."""
+    """A schema whose objects have no other members than it says: what AEP does with others is not
+    documented. And without patterns of JavaScript's that Python does not know: AEP checks them.
+    """
     if isinstance(node, list):
         return [_readable(inner) for inner in node]
     if not isinstance(node, dict):
         return node
     made = {name: _readable(inner) for name, inner in node.items()}
+    if made.get("type") == "object" and isinstance(made.get("properties"), dict):
+        made.setdefault("additionalProperties", False)
     if isinstance(made.get("pattern"), str):
         try:
             re.compile(made["pattern"])

@@ -114,6 +114,8 @@ def _try_rows(
     document = None if known is None else known.registered.document
     tried.trial = trial.run(file, compiled, rows_map, document, show=show)
     tried.looked_at = True
+    if tried.trial.unfit and compiled is None:
+        tried.notes.append("For rows of another shape aep-intake routes suggest proposes a map")
 
 
 def _compiled(route: routes.Route, file: RowFile, known: KnownSchema | None) -> Mapping[str, Any]:

@@ -170,6 +170,16 @@ def test_rows_without_a_map_are_compared_with_the_schema(capsys: Output) -> None
     assert "give --schema FILE" in capsys.readouterr().out
 
 
+def test_flat_json_for_a_schema_that_is_not_flat_does_not_fit(capsys: Output) -> None:
+    """Nothing is required of a profile, so only members that it does not have tell."""
+    table({"name": "app", "match": "*.json", "datasetName": "P"})
+    Path("a.json").write_text('{"first_name": "Ann"}')
+    assert tried(file="a.json") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "'first_name' was unexpected" in said
+    assert "routes suggest proposes a map" in said
+
+
 def test_csv_without_a_map_needs_an_ad_hoc_schema(capsys: Output) -> None:
     table({name: value for name, value in RULE.items() if name != "map"})
     assert tried() == 1
