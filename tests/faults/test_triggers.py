@@ -24,7 +24,7 @@ from tests.faults.harness import (
 from tests.faults.test_again import FILES, MARKER, table
 from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
-FEW = settings(WORLDS, max_examples=SCHEDULES // 6)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 18)
 ran: Counter[str] = Counter()
 
 FILE = Arrival("landing", "in/a.json", None, "e", "0060", 10, START)
