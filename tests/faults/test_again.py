@@ -18,7 +18,7 @@ from tests.faults.harness import RETENTION, SETTLE, START, Message, Tape, World,
 from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 3)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 9)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 18)
 ran: Counter[str] = Counter()
 LIVE = frozenset({"loading", "success"})
 

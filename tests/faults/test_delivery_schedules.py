@@ -27,7 +27,7 @@ from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met, tapes
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
 HALF = settings(WORLDS, max_examples=SCHEDULES // 14)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 28)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 45)
 TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 

@@ -30,7 +30,7 @@ from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met, tape
 from tests.faults.test_steps import order
 
 SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 28)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 45)
 TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
