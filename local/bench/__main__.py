@@ -79,6 +79,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=15, help="measurements for each median")
     parser.add_argument("--arrivals", type=int, default=1000, help="arrivals sent at once")
     parser.add_argument("--files", type=int, default=10_000, help="files sent into one window")
+    parser.add_argument("--packed", type=int, default=10_000, help="small files of one batch")
     parser.add_argument("--folder", type=int, default=100_000, help="files of one marker's folder")
     parser.add_argument("--orders", type=int, default=20_000, help="due orders before a window")
     parser.add_argument(
@@ -135,8 +136,8 @@ def _measured(
         step("1 GB in pieces")
         parts["uploads"].append(uploads().in_pieces(min(arguments.runs, PIECES)))
     if "delivered" in arguments.only:
-        step("1,000 files: cost of a delivered batch")
-        parts["delivered"] = uploads().counted()
+        step(f"{arguments.packed:,} small files in one batch; cost of a delivered batch")
+        parts["delivered"] = uploads().counted(arguments.packed)
     return parts
 
 

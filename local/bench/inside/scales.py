@@ -43,7 +43,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     told: dict[str, Any] = probe.handler(event, context)
     told["cpu"] = (time.process_time() - began) * 1000
     told["logged"] = out.bytes - logged
-    told["written"] = list(written)
+    # Of many files they are more than the runtime hands back.
+    told["written"] = list(written) if event.get("weighs", True) else []
     del told["modules"]
     return told
 
