@@ -142,6 +142,13 @@ def test_small_files_of_several_countries_share_an_upload(world: Delivering) -> 
     assert (mark.rows, mark.unmapped_columns) == (3, ("extra",))
 
 
+def test_a_header_alone_is_no_row_of_the_schema(world: Delivering) -> None:
+    """Also where a table may be empty."""
+    external_id = mapped(world, csv(), minRows=0)
+    uploaded(world)
+    assert rows(world, external_id) == []
+
+
 def test_a_repeat_sends_the_same_bytes_also_after_the_route_has_another_map(
     world: Delivering,
 ) -> None:

@@ -2624,3 +2624,14 @@ def test_where_aep_refuses_the_next_one_it_can_be_asked_for_again(world: Deliver
     assert retry_parked(external_id, world.intake(0)).record.order.external_id == f"{external_id}.2"
     [file] = world.ledger.records[external_id].order.files
     assert world.ledger.claimant(file) == external_id
+
+
+@pytest.mark.parametrize("content", [b"a,b\n", b"a,b"])
+def test_a_header_alone_is_loaded_where_a_table_may_be_empty(
+    world: Delivering, content: bytes
+) -> None:
+    external_id = begun(world, content, key="in/{}.csv", inputFormat={"format": "csv"}, minRows=0)
+    uploaded(world)
+    assert [file.read() for file in batch_of(world, external_id).files.values()] == [content]
+    looked(world, external_id)
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"

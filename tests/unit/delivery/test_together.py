@@ -4,9 +4,13 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import IO, Any
+from itertools import islice
+from types import SimpleNamespace
+from typing import IO, Any, cast
+from unittest.mock import Mock
 
 import pytest
 from aep_intake.delivery import upload
@@ -23,7 +27,10 @@ from aep_intake.model.errors import (
     StorageUnavailable,
 )
 from aep_intake.model.files import Arrival
+from aep_intake.model.organizations import Organizations
 from aep_intake.model.sharing import Sharing
+from aep_intake.settings import Settings
+from aep_intake.wiring.deliver import Delivering as Worker
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -254,11 +261,8 @@ def test_python_reads_of_what_shares_an_upload_what_it_wrote(
     uploaded(mine)
     found = list(put(mine, external_id).values())
     wanted = [list(row) for rows in tables for row in rows]
-    if not wanted:
-        assert found == []
-        return
-    [whole] = found
-    assert list(csv.reader(io.StringIO(whole.decode(), newline="")))[1:] == wanted
+    read = [list(csv.reader(io.StringIO(one.decode(), newline=""))) for one in found]
+    assert [row for rows in read for row in rows[1:]] == wanted
 
 
 def test_a_run_that_is_larger_than_it_seemed_becomes_several_uploads(world: Delivering) -> None:
@@ -567,3 +571,80 @@ def test_ranges_are_read_one_after_the_other(tmp_path: Any) -> None:
         assert [stream.read(4), stream.read(2), stream.read()] == [b"0125", b"78", b"9"]
         assert stream.read() == b""
         assert _Ranges(disk, some()).read() == b"0125789"
+
+
+# ---- Headers alone, where a route allows them
+
+HEADERS = [b"column%d\n" % n for n in range(3)]
+
+
+def test_headers_alone_go_up_where_a_table_may_be_empty(world: Delivering) -> None:
+    """As they do where each file goes up by itself: the batch is complete, with no row in it."""
+    external_id = begun(world, *HEADERS, HEADERS[0], key="in/{}.csv", **CSV, minRows=0)
+    uploaded(world)
+    assert sorted(put(world, external_id).values()) == HEADERS
+    looked(world, external_id)
+    assert finished(world, external_id)["kind"] == "Batch Succeeded"
+
+
+def test_no_upload_is_passed_over_behind_a_header_alone(world: Delivering) -> None:
+    contents = [HEADERS[0], *(b"other%d\n1\n" % n for n in range(3))]
+    external_id = begun(world, *contents, key="in/{}.csv", **CSV, minRows=0)
+    while world.uploads:
+        its = ports(world, uploads_end_ms=world.clock() + 3000)
+        real: Any = its.ingestion
+        put_file = real.upload
+
+        def slow(*sent: Any, put_file: Any = put_file) -> None:
+            put_file(*sent)
+            world.clock.advance(1200)
+
+        real.upload = slow
+        upload.upload(world.uploads.pop(0).what, its)
+    assert sorted(put(world, external_id).values()) == contents
+
+
+def test_what_is_listed_is_not_read_on_when_no_time_is_left(world: Delivering) -> None:
+    """Else Lambda kills the worker, with all that it does beside that."""
+    begun(world, *[ONE] * 30)
+    with pytest.raises(KeyboardInterrupt):
+        uploaded_piece(world.uploads[0].what, dying(world, "send"))
+    its, read = reads(ports(world, uploads_end_ms=world.clock() + 3000))
+
+    def slow(file: Arrival, start: int, end: int) -> IO[bytes]:
+        world.clock.advance(1000)
+        return its.opened(file, start, end)
+
+    with pytest.raises(NotYet):
+        uploaded_piece(world.uploads[0].what, replace(its, opened=slow))
+    assert len(read) < 5
+
+
+def test_one_run_is_read_after_the_other(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has all threads, and room on the disk; whatever ends it, the next may begin."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    worker = Worker(Settings.of("on_upload", environment))
+    worker.__dict__ |= {
+        "organizations": SimpleNamespace(current=lambda: Organizations(())),
+        "ledger": Mock(),
+        "announcer": Mock(),
+    }
+    context: Any = SimpleNamespace(get_remaining_time_in_millis=lambda: 60_000)
+    its, begun_with = worker.delivery(context), list[int]()
+
+    def work(value: int) -> int:
+        begun_with.append(value)
+        return value
+
+    first = iter(its.ahead(work, range(30)))
+    assert next(first) == 0
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(lambda: list(its.ahead(work, [99])))
+        assert list(islice(first, 20)) == list(range(1, 21))
+        assert 99 not in begun_with
+        cast("Generator[int]", first).close()
+        assert second.result(timeout=60) == [99]
+    assert max(value for value in begun_with if value < 99) < 30

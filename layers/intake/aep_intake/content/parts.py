@@ -297,6 +297,8 @@ class Parts:
                 count = count.plus(Block(b"", block.rows, broken))
                 place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
                 kept = kept[len(kept) - rows.held :]
+        if self.rows_map is None and header is None and not size:  # a header may be all there is
+            size = out.write(rows.reader.header)
         out.seek(0)
         header, end = rows.reader.header, rows.reader.row_end
         if self.rows_map is None:

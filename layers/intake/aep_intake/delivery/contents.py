@@ -27,7 +27,7 @@ class Entry(Kept):
 
     place: int  # of the file, among those of the batch
     file: Arrival
-    size: int = 0  # bytes in the batch; none of a file without rows, or that is lost
+    size: int = 0  # bytes of its rows in the batch
     rows: int = 0
     broken: int = 0  # of them, as far as we can see
     # Where it is: the number of the upload, and what comes before it there.
@@ -41,6 +41,11 @@ class Entry(Kept):
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
     oversized: int = 0  # rows that Profile drops
     first_oversized: int = 0  # the number of the first; 0: not known
+
+    @property
+    def sent(self) -> bool:
+        """Whether it is in an upload, be it with no more than a header."""
+        return self.offset + self.size > 0
 
 
 def read(delivery: Delivery, run: Run, ports: DeliveryPorts) -> tuple[Entry, ...] | None:
@@ -59,12 +64,12 @@ def write(delivery: Delivery, run: Run, entries: Iterable[Entry], ports: Deliver
 
 def sizes(entries: Iterable[Entry]) -> dict[int, int]:
     """The bytes of each upload, by number."""
-    return {entry.upload: entry.offset + entry.size for entry in entries if entry.size}
+    return {entry.upload: entry.offset + entry.size for entry in entries if entry.sent}
 
 
 def mark_of(entries: tuple[Entry, ...]) -> Mark:
     """The mark of a run whose uploads are all in the batch."""
-    sent = [entry for entry in entries if entry.size]
+    sent = [entry for entry in entries if entry.sent]
     columns = dict.fromkeys(name for entry in sent for name in entry.unmapped_columns)
     return Mark(
         sum(sizes(sent).values()),
@@ -81,7 +86,7 @@ def mark_of(entries: tuple[Entry, ...]) -> Mark:
             )
         ),
         left_out=sum(entry.lost is not None for entry in entries),
-        empty=sum(entry.lost is None and not entry.size for entry in entries),
+        empty=sum(entry.lost is None and not entry.sent for entry in entries),
     )
 
 

@@ -114,11 +114,17 @@ def _named(piece: Piece, count: Count) -> str:
 
 def send(delivery: Delivery, path: str, body: Readable, size: int, ports: DeliveryPorts) -> None:
     """PUT one file, within the rest of this worker's time."""
+    seconds = check_time(delivery, ports)
+    with ports.allowance.taking(delivery.target, size):
+        ports.ingestion.upload(delivery, path, body, size, seconds)
+
+
+def check_time(delivery: Delivery, ports: DeliveryPorts) -> float:
+    """The seconds that this worker has left. Raises NotYet if no upload can be made in them."""
     seconds = (ports.uploads_end_ms - ports.now()) / 1000
     if seconds < SECONDS_MIN:
         raise NotYet("this worker has no time left", external_id=delivery.external_id)
-    with ports.allowance.taking(delivery.target, size):
-        ports.ingestion.upload(delivery, path, body, size, seconds)
+    return seconds
 
 
 class Concatenated:

@@ -32,6 +32,7 @@ from aep_intake.delivery.put import (
     Concatenated,
     bad_rows,
     check,
+    check_time,
     is_sent,
     parts_of,
     send,
@@ -39,7 +40,6 @@ from aep_intake.delivery.put import (
 from aep_intake.model.errors import (
     EmptyObject,
     NotReadable,
-    NotYet,
     Rejected,
     StorageUnavailable,
     UploadRefused,
@@ -94,7 +94,7 @@ def _listed(
 
 
 def _sent(entries: Iterable[Entry]) -> list[Entry]:
-    return [entry for entry in entries if entry.size]
+    return [entry for entry in entries if entry.sent]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,9 @@ class _Body:
     ranges: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, offset: int, size: int) -> None:
-        """One more range."""
+        """One more range, unless a header is all that a file has."""
+        if not size:
+            return
         if self.ranges and sum(self.ranges[-1]) == offset:
             offset, before = self.ranges.pop()
             size += before
@@ -185,7 +187,7 @@ class _Gathered:
             self.entries += [replace(first, bad_rows=read.bad_rows), *more]
             return
         [(_, size, count)] = read.parts
-        end = read.row_end if _lacks(read.content, size, read.row_end) else b""
+        end = read.row_end if size and _lacks(read.content, size, read.row_end) else b""
         upload = self._open.get((read.header, read.row_end))
         if upload is None or upload.size + size + len(end) > self._limit:
             upload = self._new(read.header)
@@ -277,8 +279,7 @@ def _gathered(delivery: Delivery, run: Run, ports: DeliveryPorts, disk: IO[bytes
     with _ended(work) as found:
         for place, file, read in found:
             gathered.add(place, file, read)
-            if ports.now() + SECONDS_MIN * 1000 > ports.uploads_end_ms:
-                raise NotYet("this worker has no time left", external_id=delivery.external_id)
+            check_time(delivery, ports)
     return gathered
 
 
@@ -391,6 +392,7 @@ def _again(
     work = ports.ahead(lambda entry: (entry, _member(delivery, entry, ports)), members)
     with _ended(work) as found:
         for entry, part in found:
+            check_time(delivery, ports)
             with part.body as content:
                 header = part.header
                 if entry is members[0]:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, lru_cache
+from threading import Lock
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -34,8 +35,16 @@ class Delivering(WithPlatform):
         limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
 
+        turn = Lock()
+
         def enqueue(tasks: list[delivery.Task]) -> None:
             self.queues.send(uploads, map(records.members, tasks))
+
+        def ahead[T, R](work: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]:
+            # Runs are read one at a time, while others are sent. Else, where S3 is slow, none would
+            # be read before its worker ends; and /tmp has no room for what each reads ahead.
+            with turn:
+                yield from self._ahead(work, values)
 
         return delivery.DeliveryPorts(
             deliveries=self.deliveries,
@@ -59,12 +68,12 @@ class Delivering(WithPlatform):
             sharing=Sharing.within(limits.file_megabytes * 10**6),
             deadline_ms=limits.upload_hours * HOUR_MS,
             first_poll_ms=limits.outcome_seconds * 1000,
-            ahead=self._ahead,
+            ahead=ahead,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 
     def _ahead[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]:
-        """A `map` that is some values ahead; all of them share the threads."""
+        """A `map` that is some values ahead."""
         waiting: deque[Future[R]] = deque()
         try:
             for value in values:
