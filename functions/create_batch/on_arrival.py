@@ -110,7 +110,8 @@ def _settle(
         errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
         rejected = [error for error in errors if isinstance(error, Rejected)]
         if len(rejected) == len(errors):
-            parked = attempt(_park, message.body, content, rejected, intake)
+            unparked = [error for error in rejected if not error.parked]
+            parked = attempt(_park, message.body, content, unparked, intake)
             errors = [parked] if parked else []
             if parked:
                 telemetry.report(message.message_id, parked, None)

@@ -213,6 +213,21 @@ def test_of_many_one_that_is_there_is_enough_unless_the_route_wants_all(world: D
     assert retry_parked(part, without_data(world, part)).kind is OutcomeKind.CREATED
 
 
+def test_what_aep_refuses_again_is_parked_once(world: Delivering) -> None:
+    """By the order, as a part of a window has no message of its own: not by this one as well."""
+    part = windowed(world, 3)
+    world.simulator.faults.add(Fault("status", "create", status=400))
+    with pytest.raises(BatchRefused) as refused:
+        retry_parked(part, without_data(world, part))
+    assert (world.orders_parked, refused.value.parked) == ({f"{part}.2"}, True)
+    world.table = table()
+    failed = arrived(world, replace(A, key="in/alone.json"), end="failed")
+    world.simulator.faults.add(Fault("status", "create", status=400))
+    with pytest.raises(BatchRefused) as refused:
+        retry_parked(failed, without_data(world, failed))
+    assert (world.orders_parked, refused.value.parked) == ({f"{part}.2"}, False)
+
+
 def test_of_many_none_is_there(world: Delivering) -> None:
     part = windowed(world, 3)
     world.contents.clear()

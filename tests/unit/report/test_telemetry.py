@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
@@ -17,6 +18,7 @@ from aep_intake.delivery.pieces import Piece
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
+    BatchRefused,
     IntakeError,
     LedgerUnavailable,
     MalformedEvent,
@@ -482,6 +484,34 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
     again = {"tries": 8, "firstSentAt": MADE_AT, "notBefore": MADE_AT + 6 * HOUR}
     assert kept.anew[0] == again
     assert kept.anew[1] == first | {"tries": 10, "notBefore": MADE_AT + 5 * HOUR + 1_800_000}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_message_is_parked_unless_its_order_is_there_already(
+    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    """Else each redrive of what AEP refuses again would leave twice as many messages."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    function, kept = importlib.import_module("on_arrival"), Mock()
+
+    def refused(*_: object) -> None:
+        error = BatchRefused("AEP does not take it", status=400)
+        error.parked = there
+        raise error
+
+    monkeypatch.setattr(function, "redrive", refused)
+    monkeypatch.setattr(function, "take_in", lambda *_: {})
+    world: dict[str, Any] = {
+        "intake": lambda *_: Routing(),
+        "credentials": SimpleNamespace(take_minted=lambda: 0),
+        "queues": kept,
+    }
+    for name, fake in world.items():
+        monkeypatch.setitem(function.worker.__dict__, name, fake)
+    event = {"Records": [record(json.dumps({"externalId": "intake-1"}), 2)]}
+    told(event, Context(), function.handler)
+    assert kept.park.called is not there
 
 
 @pytest.mark.parametrize("receives", [1, 2])

@@ -381,16 +381,19 @@ def _adopt(record: Record, batch: Batch, ports: OrderPorts) -> Record:
 
 def _announce(record: Record, ports: OrderPorts) -> Record:
     """The finished record. Raises the stored rejection of an order that gets no batch."""
+    parked = False
     if record.due is not None:
-        _publish(record, ports.ledger.files(record.order), ports)
+        parked = _publish(record, ports.ledger.files(record.order), ports)
         record = _finish(record, ports)
     if record.rejection is not None:
-        raise record.rejection.error(record.order.external_id)
+        error = record.rejection.error(record.order.external_id)
+        error.parked = parked
+        raise error
     return record
 
 
-def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> None:
-    """Send the event; park a rejected order that nobody has a message of.
+def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> bool:
+    """Send the event; park a rejected order that nobody has a message of, and say so.
 
     That is a part of a window, or an attempt that followed by itself.
     """
@@ -402,6 +405,8 @@ def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> N
         _postpone_on_failure(record, ports, lambda: ports.announcer.rejected(order, rejection))
         if order.excerpt is not None or order.left_out or order.split_of is not None:
             _postpone_on_failure(record, ports, lambda: ports.park(record.order, rejection))
+            return True
+    return False
 
 
 def _finish(record: Record, ports: OrderPorts) -> Record:

@@ -76,10 +76,12 @@ class IntakeError(Exception):
 class Rejected(IntakeError):
     """Terminal: the same input fails again until somebody changes something.
 
-    `sent`: bytes of the same file that AEP took before.
+    `sent`: bytes of the same file that AEP took before. `parked`: its order is in the dead-letter
+    queue already, so the message that asked for it need not be.
     """
 
     sent = 0
+    parked = False
 
 
 class MalformedEvent(Rejected):
