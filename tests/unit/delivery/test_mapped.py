@@ -142,6 +142,19 @@ def test_small_files_of_several_countries_share_an_upload(world: Delivering) -> 
     assert (mark.rows, mark.unmapped_columns) == (3, ("extra",))
 
 
+def test_rows_of_which_none_can_be_mapped_are_told_also_of_a_file_that_shares_an_upload(
+    world: Delivering,
+) -> None:
+    world.sharing = Sharing(files=50, bytes=8000, file_bytes=4000)
+    wrong = csv(2, 3, born="tomorrow")
+    external_id = mapped(world, csv(1), wrong, badRows="100%")
+    uploaded(world)
+    assert rows(world, external_id) == [xdm(1)]
+    [mark] = world.deliveries.marks(external_id).values()
+    assert (mark.rows, mark.unmapped) == (1, 2)
+    assert [bad.row for bad in mark.bad_rows] == [1, 2]
+
+
 def test_a_header_alone_is_no_row_of_the_schema(world: Delivering) -> None:
     """Also where a table may be empty."""
     external_id = mapped(world, csv(), minRows=0)

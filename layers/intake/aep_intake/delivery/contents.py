@@ -70,14 +70,14 @@ def sizes(entries: Iterable[Entry]) -> dict[int, int]:
 def mark_of(entries: tuple[Entry, ...]) -> Mark:
     """The mark of a run whose uploads are all in the batch."""
     sent = [entry for entry in entries if entry.sent]
-    columns = dict.fromkeys(name for entry in sent for name in entry.unmapped_columns)
+    columns = dict.fromkeys(name for entry in entries for name in entry.unmapped_columns)
     return Mark(
         sum(sizes(sent).values()),
         rows=sum(entry.rows for entry in sent),
         broken=sum(entry.broken for entry in sent),
         unmapped=sum(entry.unmapped for entry in entries),
         unmapped_columns=tuple(islice(columns, COLUMNS_NAMED)),
-        bad_rows=tuple(bad for entry in sent for bad in entry.bad_rows)[:EXAMPLES],
+        bad_rows=tuple(bad for entry in entries for bad in entry.bad_rows)[:EXAMPLES],
         oversized=sum(entry.oversized for entry in sent),
         oversized_rows=tuple(
             islice(

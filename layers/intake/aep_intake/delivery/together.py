@@ -152,6 +152,7 @@ class _Read:
     bad_rows: tuple[BadRow, ...] = ()  # the first broken ones
     lost: Rejection | None = None
     unmapped: tuple[str, ...] = ()  # the first columns that no map reads
+    left: int = 0  # rows that could not be mapped, where no other row goes up with them
 
 
 @dataclass(slots=True)
@@ -184,7 +185,8 @@ class _Gathered:
         if read.content is None:
             entry = Entry(place, file, lost=read.lost, unmapped_columns=read.unmapped)
             first, *more = [self._part(entry, read.header, *part) for part in read.parts] or [entry]
-            self.entries += [replace(first, bad_rows=read.bad_rows), *more]
+            unmapped = first.unmapped + read.left
+            self.entries += [replace(first, bad_rows=read.bad_rows, unmapped=unmapped), *more]
             return
         [(_, size, count)] = read.parts
         end = read.row_end if size and _lacks(read.content, size, read.row_end) else b""
@@ -328,13 +330,13 @@ def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
     if part.next is not None:
         return _in_parts(delivery, piece, ports)
     check(delivery, piece, part.count)
+    sent = part.count.sent(mapped=delivery.compiled_map is not None)
+    bad = bad_rows(piece, part.count)
     if not is_sent(delivery, part):
-        return _Read()
+        return _Read(bad_rows=bad, unmapped=part.unmapped, left=sent.unmapped)
     header = part.header
     part.body.seek(len(header))
-    sent = part.count.sent(mapped=delivery.compiled_map is not None)
     parts = ((None, part.size - len(header), sent),)
-    bad = bad_rows(piece, part.count)
     return _Read(parts, header, part.row_end, part.body, bad, unmapped=part.unmapped)
 
 
@@ -349,7 +351,7 @@ def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
     """A file that is larger than one upload: read to its end, and checked, before it is sent."""
     found: list[tuple[Place | None, int, Count]] = []
     bad: tuple[BadRow, ...] = ()
-    since, header, count = None, b"", Count()
+    since, header, count, left = None, b"", Count(), 0
     unmapped: tuple[str, ...] = ()
     with ports.opened(piece.file, 0, piece.file.size) as stream:
         for part in parts_of(delivery, piece.file, stream, ports).since(None):
@@ -357,11 +359,13 @@ def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
             count = Count(rows, broken, part.count.examples)
             check(delivery, piece, count, last=part.next is None)
             bad, header = (*bad, *bad_rows(piece, count)), part.header
+            sent = part.count.sent(mapped=delivery.compiled_map is not None)
             if is_sent(delivery, part):
-                sent = part.count.sent(mapped=delivery.compiled_map is not None)
                 found.append((since, part.size - len(header), sent))
+            else:
+                left += sent.unmapped
             since, unmapped = part.next, part.unmapped
-    return _Read(tuple(found), header, bad_rows=bad[:EXAMPLES], unmapped=unmapped)
+    return _Read(tuple(found), header, bad_rows=bad[:EXAMPLES], unmapped=unmapped, left=left)
 
 
 class _Content(SpooledTemporaryFile[bytes]):
