@@ -294,6 +294,27 @@ def test_a_share_of_rows_that_are_not_all_seen_is_left_open() -> None:
         looked("a.json", Reading(content), badRows=0)
 
 
+@pytest.mark.parametrize(
+    ("key", "content", "rule", "taken"),
+    [
+        ("a.json", b"[]", {}, False),
+        ("a.json", b"[]", {"asIs": True}, True),
+        ("a.csv", b"id,name\n", {}, True),
+        ("a.parquet", EMPTY_TABLE, {}, True),
+    ],
+)
+def test_no_batch_is_spent_for_a_file_of_which_nothing_could_be_sent(
+    key: str, content: bytes, rule: dict[str, Any], taken: bool
+) -> None:
+    checks = Checks(Reading(content), MOST, MOST, delivers=True)
+    match = routed(key, minRows=0, **rule)
+    if taken:
+        checks.checked(file(key, len(content)), match)
+    else:
+        with pytest.raises(EmptyObject, match="has no row"):
+            checks.checked(file(key, len(content)), match)
+
+
 def test_whether_the_first_bytes_are_all_of_it_counts() -> None:
     blank = b" " * 9
     assert options("a.json", 10, Reading(blank), lookInside=True)  # who knows what comes

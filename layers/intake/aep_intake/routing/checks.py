@@ -100,6 +100,11 @@ class Checks:
                 f"{demands.min_rows:,}; write no file where there are fewer, or set minRows in the "
                 "route"
             )
+        # Converted, it is a file without a byte, which AEP does not take; a CSV keeps its header.
+        header = content.format == "csv" and match.compiled_map is None
+        kept = header or content.format == "parquet" or match.as_is or not self.delivers
+        if content.all_rows and content.rows == 0 and not kept:
+            raise EmptyObject(f"{file.uri!r} has no row, so that nothing of it can be sent to AEP")
         if not demands.allows(content.broken, content.rows, all_rows=content.all_rows):
             raise BadRows(
                 f"{file.uri!r}: {content.fault}; {content.broken:,} of its first {content.rows:,} "
