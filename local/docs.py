@@ -1,10 +1,11 @@
-"""The parts of the documentation that follow from the code: `make docs` writes them again.
+"""The parts of pages and template that follow from the code: `make docs` writes them again.
 
 A generated table stands between `<!-- table: NAME -->` and `<!-- end -->`; TABLES says how each is
 made. `tests/unit/test_docs.py` fails where one is out of date, and where a page names something
-that the code does not have.
+that the code does not have. In the template, AppConfig's validators have the rules of our schemas,
+without the descriptions, which are for people and editors.
 
-    python -m local.docs            say which pages are out of date; status 1 if any is
+    python -m local.docs            say which files are out of date; status 1 if any is
     python -m local.docs --write    write them
 """
 
@@ -35,8 +36,16 @@ from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = ROOT / "layers" / "intake"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [*PAGES, ROOT / "template.yaml"]
 
 _TABLE = re.compile(r"<!-- table: (?P<name>[a-z-]+) -->\n(?P<text>.*?)<!-- end -->", re.DOTALL)
+# In the template, from `# The rules of FILE …` on: AppConfig's copy of a schema.
+_VALIDATOR = re.compile(
+    r"(?P<head> +# The rules of (?P<file>\S+) .*\n(?P<indent> +)Content: \|\n)"
+    r"(?P<text>(?:(?P=indent) +\S.*\n)+)"
+)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
+_COLUMNS = 120
 _EVERYWHERE = {"--stack", "--region", "--profile"}
 _COMPARISONS = {
     "GreaterThanThreshold": ">",
@@ -468,20 +477,53 @@ def written(page: str) -> str:
     )
 
 
+def rules(schema: Any, *, names: bool = False) -> Any:
+    """A schema without what is for people alone. `names`: it is an object of members by name."""
+    if isinstance(schema, list):
+        return [rules(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {
+        name: rules(value, names=name == "properties" and not names)
+        for name, value in schema.items()
+        if names or name not in {"title", "description", "default"}
+    }
+
+
+def with_rules(template: str) -> str:
+    """The template with the rules of the schemas as they are now."""
+
+    def replaced(found: re.Match[str]) -> str:
+        schema = json.loads((ROOT / found["file"]).read_text("utf-8"))
+        indent, lines = found["indent"] + "  ", [""]
+        for token in _TOKEN.findall(json.dumps(rules(schema))):
+            if len(indent + lines[-1] + token) > _COLUMNS:
+                lines.append("")
+            lines[-1] += token
+        return found["head"] + "".join(f"{indent}{line}\n" for line in lines)
+
+    return _VALIDATOR.sub(replaced, template)
+
+
+def made(file: Path) -> str:
+    """A page or the template, with the parts that are made from the code as they are now."""
+    text = file.read_text("utf-8")
+    return written(text) if file.suffix == ".md" else with_rules(text)
+
+
 def main(typed: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m local.docs", description=__doc__)
     parser.add_argument("--write", action="store_true", help="write what is out of date")
     write = parser.parse_args(typed).write
     old = False
-    for page in PAGES:
-        before = page.read_text("utf-8")
-        now = written(before)
-        if now == before:
+    for file in FILES:
+        now = made(file)
+        if now == file.read_text("utf-8"):
             continue
         old = True
         if write:
-            page.write_text(now, "utf-8")
-        print(f"{page.relative_to(ROOT)}: {'written' if write else 'out of date'}")
+            file.write_text(now, "utf-8")
+        print(f"{file.relative_to(ROOT)}: {'written' if write else 'out of date'}")
     return int(old and not write)
 
 
