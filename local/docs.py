@@ -29,7 +29,7 @@ from aep_intake.adapters.dynamodb import ledger
 from aep_intake.model import errors as tree
 from aep_intake.model.orders import State
 from aep_intake.model.organizations import Limits
-from aep_intake.report import meanings, problems
+from aep_intake.report import meanings, problems, reasons
 from aep_intake_cli.command import aep_intake
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -386,6 +386,16 @@ def _problems() -> str:
     )
 
 
+def _rejected() -> str:
+    return _rows(
+        ("reason", "what it means", "what to do"),
+        (
+            (_code(name), _prose(one.means), _prose(one.todo))
+            for name, one in reasons.REASONS.items()
+        ),
+    )
+
+
 def _adobe_errors() -> str:
     known = {_code(code): one for code, one in meanings.MEANINGS.items()}
     known.update(meanings.PATTERNS)
@@ -462,6 +472,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "batch-ended": lambda: _events("batch-ended"),
     "file": _file,
     "problems": _problems,
+    "rejected": _rejected,
     "adobe-errors": _adobe_errors,
     "rights": _roles,
     "rooms": _rooms,

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 from aep_intake.content.dates import EPOCHS
 from aep_intake.model import organizations
+from aep_intake.report.reasons import REASONS
 from aep_intake_cli.routing.lint import lint
 from botocore import xform_name
 
@@ -93,7 +94,6 @@ PARKED = {"batch-failed", "batch-abandoned", "tries-used-up"}  # that no error h
 @pytest.mark.parametrize(
     ("table", "names"),
     [
-        ("rejected", docs.errors("Rejected").keys() | PARKED),
         ("retried", set(docs.errors("TryAgain"))),
         ("metrics", docs.metrics()),
         ("states", docs.states()),
@@ -102,6 +102,10 @@ PARKED = {"batch-failed", "batch-abandoned", "tries-used-up"}  # that no error h
 def test_tables_that_people_write_name_what_the_code_has(table: str, names: set[str]) -> None:
     assert len(listed(table)) == len(set(listed(table)))
     assert set(listed(table)) == names
+
+
+def test_every_reason_of_what_is_parked_is_explained() -> None:
+    assert REASONS.keys() == docs.errors("Rejected").keys() | PARKED
 
 
 def test_alarms_and_the_dashboard_look_at_metrics_that_are_counted() -> None:
@@ -114,7 +118,7 @@ def test_alarms_and_the_dashboard_look_at_metrics_that_are_counted() -> None:
 
 def test_reasons_that_the_samples_of_rejections_name_are_documented() -> None:
     reason = docs.schema("arrival-rejected")["properties"]["reason"]
-    assert set(reason["examples"]) <= {*listed("rejected"), *listed("retried")}
+    assert set(reason["examples"]) <= {*REASONS, *listed("retried")}
 
 
 def test_every_event_has_its_heading_and_its_schema() -> None:

@@ -1,0 +1,156 @@
+"""What the reasons of what is parked mean, and what to do: for the pages, and for people who ask.
+
+The reasons are those of `model.errors.Rejected`, of batches that ended without data, and one for
+messages that SQS gave up.
+"""
+
+from collections.abc import Mapping
+
+from aep_intake.model.values import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a reason means, and what to do about it. Code is in backticks."""
+
+    means: str
+    todo: str
+
+
+REASONS: Mapping[str, Reason] = {
+    "malformed-event": Reason(
+        "the intake does not understand the message",
+        "send S3's own events, or delete the message from the dead-letter queue",
+    ),
+    "malformed-request": Reason(
+        "the request is wrong; `detail` names the member",
+        "correct the request",
+    ),
+    "key-reused": Reason(
+        "this `Idempotency-Key` or external id came before, with another request",
+        "use a new key",
+    ),
+    "no-route": Reason(
+        "no route matches the object",
+        "add a route, or one with `ignore`; redrive",
+    ),
+    "key-not-taken": Reason(
+        "the key of an upload is ignored, a marker, or never data",
+        "choose a key that a route takes",
+    ),
+    "object-exists": Reason(
+        "an object has the key of an upload, which never overwrites",
+        "choose another key",
+    ),
+    "empty-object": Reason(
+        "the file has no byte, or is a gzip of none; AEP fails a batch with an empty file",
+        "send the file again",
+    ),
+    "too-old": Reason(
+        "it arrived before the ledger's memory begins",
+        "find out whether AEP has it, then copy it onto itself",
+    ),
+    "too-large": Reason(
+        "the file cannot be cut and is larger than AEP's limit, or the batch is",
+        "write smaller files",
+    ),
+    "no-files": Reason(
+        "the marker's folder holds no file for its route",
+        "check the route; then redrive",
+    ),
+    "marker-missing": Reason(
+        "the files' marker, or ready files, did not come within the time of the route",
+        "write the marker; or redrive, which looks again",
+    ),
+    "malformed-manifest": Reason(
+        "the marker is a manifest that cannot be read, or names a file that is not there",
+        "correct the manifest",
+    ),
+    "not-replaceable": Reason(
+        "the new version cannot take the place of the one before",
+        "see `detail`; the route may say `append`",
+    ),
+    "format-unknown": Reason(
+        "the name does not say the format",
+        "give the route an `inputFormat`; redrive",
+    ),
+    "format-mismatch": Reason(
+        "the first bytes are of another format, charset or delimiter than the route says",
+        "correct the file or the route",
+    ),
+    "too-few-rows": Reason(
+        "the file has fewer rows than `minRows` of its route, such as a CSV's header alone",
+        "write no such file, or set `minRows`; redrive",
+    ),
+    "bad-rows": Reason(
+        "more rows are broken than `badRows` of the route allows; `detail` names the first",
+        "correct the file, or set `badRows`; redrive",
+    ),
+    "rows-differ": Reason(
+        "the file has other rows than its ready file says",
+        "send the file again, or write the right number into its ready file; redrive",
+    ),
+    "object-gone": Reason(
+        "the version that arrived is no longer there",
+        "send it again",
+    ),
+    "object-archived": Reason(
+        "the object is in an archive class of S3",
+        "restore it; redrive",
+    ),
+    "customer-key-needed": Reason(
+        "encrypted with a key that only the sender has (SSE-C)",
+        "send it without SSE-C",
+    ),
+    "routes-differ": Reason(
+        "files of one order have different routes, targets or formats by now",
+        "correct the routes, or redrive with `--as-ordered`",
+    ),
+    "overtaken": Reason(
+        "it was redriven, but a newer version of a file, or the same bytes, are loaded or under "
+        "way",
+        "delete its message from the dead-letter queue; or redrive with `--even-if-overtaken`",
+    ),
+    "target-not-allowed": Reason(
+        "a sandbox, credential or bucket that the deployment does not allow, or a dataset "
+        "of Adobe's own",
+        "correct the route or organizations",
+    ),
+    "already-claimed": Reason(
+        "other orders have some of these files",
+        "see `claimed` in the answer",
+    ),
+    "dataset-not-found": Reason(
+        "no dataset of that name in the sandbox, or more than one",
+        "correct the name, or use `datasetId`",
+    ),
+    "batch-refused": Reason(
+        "AEP refused to make the batch, in its own words",
+        "see `detail`; rights, labels or the dataset",
+    ),
+    "upload-refused": Reason(
+        "AEP did not take a file, or did not let the batch be completed",
+        "see `detail`",
+    ),
+    "not-ended": Reason(
+        "the batch may hold data, so another attempt could double it",
+        "wait until it has ended",
+    ),
+    "needs-attention": Reason(
+        "AEP holds a batch of this order in an unexpected state",
+        "look at it in AEP, then redrive",
+    ),
+    "batch-failed": Reason(
+        "AEP failed the batch, or each batch with this file",
+        "see `errors` in `Batch Failed`; fix, redrive. If a window failed because of a few "
+        'files, let the route say `"onFailed": "split"`, then redrive',
+    ),
+    "batch-abandoned": Reason(
+        "the batch ended without a verdict",
+        "see `detail`; redrive",
+    ),
+    "tries-used-up": Reason(
+        "its worker died again and again, so SQS parked it",
+        "read the function's log; redrive",
+    ),
+}
