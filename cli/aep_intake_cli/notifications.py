@@ -101,10 +101,11 @@ def destinations_table(configuration: Mapping[str, Any]) -> Table:
 
 def connect(
     s3: S3Client, bucket: str, owner: str, console: Console, queue_arn: str | None = None
-) -> int:
-    """Connect the bucket, print what changed, and return the exit code. Raises botocore's errors.
+) -> bool:
+    """Connect the bucket, and print what changed; False if it was connected before.
 
-    `queue_arn`: the queue that gets the events; None: EventBridge gets them.
+    `queue_arn`: the queue that gets the events; None: EventBridge gets them. Raises CommandFailed
+    if another program changed it at the same time, and botocore's errors.
     """
     before = read(s3, bucket, owner)
     console.print(f"{bucket}, before:", destinations_table(before), sep="\n", markup=False)
@@ -112,17 +113,16 @@ def connect(
     if wanted == before:
         state = "EventBridge is on" if queue_arn is None else "The bucket sends to the queue"
         console.print(f"{state} already; nothing was changed.")
-        return 0
+        return False
     write(s3, bucket, owner, wanted)
     after = read(s3, bucket, owner)
     console.print(f"{bucket}, after:", destinations_table(after), sep="\n", markup=False)
     if not same(after, wanted):
-        console.print("Another program changed it in the meantime: run it again.", style="red")
-        return 1
+        raise CommandFailed("another program changed the bucket in the meantime: run it again")
     state = "EventBridge is on." if queue_arn is None else "The bucket sends to the queue."
     console.print(f"{state} The first events can take about five minutes.")
     console.print("Objects that are in the bucket already cause no events.")
     if queue_arn is not None:
         console.print("Once events come, deploy with ArrivalPath=Direct. Until then an object can")
         console.print("be announced twice; the intake takes it once.")
-    return 0
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,21 @@ DEFAULT_STACK = "aep-intake"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 type Command[R] = Callable[..., R]
+
+
+class Time(click.ParamType[datetime]):
+    """A time in ISO 8601; in UTC, unless it has an offset."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            time = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 2026-11-28T09:00:00Z", param, ctx)
+        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)

@@ -500,12 +500,16 @@ def test_a_bucket_is_connected_and_keeps_its_queue(
         SkipDestinationValidation=True,
     )
     assert main(["connect", bucket]) == 0
-    assert "EventBridge is on." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "EventBridge is on." in said
+    assert "connected since" in said
     after = s3.get_bucket_notification_configuration(Bucket=bucket)
     assert "EventBridgeConfiguration" in after
     assert [each["Id"] for each in after["QueueConfigurations"]] == ["theirs"]
-    assert main(["connect", f"s3://{bucket}"]) == 0
-    assert "nothing was changed" in capsys.readouterr().out
+    assert main(["connect", f"s3://{bucket}", "--since", "2026-01-02T03:04:05Z"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing was changed" in said
+    assert "connected since 2026-01-02T03:04:05.000Z" in said
 
 
 def test_a_bucket_that_is_not_there_cannot_be_connected(capsys: Output) -> None:

@@ -11,6 +11,7 @@ from io import BytesIO
 from typing import Any, Protocol
 
 import pytest
+from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
@@ -1001,6 +1002,19 @@ def test_batches_of_the_last_24_hours_count_whatever_the_date(stack: LocalStack)
 
     assert [counted(midnight + n * hour) for n in (1, 23, 24, 25, 26)] == [4, 4, 2, 1, 0]
     assert ledger.made(0) == {}
+
+
+def test_since_when_a_bucket_is_connected_is_kept_until_a_person_says_better(
+    stack: LocalStack,
+) -> None:
+    table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
+    connections, bucket = DynamoConnections(table), f"b-{uuid.uuid4().hex}"
+    connections.begin(bucket, 5)
+    connections.begin(bucket, 6)
+    assert connections.all()[bucket] == 5
+    connections.tell(bucket, 4)
+    assert connections.all()[bucket] == 4
+    assert "expires" not in (table.get("connected", bucket) or {})
 
 
 def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalStack) -> None:

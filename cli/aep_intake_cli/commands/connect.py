@@ -2,29 +2,64 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from aep_intake_cli.options import Access, with_access
+from aep_intake_cli.options import Access, Time, with_access
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @click.command("connect")
 @click.argument("bucket")
 @click.option("--owner", metavar="ACCOUNT", help="The bucket's AWS account.  [default: yours]")
 @click.option("--direct", is_flag=True, help="To the stack's arrivals queue, not to EventBridge.")
+@click.option(
+    "--since",
+    type=Time(),
+    metavar="TIME",
+    help="It sends its events to this stack since TIME, such as 2026-11-28T09:00:00Z.",
+)
 @with_access
-def command(bucket: str, owner: str | None, direct: bool, access: Access) -> int:
+def command(
+    bucket: str, owner: str | None, direct: bool, since: datetime | None, access: Access
+) -> None:
     """Make BUCKET send its events.
 
     The bucket's other notifications stay as they are. By default the bucket sends its events to
     EventBridge. With --direct it sends new objects to the arrivals queue of the stack, for stacks
     with ArrivalPath=Direct: such an event costs nothing. EventBridge then stays as it is.
+
+    The ledger keeps since when the bucket is connected: what is older came by no event. If the
+    bucket sent its events before, nobody but you knows since when: say it with --since.
     """
+    from aep_intake.adapters.dynamodb.connections import DynamoConnections
+    from aep_intake.adapters.dynamodb.table import Table
+    from aep_intake.model.times import iso
+
+    from aep_intake_cli.clock import now
     from aep_intake_cli.notifications import connect, queue_for
     from aep_intake_cli.output import console
 
+    told = None if since is None else int(since.timestamp() * 1000)
+    if told is not None and told > now():
+        raise click.BadParameter("that is in the future", param_hint="--since")
     bucket = bucket.removeprefix("s3://").rstrip("/")
-    queue_arn = queue_for(access.stack(), bucket) if direct else None
-    session = access.session
+    stack, session, shown = access.stack(), access.session, console()
+    queue_arn = queue_for(stack, bucket) if direct else None
     owner = owner or session.client("sts").get_caller_identity()["Account"]
-    s3 = session.client("s3")
-    return connect(s3, bucket, owner, console(), queue_arn)
+    changed = connect(session.client("s3"), bucket, owner, shown, queue_arn)
+    table = Table(session.client("dynamodb"), stack.output("LedgerTable"))
+    connections = DynamoConnections(table)
+    if told is not None:
+        connections.tell(bucket, told)
+    elif changed:
+        connections.begin(bucket, now())
+    known = connections.all().get(bucket)
+    if known is None:
+        shown.print("The ledger does not know since when the bucket is connected. Say it:")
+        shown.print(f"aep-intake connect {bucket} --since TIME", markup=False)
+    else:
+        shown.print(f"The ledger says: connected since {iso(known)}.", markup=False)

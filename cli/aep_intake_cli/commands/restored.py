@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
-from aep_intake_cli.options import Access, with_access
+from aep_intake_cli.options import Access, Time, with_access
 
 MESSAGE_LIFE_DAYS = 22  # in a queue and then a dead-letter queue
-
-
-class Time(click.ParamType[datetime]):
-    """A time in ISO 8601; in UTC, unless it has an offset."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        try:
-            time = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a time such as 2026-11-28T09:00:00Z", param, ctx)
-        return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 @click.command("restored")

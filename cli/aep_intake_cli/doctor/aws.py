@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from aep_intake.model.errors import LedgerUnavailable
+from aep_intake.model.times import iso
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
@@ -123,15 +124,33 @@ def _check_foreign_bucket(s3: S3Client, name: str, account: str, *, direct: bool
         yield NOTE, f"the bucket belongs to another account: {needed}"
 
 
-def check_profile_batches(made: Callable[[int], BatchesMade], now: int) -> Findings:
-    """Batches made for Profile in 24 hours, compared with Adobe's advice. `now`: epoch ms."""
+def check_connections(known: Callable[[], Mapping[str, int]], buckets: Iterable[str]) -> Findings:
+    """It is known since when (epoch ms) each bucket is connected, by its name."""
+    since = _asked(known)
+    for name in buckets:
+        if name in since:
+            yield OK, f"{name} is connected since {iso(since[name])}"
+        else:
+            yield (
+                NOTE,
+                f"{name}: the ledger does not know since when it is connected, so nobody can tell "
+                f"what came by no event: aep-intake connect {name} --since TIME",
+            )
+
+
+def _asked[T](ledger: Callable[[], T]) -> T:
+    """The ledger's answer. An operator may lack dynamodb:Query: then AWS's error says so."""
     try:
-        batches = made(now)
-    except LedgerUnavailable as error:
-        # The adapter's error is for functions. An operator may lack dynamodb:Query: show AWS's.
+        return ledger()
+    except LedgerUnavailable as error:  # the adapter's, which is for functions
         if isinstance(error.__cause__, BotoCoreError | ClientError):
             raise error.__cause__ from None
         raise
+
+
+def check_profile_batches(made: Callable[[int], BatchesMade], now: int) -> Findings:
+    """Batches made for Profile in 24 hours, compared with Adobe's advice. `now`: epoch ms."""
+    batches = _asked(lambda: made(now))
     for (ims_org, name), number in sorted(batches.items()):
         text = f"{number} of {ADVISED_BATCHES} batches made in 24 hours in {name} of {ims_org}"
         if number < NOTED_BATCHES:

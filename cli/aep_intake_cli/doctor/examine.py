@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aep_intake.adapters.adobe.schemas import Schemas
+from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import Organizations, covers, written
 from aep_intake.routing import routes
@@ -106,6 +108,9 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     if stack.parameters.get("ExistingLedgerTable"):
         table = stack.output("LedgerTable")
         yield from run_check(f"ledger {table}", aws.check_ledger(dynamodb, table))
+    connections = DynamoConnections(Table(dynamodb, stack.output("LedgerTable")))
+    connected = aws.check_connections(connections.all, stack.output("SourceBuckets").split(","))
+    yield from run_check("connections", connected)
     batches = aws.check_profile_batches(ledger.made, now())
     yield from run_check("batches for Profile", batches)
 

@@ -69,6 +69,7 @@ def test_help_waits_for_nothing() -> None:
         ("routes rollback 0", "VERSION"),
         ("limits publish missing.json", "'missing.json' does not exist"),
         ("connect", "Missing argument 'BUCKET'"),
+        ("connect b --since 2999-01-01", "in the future"),
         ("redrive --queue nowhere", "'nowhere' is not one of"),
         ("restored --table t --since yesterday", "'yesterday' is not a time such as 2026-"),
         ("restored --table t", "--since"),

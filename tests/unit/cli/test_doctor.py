@@ -266,6 +266,13 @@ def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
     assert "in time" in text
 
 
+def test_a_bucket_of_which_nobody_knows_since_when_it_is_connected_is_noted() -> None:
+    found = looked_at(aws.check_connections(lambda: {"old": START}, ["old", "new"]))
+    (known, _), (unknown, text) = found
+    assert (known, unknown) == (OK, NOTE)
+    assert "aep-intake connect new --since" in text
+
+
 def quota(made: dict[tuple[str, str], int]) -> list[tuple[Verdict, str]]:
     return looked_at(aws.check_profile_batches({START: made}.__getitem__, START))
 

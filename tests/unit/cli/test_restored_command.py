@@ -6,8 +6,8 @@ from typing import Any
 import boto3
 import pytest
 from aep_intake_cli import restored_ledger
-from aep_intake_cli.commands.restored import Time
 from aep_intake_cli.failures import CommandFailed
+from aep_intake_cli.options import Time
 from botocore.stub import Stubber
 
 SINCE = datetime(2026, 11, 28, 0, 2, tzinfo=UTC)
