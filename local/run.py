@@ -263,6 +263,43 @@ class Board:
         yield table
 
 
+class Progress:
+    """The run while it lasts: how far it is, what it waits for, and what is still to come.
+
+    It is as high as the terminal at most, so that its lines are seen to move.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self._waits_for = ""
+        self._until: float | None = None
+
+    def wait_for(self, what: str, until: float | None = None) -> None:
+        """Say what is waited for, and until when (epoch seconds)."""
+        self._waits_for, self._until = what, until
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        items = self.board.items
+        rest = [item for item in items if not (item.is_complete and item.has_ended)]
+        announced = sum(item.is_complete for item in items)
+        far = f"{announced} of {len(items)} announced or answered, {len(items) - len(rest)} ended"
+        left = 0.0 if self._until is None else self._until - time.time()
+        until = f", {left:.0f} s more" if left > 0 else ""
+        yield Text(far, "bold", no_wrap=True, overflow="ellipsis")
+        waits = f"Waiting for {self._waits_for}{until}."
+        yield Text(waits, "yellow", no_wrap=True, overflow="ellipsis")
+        room = max(0, options.size.height - 4)
+        shown = rest if len(rest) <= room else rest[: max(0, room - 1)]
+        for item in shown:
+            what = "to be sent" if item.sent is None else "…"
+            if item.is_complete:
+                what = item.got.get("batchId", what)
+            title = item.title.partition("\n")[0]
+            yield Text(f"  {title}  {what}", no_wrap=True, overflow="ellipsis")
+        if len(rest) > len(shown):
+            yield Text(f"  and {len(rest) - len(shown)} more")
+
+
 def _end(sample: Mapping[str, Any]) -> str | None:
     created = sample["expect"].get("event") == "Batch Created"
     end: str | None = sample.get("end", "Batch Succeeded" if created else None)
@@ -345,11 +382,13 @@ def _final_result(item: Item) -> Text:
     return Text("\n".join([detail["status"], *errors[:1]]))
 
 
-def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> float:
+def send(stack: LocalStack, samples: dict[str, Any], progress: Progress, say: Say) -> float:
     """Copy the files and make the requests, one after the other; then what comes after others.
 
     Returns when the last window closes (epoch seconds).
     """
+    board = progress.board
+    progress.wait_for("the files and requests to be sent")
     closes = time.time()
     later = []
     for sample, item in zip(samples["objects"], board.objects.values(), strict=True):
@@ -371,6 +410,7 @@ def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> 
     patience = time.monotonic() + PATIENCE_SECONDS
     for sample, item in later:
         before = board.objects[sample["after"]]
+        progress.wait_for(f"the batch of {before.title.partition('\n')[0]}, which another follows")
         _until(lambda: before.has_all_events, patience - time.monotonic())  # noqa: B023
         if "meanwhile" in sample and "batchId" in before.got:
             status = {"status": sample["meanwhile"]}
@@ -378,6 +418,7 @@ def send(stack: LocalStack, samples: dict[str, Any], board: Board, say: Say) -> 
         if before.gone:
             delete(stack, before)
         if "window" in sample:
+            progress.wait_for(f"the next window of {sample['folder']}, so that all files share it")
             closes = next_end(sample["window"], sample["folder"], say)
         put(stack, item)
     return closes
@@ -417,8 +458,10 @@ def _clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
 
 
-def wait(stack: LocalStack, board: Board, closes: float) -> None:
+def wait(stack: LocalStack, progress: Progress, closes: float) -> None:
     """Wait until every item is complete, or PATIENCE_SECONDS after the last window closed."""
+    board = progress.board
+    progress.wait_for("the last window to close", closes)
 
     def all_complete() -> bool:
         board.parked(stack.parked())
@@ -426,6 +469,7 @@ def wait(stack: LocalStack, board: Board, closes: float) -> None:
             batches = stack.control("GET", "/batches")
             board.add_lookups(batches, stack.ledger(), _ignored(stack))
         elif time.time() > closes:
+            progress.wait_for("the last batches to be made")
             tick(stack)
         return all(item.is_complete for item in board.items)
 
@@ -440,8 +484,10 @@ def paused(stack: LocalStack, *, pause: bool) -> None:
         stack.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=not pause)
 
 
-def deliver(stack: LocalStack, board: Board) -> None:
+def deliver(stack: LocalStack, progress: Progress) -> None:
     """Let the batches be filled, until each has ended, or for PATIENCE_SECONDS."""
+    board = progress.board
+    progress.wait_for("files to be uploaded, and the simulator of AEP to ingest them")
     paused(stack, pause=False)
 
     def all_ended() -> bool:
@@ -497,12 +543,17 @@ def steps(console: Console) -> Iterator[Any]:
 
 
 @contextmanager
-def shown(board: Board, console: Console) -> Iterator[None]:
-    """Show the board while it changes; in a file or a pipe only its end."""
-    with Live(board, console=console, refresh_per_second=8):
-        yield
-    if not console.is_terminal:
-        console.line()  # rich ends the line for terminals alone
+def shown(board: Board, console: Console) -> Iterator[Progress]:
+    """Show the progress while it lasts, on a terminal; then the board."""
+    progress = Progress(board)
+    try:
+        if console.is_terminal:
+            with Live(progress, console=console, refresh_per_second=4, transient=True):
+                yield progress
+        else:
+            yield progress
+    finally:
+        console.print(board)
 
 
 def main() -> int:
@@ -519,10 +570,10 @@ def main() -> int:
                     step("publishing the routes")
                     stack.publish_routes(SAMPLES / "routes.json")
                     paused(stack, pause=True)
-                with shown(board, console):
-                    wait(stack, board, send(stack, samples, board, console.print))
+                with shown(board, console) as progress:
+                    wait(stack, progress, send(stack, samples, progress, console.print))
                     console.print("All batches are created. Now their files are uploaded.")
-                    deliver(stack, board)
+                    deliver(stack, progress)
                 mismatched = board.mismatched(stack.control("GET", "/batches"))
         except ChildFailed as failure:
             console.print(Text(str(failure), "red"))

@@ -11,6 +11,7 @@ from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.routing import routes
 from aep_intake.routing.routes import InWindow
+from rich.console import Console
 
 from local import run
 from local.run import Board
@@ -187,6 +188,20 @@ def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
     assert board.mismatched([*made, {"id": "more", "status": "loading"}]) == ["more"]
     assert board.mismatched([*made, {"id": "more", "status": "aborted"}]) == []
     assert board.mismatched(made[1:]) == ["sent"], "announced, and not there"
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 140), (24, 80), (5, 30)])
+def test_the_progress_fits_the_screen_and_says_what_it_waits_for(height: int, width: int) -> None:
+    progress = run.Progress(Board(json.loads((run.SAMPLES / "samples.json").read_text("utf-8"))))
+    progress.wait_for("the last window to close")
+    console = Console(width=width, height=height)
+    with console.capture() as captured:
+        console.print(progress)
+    lines = captured.get().splitlines()
+    assert len(lines) == min(height - 2, 2 + 22)
+    assert all(len(line) <= width for line in lines)
+    assert lines[1].startswith("Waiting for the last window t")
+    assert ("more" in lines[-1]) == (height < 26)
 
 
 def test_the_samples_go_through_the_rules_they_name() -> None:
