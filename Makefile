@@ -17,7 +17,7 @@ local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers cli local tests
 
 .PHONY: help run up down quick quick-tests one test lint typecheck check pytest soak soak-stack bench \
-	build deploy requirements docs clean
+	build deploy release requirements docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^##— / {gsub("##— | —", ""); print "\n" $$0} \
@@ -78,6 +78,9 @@ build: $(dev) .venv-sam/.ready ## sam build
 deploy: build ## sam deploy --guided
 	$(sam) deploy --guided
 
+release: build ## dist/aep-intake-VERSION.zip: installs by unzip && sam deploy
+	$(python) -m local.release
+
 ##— this checkout —
 requirements: $(dev) ## pin again what requirements/*.in ask for
 	for name in requirements/uv requirements/cli requirements/dev requirements/stack requirements/sam \
@@ -90,7 +93,7 @@ docs: $(dev) ## write the tables of docs/ that are made from the code
 	$(python) -m local.docs --write
 
 clean: ## remove everything made here
-	rm -rf .venv .venv-stack .venv-sam .venv-runtime .venv-uv .aws-sam .local .hypothesis .mypy_cache \
+	rm -rf .venv .venv-stack .venv-sam .venv-runtime .venv-uv .aws-sam dist .local .hypothesis .mypy_cache \
 		.ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

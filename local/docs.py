@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from aep_intake import __version__
 from aep_intake.adapters.dynamodb import ledger
 from aep_intake.model import errors as tree
 from aep_intake.model.orders import State
@@ -46,6 +47,7 @@ _VALIDATOR = re.compile(
 )
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
 _COLUMNS = 120
+_VERSION = re.compile(r'(?<=  Version: {Value: ")[^"]*')
 _EVERYWHERE = {"--stack", "--region", "--profile"}
 _COMPARISONS = {
     "GreaterThanThreshold": ">",
@@ -502,7 +504,7 @@ def rules(schema: Any, *, names: bool = False) -> Any:
 
 
 def with_rules(template: str) -> str:
-    """The template with the rules of the schemas as they are now."""
+    """The template with the rules of the schemas, and the version, as they are now."""
 
     def replaced(found: re.Match[str]) -> str:
         schema = json.loads((ROOT / found["file"]).read_text("utf-8"))
@@ -513,7 +515,7 @@ def with_rules(template: str) -> str:
             lines[-1] += token
         return found["head"] + "".join(f"{indent}{line}\n" for line in lines)
 
-    return _VALIDATOR.sub(replaced, template)
+    return _VERSION.sub(__version__, _VALIDATOR.sub(replaced, template))
 
 
 def made(file: Path) -> str:

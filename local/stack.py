@@ -151,7 +151,7 @@ class LocalStack:
         self.endpoint, self.authority = self._emulator.endpoint, self._emulator.authority
         self.aws, self.faults = self._emulator.aws, self._emulator.faults
         # Also proves that the answer came from our MiniStack: another one does not know this key.
-        self._deployer = self.identity("deployer", policies.statements("deployer", STACK=self.name))
+        self._deployer = self.deployer(self.name)
 
     def _start_platform(self) -> None:
         for port in ports(USUAL_PORTS["platform"] if self._usual_ports else 0):
@@ -175,6 +175,10 @@ class LocalStack:
     def identity(self, name: str, statements: list[dict[str, object]]) -> Aws:
         """An IAM user that may do what `statements` allow, and nothing else."""
         return self._emulator.identity(name, statements)
+
+    def deployer(self, stack: str) -> Aws:
+        """An IAM user that may do what `policies/deployer.json` says, for a stack of that name."""
+        return self.identity(f"deployer-of-{stack}", policies.statements("deployer", STACK=stack))
 
     def operator(self, source_bucket: str = "none") -> Aws:
         """An IAM user that may do what `policies/operator.json` says, and nothing else."""
@@ -270,7 +274,7 @@ class LocalStack:
             )
         except ChildFailed as failure:
             raise ChildFailed(f"{failure}\n{self._reasons()}") from None
-        self.outputs = self._outputs(self.name)
+        self.outputs = self.outputs_of(self.name)
 
     def _reasons(self) -> str:
         """Why CloudFormation gave up, which `sam` buries in its table."""
@@ -335,26 +339,34 @@ class LocalStack:
         template["Mappings"]["Fixed"]["Requests"]["PerSecond"] = "200"
         for function, most in (seconds or {}).items():
             _limit(template, function, most)
-        bucket = f"templates-of-{name}"
-        self.aws.s3.create_bucket(
-            Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION}
-        )
-        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=json.dumps(template))
         all_of_them = self.parameters() | dict(parameters)
+        outputs = self.create(name, json.dumps(template), all_of_them)
+        self._publish_limits(outputs, all_of_them, limits or {})
+        return outputs
+
+    def create(self, name: str, template: str, parameters: Mapping[str, str]) -> dict[str, str]:
+        """Another stack, by CloudFormation alone. Returns its outputs."""
+        bucket = self.bucket(f"templates-of-{name}")
+        self.aws.s3.put_object(Bucket=bucket, Key="template", Body=template)
         self.aws.cloudformation.create_stack(
             StackName=name,
             TemplateURL=f"{self.endpoint}/{bucket}/template",  # too long to go in the request
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             Parameters=[
-                {"ParameterKey": key, "ParameterValue": value} for key, value in all_of_them.items()
+                {"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()
             ],
         )
         self.aws.cloudformation.get_waiter("stack_create_complete").wait(
             StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60}
         )
-        outputs = self._outputs(name)
-        self._publish_limits(outputs, all_of_them, limits or {})
-        return outputs
+        return self.outputs_of(name)
+
+    def bucket(self, name: str) -> str:
+        """Make a bucket; its name."""
+        self.aws.s3.create_bucket(
+            Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION}
+        )
+        return name
 
     def redeploy(self, name: str, parameters: Mapping[str, str]) -> dict[str, str]:
         """The stack of that name with other parameters. Returns its outputs."""
@@ -372,18 +384,24 @@ class LocalStack:
         self.aws.cloudformation.get_waiter("stack_update_complete").wait(
             StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
         )
-        return self._outputs(name)
+        return self.outputs_of(name)
 
-    def _outputs(self, name: str) -> dict[str, str]:
+    def outputs_of(self, name: str) -> dict[str, str]:
+        """The outputs of a stack."""
         stack = self.aws.cloudformation.describe_stacks(StackName=name)["Stacks"][0]
         return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
 
     def _sam(self, *command: str) -> None:
+        # sam build wants the functions' Python on the path.
+        self.sam(*command, deployer=self._deployer, path=[ROOT / ".venv/bin"], folder=ROOT)
+
+    def sam(self, *command: str, deployer: Aws, path: list[Path], folder: Path) -> None:
+        """Run the SAM command line in a folder. Raises ChildFailed with what it says."""
         env = environment(
             self.endpoint,
-            path=[ROOT / ".venv/bin"],  # sam build wants the functions' Python there
+            path=path,
             more={
-                **self._deployer.identity.variables(),
+                **deployer.identity.variables(),
                 "AWS_CA_BUNDLE": str(self.authority),
                 "SAM_CLI_TELEMETRY": "0",
                 "__SAM_CLI_APP_DIR": str(self.directory / "sam"),  # not ~/.aws-sam
@@ -394,7 +412,7 @@ class LocalStack:
             [str(ROOT / ".venv-sam/bin/sam"), *command],
             env=env,
             log=self.directory / f"sam-{command[0]}.log",
-            cwd=ROOT,
+            cwd=folder,
         ) as sam:
             sam.wait(300)
 

@@ -45,7 +45,7 @@ MEMBERS |= {"supersededBy", "closesAt", "datasetId", "ledgerRestoredAt", "expire
 MEMBERS |= {"sameAs"}
 MEMBERS |= {"identityMap", "minLength", "maxLength"}  # of XDM's, and of its schemas
 HYPHENED |= {*EPOCHS, "date-time"}  # formats of dates, and a type
-PROGRAMS = {"curl", "uv", "pipx", "pip"}  # which nothing here asks
+PROGRAMS = {"cd", "sha256sum", "unzip", "curl", "uv", "pipx", "pip"}  # which nothing here asks
 
 
 def page_of(name: str) -> str:
@@ -339,7 +339,9 @@ def intake_command(typed: str) -> tuple[click.Command | None, list[str]]:
 
 
 def aws_knows(service: str, operation: str, *options: str) -> bool:
-    """Whether AWS's API has that operation, with these options."""
+    """Whether AWS has that operation, with these options; or its command line itself."""
+    if f"{service} {operation}" in ("s3 sync", "cloudformation deploy"):
+        return True
     api = botocore.session.get_session().get_service_model(service)
     names = {xform_name(name, "-"): name for name in api.operation_names}
     shape = api.operation_model(names[operation]).input_shape

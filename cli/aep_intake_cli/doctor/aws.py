@@ -34,7 +34,7 @@ NOTED_BATCHES = 60
 
 
 def check_ledger(dynamodb: DynamoDBClient, table: str) -> Findings:
-    """A table that no stack manages has what DynamoDB's restore leaves out."""
+    """The table has what DynamoDB's restore leaves out, and nobody switched it off since."""
     described = dynamodb.describe_table(TableName=table)["Table"]
     indexes = {each["IndexName"] for each in described.get("GlobalSecondaryIndexes", ())}
     for name in sorted({"due", "batch"} - indexes):
@@ -246,7 +246,7 @@ def check_queue(sqs: SQSClient, url: str, advice: str = "") -> Findings:
     waiting = counts["ApproximateNumberOfMessages"]
     delayed = counts["ApproximateNumberOfMessagesNotVisible"]
     if advice and waiting != "0":
-        yield NOTE, f"{quantity(int(waiting), 'message')}: {advice}"
+        yield PROBLEM, f"{quantity(int(waiting), 'message')}: {advice}"
     else:
         yield OK, "empty" if advice else f"{waiting} waiting, {delayed} in flight or delayed"
 
@@ -262,7 +262,7 @@ def check_alarms(stacks: CloudFormationClient, watch: CloudWatchClient, stack: s
     ]
     found = watch.describe_alarms(AlarmNames=names, StateValue="ALARM")["MetricAlarms"]
     for alarm in found:
-        yield NOTE, f"{alarm['AlarmName']}: {alarm.get('AlarmDescription', '')}"
+        yield PROBLEM, f"{alarm['AlarmName']}: {alarm.get('AlarmDescription', '')}"
     if not found:
         yield OK, f"none of {len(names)} alarms is in ALARM"
 

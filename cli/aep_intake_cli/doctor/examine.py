@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aep_intake import __version__
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
@@ -18,7 +19,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from aep_intake_cli.clock import now
 from aep_intake_cli.datasets import adobe_clients, secret_name
 from aep_intake_cli.doctor import adobe, aws
-from aep_intake_cli.doctor.verdicts import OK, PROBLEM, Findings, Verdict
+from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict
+from aep_intake_cli.doctor.work import check_unfinished
 from aep_intake_cli.documents import ROUTES_IDS, PublishedDocument, organizations_of, secrets_of
 from aep_intake_cli.failures import CommandFailed, explain_aws_error
 from aep_intake_cli.output import quantity
@@ -64,6 +66,7 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     """Run all checks, in the order in which data flows. Raises CommandFailed."""
     output, parameters = stack.output, stack.parameters
     in_force: list[Organizations] = []
+    yield from run_check("version", _check_version(stack))
     appconfig = session.client("appconfig")
     yield from run_check("organizations", _check_organizations(stack, appconfig, in_force))
     for organizations in in_force:
@@ -105,14 +108,27 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
         yield from _check_adobe(stack, session, organizations)
     dynamodb = session.client("dynamodb")
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), now, retention=0)
-    if stack.parameters.get("ExistingLedgerTable"):
-        table = stack.output("LedgerTable")
-        yield from run_check(f"ledger {table}", aws.check_ledger(dynamodb, table))
-    connections = DynamoConnections(Table(dynamodb, stack.output("LedgerTable")))
+    table = stack.output("LedgerTable")
+    yield from run_check(f"ledger {table}", aws.check_ledger(dynamodb, table))
+    connections = DynamoConnections(Table(dynamodb, table))
     connected = aws.check_connections(connections.all, stack.output("SourceBuckets").split(","))
     yield from run_check("connections", connected)
+    yield from run_check("work", check_unfinished(ledger, now()))
     batches = aws.check_profile_batches(ledger.made, now())
     yield from run_check("batches for Profile", batches)
+
+
+def _check_version(stack: Stack) -> Findings:
+    """The command and the stack are of one release, since both write the ledger."""
+    deployed = stack.outputs.get("Version", "0.1.0")  # which had no such output at first
+    if deployed == __version__:
+        yield OK, f"the stack and this command are of release {deployed}"
+    else:
+        yield (
+            NOTE,
+            f"the stack is of release {deployed}, and this command of {__version__}: install the "
+            "command of the stack's release",
+        )
 
 
 def _check_deliveries(stack: Stack, session: boto3.Session) -> Iterator[Finding]:

@@ -10,11 +10,13 @@ import pytest
 from aep_intake.adapters.adobe.credentials import Credentials
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.clock.due import DueKind
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
 from aep_intake_cli.doctor import adobe, aws
 from aep_intake_cli.doctor.examine import Finding, run_check
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict
+from aep_intake_cli.doctor.work import LATE_MS, OPEN_MS, check_unfinished
 from aep_intake_cli.failures import explain_aws_error
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
@@ -22,6 +24,8 @@ from botocore.stub import Stubber
 from local.simulator import Fault
 from local.simulator.seed import CLICKS, CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM
 from tests.adobe_world import ARN, IMS, START, Secrets, World
+from tests.builders import opened
+from tests.memory_ledger import MemoryLedger
 
 OWNER, QUEUE = "111122223333", "arn:aws:sqs:eu-west-1:111122223333:arrivals"
 UUID = "14e0db71-5d35-4eb5-b481-8945cf9d10c2"
@@ -328,7 +332,7 @@ def ledger(
         ({"indexes": "batch"}, "no index `due`"),
     ],
 )
-def test_a_ledger_that_no_stack_manages(how: dict[str, Any], says: str) -> None:
+def test_a_ledger_lacks_what_a_restore_leaves_out(how: dict[str, Any], says: str) -> None:
     """A restore brings neither expiry, nor recovery, nor protection."""
     assert [verdict for verdict, _ in ledger()] == [OK, OK, OK]
     assert [verdict for verdict, _ in ledger(expiry="ENABLING")] == [OK, OK, OK]
@@ -393,8 +397,8 @@ def test_a_function_without_a_queue() -> None:
         ("0", "", (OK, "0 waiting, 3 in flight or delayed")),
         ("5", "", (OK, "5 waiting, 3 in flight or delayed")),
         ("0", "look", (OK, "empty")),
-        ("5", "look", (NOTE, "5 messages: look")),
-        ("1", "look", (NOTE, "1 message: look")),
+        ("5", "look", (PROBLEM, "5 messages: look")),
+        ("1", "look", (PROBLEM, "1 message: look")),
     ],
 )
 def test_queues(waiting: str, advice: str, expected: tuple[Verdict, str]) -> None:
@@ -480,8 +484,26 @@ def test_alarms_of_the_stack_that_are_off_are_told_with_their_advice() -> None:
             (OK, "none of 2 alarms is in ALARM")
         ]
         assert list(aws.check_alarms(of(stacks), of(watch), "s")) == [
-            (NOTE, "stack-A: Look for x.")
+            (PROBLEM, "stack-A: Look for x.")
         ]
+
+
+def test_whether_work_gets_done() -> None:
+    """In an outage orders wait for Adobe; where the clock or a worker fails, what is due waits."""
+    ledger = MemoryLedger()
+    assert looked_at(check_unfinished(ledger, START)) == [
+        (OK, "nothing waits longer than it should")
+    ]
+    record = ledger.open(opened(START))
+    soon = START + OPEN_MS  # its lease is over; its next try may be a quarter of an hour away
+    leased = ledger.due(DueKind.ORDERS, soon, 1)[0]
+    ledger.lease(leased, soon)
+    assert [verdict for verdict, _ in check_unfinished(ledger, soon)] == [OK]
+    [(verdict, text)] = check_unfinished(ledger, soon + 1)
+    assert verdict is PROBLEM and "1 order without a batch" in text
+    assert record.order.external_id in text
+    both = [text for _, text in check_unfinished(ledger, soon + LATE_MS)]
+    assert ["no worker takes them" in text for text in both] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from aep_intake import __version__
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -73,7 +74,7 @@ def test_it_brings_all_that_it_needs(command: Path) -> None:
     done = run(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: aep-intake")
-    assert run(command, "--version").stdout == f"aep-intake, version {PROJECT['version']}\n"
+    assert run(command, "--version").stdout == f"aep-intake, version {__version__}\n"
     sample = ROOT / "local" / "samples" / "routes.json"
     done = run(command, "routes", "check", str(sample))
     assert (done.returncode, done.stderr) == (0, "")

@@ -25,10 +25,13 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
+from aep_intake import __version__
 from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
     from aep_intake.content.gzip import Readable
+
+USER_AGENT = f"aep-intake/{__version__}"
 
 # The largest answer we expect is a Catalog page of 100 batches, a few hundred kilobytes.
 MAX_BODY_BYTES = 2_000_000
@@ -145,7 +148,7 @@ def exchange(
             method,
             url,
             # identity: a compressed answer could be a decompression bomb.
-            headers={"User-Agent": "aep-intake", "Accept-Encoding": "identity", **headers},
+            headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **headers},
             data=body,
         ).prepare()
         adapter = session.get_adapter(cast("str", request.url))
