@@ -15,6 +15,7 @@ from aep_intake_cli.failures import CommandFailed
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
     from mypy_boto3_appconfig import AppConfigClient
+    from mypy_boto3_appconfig.type_defs import DeploymentSummaryTypeDef
 
     from aep_intake_cli.stack import Stack
 
@@ -59,6 +60,7 @@ class PublishedDocument:
     environment: str
     profile: str
     strategy: str
+    by: str = ""  # who publishes
 
     def publish(self, document: bytes, lint: Lint) -> int:
         """Make `document` live and return its version. Raises DocumentRefused."""
@@ -91,25 +93,37 @@ class PublishedDocument:
         if version is None and not older:
             raise DocumentRefused("no earlier version was ever live")
         number = version or max(older)
-        try:
-            document = self.read(number)
-        except self.client.exceptions.ResourceNotFoundException:
-            known = ", ".join(map(str, sorted(set(live)))) or "none"
-            raise DocumentRefused(
-                f"there is no version {number}; these were live: {known}"
-            ) from None
-        refuse_if(lint(document))
+        refuse_if(lint(self.read(number)))
         self._deploy(number)
         return number
 
-    def live_versions(self) -> list[int]:
-        """Versions that went live, in that order; the last one is live now."""
+    def deployments(self) -> list[DeploymentSummaryTypeDef]:
+        """Those that went live, in that order; the last one is live now."""
         pages = self.client.get_paginator("list_deployments").paginate(
             ApplicationId=self.application, EnvironmentId=self.environment
         )
         done = [item for page in pages for item in page["Items"] if item["State"] == "COMPLETE"]
-        done.sort(key=lambda item: item["DeploymentNumber"])
-        return [int(item["ConfigurationVersion"]) for item in done]
+        return sorted(done, key=lambda item: item["DeploymentNumber"])
+
+    def live_versions(self) -> list[int]:
+        """Versions that went live, in that order; the last one is live now."""
+        return [int(item["ConfigurationVersion"]) for item in self.deployments()]
+
+    def live(self) -> int:
+        """The version that is live. Raises CommandFailed if none is."""
+        live = self.live_versions()
+        if not live:
+            raise CommandFailed("nothing is live: publish a document first")
+        return live[-1]
+
+    def description(self, deployment: int) -> str:
+        """What a deployment says of itself."""
+        told = self.client.get_deployment(
+            ApplicationId=self.application,
+            EnvironmentId=self.environment,
+            DeploymentNumber=deployment,
+        )
+        return told.get("Description", "")
 
     def live_version_of(self, document: bytes) -> int | None:
         """The version that is live, if it equals `document`; else None."""
@@ -117,21 +131,29 @@ class PublishedDocument:
         return live[-1] if live and self.read(live[-1]) == document else None
 
     def read(self, version: int) -> bytes:
-        """The document of that version."""
-        hosted = self.client.get_hosted_configuration_version(
-            ApplicationId=self.application,
-            ConfigurationProfileId=self.profile,
-            VersionNumber=version,
-        )
+        """The document of that version. Raises DocumentRefused if there is none."""
+        try:
+            hosted = self.client.get_hosted_configuration_version(
+                ApplicationId=self.application,
+                ConfigurationProfileId=self.profile,
+                VersionNumber=version,
+            )
+        except self.client.exceptions.ResourceNotFoundException:
+            known = ", ".join(map(str, sorted(set(self.live_versions())))) or "none"
+            raise DocumentRefused(
+                f"there is no version {version}; these were live: {known}"
+            ) from None
         return hosted["Content"].read()
 
     def _deploy(self, version: int) -> None:
+        said: Any = {"Description": f"by {self.by}"} if self.by else {}
         number = self.client.start_deployment(
             ApplicationId=self.application,
             EnvironmentId=self.environment,
             DeploymentStrategyId=self.strategy,
             ConfigurationProfileId=self.profile,
             ConfigurationVersion=str(version),
+            **said,
         )["DeploymentNumber"]
         while True:
             state = self.client.get_deployment(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aep_intake_cli import limits
@@ -103,10 +104,18 @@ def roll_back(access: Access, kind: Kind, version: int | None) -> str:
         return _is_live(kind, document.roll_back(version, check))
 
 
-def _open(access: Access, kind: Kind) -> tuple[PublishedDocument, Callable[[bytes], list[Problem]]]:
+def document_of(access: Access, kind: Kind) -> PublishedDocument:
+    """The document of a stack. Raises CommandFailed and botocore's errors."""
     stack, client = access.stack(), access.session.client("appconfig")
-    document = PublishedDocument(client, *(stack.output(name) for name in kind.outputs))
-    return document, lambda content: kind.lint(stack, client, content)
+    return PublishedDocument(client, *(stack.output(name) for name in kind.outputs))
+
+
+def _open(access: Access, kind: Kind) -> tuple[PublishedDocument, Callable[[bytes], list[Problem]]]:
+    stack, document = access.stack(), document_of(access, kind)
+    # Of an ARN what is a person's: the account is the stack's.
+    by = access.session.client("sts").get_caller_identity()["Arn"].rpartition(":")[2]
+    check = partial(kind.lint, stack, document.client)
+    return replace(document, by=by), check
 
 
 def _is_live(kind: Kind, version: int) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import boto3
@@ -15,6 +16,7 @@ from aep_intake.routing.routes import RoutingTable
 from aep_intake_cli.command import main
 from aep_intake_cli.documents import DocumentRefused, PublishedDocument
 from aep_intake_cli.routing.lint import lint
+from aep_intake_cli.versions import history
 
 from local.aws import REGION
 from local.children import ChildFailed
@@ -156,6 +158,10 @@ def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None
     ("arguments", "status", "says"),
     [
         (["rollback", "1"], 0, "Version 1 of the routes is live"),
+        (["live"], 0, '"name": "loyalty"'),
+        (["history"], 0, "UTC"),
+        (["diff", str(ROOT / "local" / "samples" / "routes.json")], 0, ""),
+        (["diff", "--version", "99"], 1, "there is no version 99"),
         (["rollback"], 1, "no earlier version"),
         (["rollback", "99"], 1, "there is no version 99; these were live: 1"),
         (["rollback", "--stack", "nowhere"], 1, "there is no stack nowhere in eu-west-1"),
@@ -168,3 +174,16 @@ def test_the_command_rolls_back_or_says_why_not(
     assert main(["routes", *arguments]) == status
     said = capsys.readouterr()
     assert says in (said.err if status else said.out)
+
+
+def test_who_published_what_is_told(published: PublishedDocument) -> None:
+    alice = replace(published, by="user/alice")
+    alice.publish(document("first"), lint)
+    replace(published, by="assumed-role/Ops/bob").publish(document("second"), lint)
+    alice.roll_back(1, lint)
+    found = list(history(published, 2))
+    assert [(one.version, one.by) for one in found] == [
+        (1, "user/alice"),
+        (2, "assumed-role/Ops/bob"),
+    ]
+    assert found[0].at >= found[1].at

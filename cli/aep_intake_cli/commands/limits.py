@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from aep_intake_cli.commands.publish import add_publish_and_rollback
+from aep_intake_cli.commands.versions import add_live_history_and_diff
 from aep_intake_cli.options import Access, with_access
 
 
@@ -13,6 +14,7 @@ def command() -> None:
     """Organizations (credentials, sandboxes) and limits."""
 
 
+add_live_history_and_diff(command, "limits", "DOCUMENT")
 add_publish_and_rollback(
     command,
     "limits",

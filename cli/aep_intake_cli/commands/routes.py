@@ -10,7 +10,8 @@ import click
 
 from aep_intake_cli.commands.mapping import add_suggest_and_try
 from aep_intake_cli.commands.publish import add_publish_and_rollback
-from aep_intake_cli.options import FILE, Access, as_json, with_access_if_named
+from aep_intake_cli.commands.versions import add_live_history_and_diff
+from aep_intake_cli.options import FILE, Access, as_json, with_access, with_access_if_named
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
@@ -188,7 +189,32 @@ def _misfits(parsed: RoutingTable, access: Access) -> list[str]:
         return [f"{fit.NOT_CHECKED}: {explain_aws_error(error)}"]
 
 
+@command.command()
+@click.argument("table", type=FILE)
+@click.option("--from", "before", required=True, metavar="SANDBOX", help="Whose routes move.")
+@click.option("--to", "after", required=True, metavar="SANDBOX", help="Where they move to.")
+@with_access
+def move(table: Path, before: str, after: str, access: Access) -> None:
+    """Print TABLE for another sandbox.
+
+    Each `datasetId` becomes the id of the dataset of the same name there. If one is not there, the
+    command says which, and prints no table.
+    """
+    from aep_intake_cli.datasets import adobe_clients
+    from aep_intake_cli.output import progress
+    from aep_intake_cli.routing.move import moved
+
+    _parse(table)
+    with progress("asking AEP for the datasets"):
+        stack, organizations = _read_stack(access)
+        credentials, adobe = adobe_clients(stack, access.session)
+        ims_orgs = {arn: credentials.ims_org(arn) for arn in organizations.credentials}
+        document = moved(table.read_bytes(), adobe, ims_orgs, organizations, (before, after))
+    click.echo(document.decode())
+
+
 add_suggest_and_try(command)
+add_live_history_and_diff(command, "routes", "TABLE")
 add_publish_and_rollback(
     command,
     "routes",

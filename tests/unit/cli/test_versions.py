@@ -1,0 +1,77 @@
+"""A table beside another one: what differs, and how it moves to another sandbox."""
+
+import json
+from typing import Any
+
+import pytest
+from aep_intake.model.organizations import Organization, Organizations
+from aep_intake_cli.documents import DocumentRefused
+from aep_intake_cli.routing.move import moved
+from aep_intake_cli.versions import differences
+
+from tests.adobe_world import ARN, World
+
+NAMES = "version 1", "routes.json"
+
+
+def table(*rules: dict[str, Any], **layout: Any) -> bytes:
+    routes = [{"name": f"r{n}", "match": f"{n}/**", **rule} for n, rule in enumerate(rules)]
+    return json.dumps({"routes": routes}, **layout).encode()
+
+
+def test_tables_that_say_the_same_do_not_differ() -> None:
+    before = table({"datasetId": "a", "compiledMap": "0" * 64}, indent=1)
+    assert differences(before, table({"datasetId": "a"}), NAMES) == []
+
+
+def test_what_differs_is_told_by_member() -> None:
+    lines = differences(table({"datasetId": "a"}), table({"datasetId": "b"}), NAMES)
+    assert lines[:2] == ["--- version 1", "+++ routes.json"]
+    assert [line for line in lines[2:] if line[0] in "+-"] == [
+        '-      "datasetId": "a"',
+        '+      "datasetId": "b"',
+    ]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def move(world: World, *rules: dict[str, Any]) -> list[dict[str, Any]]:
+    organizations = Organizations((Organization(ARN, ("prod", "dev")),))
+    ims_orgs = {ARN: world.seed.ims_org}
+    document = moved(table(*rules), world.adobe, ims_orgs, organizations, ("prod", "dev"))
+    found: list[dict[str, Any]] = json.loads(document)["routes"]
+    return found
+
+
+def test_a_table_moves_with_the_names_of_its_datasets(world: World) -> None:
+    world.simulator.add_dataset(world.seed.ims_org, "prod", "11aa", "crm")
+    world.simulator.add_dataset(world.seed.ims_org, "dev", "22bb", "crm")
+    rules: list[dict[str, Any]] = [
+        {"datasetId": "11aa"},
+        {"datasetName": "any", "sandbox": "prod"},
+        {"datasetName": "any", "sandbox": "dev"},
+        {"match": "{sandbox}/{d}/*", "datasetId": "{d}"},
+        {"ignore": True},
+    ]
+    found = move(world, *rules)
+    assert [(rule.get("sandbox"), rule.get("datasetId")) for rule in found] == [
+        ("dev", "22bb"),
+        ("dev", None),
+        ("dev", None),
+        (None, "{d}"),
+        (None, None),
+    ]
+
+
+def test_each_dataset_that_is_not_there_is_told(world: World) -> None:
+    world.simulator.add_dataset(world.seed.ims_org, "prod", "11aa", "crm")
+    with pytest.raises(DocumentRefused) as refused:
+        move(world, {"datasetId": "11aa"}, {"datasetId": "00aa"})
+    told = [(problem.rule, problem.text) for problem in refused.value.problems]
+    assert told == [
+        ("r0", "no datasets called 'crm' in sandbox dev"),
+        ("r1", "no dataset 00aa in sandbox prod"),
+    ]
