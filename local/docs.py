@@ -32,6 +32,7 @@ from aep_intake.model.orders import State
 from aep_intake.model.organizations import Limits
 from aep_intake.report import meanings, problems, reasons
 from aep_intake_cli.command import aep_intake
+from aep_intake_cli.probe.questions import QUESTIONS
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -410,6 +411,19 @@ def _adobe_errors() -> str:
     )
 
 
+def _probe() -> str:
+    """The questions of `aep-intake probe`, and each expected answer."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for one in QUESTIONS:
+            where = f" ({one.only} schemas)" if one.only else ""
+            for place, (answer, (verdict, means)) in enumerate(one.expected.items()):
+                asks = "" if place else f"{one.asks}{where}"
+                yield (asks, answer, str(verdict), _prose(means))
+
+    return _rows(("question", "AEP's answer", "", "what it means"), rows())
+
+
 def _roles() -> str:
     rights: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     apart = resources("AWS::IAM::Policy").values()
@@ -463,6 +477,7 @@ def _ledger() -> str:
 
 
 TABLES: Mapping[str, Callable[[], str]] = {
+    "probe": _probe,
     "commands": _commands,
     "parameters": _parameters,
     "outputs": _outputs,

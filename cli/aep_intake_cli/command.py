@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from aep_intake_cli.commands import connect, doctor, limits, redrive, restored, routes
+from aep_intake_cli.commands import connect, doctor, limits, probe, redrive, restored, routes
 
 EXIT_INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
 
@@ -31,7 +31,7 @@ def aep_intake() -> None:
     """
 
 
-for command in (doctor, connect, routes, limits, redrive, restored):
+for command in (doctor, connect, routes, limits, redrive, restored, probe):
     aep_intake.add_command(command.command)
 
 

@@ -54,8 +54,9 @@ class Batch:
 
     `visible_from`: epoch ms from which Catalog shows it. `touched`: last use, epoch ms. `files`:
     what was uploaded, by path. `unfinished`: large files on their way, path → (first byte, last
-    byte) → part. `unknown_mapping_set`: its tag names a mapping set that is not there. `to_blame`:
-    the paths of files because of which a mishap befell it.
+    byte) → part. `replay_form`: as the switch. `unknown_mapping_set`: its tag
+    names a mapping set that is not there. `to_blame`: the paths of files because of which a mishap
+    befell it.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Batch:
     touched: int
     files: dict[str, Content] = field(default_factory=dict)
     unfinished: dict[str, dict[tuple[int, int], Content]] = field(default_factory=dict)
+    replay_form: str = ""
     unknown_mapping_set: bool = False
     to_blame: tuple[str, ...] = ()
 
@@ -117,7 +119,7 @@ def read_body(body: bytes, *, format_required: bool) -> dict[str, Any]:
         ):
             raise BadRequest("externalId has characters that are not allowed.")
     if "replay" in given:
-        read["replay"] = _replay(given["replay"])
+        read["replay"], read["replayForm"] = _replay(given["replay"])
     return read
 
 
@@ -155,17 +157,19 @@ def _tags(given: Mapping[str, Any]) -> dict[str, Any]:
     return tags
 
 
-def _replay(given: object) -> dict[str, Any]:
+def _replay(given: object) -> tuple[dict[str, Any], str]:
+    """As Adobe's answers show it, and the form in which it came."""
     if not isinstance(given, dict):
         raise BadRequest("replay must be an object.")
-    read = dict(given)
+    read, form = dict(given), ""
     for name in ("predecessors", "predecessorsByExternalId"):
         if name in read:
             if not _strings(read[name]):
                 raise BadRequest(f"replay.{name} must be a list of strings.")
+            form = "$" * all(one.startswith("$") for one in read[name]) + name
             # Adobe's samples write `${id}` or `$id`, and answer without.
             read[name] = [one.removeprefix("$").strip("{}") for one in read[name]]
-    return read
+    return read, form
 
 
 def _strings(values: object) -> bool:

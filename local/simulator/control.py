@@ -125,7 +125,7 @@ class _Control:
         )
 
     async def sandboxes(self, request: HttpRequest) -> Response:
-        """POST `{"org", "name"}`."""
+        """POST `{"org", "name", "kind"?}`; `kind` is `production` or `development`."""
         _apply(self._simulator.add_sandbox, await _body(request))
         return Response(status_code=DONE)
 

@@ -7,7 +7,7 @@ is in `mapping_sets`; notifications are not simulated. What is not simulated ans
 import random
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from .agenda import Agenda
@@ -40,7 +40,8 @@ class Foundation:
     def __init__(self, switches: Switches, rng: random.Random, agenda: Agenda) -> None:
         self._switches = switches
         self._random = rng
-        self.sandboxes: set[tuple[str, str]] = set()
+        # (organization, name) → its type
+        self.sandboxes: dict[tuple[str, str], str] = {}
         self.datasets: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
         self._closed: set[tuple[str, str, str]] = set()
         self.batches = Batches(lambda: switches.abandon_after_ms)
@@ -50,6 +51,11 @@ class Foundation:
         self.uploads = Uploads(switches, self._rules)
         self._diagnostics = Diagnostics(switches)
         self.visibility: Callable[[Batch, int], bool] | None = None
+
+    def add_sandbox(self, org: str, name: str, kind: str | None) -> None:
+        """Make a sandbox known. `kind`: by default, `prod` is a production sandbox."""
+        default = "production" if name == self._switches.default_sandbox else "development"
+        self.sandboxes[org, name] = kind or self.sandboxes.get((org, name), default)
 
     def add_dataset(
         self,
@@ -75,7 +81,7 @@ class Foundation:
         all_tags = {"adobe/pqs/table": [re.sub(r"\W", "_", name).lower()], **(tags or {})}
         if profile_enabled:
             all_tags |= {"unifiedProfile": ["enabled:true"], "unifiedIdentity": ["enabled:true"]}
-        self.sandboxes.add((org, sandbox))
+        self.add_sandbox(org, sandbox, None)
         self.datasets.setdefault((org, sandbox), {})[dataset_id] = {
             "name": name,
             "imsOrg": org,
@@ -102,7 +108,7 @@ class Foundation:
         """What the rows of a batch must look like; None where nothing is validated."""
         dataset = self.datasets[batch.org, batch.sandbox][batch.dataset_id]
         unchecked = "disabled" in dataset["tags"].get("acp_validationContext", ())
-        mapped = TAG in batch.members["tags"]
+        mapped = TAG in batch.members["tags"] and self._switches.mapping_tag == "read"
         if unchecked or mapped or self._switches.row_validation == "disabled":
             return None
         schema_id = dataset.get("schemaRef", {}).get("id")
@@ -136,6 +142,8 @@ class Foundation:
                 answer = self._list_batches(visit)
             case "get-batch":
                 answer = self._get_batch(visit)
+            case "list-sandboxes":
+                answer = self._list_sandboxes(visit)
             case "list-datasets":
                 answer = self._page(visit, datasets.items(), DATASET_FIELDS)
             case "get-dataset":
@@ -180,7 +188,9 @@ class Foundation:
             if same:
                 return self._reused(visit, same[0])
         batch = self._new_batch(visit, wanted)
-        if (tag := wanted["tags"].get(TAG)) is not None:
+        batch.replay_form = wanted.get("replayForm", "")
+        read = self._switches.mapping_tag == "read"
+        if read and (tag := wanted["tags"].get(TAG)) is not None:
             known = self.mapping_sets.knows(client.org, visit.sandbox, tag)
             batch.unknown_mapping_set = not known
         self.batches.add(batch)
@@ -258,11 +268,48 @@ class Foundation:
             return False
         return self.visibility is None or self.visibility(batch, now)
 
+    def _list_sandboxes(self, visit: Visit) -> Response:
+        """Those of the caller (Adobe's page "Available sandboxes", and its appendix on paging)."""
+        if self._switches.sandbox_list == "denied":
+            detail = "The credential may not list sandboxes."
+            raise visit.refusal("SIMULATED-1017-403", "Forbidden", detail)
+        given = [visit.request.parameter(name) for name in ("limit", "offset")]
+        numbers = [int(one) for one in given if one and one.isdecimal()]
+        if given != [None, None] and len(numbers) != 2:
+            detail = "limit and offset, both whole numbers, or neither."
+            raise visit.refusal("SIMULATED-1018-400", "Bad request", detail)
+        limit, offset = numbers or (50, 0)
+        own = [
+            {
+                "name": name,
+                "title": name.capitalize(),
+                "state": "active",
+                "type": kind,
+                "region": "VA7",
+                "isDefault": name == self._switches.default_sandbox,
+                "eTag": 1,
+            }
+            for (org, name), kind in self.sandboxes.items()
+            if org == visit.client.org
+        ]
+        page = own[offset : offset + limit]
+        return json_response(
+            200, {"sandboxes": page, "_page": {"limit": limit, "count": len(page)}, "_links": {}}
+        )
+
     def _list_batches(self, visit: Visit) -> Response:
-        parameters = dict(visit.request.parameters)
-        found = self.batches.candidates(visit.client.org, visit.sandbox, parameters, visit.now)
+        by = self._switches.external_id_filter
+        given = [
+            (name, value)
+            for name, value in visit.request.parameters
+            if name != "externalId" or by == "works"
+        ]
+        sought = len(given) == len(visit.request.parameters)
+        found = self.batches.candidates(visit.client.org, visit.sandbox, dict(given), visit.now)
+        if by == "finds-nothing" and not sought:
+            found = ()
         shown = ((each.id, in_catalog(each)) for each in found if self._shown(each, visit.now))
-        return self._page(visit, shown, BATCH_FIELDS)
+        return self._page(visit, shown, BATCH_FIELDS, given)
 
     def _get_batch(self, visit: Visit) -> Response:
         batch_id = visit.request.segment(4)
@@ -276,11 +323,16 @@ class Foundation:
         return _one(visit, batch_id, in_catalog(batch))
 
     def _page(
-        self, visit: Visit, objects: Iterable[tuple[str, Any]], fields: frozenset[str]
+        self,
+        visit: Visit,
+        objects: Iterable[tuple[str, Any]],
+        fields: frozenset[str],
+        parameters: Sequence[tuple[str, str]] | None = None,
     ) -> Response:
         refuse = self._switches.unknown_filter == "refused"
+        given = visit.request.parameters if parameters is None else parameters
         try:
-            found = select(objects, visit.request.parameters, fields, refuse_unknown=refuse)
+            found = select(objects, given, fields, refuse_unknown=refuse)
         except BadFilter as bad:
             raise Refused(catalog_error(400, str(bad))) from None
         if not found and self._switches.nothing_found == "not-found":

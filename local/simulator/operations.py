@@ -18,6 +18,7 @@ ROUTES = tuple(
         ("list-batches", "GET", rf"{_CATALOG}/batches"),
         # Adobe's overview once writes the singular.
         ("get-batch", "GET", rf"{_CATALOG}/batch(?:es)?/[^/]+"),
+        ("list-sandboxes", "GET", r"/data/foundation/sandbox-management/?"),
         ("list-datasets", "GET", rf"{_CATALOG}/dataSets"),
         ("get-dataset", "GET", rf"{_CATALOG}/dataSets/[^/]+"),
         ("put-file", "PUT", _FILE),

@@ -113,6 +113,8 @@ class Promotion:
             self._later(batch, now, after, lambda at: self.consolidate([batch], at))
 
     def _predecessors(self, batch: Batch, now: int) -> Sequence[Batch]:
+        if self._switches.replay_form not in ("any", batch.replay_form):
+            return []
         replay = batch.members.get("replay", {})
         named = [self._batches.get(one, now) for one in replay.get("predecessors", ())]
         found = [each for each in named if each is not None]

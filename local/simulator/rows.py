@@ -32,6 +32,7 @@ class Findings:
     `corrupt`: the first that are no rows. `unfit`: the first that the schema refuses, as text
     (`{}` of a long one), and `levels`: how many, by what is wrong. `unreadable`: the file as a
     whole is not of its format. `misplaced`: it is CSV, and the dataset's schema is not ad-hoc.
+    `bom`: it is CSV, and begins with a byte order mark.
     """
 
     rows: int | None = None
@@ -42,6 +43,7 @@ class Findings:
     unfit: tuple[tuple[str, Violation], ...] = ()
     levels: tuple[tuple[Level, int], ...] = ()
     misplaced: bool = False
+    bom: bool = False
 
 
 class Check(Protocol):
@@ -264,9 +266,11 @@ class Csv(_Lines):
         self._records = 0
         self._quoted = self._empty_header = False
         self._blank = True
+        self._start = b""
 
     def feed(self, piece: bytes, /) -> None:
         """Look at the next bytes. CR ends a line, too; that it makes blank ones does not count."""
+        self._start = (self._start + piece[:3])[:3]
         super().feed(piece.replace(b"\r", b"\n"))
 
     def line(self, line: bytearray) -> None:
@@ -314,7 +318,12 @@ class Csv(_Lines):
         """What was found."""
         self._quoted = False
         self.last()
-        return Findings(self._records, empty_header=self._empty_header, misplaced=self._misplaced)
+        return Findings(
+            self._records,
+            empty_header=self._empty_header,
+            misplaced=self._misplaced,
+            bom=self._start == codecs.BOM_UTF8,
+        )
 
 
 class Parquet:

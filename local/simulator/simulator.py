@@ -79,10 +79,12 @@ class Simulator:
         with self._lock:
             self.ims.clients[client.client_id] = client
 
-    def add_sandbox(self, org: str, name: str) -> None:
-        """Make a sandbox known."""
+    def add_sandbox(
+        self, org: str, name: str, kind: Literal["production", "development"] | None = None
+    ) -> None:
+        """Make a sandbox known. `kind`: by default, `prod` is a production sandbox."""
         with self._lock:
-            self.foundation.sandboxes.add((org, name))
+            self.foundation.add_sandbox(org, name, kind)
 
     def add_dataset(
         self,

@@ -8,28 +8,35 @@ from typing import Literal, get_args, get_origin, get_type_hints
 class Switches:
     """One member for each thing nobody documents; the defaults are what seems likeliest.
 
-    `expires_in`: seconds a token lives (Adobe's samples: about a day). `catalog_lag_ms`: how long
-    a batch made from now on stays out of Catalog's answers. `abandon_after_ms`: Adobe says "the
+    `expires_in`: seconds a token lives (Adobe's samples: about a day). `catalog_lag_ms`: how long a
+    batch made from now on stays out of Catalog's answers. `abandon_after_ms`: Adobe says "the
     expected timeframe" and no more; None is never. `external_id_reuse`: `refused` is 409,
     `refused-400` is 400, `returned` is 201 with the oldest batch of that externalId. `abort`:
     `strict` only while loading, `lenient` until a final state; Adobe's pages contradict each other.
+    `external_id_filter`: Catalog's, whether or not Adobe enforces anything. `sandbox_list`
+    `denied`: a credential that may not list sandboxes, and so not learn which ones are for
+    production.
 
     Files: `put_limit`, bytes (Adobe says 256 MB, not which), and `too_large`, the status beyond.
     `wrong_dataset`: the status where a path names another dataset than the batch's.
     `upload_answers`: what PUT and the steps of a large file answer: by Adobe's OpenAPI file, by its
     developer guide, or (`usual`) 200 to every PUT, on which the guide, the ETL reference and the
     Python SDK agree, and the rest by the OpenAPI file. `chunked_upload` `refused` is 411.
-    `gzipped`: whether a `.gz` file is decompressed, or nothing that can be read. `files_per_batch`:
-    Adobe's guardrail; a batch of more fails.
-    `connection_bytes_per_second`: at which the body of an upload is read; None is as it comes.
-    Inferred: on a real network one connection carries only so much, and on loopback it does not.
+    `head_answers`: to HEAD of a file that came in one PUT; a `Range` is documented only for files
+    in parts. `gzipped`: whether a `.gz` file is decompressed, or nothing that can be read. `bom`:
+    of a CSV file; `header_only`: of a CSV file without rows, where `failed` is as if it were empty.
+    `files_per_batch`: Adobe's guardrail; a batch of more fails. `connection_bytes_per_second`: at
+    which the body of an upload is read; None is as it comes. Inferred: on a real network one
+    connection carries only so much, and on loopback it does not.
 
     Promotion: how long a batch stays in each state, ms. Adobe names no time; real batches take
     minutes. `success_name`, `failure_name`: Adobe says that each pair means the same.
-    `without_files`: what a batch completed without any becomes. `deleted_after_ms`: from REVERT
-    on; `consolidated_after_ms`: from success on; None is never. `diagnostics_kept_ms`: from the
-    end on; Adobe says 30 days. `diagnostics_name`: whether a row's `_filename` is the file that was
-    uploaded; in Adobe's sample it is that of the diagnostics.
+    `without_files`: what a batch completed without any becomes. `deleted_after_ms`: from REVERT on;
+    `consolidated_after_ms`: from success on; None is never. `replay_form`: how `replay` must name a
+    predecessor, with `$` or without; in another form it is ignored. `mapping_tag`: whether the tag
+    that names a mapping set is `read`. `diagnostics_kept_ms`: from the end on; Adobe says 30 days.
+    `diagnostics_name`: whether a row's `_filename` is the file that was uploaded; in Adobe's sample
+    it is that of the diagnostics.
 
     Schemas: `row_validation`: `disabled` is as if every dataset had Adobe's tag
     `acp_validationContext: ["disabled"]`, and lets CSV into every dataset. `unknown_keys`: that the
@@ -52,14 +59,19 @@ class Switches:
     abort: Literal["strict", "lenient"] = "strict"
     abandon_after_ms: int | None = 24 * 3_600_000
     catalog_lag_ms: int = 0
+    external_id_filter: Literal["works", "ignored", "finds-nothing"] = "works"
     nothing_found: Literal["empty", "not-found"] = "empty"
     unknown_filter: Literal["refused", "ignored"] = "refused"
+    sandbox_list: Literal["allowed", "denied"] = "allowed"
     put_limit: int = 256 * 1024 * 1024
     too_large: Literal[413, 400] = 413
     wrong_dataset: Literal[400, 404] = 400
     upload_answers: Literal["usual", "spec", "docs"] = "usual"
+    head_answers: Literal["range", "bare", "not-found"] = "range"
     chunked_upload: Literal["accepted", "refused"] = "accepted"
     gzipped: Literal["corrupt", "read"] = "corrupt"
+    bom: Literal["taken", "refused"] = "taken"
+    header_only: Literal["success", "failed"] = "success"
     files_per_batch: int = 25_000
     connection_bytes_per_second: int | None = None
     loaded_ms: int = 1_000
@@ -71,6 +83,15 @@ class Switches:
     without_files: Literal["failed", "success"] = "failed"
     deleted_after_ms: int | None = 3_600_000
     consolidated_after_ms: int | None = None
+    replay_form: Literal[
+        "any",
+        "none",
+        "$predecessors",
+        "predecessors",
+        "$predecessorsByExternalId",
+        "predecessorsByExternalId",
+    ] = "any"
+    mapping_tag: Literal["read", "ignored"] = "read"
     diagnostics_kept_ms: int = 30 * 86_400_000
     diagnostics_name: Literal["nothing", "uploads"] = "nothing"
     row_validation: Literal["enabled", "disabled"] = "enabled"

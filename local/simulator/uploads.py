@@ -55,7 +55,7 @@ class Uploads:
             raise visit.refusal(code, "Wrong dataset", detail)
         path = _path(visit)
         if route == "head-file":
-            return _progress(visit, batch, path)
+            return self._progress(visit, batch, path)
         if batch.status != "loading":
             detail = f"Files are not taken: batch {batch.id} is {batch.status}."
             raise visit.refusal("SIMULATED-1010-400", "Bad request", detail)
@@ -128,6 +128,15 @@ class Uploads:
         del batch.unfinished[path]
         return self._told(201, path, parts)
 
+    def _progress(self, visit: Visit, batch: Batch, path: str) -> Response:
+        if path in batch.unfinished:
+            return Response(200, _range(batch.unfinished[path]))
+        answers = self._switches.head_answers
+        if path not in batch.files or answers == "not-found":
+            raise visit.refusal("SIMULATED-1016-404", "Not found", f"File {path} not found.")
+        whole = _range({(0, batch.files[path].size - 1): batch.files[path]})
+        return Response(200, whole if answers == "range" else {})
+
     def _told(self, status: int, path: str, parts: Mapping[tuple[int, int], Content]) -> Response:
         if self._switches.upload_answers == "docs":
             return Response(status)
@@ -140,14 +149,6 @@ def _path(visit: Visit) -> str:
     if any(segment in {"", ".", ".."} for segment in segments):
         raise visit.refusal("SIMULATED-1015-400", "Bad request", "That is no path of a file.")
     return "/".join(segments)
-
-
-def _progress(visit: Visit, batch: Batch, path: str) -> Response:
-    if path in batch.unfinished:
-        return Response(200, _range(batch.unfinished[path]))
-    if path not in batch.files:
-        raise visit.refusal("SIMULATED-1016-404", "Not found", f"File {path} not found.")
-    return Response(200, _range({(0, batch.files[path].size - 1): batch.files[path]}))
 
 
 def _parts(visit: Visit, batch: Batch, path: str) -> dict[tuple[int, int], Content]:

@@ -82,11 +82,14 @@ def judge(batch: Batch, switches: Switches) -> Verdict:
     if not files and switches.without_files == "failed":
         return Verdict(False, [NO_FILES])
     whole: list[Error] = []
-    if any(file.size == 0 for file in files):
+    csv = batch.members["inputFormat"]["format"] == "csv"
+    none = csv and switches.header_only == "failed"
+    if any(file.size == 0 or (none and file.findings.rows == 0) for file in files):
         whole.append(EMPTY_FILE)
     if any(file.findings.empty_header for file in files):
         whole.append(EMPTY_HEADER)
-    if any(file.findings.unreadable for file in files):
+    bom = switches.bom == "refused"
+    if any(file.findings.unreadable or (bom and file.findings.bom) for file in files):
         whole.append({"code": CORRUPT, "description": CORRUPT_WORDS})
     if any(file.findings.misplaced for file in files) and switches.csv_to_xdm == "refused":
         whole.append(NOT_FLAT)

@@ -71,6 +71,7 @@ def test_help_waits_for_nothing() -> None:
         ("connect", "Missing argument 'BUCKET'"),
         ("connect b --since 2999-01-01", "in the future"),
         ("redrive --queue nowhere", "'nowhere' is not one of"),
+        ("probe --dataset d", "Missing option '--name'"),
         ("restored --table t --since yesterday", "'yesterday' is not a time such as 2026-"),
         ("restored --table t", "--since"),
     ],

@@ -315,6 +315,23 @@ class TestSandboxes:
         aborted = caller.call("POST", f"{BATCHES}/{batch_id}?action=ABORT", x_sandbox_name="dev")
         assert aborted.status == 404
 
+    def test_those_of_the_caller_are_listed_with_their_types(self, caller: Caller) -> None:
+        """By Adobe's page "Available sandboxes endpoint", and its appendix on paging."""
+        path = "/data/foundation/sandbox-management/"
+        caller.simulator.add_sandbox(caller.seed.ims_org, "emea", "production")
+        caller.simulator.add_sandbox("0" * 24 + "@AdobeOrg", "others")
+        listed = caller.call("GET", path).json()
+        assert listed["_page"] == {"limit": 50, "count": 3}
+        assert [(one["name"], one["type"], one["isDefault"]) for one in listed["sandboxes"]] == [
+            ("prod", "production", True),
+            ("dev", "development", False),
+            ("emea", "production", False),
+        ]
+        page = caller.call("GET", f"{path}?limit=1&offset=1").json()["sandboxes"]
+        assert [one["name"] for one in page] == ["dev"]
+        for query in ("limit=1", "offset=1", "limit=x&offset=0"):
+            assert caller.call("GET", f"{path}?{query}").status == 400
+
 
 class TestCreate:
     def test_answers_what_the_create_page_shows(self, caller: Caller) -> None:

@@ -196,7 +196,7 @@ class Adobe:
                 raise DatasetNotFound(
                     f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}"
                 )
-            return _dataset(raw) if raw else None
+            return dataset_of(raw) if raw else None
 
         try:
             return self._datasets.ask(target, target.credential, question)
@@ -328,7 +328,7 @@ def _cache_ms(found: object) -> int:
     return _NOT_FOUND_CACHE_MS if isinstance(found, DatasetNotFound) else _FOUND_CACHE_MS
 
 
-def _dataset(raw: Mapping[str, Any]) -> Dataset:
+def dataset_of(raw: Mapping[str, Any]) -> Dataset:
     """Adobe's samples write `enabled:true` with and without a blank, in a list or alone."""
     tags, about = raw.get("tags"), raw.get("classification")
     profile = (tags if isinstance(tags, dict) else {}).get("unifiedProfile")
