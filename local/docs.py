@@ -28,9 +28,9 @@ import click
 from aep_intake import __version__
 from aep_intake.adapters.dynamodb import ledger
 from aep_intake.model import errors as tree
-from aep_intake.model.orders import State
 from aep_intake.model.organizations import Limits
 from aep_intake.report import meanings, problems, reasons
+from aep_intake.report.states import Word
 from aep_intake_cli.command import aep_intake
 from aep_intake_cli.probe.questions import QUESTIONS
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
@@ -149,44 +149,9 @@ def detail_types() -> set[str]:
     }
 
 
-@cache
 def states() -> set[str]:
-    """What `GET /objects` says of a version: its `state`."""
-    found = {"waiting", *(str(state) for state in State)}
-    for file in LAYER.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-            match node:
-                case ast.Dict(keys=[ast.Constant("state"), *_], values=[value, *_]):
-                    found |= _texts(value)
-                case ast.Assign(targets=[ast.Name("state")], value=value):
-                    found |= _texts(value)
-                case ast.FunctionDef():  # what is noted of those that get no order
-                    found |= _noted(node)
-    return found
-
-
-def _noted(function: ast.FunctionDef) -> set[str]:
-    assigned = {
-        node.targets[0].id: node.value
-        for node in ast.walk(function)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    }
-    found: set[str] = set()
-    for node in ast.walk(function):
-        match node:
-            case ast.Call(func=ast.Attribute(attr="note"), args=[_, ast.Name(name), *_]):
-                found |= _texts(assigned[name]) if name in assigned else set()
-            case ast.Call(func=ast.Attribute(attr="note"), args=[_, value, *_]):
-                found |= _texts(value)
-    return found
-
-
-def _texts(node: ast.expr) -> set[str]:
-    if isinstance(node, ast.IfExp):
-        return _texts(node.body) | _texts(node.orelse)
-    if isinstance(node, ast.Constant) and isinstance(node.value, str):
-        return {node.value}
-    return set()
+    """What `GET /objects` and `GET /batches/{id}` say of a version or a batch: its `state`."""
+    return {str(word) for word in Word}
 
 
 def _calls(file: Path, names: set[str]) -> Iterator[ast.Call]:

@@ -114,6 +114,8 @@ class MemoryLedger:
         self.files_of: dict[tuple[str, str], Arrival] = {}  # claims
         self.same_as: dict[tuple[str, str], str] = {}  # claims of copies
         self.noted: dict[tuple[str, str], str] = {}
+        self.waits: dict[tuple[str, str], tuple[str, int]] = {}  # of notes
+        self.lost: set[tuple[str, str]] = set()  # of rejections
         self.marks: dict[str, int] = {}  # of folders
         self.noted_files: dict[tuple[str, str], Arrival] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
@@ -202,6 +204,7 @@ class MemoryLedger:
         self.transaction()
         for file, why in lost.items():
             self.reject(file, why, order.external_id)
+            self.lost.add((file.object_id, file.version))
             self.noted.pop((file.object_id, file.version), None)
             for claim in claims(file):
                 place = (claim.object_id, claim.slot)
@@ -249,12 +252,14 @@ class MemoryLedger:
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         slot = f"rejected#{arrival.version}"
         self.rejections[arrival.object_id, arrival.version] = rejection
+        self.lost.discard((arrival.object_id, arrival.version))
         self.owners[arrival.object_id, slot] = owner or arrival.external_id
         self._written(arrival.object_id, slot, arrival.version)
 
-    def note_waiting(self, arrival: Arrival, route: str) -> None:
+    def note_waiting(self, arrival: Arrival, route: str, waits_for: str, until: int) -> None:
         if (arrival.object_id, arrival.version) not in self.noted:
             self.note(arrival, WAITING, route)
+            self.waits[arrival.object_id, arrival.version] = (waits_for, until)
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         self.note(arrival, "superseded", route)
@@ -262,6 +267,7 @@ class MemoryLedger:
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         self.superseded.pop((arrival.object_id, f"noted#{arrival.version}"), None)
+        self.waits.pop((arrival.object_id, arrival.version), None)
         self.noted[arrival.object_id, arrival.version] = what
         self.noted_files[arrival.object_id, arrival.version] = arrival
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
@@ -308,19 +314,20 @@ class MemoryLedger:
             if place == object_id and (requested or slot.startswith("claim#")):
                 version, _, number = self.written[place, slot]
                 by, same_as = self.superseded.get((place, slot)), self.same_as.get((place, slot))
-                known.append(
-                    Seen(version, owner, expires=number, superseded_by=by, same_as=same_as)
-                )
+                time = self.files_of[place, slot].time
+                known.append(Seen(version, owner, None, None, None, number, by, same_as, time=time))
         for (place, version), rejection in self.rejections.items():
             if place == object_id:
                 *_, number = self.written[place, f"rejected#{version}"]
                 owner = self.owners[place, f"rejected#{version}"]
-                known.append(Seen(version, owner, rejection, expires=number))
+                lost = (place, version) in self.lost
+                known.append(Seen(version, owner, rejection, expires=number, lost=lost))
         for (place, version), what in self.noted.items():
             if place == object_id:
                 _, route, number = self.written[place, f"noted#{version}"]
                 by = self.superseded.get((place, f"noted#{version}"))
                 file = self.noted_files[place, version]
+                waits_for, until = self.waits.get((place, version), (None, None))
                 known.append(
                     Seen(
                         version,
@@ -329,6 +336,9 @@ class MemoryLedger:
                         expires=number,
                         superseded_by=by,
                         file=file,
+                        time=file.time,
+                        waits_for=waits_for,
+                        until=until,
                     )
                 )
         return known

@@ -354,7 +354,7 @@ def test_a_batch_that_failed_because_of_a_file_is_split_until_that_is_found(
         [version] = answer.json()["versions"]
         return version
 
-    assert state(bad)["state"] == "rejected"
+    assert state(bad)["state"] == "failed"
     assert state(good)["batchId"] in loaded
     assert state(good)["splitOf"]
     whole = [event for event in told if event["fileCount"] == 4]
@@ -442,7 +442,7 @@ def test_a_lost_file_is_let_go_and_parked_as_it_arrived(delivering: Scene, folde
     answer = delivering.stack.sender.call("GET", f"{delivering.stack.api}/objects?uri={uri}")
     versions = answer.json()["versions"]
     [version] = [one for one in versions if one.get("versionId") == gone["versionId"]]
-    assert (version["state"], version["reason"]) == ("rejected", "object-gone")
+    assert (version["state"], version["reason"]) == ("lost", "object-gone")
 
 
 def test_a_403_that_passes_loses_nothing(delivering: Scene, folder: str) -> None:

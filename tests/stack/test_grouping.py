@@ -303,7 +303,7 @@ def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
     grouping.send(parked.body)  # as `aep-intake redrive` does
     grouping.quiet()
     assert len(there()) == 1
-    assert {state(grouping, key) for key in keys} == {("announced", None)}
+    assert {state(grouping, key) for key in keys} == {("loading", None)}
 
 
 def state(played: Scene, key: str) -> tuple[str | None, str | None]:

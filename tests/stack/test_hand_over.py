@@ -85,4 +85,4 @@ def test_whatever_becomes_of_the_message_the_clock_finds_the_delivery(handing: S
     told = handing.stack.sender.call(
         "GET", f"{handing.stack.api}/batches/{third['externalId']}"
     ).json()
-    assert (told["state"], "delivery" in told) == ("announced", False)
+    assert (told["state"], "delivery" in told) == ("loading", False)

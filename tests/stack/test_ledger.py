@@ -200,13 +200,14 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
 def test_what_was_noted_of_a_file_is_not_undone_by_waiting(ledger: Contract) -> None:
     file, other = arrival(version_id="v"), arrival(version_id="v")
     ledger.note(file, "not-the-first", "r")
-    ledger.note_waiting(file, "s")
-    ledger.note_waiting(other, "s")
-    ledger.note_waiting(other, "t")
+    ledger.note_waiting(file, "s", "m", NOW)
+    ledger.note_waiting(other, "s", "m", NOW)
+    ledger.note_waiting(other, "t", "n", NOW + 1)
     [first], [second] = ledger.seen(file.object_id), ledger.seen(other.object_id)
     assert (first.noted, first.route) == ("not-the-first", "r")
     assert (first.file, second.file) == (file, other)
     assert (second.noted, second.route) == ("waiting", "s")
+    assert (second.waits_for, second.until, second.time) == ("m", NOW, other.time)
     ledger.note(other, "not-the-first", "t")
     assert [one.noted for one in ledger.seen(other.object_id)] == ["not-the-first"]
 
@@ -432,7 +433,7 @@ def test_a_copy_is_claimed_for_who_has_the_version_that_it_is_a_copy_of(ledger: 
 def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None:
     """S3 lists a marker's files without it."""
     file = arrival(version_id="v1")
-    ledger.note_waiting(file, "r")
+    ledger.note_waiting(file, "r", "m", NOW)
     ledger.open(opened(replace(file, sequencer=None, time=NOW - 999)))
     [held] = ledger.held(file.object_id)
     assert held.file.etag == "etag"
@@ -451,9 +452,9 @@ def test_a_rejection_claims_nothing(ledger: Contract) -> None:
 
 def test_what_stands_for_a_file_is_noted_in_place_of_its_waiting(ledger: Contract) -> None:
     file = arrival(version_id="v")
-    ledger.note_waiting(file, "r")
+    ledger.note_waiting(file, "r", "m", NOW)
     ledger.note_superseded(file, "v:w", "r")
-    ledger.note_waiting(file, "r")  # its event comes again
+    ledger.note_waiting(file, "r", "m", NOW)  # its event comes again
     [seen] = ledger.seen(file.object_id)
     assert replace(seen, expires=0) == Seen(
         "v:v", noted="superseded", route="r", superseded_by="v:w"
@@ -572,14 +573,14 @@ def in_a_window(ledger: Contract, *files: Arrival) -> Order:
 def test_lost_files_are_let_go_and_the_others_kept(ledger: Contract) -> None:
     files = [arrival(), arrival(version_id="v1"), arrival(sequencer=None), arrival()]
     part = in_a_window(ledger, *files)
-    ledger.note_waiting(files[0], "r")
+    ledger.note_waiting(files[0], "r", "m", NOW)
     assert {ledger.claimant(file) for file in files} == {part.claimant}
     for _ in range(2):  # whoever died before it said so does it again
         ledger.let_go(part, dict.fromkeys(files[:3], GONE))
         assert [ledger.claimant(file) for file in files] == [None, None, None, part.claimant]
     for file in files[:3]:
         [seen] = ledger.seen(file.object_id)
-        assert seen == Seen(file.version, part.external_id, GONE, expires=seen.expires)
+        assert seen == Seen(file.version, part.external_id, GONE, expires=seen.expires, lost=True)
     for file in files[:3]:
         assert ledger.open(opened(file)).order.external_id == file.external_id
 

@@ -108,7 +108,7 @@ def test_a_request_is_answered_as_adobe_would_and_announced(here: Scene) -> None
         >= {
             "externalId": external_id,
             "batchId": batch["id"],
-            "state": "announced",
+            "state": "loading",
         }.items()
     )
     assert told.json()["aep"]["status"] == "loading"
@@ -253,7 +253,7 @@ def test_adobes_refusal_is_told_in_its_own_words_and_may_be_mended(here: Scene) 
     rejected = announced(here, problem["externalId"])
     assert (rejected["reason"], rejected["trigger"]) == ("batch-refused", "request")
     told = tell(here, problem["externalId"]).json()
-    assert (told["state"], told["reason"]) == ("refused", "batch-refused")
+    assert (told["state"], told["reason"]) == ("rejected", "batch-refused")
 
     here.aep.add_dataset(rejected["imsOrg"], "prod", later, "made later")
     assert ask(here, wanted, Idempotency_Key="mended").status_code == 201
@@ -297,13 +297,13 @@ def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
     for key in (plain, rejected, daily, waiting):
         here.put(key, b'{"a": 1}\n')
 
-    version = version_of(here, plain, "announced")
+    version = version_of(here, plain, "loading")
     detail = here.about(plain)
     for name in ("externalId", "batchId", "route", "routesVersion", "datasetId", "createdAt"):
         assert version[name] == detail[name]
     assert version["aep"]["status"] == "loading"
     here.aep.set_status(detail["batchId"], "success")
-    assert version_of(here, plain, "announced")["aep"]["status"] == "success"
+    assert version_of(here, plain, "loaded")["aep"]["status"] == "success"
     of_batch = tell(here, detail["batchId"]).json()
     assert of_batch["files"] == [f"s3://{here.bucket}/{plain}"]
 
@@ -312,11 +312,13 @@ def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
     for name in ("externalId", "reason", "detail", "rejectedAt"):
         assert version[name] == why[name]
 
-    version = version_of(here, daily, "in-window")
+    version = version_of(here, daily, "gathering")
     assert version["route"] == "daily"
     assert version["window"]["stage"] == "open"
     assert version["window"]["closesAt"].endswith("T00:00:00.000Z")
-    assert version_of(here, waiting, "waiting")["route"] == "folders"
+    version = version_of(here, waiting, "waiting")
+    assert version["why"] == "rule `folders` lets it wait for the marker _SUCCESS"
+    assert version["since"] < version["until"]
 
     # And a second version beside the first.
     here.put(plain, b'{"a": 2}\n')

@@ -161,6 +161,6 @@ def test_after_a_restore_every_file_is_sent_again_and_none_is_loaded_twice(
         (*files, new), 1
     )
     assert len(drilled.creates()) == posts + 1, "only the new file has a new batch"
-    assert [version["state"] for version in told(drilled, alone[0])["versions"]] == ["announced"]
+    assert [version["state"] for version in told(drilled, alone[0])["versions"]] == ["loaded"]
     assert drilled.stack.parked() == []
     assert drilled.details("Arrival Rejected") == []

@@ -139,7 +139,7 @@ def test_nothing_is_imported_that_lambda_does_not_have(file: Path) -> None:
 LEAVES_OUT = {
     "on_arrival": ({"delivery"}, 71),
     "on_marker": ({"delivery"}, 71),
-    "on_request": ({"delivery"}, 67),
+    "on_request": ({"delivery"}, 68),
     "on_due": ({"routing", "arrivals", "delivery", "content"}, 50),
     "on_tick": ({"routing", "arrivals", "delivery", "content"}, 43),
     "on_delivery": ({"routing", "arrivals"}, 67),

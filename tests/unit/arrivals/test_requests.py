@@ -688,7 +688,11 @@ class TestTrouble:
         assert answer.headers["X-External-Id"] == external_id
         assert f"GET /batches/{external_id}" in answer.body["detail"]
         standing = api.get(external_id)
-        assert standing.body["state"] == "open" and standing.body["due"]
+        assert (standing.body["state"], standing.body["reason"]) == (
+            "retrying",
+            answer.reason,
+        )
+        assert standing.body["until"] == standing.body["due"]
 
     def test_of_the_ledgers(self, api: Api) -> None:
         api.conflict = True
@@ -715,6 +719,14 @@ class TestTrouble:
         assert any(r.exc_info and r.exc_info[0] is ZeroDivisionError for r in caplog.records)
 
 
+# Of a batch that others fill.
+LOADED = {
+    "state": "loaded",
+    "why": "AEP says that its batch is success",
+    "since": "2026-11-18T11:06:40.000Z",
+}
+
+
 class TestTelling:
     def test_what_the_ledger_and_aep_know(self, api: Api) -> None:
         api.bucket.objects["landing/a.json"] = Stored()
@@ -727,7 +739,7 @@ class TestTelling:
         assert answer.body == {
             "externalId": "mine",
             "attempt": 1,
-            "state": "announced",
+            **LOADED,
             "batchId": batch_id,
             "imsOrg": api.seed.ims_org,
             "sandbox": "dev",
@@ -746,7 +758,7 @@ class TestTelling:
     def test_why_there_is_no_batch(self, api: Api) -> None:
         refused = api.post({"datasetId": "unknown", "externalId": "mine"})
         answer = api.get("mine")
-        assert (answer.body["state"], answer.body["reason"]) == ("refused", "batch-refused")
+        assert (answer.body["state"], answer.body["reason"]) == ("rejected", "batch-refused")
         assert answer.body["detail"] == refused.body["detail"]
         assert answer.body["aep"] is None and "batchId" not in answer.body
 
@@ -836,7 +848,7 @@ class TestWhereAFileIs:
             "versions": [
                 {
                     "versionId": "v0",
-                    "state": "announced",
+                    **LOADED,
                     "externalId": batch.members["externalId"],
                     "attempt": 1,
                     "batchId": batch_id,

@@ -12,6 +12,7 @@ from aep_intake.model.errors import NoRoute, PlatformUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import (
     Lineage,
+    PutOff,
     Record,
     Rejection,
     Replaced,
@@ -47,6 +48,23 @@ ROUTED = {
 }
 NO_ROUTE = Rejection.of(NoRoute("no rule fits"), NOW)
 REJECTED = {"reason": "no-route", "detail": "no rule fits", "rejectedAt": AT}
+MAKING = {
+    "state": "loading",
+    "why": "its batch is being made",
+    "since": AT,
+    "until": "2026-11-18T11:07:10.000Z",
+}
+SUPERSEDED = {
+    "state": "superseded",
+    "why": "the newer version v2 takes its place",
+    "since": AT,
+    "supersededBy": {"versionId": "v2"},
+}
+FILLED_BY_OTHERS = {
+    "state": "loading",
+    "why": "its batch is made, and announced to those who fill it",
+    "since": AT,
+}
 # With two files to a batch, as windows are closed here.
 LIMITS = BatchLimits(files=2)
 count = itertools.count()
@@ -58,6 +76,7 @@ class World:
     def __init__(self) -> None:
         self.ledger = MemoryLedger()
         self.asked: list[str | None] = []
+        self.aep = "loading"  # the status of every batch
         self.deliveries: dict[str, Delivery] = {}
         self.ports = StatusPorts(self.ledger, self.ledger.windows, self.deliveries, self._ask, map)
         self.windows = WindowPorts(
@@ -69,7 +88,7 @@ class World:
 
     def _ask(self, records: Sequence[Record]) -> Iterable[JsonObject]:
         self.asked += [record.batch_id for record in records]
-        return [{"aep": {"status": "loading"} if record.batch_id else None} for record in records]
+        return [{"aep": {"status": self.aep} if record.batch_id else None} for record in records]
 
     def opened(self, *files: Arrival, **changes: Any) -> Record:
         return self.ledger.open(Record.opened(order(*files, **changes), lease(NOW + 30_000), NOW))
@@ -129,7 +148,7 @@ class TestAnOrder:
         assert world.told() == [
             {
                 "versionId": "v1",
-                "state": "open",
+                **MAKING,
                 "externalId": FILE.external_id,
                 "attempt": 1,
                 **ROUTED,
@@ -144,7 +163,7 @@ class TestAnOrder:
         assert world.told() == [
             {
                 "versionId": "v1",
-                "state": "announced",
+                **FILLED_BY_OTHERS,
                 "externalId": FILE.external_id,
                 "attempt": 1,
                 "batchId": record.batch_id,
@@ -154,6 +173,29 @@ class TestAnOrder:
                 "aep": {"status": "loading"},
             }
         ]
+
+    def test_that_others_fill_ends_as_aep_says(self, world: World) -> None:
+        world.announced(world.opened(FILE))
+        world.aep = "success"
+        [told] = world.told()
+        assert (told["state"], told["why"]) == ("loaded", "AEP says that its batch is success")
+
+    def test_that_is_put_off_says_why(self, world: World) -> None:
+        record = world.opened(FILE)
+        why = PutOff("platform-unavailable", "AEP answered 503", NOW)
+        world.ledger.replace(record, record.given_back(NOW + MINUTE, why=why))
+        [told] = world.told()
+        assert told["state"] == "retrying"
+        assert told["reason"] == "platform-unavailable"
+        assert (told["why"], told["since"]) == ("AEP answered 503", AT)
+        assert told["until"] == "2026-11-18T11:07:40.000Z"
+
+    def test_that_lost_a_file_says_so_of_the_file(self, world: World) -> None:
+        other = replace(FILE, key="in/other.json")
+        record = world.announced(world.opened(other, FILE))
+        world.ledger.let_go(record.order, {FILE: Rejection("object-gone", "it is gone", NOW)})
+        [told] = world.told()
+        assert (told["state"], told["why"]) == ("lost", "it is gone")
 
     def test_that_needs_a_person(self, world: World) -> None:
         record = world.opened(FILE)
@@ -204,7 +246,7 @@ class TestAnOrder:
         second = world.announced(second)
         third = world.opened(v3, line=replace(line, predecessor=v2.external_id))
         world.ledger.replace(second, second.replaced(v3.external_id))
-        standing = {"externalId": v3.external_id, "state": "open"}
+        standing = {"externalId": v3.external_id, "state": "loading"}
         assert {told["versionId"]: told.get("replacedBy") for told in world.told()} == {
             "v1": standing,
             "v2": standing,
@@ -214,7 +256,7 @@ class TestAnOrder:
         world.announced(following)
         assert world.told()[2]["replacedBy"] == {
             "externalId": f"{v3.external_id}.2",
-            "state": "announced",
+            "state": "loading",
             "batchId": f"batch-of-{v3.external_id}.2",
         }
 
@@ -227,7 +269,9 @@ class TestAnOrder:
         assert (told["versionId"], told["state"]) == ("v2", "same-bytes")
         assert told["sameAs"] == {"versionId": "v1"}
         assert told["window"]["id"] == window.window_id
-        assert original["state"] == "in-window"
+        assert original["state"] == "gathering"
+        assert told["why"] == "its bytes are those of version v1, which is gathering"
+        assert "until" not in told
 
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
         world.opened(FILE)
@@ -244,7 +288,10 @@ class TestAWindow:
         assert world.told() == [
             {
                 "versionId": "v1",
-                "state": "in-window",
+                "state": "gathering",
+                "why": "its window is open",
+                "since": AT,
+                "until": "2026-11-18T11:07:00.000Z",
                 **ROUTED,
                 "window": {
                     "id": window.window_id,
@@ -259,14 +306,14 @@ class TestAWindow:
         window = world.joined(FILE)
         window = world.ledger.windows.replace(window, window.sealed(NOW))
         [told] = world.told()
-        assert (told["state"], told["window"]["stage"]) == ("sealed", "sealed")
+        assert (told["state"], told["window"]["stage"]) == ("loading", "sealed")
         part = WindowPart(window.window_id, 0, 1, 10)
         window = world.ledger.windows.replace(window, window.planned((part,)))
         [told] = world.told()
-        assert (told["state"], told["window"]["stage"]) == ("sealed", "planned")
+        assert (told["state"], told["window"]["stage"]) == ("loading", "planned")
         world.ledger.open(Record.waiting(window.part(part, 0), NOW))
         [told] = world.told()
-        assert (told["state"], told["window"]["stage"]) == ("open", "planned")
+        assert (told["why"], told["window"]["stage"]) == ("its batch is being made", "planned")
 
     def test_that_is_finished_leads_to_the_files_part(self, world: World) -> None:
         before, after = others(3, "in/A"), others(3)
@@ -277,7 +324,7 @@ class TestAWindow:
         [told] = world.told()
         assert told == {
             "versionId": "v1",
-            "state": "announced",
+            **FILLED_BY_OTHERS,
             "externalId": ours.order.external_id,
             "attempt": 1,
             "batchId": ours.batch_id,
@@ -302,7 +349,8 @@ class TestAWindow:
         record = world.ledger.replace(record, record.rejected(State.REFUSED, why))
         world.ledger.release(record, record.announced())
         [told] = world.told()
-        assert (told["state"], told["reason"]) == ("refused", "batch-refused")
+        assert (told["state"], told["reason"]) == ("rejected", "batch-refused")
+        assert (told["why"], told["since"]) == ("no such dataset", AT)
 
     def test_with_two_versions_of_an_object(self, world: World) -> None:
         v2 = replace(FILE, version_id="v2", sequencer="0062")
@@ -316,8 +364,7 @@ class TestAWindow:
         found = {told["versionId"]: told for told in world.told()}
         assert found["v1"] == {
             "versionId": "v1",
-            "state": "superseded",
-            "supersededBy": {"versionId": "v2"},
+            **SUPERSEDED,
             **ROUTED,
             "window": {
                 "id": window.window_id,
@@ -325,7 +372,7 @@ class TestAWindow:
                 "closesAt": "2026-11-18T11:07:00.000Z",
             },
         }
-        assert found["v2"]["state"] == "refused"
+        assert found["v2"]["state"] == "rejected"
 
     def test_that_was_overwritten_before_its_marker_came(self, world: World) -> None:
         v2 = replace(FILE, version_id="v2", sequencer="0062")
@@ -335,13 +382,12 @@ class TestAWindow:
         first, second = world.told()
         assert first == {
             "versionId": "v1",
-            "state": "superseded",
-            "supersededBy": {"versionId": "v2"},
+            **SUPERSEDED,
             "route": "r",
         }
         assert second["state"] == "waiting"
         world.ledger.note(FILE, "not-the-newest", "r")
-        assert [told["state"] for told in world.told()] == ["not-the-newest", "waiting"]
+        assert [told["state"] for told in world.told()] == ["left-out", "waiting"]
 
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
         window = world.joined(FILE)
@@ -357,8 +403,17 @@ MARKER = replace(FILE, key="in/_SUCCESS", version_id="m1", size=0)
 
 class TestAMarker:
     def test_what_waits_for_it(self, world: World) -> None:
-        world.ledger.note(FILE, "waiting", "r")
-        assert world.told() == [{"versionId": "v1", "state": "waiting", "route": "r"}]
+        world.ledger.note_waiting(FILE, "r", "the marker _SUCCESS", NOW + MINUTE)
+        assert world.told() == [
+            {
+                "versionId": "v1",
+                "state": "waiting",
+                "why": "rule `r` lets it wait for the marker _SUCCESS",
+                "since": AT,
+                "until": "2026-11-18T11:07:40.000Z",
+                "route": "r",
+            }
+        ]
 
     def test_takes_its_folder_along(self, world: World) -> None:
         world.ledger.note(FILE, "waiting", "r")
@@ -366,7 +421,7 @@ class TestAMarker:
         world.announced(world.record(window.part_id(0)))
         for key in (KEY, MARKER.key):
             [told] = world.told(key)
-            assert told["state"] == "announced"
+            assert told["state"] == "loading"
             assert told["externalId"] == window.part_id(0)
             assert told["window"] == {"id": window.window_id, "stage": "finished"}
 
@@ -376,13 +431,22 @@ class TestAMarker:
         assert world.told(MARKER.key) == [
             {
                 "versionId": "m1",
-                "state": "gathered",
+                **MAKING,
+                "until": AT,
                 **ROUTED,
                 "window": {"id": window.window_id, "stage": "finished"},
                 "orders": parts,
             }
         ]
         assert world.told()[0]["externalId"] == parts[0]
+        # Of several batches, one that AEP refused counts more than others that are loaded.
+        for part in parts:
+            world.announced(world.record(part))
+        record = world.record(parts[1])
+        why = Rejection("needs-attention", "see what it holds", NOW)
+        world.ledger.records[parts[1]] = replace(record, state=State.HELD, rejection=why)
+        assert world.told(MARKER.key)[0]["state"] == "loading"
+        assert world.asked == [None]  # AEP is not asked about a hundred batches
 
     def test_that_comes_again_takes_the_place_of_the_one_before(self, world: World) -> None:
         line = Lineage("folder", "0061")
@@ -397,7 +461,7 @@ class TestAMarker:
         assert told["externalId"] == first.part_id(0)  # the first to claim it
         assert told["replacedBy"] == {
             "externalId": second.part_id(0),
-            "state": "announced",
+            "state": "loading",
             "batchId": f"batch-of-{second.part_id(0)}",
         }
         assert [told["versionId"] for told in world.told(MARKER.key)] == ["m2", "m1"]
@@ -407,7 +471,7 @@ class TestAMarker:
     def test_that_changes_nothing(self, world: World, what: str) -> None:
         world.ledger.note(MARKER, what, "r")
         [told] = world.told(MARKER.key)
-        assert told == {"versionId": "m1", "state": what, "route": "r"}
+        assert (told["versionId"], told["state"], told["route"]) == ("m1", "left-out", "r")
 
 
 class TestARejection:
@@ -417,6 +481,8 @@ class TestARejection:
             {
                 "versionId": "v1",
                 "state": "rejected",
+                "why": "no rule fits",
+                "since": AT,
                 "externalId": FILE.external_id,
                 **REJECTED,
             }
@@ -427,7 +493,7 @@ class TestARejection:
         world.opened(FILE)
         world.ledger.reject(FILE, NO_ROUTE)  # a late copy, by another worker
         [told] = world.told()
-        assert told["state"] == "open"
+        assert told["state"] == "loading"
         assert "reason" not in told
 
     def test_and_a_note_count_as_they_came(self, world: World) -> None:
@@ -522,7 +588,8 @@ class TestABatch:
         )
         told = status.of_batch(FILE.external_id, world.ports)
         assert told is not None
-        assert told["replacedBy"] == {"externalId": v2.external_id, "state": "open"}
+        assert told["state"] == "replaced"
+        assert told["replacedBy"] == {"externalId": v2.external_id, "state": "loading"}
         told = status.of_batch(v2.external_id, world.ports)
         assert told is not None
         assert told["replaces"] == replaced

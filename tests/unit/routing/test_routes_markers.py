@@ -232,7 +232,7 @@ def test_without_a_word_what_comes_again_is_appended() -> None:
 def test_files_wait_for_their_marker_so_long(within: str | None, milliseconds: int) -> None:
     batch = {"marker": "_SUCCESS"} | ({"within": within} if within else {})
     waits = matched(table(marked("a/*") | {"batch": batch}), arrival("a/1.json")).batching
-    assert waits == WaitsForMarker(milliseconds)
+    assert waits == WaitsForMarker(milliseconds, "_SUCCESS")
 
 
 @pytest.mark.parametrize(

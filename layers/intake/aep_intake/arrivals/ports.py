@@ -33,8 +33,8 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         """Record the fate of an arrival that gets no order of its own. Claims nothing."""
 
-    def note_waiting(self, arrival: Arrival, route: str) -> None:
-        """Note that an arrival waits for a marker, unless it has a note already."""
+    def note_waiting(self, arrival: Arrival, route: str, waits_for: str, until: int) -> None:
+        """Note that an arrival waits until then (epoch ms), unless it has a note already."""
 
     def note_marked(self, place: str, time: int) -> None:
         """Store when the newest marker of a folder came (epoch ms), once it was worked on."""

@@ -17,7 +17,7 @@ from aep_intake.model.errors import (
     TargetNotAllowed,
     TooOld,
 )
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import OWN_NAME, Arrival
 from aep_intake.model.orders import Order
 from aep_intake.model.times import SKEW_MS
 from aep_intake.model.values import dataclass
@@ -103,8 +103,9 @@ def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
     over = arrival.time + grace
     if not grace or intake.ports.now() + SKEW_MS >= over:
         return marker
-    intake.ledger.note_waiting(arrival, route)
-    return missing_markers.later(arrival, route, max(over, intake.ports.lease().until))
+    over = max(over, intake.ports.lease().until)
+    intake.ledger.note_waiting(arrival, route, "the last files of its folder", over)
+    return missing_markers.later(arrival, route, over)
 
 
 def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:
@@ -118,9 +119,12 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
     """A file, once its ready file lets it through, if its route asks for one."""
     if match.ready is None:
         return arrival
-    intake.ledger.note_waiting(arrival, match.route)
+    own, within = arrival.key.rpartition("/")[2], match.ready.within_ms
+    names = " or ".join(name.replace(OWN_NAME, own) for name in match.ready.names)
+    until = missing_markers.deadline(intake.ports.now(), within)
+    intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.overdue)
-    return file or Waiting(arrival, match.route, match.ready.within_ms, match.ready.names)
+    return file or Waiting(arrival, match.route, within, match.ready.names)
 
 
 def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, Mapping[str, Any]]:
@@ -141,7 +145,8 @@ def _wait(
 ) -> Waiting | Skipped:
     if arrival.size == 0:  # of an empty partition
         return NOT_DATA
-    intake.ledger.note_waiting(arrival, route)
+    until = missing_markers.deadline(intake.ports.now(), batching.within_ms)
+    intake.ledger.note_waiting(arrival, route, f"the marker {batching.marker}", until)
     return Waiting(arrival, route, batching.within_ms)
 
 

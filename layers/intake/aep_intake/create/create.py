@@ -24,12 +24,22 @@ from aep_intake.model.errors import (
     TryAgain,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Lease, NextStep, Order, Record, Rejection, State
+from aep_intake.model.orders import (
+    WINDOW_PREFIX,
+    Lease,
+    NextStep,
+    Order,
+    PutOff,
+    Record,
+    Rejection,
+    State,
+)
 from aep_intake.model.times import HOUR_MS
 from aep_intake.model.values import dataclass
 
 # When the clock starts a delivery whose event was lost.
 DELIVERY_DUE_MS = HOUR_MS
+PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
 class OutcomeKind(StrEnum):
@@ -293,12 +303,13 @@ def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
         return adopted
     settled_at = since + ports.settle_ms
     if asked_at < settled_at:
-        ports.ledger.replace(record, record.given_back(settled_at))
-        raise NotYet(
+        unsettled = NotYet(
             "Catalog may not show the batch of an earlier attempt yet",
             retry_after=(settled_at - asked_at) / 1000,
             external_id=order.external_id,
         )
+        ports.ledger.replace(record, record.given_back(settled_at, why=_put_off(unsettled, ports)))
+        raise unsettled
     if batches:
         ended, following = record.followed(ports.lease(), ports.now())
         return ports.ledger.open_next_attempt(ended, following)
@@ -343,12 +354,14 @@ def _refused(record: Record, refusal: Rejected, ports: OrderPorts) -> Record:
         if not conflict:
             return _reject(record, State.REFUSED, refusal, ports)
         now = ports.now()
-        ports.ledger.replace(record, record.given_back(now + ports.settle_ms, unknown_since=now))
-        raise OutcomeUnknown(
+        unknown = OutcomeUnknown(
             f"AEP says the external id is in use: {refusal.detail}",
             retry_after=ports.settle_ms / 1000,
             external_id=record.order.external_id,
         )
+        why = _put_off(unknown, ports)
+        ports.ledger.replace(record, record.given_back(now + ports.settle_ms, now, why))
+        raise unknown
     found = _search(record, ports)
     if found is not record:
         return _post(found, ports) if found.state is State.OPEN else found
@@ -437,9 +450,14 @@ def _postpone_on_failure[T](record: Record, ports: OrderPorts, step: Callable[[]
         now = ports.now()
         unknown = isinstance(error, OutcomeUnknown)
         wait = ports.settle_ms if unknown else _delay(record, error, now)
-        ports.ledger.replace(record, record.given_back(now + wait, now if unknown else None))
+        since, why = now if unknown else None, _put_off(error, ports)
+        ports.ledger.replace(record, record.given_back(now + wait, since, why))
         error.external_id, error.retry_after = record.order.external_id, wait / 1000
         raise
+
+
+def _put_off(error: TryAgain, ports: OrderPorts) -> PutOff:
+    return PutOff(error.reason, str(error)[:PUT_OFF_CHARACTERS], ports.now())
 
 
 def _delay(record: Record, error: TryAgain, now: int) -> int:

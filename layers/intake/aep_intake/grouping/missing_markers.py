@@ -151,12 +151,18 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
             folder_id,
             route,
             within,
-            _round_up(now + within, within // DEADLINES_PER_WITHIN),
+            deadline(now, within),
             tuple(files),
             ready,
         )
         for (folder_id, route, within, ready), files in found.items()
     ]
+
+
+def deadline(now: int, within: int) -> int:
+    """Until when a file waits that comes now (all in milliseconds), rounded up."""
+    step = within // DEADLINES_PER_WITHIN
+    return -(-(now + within) // step) * step
 
 
 def later(marker: Arrival, route: str, due: int) -> Listing:
@@ -294,7 +300,3 @@ def _is_fate(item: Seen, waits_since: int, missing: Missing) -> bool:
     if item.rejection.reason == MarkerMissing.reason:  # by this very message, it waits again
         return item.owner != missing.external_id
     return item.expires >= waits_since  # it was rejected after it had begun to wait
-
-
-def _round_up(time: int, step: int) -> int:
-    return -(-time // step) * step

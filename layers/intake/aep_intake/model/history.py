@@ -38,6 +38,11 @@ class Seen:
     superseded_by: str | None = None  # the version that replaced it in its batch
     same_as: str | None = None  # the version whose bytes it has, and whose owner claims it
     file: Arrival | None = field(default=None, compare=False)  # of what is noted: as it arrived
+    time: int | None = field(default=None, compare=False)  # when it arrived (epoch ms)
+    lost: bool = False  # of a rejection: it was in an order, whose batch went on, or ended, without
+    # Of what waits: the name of what it waits for, and until when (epoch ms).
+    waits_for: str | None = None
+    until: int | None = None
 
     @property
     def claimed(self) -> bool:

@@ -322,6 +322,15 @@ class Rejection(Kept):
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff(Kept):
+    """Why an order is tried again later: the last error, in a form that can be stored."""
+
+    reason: str
+    detail: str
+    at: int  # epoch milliseconds of the first error since it was opened
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right to work on an order alone, until `until` (epoch ms). `token` is unique."""
 
@@ -359,6 +368,7 @@ class Record(Kept):
     # Whether a delivery was recorded with ANNOUNCED; None before, and in records of releases
     # without deliveries.
     delivers: bool | None = None
+    put_off: PutOff | None = None  # None while nothing went wrong, and once it is told
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
@@ -426,7 +436,12 @@ class Record(Kept):
         if known.line is not None:
             order = replace(order, target=known.target)
         return self._then(
-            order=order, state=State.OPEN, lease=lease.token, due=lease.until, rejection=None
+            order=order,
+            state=State.OPEN,
+            lease=lease.token,
+            due=lease.until,
+            rejection=None,
+            put_off=None,
         )
 
     def settled(self, replaces: Replaced | None) -> "Record":
@@ -438,9 +453,18 @@ class Record(Kept):
         """A newer order of its lineage takes its place; its state stays."""
         return self._then(replaced_by=by)
 
-    def given_back(self, due: int, unknown_since: int | None = None) -> "Record":
-        """No worker has it until `due`."""
-        return self._then(lease=None, due=due, unknown_since=unknown_since or self.unknown_since)
+    def given_back(
+        self, due: int, unknown_since: int | None = None, why: PutOff | None = None
+    ) -> "Record":
+        """No worker has it until `due`, because of the error `why`, or as before."""
+        if why is not None and self.put_off is not None:
+            why = replace(why, at=self.put_off.at)
+        return self._then(
+            lease=None,
+            due=due,
+            unknown_since=unknown_since or self.unknown_since,
+            put_off=why or self.put_off,
+        )
 
     def created(self, batch: Batch) -> "Record":
         """Its batch is recorded, for good. Still due: it must be announced.
@@ -449,18 +473,24 @@ class Record(Kept):
         """
         answer = batch.raw if self.order.trigger == "request" else None
         return self._then(
-            state=State.CREATED, batch_id=batch.id, batch=answer, created_at=batch.created
+            state=State.CREATED,
+            batch_id=batch.id,
+            batch=answer,
+            created_at=batch.created,
+            put_off=None,
         )
 
     def rejected(self, state: State, rejection: Rejection) -> "Record":
         """REFUSED or HELD. Still due: it must be announced."""
-        return self._then(state=state, rejection=rejection)
+        return self._then(state=state, rejection=rejection, put_off=None)
 
     def announced(self, *, delivers: bool = False) -> "Record":
         """The create stage is done with it. `delivers`: the upload stage takes over."""
         if self.state is not State.CREATED:
-            return self._then(lease=None, due=None)
-        return self._then(state=State.ANNOUNCED, lease=None, due=None, delivers=delivers)
+            return self._then(lease=None, due=None, put_off=None)
+        return self._then(
+            state=State.ANNOUNCED, lease=None, due=None, delivers=delivers, put_off=None
+        )
 
     def followed(
         self, lease: Lease | None, now: int, order: "Order | None" = None

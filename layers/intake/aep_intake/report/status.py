@@ -3,18 +3,19 @@
     claim      the state of its order; before that exists, of its window; `superseded` if a newer
                version is in the same window; `same-bytes` if it is a copy of a version that is
                loaded or under way
-    rejection  `rejected`, and why
+    rejection  `rejected`, and why; or `lost`, or `failed`, if it was in an order
     note       any other fate, such as `waiting` for the marker of its folder, or `superseded` if
                it was overwritten before the marker came
 
-A version can have all three: then a claim decides, and otherwise the latest item.
+A version can have all three: then a claim decides, and otherwise the latest item. See `states` for
+the words.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aep_intake.create.attempts import holding, latest
+from aep_intake.create.attempts import attempts, holding, latest
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import IntakeError
@@ -24,8 +25,10 @@ from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, R
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
+from aep_intake.report import states
 from aep_intake.report.events import about_replaced, present
 from aep_intake.report.meanings import explained
+from aep_intake.report.states import Standing, Word
 
 if TYPE_CHECKING:
     from aep_intake.delivery.delivery import Delivery
@@ -118,9 +121,11 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
     versions = []
     for seen in shown:
         arrival, owner = _arrival(bucket, key, seen.version), owners.get(seen.version)
-        status = _rejected(seen, arrival) if owner is None else _claimed(owner, orders)
+        status = (
+            _unclaimed(seen, arrival) if owner is None else _claimed(seen, owner, orders, ports)
+        )
         if seen.same_as is not None:
-            status = _same_bytes(status, _arrival(bucket, key, seen.same_as))
+            status = _same_bytes(seen, status, _arrival(bucket, key, seen.same_as))
         elif seen.superseded_by is not None:
             status = _superseded(seen, owner, _arrival(bucket, key, seen.superseded_by))
         if status is not None:
@@ -147,7 +152,7 @@ def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
         fileCount=len(files),
     )
     [aep] = ports.ask([record])
-    return _about(record, ports) | more | aep
+    return _with_aep(_about(record, ports) | more, aep)
 
 
 def known(wanted: str, ledger: StatusLedger) -> Record | None:
@@ -241,23 +246,51 @@ def _orders(
     records = {name: record for name, record in found.items() if record is not None}
     about = ports.side_by_side(lambda record: _about(record, ports), records.values())
     aep = ports.ask(list(records.values()))
-    return {name: ours | theirs for name, ours, theirs in zip(records, about, aep, strict=True)}
+    return {
+        name: _with_aep(ours, theirs)
+        for name, ours, theirs in zip(records, about, aep, strict=True)
+    }
 
 
-def _claimed(owner: _Owner, statuses: Mapping[str, JsonObject]) -> JsonObject | None:
+def _with_aep(ours: JsonObject, theirs: JsonObject) -> JsonObject:
+    """With AEP's answer, which alone knows how a batch ended that others fill."""
+    if ours["state"] == Word.LOADING and "batchId" in ours and "until" not in ours:
+        ended = states.told_by_catalog(theirs.get("aep") or {})
+        ours = ours if ended is None else ours | ended.members()
+    return ours | theirs
+
+
+def _claimed(
+    seen: Seen, owner: _Owner, statuses: Mapping[str, JsonObject], ports: StatusPorts
+) -> JsonObject | None:
     """The status of its order, or of its window; None if the ledger no longer has these."""
     window, orders = owner.window, owner.orders
     about: JsonObject = {} if window is None else {"window": _about_window(window)}
     if len(orders) == 1 and orders[0] in statuses:
         return statuses[orders[0]] | about
-    if window is None or (window.stage is WindowStage.FINISHED and len(orders) == 1):
+    if window is None:
         return None
-    if window.stage is WindowStage.FINISHED:
-        about |= {"orders": list(orders[:FILES_MAX])}
-        state = "gathered"
+    if window.stage is not WindowStage.FINISHED:
+        standing = states.of_window(window, seen.time)
     else:
-        state = "in-window" if window.stage is WindowStage.OPEN else "sealed"
-    return {"state": state} | _about_order(window.order) | about
+        # A marker whose folder took several batches.
+        several = orders[:FILES_MAX] if len(orders) > 1 else ()
+        found = [each for some in ports.side_by_side(_standings(ports), several) for each in some]
+        if not found:
+            return None
+        standing, about = states.of_several(found), about | {"orders": list(several)}
+    return standing.members() | _about_order(window.order) | about
+
+
+def _standings(ports: StatusPorts) -> Callable[[str], list[Standing]]:
+    """The states of an order's last attempt, or of its halves."""
+
+    def standings(external_id: str) -> list[Standing]:
+        tried = attempts(external_id, ports.ledger)
+        last = [each for each in tried if each.next_attempt is None and not each.split_into]
+        return [states.of_order(record, _delivery(record, ports)) for record in last]
+
+    return standings
 
 
 def _superseded(seen: Seen, owner: _Owner | None, by: Arrival) -> JsonObject:
@@ -266,54 +299,72 @@ def _superseded(seen: Seen, owner: _Owner | None, by: Arrival) -> JsonObject:
     about = present(route=seen.route)
     if window is not None:
         about = _about_order(window.order) | {"window": _about_window(window)}
-    return {"state": "superseded", "supersededBy": _version(by)} | about
+    standing = states.superseded(seen, _name(by))
+    return standing.members() | {"supersededBy": _version(by)} | about
 
 
-def _same_bytes(status: JsonObject | None, same_as: Arrival) -> JsonObject:
+def _same_bytes(seen: Seen, status: JsonObject | None, same_as: Arrival) -> JsonObject:
     """The status of a copy, whose bytes are those of another version of the object."""
-    about = {"state": "same-bytes", "sameAs": _version(same_as)}
-    return about | {name: value for name, value in (status or {}).items() if name not in about}
+    about = dict(status or {})
+    word = about.pop("state", None)
+    for name in ("why", "since", "until"):
+        about.pop(name, None)
+    standing = states.same_bytes(seen, _name(same_as), word)
+    return standing.members() | {"sameAs": _version(same_as)} | about
 
 
-def _rejected(seen: Seen, arrival: Arrival) -> JsonObject:
-    rejection = seen.rejection
+def _unclaimed(seen: Seen, arrival: Arrival) -> JsonObject:
+    standing, rejection = states.of_note(seen).members(), seen.rejection
     if rejection is None:
-        return present(state=seen.noted, route=seen.route)
-    return {"state": "rejected", "externalId": seen.owner or arrival.external_id} | _why(rejection)
+        return standing | present(route=seen.route)
+    return standing | {"externalId": seen.owner or arrival.external_id} | _why(rejection)
 
 
 def _about(record: Record, ports: StatusPorts) -> JsonObject:
-    order = record.order
+    order, delivery = record.order, _delivery(record, ports)
     who = present(
-        state=record.state,
         externalId=order.external_id,
         attempt=order.attempt,
         batchId=record.batch_id,
     )
-    why = {} if record.rejection is None else _why(record.rejection)
-    delivery = None if record.batch_id is None else ports.deliveries.get(order.external_id)
+    why = {} if record.put_off is None else {"reason": record.put_off.reason}
+    why = why if record.rejection is None else _why(record.rejection)
+    newest = _newest(record, ports)
+    newer = None if newest is None else states.of_order(newest, _delivery(newest, ports))
     when = present(
         delivery=delivery and _about_delivery(delivery),
-        replacedBy=_replaced_by(record, ports),
+        replacedBy=_replaced_by(record, newest, newer),
         splitInto=None if record.split_into is None else list(record.split_into),
         openedAt=iso(record.opened_at),
         createdAt=record.created_at and iso(record.created_at),
         due=record.due and iso(record.due),
     )
-    return who | why | _about_order(order) | when
+    standing = states.of_order(record, delivery, newer).members()
+    return standing | who | why | _about_order(order) | when
 
 
-def _replaced_by(record: Record, ports: StatusPorts) -> JsonObject | None:
+def _delivery(record: Record, ports: StatusPorts) -> "Delivery | None":
+    return None if record.batch_id is None else ports.deliveries.get(record.order.external_id)
+
+
+def _newest(record: Record, ports: StatusPorts) -> Record | None:
     """The newest order of its lineage, since an hourly marker makes many in between."""
     line, following = record.order.line, record.replaced_by
     if following is None:
         return None
     head = None if line is None else ports.ledger.head(line.subject)
     name = following if head is None else head.external_id
-    newest = latest(ports.ledger.get(name), ports.ledger)
-    if newest is None:
-        return {"externalId": name}
-    return present(externalId=newest.order.external_id, state=newest.state, batchId=newest.batch_id)
+    return latest(ports.ledger.get(name), ports.ledger)
+
+
+def _replaced_by(
+    record: Record, newest: Record | None, standing: Standing | None
+) -> JsonObject | None:
+    if newest is None or standing is None:
+        return None if record.replaced_by is None else {"externalId": record.replaced_by}
+    return present(
+        externalId=newest.order.external_id, state=standing.word, batchId=newest.batch_id
+    )
 
 
 def _about_order(order: Order) -> JsonObject:
@@ -375,6 +426,10 @@ def _arrival(bucket: str, key: str, version: str) -> Arrival:
         return Arrival(bucket, key, rest, "", None, 0, 0)
     etag, _, sequencer = rest.rpartition(":")
     return Arrival(bucket, key, None, etag, sequencer or None, 0, 0)
+
+
+def _name(arrival: Arrival) -> str:
+    return arrival.version_id or arrival.etag
 
 
 def _version(arrival: Arrival) -> JsonObject:

@@ -112,9 +112,10 @@ class InQuietWindow:
 
 @dataclass(frozen=True, slots=True)
 class WaitsForMarker:
-    """The object needs a marker, and is rejected if none comes `within_ms`."""
+    """The object needs a marker of that name, and is rejected if none comes `within_ms`."""
 
     within_ms: int
+    marker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,8 @@ class Route:
             if self.is_marker(key):
                 grace = _milliseconds(batch["grace"]) if "grace" in batch else 0
                 return IsMarker(key[: key.rfind("/") + 1], grace)
-            return WaitsForMarker(_milliseconds(batch.get("within", MARKER_WITHIN)))
+            within = _milliseconds(batch.get("within", MARKER_WITHIN))
+            return WaitsForMarker(within, batch["marker"])
         if "quiet" in batch:
             return InQuietWindow(_milliseconds(batch["quiet"]))
         length = _window(self.rule)

@@ -241,7 +241,7 @@ class DynamoLedger:
         for group in batched(lost.items(), LET_GO, strict=False):
             steps: dict[tuple[str, str], dict[str, Item]] = {}
             for file, why in group:
-                about = self._rejection(file, why, order.external_id)
+                about = self._rejection(file, why, order.external_id) | {"lost": {"BOOL": True}}
                 noted = self._noted_at(file)
                 steps[about["pk"]["S"], about["sk"]["S"]] = putting(about, {})
                 steps[noted] = deleting(*noted, {})
@@ -327,10 +327,11 @@ class DynamoLedger:
         """Record the fate of an arrival that gets no order of its own. Claims nothing."""
         self._table.put(self._noted(arrival, what, route))
 
-    def note_waiting(self, arrival: Arrival, route: str) -> None:
-        """Note that an arrival waits for a marker, unless it has a note already."""
+    def note_waiting(self, arrival: Arrival, route: str, waits_for: str, until: int) -> None:
+        """Note that an arrival waits until then (epoch ms), unless it has a note already."""
+        wait: Item = {"waits_for": {"S": waits_for}, "until": {"N": str(until)}}
         with suppress(ConditionFailed):
-            self._table.put(self._noted(arrival, WAITING, route), ABSENT)
+            self._table.put(self._noted(arrival, WAITING, route) | wait, ABSENT)
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
@@ -401,6 +402,10 @@ class DynamoLedger:
                 item["superseded_by"]["S"] if "superseded_by" in item else None,
                 item["same_as"]["S"] if "same_as" in item else None,
                 records.read(Arrival, item["file"]["S"]) if "file" in item else None,
+                int(item["time"]["N"]) if "time" in item else None,
+                "lost" in item,
+                item["waits_for"]["S"] if "waits_for" in item else None,
+                int(item["until"]["N"]) if "until" in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
