@@ -297,8 +297,8 @@ def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
     for key in (plain, rejected, daily, waiting):
         here.put(key, b'{"a": 1}\n')
 
-    version = version_of(here, plain, "loading")
     detail = here.about(plain)
+    version = version_of(here, plain, "loading")
     for name in ("externalId", "batchId", "route", "routesVersion", "datasetId", "createdAt"):
         assert version[name] == detail[name]
     assert version["aep"]["status"] == "loading"
