@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 import click
 
-from aep_intake_cli.commands import connect, doctor, limits, probe, redrive, restored, routes
+from aep_intake_cli.commands import (
+    connect,
+    doctor,
+    limits,
+    probe,
+    redrive,
+    restored,
+    revert,
+    routes,
+)
 
 EXIT_INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
 
@@ -31,7 +40,16 @@ def aep_intake() -> None:
     """
 
 
-for command in (doctor, connect, routes, limits, redrive, restored, probe):
+for command in (
+    doctor,
+    connect,
+    routes,
+    limits,
+    redrive,
+    revert,
+    restored,
+    probe,
+):
     aep_intake.add_command(command.command)
 
 
