@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from aep_intake_cli.commands import (
+    backfill,
     connect,
     doctor,
     limits,
@@ -43,6 +44,7 @@ def aep_intake() -> None:
 for command in (
     doctor,
     connect,
+    backfill,
     routes,
     limits,
     redrive,

@@ -72,7 +72,8 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     arrival_telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
-        latency = None if arrival is None else worker.now() - arrival.time
+        came = arrival is not None and arrival.brought_by is None
+        latency = worker.now() - arrival.time if arrival and came else None
         arrival_telemetry.report_arrival(external_id, result, latency)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     failed = _settle(messages, contents, results, intake)

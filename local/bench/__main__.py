@@ -17,6 +17,7 @@ from functools import cache
 from rich.console import Console
 
 from local.bench.arrivals import Arrivals
+from local.bench.backfills import backfilled
 from local.bench.behind import behind
 from local.bench.cold import cold
 from local.bench.content import csv_read
@@ -46,6 +47,7 @@ PARTS = (
     "behind",
     "uploads",
     "delivered",
+    "backfill",
 )
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"DeliverBatches": "false"}
@@ -82,6 +84,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--packed", type=int, default=10_000, help="small files of one batch")
     parser.add_argument("--folder", type=int, default=100_000, help="files of one marker's folder")
     parser.add_argument("--orders", type=int, default=20_000, help="due orders before a window")
+    parser.add_argument("--objects", type=int, default=100_000, help="objects of a backfill")
     parser.add_argument(
         "--hold-ms", type=float, default=50, help="how long a transaction holds a gate"
     )
@@ -138,6 +141,9 @@ def _measured(
     if "delivered" in arguments.only:
         step(f"{arguments.packed:,} small files in one batch; cost of a delivered batch")
         parts["delivered"] = uploads().counted(arguments.packed)
+    if "backfill" in arguments.only:
+        step(f"a backfill of {arguments.objects:,} objects")
+        parts["backfill"] = [backfilled(stack, arguments.objects, min(arguments.runs, PIECES))]
     return parts
 
 

@@ -8,21 +8,24 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.sqs import Queues
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.arrivals import envelopes
 from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Piece
 from aep_intake.model.errors import DatasetNotFound, NoRoute, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
-from aep_intake.model.orders import Rejection
-from aep_intake_cli import dead_letters
+from aep_intake.model.orders import Record, Rejection
+from aep_intake_cli import clock, dead_letters
 from aep_intake_cli.command import main
 from aep_intake_cli.dead_letters import ParkedMessage, Redrive
 from aep_intake_cli.doctor import examine as doctor
@@ -517,6 +520,55 @@ def test_a_bucket_is_connected_and_keeps_its_queue(
 def test_a_bucket_that_is_not_there_cannot_be_connected(capsys: Output) -> None:
     assert main(["connect", "no-such-bucket"]) == 1
     assert "NoSuchBucket" in capsys.readouterr().err
+
+
+# backfill
+
+
+def test_what_was_there_before_comes_by_a_backfill(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """With the rights of `policies/operator.json`, and each object once however often it is run."""
+    s3, bucket = stack.aws.s3, stack.outputs["LandingBucketName"]
+    events: Any = s3.get_bucket_notification_configuration(Bucket=bucket)
+    folder = f"landing/loyalty/{uuid.uuid4().hex}"
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    keys = [f"{folder}/{n}.jsonl" for n in range(3)]
+    for key in keys:
+        stack.put(key, b"{}\n")
+    there: Any = {"EventBridgeConfiguration": events["EventBridgeConfiguration"]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=there)
+    for name, value in stack.operator().identity.variables().items():
+        monkeypatch.setenv(name, value)
+    place = f"s3://{bucket}/{folder}/"
+    since = datetime.now(UTC).isoformat()
+    assert main(["connect", bucket, "--since", since]) == 0
+    capsys.readouterr()
+    assert main(["backfill", place, "--plan", "--json"]) == 0
+    [route] = json.loads(capsys.readouterr().out)["routes"]
+    assert (route["files"], route["batches"], route["loadedAlready"]) == (3, 3, 0)
+    for _ in range(2):
+        assert main(["backfill", place, "--json"]) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert (told["ended"], told["listed"], told["sent"]) == (True, 3, 3)
+    ledger = DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], clock.now, 0)
+    arrivals = [next(iter(Objects(lambda: s3).folder(bucket, key))) for key in keys]
+    for arrival in arrivals:
+        assert isinstance(arrival, Arrival)
+        [record] = until(partial(_announced, ledger, arrival), arrival.key)
+        assert (record.order.files[0].brought_by or "").startswith("backfill-")
+    assert main(["backfill", place, "--plan", "--json"]) == 0
+    [route] = json.loads(capsys.readouterr().out)["routes"]
+    assert (route["files"], route["loadedAlready"]) == (0, 3)
+    assert main(["backfill", "--continue", told["backfillId"]]) == 1
+    assert "has ended" in capsys.readouterr().err
+
+
+def _announced(ledger: DynamoLedger, arrival: Arrival) -> list[Record]:
+    """The order of an arrival, once it has its batch."""
+    owner = ledger.claimant(arrival)
+    record = None if owner is None else ledger.get(owner)
+    return [record] if record is not None and record.batch_id is not None else []
 
 
 # redrive

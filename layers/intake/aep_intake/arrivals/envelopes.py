@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import BACKFILL_PREFIX, Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
@@ -59,9 +59,9 @@ def parse(body: str) -> Received:
     """Read one queue message, in any envelope S3's events come in.
 
     These are S3 through EventBridge, and S3's own notification, either of them raw or wrapped by
-    SNS; and our own, of a parked order or of overdue files. Raises MalformedEvent for any other
-    envelope. A bad record in a good envelope goes into `malformed` instead, so that it does not
-    hold up its neighbours.
+    SNS; and our own, of a parked order, of overdue files, or of what a backfill brings. Raises
+    MalformedEvent for any other envelope. A bad record in a good envelope goes into `malformed`
+    instead, so that it does not hold up its neighbours.
     """
     message = _document(body, "message")
     if "externalId" in message:
@@ -125,7 +125,7 @@ def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
     if kind != "Object Created":
         return Ignored.DELETE_EVENT if kind == "Object Deleted" else Ignored.OTHER_EVENT
     found = event["detail"]["object"]
-    return _arrival(
+    arrival = _arrival(
         event["detail"]["bucket"]["name"],
         # Plain: only S3's own notifications encode it (seen, not documented by AWS).
         found["key"],
@@ -136,6 +136,10 @@ def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
         time=event["time"],
         copied=event["detail"]["reason"].value == "CopyObject",
     )
+    if isinstance(arrival, Ignored) or "broughtBy" not in event:
+        return arrival
+    brought_by = event["broughtBy"].matching(_BROUGHT_BY, "the id of a backfill")
+    return replace(arrival, brought_by=brought_by, aged=event["aged"].value is True)
 
 
 def _from_notification(record: "_JsonPlace") -> Arrival | Ignored:
@@ -193,6 +197,7 @@ _LARGEST = 2**20  # bytes of a message in SQS
 # Buckets made before 2018 may have capitals, underscores and up to 255 characters.
 _BUCKET = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{2,254}")
 _ETAG = re.compile(r'"?[!#-~]{1,255}"?')
+_BROUGHT_BY = re.compile(rf"{BACKFILL_PREFIX}[0-9a-z-]{{1,48}}")
 _HEX = re.compile(r"[0-9A-Fa-f]{1,64}")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

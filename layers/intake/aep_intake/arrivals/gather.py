@@ -104,7 +104,8 @@ class _Folder:
     files have different formats. `taken`: the number of files in the last iteration.
 
     Of files that are older than what the ledger remembers, it asks what was delivered: an earlier
-    marker took or rejected whatever was in the folder then. The others are told once, as too old.
+    marker took or rejected whatever was in the folder then. The others are told once, as too old;
+    but if a backfill brings the marker, it brings what was there before it.
     `knows_old_files`: whether some were left out as known.
     """
 
@@ -150,14 +151,13 @@ class _Folder:
         old = [file for file in files if file.time < oldest]
         unknown = [file for file in old if file.time > self._marked]
         owners = list(self._side_by_side(self._intake.ledger.claimant, unknown))
-        told = {
-            file: too_old(file)
-            for file, owner in zip(unknown, owners, strict=True)
-            if owner is None
-        }
+        free = [file for file, owner in zip(unknown, owners, strict=True) if owner is None]
+        marker = self._marker.arrival
+        brought = {file for file in free if marker.aged and file.time <= marker.time}
+        told = {file: too_old(file) for file in free if file not in brought}
         _reject_all(told, self._intake, self._side_by_side)
-        self.knows_old_files |= len(told) < len(old)
-        return tuple(file for file in files if file.time >= oldest)
+        self.knows_old_files |= len(free) < len(old)
+        return tuple(file for file in files if file.time >= oldest or file in brought)
 
     def whole(self) -> Mapping[str, Any]:
         """The options of its files, after a check that a manifest's files exist.

@@ -59,7 +59,7 @@ type Plan = Order | Joining | Marker | Waiting | Listing | Skipped
 
 def resolve(arrival: Arrival, intake: Intake) -> Plan:
     """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
-    if arrival.time < intake.ports.now() - intake.retention:
+    if arrival.time < intake.ports.now() - intake.retention and not arrival.aged:
         raise too_old(arrival)
     if arrival.bucket not in intake.buckets:
         raise TargetNotAllowed(

@@ -1,8 +1,9 @@
 """New versions of an object or folder: which order is the newest, and which batch it replaces.
 
 Where a route says `replace` or `ignore`, the ledger keeps one head for each object (or folder of a
-marker) and dataset: the newest order, by S3's sequencer. The transaction that opens an order moves
-the head, so the orders of a lineage follow each other, each after its predecessor is finished:
+marker) and dataset: the newest order, by S3's sequencer; what a backfill brings is older than all
+that came by events. The transaction that opens an order moves the head, so the orders of a lineage
+follow each other, each after its predecessor is finished:
 
     the predecessor's batch is
         loading              abort it, but write that to the ledger first; then as below
@@ -38,7 +39,7 @@ def lineage_of(
     arrival: Arrival, folder: str | None, target: Target, *, first_only: bool
 ) -> Lineage:
     """The lineage of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
-    if arrival.sequencer is None:
+    if not arrival.position:
         raise NotReplaceable(
             f"the event of {arrival.uri} has no sequencer, so nobody can tell whether this is the "
             "newest version: send S3's own events, or let the route say `append`"

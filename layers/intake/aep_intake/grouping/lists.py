@@ -96,8 +96,8 @@ def isize_matters(file: Arrival) -> bool:
 
 
 def _newest(known: Iterable[Arrival]) -> Arrival:
-    """The newest by S3's sequencer if all have one; a listed file has its time only."""
-    if all(file.sequencer for file in known):
+    """The newest by its position if all have one; a listed file has its time only."""
+    if all(file.position for file in known):
         return max(known, key=lambda file: (file.position, file.version))
     return max(known, key=lambda file: (file.time, file.position, file.version))
 
@@ -110,6 +110,8 @@ def _line(file: Arrival, superseded_by: str | None = None) -> bytes:
         "size": file.size,
         "time": file.time,
         "rows": file.rows,
+        "brought_by": file.brought_by,
+        "aged": file.aged or None,
         "superseded_by": superseded_by,
     }
     members = _json({name: value for name, value in rest.items() if value is not None})
@@ -130,6 +132,8 @@ def _arrival(data: dict[str, Any]) -> Arrival:
         data["size"],
         data["time"],
         rows=data.get("rows"),
+        brought_by=data.get("brought_by"),
+        aged=data.get("aged", False),
     )
 
 

@@ -111,7 +111,7 @@ def take_in_waiting(ready: Arrival, key: str, ports: ReadyPorts) -> None:
     wait = ready.time + EVENT_LATE_MS - ports.now()
     if wait > 0:  # its own event tells more of it than S3 does
         raise NotYet(f"the event of {present.uri} has not come", retry_after=min(wait / 1000, 60))
-    ports.take_in(present)
+    ports.take_in(replace(present, brought_by=ready.brought_by, aged=ready.aged))
 
 
 def _ready_files(file: Arrival, names: Iterable[str], ports: ReadyPorts) -> Iterator[Arrival]:

@@ -10,6 +10,7 @@ from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
 OWN_NAME = "{file}"  # stands for the name of a file in that of its ready file
+BACKFILL_PREFIX = "backfill-"  # of the ids of backfills
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,10 @@ class Arrival(Kept):
     is_gzip: bool | None = field(default=None, compare=False)
     # How many rows its ready file says that it has.
     rows: int | None = field(default=None, compare=False)
+    # The id of the backfill that brings it; None: an event, a request or a folder's listing does.
+    brought_by: str | None = field(default=None, compare=False)
+    # Whether it is brought though the ledger may have forgotten it: no event can have come of it.
+    aged: bool = field(default=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -49,10 +54,16 @@ class Arrival(Kept):
 
     @property
     def position(self) -> str:
-        """S3's sequencer in a form that sorts; empty where there is none."""
+        """S3's sequencer in a form that sorts; empty where there is none.
+
+        What a backfill brings has none: it is older than all that came by events, and sorts by its
+        time among its like.
+        """
         # Of different lengths, they are compared as if the shorter had zeros at its end.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
-        return self.sequencer.upper().ljust(64, "0") if self.sequencer else ""
+        if self.sequencer:
+            return self.sequencer.upper().ljust(64, "0")
+        return f"-{self.time:015}" if self.brought_by else ""  # `-` sorts before all digits
 
     @property
     def external_id(self) -> str:

@@ -43,7 +43,10 @@ def of_missing(missing: Missing) -> dict[str, Any]:
 
 
 def of_arrival(arrival: Arrival) -> str:
-    """An S3 event as EventBridge delivers it, which `envelopes.parse` reads as this arrival."""
+    """An S3 event as EventBridge delivers it, which `envelopes.parse` reads as this arrival.
+
+    With two members more if a backfill brings it.
+    """
     made = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=arrival.time)
     about = {
         "key": arrival.key,
@@ -52,7 +55,9 @@ def of_arrival(arrival: Arrival) -> str:
         "version-id": arrival.version_id,
         "sequencer": arrival.sequencer,
     }
+    brought = {"broughtBy": arrival.brought_by, "aged": arrival.aged or None}
     event = {
+        **{name: value for name, value in brought.items() if value is not None},
         "source": "aws.s3",
         "detail-type": "Object Created",
         "time": made.isoformat(timespec="milliseconds"),

@@ -120,9 +120,11 @@ class Queues:
 
     def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
         """Send one message for each document, which may hold records."""
-        entries = (
-            {"Id": str(n), "MessageBody": encoded(document)} for n, document in enumerate(documents)
-        )
+        self.send_all(queue_url, map(encoded, documents))
+
+    def send_all(self, queue_url: str, bodies: Iterable[str]) -> None:
+        """Send one message with each of these very bodies."""
+        entries = ({"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies))
         _raise_any(_batched(self._client.send_message_batch, queue_url, entries))
 
     def backlog(self, queue_url: str) -> int:

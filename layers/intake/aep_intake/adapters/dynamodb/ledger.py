@@ -24,6 +24,7 @@
 | parts of a file sent      | `delivery#<ext. id>`  | `progress#<number>`          |
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 | bucket that is connected  | `connected`           | `<bucket>`                   |
+| backfill                  | `backfills`           | `<id>`                       |
 
 One query by `pk` returns all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over shards by kind and,
@@ -31,8 +32,9 @@ for orders, by credential (see `lanes`), since a partition of an index takes 1,0
 and a full one throttles the table. While work is handed out, `due` is the end of that lease, and
 `due_since` its value before.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
-never on a head, on the order that it names, on a connection, or on unfinished work. A record is one
-JSON string: AEP's answers hold floats, empty strings and more, which DynamoDB's own types change.
+never on a head, on the order that it names, on a connection or a backfill, or on unfinished work. A
+record is one JSON string: AEP's answers hold floats, empty strings and more, which DynamoDB's own
+types change.
 """
 
 from collections import Counter

@@ -7,6 +7,7 @@ does not answer; whether a write then happened is not known.
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -77,6 +78,24 @@ class Table:
             if "LastEvaluatedKey" not in answer:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def get_many(self, keys: Sequence[tuple[str, str]], *names: str) -> list[Item]:
+        """Those of up to 100 items that exist, as `pk`, `sk` and these attributes (not consistent).
+
+        Raises LedgerUnavailable if DynamoDB holds some back again and again, too.
+        """
+        wanted: Any = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]
+        about = {"ProjectionExpression": ", ".join(("pk", "sk", *names))}
+        found: list[Item] = []
+        for tries in range(TRIES_MAX):
+            request: Any = {self._name: {"Keys": wanted, **about}}
+            answer = self._guarded(partial(self._client.batch_get_item, RequestItems=request))
+            found += answer["Responses"].get(self._name, ())
+            wanted = answer.get("UnprocessedKeys", {}).get(self._name, {}).get("Keys")
+            if not wanted:
+                return found
+            time.sleep(random.uniform(0, 0.1 * 2**tries))  # noqa: S311
+        raise LedgerUnavailable("the ledger holds items back")
 
     def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
         """Write an item. Raises ConditionFailed."""

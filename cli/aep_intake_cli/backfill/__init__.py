@@ -1,0 +1,1 @@
+"""Objects that came by no event, through the routes."""

@@ -1,0 +1,219 @@
+"""What a backfill would do: files, bytes and batches by route, days, and what is loaded already."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.arrivals.backfills import Bounds, Left, Page
+from aep_intake.grouping.missing_markers import folder_of
+from aep_intake.model.errors import Rejected
+from aep_intake.model.files import Archived, Arrival
+from aep_intake.routing import routes
+from rich.table import Column, Table
+from rich.text import Text
+
+from aep_intake_cli.output import quantity
+from aep_intake_cli.routing.forecast import ADVISED_BATCHES
+
+if TYPE_CHECKING:
+    from aep_intake.model.organizations import Limits, Organizations
+
+NO_ROUTE = "(no route)"  # they are sent, and parked with their reason
+LISTED_MAX = 1000  # of those left out, by name
+SHOWN_MAX = 20
+
+
+@dataclass
+class RoutePlan:
+    """What one route gets. `loaded`: files that an order or a window has already."""
+
+    name: str
+    credential: str | None = None
+    files: int = 0
+    bytes: int = 0
+    loaded: int = 0
+    alone: int = 0  # batches, one for each object or marker
+    # Files and bytes that share batches, by what they have in common.
+    together: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
+
+    def add(self, file: Arrival, match: routes.Match | None) -> None:
+        """Count a file that is not loaded."""
+        self.files += 1
+        self.bytes += file.size
+        if match is None:
+            return
+        if isinstance(match.batching, routes.OneBatch | routes.IsMarker):
+            self.alone += 1
+        elif isinstance(match.batching, routes.InWindow | routes.InQuietWindow):
+            quiet = isinstance(match.batching, routes.InQuietWindow)
+            options = sorted(map(str, match.options.items()))
+            target = (match.sandbox, match.dataset_id, match.dataset_name, *options)
+            place = (*target, folder_of(file) if quiet else "")
+            held = self.together.setdefault(place, [0, 0])
+            held[0] += 1
+            held[1] += file.size
+
+    def batches(self, limits: Limits) -> int:
+        """How many batches it makes at least: a window that closes meanwhile makes one more."""
+
+        def of(files: int, size: int) -> int:
+            return max(
+                -(-files // limits.batch_files), -(-size // (limits.batch_gigabytes * 10**9))
+            )
+
+        return self.alone + sum(of(*held) for held in self.together.values())
+
+
+@dataclass
+class Plan:
+    """What a backfill would do."""
+
+    listed: int = 0
+    routes: dict[str, RoutePlan] = field(default_factory=dict)
+    left: Counter[Left] = field(default_factory=Counter)
+    named: list[tuple[Arrival, Left]] = field(default_factory=list)  # some of those left out
+
+    def leave(self, file: Arrival, why: Left) -> None:
+        """Count a file that is left out."""
+        self.left[why] += 1
+        if why in (Left.MAYBE_LOADED, Left.ARCHIVED) and len(self.named) < LISTED_MAX:
+            self.named.append((file, why))
+
+    def days(self, organizations: Organizations) -> dict[str, float]:
+        """How many days it takes at each of today's limits, in the slowest organization."""
+        slowest: dict[str, float] = {}
+        by_credential: dict[str, list[RoutePlan]] = {}
+        for route in self.routes.values():
+            arn = routes.credential_arn(route.credential, organizations.credentials)
+            by_credential.setdefault(arn, []).append(route)
+        for arn, several in by_credential.items():
+            limits = organizations.limits_of(arn)
+            batches = sum(route.batches(limits) for route in several)
+            size = sum(route.bytes for route in several)
+            for name, days in (
+                ("gigabytesPerHour", size / (limits.gigabytes_per_hour * 10**9 * 24)),
+                ("batchesPerMinute", batches / (limits.batches_per_minute * 60 * 24)),
+                (
+                    "profileBatchesPerDay",
+                    batches / min(ADVISED_BATCHES, limits.profile_batches_per_day),
+                ),
+            ):
+                slowest[name] = max(slowest.get(name, 0), days)
+        return slowest
+
+
+def make(
+    bounds: Bounds,
+    pages: Iterable[Page],
+    table: routes.RoutingTable,
+    claimed: Callable[[Sequence[Arrival]], Iterable[Arrival]],
+) -> Iterator[Plan]:
+    """The plan as far as it is made, after each page. Raises as the ports."""
+    plan = Plan()
+    for page in pages:
+        files = []
+        for found in page.found:
+            fate = bounds.fate(found)
+            if isinstance(fate, Arrival):
+                files.append(fate)
+            else:
+                plan.leave(found.file if isinstance(found, Archived) else found, fate)
+        known = set(claimed(files))
+        for file in files:
+            match = _match(file, table)
+            name, credential = (match.route, match.credential) if match else (NO_ROUTE, None)
+            route = plan.routes.setdefault(name, RoutePlan(name, credential))
+            if file in known:
+                route.loaded += 1
+            else:
+                route.add(file, match)
+        plan.listed += len(page.found)
+        yield plan
+
+
+def _match(file: Arrival, table: routes.RoutingTable) -> routes.Match | None:
+    try:
+        found = table.match(file)
+    except Rejected:
+        return None
+    return None if isinstance(found, routes.Ignored) else found
+
+
+def shown(plan: Plan, organizations: Organizations) -> Iterator[Table | Text]:
+    """For people."""
+    limits = organizations.limits
+    right = [Column(name, justify="right") for name in ("files", "MB", "batches", "loaded already")]
+    table = Table(Column("route", overflow="fold"), *right)
+    for route in sorted(plan.routes.values(), key=lambda one: one.name):
+        numbers = (route.files, round(route.bytes / 10**6), route.batches(limits), route.loaded)
+        table.add_row(Text(route.name), *(f"{number:,}" for number in numbers))
+    yield table
+    days = plan.days(organizations)
+    if days:
+        per_day = min(ADVISED_BATCHES, limits.profile_batches_per_day)
+        yield Text(
+            f"At today's limits it takes {_days(days['gigabytesPerHour'])} for its bytes and "
+            f"{_days(days['batchesPerMinute'])} to make its batches; if all of them are for "
+            f"Profile, {_days(days['profileBatchesPerDay'])} at {per_day} a day and sandbox."
+        )
+    if NO_ROUTE in plan.routes:
+        files = quantity(plan.routes[NO_ROUTE].files, "file")
+        yield Text(f"No route takes {files}: the backfill would park each of them.")
+    yield from shown_left(plan.left, plan.named)
+
+
+def shown_left(left: Counter[Left], named: Sequence[tuple[Arrival, Left]]) -> Iterator[Text]:
+    """What is left out, with the names of some."""
+    for why, number in sorted(left.items()):
+        yield Text(f"Left out, {SAID[why]}: {number:,}")
+    for file, why in named[:SHOWN_MAX]:
+        yield Text(f"  {file.uri!r} ({why})")
+    if len(named) > SHOWN_MAX:
+        yield Text(f"  … --json names {len(named):,}")
+
+
+def to_json(plan: Plan, organizations: Organizations) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "routes": [
+            {
+                "route": None if route.name == NO_ROUTE else route.name,
+                "files": route.files,
+                "bytes": route.bytes,
+                "batches": route.batches(organizations.limits),
+                "loadedAlready": route.loaded,
+            }
+            for route in sorted(plan.routes.values(), key=lambda one: one.name)
+        ],
+        "days": plan.days(organizations),
+        **left_to_json(plan.left, plan.named),
+    }
+
+
+def left_to_json(left: Counter[Left], named: Sequence[tuple[Arrival, Left]]) -> dict[str, Any]:
+    """What is left out, for programs."""
+    return {
+        "leftOut": {str(why): number for why, number in sorted(left.items())},
+        "leftOutObjects": [
+            {"uri": file.uri, "versionId": file.version_id, "why": str(why)} for file, why in named
+        ],
+    }
+
+
+SAID = {
+    Left.LATER: "written since it began (events bring them)",
+    Left.EARLIER: "older than --since",
+    Left.UNWANTED: "not for us (KeyPattern, a route with `ignore`, never data)",
+    Left.ARCHIVED: "in an archive of S3's: restore them, and copy each onto itself",
+    Left.MAYBE_LOADED: "older than the ledger remembers, and perhaps loaded (--even-if-loaded)",
+}
+
+
+def _days(days: float) -> str:
+    hours = days * 24
+    if hours < 1:
+        return f"{max(1, round(hours * 60))} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{days:.1f} days"

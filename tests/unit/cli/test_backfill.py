@@ -1,0 +1,255 @@
+"""`aep-intake backfill`: what it plans and says, and objects from S3 Inventory."""
+
+import gzip
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left, Page
+from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.organizations import Limits, Organization, Organizations
+from aep_intake.routing import routes
+from aep_intake_cli.backfill import inventory, plan
+from aep_intake_cli.backfill.running import Asked, Running
+from aep_intake_cli.backfill.running import _found as found_backfill
+from aep_intake_cli.command import main
+from aep_intake_cli.commands import backfill as command
+from aep_intake_cli.failures import CommandFailed
+from rich.console import Console
+
+DAY = 86_400_000
+NOW = 20_000 * DAY
+OURS = Backfill("backfill-2026-11-28-0a1b2c", "landing", "in/", NOW)
+SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
+TABLE = routes.parse(
+    json.dumps(
+        {
+            "routes": [
+                {"name": "crm", "match": "in/crm/*", "datasetId": "5c8c3c555033b814b69f947f"},
+                {
+                    "name": "clicks",
+                    "match": "in/clicks/**",
+                    "datasetName": "clicks",
+                    "batch": {"window": "16m"},
+                },
+                {
+                    "name": "spark",
+                    "match": "in/spark/**",
+                    "datasetName": "spark",
+                    "batch": {"marker": "_SUCCESS"},
+                },
+            ]
+        }
+    ),
+    "v1",
+)
+LIMITS = Limits(batch_files=2)
+ORGANIZATIONS = Organizations((Organization(SECRET, limits=LIMITS),), LIMITS)
+
+
+def file(key: str, days_ago: int = 300, size: int = 10**9) -> Arrival:
+    return Arrival("landing", f"in/{key}", "v", "e", None, size, NOW - days_ago * DAY)
+
+
+FOUND: tuple[Arrival | Archived, ...] = (
+    *(file(f"crm/{n}.json") for n in range(3)),
+    *(file(f"clicks/{n}.json") for n in range(5)),
+    file("spark/day=1/_SUCCESS", size=0),
+    file("spark/day=1/part-0.json"),
+    file("nowhere/[x].json"),
+    file("crm/forgotten.json", 100),
+    Archived(file("crm/cold.json")),
+    file("crm/later.json", 0),
+)
+BOUNDS = Bounds(OURS, NOW - 200 * DAY, (), NOW - 60 * DAY, lambda _: True)
+
+
+def claimed(files: Sequence[Arrival]) -> list[Arrival]:
+    return [one for one in files if one.key == "in/crm/0.json"]
+
+
+def planned() -> plan.Plan:
+    [_, whole] = plan.make(BOUNDS, [Page(FOUND, "a"), Page((), "b")], TABLE, claimed)
+    return whole
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_plan_for_people(width: int) -> None:
+    out = io.StringIO()
+    Console(file=out, width=width).print(*plan.shown(planned(), ORGANIZATIONS), sep="\n")
+    rows = [" ".join(line.split()) for line in out.getvalue().splitlines()]
+    assert "│ crm │ 2 │ 2,000 │ 2 │ 1 │" in rows
+    assert "│ clicks │ 5 │ 5,000 │ 3 │ 0 │" in rows
+    assert "│ spark │ 2 │ 1,000 │ 1 │ 0 │" in rows
+    text = " ".join(rows)
+    assert "it takes 27 min for its bytes and 1 min to make its batches" in text
+    assert "No route takes 1 file" in text
+    assert "perhaps loaded (--even-if-loaded): 1" in text
+    assert "'s3://landing/in/crm/forgotten.json' (maybe-loaded)" in text
+    assert "restore them, and copy each onto itself: 1" in text
+    assert max(map(len, out.getvalue().splitlines())) <= width
+
+
+def test_a_plan_for_programs() -> None:
+    document = plan.to_json(planned(), ORGANIZATIONS)
+    assert document["routes"][0] == {
+        "route": None,
+        "files": 1,
+        "bytes": 10**9,
+        "batches": 0,
+        "loadedAlready": 0,
+    }
+    assert document["leftOut"] == {"archived": 1, "later": 1, "maybe-loaded": 1}
+    assert [one["why"] for one in document["leftOutObjects"]] == ["maybe-loaded", "archived"]
+    assert document["days"]["profileBatchesPerDay"] == pytest.approx(6 / 90)
+    assert json.dumps(document)
+
+
+class Ledger:
+    def __init__(self) -> None:
+        self.begun: list[Backfill] = []
+
+    def begin(self, backfill: Backfill) -> None:
+        self.begun.append(backfill)
+
+    def replace(self, old: Backfill, new: Backfill) -> Backfill:
+        assert old.revision + 1 == new.revision
+        return new
+
+
+def running(ledger: Any, *pages: Page, breaks: bool = False) -> Running:
+    def listed(_: str) -> Iterator[Page]:
+        yield from pages
+        if breaks:
+            raise KeyboardInterrupt
+
+    ports = BackfillPorts(ledger, listed, lambda _: None, lambda: True, lambda _: None, lambda: NOW)
+    return Running(BOUNDS, TABLE, ports, Any, ledger, new=True)  # type: ignore[arg-type]
+
+
+def test_it_says_what_it_did_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger()
+    command._run(running(ledger, Page(FOUND, "a")), as_json=False)
+    said = capsys.readouterr()
+    assert ledger.begun == [OURS]
+    first, *rest = said.out.splitlines()
+    assert first == f"{OURS.backfill_id}: 14 listed, 11 sent (10,000 MB), 2 left out"
+    assert "  's3://landing/in/crm/cold.json' (archived)" in rest
+    assert said.err == ""
+    command._run(running(ledger, Page(FOUND, "a")), as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    assert document["ended"] is True
+    assert document["sent"] == 11
+    assert document["leftOut"] == {"archived": 1, "maybe-loaded": 1}
+
+
+def test_who_stops_it_is_told_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        command._run(running(Ledger(), Page(FOUND, "a"), breaks=True), as_json=False)
+    assert f"aep-intake backfill --continue {OURS.backfill_id}" in capsys.readouterr().out
+
+
+def test_the_same_command_goes_on_with_what_has_not_ended() -> None:
+    asked = Asked("landing", "in/")
+    ended = replace(OURS, backfill_id="backfill-a", ended=1)
+    assert found_backfill(asked, [ended, OURS]) == (OURS, False)
+    new, is_new = found_backfill(Asked("landing", "in/", since=5), [ended, OURS])
+    assert is_new
+    assert new.since == 5
+    assert found_backfill(OURS.backfill_id, [ended, OURS]) == (OURS, False)
+    with pytest.raises(CommandFailed, match="has ended"):
+        found_backfill("backfill-a", [ended])
+    with pytest.raises(CommandFailed, match="knows no backfill"):
+        found_backfill("backfill-b", [ended])
+
+
+@pytest.mark.parametrize("typed", ["backfill", "backfill s3://b/p --continue x"])
+def test_it_wants_a_place_or_an_id(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(typed.split()) == 2
+    assert "give s3://BUCKET/PREFIX, or --continue ID" in capsys.readouterr().err
+
+
+# S3 Inventory
+
+SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
+ROWS = [
+    "in/a+b%2Bc.json,v1,true,false,5,2026-01-02T03:04:05.000Z,e1,STANDARD",
+    "in/a+b%2Bc.json,v0,false,false,5,2026-01-01T03:04:05.000Z,e0,STANDARD",
+    "in/gone.json,v1,true,true,,2026-01-02T03:04:05.000Z,,",
+    "in/%22q%22.json,,true,false,6,2026-01-02T03:04:05.000Z,e2,GLACIER",
+    "out/x.json,null,true,false,7,2026-01-02T03:04:05.000Z,e3,STANDARD",
+]
+
+
+class S3:
+    """The bucket of an inventory, and the versioning of the bucket that it is of."""
+
+    def __init__(self, versioning: str | None = None, **manifest: Any) -> None:
+        self.versioning = versioning
+        whole = {
+            "sourceBucket": "landing",
+            "fileFormat": "CSV",
+            "fileSchema": f"{SCHEMA}, StorageClass",
+            "files": [{"key": "one.csv.gz"}, {"key": "two.csv.gz"}],
+        } | manifest
+        rows = "".join('"landing",' + ",".join(f'"{c}"' for c in r.split(",")) + "\n" for r in ROWS)
+        self.objects = {
+            "m/manifest.json": json.dumps(whole).encode(),
+            "one.csv.gz": gzip.compress(rows.encode()),
+            "two.csv.gz": gzip.compress(rows.replace("in/", "in/2").encode()),
+        }
+
+    def get_object(self, **of: str) -> dict[str, Any]:
+        assert of["Bucket"] == "lists"
+        return {"Body": io.BytesIO(self.objects[of["Key"]])}
+
+    def get_bucket_versioning(self, **of: str) -> dict[str, str]:
+        assert of == {"Bucket": "landing"}
+        return {} if self.versioning is None else {"Status": self.versioning}
+
+
+def of_inventory(s3: Any) -> inventory.Inventory:
+    return inventory.read(s3, "s3://lists/m/manifest.json", "landing")
+
+
+def test_present_versions_come_from_an_inventory_page_by_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inventory, "PAGE", 2)
+    listed = of_inventory(S3())
+    pages = list(listed.pages("in/", ""))
+    time = 1_767_323_045_000
+    first = Arrival("landing", "in/a b+c.json", "v1", "e1", None, 5, time)
+    cold = Archived(Arrival("landing", 'in/"q".json', None, "e2", None, 6, time))
+    assert [page.found for page in pages[:3]] == [(first,), (cold,), ()]
+    assert [page.reached for page in pages] == ["0:2", "0:4", "0:5", "1:2", "1:4", "1:5"]
+    for number, page in enumerate(pages):
+        assert list(listed.pages("in/", page.reached)) == pages[number + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("s3", "says"),
+    [
+        (S3(sourceBucket="other"), "is an inventory of other"),
+        (S3(fileFormat="Parquet"), "make an inventory as CSV"),
+        (S3(fileSchema="Bucket, Key, Size"), "lacks LastModifiedDate, ETag"),
+        (S3("Enabled", fileSchema="Bucket, Key, Size, LastModifiedDate, ETag"), "all versions"),
+        (S3(files=None), "is not the manifest.json"),
+    ],
+)
+def test_an_inventory_that_does_not_say_enough_is_refused(s3: S3, says: str) -> None:
+    with pytest.raises(CommandFailed, match=says):
+        of_inventory(s3)
+
+
+def test_a_row_that_cannot_be_read_is_named() -> None:
+    s3 = S3(fileSchema=SCHEMA)  # a column less
+    with pytest.raises(CommandFailed, match=r"lists/one\.csv\.gz"):
+        list(of_inventory(s3).pages("in/", ""))
+
+
+def test_why_it_is_left_out_has_words() -> None:
+    assert plan.SAID.keys() == set(Left)
