@@ -37,7 +37,8 @@ from botocore.exceptions import ClientError
 from rich.console import Console
 
 from local.emulator import ACCOUNT
-from local.simulator.seed import PROFILES
+from local.simulator.registry import sample
+from local.simulator.seed import PROFILES, SCHEMAS, Seed
 from local.stack import ROOT, LocalStack
 from tests.stack.scene import PATIENCE, until
 
@@ -971,3 +972,13 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     document.write_bytes(limits.read(limits.live_versions()[-1]) + b"\n")
     assert main(["limits", "publish", str(document)]) == 0
     assert main(["limits", "rollback"]) == 0
+    capsys.readouterr()
+    dataset = f"probed-{uuid.uuid4().hex}"
+    place = {"org": Seed().ims_org, "sandbox": "dev", "dataset_id": dataset, "name": dataset}
+    stack.control("POST", "/datasets", {**place, "schema": sample(SCHEMAS["loyalty"])["$id"]})
+    stack.control("PATCH", "/switches", {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0})
+    probe = ["probe", "--stack", stack.name, "--dataset", dataset, "--name", dataset, "--json"]
+    assert main([*probe, "--sandbox", "dev"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {one["verdict"] for one in told["questions"]} == {"as assumed", "not asked"}
+    assert main([*probe, "--sandbox", "prod"]) == 2

@@ -243,6 +243,7 @@ def test_the_answer_is_the_switchs(world: World, switch: str, position: object) 
     ("switch", "position", "question", "setting"),
     [
         ("catalog_lag_ms", 60_000, "catalog-lag", {"settleSeconds": 190}),
+        ("catalog_lag_ms", 1_100_000, "catalog-lag", {"settleSeconds": 3_320}),
         ("replay_form", "predecessors", "replay", {"replayBy": "predecessors"}),
     ],
 )
