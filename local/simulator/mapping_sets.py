@@ -44,6 +44,9 @@ class MappingSets:
             case "list-mapping-sets":
                 return _listed(visit, here)
             case "get-mapping-set":
+                version = visit.request.parameter("version") or "0"
+                if not self.knows(visit.client.org, visit.sandbox, _named(visit, version)):
+                    raise _not_found(visit)
                 return json_response(200, _found(visit, here))
             case "validate-mapping-set":
                 told = [_validated(one) for one in _mappings(visit, _body(visit))]
@@ -76,8 +79,17 @@ def _about(one: Mapping[str, Any]) -> dict[str, Any]:
 def _found(visit: Visit, here: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     wanted = visit.request.segment(4)
     if wanted not in here:
-        raise visit.refusal("SIMULATED-3001-404", "Not found", f"Mapping set {wanted} not found.")
+        raise _not_found(visit)
     return here[wanted]
+
+
+def _not_found(visit: Visit) -> Refused:
+    wanted = visit.request.segment(4)
+    return visit.refusal("SIMULATED-3001-404", "Not found", f"Mapping set {wanted} not found.")
+
+
+def _named(visit: Visit, version: str) -> list[str]:
+    return [f"mapping-set-id:{visit.request.segment(4)}", f"mapping-set-version:{version}"]
 
 
 def _listed(visit: Visit, here: Mapping[str, dict[str, Any]]) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from aep_intake.adapters.adobe.schemas import SchemaUnavailable
+from aep_intake.adapters.adobe.schemas import SchemaNotFound, SchemaUnavailable
 from aep_intake.model.errors import IntakeError
 
 from aep_intake_cli import datasets
@@ -79,6 +79,11 @@ def check_dataset(
 
 
 def _check_fit(schemas: Schemas, route: routes.Route, found: datasets.RouteDataset) -> Findings:
+    try:
+        fit.check_mapping_set(route, found.target, schemas)
+    except SchemaNotFound as error:
+        yield PROBLEM, f"{found}: {error.detail}"
+        return
     formats = fit.unmapped_formats(route)
     if not formats & {"csv", "json"}:
         yield OK, str(found)

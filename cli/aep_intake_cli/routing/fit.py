@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from aep_intake.adapters.adobe.schemas import Schema, Schemas
+from aep_intake.adapters.adobe.schemas import Schema, SchemaNotFound, Schemas
 from aep_intake.model.errors import DatasetNotFound, FormatUnknown, IntakeError
 from aep_intake.routing import routes
 
@@ -19,6 +19,7 @@ from aep_intake_cli.routing.explain import examples
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.adapters.adobe.platform import Adobe
+    from aep_intake.model.batches import Target
     from aep_intake.model.organizations import Organizations
 
 NOT_CHECKED = "whether its files fit the dataset was not checked"
@@ -27,7 +28,7 @@ NAMED_FIELDS = 4  # of a schema, so that people recognize it
 
 def unmapped_formats(route: routes.Route) -> set[str]:
     """The formats that a route sends as they are: what its rule, examples and pattern tell."""
-    if "map" in route.rule:
+    if route.rule.keys() & {"map", "mapping"}:
         return set()
     given = route.rule.get("inputFormat")
     if isinstance(given, Mapping):
@@ -39,6 +40,12 @@ def unmapped_formats(route: routes.Route) -> set[str]:
         except FormatUnknown:
             continue
     return found
+
+
+def check_mapping_set(route: routes.Route, target: Target, schemas: Schemas) -> None:
+    """The mapping set that a route names is there. Raises IntakeError, as `Schemas`."""
+    if mapping := route.rule.get("mapping"):
+        schemas.check_mapping_set(target, mapping["set"], mapping.get("version", 0))
 
 
 def misfit(route: routes.Route, schema: Schema) -> str | None:
@@ -85,6 +92,7 @@ def misfits(
             continue
         try:
             found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
+            check_mapping_set(route, found.target, schemas)
             if "csv" not in unmapped_formats(route):
                 continue
             text = misfit(route, schemas.of_dataset(found.target))
@@ -92,6 +100,8 @@ def misfits(
             continue
         except DatasetNotFound as error:
             text = f"{error.detail}: its files are rejected as long as that is so"
+        except SchemaNotFound as error:
+            text = f"{error.detail}: its batches fail as long as that is so"
         except IntakeError as why:
             text = f"{NOT_CHECKED}: {why}"
         if text is not None:

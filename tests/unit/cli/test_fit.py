@@ -69,3 +69,10 @@ def test_what_cannot_be_checked_is_said_once(world: World) -> None:
     world.simulator.switches.change(registry_access="denied")
     [text] = said(world, {"match": "*.csv", "datasetId": LOYALTY})
     assert "View Schemas" in text
+
+
+def test_a_mapping_set_that_is_not_there(world: World) -> None:
+    """With one, AEP maps the rows itself, and whether they fit is not for us to say."""
+    gone = {"match": "*.csv", "datasetId": LOYALTY, "mapping": {"set": "nothing"}}
+    [text] = said(world, gone)
+    assert text.startswith("r0: there is no mapping set nothing, version 0 in sandbox prod")

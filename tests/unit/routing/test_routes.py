@@ -64,6 +64,15 @@ def test_a_match_carries_all_the_batch_needs() -> None:
     )
 
 
+def test_a_mapping_set_of_data_prep_is_named_by_a_tag() -> None:
+    rule = {"match": "**", "datasetId": "d", "tags": {"a": ["b"]}, "mapping": {"set": "0f1e"}}
+    tags = matched(table(rule), arrival("a.csv")).options["tags"]
+    assert tags == {
+        "a": ["b"],
+        "aep_sip_mapper": ["mapping-set-id:0f1e", "mapping-set-version:0"],
+    }
+
+
 def test_what_a_rule_leaves_out_is_left_to_the_deployment() -> None:
     match = matched(table({"match": "**", "datasetId": "d"}), arrival("a.csv"))
     assert (match.sandbox, match.credential, match.dataset_name) == (None, None, None)
@@ -182,6 +191,12 @@ ROUTE = {"name": "good", "match": "{a}/*", "datasetName": "{a}"}
         ({"tags": {"aep_intake": ["mine"]}}, "routes[0].tags", "taken"),
         ({"tags": {"adobe/x": ["y"]}}, "routes[0].tags", "taken"),
         ({"tags": {"x": "y"}}, "routes[0].tags.x", "must be array"),
+        ({"mapping": {"set": "s"}, "map": {"a": "b"}}, "routes[0].mapping", "not both"),
+        (
+            {"mapping": {"set": "s"}, "tags": {"aep_sip_mapper": ["x"]}},
+            "routes[0].mapping",
+            "writes the tag",
+        ),
         ({"enableErrorDiagnostics": 1}, "routes[0].enableErrorDiagnostics", "must be boolean"),
         ({"partialIngestionPercent": True}, "routes[0].partialIngestionPercent", "be number"),
         ({"partialIngestionPercent": 101}, "routes[0].partialIngestionPercent", "0 to 100"),
@@ -272,6 +287,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "asIs": False,
         "map": {"a": "b"},
         "compiledMap": "0" * 64,
+        "mapping": {"set": "s"},
         "minRows": 1,
         "badRows": 0,
         "sandbox": "prod",

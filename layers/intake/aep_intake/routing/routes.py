@@ -40,6 +40,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
 # Adobe keeps these for itself (Catalog, "Filter Catalog data"); ours marks the ledger's batches.
+# By it a batch names a mapping set of Data Prep: Adobe's client aepp (`ingestion.py`) does.
+MAPPING_TAG = "aep_sip_mapper"
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
     "batch",
@@ -61,6 +63,7 @@ _OF_TARGETS = (
     "partialIngestionPercent",
     "map",
     "compiledMap",
+    "mapping",
 )
 
 
@@ -314,6 +317,8 @@ class RoutingTable:
                 name: [filled("tag", value, None) for value in values]
                 for name, values in rule["tags"].items()
             }
+        if "mapping" in rule:
+            options["tags"] = options.get("tags", {}) | {MAPPING_TAG: _mapping_set(rule["mapping"])}
         return Match(
             route.name,
             self.version,
@@ -421,6 +426,7 @@ def _route(rule: dict[str, Any]) -> Route:
     for member in {"minRows", "badRows"} & rule.keys():
         if rule.get("lookInside") is False:
             raise InvalidTable("has no meaning where `lookInside` is false", field=member)
+    _check_mapping(rule)
     _check_map(rule)
     _check_batch(rule)
     _check_split(rule)
@@ -479,6 +485,20 @@ def _check_split(rule: Mapping[str, Any]) -> None:
         )
     if not any(way in rule.get("batch", {}) for way in WAYS):
         raise InvalidTable("has no meaning where each object has its own batch", field="onFailed")
+
+
+def _mapping_set(mapping: Mapping[str, Any]) -> list[str]:
+    named = {"id": mapping["set"], "version": mapping.get("version", 0)}
+    return [f"mapping-set-{name}:{value}" for name, value in named.items()]
+
+
+def _check_mapping(rule: Mapping[str, Any]) -> None:
+    if "mapping" not in rule:
+        return
+    if "map" in rule:
+        raise InvalidTable("AEP maps the rows, or the intake by `map`: not both", field="mapping")
+    if MAPPING_TAG in rule.get("tags", ()):
+        raise InvalidTable(f"writes the tag {MAPPING_TAG} itself", field="mapping")
 
 
 def _check_map(rule: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ from aep_intake.model.errors import DatasetNotFound, IntakeError, PlatformUnavai
 from aep_intake.model.values import dataclass
 
 _REGISTRY = "/data/foundation/schemaregistry"
+_DATA_PREP = "/data/foundation/conversion"
 _ADHOC = "https://ns.adobe.com/xdm/data/adhoc"
 _IDENTITY = "xdm:descriptorIdentity"
 # In full form every field of every data type is written out: some schemas have thousands.
@@ -115,6 +116,12 @@ class Schemas:
             document,
         )
 
+    def check_mapping_set(self, target: Target, set_id: str, version: int) -> None:
+        """Raises SchemaNotFound if Data Prep has no such mapping set, in that version."""
+        path = f"/mappingSets/{quote(set_id, safe='')}?version={version}"
+        what = f"mapping set {set_id}, version {version}"
+        self._get(target, path, "application/json", what, _DATA_PREP)
+
     def identities(self, target: Target, schema_id: str) -> tuple[Identity, ...]:
         """The identities that descriptors of a schema name, in Adobe's order."""
         return tuple(
@@ -141,10 +148,12 @@ class Schemas:
             query["start"] = str(following)
         raise PlatformUnavailable(f"Schema Registry has more than {_MAX_PAGES} pages of them")
 
-    def _get(self, target: Target, path: str, accept: str, what: str) -> dict[str, Any]:
+    def _get(
+        self, target: Target, path: str, accept: str, what: str, service: str = _REGISTRY
+    ) -> dict[str, Any]:
         answer = self._adobe.gateway.call_repeatable(
             "GET",
-            f"{_REGISTRY}{path}",
+            f"{service}{path}",
             target,
             None,
             _TIMEOUTS,
@@ -155,7 +164,7 @@ class Schemas:
             raise self._error_of(answer, target, what)
         found = answer.http.json()
         if not isinstance(found, dict):
-            raise PlatformUnavailable(f"{answer}, not with JSON that Schema Registry documents")
+            raise PlatformUnavailable(f"{answer}, not with JSON that Adobe documents")
         return found
 
     def _error_of(self, answer: AdobeAnswer, target: Target, what: str) -> IntakeError:
@@ -164,8 +173,7 @@ class Schemas:
             return error
         if answer.status in (404, 406):
             return SchemaNotFound(
-                f"Schema Registry has no {what} in sandbox {target.sandbox} "
-                f"(AEP answered {answer.status})"
+                f"there is no {what} in sandbox {target.sandbox} (AEP answered {answer.status})"
             )
         if answer.status == 403:
             return SchemaForbidden(
