@@ -107,6 +107,24 @@ def test_unknown_schemas(caller: Caller) -> None:
     assert get(caller, "tenant/classes").status == 501
 
 
+@pytest.mark.parametrize(
+    ("path", "accept"),
+    [
+        ("tenant/schemas", "application/vnd.adobe.xed+json"),
+        ("tenant/descriptors", "application/vnd.adobe.xdm-v2+json"),
+        ("stats", None),
+    ],
+)
+def test_lists_are_also_asked_for_with_a_slash_at_the_end(
+    caller: Caller, path: str, accept: str | None
+) -> None:
+    """As Adobe's Python SDK does."""
+    told = get(caller, path, accept)
+    again = get(caller, f"{path}/", accept)
+    assert (told.status, again.status) == (200, 200)
+    assert again.body == told.body
+
+
 def test_switches_of_errors(caller: Caller) -> None:
     path = f"tenant/schemas/{MEMBERS['meta:altId']}"
     caller.simulator.switches.change(registry_errors="older")
