@@ -74,6 +74,8 @@ def command(
 
     if store is not None and store.exists():
         raise click.BadParameter(f"{store} is there already", param_hint="'--store'")
+    if credential_file is not None and credential is not None:
+        raise click.UsageError("give --credential or --credential-file, not both")
     at = entrance(access, credential_file, credential)
     sandbox = sandbox or at.sandbox
     try:

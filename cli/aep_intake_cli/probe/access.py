@@ -152,7 +152,7 @@ def _sandbox_type(adobe: Adobe, target: Target) -> str:
         if not isinstance(listed, list):
             return f"perhaps a production sandbox, as AEP does not list them ({answer})"
         for one in listed:
-            if one.get("name") == target.sandbox:
+            if isinstance(one, dict) and one.get("name") == target.sandbox:
                 return str(one.get("type"))
         if len(listed) < _PAGE:
             break

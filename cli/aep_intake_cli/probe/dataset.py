@@ -176,10 +176,12 @@ class ProbedDataset:
             if answer.not_found:
                 return found
             page = answer.http.json()
-            if not answer.ok or not isinstance(page, dict):
+            known = isinstance(page, dict) and all(isinstance(one, dict) for one in page.values())
+            if not answer.ok or not known:
                 raise NoAnswerFound(f"Catalog does not list batches: {answer}")
+            new = page.keys() - found.keys()
             found |= page
-            if len(page) < _PAGE:
+            if len(page) < _PAGE or not new:
                 return found
 
     def meta(self, batch_id: str, path: str) -> AdobeAnswer:

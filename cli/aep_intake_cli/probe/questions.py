@@ -263,7 +263,8 @@ def _bad_rows(at: ProbedDataset, batch_id: str) -> Steps[list[dict[str, Any]]]:
         answer = at.meta(batch_id, "row_errors")
         document = answer.http.json() if answer.ok else None
         files = document.get("data") if isinstance(document, dict) else None
-        return [str(one.get("name")).rpartition("/")[2] for one in files or ()] or None
+        found = [one for one in files or () if isinstance(one, dict)]
+        return [str(one.get("name")).rpartition("/")[2] for one in found] or None
 
     rows = []
     for name in (yield from at.until(listed, 60)) or ():

@@ -39,7 +39,9 @@ ENDED = {"aborted", "failed", "failure", "inactive", "deleted"}
 
 @pytest.fixture
 def world() -> World:
-    return World()
+    made = World()
+    made.simulator.switches.change(loaded_ms=0, staging_ms=0, staged_ms=0)
+    return made
 
 
 def way_in(world: World) -> Entrance:
@@ -338,6 +340,25 @@ def test_the_same_over_http(world: World) -> None:
     assert coding.count("chunked") == 1
 
 
+@pytest.mark.parametrize("body", ["json", "html", "empty"])
+@pytest.mark.parametrize(
+    "operation",
+    ["create", "put-file", "head-file", "complete", "abort", "revert", "*-batch*", "list-meta"],
+)
+def test_answers_of_any_shape_end_in_a_report(world: World, operation: str, body: str) -> None:
+    """First contact: nobody knows what comes. A batch is left only where nothing can be done."""
+    at = probed(world)
+    world.simulator.faults.add(
+        Fault("status", operation=operation, status=200, body=body, accepted=True, count=0)
+    )
+    lines = list(report.ask(at, Limits()))
+    assert {line.question.name for line in lines} == {each.name for each in QUESTIONS}
+    list(clean_up(at))
+    world.simulator.faults.clear()
+    assert not [one for one in clean_up(probed(world, cleaning=True)) if one.left]
+    assert {batch.status for batch in world.simulator.batches()} <= ENDED
+
+
 # ---- what is refused
 
 
@@ -415,6 +436,7 @@ def crashed(world: World) -> ProbedDataset:
     at.new_batch("put")
     name = f"rows.{at.rows.extension}"
     for ends in (True, False):
+        world.simulator.switches.change(loaded_ms=0 if ends else 1_000)
         steps = at.load("replay", {name: at.rows.file})
         while next(steps, "ended") is None and ends:
             at.wait(1)
@@ -549,6 +571,11 @@ def test_cleanup_alone(world: World, command: list[str], capsys: Output) -> None
     said = capsys.readouterr().out
     assert said.endswith("Batches of the probe: 2 aborted, 2 reverted.\n")
     assert "AEP's answer" not in said
+
+
+def test_two_credentials(command: list[str], capsys: Output) -> None:
+    assert main([*command, "--credential", "acme"]) == 2
+    assert "not both" in capsys.readouterr().err
 
 
 def test_without_a_credential(command: list[str], capsys: Output) -> None:
