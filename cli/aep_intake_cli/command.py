@@ -8,8 +8,10 @@ import click
 
 from aep_intake_cli.commands import (
     backfill,
+    batch,
     connect,
     doctor,
+    file,
     limits,
     probe,
     redrive,
@@ -43,6 +45,8 @@ def aep_intake() -> None:
 
 for command in (
     doctor,
+    file,
+    batch,
     connect,
     backfill,
     routes,

@@ -953,6 +953,19 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     key = f"nowhere/{uuid.uuid4().hex}.json"
     stack.put(key, b"{}")
     parked = _parked(stack, key)
+    bucket_of = f"s3://{stack.outputs['LandingBucketName']}"
+    assert main(["file", f"{bucket_of}/{key}"]) == 0
+    assert "rejected" in capsys.readouterr().out
+    good = f"landing/loyalty/{uuid.uuid4().hex}.jsonl"
+    stack.put(good, b"{}\n")
+
+    def batch() -> Any:
+        main(["file", f"{bucket_of}/{good}", "--json"])
+        said = capsys.readouterr().out
+        return said and json.loads(said)["versions"][0].get("batchId")
+
+    assert main(["batch", until(batch)]) == 0
+    assert good in capsys.readouterr().out
     chosen = ["redrive", "--external-id", parked["externalId"]]
     assert main([*chosen, "--dry-run"]) == 0
     assert main(chosen) == 0

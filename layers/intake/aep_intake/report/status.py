@@ -333,6 +333,7 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
     newer = None if newest is None else states.of_order(newest, _delivery(newest, ports))
     when = present(
         delivery=delivery and _about_delivery(delivery),
+        errors=_errors(delivery),
         replacedBy=_replaced_by(record, newest, newer),
         splitInto=None if record.split_into is None else list(record.split_into),
         openedAt=iso(record.opened_at),
@@ -345,6 +346,12 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
 
 def _delivery(record: Record, ports: StatusPorts) -> "Delivery | None":
     return None if record.batch_id is None else ports.deliveries.get(record.order.external_id)
+
+
+def _errors(delivery: "Delivery | None") -> list[JsonObject] | None:
+    """AEP's errors as the delivery has them; AEP itself, if it is asked, has all of them."""
+    verdict = None if delivery is None else delivery.verdict
+    return None if verdict is None else explained(verdict.errors) or None
 
 
 def _newest(record: Record, ports: StatusPorts) -> Record | None:

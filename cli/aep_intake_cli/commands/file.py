@@ -1,0 +1,45 @@
+"""`aep-intake file`: where a file is."""
+
+from __future__ import annotations
+
+import click
+
+from aep_intake_cli.options import Access, as_json, with_access
+
+
+@click.command("file")
+@click.argument("uri", metavar="s3://BUCKET/KEY")
+@as_json
+@with_access
+def command(uri: str, as_json: bool, access: Access) -> None:
+    """Show where a file is.
+
+    Each version has a state, with why, since when and until when. The ledger is asked, and not AEP. What a route leaves out is not in the ledger: `aep-intake
+    routes explain` says so of a key.
+    """
+    from aep_intake.report import status
+
+    from aep_intake_cli import standing
+    from aep_intake_cli.failures import CommandFailed
+    from aep_intake_cli.output import console, print_json, visible
+
+    stack = access.stack()
+    bucket, key = standing.place_of(uri, stack)
+    found = status.of_object(bucket, key, standing.status_ports(stack, access.session))
+    if found is None:
+        raise CommandFailed(
+            f"no event of {visible(uri)} has come, its route leaves it out, or it came longer ago "
+            "than the ledger remembers"
+        )
+    if as_json:
+        print_json(found)
+        return
+    newest, *others = found["versions"]
+    out = console()
+    out.print(visible(found["uri"]), style="bold", markup=False, highlight=False)
+    if others:
+        out.print(standing.versions_table(found["versions"]))
+    if found["versionCount"] > len(found["versions"]):
+        out.print(f"and {found['versionCount'] - len(found['versions'])} earlier versions")
+    out.print(f"version {standing.version_of(newest)}", markup=False, highlight=False)
+    out.print(standing.block(newest))

@@ -1,0 +1,133 @@
+"""`aep-intake file` and `aep-intake batch`: where a file or a batch stands, on one screen."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
+from aep_intake.model.errors import NoRoute
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Lineage, Record, Rejection
+from aep_intake.report.status import StatusPorts
+from aep_intake_cli import options, standing
+from aep_intake_cli.command import main
+from aep_intake_cli.stack import Stack
+
+from tests import builders
+from tests.builders import lease, order
+from tests.memory_ledger import MemoryLedger
+
+NOW = 1_795_000_000_000
+KEY = "crm/members ä\u202e.csv"
+URI = f"s3://landing/{KEY}"
+GOLDEN = Path(__file__).with_name("golden")
+Output = pytest.CaptureFixture[str]
+
+
+def version(number: int) -> Arrival:
+    return Arrival("landing", KEY, f"v{number}", "e", f"006{number}", 10, NOW)
+
+
+@pytest.fixture(autouse=True)
+def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
+    """Of two versions the first is loaded, and the second, which is to replace it, has failed."""
+    ledger, deliveries = MemoryLedger(), dict[str, Delivery]()
+    line = Lineage("subject", "0061")
+    verdicts = [
+        Verdict(End.SUCCEEDED, "success", "", NOW + 5000, rows=7),
+        Verdict(
+            End.FAILED,
+            "failed",
+            "batch 01B2 is failed (118)",
+            NOW + 9000,
+            errors=({"code": "118", "description": "The header is empty."},),
+        ),
+    ]
+    made: list[Record] = []
+    for number, verdict in enumerate(verdicts, 1):
+        file = version(number)
+        wanted = order(file, line=line, route="crm")
+        record = ledger.open(Record.opened(wanted, lease(NOW + 9), NOW))
+        record = ledger.replace(record, record.created(builders.batch(NOW, f"01B{number}")))
+        record = ledger.replace(record, record.announced(delivers=True))
+        begun = Delivery.of(record, (file,), 10, NOW)
+        ended = replace(begun, stage=DeliveryStage.ENDED, verdict=verdict, due=None)
+        deliveries[file.external_id] = ended
+        made.append(record)
+        line = replace(line, predecessor=file.external_id)
+    ledger.replace(made[0], made[0].replaced(made[1].order.external_id))
+    ports = StatusPorts(ledger, ledger.windows, deliveries, lambda all_: [{} for _ in all_], map)
+    stack = Stack("aep-intake", {"SourceBuckets": "landing,other"}, {})
+    monkeypatch.setattr(options.Access, "stack", lambda _: stack)
+    monkeypatch.setattr(standing, "status_ports", lambda _, __: ports)
+    monkeypatch.setattr(options.Access, "session", None)
+    return ledger
+
+
+def golden(name: str, said: str) -> None:
+    assert said == (GOLDEN / name).read_text("utf-8")
+
+
+ASKED: dict[str, Callable[[], list[str]]] = {
+    "file": lambda: ["file", URI],
+    "batch": lambda: ["batch", "01B1"],
+}
+
+
+@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("name", ASKED)
+def test_on_one_screen(
+    name: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(ASKED[name]()) == 0
+    golden(f"{name}-{columns}.txt", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_for_programs(name: str, capsys: Output) -> None:
+    assert main([*ASKED[name](), "--json"]) == 0
+    said = capsys.readouterr().out
+    golden(f"{name}.json", said)
+    assert json.loads(said)
+
+
+def test_of_many_files_the_first_are_shown(ledger: MemoryLedger, capsys: Output) -> None:
+    files = [replace(version(1), key=f"in/{n:03}.json") for n in range(70)]
+    ledger.open(Record.opened(order(*files, external_id="mine"), lease(NOW + 9), NOW))
+    assert main(["batch", "mine"]) == 0
+    said = capsys.readouterr().out
+    assert "in/009.json" in said
+    assert "and 60 more" in said
+    assert "in/010.json" not in said
+
+
+def test_what_was_rejected_says_the_reason(ledger: MemoryLedger, capsys: Output) -> None:
+    file = replace(version(1), key="x/a.json")
+    ledger.reject(file, Rejection.of(NoRoute("no rule fits"), NOW))
+    assert main(["file", "s3://landing/x/a.json"]) == 0
+    said = capsys.readouterr().out
+    assert [line.split() for line in said.splitlines()[2:6]] == [
+        ["state", "rejected"],
+        ["why", "no", "rule", "fits"],
+        ["since", "2026-11-18", "11:06:40", "UTC"],
+        ["reason", "no-route"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["file", "landing/a.json"], "is not s3://bucket/key"),
+        (["file", "s3://landing/"], "is not s3://bucket/key"),
+        (["file", "s3://elsewhere/a.json"], "takes objects of landing, other"),
+        (["file", "s3://landing/unknown"], "no event of s3://landing/unknown has come"),
+        (["batch", "nobody's"], "no order has the external id, or the batch, nobody's"),
+    ],
+)
+def test_what_is_not_known_is_said_and_fails(typed: list[str], says: str, capsys: Output) -> None:
+    assert main(typed) == 1
+    said = capsys.readouterr()
+    assert (said.out, says in said.err) == ("", True)
