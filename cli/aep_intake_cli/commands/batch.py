@@ -14,8 +14,9 @@ from aep_intake_cli.options import Access, as_json, with_access
 def command(id_: str, as_json: bool, access: Access) -> None:
     """Show where a batch is.
 
-    It has a state, with why, since when and until when, and files. ID is a batch id or an external id; of an order that was tried again, the last attempt is
-    shown. The ledger is asked, and not AEP.
+    It has a state, with why, since when and until when, and files. ID is a batch id or an external
+    id; of an order that was tried again, the last attempt is shown. The ledger is asked, and not
+    AEP.
     """
     from aep_intake.report import status
 

@@ -14,8 +14,8 @@ from aep_intake_cli.options import Access, as_json, with_access
 def command(uri: str, as_json: bool, access: Access) -> None:
     """Show where a file is.
 
-    Each version has a state, with why, since when and until when. The ledger is asked, and not AEP. What a route leaves out is not in the ledger: `aep-intake
-    routes explain` says so of a key.
+    Each version has a state, with why, since when and until when. The ledger is asked, and not AEP.
+    What a route leaves out is not in the ledger: `aep-intake routes explain` says so of a key.
     """
     from aep_intake.report import status
 
