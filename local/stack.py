@@ -337,6 +337,7 @@ class LocalStack:
         template = copy.deepcopy(self._template)
         # A test asks more often than people do.
         template["Mappings"]["Fixed"]["Requests"]["PerSecond"] = "200"
+        template["Mappings"]["Fixed"]["Journal"]["Seconds"] = "1"
         for function, most in (seconds or {}).items():
             _limit(template, function, most)
         all_of_them = self.parameters() | dict(parameters)

@@ -41,9 +41,10 @@ def deployed(answers: Answers) -> Iterator[LocalStack]:
     anywhere may hold a secret.
     """
     # The pace is for AEP's sake, and has its own tests; here it would only make them slow.
-    # What becomes of batches that are delivered is test_delivery's.
     limits = {"settleSeconds": SETTLE_SECONDS, "batchesPerMinute": 100_000, "batchFiles": 1500}
-    with LocalStack(parameters={"DeliverBatches": "false"}, limits=limits, seen=heard) as stack:
+    # What becomes of batches that are delivered is test_delivery's, and the journal, too.
+    parameters = {"DeliverBatches": "false", "JournalDays": "0"}
+    with LocalStack(parameters=parameters, limits=limits, seen=heard) as stack:
         stack.publish_routes(ROUTES)
         yield stack
         for event in HEARD:

@@ -15,10 +15,16 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from aep_intake.adapters.dynamodb.counts import DynamoCounts
+from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.model import organizations
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import of_order
+from aep_intake.model.times import hour_of, milliseconds
+from aep_intake.report.counts import HourCounts, Tally
+from aep_intake.report.journal import PREFIX, read
+from aep_intake.report.journal import folder as folder_of
 from aep_intake_cli.command import main
 
 from local.simulator.faults import Fault
@@ -86,6 +92,7 @@ def delivering(deployed: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
         limits=limits,
         seconds={"OnUpload": 15},
         DeliverBatches="true",
+        JournalDays="400",
     ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         table = tmp_path_factory.mktemp("delivering") / "routes.json"
@@ -296,6 +303,60 @@ def test_a_folder_of_small_files_is_one_batch_and_one_upload(
     assert sent == b"".join(b'{"n": %d}\n' % n for n in range(61))
     puts = [r for r in delivering.aep.received if r.operation == "put-file"]
     assert sum(detail["batchId"] in r.request.path for r in puts) == 1
+
+
+def test_the_journal_has_every_event_and_counts_each_once(delivering: Scene, folder: str) -> None:
+    key = f"in/{folder}/a.json"
+    delivering.put(key, b'[{"n": 1}, {"n": 2}]')
+    one = delivering.about(key)
+    ended(delivering, one["externalId"])
+    s3, bucket = delivering.aws.s3, delivering.outputs["StateBucketName"]
+    counts = DynamoCounts(Table(delivering.aws.dynamodb, delivering.outputs["LedgerTable"]), 400)
+    hour = hour_of(milliseconds(one["createdAt"]))
+
+    def kept() -> list[tuple[int, dict[str, Any]]]:
+        return [each for content in contents(folder_of(hour)) for each in read(content)]
+
+    def contents(prefix: str) -> list[bytes]:
+        listed = s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])
+        keys = [each["Key"] for each in listed]
+        return [s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys]
+
+    def counted() -> Any:
+        return {told.hour: told for told in counts.of_day(hour[:10])}.get(hour)
+
+    def ours(kind: str) -> list[Any]:
+        return [
+            event["detail"]
+            for _, event in kept()
+            if event["detail-type"] == kind and event["detail"]["externalId"] == one["externalId"]
+        ]
+
+    until(lambda: ours("Batch Created") and contents(PREFIX), "it is not in the journal")
+    assert ours("Batch Created")[0] == one
+    # A repeat, as after a crash, is one more object, and no other number.
+    entry: Any = {
+        "EventBusName": delivering.outputs["BusName"],
+        "Source": "aep.intake",
+        "DetailType": "Batch Created",
+        "Detail": json.dumps(one),
+    }
+    delivering.aws.events.put_events(Entries=[entry])
+    until(lambda: len(ours("Batch Created")) == 2, "the repeat is not in the journal")
+
+    def agree() -> bool:
+        found, tally = contents(folder_of(hour)), Tally()
+        for number, content in enumerate(found):
+            tally.add(str(number), read(content))
+        return bool(found) and counted() == tally.counts(hour)
+
+    until(agree, "the ledger has not counted all objects")
+    # Of fewer objects: a worker that was late. It changes nothing.
+    before = counted()
+    counts.put(HourCounts(hour, before.objects - 1, {}))
+    counts.put(HourCounts(hour, before.objects, {}))
+    assert counted() == before
+    assert before.routes["json"].batches >= 1
 
 
 def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) -> None:

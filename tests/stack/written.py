@@ -1,5 +1,6 @@
 """All that a session has written down anywhere, to be searched for what must not be there."""
 
+import gzip
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -43,7 +44,10 @@ def written(stack: LocalStack, answers: Answers) -> Iterator[tuple[str, str]]:
         if "statebucket" in bucket["Name"]:
             for stored in stack.aws.s3.list_objects_v2(Bucket=bucket["Name"]).get("Contents", []):
                 told = stack.aws.s3.get_object(Bucket=bucket["Name"], Key=stored["Key"])
-                yield f"bucket {bucket['Name']}", told["Body"].read().decode()
+                content = told["Body"].read()
+                journal = stored["Key"].endswith(".gz")
+                text = (gzip.decompress(content) if journal else content).decode()
+                yield f"bucket {bucket['Name']}", text
     for event in HEARD:
         yield f"event {event['detail-type']}", json.dumps(event, ensure_ascii=False)
     for answer in answers.told:

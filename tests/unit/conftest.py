@@ -36,6 +36,7 @@ def environment() -> dict[str, str]:
         "LIMITS_PROFILE": "limits-profile",
         "DELIVERY_CONCURRENCY": "10",
         "RETENTION_DAYS": "60",
+        "JOURNAL_DAYS": "400",
         "DELIVERIES_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/deliveries",
         "DELIVERIES_DLQ_URL": "https://queue/deliveries-parked",
         "DUE_DELIVERIES_QUEUE_URL": "https://queue/due-deliveries",

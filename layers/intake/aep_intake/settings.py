@@ -45,6 +45,7 @@ class Settings:
     limits_profile: str
     delivery_concurrency: int
     retention_days: int  # of the ledger
+    journal_days: int  # of the journal, and of its counts
     upload_seconds: int  # the longest that an upload takes
     deliver_batches: bool  # this stack uploads the files itself
 
@@ -97,4 +98,7 @@ READ: Mapping[str, frozenset[str]] = {
     "on_due": _GATHERING,
     "on_delivery": _DELIVERING | {"deliveries_queue_url", "deliveries_dlq_url"},
     "on_upload": _DELIVERING | {"uploads_dlq_url"},
+    "on_journal": frozenset(
+        {"ledger_table", "state_bucket", "journal_days", "delivery_concurrency"}
+    ),
 }

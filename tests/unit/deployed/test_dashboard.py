@@ -78,7 +78,7 @@ def body(template: dict[str, Any], delivers: bool) -> str:
         logical_id, _, attribute = name.partition(".")
         resource = template["Resources"][logical_id]
         assert delivers or resource.get("Condition") != "Deliver", name
-        assert resource.get("Condition") in (None, "Deliver"), name
+        assert resource.get("Condition") in (None, "Deliver", "Journal"), name
         match resource["Type"], attribute:
             case "AWS::CloudWatch::Alarm", "Arn":
                 return f"arn:aws:cloudwatch:eu-west-1:111122223333:alarm:{STACK}-{logical_id}"
@@ -90,8 +90,8 @@ def body(template: dict[str, Any], delivers: bool) -> str:
 
     def rendered(written: Any) -> str:
         match written:
-            case {"Fn::If": ["Deliver", this, that]}:
-                return rendered(this if delivers else that)
+            case {"Fn::If": [condition, this, that]}:
+                return rendered(this if delivers or condition != "Deliver" else that)
             case {"Fn::Sub": [str(text), dict(own)]}:
                 given = {name: rendered(inner) for name, inner in own.items()}
             case {"Fn::Sub": str(text)}:

@@ -17,6 +17,7 @@ from aep_intake.model.organizations import SCHEMA as ORGANIZATIONS
 from aep_intake.model.organizations import Limits
 from aep_intake.report.events import BATCH_CREATED, SOURCE
 from aep_intake.settings import READ, Settings
+from aep_intake_cli.command import aep_intake
 from aep_intake_cli.doctor.examine import REQUESTS_PER_SECOND
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
@@ -44,6 +45,8 @@ WILDCARDS = {
     ("s3:GetObject", "{}/windows/*"): "as that",
     ("s3:PutObject", "{}/contents/*"): "one key for each run of small files, under one prefix",
     ("s3:GetObject", "{}/contents/*"): "as that",
+    ("s3:PutObject", "{}/journal/*"): "one key for each batch of events, under one prefix",
+    ("s3:GetObject", "{}/journal/*"): "as that",
     ("s3:GetObject", "{}/maps/*"): "one key for each map of a routing table, named by its hash",
     ("s3:PutObject", "{}/*"): "any key of the landing bucket: a URL that is signed names one",
     ("s3:GetObject", "arn:*:s3:::{}/*"): "any object of the source buckets, in this partition",
@@ -432,6 +435,7 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
         "OnTickRole": [({"dynamodb:UpdateItem"}, due), ({"dynamodb:Query"}, {"made#*"})],
         "OnDeliveryRole": [(writes, {"delivery#*"}), anew, lost],
         "OnUploadRole": [(writes, {"delivery#*", "sent#*"}), anew, lost],
+        "OnJournalRole": [({"dynamodb:PutItem"}, {"counts#*"})],
     }
     # The keys are the ledger's.
     adapters = ROOT / "layers/intake/aep_intake/adapters"
@@ -524,8 +528,9 @@ def test_events_are_admitted_before_they_can_come(template: dict[str, Any]) -> N
     for rule, policies in {
         "ArrivalRule": {"ArrivalsQueuePolicy", "ArrivalsDlqPolicy"},
         "DeliveriesRule": {"DeliveriesQueuePolicy", "DeliveriesDlqPolicy"},
+        "JournalRule": {"JournalQueuePolicy"},
     }.items():
-        assert set(template["Resources"][rule]["DependsOn"]) == policies
+        assert set(listed(template["Resources"][rule]["DependsOn"])) == policies
 
 
 def test_what_is_created_is_followed_to_its_end(template: dict[str, Any]) -> None:
@@ -680,7 +685,7 @@ def test_queues_encrypt_with_their_own_key(template: dict[str, Any]) -> None:
 
 def test_queues_keep_messages_a_week_and_dead_letters_two(template: dict[str, Any]) -> None:
     dead = dead_letter_queues(template)
-    assert dead == {"ArrivalsDlq", "DueDlq", "DeliveriesDlq", "UploadsDlq"}
+    assert dead == {"ArrivalsDlq", "DueDlq", "DeliveriesDlq", "UploadsDlq", "JournalDlq"}
     for name, queue in of_type(template, "AWS::SQS::Queue").items():
         days = 14 if name in dead else 7
         assert queue["MessageRetentionPeriod"] == days * DAY, name
@@ -762,6 +767,7 @@ def test_how_many_work_at_the_same_time_is_one_list(template: dict[str, Any]) ->
         "DueDeliveriesQueue": 2,
         "UploadsQueue": 3,
     }
+    assert listed.pop("JournalQueue") == 2  # the least that Lambda takes
     assert listed == {
         queue: {"Fn::Select": [place, {"Ref": "Concurrency"}]} for queue, place in places.items()
     }
@@ -871,14 +877,16 @@ def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str,
         if "Condition" in resource
     }
     delivers = [name for name, condition in conditional.items() if condition == "Deliver"]
-    assert {name: condition for name, condition in conditional.items() if name not in delivers} == {
+    journal = {name for name, condition in conditional.items() if condition == "Journal"}
+    assert {n: held for n, held in conditional.items() if n not in {*delivers, *journal}} == {
         "LandingBucket": "OwnBucket",
         "LandingBucketPolicy": "OwnBucket",
         "LandingRole": "OwnBucket",
         "LetOnRequestSign": "OwnBucket",
         "Ledger": "OwnLedger",
     }
-    # The upload stage: all of it or nothing.
+    # The journal and the upload stage: all of each or nothing.
+    assert journal == {name for name in template["Resources"] if "Journal" in name}
     belongs = re.compile(
         r"Deliver|Upload|FilesLost|RowsMissing|BatchesFail|BatchesAbandoned|BatchesUnfinished"
     )
@@ -889,8 +897,8 @@ def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str,
 def test_nothing_refers_to_what_is_not_there(template: dict[str, Any], delivers: bool) -> None:
     guards = {resource.get("Condition") for resource in template["Resources"].values()} - {None}
     others = set(template["Conditions"]) - guards
-    for bucket, ledger, rest in product([True, False], repeat=3):
-        holds = {"Deliver": delivers, "OwnBucket": bucket, "OwnLedger": ledger}
+    for bucket, ledger, journal, rest in product([True, False], repeat=4):
+        holds = {"Deliver": delivers, "OwnBucket": bucket, "OwnLedger": ledger, "Journal": journal}
         assert guards == set(holds)
         holds |= dict.fromkeys(others, rest)
         there = {
@@ -925,12 +933,15 @@ def test_logs_are_kept_for_longer_than_the_ledger_remembers(template: dict[str, 
         assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/lambda/${AWS::StackName}/"), name
 
 
-def test_all_but_compiled_maps_is_kept_as_long_as_the_ledger_remembers(
+def test_all_but_compiled_maps_and_the_journal_is_kept_as_long_as_the_ledger_remembers(
     template: dict[str, Any],
 ) -> None:
     """A routing table may be live for years, and names its compiled maps."""
-    rules = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]["Rules"]
-    assert all(rule["ExpirationInDays"] == {"Ref": "RetentionDays"} for rule in rules)
+    bucket = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]
+    rules = chosen(bucket["Rules"], {"Journal": True})
+    for rule in rules:
+        days = "JournalDays" if rule["Prefix"] == "journal/" else "RetentionDays"
+        assert rule["ExpirationInDays"] == {"Ref": days}
     written = {
         found
         for _, statement in role_statements(template)
@@ -1071,7 +1082,7 @@ def test_the_environment_makes_settings_and_leaves_room(template: dict[str, Any]
             for key, value in function["Environment"]["Variables"].items()
         }
         settings = Settings.of(function["Handler"].removesuffix(".handler"), variables)
-        assert settings.credentials == (SECRETS,)
+        assert settings.ledger_table
         assert len(json.dumps(variables)) < 2048, name
 
 
@@ -1087,13 +1098,13 @@ def test_functions_run_what_is_there(source: dict[str, Any]) -> None:
         if "\ndef handler(" in file.read_text()
     }
     assert run == there
-    assert len(run) == 7
+    assert len(run) == 8
 
 
 def test_functions_run_alike(template: dict[str, Any]) -> None:
     # A folder of 100,000 files is registered; to cut a large CSV, all of it is read; and a file of
-    # 512 MB goes at 5 Mbit/s.
-    long = {"OnMarker": 900, "OnDelivery": 300, "OnUpload": 900}
+    # 512 MB goes at 5 Mbit/s; a million events of an hour are read again.
+    long = {"OnMarker": 900, "OnDelivery": 300, "OnUpload": 900, "OnJournal": 300}
     for name, function in functions(template).items():
         assert function["Runtime"] == "python3.13", name
         assert function["Architectures"] == ["arm64"], name
@@ -1144,7 +1155,10 @@ def test_who_does_not_route_may_not_read_routes(template: dict[str, Any]) -> Non
             (profile,) = set(readers) & set(references(statement["Resource"]))
             readers[profile].add(role)
     assert readers["RoutesProfile"] == {"OnArrivalRole", "OnMarkerRole", "OnRequestRole"}
-    assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role")) - {"LandingRole"}
+    assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role")) - {
+        "LandingRole",
+        "OnJournalRole",
+    }
 
 
 def test_no_table_is_published_by_the_template(template: dict[str, Any]) -> None:
@@ -1190,7 +1204,7 @@ def test_every_alarm_says_what_to_do(template: dict[str, Any]) -> None:
         for group in re.findall(r"/aws/lambda/[\w/-]+[\w-]", said):
             assert group in groups or group == f"/aws/lambda/{STACK}", (name, group)
         for command in re.findall(r"aep-intake ([a-z]+)", said):
-            assert command in ("connect", "doctor", "limits", "redrive", "routes"), (name, command)
+            assert command in aep_intake.commands, (name, command)
         for word in re.findall(r"`([a-z_ ]+)`", said):
             assert f'"{word}"' in logged, (name, word)
         # What is written so, is of the template.

@@ -14,6 +14,13 @@ def iso(time: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def milliseconds(text: str) -> int:
+    """The epoch milliseconds of ISO 8601; in UTC unless it says another zone. Raises ValueError."""
+    moment = datetime.fromisoformat(text)
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)
+
+
 def day_of(time: int) -> str:
     """The day of epoch milliseconds, in UTC: `2026-11-23`."""
     return iso(time)[:10]

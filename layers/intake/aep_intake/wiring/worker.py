@@ -1,68 +1,27 @@
-"""The worker of any function: its settings, AWS's clients, the ledger, and the queues."""
+"""The worker of any function that works on orders: the ledger, and the queues."""
 
-import gc
-import time
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Self
-
-import boto3
-from botocore.config import Config
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
 from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.model.errors import LimitsUnavailable
 from aep_intake.model.organizations import Limits, Organizations, parse, undocumented
 from aep_intake.model.times import DAY_MS
 from aep_intake.report import telemetry
-from aep_intake.settings import Settings
+from aep_intake.wiring.clients import Clients
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfigdata import AppConfigDataClient
-    from mypy_boto3_dynamodb import DynamoDBClient
-    from mypy_boto3_s3 import S3Client
 
 
-class Worker:
-    """One worker's adapters, each made when prepared or first used, and reused while it is warm.
-
-    All AWS clients share one session, since each new one reads botocore's endpoint data again.
-    Each function has a subclass of its own, so that it loads only the modules it needs.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._session = boto3.Session()
-        self._making = Lock()
-        # boto3 waits 60 seconds by default, which is longer than the functions live.
-        config = Config(
-            connect_timeout=2,
-            read_timeout=5,
-            retries={"mode": "standard", "total_max_attempts": 3},
-            max_pool_connections=settings.delivery_concurrency,
-        )
-        self._client = partial(self._session.client, config=config)
-
-    def prepare(self, *adapters: str) -> Self:
-        """Make these adapters at import, for which Lambda gives more CPU than for invocations."""
-        for name in adapters:
-            getattr(self, name)
-        # The start is over (see `cold_start`): what is there stays, what comes may be garbage.
-        gc.freeze()
-        gc.enable()
-        return self
-
-    @staticmethod
-    def now() -> int:
-        """Epoch milliseconds."""
-        return time.time_ns() // 1_000_000
+class Worker(Clients):
+    """One worker's adapters, made and reused as its clients are."""
 
     @property
     def retention_ms(self) -> int:
@@ -84,11 +43,6 @@ class Worker:
     def lists(self) -> Lists:
         """Lists in the state bucket."""
         return Lists(lambda: self._s3, self.settings.state_bucket)
-
-    @cached_property
-    def table(self) -> Table:
-        """The ledger's table, for adapters of their own."""
-        return Table(self._dynamodb, self.settings.ledger_table)
 
     @cached_property
     def queues(self) -> Queues:
@@ -143,25 +97,6 @@ class Worker:
         for trouble in back.troubles:
             telemetry.report("put-off", trouble, None)
         return {"batchItemFailures": [{"itemIdentifier": stays} for stays in back.stay]}
-
-    def side_by_side[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> list[R]:
-        """A `map` with as many threads as `delivery_concurrency`."""
-        if listed := list(values):
-            with ThreadPoolExecutor(self.settings.delivery_concurrency) as pool:
-                return list(pool.map(work, listed))
-        return []
-
-    @cached_property
-    def _dynamodb(self) -> "DynamoDBClient":
-        client: DynamoDBClient = self._client("dynamodb")
-        return client
-
-    @cached_property
-    def _s3(self) -> "S3Client":
-        # Threads may need it first, and a boto3 session must not be shared among threads.
-        with self._making:
-            client: S3Client = self._client("s3")
-        return client
 
     @cached_property
     def _appconfig(self) -> "AppConfigDataClient":

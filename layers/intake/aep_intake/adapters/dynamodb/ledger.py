@@ -23,6 +23,7 @@
 | how many pieces are done  | `delivery#<ext. id>`  | `count`                      |
 | parts of a file sent      | `delivery#<ext. id>`  | `progress#<number>`          |
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
+| counts of an hour         | `counts#<day>`        | `<hour>`                     |
 | bucket that is connected  | `connected`           | `<bucket>`                   |
 | backfill                  | `backfills`           | `<id>`                       |
 
