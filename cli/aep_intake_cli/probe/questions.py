@@ -390,8 +390,11 @@ QUESTIONS = (
         "Is the tag of a mapping set read?",
         _mapping_tag,
         {
-            "read": (ASSUMED, "a route may give a batch the tag aep_sip_mapper"),
-            "ignored": (HANDLED, "the tag aep_sip_mapper does nothing: use a map"),
+            "read": (ASSUMED, "a route may name a mapping set (`mapping`)"),
+            "ignored": (
+                DIFFERS,
+                "let no route say `mapping`: its rows would not be mapped; use `map`",
+            ),
         },
         only="XDM",
     ),
