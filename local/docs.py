@@ -260,6 +260,8 @@ def _limits() -> str:
     def allowed(one: Mapping[str, Any]) -> str:
         if "enum" in one:
             return ", ".join(map(_code, one["enum"]))
+        if one["type"] == "boolean":
+            return "`true`, `false`"
         return f"{one['minimum']:,} to {one['maximum']:,}"
 
     return _rows(

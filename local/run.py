@@ -31,7 +31,7 @@ ENOUGH_SECONDS = 12
 WIDE_COLUMNS = 110  # of a terminal in which the table shows route, dataset and end separately
 # Delivery is paused until every batch is created, as some samples want theirs still loading.
 LIMITS = {"outcomeSeconds": 1}
-ENDS = {"Batch Succeeded", "Batch Failed", "Batch Abandoned"}
+ENDS = {"Batch Succeeded", "Batch Failed", "Batch Abandoned", "Batch Replaced"}
 IGNORED = {"event": "ignored"}
 FROM_LOOKUPS = {"inAep", "waited"}
 
@@ -82,7 +82,8 @@ class Item:
 
     @property
     def as_expected(self) -> bool:
-        lost = self.got.get("lost") == ("object-gone" if self.gone else None)
+        told = self.gone and self.end != "Batch Replaced"  # which has nothing to lose
+        lost = self.got.get("lost") == ("object-gone" if told else None)
         delivered = self.end is None or self._delivered
         return self.expect.items() <= self.got.items() and lost and delivered
 
@@ -96,7 +97,7 @@ class Item:
         if len(contents) > 1 and self.got["inputFormat"]["format"] != "parquet":
             contents = [b"".join(contents)]  # small files share an upload
         sent = sorted(sha256(content).hexdigest() for content in contents)
-        return self.end == "Batch Abandoned" or held == sent
+        return self.end == "Batch Replaced" or held == sent
 
 
 class Board:

@@ -56,7 +56,7 @@ from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, c
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.sharing import Sharing
-from aep_intake.report.events import BATCH_ENDED, batch_ended
+from aep_intake.report.events import batch_ended, kind_of_end
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.targets import Targets
@@ -852,6 +852,7 @@ class Delivering(World):
             sharing=self.sharing,
             deadline_ms=self.deadline,
             first_poll_ms=OUTCOME,
+            remind=self._remind,
             restored_at=lambda: self.identity.restored_at,
         )
 
@@ -868,19 +869,24 @@ class Delivering(World):
         what = (record.order.external_id, record.batch_id)
         self.created_queue.append(Errand(what, self.clock() + wait))
 
-    def arrival_rejected(
-        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
-    ) -> None:
+    def rejected(self, order: Order, rejection: Rejection) -> None:
         """The bus takes an `Arrival Rejected`."""
-        super().arrival_rejected(external_id, arrivals, why)
-        if external_id in self.ledger.records:  # before that, no batch can have lost it
-            self.lost += [(external_id, arrival.uri, why.reason) for arrival in arrivals]
+        super().rejected(order, rejection)
+        if self.ledger.records[order.external_id].batch_id is not None:  # which has lost them
+            self.lost += [(order.external_id, file.uri, rejection.reason) for file in order.files]
 
-    def ended(self, ended: Delivery, lost: Mapping[str, Rejection]) -> None:
+    def ended(
+        self, ended: Delivery, files: tuple[Arrival, ...], lost: Mapping[str, Rejection]
+    ) -> None:
         """The bus takes word of how a batch ended."""
         assert ended.verdict is not None
-        kind = BATCH_ENDED[ended.verdict.end]
-        self.ends.append({"kind": kind, **batch_ended(ended, lost, "state")})
+        kind = kind_of_end(ended.verdict)
+        self.ends.append({"kind": kind, **batch_ended(ended, files, lost, "state")})
+
+    def _remind(self, _external_id: str, _wait_ms: int) -> None:
+        """Its message may be lost: the clock hands the delivery out, too."""
+        if self.wait(2) == 1:
+            raise StorageUnavailable("the queue did not take it")
 
     def _keep(self, about: Delivery, name: str, content: bytes) -> None:
         if self.wait(2):

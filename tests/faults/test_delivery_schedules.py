@@ -331,6 +331,11 @@ def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Ba
         case "Batch Failed":
             assert batch.status in ("failed", "failure")
             assert told["errors"]
+        case "Batch Replaced":
+            assert batch.status in ("aborted", "abandoned", *since)
+            assert told["replacedBy"]["externalId"] == record.replaced_by
+            assert told["lostFileCount"] == 0 or told["lostFiles"]
+            return
         case "Batch Abandoned":
             assert batch.status in ("aborted", "abandoned", *since)
             ran["given up, too late"] += "were not done" in told["detail"]

@@ -46,16 +46,19 @@ def unseen(table: bytes) -> dict[str, Any]:
 
 # Seconds, for what must happen: how fast it does is for `make bench`, not for a test, to say.
 PATIENCE = 400
+DESCRIBED = {
+    "Batch Created": "batch-created",
+    "Arrival Rejected": "arrival-rejected",
+    "Batch Succeeded": "batch-ended",
+    "Batch Failed": "batch-ended",
+    "Batch Abandoned": "batch-ended",
+    "Batch Replaced": "batch-ended",
+}
 SCHEMAS = {
     kind: Draft202012Validator(json.loads((EVENTS / f"{name}.schema.json").read_text("utf-8")))
-    for kind, name in {
-        "Batch Created": "batch-created",
-        "Arrival Rejected": "arrival-rejected",
-        "Batch Succeeded": "batch-ended",
-        "Batch Failed": "batch-ended",
-        "Batch Abandoned": "batch-ended",
-    }.items()
+    for kind, name in DESCRIBED.items()
 }
+ENDS = {kind for kind, name in DESCRIBED.items() if name == "batch-ended"}
 # A tick asks the ledger sixty times. Where a test waits for what only ticks bring about, they come
 # faster than once a minute, but do not take what the others need of the machine.
 TICK_SECONDS = 2.0

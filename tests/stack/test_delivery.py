@@ -31,7 +31,7 @@ from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
 from local.stack import LocalStack
 from tests.builders import parquet_of
-from tests.stack.scene import PATIENCE, TICK_SECONDS, Scene, scene, until
+from tests.stack.scene import ENDS, PATIENCE, TICK_SECONDS, Scene, scene, until
 from tests.wild import CASES, Row
 
 ROUTES = {
@@ -128,8 +128,7 @@ def ended(played: Scene, external_id: str) -> dict[str, Any]:
         return [
             e
             for e in played.stack.listener.events()
-            if e["detail-type"] in ("Batch Succeeded", "Batch Failed", "Batch Abandoned")
-            and e["detail"]["externalId"] == external_id
+            if e["detail-type"] in ENDS and e["detail"]["externalId"] == external_id
         ]
 
     event = played.until_ticked(found, "the batch has not ended")[0]

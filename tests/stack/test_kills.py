@@ -20,7 +20,7 @@ from tests.stack.killing import (
     delivered_once,
     send,
 )
-from tests.stack.scene import Play, Scene, at_once, scene, until
+from tests.stack.scene import ENDS, Play, Scene, at_once, scene, until
 
 # From the last kill: the longest lease, of those that are taken here, and three minutes.
 PATIENCE_SECONDS = 360
@@ -76,8 +76,7 @@ def end_of(played: Scene, external_id: str) -> dict[str, Any]:
         return [
             {"kind": event["detail-type"], **event["detail"]}
             for event in played.stack.listener.events()
-            if event["detail-type"] in ("Batch Succeeded", "Batch Failed", "Batch Abandoned")
-            and event["detail"]["externalId"] == external_id
+            if event["detail-type"] in ENDS and event["detail"]["externalId"] == external_id
         ]
 
     return until(found, "the batch has not ended")[0]

@@ -87,7 +87,7 @@ _CREATING = _WITH_ADOBE | {"deliver_batches"}
 _ROUTES = frozenset({"routes_application", "routes_environment", "routes_profile"})
 _GATHERING = _CREATING | {"arrivals_queue_url", "due_queue_url"}
 _ARRIVING = _GATHERING | _ROUTES | {"source_buckets", "key_pattern", "markers_queue_url"}
-_DELIVERING = _WITH_ADOBE | {"uploads_queue_url", "upload_seconds"}
+_DELIVERING = _WITH_ADOBE | {"uploads_queue_url", "upload_seconds", "due_deliveries_queue_url"}
 _DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
 # By function; a test checks it against the wiring.
 READ: Mapping[str, frozenset[str]] = {

@@ -37,8 +37,9 @@ ORDER = Order(
     files=(ARRIVAL,),
     route="loyalty",
     routes_version="7",
+    owner="crm-team@acme.example",
 )
-REQUEST = replace(ORDER, files=(), trigger="request", route=None, routes_version=None)
+REQUEST = replace(ORDER, files=(), trigger="request", route=None, routes_version=None, owner=None)
 BATCH = Batch("01EQ3S2M7K9XW4VQ8B6N5T0RHC", "loading", 1_795_446_245_123, None, (), {}, {})
 REJECTION = Rejection("no-route", "no rule of the routing table matches", 1_795_446_245_678)
 

@@ -235,7 +235,7 @@ STEPS: list[tuple[str, str, type[TryAgain]]] = [
     ("orders", "files", LedgerUnavailable),
     ("orders", "let_go", LedgerUnavailable),
     ("announcer", "ended", NotAnnounced),
-    ("announcer", "arrival_rejected", NotAnnounced),
+    ("announcer", "rejected", NotAnnounced),
     ("", "park_file", StorageUnavailable),
     ("deliveries", "replace", LedgerUnavailable),
 ]

@@ -367,7 +367,7 @@ STEPS: list[tuple[str, str, type[TryAgain]]] = [
     ("orders", "let_go", LedgerUnavailable),
     ("ingestion", "named", PlatformUnavailable),
     ("announcer", "ended", NotAnnounced),
-    ("announcer", "arrival_rejected", NotAnnounced),
+    ("announcer", "rejected", NotAnnounced),
     ("", "park_file", StorageUnavailable),
     ("deliveries", "replace", LedgerUnavailable),
 ]

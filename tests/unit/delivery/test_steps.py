@@ -1720,7 +1720,7 @@ def test_a_lost_file_is_parked_and_can_have_a_batch_of_its_own(world: Delivering
     assert batched_alone(world, file) == ROWS
 
 
-STEPS = ("ended", "let_go", "arrival_rejected", "park_file", "replace")
+STEPS = ("ended", "let_go", "rejected", "park_file", "replace")
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["not arrived", "not answered"])
@@ -1891,7 +1891,8 @@ def at_stage(world: Delivering, stage: str) -> Delivery:
     changes: dict[str, Any] = {"stage": DeliveryStage(name), "due": world.clock()}
     if name in ("completing", "ingesting"):
         changes["uploaded_at"] = world.clock()
-    changes |= {"polls": 5} if "asked before" in more else {}
+    if "asked before" in more:
+        changes |= {"polls": 5, "uploaded_at": world.clock() - steps.COMPLETE_AGAIN_MS - 1}
     changes |= {"total": 0} if name == "planning" else {}
     if name == "aborting":
         changes["verdict"] = Verdict(End.ABANDONED, "aborted", "given up", world.clock())
@@ -2132,7 +2133,7 @@ def test_what_is_told_again_is_told_alike(world: Delivering) -> None:
     told: list[Delivery] = []
     dying: Any = ports(world).announcer
 
-    def ended(about: Delivery, _: Mapping[str, Rejection]) -> None:
+    def ended(about: Delivery, *_: object) -> None:
         told.append(about)
         raise NotAnnounced("the bus may have taken it")
 
@@ -2209,8 +2210,9 @@ def test_a_replaced_order_is_not_parked(world: Delivering) -> None:
     take(second, world.intake(0))
     uploaded(world)
     end = finished(world, first.external_id)
-    assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
-    assert world.orders_parked == set()
+    assert (end["kind"], end["status"]) == ("Batch Replaced", "aborted")
+    assert end["replacedBy"] == {"externalId": second.external_id}
+    assert (world.orders_parked, world.lost) == (set(), [])
     with pytest.raises(NotEnded, match="a newer version, took its place"):
         retry_parked(first.external_id, world.intake(0))
     steps.start(*world.created_queue.pop().what, ports(world))

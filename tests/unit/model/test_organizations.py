@@ -78,7 +78,7 @@ def test_limits_alone_are_those_of_all_that_the_template_names() -> None:
 # What must not be said: each would be less careful than the deployment is by itself.
 WEAKER = [
     ("settleSeconds", 119),
-    ("outcomeSeconds", 119),
+    ("outcomeSeconds", 4),
     ("batchFiles", 25_000),
     ("batchGigabytes", 1000),
     ("fileMegabytes", 513),
@@ -143,6 +143,8 @@ def test_the_defaults_are_within_what_may_be_said() -> None:
         optional={
             name: st.sampled_from(schema["enum"])
             if "enum" in schema
+            else st.booleans()
+            if schema["type"] == "boolean"
             else st.integers(schema["minimum"], schema["maximum"])
             for name, schema in LIMITS.items()
         },

@@ -107,6 +107,13 @@ def end(how: End, uploaded_at: int | None = MADE_AT + 90_000, lost: int = 0) -> 
     return SENT.then(stage=DeliveryStage.ENDED, due=None, **changes)
 
 
+def replaced_by(newer: str) -> Delivery:
+    """A delivery whose batch was aborted for a newer version."""
+    aborted = end(End.ABANDONED)
+    assert aborted.verdict is not None
+    return replace(aborted, verdict=replace(aborted.verdict, replaced_by=newer))
+
+
 def arrived(result: Any, latency: Any) -> None:
     report_arrival("intake-1", result, latency)
 
@@ -145,6 +152,7 @@ TABLE: list[Row] = [
     (delivered, end(End.FAILED), 1, {"BatchesFailed": 1} | TIMES, WARNED),
     (delivered, end(End.ABANDONED), 1, {"BatchesAbandoned": 1} | TIMES, WARNED),
     (delivered, end(End.ABANDONED, None), 1, {"BatchesAbandoned": 1}, WARNED),
+    (delivered, replaced_by("another"), 1, {"BatchesReplaced": 1} | TIMES, TOLD),
     # In hours, since the alarm's threshold is a parameter; named where it takes long.
     (delivered, SENT, 1, {"UnfinishedBatchHours": 1}, QUIET),
     (delivered, SENT, 25.5, {"UnfinishedBatchHours": 25.5}, TOLD),
@@ -226,6 +234,27 @@ def test_nothing_that_grows_without_bounds_is_a_dimension(
         for names in json.loads(line)["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
     }
     assert found == {("service",), ("service", "reason")}
+
+
+def test_a_route_is_counted_by_itself_where_the_limits_say_so(
+    told: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.by_route(True)
+    delivered(end(End.FAILED), 1)
+    lost = NoRoute("no rule fits")
+    lost.route = "loyalty"
+    arrived(lost, 1)
+    telemetry.by_route(False)
+    delivered(end(End.FAILED), 1)
+    metrics.flush_metrics()
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "_aws" in line]
+    found = [(line, line["route"]) for line in lines if "route" in line]
+    counted = {(name, route) for line, route in found for name in ENDS_OR_NOT & line.keys()}
+    assert counted == {("BatchesFailed", "loyalty"), ("ArrivalsRejected", "loyalty")}
+    assert len(found) == 2
+
+
+ENDS_OR_NOT = {"BatchesFailed", "ArrivalsRejected"}
 
 
 # ---- The meter

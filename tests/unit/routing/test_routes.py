@@ -282,6 +282,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "sameBytes": "ignore",
         "onLostFile": "proceed",
         "onFailed": "park",
+        "owner": "a team",
         "splitBatches": 12,
         "lookInside": False,
         "asIs": False,

@@ -279,6 +279,10 @@ def _reject_all(
 def reject_arrival(arrival: Arrival, rejected: Rejected, intake: Intake) -> None:
     """Record and announce that an arrival is rejected before it has an order."""
     rejected.external_id = arrival.external_id
+    table = intake.table()
+    if found := table.find(arrival.bucket, arrival.key):
+        rejected.route, rejected.routes_version = found[0].name, table.version
+        rejected.owner = found[0].rule.get("owner")
     rejection = Rejection.of(rejected, intake.ports.now())
     intake.ledger.reject(arrival, rejection)
     intake.announcer.arrival_rejected(arrival.external_id, (arrival,), rejection)

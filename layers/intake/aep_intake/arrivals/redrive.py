@@ -99,6 +99,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
         options=present.options,
         route=present.route,
         routes_version=present.routes_version,
+        owner=present.owner,
         profile=present.profile,
         whole=present.whole,
         demands=present.demands,

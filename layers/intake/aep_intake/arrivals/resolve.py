@@ -78,7 +78,7 @@ def resolve(arrival: Arrival, intake: Intake) -> Plan:
         case IsReady(file):
             return _ready(arrival, file, match, intake)
         case WaitsForMarker() as batching:
-            return _wait(arrival, match.route, batching, intake)
+            return _wait(arrival, match, batching, intake)
     found = _when_ready(arrival, match, intake)
     return _placed(found, match, intake) if isinstance(found, Arrival) else found
 
@@ -124,7 +124,7 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
     until = missing_markers.deadline(intake.ports.now(), within)
     intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.overdue)
-    return file or Waiting(arrival, match.route, within, match.ready.names)
+    return file or Waiting(arrival, match.route, within, match.ready.names, match.owner)
 
 
 def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, Mapping[str, Any]]:
@@ -141,13 +141,13 @@ def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, M
 
 
 def _wait(
-    arrival: Arrival, route: str, batching: WaitsForMarker, intake: Intake
+    arrival: Arrival, match: Match, batching: WaitsForMarker, intake: Intake
 ) -> Waiting | Skipped:
     if arrival.size == 0:  # of an empty partition
         return NOT_DATA
     until = missing_markers.deadline(intake.ports.now(), batching.within_ms)
-    intake.ledger.note_waiting(arrival, route, f"the marker {batching.marker}", until)
-    return Waiting(arrival, route, batching.within_ms)
+    intake.ledger.note_waiting(arrival, match.route, f"the marker {batching.marker}", until)
+    return Waiting(arrival, match.route, batching.within_ms, owner=match.owner)
 
 
 def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake: Intake) -> Order:
@@ -179,6 +179,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         files=(arrival,),
         route=match.route,
         routes_version=match.version,
+        owner=match.owner,
         line=line,
         profile=dataset is not None and dataset.profile,
         whole=match.whole,

@@ -400,7 +400,7 @@ def _announce(record: Record, ports: OrderPorts) -> Record:
         record = _finish(record, ports)
     if record.rejection is not None:
         error = record.rejection.error(record.order.external_id)
-        error.parked = parked
+        error.parked, error.route = parked, record.order.route
         raise error
     return record
 

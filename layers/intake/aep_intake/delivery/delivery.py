@@ -71,6 +71,8 @@ class Verdict(Kept):
     oversized_rows: tuple[str, ...] = ()  # the first in each of some files, by name
     # Whether we gave it up because of its lost files: another attempt follows without them.
     anew: bool = False
+    # External id of the order of a newer version, for which it was aborted.
+    replaced_by: str | None = None
 
     @property
     def missing(self) -> int | None:
@@ -157,6 +159,7 @@ class Delivery(Kept):
     compiled_map: str | None = None  # by which the rows of the files are mapped
     profile: bool = False  # the dataset feeds Real-Time Customer Profile
     sharing: Sharing | None = None  # None: each file goes up by itself, as in earlier releases
+    owner: str | None = None  # of its route
 
     @classmethod
     def of(
@@ -191,6 +194,7 @@ class Delivery(Kept):
             profile=order.profile,
             demands=order.demands or NO_DEMANDS,
             sharing=sharing if len(files) > 1 and has_rows(input_format) else None,
+            owner=order.owner,
         )
 
     def then(self, **changes: Any) -> "Delivery":
@@ -367,13 +371,13 @@ class IngestionApi(Protocol):
 class DeliveryAnnouncer(Protocol):
     """The event bus. Raises NotAnnounced."""
 
-    def ended(self, delivery: Delivery, lost: Mapping[str, Rejection]) -> None:
-        """Announce how the batch ended, and which files (by URI) are not in it."""
-
-    def arrival_rejected(
-        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
+    def ended(
+        self, delivery: Delivery, files: tuple[Arrival, ...], lost: Mapping[str, Rejection]
     ) -> None:
-        """Announce why a file is not in the batch."""
+        """Announce how the batch of these files ended, and which (by URI) are not in it."""
+
+    def rejected(self, order: Order, rejection: Rejection) -> None:
+        """Announce why the files of `order` are not in its batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +409,9 @@ class DeliveryPorts:
     sharing: Sharing | None  # of new deliveries
     deadline_ms: int  # from when the batch was created until it is given up
     first_poll_ms: int  # from COMPLETE until Catalog is asked
+    # Sends a message about a delivery (by external id) that is due in so many milliseconds, if that
+    # is sooner than the clock would.
+    remind: Callable[[str, int], None]
     # Works on values some ahead, while the results are used one by one.
     ahead: SideBySide = map
     # When (epoch ms) somebody restored the ledger: it may not know what happened to batches before.

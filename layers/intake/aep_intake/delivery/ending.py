@@ -36,14 +36,16 @@ LEFT_OUT_MAX = 1000  # files of an excerpt that an attempt does without: it list
 
 
 def poll_later(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
-    """Poll with backoff: after two minutes, as Adobe advises, then up to every half hour."""
+    """Poll with backoff: the time from COMPLETE doubles, until it is once in half an hour."""
     polling = delivery.stage in (DeliveryStage.FOLLOWING, DeliveryStage.INGESTING)
     stage = delivery.stage if polling else DeliveryStage.INGESTING
     polls = delivery.polls if polling else 0
-    wait = min(ports.first_poll_ms * 3**polls // 2**polls, 1_800_000)
+    wait = min(ports.first_poll_ms * 2**polls, 1_800_000)
     due = ports.now() + wait
     changed = delivery.then(polls=min(polls + 1, 20), due=due, stage=stage)
-    return ports.deliveries.replace(delivery, changed)
+    delivery = ports.deliveries.replace(delivery, changed)
+    ports.remind(delivery.external_id, wait)
+    return delivery
 
 
 def judge(delivery: Delivery, batch: Batch, ports: DeliveryPorts) -> Delivery:
@@ -93,6 +95,7 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
     """Store the verdict, once, and announce it."""
     # Stored, since an upload in flight may still change marks, and all announcements must agree.
     marks = _final_marks(delivery, verdict, ports)
+    verdict = _or_replaced(delivery, verdict, ports)
     there = [mark for mark in marks.values() if not mark.lost]
     counted = len(marks) == delivery.total and all(mark.rows is not None for mark in there)
     verdict = replace(
@@ -112,6 +115,15 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         delivery.then(stage=DeliveryStage.ENDED, verdict=verdict, due=ports.now() + ports.step_ms),
     )
     return announce(delivery, ports)
+
+
+def _or_replaced(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Verdict:
+    """The verdict on a batch without data; it may have been aborted for a newer version's sake."""
+    record = ports.orders.get(delivery.external_id) if verdict.end is End.ABANDONED else None
+    if record is None or record.replaced_by is None:
+        return verdict
+    detail = f"{verdict.detail}: a newer version of its file, {record.replaced_by}, has its place"
+    return replace(verdict, replaced_by=record.replaced_by, detail=detail)
 
 
 def _oversized_rows(marks: Iterable[Mark]) -> tuple[str, ...]:
@@ -143,8 +155,10 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     if record is not None and record.due is not None:  # before that, no next attempt can start
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
     lost = _lost_files(delivery, verdict, ports)
-    ports.announcer.ended(delivery, {each.file.uri: each.why for each in lost if each.why})
-    if record is not None:
+    files = () if record is None else ports.orders.files(record.order)
+    ports.announcer.ended(delivery, files, {each.file.uri: each.why for each in lost if each.why})
+    # What is replaced needs nothing: the newer version is there instead.
+    if record is not None and verdict.replaced_by is None:
         apart: Mapping[Arrival, Rejection] = {}
         # Else a newer version took its place, and it needs no other attempt.
         if record.replaced_by is None:
@@ -256,7 +270,7 @@ def _release(
             ports.orders.let_go(order, free)
         for file, why in group:
             if why is not None:
-                ports.announcer.arrival_rejected(delivery.external_id, (file,), why)
+                ports.announcer.rejected(replace(order, files=(file,)), why)
             if file in free:
                 ports.park_file(file, free[file])
         settled, due = delivery.settled + len(group), ports.now() + ports.step_ms

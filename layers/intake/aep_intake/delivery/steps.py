@@ -70,6 +70,7 @@ ABOUT_THE_FILE = (
     ObjectArchived,
     CustomerKeyNeeded,
 )
+COMPLETE_AGAIN_MS = 300_000  # after which a batch that still loads gets COMPLETE again
 POLLS_UNTIL_RESENT = 3  # after which missing pieces are enqueued again: a quarter of an hour
 
 
@@ -300,7 +301,9 @@ def _complete(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     else:
         due = ports.now() + ports.first_poll_ms
     ingesting = delivery.then(stage=DeliveryStage.INGESTING, due=due, polls=0)
-    return ports.deliveries.replace(delivery, ingesting)
+    delivery = ports.deliveries.replace(delivery, ingesting)
+    ports.remind(delivery.external_id, ports.first_poll_ms)
+    return delivery
 
 
 def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
@@ -310,7 +313,7 @@ def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
             if ports.now() > delivery.created_at + ports.deadline_ms:
                 hours = ports.deadline_ms // HOUR_MS
                 return give_up(delivery, f"nobody completed it within {hours} hours", ports)
-        elif delivery.polls:
+        elif delivery.polls and ports.now() > (delivery.uploaded_at or 0) + COMPLETE_AGAIN_MS:
             with suppress(UploadRefused):  # AEP lost or refused COMPLETE, which is safe to repeat
                 ports.ingestion.complete(delivery)
     if batch is not None:

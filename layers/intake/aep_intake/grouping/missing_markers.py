@@ -47,6 +47,7 @@ class Waiting:
     route: str
     within: int
     ready: tuple[str, ...] = ()
+    owner: str | None = None  # of the route
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Listing(Kept):
     files: tuple[Arrival, ...]
     ready: tuple[str, ...] = ()
     is_marker: bool = False  # which waits for nothing but its time
+    owner: str | None = None
 
     @property
     def place(self) -> str:
@@ -142,9 +144,9 @@ def folder_of(file: Arrival) -> str:
 
 def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
     """The listings of files that came together, by folder and route."""
-    found: dict[tuple[str, str, int, tuple[str, ...]], list[Arrival]] = {}
+    found: dict[tuple[str, str, int, tuple[str, ...], str | None], list[Arrival]] = {}
     for each in waiting:
-        place = (folder_of(each.file), each.route, each.within, each.ready)
+        place = (folder_of(each.file), each.route, each.within, each.ready, each.owner)
         found.setdefault(place, []).append(each.file)
     return [
         Listing(
@@ -154,8 +156,9 @@ def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
             deadline(now, within),
             tuple(files),
             ready,
+            owner=owner,
         )
-        for (folder_id, route, within, ready), files in found.items()
+        for (folder_id, route, within, ready, owner), files in found.items()
     ]
 
 
@@ -237,6 +240,7 @@ def reject_overdue(
         f"{late[0].uri}{others}: {_what_is_missing(files[late[0]])}",
         external_id=missing.external_id,
     )
+    why.route, why.owner = files[late[0]].route, files[late[0]].owner
     rejection = Rejection.of(why, ports.now())
     ports.announcer.arrival_rejected(missing.external_id, late, rejection)
     reject = ports.ledger.reject

@@ -77,11 +77,15 @@ class Rejected(IntakeError):
     """Terminal: the same input fails again until somebody changes something.
 
     `sent`: bytes of the same file that AEP took before. `parked`: its order is in the dead-letter
-    queue already, so the message that asked for it need not be.
+    queue already, so the message that asked for it need not be. `route`, `routes_version` and
+    `owner`: those of the rule that took the file, once that is known.
     """
 
     sent = 0
     parked = False
+    route: str | None = None
+    routes_version: str | None = None
+    owner: str | None = None
 
 
 class MalformedEvent(Rejected):

@@ -162,6 +162,7 @@ class Order(Kept):
     trigger: str = "arrival"  # or `request`
     route: str | None = None
     routes_version: str | None = None
+    owner: str | None = None  # of the route: a team, or its mail
     attempt: int = 1
     fingerprint: str | None = None  # tells two requests with one key apart
     excerpt: WindowPart | None = None  # of a window, in place of `files`, which may be many
@@ -297,15 +298,26 @@ class Rejection(Kept):
     status: int | None = None
     error_code: str | None = None
     request_id: str | None = None
+    # Of the rule that took an arrival that has no order; an order has its own.
+    route: str | None = None
+    routes_version: str | None = None
+    owner: str | None = None
 
     @classmethod
     def of(cls, error: Rejected, at: int) -> "Rejection":
         """`error` in a form that can be stored."""
-        if isinstance(error, BatchRefused):
-            return cls(
-                error.reason, error.detail, at, error.status, error.error_code, error.request_id
-            )
-        return cls(error.reason, error.detail, at)
+        made = cls(
+            error.reason,
+            error.detail,
+            at,
+            route=error.route,
+            routes_version=error.routes_version,
+            owner=error.owner,
+        )
+        if not isinstance(error, BatchRefused):
+            return made
+        code, request = error.error_code, error.request_id
+        return replace(made, status=error.status, error_code=code, request_id=request)
 
     def error(self, external_id: str) -> Rejected:
         """The same error, for a caller who asks later."""

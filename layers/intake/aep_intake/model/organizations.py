@@ -37,12 +37,13 @@ class Limits:
     batch_gigabytes: int = 100
     file_megabytes: int = 256  # the most of a file that cannot be uploaded in pieces
     upload_hours: int = 24  # until a batch that is not complete is given up
-    outcome_seconds: int = 120  # from COMPLETE until the first poll of Catalog
+    outcome_seconds: int = 5  # from COMPLETE until the first poll of Catalog
     replay_by: str = "$predecessors"  # how a new batch names the one that it replaces
     # Of an organization: batches created, and gigabytes uploaded.
     batches_per_minute: int = 1000
     gigabytes_per_hour: int = 20
     profile_batches_per_day: int = 90  # of a sandbox, beyond which an alarm rings
+    metrics_by_route: bool = False  # counts by route, too: CloudWatch bills each
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,9 @@ def _name(task: Task) -> str:
 
 def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
     metric, message = ENDED[verdict.end]
-    count(metric)
+    if verdict.replaced_by:
+        message = "batch replaced"
+    count("BatchesReplaced" if verdict.replaced_by else metric, route=delivery.route)
     if delivery.settled:
         count("LostFiles", number=delivery.settled)
     if delivery.uploaded_at is not None:
@@ -84,7 +86,8 @@ def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:
         count("OversizedRows", number=verdict.oversized)
         oversized = {"rows": verdict.oversized, "first": verdict.oversized_rows}
         logger.warning("rows too large for Profile", extra=_about(delivery) | oversized)
-    log = logger.info if verdict.end is End.SUCCEEDED else logger.warning
+    well = verdict.end is End.SUCCEEDED or verdict.replaced_by
+    log = logger.info if well else logger.warning
     about = {
         "status": verdict.status,
         "why": verdict.detail,

@@ -7,13 +7,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, Rejection, Replaced, in_a_key
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
-    from aep_intake.delivery.delivery import Delivery
+    from aep_intake.delivery.delivery import Delivery, Verdict
 
 SOURCE = "aep.intake"
 BATCH_CREATED = "Batch Created"
@@ -23,6 +22,7 @@ BATCH_ENDED = {  # by the values of `delivery.End`, which most functions need no
     "failed": "Batch Failed",
     "abandoned": "Batch Abandoned",
 }
+BATCH_REPLACED = "Batch Replaced"
 SCHEMA_VERSION = "1"
 
 
@@ -46,6 +46,7 @@ def batch_created(record: Record) -> dict[str, Any]:
         trigger=order.trigger,
         route=order.route,
         routesVersion=order.routes_version,
+        owner=order.owner,
         compiledMap=order.compiled_map,
         replaces=order.replaces and about_replaced(order.replaces),
         splitOf=order.split_of,
@@ -64,15 +65,7 @@ def about_replaced(replaced: Replaced) -> dict[str, Any]:
 
 def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
     """The event that an order gets no batch until somebody changes something."""
-    return _rejected(
-        order.external_id,
-        rejection,
-        order.files,
-        trigger=order.trigger,
-        route=order.route,
-        routes_version=order.routes_version,
-        target=order.target,
-    )
+    return _rejected(order.external_id, rejection, order.files, order)
 
 
 def arrival_rejected(
@@ -82,10 +75,20 @@ def arrival_rejected(
     return _rejected(external_id, rejection, arrivals)
 
 
-def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str) -> dict[str, Any]:
+def kind_of_end(verdict: "Verdict") -> str:
+    """The detail-type of the event that a batch has ended."""
+    return BATCH_REPLACED if verdict.replaced_by else BATCH_ENDED[verdict.end]
+
+
+def batch_ended(
+    delivery: "Delivery",
+    files: tuple[Arrival, ...],
+    lost: Mapping[str, Rejection],
+    bucket: str,
+) -> dict[str, Any]:
     """The event that a delivery's batch has ended. `bucket`: with the details of bad rows.
 
-    Raises ValueError if it has not ended.
+    `files`: none where nobody knows them. Raises ValueError if it has not ended.
     """
     from aep_intake.report.meanings import explained  # noqa: PLC0415 - no stage but delivery needs it
 
@@ -107,8 +110,10 @@ def batch_ended(delivery: "Delivery", lost: Mapping[str, Rejection], bucket: str
         sandbox=target.sandbox,
         datasetId=target.dataset_id,
         route=delivery.route,
-        fileCount=delivery.file_count,
-        byteCount=delivery.byte_count,
+        owner=delivery.owner,
+        replacedBy=verdict.replaced_by and {"externalId": verdict.replaced_by},
+        **{"fileCount": delivery.file_count, "byteCount": delivery.byte_count}
+        | (_files(files) if files else {}),
         lostFileCount=len(lost),
         lostFiles=missing or None,
         sentRecordCount=verdict.rows,
@@ -171,20 +176,18 @@ def _rejected(
     external_id: str,
     rejection: Rejection,
     files: Iterable[Arrival],
-    *,
-    trigger: str = "arrival",
-    route: str | None = None,
-    routes_version: str | None = None,
-    target: Target | None = None,
+    order: Order | None = None,
 ) -> dict[str, Any]:
+    target, rule = order and order.target, order or rejection
     return present(
         schemaVersion=SCHEMA_VERSION,
         externalId=external_id,
         reason=rejection.reason,
         detail=rejection.detail[:1024],
-        trigger=trigger,
-        route=route,
-        routesVersion=routes_version,
+        trigger=order.trigger if order else "arrival",
+        route=rule.route,
+        routesVersion=rule.routes_version,
+        owner=rule.owner,
         imsOrg=target and target.ims_org,
         sandbox=target and target.sandbox,
         datasetId=target and target.dataset_id,

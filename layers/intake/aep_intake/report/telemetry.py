@@ -13,6 +13,7 @@ from aep_intake.model.errors import IntakeError, Rejected
 
 logger = Logger()
 metrics = Metrics()
+_by_route = False
 
 COUNTED = {
     OutcomeKind.CREATED: "BatchesCreated",
@@ -43,7 +44,7 @@ def report(external_id: str, result: Outcome | Exception, latency: int | None) -
                 },
             )
         case Rejected():
-            count("ArrivalsRejected", result.reason)
+            count("ArrivalsRejected", result.reason, route=result.route)
             logger.warning("rejected", extra=keys | {"reason": result.reason, "why": str(result)})
         case IntakeError():
             count("PutOff", result.reason)
@@ -75,10 +76,17 @@ def made_for_profile(batches: Mapping[tuple[str, str], int], per_day: int) -> No
             metric.add_dimension("sandbox", sandbox)
 
 
-def count(name: str, reason: str | None = None, number: int = 1) -> None:
-    """Count something; also by its reason, so that an operator sees what to fix."""
+def by_route(wanted: bool) -> None:
+    """Say whether `count` counts by route, too, from now on."""
+    global _by_route  # noqa: PLW0603 - as the metrics, once in a process
+    _by_route = wanted
+
+
+def count(name: str, reason: str | None = None, number: int = 1, route: str | None = None) -> None:
+    """Count something; also by its reason, so that an operator sees what to fix, and by route."""
     metrics.add_metric(name, MetricUnit.Count, number)
-    if reason is not None:
-        with single_metric(name, MetricUnit.Count, number) as metric:
-            metric.add_dimension("service", metrics.service or "")
-            metric.add_dimension("reason", reason)
+    for dimension, value in (("reason", reason), ("route", route if _by_route else None)):
+        if value is not None:
+            with single_metric(name, MetricUnit.Count, number) as metric:
+                metric.add_dimension("service", metrics.service or "")
+                metric.add_dimension(dimension, value)

@@ -44,6 +44,7 @@ _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNO
 MAPPING_TAG = "aep_sip_mapper"
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
+    "owner",
     "batch",
     "ready",
     "onNewVersion",
@@ -190,6 +191,7 @@ class Match:
     whole: bool = False  # without one of its files the batch is worth nothing
     # How many batches may be made to find the files because of which AEP fails one; 0: none.
     split_batches: int = 0
+    owner: str | None = None  # who looks after the files
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +340,7 @@ class RoutingTable:
             compiled_map=rule.get("compiledMap", NOT_COMPILED) if "map" in rule else None,
             whole=rule.get("onLostFile") == "abort",
             split_batches=rule.get("splitBatches", SPLIT_BATCHES) if _splits(rule) else 0,
+            owner=rule.get("owner"),
         )
 
 

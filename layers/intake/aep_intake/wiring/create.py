@@ -17,6 +17,7 @@ from aep_intake.model import messages
 from aep_intake.model.orders import Lease, Order
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import SKEW_MS
+from aep_intake.report import telemetry
 from aep_intake.wiring.platform import WithPlatform
 
 
@@ -29,6 +30,7 @@ class Creating(WithPlatform):
         `pace` waits for a credential's turn to make a batch. Raises LimitsUnavailable.
         """
         end = self.now() + context.get_remaining_time_in_millis() + SKEW_MS
+        telemetry.by_route(self.limits.metrics_by_route)
 
         def turn(credential: str) -> None:
             # First, so that a broken organization keeps no thread waiting that others need.

@@ -13,14 +13,17 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+from aep_intake.clock import due
 from aep_intake.delivery import delivery
 from aep_intake.model import messages, records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection, key_of_map
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import DAY_MS, HOUR_MS, SKEW_MS
+from aep_intake.report import telemetry
 from aep_intake.wiring.platform import WithPlatform
 
+TICK_MS = 60_000  # between two ticks of the clock
 STEP_MS = 60_000  # the longest step of a delivery, except planning
 READ_AHEAD = 16  # files of runs that are read side by side
 MAPS = 32  # compiled maps that a worker keeps
@@ -34,6 +37,7 @@ class Delivering(WithPlatform):
         """The ports of deliveries, for this invocation. Raises LimitsUnavailable."""
         limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
+        telemetry.by_route(limits.metrics_by_route)
 
         turn = Lock()
 
@@ -68,9 +72,15 @@ class Delivering(WithPlatform):
             sharing=Sharing.within(limits.file_megabytes * 10**6),
             deadline_ms=limits.upload_hours * HOUR_MS,
             first_poll_ms=limits.outcome_seconds * 1000,
+            remind=self._remind,
             ahead=ahead,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
+
+    def _remind(self, external_id: str, wait_ms: int) -> None:
+        if wait_ms < TICK_MS:
+            url, wait = self.settings.due_deliveries_queue_url, -(-wait_ms // 1000)
+            self.queues.enqueue(url, due.DueKind.DELIVERIES, [external_id], wait)
 
     def _ahead[T, R](self, work: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]:
         """A `map` that is some values ahead."""

@@ -57,11 +57,13 @@ class Announcer:
         detail = events.arrival_rejected(external_id, arrivals, why)
         self._say(events.ARRIVAL_REJECTED, detail, arrivals)
 
-    def ended(self, delivery: "Delivery", lost: Mapping[str, Rejection]) -> None:
+    def ended(
+        self, delivery: "Delivery", files: tuple[Arrival, ...], lost: Mapping[str, Rejection]
+    ) -> None:
         """Announce how a batch ended, and which files are not in it."""
-        detail = events.batch_ended(delivery, lost, self._state_bucket)
+        detail = events.batch_ended(delivery, files, lost, self._state_bucket)
         if delivery.verdict is not None:
-            self._say(events.BATCH_ENDED[delivery.verdict.end], detail, ())
+            self._say(events.kind_of_end(delivery.verdict), detail, files)
 
     def keep(self, delivery: "Delivery", name: str, content: bytes) -> None:
         """Store a file of AEP's details of bad rows, beside the manifests."""

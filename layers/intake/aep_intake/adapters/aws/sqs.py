@@ -114,17 +114,18 @@ class Queues:
         refused = _batched(self._client.send_message_batch, queue_url, entries)
         return {several[int(n)].message: why for n, why in refused.items()}
 
-    def enqueue(self, queue_url: str, kind: DueKind, names: Iterable[str]) -> None:
-        """Send one message for each piece of due work of a kind."""
-        self.send(queue_url, [errand(kind, name) for name in names])
+    def enqueue(self, queue_url: str, kind: DueKind, names: Iterable[str], wait: int = 0) -> None:
+        """Send one message for each piece of due work of a kind, seen after a `wait` (seconds)."""
+        self.send(queue_url, [errand(kind, name) for name in names], wait)
 
-    def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]]) -> None:
+    def send(self, queue_url: str, documents: Iterable[Mapping[str, Any]], wait: int = 0) -> None:
         """Send one message for each document, which may hold records."""
-        self.send_all(queue_url, map(encoded, documents))
+        self.send_all(queue_url, map(encoded, documents), wait)
 
-    def send_all(self, queue_url: str, bodies: Iterable[str]) -> None:
+    def send_all(self, queue_url: str, bodies: Iterable[str], wait: int = 0) -> None:
         """Send one message with each of these very bodies."""
-        entries = ({"Id": str(n), "MessageBody": body} for n, body in enumerate(bodies))
+        delay = {"DelaySeconds": wait} if wait else {}
+        entries = ({"Id": str(n), "MessageBody": body, **delay} for n, body in enumerate(bodies))
         _raise_any(_batched(self._client.send_message_batch, queue_url, entries))
 
     def backlog(self, queue_url: str) -> int:
