@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
+from aep_intake.adapters.dynamodb.pauses import shard_of
 from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
 from aep_intake.create.pace import Full
 from aep_intake.delivery.delivery import Delivery, Mark, Progress
@@ -34,6 +35,7 @@ from aep_intake.model.orders import (
     WindowPart,
     claims,
 )
+from aep_intake.model.pauses import Pause
 
 TOGETHER = 90  # files that join a window in one step
 GATES = 2  # enough for one to be open when the other is sealed
@@ -127,6 +129,8 @@ class MemoryLedger:
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
         self.identity = MemoryIdentity()
+        self.pauses = MemoryPauses(self)
+        self.renewed: set[str] = set()  # orders
         self.deliveries: dict[str, Delivery] = {}
         # Of what is handed out: what its owner had written, and until when it is not due.
         self._leases: dict[tuple[DueKind, str], tuple[tuple[int, int], int]] = {}
@@ -249,6 +253,9 @@ class MemoryLedger:
         part = order.excerpt
         return order.selected(order.files if part is None else self.windows.files(part))
 
+    def renew(self, order: Order) -> None:
+        self.renewed.add(order.external_id)
+
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         slot = f"rejected#{arrival.version}"
         self.rejections[arrival.object_id, arrival.version] = rejection
@@ -349,8 +356,9 @@ class MemoryLedger:
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         found = []
         for name, one in self._unfinished(kind).items():
-            when = self._when(one, (kind, name))
-            if when is not None and when <= now:
+            when = self.when(one, (kind, name))
+            held = isinstance(one, Record) and one.paused is not None
+            if when is not None and when <= now and not held:
                 found.append(Due(kind, name, when))
         if not found:
             return []
@@ -363,12 +371,12 @@ class MemoryLedger:
 
     def lease(self, due: Due, until: int) -> int | None:
         one = self._unfinished(due.kind)[due.id]
-        if one.due is None or self._when(one, (due.kind, due.id)) != due.when:
+        if one.due is None or self.when(one, (due.kind, due.id)) != due.when:
             return None
         self._leases[due.kind, due.id] = ((one.revision, one.due), until)
         return one.due
 
-    def _when(self, one: Unfinished, of: tuple[DueKind, str]) -> int | None:
+    def when(self, one: Unfinished, of: tuple[DueKind, str]) -> int | None:
         written, until = self._leases.get(of, (None, 0))
         return until if one.due is not None and written == (one.revision, one.due) else one.due
 
@@ -389,6 +397,38 @@ class MemoryLedger:
     def transaction(self) -> None:
         if self._conflict():
             raise LedgerUnavailable("the ledger said TransactionConflict")
+
+
+class MemoryPauses:
+    """Pauses, and the orders of the ledger that they hold."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self.kept: dict[str, Pause] = {}
+        self._ledger = ledger
+
+    def standing(self) -> dict[str, Pause]:
+        return {name: pause for name, pause in self.kept.items() if pause.resumed_at is None}
+
+    def all(self) -> list[Pause]:
+        return list(self.kept.values())
+
+    def put(self, pause: Pause) -> None:
+        self.kept[pause.name] = pause
+
+    def delete(self, pause: Pause) -> bool:
+        unchanged = self.kept.get(pause.name) == pause
+        if unchanged:
+            del self.kept[pause.name]
+        return unchanged
+
+    def held(self, pause: Pause, since: int, limit: int) -> list[Due]:
+        found = []
+        for name, record in self._ledger.records.items():
+            when = self._ledger.when(record, (DueKind.ORDERS, name))
+            if record.paused == pause.name and when is not None and when <= since:
+                shard = shard_of(record.order, pause.name)
+                found.append(Due(DueKind.ORDERS, name, when, shard))
+        return fair([found], limit)
 
 
 class MemoryWindows:

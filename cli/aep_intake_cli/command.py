@@ -13,6 +13,7 @@ from aep_intake_cli.commands import (
     doctor,
     file,
     limits,
+    pause,
     probe,
     redrive,
     restored,
@@ -43,7 +44,7 @@ def aep_intake() -> None:
     """
 
 
-for command in (
+for module in (
     doctor,
     file,
     batch,
@@ -52,11 +53,13 @@ for command in (
     routes,
     limits,
     redrive,
+    pause,
     revert,
     restored,
     probe,
 ):
-    aep_intake.add_command(command.command)
+    aep_intake.add_command(module.command)
+aep_intake.add_command(pause.resume)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -47,7 +47,12 @@ def status_ports(stack: Stack, session: boto3.Session) -> StatusPorts:
     ledger = DynamoLedger(client, table, now, retention, lists=lists)
     deliveries = DynamoDeliveries(LedgerTable(client, table), now, retention=retention)
     return StatusPorts(
-        ledger, ledger.windows, deliveries, lambda records: [{} for _ in records], _side_by_side
+        ledger,
+        ledger.windows,
+        deliveries,
+        lambda records: [{} for _ in records],
+        _side_by_side,
+        ledger.pauses.standing,
     )
 
 

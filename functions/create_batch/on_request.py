@@ -171,7 +171,8 @@ def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcom
 
 
 def _start_next_attempt(external_id: str, context: LambdaContext) -> Outcome:
-    return create.start_next_attempt(external_id, _create_ports(context))
+    ports = _create_ports(context)
+    return requests.with_batch(create.start_next_attempt(external_id, ports), ports)
 
 
 def _create_ports(context: LambdaContext) -> ports.OrderPorts:
@@ -248,7 +249,14 @@ def _restored() -> str | None:
 
 def _ports() -> status.StatusPorts:
     ledger = worker.ledger
-    return status.StatusPorts(ledger, ledger.windows, worker.deliveries, _ask, worker.side_by_side)
+    return status.StatusPorts(
+        ledger,
+        ledger.windows,
+        worker.deliveries,
+        _ask,
+        worker.side_by_side,
+        ledger.pauses.standing,
+    )
 
 
 def _ask(records: Sequence[Record]) -> list[JsonObject]:

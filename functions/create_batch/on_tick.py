@@ -34,6 +34,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
                 failed.append(handed_out)
             else:
                 since += handed_out
+        if error := attempt(worker.enqueue_held, ports):
+            failed.append(error)
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
     # Last, since due work must not wait for the limits.

@@ -21,13 +21,14 @@ import requests
 from aep_intake.adapters.adobe.credentials import Token
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
+from aep_intake.adapters.dynamodb.pauses import FRESH_MS
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import due, retries
-from aep_intake.clock.due import DueKind
+from aep_intake.clock.due import Due, DueKind
 from aep_intake.clock.retries import Again, Back
 from aep_intake.create.create import Outcome, create_batch
 from aep_intake.create.pace import Pace
@@ -55,6 +56,7 @@ from aep_intake.model.history import Missing
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.pauses import Pause
 from aep_intake.model.sharing import Sharing
 from aep_intake.report.events import batch_ended, kind_of_end
 from aep_intake.routing import routes
@@ -318,6 +320,7 @@ class World:
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
     identity: Identity = field(default_factory=lambda: Identity("the ledger"))
+    _known_pauses: tuple[int, Mapping[str, Pause]] = field(default_factory=lambda: (0, {}))
     limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(2, 25))
 
     def __post_init__(self) -> None:
@@ -383,6 +386,7 @@ class World:
             settle_ms=SETTLE + SKEW,
             delivers=self.delivers,
             identity=lambda: self.identity,
+            pauses=self._pauses,
         )
         targets = Targets(
             lambda: Organizations((Organization(CREDENTIAL),)),
@@ -428,6 +432,27 @@ class World:
         delivery = self.ledger.deliveries.get(external_id)
         verdict = None if delivery is None else delivery.verdict
         return verdict is not None and verdict.end != "succeeded"
+
+    def _pauses(self) -> Mapping[str, Pause]:
+        """Those that stand, as a worker knows them: what it read may be some seconds old."""
+        read_at, standing = self._known_pauses
+        if read_at == 0 and not self.ledger.pauses.kept:
+            return standing  # whoever pauses nothing needs no schedule for it
+        if self.clock() >= read_at + FRESH_MS or self.tape.pick(2) == 0:
+            pauses: Any = _Calls(self, self.ledger.pauses, LedgerUnavailable)
+            read_at = self.clock()
+            standing = pauses.standing()
+            self._known_pauses = (read_at, standing)
+        return standing
+
+    def pause(self, name: str) -> None:
+        """An operator pauses a route, a dataset or an organization."""
+        self.ledger.pauses.put(Pause(name, self.clock(), "arn:operator"))
+
+    def resume(self) -> None:
+        """And resumes all."""
+        for pause in self.ledger.pauses.standing().values():
+            self.ledger.pauses.put(replace(pause, resumed_at=self.clock()))
 
     def _remembered(self) -> Any:
         return _Calls(self, self.ledger, LedgerUnavailable)
@@ -595,7 +620,17 @@ class World:
         )
         for kind in due.DueKind:
             attempt(due.enqueue_due, kind, ports)
+        if self.ledger.pauses.kept:
+            pauses: Any = _Calls(self, self.ledger.pauses, LedgerUnavailable)
+            attempt(due.enqueue_held, ports, pauses, PER_MINUTE, RETENTION // 2)
         return {}
+
+    def _due(self, now: int) -> list[Due]:
+        """Whatever a tick would hand out."""
+        pauses = self.ledger.pauses
+        over = [pause for pause in pauses.all() if pause.resumed_at is not None]
+        held = [one for pause in over for one in pauses.held(pause, now, 10**6)]
+        return all_due(self.ledger, now) + held
 
     def _waiting_for(self, kind: due.DueKind) -> int:
         if self.wait(2):
@@ -704,6 +739,7 @@ class World:
     def settle(self) -> None:
         """Nothing goes wrong any more, what was wrong is mended, and the clock runs."""
         self.calm = True
+        self.resume()
         for _ in range(3):
             self._run_dry()
             self.table = self.final
@@ -724,18 +760,18 @@ class World:
             while self.workers:
                 self.workers[0].finish()
             self.receive()
-            if not self.workers and (self.missing or all_due(self.ledger, self.clock())):
+            if not self.workers and (self.missing or self._due(self.clock())):
                 self.tick()
             if not self.workers:
-                if not self.left() and not all_due(self.ledger, 10**15):
+                if not self.left() and not self._due(10**15):
                     return
                 self.clock.advance(-(-self._idle() // MINUTE) * MINUTE)
-        left = self.left(), all_due(self.ledger, 10**15)
+        left = self.left(), self._due(10**15)
         raise AssertionError(f"never comes to rest: {left}, {self.seen}")
 
     def _idle(self) -> int:
         """For how long nothing happens by itself, in milliseconds; never none."""
-        due = [one.when for one in all_due(self.ledger, 10**15)]
+        due = [one.when for one in self._due(10**15)]
         return max(1, min([*due, *self.visible_at()]) - self.clock())
 
     def visible_at(self) -> list[int]:

@@ -15,7 +15,7 @@ from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
-from aep_intake.clock.due import LANES, Due, DueKind, lane
+from aep_intake.clock.due import LANES, Due, DueKind, PauseLedger, lane
 from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, WindowLedger
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
@@ -32,6 +32,7 @@ from aep_intake.model.orders import (
     State,
     WindowPart,
 )
+from aep_intake.model.pauses import Pause
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -50,6 +51,13 @@ OPTIONS = {"inputFormat": {"format": "json"}, "tags": {"a": ["b", "ü"]}, "parti
 count = itertools.count()
 
 
+class Pauses(PauseLedger, Protocol):
+    """All that people and functions ask of the ledger about pauses."""
+
+    def standing(self) -> Mapping[str, Pause]: ...
+    def put(self, pause: Pause) -> None: ...
+
+
 class Contract(ArrivalLedger, Protocol):
     """All that the functions ask of a ledger."""
 
@@ -59,6 +67,8 @@ class Contract(ArrivalLedger, Protocol):
     def seen(self, object_id: str) -> list[Seen]: ...
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None: ...
     def split(self, ended: Record, *following: Record) -> bool: ...
+    @property
+    def pauses(self) -> Pauses: ...
     @property
     def folders(self) -> Folders: ...
     @property
@@ -1089,3 +1099,65 @@ def _lost_once(stack: LocalStack) -> Disturb:
             raise ReadTimeoutError(endpoint_url=request.url)
 
     return lose
+
+
+def test_an_order_that_a_pause_holds_is_due_for_nobody_but_its_pause(ledger: Contract) -> None:
+    pause = Pause(f"route#{uuid.uuid4().hex}", NOW, "arn:me", "ä")
+    ledger.pauses.put(pause)
+    assert ledger.pauses.standing()[pause.name] == pause
+    held = [
+        ledger.open(Record.waiting(order(*files), NOW).held_by(pause.name, NOW + number))
+        for number, files in enumerate([(arrival(),), (arrival(), arrival()), ()])
+    ]
+    names = {record.order.external_id for record in held}
+
+    def found(since: int, limit: int = 9) -> dict[str, int]:
+        return {due.id: due.when for due in ledger.pauses.held(pause, since, limit)}
+
+    assert not names & due_of(ledger, DueKind.ORDERS, NOW + DAY).keys()
+    assert found(NOW + 9) == {record.order.external_id: record.due for record in held}
+    assert found(NOW) == {held[0].order.external_id: NOW}
+    assert len(found(NOW + 9, 2)) == 2
+    [first] = ledger.pauses.held(pause, NOW, 9)
+    assert ledger.lease(first, NOW + 500) == NOW
+    assert first.id not in found(NOW + 499)
+    assert found(NOW + 500)[first.id] == NOW + 500, "its worker died"
+    ledger.replace(held[0], held[0].resumed(NOW).given_back(NOW + 1))
+    assert found(NOW + 500).keys() == names - {first.id}
+    assert due_of(ledger, DueKind.ORDERS, NOW + 1)[first.id] == NOW + 1
+
+
+def test_a_pause_is_deleted_unless_somebody_changed_it(ledger: Contract) -> None:
+    pause = Pause(f"route#{uuid.uuid4().hex}", NOW, "arn:me")
+    over = replace(pause, resumed_at=NOW)
+    ledger.pauses.put(over)
+    assert over in ledger.pauses.all()
+    ledger.pauses.put(pause)  # once more
+    assert not ledger.pauses.delete(over)
+    assert pause in ledger.pauses.all()
+    assert ledger.pauses.delete(pause)
+    assert pause not in ledger.pauses.all()
+
+
+def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
+    clock, table = [NOW], stack.outputs["LedgerTable"]
+    ledger = DynamoLedger(stack.aws.dynamodb, table, lambda: clock[0], 60 * DAY)
+    single, window = arrival(), Window.at(order(), 60_000, NOW)
+    ledger.open(opened(single))
+    kept = ledger.windows.open(window)
+    ledger.windows.register(kept, (arrival(),), ())
+    ledger.windows.replace(kept, kept.sealed(NOW).planned(()).finished())
+    part = order(excerpt=WindowPart(window.window_id, 0, 1, 10))
+
+    def expires(pk: str) -> set[int]:
+        items = Table(stack.aws.dynamodb, table).query("pk = :pk", {"pk": {"S": pk}})
+        return {int(item["expires"]["N"]) for item in items}
+
+    objects, windows = f"object#{single.object_id}", f"window#{window.window_id}"
+    before = max(expires(objects) | expires(windows))
+    clock[0] += 30 * DAY
+    ledger.renew(order(single))
+    ledger.renew(part)
+    later = (clock[0] + 120 * DAY) // 1000
+    assert before < later
+    assert expires(objects) == expires(windows) == {later}

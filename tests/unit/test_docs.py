@@ -330,7 +330,7 @@ def intake_knows(typed: str) -> bool:
 
 def intake_command(typed: str) -> tuple[click.Command | None, list[str]]:
     """The command that this begins with, and what is given to it."""
-    program, *words = typed.split()
+    program, *words = shlex.split(typed)
     known = docs.commands()
     for length in (2, 1):
         command = known.get(" ".join([program, *words[:length]]))

@@ -44,14 +44,14 @@ def check_unfinished(ledger: UnfinishedWork, now: int) -> Findings:
             )
     orders = ledger.due(DueKind.ORDERS, now + OPEN_MS, LISTED)
     records = [record for due in orders if (record := ledger.get(due.id)) is not None]
-    if waiting := [record for record in records if record.opened_at < now - OPEN_MS]:
+    if waiting := [record for record in records if record.waits_since < now - OPEN_MS]:
         fine = False
-        oldest = min(waiting, key=lambda record: record.opened_at)
+        oldest = min(waiting, key=lambda record: record.waits_since)
         yield (
             PROBLEM,
             f"{_several(len(waiting))} without a batch, the oldest since "
-            f"{iso(oldest.opened_at)}. Adobe does not answer, or refuses the credential. They are "
-            "tried again by themselves; the logs of on_arrival and on_due say why: look for "
+            f"{iso(oldest.waits_since)}. Adobe does not answer, or refuses the credential. They "
+            "are tried again by themselves; the logs of on_arrival and on_due say why: look for "
             f"{oldest.order.external_id}",
         )
     if fine:

@@ -58,7 +58,10 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
         made.append(record)
         line = replace(line, predecessor=file.external_id)
     ledger.replace(made[0], made[0].replaced(made[1].order.external_id))
-    ports = StatusPorts(ledger, ledger.windows, deliveries, lambda all_: [{} for _ in all_], map)
+    standing_now = ledger.pauses.standing
+    ports = StatusPorts(
+        ledger, ledger.windows, deliveries, lambda all_: [{} for _ in all_], map, standing_now
+    )
     stack = Stack("aep-intake", {"SourceBuckets": "landing,other"}, {})
     monkeypatch.setattr(options.Access, "stack", lambda _: stack)
     monkeypatch.setattr(standing, "status_ports", lambda _, __: ports)

@@ -19,6 +19,7 @@ from aep_intake.model.orders import (
     State,
     WindowPart,
 )
+from aep_intake.model.pauses import Pause
 from aep_intake.report import status
 from aep_intake.report.status import JsonObject, StatusPorts
 from hypothesis import given
@@ -78,7 +79,14 @@ class World:
         self.asked: list[str | None] = []
         self.aep = "loading"  # the status of every batch
         self.deliveries: dict[str, Delivery] = {}
-        self.ports = StatusPorts(self.ledger, self.ledger.windows, self.deliveries, self._ask, map)
+        self.ports = StatusPorts(
+            self.ledger,
+            self.ledger.windows,
+            self.deliveries,
+            self._ask,
+            map,
+            self.ledger.pauses.standing,
+        )
         self.windows = WindowPorts(
             self.ledger.windows, self.ledger, lambda _: None, lambda: NOW, LIMITS, self._opened
         )
@@ -157,6 +165,19 @@ class TestAnOrder:
                 "aep": None,
             }
         ]
+
+    def test_that_a_pause_holds(self, world: World) -> None:
+        held = Record.waiting(order(FILE), NOW).held_by("route#r", NOW)
+        world.ledger.open(held)
+        pause = Pause("route#r", NOW, "arn:me", "why")
+        world.ledger.pauses.put(pause)
+        [told] = world.told()
+        assert (told["state"], told["since"]) == ("paused", AT)
+        assert told["why"] == f"route r is paused since {AT}, by arn:me: why"
+        assert {"due", "until"} & told.keys() == set()
+        world.ledger.pauses.put(replace(pause, resumed_at=NOW))
+        [told] = world.told()
+        assert (told["state"], told["due"]) == ("loading", AT)
 
     def test_that_is_announced(self, world: World) -> None:
         record = world.announced(world.opened(FILE))

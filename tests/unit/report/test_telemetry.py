@@ -30,12 +30,15 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import DELIVERY_PREFIX, Lease, Order, Record, Rejection
 from aep_intake.model.organizations import Limits, Organizations
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.pauses import Pause
+from aep_intake.model.times import DAY_MS
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.arrival_telemetry import registered, report_arrival
 from aep_intake.report.delivery_telemetry import ENDED
 from aep_intake.report.telemetry import metrics
 from aep_intake.settings import Settings
 
+from tests.memory_ledger import MemoryLedger, MemoryPauses
 from tests.request_world import Context
 
 FILE = Arrival("landing", "a.json", None, "e", "01", 1, 0)
@@ -296,6 +299,7 @@ class Ticked:
     failing: tuple[str, ...] = ()
     asked: list[int] = field(default_factory=list)
     handed_out: dict[str, list[str]] = field(default_factory=dict)
+    pauses: MemoryPauses = field(default_factory=lambda: MemoryLedger().pauses)
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         return [one for one in self.due_now if one.kind is kind]
@@ -314,7 +318,7 @@ class Ticked:
         return BACKLOG_MAX if name in self.full else 0
 
     def enqueue(self, queue: str, kind: DueKind, names: list[str]) -> None:
-        self.handed_out[queue.rpartition("/")[2]] = names
+        self.handed_out.setdefault(queue.rpartition("/")[2], []).extend(names)
 
 
 NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
@@ -585,6 +589,23 @@ def test_each_tick_reads_the_meter(
     assert counted["ProfileBatchesLastDay", "P@AdobeOrg", "prod"] == 12
     assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (5, 1)
     assert found.asked == [NOON]
+
+
+def test_what_a_pause_held_is_handed_out_after_it_and_is_not_overdue(
+    tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = MemoryLedger()
+    for name in ("held", "still"):
+        pause = Pause(f"route#{name}", NOON - DAY_MS, "arn:me")
+        ledger.pauses.put(pause)
+        of_route = replace(ORDER, external_id=name, route=name, files=())
+        ledger.open(Record.waiting(of_route, NOON - DAY_MS).held_by(pause.name, NOON - DAY_MS))
+    ledger.pauses.put(Pause("route#held", NOON - DAY_MS, "arn:me", resumed_at=NOON - 1))
+    found = Ticked([], pauses=ledger.pauses)
+    tick(found, NOON)
+    assert found.handed_out == {"due-orders": ["held"]}
+    counted = printed(capsys)
+    assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (0, 0)
 
 
 HANDED_OUT = {

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from aep_intake.create import create, ports
-from aep_intake.create.create import Outcome
+from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model import records, strict_json
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -20,6 +20,7 @@ from aep_intake.model.errors import (
     FormatMismatch,
     FormatUnknown,
     MalformedRequest,
+    Paused,
     Rejected,
     TargetNotAllowed,
 )
@@ -33,6 +34,7 @@ from aep_intake.model.orders import (
     Order,
     Record,
 )
+from aep_intake.model.pauses import holding
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.routes import Match
@@ -40,6 +42,7 @@ from aep_intake.routing.targets import Targets
 
 BODY_BYTES_MAX = 256 * 1024
 OPTIONS_BYTES_MAX = 32 * 1024
+PAUSED_S = 60  # until a request for what is paused is worth repeating
 
 _RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
 _ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
@@ -159,7 +162,7 @@ def carry_out(
     """Give a request its batch.
 
     A repeated request gets the order that exists, even if its objects are gone or its sandbox is no
-    longer allowed. Raises Rejected or TryAgain.
+    longer allowed. Raises Rejected or TryAgain: Paused, if nothing of it is there yet.
     """
     current = ports.ledger.get(request.external_id)
     if current is not None and current.never_created:
@@ -170,7 +173,24 @@ def carry_out(
         if current is None:
             raise
         order = replace(current.order, fingerprint=request.fingerprint)
-    return create.create_batch(order, ports)
+    if current is None:  # an order that nobody asks for again would get a batch in days
+        _check_not_paused(order, ports)
+    return with_batch(create.create_batch(order, ports), ports)
+
+
+def with_batch(outcome: Outcome, ports: ports.OrderPorts) -> Outcome:
+    """The outcome, if its order has a batch. Raises Paused or LedgerUnavailable."""
+    if outcome.kind is OutcomeKind.PAUSED:
+        order = outcome.record.order
+        _check_not_paused(order, ports)
+        raise Paused("it was paused just now", external_id=order.external_id)
+    return outcome
+
+
+def _check_not_paused(order: Order, ports: ports.OrderPorts) -> None:
+    pause = holding(order, ports.pauses())
+    if pause is not None:
+        raise Paused(str(pause), retry_after=PAUSED_S, external_id=order.external_id)
 
 
 def _order(

@@ -21,6 +21,8 @@ from typing import Any, Protocol
 from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, FOLDER_PREFIX, WINDOW_PREFIX
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.pauses import Pause
+from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
 
 # Another worker resumes a killed worker's work within three minutes of the end of its lease: this,
@@ -64,6 +66,19 @@ class DueLedger(Protocol):
         """
 
 
+class PauseLedger(Protocol):
+    """The pauses of the ledger. Every method raises LedgerUnavailable."""
+
+    def all(self) -> list[Pause]:
+        """With those that are over and may still hold orders."""
+
+    def delete(self, pause: Pause) -> bool:
+        """Delete a pause; False if somebody changed it."""
+
+    def held(self, pause: Pause, since: int, limit: int) -> list[Due]:
+        """Orders that a pause holds since then (epoch ms), or before, up to `limit`."""
+
+
 @dataclass(frozen=True, slots=True)
 class DuePorts:
     """What handing out needs of the world."""
@@ -101,10 +116,37 @@ def enqueue_due(kind: DueKind, ports: DuePorts) -> list[int]:
     found = ports.ledger.due(kind, ports.now(), BACKLOG_MAX)
     if not found:
         return []
-    room = max(0, BACKLOG_MAX - ports.backlog(kind))
-    batches = list(batched(found[:room], MESSAGES_PER_CALL, strict=False))
+    room = _room(kind, ports)
+    return _hand_out(kind, found[:room], ports) + [due.when for due in found[room:]]
+
+
+def enqueue_held(ports: DuePorts, pauses: PauseLedger, per_minute: int, renew_ms: int) -> None:
+    """Hand out the orders of pauses that are over, as many as AEP takes in a minute.
+
+    And those that a pause holds for longer than `renew_ms`: a worker keeps what the ledger holds of
+    them. A pause that is over and holds nothing is deleted. None of this work is overdue, however
+    long it waited. Raises LedgerUnavailable or StorageUnavailable.
+    """
+    now, found = ports.now(), list[list[Due]]()
+    for pause in pauses.all():
+        since = now - renew_ms if pause.resumed_at is None else now
+        found.append(pauses.held(pause, since, per_minute))
+        # A worker that does not know yet that it is over may add one.
+        over = pause.resumed_at is not None and now > pause.resumed_at + HOUR_MS
+        if over and not pauses.held(pause, now + DAY_MS, 1):
+            pauses.delete(pause)
+    if wanted := fair(found, per_minute):
+        _hand_out(DueKind.ORDERS, wanted[: _room(DueKind.ORDERS, ports)], ports)
+
+
+def _room(kind: DueKind, ports: DuePorts) -> int:
+    return max(0, BACKLOG_MAX - ports.backlog(kind))
+
+
+def _hand_out(kind: DueKind, wanted: list[Due], ports: DuePorts) -> list[int]:
+    batches = batched(wanted, MESSAGES_PER_CALL, strict=False)
     leased = ports.side_by_side(lambda batch: _lease_and_send(kind, batch, ports), batches)
-    return [since for batch in leased for since in batch] + [due.when for due in found[room:]]
+    return [since for batch in leased for since in batch]
 
 
 def _lease_and_send(kind: DueKind, batch: tuple[Due, ...], ports: DuePorts) -> list[int]:

@@ -34,6 +34,7 @@ from aep_intake.model.orders import (
     Rejection,
     State,
 )
+from aep_intake.model.pauses import holding
 from aep_intake.model.times import HOUR_MS
 from aep_intake.model.values import dataclass
 
@@ -48,18 +49,19 @@ class OutcomeKind(StrEnum):
     CREATED = "created"
     ADOPTED = "adopted"  # an orphaned batch, found in Catalog: the answer to its POST was lost
     DUPLICATE = "duplicate"  # before
+    PAUSED = "paused"  # not yet: somebody paused its route, dataset or organization
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An order whose batch is announced."""
+    """An order whose batch is announced, or that a pause holds."""
 
     kind: OutcomeKind
     record: Record
 
 
 def create_batch(order: Order, ports: OrderPorts) -> Outcome:
-    """Give `order` its one batch, and announce it.
+    """Give `order` its one batch, and announce it; while it is paused, only claim its files.
 
     Raises Rejected (terminal, and announced) or TryAgain (the ledger says when; the next worker
     continues where this one stopped).
@@ -144,15 +146,34 @@ def _carry_out(record: Record, ports: OrderPorts) -> Outcome:
     if record.state is State.ANNOUNCED:
         return Outcome(OutcomeKind.DUPLICATE, record)
     kind = OutcomeKind.CREATED
-    if record.state is State.OPEN:
+    if record.state is State.OPEN and record.unknown_since is None:
+        record = _held_if_paused(record, ports)
+    if _goes_on(record):
         record = _make_room(record, ports)
-    if record.state is State.OPEN and _may_have_batch(record, ports):
+    if _goes_on(record) and _may_have_batch(record, ports):
         record = _search(record, ports)
         kind = OutcomeKind.ADOPTED
-    if record.state is State.OPEN:
+    if _goes_on(record):
         record = _post(record, ports)
         kind = OutcomeKind.CREATED
+    if record.paused is not None:
+        return Outcome(OutcomeKind.PAUSED, record)
     return Outcome(kind, _announce(record, ports))
+
+
+def _goes_on(record: Record) -> bool:
+    return record.state is State.OPEN and record.paused is None
+
+
+def _held_if_paused(record: Record, ports: OrderPorts) -> Record:
+    """The record; if its route, dataset or organization is paused, given back until that is over.
+
+    A batch that AEP may have already is no matter of pauses: it is looked for before.
+    """
+    pause = holding(record.order, ports.pauses())
+    if pause is None or record.paused is not None:
+        return record
+    return ports.ledger.replace(record, record.held_by(pause.name, ports.now()))
 
 
 def _search(record: Record, ports: OrderPorts) -> Record:
@@ -176,10 +197,14 @@ def _may_be_forgotten(record: Record, ports: OrderPorts) -> bool:
 
 
 def _open(order: Order, ports: OrderPorts) -> Record:
-    lease = ports.lease()
+    lease, now = ports.lease(), ports.now()
+    pause = holding(order, ports.pauses())
+    opened = Record.opened(order, lease, now)
+    if pause is not None:
+        opened = Record.waiting(order, now).held_by(pause.name, now)
     try:
-        record = ports.ledger.open(Record.opened(order, lease, ports.now()))
-        return record if record.lease == lease.token else _follow(record, order, lease, ports)
+        record = ports.ledger.open(opened)
+        return record if record == opened else _follow(record, order, lease, ports)
     except AlreadyClaimed as conflict:
         owner = next(iter(conflict.claimed.values()))
         if order.trigger != "arrival" or owner.startswith(WINDOW_PREFIX):
@@ -202,6 +227,9 @@ def _follow(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Re
 def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Record:
     """The record, leased to this worker if there is work; `order` is the order as wanted now."""
     now = ports.now()
+    if record.paused is not None and holding(record.order, ports.pauses()) is not None:
+        ports.ledger.renew(record.order)
+    record = record.resumed(now)
     if order.external_id != record.order.external_id:
         order = record.order
     # It keeps the versions that it claimed, even if newer ones have their names now.
@@ -337,6 +365,9 @@ def _aborted_for_newer(record: Record, batches: list[Batch], ports: OrderPorts) 
 def _post(record: Record, ports: OrderPorts) -> Record:
     order = record.order
     _postpone_on_failure(record, ports, lambda: ports.pace(order.target.credential))
+    record = _held_if_paused(record, ports)
+    if record.paused is not None:
+        return record
     if record.due is None or ports.now() + ports.post_ms > record.due:
         ports.ledger.replace(record, record.given_back(ports.now()))
         raise NotYet("too little time is left for a POST", external_id=order.external_id)
@@ -462,7 +493,7 @@ def _put_off(error: TryAgain, ports: OrderPorts) -> PutOff:
 
 def _delay(record: Record, error: TryAgain, now: int) -> int:
     """Half the order's age, at least 10 seconds and at most 15 minutes; longer if AEP says so."""
-    backoff_ms = min(max((now - record.opened_at) // 2, 10_000), 900_000)
+    backoff_ms = min(max((now - record.waits_since) // 2, 10_000), 900_000)
     return max(backoff_ms, int((error.retry_after or 0) * 1000))
 
 

@@ -1,11 +1,12 @@
 """The ports through which the create stage reaches the world."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection
+from aep_intake.model.pauses import Pause
 from aep_intake.model.values import dataclass
 
 
@@ -39,6 +40,9 @@ class OrderLedger(Protocol):
 
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, from the record or its window's list."""
+
+    def renew(self, order: Order) -> None:
+        """Keep for longer what else the ledger holds of an order that a pause holds."""
 
     def split(self, ended: Record, *following: Record) -> bool:
         """As `open_next_attempt`, with any number of followers, which are counted.
@@ -98,3 +102,5 @@ class OrderPorts:
     settle_ms: int  # how long Catalog may take to show a batch
     delivers: bool = True  # this stack uploads the files itself
     identity: Callable[[], Identity] = lambda: Identity("")  # of the ledger, perhaps a minute old
+    # The pauses that stand, by name; perhaps some seconds old. Raises LedgerUnavailable.
+    pauses: Callable[[], Mapping[str, Pause]] = dict

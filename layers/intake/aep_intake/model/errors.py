@@ -34,6 +34,7 @@
     │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
     └── TryAgain                  retryable; `retry_after` is a hint in seconds
         ├── NotYet                another worker holds the lease, or it is too early
+        ├── Paused                somebody paused its route, dataset or organization
         ├── LeaseLost             another worker took over: follow the ledger
         ├── OutcomeUnknown        the batch may or may not exist: look up before the next attempt
         ├── PlatformUnavailable   AEP made nothing (429, gateway trouble, no connection)
@@ -257,6 +258,10 @@ class TryAgain(IntakeError):
 
 class NotYet(TryAgain):
     """Another worker holds the lease, or the next try is not due."""
+
+
+class Paused(TryAgain):
+    """Somebody paused the route, dataset or organization: nobody makes a batch until it resumes."""
 
 
 class LeaseLost(TryAgain):

@@ -381,6 +381,9 @@ class Record(Kept):
     # without deliveries.
     delivers: bool | None = None
     put_off: PutOff | None = None  # None while nothing went wrong, and once it is told
+    # The name of the pause that holds it; then `due` is since when.
+    paused: str | None = None
+    resumed_at: int | None = None  # when the last pause that held it was over
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
@@ -402,6 +405,19 @@ class Record(Kept):
             unknown_since=since,
             rejection=None,
         )
+
+    def held_by(self, pause: str, now: int) -> "Record":
+        """Nobody makes its batch until a pause is over."""
+        return self._then(lease=None, due=now, paused=pause, put_off=None)
+
+    def resumed(self, now: int) -> "Record":
+        """As a worker takes it up after a pause, if one held it."""
+        return self if self.paused is None else replace(self, paused=None, resumed_at=now)
+
+    @property
+    def waits_since(self) -> int:
+        """When it was opened, or the last pause that held it was over (epoch ms)."""
+        return self.resumed_at or self.opened_at
 
     @property
     def never_posted(self) -> bool:
@@ -530,7 +546,7 @@ class Record(Kept):
         return ended, *(Record.waiting(half, now) for half in halves)
 
     def _then(self, **changes: Any) -> "Record":
-        after = replace(self, revision=self.revision + 1, **changes)
+        after = replace(self, revision=self.revision + 1, **{"paused": None} | changes)
         after._check()
         known = self.batch_id in (None, after.batch_id)
         invariant("a batch that is recorded stays the order's batch", holds=known)
@@ -554,6 +570,11 @@ class Record(Kept):
         )
         invariant(
             "what is refused or held has a reason", holds=self.rejection is not None or not refused
+        )
+        invariant(
+            "what a pause holds is open, and due without a lease",
+            holds=self.paused is None
+            or (self.state is State.OPEN and due and self.lease is None and not gone),
         )
         invariant("what has a next attempt is finished", holds=not (due and followed))
         invariant(

@@ -16,6 +16,7 @@ from aep_intake.model.errors import (
     NotEnded,
     NotYet,
     ObjectExists,
+    Paused,
     Rejected,
     TryAgain,
 )
@@ -31,6 +32,7 @@ STATUSES: Mapping[type[IntakeError], int] = {
     BatchRefused: 502,
     Rejected: 422,
     NotYet: 409,
+    Paused: 409,
     LeaseLost: 409,
     CredentialUnusable: 502,
     TryAgain: 503,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.history import WAITING, Seen
 from aep_intake.model.orders import Record, State
+from aep_intake.model.pauses import Pause
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
 from aep_intake.report.events import present
@@ -69,13 +70,19 @@ class Standing:
 
 
 def of_order(
-    record: Record, delivery: "Delivery | None" = None, newer: Standing | None = None
+    record: Record,
+    delivery: "Delivery | None" = None,
+    newer: Standing | None = None,
+    pause: Pause | None = None,
 ) -> Standing:
     """The state of an order's batch, and of its files that are in it.
 
     `newer`: the state of the newest order of its lineage, if that took its place and is known.
+    `pause`: the one that holds it, unless that is over.
     """
     found = _of_order(record, delivery)
+    if pause is not None:
+        found = Standing(Word.PAUSED, str(pause), record.due)
     if record.replaced_by is None:
         return found
     # Until AEP has the newer data, it serves these.
@@ -104,6 +111,8 @@ def _of_order(record: Record, delivery: "Delivery | None") -> Standing:
 def _open(record: Record) -> Standing:
     if record.next_attempt is not None or record.split_into is not None:
         return Standing(Word.ABANDONED, "its batch ended without data, and others follow it")
+    if record.paused is not None:
+        return _loading("its pause is over, and its batch is about to be made", record)
     if record.put_off is not None:
         return Standing(Word.RETRYING, record.put_off.detail, record.put_off.at, record.due)
     if record.lease is None and record.revision > 1:  # nobody said why, as in earlier releases

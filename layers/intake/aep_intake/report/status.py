@@ -23,6 +23,7 @@ from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Seen
 from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, Rejection
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.pauses import Pause
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
 from aep_intake.report import states
@@ -95,6 +96,8 @@ class StatusPorts:
     # AEP's answer about the batch of each record (see `of_platform`).
     ask: Callable[[Sequence[Record]], Iterable[JsonObject]]
     side_by_side: SideBySide
+    # The pauses that stand, by name. Raises LedgerUnavailable.
+    pauses: Callable[[], Mapping[str, Pause]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +291,7 @@ def _standings(ports: StatusPorts) -> Callable[[str], list[Standing]]:
     def standings(external_id: str) -> list[Standing]:
         tried = attempts(external_id, ports.ledger)
         last = [each for each in tried if each.next_attempt is None and not each.split_into]
-        return [states.of_order(record, _delivery(record, ports)) for record in last]
+        return [_standing(record, _delivery(record, ports), ports) for record in last]
 
     return standings
 
@@ -330,7 +333,8 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
     why = {} if record.put_off is None else {"reason": record.put_off.reason}
     why = why if record.rejection is None else _why(record.rejection)
     newest = _newest(record, ports)
-    newer = None if newest is None else states.of_order(newest, _delivery(newest, ports))
+    newer = None if newest is None else _standing(newest, _delivery(newest, ports), ports)
+    standing = _standing(record, delivery, ports, newer)
     when = present(
         delivery=delivery and _about_delivery(delivery),
         errors=_errors(delivery),
@@ -338,10 +342,19 @@ def _about(record: Record, ports: StatusPorts) -> JsonObject:
         splitInto=None if record.split_into is None else list(record.split_into),
         openedAt=iso(record.opened_at),
         createdAt=record.created_at and iso(record.created_at),
-        due=record.due and iso(record.due),
+        due=None if standing.word is Word.PAUSED or record.due is None else iso(record.due),
     )
-    standing = states.of_order(record, delivery, newer).members()
-    return standing | who | why | _about_order(order) | when
+    return standing.members() | who | why | _about_order(order) | when
+
+
+def _standing(
+    record: Record,
+    delivery: "Delivery | None",
+    ports: StatusPorts,
+    newer: Standing | None = None,
+) -> Standing:
+    pause = None if record.paused is None else ports.pauses().get(record.paused)
+    return states.of_order(record, delivery, newer, pause)
 
 
 def _delivery(record: Record, ports: StatusPorts) -> "Delivery | None":

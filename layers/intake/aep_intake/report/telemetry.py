@@ -19,6 +19,7 @@ COUNTED = {
     OutcomeKind.CREATED: "BatchesCreated",
     OutcomeKind.ADOPTED: "AdoptedBatches",
     OutcomeKind.DUPLICATE: "Duplicates",
+    OutcomeKind.PAUSED: "Paused",
 }
 
 
@@ -28,7 +29,7 @@ def report(external_id: str, result: Outcome | Exception, latency: int | None) -
     match result:
         case Outcome(kind, record):
             metrics.add_metric(COUNTED[kind], MetricUnit.Count, 1)
-            if latency is not None and kind is not OutcomeKind.DUPLICATE:
+            if latency is not None and kind in (OutcomeKind.CREATED, OutcomeKind.ADOPTED):
                 metrics.add_metric("ArrivalToBatch", MetricUnit.Milliseconds, latency)
             order = record.order
             logger.info(

@@ -49,6 +49,7 @@ class Creating(WithPlatform):
             settle_ms=self.limits.settle_seconds * 1000 + SKEW_MS,
             delivers=self.settings.deliver_batches,
             identity=self.ledger.identity.get,
+            pauses=self.ledger.pauses.standing,
         )
 
     @property

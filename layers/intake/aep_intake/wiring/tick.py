@@ -30,3 +30,13 @@ class Ticking(Worker):
             now=self.now,
             side_by_side=side_by_side,
         )
+
+    def enqueue_held(self, ports: due.DuePorts) -> None:
+        """Hand out what was paused, at the pace of the slowest organization.
+
+        Raises LedgerUnavailable, StorageUnavailable or LimitsUnavailable.
+        """
+        known = self.organizations.current()
+        every = (known.limits, *(organization.limits for organization in known.all))
+        per_minute = min(limits.batches_per_minute for limits in every)
+        due.enqueue_held(ports, self.ledger.pauses, per_minute, self.retention_ms // 2)

@@ -26,12 +26,13 @@
 | counts of an hour         | `counts#<day>`        | `<hour>`                     |
 | bucket that is connected  | `connected`           | `<bucket>`                   |
 | backfill                  | `backfills`           | `<id>`                       |
+| pause                     | `paused`              | `route#…`, `dataset#…` …     |
 
 One query by `pk` returns all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over shards by kind and,
 for orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a second,
-and a full one throttles the table. While work is handed out, `due` is the end of that lease, and
-`due_since` its value before.
+and a full one throttles the table. Orders that a pause holds have shards of their own. While work
+is handed out, `due` is the end of that lease, and `due_since` its value before.
 Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
 never on a head, on the order that it names, on a connection or a backfill, or on unfinished work. A
 record is one JSON string: AEP's answers hold floats, empty strings and more, which DynamoDB's own
@@ -48,6 +49,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.window_lists import Lists
+from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
     ANNOUNCED,
@@ -137,6 +139,7 @@ class DynamoLedger:
         self.windows = DynamoWindows(self._table, self._claiming, now, retention, kept=lists)
         self.folders = DynamoFolders(self._table, now, retention)
         self.identity = DynamoIdentity(self._table, table, now)
+        self.pauses = pauses.DynamoPauses(self._table, now)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or return the record that exists.
@@ -321,6 +324,22 @@ class DynamoLedger:
             if self._read[0] != part:
                 self._read = (part, self.windows.files(part))
             return order.selected(self._read[1])
+
+    def renew(self, order: Order) -> None:
+        """Keep the claims of an order's own files, or its window with its list, for longer.
+
+        Claims of a window's files, which may be many, expire.
+        """
+        kept = [(f"object#{claim.object_id}", claim.slot) for claim in order.claims]
+        if order.excerpt is not None:
+            pk = f"window#{order.excerpt.window_id}"
+            items = self._table.query("pk = :pk", {"pk": {"S": pk}}, ConsistentRead=True)
+            kept = [(pk, item["sk"]["S"]) for item in items]
+        expires = {"expires": expiry(self._now() + 2 * self._retention)}
+        for place in kept:
+            with suppress(ConditionFailed):  # it does not expire, or is gone
+                how = "SET expires = :expires"
+                self._table.update(*place, how, expires, "attribute_exists(expires)")
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Record that an arrival was rejected before it had an order. Claims nothing."""
@@ -576,6 +595,8 @@ class DynamoLedger:
             item["batch_id"] = {"S": record.batch_id}
         if record.due is not None:
             shard = order_shard(external_id, record.order.target.credential)
+            if record.paused is not None:
+                shard = pauses.shard_of(record.order, record.paused)
             item |= due_at(Due(DueKind.ORDERS, external_id, record.due, shard))
         elif record.order.line is None or record.replaced_by is not None:
             item["expires"] = expiry(self._now() + self._retention)

@@ -1,0 +1,158 @@
+"""`aep-intake pause` and `aep-intake resume`: no batch is made for a while."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from aep_intake_cli.options import Access, as_json, with_access
+
+if TYPE_CHECKING:
+    from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+
+    from aep_intake_cli.stack import Stack
+
+
+def _of_what[R](command: Callable[..., R]) -> Callable[..., R]:
+    """The argument and options that say what is paused."""
+    for option in (
+        click.option("--organization", metavar="ID", help="An organization, such as …@AdobeOrg."),
+        click.option("--dataset", metavar="ID", help="A dataset, by its id."),
+        click.argument("route", required=False),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("pause")
+@_of_what
+@click.option("--note", metavar="TEXT", default="", help="Why, for others.")
+@as_json
+@with_access
+def command(
+    *,
+    route: str | None,
+    dataset: str | None,
+    organization: str | None,
+    note: str,
+    as_json: bool,
+    access: Access,
+) -> None:
+    """Make no batch for ROUTE, a dataset or an organization.
+
+    That lasts until it is resumed. Without a name: show what is paused, and what waits.
+
+    All workers know of a pause after 15 seconds. Files that come are claimed and listed at once, in
+    windows and folders as ever, and wait for their batches. A batch that exists already is filled
+    and followed to its end. What waits does not expire; but a rule of the bucket may delete its
+    files. Publishing routes does not end a pause.
+    """
+    from aep_intake.model.pauses import Pause
+
+    from aep_intake_cli import pauses
+    from aep_intake_cli.clock import now
+    from aep_intake_cli.documents import live_routes
+    from aep_intake_cli.output import console, print_json, progress
+
+    stack, session = access.stack(), access.session
+    ledger = _ledger(stack, access)
+    name = _name(route, dataset, organization)
+    days = pauses.days_kept(session.client("s3"), stack.output("SourceBuckets").split(","))
+    if name is not None:
+        if route is not None:
+            _check_route(route, live_routes(stack, session.client("appconfig")))
+        by = session.client("sts").get_caller_identity()["Arn"]
+        ledger.pauses.put(Pause(name, now(), by, note))
+    with progress("counting what waits"):
+        known = [pause for pause in ledger.pauses.all() if name in (None, pause.name)]
+        found = [pauses.waiting(pause, ledger, days) for pause in known]
+    if as_json:
+        print_json([pauses.to_json(one) for one in found])
+        return
+    if not found:
+        click.echo("Nothing is paused.")
+        return
+    console().print(pauses.table(found))
+    if days is not None:
+        click.echo(f"A rule of a bucket deletes files {days} days after they came.")
+
+
+@click.command("resume")
+@_of_what
+@as_json
+@with_access
+def resume(
+    *,
+    route: str | None,
+    dataset: str | None,
+    organization: str | None,
+    as_json: bool,
+    access: Access,
+) -> None:
+    """Make batches for ROUTE, a dataset or an organization again.
+
+    What waits gets its batches from the next minute on, the oldest first, as many in a minute as
+    the limit batchesPerMinute says.
+    """
+    from dataclasses import replace
+
+    from aep_intake_cli import pauses
+    from aep_intake_cli.clock import now
+    from aep_intake_cli.failures import CommandFailed
+    from aep_intake_cli.output import console, print_json
+
+    name = _name(route, dataset, organization)
+    if name is None:
+        raise click.UsageError("say what to resume: a route, --dataset or --organization")
+    ledger = _ledger(access.stack(), access)
+    standing = ledger.pauses.standing()
+    if name not in standing:
+        others = ", ".join(pause.what for pause in standing.values()) or "nothing"
+        raise CommandFailed(f"{name.replace('#', ' ', 1)} is not paused; paused: {others}")
+    over = replace(standing[name], resumed_at=now())
+    ledger.pauses.put(over)
+    found = pauses.waiting(over, ledger, None)
+    if as_json:
+        print_json([pauses.to_json(found)])
+    else:
+        console().print(f"{over.what} goes on: {found.files:,} files wait", markup=False)
+
+
+def _ledger(stack: Stack, access: Access) -> DynamoLedger:
+    from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+    from aep_intake.model.times import DAY_MS
+
+    from aep_intake_cli.clock import now
+
+    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
+    table = stack.output("LedgerTable")
+    return DynamoLedger(access.session.client("dynamodb"), table, now, retention)
+
+
+def _name(route: str | None, dataset: str | None, organization: str | None) -> str | None:
+    """The name of a pause; None: of none. Raises click's UsageError."""
+    from aep_intake.model.pauses import Pausable
+
+    given = {
+        Pausable.ROUTE: route,
+        Pausable.DATASET: dataset,
+        Pausable.ORGANIZATION: organization,
+    }
+    names = [what.called(name) for what, name in given.items() if name]
+    if len(names) > 1:
+        raise click.UsageError("give one of: a route, --dataset, --organization")
+    return names[0] if names else None
+
+
+def _check_route(route: str, document: bytes) -> None:
+    """A pause of a route that is not there would hold nothing. Raises CommandFailed."""
+    from aep_intake.routing import routes
+
+    from aep_intake_cli.failures import CommandFailed
+
+    known = [rule.name for rule in routes.parse(document, "live").routes]
+    if route not in known:
+        names = ", ".join(known)
+        raise CommandFailed(f"no route of the live table is called {route}: there are {names}")

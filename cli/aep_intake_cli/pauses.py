@@ -1,0 +1,127 @@
+"""Pauses as people see them: what is paused, what waits, and until when its files are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.adapters.dynamodb.pauses import SEVERAL
+from aep_intake.model.times import DAY_MS, iso
+from botocore.exceptions import ClientError
+from rich.table import Column, Table
+from rich.text import Text
+
+from aep_intake_cli.output import visible
+
+if TYPE_CHECKING:
+    from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+    from aep_intake.model.orders import Record
+    from aep_intake.model.pauses import Pause
+    from mypy_boto3_s3 import S3Client
+
+ALL = 2**31 - 1  # DynamoDB takes no larger limit
+FOR_EVER = 2**53  # milliseconds
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A pause, and what it holds. Times in epoch milliseconds."""
+
+    pause: Pause
+    orders: int  # each gets a batch
+    files: int
+    oldest: int | None  # when the oldest file came; None: nothing waits
+    kept_until: int | None  # until when the buckets have all of them; None: for ever
+
+
+def waiting(pause: Pause, ledger: DynamoLedger, days: int | None) -> Waiting:
+    """What waits for the end of a pause. `days`: how long a bucket keeps a file; None: for ever.
+
+    Raises LedgerUnavailable.
+    """
+    held = sorted(ledger.pauses.held(pause, FOR_EVER, ALL), key=lambda due: (due.shard, due.when))
+    files, times = len(held), list[int]()
+    for shard, group in groupby(held, key=lambda due: due.shard):
+        dues = list(group)
+        # Of one file each: the first came first.
+        looked_at = dues if shard.endswith(SEVERAL) else dues[:1]
+        for record in filter(None, (ledger.get(due.id) for due in looked_at)):
+            files += len(record.order.places) - 1
+            times.append(_came(record))
+    oldest = min(times, default=None)
+    kept = None if days is None or oldest is None else oldest + days * DAY_MS
+    return Waiting(pause, len(held), files, oldest, kept)
+
+
+def _came(record: Record) -> int:
+    """When the oldest file of an order came, or at the latest."""
+    return min((file.time for file in record.order.files), default=record.opened_at)
+
+
+def days_kept(s3: S3Client, buckets: Iterable[str]) -> int | None:
+    """After how many days a rule of one of `buckets` deletes files, at the earliest; None: never.
+
+    Raises botocore's ClientError.
+    """
+    return min((days for bucket in buckets for days in _expirations(s3, bucket)), default=None)
+
+
+def _expirations(s3: S3Client, bucket: str) -> list[int]:
+    try:
+        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
+            return []
+        raise
+    ends = (rule.get("Expiration", {}) for rule in rules if rule["Status"] == "Enabled")
+    return [end["Days"] for end in ends if "Days" in end]
+
+
+def table(found: Iterable[Waiting]) -> Table:
+    """A row for each pause."""
+    who = Column("paused", overflow="fold")
+    times = Column("since", no_wrap=True), Column("kept until", no_wrap=True)
+    shown = Table(who, times[0], Column("files", justify="right"), times[1], show_lines=True)
+    for one in found:
+        pause = one.pause
+        by = f"by {pause.by.rpartition(':')[2].removeprefix('assumed-role/')}"
+        resumed = "" if pause.resumed_at is None else f"resumed {_minute(pause.resumed_at)}"
+        lines = [line for line in (pause.what, by, pause.note, resumed) if line]
+        shown.add_row(
+            Text("\n".join(map(visible, lines))),
+            _minute(pause.since),
+            f"{one.files:,}",
+            _kept(one),
+        )
+    return shown
+
+
+def _kept(one: Waiting) -> str:
+    """Until when the files of a pause are in their buckets."""
+    if one.files == 0:
+        return "-"
+    return "for ever" if one.kept_until is None else _minute(one.kept_until)
+
+
+def _minute(time: int) -> str:
+    return f"{iso(time)[:16].replace('T', ' ')}Z"
+
+
+def to_json(one: Waiting) -> dict[str, Any]:
+    """A pause, for programs."""
+    pause = one.pause
+    what, _, name = pause.name.partition("#")
+    return {
+        "what": what,
+        "name": name,
+        "since": iso(pause.since),
+        "by": pause.by,
+        "note": pause.note,
+        "resumedAt": None if pause.resumed_at is None else iso(pause.resumed_at),
+        "files": one.files,
+        "batches": one.orders,
+        "oldestFile": None if one.oldest is None else iso(one.oldest),
+        "keptUntil": None if one.kept_until is None else iso(one.kept_until),
+    }

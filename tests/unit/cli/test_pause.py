@@ -1,0 +1,219 @@
+"""What is paused and what waits, as people and programs see it."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Order, Record, WindowPart
+from aep_intake.model.pauses import Pause
+from aep_intake.model.times import DAY_MS, HOUR_MS
+from aep_intake_cli import clock, documents, options, pauses
+from aep_intake_cli.command import main
+from aep_intake_cli.commands import pause as command
+from aep_intake_cli.stack import Stack
+from botocore.stub import Stubber
+from rich.console import Console
+
+from tests.builders import order
+from tests.memory_ledger import MemoryLedger
+
+NOW = 1_795_435_200_000  # 2026-11-23T12:00:00Z
+ARN = "arn:aws:sts::111122223333:assumed-role/operators/ana"
+PAUSE = Pause("route#crm", NOW, ARN, "prices are in the wrong column")
+OVER = Pause("dataset#5c8c3c555033b814b69f947f", NOW - DAY_MS, ARN, "x", resumed_at=NOW)
+FILE = Arrival("landing", "crm/1.csv", "v1", "e", "01", 1, NOW + HOUR_MS)
+TABLE = json.dumps({"routes": [{"name": "crm", "match": "crm/*", "datasetId": "d"}]}).encode()
+STACK = Stack("aep-intake", {"SourceBuckets": "landing,other"}, {})
+
+Output = pytest.CaptureFixture[str]
+
+
+def held(ledger: MemoryLedger, pause: Pause, *orders: Order, since: int = NOW) -> None:
+    ledger.pauses.put(pause)
+    for one in orders:
+        ledger.open(Record.waiting(one, since).held_by(pause.name, since))
+
+
+def part(files: int, left_out: tuple[int, ...] = ()) -> Order:
+    return replace(order(), excerpt=WindowPart("window-1", 0, files, 10), left_out=left_out)
+
+
+def client(service: Any) -> Any:
+    return boto3.client(
+        service, region_name="eu-west-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+
+
+@pytest.fixture
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryLedger]:
+    """Of the stack, whose landing bucket deletes files after 30 days; its operator is Ana."""
+    found = MemoryLedger()
+    s3 = SimpleNamespace()
+    sts = SimpleNamespace(get_caller_identity=lambda: {"Arn": ARN})
+    clients = {"s3": s3, "sts": sts, "appconfig": None}
+    session = SimpleNamespace(client=clients.__getitem__)
+    access = SimpleNamespace(stack=lambda: STACK, session=session)
+    monkeypatch.setattr(options, "Access", lambda *_: access)
+    monkeypatch.setattr(command, "_ledger", lambda *_: found)
+    monkeypatch.setattr(documents, "live_routes", lambda *_: TABLE)
+    monkeypatch.setattr(pauses, "days_kept", lambda *_: 30)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
+    yield found
+
+
+def test_files_are_counted_and_the_oldest_says_until_when_they_are_kept() -> None:
+    ledger: Any = MemoryLedger()
+    younger = replace(FILE, key="crm/2.csv", time=NOW + 2 * HOUR_MS)
+    held(ledger, PAUSE, order(FILE), since=NOW + 1)
+    held(ledger, PAUSE, order(younger), part(50), part(7, left_out=(1, 2)), since=NOW + DAY_MS)
+    found = pauses.waiting(PAUSE, ledger, days=30)
+    assert (found.orders, found.files) == (4, 1 + 1 + 50 + 5)
+    assert found.oldest == FILE.time
+    assert found.kept_until == FILE.time + 30 * DAY_MS
+    assert pauses.waiting(PAUSE, ledger, days=None).kept_until is None
+    assert pauses.waiting(OVER, ledger, days=30) == pauses.Waiting(OVER, 0, 0, None, None)
+
+
+RULES = [
+    {"ID": "a", "Status": "Enabled", "Filter": {"Prefix": "crm/"}, "Expiration": {"Days": 30}},
+    {"ID": "b", "Status": "Disabled", "Filter": {}, "Expiration": {"Days": 3}},
+    {"ID": "c", "Status": "Enabled", "Filter": {}, "NoncurrentVersionExpiration": {}},
+]
+
+
+def test_the_first_bucket_to_delete_files_counts() -> None:
+    with Stubber(client("s3")) as s3:
+        stubbed: Any = s3.client
+        name = "get_bucket_lifecycle_configuration"
+        s3.add_response(name, {"Rules": RULES}, {"Bucket": "a"})
+        s3.add_client_error(name, "NoSuchLifecycleConfiguration", expected_params={"Bucket": "b"})
+        assert pauses.days_kept(stubbed, ["a", "b"]) == 30
+        s3.add_client_error(name, "NoSuchLifecycleConfiguration")
+        assert pauses.days_kept(stubbed, ["b"]) is None
+
+
+GOLDEN = {
+    80: """\
+┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┓
+┃ paused                     ┃ since             ┃   files ┃ kept until        ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━┩
+│ route crm                  │ 2026-11-23 12:00Z │ 120,000 │ 2026-12-23 12:00Z │
+│ by operators/ana           │                   │         │                   │
+│ prices are in the wrong    │                   │         │                   │
+│ column                     │                   │         │                   │
+├────────────────────────────┼───────────────────┼─────────┼───────────────────┤
+│ route web                  │ 2026-11-23 12:00Z │       1 │ for ever          │
+│ by operators/ana           │                   │         │                   │
+├────────────────────────────┼───────────────────┼─────────┼───────────────────┤
+│ dataset                    │ 2026-11-22 12:00Z │       0 │ -                 │
+│ 5c8c3c555033b814b69f947f   │                   │         │                   │
+│ by operators/ana           │                   │         │                   │
+│ x                          │                   │         │                   │
+│ resumed 2026-11-23 12:00Z  │                   │         │                   │
+└────────────────────────────┴───────────────────┴─────────┴───────────────────┘
+""",
+    140: """\
+┏━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━┓
+┃ paused                           ┃ since             ┃   files ┃ kept until        ┃
+┡━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━┩
+│ route crm                        │ 2026-11-23 12:00Z │ 120,000 │ 2026-12-23 12:00Z │
+│ by operators/ana                 │                   │         │                   │
+│ prices are in the wrong column   │                   │         │                   │
+├──────────────────────────────────┼───────────────────┼─────────┼───────────────────┤
+│ route web                        │ 2026-11-23 12:00Z │       1 │ for ever          │
+│ by operators/ana                 │                   │         │                   │
+├──────────────────────────────────┼───────────────────┼─────────┼───────────────────┤
+│ dataset 5c8c3c555033b814b69f947f │ 2026-11-22 12:00Z │       0 │ -                 │
+│ by operators/ana                 │                   │         │                   │
+│ x                                │                   │         │                   │
+│ resumed 2026-11-23 12:00Z        │                   │         │                   │
+└──────────────────────────────────┴───────────────────┴─────────┴───────────────────┘
+""",
+}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_row_says_all_of_a_pause(width: int) -> None:
+    until = NOW + 30 * DAY_MS
+    rows = [
+        pauses.Waiting(PAUSE, 100_000, 120_000, NOW, until),
+        pauses.Waiting(replace(PAUSE, name="route#web", note=""), 1, 1, NOW, None),
+        pauses.Waiting(OVER, 0, 0, None, None),
+    ]
+    text = io.StringIO()
+    Console(width=width, file=text, color_system=None).print(pauses.table(rows))
+    assert text.getvalue() == GOLDEN[width]
+
+
+def test_a_pause_says_who_made_it_and_what_waits(ledger: MemoryLedger, capsys: Output) -> None:
+    held(ledger, PAUSE, order(FILE))
+    assert main(["pause", "crm", "--note", "prices are wrong", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {
+            "what": "route",
+            "name": "crm",
+            "since": "2026-11-23T12:00:00.000Z",
+            "by": ARN,
+            "note": "prices are wrong",
+            "resumedAt": None,
+            "files": 1,
+            "batches": 1,
+            "oldestFile": "2026-11-23T13:00:00.000Z",
+            "keptUntil": "2026-12-23T13:00:00.000Z",
+        }
+    ]
+    assert main(["pause"]) == 0
+    said = capsys.readouterr().out
+    assert "route crm" in said
+    assert "A rule of a bucket deletes files 30 days after they came." in said
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        (["crm"], "route#crm"),
+        (["--dataset", "d"], "dataset#d"),
+        (["--organization", "O@AdobeOrg"], "organization#O@AdobeOrg"),
+    ],
+)
+def test_what_is_paused_is_resumed_by_the_same_name(
+    ledger: MemoryLedger, capsys: Output, typed: list[str], name: str
+) -> None:
+    assert main(["pause", *typed]) == 0
+    assert ledger.pauses.kept == {name: Pause(name, NOW, ARN)}
+    assert main(["resume", *typed]) == 0
+    assert ledger.pauses.kept == {name: Pause(name, NOW, ARN, resumed_at=NOW)}
+    assert "goes on: 0 files wait" in capsys.readouterr().out
+    assert main(["resume", *typed]) == 1
+    assert "is not paused; paused: nothing" in capsys.readouterr().err
+
+
+def test_a_route_that_is_not_there_cannot_be_paused(ledger: MemoryLedger, capsys: Output) -> None:
+    assert main(["pause", "crn"]) == 1
+    assert "no route of the live table is called crn: there are crm" in capsys.readouterr().err
+    assert not ledger.pauses.kept
+
+
+@pytest.mark.usefixtures("ledger")
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (["pause", "crm", "--dataset", "d"], "give one of: a route, --dataset, --organization"),
+        (["resume"], "say what to resume"),
+    ],
+)
+def test_it_is_said_what_is_paused(capsys: Output, typed: list[str], says: str) -> None:
+    assert main(typed) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("ledger")
+def test_nothing_may_be_paused(capsys: Output) -> None:
+    assert main(["pause"]) == 0
+    assert capsys.readouterr().out == "Nothing is paused.\n"
