@@ -123,7 +123,7 @@ curl {up.platform}/_control/requests
 # in another terminal: the operator's commands
 . {_typed(OPERATOR_SHELL)}
 aep-intake doctor
-aep-intake redrive --dry-run
+aep-intake parked
 aep-intake routes publish local/samples/routes.json
 
 # stop everything

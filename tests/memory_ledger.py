@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from aep_intake.adapters.dynamodb.pauses import shard_of
 from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
+from aep_intake.clock.parking import Parked
 from aep_intake.create.pace import Full
 from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.grouping import lists
@@ -90,6 +91,28 @@ class MemoryBuckets:
             raise Full(stands)
         self.full_at[name] = then
         return then
+
+
+class MemoryParked:
+    """The items of what is parked, each with its token."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, tuple[Parked, str]] = {}
+        self._tokens = itertools.count()
+
+    def put(self, parked: Parked) -> bool:
+        self.items[parked.id] = parked, f"token-{next(self._tokens)}"
+        return True
+
+    def token(self, parked_id: str) -> str | None:
+        return self.items[parked_id][1] if parked_id in self.items else None
+
+    def listed(self, _: object) -> list[tuple[Parked, str]]:
+        return list(self.items.values())
+
+    def end(self, parked_id: str, token: str) -> None:
+        if self.token(parked_id) == token:
+            del self.items[parked_id]
 
 
 class MemoryLedger:

@@ -9,7 +9,9 @@ from urllib.parse import quote, unquote
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import requests, uploads
+from aep_intake.clock.parking import ARRIVALS
 from aep_intake.create import create, ports
+from aep_intake.create.attempts import latest
 from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model.errors import (
     ObjectExists,
@@ -121,7 +123,7 @@ def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
         _report(context.aws_request_id, record)
         return _problem(explain(record))
     external_id = record.order.external_id
-    result = attempt(_start_next_attempt, external_id, context)
+    result = attempt(_start_next_attempt, record, context)
     _report(external_id, result)
     if isinstance(result, Exception):
         return _problem(explain(result, external_id))
@@ -170,9 +172,15 @@ def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcom
     return requests.carry_out(request, ports, worker.targets, buckets, _look_at)
 
 
-def _start_next_attempt(external_id: str, context: LambdaContext) -> Outcome:
+def _start_next_attempt(record: Record, context: LambdaContext) -> Outcome:
     ports = _create_ports(context)
-    return requests.with_batch(create.start_next_attempt(external_id, ports), ports)
+    last = latest(record, worker.ledger) or record
+    outcome = worker.parking.done_again(
+        lambda: create.start_next_attempt(record.order.external_id, ports),
+        (ARRIVALS, "order", last.order.external_id),
+        (ARRIVALS, "file", record.order.root),  # if AEP refused it before it was an order's
+    )
+    return requests.with_batch(outcome, ports)
 
 
 def _create_ports(context: LambdaContext) -> ports.OrderPorts:

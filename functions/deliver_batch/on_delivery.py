@@ -9,10 +9,12 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due, retries
+from aep_intake.clock.parking import DELIVERIES, About
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import steps
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts
 from aep_intake.model.errors import Rejected, TryAgain
+from aep_intake.model.orders import Rejection
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.events import BATCH_CREATED
@@ -47,8 +49,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if starts and isinstance(result, Exception) and not isinstance(result, Rejected):
             failed[message] = result
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
-    urls = worker.settings.deliveries_queue_url, worker.settings.deliveries_dlq_url
-    return worker.give_back(failed, early, *urls, age="RetryingDeliveryAge")
+    url = worker.settings.deliveries_queue_url
+    return worker.give_back(failed, early, url, _park, age="RetryingDeliveryAge")
 
 
 def _read(message: Message) -> tuple[str, str | None]:
@@ -61,7 +63,17 @@ def _read(message: Message) -> tuple[str, str | None]:
 
 def _work(message: Message, ports: DeliveryPorts) -> Delivery | None:
     external_id, batch_id = _read(message)
-    if batch_id is not None:
-        steps.start(external_id, batch_id, ports)
-        return None
-    return steps.resume(external_id, ports)
+    if batch_id is None:
+        return steps.resume(external_id, ports)
+    place = DELIVERIES, "batch", external_id
+    worker.done_again(message, place, lambda: steps.start(external_id, batch_id, ports))
+    return None
+
+
+def _park(message: Message, why: Rejection) -> None:
+    """The event of a batch's creation, whose delivery could not be started for a day."""
+    detail = json.loads(message.body)["detail"]
+    external_id, route = detail["externalId"], detail.get("route")
+    place, about = (DELIVERIES, "batch", external_id), About(external_id, route)
+    url = worker.settings.deliveries_dlq_url
+    worker.parking.message(url, place, message.body, about, why)

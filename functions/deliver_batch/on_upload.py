@@ -1,14 +1,20 @@
 """Uploads queue → one piece of a file, from S3 to AEP."""
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import retries
+from aep_intake.clock.parking import UPLOADS, About, Place
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import upload
-from aep_intake.delivery.delivery import Task
+from aep_intake.delivery.delivery import DeliveryPorts, Task
+from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.upload import Uploaded
 from aep_intake.model import records
+from aep_intake.model.files import digest
+from aep_intake.model.orders import Rejection
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
@@ -32,9 +38,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tasks = [records.read(Task, message.body) for message in messages]
     with ThreadPoolExecutor(len(received)) as pool:
         results = pool.map(
-            lambda task, message: attempt(upload.upload, task, ports, message.tries),
-            tasks,
-            messages,
+            lambda task, message: attempt(_work, task, message, ports), tasks, messages
         )
     failed = {}
     for message, task, result in zip(messages, tasks, results, strict=True):
@@ -42,5 +46,24 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         if isinstance(result, Exception):
             failed[message] = result
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
-    urls = worker.settings.uploads_queue_url, worker.settings.uploads_dlq_url
-    return worker.give_back(failed, early, *urls, age="RetryingUploadAge")
+    url = worker.settings.uploads_queue_url
+    return worker.give_back(failed, early, url, _park, age="RetryingUploadAge")
+
+
+def _work(task: Task, message: Message, ports: DeliveryPorts) -> Uploaded:
+    upload_it = partial(upload.upload, task, ports, message.tries)
+    return worker.done_again(message, _place(message), upload_it)
+
+
+def _place(message: Message) -> Place:
+    return UPLOADS, "piece", digest("message", message.body)
+
+
+def _park(message: Message, why: Rejection) -> None:
+    """A piece that could not be uploaded for a day."""
+    task = records.read(Task, message.body)
+    delivery = worker.deliveries.get(task.external_id)
+    files = (task.what.file,) if isinstance(task.what, Piece) else ()
+    about = About(task.external_id, None if delivery is None else delivery.route, files)
+    url = worker.settings.uploads_dlq_url
+    worker.parking.message(url, _place(message), message.body, about, why)

@@ -943,7 +943,7 @@ class Delivering(World):
     def _sharing(self) -> Sharing | None:
         return self.sharing
 
-    def _park_file(self, file: Arrival, why: Rejection) -> None:
+    def _park_file(self, file: Arrival, route: str | None, why: Rejection) -> None:
         fate = self.wait(3)
         if fate == 1:
             raise StorageUnavailable("the queue did not take it")

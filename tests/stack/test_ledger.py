@@ -13,13 +13,15 @@ from typing import Any, Protocol
 import pytest
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.parked import DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, PauseLedger, lane
+from aep_intake.clock.parking import Parked
 from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, WindowLedger
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Seen
 from aep_intake.model.orders import (
     Lease,
@@ -1161,3 +1163,28 @@ def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
     later = (clock[0] + 120 * DAY) // 1000
     assert before < later
     assert expires(objects) == expires(windows) == {later}
+
+
+def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalStack) -> None:
+    items = DynamoParked(Table(stack.aws.dynamodb, stack.outputs["LedgerTable"]))
+    name, why = uuid.uuid4().hex, Rejection("no-route", "no rule", NOW)
+    several = [
+        Parked(digest(name, str(n)), "arrivals", name, f"ä{n}", why, f"r-{name}", "s3://b/k", 1)
+        for n in range(20)
+    ]
+    assert all(items.put(one) for one in several)
+    assert not items.put(replace(several[0], id="0", body="x" * 300_001)), "it fits into no item"
+    listed = {one.id: (one, token) for one, token in items.listed(map) if one.external_id == name}
+    assert {one for one, _ in listed.values()} == set(several)
+    counts = items.counts(map)
+    assert (counts.by_route[f"r-{name}"], counts.more) == (20, False)
+    first, before = several[0], listed[several[0].id][1]
+    assert items.token(first.id) == before
+    assert items.put(first)
+    items.end(first.id, before)
+    after = items.token(first.id)
+    assert after not in (None, before), "it was parked again since"
+    for one in several:
+        items.end(one.id, items.token(one.id) or "")
+        items.end(one.id, "whatever")
+    assert items.token(first.id) is None

@@ -13,11 +13,15 @@ from urllib.parse import quote_plus
 
 import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.parked import DynamoParked
+from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.model.files import digest
 from aep_intake.model.history import Seen
+from aep_intake.model.messages import AS_USUAL
 from aep_intake.model.orders import TAG
-from aep_intake_cli.dead_letters import Redrive
+from aep_intake_cli.choice import Choice
+from aep_intake_cli.parked import AllParked
 
 from local.simulator.seed import CLOSED, LOYALTY, PROFILES, WEB_EVENTS
 from local.stack import SEED, LocalStack, Parked
@@ -266,14 +270,23 @@ def test_a_bad_record_does_not_hold_up_its_neighbours_nor_its_message(here: Scen
     # The cause is mended, and the message redriven.
     here.aep.add_dataset(SEED.ims_org, "prod", CLOSED, "closed")
     queues = (here.outputs["ArrivalsDlqUrl"], here.outputs["ArrivalsQueueUrl"])
-    redriven = Redrive(here.aws.sqs, *queues, frozenset({"batch-refused"})).run()
-    assert body in {message.body for message, moved in redriven if moved}
+    items = DynamoParked(Table(here.aws.dynamodb, here.outputs["LedgerTable"]))
+    parked = AllParked(here.aws.sqs, items, {"arrivals": queues})
+    chosen = Choice(external_ids=frozenset({rejected}))
+    [told] = [one for one, _ in parked.listed(chosen)]
+    assert (told.body, told.why.reason, told.uri) == (
+        body,
+        "batch-refused",
+        f"s3://{here.bucket}/{refused}",
+    )
+    assert [(one.body, sent) for one, sent in parked.redrive(chosen, AS_USUAL)] == [(body, True)]
     assert here.about(refused)["externalId"] == rejected
     here.quiet()
     one_batch(here, made)
     one_batch(here, rejected)
     assert len(here.creates(made)) == 1
     assert body not in {message.body for message in here.stack.parked()}
+    assert parked.listed(chosen) == []
 
 
 def test_the_same_event_many_times_is_one_order(here: Scene) -> None:

@@ -62,7 +62,7 @@ def test_an_interrupted_run_leaves_nothing(env: dict[str, str], when: str) -> No
 
 OPERATOR = [
     "aep-intake doctor",
-    "aep-intake redrive --dry-run",
+    "aep-intake parked",
     "aep-intake routes publish local/samples/routes.json",
 ]
 
@@ -118,9 +118,9 @@ def test_up_and_down(env: dict[str, str]) -> None:
         assert line in said.splitlines()
     # A profile or session of the operator's own must not get in the way.
     theirs = env | {"AWS_PROFILE": "theirs", "AWS_SESSION_TOKEN": "theirs"}
-    doctor, redrive, publish = (typed(line, home, env=theirs) for line in OPERATOR)
+    doctor, parked, publish = (typed(line, home, env=theirs) for line in OPERATOR)
     assert "IMS gives a token" in doctor
-    assert "dead-letter queue is empty" in redrive
+    assert "Nothing is parked." in parked
     assert "Unchanged: version 1" in publish
     for name in ("env", "operator-env", "up.json"):
         assert (home / name).stat().st_mode & 0o077 == 0, name

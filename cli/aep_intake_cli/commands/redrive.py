@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import closing
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
+from aep_intake_cli.choice import Choice, with_choice
 from aep_intake_cli.options import Access, as_json, with_access
 
 if TYPE_CHECKING:
-    from aep_intake_cli.dead_letters import ParkedMessage
-    from aep_intake_cli.stack import Stack
-
-# Outputs of the stack: each dead-letter queue, and the queue its messages go back to.
-QUEUES = {
-    "arrivals": ("ArrivalsDlqUrl", "ArrivalsQueueUrl"),
-    "deliveries": ("DeliveriesDlqUrl", "DeliveriesQueueUrl"),
-    "uploads": ("UploadsDlqUrl", "UploadsQueueUrl"),
-}
+    from aep_intake.clock.parking import Parked
 
 
 @click.command("redrive")
-@click.option("--reason", multiple=True, metavar="REASON", help="Only these reasons; repeatable.")
-@click.option("--external-id", multiple=True, metavar="ID", help="Only these orders; repeatable.")
-@click.option(
-    "--queue",
-    type=click.Choice(list(QUEUES)),
-    default="arrivals",
-    show_default=True,
-    help="The queue the messages go back to.",
-)
+@with_choice
 @click.option(
     "--as-ordered",
     is_flag=True,
@@ -48,9 +31,7 @@ QUEUES = {
 @with_access
 def command(
     *,
-    reason: tuple[str, ...],
-    external_id: tuple[str, ...],
-    queue: str,
+    choice: Choice,
     as_ordered: bool,
     even_if_overtaken: bool,
     dry_run: bool,
@@ -61,60 +42,50 @@ def command(
 
     Fix the cause first. An order takes the present routes, with all its files: it gets another
     attempt only if its last batch ended without data, and its files are still there. What a newer
-    version has overtaken, or the same bytes, is parked again. Each message is sent before it is
-    deleted: an interruption can leave it in both queues, and the intake then ignores the second
-    one. While the command runs, nobody else can receive the messages of the queue; if it is
-    killed, for ten minutes more. Messages that are parked during a run wait for the next run.
+    version has overtaken, or the same bytes, is parked again. Each message is sent before its item
+    of the ledger ends: an interruption can leave both, and the intake then ignores the second one.
+    Messages in the dead-letter queue whose item has ended are deleted. While the command reads that
+    queue, nobody else can receive its messages; if it is killed, for ten minutes more.
     """
-
     from aep_intake.model.messages import Wish
 
-    from aep_intake_cli.dead_letters import Redrive, messages_table, summary_table, to_json
+    from aep_intake_cli import parked
     from aep_intake_cli.output import console, print_json, progress, quantity
 
-    sqs = access.session.client("sqs")
-    source, destination = _queue_urls(access.stack(), queue)
-    chosen = frozenset(reason), frozenset(external_id)
-    wish = Wish(as_ordered, even_if_overtaken)
-    redrive = Redrive(sqs, source, destination, *chosen, dry_run, wish)
-    outcomes: Counter[tuple[str, bool]] = Counter()
-    to_list: list[ParkedMessage] = []
-    failed = 0
+    everything = parked.AllParked.of(access, choice.queue)
+    if dry_run:
+        with progress("reading what is parked"):
+            found = [one for one, _ in everything.listed(choice)]
+            found += everything.messages_alone(choice)
+        if as_json:
+            print_json([parked.to_json(one) for one in found])
+        elif found:
+            out = console()
+            out.print(parked.table(found, out.width))
+        click.echo(f"{quantity(len(found), 'message')} would be sent.", err=as_json)
+        return 0
+    sent: list[Parked] = []
+    refused = 0
     try:
-        with progress("reading the queue") as status, closing(redrive.run()) as messages:
-            for parked, was_moved in messages:
-                outcomes[parked.reason, was_moved] += 1
-                failed += redrive.selects(parked) and not was_moved
-                status.update(f"{quantity(outcomes.total(), 'message')} read")
-                if was_moved and (dry_run or as_json):
-                    to_list.append(parked)
+        with (
+            progress("sending what is parked") as status,
+            closing(everything.redrive(choice, Wish(as_ordered, even_if_overtaken))) as messages,
+        ):
+            for one, was_sent in messages:
+                if was_sent:
+                    sent.append(one)
+                refused += not was_sent
+                status.update(f"{quantity(len(sent), 'message')} sent")
     finally:
         if as_json:
-            print_json([to_json(parked) for parked in to_list])
-        elif outcomes:
-            console().print(summary_table(outcomes, "would move" if dry_run else "moved"))
-    if to_list and not as_json:
-        console().print(messages_table(to_list, datetime.now(UTC)))
-    if not outcomes:
-        click.echo("The dead-letter queue is empty, or another run has its messages.", err=as_json)
-    missing = sorted(set(reason) - {found for found, _ in outcomes})
-    if outcomes and missing:
-        click.echo(f"No parked message has the reason {', '.join(missing)}.", err=as_json)
-    if failed:
-        left = quantity(failed, "message")
-        click.secho(
-            f"SQS did not accept {left}, which stay parked: run it again.", err=True, fg="red"
+            print_json([parked.to_json(one) for one in sent])
+        elif sent:
+            console().print(parked.summary(sent, "sent"))
+    if not sent and not refused:
+        click.echo("Nothing that is parked was chosen.", err=as_json)
+    if refused:
+        text = (
+            f"SQS did not accept {quantity(refused, 'message')}, which stay parked: run it again."
         )
-    return 1 if failed else 0
-
-
-def _queue_urls(stack: Stack, queue: str) -> tuple[str, str]:
-    """The dead-letter queue, and the queue its messages go back to. Raises CommandFailed."""
-    from aep_intake_cli.failures import CommandFailed
-
-    dead_letters, own = QUEUES[queue]
-    if not stack.delivers and dead_letters not in stack.outputs:
-        raise CommandFailed(
-            f"stack {stack.name} has no queue of {queue}: another application delivers its batches"
-        )
-    return stack.output(dead_letters), stack.output(own)
+        click.secho(text, err=True, fg="red")
+    return 1 if refused else 0

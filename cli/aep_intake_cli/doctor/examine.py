@@ -91,7 +91,7 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     yield from run_check("arrivals queue", aws.check_queue(sqs, output("ArrivalsQueueUrl")))
     yield from run_check("due queue", aws.check_queue(sqs, output("DueQueueUrl")))
     for check, name, advice in (
-        ("arrivals DLQ", "ArrivalsDlqUrl", "list them: aep-intake redrive --dry-run"),
+        ("arrivals DLQ", "ArrivalsDlqUrl", "list them: aep-intake parked"),
         ("due DLQ", "DueDlqUrl", "follow its alarm, then purge it: the ledger has the orders"),
     ):
         yield from run_check(check, aws.check_queue(sqs, output(name), advice))
@@ -148,7 +148,7 @@ def _check_deliveries(stack: Stack, session: boto3.Session) -> Iterator[Finding]
     yield from run_check("deliveries queue", aws.check_queue(sqs, url))
     yield from run_check("uploads queue", aws.check_queue(sqs, output("UploadsQueueUrl")))
     for queue, name in (("deliveries", "DeliveriesDlqUrl"), ("uploads", "UploadsDlqUrl")):
-        advice = f"list them: aep-intake redrive --queue {queue} --dry-run"
+        advice = f"list them: aep-intake parked --queue {queue}"
         yield from run_check(f"{queue} DLQ", aws.check_queue(sqs, output(name), advice))
 
 

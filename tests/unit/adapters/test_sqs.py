@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
+from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.model.errors import StorageUnavailable
 from aep_intake.model.orders import Rejection
@@ -97,9 +98,13 @@ def test_a_key_may_hold_what_sqs_does_not_take(odd: str) -> None:
 def test_why_something_is_parked_may_hold_it_too() -> None:
     sqs = Sqs()
     why = Rejection("no-route", "key a\ufffe\x00b\uffff\ud800", 1)
-    queues(sqs).park("url", "{}", why, "caller's \ufffe id")
-    [parked] = sqs.sent
-    assert parked["MessageAttributes"]["detail"]["StringValue"] == "key a  b  "
+    parked = Parked("0f", "arrivals", "caller's \ufffe id", "{}", why)
+    queues(sqs).park("url", parked, has_item=True)
+    queues(sqs).park("url", parked, has_item=False)
+    first, second = (entry["MessageAttributes"] for entry in sqs.sent)
+    assert first["detail"]["StringValue"] == "key a  b  "
+    assert first["parkedAt"]["StringValue"] == "1970-01-01T00:00:00.001Z"
+    assert (first.pop("item")["StringValue"], first) == ("0f", second)
 
 
 def test_ten_that_are_too_large_together_go_one_by_one() -> None:
@@ -113,7 +118,7 @@ def test_one_that_cannot_be_sent_is_the_only_one() -> None:
     bad, refused = again("\ufffe", 3), again("full", 13)
     wanted = [again("{}", n) for n in range(20) if n not in (3, 13)]
     sqs = Sqs(full=frozenset({"full"}))
-    work = WorkQueue(queues(sqs), "url", "dead")
+    work = WorkQueue(queues(sqs), "url", lambda *_: None)
     kept = work.send_again([*wanted[:3], bad, *wanted[3:12], refused, *wanted[12:]])
     assert set(kept) == {bad.message, refused.message}
     assert len(sqs.sent) == 18

@@ -1,59 +1,175 @@
-"""What `redrive` sends; the rest of the command is tried on the local AWS."""
+"""What is parked, as people see it, and what `redrive` sends; the rest is tried on AWS's like."""
 
 import json
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from typing import Any, cast
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Run
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import Wish, of_arrival, of_order
-from aep_intake_cli.dead_letters import ParkedMessage, Redrive, _read, messages_table, to_json
+from aep_intake.model.orders import Rejection
+from aep_intake_cli import parked
+from aep_intake_cli.choice import Choice
+from aep_intake_cli.dead_letters import Letter
+from aep_intake_cli.parked import AllParked
 from rich.console import Console
+
+from tests.memory_ledger import MemoryParked
 
 ARRIVAL = of_arrival(Arrival("landing", "in/a", "v1", "e1", None, 10, 0))
 DUE = json.dumps({"externalId": "delivery-a"})
+NOW = 1_790_000_000_000
+HOUR = 3_600_000
+FAILED = Rejection(
+    "batch-failed", "batch 01ABC is failed (INGEST-1212-400, other)", NOW - 27 * HOUR
+)
+ONE = Parked("0f", "arrivals", "intake-1", "{}", FAILED, "crm", "s3://landing/in/a.csv", 12)
+
+
+@pytest.fixture(autouse=True)
+def at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parked, "now", lambda: NOW)
 
 
 class Sqs:
-    """Notes what it is sent."""
+    """A dead-letter queue; notes what it is sent, and takes none that is `refused`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *waiting: dict[str, Any], refused: str = "") -> None:
+        self.waiting = list(waiting)
+        self.refused = refused
         self.sent: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+        self.released: list[str] = []
+        self.between: Callable[[], object] = lambda: None  # a message is sent, and ends its item
 
     def send_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:
-        self.sent += Entries
-        return {"Successful": []}
+        taken = [entry for entry in Entries if entry["MessageBody"] != self.refused]
+        self.sent += taken
+        self.between()
+        return {"Successful": [{"Id": entry["Id"]} for entry in taken]}
+
+    def get_queue_attributes(self, **_: Any) -> Any:
+        return {"Attributes": {"ApproximateNumberOfMessages": str(len(self.waiting))}}
+
+    def receive_message(self, **_: Any) -> Any:
+        some, self.waiting = self.waiting[:10], self.waiting[10:]
+        return {"Messages": some}
+
+    def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> None:
+        self.deleted += [entry["ReceiptHandle"] for entry in Entries]
+
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[Any]) -> None:
+        self.released += [entry["ReceiptHandle"] for entry in Entries]
 
 
-def test_files_that_go_up_together_are_named_by_their_places() -> None:
+def waiting(name: str, body: str = ARRIVAL, **attributes: str) -> dict[str, Any]:
+    return {
+        "MessageId": name,
+        "ReceiptHandle": name,
+        "Body": body,
+        "Attributes": {"SentTimestamp": str(NOW)},
+        "MessageAttributes": {n: {"StringValue": text} for n, text in attributes.items()},
+    }
+
+
+def everything(sqs: Sqs, *several: Parked) -> tuple[AllParked, MemoryParked]:
+    items = MemoryParked()
+    for one in several:
+        items.put(one)
+    queues = {"arrivals": ("dead", "own"), "deliveries": ("dead", "own")}
+    return AllParked(cast("Any", sqs), cast("Any", items), queues), items
+
+
+def test_files_that_go_up_together_are_named_by_their_order() -> None:
     body = records.text(Task.of("intake-0a", Run(3, 10, 25, 999)))
-    assert _read(body) == (["intake-0a"], ["files 10 to 24, together, of an order's batch:"])
+    found = Letter.of(cast("Any", waiting("m", body)), "uploads").parked
+    assert (found.external_id, found.uri, found.files) == ("intake-0a", None, 15)
+    assert (found.why.reason, found.queue) == ("tries-used-up", "uploads")
 
 
 @pytest.mark.parametrize("wish", [Wish(*two) for two in product((False, True), repeat=2)])
 def test_an_order_is_told_how_to_be_tried_again_and_a_file_that_it_was_parked(wish: Wish) -> None:
     bodies = [of_order("a"), ARRIVAL, DUE, "no JSON"]
-    parked = {
-        str(n): ParkedMessage("h", body, "batch-failed", "", frozenset(), (), datetime.now(UTC))
-        for n, body in enumerate(bodies)
-    }
     sqs = Sqs()
-    assert list(Redrive(cast("Any", sqs), "from", "to", wish=wish)._move(parked)) == []
+    several = [replace(ONE, id=str(n), body=body) for n, body in enumerate(bodies)]
+    several[2] = replace(several[2], queue="deliveries")
+    lot, items = everything(sqs, *several)
+    assert [sent for _, sent in lot.redrive(Choice(), wish)] == [True] * 4
+    assert items.items == {}
     first, *others = (entry["MessageBody"] for entry in sqs.sent)
     assert (parse(first).order, parse(first).wish) == ("a", wish)
-    assert others == bodies[1:]
+    assert sorted(others) == sorted(bodies[1:])
     for entry in sqs.sent:
         attributes = {
             name: {"stringValue": v["StringValue"]}
             for name, v in entry["MessageAttributes"].items()
         }
         assert received(attributes).redriven is not wish.even_if_overtaken
+
+
+def test_its_message_is_deleted_with_its_item_and_what_has_none_is_moved() -> None:
+    """SQS and EventBridge park by themselves, and a release before wrote no items."""
+    sqs = Sqs(
+        waiting("of-it", item="0f"),
+        waiting("of-another", item="0e"),
+        waiting("ended", item="0d"),
+        waiting("alone"),
+        waiting("not-chosen", reason="no-route"),
+    )
+    other = replace(ONE, id="0e", why=replace(FAILED, reason="no-route"))
+    lot, items = everything(sqs, ONE, other)
+    chosen = Choice(reasons=frozenset({"batch-failed", "tries-used-up"}))
+    told = [(one.why.reason, sent) for one, sent in lot.redrive(chosen, Wish())]
+    assert told == [("batch-failed", True), ("tries-used-up", True)]
+    assert [entry["MessageBody"] for entry in sqs.sent] == ["{}", ARRIVAL]
+    assert sorted(sqs.deleted) == ["alone", "ended", "of-it"]
+    assert sorted(sqs.released) == ["not-chosen", "of-another"]
+    assert list(items.items) == ["0e"]
+
+
+def test_what_sqs_does_not_take_and_what_is_parked_anew_meanwhile_stay() -> None:
+    refused, anew = replace(ONE, id="0a", body="refused"), replace(ONE, id="0b")
+    sqs = Sqs(waiting("a", item="0a"), waiting("b", item="0b"), refused="refused")
+    lot, items = everything(sqs, refused, anew)
+    sqs.between = lambda: items.put(anew)  # the intake was quick, and rejects it again
+    assert [sent for _, sent in lot.redrive(Choice(), Wish())] == [False, True]
+    assert sorted(items.items) == ["0a", "0b"]
+    assert sqs.deleted == []
+
+
+def test_a_look_changes_nothing() -> None:
+    sqs = Sqs(waiting("ended", item="0d"), waiting("alone"))
+    lot, _ = everything(sqs)
+    [alone] = lot.messages_alone(Choice())
+    assert (alone.uri, alone.why.reason) == ("s3://landing/in/a", "tries-used-up")
+    assert (sqs.deleted, sorted(sqs.released)) == ([], ["alone", "ended"])
+
+
+@pytest.mark.parametrize(
+    ("choice", "fits"),
+    [
+        (Choice(), True),
+        (Choice(routes=frozenset({"crm", "x"}), reasons=frozenset({"batch-failed"})), True),
+        (Choice(routes=frozenset({"-"})), False),
+        (Choice(keys=("in/*.csv",)), True),
+        (Choice(keys=("s3://landing/*",)), True),
+        (Choice(keys=("a.csv",)), False),
+        (Choice(external_ids=frozenset({"intake-2"})), False),
+        (Choice(queue="uploads"), False),
+        (Choice(older_than_ms=27 * HOUR), True),
+        (Choice(older_than_ms=28 * HOUR), False),
+    ],
+)
+def test_it_is_chosen_by_all_that_is_said(choice: Choice, *, fits: bool) -> None:
+    assert choice.fits(ONE, NOW) is fits
 
 
 def received(attributes: dict[str, Any]) -> Message:
@@ -73,11 +189,35 @@ def test_what_was_moved_in_the_console_is_known_too_and_what_is_sent_again_stays
     assert "redriven" not in Again.at(received({}), 1_000, 0, tries=3).attributes
 
 
-def test_the_codes_of_a_failed_batch_are_explained() -> None:
-    now = datetime.now(UTC)
-    detail = "batch 01ABC is failed (INGEST-1212-400, INGEST-1555-400, unknown)"
-    parked = ParkedMessage("h", of_order("a"), "batch-failed", detail, frozenset(), (), now)
-    assert list(to_json(parked)["hints"]) == ["INGEST-1212-400", "INGEST-1555-400"]
-    console = Console(width=300, record=True)
-    console.print(messages_table([parked], now))
-    assert "INGEST-1555-400: A required field of the schema is missing" in console.export_text()
+TODO = "add a route, or one with `ignore`; redrive"
+SHOWN = {
+    80: [
+        ["…bers-of-november.csv +11", "crm", "batch-failed", "INGEST-1212-400", "1 d 3 h"],
+        ["s3://landing/in/a.csv", "-", "no-route", "", "5 m"],
+        ["intake-2", "-", "no-route", "", "5 m"],
+    ],
+    140: [
+        [
+            *("…long-folder/members-of-november.csv +11", "crm", "batch-failed"),
+            *("INGEST-1212-400", "1 d 3 h", "A sum: how many rows were refused, and ho…"),
+        ],
+        ["s3://landing/in/a.csv", "-", "no-route", "", "5 m", TODO],
+        ["intake-2", "-", "no-route", "", "5 m", TODO],
+    ],
+}
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_line_for_each_however_wide_the_terminal(width: int) -> None:
+    console = Console(width=width, record=True)
+    unrouted = Rejection("no-route", "no rule matches", NOW - 5 * 60_000)
+    several = [
+        replace(ONE, uri="s3://landing/in/a-long-folder/members-of-november.csv"),
+        replace(ONE, why=unrouted, route=None, files=1),
+        Parked("", "uploads", "intake-2", "", unrouted),
+    ]
+    console.print(parked.table(several, width))
+    lines = [line for line in console.export_text().splitlines() if line.startswith("│")]
+    cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+    assert cells == SHOWN[width]
+    assert {len(line) for line in lines} == {width}

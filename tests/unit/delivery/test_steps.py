@@ -1820,12 +1820,12 @@ def test_many_lost_files_are_settled_bit_by_bit(
     world.clock.advance(OUTCOME)
     real, left = ports(world), 3
 
-    def park_file(file: Arrival, why: Rejection) -> None:
+    def park_file(file: Arrival, route: str | None, why: Rejection) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             raise StorageUnavailable("the queue did not take it")
-        real.park_file(file, why)
+        real.park_file(file, route, why)
 
     with pytest.raises(StorageUnavailable):
         steps.resume(external_id, replace(real, park_file=park_file))

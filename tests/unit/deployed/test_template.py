@@ -431,14 +431,15 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
     due = {"order#*", "window#*", "folder#*", "delivery#*"}
     anew = (writes, {"order#*"})
     lost = ({"dynamodb:PutItem", "dynamodb:DeleteItem"}, {"object#*"})  # their claims
+    parked = (lost[0], {"parked#*"})
     assert parts == {
         "OnTickRole": [
             ({"dynamodb:UpdateItem"}, due),
             ({"dynamodb:Query"}, {"made#*", "paused"}),
             ({"dynamodb:DeleteItem"}, {"paused"}),
         ],
-        "OnDeliveryRole": [(writes, {"delivery#*"}), anew, lost],
-        "OnUploadRole": [(writes, {"delivery#*", "sent#*"}), anew, lost],
+        "OnDeliveryRole": [(writes, {"delivery#*"}), anew, parked, lost],
+        "OnUploadRole": [(writes, {"delivery#*", "sent#*"}), anew, parked, lost],
         "OnJournalRole": [({"dynamodb:PutItem"}, {"counts#*"})],
     }
     # The keys are the ledger's.

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.clock.due import BACKLOG_MAX, Due, DueKind
+from aep_intake.clock.parking import ARRIVALS, About, Parking
 from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Piece
@@ -38,7 +39,7 @@ from aep_intake.report.delivery_telemetry import ENDED
 from aep_intake.report.telemetry import metrics
 from aep_intake.settings import Settings
 
-from tests.memory_ledger import MemoryLedger, MemoryPauses
+from tests.memory_ledger import MemoryLedger, MemoryParked, MemoryPauses
 from tests.request_world import Context
 
 FILE = Arrival("landing", "a.json", None, "e", "01", 1, 0)
@@ -498,6 +499,7 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
         "now": lambda: MADE_AT + 5 * HOUR,
         "credentials": SimpleNamespace(take_minted=lambda: 0),
         "queues": kept,
+        "parking": Parking(MemoryParked(), Mock()),
     }
     for name, fake in world.items():
         monkeypatch.setitem(function.worker.__dict__, name, fake)
@@ -523,7 +525,10 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
 def test_a_message_is_parked_unless_its_order_is_there_already(
     told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, there: bool
 ) -> None:
-    """Else each redrive of what AEP refuses again would leave twice as many messages."""
+    """Else each redrive of what AEP refuses again would leave twice as many messages.
+
+    The item that it was parked with ends either way: with the order there, or with a new token.
+    """
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     function, kept = importlib.import_module("on_arrival"), Mock()
@@ -539,12 +544,21 @@ def test_a_message_is_parked_unless_its_order_is_there_already(
         "intake": lambda *_: Routing(),
         "credentials": SimpleNamespace(take_minted=lambda: 0),
         "queues": kept,
+        "parking": Parking(MemoryParked(), Mock()),
     }
     for name, fake in world.items():
         monkeypatch.setitem(function.worker.__dict__, name, fake)
-    event = {"Records": [record(json.dumps({"externalId": "intake-1"}), 2)]}
-    told(event, Context(), function.handler)
+    items = MemoryParked()
+    parking = Parking(items, kept.park)
+    monkeypatch.setitem(function.worker.__dict__, "parking", parking)
+    body = json.dumps({"externalId": "intake-1"})
+    place, why = (ARRIVALS, "order", "intake-1"), Rejection("batch-failed", "it failed", 1)
+    parking.message("dead", place, body, About("intake-1", "crm"), why)
+    kept.reset_mock()
+    told({"Records": [record(body, 1)]}, Context(), function.handler)
     assert kept.park.called is not there
+    reasons = [parked.why.reason for parked, _ in items.items.values()]
+    assert reasons == ([] if there else ["batch-refused"])
 
 
 @pytest.mark.parametrize("receives", [1, 2])
@@ -565,6 +579,7 @@ def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
         "now": lambda: MADE_AT,
         "credentials": SimpleNamespace(take_minted=lambda: 0),
         "queues": kept,
+        "parking": Parking(MemoryParked(), Mock()),
     }
     for part, fake in world.items():
         monkeypatch.setitem(function.worker.__dict__, part, fake)

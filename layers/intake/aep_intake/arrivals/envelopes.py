@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote_plus
 
+from aep_intake.clock.parking import ARRIVALS, Place
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.files import BACKFILL_PREFIX, Arrival
+from aep_intake.model.files import BACKFILL_PREFIX, Arrival, digest
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
@@ -35,6 +36,19 @@ class Received:
     order: str | None = None  # external id of a parked order that was redriven
     wish: Wish = AS_USUAL  # how it is to be tried again
     missing: Missing | None = None  # files whose marker did not come in time
+
+    def place(self, body: str) -> Place:
+        """Its place among what is parked. `body`: of its message.
+
+        What comes twice, or is sent by another of our functions, has one place.
+        """
+        if self.order is not None:
+            return ARRIVALS, "order", self.order
+        if self.missing is not None:
+            return ARRIVALS, "missing", self.missing.external_id
+        if len(self.arrivals) == 1 and not self.malformed:
+            return ARRIVALS, "file", self.arrivals[0].external_id
+        return ARRIVALS, "message", digest("message", body)
 
     def of_keys(self, wanted: re.Pattern[str]) -> "Received":
         """The same, with arrivals of other keys ignored.

@@ -17,7 +17,7 @@ from aep_intake.create import create
 from aep_intake.create.create import Outcome
 from aep_intake.grouping import ready
 from aep_intake.model import messages
-from aep_intake.model.errors import MalformedEvent, NoRoute, Rejected, RoutesDiffer
+from aep_intake.model.errors import IntakeError, MalformedEvent, NoRoute, Rejected, RoutesDiffer
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.orders import Order
@@ -55,7 +55,8 @@ def retry_parked(
 
     An order whose batch ended without data gets a new attempt. Raises Rejected or TryAgain.
     """
-    if intake.ledger.get(external_id) is None:
+    record = intake.ledger.get(external_id)
+    if record is None:
         raise MalformedEvent(f"the ledger knows no order {external_id}", external_id=external_id)
 
     def prepared(order: Order) -> Order:
@@ -66,9 +67,14 @@ def retry_parked(
             check_not_overtaken(files, wanted.target, intake, side_by_side)
         return wanted
 
-    return create.start_next_attempt(
-        external_id, intake.ports, accept_loaded=True, prepared=prepared
-    )
+    try:
+        return create.start_next_attempt(
+            external_id, intake.ports, accept_loaded=True, prepared=prepared
+        )
+    except IntakeError as error:
+        error.external_id, error.route = error.external_id or external_id, record.order.route
+        error.files = intake.ledger.files(record.order)
+        raise
 
 
 def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:

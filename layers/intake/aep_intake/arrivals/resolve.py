@@ -12,6 +12,7 @@ from aep_intake.grouping import missing_markers, ready
 from aep_intake.grouping.missing_markers import Listing, Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
+    IntakeError,
     ObjectGone,
     RoutesUnavailable,
     TargetNotAllowed,
@@ -70,6 +71,14 @@ def resolve(arrival: Arrival, intake: Intake) -> Plan:
     match = table.match(arrival)
     if isinstance(match, Ignored):
         return Skipped(match.why)
+    try:
+        return _routed(arrival, match, table, intake)
+    except IntakeError as error:
+        error.route = match.route
+        raise
+
+
+def _routed(arrival: Arrival, match: Match, table: routes.RoutingTable, intake: Intake) -> Plan:
     if arrival.copied and not match.loads_same_bytes and told_same_bytes(arrival, intake):
         return Skipped("same-bytes")
     match match.batching:

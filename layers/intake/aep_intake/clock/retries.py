@@ -12,7 +12,13 @@ from dataclasses import field
 from math import ceil
 from typing import Any, Protocol, Self
 
-from aep_intake.model.errors import IntakeError, NotYet, StorageUnavailable, TryAgain
+from aep_intake.model.errors import (
+    IntakeError,
+    LedgerUnavailable,
+    NotYet,
+    StorageUnavailable,
+    TryAgain,
+)
 from aep_intake.model.orders import Rejection
 from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
@@ -102,7 +108,7 @@ class Queue(Protocol):
         """Send each; the error of each that SQS did not take."""
 
     def park(self, message: Message, why: Rejection) -> None:
-        """Move it to the dead-letter queue, for `aep-intake redrive`. Raises StorageUnavailable."""
+        """Park it, for `aep-intake redrive`. Raises LedgerUnavailable or StorageUnavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ def retry_later(
         if message.tries >= GIVEN_UP_TRIES and now - message.first_sent_at >= GIVEN_UP_MS:
             try:
                 queue.park(message, _last(message, error, now))
-            except StorageUnavailable as trouble:
+            except (LedgerUnavailable, StorageUnavailable) as trouble:
                 troubles.append(trouble)
                 hidden[message] = seconds
         elif seconds > HIDDEN_MAX_S:

@@ -448,7 +448,7 @@ def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> b
     elif rejection is not None:
         _postpone_on_failure(record, ports, lambda: ports.announcer.rejected(order, rejection))
         if order.excerpt is not None or order.left_out or order.split_of is not None:
-            _postpone_on_failure(record, ports, lambda: ports.park(record.order, rejection))
+            _postpone_on_failure(record, ports, lambda: ports.park(order, rejection))
             return True
     return False
 

@@ -95,8 +95,8 @@ class OrderPorts:
     # Waits for a credential's turn to POST. Raises NotYet if it is too far away, or
     # LedgerUnavailable.
     pace: Callable[[str], None]
-    # Moves a rejected order without a message of its own to the dead-letter queue, for
-    # `aep-intake redrive`. Raises StorageUnavailable.
+    # Parks a rejected order, with its files, that has no message of its own, for
+    # `aep-intake redrive`. Raises LedgerUnavailable or StorageUnavailable.
     park: Callable[[Order, Rejection], None]
     post_ms: int  # the longest POST, with its time-outs and clock skew
     settle_ms: int  # how long Catalog may take to show a batch

@@ -396,9 +396,9 @@ class DeliveryPorts:
     # A compiled map by its name. Raises StorageUnavailable.
     compiled_map: Callable[[str], Mapping[str, Any]]
     enqueue: Callable[[list[Task]], None]
-    # Move an order, or a file as it arrived, to the dead-letter queue, for `aep-intake redrive`.
+    # Park an order with its files, or a file as it arrived and its route, for `aep-intake redrive`.
     park: Callable[[Order, Rejection], None]
-    park_file: Callable[[Arrival, Rejection], None]
+    park_file: Callable[[Arrival, str | None, Rejection], None]
     now: Callable[[], int]  # epoch ms, as all times
     step_ms: int  # the longest that a step takes
     worker_life_ms: int  # the longest that this worker lives

@@ -187,10 +187,11 @@ def _go_on(
         free = _tried_anew(record, lost, ports)
     elif verdict.end is End.FAILED and record.order.split_batches and not delivery.whole:
         free = _divided(delivery, verdict, record, ports)
-    why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at)
+    code = next((str(e["code"]) for e in verdict.errors if "code" in e), None)
+    why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at, error_code=code)
     # Without files, only the caller can fill another batch.
     if free is None and delivery.file_count:
-        ports.park(record.order, why)
+        ports.park(replace(record.order, files=ports.orders.files(record.order)), why)
     reasons = {each.file: each.why for each in lost}
     return {file: reasons.get(file) or why for file in free or ()}
 
@@ -272,7 +273,7 @@ def _release(
             if why is not None:
                 ports.announcer.rejected(replace(order, files=(file,)), why)
             if file in free:
-                ports.park_file(file, free[file])
+                ports.park_file(file, order.route, free[file])
         settled, due = delivery.settled + len(group), ports.now() + ports.step_ms
         delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
     return delivery

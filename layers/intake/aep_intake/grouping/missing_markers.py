@@ -241,6 +241,7 @@ def reject_overdue(
         external_id=missing.external_id,
     )
     why.route, why.owner = files[late[0]].route, files[late[0]].owner
+    why.files = late
     rejection = Rejection.of(why, ports.now())
     ports.announcer.arrival_rejected(missing.external_id, late, rejection)
     reject = ports.ledger.reject

@@ -53,7 +53,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -61,9 +61,14 @@ if TYPE_CHECKING:
 
 
 class IntakeError(Exception):
-    """Base of all deliberate errors. `str(error)` says what, where and what to do; no secrets."""
+    """Base of all deliberate errors. `str(error)` says what, where and what to do; no secrets.
+
+    `route` and `files`: what it is about, as far as whoever raises it knows.
+    """
 
     reason: ClassVar[str]
+    route: str | None = None
+    files: "Sequence[Arrival]" = ()
 
     def __init_subclass__(cls) -> None:
         cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
@@ -84,7 +89,6 @@ class Rejected(IntakeError):
 
     sent = 0
     parked = False
-    route: str | None = None
     routes_version: str | None = None
     owner: str | None = None
 

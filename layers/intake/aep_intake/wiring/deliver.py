@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
@@ -14,8 +14,9 @@ from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.clock import due
+from aep_intake.clock.retries import Message
 from aep_intake.delivery import delivery
-from aep_intake.model import messages, records
+from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection, key_of_map
 from aep_intake.model.sharing import Sharing
@@ -24,6 +25,9 @@ from aep_intake.report import telemetry
 from aep_intake.wiring.platform import WithPlatform
 
 TICK_MS = 60_000  # between two ticks of the clock
+if TYPE_CHECKING:
+    from aep_intake.clock.parking import Place
+
 STEP_MS = 60_000  # the longest step of a delivery, except planning
 READ_AHEAD = 16  # files of runs that are read side by side
 MAPS = 32  # compiled maps that a worker keeps
@@ -126,6 +130,10 @@ class Delivering(WithPlatform):
         limits = self.organizations.current().limits_of(credential)
         return limits.gigabytes_per_hour * 10**9
 
-    def _park_file(self, file: Arrival, why: Rejection) -> None:
-        url = self.settings.arrivals_dlq_url
-        self.queues.park(url, messages.of_arrival(file), why, file.external_id)
+    def done_again[T](self, message: Message, place: "Place", work: Callable[[], T]) -> T:
+        """The result of `work`. If the message was parked, its item ends; if it fails, it stays."""
+        before = message.redriven or message.tries > 1
+        return self.parking.done_again(work, place) if before else work()
+
+    def _park_file(self, file: Arrival, route: str | None, why: Rejection) -> None:
+        self.parking.file(self.settings.arrivals_dlq_url, file, route, why)

@@ -9,7 +9,6 @@ from aep_intake.adapters.adobe.http import https_session
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.adapters.aws.eventbridge import Announcer
 from aep_intake.adapters.aws.s3 import Objects
-from aep_intake.model import messages
 from aep_intake.model.orders import Order, Rejection
 from aep_intake.wiring.worker import Worker
 
@@ -51,10 +50,8 @@ class WithPlatform(Worker):
         """S3's objects, for markers, `lookInside`, and requests that name objects."""
         return Objects(lambda: self._s3)
 
-    def _park(self, order: Order, rejection: Rejection) -> None:
-        body = messages.of_order(order.external_id)
-        url = self.settings.arrivals_dlq_url
-        self.queues.park(url, body, rejection, order.external_id)
+    def _park(self, order: Order, why: Rejection) -> None:
+        self.parking.order(self.settings.arrivals_dlq_url, order, why)
 
     @cached_property
     def _https(self) -> requests.Session:

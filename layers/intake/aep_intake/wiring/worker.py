@@ -1,6 +1,6 @@
 """The worker of any function that works on orders: the ledger, and the queues."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.model.errors import LimitsUnavailable
+from aep_intake.model.orders import Rejection
 from aep_intake.model.organizations import Limits, Organizations, parse, undocumented
 from aep_intake.model.times import DAY_MS
 from aep_intake.report import telemetry
@@ -18,6 +19,8 @@ from aep_intake.wiring.clients import Clients
 
 if TYPE_CHECKING:
     from mypy_boto3_appconfigdata import AppConfigDataClient
+
+    from aep_intake.clock.parking import Parking
 
 
 class Worker(Clients):
@@ -50,6 +53,14 @@ class Worker(Clients):
         return Queues(self._client("sqs"))
 
     @cached_property
+    def parking(self) -> "Parking":
+        """Parks messages; few workers ever do."""
+        from aep_intake.adapters.dynamodb.parked import DynamoParked  # noqa: PLC0415
+        from aep_intake.clock.parking import Parking  # noqa: PLC0415
+
+        return Parking(DynamoParked(self.table), self.queues.park)
+
+    @cached_property
     def organizations(self) -> InForce[Organizations]:
         """The organizations in force, and the limits."""
         secrets = self.settings.credentials
@@ -78,20 +89,18 @@ class Worker(Clients):
         failed: Mapping[Message, Exception],
         early: Iterable[Message],
         queue_url: str,
-        dead_letters: str,
+        parks: Callable[[Message, Rejection], None],
         *,
         age: str,
     ) -> dict[str, Any]:
-        """Delay or park messages (see `retries`). `age`: the metric of their ages.
+        """Delay messages, or give them to `parks` (see `retries`). `age`: the metric of their ages.
 
         Returns Lambda's partial batch response.
         """
         if not failed and not early:
             return {"batchItemFailures": []}
         now = self.now()
-        back = retries.retry_later(
-            failed, early, WorkQueue(self.queues, queue_url, dead_letters), now
-        )
+        back = retries.retry_later(failed, early, WorkQueue(self.queues, queue_url, parks), now)
         for message in failed:
             telemetry.age(age, now - message.first_sent_at)
         for trouble in back.troubles:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,15 @@ from aep_intake.clock.retries import Again, Message
 from aep_intake.model.errors import StorageUnavailable
 from aep_intake.model.messages import encoded
 from aep_intake.model.orders import Rejection
+from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+    from aep_intake.clock.parking import Parked
 
 # SQS refuses a whole batch if it is too large, or if one entry is bad. These codes are about the
 # call, and not about an entry.
@@ -27,11 +29,11 @@ _ABOUT_THE_CALL = re.compile(r"Throttl|Limit|NonExistent|DoesNotExist|Denied|Tok
 
 @dataclass(frozen=True, slots=True)
 class WorkQueue:
-    """A queue whose messages are worked on, with its dead-letter queue: both by URL."""
+    """A queue, by URL, whose messages are worked on; `parks` those that are given up."""
 
     queues: "Queues"
     url: str
-    dead_letters: str
+    parks: Callable[[Message, Rejection], None]
 
     def hide(self, waits: Mapping[Message, int]) -> None:
         """As `retries.Queue`."""
@@ -44,7 +46,7 @@ class WorkQueue:
 
     def park(self, message: Message, why: Rejection) -> None:
         """As `retries.Queue`."""
-        self.queues.park(self.dead_letters, message.body, why, None)
+        self.parks(message, why)
 
 
 class Queues:
@@ -56,8 +58,9 @@ class Queues:
     def __init__(self, client: "SQSClient") -> None:
         self._client = client
 
-    def park(self, queue_url: str, body: str, why: Rejection, external_id: str | None) -> None:
+    def park(self, queue_url: str, parked: "Parked", *, has_item: bool) -> None:
         """Move a message, unchanged, to the dead-letter queue, for `aep-intake redrive`."""
+        why = parked.why
         # SQS refuses control characters, and `detail` may quote AEP.
         attributes: dict[str, MessageAttributeValueTypeDef] = {
             name: {
@@ -67,14 +70,15 @@ class Queues:
             for name, value in {
                 "reason": why.reason,
                 "detail": why.detail[:1024],
-                "externalId": external_id,
-                "parkedAt": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "externalId": parked.external_id,
+                "parkedAt": iso(why.at),
+                "item": parked.id if has_item else None,
             }.items()
             if value
         }
         try:
             self._client.send_message(
-                QueueUrl=queue_url, MessageBody=body, MessageAttributes=attributes
+                QueueUrl=queue_url, MessageBody=parked.body, MessageAttributes=attributes
             )
         except (ClientError, BotoCoreError) as error:
             raise StorageUnavailable(f"a rejected message could not be parked: {error}") from error

@@ -24,6 +24,7 @@
 | parts of a file sent      | `delivery#<ext. id>`  | `progress#<number>`          |
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 | counts of an hour         | `counts#<day>`        | `<hour>`                     |
+| what is parked            | `parked#<shard>`      | `<hash of its place>`        |
 | bucket that is connected  | `connected`           | `<bucket>`                   |
 | backfill                  | `backfills`           | `<id>`                       |
 | pause                     | `paused`              | `route#…`, `dataset#…` …     |

@@ -1,0 +1,100 @@
+"""Options by which commands choose among what is parked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from aep_intake.clock.parking import Parked
+
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is chosen: it fits each of these, of which empty ones fit all.
+
+    `keys`: names of objects or their URIs, in which `*` stands for anything.
+    """
+
+    routes: frozenset[str] = frozenset()
+    keys: tuple[str, ...] = ()
+    reasons: frozenset[str] = frozenset()
+    external_ids: frozenset[str] = frozenset()
+    queue: str | None = None
+    older_than_ms: int = 0
+
+    def fits(self, parked: Parked, now: int) -> bool:
+        """Whether it is chosen. `now` in epoch milliseconds."""
+        uri = parked.uri or ""
+        key = uri.removeprefix("s3://").partition("/")[2]
+        return (
+            (not self.routes or (parked.route or "-") in self.routes)
+            and (not self.keys or any(fnmatchcase(n, k) for n in (key, uri) for k in self.keys))
+            and (not self.reasons or parked.why.reason in self.reasons)
+            and (not self.external_ids or parked.external_id in self.external_ids)
+            and self.queue in (None, parked.queue)
+            and now - parked.why.at >= self.older_than_ms
+        )
+
+
+class Age(click.ParamType[int]):
+    """`30m`, `12h` or `2d`, as milliseconds."""
+
+    name = "age"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        found = re.fullmatch(r"([0-9]{1,6})([mhd])", str(value))
+        if found is None:
+            self.fail(f"{value!r} is not an age such as 30m, 12h or 2d", param, ctx)
+        return int(found[1]) * _UNITS_MS[found[2]]
+
+
+def with_choice[R](command: Callable[..., R]) -> Callable[..., R]:
+    """Add the options; the command gets a Choice as `choice`."""
+
+    @click.option("--route", multiple=True, metavar="NAME", help="Only of this one; repeatable.")
+    @click.option(
+        "--key",
+        multiple=True,
+        metavar="PATTERN",
+        help="Only files of this key or URI, in which * stands for anything; repeatable.",
+    )
+    @click.option("--reason", multiple=True, metavar="REASON", help="Only these; repeatable.")
+    @click.option("--external-id", multiple=True, metavar="ID", help="Only these; repeatable.")
+    @click.option(
+        "--older-than",
+        type=Age(),
+        default="0m",
+        metavar="AGE",
+        help="Only what was parked so long ago: 30m, 12h, 2d.",
+    )
+    @click.option(
+        "--queue",
+        type=click.Choice(["arrivals", "deliveries", "uploads"]),
+        help="Only what goes back to this queue.",
+    )
+    @wraps(command)
+    def run(
+        *,
+        route: tuple[str, ...],
+        key: tuple[str, ...],
+        reason: tuple[str, ...],
+        external_id: tuple[str, ...],
+        older_than: int,
+        queue: str | None,
+        **others: Any,
+    ) -> R:
+        chosen = frozenset(route), key, frozenset(reason), frozenset(external_id)
+        return command(choice=Choice(*chosen, queue, older_than), **others)
+
+    return run

@@ -1,0 +1,50 @@
+"""`aep-intake parked`: what needs a person."""
+
+from __future__ import annotations
+
+import click
+
+from aep_intake_cli.choice import Choice, with_choice
+from aep_intake_cli.options import Access, as_json, with_access
+
+
+@click.command("parked")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@with_choice
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most lines."
+)
+@as_json
+@with_access
+def command(
+    ids: tuple[str, ...], *, choice: Choice, limit: int, as_json: bool, access: Access
+) -> None:
+    """List what is parked; or all about some, by external id.
+
+    The newest comes first. What could not succeed is parked until somebody redrives it.
+    `aep-intake redrive --dry-run` says what a redrive would do.
+    """
+    from dataclasses import replace
+
+    from aep_intake_cli import parked
+    from aep_intake_cli.output import console, print_json, progress, quantity
+
+    if ids:
+        choice = replace(choice, external_ids=choice.external_ids | set(ids))
+    everything = parked.AllParked.of(access, choice.queue)
+    with progress("reading what is parked"):
+        found = [one for one, _ in everything.listed(choice)]
+        found += everything.messages_alone(choice)
+    found.sort(key=lambda one: one.why.at, reverse=True)
+    shown = found[:limit]
+    if as_json:
+        print_json([parked.to_json(one) for one in shown])
+    elif ids:
+        for one in shown:
+            console().print(parked.details(one))
+    elif shown:
+        out = console()
+        out.print(parked.table(shown, out.width))
+    more = f", of which the newest {limit} are shown" if len(found) > limit else ""
+    told = f"{quantity(len(found), 'message')} parked{more}." if found else "Nothing is parked."
+    click.echo(told, err=as_json)

@@ -1,0 +1,100 @@
+"""The items of what is parked.
+
+They are spread over a few partitions, and are few unless much goes wrong; so whoever lists them
+reads them all.
+"""
+
+import uuid
+from collections import Counter
+from contextlib import suppress
+from itertools import chain, islice
+
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, deleting
+from aep_intake.clock.parking import Parked
+from aep_intake.model import records
+from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.values import dataclass
+
+SHARDS = 8
+# An item holds 400 KB. SQS takes messages of a megabyte, which are nobody's events.
+BODY_BYTES_MAX = 300_000
+# How many items of a shard are counted: they are read whole, and together take a second.
+COUNTED_PER_SHARD = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedCounts:
+    """How many messages are parked, by route; None: of no known route. `more`: at least so many."""
+
+    by_route: dict[str | None, int]
+    more: bool
+
+
+class DynamoParked:
+    """As `clock.parking.ParkedItems`; and lists, for people.
+
+    Every method raises LedgerUnavailable. An item has no expiry: what is unfinished stays.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def put(self, parked: Parked) -> bool:
+        """Write an item with a new token; False, and nothing is done, if it is too large."""
+        if len(parked.body.encode()) > BODY_BYTES_MAX:
+            return False
+        pk, sk = _place(parked.id)
+        item: Item = {
+            "pk": {"S": pk},
+            "sk": {"S": sk},
+            "token": {"S": uuid.uuid4().hex},
+            "record": {"S": records.text(parked)},
+        }
+        self._table.put(item | ({"route": {"S": parked.route}} if parked.route else {}))
+        return True
+
+    def token(self, parked_id: str) -> str | None:
+        """The token of an item; None if there is none (a consistent read)."""
+        item = self._table.get(*_place(parked_id))
+        return None if item is None else item["token"]["S"]
+
+    def end(self, parked_id: str, token: str) -> None:
+        """Delete an item, unless it was parked again since it had this token."""
+        unchanged = {
+            "ConditionExpression": "#token = :token",
+            "ExpressionAttributeNames": {"#token": "token"},
+            "ExpressionAttributeValues": {":token": {"S": token}},
+        }
+        with suppress(ConditionFailed):
+            self._table.transact(deleting(*_place(parked_id), unchanged))
+
+    def listed(self, side_by_side: SideBySide) -> list[tuple[Parked, str]]:
+        """All that is parked, the oldest first, each with its token."""
+        items = chain.from_iterable(side_by_side(self._all, range(SHARDS)))
+        found = [(records.read(Parked, i["record"]["S"]), i["token"]["S"]) for i in items]
+        return sorted(found, key=lambda one: (one[0].why.at, one[0].id))
+
+    def counts(self, side_by_side: SideBySide) -> ParkedCounts:
+        """How many are parked by route, up to COUNTED_PER_SHARD of each shard."""
+        shards = list(side_by_side(self._routes, range(SHARDS)))
+        counted = Counter(route for shard in shards for route in shard)
+        return ParkedCounts(dict(counted), any(len(s) == COUNTED_PER_SHARD for s in shards))
+
+    def _all(self, shard: int) -> list[Item]:
+        key = {"pk": {"S": f"parked#{shard}"}}
+        return list(self._table.query("pk = :pk", key, ConsistentRead=True))
+
+    def _routes(self, shard: int) -> list[str | None]:
+        found = self._table.query(
+            "pk = :pk",
+            {"pk": {"S": f"parked#{shard}"}},
+            Limit=COUNTED_PER_SHARD,
+            ProjectionExpression="#route",
+            ExpressionAttributeNames={"#route": "route"},
+        )
+        items = islice(found, COUNTED_PER_SHARD)
+        return [item["route"]["S"] if "route" in item else None for item in items]
+
+
+def _place(parked_id: str) -> tuple[str, str]:
+    return f"parked#{int(parked_id, 16) % SHARDS}", parked_id
