@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median, quantiles
 
-from aep_intake.content.recognize import BEGINNING, recognize
+from aep_intake.content.beginning import BEGINNING
+from aep_intake.content.recognize import recognize
 
 from local.bench.figures import Figure, Section
 from local.bench.workers import Workers

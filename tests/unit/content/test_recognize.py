@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from aep_intake.content.recognize import BEGINNING, Content, recognize
+from aep_intake.content.beginning import BEGINNING, Content
+from aep_intake.content.recognize import recognize
 from aep_intake.model.errors import EmptyObject, FormatMismatch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -212,7 +213,6 @@ def test_csv_may_begin_with_almost_anything(content: bytes, rows: int) -> None:
         (b"id\tname\n1\tAnn\n", SEMICOLON, "tabs", r'delimiter to "\t"'),
         (b"id|name|x\n1|Ann|2\n", CSV, "vertical bars", 'delimiter to "|"'),
         (b"id,name\n" + b"1,Ann\n" * 9 + b"ragged\n", SEMICOLON, "commas", 'delimiter to ","'),
-        (b"sep=;\r\nid;name\r\n1;Ann\r\n", CSV, "semicolons", 'delimiter to ";"'),
         (b'id;name\n1;"A;\nB"\n', CSV, "semicolons", 'delimiter to ";"'),
     ],
 )
@@ -224,6 +224,15 @@ def test_another_delimiter_is_named(
     assert remedy in detail
 
 
+def test_what_the_upload_would_find_at_once_is_found_before_a_batch_is_spent() -> None:
+    """One reader reads CSV here and there, so that both agree."""
+    with pytest.raises(FormatMismatch, match="its first line says sep=';'"):
+        seen(b"sep=;\r\nid;name\r\n1;Ann\r\n", CSV)
+    with pytest.raises(FormatMismatch, match=r"row 1, which .* has a quote that opens a value"):
+        seen(b'id,name\n1,"Ann\n2,Bob\n', CSV)
+    assert seen(b"id||name\n1||Ann\n", CSV | {"delimiter": "||"}).rows == 1
+
+
 @pytest.mark.parametrize(
     ("content", "shape"),
     [
@@ -231,7 +240,7 @@ def test_another_delimiter_is_named(
         (b"text\nHello; world\n", CSV),
         (b"a;b,c\n1;2,3\n", CSV),  # two columns by the route's
         (b"id;name\n", CSV),  # no row to compare
-        (b"a;b\n1;2\n", CSV | {"delimiter": "||"}),
+        (b"a||b\n1||2;3\n", CSV | {"delimiter": "||"}),
         (b"a\n1\n", CSV | {"quote": "", "escape": ""}),
     ],
 )

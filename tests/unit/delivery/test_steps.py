@@ -14,6 +14,7 @@ import pytest
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock import due
+from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.parts import Parts, Place
 from aep_intake.create import create
 from aep_intake.create.create import Outcome, OutcomeKind
@@ -716,22 +717,25 @@ def test_neither_a_byte_order_mark_nor_excel_s_line_goes_up(
 
 
 @pytest.mark.parametrize("rows", [1, 30])
-def test_excel_s_line_that_contradicts_the_route_is_named(world: Delivering, rows: int) -> None:
+def test_excel_s_line_that_contradicts_the_route_costs_no_batch(
+    world: Delivering, rows: int
+) -> None:
     content = b"sep=;\nid,name\n" + b"1,a\n" * rows
-    external_id = begun(world, content, key="in/{}.csv")
-    uploaded(world)
-    [lost] = finished(world, external_id)["lostFiles"]
-    assert lost["reason"] == "format-mismatch"
-    assert lost["detail"].startswith("s3://landing/in/0.csv: its first line says sep=';', but")
-    assert operations(world, "put-file") == []
+    with pytest.raises(FormatMismatch, match=r"0\.csv: its first line says sep=';', but"):
+        begun(world, content, key="in/{}.csv")
+    assert operations(world, "create") == []
 
 
 def test_a_quote_that_nothing_closes_is_named_by_its_row(world: Delivering) -> None:
-    external_id = begun(world, b'id,text\n1,a\n2,"b\n' + b"3,c\n" * 30, key="in/{}.csv")
+    """Behind the first bytes, which are looked at before the batch is made."""
+    rows = BEGINNING // 4
+    content = b"id,text\n" + b"1,a\n" * rows + b'2,"b\n' + b"3,c\n" * 30
+    external_id = begun(world, content, key="in/{}.csv")
     uploaded(world)
     [lost] = finished(world, external_id)["lostFiles"]
     assert lost["detail"].startswith(
-        "s3://landing/in/0.csv: row 2, which begins at byte 12, has a quote that opens a value"
+        f"s3://landing/in/0.csv: row {rows + 1:,}, which begins at byte {8 + 4 * rows:,}, has a "
+        "quote that opens a value"
     )
 
 

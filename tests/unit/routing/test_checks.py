@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aep_intake.content import parquet
-from aep_intake.content.recognize import BEGINNING
+from aep_intake.content.beginning import BEGINNING
 from aep_intake.model.errors import (
     BadRows,
     EmptyObject,

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any
 
+from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.gzip import Readable
 from aep_intake.content.parts import Count, Part, Parts, Shape, Source, has_rows
-from aep_intake.content.recognize import BEGINNING, check_rows_told, recognize
+from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.rows import BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts

@@ -18,8 +18,9 @@ a piece is uploaded: see `upload`.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
+from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.parts import has_rows
-from aep_intake.content.recognize import BEGINNING, check_rows_told, recognize
+from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.rows import is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import (

@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from aep_intake.content import parquet
-from aep_intake.content.recognize import BEGINNING, Content, check_rows_told, recognize
+from aep_intake.content.beginning import BEGINNING, Content
+from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.text import UTF_8
 from aep_intake.model.errors import (
     BadRows,

@@ -1,0 +1,57 @@
+"""What binary data and markup begin with: no text of rows does."""
+
+import codecs
+import re
+
+PARQUET = b"PAR1"
+# No text begins like these. What each is called, and what to do about it.
+_UNPACK = "unpack it, or pack it with gzip"
+_BINARY = {
+    b"PK\x03\x04": ("a zip archive", "unpack it, or pack its files one by one with gzip"),
+    b"PK\x05\x06": ("an empty zip archive", ""),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an Excel workbook (.xls)", "export it as CSV"),
+    b"BZh": ("bzip2", _UNPACK),  # and the first block's mark, see `_binary`
+    b"\x28\xb5\x2f\xfd": ("zstd", _UNPACK),
+    b"\xfd7zXZ\0": ("xz", _UNPACK),
+    b"\x04\x22\x4d\x18": ("lz4", _UNPACK),
+    b"\xff\x06\0\0sNaPpY": ("snappy", _UNPACK),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", _UNPACK),
+    b"Rar!\x1a\x07": ("a rar archive", _UNPACK),
+    b"%PDF-": ("PDF", ""),
+    b"-----BEGIN PGP MESSAGE-----": ("a text that PGP encrypts", "decrypt it"),
+    b"Obj\x01": ("Avro", ""),
+    codecs.BOM_UTF32_LE: ("text in UTF-32", "write UTF-8"),  # before UTF-16, which begins alike
+    codecs.BOM_UTF32_BE: ("text in UTF-32", "write UTF-8"),
+}
+# Only binary data begins like these, or a CSV whose first column is PARENT_ID or ORCID.
+# PARE: https://github.com/apache/parquet-format/blob/master/Encryption.md
+_BINARY_IF_NUL = {
+    PARQUET: ("Parquet", ""),
+    b"PARE": ("encrypted Parquet, for which AEP has no key", ""),
+    b"ORC": ("ORC", ""),
+}
+_BLOCK = b"1AY&SY"  # the mark of a bzip2 block, at byte 4
+# Or a tag alone, as in the `<Error><Code>AccessDenied` of S3; but a CSV may begin with `<none>,`.
+_MARKUP = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)",
+    re.I,
+)
+
+
+def binary(content: bytes) -> tuple[str, str] | None:
+    """What binary data is, and what to do about it; None if it may be text."""
+    for mark, (name, remedy) in _BINARY.items():
+        if content.startswith(mark) and (mark != b"BZh" or content[4:10] == _BLOCK):
+            excel = mark == b"PK\x03\x04" and (b"[Content_Types].xml" in content[:4096])
+            return ("an Excel workbook (.xlsx)", "export it as CSV") if excel else (name, remedy)
+    if b"\0" in content:
+        for mark, named in _BINARY_IF_NUL.items():
+            if content.startswith(mark):
+                return named
+    return None
+
+
+def markup(content: bytes) -> tuple[str, str] | None:
+    """As `binary`, of XML and HTML."""
+    found = _MARKUP.match(content)
+    return ("XML or HTML, perhaps an error page", "") if found else None
