@@ -10,6 +10,7 @@ from aep_intake_cli.commands import (
     backfill,
     batch,
     connect,
+    console,
     doctor,
     file,
     limits,
@@ -47,6 +48,7 @@ def aep_intake() -> None:
 
 for module in (
     doctor,
+    console,
     file,
     batch,
     connect,

@@ -101,4 +101,5 @@ READ: Mapping[str, frozenset[str]] = {
     "on_journal": frozenset(
         {"ledger_table", "state_bucket", "journal_days", "delivery_concurrency"}
     ),
+    "on_widget": frozenset({"ledger_table", "delivery_concurrency"}),
 }
