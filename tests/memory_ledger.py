@@ -175,7 +175,7 @@ class MemoryLedger:
 
     def move(self, line: Lineage | None, external_id: str) -> None:
         if line is not None:
-            self.heads[line.subject] = LineageHead(external_id, line.position)
+            self.heads[line.subject] = LineageHead(external_id, line.position, line.time)
 
     def claim(self, wanted: tuple[Claim, ...], owner: str, line: Lineage | None = None) -> None:
         claimed = {}

@@ -17,6 +17,7 @@ from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, run
 from aep_intake.routing import routes
 from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.wanted import is_wanted
 from aep_intake_cli.backfill import running
 from aep_intake_cli.clock import now
 
@@ -56,7 +57,7 @@ def backfilled(stack: LocalStack, objects: int, runs: int) -> Section:
         ledger = DynamoBackfills(Table(stack.aws.dynamodb, stack.outputs["LedgerTable"]))
         backfill = Backfill(f"backfill-{uuid.uuid4().hex}", bucket, "", now() + 60_000)
         ledger.begin(backfill)
-        wanted = partial(running.wanted, compile_wildcard("*").fullmatch, table)
+        wanted = partial(is_wanted, keys=compile_wildcard("*"), table=table)
         bounds = Bounds(backfill, now(), (), 0, wanted)
         ports = BackfillPorts(
             ledger,

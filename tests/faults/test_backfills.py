@@ -1,4 +1,4 @@
-"""Backfills that are stopped and gone on with, beside events, through all that can go wrong."""
+"""Backfills and comparisons that are stopped and gone on with, beside events, in all troubles."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -7,6 +7,7 @@ from itertools import batched
 
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page, Step, run
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.reconcile import Comparison, ReconcilePorts, reconcile
 from aep_intake.create.lineage import lineage_of
 from aep_intake.model import messages
 from aep_intake.model.batches import Target
@@ -16,13 +17,16 @@ from aep_intake.model.orders import claims
 from hypothesis import given, settings
 
 from local.simulator.seed import LOYALTY
+from tests.compared import Compared
 from tests.faults.harness import (
     CREDENTIAL,
     DAY,
+    HOUR,
     RETENTION,
     START,
     TABLES,
     WINDOWS,
+    ListedBucket,
     Message,
     Tape,
     World,
@@ -131,7 +135,7 @@ class Filling:
 class Settled(World):
     """Before the world comes to rest, the command is finished."""
 
-    filling: Filling
+    filling: "Filling | Comparing"
 
     def settle(self) -> None:
         self.filling.finish()
@@ -195,9 +199,109 @@ def test_what_came_by_an_event_replaces_what_a_backfill_brings_and_not_the_other
     ran["lineages"] += 1
 
 
+class Comparing(Compared):
+    """The daily comparison, which may be killed between any two calls. Events may never come."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.sent: dict[str, Arrival] = {}
+        # Bucket and time that a comparison looks at; what is on its way is older than that, too.
+        late = [replace(file, time=START - 2 * HOUR) for file in NEW]
+        self.later = [file for pair in zip(late, OLD, strict=False) for file in pair]
+        super().__init__(world.ledger, self.begun())
+        self._steps: Iterator[Comparison] | None = None
+        world.more = (self.step, self.step, self.put, self.kill)
+
+    def begun(self) -> Comparison:
+        return Comparison.begin(self.world.clock(), RETENTION, ("landing",))
+
+    def put(self) -> None:
+        """The next object is there; of one in four no event comes."""
+        if not self.later:
+            return
+        file = self.later.pop(0)
+        file = replace(file, time=START - 2 * HOUR, sequencer=f"00{len(self.later)}")
+        self.world.bucket[file.key] = file
+        if self.world.tape.pick(4) == 3:
+            ran["lost"] += 1
+        else:
+            self.sent[file.external_id] = file
+            self.world.queue.append(Message(file, self.world.clock()))
+
+    def kill(self) -> None:
+        self._steps = None
+
+    def step(self) -> None:
+        if self._steps is None:
+            if self.kept.ended is not None:
+                self.kept = self.begun()
+            self._steps = reconcile(self.kept, self.ports())
+        try:
+            next(self._steps)
+        except StopIteration:
+            self._steps = None
+        except TryAgain:
+            self._steps = None
+
+    def ports(self) -> ReconcilePorts:
+        return ReconcilePorts(
+            ledger=self,
+            listed=lambda bucket, after: ListedBucket(self.world.bucket).folder(bucket, "", after),
+            wanted=lambda _: True,
+            connected={"landing": START - DAY},
+            send=self.send,
+            places=tuple,
+            batches=lambda *_: (),
+            ledger_id=lambda: "the ledger",
+            delivers=False,
+            now=self.world.clock,
+        )
+
+    def send(self, files: list[Arrival]) -> None:
+        fate = 0 if self.world.calm else (0, 0, 0, 1, 2)[self.world.tape.pick(5)]
+        for file in files[: len(files) if fate == 0 else fate - 1]:
+            [sent] = parse(messages.of_arrival(file)).arrivals
+            ran["found"] += 1
+            self.sent[file.external_id] = sent
+            self.world.queue.append(Message(sent, self.world.clock()))
+        if fate:
+            raise StorageUnavailable("SQS did not take all")
+
+    def finish(self) -> None:
+        """One that begins when all is quiet."""
+        while self.later:
+            self.put()
+        self.world.rest()
+        self._steps, self.kept = None, self.begun()
+        while self.kept.ended is None:
+            self.step()
+
+
+@FEW
+@given(TAPES)
+def test_whatever_event_is_lost_each_present_version_has_one_batch(tape: bytes) -> None:
+    world = Settled(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
+    world.filling = comparing = Comparing(world)
+    arrivals = list[Arrival]()
+    settle = world.settle
+
+    def settled() -> None:
+        settle()
+        arrivals.extend(comparing.sent.values())
+
+    world.settle = settled  # type: ignore[method-assign]
+    play(world, arrivals, [])
+    known = comparing.owners([replace(f, sequencer=None) for f in world.bucket.values()])
+    for file in world.bucket.values():
+        parked = file.external_id in world.ignored or file in {m.arrival for m in world.parked}
+        assert replace(file, sequencer=None) in known or parked, f"{file} is lost"
+    ran["comparisons"] += 1
+
+
 def test_the_schedules_went_where_it_hurts(
     record_property: Callable[[str, object], None],
 ) -> None:
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} schedules of backfills: {dict(ran)}")
-    assert_met(ran, schedules, 10, "failed", "twice", "brought", "first", "replaced")
+    wanted = ("failed", "twice", "brought", "first", "replaced", "lost", "found")
+    assert_met(ran, schedules, 10, *wanted)

@@ -15,7 +15,9 @@ import boto3
 import pytest
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.sqs import Queues
+from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
 from aep_intake.clock.parking import Parked
 from aep_intake.delivery.delivery import Task
@@ -25,12 +27,13 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL
 from aep_intake.model.orders import Record, Rejection
-from aep_intake_cli import clock, dead_letters
+from aep_intake.routing import routes
+from aep_intake_cli import clock, comparing, dead_letters
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.command import main
 from aep_intake_cli.doctor import examine as doctor
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM
-from aep_intake_cli.documents import LIMITS_IDS, ROUTES_IDS, PublishedDocument
+from aep_intake_cli.documents import LIMITS_IDS, ROUTES_IDS, PublishedDocument, live_routes
 from aep_intake_cli.options import Access
 from aep_intake_cli.parked import AllParked
 from aep_intake_cli.stack import Stack, describe_stack
@@ -532,14 +535,9 @@ def test_what_was_there_before_comes_by_a_backfill(
 ) -> None:
     """With the rights of `policies/operator.json`, and each object once however often it is run."""
     s3, bucket = stack.aws.s3, stack.outputs["LandingBucketName"]
-    events: Any = s3.get_bucket_notification_configuration(Bucket=bucket)
     folder = f"landing/loyalty/{uuid.uuid4().hex}"
-    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
     keys = [f"{folder}/{n}.jsonl" for n in range(3)]
-    for key in keys:
-        stack.put(key, b"{}\n")
-    there: Any = {"EventBridgeConfiguration": events["EventBridgeConfiguration"]}
-    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=there)
+    _put_without_events(stack, keys)
     for name, value in stack.operator().identity.variables().items():
         monkeypatch.setenv(name, value)
     place = f"s3://{bucket}/{folder}/"
@@ -564,6 +562,54 @@ def test_what_was_there_before_comes_by_a_backfill(
     assert (route["files"], route["loadedAlready"]) == (0, 3)
     assert main(["backfill", "--continue", told["backfillId"]]) == 1
     assert "has ended" in capsys.readouterr().err
+
+
+def _put_without_events(stack: LocalStack, keys: list[str]) -> None:
+    s3, bucket = stack.aws.s3, stack.outputs["LandingBucketName"]
+    events: Any = s3.get_bucket_notification_configuration(Bucket=bucket)
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration={})
+    for key in keys:
+        stack.put(key, b"{}\n")
+    there: Any = {"EventBridgeConfiguration": events["EventBridgeConfiguration"]}
+    s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=there)
+
+
+def test_an_object_of_which_no_event_came_is_found_and_sent_again(
+    stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """With the rights of `policies/operator.json`, two hours later; and the stack does it, too."""
+    s3, bucket = stack.aws.s3, stack.outputs["LandingBucketName"]
+    key = f"landing/loyalty/{uuid.uuid4().hex}/lost.jsonl"
+    _put_without_events(stack, [key])
+    for name, value in stack.operator().identity.variables().items():
+        monkeypatch.setenv(name, value)
+    assert main(["connect", bucket, "--since", "2026-01-01"]) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(comparing, "now", lambda: clock.now() + 7_200_000)
+    [arrival] = Objects(lambda: s3).folder(bucket, key)
+    assert isinstance(arrival, Arrival)
+    described = describe_stack(stack.aws.cloudformation, stack.name)
+    route = routes.parse(live_routes(described, stack.aws.appconfig), "live").match(arrival)
+    assert isinstance(route, routes.Match)
+    chosen = ["reconcile", "--route", route.route, "--json"]
+    assert main(chosen) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert {"found": "never-came", "about": arrival.uri} in found["findings"]
+    ledger = DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], clock.now, 0)
+    [record] = until(partial(_announced, ledger, arrival), key)
+    assert (record.order.files[0].brought_by or "").startswith("reconcile-")
+    main(chosen)
+    found = json.loads(capsys.readouterr().out)
+    assert arrival.uri not in {each["about"] for each in found["findings"]}
+    function = stack.aws.cloudformation.describe_stack_resource(
+        StackName=stack.name, LogicalResourceId="OnReconcile"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    done = stack.aws.functions.invoke(FunctionName=function, Payload=b"{}")
+    assert "FunctionError" not in done, done["Payload"].read()
+    table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
+    kept = DynamoComparisons(table, ledger, clock.now).last()
+    assert kept is not None
+    assert kept.ended is not None
 
 
 def _announced(ledger: DynamoLedger, arrival: Arrival) -> list[Record]:

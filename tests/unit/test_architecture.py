@@ -146,7 +146,7 @@ LEAVES_OUT = {
     "on_delivery": ({"routing", "arrivals"}, 75),
     "on_upload": ({"routing", "arrivals"}, 75),
     "on_journal": ({*CORE} - {"model"}, 18),
-    "on_widget": ({"arrivals"}, 67),
+    "on_reconcile": ({"delivery"}, 75),
 }
 
 

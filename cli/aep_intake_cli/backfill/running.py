@@ -19,11 +19,11 @@ from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page
 from aep_intake.model import messages
-from aep_intake.model.errors import Rejected
 from aep_intake.model.files import BACKFILL_PREFIX, Archived, Arrival
 from aep_intake.model.times import DAY_MS, day_of
 from aep_intake.routing import routes
 from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.wanted import is_wanted
 
 from aep_intake_cli.backfill import inventory
 from aep_intake_cli.clock import now
@@ -106,7 +106,9 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
         connected,
         tuple(other for other in known if other.bucket == backfill.bucket and other != backfill),
         oldest=now() - int(stack.parameters["RetentionDays"]) * DAY_MS,
-        wanted=partial(wanted, compile_wildcard(stack.parameters["KeyPattern"]).fullmatch, table),
+        wanted=partial(
+            is_wanted, keys=compile_wildcard(stack.parameters["KeyPattern"]), table=table
+        ),
     )
     sqs, s3 = session.client("sqs"), session.client("s3")
     url = stack.output("ArrivalsQueueUrl")
@@ -133,16 +135,6 @@ def _found(asked: Asked | str, known: list[Backfill]) -> tuple[Backfill, bool]:
                 return one, False
             raise CommandFailed(f"{asked} has ended")
     raise CommandFailed(f"the ledger knows no backfill {asked}")
-
-
-def wanted(fits: Callable[[str], object], table: routes.RoutingTable, file: Arrival) -> bool:
-    """Whether the intake takes files with this key; what no route takes, it rejects by name."""
-    if not fits(file.key) or (file.size == 0 and file.key.endswith("/")):
-        return False
-    try:
-        return not isinstance(table.match(file), routes.Ignored)
-    except Rejected:
-        return True
 
 
 def _pages(s3: S3Client, backfill: Backfill) -> Callable[[str], Iterator[Page]]:

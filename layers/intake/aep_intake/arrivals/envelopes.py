@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 from aep_intake.clock.parking import ARRIVALS, Place
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.files import BACKFILL_PREFIX, Arrival, digest
+from aep_intake.model.files import BACKFILL_PREFIX, RECONCILE_PREFIX, Arrival, digest
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
@@ -152,7 +152,7 @@ def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
     )
     if isinstance(arrival, Ignored) or "broughtBy" not in event:
         return arrival
-    brought_by = event["broughtBy"].matching(_BROUGHT_BY, "the id of a backfill")
+    brought_by = event["broughtBy"].matching(_BROUGHT_BY, "a backfill or a comparison")
     return replace(arrival, brought_by=brought_by, aged=event["aged"].value is True)
 
 
@@ -211,7 +211,7 @@ _LARGEST = 2**20  # bytes of a message in SQS
 # Buckets made before 2018 may have capitals, underscores and up to 255 characters.
 _BUCKET = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{2,254}")
 _ETAG = re.compile(r'"?[!#-~]{1,255}"?')
-_BROUGHT_BY = re.compile(rf"{BACKFILL_PREFIX}[0-9a-z-]{{1,48}}")
+_BROUGHT_BY = re.compile(rf"({BACKFILL_PREFIX}|{RECONCILE_PREFIX})[0-9a-z-]{{1,48}}")
 _HEX = re.compile(r"[0-9A-Fa-f]{1,64}")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -39,7 +39,7 @@ def lineage_of(
     arrival: Arrival, folder: str | None, target: Target, *, first_only: bool
 ) -> Lineage:
     """The lineage of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
-    if not arrival.position:
+    if not arrival.position and arrival.brought_by is None:
         raise NotReplaceable(
             f"the event of {arrival.uri} has no sequencer, so nobody can tell whether this is the "
             "newest version: send S3's own events, or let the route say `append`"
@@ -47,7 +47,7 @@ def lineage_of(
     name = ("object", arrival.key) if folder is None else ("folder", folder)
     dataset = (target.ims_org, target.sandbox, target.dataset_id)
     subject = digest(arrival.bucket, *name, *dataset)
-    return Lineage(subject, arrival.position, first_only=first_only)
+    return Lineage(subject, arrival.position, first_only=first_only, time=arrival.time)
 
 
 def placed(order: Order, heads: Heads) -> Order | None:
@@ -57,7 +57,14 @@ def placed(order: Order, heads: Heads) -> Order | None:
     """
     line = order.line
     head = None if line is None else heads.head(line.subject)
-    if line is None or head is None or head.external_id == order.external_id:
+    if line is None or (head is not None and head.external_id == order.external_id):
+        return order
+    if not line.position:  # only its time says whether it is newer; it is behind the newest then
+        newer = head is None or head.time < line.time
+        behind = "" if head is None else head.position
+        line = replace(line, position=f"{behind}-{line.time:015}" if newer else "")
+        order = replace(order, line=line)
+    if head is None:
         return order
     current = heads.get(order.external_id)
     if current is not None and not current.never_created:

@@ -10,7 +10,9 @@ from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
 OWN_NAME = "{file}"  # stands for the name of a file in that of its ready file
-BACKFILL_PREFIX = "backfill-"  # of the ids of backfills
+# Of what brings a version of which no event came; the rest says when.
+BACKFILL_PREFIX = "backfill-"
+RECONCILE_PREFIX = "reconcile-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Arrival(Kept):
     is_gzip: bool | None = field(default=None, compare=False)
     # How many rows its ready file says that it has.
     rows: int | None = field(default=None, compare=False)
-    # The id of the backfill that brings it; None: an event, a request or a folder's listing does.
+    # The backfill, or comparison, that brings it; None: an event, a request, a folder's listing.
     brought_by: str | None = field(default=None, compare=False)
     # Whether it is brought though the ledger may have forgotten it: no event can have come of it.
     aged: bool = field(default=False, compare=False)
@@ -57,13 +59,14 @@ class Arrival(Kept):
         """S3's sequencer in a form that sorts; empty where there is none.
 
         What a backfill brings has none: it is older than all that came by events, and sorts by its
-        time among its like.
+        time among its like. Of what a comparison found only the time is known.
         """
         # Of different lengths, they are compared as if the shorter had zeros at its end.
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
         if self.sequencer:
             return self.sequencer.upper().ljust(64, "0")
-        return f"-{self.time:015}" if self.brought_by else ""  # `-` sorts before all digits
+        by_backfill = (self.brought_by or "").startswith(BACKFILL_PREFIX)
+        return f"-{self.time:015}" if by_backfill else ""  # `-` sorts before all digits
 
     @property
     def external_id(self) -> str:

@@ -41,6 +41,11 @@ def key_of_map(name: str) -> str:
 TAG = "aep_intake"
 
 
+def tag_value(ledger: str, external_id: str) -> str:
+    """The value of that tag on the batch of an order of this ledger."""
+    return digest(ledger, external_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity(Kept):
     """The identity of a ledger, which does not depend on its table's name."""
@@ -104,18 +109,21 @@ class Lineage(Kept):
     """
 
     subject: str  # hash of the object or folder, and the dataset
-    position: str  # S3's sequencer, in a form that sorts
+    # S3's sequencer, in a form that sorts; empty where only its time says which is newer.
+    position: str
     # External id of the newest order before this one, until this one has taken its place.
     predecessor: str | None = None
     first_only: bool = False  # the first order counts, and newer ones change nothing
+    time: int = 0  # of the version, in epoch milliseconds
 
 
 @dataclass(frozen=True, slots=True)
 class LineageHead:
-    """The newest order of a lineage: its external id (of attempt 1) and its position."""
+    """The newest order of a lineage: its external id (of attempt 1), its position and time."""
 
     external_id: str
     position: str
+    time: int = 0  # of its version; 0 if an earlier release opened it
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +273,7 @@ class Order(Kept):
 
     def tag_value(self, ledger: str) -> str:
         """The value of our tag on the batch: proves that this very ledger ordered it."""
-        return digest(ledger, self.external_id)
+        return tag_value(ledger, self.external_id)
 
 
 class State(StrEnum):

@@ -159,6 +159,22 @@ class Adobe:
                 batches[batch_id] = batch
         return sorted(batches.values(), key=lambda batch: (batch.created, batch.id))
 
+    def tagged(self, place: Target, since: int, until: int) -> Iterator[Batch]:
+        """The batches of a sandbox with a tag like ours, made from `since` to `until` (epoch ms).
+
+        The target's dataset does not matter. Raises TryAgain.
+        """
+        query = {
+            "tags": f"{TAG}:*",
+            "createdAfter": str(since - 1),
+            "createdBefore": str(until),
+            "orderBy": "asc:created",
+        }
+        for batch_id, raw in self._list("batches", query, place):
+            batch = _batch(batch_id, raw, created=since)
+            if TAG in batch.tags:  # the filter is only there for speed
+                yield batch
+
     def abort(self, order: Order, batch_id: str) -> None:
         """Abort a batch of that order, as `abort_batch`. Raises TryAgain."""
         self.abort_batch(order.target, batch_id, order.external_id)

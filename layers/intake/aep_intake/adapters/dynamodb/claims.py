@@ -17,13 +17,26 @@ class DynamoClaims:
         self._table = table
         self._now = now
 
-    def claimed(self, files: Sequence[Arrival]) -> list[Arrival]:
-        """Those of the files that an order or a window claims: a request for each hundred."""
+    def owners(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
+        """The order or window that claims each of the files, as far as they are claimed.
+
+        A request for each hundred.
+        """
         now = self._now() // 1000
-        found = []
+        found = {}
         for some in batched(files, KEYS_MAX, strict=False):
             places = {(f"object#{f.object_id}", claims(f)[0].slot): f for f in some}
-            for item in self._table.get_many(list(places), "expires"):
+            for item in self._table.get_many(list(places), "expires", "external_id"):
                 if int(item["expires"]["N"]) >= now:  # DynamoDB deletes it within days, not at once
-                    found.append(places[item["pk"]["S"], item["sk"]["S"]])
+                    place = item["pk"]["S"], item["sk"]["S"]
+                    found[places[place]] = item["external_id"]["S"]
         return found
+
+    def undelivered(self, external_ids: Sequence[str]) -> list[str]:
+        """Those orders that have no delivery; a request for each hundred."""
+        missing = []
+        for some in batched(external_ids, KEYS_MAX, strict=False):
+            items = self._table.get_many([(f"delivery#{name}", "delivery") for name in some])
+            there = {item["pk"]["S"].removeprefix("delivery#") for item in items}
+            missing += [name for name in some if name not in there]
+        return missing

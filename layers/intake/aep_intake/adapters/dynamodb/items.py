@@ -46,6 +46,7 @@ def head_moved(line: Lineage | None, external_id: str, uri: str) -> list[dict[st
         "sk": {"S": "head"},
         "external_id": {"S": external_id},
         "position": {"S": line.position},
+        "time": {"N": str(line.time)},
         "uri": {"S": uri},
     }
     if line.predecessor is None:

@@ -1,0 +1,146 @@
+"""A comparison of a deployed stack's buckets, ledger and Catalog, from an operator's machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.sqs import Queues
+from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
+from aep_intake.adapters.dynamodb.connections import DynamoConnections
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.arrivals.reconcile import Comparison, Found, ReconcilePorts
+from aep_intake.model import messages
+from aep_intake.model.batches import Target
+from aep_intake.model.errors import Rejected
+from aep_intake.model.times import DAY_MS, iso
+from aep_intake.routing import routes
+from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.wanted import is_wanted
+from rich.table import Column
+from rich.table import Table as Grid
+from rich.text import Text
+
+from aep_intake_cli.clock import now
+from aep_intake_cli.datasets import adobe_clients
+from aep_intake_cli.documents import live_routes, organizations_of
+from aep_intake_cli.failures import CommandFailed
+from aep_intake_cli.output import quantity
+
+if TYPE_CHECKING:
+    import boto3
+    from aep_intake.model.files import Arrival
+
+    from aep_intake_cli.stack import Stack
+
+THREADS = 10
+SAID = {
+    Found.NEVER_CAME: "no event came of it: sent again",
+    Found.NO_ORDER: "it claims an object, and the ledger does not have it",
+    Found.NOT_DELIVERED: "the batch was announced, and nobody delivers it: send its files again",
+    Found.UNKNOWN_BATCH: "the ledger does not know it: compare its rows with its file",
+}
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """A comparison that can begin, and what it works with."""
+
+    comparison: Comparison
+    ports: ReconcilePorts
+
+
+def prepare(stack: Stack, session: boto3.Session, route: str | None, day: int | None) -> Comparing:
+    """A comparison about one route (None: all) and one day, by its begin in epoch milliseconds.
+
+    Raises CommandFailed, IntakeError and botocore's errors.
+    """
+    dynamodb, appconfig = session.client("dynamodb"), session.client("appconfig")
+    name, retention = stack.output("LedgerTable"), int(stack.parameters["RetentionDays"]) * DAY_MS
+    table = Table(dynamodb, name)
+    ledger = DynamoLedger(dynamodb, name, now, retention)
+    comparisons = DynamoComparisons(table, ledger, now, keeps=False)
+    published = routes.parse(live_routes(stack, appconfig), "live")
+    if route is not None and route not in {one.name for one in published.routes}:
+        raise CommandFailed(f"no route of the published table is called {route}")
+    buckets = stack.output("SourceBuckets").split(",")
+    comparison = Comparison.begin(now(), retention, buckets, comparisons.last())
+    if day is not None:
+        comparison = comparison.of_times(day, day + DAY_MS)
+    keys = compile_wildcard(stack.parameters["KeyPattern"])
+    _, platform = adobe_clients(stack, session)
+    s3, queues = session.client("s3"), Queues(session.client("sqs"))
+    url = stack.output("ArrivalsQueueUrl")
+    ports = ReconcilePorts(
+        ledger=comparisons,
+        listed=lambda bucket, after: Objects(lambda: s3).folder(bucket, "", after),
+        wanted=lambda file: is_wanted(file, keys, published) and _is_of(route, file, published),
+        connected=DynamoConnections(table).all(),
+        send=lambda files: queues.send_all(url, map(messages.of_arrival, files)),
+        # A batch that the ledger does not know has no route.
+        places=lambda: [] if route else _places(stack, session),
+        batches=platform.tagged,
+        ledger_id=lambda: ledger.identity.get().ledger_id,
+        delivers=stack.delivers,
+        now=now,
+        side_by_side=_side_by_side,
+    )
+    return Comparing(comparison, ports)
+
+
+def _is_of(route: str | None, file: Arrival, table: routes.RoutingTable) -> bool:
+    if route is None:
+        return True
+    try:
+        return table.match(file).route == route
+    except Rejected:
+        return False
+
+
+def _places(stack: Stack, session: boto3.Session) -> Iterator[Target]:
+    credentials, _ = adobe_clients(stack, session)
+    for organization in organizations_of(stack, session.client("appconfig")).all:
+        ims_org = credentials.ims_org(organization.credential)
+        for sandbox in organization.sandboxes:
+            yield Target(organization.credential, ims_org, sandbox, "")
+
+
+def _side_by_side[T, R](work: Callable[[T], R], values: Iterable[T], /) -> list[R]:
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(work, values))
+
+
+def shown(found: Comparison) -> Iterator[Grid | Text]:
+    """For people."""
+    looked = quantity(found.looked_at, "object")
+    yield Text(f"Compared: {looked}, written from {iso(found.since)} to {iso(found.until)}.")
+    if found.told:
+        grid = Grid("why no batch has it", Column("objects", justify="right"))
+        for fate, number in sorted(found.told.items()):
+            grid.add_row(Text(fate), f"{number:,}")
+        yield grid
+    if not found.found:
+        yield Text("Nothing is lost.")
+        return
+    grid = Grid("found", Column("what", overflow="fold"), Column("about it", overflow="fold"))
+    for one in found.named:
+        grid.add_row(Text(one.found), Text(one.about), Text(SAID[one.found]))
+    yield grid
+    if (more := sum(found.found.values()) - len(found.named)) > 0:
+        yield Text(f"… and {more:,} more.")
+
+
+def to_json(found: Comparison) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "since": iso(found.since),
+        "until": iso(found.until),
+        "lookedAt": found.looked_at,
+        "told": dict(found.told),
+        "found": dict(found.found),
+        "findings": [{"found": one.found, "about": one.about} for one in found.named],
+    }

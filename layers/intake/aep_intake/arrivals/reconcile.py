@@ -1,0 +1,277 @@
+"""Compares the buckets with the ledger, and the ledger with Catalog; mends what surely is lost.
+
+An event may never come, a record may be deleted, a batch may be made of which the ledger does not
+know. So all present versions of objects are listed, page by page, and the ledger is asked about
+each; then Catalog is asked for the batches with our tag:
+
+    a version of which the ledger has never heard   is sent to the workers, like an arrival
+    a claim without its order, an order without     are told, for a person to judge
+      its delivery, a batch without its order
+
+What is younger than an hour may still come by itself. What is older than the ledger's memory, less
+a day, or than the connection of its bucket, nobody can judge.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
+from enum import StrEnum
+from itertools import batched
+from typing import Protocol
+
+from aep_intake.create.attempts import attempts
+from aep_intake.grouping.windows import Window, WindowStage
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.files import RECONCILE_PREFIX, Archived, Arrival
+from aep_intake.model.history import Seen
+from aep_intake.model.orders import TAG, WINDOW_PREFIX, Record, State, tag_value
+from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.records import Kept
+from aep_intake.model.times import DAY_MS, HOUR_MS
+from aep_intake.model.values import dataclass
+
+PAGE = 1000  # objects
+NAMED_MAX = 100  # findings that are named; the rest is counted
+JUDGED_MAX = 50_000  # owners that a worker remembers
+
+
+class Found(StrEnum):
+    """What is wrong, and what became of it."""
+
+    NEVER_CAME = "never-came"  # an object without an event: it was sent to the workers
+    NO_ORDER = "no-order"  # an order or a window that claims an object is not there
+    NOT_DELIVERED = "not-delivered"  # a batch was announced, and nobody delivers it
+    UNKNOWN_BATCH = "unknown-batch"  # AEP has a batch of this ledger, of which that does not know
+
+
+@dataclass(frozen=True, slots=True)
+class Finding(Kept):
+    """One thing that is wrong. `about`: a URI, an order or window, a batch."""
+
+    found: Found
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Kept):
+    """One comparison, and how far it came. Times in epoch milliseconds."""
+
+    began: int
+    since: int  # it looks at versions that were written since then
+    until: int  # and before that
+    batches_since: int  # at batches that were made since then, until `until`
+    buckets: tuple[str, ...]  # those that are left; the first is being looked at
+    reached: str = ""  # the key up to which it was
+    ended: int | None = None
+    revision: int = 1
+    # Since when a bucket is looked at of which nobody says since when it is connected.
+    first_seen: Mapping[str, int] = field(default_factory=dict)
+    looked_at: int = 0
+    told: Mapping[str, int] = field(default_factory=dict)  # versions without a batch, by their fate
+    found: Mapping[str, int] = field(default_factory=dict)  # by kind
+    named: tuple[Finding, ...] = ()
+
+    @classmethod
+    def begin(
+        cls,
+        now: int,
+        retention: int,
+        buckets: Iterable[str],
+        before: "Comparison | None" = None,
+    ) -> "Comparison":
+        """A new one. `before`: the one before it. `retention`: of the ledger, in milliseconds."""
+        until = now - HOUR_MS
+        several = tuple(buckets)
+        seen = {} if before is None else before.first_seen
+        return cls(
+            began=now,
+            since=now - retention + DAY_MS,
+            until=until,
+            batches_since=until - DAY_MS
+            if before is None
+            else max(before.until, until - 7 * DAY_MS),
+            buckets=several,
+            first_seen={bucket: seen.get(bucket, now) for bucket in several},
+        )
+
+    def of_times(self, since: int, until: int) -> "Comparison":
+        """The same, of what was written and made in a shorter time."""
+        since, until = max(since, self.since), min(until, self.until)
+        return replace(self, since=since, until=until, batches_since=since)
+
+    def then(
+        self, told: Mapping[str, int] | None = None, findings: Sequence[Finding] = ()
+    ) -> "Comparison":
+        """After a step that told and found these."""
+        kinds = Counter(self.found) + Counter(str(each.found) for each in findings)
+        return replace(
+            self,
+            revision=self.revision + 1,
+            told=dict(Counter(self.told) + Counter(told or {})),
+            found=dict(kinds),
+            named=(*self.named, *findings)[:NAMED_MAX],
+        )
+
+
+class ComparedLedger(Protocol):
+    """The ledger. Every method raises LedgerUnavailable."""
+
+    def owners(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
+        """The order or window that claims each of the files, as far as they are claimed."""
+
+    def seen(self, object_id: str) -> list[Seen]:
+        """All that the ledger knows of an object."""
+
+    def get(self, external_id: str) -> Record | None:
+        """An order's current record."""
+
+    def window(self, window_id: str) -> Window | None:
+        """The current window."""
+
+    def undelivered(self, external_ids: Sequence[str]) -> list[str]:
+        """Those orders that have no delivery."""
+
+    def replace(self, old: Comparison, new: Comparison) -> Comparison:
+        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcilePorts:
+    """What a comparison needs of the world."""
+
+    ledger: ComparedLedger
+    # The present versions of all objects of a bucket after a key. Raises StorageUnavailable.
+    listed: Callable[[str, str], Iterator[Arrival | Archived]]
+    wanted: Callable[[Arrival], bool]  # whether the routes take it, and the comparison is about it
+    connected: Mapping[str, int]  # since when (epoch ms), by bucket
+    send: Callable[[list[Arrival]], None]  # to the workers that take them in
+    places: Callable[[], Iterable[Target]]  # organizations and sandboxes; their dataset is empty
+    # Batches with a tag like ours, by the times (epoch ms) they were made. Raises TryAgain.
+    batches: Callable[[Target, int, int], Iterable[Batch]]
+    ledger_id: Callable[[], str]
+    delivers: bool  # whether this stack delivers batches
+    now: Callable[[], int]  # epoch ms
+    side_by_side: SideBySide = map
+
+
+def reconcile(comparison: Comparison, ports: ReconcilePorts) -> Iterator[Comparison]:
+    """Go on with a comparison to its end, step by step; it may be stopped at any of them.
+
+    Raises LeaseLost if somebody else goes on with it, and as the ports.
+    """
+    judge = _Judge(ports)
+    while comparison.buckets:
+        bucket, *others = comparison.buckets
+        since = max(comparison.since, ports.connected.get(bucket, comparison.first_seen[bucket]))
+        listed = ports.listed(bucket, comparison.reached)
+        for page in batched(listed, PAGE, strict=False):
+            files = [each for each in page if isinstance(each, Arrival)]
+            young = [file for file in files if since <= file.time < comparison.until]
+            wanted = [file for file in young if ports.wanted(file)]
+            told, findings = judge.files(wanted, comparison)
+            last = page[-1]
+            after = replace(
+                comparison.then(told, findings),
+                reached=(last.file if isinstance(last, Archived) else last).key,
+                looked_at=comparison.looked_at + len(wanted),
+            )
+            comparison = ports.ledger.replace(comparison, after)
+            yield comparison
+        after = replace(comparison.then(), buckets=tuple(others), reached="")
+        comparison = ports.ledger.replace(comparison, after)
+    while comparison.batches_since < comparison.until:
+        end = min(comparison.batches_since + HOUR_MS, comparison.until)
+        findings = [
+            finding
+            for place in ports.places()
+            for batch in ports.batches(place, comparison.batches_since, end)
+            if (finding := judge.batch(batch)) is not None
+        ]
+        after = replace(comparison.then(findings=findings), batches_since=end)
+        comparison = ports.ledger.replace(comparison, after)
+        yield comparison
+    yield ports.ledger.replace(comparison, replace(comparison.then(), ended=ports.now()))
+
+
+class _Judge:
+    """Judges files and batches; each order and window once."""
+
+    def __init__(self, ports: ReconcilePorts) -> None:
+        self._ports = ports
+        self._judged: set[str] = set()  # orders and windows
+
+    def files(
+        self, files: Sequence[Arrival], comparison: Comparison
+    ) -> tuple[Counter[str], list[Finding]]:
+        """The fates of those that nobody claims, and what is wrong. Sends what never came."""
+        owners = self._ports.ledger.owners(files)
+        free = [file for file in files if file not in owners]
+        seen = self._ports.side_by_side(lambda f: self._ports.ledger.seen(f.object_id), free)
+        fates = {file: _fate(file, known) for file, known in zip(free, seen, strict=True)}
+        lost = [file for file, fate in fates.items() if fate is None]
+        name = f"{RECONCILE_PREFIX}{comparison.began}"
+        self._ports.send([replace(file, brought_by=name) for file in lost])
+        findings = [Finding(Found.NEVER_CAME, file.uri) for file in lost]
+        findings += self._owners(dict.fromkeys(owners.values()))
+        return Counter(fate for fate in fates.values() if fate is not None), findings
+
+    def batch(self, batch: Batch) -> Finding | None:
+        """What is wrong with a batch that may be one of ours."""
+        external_id = batch.external_id
+        if external_id is None or batch.holds_none:
+            return None
+        tag = batch.tags.get(TAG, [])
+        ours = tag_value(self._ports.ledger_id(), external_id)
+        if ours not in (tag if isinstance(tag, list) else [tag]):
+            return None
+        record = self._ports.ledger.get(external_id)
+        if record is not None and record.batch_id == batch.id:
+            return None
+        return Finding(Found.UNKNOWN_BATCH, f"{batch.id} ({external_id}, {batch.status})")
+
+    def _owners(self, owners: Iterable[str]) -> Iterator[Finding]:
+        new = [owner for owner in owners if owner not in self._judged]
+        if len(self._judged) > JUDGED_MAX:
+            self._judged.clear()
+        self._judged.update(new)
+        orders = [owner for owner in new if not owner.startswith(WINDOW_PREFIX)]
+        for owner in new:
+            if owner.startswith(WINDOW_PREFIX):
+                window = self._ports.ledger.window(owner)
+                if window is None:
+                    yield Finding(Found.NO_ORDER, owner)
+                elif window.stage is WindowStage.FINISHED:
+                    orders += [window.part_id(number) for number in range(len(window.parts))]
+        for external_id in self._ports.ledger.undelivered(orders):
+            yield from self._order(external_id)
+
+    def _order(self, external_id: str) -> Iterator[Finding]:
+        """What is wrong with an order that has no delivery."""
+        known = list(attempts(external_id, self._ports.ledger))
+        if not known:
+            yield Finding(Found.NO_ORDER, external_id)
+        for record in known:
+            last = record.next_attempt is None and record.split_into is None
+            told = record.state is State.ANNOUNCED and record.batch_id is not None
+            name = record.order.external_id
+            if self._ports.delivers and last and told and self._ports.ledger.undelivered([name]):
+                yield Finding(Found.NOT_DELIVERED, f"{record.batch_id} ({name})")
+
+
+def _fate(file: Arrival, seen: Iterable[Seen]) -> str | None:
+    """What became of a version that no order or window claims; None if nobody has heard of it.
+
+    S3 lists no sequencer, so of an object without version ids its bytes say which version it is.
+    """
+    ours = [
+        item
+        for item in seen
+        if item.version == file.version
+        or (file.version_id is None and item.version.startswith(f"e:{file.etag}:"))
+    ]
+    if not ours:
+        return None
+    last = max(ours, key=lambda item: item.expires)
+    if last.rejection is not None:
+        return last.rejection.reason
+    return last.noted or "claimed"

@@ -1,0 +1,20 @@
+"""Whether the intake takes an object that somebody has listed."""
+
+import re
+
+from aep_intake.model.errors import Rejected
+from aep_intake.model.files import Arrival
+from aep_intake.routing.routes import Ignored, RoutingTable
+
+
+def is_wanted(file: Arrival, keys: re.Pattern[str], table: RoutingTable) -> bool:
+    """Whether it is for us; what no route takes is, for it is rejected by name.
+
+    `keys`: the deployment's KeyPattern.
+    """
+    if not keys.fullmatch(file.key) or (file.size == 0 and file.key.endswith("/")):
+        return False
+    try:
+        return not isinstance(table.match(file), Ignored)
+    except Rejected:
+        return True

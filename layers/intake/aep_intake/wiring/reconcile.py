@@ -1,0 +1,53 @@
+"""The worker of on_reconcile, which compares buckets, ledger and Catalog."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
+from aep_intake.adapters.dynamodb.connections import DynamoConnections
+from aep_intake.arrivals.reconcile import ReconcilePorts
+from aep_intake.model import messages
+from aep_intake.model.batches import Target
+from aep_intake.model.files import Arrival
+from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.wanted import is_wanted
+from aep_intake.wiring.arrive import Requesting
+
+
+class Reconciling(Requesting):
+    """A worker that compares what S3, the ledger and AEP have."""
+
+    @cached_property
+    def comparisons(self) -> DynamoComparisons:
+        """Comparisons in the ledger."""
+        return DynamoComparisons(self.table, self.ledger, self.now)
+
+    def backlog(self) -> int:
+        """About how many messages wait in the arrivals queue. Raises StorageUnavailable."""
+        return self.queues.backlog(self.settings.arrivals_queue_url)
+
+    def ports(self) -> ReconcilePorts:
+        """The ports of a comparison. Raises TryAgain if routes or limits cannot be read."""
+        keys, table = compile_wildcard(self.settings.key_pattern), self.tables.current()
+        return ReconcilePorts(
+            ledger=self.comparisons,
+            listed=lambda bucket, after: self.objects.folder(bucket, "", after),
+            wanted=lambda file: is_wanted(file, keys, table),
+            connected=DynamoConnections(self.table).all(),
+            send=self._send,
+            places=self._places,
+            batches=self.adobe.tagged,
+            ledger_id=lambda: self.ledger.identity.get().ledger_id,
+            delivers=self.settings.deliver_batches,
+            now=self.now,
+            side_by_side=self.side_by_side,
+        )
+
+    def _send(self, files: list[Arrival]) -> None:
+        self.queues.send_all(self.settings.arrivals_queue_url, map(messages.of_arrival, files))
+
+    def _places(self) -> Iterator[Target]:
+        for organization in self.organizations.current().all:
+            ims_org = self.credentials.ims_org(organization.credential)
+            for sandbox in organization.sandboxes:
+                yield Target(organization.credential, ims_org, sandbox, "")

@@ -1,0 +1,247 @@
+"""What is lost is found: an event, a delivery's record, a batch that the ledger does not know."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.arrivals import reconcile as reconciling
+from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.reconcile import Comparison, Finding, Found, ReconcilePorts, reconcile
+from aep_intake.create import lineage
+from aep_intake.grouping.windows import Window
+from aep_intake.model import messages, records
+from aep_intake.model.batches import Batch, Target
+from aep_intake.model.errors import LeaseLost, NoRoute
+from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.orders import TAG, Order, Record, Rejection, WindowPart, tag_value
+
+from tests import builders
+from tests.builders import TARGET, order
+from tests.compared import Compared
+from tests.memory_ledger import HandedOver, MemoryLedger
+
+HOUR, DAY = 3_600_000, 86_400_000
+NOW = 1000 * DAY
+RETENTION = 60 * DAY
+FILE = Arrival("landing", "in/a.json", "v1", "e1", None, 10, NOW - 2 * DAY)
+EVENT = replace(FILE, sequencer="0061")
+
+
+class World:
+    """A bucket, a ledger and Catalog. `sent`: what a comparison sent to the workers."""
+
+    def __init__(self, *files: Arrival | Archived, buckets: tuple[str, ...] = ("landing",)) -> None:
+        self.files, self.sent = list(files), list[Arrival]()
+        self.ledger = MemoryLedger()
+        self.batches: list[Batch] = []
+        self.asked: list[tuple[int, int]] = []
+        self.connected = {"landing": NOW - 90 * DAY}
+        self.comparison = Comparison.begin(NOW, RETENTION, buckets)
+        self.compared = Compared(self.ledger, self.comparison)
+
+    def announced(self, *files: Arrival, delivered: bool = True, of: Order | None = None) -> Record:
+        wanted = of or order(*files)
+        record = self.ledger.open(Record.opened(wanted, builders.lease(NOW), NOW))
+        record = self.ledger.replace(record, record.created(builders.batch(NOW)))
+        record = self.ledger.replace(record, record.announced())
+        if delivered:
+            self.ledger.handed_over[record.order.external_id] = HandedOver(NOW)
+        return record
+
+    def ports(self, **changes: Any) -> ReconcilePorts:
+        return replace(
+            ReconcilePorts(
+                ledger=self.compared,
+                listed=self.listed,
+                wanted=lambda file: "/no." not in file.key,
+                connected=self.connected,
+                send=self.sent.extend,
+                places=lambda: [replace(TARGET, dataset_id="")],
+                batches=self.made,
+                ledger_id=lambda: "the ledger",
+                delivers=True,
+                now=lambda: NOW,
+            ),
+            **changes,
+        )
+
+    def listed(self, bucket: str, after: str) -> Iterator[Arrival | Archived]:
+        for each in self.files:
+            file = each.file if isinstance(each, Archived) else each
+            if file.bucket == bucket and file.key > after:
+                yield each
+
+    def made(self, place: Target, since: int, until: int) -> Iterable[Batch]:
+        self.asked.append((since, until))
+        return [batch for batch in self.batches if since <= batch.created < until]
+
+    def compare(self, **changes: Any) -> Comparison:
+        [*_, last] = reconcile(self.compared.kept, self.ports(**changes))
+        assert last.ended == NOW
+        return last
+
+
+def test_an_event_that_never_came_is_made_good() -> None:
+    world = World(FILE)
+    found = world.compare()
+    assert found.named == (Finding(Found.NEVER_CAME, FILE.uri),)
+    assert world.sent == [FILE]
+    [sent] = parse(messages.of_arrival(world.sent[0])).arrivals
+    assert (sent.brought_by or "").startswith("reconcile-")
+    assert not sent.aged
+
+
+def test_a_delivery_whose_record_is_gone_is_told() -> None:
+    world = World(FILE)
+    record = world.announced(EVENT, delivered=False)
+    name = record.order.external_id
+    assert world.compare().named == (Finding(Found.NOT_DELIVERED, f"{record.batch_id} ({name})"),)
+    assert world.sent == []
+    world = World(FILE)
+    world.announced(EVENT, delivered=False)
+    assert world.compare(delivers=False).found == {}
+
+
+def test_a_batch_of_which_the_ledger_does_not_know_is_told() -> None:
+    world = World()
+    known = world.announced(EVENT)
+
+    def batch(batch_id: str, external_id: str, ledger: str = "the ledger", **changes: Any) -> Batch:
+        tags = {TAG: [tag_value(ledger, external_id)]}
+        made = Batch(batch_id, "success", NOW - 2 * HOUR, external_id, ("d",), tags, {})
+        return replace(made, **changes)
+
+    world.batches = [
+        batch("b-lost", "intake-lost"),
+        batch("b-other", known.order.external_id, status="loading"),
+        batch("b-alone", known.order.external_id, tags={TAG: tag_value("the ledger", "x")}),
+        batch("b-theirs", "intake-theirs", "another ledger"),
+        batch("b-aborted", "intake-aborted", status="aborted"),
+        batch(known.batch_id or "", known.order.external_id),
+        batch("b-young", "intake-young", created=NOW - 1),
+    ]
+    assert [each.about for each in world.compare().named] == [
+        "b-lost (intake-lost, success)",
+        f"b-other ({known.order.external_id}, loading)",
+    ]
+    assert world.asked[0][0] == NOW - 25 * HOUR
+    assert world.asked[-1][1] == NOW - HOUR
+    following = Comparison.begin(NOW + DAY, RETENTION, ("landing",), world.compared.kept)
+    assert following.batches_since == NOW - HOUR
+
+
+def test_what_has_a_fate_is_only_told() -> None:
+    kinds = ("claimed", "no-route", "waiting", "superseded")
+    files = {kind: replace(FILE, key=f"in/{kind}.json") for kind in kinds}
+    world = World(*files.values())
+    world.announced(replace(files["claimed"], sequencer="0061"))
+    why = Rejection.of(NoRoute("no rule fits"), NOW)
+    world.ledger.reject(replace(files["no-route"], sequencer="0062"), why)
+    world.ledger.note_waiting(files["waiting"], "r", "its marker", NOW)
+    world.ledger.note_superseded(files["superseded"], "v2", "r")
+    found = world.compare()
+    assert found.told == {"no-route": 1, "waiting": 1, "superseded": 1}
+    assert (found.looked_at, found.found, world.sent) == (4, {}, [])
+
+
+def test_without_versions_its_bytes_say_which_version_it_is() -> None:
+    plain = replace(FILE, version_id=None)
+    others = [replace(plain, key=f"in/{name}.json") for name in ("rejected", "claimed", "lost")]
+    world = World(*others)
+    why = Rejection.of(NoRoute("no rule fits"), NOW)
+    world.ledger.reject(replace(others[0], sequencer="0061"), why)
+    world.announced(replace(others[1], sequencer="0062"))
+    world.ledger.reject(replace(others[2], etag="before", sequencer="0063"), why)
+    assert world.compare().told == {"no-route": 1}
+    assert world.sent == [others[2]]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        replace(FILE, time=NOW - HOUR + 1),  # its event may still come
+        replace(FILE, time=NOW - RETENTION + DAY - 1),  # the ledger may forget it now
+        replace(FILE, bucket="other", time=NOW - 31 * DAY),  # older than its connection
+        replace(FILE, key="in/no.json"),
+        Archived(FILE),
+    ],
+)
+def test_what_nobody_can_judge_is_left_alone(file: Arrival | Archived) -> None:
+    world = World(file, buckets=("landing", "other"))
+    world.connected["other"] = NOW - 30 * DAY
+    assert world.compare().looked_at == 0
+    assert world.sent == []
+
+
+def test_a_bucket_of_which_nobody_knows_is_looked_at_from_then_on() -> None:
+    world = World(replace(FILE, time=NOW + 1))
+    world.connected.clear()
+    world.compare()
+    following = Comparison.begin(NOW + DAY, RETENTION, ("landing",), world.compared.kept)
+    world.compared.kept = following
+    assert following.first_seen == {"landing": NOW}
+    assert world.compare().looked_at == 1
+
+
+def test_it_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "PAGE", 2)
+    files = [replace(FILE, bucket=b, key=f"in/{n}.json") for b in ("a", "b") for n in range(5)]
+    for steps in range(1, 12):
+        world = World(*files, buckets=("a", "b"))
+        world.connected = dict.fromkeys("ab", 0)
+        for _, _ in zip(range(steps), reconcile(world.comparison, world.ports()), strict=False):
+            pass
+        found = world.compare()
+        assert sorted(world.sent, key=lambda f: (f.bucket, f.key)) == files
+        assert found.found == {"never-came": 10}
+        assert (found.looked_at, found.buckets) == (10, ())
+        assert records.read(Comparison, records.text(found)) == found
+
+
+def test_only_one_worker_goes_on_with_it() -> None:
+    world = World(FILE)
+    world.compared.kept = replace(world.comparison, revision=7)
+    with pytest.raises(LeaseLost):
+        list(reconcile(world.comparison, world.ports()))
+
+
+def test_a_claim_without_its_order_is_told_and_so_is_a_part_without_its_delivery() -> None:
+    files = [replace(FILE, key=f"in/{n}.json") for n in range(3)]
+    world = World(*files)
+    lost = world.announced(replace(files[0], sequencer="0061"))
+    del world.ledger.records[lost.order.external_id]
+    del world.ledger.handed_over[lost.order.external_id]
+    window = Window.at(order(), HOUR, NOW)
+    sequenced = tuple(replace(file, sequencer="0062") for file in files[1:])
+    world.ledger.windows.open(window)
+    world.ledger.windows.register(window, sequenced, sequenced)
+    part = WindowPart(window.window_id, 0, 2, 20)
+    closed = window.sealed(NOW).planned((part,)).finished()
+    world.ledger.windows.kept[window.window_id] = closed
+    of_part = window.part(part, 0)
+    world.announced(of=of_part, delivered=False)
+    assert {each.found for each in world.compare().named} == {Found.NO_ORDER, Found.NOT_DELIVERED}
+    assert world.compare().ended  # and again, from its beginning
+
+
+def test_a_version_that_was_found_takes_its_place_by_its_time() -> None:
+    """Its event is lost, and with it S3's sequencer."""
+    ledger = MemoryLedger()
+    found = replace(FILE, version_id="v2", brought_by="reconcile-1")
+
+    def of(file: Arrival) -> Any:
+        line = lineage.lineage_of(file, None, TARGET, first_only=False)
+        return replace(order(file), external_id=file.external_id, line=line)
+
+    alone = lineage.placed(of(found), ledger)
+    assert alone is not None
+    assert alone.line is not None
+    assert alone.line.position < EVENT.position
+    ledger.open(Record.opened(of(EVENT), builders.lease(NOW), NOW))
+    behind = lineage.placed(of(replace(found, time=EVENT.time + 1)), ledger)
+    assert behind is not None
+    assert behind.line is not None
+    assert EVENT.position < behind.line.position < replace(EVENT, sequencer="0062").position
+    assert behind.line.predecessor == EVENT.external_id
+    assert lineage.placed(of(replace(found, time=EVENT.time - 1)), ledger) is None

@@ -1,0 +1,63 @@
+"""What `aep-intake reconcile` says of a comparison."""
+
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from aep_intake.arrivals.reconcile import Comparison, Finding, Found
+from aep_intake_cli import comparing
+from aep_intake_cli.command import main
+from rich.console import Console
+
+DAY = 86_400_000
+NOW = 20_000 * DAY
+FOUND = replace(
+    Comparison.begin(NOW, 60 * DAY, ("landing",)),
+    looked_at=12,
+    told={"no-route": 2, "waiting": 1},
+    found={"never-came": 2, "unknown-batch": 1},
+    named=(
+        Finding(Found.NEVER_CAME, "s3://landing/in/[x].json"),
+        Finding(Found.UNKNOWN_BATCH, "01H (intake-1, success)"),
+    ),
+)
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_a_comparison_for_people(width: int) -> None:
+    out = io.StringIO()
+    Console(file=out, width=width).print(*comparing.shown(FOUND), sep="\n")
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    text = " ".join(" ".join(line.split()) for line in lines)
+    assert "12 objects, written from" in text
+    assert "│ no-route │ 2 │" in text
+    assert "│ never-came │ s3://landing/in/[x].json │ no event came of it: sent again │" in text
+    assert "… and 1 more." in text
+
+
+def test_nothing_is_lost() -> None:
+    out = io.StringIO()
+    quiet = replace(FOUND, told={}, found={}, named=())
+    Console(file=out, width=100).print(*comparing.shown(quiet), sep="\n")
+    assert out.getvalue().splitlines()[-1] == "Nothing is lost."
+
+
+def test_a_comparison_for_programs() -> None:
+    document = json.loads(json.dumps(comparing.to_json(FOUND)))
+    assert document["lookedAt"] == 12
+    assert document["found"] == {"never-came": 2, "unknown-batch": 1}
+    assert document["findings"][0] == {
+        "found": "never-came",
+        "about": "s3://landing/in/[x].json",
+    }
+
+
+def test_each_finding_has_words() -> None:
+    assert comparing.SAID.keys() == set(Found)
+
+
+def test_a_day_is_a_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconcile", "--day", "yesterday"]) == 2
+    assert "--day" in capsys.readouterr().err
