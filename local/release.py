@@ -34,14 +34,6 @@ COPIED = (
     "layers/intake/aep_intake/routing/routes.schema.json",
     "layers/intake/aep_intake/model/limits.schema.json",
 )
-# What the template names, and which of `sam build`'s folders holds it. Functions of a folder share
-# their code.
-CODE = {
-    "functions/create_batch": "OnArrival",
-    "functions/deliver_batch": "OnDelivery",
-    "layers/dependencies": "DependenciesLayer",
-    "layers/intake": "IntakeLayer",
-}
 _URI = re.compile(r"(?P<member>(?:Code|Content)Uri): (?P<folder>\S+)")
 _BUILD_METHOD = "    Metadata: {BuildMethod: makefile}\n"
 # A zip needs a time; a fixed one makes the same bytes. It knows none before this.
@@ -53,8 +45,8 @@ def release(built: Path, to: Path) -> Path:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / NAME
         (folder / "code").mkdir(parents=True)
-        code = {source: _code(built / name, folder) for source, name in CODE.items()}
         template = (ROOT / "template.yaml").read_text("utf-8")
+        code = {source: _code(built / name, folder) for source, name in _folders(template).items()}
         (folder / "template.yaml").write_text(_with_code(template, code), "utf-8")
         plain = json.dumps(_plain(template, code), indent=1)
         (folder / "cloudformation.json").write_text(plain, "utf-8")
@@ -69,6 +61,23 @@ def release(built: Path, to: Path) -> Path:
         archive = to / f"{NAME}.zip"
         _zip(folder, archive, prefix=NAME)
     return archive
+
+
+def _folders(template: str) -> dict[str, str]:
+    """The folders with code, as the template names them; which of `sam build`'s folders has it.
+
+    Functions of a folder share their code.
+    """
+    parsed = yaml_parse(template)
+    usual = parsed["Globals"]["Function"]
+    found = {}
+    for name, resource in parsed["Resources"].items():
+        about = resource.get("Properties", {})
+        if resource["Type"] == "AWS::Serverless::Function":
+            found[(usual | about)["CodeUri"]] = name
+        elif resource["Type"] == "AWS::Serverless::LayerVersion":
+            found[about["ContentUri"]] = name
+    return found
 
 
 def _code(folder: Path, release: Path) -> str:
