@@ -8,13 +8,20 @@ from aep_intake.adapters.dynamodb import pauses
 from aep_intake.arrivals import requests
 from aep_intake.arrivals.requests import BatchRequest
 from aep_intake.arrivals.results import Joined
-from aep_intake.create.create import Outcome, OutcomeKind, create_batch, start_next_attempt
+from aep_intake.create.create import (
+    Outcome,
+    OutcomeKind,
+    create_batch,
+    resume,
+    start_next_attempt,
+)
 from aep_intake.model.batches import Target
-from aep_intake.model.errors import OutcomeUnknown, Paused
+from aep_intake.model.errors import OutcomeUnknown, Paused, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order
+from aep_intake.model.orders import Order, State
 from aep_intake.model.pauses import Pausable, Pause, holding
 from aep_intake.report.problems import explain
+from aep_intake.routing.routes import RoutingTable
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -27,6 +34,7 @@ from tests.faults.harness import (
     RETENTION,
     SECOND,
     START,
+    TABLES,
     WINDOWS,
     Message,
     Tape,
@@ -76,6 +84,66 @@ def test_after_resume_each_file_gets_the_batch_that_it_would_have_had(world: Wor
     world.rest()
     assert {who for who, _ in world.events} == {file.external_id for file in files}
     assert batches(world) == len(files)
+
+
+def test_after_resume_a_file_takes_the_route_that_was_mended_meanwhile(world: World) -> None:
+    world.pause(ROUTE)
+    arrive(world, ONE)
+    world.table = world.final = TABLES[1]
+    world.resume()
+    world.rest()
+    made = world.ledger.records[ONE.external_id]
+    assert (made.order.route, made.state) == ("other", State.ANNOUNCED)
+    assert batches(world) == 1
+
+
+@pytest.mark.parametrize("table", [TABLES[3], TABLES[6], WINDOWS[0]], ids=lambda t: t.version)
+def test_where_no_route_takes_it_any_more_it_goes_on_as_it_was(
+    world: World, table: RoutingTable
+) -> None:
+    """It has an order: for that, no route is needed."""
+    world.pause(ROUTE)
+    arrive(world, ONE)
+    world.table = table
+    world.resume()
+    world.rest()
+    made = world.ledger.records[ONE.external_id]
+    assert (made.order.route, made.state) == ("good", State.ANNOUNCED)
+    assert world.parked == []
+
+
+def test_a_file_is_not_lost_if_nobody_can_be_sent_it_again(world: World) -> None:
+    world.pause(ROUTE)
+    arrive(world, ONE)
+    world.resume()
+    ports = world.intake(0).ports
+
+    def refuses(_: Arrival) -> None:
+        raise StorageUnavailable("the queue did not answer")
+
+    with pytest.raises(StorageUnavailable):
+        resume(ONE.external_id, ports, refuses)
+    sent: list[Arrival] = []
+    assert resume(ONE.external_id, ports, sent.append) is None
+    assert sent == [ONE]
+    world.rest()
+    assert batches(world) == 1
+
+
+def test_a_pause_that_comes_back_holds_what_the_one_before_it_held(world: World) -> None:
+    world.pause(ROUTE)
+    arrive(world, ONE)
+    world.resume()
+    world.tick()  # which sends it again
+    world.pause(ROUTE)
+    world.clock.advance(2 * MINUTE)
+    world.rest()
+    assert world.ledger.records[ONE.external_id].paused == ROUTE
+    assert batches(world) == 0
+    world.table = TABLES[1]
+    world.resume()
+    world.rest()
+    assert world.ledger.records[ONE.external_id].order.route == "other"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ looks in Catalog, and again after Catalog's settle time, before it sends another
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import StrEnum
 
@@ -40,6 +41,8 @@ from aep_intake.model.values import dataclass
 
 # When the clock starts a delivery whose event was lost.
 DELIVERY_DUE_MS = HOUR_MS
+# When an order whose file was to be taken in again goes on as it is: no route takes it now.
+SENT_AGAIN_MS = HOUR_MS
 PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
@@ -69,10 +72,21 @@ def create_batch(order: Order, ports: OrderPorts) -> Outcome:
     return _carry_out(_open(order, ports), ports)
 
 
-def resume(external_id: str, ports: OrderPorts) -> Outcome | None:
-    """Continue an order that is due; None if another worker did. Raises as `create_batch`."""
+def resume(
+    external_id: str, ports: OrderPorts, take_in: Callable[[Arrival], None]
+) -> Outcome | None:
+    """Continue an order that is due; None if another worker does. Raises as `create_batch`.
+
+    After a pause the order of one file takes the present route: whoever paused it may have mended
+    that. So its file is taken in again, by `take_in`, which may raise StorageUnavailable.
+    """
     record = ports.ledger.get(external_id)
     if record is None or record.due is None or ports.now() < record.due:
+        return None
+    if record.can_be_rerouted and holding(record.order, ports.pauses()) is None:
+        take_in(record.order.files[0])
+        with suppress(LeaseLost):  # it was taken in just now
+            ports.ledger.replace(record, record.sent_again(ports.now(), SENT_AGAIN_MS))
         return None
     return _carry_out(_take_over(record, record.order, ports.lease(), ports), ports)
 

@@ -24,7 +24,7 @@ def resume(kind: DueKind, name: str, ports: ResumePorts) -> Outcome | None:
         case DueKind.FOLDERS:
             missing_markers.send_overdue(name, ports.folders)
         case DueKind.ORDERS:
-            return create.resume(name, ports.orders)
+            return create.resume(name, ports.orders, ports.folders.take_in)
         case DueKind.DELIVERIES:
             raise ValueError(f"deliveries are on_delivery's: {name}")
     return None

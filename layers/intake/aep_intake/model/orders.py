@@ -389,7 +389,7 @@ class Record(Kept):
     # without deliveries.
     delivers: bool | None = None
     put_off: PutOff | None = None  # None while nothing went wrong, and once it is told
-    # The name of the pause that holds it; then `due` is since when.
+    # The name of the pause that holds it; then `due` is since when. Who comes may take it up.
     paused: str | None = None
     resumed_at: int | None = None  # when the last pause that held it was over
 
@@ -416,11 +416,25 @@ class Record(Kept):
 
     def held_by(self, pause: str, now: int) -> "Record":
         """Nobody makes its batch until a pause is over."""
-        return self._then(lease=None, due=now, paused=pause, put_off=None)
+        return self._then(lease=None, due=now, paused=pause, put_off=None, resumed_at=None)
+
+    @property
+    def can_be_rerouted(self) -> bool:
+        """Whether a pause held the order of one arrival, which has not been sent again since."""
+        order = self.order
+        alone = len(order.files) == 1 and order.attempt == 1 and order.split_of is None
+        held = self.paused is not None and self.resumed_at is None and self.never_posted
+        return held and alone and order.trigger == "arrival"
+
+    def sent_again(self, now: int, wait_ms: int) -> "Record":
+        """Its arrival is on its way to a worker; if none takes it, it goes on after `wait_ms`."""
+        return self._then(paused=self.paused, due=now + wait_ms, resumed_at=now)
 
     def resumed(self, now: int) -> "Record":
         """As a worker takes it up after a pause, if one held it."""
-        return self if self.paused is None else replace(self, paused=None, resumed_at=now)
+        if self.paused is None:
+            return self
+        return replace(self, paused=None, due=min(now, self.due or now), resumed_at=now)
 
     @property
     def waits_since(self) -> int:
