@@ -56,7 +56,7 @@ from aep_intake.model.history import Missing
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
-from aep_intake.model.pauses import Pause
+from aep_intake.model.pauses import Pause, holding
 from aep_intake.model.sharing import Sharing
 from aep_intake.report.events import batch_ended, kind_of_end
 from aep_intake.routing import routes
@@ -307,6 +307,7 @@ class World:
     overrun: set[str] = field(default_factory=set)  # orders POSTed for by a worker past its lease
     leaseholders: dict[str, greenlet] = field(default_factory=dict)
     workers: "list[Worker]" = field(default_factory=list)
+    looked: dict[greenlet, int] = field(default_factory=dict)  # when each looked for pauses
     tables: tuple[routes.RoutingTable, ...] = TABLES
     calm: bool = False
     undisturbed: bool = False  # a worker's calls all go well, and nobody comes between them
@@ -443,7 +444,17 @@ class World:
             read_at = self.clock()
             standing = pauses.standing()
             self._known_pauses = (read_at, standing)
+        self.looked[getcurrent()] = self.clock()
         return standing
+
+    def check_pauses(self, order: str) -> None:
+        """Nobody makes a batch of what was paused when he could know it."""
+        record = self.ledger.records.get(order)
+        standing = self.ledger.pauses.standing()
+        pause = None if record is None else holding(record.order, standing)
+        if pause is not None:
+            self.seen["paused just now"] += 1
+            assert self.looked[getcurrent()] < pause.since + FRESH_MS, f"{pause}"
 
     def pause(self, name: str) -> None:
         """An operator pauses a route, a dataset or an organization."""
@@ -1358,6 +1369,7 @@ class _Steps(InProcess):
         order = self._order(*arguments)
         if order is not None:
             self._check_lease(order)
+            self._world.check_pauses(order)
         trouble = TROUBLES[self._world.wait(len(TROUBLES))]
         if trouble is not None:
             self.simulator.faults.add(trouble())

@@ -1,0 +1,83 @@
+"""Pauses at any moment of whatever else goes wrong: nothing is lost, doubled, or made meanwhile."""
+
+from collections import Counter
+from collections.abc import Callable
+
+from aep_intake.model.batches import Target
+from aep_intake.model.orders import Order
+from hypothesis import given, settings
+
+from local.simulator.seed import LOYALTY
+from tests.faults import test_restored, test_schedules
+from tests.faults.harness import CREDENTIAL, TABLES, WINDOWS, Copy, Tape, World
+from tests.faults.test_delivery_schedules import arrived, rows
+from tests.faults.test_restored import WINDOWED, Restoring
+from tests.faults.test_schedules import MANY, NAMED, OPTIONS, SCHEDULES, TAPES, WORLDS, assert_met
+
+SOME = settings(WORLDS, max_examples=SCHEDULES // 40)
+FEW = settings(WORLDS, max_examples=SCHEDULES // 120)
+ran: Counter[str] = Counter()
+
+
+def pause(world: World) -> None:
+    """Somebody pauses a route, the dataset or the organization."""
+    organization = f"organization#{world.seed.ims_org}"
+    world.pause(
+        (organization, f"dataset#{LOYALTY}", f"route#{world.table.version}")[world.tape.pick(3)]
+    )
+    ran["pauses"] += 1
+
+
+def resume(world: World) -> None:
+    """Mostly it lasts."""
+    if world.tape.pick(3) == 2:
+        world.resume()
+
+
+def told(world: World) -> None:
+    ran.update(world.seen)
+    ran["schedules"] += 1
+
+
+@SOME
+@given(TAPES)
+def test_what_was_paused_has_one_batch_in_the_end(tape: bytes) -> None:
+    windows = tape[0] % 2 == 1
+    world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if windows else TABLES)
+    world.more = (lambda: pause(world), lambda: resume(world))
+    target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
+    request = Order("intake-request", target, OPTIONS, (NAMED,), "request")
+    if world.tape.pick(2):
+        pause(world)
+    arrivals = MANY[: 1 + world.tape.pick(6)]
+    test_schedules.play(world, arrivals, [request][: world.tape.pick(2)])
+    assert not [record for record in world.ledger.records.values() if record.paused]
+    told(world)
+
+
+class Pausing(Restoring):
+    """A world whose ledger is put back with the pauses of then."""
+
+    def copied(self) -> Copy:
+        ledger = self.ledger
+        parts = (ledger, ledger.windows, ledger.folders, ledger.pauses, self.deliveries)
+        return Copy(*parts)
+
+
+@FEW
+@given(TAPES)
+def test_every_file_is_in_one_batch_though_the_ledger_forgot_pauses(tape: bytes) -> None:
+    world = Pausing(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
+    contents = [rows(1 + world.tape.pick(30)) for _ in range(1 + world.tape.pick(4))]
+    world.begin_with(
+        {arrived(f"in/{n}.json", content, n): content for n, content in enumerate(contents)}
+    )
+    world.more = (*world.more, lambda: pause(world), lambda: resume(world))
+    test_restored.play(world)
+    told(world)
+
+
+def test_the_schedules_met_pauses(record_property: Callable[[str, object], None]) -> None:
+    schedules = ran.pop("schedules")
+    record_property("says", f"{schedules} schedules with pauses: {dict(ran)}")
+    assert_met(ran, schedules, 4, "paused", "pauses")
