@@ -1,6 +1,7 @@
 """An operator's commands against a deployed stack: doctor, connect, redrive."""
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -17,6 +18,7 @@ from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.pauses import FRESH_MS
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
 from aep_intake.clock.parking import Parked
@@ -907,6 +909,38 @@ def _parked(stack: LocalStack, key: str, after: str = "") -> dict[str, str]:
     return until(there, f"{key} was not parked")[0]
 
 
+def test_what_is_paused_has_no_batch_until_somebody_resumes_it(
+    stack: LocalStack, capsys: Output
+) -> None:
+    key = f"landing/judged/{uuid.uuid4().hex}.jsonl"
+    uri = f"s3://{stack.outputs['LandingBucketName']}/{key}"
+
+    def told(*typed: str) -> Any:
+        assert main([*typed, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    def told_of_file() -> Any:
+        found = main(["file", uri, "--json"]) == 0
+        said = capsys.readouterr().out
+        return json.loads(said)["versions"][0] if found else {}
+
+    told("pause", "judged", "--note", "for a test")
+    try:
+        time.sleep(FRESH_MS / 1000 + 1)  # workers that were there before may not know of it
+        stack.put(key, b"{}\n")
+        version = until(lambda: (found := told_of_file()).get("state") == "paused" and found)
+        assert "for a test" in version["why"]
+        [waits] = told("pause")
+        assert (waits["name"], waits["files"], waits["batches"]) == ("judged", 1, 1)
+        made = json.dumps(stack.control("GET", "/batches"))
+        assert version["externalId"] not in made
+    finally:
+        told("resume", "judged")
+    [created, *_] = stack.listener.wait(lambda e: key in json.dumps(e), timeout=PATIENCE)
+    assert created["detail-type"] == "Batch Created"
+    assert told_of_file()["batchId"] == created["detail"]["batchId"]
+
+
 def test_what_eventbridge_could_not_deliver_goes_the_same_way(
     stack: LocalStack, capsys: Output
 ) -> None:
@@ -1022,6 +1056,8 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     assert _parked(stack, key, after=parked["parkedAt"])
     assert main(["connect", bucket]) == 0
     assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
+    for typed in ("pause", "resume"):
+        assert main([typed, "--dataset", bucket]) == 0
     before = PublishedDocument(stack.aws.appconfig, *(stack.outputs[each] for each in ROUTES_IDS))
     live = before.read(before.live_versions()[-1])
     table = tmp_path / "routes.json"
