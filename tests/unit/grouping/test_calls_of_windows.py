@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
@@ -144,7 +145,7 @@ class Played:
                 windows.BatchLimits(),
                 nothing,
             ),
-            overdue=nothing,
+            overdue=cast("Any", SimpleNamespace(take_in=nothing)),
             ledger=self.ledger,
             announcer=told,
             targets=Targets(
