@@ -72,6 +72,8 @@ MAPPED = {
     "match": "mapped/**/*.csv",
     "datasetId": LOYALTY,
     "inputFormat": {"format": "csv", "delimiter": ";", "charset": "ISO-8859-1"},
+    "badRows": 1,
+    "keepBadRows": True,
     "map": {
         "_acme.memberId": "member",
         "person.name.firstName": {"from": "first", "trim": True},
@@ -572,7 +574,7 @@ def test_a_csv_with_columns_of_its_own_becomes_rows_of_the_schema(
 ) -> None:
     """The simulator validates them by the schema that the map was compiled for."""
     key = f"mapped/{folder}/a.csv"
-    content = "member;first;born;value;extra\nA-1; Zoë ;28.02.1990;1.234,50;x\n"
+    content = "member;first;born;value;extra\nA-1; Zoë ;28.02.1990;1.234,50;x\nA-2;Ann;soon;;\n"
     delivering.aep.switches.change(row_validation="enabled")
     try:
         delivering.put(key, content.encode("iso8859-1"))
@@ -584,7 +586,20 @@ def test_a_csv_with_columns_of_its_own_becomes_rows_of_the_schema(
         *("Batch Succeeded", 1),
         1,
     )
-    assert end["unmappedColumns"] == ["extra"]
+    assert (end["unmappedColumns"], end["unmappedRecordCount"]) == (["extra"], 1)
+    place = end["badRows"]
+    [kept] = delivering.aws.s3.list_objects_v2(Bucket=place["bucket"], Prefix=place["prefix"])[
+        "Contents"
+    ]
+    packed = delivering.aws.s3.get_object(Bucket=place["bucket"], Key=kept["Key"])
+    assert packed["ContentType"] == "application/gzip"
+    assert json.loads(gzip.decompress(packed["Body"].read())) == {
+        "file": f"s3://{created['files'][0]['bucket']}/{key}",
+        "row": 2,
+        "column": "born",
+        "rule": "is no date of the format dd.MM.yyyy",
+        "content": ["A-2", "Ann", "soon", "", ""],
+    }
     assert (created["inputFormat"], created["sourceFormat"]) == (
         {"format": "json"},
         MAPPED["inputFormat"],

@@ -642,6 +642,12 @@ def test_twenty_files_of_details_tell_enough() -> None:
     assert list(kept) == [f"row_errors/{n}.json" for n in range(20)]
 
 
+def test_they_are_20_mb_at_most() -> None:
+    content = b"x" * 7_000_000
+    number, kept = kept_of(listing("a.json", "b.json", "c.json", content=content))
+    assert (number, [*map(len, kept.values())]) == (2, [7_000_000] * 2)
+
+
 def test_a_name_of_theirs_is_made_safe_for_a_key() -> None:
     names = ["row_errors/a.json", "../../b c.json", "é/ö.json", "x" * 300 + ".json"]
     number, kept = kept_of(listing(*names))

@@ -172,6 +172,16 @@ def test_files_that_the_diagnostics_name_are_left_out_at_once(world: Delivering)
     assert world.ledger.records[f"{part}.3"].order.left_out == (3, 9)
 
 
+def test_where_the_route_wants_no_diagnostics_none_are_asked_for(world: Delivering) -> None:
+    """They are whole rows."""
+    world.table = table(enableErrorDiagnostics=False)
+    blame(world, 3)
+    part = ordered(world, 5)
+    all_delivered(world, part)
+    assert parked(world) == names([3])
+    assert "list-meta" not in [each.operation for each in world.simulator.received]
+
+
 def test_what_the_diagnostics_name_without_end_ends_at_the_bound(world: Delivering) -> None:
     """Each attempt costs a batch, however it was made."""
     world.table = table(splitBatches=2)

@@ -2093,6 +2093,7 @@ def test_a_failure_without_diagnostics_is_one_all_the_same(world: Delivering) ->
     assert (end["kind"], end["errors"]) == ("Batch Failed", [error])
     assert "diagnostics" not in end
     assert world.kept == {}
+    assert operations(world, "list-meta") == []
 
 
 def test_where_data_access_does_not_answer_the_end_waits_for_it(world: Delivering) -> None:

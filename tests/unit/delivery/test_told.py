@@ -135,9 +135,14 @@ NONE_OF_IT: dict[str, tuple[bytes, Mapping[str, Any]]] = {
     "markup": (f"<rows><row>{SECRET}</row></rows>".encode(), {"map": None}),
     "a damaged gzip": (gzip.compress(SECRET.encode() * 9)[:-9], {"map": None}),
 }
+# Those of a row that a map leaves out; the others are of a file that cannot be read, or not mapped.
+LEFT_OUT = {"a number", "a date", "a width", "an expression", "a boolean", "a value of a table"}
 
 
-@pytest.mark.parametrize(("looks", "more"), [(None, 0), (None, 3), (True, 0)])
+@pytest.mark.parametrize(
+    ("looks", "more", "keeps"),
+    [(None, 0, False), (None, 3, False), (True, 0, False), (None, 0, True), (None, 3, True)],
+)
 @pytest.mark.parametrize("wrong", NONE_OF_IT)
 def test_no_value_of_a_row_is_told(  # noqa: PLR0917
     world: Delivering,
@@ -146,16 +151,19 @@ def test_no_value_of_a_row_is_told(  # noqa: PLR0917
     caplog: pytest.LogCaptureFixture,
     wrong: str,
     more: int,
+    keeps: bool,
     looks: bool | None,
 ) -> None:
     """Not in events, in the ledger, in logs, or in what is parked; a second file goes with it."""
     caplog.set_level("DEBUG")
     world.piece = 10_000
     bad, rule = NONE_OF_IT[wrong]
-    rule = dict(rule) | {"badRows": more, "lookInside": looks}
+    rule = dict(rule) | {"badRows": more, "lookInside": looks, "keepBadRows": keeps or None}
     rule = {name: value for name, value in rule.items() if value is not None}
     if "map" in NONE_OF_IT[wrong][1] and NONE_OF_IT[wrong][1]["map"] is None:
         good, start = b'{"a": 1}\n', begun
+        if keeps:
+            return  # what is not mapped is not left out
     else:
         good, start = (HEADER + row(7)).encode("iso8859-1"), mapped
     with suppress(Rejected):  # before it has a batch
@@ -186,11 +194,18 @@ def test_no_value_of_a_row_is_told(  # noqa: PLR0917
     held += [records.text(why) for why in world.ledger.rejections.values()]
     told = json.dumps([world.ends, said, held, world.parked, reports], default=str)
     told += capsys.readouterr().out + caplog.text
-    for text in (*lists_of(world), told):
+    lists = lists_of(world)
+    for text in (*(text for key, text in lists.items() if not key.startswith("badrows/")), told):
         assert SECRET not in text
+    found = [SECRET in text for key, text in lists.items() if key.startswith("badrows/")]
+    assert any(found) == (keeps and wrong in LEFT_OUT)
+    assert bool(found) == (wrong in LEFT_OUT)
     assert said or any(end.get("brokenRows") or end.get("errors") for end in world.ends) or more
 
 
-def lists_of(world: Delivering) -> list[str]:
-    """The lists of contents in the state bucket."""
-    return [content.decode() for content in world.lists.written.values()]
+def lists_of(world: Delivering) -> dict[str, str]:
+    """What is in the state bucket, by key."""
+    return {
+        key: (gzip.decompress(content) if key.endswith(".gz") else content).decode()
+        for key, content in world.lists.written.items()
+    }

@@ -41,6 +41,7 @@ WILDCARDS = {
     ("ec2:UnassignPrivateIpAddresses", "*"): "Lambda's own call, of what is not there yet",
     ("s3:PutObject", "{}/manifests/*"): "one key for each order, under one prefix",
     ("s3:PutObject", "{}/diagnostics/*"): "some keys for each batch that failed, under one prefix",
+    ("s3:PutObject", "{}/badrows/*"): "some keys for each batch whose map leaves rows out",
     ("s3:PutObject", "{}/windows/*"): "one key for each window, under one prefix",
     ("s3:GetObject", "{}/windows/*"): "as that",
     ("s3:PutObject", "{}/contents/*"): "one key for each run of small files, under one prefix",
@@ -943,15 +944,17 @@ def test_logs_are_kept_for_longer_than_the_ledger_remembers(template: dict[str, 
         assert group["LogGroupName"]["Fn::Sub"].startswith("/aws/lambda/${AWS::StackName}/"), name
 
 
-def test_all_but_compiled_maps_and_the_journal_is_kept_as_long_as_the_ledger_remembers(
+def test_all_but_rows_compiled_maps_and_the_journal_is_kept_as_long_as_the_ledger_remembers(
     template: dict[str, Any],
 ) -> None:
     """A routing table may be live for years, and names its compiled maps."""
     bucket = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]
     rules = chosen(bucket["Rules"], {"Journal": True})
+    others: dict[str, Any] = {"journal/": {"Ref": "JournalDays"}}
+    others |= dict.fromkeys(["badrows/", "diagnostics/"], 14)
     for rule in rules:
-        days = "JournalDays" if rule["Prefix"] == "journal/" else "RetentionDays"
-        assert rule["ExpirationInDays"] == {"Ref": days}
+        days = others.get(rule["Prefix"], {"Ref": "RetentionDays"})
+        assert (rule["ExpirationInDays"], rule["Status"]) == (days, "Enabled")
     written = {
         found
         for _, statement in role_statements(template)
@@ -959,6 +962,17 @@ def test_all_but_compiled_maps_and_the_journal_is_kept_as_long_as_the_ledger_rem
     }
     assert {rule["Prefix"] for rule in rules} == written - {"maps/"}
     assert "maps/" in written
+    ended = json.loads((ROOT / "events/batch-ended.schema.json").read_text())["properties"]
+    table = json.loads((LAYER / "routing/routes.schema.json").read_text())
+    rule = table["properties"]["routes"]["items"]["properties"]["keepBadRows"]
+    for member in (ended["badRows"], ended["diagnostics"], rule):
+        assert "for 14 days" in member["description"]
+
+
+def test_what_is_in_a_bucket_is_encrypted(template: dict[str, Any]) -> None:
+    for name, bucket in of_type(template, "AWS::S3::Bucket").items():
+        [rule] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert rule == {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}, name
 
 
 def test_the_landing_bucket_is_versioned_closed_and_tells_eventbridge(

@@ -203,6 +203,7 @@ ROUTE = {"name": "good", "match": "{a}/*", "datasetName": "{a}"}
         ({"credential": "{a}"}, "routes[0].credential", "form"),
         ({"lookInside": False, "minRows": 1}, "routes[0].minRows", "where `lookInside` is false"),
         ({"lookInside": False, "badRows": "1%"}, "routes[0].badRows", "where `lookInside` is"),
+        ({"keepBadRows": True}, "routes[0].keepBadRows", "only where a `map` leaves rows out"),
         ({"name": "good\n"}, "routes[0].name", "form"),
     ],
 )
@@ -291,6 +292,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "mapping": {"set": "s"},
         "minRows": 1,
         "badRows": 0,
+        "keepBadRows": True,
         "sandbox": "prod",
         "credential": "c",
         "inputFormat": "auto",

@@ -22,6 +22,7 @@ from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:  # few routes have a map, and a cold start does not load what reads it
+    from aep_intake.content.bad_rows import BadRows
     from aep_intake.content.mapping import RowMap
 
 CHUNK = 2**20  # bytes
@@ -125,6 +126,7 @@ class Part:
     header: bytes = b""  # a CSV's, with which it begins
     row_end: bytes = b""  # the bytes with which its rows end; its last row may lack them
     unmapped: tuple[str, ...] = ()  # the first columns that no map reads
+    left_out: "BadRows | None" = None  # rows that its map left out
 
 
 class Source:
@@ -211,13 +213,17 @@ class Utf8Rows:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a file, of `limit` bytes at most. `uri`: for errors."""
+    """The parts of a file, of `limit` bytes at most. `uri`: for errors.
+
+    `keep_bad_rows`: rows that a map leaves out are handed over as they were read, too.
+    """
 
     text: Source
     shape: Shape
     limit: int
     uri: str
     rows_map: "RowMap | None" = None
+    keep_bad_rows: bool = False
 
     def since(self, place: Place | None = None) -> Iterator[Part]:
         """The parts from a place on; each is closed after its turn.
@@ -272,7 +278,7 @@ class Parts:
         rows = Utf8Rows(self.shape.charset, self.shape.reader(self.uri, begin, header))
         size, count, place, kept = 0, Count(), begin, b""
         following: Place | None = None
-        final = False
+        final, left_out = False, self._left_out()
         while not final:
             chunk = self.text.read(self._chunk)
             final = len(chunk) < self._chunk
@@ -295,6 +301,8 @@ class Parts:
                     before = begin.rows + count.rows if self.rows_map is None else None
                     count = count.with_oversized(text, before)
                 count = count.plus(Block(b"", block.rows, broken))
+                if left_out is not None and broken:
+                    left_out.add(rows.reader, block, broken)
                 place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
                 kept = kept[len(kept) - rows.held :]
         if self.rows_map is None and header is None and not size:  # a header may be all there is
@@ -304,7 +312,15 @@ class Parts:
         if self.rows_map is None:
             return Part(out, size, count, following, header, end), header
         columns = self.rows_map.unmapped_columns
-        return Part(out, size, count, following, row_end=b"\n", unmapped=columns), header
+        part = Part(out, size, count, following, b"", b"\n", columns, left_out)
+        return part, header
+
+    def _left_out(self) -> "BadRows | None":
+        if self.rows_map is None:
+            return None
+        from aep_intake.content.bad_rows import BadRows  # noqa: PLC0415 - only where rows are mapped
+
+        return BadRows(self.uri, content=self.keep_bad_rows)
 
     def _too_large(self, reader: RowReader) -> TooLarge:
         what = "a row of nearly" if has_rows(self.shape.input_format) else "more than"

@@ -12,7 +12,7 @@ from aep_intake.delivery.pieces import Cut, Piece, Run, pieces_and_runs
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Demands, Order, Record, Rejection
+from aep_intake.model.orders import Demands, Order, Record, Rejection, in_a_key
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept, invariant
 from aep_intake.model.sharing import Sharing
@@ -196,6 +196,11 @@ class Delivery(Kept):
             sharing=sharing if len(files) > 1 and has_rows(input_format) else None,
             owner=order.owner,
         )
+
+    @property
+    def bad_rows_prefix(self) -> str:
+        """Where the rows that its map leaves out are kept, in the state bucket."""
+        return f"badrows/{in_a_key(self.external_id)}/"
 
     def then(self, **changes: Any) -> "Delivery":
         """The delivery after one step."""

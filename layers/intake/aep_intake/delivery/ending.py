@@ -146,12 +146,14 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     if verdict is None:
         raise LeaseLost("the ledger no longer holds the verdict", external_id=delivery.external_id)
     bad_rows = verdict.metrics.get("failedRecordCount")
+    record = ports.orders.get(delivery.external_id)
     bad = verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows)
-    if bad and verdict.diagnostics is None:  # once: what is announced stays the same
+    if (
+        bad and _may_be_explained(record) and verdict.diagnostics is None
+    ):  # once: what is announced stays the same
         stored = _in_an_hour(verdict, ports, lambda: ports.ingestion.diagnostics(delivery), 0)
         verdict = replace(verdict, diagnostics=stored)
         delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
-    record = ports.orders.get(delivery.external_id)
     if record is not None and record.due is not None:  # before that, no next attempt can start
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
     lost = _lost_files(delivery, verdict, ports)
@@ -165,6 +167,11 @@ def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
             apart = _go_on(delivery, verdict, record, lost, ports)
         delivery = _release(delivery, lost, record.order, apart, ports)
     return ports.deliveries.replace(delivery, delivery.then(due=None))
+
+
+def _may_be_explained(record: Record | None) -> bool:
+    """Whether AEP may have details of bad rows: whole rows, which a route may not want kept."""
+    return record is None or record.order.options.get("enableErrorDiagnostics") is not False
 
 
 def _go_on(
@@ -235,7 +242,9 @@ def _divided(
     """
     order, now = record.order, ports.now()
     files = ports.orders.files(order)
-    told = _in_an_hour(verdict, ports, lambda: ports.ingestion.named(delivery), frozenset[str]())
+    told = frozenset[str]()
+    if _may_be_explained(record):
+        told = _in_an_hour(verdict, ports, lambda: ports.ingestion.named(delivery), told)
     named = frozenset(file for file in files if file.path_digest in told)
     without = order.without(named, files)
     possible = 0 < len(named) < len(files) and len(without.left_out) <= LEFT_OUT_MAX

@@ -40,7 +40,8 @@ def parts_of(delivery: Delivery, file: Arrival, stream: IO[bytes], ports: Delive
         lines=found.layout in ("lines", ""),
     )
     text = Source(Concatenated(BytesIO(beginning), stream), file.uri, gzipped=shape.gzipped)
-    return Parts(text, shape, delivery.limit, file.uri, _rows_map(delivery, file, ports))
+    rows_map, keeps = _rows_map(delivery, file, ports), delivery.demands.keep_bad_rows
+    return Parts(text, shape, delivery.limit, file.uri, rows_map, keeps)
 
 
 def _in_utf_8(source: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,6 +61,20 @@ def is_sent(delivery: Delivery, part: Part) -> bool:
     """Whether a part has something that AEP should have: a header alone only if that is allowed."""
     countless = delivery.demands.min_rows == 0 or not has_rows(delivery.input_format)
     return part.size > 0 and (part.count.rows > 0 or countless)
+
+
+def keep_bad_rows(
+    delivery: Delivery, file: Arrival, part: Part, place: tuple[int, int], ports: DeliveryPorts
+) -> None:
+    """Keep the rows that its map left out of a part, for some days: before it counts as done.
+
+    `place`: how many parts of the file are before it, and how many such rows. Whoever comes again
+    finds the same bytes there. Raises StorageUnavailable.
+    """
+    parts, rows = place
+    if part.left_out is not None and (packed := part.left_out.packed(rows)):
+        key = f"{delivery.bad_rows_prefix}{file.path_digest}-{parts:05}.jsonl.gz"
+        ports.lists.put(key, [packed])
 
 
 def check(

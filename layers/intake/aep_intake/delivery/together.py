@@ -34,6 +34,7 @@ from aep_intake.delivery.put import (
     check,
     check_time,
     is_sent,
+    keep_bad_rows,
     parts_of,
     send,
 )
@@ -329,6 +330,7 @@ def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
         raise
     if part.next is not None:
         return _in_parts(delivery, piece, ports)
+    keep_bad_rows(delivery, piece.file, part, (0, 0), ports)
     check(delivery, piece, part.count)
     sent = part.count.sent(mapped=delivery.compiled_map is not None)
     bad = bad_rows(piece, part.count)
@@ -354,7 +356,9 @@ def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
     since, header, count, left = None, b"", Count(), 0
     unmapped: tuple[str, ...] = ()
     with ports.opened(piece.file, 0, piece.file.size) as stream:
-        for part in parts_of(delivery, piece.file, stream, ports).since(None):
+        parts = parts_of(delivery, piece.file, stream, ports).since(None)
+        for number, part in enumerate(parts):
+            keep_bad_rows(delivery, piece.file, part, (number, count.broken), ports)
             rows, broken = count.rows + part.count.rows, count.broken + part.count.broken
             count = Count(rows, broken, part.count.examples)
             check(delivery, piece, count, last=part.next is None)

@@ -29,6 +29,7 @@ from aep_intake.delivery.put import (
     bad_rows,
     check,
     is_sent,
+    keep_bad_rows,
     parts_of,
     send,
 )
@@ -203,6 +204,8 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
                 needed = max(longest, int(SECONDS_MIN * 1000))
                 if done is not begun_with and began + needed > ports.uploads_end_ms:
                     return None
+                place = (done.parts, done.broken)
+                keep_bad_rows(delivery, piece.file, part, place, ports)
                 count = Count(done.rows + part.count.rows, done.broken + part.count.broken)
                 count = replace(count, examples=part.count.examples)
                 check(delivery, piece, count, last=part.next is None)

@@ -145,6 +145,8 @@ class Demands(Kept):
     # So many rows of a file may be broken; a text such as `1%` is a share of them. None: AEP judges
     # by its `partialIngestionPercent`.
     bad_rows: int | str | None = 0
+    # Rows that a map leaves out are kept for some days: as they were read, or only where they are.
+    keep_bad_rows: bool = False
 
     def allows(self, broken: int, rows: int, *, all_rows: bool) -> bool:
         """Whether so many of a file's `rows` may be broken. `all_rows`: it has no others."""

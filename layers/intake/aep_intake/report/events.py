@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from aep_intake.model.errors import BadRows
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, Rejection, Replaced, in_a_key
 from aep_intake.model.times import iso
@@ -136,10 +137,19 @@ def batch_ended(
         diagnostics={"bucket": bucket, "prefix": diagnostics_of(delivery)}
         if verdict.diagnostics
         else None,
+        badRows={"bucket": bucket, "prefix": delivery.bad_rows_prefix}
+        if _left_rows_out(delivery, verdict, lost)
+        else None,
         createdAt=iso(delivery.created_at),
         uploadedAt=None if delivery.uploaded_at is None else iso(delivery.uploaded_at),
         endedAt=iso(verdict.at),
     )
+
+
+def _left_rows_out(delivery: "Delivery", verdict: "Verdict", lost: Mapping[str, Rejection]) -> bool:
+    """Whether rows were kept that a map left out: of files in the batch, or of those refused."""
+    refused = any(why.reason == BadRows.reason for why in lost.values())
+    return delivery.compiled_map is not None and (verdict.unmapped > 0 or refused)
 
 
 def diagnostics_of(delivery: "Delivery") -> str:

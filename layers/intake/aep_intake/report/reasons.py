@@ -83,7 +83,8 @@ REASONS: Mapping[str, Reason] = {
         "write no such file, or set `minRows`; redrive",
     ),
     "bad-rows": Reason(
-        "more rows are broken than `badRows` of the route allows; `detail` names the first",
+        "more rows are broken than `badRows` of the route allows; `detail` names the first, and "
+        "of a route with a `map` the batch's event says where all are",
         "correct the file, or set `badRows`; redrive",
     ),
     "rows-differ": Reason(

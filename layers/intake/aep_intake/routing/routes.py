@@ -56,6 +56,7 @@ _OF_TARGETS = (
     "asIs",
     "minRows",
     "badRows",
+    "keepBadRows",
     "sandbox",
     "credential",
     "inputFormat",
@@ -508,6 +509,10 @@ def _check_map(rule: Mapping[str, Any]) -> None:
     if "map" not in rule:
         if "compiledMap" in rule:
             raise InvalidTable("is the name of a compiled `map`", field="compiledMap")
+        if "keepBadRows" in rule:
+            raise InvalidTable(
+                "has a meaning only where a `map` leaves rows out", field="keepBadRows"
+            )
         return
     if rule.get("asIs"):
         raise InvalidTable("has no meaning where rows are mapped", field="asIs")
@@ -650,10 +655,12 @@ def format_by_name(uri: str) -> dict[str, Any]:
 
 def _demands(rule: Mapping[str, Any]) -> Demands:
     mapped = "map" in rule  # rows that it does not fit are left out, so AEP cannot judge them
+    keeps = rule.get("keepBadRows", False)
     if rule.get("lookInside") is False:
-        return Demands(look_inside=False, min_rows=0, bad_rows=0 if mapped else None)
+        return Demands(False, 0, 0 if mapped else None, keeps)
     bad_rows = None if "partialIngestionPercent" in rule and not mapped else 0
-    return Demands(rule.get("lookInside"), rule.get("minRows", 1), rule.get("badRows", bad_rows))
+    min_rows, bad_rows = rule.get("minRows", 1), rule.get("badRows", bad_rows)
+    return Demands(rule.get("lookInside"), min_rows, bad_rows, keeps)
 
 
 def _window(rule: Mapping[str, Any]) -> int | None:

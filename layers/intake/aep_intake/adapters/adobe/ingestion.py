@@ -22,9 +22,9 @@ _IMPORT = "/data/foundation/import/batches"
 _EXPORT = "/data/foundation/export/batches"
 _NAMED = re.compile(rb"\b([0-9a-f]{32})-[0-9A-Za-z._-]")  # see `Arrival.path`
 _RANGE = re.compile(r"bytes=0-(\d+)")
-# Of diagnostics; each file has a hundred bad rows, which is enough to find the cause.
+# Of diagnostics of a batch; each file has a hundred bad rows, which is enough to find the cause.
 _MAX_FILES = 20
-_MAX_FILE_BYTES = 20_000_000
+_MAX_BYTES = 20_000_000
 
 type KeepFile = Callable[[Delivery, str, bytes], None]  # name and content
 
@@ -94,10 +94,14 @@ class Ingestion:
     def diagnostics(self, delivery: Delivery) -> int:
         """Store AEP's details of bad rows; the number of files. Raises TryAgain.
 
-        AEP has them for 30 days, and only if the batch was made with error diagnostics.
+        AEP has them for 30 days, and only if the batch was made with error diagnostics. They are
+        whole rows: of what is more than 20 files or 20 MB, nothing is kept.
         """
-        kept = 0
+        kept, left = 0, _MAX_BYTES
         for name, content in self._row_errors(delivery):
+            left -= len(content)
+            if left < 0:
+                break
             safe = re.sub(r"[^0-9A-Za-z._-]+", "_", name)[-100:]
             self._keep(delivery, f"row_errors/{safe}", content)
             kept += 1
@@ -135,7 +139,7 @@ class Ingestion:
             f"{batch}?{urlencode({'path': path})}",
             delivery.target,
             delivery.external_id,
-            max_bytes=_MAX_FILE_BYTES,
+            max_bytes=_MAX_BYTES,
         )
         error = None if answer.ok or answer.not_found else self._gateway.error_of(answer)
         if isinstance(error, PlatformUnavailable):
@@ -154,7 +158,7 @@ class Ingestion:
 def _fits(listed: Mapping[str, Any]) -> bool:
     """Whether a file is small enough; Adobe gives its length as text."""
     length = str(listed.get("length"))[:20]
-    return not length.isdecimal() or int(length) <= _MAX_FILE_BYTES
+    return not length.isdecimal() or int(length) <= _MAX_BYTES
 
 
 def _file_path(delivery: Delivery, path: str) -> str:

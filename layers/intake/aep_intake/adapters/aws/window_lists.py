@@ -36,7 +36,7 @@ class Lists:
                     Bucket=self._bucket,
                     Key=key,
                     Body=content,
-                    ContentType="application/jsonl",
+                    ContentType="application/gzip" if key.endswith(".gz") else "application/jsonl",
                     IfNoneMatch="*",
                 )
             except ClientError as error:
