@@ -26,6 +26,24 @@ FOR_EVER = 2**53  # milliseconds
 
 
 @dataclass(frozen=True)
+class Kept:
+    """How long the source buckets keep their files."""
+
+    days: int | None  # of the rule that deletes files first; None: there is none
+    unread: tuple[str, ...] = ()  # buckets whose rules the operator may not read
+
+    @property
+    def lines(self) -> list[str]:
+        """What people should know of it."""
+        rule = f"A rule of a bucket deletes files {self.days} days after they came."
+        lines = [] if self.days is None else [rule]
+        for name in self.unread:
+            right = "s3:GetLifecycleConfiguration"
+            lines.append(f"You may not read the rules of {name} ({right}): they may delete files.")
+        return lines
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A pause, and what it holds. Times in epoch milliseconds."""
 
@@ -33,26 +51,25 @@ class Waiting:
     orders: int  # each gets a batch
     files: int
     oldest: int | None  # when the oldest file came; None: nothing waits
-    kept_until: int | None  # until when the buckets have all of them; None: for ever
+    kept_until: int | None  # until when the buckets have all of them; None: no rule is known
 
 
-def waiting(pause: Pause, ledger: DynamoLedger, days: int | None) -> Waiting:
-    """What waits for the end of a pause. `days`: how long a bucket keeps a file; None: for ever.
+def waiting(pause: Pause, ledger: DynamoLedger, kept: Kept) -> Waiting:
+    """What waits for the end of a pause. Raises LedgerUnavailable.
 
-    Raises LedgerUnavailable.
+    Orders of one file are counted by the index alone, and the first of them came first.
     """
     held = sorted(ledger.pauses.held(pause, FOR_EVER, ALL), key=lambda due: (due.shard, due.when))
     files, times = len(held), list[int]()
     for shard, group in groupby(held, key=lambda due: due.shard):
         dues = list(group)
-        # Of one file each: the first came first.
         looked_at = dues if shard.endswith(SEVERAL) else dues[:1]
         for record in filter(None, (ledger.get(due.id) for due in looked_at)):
             files += len(record.order.places) - 1
             times.append(_came(record))
     oldest = min(times, default=None)
-    kept = None if days is None or oldest is None else oldest + days * DAY_MS
-    return Waiting(pause, len(held), files, oldest, kept)
+    until = None if kept.days is None or oldest is None else oldest + kept.days * DAY_MS
+    return Waiting(pause, len(held), files, oldest, until)
 
 
 def _came(record: Record) -> int:
@@ -60,23 +77,22 @@ def _came(record: Record) -> int:
     return min((file.time for file in record.order.files), default=record.opened_at)
 
 
-def days_kept(s3: S3Client, buckets: Iterable[str]) -> int | None:
-    """After how many days a rule of one of `buckets` deletes files, at the earliest; None: never.
-
-    Raises botocore's ClientError.
-    """
-    return min((days for bucket in buckets for days in _expirations(s3, bucket)), default=None)
-
-
-def _expirations(s3: S3Client, bucket: str) -> list[int]:
-    try:
-        rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "NoSuchLifecycleConfiguration":
-            return []
-        raise
-    ends = (rule.get("Expiration", {}) for rule in rules if rule["Status"] == "Enabled")
-    return [end["Days"] for end in ends if "Days" in end]
+def kept_in(s3: S3Client, buckets: Iterable[str]) -> Kept:
+    """How long buckets keep their files. Raises botocore's ClientError."""
+    days, unread = list[int](), list[str]()
+    for bucket in buckets:
+        try:
+            rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "AccessDenied":
+                unread.append(bucket)
+            elif code != "NoSuchLifecycleConfiguration":
+                raise
+            continue
+        ends = (rule.get("Expiration", {}) for rule in rules if rule["Status"] == "Enabled")
+        days += [end["Days"] for end in ends if "Days" in end]
+    return Kept(min(days, default=None), tuple(unread))
 
 
 def table(found: Iterable[Waiting]) -> Table:

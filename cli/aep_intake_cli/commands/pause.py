@@ -59,15 +59,15 @@ def command(
     stack, session = access.stack(), access.session
     ledger = _ledger(stack, access)
     name = _name(route, dataset, organization)
-    days = pauses.days_kept(session.client("s3"), stack.output("SourceBuckets").split(","))
     if name is not None:
         if route is not None:
             _check_route(route, live_routes(stack, session.client("appconfig")))
         by = session.client("sts").get_caller_identity()["Arn"]
         ledger.pauses.put(Pause(name, now(), by, note))
+    kept = pauses.kept_in(session.client("s3"), stack.output("SourceBuckets").split(","))
     with progress("counting what waits"):
         known = [pause for pause in ledger.pauses.all() if name in (None, pause.name)]
-        found = [pauses.waiting(pause, ledger, days) for pause in known]
+        found = [pauses.waiting(pause, ledger, kept) for pause in known]
     if as_json:
         print_json([pauses.to_json(one) for one in found])
         return
@@ -75,8 +75,8 @@ def command(
         click.echo("Nothing is paused.")
         return
     console().print(pauses.table(found))
-    if days is not None:
-        click.echo(f"A rule of a bucket deletes files {days} days after they came.")
+    for line in kept.lines:
+        click.echo(line)
 
 
 @click.command("resume")
@@ -113,7 +113,7 @@ def resume(
         raise CommandFailed(f"{name.replace('#', ' ', 1)} is not paused; paused: {others}")
     over = replace(standing[name], resumed_at=now())
     ledger.pauses.put(over)
-    found = pauses.waiting(over, ledger, None)
+    found = pauses.waiting(over, ledger, pauses.Kept(None))
     if as_json:
         print_json([pauses.to_json(found)])
     else:

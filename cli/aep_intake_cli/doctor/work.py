@@ -7,17 +7,27 @@ from typing import TYPE_CHECKING, Protocol
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model.times import iso
 
-from aep_intake_cli.doctor.verdicts import OK, PROBLEM, Findings
+from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
 from aep_intake_cli.output import quantity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from aep_intake.model.orders import Record
+    from aep_intake.model.pauses import Pause
 
 # The clock hands out what is due once a minute, and again after two if a message is lost.
 LATE_MS = 300_000
 # An order waits so long at most for the pace of batches, or for Catalog after a lost answer.
 OPEN_MS = 900_000
 LISTED = 50
+
+
+class Pauses(Protocol):
+    """The ledger's pauses. May raise LedgerUnavailable."""
+
+    def standing(self) -> Mapping[str, Pause]:
+        """Those that nobody has resumed, by name."""
 
 
 class UnfinishedWork(Protocol):
@@ -29,9 +39,15 @@ class UnfinishedWork(Protocol):
     def get(self, external_id: str) -> Record | None:
         """An order's current record."""
 
+    @property
+    def pauses(self) -> Pauses:
+        """What is paused."""
+
 
 def check_unfinished(ledger: UnfinishedWork, now: int) -> Findings:
-    """Due work is taken, and orders get their batches. `now`: epoch ms."""
+    """Due work is taken, and orders get their batches, unless paused. `now`: epoch ms."""
+    for pause in ledger.pauses.standing().values():
+        yield NOTE, f"{pause}. aep-intake pause shows what waits for its end"
     fine = True
     for kind in DueKind:
         if late := ledger.due(kind, now - LATE_MS, LISTED):

@@ -11,7 +11,9 @@ from aep_intake.adapters.adobe.credentials import Credentials
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock.due import DueKind
+from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.model.pauses import Pause
 from aep_intake.routing import routes
 from aep_intake_cli.doctor import adobe, aws
 from aep_intake_cli.doctor.examine import Finding, run_check
@@ -24,7 +26,7 @@ from botocore.stub import Stubber
 from local.simulator import Fault
 from local.simulator.seed import CLICKS, CLOSED, LOYALTY, PRODUCTS, PROFILES, SYSTEM
 from tests.adobe_world import ARN, IMS, START, Secrets, World
-from tests.builders import opened
+from tests.builders import opened, order
 from tests.memory_ledger import MemoryLedger
 
 OWNER, QUEUE = "111122223333", "arn:aws:sqs:eu-west-1:111122223333:arrivals"
@@ -504,6 +506,17 @@ def test_whether_work_gets_done() -> None:
     assert record.order.external_id in text
     both = [text for _, text in check_unfinished(ledger, soon + LATE_MS)]
     assert ["no worker takes them" in text for text in both] == [True, False]
+
+
+def test_what_is_paused_is_told_and_is_no_problem() -> None:
+    ledger = MemoryLedger()
+    pause = Pause("route#crm", START, "arn:me", "a test")
+    ledger.pauses.put(pause)
+    ledger.open(Record.waiting(order(), START).held_by(pause.name, START))
+    assert looked_at(check_unfinished(ledger, START + 9 * OPEN_MS)) == [
+        (NOTE, f"{pause}. aep-intake pause shows what waits for its end"),
+        (OK, "nothing waits longer than it should"),
+    ]
 
 
 @pytest.mark.parametrize(

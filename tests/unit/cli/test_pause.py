@@ -17,6 +17,7 @@ from aep_intake_cli import clock, documents, options, pauses
 from aep_intake_cli.command import main
 from aep_intake_cli.commands import pause as command
 from aep_intake_cli.stack import Stack
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from rich.console import Console
 
@@ -62,7 +63,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryLedger]:
     monkeypatch.setattr(options, "Access", lambda *_: access)
     monkeypatch.setattr(command, "_ledger", lambda *_: found)
     monkeypatch.setattr(documents, "live_routes", lambda *_: TABLE)
-    monkeypatch.setattr(pauses, "days_kept", lambda *_: 30)
+    monkeypatch.setattr(pauses, "kept_in", lambda *_: pauses.Kept(30, ("other",)))
     monkeypatch.setattr(clock, "now", lambda: NOW)
     yield found
 
@@ -72,12 +73,13 @@ def test_files_are_counted_and_the_oldest_says_until_when_they_are_kept() -> Non
     younger = replace(FILE, key="crm/2.csv", time=NOW + 2 * HOUR_MS)
     held(ledger, PAUSE, order(FILE), since=NOW + 1)
     held(ledger, PAUSE, order(younger), part(50), part(7, left_out=(1, 2)), since=NOW + DAY_MS)
-    found = pauses.waiting(PAUSE, ledger, days=30)
+    found = pauses.waiting(PAUSE, ledger, pauses.Kept(30))
     assert (found.orders, found.files) == (4, 1 + 1 + 50 + 5)
     assert found.oldest == FILE.time
     assert found.kept_until == FILE.time + 30 * DAY_MS
-    assert pauses.waiting(PAUSE, ledger, days=None).kept_until is None
-    assert pauses.waiting(OVER, ledger, days=30) == pauses.Waiting(OVER, 0, 0, None, None)
+    assert pauses.waiting(PAUSE, ledger, pauses.Kept(None)).kept_until is None
+    nothing = pauses.Waiting(OVER, 0, 0, None, None)
+    assert pauses.waiting(OVER, ledger, pauses.Kept(30)) == nothing
 
 
 RULES = [
@@ -87,15 +89,20 @@ RULES = [
 ]
 
 
-def test_the_first_bucket_to_delete_files_counts() -> None:
+def test_the_first_rule_to_delete_files_counts() -> None:
+    """Of a bucket of another account, nobody here may read them."""
     with Stubber(client("s3")) as s3:
         stubbed: Any = s3.client
         name = "get_bucket_lifecycle_configuration"
         s3.add_response(name, {"Rules": RULES}, {"Bucket": "a"})
         s3.add_client_error(name, "NoSuchLifecycleConfiguration", expected_params={"Bucket": "b"})
-        assert pauses.days_kept(stubbed, ["a", "b"]) == 30
+        s3.add_client_error(name, "AccessDenied", expected_params={"Bucket": "c"})
+        assert pauses.kept_in(stubbed, ["a", "b", "c"]) == pauses.Kept(30, ("c",))
         s3.add_client_error(name, "NoSuchLifecycleConfiguration")
-        assert pauses.days_kept(stubbed, ["b"]) is None
+        assert pauses.kept_in(stubbed, ["b"]) == pauses.Kept(None)
+        s3.add_client_error(name, "NoSuchBucket")
+        with pytest.raises(ClientError, match="NoSuchBucket"):
+            pauses.kept_in(stubbed, ["b"])
 
 
 GOLDEN = {
@@ -172,6 +179,7 @@ def test_a_pause_says_who_made_it_and_what_waits(ledger: MemoryLedger, capsys: O
     said = capsys.readouterr().out
     assert "route crm" in said
     assert "A rule of a bucket deletes files 30 days after they came." in said
+    assert "You may not read the rules of other (s3:GetLifecycleConfiguration)" in said
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aep_intake.adapters.dynamodb import pauses
+from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import requests
 from aep_intake.arrivals.requests import BatchRequest
 from aep_intake.arrivals.results import Joined
@@ -41,7 +44,7 @@ from tests.faults.harness import (
     World,
     take,
 )
-from tests.faults.test_again import VERSIONS, replacing
+from tests.faults.test_again import FILES, MARKED, MARKER, VERSIONS, replacing, table
 
 ONE = Arrival("landing", "in/one.json", "v1", "e1", "0061", 10, START)
 ROUTE = "route#good"
@@ -343,6 +346,37 @@ def test_a_request_that_was_begun_before_the_pause_is_told_too(world: World) -> 
     outcome = create_batch(asked(world), world.intake(0).ports)
     with pytest.raises(Paused, match="is paused since"):
         requests.with_batch(outcome, world.intake(0).ports)
+
+
+def test_a_marker_is_taken_and_no_file_is_told_that_it_is_missing(world: World) -> None:
+    world.table = world.final = table(**MARKED)
+    world.pause(f"dataset#{LOYALTY}")
+    for file in (*FILES, MARKER):
+        world.bucket[file.key] = file
+    arrive(world, *FILES, MARKER)
+    world.clock.advance(30 * DAY)
+    world.rest()
+    assert not world.missing_parked
+    assert world.events == []
+    assert {record.paused for record in world.ledger.records.values()} == {f"dataset#{LOYALTY}"}
+    world.resume()
+    world.rest()
+    assert len(world.events) == batches(world) == len(world.ledger.records)
+
+
+def test_a_worker_reads_pauses_once_in_fifteen_seconds() -> None:
+    now, reads = [START], list[str]()
+
+    def query(**asked: Any) -> dict[str, Any]:
+        reads.append(asked["KeyConditionExpression"])
+        return {"Items": []}
+
+    client: Any = SimpleNamespace(query=query)
+    known = pauses.DynamoPauses(Table(client, "ledger"), lambda: now[0])
+    for seconds in (0, 7, 14.999, 15, 29):
+        now[0] = START + int(1000 * seconds)
+        assert known.standing() == {}
+    assert len(reads) == 2
 
 
 def test_orders_of_one_file_are_counted_by_their_shards() -> None:
