@@ -58,6 +58,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
             response = _upload(event, context)
         case "POST", "/batches/{id}/attempts":
             response = _next_attempt(event, context)
+        case "GET", "/batches":
+            response = _list(event, context)
         case "GET", "/batches/{id}":
             response = _batch_status(event, context)
         case "GET", "/objects":
@@ -216,6 +218,24 @@ def _batch_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = _wanted(event)
     unknown = "no order has this external id, or this batch"
     return _status(lambda: status.of_batch(wanted, _ports()), unknown, context)
+
+
+def _list(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    """Batches by route, day and state. What lists them is loaded by who asks for a list alone."""
+    from aep_intake.report import listing  # noqa: PLC0415
+
+    if not worker.settings.journal_days:
+        detail = "this deployment has no journal (parameter JournalDays), so it lists no batches"
+        return _problem(problem(404, "not-found", detail))
+    asked = event.get("queryStringParameters") or {}
+    ports = listing.ListingPorts(worker.journal, worker.listed, _ports())
+    answer = attempt(
+        lambda: listing.batches(listing.read(asked, worker.now()), worker.now(), ports)
+    )
+    if isinstance(answer, Exception):
+        _report(context.aws_request_id, answer)
+        return _problem(explain(answer))
+    return _response(200, answer, {})
 
 
 def _object_status(event: Mapping[str, Any], context: LambdaContext) -> Response:

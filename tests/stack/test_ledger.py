@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pytest
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
@@ -237,6 +238,29 @@ def test_a_rejection_may_be_told_under_another_id(ledger: Contract) -> None:
     ledger.reject(file, why := Rejection("marker-missing", "", NOW), "folder-1")
     [seen] = ledger.seen(file.object_id)
     assert (seen.owner, seen.rejection, seen.claimed) == ("folder-1", why, False)
+
+
+def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
+    ledger: Contract,
+) -> None:
+    if not isinstance(ledger, DynamoLedger):
+        return  # lists read DynamoDB alone
+    listed = DynamoListed(ledger._table)
+    records = [ledger.open(opened(arrival())) for _ in range(7)]
+    ids = {record.order.external_id for record in records}
+    found = listed.orders([*ids, "nobody's"])
+    assert {name: record for name, (record, _) in found.items()} == {
+        record.order.external_id: record for record in records
+    }
+    seen: list[str] = []
+    page, after = listed.unfinished(DueKind.ORDERS, "nonsense", 3)
+    while True:
+        seen += page
+        if not after:
+            break
+        page, after = listed.unfinished(DueKind.ORDERS, after, 3)
+    assert len(seen) == len(set(seen))
+    assert ids <= set(seen)
 
 
 def test_the_first_to_open_wins(ledger: Contract) -> None:

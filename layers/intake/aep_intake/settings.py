@@ -93,7 +93,9 @@ _DUE = {"due_queue_url", "due_orders_queue_url", "due_folders_queue_url"}
 READ: Mapping[str, frozenset[str]] = {
     "on_arrival": _ARRIVING,
     "on_marker": _ARRIVING,
-    "on_request": _CREATING | _ROUTES | {"source_buckets", "key_pattern", "landing_role"},
+    "on_request": _CREATING
+    | _ROUTES
+    | {"source_buckets", "key_pattern", "landing_role", "journal_days"},
     "on_tick": _ALL | _DUE | {"due_deliveries_queue_url"},
     "on_due": _GATHERING,
     "on_delivery": _DELIVERING | {"deliveries_queue_url", "deliveries_dlq_url"},

@@ -8,12 +8,13 @@ import threading
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.batches import Batch, Target
-from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute
+from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute, StorageUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Identity, Lease, Record, Rejection, State
 from aep_intake.model.organizations import Organization, Organizations
@@ -1046,6 +1047,43 @@ class TestWhereAFileIs:
         answer = where(api, "s3://landing/a.json")
         assert (answer.status, answer.reason) == (500, "internal-error")
         assert "sauce" not in json.dumps(answer.body)
+
+
+LIST = json.loads((EVENTS / "api-get-batches.json").read_text("utf-8"))
+
+
+class TestAList:
+    """What is listed: see test_listing."""
+
+    @pytest.fixture(autouse=True)
+    def empty(self, api: Api) -> SimpleNamespace:
+        journal = SimpleNamespace(names=lambda _: [])
+        orders, unfinished = (lambda _: {}), (lambda *_: ([], ""))
+        listed = SimpleNamespace(orders=orders, unfinished=unfinished)
+        api.worker.__dict__.update(journal=journal, listed=listed)
+        return journal
+
+    def test_the_sample_question_is_answered(self, api: Api) -> None:
+        answer = api.send(LIST)
+        assert (answer.status, answer.body) == (200, {"batches": []})
+        assert answer.headers == {"Content-Type": "application/json"}
+
+    @pytest.mark.parametrize("asked", [{"state": "done"}, {"token": "x"}, {"page": "2"}])
+    def test_a_question_that_is_not_understood(self, api: Api, asked: dict[str, str]) -> None:
+        answer = api.send(LIST | {"queryStringParameters": asked})
+        assert (answer.status, answer.reason) == (400, "malformed-request")
+
+    def test_that_the_journal_cannot_tell(self, api: Api, empty: SimpleNamespace) -> None:
+        def down(_: str) -> None:
+            raise StorageUnavailable("SlowDown")
+
+        empty.names = down
+        assert api.send(LIST).reason == "storage-unavailable"
+
+    def test_without_a_journal_there_is_none(self, environment: dict[str, str]) -> None:
+        answer = Api(environment | {"JOURNAL_DAYS": "0"}).send(LIST)
+        assert (answer.status, answer.reason) == (404, "not-found")
+        assert "JournalDays" in answer.body["detail"]
 
 
 class TestAnotherAttempt:

@@ -89,7 +89,9 @@ def of_order(
     if found.word is Word.LOADED and newer is not None and newer.word is not Word.LOADED:
         why = f"{found.why}; a newer version, which is {newer.word}, is to replace it"
         return replace(found, why=why)
-    since = newer.since if newer is not None and newer.word is Word.LOADED else None
+    since = None if found.word in UNFINISHED else found.since
+    if newer is not None and newer.word is Word.LOADED:
+        since = newer.since
     return Standing(Word.REPLACED, "a newer version took its place", since)
 
 

@@ -155,7 +155,7 @@ def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
         fileCount=len(files),
     )
     [aep] = ports.ask([record])
-    return _with_aep(_about(record, ports) | more, aep)
+    return _with_aep(about(record, _delivery(record, ports), ports) | more, aep)
 
 
 def known(wanted: str, ledger: StatusLedger) -> Record | None:
@@ -247,11 +247,12 @@ def _orders(
     ledger = ports.ledger
     found = _each(lambda name: holding(ledger.get(name), bucket, key, ledger), external_ids, ports)
     records = {name: record for name, record in found.items() if record is not None}
-    about = ports.side_by_side(lambda record: _about(record, ports), records.values())
+    told = ports.side_by_side(
+        lambda record: about(record, _delivery(record, ports), ports), records.values()
+    )
     aep = ports.ask(list(records.values()))
     return {
-        name: _with_aep(ours, theirs)
-        for name, ours, theirs in zip(records, about, aep, strict=True)
+        name: _with_aep(ours, theirs) for name, ours, theirs in zip(records, told, aep, strict=True)
     }
 
 
@@ -323,8 +324,9 @@ def _unclaimed(seen: Seen, arrival: Arrival) -> JsonObject:
     return standing | {"externalId": seen.owner or arrival.external_id} | _why(rejection)
 
 
-def _about(record: Record, ports: StatusPorts) -> JsonObject:
-    order, delivery = record.order, _delivery(record, ports)
+def about(record: Record, delivery: "Delivery | None", ports: StatusPorts) -> JsonObject:
+    """All that the ledger says of an order, but its files. Raises LedgerUnavailable."""
+    order = record.order
     who = present(
         externalId=order.external_id,
         attempt=order.attempt,

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sts.type_defs import CredentialsTypeDef
 
+    from aep_intake.adapters.aws.journal import JournalBucket
     from aep_intake.adapters.aws.upload_urls import UploadUrls
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+    from aep_intake.adapters.dynamodb.listing import DynamoListed
 
 
 class Requesting(Creating):
@@ -45,6 +47,20 @@ class Requesting(Creating):
         return DynamoDeliveries(
             self.table, self.now, retention=self.settings.retention_days * DAY_MS
         )
+
+    @cached_property
+    def journal(self) -> "JournalBucket":
+        """The journal, for lists of batches."""
+        from aep_intake.adapters.aws.journal import JournalBucket  # noqa: PLC0415
+
+        return JournalBucket(self._s3, self.settings.state_bucket)
+
+    @cached_property
+    def listed(self) -> "DynamoListed":
+        """The ledger, for lists of batches."""
+        from aep_intake.adapters.dynamodb.listing import DynamoListed  # noqa: PLC0415
+
+        return DynamoListed(self.table)
 
     @cached_property
     def tables(self) -> InForce[RoutingTable]:

@@ -71,8 +71,7 @@ class Table:
                 self._client.query,
                 KeyConditionExpression=condition,
                 ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
-                **options,
-                **start,
+                **(options | start),
             )
             yield from answer["Items"]
             if "LastEvaluatedKey" not in answer:

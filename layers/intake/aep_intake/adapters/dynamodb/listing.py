@@ -1,0 +1,71 @@
+"""Many orders at a time, and unfinished work page by page; see `ledger` for the keys."""
+
+import re
+from collections.abc import Sequence
+from itertools import batched, chain, islice
+from typing import Any
+
+from aep_intake.adapters.dynamodb.items import lanes
+from aep_intake.adapters.dynamodb.ledger import PREFIXES
+from aep_intake.adapters.dynamodb.table import Item, Table
+from aep_intake.clock.due import DueKind
+from aep_intake.delivery.delivery import Delivery
+from aep_intake.model import records
+from aep_intake.model.orders import Record
+
+ORDERS_AT_ONCE = 50  # with their deliveries, a hundred items of one request
+_NAMES = ("record", "delivery")
+_PLACE = re.compile(r"([0-9.]+) ([0-9]{1,15}) (.+)", re.DOTALL)
+
+
+class DynamoListed:
+    """As `listing.ListedLedger`, in `table`. Every method raises LedgerUnavailable."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def orders(self, external_ids: Sequence[str]) -> dict[str, tuple[Record, Delivery | None]]:
+        """As `listing.ListedLedger`; perhaps a second old."""
+        found: dict[str, tuple[Record, Delivery | None]] = {}
+        for some in batched(dict.fromkeys(external_ids), ORDERS_AT_ONCE, strict=False):
+            keys = [(f"{what}#{name}", what) for name in some for what in ("order", "delivery")]
+            items = {item["pk"]["S"]: item for item in self._table.get_many(keys, *_NAMES)}
+            for name in some:
+                if order := items.get(f"order#{name}"):
+                    record = records.read(Record, order["record"]["S"])
+                    found[name] = (record, _delivery(items.get(f"delivery#{name}", {})))
+        return found
+
+    def unfinished(self, kind: DueKind, after: str, limit: int) -> tuple[list[str], str]:
+        """As `listing.ListedLedger`, from the index `due`."""
+        prefix, shards = PREFIXES[kind], list(chain.from_iterable(lanes(kind)))
+        place = _PLACE.fullmatch(after)
+        begin, due, name = ("", "", "") if place is None else place.groups()
+        found: list[Item] = []
+        for shard in shards[shards.index(begin) if begin in shards else 0 :]:
+            options: dict[str, Any] = {"IndexName": "due", "Limit": limit - len(found)}
+            if shard == begin:
+                options["ExclusiveStartKey"] = {
+                    "pk": {"S": f"{prefix}#{name}"},
+                    "sk": {"S": prefix},
+                    "due_shard": {"S": shard},
+                    "due": {"N": due},
+                }
+            in_shard = self._table.query("due_shard = :shard", {"shard": {"S": shard}}, **options)
+            found += islice(in_shard, limit - len(found))
+            if len(found) == limit:
+                break
+        ids = [
+            item["pk"]["S"].partition("#")[2]
+            for item in found
+            if item["sk"]["S"] == prefix  # a release before had all kinds in all shards
+        ]
+        if len(found) < limit:
+            return ids, ""
+        last = found[-1]
+        name = last["pk"]["S"].partition("#")[2]
+        return ids, f"{last['due_shard']['S']} {last['due']['N']} {name}"
+
+
+def _delivery(item: Item) -> Delivery | None:
+    return records.read(Delivery, item["delivery"]["S"]) if "delivery" in item else None
