@@ -352,6 +352,22 @@ def test_the_journal_has_every_event_and_counts_each_once(delivering: Scene, fol
         return bool(found) and counted() == tally.counts(hour)
 
     until(agree, "the ledger has not counted all objects")
+
+    # The list has the batch once, in its present state.
+    question = f"batches?route={one['route']}&day={hour[:10]}&limit=2"
+    told: list[Any] = []
+    token = ""
+    while True:
+        url = f"{delivering.stack.api}/{question}{token}"
+        page = delivering.stack.sender.call("GET", url).json()
+        told += page["batches"]
+        if "next" not in page:
+            break
+        token = f"&token={page['next']}"
+    [found] = [each for each in told if each["externalId"] == one["externalId"]]
+    assert (found["state"], found["batchId"]) == ("loaded", one["batchId"])
+    refused = delivering.stack.sender.call("GET", f"{delivering.stack.api}/batches?state=done")
+    assert (refused.status_code, refused.json()["type"][-9:]) == (400, "d-request")
     # Of fewer objects: a worker that was late. It changes nothing.
     before = counted()
     counts.put(HourCounts(hour, before.objects - 1, {}))

@@ -1058,8 +1058,7 @@ class TestAList:
     @pytest.fixture(autouse=True)
     def empty(self, api: Api) -> SimpleNamespace:
         journal = SimpleNamespace(names=lambda _: [])
-        orders, unfinished = (lambda _: {}), (lambda *_: ([], ""))
-        listed = SimpleNamespace(orders=orders, unfinished=unfinished)
+        listed = SimpleNamespace(orders=lambda _: {}, unfinished=lambda *_: ([], ""))
         api.worker.__dict__.update(journal=journal, listed=listed)
         return journal
 

@@ -1004,6 +1004,7 @@ def test_the_api_is_regional_signed_and_throttled(template: dict[str, Any]) -> N
         ("/batches", "post"),
         ("/data/foundation/import/batches", "post"),  # Adobe's own
         ("/uploads", "post"),
+        ("/batches", "get"),
         ("/batches/{id}", "get"),
         ("/batches/{id}/attempts", "post"),
         ("/objects", "get"),

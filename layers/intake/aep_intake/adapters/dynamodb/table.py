@@ -84,7 +84,11 @@ class Table:
         Raises LedgerUnavailable if DynamoDB holds some back again and again, too.
         """
         wanted: Any = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]
-        about = {"ProjectionExpression": ", ".join(("pk", "sk", *names))}
+        known_as = {f"#{name}": name for name in ("pk", "sk", *names)}  # some names are reserved
+        about = {
+            "ProjectionExpression": ", ".join(known_as),
+            "ExpressionAttributeNames": known_as,
+        }
         found: list[Item] = []
         for tries in range(TRIES_MAX):
             request: Any = {self._name: {"Keys": wanted, **about}}
