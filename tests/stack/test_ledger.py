@@ -245,8 +245,10 @@ def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
 ) -> None:
     if not isinstance(ledger, DynamoLedger):
         return  # lists read DynamoDB alone
-    listed = DynamoListed(ledger._table)
+    listed = DynamoListed(ledger._table, lambda: ["route#r"])
     records = [ledger.open(opened(arrival())) for _ in range(7)]
+    held = records[-1].held_by("route#r", NOW)
+    records[-1] = ledger.replace(records[-1], held)
     ids = {record.order.external_id for record in records}
     found = listed.orders([*ids, "nobody's"])
     assert {name: record for name, (record, _) in found.items()} == {

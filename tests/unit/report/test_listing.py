@@ -36,7 +36,14 @@ class Listed:
         self.ports = ListingPorts(
             self,
             self,
-            StatusPorts(self.ledger, self.ledger.windows, self.deliveries, lambda _: [], map),
+            StatusPorts(
+                self.ledger,
+                self.ledger.windows,
+                self.deliveries,
+                lambda _: [],
+                map,
+                self.ledger.pauses.standing,
+            ),
         )
 
     def names(self, prefix: str) -> list[str]:

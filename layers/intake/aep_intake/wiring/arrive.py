@@ -60,7 +60,8 @@ class Requesting(Creating):
         """The ledger, for lists of batches."""
         from aep_intake.adapters.dynamodb.listing import DynamoListed  # noqa: PLC0415
 
-        return DynamoListed(self.table)
+        pauses = self.ledger.pauses
+        return DynamoListed(self.table, lambda: [pause.name for pause in pauses.all()])
 
     @cached_property
     def tables(self) -> InForce[RoutingTable]:

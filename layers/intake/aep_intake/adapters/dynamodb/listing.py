@@ -1,10 +1,11 @@
 """Many orders at a time, and unfinished work page by page; see `ledger` for the keys."""
 
-import re
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from itertools import batched, chain, islice
 from typing import Any
 
+from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.items import lanes
 from aep_intake.adapters.dynamodb.ledger import PREFIXES
 from aep_intake.adapters.dynamodb.table import Item, Table
@@ -15,14 +16,17 @@ from aep_intake.model.orders import Record
 
 ORDERS_AT_ONCE = 50  # with their deliveries, a hundred items of one request
 _NAMES = ("record", "delivery")
-_PLACE = re.compile(r"([0-9.]+) ([0-9]{1,15}) (.+)", re.DOTALL)
 
 
 class DynamoListed:
-    """As `listing.ListedLedger`, in `table`. Every method raises LedgerUnavailable."""
+    """As `listing.ListedLedger`, in `table`. Every method raises LedgerUnavailable.
 
-    def __init__(self, table: Table) -> None:
+    `paused`: the names of pauses, whose orders are in shards of their own.
+    """
+
+    def __init__(self, table: Table, paused: Callable[[], Iterable[str]]) -> None:
         self._table = table
+        self._paused = paused
 
     def orders(self, external_ids: Sequence[str]) -> dict[str, tuple[Record, Delivery | None]]:
         """As `listing.ListedLedger`; perhaps a second old."""
@@ -39,8 +43,9 @@ class DynamoListed:
     def unfinished(self, kind: DueKind, after: str, limit: int) -> tuple[list[str], str]:
         """As `listing.ListedLedger`, from the index `due`."""
         prefix, shards = PREFIXES[kind], list(chain.from_iterable(lanes(kind)))
-        place = _PLACE.fullmatch(after)
-        begin, due, name = ("", "", "") if place is None else place.groups()
+        if kind is DueKind.ORDERS:
+            shards += chain.from_iterable(map(pauses.shards, sorted(self._paused())))
+        begin, due, name = _place(after)
         found: list[Item] = []
         for shard in shards[shards.index(begin) if begin in shards else 0 :]:
             options: dict[str, Any] = {"IndexName": "due", "Limit": limit - len(found)}
@@ -64,7 +69,18 @@ class DynamoListed:
             return ids, ""
         last = found[-1]
         name = last["pk"]["S"].partition("#")[2]
-        return ids, f"{last['due_shard']['S']} {last['due']['N']} {name}"
+        return ids, json.dumps([last["due_shard"]["S"], last["due"]["N"], name])
+
+
+def _place(text: str) -> tuple[str, str, str]:
+    """The shard, due time and id at which a page ended. A caller may have changed it."""
+    try:
+        match json.loads(text):
+            case [str(shard), str(due), str(name)] if due.isdecimal() and len(due) < 16 and name:
+                return shard, due, name
+    except ValueError:
+        pass
+    return "", "", ""
 
 
 def _delivery(item: Item) -> Delivery | None:
