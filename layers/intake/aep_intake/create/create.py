@@ -241,9 +241,12 @@ def _follow(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Re
 def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) -> Record:
     """The record, leased to this worker if there is work; `order` is the order as wanted now."""
     now = ports.now()
-    if record.paused is not None and holding(record.order, ports.pauses()) is not None:
-        ports.ledger.renew(record.order)
-    record = record.resumed(now)
+    if record.paused is not None:
+        pause = holding(record.order, ports.pauses())
+        if pause is not None:
+            ports.ledger.renew(record.order)
+            return ports.ledger.replace(record, record.held_by(pause.name, now))
+        record = record.resumed(now)
     if order.external_id != record.order.external_id:
         order = record.order
     # It keeps the versions that it claimed, even if newer ones have their names now.

@@ -433,9 +433,7 @@ class Record(Kept):
         return self._then(paused=self.paused, due=now + wait_ms, resumed_at=now)
 
     def resumed(self, now: int) -> "Record":
-        """As a worker takes it up after a pause, if one held it."""
-        if self.paused is None:
-            return self
+        """As a worker takes it up after a pause that held it."""
         return replace(self, paused=None, due=min(now, self.due or now), resumed_at=now)
 
     @property

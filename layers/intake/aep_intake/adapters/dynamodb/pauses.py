@@ -17,6 +17,7 @@ from aep_intake.model.orders import Order
 from aep_intake.model.pauses import Pause
 
 FRESH_MS = 15_000  # after which every worker knows of a pause
+PAGE = 10_000  # orders of one answer, which fit into a megabyte
 SEVERAL = "several"  # the shard of orders that are not of one file
 
 
@@ -75,7 +76,7 @@ class DynamoPauses:
             "due_shard = :shard AND due <= :since",
             {"shard": {"S": shard}, "since": {"N": str(since)}},
             IndexName="due",
-            Limit=limit,
+            Limit=min(limit, PAGE),
         ):
             name = item["pk"]["S"].removeprefix("order#")
             yield Due(DueKind.ORDERS, name, int(item["due"]["N"]), shard)
