@@ -23,7 +23,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import WAITING, Held, Seen
+from aep_intake.model.history import NOBODY, WAITING, Held, Seen
 from aep_intake.model.orders import (
     Claim,
     Identity,
@@ -98,6 +98,7 @@ class MemoryParked:
 
     def __init__(self) -> None:
         self.items: dict[str, tuple[Parked, str]] = {}
+        self.discarded: dict[str, tuple[Parked, str]] = {}
         self._tokens = itertools.count()
 
     def put(self, parked: Parked) -> bool:
@@ -107,8 +108,16 @@ class MemoryParked:
     def token(self, parked_id: str) -> str | None:
         return self.items[parked_id][1] if parked_id in self.items else None
 
-    def listed(self, _: object) -> list[tuple[Parked, str]]:
-        return list(self.items.values())
+    def listed(self, _: object, kind: str = "parked") -> list[tuple[Parked, str]]:
+        kept = self.items if kind == "parked" else self.discarded
+        return list(kept.values())
+
+    def discard(self, parked: Parked, token: str, expires: int) -> None:
+        if self.token(parked.id) == token:
+            self.discarded[parked.id] = self.items.pop(parked.id)
+
+    def undo_discard(self, parked: Parked) -> None:
+        self.items[parked.id] = self.discarded.pop(parked.id)
 
     def end(self, parked_id: str, token: str) -> None:
         if self.token(parked_id) == token:
@@ -138,6 +147,7 @@ class MemoryLedger:
         self.superseded: dict[tuple[str, str], str] = {}  # claims and notes
         self.files_of: dict[tuple[str, str], Arrival] = {}  # claims
         self.same_as: dict[tuple[str, str], str] = {}  # claims of copies
+        self.discarded: dict[tuple[str, str], str] = {}  # claims of nobody's
         self.noted: dict[tuple[str, str], str] = {}
         self.waits: dict[tuple[str, str], tuple[str, int]] = {}  # of notes
         self.lost: set[tuple[str, str]] = set()  # of rejections
@@ -338,6 +348,20 @@ class MemoryLedger:
         self.same_as[claim.object_id, claim.slot] = held.in_batch
         return True
 
+    def discard(self, arrival: Arrival, said: str) -> bool:
+        claim, *_ = claims(arrival)
+        if (claim.object_id, claim.slot) in self.claims:
+            return self.claimant(arrival) == NOBODY
+        self.claim((claim,), NOBODY)
+        self.discarded[claim.object_id, claim.slot] = said
+        return True
+
+    def undo_discard(self, arrival: Arrival) -> None:
+        claim, *_ = claims(arrival)
+        if self.claimant(arrival) == NOBODY:
+            del self.claims[claim.object_id, claim.slot]
+            del self.discarded[claim.object_id, claim.slot]
+
     def seen(self, object_id: str) -> list[Seen]:
         known = []
         for (place, slot), (owner, requested) in self.claims.items():
@@ -345,7 +369,9 @@ class MemoryLedger:
                 version, _, number = self.written[place, slot]
                 by, same_as = self.superseded.get((place, slot)), self.same_as.get((place, slot))
                 time = self.files_of[place, slot].time
-                known.append(Seen(version, owner, None, None, None, number, by, same_as, time=time))
+                said = self.discarded.get((place, slot))
+                claimed = Seen(version, owner, None, None, None, number, by, same_as, time=time)
+                known.append(replace(claimed, discarded=said))
         for (place, version), rejection in self.rejections.items():
             if place == object_id:
                 *_, number = self.written[place, f"rejected#{version}"]

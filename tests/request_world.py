@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 from urllib.parse import unquote, urlsplit
 
 import boto3
@@ -26,6 +26,7 @@ from aep_intake.adapters.adobe.credentials import Credentials
 from aep_intake.adapters.aws.eventbridge import Announcer
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.upload_urls import UploadUrls
+from aep_intake.clock.parking import Parking
 from aep_intake.create.pace import Pace
 from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
@@ -43,7 +44,7 @@ from local.simulator.seed import Seed
 from local.simulator.simulator import Received
 from tests.adobe_world import own_shape
 from tests.builders import parquet_of
-from tests.memory_ledger import MemoryBuckets, MemoryLedger
+from tests.memory_ledger import MemoryBuckets, MemoryLedger, MemoryParked
 
 if TYPE_CHECKING:
     from aep_intake.delivery.delivery import Delivery
@@ -253,6 +254,7 @@ class Api:
         self.conflict = False
         self.ledger = MemoryLedger(lambda: self.conflict)
         self.deliveries: dict[str, Delivery] = {}
+        self.parked = MemoryParked()
         with patch.dict(os.environ, self.environment):
             self.function: ModuleType = importlib.import_module("on_request")
             self.worker = Requesting(Settings.of("on_request"))
@@ -267,6 +269,7 @@ class Api:
             "credentials": Credentials(secrets, session, self.worker.settings.ims_url, self.clock),
             "organizations": SimpleNamespace(current=lambda: ORGANIZATIONS),
             "ledger": self.ledger,
+            "parking": Parking(self.parked, Mock()),
             "deliveries": self.deliveries,  # only ever asked for one by its id
             "tables": SimpleNamespace(
                 current=lambda: routes.parse(json.dumps({"routes": self.routes}), "7")

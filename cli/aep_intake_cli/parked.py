@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.dynamodb.parked import SHARDS, DynamoParked
+from aep_intake.adapters.dynamodb.parked import DISCARDED, SHARDS, DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
 from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.files import digest
 from aep_intake.model.messages import AS_USUAL, Wish, of_order
-from aep_intake.model.times import iso
+from aep_intake.model.times import DAY_MS, iso
 from aep_intake.report.meanings import meaning_of, named_in
 from aep_intake.report.reasons import REASONS
 from rich.table import Column
@@ -29,6 +30,7 @@ from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.output import visible
 
 if TYPE_CHECKING:
+    from aep_intake.adapters.dynamodb.ledger import DynamoLedger
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
@@ -72,6 +74,53 @@ class AllParked:
         for queue in self.queues:
             with closing(self._sweep(queue, choice, None, lambda _: ())) as letters:
                 yield from (letter.parked for letter, _ in letters)
+
+    def chosen(self, choice: Choice) -> Generator[Parked]:
+        """All that is chosen. Nothing is changed."""
+        yield from (parked for parked, _ in self.listed(choice))
+        yield from self.messages_alone(choice)
+
+    def discard(
+        self, choice: Choice, mark: Callable[[Parked], None], kept_until: int
+    ) -> Generator[Parked]:
+        """`mark` what is chosen, end its items, and delete its messages.
+
+        `kept_until`: how long (epoch ms) it can be parked again.
+        """
+        for parked, token in self.listed(choice):
+            mark(parked)
+            self.items.discard(parked, token, kept_until)
+            yield parked
+        for queue in self.queues:
+
+            def drop(letters: Sequence[Letter]) -> Sequence[Letter]:
+                for letter in letters:
+                    mark(letter.parked)
+                    self._keep(letter.parked, kept_until)
+                return letters
+
+            with closing(self._sweep(queue, choice, self._there(), drop)) as letters:
+                yield from (letter.parked for letter, _ in letters)
+
+    def _keep(self, parked: Parked, until: int) -> None:
+        """Keep a message that had no item among what is discarded."""
+        parked = replace(parked, id=digest(parked.queue, "message", parked.body))
+        if self.items.put(parked):
+            self.items.discard(parked, self.items.token(parked.id) or "", until)
+
+    def undo_discard(
+        self, choice: Choice, mark: Callable[[Parked], None], *, dry_run: bool
+    ) -> Generator[Parked]:
+        """Park again what is chosen of what was discarded; `mark` takes back its mark."""
+        at = now()
+        with ThreadPoolExecutor(SHARDS) as pool:
+            found = self.items.listed(pool.map, DISCARDED)
+        for parked, _ in found:
+            if parked.queue in self.queues and choice.fits(parked, at):
+                if not dry_run:
+                    mark(parked)
+                    self.items.undo_discard(parked)
+                yield parked
 
     def redrive(self, choice: Choice, wish: Wish) -> Generator[tuple[Parked, bool]]:
         """Send what is chosen back to its queue; whether SQS took it.
@@ -141,13 +190,30 @@ class AllParked:
             Entries=[
                 {
                     "Id": str(n),
-                    "MessageBody": _body(parked, wish),
+                    "MessageBody": body_of(parked, wish),
                     "MessageAttributes": _attributes(wish),
                 }
                 for n, parked in enumerate(several)
             ],
         )
         return {int(entry["Id"]) for entry in answer.get("Successful", ())}
+
+
+def ledger_of(access: Access) -> tuple[DynamoLedger, Callable[[str], bool], int]:
+    """The ledger; whether the batch of an order ended without data; until when it remembers now."""
+    from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+    from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+
+    stack, client = access.stack(), access.session.client("dynamodb")
+    table, retention = stack.output("LedgerTable"), int(stack.parameters["RetentionDays"]) * DAY_MS
+    deliveries = DynamoDeliveries(Table(client, table), now, retention=retention)
+
+    def without_data(external_id: str) -> bool:
+        delivery = deliveries.get(external_id)
+        verdict = None if delivery is None else delivery.verdict
+        return verdict is not None and verdict.end != "succeeded"
+
+    return DynamoLedger(client, table, now, retention), without_data, now() + retention
 
 
 def _urls(stack: Stack, queue: str) -> tuple[str, str]:
@@ -159,7 +225,7 @@ def _urls(stack: Stack, queue: str) -> tuple[str, str]:
     return stack.output(dead_letters), stack.output(own)
 
 
-def _body(parked: Parked, wish: Wish) -> str:
+def body_of(parked: Parked, wish: Wish) -> str:
     """The body of a message, which stays as it is but for an order that is told more."""
     if wish == AS_USUAL or parked.queue != ARRIVALS:
         return parked.body
@@ -198,15 +264,27 @@ def age(parked: Parked) -> str:
     return f"{hours} h {minutes % 60} m" if hours else f"{minutes} m"
 
 
+def name_of(parked: Parked) -> str:
+    """Its first file, and how many more there are; or its order."""
+    if parked.uri is None:
+        return parked.external_id
+    return visible(parked.uri) + (f" +{parked.files - 1:,}" if parked.files > 1 else "")
+
+
+def end_of(text: str, room: int) -> str:
+    """As much of its end as there is room for."""
+    return text if len(text) <= room else "…" + text[1 - room :]
+
+
 def table(several: Sequence[Parked], width: int) -> Rows:
     """A line for each, in so many columns: of a long key the end is shown."""
     heads = ["file or order", "route", "reason", "error", "age"]
     lines = []
     for parked in several:
         code, _ = cause(parked)
-        name = parked.external_id if parked.uri is None else visible(parked.uri)
-        more = f" +{parked.files - 1:,}" if parked.uri is not None and parked.files > 1 else ""
-        lines.append([name + more, parked.route or "-", parked.why.reason, code or "", age(parked)])
+        lines.append(
+            [name_of(parked), parked.route or "-", parked.why.reason, code or "", age(parked)]
+        )
     others = sum(max(map(len, column)) for column in list(zip(heads, *lines, strict=True))[1:])
     room = max(12, width - others - 3 * len(heads) - 1)
     told = [cause(parked)[1] for parked in several]
@@ -216,7 +294,7 @@ def table(several: Sequence[Parked], width: int) -> Rows:
     if room - longest > 40:
         rows.add_column("what to do", no_wrap=True, max_width=room - longest - 3)
     for line, todo in zip(lines, told, strict=True):
-        line[0] = line[0] if len(line[0]) <= longest else "…" + line[0][1 - longest :]
+        line[0] = end_of(line[0], longest)
         rows.add_row(*map(Text, [*line, todo][: len(rows.columns)]))
     return rows
 

@@ -54,7 +54,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     received = [Message.of(record) for record in event["Records"]]
     early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
-    contents = [_read(message.body) for message in messages]
+    contents = [read(message.body) for message in messages]
     # Copies of an arrival become one here: its external id is its identity.
     wanted = {a.external_id: a for content in contents for a in content.arrivals}
     redriven = frozenset(
@@ -92,7 +92,8 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     return worker.give_back(failed, early, queue_url, given_up, age="RetryingArrivalAge")
 
 
-def _read(body: str) -> Received:
+def read(body: str) -> Received:
+    """What is in a message; what it has that is not for us is counted."""
     try:
         content = envelopes.parse(body).of_keys(wanted_keys)
     except Rejected as malformed:

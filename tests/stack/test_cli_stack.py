@@ -885,6 +885,7 @@ def test_the_command_sends_a_rejected_file_through_the_intake_again(
     assert main(["redrive", *chosen, "--reason", "no-route", "--dry-run"]) == 0
     listed = capsys.readouterr().out
     assert key in listed
+    assert "refused, no-route: " in listed
     assert main(["parked", first["externalId"]]) == 0
     shown = capsys.readouterr().out
     assert all(said in shown for said in (key, "no-route", first["externalId"], "hasItem"))
@@ -1054,6 +1055,18 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     assert main([*chosen, "--dry-run"]) == 0
     assert main(chosen) == 0
     assert _parked(stack, key, after=parked["parkedAt"])
+    capsys.readouterr()
+    discarded = ["discard", "--external-id", parked["externalId"]]
+    assert main([*discarded, "--note", "a test"]) == 0
+    assert "1 message discarded." in capsys.readouterr().out
+    assert [each for each in stack.parked() if key in each.body] == []
+    assert main(["file", f"s3://{stack.outputs['LandingBucketName']}/{key}"]) == 0
+    shown = capsys.readouterr().out
+    assert "discarded" in shown
+    assert "a test" in shown
+    assert main([*discarded, "--undo"]) == 0
+    assert main(["parked", parked["externalId"]]) == 0
+    assert "1 message parked." in capsys.readouterr().out
     assert main(["connect", bucket]) == 0
     assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
     for typed in ("pause", "resume"):

@@ -14,7 +14,7 @@ import pytest
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.listing import DynamoListed
-from aep_intake.adapters.dynamodb.parked import DynamoParked
+from aep_intake.adapters.dynamodb.parked import DISCARDED, DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, PauseLedger, lane
@@ -23,7 +23,7 @@ from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, WindowLedger
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Seen
+from aep_intake.model.history import NOBODY, Seen
 from aep_intake.model.orders import (
     Lease,
     Lineage,
@@ -68,6 +68,8 @@ class Contract(ArrivalLedger, Protocol):
     def lease(self, due: Due, until: int) -> int | None: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
+    def discard(self, arrival: Arrival, said: str) -> bool: ...
+    def undo_discard(self, arrival: Arrival) -> None: ...
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None: ...
     def split(self, ended: Record, *following: Record) -> bool: ...
     @property
@@ -1210,7 +1212,31 @@ def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalSta
     items.end(first.id, before)
     after = items.token(first.id)
     assert after not in (None, before), "it was parked again since"
+    second = several[1]
+    items.discard(second, "an old token", NOW)
+    assert items.token(second.id) is not None
+    items.discard(second, items.token(second.id) or "", NOW)
+    assert items.token(second.id) is None
+    assert second in [one for one, _ in items.listed(map, DISCARDED)]
+    items.undo_discard(second)
+    assert second not in [one for one, _ in items.listed(map, DISCARDED)]
     for one in several:
         items.end(one.id, items.token(one.id) or "")
         items.end(one.id, "whatever")
     assert items.token(first.id) is None
+
+
+def test_nobody_has_what_somebody_discarded(ledger: Contract) -> None:
+    file = arrival()
+    assert ledger.discard(file, "by arn:me: a test ä")
+    assert ledger.discard(file, "once more")
+    assert ledger.claimant(file) == NOBODY
+    [seen] = ledger.seen(file.object_id)
+    assert (seen.claimed, seen.discarded) == (True, "by arn:me: a test ä")
+    with pytest.raises(AlreadyClaimed):
+        ledger.open(opened(file))
+    ledger.undo_discard(file)
+    record = ledger.open(opened(file))
+    assert not ledger.discard(file, "too late")
+    ledger.undo_discard(file)
+    assert ledger.claimant(file) == record.order.external_id

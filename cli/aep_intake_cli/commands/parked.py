@@ -33,8 +33,7 @@ def command(
         choice = replace(choice, external_ids=choice.external_ids | set(ids))
     everything = parked.AllParked.of(access, choice.queue)
     with progress("reading what is parked"):
-        found = [one for one, _ in everything.listed(choice)]
-        found += everything.messages_alone(choice)
+        found = list(everything.chosen(choice))
     found.sort(key=lambda one: one.why.at, reverse=True)
     shown = found[:limit]
     if as_json:

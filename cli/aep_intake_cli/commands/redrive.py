@@ -12,6 +12,7 @@ from aep_intake_cli.options import Access, as_json, with_access
 
 if TYPE_CHECKING:
     from aep_intake.clock.parking import Parked
+    from mypy_boto3_lambda import LambdaClient
 
 
 @click.command("redrive")
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Send files of which a newer version, or the same bytes, are loaded or under way, too.",
 )
-@click.option("--dry-run", is_flag=True, help="List the messages, change nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what would become of each. Changes nothing.")
 @as_json
 @with_access
 def command(
@@ -49,27 +50,31 @@ def command(
     """
     from aep_intake.model.messages import Wish
 
+    from aep_intake_cli import dry_run as planned
     from aep_intake_cli import parked
     from aep_intake_cli.output import console, print_json, progress, quantity
 
     everything = parked.AllParked.of(access, choice.queue)
+    wish = Wish(as_ordered, even_if_overtaken)
     if dry_run:
-        with progress("reading what is parked"):
-            found = [one for one, _ in everything.listed(choice)]
-            found += everything.messages_alone(choice)
+        with progress("asking the intake"):
+            found = list(everything.chosen(choice))
+            told = list(planned.would_become(found, wish, *_on_marker(access)))
         if as_json:
-            print_json([parked.to_json(one) for one in found])
-        elif found:
+            print_json([parked.to_json(one) | {"would": would} for one, would in told])
+        elif told:
             out = console()
-            out.print(parked.table(found, out.width))
-        click.echo(f"{quantity(len(found), 'message')} would be sent.", err=as_json)
+            out.print(planned.plan(told, out.width))
+        refused = sum(planned.is_refused(would) for _, would in told)
+        text = f"{quantity(len(told), 'message')} would be sent, and {refused} refused again."
+        click.echo(text, err=as_json)
         return 0
     sent: list[Parked] = []
     refused = 0
     try:
         with (
             progress("sending what is parked") as status,
-            closing(everything.redrive(choice, Wish(as_ordered, even_if_overtaken))) as messages,
+            closing(everything.redrive(choice, wish)) as messages,
         ):
             for one, was_sent in messages:
                 if was_sent:
@@ -89,3 +94,13 @@ def command(
         )
         click.secho(text, err=True, fg="red")
     return 1 if refused else 0
+
+
+def _on_marker(access: Access) -> tuple[LambdaClient, str]:
+    """The function that knows what would become of messages, and a client that waits for it."""
+    from botocore.config import Config
+
+    # A folder of a hundred thousand files takes minutes; who asks twice, has it done twice.
+    patient = Config(read_timeout=900, retries={"total_max_attempts": 1})
+    function = access.stack().output("OnMarkerFunction")
+    return access.session.client("lambda", config=patient), function

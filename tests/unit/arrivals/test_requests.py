@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aep_intake.clock.parking import About
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute, StorageUnavailable
@@ -1089,8 +1090,12 @@ class TestAnotherAttempt:
     def test_is_made_where_the_batch_ended_without_data(self, api: Api) -> None:
         first = api.post(BODY).body["id"]
         api.simulator.set_status(first, "abandoned")
+        order = api.get(first).body["externalId"]
+        place, why = ("arrivals", "order", order), Rejection("batch-abandoned", "it ended", START)
+        api.worker.parking.message("dead", place, "{}", About(order), why)
         answer = api.try_anew(first)
         assert answer.status == 201
+        assert api.parked.items == {}
         assert answer.body["id"] != first
         assert answer.headers["X-External-Id"].endswith(".2")
         assert answer.headers["Location"] == f"/v1/batches/{answer.body['id']}"

@@ -1,5 +1,6 @@
 """What is parked, as people see it, and what `redrive` sends; the rest is tried on AWS's like."""
 
+import io
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,9 +17,10 @@ from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import Wish, of_arrival, of_order
 from aep_intake.model.orders import Rejection
-from aep_intake_cli import parked
+from aep_intake_cli import dry_run, parked
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.dead_letters import Letter
+from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.parked import AllParked
 from rich.console import Console
 
@@ -170,6 +172,47 @@ def test_a_look_changes_nothing() -> None:
 )
 def test_it_is_chosen_by_all_that_is_said(choice: Choice, *, fits: bool) -> None:
     assert choice.fits(ONE, NOW) is fits
+
+
+class Functions:
+    """on_marker, which says the same of each message, or fails."""
+
+    def __init__(self, *told: dict[str, Any], fails: bool = False) -> None:
+        self.told = list(told)
+        self.fails = fails
+        self.asked: list[dict[str, Any]] = []
+
+    def invoke(self, *, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        asked = json.loads(Payload)["dryRun"]
+        self.asked.append(asked)
+        told: Any = {"told": [self.told] * len(asked["bodies"])}
+        if self.fails:
+            return {"Payload": io.StringIO('{"errorMessage": "no memory"}'), "FunctionError": "x"}
+        return {"Payload": io.StringIO(json.dumps(told))}
+
+
+def test_the_intake_is_asked_what_would_become_of_them() -> None:
+    refused = {"becomes": "parked", "reason": "overtaken", "detail": "a newer version\x1b[2J"}
+    batch = {"becomes": "batch", "attempt": 2, "route": "crm", "datasetId": "5c8c"}
+    functions: Any = Functions(batch, refused)
+    several = [replace(ONE, body=of_order(str(n))) for n in range(12)]
+    several.append(replace(ONE, queue="uploads"))
+    wish = Wish(as_ordered=True)
+    told = list(dry_run.would_become(several, wish, functions, "on-marker"))
+    assert [one for one, _ in told] == several
+    assert sorted(len(asked["bodies"]) for asked in functions.asked) == [2, 10]
+    assert all(parse(body).wish == wish for asked in functions.asked for body in asked["bodies"])
+    assert [dry_run.is_refused(would) for _, would in told] == [True] * 12 + [False]
+    assert dry_run.becomes([batch]) == "a batch (attempt 2), route crm, dataset 5c8c"
+    assert dry_run.becomes([batch, refused]).startswith("refused, overtaken: a newer version")
+    console = Console(width=100, record=True)
+    console.print(dry_run.plan(told, 100))
+    shown = console.export_text()
+    assert "goes on where it stopped" in shown
+    assert "\\x1b[2J" in shown
+    broken: Any = Functions(fails=True)
+    with pytest.raises(CommandFailed, match="on-marker failed: no memory"):
+        list(dry_run.would_become(several, wish, broken, "on-marker"))
 
 
 def received(attributes: dict[str, Any]) -> Message:

@@ -202,6 +202,7 @@ CALLED = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "lambda:Invoke": "lambda:InvokeFunction",
 }
 FREE = {"sts:GetCallerIdentity"}  # everybody may
 OTHERS = {"appconfig:GetAccountSettings"}  # Lambda's is called so, too

@@ -186,7 +186,7 @@ WHY = Rejection("no-route", "no rule fits", NOW)
         ({"noted": "not-the-newest"}, Word.LEFT_OUT, "`replace`"),
         ({"noted": "not-the-first"}, Word.LEFT_OUT, "`ignore`"),
         ({"noted": "nothing-new"}, Word.LEFT_OUT, "no new file"),
-        ({"noted": "discarded"}, Word.DISCARDED, "not to be loaded"),
+        ({"discarded": "by arn:me: not to be loaded"}, Word.DISCARDED, "not to be loaded"),
         ({"noted": "of-the-next-release"}, Word.LEFT_OUT, "of-the-next-release"),
     ],
 )

@@ -154,7 +154,7 @@ def _overtaken(
         batch = "no batch yet" if by.batch_id is None else f"batch {by.batch_id}"
         return Overtaken(
             f"{file.uri!r}: {what} ({held.file.version}) is loaded or under way, by "
-            f"{by.external_id} ({batch}): its rows would be there twice. Discard the message; or, "
+            f"{by.external_id} ({batch}): its rows would be there twice. Discard it; or, "
             "if both versions belong into the dataset, redrive with --even-if-overtaken"
         )
     return None

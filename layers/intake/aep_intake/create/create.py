@@ -108,11 +108,10 @@ def start_next_attempt(
     record = _current(external_id, ports)
     while record.next_attempt is not None:
         record = _current(record.next_attempt, ports)
-    if record.split_into is not None:
+    if (why := _over(record)) is not None:
         if accept_loaded:
             return Outcome(OutcomeKind.DUPLICATE, record)
-        followers = ", ".join(record.split_into) or "an order for each of its files"
-        raise NotEnded(f"it was split, into {followers}", external_id=external_id)
+        raise NotEnded(why, external_id=external_id)
     if record.batch_id is None or record.due is not None:
         order, anew = record.order, (NextStep.REOPEN, NextStep.RECLAIM)
         if prepared is not None and record.next_step(ports.now()) in anew:
@@ -122,6 +121,8 @@ def start_next_attempt(
         raise NotEnded(
             f"{record.replaced_by}, a newer version, took its place", external_id=external_id
         )
+    if accept_loaded and record.delivers and record.order.external_id != external_id:
+        return Outcome(OutcomeKind.DUPLICATE, record)  # if that fails, it is parked by itself
     batch = ports.platform.batch(record.order.target, record.batch_id)
     if accept_loaded and batch is not None and batch.holds_data:
         return Outcome(OutcomeKind.DUPLICATE, record)
@@ -143,6 +144,16 @@ def start_next_attempt(
     return _carry_out(ports.ledger.open_next_attempt(ended, following), ports)
 
 
+def _over(record: Record) -> str | None:
+    """Why an order gets no other attempt, though its batch may have ended without data."""
+    if record.discarded is not None:
+        return f"it was discarded: {record.discarded}"
+    if record.split_into is not None:
+        followers = ", ".join(record.split_into) or "an order for each of its files"
+        return f"it was split, into {followers}"
+    return None
+
+
 def _was_split(record: Record, ports: OrderPorts) -> bool:
     """Whether a restored ledger has forgotten that the order was split; then it is once more.
 
@@ -157,7 +168,7 @@ def _was_split(record: Record, ports: OrderPorts) -> bool:
 
 
 def _carry_out(record: Record, ports: OrderPorts) -> Outcome:
-    if record.state is State.ANNOUNCED:
+    if record.state is State.ANNOUNCED or record.discarded is not None:
         return Outcome(OutcomeKind.DUPLICATE, record)
     kind = OutcomeKind.CREATED
     if record.state is State.OPEN and record.unknown_since is None:

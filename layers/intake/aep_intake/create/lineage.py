@@ -91,7 +91,7 @@ def make_room(record: Record, ports: "OrderPorts") -> Record:
     if not last or any(before.due is not None for before in last):
         raise NotYet(f"{line.predecessor}, the version before it, is not finished")
     for before in last:
-        if before.state is State.HELD:
+        if before.state is State.HELD and before.discarded is None:
             raise NeedsAttention(
                 f"{before.order.external_id}, the version before it, needs a person: redrive that "
                 "first, then this"

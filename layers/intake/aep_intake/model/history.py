@@ -3,10 +3,14 @@
 from dataclasses import field
 
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import Rejection
+from aep_intake.model.orders import WINDOW_PREFIX, Rejection
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
+# The owner of versions that somebody discarded: like a window that nobody has any more, so that
+# none of the others takes them.
+NOBODY = f"{WINDOW_PREFIX}discarded"
+DISCARDED = "discarded"  # the note of such a claim
 WAITING = "waiting"  # the note of what waits for its marker, or its ready file
 
 
@@ -43,6 +47,7 @@ class Seen:
     # Of what waits: the name of what it waits for, and until when (epoch ms).
     waits_for: str | None = None
     until: int | None = None
+    discarded: str | None = None  # by whom, and why
 
     @property
     def claimed(self) -> bool:

@@ -394,6 +394,7 @@ class Record(Kept):
     # The name of the pause that holds it; then `due` is since when. Who comes may take it up.
     paused: str | None = None
     resumed_at: int | None = None  # when the last pause that held it was over
+    discarded: str | None = None  # by whom, and why: it gets no batch any more
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
@@ -458,7 +459,7 @@ class Record(Kept):
         """The next step at `now` (epoch ms) for a worker that wants to carry out this order."""
         if self.due is not None and now < self.due:
             return NextStep.WAIT
-        if self.replaced_by is not None or self.split_into is not None:
+        if self.replaced_by or self.split_into is not None or self.discarded:
             return NextStep.DONE
         if self.state is State.OPEN:
             return NextStep.REOPEN if self.never_posted else NextStep.RESUME
@@ -502,6 +503,10 @@ class Record(Kept):
     def replaced(self, by: str) -> "Record":
         """A newer order of its lineage takes its place; its state stays."""
         return self._then(replaced_by=by)
+
+    def discard(self, said: str | None) -> "Record":
+        """Somebody wants no batch for it any more; None: or does, after all."""
+        return self._then(discarded=said)
 
     def given_back(
         self, due: int, unknown_since: int | None = None, why: PutOff | None = None

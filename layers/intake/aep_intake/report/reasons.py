@@ -110,7 +110,7 @@ REASONS: Mapping[str, Reason] = {
     "overtaken": Reason(
         "it was redriven, but a newer version of a file, or the same bytes, are loaded or under "
         "way",
-        "delete its message from the dead-letter queue; or redrive with `--even-if-overtaken`",
+        "discard it; or redrive with `--even-if-overtaken`",
     ),
     "target-not-allowed": Reason(
         "a sandbox, credential or bucket that the deployment does not allow, or a dataset "

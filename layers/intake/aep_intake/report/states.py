@@ -81,6 +81,8 @@ def of_order(
     `pause`: the one that holds it, unless that is over.
     """
     found = _of_order(record, delivery)
+    if record.discarded is not None:
+        return Standing(Word.DISCARDED, record.discarded)
     if pause is not None:
         found = Standing(Word.PAUSED, str(pause), record.due)
     if record.replaced_by is None:
@@ -214,7 +216,6 @@ _NOTES: Mapping[str, tuple[Word, str]] = {
     "not-the-newest": (Word.LEFT_OUT, "its rule says `replace`, and a newer version came before"),
     "not-the-first": (Word.LEFT_OUT, "its rule says `ignore`, and it is not the first version"),
     "nothing-new": (Word.LEFT_OUT, "the marker came again, with no new file in its folder"),
-    "discarded": (Word.DISCARDED, "somebody decided that it is not to be loaded"),
 }
 
 
@@ -227,6 +228,8 @@ def of_note(seen: Seen) -> Standing:
         return Standing(lost if seen.lost else Word.REJECTED, why.detail, why.at)
     if seen.noted == WAITING:
         return Standing(Word.WAITING, _waits_for(seen), seen.time, seen.until)
+    if seen.discarded is not None:
+        return Standing(Word.DISCARDED, seen.discarded, seen.time)
     # What a later release notes is no order either.
     word, why_not = _NOTES.get(seen.noted or "", (Word.LEFT_OUT, seen.noted or ""))
     return Standing(word, why_not, seen.time)

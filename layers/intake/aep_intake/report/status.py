@@ -215,7 +215,8 @@ def _each[K, V](work: Callable[[K], V], keys: Iterable[K], ports: StatusPorts) -
 
 def _owners(shown: Iterable[Seen], bucket: str, key: str, ports: StatusPorts) -> dict[str, _Owner]:
     """The owner of each claimed version."""
-    owners = {item.version: item.owner for item in shown if item.owner and item.claimed}
+    claimed = [item for item in shown if item.claimed and item.discarded is None]
+    owners = {item.version: item.owner for item in claimed if item.owner}
     in_windows = [owner for owner in owners.values() if owner.startswith(WINDOW_PREFIX)]
     windows = _each(lambda owner: _window(owner, bucket, key, ports), in_windows, ports)
     return {

@@ -25,6 +25,7 @@
 | bytes sent to AEP         | `sent#<hour>`         | `<organization>`             |
 | counts of an hour         | `counts#<day>`        | `<hour>`                     |
 | what is parked            | `parked#<shard>`      | `<hash of its place>`        |
+| what somebody discarded   | `discarded#<shard>`   | `<hash of its place>`        |
 | bucket that is connected  | `connected`           | `<bucket>`                   |
 | backfill                  | `backfills`           | `<id>`                       |
 | pause                     | `paused`              | `route#…`, `dataset#…` …     |
@@ -78,7 +79,7 @@ from aep_intake.clock.due import Due, DueKind, fair
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import WAITING, Held, Seen
+from aep_intake.model.history import DISCARDED, NOBODY, WAITING, Held, Seen
 from aep_intake.model.orders import (
     Claim,
     LineageHead,
@@ -431,6 +432,7 @@ class DynamoLedger:
                 "lost" in item,
                 item["waits_for"]["S"] if "waits_for" in item else None,
                 int(item["until"]["N"]) if "until" in item else None,
+                item[DISCARDED]["S"] if DISCARDED in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
@@ -474,6 +476,25 @@ class DynamoLedger:
             self._table.put(step["Item"] | {"same_as": {"S": held.in_batch}}, condition)
             return True
         return False
+
+    def discard(self, arrival: Arrival, said: str) -> bool:
+        """Claim a version for nobody, so that none takes it; False if an order or window has it.
+
+        `said`: by whom, and why.
+        """
+        step = self._claiming(claims(arrival)[0], NOBODY)["Put"]
+        condition = {name: step[name] for name in step.keys() - {"Item"}}
+        with suppress(ConditionFailed):
+            self._table.put(step["Item"] | {DISCARDED: {"S": said}}, condition)
+            return True
+        return self.claimant(arrival) == NOBODY
+
+    def undo_discard(self, arrival: Arrival) -> None:
+        """Nobody claims it any more; nothing is done if it is not discarded."""
+        claim = claims(arrival)[0]
+        with suppress(ConditionFailed):
+            place = f"object#{claim.object_id}", claim.slot
+            self._table.transact(deleting(*place, _owned_by(NOBODY)))
 
     def of_batch(self, batch_id: str) -> Record | None:
         """The record with this batch. The index follows the table within about a second."""

@@ -8,13 +8,22 @@ import uuid
 from collections import Counter
 from contextlib import suppress
 from itertools import chain, islice
+from typing import Any
 
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, deleting
+from aep_intake.adapters.dynamodb.table import (
+    ConditionFailed,
+    Item,
+    Table,
+    deleting,
+    expiry,
+    putting,
+)
 from aep_intake.clock.parking import Parked
 from aep_intake.model import records
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.values import dataclass
 
+PARKED, DISCARDED = "parked", "discarded"
 SHARDS = 8
 # An item holds 400 KB. SQS takes messages of a megabyte, which are nobody's events.
 BODY_BYTES_MAX = 300_000
@@ -43,14 +52,7 @@ class DynamoParked:
         """Write an item with a new token; False, and nothing is done, if it is too large."""
         if len(parked.body.encode()) > BODY_BYTES_MAX:
             return False
-        pk, sk = _place(parked.id)
-        item: Item = {
-            "pk": {"S": pk},
-            "sk": {"S": sk},
-            "token": {"S": uuid.uuid4().hex},
-            "record": {"S": records.text(parked)},
-        }
-        self._table.put(item | ({"route": {"S": parked.route}} if parked.route else {}))
+        self._table.put(_item(_place(parked.id), parked))
         return True
 
     def token(self, parked_id: str) -> str | None:
@@ -60,17 +62,25 @@ class DynamoParked:
 
     def end(self, parked_id: str, token: str) -> None:
         """Delete an item, unless it was parked again since it had this token."""
-        unchanged = {
-            "ConditionExpression": "#token = :token",
-            "ExpressionAttributeNames": {"#token": "token"},
-            "ExpressionAttributeValues": {":token": {"S": token}},
-        }
         with suppress(ConditionFailed):
-            self._table.transact(deleting(*_place(parked_id), unchanged))
+            self._table.transact(deleting(*_place(parked_id), _unchanged(token)))
 
-    def listed(self, side_by_side: SideBySide) -> list[tuple[Parked, str]]:
-        """All that is parked, the oldest first, each with its token."""
-        items = chain.from_iterable(side_by_side(self._all, range(SHARDS)))
+    def discard(self, parked: Parked, token: str, expires: int) -> None:
+        """Move an item to what is discarded, until then (epoch ms); as `end` if it has changed."""
+        kept = _item(_place(parked.id, DISCARDED), parked) | {"expires": expiry(expires)}
+        with suppress(ConditionFailed):
+            ended = deleting(*_place(parked.id), _unchanged(token))
+            self._table.transact(putting(kept, {}), ended)
+
+    def undo_discard(self, parked: Parked) -> None:
+        """Move it back."""
+        gone = deleting(*_place(parked.id, DISCARDED), {})
+        self._table.transact(putting(_item(_place(parked.id), parked), {}), gone)
+
+    def listed(self, side_by_side: SideBySide, kind: str = PARKED) -> list[tuple[Parked, str]]:
+        """All that is parked, or discarded, the oldest first, each with its token."""
+        shards = side_by_side(lambda shard: self._all(f"{kind}#{shard}"), range(SHARDS))
+        items = chain.from_iterable(shards)
         found = [(records.read(Parked, i["record"]["S"]), i["token"]["S"]) for i in items]
         return sorted(found, key=lambda one: (one[0].why.at, one[0].id))
 
@@ -80,9 +90,8 @@ class DynamoParked:
         counted = Counter(route for shard in shards for route in shard)
         return ParkedCounts(dict(counted), any(len(s) == COUNTED_PER_SHARD for s in shards))
 
-    def _all(self, shard: int) -> list[Item]:
-        key = {"pk": {"S": f"parked#{shard}"}}
-        return list(self._table.query("pk = :pk", key, ConsistentRead=True))
+    def _all(self, pk: str) -> list[Item]:
+        return list(self._table.query("pk = :pk", {"pk": {"S": pk}}, ConsistentRead=True))
 
     def _routes(self, shard: int) -> list[str | None]:
         found = self._table.query(
@@ -96,5 +105,24 @@ class DynamoParked:
         return [item["route"]["S"] if "route" in item else None for item in items]
 
 
-def _place(parked_id: str) -> tuple[str, str]:
-    return f"parked#{int(parked_id, 16) % SHARDS}", parked_id
+def _place(parked_id: str, kind: str = PARKED) -> tuple[str, str]:
+    return f"{kind}#{int(parked_id, 16) % SHARDS}", parked_id
+
+
+def _item(place: tuple[str, str], parked: Parked) -> Item:
+    pk, sk = place
+    item: Item = {
+        "pk": {"S": pk},
+        "sk": {"S": sk},
+        "token": {"S": uuid.uuid4().hex},
+        "record": {"S": records.text(parked)},
+    }
+    return item | ({"route": {"S": parked.route}} if parked.route else {})
+
+
+def _unchanged(token: str) -> dict[str, Any]:
+    return {
+        "ConditionExpression": "#token = :token",
+        "ExpressionAttributeNames": {"#token": "token"},
+        "ExpressionAttributeValues": {":token": {"S": token}},
+    }

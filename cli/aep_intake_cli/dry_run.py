@@ -1,0 +1,87 @@
+"""What would become of parked messages if they were redriven now: the intake itself is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import batched
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.clock.parking import ARRIVALS, Parked
+from rich.table import Column, Table
+from rich.text import Text
+
+from aep_intake_cli.failures import CommandFailed
+from aep_intake_cli.output import visible
+from aep_intake_cli.parked import body_of, end_of, name_of
+
+if TYPE_CHECKING:
+    from aep_intake.model.messages import Wish
+    from mypy_boto3_lambda import LambdaClient
+
+TOGETHER = 10  # in a call, which takes and returns six megabytes
+SIDE_BY_SIDE = 4
+
+type Told = Sequence[Mapping[str, Any]]
+
+
+def would_become(
+    several: Sequence[Parked], wish: Wish, functions: LambdaClient, on_marker: str
+) -> Generator[tuple[Parked, Told]]:
+    """What each would become, as `arrivals.dry_run` says it. Raises CommandFailed.
+
+    `on_marker` is asked, by its name: it has the code, the rights and the time.
+    """
+
+    def ask(some: Sequence[Parked]) -> list[Told]:
+        bodies = [body_of(parked, wish) for parked in some]
+        asked = {"dryRun": {"bodies": bodies, "evenIfOvertaken": wish.even_if_overtaken}}
+        answer = functions.invoke(FunctionName=on_marker, Payload=json.dumps(asked).encode())
+        told = json.load(answer["Payload"])
+        if "FunctionError" in answer:
+            raise CommandFailed(f"{on_marker} failed: {told.get('errorMessage', told)}")
+        found: list[Told] = told["told"]
+        return found
+
+    routed = [parked for parked in several if parked.queue == ARRIVALS]
+    groups = list(batched(routed, TOGETHER, strict=False))
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for group, told in zip(groups, pool.map(ask, groups), strict=True):
+            yield from zip(group, told, strict=True)
+    # A delivery, or an upload, goes on with what it lacks.
+    yield from ((parked, [{"becomes": "sent"}]) for parked in several if parked.queue != ARRIVALS)
+
+
+# What is told of a message with several things in it: the first of these.
+SAID = {
+    "parked": "refused, {reason}: {detail}",
+    "retried": "tried again for a day, {reason}: {detail}",
+    "paused": "claimed, and held until its pause is over",
+    "waits": "waits for its marker or ready file",
+    "window": "in a window of route {route}",
+    "batch": "a batch (attempt {attempt}), route {route}, dataset {datasetId}",
+    "sent": "goes on where it stopped",
+    "nothing": "nothing: {why}",
+}
+
+
+def is_refused(told: Told) -> bool:
+    """Whether it would be parked again."""
+    return any(one["becomes"] == "parked" for one in told)
+
+
+def becomes(told: Told) -> str:
+    """What one would become, in a line."""
+    said = ((text, one) for word, text in SAID.items() for one in told if one["becomes"] == word)
+    return next((text.format_map(one) for text, one in said), "nothing: there is nothing in it")
+
+
+def plan(several: Sequence[tuple[Parked, Told]], width: int) -> Table:
+    """A row for each, with what it would become."""
+    first, last = Column("file or order", no_wrap=True), Column("becomes", overflow="fold")
+    rows = Table(first, "reason", last)
+    for parked, told in several:
+        name = end_of(name_of(parked), max(12, width // 3))
+        rows.add_row(*map(Text, (name, parked.why.reason, visible(becomes(told)))))
+    return rows

@@ -1,0 +1,159 @@
+"""What somebody discarded is taken by nothing, says so, and comes back when they want it."""
+
+import json
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from aep_intake.arrivals.redrive import retry_parked
+from aep_intake.arrivals.results import Known
+from aep_intake.clock.parking import Parked
+from aep_intake.create import create
+from aep_intake.create.create import OutcomeKind
+from aep_intake.model import messages, records
+from aep_intake.model.errors import NotEnded
+from aep_intake.model.history import NOBODY
+from aep_intake.model.orders import Rejection, State
+from aep_intake.report import status
+from aep_intake_cli.choice import Choice
+from aep_intake_cli.command import main
+from aep_intake_cli.discarding import Marks
+
+from tests.faults.harness import HOUR, Delivering, Tape, take
+from tests.unit.arrivals.test_redrive import A, arrived, following, rejected, table, without_data
+from tests.unit.cli.test_dead_letters import NOW, Sqs, everything, waiting
+
+SAID = "by arn:me: a test file"
+WHY = Rejection("no-route", "no rule", NOW)
+FILE = Parked("0f", "arrivals", A.external_id, messages.of_arrival(A), WHY, None, A.uri, 1)
+
+
+@pytest.fixture
+def world() -> Delivering:
+    world = Delivering(Tape(b""))
+    world.calm = True
+    world.clock.advance(HOUR)
+    world.simulator.show_in_catalog(None)
+    world.table = table()
+    return world
+
+
+def marks(world: Delivering, *failed: str, said: str | None = SAID) -> Marks:
+    return Marks(cast("Any", world.ledger), failed.__contains__, said)
+
+
+def state(world: Delivering, file: Any = A) -> tuple[Any, Any]:
+    ledger: Any = world.ledger
+    ports = status.StatusPorts(
+        ledger, ledger.windows, ledger.deliveries, lambda some: [{} for _ in some], map, dict
+    )
+    found = status.of_object(file.bucket, file.key, ports)
+    assert found is not None
+    by_version = {each.get("versionId"): each for each in found["versions"]}
+    return by_version[file.version_id]["state"], by_version[file.version_id]["why"]
+
+
+def test_a_file_that_never_had_an_order(world: Delivering) -> None:
+    """Its event, which comes again, a marker or a backfill do not bring it in."""
+    rejected(world)
+    marks(world).mark(FILE)
+    marks(world).mark(FILE)
+    assert state(world) == ("discarded", SAID)
+    assert take(A, world.intake(0)) == Known(NOBODY)
+    world.table = table(batch={"window": "1m"})
+    assert take(A, world.intake(0)) == Known(NOBODY)
+    world.table = table(match="elsewhere/**")
+    assert take(A, world.intake(0)) == Known(NOBODY), "it is not parked again"
+    world.table = table()
+    newer = following(2)
+    world.put(newer, b"{}\n")
+    assert take(newer, world.intake(0)).kind is OutcomeKind.CREATED
+    marks(world, said=None).mark(FILE)
+    assert state(world)[0] == "rejected"
+    assert take(replace(A, sequencer="0061"), world.intake(0)).kind is OutcomeKind.CREATED
+
+
+def test_an_order_whose_batch_failed(world: Delivering) -> None:
+    failed = arrived(world, A, end="failed")
+    parked = replace(FILE, body=messages.of_order(failed))
+    marks(world).mark(parked)
+    assert state(world)[0] == "loading", "its batch may hold data, for all we know"
+    marks(world, failed).mark(parked)
+    assert state(world) == ("discarded", SAID)
+    intake = without_data(world, failed)
+    assert retry_parked(failed, intake).kind is OutcomeKind.DUPLICATE
+    with pytest.raises(NotEnded, match="discarded: by arn:me"):
+        create.start_next_attempt(failed, intake.ports)
+    assert take(A, intake).kind is OutcomeKind.DUPLICATE
+    assert len(world.simulator.batches()) == 1
+    marks(world, said=None).mark(parked)
+    outcome = retry_parked(failed, intake)
+    assert outcome.record.order.external_id == f"{failed}.2"
+    marks(world, failed).mark(parked)
+    assert world.ledger.records[failed].discarded is None, "it has another attempt"
+
+
+def test_a_held_order_stands_in_nobody_s_way(world: Delivering) -> None:
+    world.table = table(onNewVersion="replace")
+    first = arrived(world, A)
+    held = world.ledger.records[first].rejected(
+        State.HELD, Rejection("needs-attention", "look", NOW)
+    )
+    world.ledger.records[first] = replace(
+        held, batch_id=None, created_at=None, delivers=None, lease=None, due=None
+    )
+    world.ledger.deliveries.clear()
+    marks(world).mark(FILE)
+    assert state(world) == ("discarded", SAID)
+    newer = following(2, etag="b")
+    world.put(newer, b"{}\n")
+    assert take(newer, world.intake(0)).kind is OutcomeKind.CREATED
+
+
+def test_files_for_which_no_marker_came(world: Delivering) -> None:
+    world.table = table(batch={"marker": "_SUCCESS", "within": "1h"})
+    world.put(A, b"{}\n")
+    take(A, world.intake(0))
+    world.clock.advance(2 * HOUR)
+    world.rest()
+    [missing] = world.missing_parked
+    body = json.dumps(messages.of_missing(missing), default=records.members)
+    marks(world).mark(replace(FILE, body=body))
+    assert state(world) == ("discarded", SAID)
+
+
+@pytest.mark.parametrize("body", ["no JSON", '{"externalId": "nobody"}'])
+def test_what_nobody_knows_is_only_dropped(world: Delivering, body: str) -> None:
+    marks(world).mark(replace(FILE, body=body))
+    marks(world).mark(replace(FILE, queue="uploads"))
+    assert world.ledger.claims == {}
+
+
+def test_its_message_goes_with_it_and_it_can_be_parked_again() -> None:
+    sqs = Sqs(waiting("of-it", item="0f"), waiting("alone"), waiting("other", reason="no-route"))
+    lot, items = everything(sqs, replace(FILE, why=replace(WHY, reason="tries-used-up")))
+    marked: list[Parked] = []
+    chosen = Choice(reasons=frozenset({"tries-used-up"}))
+    told = list(lot.discard(chosen, marked.append, NOW))
+    assert told == marked
+    assert len(told) == 2
+    assert sorted(sqs.deleted) == ["alone", "of-it"]
+    assert sqs.released == ["other"]
+    assert items.items == {}
+    again = list(lot.undo_discard(Choice(), marked.append, dry_run=True))
+    assert (len(again), items.items) == (2, {})
+    assert len(list(lot.undo_discard(chosen, marked.append, dry_run=False))) == 2
+    assert len(items.items) == 2
+    assert items.discarded == {}
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--note", "all"],
+        ["--route", "crm"],
+        ["--route", "crm", "--undo", "--note", "both"],
+    ],
+)
+def test_it_takes_a_choice_and_a_reason(typed: list[str]) -> None:
+    assert main(["discard", *typed]) == 2
