@@ -16,7 +16,7 @@ dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers cli local tests
 
-.PHONY: help run up down quick quick-tests one test lint typecheck check pytest soak soak-stack bench \
+.PHONY: help run up down quick quick-tests one test lint typecheck check pytest test-page soak soak-stack bench \
 	build deploy release requirements docs clean
 
 help: ## this list
@@ -61,6 +61,9 @@ check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
 
 pytest: $(local) ## unit, fault and stack tests
 	$(with_python) $(python) -m pytest -n auto --maxprocesses 4 $(ARGS)
+
+test-page: $(dev) ## the page in a Chromium of this machine; pictures of it are in .local/page
+	$(with_python) $(python) -m pytest -n 0 tests/browser $(ARGS)
 
 soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
 	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)

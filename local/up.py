@@ -13,11 +13,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from urllib.parse import quote
 
+from aep_intake_cli.site import Site, of_stack
 from rich.console import Console
 
 from local.aws import REGION, Aws, Identity
@@ -43,6 +45,7 @@ class Up:
     authority: str
     api: str
     platform: str
+    page: str
     outputs: dict[str, str]
     root: tuple[str, str]
     sender: tuple[str, str]
@@ -70,14 +73,19 @@ def keeper() -> int | None:
 
 def keep() -> None:
     """Hold a stack until told to end."""
-    with ends_with_us(), _locked(), LocalStack(usual_ports=True, say=_say) as stack:
+    with ends_with_us(), _locked(), ExitStack() as started:
+        stack = started.enter_context(LocalStack(usual_ports=True, say=_say))
         _say("publishing the routes")
         stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
+        show = of_stack(stack.operator().dynamodb, stack.outputs["LedgerTable"], stack.name)
+        page = started.enter_context(Site(show))
+        Thread(target=page.serve_forever, daemon=True).start()
         up = Up(
             stack.endpoint,
             str(stack.authority),
             stack.api,
             stack.platform,
+            page.address,
             stack.outputs,
             (stack.aws.identity.access_key, stack.aws.identity.secret_key),
             (stack.sender.identity.access_key, stack.sender.identity.secret_key),
@@ -127,7 +135,11 @@ aep-intake parked
 aep-intake routes publish local/samples/routes.json
 
 # stop everything
-make down"""
+make down
+
+# in a browser: the page of the dashboard, and the control of the AEP simulator
+{up.page}
+{up.platform}/_control/"""
 
 
 def _typed(path: Path) -> str:

@@ -51,8 +51,15 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show every property named `says` that a passed test recorded."""
+    """Show every property named `says` that a passed test recorded; and if there is no browser."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "says" and report.when == "call":
                 terminalreporter.write_line(str(value))
+    loud = {
+        str(r.longrepr[2])
+        for r in terminalreporter.getreports("skipped")
+        if "NO CHROMIUM" in r.longrepr[2]
+    }
+    for reason in loud:
+        terminalreporter.write_sep("!", reason.removeprefix("Skipped: "), red=True, bold=True)

@@ -10,6 +10,7 @@ from aep_intake_cli.commands import (
     backfill,
     batch,
     connect,
+    console,
     discard,
     doctor,
     file,
@@ -49,6 +50,7 @@ def aep_intake() -> None:
 
 for module in (
     doctor,
+    console,
     file,
     batch,
     connect,

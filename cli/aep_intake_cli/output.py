@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
+from aep_intake.report.visible import UNPRINTABLE
+from aep_intake.report.visible import visible as visible  # noqa: PLC0414 - commands print by this module
 from rich.console import Console
 
 if TYPE_CHECKING:
@@ -16,11 +17,6 @@ if TYPE_CHECKING:
 
 # Wider than any line, since programs that read a pipe want whole lines.
 PIPE_COLUMNS = 1000
-# Controls, marks that turn the direction of text, halves of surrogates: terminals obey them, or
-# cannot show them. Line ends are those of JSON.
-_UNPRINTABLE = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]"
-)
 
 
 def console(*, err: bool = False) -> Console:
@@ -37,13 +33,7 @@ def progress(text: str) -> Status:
 def print_json(value: object) -> None:
     """Print to standard output. What cannot be printed is escaped, as JSON allows."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    click.echo(_UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
-
-
-def visible(text: str) -> str:
-    """A text of somebody else's, such as a value of a file, that a terminal only shows."""
-    text = text.replace("\n", "\\n")
-    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    click.echo(UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1], text))
 
 
 def quantity(number: int, noun: str) -> str:

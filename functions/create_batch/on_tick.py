@@ -39,6 +39,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
     # Last, since due work must not wait for the limits.
-    made_for_profile(worker.ledger.made(now), worker.limits.profile_batches_per_day)
+    per_day = worker.limits.profile_batches_per_day
+    made_for_profile(worker.ledger.made(now), per_day)
+    worker.note_profile_limit(per_day)
     if failed:
         raise ExceptionGroup("some due work could not be handed out", failed)

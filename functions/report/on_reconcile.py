@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         return
     before, put_off = comparison, None
     try:
-        for step in reconcile(comparison, worker.ports()):
+        for step in reconcile(comparison, worker.comparing()):
             comparison = step
             if context.get_remaining_time_in_millis() < LAST_MS:
                 break

@@ -1,5 +1,6 @@
 """`make run`, `make up` and `make down`, as programs."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,8 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from local.stack import ROOT
+from local.up import Up
 
 
 @pytest.fixture
@@ -82,6 +85,33 @@ def typed(line: str, home: Path, env: dict[str, str]) -> str:
     return done.stdout
 
 
+def look_at_the_page(said: str, up: Up) -> None:
+    """In a browser, by the address that is printed last; and as CloudWatch asks for it."""
+    page, control = said.splitlines()[-2:]
+    assert requests.get(control, timeout=30).ok
+    uri = f"s3://{up.outputs['LandingBucketName']}/landing/loyalty/a.jsonl"
+    asked = {"view": "file", "uri": uri}
+    answer = requests.get(page, asked, timeout=60)
+    assert answer.status_code == 200
+    assert uri in answer.text
+    assert "Dataset" in answer.text, "the ledger knows it"
+    assert requests.get(page.replace("127.0.0.1", "localhost"), timeout=30).status_code == 421
+    functions = up.aws(up.root).functions
+    for event, told in (
+        ({"view": "today"}, "Needs attention"),
+        (asked, uri),
+        ({"view": "all"}, "is one of"),
+        ({"describe": True}, "view: today"),
+    ):
+        called = functions.invoke(
+            FunctionName=up.outputs["OnWidgetFunction"], Payload=json.dumps(event)
+        )
+        shown = json.loads(called["Payload"].read())
+        assert isinstance(shown, str), shown
+        assert told in shown
+        assert "ledger-unavailable" not in shown
+
+
 @pytest.fixture
 def taken_down(env: dict[str, str]) -> Iterator[None]:
     """What a failing test leaves running is taken down all the same."""
@@ -114,6 +144,7 @@ def test_up_and_down(env: dict[str, str]) -> None:
         run("local.try_it", "call", "POST", "/batches", body, env=env)
         assert events.stdout.readline().startswith("Batch Created")
         events.send_signal(signal.SIGINT)
+    look_at_the_page(said, Up(**json.loads((home / "up.json").read_text())))
     for line in OPERATOR:
         assert line in said.splitlines()
     # A profile or session of the operator's own must not get in the way.

@@ -103,6 +103,7 @@ READ: Mapping[str, frozenset[str]] = {
     "on_journal": frozenset(
         {"ledger_table", "state_bucket", "journal_days", "delivery_concurrency"}
     ),
+    "on_widget": frozenset({"ledger_table", "delivery_concurrency"}),
     "on_reconcile": _ALL
     | _ROUTES
     | {"platform_url", "ims_url", "source_buckets", "key_pattern"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aep_intake.report import view
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -84,6 +85,8 @@ def body(template: dict[str, Any], delivers: bool) -> str:
                 return f"arn:aws:cloudwatch:eu-west-1:111122223333:alarm:{STACK}-{logical_id}"
             case ("AWS::SQS::Queue", "QueueName") | ("AWS::Serverless::Function", ""):
                 return f"{STACK}-{logical_id}-4FIQ3WTDAMPL"
+            case "AWS::Serverless::Function", "Arn":
+                return f"arn:aws:lambda:eu-west-1:111122223333:function:{STACK}-{logical_id}"
             case "AWS::Serverless::Api", "Stage":
                 return str(resource["Properties"]["StageName"])
         pytest.fail(f"{name} is nothing a dashboard can show")
@@ -236,6 +239,22 @@ def test_every_alarm_is_shown_once(
         and (delivers or resource.get("Condition") != "Deliver")
     ]
     assert sorted(shown) == sorted(there)
+
+
+def test_no_widget_lies_on_another(widgets: list[dict[str, Any]]) -> None:
+    taken = [
+        (x, y)
+        for widget in widgets
+        for x in range(widget["x"], widget["x"] + widget["width"])
+        for y in range(widget["y"], widget["y"] + widget["height"])
+    ]
+    assert len(taken) == len(set(taken)) == 24 * (1 + max(y for _, y in taken)), "a gap"
+
+
+def test_the_page_is_a_widget_that_asks_for_what_there_is(widgets: list[dict[str, Any]]) -> None:
+    (page,) = [one["properties"] for one in widgets if one["type"] == "custom"]
+    assert page["endpoint"].endswith("OnWidget")
+    assert view.wanted(page["params"]) == view.Wanted()
 
 
 def test_cloudwatch_takes_it(widgets: list[dict[str, Any]], body: str) -> None:

@@ -438,6 +438,7 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
             ({"dynamodb:UpdateItem"}, due),
             ({"dynamodb:Query"}, {"made#*", "paused"}),
             ({"dynamodb:DeleteItem"}, {"paused"}),
+            ({"dynamodb:PutItem"}, {"made#limit"}),
         ],
         "OnDeliveryRole": [(writes, {"delivery#*"}), anew, parked, lost],
         "OnUploadRole": [(writes, {"delivery#*", "sent#*"}), anew, parked, lost],
@@ -450,6 +451,18 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
     for _, keys in chain.from_iterable(parts.values()):
         written = {f'"{key.replace("*", "{")}' if "*" in key else f'"{key}"' for key in keys}
         assert all(key in code for key in written)
+
+
+def test_the_page_reads_the_ledger_and_nothing_else(template: dict[str, Any]) -> None:
+    """A shared dashboard lets everybody with its link call its function."""
+    own = {"ReadTheLedger", "FindWhatIsDue"}
+    others = {"WriteLogs", "WriteTraces", "LetLambdaAttachTheVpc"}  # as of every function
+    found = {s["Sid"]: s for role, s in role_statements(template) if role == "OnWidgetRole"}
+    assert found.keys() == own | others
+    assert {a for sid in own for a in listed(found[sid]["Action"])} == {
+        "dynamodb:GetItem",
+        "dynamodb:Query",
+    }
 
 
 def test_who_reads_objects_learns_what_is_gone(template: dict[str, Any]) -> None:
@@ -1123,7 +1136,7 @@ def test_functions_run_what_is_there(source: dict[str, Any]) -> None:
         if "\ndef handler(" in file.read_text()
     }
     assert run == there
-    assert len(run) == 9
+    assert len(run) == 10
 
 
 def test_functions_run_alike(template: dict[str, Any]) -> None:
@@ -1185,6 +1198,7 @@ def test_who_does_not_route_may_not_read_routes(template: dict[str, Any]) -> Non
     assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role")) - {
         "LandingRole",
         "OnJournalRole",
+        "OnWidgetRole",
     }
 
 

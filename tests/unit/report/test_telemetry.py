@@ -301,6 +301,10 @@ class Ticked:
     asked: list[int] = field(default_factory=list)
     handed_out: dict[str, list[str]] = field(default_factory=dict)
     pauses: MemoryPauses = field(default_factory=lambda: MemoryLedger().pauses)
+    limits: list[int] = field(default_factory=list)
+
+    def note_profile_limit(self, per_day: int) -> None:
+        self.limits.append(per_day)
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         return [one for one in self.due_now if one.kind is kind]
@@ -349,6 +353,7 @@ def tick(
             "now": lambda: now,
             "organizations": limits,
             "settings": Settings.of("on_tick", environment),
+            "_noted_limit": 0,
         }
         for name, value in fakes.items():
             monkeypatch.setitem(function.worker.__dict__, name, value)
@@ -604,6 +609,7 @@ def test_each_tick_reads_the_meter(
     assert counted["ProfileBatchesLastDay", "P@AdobeOrg", "prod"] == 12
     assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (5, 1)
     assert found.asked == [NOON]
+    assert found.limits == [90]
 
 
 def test_what_a_pause_held_is_handed_out_after_it_and_is_not_overdue(

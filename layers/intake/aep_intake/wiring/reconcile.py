@@ -26,7 +26,7 @@ class Reconciling(Requesting):
         """About how many messages wait in the arrivals queue. Raises StorageUnavailable."""
         return self.queues.backlog(self.settings.arrivals_queue_url)
 
-    def ports(self) -> ReconcilePorts:
+    def comparing(self) -> ReconcilePorts:
         """The ports of a comparison. Raises TryAgain if routes or limits cannot be read."""
         keys, table = compile_wildcard(self.settings.key_pattern), self.tables.current()
         return ReconcilePorts(

@@ -8,6 +8,8 @@ from aep_intake.wiring.worker import Worker
 class Ticking(Worker):
     """A worker that hands out due work."""
 
+    _noted_limit = 0
+
     def due_ports(self, side_by_side: SideBySide) -> due.DuePorts:
         """The ports of `clock.due`."""
         settings = self.settings
@@ -40,3 +42,9 @@ class Ticking(Worker):
         every = (known.limits, *(organization.limits for organization in known.all))
         per_minute = min(limits.batches_per_minute for limits in every)
         due.enqueue_held(ports, self.ledger.pauses, per_minute, self.retention_ms // 2)
+
+    def note_profile_limit(self, per_day: int) -> None:
+        """Store it for the page, if this worker has not. Raises LedgerUnavailable."""
+        if per_day != self._noted_limit:
+            self.ledger.note_profile_limit(per_day)
+            self._noted_limit = per_day

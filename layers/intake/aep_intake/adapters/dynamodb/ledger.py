@@ -14,6 +14,7 @@
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
 | gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
 | batches made for Profile  | `made#<day>`          | `<hour>#<org.>#<sandbox>`    |
+| and how many should be    | `made#limit`          | `limit`                      |
 | newest window of a folder | `quiet#<its hash>`    | `quiet`                      |
 | newest marker of a folder | `marked#<its hash>`   | `marked`                     |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
@@ -107,6 +108,8 @@ PREFIXES: Mapping[DueKind, str] = {
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 # How long a folder is known by its newest marker: much longer than its files.
 MARKED_MS = 400 * DAY_MS
+_EVER = 2**53  # later than anything is due (epoch ms)
+_PROFILE_LIMIT = {"pk": {"S": "made#limit"}, "sk": {"S": "limit"}}
 # Files whose claims go in one transaction: up to four items each, of a hundred.
 LET_GO = 22
 
@@ -401,6 +404,15 @@ class DynamoLedger:
                     made[ims_org, sandbox] += int(item["counted"]["N"])
         return dict(made)
 
+    def note_profile_limit(self, per_day: int) -> None:
+        """Store how many batches for Profile a sandbox should have a day, for the page."""
+        self._table.put({**_PROFILE_LIMIT, "counted": {"N": str(per_day)}})
+
+    def profile_limit(self) -> int:
+        """How many that are; 0 until the first tick."""
+        item = self._table.get(*(name["S"] for name in _PROFILE_LIMIT.values()))
+        return 0 if item is None else int(item["counted"]["N"])
+
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
         now = self._now() // 1000
@@ -505,16 +517,28 @@ class DynamoLedger:
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         """The due work of a kind, in `fair` order, up to `limit` (from an index: a second old)."""
+        return self._by_lane(kind, now, limit, self._misplaced)
+
+    def unfinished(self, kind: DueKind, limit: int) -> list[Due]:
+        """All unfinished work of a kind, as `due`, whenever it is due; only reads."""
+        return self._by_lane(kind, _EVER, limit, lambda _: None)
+
+    def _by_lane(
+        self, kind: DueKind, now: int, limit: int, misplaced: Callable[[Due], object]
+    ) -> list[Due]:
         by_lane = lanes(kind)
         shards = list(chain.from_iterable(by_lane))
         with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
             found = pool.map(
-                lambda shard: list(islice(self._in(shard, kind, now, limit), limit)), shards
+                lambda shard: list(islice(self._in(shard, kind, now, limit, misplaced), limit)),
+                shards,
             )
             due_in = dict(zip(shards, found, strict=True))
         return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), limit)
 
-    def _in(self, shard: str, kind: DueKind, now: int, limit: int) -> Iterator[Due]:
+    def _in(
+        self, shard: str, kind: DueKind, now: int, limit: int, misplaced: Callable[[Due], object]
+    ) -> Iterator[Due]:
         for item in self._table.query(
             "due_shard = :shard AND due <= :now",
             {"shard": {"S": shard}, "now": {"N": str(now)}},
@@ -525,8 +549,12 @@ class DynamoLedger:
             due = Due(KINDS[prefix], name, int(item["due"]["N"]))
             if due.kind is kind:
                 yield replace(due, shard=shard)
-            else:  # of a release in which all kinds shared all shards
-                self._move(due, due.when)
+            else:
+                misplaced(due)
+
+    def _misplaced(self, due: Due) -> None:
+        """Move the work of a release in which all kinds shared all shards."""
+        self._move(due, due.when)
 
     def lease(self, due: Due, until: int) -> int | None:
         """Make it due again at `until` (epoch ms); None if somebody moved it meanwhile.

@@ -84,6 +84,12 @@ class DynamoParked:
         found = [(records.read(Parked, i["record"]["S"]), i["token"]["S"]) for i in items]
         return sorted(found, key=lambda one: (one[0].why.at, one[0].id))
 
+    def some(self, side_by_side: SideBySide) -> tuple[list[Parked], bool]:
+        """What is parked, up to COUNTED_PER_SHARD of each shard; and whether there is more."""
+        shards = list(side_by_side(self._some, range(SHARDS)))
+        found = [records.read(Parked, item["record"]["S"]) for shard in shards for item in shard]
+        return found, any(len(shard) == COUNTED_PER_SHARD for shard in shards)
+
     def counts(self, side_by_side: SideBySide) -> ParkedCounts:
         """How many are parked by route, up to COUNTED_PER_SHARD of each shard."""
         shards = list(side_by_side(self._routes, range(SHARDS)))
@@ -92,6 +98,10 @@ class DynamoParked:
 
     def _all(self, pk: str) -> list[Item]:
         return list(self._table.query("pk = :pk", {"pk": {"S": pk}}, ConsistentRead=True))
+
+    def _some(self, shard: int) -> list[Item]:
+        key, most = {"pk": {"S": f"parked#{shard}"}}, COUNTED_PER_SHARD
+        return list(islice(self._table.query("pk = :pk", key, Limit=most), most))
 
     def _routes(self, shard: int) -> list[str | None]:
         found = self._table.query(

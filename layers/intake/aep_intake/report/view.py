@@ -1,0 +1,148 @@
+"""From what somebody asks of the page to the page.
+
+With a shared dashboard, everybody who has its link can ask for anything: each parameter is checked,
+and whatever is wrong is answered by a page that says so.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from enum import StrEnum
+from typing import Any
+
+from aep_intake.model.errors import IntakeError, MalformedRequest
+from aep_intake.model.values import dataclass
+from aep_intake.report import page, today
+from aep_intake.report.html import Html
+from aep_intake.report.page import Frame
+
+# As S3 names buckets. Keys may have any character, and 1,024 bytes.
+_URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.{1,1024})", re.DOTALL)
+KEY_BYTES_MAX = 1024
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# As the schema of routes has names; `-` stands for no route.
+_ROUTE = re.compile(r"-|[0-9A-Za-z][0-9A-Za-z._-]{0,63}")
+
+
+# What CloudWatch shows of the widget's parameters; the block in it fills the form of the console.
+DESCRIPTION = """## What became of the files
+Made from the ledger of aep-intake alone. Times are UTC.
+
+Parameter | Default | What it says
+---|---|---
+`view` | `today` | `today`: all routes, what waits, what needs somebody; `route`; `file`
+`day` | today | such as 2026-11-28
+`route` | | the name of a route, for `view: route`
+`uri` | | the address of a file, for `view: file`
+
+``` yaml
+view: today
+```
+"""
+
+
+class View(StrEnum):
+    """The pages there are."""
+
+    TODAY = "today"
+    ROUTE = "route"
+    FILE = "file"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks for. `day`: None for today; `place`: bucket and key of a file."""
+
+    view: View = View.TODAY
+    day: str | None = None
+    route: str = ""
+    place: tuple[str, str] = ("", "")
+
+
+def of_widget(event: Mapping[str, Any]) -> dict[str, object]:
+    """The parameters in an event of CloudWatch: of what was clicked, the fields, the widget.
+
+    Fields are sent with every event, so they never choose the view.
+    """
+    context = _mapping(event.get("widgetContext"))
+    fields = _mapping(_mapping(context.get("forms")).get("all"))
+    told = _mapping(context.get("params"))
+    return {
+        "view": event.get("view") or told.get("view"),
+        "day": event.get("day") or told.get("day"),
+        **{
+            name: event.get(name) or fields.get(name) or told.get(name) for name in ("route", "uri")
+        },
+    }
+
+
+def theme_of_widget(event: Mapping[str, Any]) -> str:
+    """The theme that the console has."""
+    return "dark" if _mapping(event.get("widgetContext")).get("theme") == "dark" else "light"
+
+
+def wanted(given: Mapping[str, object]) -> Wanted:
+    """What these parameters ask for. Raises MalformedRequest, which does not repeat them.
+
+    A parameter that the view does not need is not looked at.
+    """
+    text = _text(given.get("view") or View.TODAY)
+    if text not in [*View]:
+        raise MalformedRequest(f"`view` is one of {', '.join(View)}")
+    view = View(text)
+    if view is View.FILE:
+        return Wanted(view, place=_place(_text(given.get("uri") or "")))
+    day = _text(given.get("day") or "")
+    if day and not _is_day(day):
+        raise MalformedRequest("`day` is a day, such as 2026-11-28")
+    if view is View.TODAY:
+        return Wanted(view, day or None)
+    route = _text(given.get("route") or "")
+    if not _ROUTE.fullmatch(route):
+        raise MalformedRequest("`route` is the name of a route")
+    return Wanted(view, day or None, route)
+
+
+def show(given: Mapping[str, object], ports: today.PagePorts, frame: Frame) -> Html:
+    """The page that these parameters ask for; if it cannot be had, one that says why."""
+    try:
+        asked = wanted(given)
+        if asked.view is View.FILE:
+            return page.file_page(today.file(*asked.place, ports), frame)
+        day = today.day(asked.day, ports)
+    except MalformedRequest as error:
+        return page.problem_page(error.detail, frame)
+    except IntakeError as error:  # its words may be somebody else's
+        return page.problem_page(f"The ledger cannot be read now ({error.reason}).", frame)
+    if asked.view is View.ROUTE:
+        return page.route_page(day, asked.route, frame)
+    return page.day_page(day, frame)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise MalformedRequest("parameters are texts")
+    return value
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return bool(_DAY.fullmatch(text) and date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def _place(uri: str) -> tuple[str, str]:
+    found = _URI.fullmatch(uri.lstrip().rstrip("\r\n\t"))  # a key may end with a space
+    # Half a surrogate pair, which JSON can have, is in no key.
+    if found is None or len(found[2].encode(errors="replace")) > KEY_BYTES_MAX:
+        raise MalformedRequest(
+            "`uri` is the address of a file, such as s3://bucket/folder/file.csv"
+        )
+    if any("\ud800" <= letter <= "\udfff" for letter in found[2]):
+        raise MalformedRequest("`uri` has half a character, which no key has")
+    return found[1], found[2]

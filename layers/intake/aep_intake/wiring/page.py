@@ -1,0 +1,79 @@
+"""The page's way to the ledger: for on_widget, and for the operator's command."""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from aep_intake.adapters.dynamodb.counts import DynamoCounts
+from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.parked import DynamoParked
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.adapters.dynamodb.windows import DynamoWindows
+from aep_intake.grouping.windows import Window
+from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.pauses import Pause
+from aep_intake.report.status import StatusPorts
+from aep_intake.report.today import Meter, PagePorts
+from aep_intake.report.waits import COUNTED_MAX, WaitsPorts, waits
+from aep_intake.wiring.clients import Clients
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+class Showing(Clients):
+    """A worker that shows the page."""
+
+    @cached_property
+    def ports(self) -> PagePorts:
+        """The ports of the page."""
+        table = self.settings.ledger_table
+        return page_ports(self._dynamodb, table, self.now, self.side_by_side)
+
+
+def page_ports(
+    client: "DynamoDBClient", table: str, now: Callable[[], int], side_by_side: SideBySide
+) -> PagePorts:
+    """The ports of the page: they query and get items of the table, and nothing else."""
+    items = Table(client, table)
+    ledger = DynamoLedger(client, table, now, retention=0)
+
+    deliveries = DynamoDeliveries(items, now, retention=0)
+    waiting = WaitsPorts(ledger, ledger.windows, ledger.folders, deliveries, side_by_side)
+
+    def held() -> Iterable[tuple[Pause, int]]:
+        standing = ledger.pauses.standing().values()
+        return ((pause, len(ledger.pauses.held(pause, now(), COUNTED_MAX))) for pause in standing)
+
+    def meters() -> Iterable[Meter]:
+        limit = ledger.profile_limit()
+        made = ledger.made(now()) if limit else {}
+        return (Meter(org, sandbox, n, limit) for (org, sandbox), n in sorted(made.items()))
+
+    return PagePorts(
+        now=now,
+        counts=DynamoCounts(items, days=0).of_day,
+        parked=lambda: DynamoParked(items).some(side_by_side),
+        pauses=held,
+        waits=lambda: waits(waiting),
+        meters=meters,
+        status=StatusPorts(
+            ledger=ledger,
+            windows=_Windows(ledger.windows),
+            deliveries=deliveries,
+            ask=lambda records: [{} for _ in records],
+            side_by_side=side_by_side,
+            pauses=ledger.pauses.standing,
+        ),
+    )
+
+
+class _Windows:
+    """Windows without their lists, which are in S3: a file of one of several parts is in any."""
+
+    def __init__(self, windows: DynamoWindows) -> None:
+        self.get = windows.get
+
+    def part_of(self, window: Window, bucket: str, key: str, version: str) -> None:
+        """Nobody knows."""

@@ -1,0 +1,247 @@
+"""The page: what stands on it, what never does, and what CloudWatch takes."""
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.model.errors import LedgerUnavailable
+from aep_intake.report import view
+from aep_intake.report.html import fill
+from aep_intake.report.page import Frame, InBrowser, InDashboard, document
+from aep_intake.report.reasons import REASONS
+from aep_intake.report.visible import visible
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.memory_ledger import MemoryLedger
+from tests.pages import ARN, BUCKET, DAY, HOSTILE, LONG_ROUTE, NOW, Read, ports
+
+DASHBOARD = Frame("aep-intake", InDashboard(ARN), "light")
+BROWSER = Frame("aep-intake", InBrowser())
+ASKED: dict[str, dict[str, object]] = {
+    "today": {},
+    "another day": {"view": "today", "day": "2026-02-28"},
+    "route": {"view": "route", "route": LONG_ROUTE},
+    "no such route": {"view": "route", "route": "none"},
+    "unknown file": {"view": "file", "uri": f"s3://{BUCKET}/nothing"},
+    "wrong": {"view": "<script>"},
+    **{
+        f"file {name}": {"view": "file", "uri": f"s3://{BUCKET}/{key}"}
+        for name, key in HOSTILE.items()
+    },
+}
+each_page = pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+each_frame = pytest.mark.parametrize("frame", [DASHBOARD, BROWSER], ids=["widget", "browser"])
+
+
+@each_frame
+@each_page
+def test_a_page_is_markup_of_ours_and_nothing_else(asked: dict[str, object], frame: Frame) -> None:
+    shown = view.show(asked, ports(), frame)
+    read = Read(document(shown, "x"))
+    assert read.unclosed == []
+    tags = {tag for tag, _ in read.elements}
+    assert not tags & {
+        "script",
+        "iframe",
+        "use",
+        "object",
+        "embed",
+        "link",
+        "img",
+        "base",
+        "b",
+        "i",
+    }
+    for tag, attributes in read.elements:
+        assert not any(name.startswith("on") for name in attributes), tag
+        assert not attributes.get("href", "?").startswith(("javascript", "data", "//")), tag
+    assert all(ord(letter) >= 32 or letter == "\n" for letter in shown)
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", shown)
+
+
+@each_page
+def test_cloudwatch_can_act_on_each_action(asked: dict[str, object]) -> None:
+    read = Read(view.show(asked, ports(), DASHBOARD))
+    actions = [attributes for tag, attributes in read.elements if tag == "cwdb-action"]
+    assert len(actions) == len(read.actions) > 0
+    assert all(one == {"action": "call", "endpoint": ARN} for one in actions)
+    for before, text in read.actions:
+        assert before == "button"
+        assert view.wanted({"uri": "s3://bucket/key", "route": "r"} | json.loads(text))
+    # A button that submits would leave the console, and a form with one field does by Enter.
+    assert all(a["type"] == "button" for tag, a in read.elements if tag == "button")
+    assert all(a["method"] == "dialog" for tag, a in read.elements if tag == "form")
+
+
+@each_frame
+@pytest.mark.parametrize("asked", [ASKED["today"], ASKED["route"], *list(ASKED.values())[6:]])
+def test_words_of_others_and_arns_are_not_shown(asked: dict[str, object], frame: Frame) -> None:
+    shown = view.show(asked, ports(), frame).replace(ARN, "")
+    for word in ("arn:", "jane", "Adobe says", "not for the page", "OTHER-1", "order-1"):
+        assert word not in shown
+
+
+def test_a_day_says_what_happened_and_what_to_do() -> None:
+    text = Read(view.show({}, ports(), BROWSER)).text
+    assert "Saturday 28 November 2026" in text
+    for reason in ("no-route", "batch-failed", "bad-rows"):
+        assert reason in text
+        assert REASONS[reason].todo.replace("`", "")[1:] in text
+    assert "INGEST-1401-400: Rows are corrupt" in text
+    assert f"aep-intake resume {LONG_ROUTE}" in text
+    assert "124 windows" in text
+    assert "(no route)" in text
+
+
+def test_a_large_deployment_has_a_page_of_less_than_100_kilobytes() -> None:
+    many = ports(routes=200, needs=400)
+    for asked in ({}, {"view": "route", "route": "route-001"}):
+        shown = view.show(asked, many, DASHBOARD)
+        assert len(json.dumps(shown)) < 100_000
+    assert "140 more are not shown" in view.show({}, many, DASHBOARD)
+
+
+def test_an_empty_deployment_has_a_page_without_empty_tables() -> None:
+    empty = ports(routes=0, needs=0, waits=(), ledger=MemoryLedger())
+    read = Read(view.show({}, replace(empty, meters=lambda: ()), BROWSER))
+    assert "table" not in {tag for tag, _ in read.elements}
+    assert "Nothing" in read.text
+
+
+def test_tables_say_what_their_cells_are() -> None:
+    read = Read(view.show({}, ports(), BROWSER))
+    tables = [tag for tag, _ in read.elements].count("table")
+    assert [tag for tag, _ in read.elements].count("caption") == tables == 4
+    assert {a.get("scope") for tag, a in read.elements if tag == "th"} == {"col", "row"}
+    labels = {a["for"] for tag, a in read.elements if tag == "label"}
+    fields = {a["id"] for tag, a in read.elements if tag in ("input", "select") and "id" in a}
+    assert labels == fields
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_is_found_by_its_key_whatever_is_in_it(name: str) -> None:
+    read = Read(
+        view.show({"view": "file", "uri": f"s3://{BUCKET}/{HOSTILE[name]}"}, ports(), BROWSER)
+    )
+    assert visible(HOSTILE[name]) in read.text
+    assert "rejected" in read.text
+    assert REASONS["no-route"].todo.replace("`", "")[1:-1] in read.text
+
+
+WRONG: dict[str, dict[str, object]] = {
+    "view": {"view": "all"},
+    "a view that is no text": {"view": ["today"]},
+    "day": {"day": "2026-02-30"},
+    "day in other digits": {"day": "\u0662\u0660\u0662\u0666-02-28"},
+    "a day that is a number": {"day": 20261128},
+    "route": {"view": "route", "route": "a b"},
+    "a long route": {"view": "route", "route": "r" * 65},
+    "no route": {"view": "route"},
+    "no uri": {"view": "file"},
+    "a uri without a key": {"view": "file", "uri": "s3://bucket/"},
+    "a bucket that is none": {"view": "file", "uri": "s3://UPPER_case/key"},
+    "another scheme": {"view": "file", "uri": "https://bucket/key"},
+    "a key that is too long": {"view": "file", "uri": "s3://bucket/" + "東" * 342},
+    "half a character": {"view": "file", "uri": "s3://bucket/\ud83d"},
+    "a list": {"view": "file", "uri": ["s3://bucket/key"]},
+}
+
+
+@pytest.mark.parametrize("asked", WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_answered_by_a_page_that_repeats_nothing(asked: dict[str, object]) -> None:
+    nobody = replace(ports(), counts=None, parked=None, pauses=None, status=None)  # type: ignore[arg-type]
+    read = Read(view.show(asked, nobody, DASHBOARD))
+    assert [a for _, a in read.elements if a.get("role") == "alert"]
+    assert len(read.text) < 250
+
+
+def test_a_ledger_that_does_not_answer_is_said_without_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise LedgerUnavailable("the ledger said AccessDeniedException of arn:aws:iam::1:role/x")
+
+    for asked in ({}, {"view": "file", "uri": "s3://bucket/key"}):
+        kept = MemoryLedger()
+        monkeypatch.setattr(kept, "seen", fails)
+        broken = replace(ports(ledger=kept), counts=fails)
+        text = Read(view.show(asked, broken, DASHBOARD)).text
+        assert "ledger-unavailable" in text
+        assert "arn" not in text
+
+
+@given(st.text(), st.text())
+def test_no_text_becomes_markup(name: str, value: str) -> None:
+    shown = fill('<p title="{name}">{value}</p>', name=name, value=value)
+    read = Read(shown)
+    assert read.elements == [("p", {"title": visible(name)})]
+    assert read.text == visible(value)
+
+
+@given(
+    st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "Cc", "Cf", "Cs"])), st.booleans()
+)
+def test_no_uri_breaks_a_page(key: str, known: bool) -> None:
+    frame = DASHBOARD if known else BROWSER
+    read = Read(view.show({"view": "file", "uri": f"s3://bucket/{key}"}, ports(), frame))
+    assert read.unclosed == []
+    assert "script" not in {tag for tag, _ in read.elements}
+
+
+def test_only_what_is_plain_goes_into_an_action() -> None:
+    with pytest.raises(ValueError, match="cannot be in an action"):
+        InDashboard(ARN).button("x", view='"}<')
+
+
+# -- What CloudWatch sends -----------------------------------------------------------------------
+
+
+def event(**top: Any) -> dict[str, Any]:
+    fields = top.pop("fields", {})
+    params = top.pop("params", {"view": "today"})
+    context = {
+        "dashboardName": "aep-intake",
+        "theme": top.pop("theme", "light"),
+        "timeRange": {"mode": "relative", "start": NOW - 10**7, "end": NOW},
+        "forms": {"all": fields},
+        "params": params,
+        "width": 588,
+    }
+    return {**top, "widgetContext": context}
+
+
+EVENTS: dict[str, tuple[dict[str, Any], view.Wanted]] = {
+    "the first call": (event(view="today"), view.Wanted()),
+    "nothing": ({}, view.Wanted()),
+    "a refresh, with fields filled in": (
+        event(view="today", fields={"uri": "not a uri", "route": "crm"}),
+        view.Wanted(),
+    ),
+    "the form of a file": (
+        event(view="file", fields={"uri": " s3://bucket/a b.csv\n"}),
+        view.Wanted(view.View.FILE, place=("bucket", "a b.csv")),
+    ),
+    "the form of a route": (
+        event(view="route", day=DAY, fields={"route": "crm", "uri": ""}),
+        view.Wanted(view.View.ROUTE, DAY, "crm"),
+    ),
+    "a widget of one route": (
+        event(params={"view": "route", "route": "crm"}),
+        view.Wanted(view.View.ROUTE, None, "crm"),
+    ),
+    "a context that is none": ({"widgetContext": [1]}, view.Wanted()),
+}
+
+
+@pytest.mark.parametrize(("sent", "wanted"), EVENTS.values(), ids=EVENTS)
+def test_what_an_event_asks_for(sent: dict[str, Any], wanted: view.Wanted) -> None:
+    assert view.wanted(view.of_widget(sent)) == wanted
+
+
+def test_the_widget_has_the_theme_of_the_console() -> None:
+    assert view.theme_of_widget(event(theme="dark")) == "dark"
+    assert view.theme_of_widget(event(theme='dark"><script>')) == "light"
+    assert view.theme_of_widget({}) == "light"
