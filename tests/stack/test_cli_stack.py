@@ -1024,6 +1024,23 @@ def test_notes_are_no_problems(stack: LocalStack) -> None:
     assert PROBLEM not in verdicts.values()
 
 
+def _is_discarded_and_parked_again(
+    stack: LocalStack, key: str, external_id: str, capsys: Output
+) -> None:
+    capsys.readouterr()
+    discarded = ["discard", "--external-id", external_id]
+    assert main([*discarded, "--note", "a test"]) == 0
+    assert "1 message discarded." in capsys.readouterr().out
+    assert [each for each in stack.parked() if key in each.body] == []
+    assert main(["file", f"s3://{stack.outputs['LandingBucketName']}/{key}"]) == 0
+    shown = capsys.readouterr().out
+    assert "discarded" in shown
+    assert "a test" in shown
+    assert main([*discarded, "--undo"]) == 0
+    assert main(["parked", external_id]) == 0
+    assert "1 message parked." in capsys.readouterr().out
+
+
 def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
 ) -> None:
@@ -1055,18 +1072,7 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     assert main([*chosen, "--dry-run"]) == 0
     assert main(chosen) == 0
     assert _parked(stack, key, after=parked["parkedAt"])
-    capsys.readouterr()
-    discarded = ["discard", "--external-id", parked["externalId"]]
-    assert main([*discarded, "--note", "a test"]) == 0
-    assert "1 message discarded." in capsys.readouterr().out
-    assert [each for each in stack.parked() if key in each.body] == []
-    assert main(["file", f"s3://{stack.outputs['LandingBucketName']}/{key}"]) == 0
-    shown = capsys.readouterr().out
-    assert "discarded" in shown
-    assert "a test" in shown
-    assert main([*discarded, "--undo"]) == 0
-    assert main(["parked", parked["externalId"]]) == 0
-    assert "1 message parked." in capsys.readouterr().out
+    _is_discarded_and_parked_again(stack, key, parked["externalId"], capsys)
     assert main(["connect", bucket]) == 0
     assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
     for typed in ("pause", "resume"):
