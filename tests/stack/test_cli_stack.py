@@ -1024,9 +1024,13 @@ def test_notes_are_no_problems(stack: LocalStack) -> None:
     assert PROBLEM not in verdicts.values()
 
 
-def _is_discarded_and_parked_again(
-    stack: LocalStack, key: str, external_id: str, capsys: Output
-) -> None:
+def _is_redriven_discarded_and_parked_again(stack: LocalStack, key: str, capsys: Output) -> None:
+    parked = _parked(stack, key)
+    external_id = parked["externalId"]
+    chosen = ["redrive", "--external-id", external_id]
+    assert main([*chosen, "--dry-run"]) == 0
+    assert main(chosen) == 0
+    assert _parked(stack, key, after=parked["parkedAt"])
     capsys.readouterr()
     discarded = ["discard", "--external-id", external_id]
     assert main([*discarded, "--note", "a test"]) == 0
