@@ -622,8 +622,9 @@ class MemoryFolders:
         name = listing.folder_id
         self._listings.setdefault(name, {})[listing.place] = listing
         standing = self.kept.get(name, Folder(name, revision=0))
-        due = listing.due if standing.due is None else min(standing.due, listing.due)
-        self.kept[name] = replace(standing, due=due, revision=standing.revision + 1)
+        if standing.due is None or listing.due < standing.due:
+            standing = replace(standing, due=listing.due, route=listing.route)
+        self.kept[name] = replace(standing, revision=standing.revision + 1)
 
     def get(self, folder_id: str) -> Folder | None:
         return self.kept.get(folder_id)

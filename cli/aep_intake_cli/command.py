@@ -23,6 +23,8 @@ from aep_intake_cli.commands import (
     restored,
     revert,
     routes,
+    status,
+    watch,
 )
 
 EXIT_INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
@@ -50,6 +52,8 @@ def aep_intake() -> None:
 
 for module in (
     doctor,
+    status,
+    watch,
     console,
     file,
     batch,
@@ -73,7 +77,7 @@ aep_intake.add_command(pause.resume)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. An error that nobody expects is raised: a bug."""
     try:
-        status = aep_intake.main(arguments, prog_name="aep-intake", standalone_mode=False)
+        code = aep_intake.main(arguments, prog_name="aep-intake", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -88,4 +92,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         click.secho(f"Error: {text}", err=True, fg="red")
         return 1
-    return status or 0
+    return code or 0

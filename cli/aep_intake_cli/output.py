@@ -39,3 +39,8 @@ def print_json(value: object) -> None:
 def quantity(number: int, noun: str) -> str:
     """`1 rule`, `2 rules`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def print_json_line(value: object) -> None:
+    """Print one of many in one line; all but ASCII is escaped."""
+    click.echo(json.dumps(value))

@@ -23,7 +23,9 @@ from local.bench.cold import cold
 from local.bench.content import csv_read
 from local.bench.figures import Section
 from local.bench.gates import gates
+from local.bench.journal import kept
 from local.bench.mapping import mapped
+from local.bench.status import asked
 from local.bench.uploads import Uploads
 from local.bench.windows import Windows, routes_with_windows
 from local.bench.workers import DELIVERING, Workers, delivering
@@ -48,13 +50,15 @@ PARTS = (
     "uploads",
     "delivered",
     "backfill",
+    "status",
+    "journal",
 )
 # Up to the announcement, and as fast as it goes.
 PARAMETERS = {"DeliverBatches": "false"}
 LIMITS = {"batchesPerMinute": 100_000}
 GATES_SECONDS = 15.0
 UPLOADS, PIECES = 7, 3  # runs at most of what takes seconds each
-WITHOUT_A_STACK = {"content", "mapping"}
+WITHOUT_A_STACK = {"content", "mapping", "status", "journal"}
 
 
 def _kept(text: str, part: str, sections: list[Section]) -> str:
@@ -169,6 +173,12 @@ def main() -> int:
                 if "mapping" in arguments.only:
                     step("mapping columns")
                     parts["mapping"] = [mapped(min(arguments.runs, UPLOADS))]
+                if "status" in arguments.only:
+                    step("aep-intake status of a large day")
+                    parts["status"] = [asked(min(arguments.runs, UPLOADS))]
+                if "journal" in arguments.only:
+                    step("keeping and counting events")
+                    parts["journal"] = [kept()]
                 if set(arguments.only) - WITHOUT_A_STACK:
                     # What is measured is our own work: no transaction waits for what AWS may take.
                     stack = cleanup.enter_context(

@@ -17,6 +17,7 @@ TRACE = 5.00  # X-Ray
 GIGABYTE_SECOND = 13.3334  # Lambda on arm64
 # Dollars for one.
 LOG_GIGABYTE = 0.50  # CloudWatch Logs, taken in
+STORED_GIGABYTE = 0.023  # S3, a month
 
 # Lambda gives a function of 1,769 MB one processor, and others their share.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html

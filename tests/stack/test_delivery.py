@@ -4,6 +4,9 @@ import csv
 import gzip
 import io
 import json
+import signal
+import subprocess
+import sys
 import time
 import uuid
 from collections import defaultdict
@@ -27,9 +30,10 @@ from aep_intake.report.journal import PREFIX, read
 from aep_intake.report.journal import folder as folder_of
 from aep_intake_cli.command import main
 
+from local.children import environment
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
-from local.stack import LocalStack
+from local.stack import ROOT, LocalStack
 from tests.builders import parquet_of
 from tests.stack.scene import ENDS, PATIENCE, TICK_SECONDS, Scene, scene, until
 from tests.wild import CASES, Row
@@ -374,6 +378,42 @@ def test_the_journal_has_every_event_and_counts_each_once(delivering: Scene, fol
     counts.put(HourCounts(hour, before.objects, {}))
     assert counted() == before
     assert before.routes["json"].batches >= 1
+
+
+def test_an_operator_asks_what_happened_and_sees_what_happens(
+    delivering: Scene, folder: str
+) -> None:
+    """By processes of their own, with the operator's policy."""
+    stack = delivering.stack
+    command = [sys.executable, "-m", "aep_intake_cli"]
+    variables = stack.operator().identity.variables()
+    more = {"AWS_CA_BUNDLE": str(stack.authority), "PYTHONPATH": f"{stack.layer}:{ROOT / 'cli'}"}
+    env = environment(stack.endpoint, path=[], more=variables | more)
+    env["AEP_INTAKE_STACK"] = stack.name
+    with subprocess.Popen(
+        [*command, "watch", "--json", "--route", "json"],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as watching:
+        assert watching.stderr is not None
+        assert "up to a minute late" in watching.stderr.readline()
+        key = f"in/{folder}/seen.json"
+        delivering.put(key, b'[{"n": 1}]')
+        created = delivering.about(key)
+        seen = [json.loads(watching.stdout.readline()) for _ in range(1) if watching.stdout]
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait() == 130
+    assert [event["detail"]["externalId"] for event in seen] == [created["externalId"]]
+
+    def status() -> Any:
+        done = subprocess.run(
+            [*command, "status", "--json"], env=env, stdout=subprocess.PIPE, check=True
+        )
+        return {route["route"]: route for route in json.loads(done.stdout)["routes"]}
+
+    until(lambda: status().get("json", {}).get("batches"), "status does not tell of a batch")
 
 
 def test_bad_rows_are_told_with_their_reasons(delivering: Scene, folder: str) -> None:

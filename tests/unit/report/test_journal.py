@@ -124,6 +124,7 @@ def test_what_an_hour_counts() -> None:
         ended("Batch Succeeded", "web", sentRecordCount=5, route="web"),
         ended("Batch Failed", "a", ingestedRecordCount=4),
         ended("Batch Abandoned", "half"),
+        ended("Batch Replaced", "old"),
         rejected("r1"),
         rejected("r2", files=3),
         rejected("r3", reason="malformed-event", files=0),
@@ -135,7 +136,7 @@ def test_what_an_hour_counts() -> None:
         1,
         {
             "crm": RouteCounts(
-                files=2, bytes=30, rows=7, batches=3, loaded=1, failed=1, abandoned=1,
+                files=2, bytes=30, rows=7, batches=3, loaded=1, failed=1, abandoned=1, replaced=1,
                 lost=1,
             ),
             "web": RouteCounts(files=2, bytes=30, rows=5, batches=1, loaded=1, superseded=3),

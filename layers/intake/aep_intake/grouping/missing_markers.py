@@ -77,6 +77,7 @@ class Folder:
     due: int | None = None  # the next deadline (epoch ms); None while no file waits
     done: str = ""  # high-water mark: messages were sent for all places up to this one
     revision: int = 1
+    route: str | None = None  # of the files that are due next; None if an earlier release wrote it
 
 
 class WaitingLedger(ready.ReadyLedger, Protocol):
@@ -206,8 +207,8 @@ def _advance(folder: Folder, done: str, ports: FolderPorts) -> None:
     current: Folder | None = folder
     while current is not None and current.done == folder.done:
         following = next(ports.folders.waiting(folder.folder_id, done, "~"), None)
-        due = None if following is None else following.due
-        new = Folder(folder.folder_id, due, done, current.revision + 1)
+        due, route = (None, None) if following is None else (following.due, following.route)
+        new = Folder(folder.folder_id, due, done, current.revision + 1, route)
         try:
             ports.folders.advance(current, new)
         except LeaseLost:

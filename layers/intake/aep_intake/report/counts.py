@@ -14,8 +14,13 @@ from aep_intake.model.values import dataclass
 from aep_intake.report import events
 
 NO_ROUTE = "-"  # of requests, and of arrivals that no route takes
-# What is counted of a batch's end, by detail-type: `loaded`, `failed`, `abandoned`, `replaced`.
-_ENDS = {kind: end.replace("succeeded", "loaded") for end, kind in events.BATCH_ENDED.items()}
+# What is counted of a batch's end, by detail-type.
+_ENDS = {
+    events.BATCH_ENDED["succeeded"]: "loaded",
+    events.BATCH_ENDED["failed"]: "failed",
+    events.BATCH_ENDED["abandoned"]: "abandoned",
+    events.BATCH_REPLACED: "replaced",
+}
 _REJECTED = "rejected."
 
 # When it happened (epoch ms), its route, what it counts as, and its numbers. The smallest of an
@@ -77,11 +82,11 @@ class HourCounts:
 
 def together(hours: Iterable[HourCounts]) -> dict[str, RouteCounts]:
     """The sums of several hours, by route in the order of their names."""
-    found: dict[str, RouteCounts] = {}
+    found: dict[str, Counter[str]] = {}
     for hour in hours:
         for route, counts in hour.routes.items():
-            found[route] = found.get(route, RouteCounts()) + counts
-    return dict(sorted(found.items()))
+            found.setdefault(route, Counter()).update(counts.members())
+    return {route: RouteCounts.of(members) for route, members in sorted(found.items())}
 
 
 class Tally:

@@ -100,6 +100,18 @@ class Table:
             time.sleep(random.uniform(0, 0.1 * 2**tries))  # noqa: S311
         raise LedgerUnavailable("the ledger holds items back")
 
+    def scan(self, index: str, pages_max: int) -> tuple[list[Item], bool]:
+        """The items of an index, a megabyte in each page; and whether these are all."""
+        found: list[Item] = []
+        start: dict[str, Any] = {}
+        for _ in range(pages_max):
+            answer = self._call(self._client.scan, IndexName=index, **start)
+            found += answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return found, True
+            start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+        return found, False
+
     def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
         """Write an item. Raises ConditionFailed."""
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}

@@ -66,8 +66,8 @@ class DynamoFolders:
             self._table.update(
                 pk,
                 "folder",
-                f"SET due = :due, due_shard = :due_shard REMOVE expires {touch}",
-                values | later,
+                f"SET due = :due, due_shard = :due_shard, route = :route REMOVE expires {touch}",
+                values | later | {"route": {"S": listing.route}},
                 "attribute_not_exists(due) OR due > :due",
             )
         except ConditionFailed as failed:
@@ -90,7 +90,8 @@ class DynamoFolders:
             return None
         due = _due(item) if "due" in item else None
         done = item.get("done", {"S": ""})["S"]
-        return Folder(folder_id, due, done, int(item["revision"]["N"]))
+        route = item["route"]["S"] if "route" in item else None
+        return Folder(folder_id, due, done, int(item["revision"]["N"]), route)
 
     def advance(self, old: Folder, new: Folder) -> None:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -100,6 +101,8 @@ class DynamoFolders:
             "done": {"S": new.done},
             "revision": {"N": str(new.revision)},
         }
+        if new.route is not None:
+            item["route"] = {"S": new.route}
         if new.due is None:
             item["expires"] = expiry(self._now() + 2 * self._retention)  # longer than its list
         else:

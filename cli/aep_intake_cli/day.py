@@ -1,0 +1,285 @@
+"""What happened on a stack since a time, by route, and what waits: from the ledger alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from aep_intake.adapters.dynamodb.counts import DynamoCounts
+from aep_intake.adapters.dynamodb.pauses import DynamoPauses
+from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished, Work
+from aep_intake.clock.due import DueKind
+from aep_intake.grouping.windows import Window
+from aep_intake.model.orders import Record
+from aep_intake.model.pauses import Pausable, Pause
+from aep_intake.model.times import DAY_MS, day_of, hour_of, iso
+from aep_intake.report import states
+from aep_intake.report.counts import NO_ROUTE, RouteCounts, together
+from aep_intake.report.states import Word
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Column, Table
+from rich.text import Text
+
+from aep_intake_cli.output import quantity, visible
+
+if TYPE_CHECKING:
+    from aep_intake.adapters.dynamodb.table import Table as LedgerTable
+
+# What is counted of each kind of unfinished work, and its state if it was not looked at.
+_UNITS: Mapping[DueKind, tuple[str, Word]] = {
+    DueKind.WINDOWS: ("window", Word.GATHERING),
+    DueKind.FOLDERS: ("folder", Word.WAITING),
+    DueKind.DELIVERIES: ("batch", Word.LOADING),
+    DueKind.ORDERS: ("batch", Word.LOADING),
+}
+_UNKNOWN = ""  # the route of what was not looked at
+WIDE = 110  # columns of a screen where failures and what waits have columns of their own
+# The states that end at a time that people can wait for.
+_UNTIL = {Word.GATHERING, Word.WAITING, Word.RETRYING}
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Unfinished work in one state. `until`: when the first of it ends, or is tried (epoch ms)."""
+
+    state: Word
+    unit: str
+    count: int
+    until: int | None = None
+
+    def __str__(self) -> str:
+        number = quantity(self.count, self.unit).replace("batchs", "batches")
+        return f"{number} {self.state}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route since a time; `name` is NO_ROUTE for requests, and for what no route took."""
+
+    name: str
+    counts: RouteCounts = field(default_factory=RouteCounts)
+    waiting: tuple[Waiting, ...] = ()
+    paused: int | None = None  # since when (epoch ms)
+
+
+@dataclass(frozen=True)
+class Day:
+    """A stack since a time. Times in epoch milliseconds."""
+
+    since: int
+    at: int
+    routes: tuple[Route, ...]
+    # Unfinished work whose route was not looked up, since there is so much; whether it is all.
+    others: tuple[Waiting, ...] = ()
+    complete: bool = True
+    pauses: tuple[Pause, ...] = ()  # of datasets and organizations
+    counted: bool = True  # there is a journal
+
+    def of(self, route: str) -> Day:
+        """Of one route alone."""
+        return Day(
+            self.since,
+            self.at,
+            tuple(each for each in self.routes if each.name == route),
+            complete=self.complete and not self.others,
+            pauses=self.pauses,
+            counted=self.counted,
+        )
+
+
+def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
+    """What happened from the hour of `since` to `at`. Raises LedgerUnavailable.
+
+    It makes a request for each day, and up to six others.
+    """
+    counts = DynamoCounts(table, days=0)
+    days = [day_of(time) for time in range(since - since % DAY_MS, at + 1, DAY_MS)]
+    hours = [hour for day in days if counted for hour in counts.of_day(day)]
+    happened = together(hour for hour in hours if hour.hour >= hour_of(since))
+    known, complete = DynamoUnfinished(table).all()
+    waits, others = _waiting(known)
+    standing = [p for p in DynamoPauses(table, lambda: at).all() if p.resumed_at is None]
+    of_route = Pausable.ROUTE.called("")
+    paused = {
+        pause.name.removeprefix(of_route): pause.since
+        for pause in standing
+        if pause.name.startswith(of_route)
+    }
+    names = happened.keys() | waits.keys() | paused.keys()
+    routes = (
+        Route(
+            name,
+            happened.get(name, RouteCounts()),
+            tuple(waits.get(name, ())),
+            paused.get(name),
+        )
+        for name in sorted(names, key=lambda name: (name == NO_ROUTE, name))
+    )
+    pauses = tuple(pause for pause in standing if not pause.name.startswith(of_route))
+    return Day(since, at, tuple(routes), tuple(others), complete, pauses, counted)
+
+
+def _waiting(known: Iterable[Work]) -> tuple[dict[str, list[Waiting]], list[Waiting]]:
+    """What waits, by route; and that whose route is not known."""
+    found: dict[tuple[str, Word, str], list[int | None]] = defaultdict(list)
+    for work in known:
+        unit, word = _UNITS[work.kind]
+        route, until = work.route or _UNKNOWN, None if work.paused else work.due
+        if work.subject is not None:
+            route = work.route or NO_ROUTE
+        match work.subject:
+            case Record() as record:
+                standing = states.of_order(record)
+                word, until = standing.word, standing.until
+            case Window() as window:
+                standing = states.of_window(window)
+                word, until = standing.word, standing.until
+        word = Word.PAUSED if work.paused else word
+        if word in states.UNFINISHED:  # others are over since the index was read
+            found[route, word, unit].append(until if word in _UNTIL else None)
+    waits: dict[str, list[Waiting]] = defaultdict(list)
+    for (route, word, unit), times in sorted(found.items()):
+        until = min((time for time in times if time is not None), default=None)
+        waits[route].append(Waiting(word, unit, len(times), until))
+    others = waits.pop(_UNKNOWN, [])
+    return waits, others
+
+
+# -- Shown ---------------------------------------------------------------------------------------
+
+
+def shown(day: Day, stack: str, columns: int) -> Group:
+    """The day on a screen that is so wide."""
+    head, *others = (Text(note) for note in _notes(day, stack))
+    return Group(head, *([_table(day, columns)] if day.routes else ()), *others)
+
+
+def _table(day: Day, columns: int) -> Table:
+    """A line for each route, and one for all of them."""
+    numbers = ("files", "size", "batches", "loaded", "rows")
+    last = ("failures", "waiting") if columns >= WIDE else ("failed, or waiting",)
+    shown = Table(
+        Column("route", overflow="fold", footer="all"),
+        *(Column(name, justify="right", no_wrap=True) for name in numbers),
+        *(Column(name, overflow="fold") for name in last),
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_footer=len(day.routes) > 1,
+    )
+    for route in day.routes:
+        failures = Text("\n".join(_failures(route.counts)), "red")
+        waiting = Text("\n".join(_waits(route, day.at)))
+        both = Text("\n").join(filter(None, (failures, waiting)))
+        shown.add_row(
+            Text("no route" if route.name == NO_ROUTE else visible(route.name)),
+            *_numbers(route.counts),
+            *((failures, waiting) if columns >= WIDE else (both,)),
+        )
+    total = sum((route.counts for route in day.routes), RouteCounts())
+    for column, said in zip(shown.columns[1:], _numbers(total), strict=False):
+        column.footer = said
+    return shown
+
+
+def _notes(day: Day, stack: str) -> Iterator[str]:
+    """What must be known beside the table."""
+    yield f"{stack} since {_time(day.since)}, as it was at {_time(day.at)}"
+    if not day.counted:
+        yield "It keeps no journal (JournalDays is 0): only what waits is known."
+    elif not day.routes:
+        yield "Nothing happened, and nothing waits."
+    yield from (visible(str(pause)) for pause in day.pauses)
+    if day.others:
+        several = ", ".join(map(str, day.others))
+        yield f"And, of routes that were not looked up: {several}."
+    if not day.complete:
+        yield "More waits than was counted."
+
+
+def to_json(day: Day) -> dict[str, Any]:
+    """The day, for programs."""
+
+    def waiting(several: Iterable[Waiting]) -> list[dict[str, Any]]:
+        return [
+            {
+                "state": each.state,
+                "unit": each.unit,
+                "count": each.count,
+                "until": None if each.until is None else iso(each.until),
+            }
+            for each in several
+        ]
+
+    def counts(of: RouteCounts) -> dict[str, Any]:
+        return {name: getattr(of, name) for name in RouteCounts.__match_args__}
+
+    return {
+        "since": iso(day.since),
+        "at": iso(day.at),
+        "journal": day.counted,
+        "routes": [
+            {
+                "route": None if route.name == NO_ROUTE else route.name,
+                **counts(route.counts),
+                "waiting": waiting(route.waiting),
+                "pausedSince": None if route.paused is None else iso(route.paused),
+            }
+            for route in day.routes
+        ],
+        "otherWaiting": waiting(day.others),
+        "otherPauses": [
+            {"what": pause.what, "since": iso(pause.since), "by": pause.by, "note": pause.note}
+            for pause in day.pauses
+        ],
+        "complete": day.complete,
+    }
+
+
+def _numbers(counts: RouteCounts) -> list[str]:
+    several = (counts.batches, counts.loaded, counts.rows)
+    return [_number(counts.files), size(counts.bytes), *map(_number, several)]
+
+
+def _number(number: int) -> str:
+    return f"{number:,}" if number else ""
+
+
+def size(number: int) -> str:
+    """Bytes for people: `1.2 GB`."""
+    if not number:
+        return ""
+    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if number >= length:
+            return f"{number / length:.1f} {unit}"
+    return f"{number} B"
+
+
+def _failures(counts: RouteCounts) -> Iterator[str]:
+    for number, word in ((counts.failed, "failed"), (counts.abandoned, "abandoned")):
+        if number:
+            yield f"{quantity(number, 'batch').replace('batchs', 'batches')} {word}"
+    if counts.lost:
+        yield f"{quantity(counts.lost, 'file')} lost"
+    for reason, number in counts.rejected.items():
+        yield f"{quantity(number, 'file')} {visible(reason)}"
+
+
+def _waits(route: Route, now: int) -> Iterator[str]:
+    if route.paused is not None:
+        yield f"paused since {_short(route.paused, now)}"
+    for each in route.waiting:
+        yield str(each) if each.until is None else f"{each} until {_short(each.until, now)}"
+
+
+def _short(time: int, now: int) -> str:
+    """With the day, if it is not today."""
+    moment = datetime.fromtimestamp(time / 1000, UTC)
+    return f"{moment:%H:%M}" if day_of(time) == day_of(now) else f"{moment:%d %b %H:%M}"
+
+
+def _time(time: int) -> str:
+    return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M} UTC"

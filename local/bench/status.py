@@ -1,0 +1,142 @@
+"""The part of `make bench` about `aep-intake status` of a large day."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from statistics import median
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+from aep_intake.adapters.dynamodb.counts import DynamoCounts
+from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.grouping.windows import Window
+from aep_intake.model import records
+from aep_intake.model.batches import Target
+from aep_intake.model.orders import Order
+from aep_intake.model.times import HOUR_MS, hour_of, milliseconds
+from aep_intake.report.counts import HourCounts, RouteCounts
+
+from local.bench.figures import Figure, Section
+
+BEGUN = time.process_time()  # Python's start, and what the command imports, too
+NOON = milliseconds("2026-11-23T12:00:00Z")
+ROUTES, FILES = 200, 100_800
+REQUESTS_MAX = 10
+# Of a processor: of the two that it may take, ten requests of 50 ms leave so many.
+OWN_SECONDS_MAX = 1.5
+TARGET = Target("arn:secret", "ORG@AdobeOrg", "prod", "5c8c3c555033b814b69f947f")
+
+
+class Ledger:
+    """DynamoDB with one table, as far as the command asks it; counts the requests."""
+
+    def __init__(self) -> None:
+        self.items: dict[tuple[str, str], dict[str, Any]] = {}
+        self.requests: Counter[str] = Counter()
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """Put an item."""
+        self.items[item["pk"]["S"], item["sk"]["S"]] = dict(item)
+
+    def put_item(self, *, Item: Mapping[str, Any], **_: Any) -> dict[str, Any]:
+        self.add(Item)
+        return {}
+
+    def query(self, *, ExpressionAttributeValues: Any, **_: Any) -> dict[str, Any]:
+        self.requests["query"] += 1
+        pk = ExpressionAttributeValues[":pk"]["S"]
+        return {"Items": [item for (key, _), item in sorted(self.items.items()) if key == pk]}
+
+    def scan(self, *, IndexName: str, **_: Any) -> dict[str, Any]:
+        self.requests["scan"] += 1
+        names = ("pk", "sk", "due", "due_shard")
+        found = [item for item in self.items.values() if IndexName in item]
+        return {"Items": [{name: item[name] for name in names} for item in found]}
+
+    def batch_get_item(self, *, RequestItems: Any) -> dict[str, Any]:
+        self.requests["batch_get_item"] += 1
+        [(table, wanted)] = RequestItems.items()
+        keys = [(key["pk"]["S"], key["sk"]["S"]) for key in wanted["Keys"]]
+        assert len(keys) <= 100
+        return {"Responses": {table: [self.items[key] for key in keys if key in self.items]}}
+
+
+def due(what: str, name: str, when: int, shard: str = "6", **more: str) -> dict[str, Any]:
+    """The item of unfinished work."""
+    text = {key: {"S": value} for key, value in more.items()}
+    about = {"due": {"N": str(when)}, "due_shard": {"S": shard}}
+    return {"pk": {"S": f"{what}#{name}"}, "sk": {"S": what}, **about, **text}
+
+
+def large_day() -> Ledger:
+    """100,800 files in 200 routes until noon, each with an open window and ten batches."""
+    ledger = Ledger()
+    counts = DynamoCounts(Table(ledger, "ledger"), 400)  # type: ignore[arg-type]
+    names = [f"route-{number:03}" for number in range(ROUTES)]
+    each = FILES // ROUTES // 12
+    one = RouteCounts(each, each * 10**6, each * 1000, each, each - 1, 1, rejected={"no-route": 1})
+    for hour in range(12):
+        at = hour_of(NOON - (12 - hour) * HOUR_MS)
+        counts.put(HourCounts(at, 60, dict.fromkeys(names, one)))
+    for name in names:
+        window = Window.at(Order(name, TARGET, {}, (), route=name), HOUR_MS, NOON)
+        text = records.text(window)
+        ledger.add(due("window", window.window_id, window.due or 0, window=text))
+        for number in range(10):
+            ledger.add(due("delivery", f"{name}-{number}", NOON + number, "3"))
+    return ledger
+
+
+def command(ledger: Ledger, at: int, *typed: str) -> int:
+    """What is typed, of a stack with this ledger, at this time (epoch ms)."""
+    from aep_intake_cli import clock, command, options  # noqa: PLC0415 - it is measured, too
+    from aep_intake_cli.stack import Stack  # noqa: PLC0415
+
+    stack = Stack("aep-intake", {"LedgerTable": "ledger"}, {"JournalDays": "400"})
+    session = SimpleNamespace(client=lambda _: ledger)
+    access: Any = options.Access
+    before = access.stack, access.__dict__["session"], clock.now
+    access.stack, access.session = lambda _: stack, session
+    clock.now = lambda: at
+    try:
+        return command.main(typed)
+    finally:
+        access.stack, access.session, clock.now = before
+
+
+def asked(runs: int) -> Section:
+    """How long a processor is at it, and what the command asks."""
+    told = [
+        json.loads(
+            subprocess.run(
+                [sys.executable, "-m", "local.bench.status"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=True,
+            ).stderr
+        )
+        for _ in range(runs)
+    ]
+    requests = told[0]["requests"] + 1  # that describes the stack
+    seconds = median(each["seconds"] for each in told)
+    return Section(
+        f"`aep-intake status`: {FILES:,} files in {ROUTES} routes, {ROUTES * 11:,} unfinished",
+        (
+            Figure("requests", f"{requests}", requests, REQUESTS_MAX),
+            Figure("seconds of a processor", f"{seconds:.2f}", seconds, OWN_SECONDS_MAX),
+        ),
+    )
+
+
+if __name__ == "__main__":
+    day = large_day()
+    making = time.process_time()  # which the stack has done; what it imports counts
+    boto3.Session(region_name="eu-west-1").client("dynamodb")
+    status = command(day, NOON, "status")
+    seconds = time.process_time() - making + BEGUN
+    print(json.dumps({"seconds": seconds, "requests": day.requests.total()}), file=sys.stderr)
+    sys.exit(status)
