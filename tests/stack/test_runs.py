@@ -112,6 +112,19 @@ def look_at_the_page(said: str, up: Up) -> None:
         assert "ledger-unavailable" not in shown
 
 
+def look_at_the_console(home: Path, env: dict[str, str]) -> None:
+    """The same page, by the operator's command, until Ctrl-C."""
+    line = f". {home}/operator-env; exec {sys.executable} -m aep_intake_cli console"
+    with subprocess.Popen(
+        ["sh", "-ec", line], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True
+    ) as console:
+        assert console.stdout
+        assert "until Ctrl-C" in console.stdout.readline()
+        assert "Needs attention" in requests.get(console.stdout.readline().strip(), timeout=60).text
+        console.send_signal(signal.SIGINT)
+    assert console.returncode == 130
+
+
 @pytest.fixture
 def taken_down(env: dict[str, str]) -> Iterator[None]:
     """What a failing test leaves running is taken down all the same."""
@@ -145,6 +158,7 @@ def test_up_and_down(env: dict[str, str]) -> None:
         assert events.stdout.readline().startswith("Batch Created")
         events.send_signal(signal.SIGINT)
     look_at_the_page(said, Up(**json.loads((home / "up.json").read_text())))
+    look_at_the_console(home, env)
     for line in OPERATOR:
         assert line in said.splitlines()
     # A profile or session of the operator's own must not get in the way.
