@@ -11,7 +11,7 @@ from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 logger = Logger()
-worker = Showing(Settings.of("on_widget")).prepare("ports")
+worker = Showing(Settings.of("on_widget")).prepare("page")
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -24,4 +24,4 @@ def handler(event: dict[str, Any], context: LambdaContext) -> str:
         return view.DESCRIPTION
     ways = InDashboard(context.invoked_function_arn)
     frame = Frame(logger.service, ways, view.theme_of_widget(event))
-    return view.show(view.of_widget(event), worker.ports, frame)
+    return view.show(view.of_widget(event), worker.page, frame)

@@ -26,7 +26,7 @@ class Showing(Clients):
     """A worker that shows the page."""
 
     @cached_property
-    def ports(self) -> PagePorts:
+    def page(self) -> PagePorts:
         """The ports of the page."""
         table = self.settings.ledger_table
         return page_ports(self._dynamodb, table, self.now, self.side_by_side)
