@@ -172,7 +172,7 @@ def test_nobody_looks_for_garbage_while_a_function_starts_but_afterwards(
     """40 looks otherwise, a tenth of the start."""
     told = told_after_import(file, "(looked, gc.isenabled(), gc.get_freeze_count())", environment)
     looked, enabled, frozen = ast.literal_eval(told)
-    assert looked <= 5  # while what comes before is imported
+    assert looked <= 8  # while what comes before is imported, and the function compiled
     assert enabled
     assert frozen > 50_000
 
