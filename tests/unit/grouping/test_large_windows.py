@@ -19,6 +19,9 @@ from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
+from aep_intake.report import events
+
+from tests.builders import batch, opened
 
 PAGE = 500  # items: of ten files each, a megabyte is about so many
 FILES = 20_000
@@ -34,9 +37,14 @@ class Pages:
     """The ledger's table: a window's items, made page by page. `read`: how many there were."""
 
     files: int
+    more: tuple[Arrival, ...] = ()
     read: int = 0
 
+    def update(self, *_: Any, **__: Any) -> None:
+        """A claim learns what supersedes its file."""
+
     def query(self, *_: Any, **__: Any) -> Iterator[dict[str, Any]]:
+        yield {"files": {"S": records.listed(self.more)}}
         for page in range(0, self.files, 10 * PAGE):
             self.read += 1
             for first in range(page, min(page + 10 * PAGE, self.files), 10):
@@ -61,9 +69,9 @@ class Bucket:
         return True
 
 
-def planned(files: int) -> tuple[Pages, Bucket, Window]:
-    """A window of so many files, once it is planned."""
-    table, bucket = Pages(files), Bucket()
+def planned(files: int, more: tuple[Arrival, ...] = ()) -> tuple[Pages, Bucket, Window]:
+    """A window of so many files, and `more`, once it is planned."""
+    table, bucket = Pages(files, more), Bucket()
     its_table, its_bucket = cast("Any", table), cast("Any", bucket)
     target = Target("arn", "O@AdobeOrg", "prod", "d")
     order = Order("window-x", target, {"inputFormat": {"format": "json"}}, ())
@@ -109,6 +117,17 @@ def test_what_is_held_at_once_does_not_grow_with_the_window(
         _, held[files] = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert held[many] < 1.3 * held[few], held
+
+
+def test_the_first_batch_of_a_window_tells_how_many_files_are_superseded() -> None:
+    older = tuple(replace(file(n), version_id=f"old-{n}", sequencer="0") for n in range(3))
+    _, _, window = planned(FILES, older)
+    assert [part.superseded for part in window.parts] == [3, None, None]
+    told = [
+        events.batch_created(opened(1, excerpt=window.part(part, number).excerpt).created(batch(1)))
+        for number, part in enumerate(window.parts)
+    ]
+    assert [detail.get("supersededFileCount") for detail in told] == [3, None, None]
 
 
 def test_a_file_that_is_listed_twice_is_in_the_list_once(monkeypatch: pytest.MonkeyPatch) -> None:

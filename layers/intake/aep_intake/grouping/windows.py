@@ -377,24 +377,36 @@ def close(window_id: str, ports: WindowPorts) -> None:
 def _planned(window: Window, ports: WindowPorts) -> Window:
     """With the plan of its parts; if a plan is stored already, with that one."""
     limits = ONE_PART if window.replaces else ports.limits
+    superseded = 0
+
+    def seen(number: int) -> None:
+        nonlocal superseded
+        superseded += number
+
     with ports.in_turn, TemporaryFile() as lines:
-        files, sharing = _listed(window, lines, ports), ports.sharing(window.order)
+        files, sharing = _listed(window, lines, ports, seen), ports.sharing(window.order)
         parts = plan(window.window_id, files, limits, sharing)
+        if superseded:
+            parts = (replace(parts[0], superseded=superseded), *parts[1:])
         planned = window.planned(parts, window.list_key)
         lines.seek(0)
         # Another worker's plan may differ, because S3 told it other sizes.
         return replace(planned, parts=ports.windows.keep(planned, lines).parts)
 
 
-def _listed(window: Window, lines: IO[bytes], ports: WindowPorts) -> Iterator[tuple[int, int]]:
+def _listed(
+    window: Window, lines: IO[bytes], ports: WindowPorts, superseded: Callable[[int], None]
+) -> Iterator[tuple[int, int]]:
     """Write the `lines` of a window's list, and record which versions are superseded.
 
-    Of each object, the bytes that AEP gets, and those of its lines.
+    Of each object, the bytes that AEP gets, and those of its lines. `superseded` is told how many
+    versions are.
     """
     joined = lists.in_lines(ports.windows.joined(window.window_id))
     for page in batched(lists.versions(joined), PAGE, strict=False):
         old = [(file, seen.newest.version) for seen in page for file in seen.superseded]
         list(ports.side_by_side(lambda o: ports.windows.supersede(window.window_id, *o), old))
+        superseded(len(old))
         lines.writelines(chain.from_iterable(seen.lines for seen in page))
         lengths = (sum(map(len, seen.lines)) for seen in page)
         yield from zip(sizes((seen.newest for seen in page), ports), lengths, strict=True)

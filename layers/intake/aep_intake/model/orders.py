@@ -99,6 +99,8 @@ class WindowPart(Kept):
     length: int = 0
     # The list's key in the state bucket; None if a release before lists planned the window.
     key: str | None = None
+    # Files of the window, of whose objects a newer version counts; None if another part says it.
+    superseded: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

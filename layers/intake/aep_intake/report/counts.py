@@ -148,9 +148,9 @@ def _read(time: int, event: Mapping[str, Any]) -> _Told | None:
             "detail-type": events.BATCH_CREATED,
             "detail": {"fileCount": int(files), "byteCount": int(size)} as detail,
         }:
-            if detail.get("attempt", 1) > 1 or "splitOf" in detail:  # these had a batch before
-                files = size = 0
             superseded = _number(detail, "supersededFileCount")
+            if detail.get("attempt", 1) > 1 or "splitOf" in detail:  # these had a batch before
+                files = size = superseded = 0
             return time, _route(detail), events.BATCH_CREATED, files, size, superseded
         case {"detail-type": str(kind), "detail": dict(detail)} if kind in _ENDS:
             rows = _number(detail, "ingestedRecordCount", "sentRecordCount")

@@ -52,6 +52,7 @@ def batch_created(record: Record) -> dict[str, Any]:
         replaces=order.replaces and about_replaced(order.replaces),
         splitOf=order.split_of,
         **_files(order.files),
+        supersededFileCount=None if order.excerpt is None else order.excerpt.superseded,
         createdAt=iso(record.created_at),
     )
 
