@@ -19,6 +19,7 @@ from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute, St
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Identity, Lease, Record, Rejection, State
 from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.model.pauses import Pause
 from aep_intake.model.times import iso
 from aep_intake.report.problems import explain
 from hypothesis import given
@@ -1137,6 +1138,27 @@ def test_how_a_batch_is_filled_is_told(api: Api) -> None:
         "endedAt": iso(START),
         "recordCount": 7,
     }
+
+
+def test_what_is_paused_is_told_to_who_asks(api: Api) -> None:
+    """Who paused it, and since when. The same request is answered once that is over."""
+    pause = Pause(f"dataset#{LOYALTY}", START, "arn:ann", "its schema is being changed")
+    made = api.post(BODY | {"externalId": "before"})
+    api.ledger.pauses.put(pause)
+    told = api.post(BODY | {"externalId": "mine"})
+    assert (told.status, told.reason, told.headers["Retry-After"]) == (409, "paused", "60")
+    assert told.body["detail"].startswith(str(pause))
+    assert api.ledger.get("mine") is None
+    assert api.post(BODY | {"externalId": "before"}).body["id"] == made.body["id"]
+    [batch] = api.simulator.batches()
+    batch.become("aborted", api.clock())
+    again = api.try_anew("before")
+    assert (again.status, again.reason) == (409, "paused")
+    assert api.get("before").body["state"] == "paused"
+    api.ledger.pauses.put(replace(pause, resumed_at=START))
+    assert api.post(BODY | {"externalId": "mine"}).status == 201
+    assert api.try_anew("before").status == 201
+    assert api.record("before.2").paused is None
 
 
 @pytest.mark.parametrize("prefix", ["intake-", "window-", "delivery-"])
