@@ -485,6 +485,8 @@ def test_what_an_operator_may_not_do_is_named(
         monkeypatch.setenv(name, value)
     assert main(["doctor"]) == 1
     assert "do not allow DescribeStacks" in capsys.readouterr().err
+    described = describe_stack(stack.aws.cloudformation, stack.name)
+    monkeypatch.setattr(Access, "stack", lambda _: described)
     bucket = stack.outputs["LandingBucketName"]
     assert main(["connect", bucket, "--owner", "111122223333"]) == 1
     assert "do not allow s3:GetBucketNotification" in capsys.readouterr().err
