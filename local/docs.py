@@ -47,7 +47,7 @@ _VALIDATOR = re.compile(
     r"(?P<text>(?:(?P=indent) +\S.*\n)+)"
 )
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,"\s]+')
-_COLUMNS = 120
+_COLUMNS = 180
 _VERSION = re.compile(r'(?<=  Version: {Value: ")[^"]*')
 _EVERYWHERE = {"--stack", "--region", "--profile"}
 _COMPARISONS = {
@@ -454,6 +454,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "batch-created": lambda: _events("batch-created"),
     "arrival-rejected": lambda: _events("arrival-rejected"),
     "batch-ended": lambda: _events("batch-ended"),
+    "route-expected": lambda: _events("route-expected"),
     "file": _file,
     "problems": _problems,
     "rejected": _rejected,

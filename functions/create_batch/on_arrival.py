@@ -31,7 +31,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 LATE_MS = 600_000
 
 worker = Arriving(Settings.of("on_arrival")).prepare(
-    "ledger", "organizations", "adobe", "announcer", "tables", "objects"
+    "ledger", "organizations", "adobe", "announcer", "tables", "objects", "routes_seen"
 )
 wanted_keys = compile_wildcard(worker.settings.key_pattern)
 

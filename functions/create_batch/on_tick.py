@@ -1,4 +1,4 @@
-"""Once a minute: due work in the ledger → the queue of its kind."""
+"""Once a minute: due work in the ledger → the queue of its kind; and what is overdue."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -9,6 +9,7 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.report.telemetry import count, logger, made_for_profile, metrics
 from aep_intake.settings import Settings
 from aep_intake.wiring.tick import Ticking
+from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 OVERDUE_MS = 300_000  # work that waits longer than this counts in the metric of an alarm
@@ -19,7 +20,7 @@ worker = Ticking(Settings.of("on_tick")).prepare("ledger", "organizations", "que
 @metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
-    """Hand out due work, kind by kind, even if another kind fails.
+    """Hand out due work, kind by kind, even if another kind fails; tell of files that do not come.
 
     Raises ExceptionGroup with the errors.
     """
@@ -36,6 +37,11 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
                 since += handed_out
         if error := attempt(worker.enqueue_held, ports):
             failed.append(error)
+    overdue = attempt(worker.look_for_expected)
+    if isinstance(overdue, Exception):
+        failed.append(overdue)
+    elif overdue is not None:
+        metrics.add_metric("RoutesOverdue", MetricUnit.Count, overdue)
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
     # Last, since due work must not wait for the limits.

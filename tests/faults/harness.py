@@ -51,6 +51,7 @@ from aep_intake.model.errors import (
     StorageUnavailable,
     TryAgain,
 )
+from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, claims
@@ -302,6 +303,8 @@ class World:
     queue: list[Message] = field(default_factory=list)
     parked: list[Message] = field(default_factory=list)
     events: list[tuple[str, str | None]] = field(default_factory=list)  # external id, batch id
+    came: list[Mapping[str, Came]] = field(default_factory=list)  # by route
+    rows: list[tuple[str, int]] = field(default_factory=list)  # that came, by route
     ignored: set[str] = field(default_factory=set)
     seen: Counter[str] = field(default_factory=Counter)
     overrun: set[str] = field(default_factory=set)  # orders POSTed for by a worker past its lease
@@ -417,6 +420,7 @@ class World:
             ports=ports,
             windows=window_ports,
             overdue=overdue_ports,
+            came=self.came.append,
             ledger=ledger,
             announcer=announcer,
             targets=targets,
@@ -899,6 +903,7 @@ class Delivering(World):
             sharing=self.sharing,
             deadline_ms=self.deadline,
             first_poll_ms=OUTCOME,
+            count_rows=lambda route, rows: self.rows.append((route, rows)),
             remind=self._remind,
             restored_at=lambda: self.identity.restored_at,
         )

@@ -53,6 +53,8 @@ DESCRIBED = {
     "Batch Failed": "batch-ended",
     "Batch Abandoned": "batch-ended",
     "Batch Replaced": "batch-ended",
+    "Route Overdue": "route-expected",
+    "Route Resumed": "route-expected",
 }
 SCHEMAS = {
     kind: Draft202012Validator(json.loads((EVENTS / f"{name}.schema.json").read_text("utf-8")))

@@ -13,15 +13,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from aep_intake.adapters.dynamodb.counts import DynamoCounts
+from aep_intake.adapters.dynamodb.routes import DynamoRoutes
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.model import organizations
+from aep_intake.model.expectations import Counts, RouteSeen
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import of_order
 from aep_intake.model.times import hour_of, milliseconds
@@ -61,6 +64,13 @@ ROUTES = {
             "batch": {"marker": "_SUCCESS"},
             "partialIngestionPercent": 0,
             "onFailed": "split",
+        },
+        {
+            "name": "expected",
+            "owner": "a team",
+            "match": "expected/**",
+            "datasetId": LOYALTY,
+            "expect": {"every": "1h", "files": 1, "rows": 2},
         },
     ]
 }
@@ -665,3 +675,28 @@ def test_a_csv_with_columns_of_its_own_becomes_rows_of_the_schema(
         '{"_acme":{"memberId":"A-1","lifetimeValue":1234.50},'
         '"person":{"name":{"firstName":"Zoë"},"birthDate":"1990-02-28"}}\n'
     )
+
+
+def test_a_feed_that_does_not_come_is_told_and_told_again_once_it_does(delivering: Scene) -> None:
+    table = Table(delivering.aws.dynamodb, delivering.outputs["LedgerTable"])
+    known = DynamoRoutes(table, lambda: time.time_ns() // 10**6, retention=86_400_000)
+
+    def seen() -> RouteSeen | None:
+        return next((one for one in known.all() if one.route == "expected"), None)
+
+    expected = delivering.until_ticked(seen, "the clock has not read what is expected")
+    assert expected is not None
+    assert expected.standing is not None
+    two_hours_ago = replace(expected.standing, since=expected.standing.since - 7_200_000)
+    known.put_standing("expected", two_hours_ago)
+    overdue = delivering.until_ticked(lambda: delivering.details("Route Overdue"), "nothing told")
+    delivering.tick()
+    delivering.put("expected/a.jsonl", b'{"a": 1}\n' * 2)
+    resumed = delivering.until_ticked(lambda: delivering.details("Route Resumed"), "not resumed")
+    assert {told["externalId"] for told in [*overdue, *resumed]} == {overdue[0]["externalId"]}
+    assert (overdue[0]["route"], overdue[0]["owner"]) == ("expected", "a team")
+    assert (overdue[0]["fileCount"], resumed[0]["recordCount"]) == (0, 2)
+    last = seen()
+    assert last is not None
+    assert last.last > two_hours_ago.since
+    assert last.counts == Counts(1, 18, 2)

@@ -75,6 +75,10 @@ def _outcome(
     if match.ready is not None:
         folder, name = arrival.key[: arrival.key.rfind("/") + 1], arrival.key.rpartition("/")[2]
         when += f", after {folder}{match.ready.names[0].replace(OWN_NAME, name)} arrives"
+    if expect := rule.get("expect"):
+        days, zone = expect.get("days"), expect.get("timezone", "UTC")
+        each = f"every {expect['every']}" if "every" in expect else f"by {expect['by']} in {zone}"
+        when += f", expected {each}{f' on {days}' if days else ''}"
     content = content or input_format(match, arrival)["format"]
     content += ", mapped" if match.compiled_map is not None else ""
     dataset = match.dataset_id or repr(match.dataset_name)

@@ -68,6 +68,8 @@ def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "onFailed", f"{others}, and judges them"
     if "map" in rule:
         yield "map", f"{others}, and nobody maps the files"
+    if "rows" in rule.get("expect", {}):
+        yield "expect.rows", f"{others}, and nobody counts the rows"
     input_format = rule.get("inputFormat")
     charset = input_format.get("charset") if isinstance(input_format, dict) else None
     if charset is not None and charset not in AEP_READS:

@@ -96,7 +96,7 @@ READ: Mapping[str, frozenset[str]] = {
     "on_request": _CREATING
     | _ROUTES
     | {"source_buckets", "key_pattern", "landing_role", "journal_days"},
-    "on_tick": _ALL | _DUE | {"due_deliveries_queue_url"},
+    "on_tick": _ALL | _ROUTES | _DUE | {"due_deliveries_queue_url", "bus_name"},
     "on_due": _GATHERING,
     "on_delivery": _DELIVERING | {"deliveries_queue_url", "deliveries_dlq_url"},
     "on_upload": _DELIVERING | {"uploads_dlq_url"},

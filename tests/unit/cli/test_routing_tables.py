@@ -348,3 +348,50 @@ def test_a_deployment_that_appconfig_takes_back_is_an_error(published: Published
         )
         appconfig.add_response("get_deployment", {"State": "ROLLED_BACK"})
         published.publish(GOOD, lint)
+
+
+@pytest.mark.parametrize(
+    ("expect", "told"),
+    [
+        ({"every": "2h"}, ", expected every 2h"),
+        ({"by": "06:00", "files": 3}, ", expected by 06:00 in UTC"),
+        (
+            {"by": "06:00", "days": "mon-fri", "timezone": "Europe/Paris"},
+            ", expected by 06:00 in Europe/Paris on mon-fri",
+        ),
+    ],
+)
+def test_it_is_explained_when_files_are_expected(expect: dict[str, Any], told: str) -> None:
+    rule = {"name": "a", "match": "a/*.csv", "datasetId": "d", "expect": expect}
+    document = json.dumps({"routes": [rule]}).encode()
+    assert lint(document) == []
+    [(_, outcome, _)] = explained(document, "a/1.csv")
+    assert outcome.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("expect", "field"),
+    [
+        ({"by": "06:00", "every": "1h"}, "expect"),
+        ({"files": 3}, "expect"),
+        ({"by": "6:00"}, "expect.by"),
+        ({"every": "1d"}, "expect.every"),
+        ({"by": "06:00", "days": "mon-sunday"}, "expect.days"),
+        ({"by": "06:00", "days": "mon-abc"}, "expect"),
+        ({"by": "06:00", "timezone": "Mars/Olympus"}, "expect"),
+        ({"every": "1h", "days": "mon"}, "expect"),
+        ({"every": "1h", "rows": 1}, "expect.rows"),  # of Parquet
+        ({"every": "1h", "files": 0}, "expect.files"),
+    ],
+)
+def test_what_cannot_be_expected_is_found(expect: dict[str, Any], field: str) -> None:
+    rule = {"name": "a", "match": "a/*.parquet", "datasetId": "d", "expect": expect}
+    [problem] = lint(json.dumps({"routes": [rule]}).encode())
+    assert problem.field == f"routes[0].{field}"
+
+
+def test_who_does_not_fill_the_batches_counts_no_rows() -> None:
+    rule = {"name": "a", "match": "a/*.csv", "datasetId": "d", "expect": {"every": "1h", "rows": 1}}
+    document = json.dumps({"routes": [rule]}).encode()
+    assert lint(document) == []
+    assert [p.field for p in lint(document, delivers=False)] == ["routes[0].expect.rows"]

@@ -48,7 +48,7 @@ def test_a_function_has_what_it_can_reach_and_no_more(function: str) -> None:
 
 def test_functions_that_do_not_route_read_no_routes() -> None:
     routing = {name for name, read in READ.items() if "routes_profile" in read}
-    assert routing == {"on_arrival", "on_marker", "on_request", "on_reconcile"}
+    assert routing == {"on_arrival", "on_marker", "on_request", "on_reconcile", "on_tick"}
     assert {name for name, read in READ.items() if "limits_profile" not in read} == {
         "on_journal",
         "on_widget",

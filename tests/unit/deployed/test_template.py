@@ -435,13 +435,13 @@ def test_who_needs_a_part_of_the_ledger_gets_that_part(template: dict[str, Any])
     parked = (lost[0], {"parked#*"})
     assert parts == {
         "OnTickRole": [
-            ({"dynamodb:UpdateItem"}, due),
-            ({"dynamodb:Query"}, {"made#*", "paused"}),
+            ({"dynamodb:UpdateItem"}, due | {"routes"}),
+            ({"dynamodb:Query"}, {"made#*", "paused", "routes"}),
             ({"dynamodb:DeleteItem"}, {"paused"}),
             ({"dynamodb:PutItem"}, {"made#limit"}),
         ],
-        "OnDeliveryRole": [(writes, {"delivery#*"}), anew, parked, lost],
-        "OnUploadRole": [(writes, {"delivery#*", "sent#*"}), anew, parked, lost],
+        "OnDeliveryRole": [(writes, {"delivery#*", "routes"}), anew, parked, lost],
+        "OnUploadRole": [(writes, {"delivery#*", "sent#*", "routes"}), anew, parked, lost],
         "OnJournalRole": [({"dynamodb:PutItem"}, {"counts#*"})],
         "OnReconcileRole": [({"dynamodb:PutItem"}, {"reconcile"})],
     }
@@ -1194,7 +1194,7 @@ def test_who_does_not_route_may_not_read_routes(template: dict[str, Any]) -> Non
             (profile,) = set(readers) & set(references(statement["Resource"]))
             readers[profile].add(role)
     routing = {"OnArrivalRole", "OnMarkerRole", "OnRequestRole", "OnReconcileRole"}
-    assert readers["RoutesProfile"] == routing
+    assert readers["RoutesProfile"] == routing | {"OnTickRole"}  # what they expect
     assert readers["LimitsProfile"] == set(of_type(template, "AWS::IAM::Role")) - {
         "LandingRole",
         "OnJournalRole",
@@ -1293,6 +1293,7 @@ def test_everything_that_can_go_wrong_has_an_alarm(template: dict[str, Any]) -> 
         ("RetryingUploadAge", json.dumps(service)),
         ("OverdueOrders", json.dumps(service)),
         ("ProfileQuotaUsed", json.dumps(service)),
+        ("RoutesOverdue", json.dumps(service)),
         ("BatchesFailed", json.dumps(service)),
         ("BatchesMiscounted", json.dumps(service)),
         ("BatchesAbandoned", json.dumps(service)),

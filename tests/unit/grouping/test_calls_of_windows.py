@@ -146,6 +146,7 @@ class Played:
                 nothing,
             ),
             overdue=cast("Any", SimpleNamespace(take_in=nothing)),
+            came=lambda _: None,
             ledger=self.ledger,
             announcer=told,
             targets=Targets(

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import pytest
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.clock.due import BACKLOG_MAX, Due, DueKind
+from aep_intake.clock.expected import Expected
 from aep_intake.clock.parking import ARRIVALS, About, Parking
 from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
@@ -27,6 +28,7 @@ from aep_intake.model.errors import (
     NotYet,
     StorageUnavailable,
 )
+from aep_intake.model.expectations import Expectation, RouteSeen, Standing
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import DELIVERY_PREFIX, Lease, Order, Record, Rejection
 from aep_intake.model.organizations import Limits, Organizations
@@ -302,9 +304,14 @@ class Ticked:
     handed_out: dict[str, list[str]] = field(default_factory=dict)
     pauses: MemoryPauses = field(default_factory=lambda: MemoryLedger().pauses)
     limits: list[int] = field(default_factory=list)
+    expected: tuple[Expected, ...] = ()
+    seen: list[RouteSeen] = field(default_factory=list)
 
     def note_profile_limit(self, per_day: int) -> None:
         self.limits.append(per_day)
+
+    def all(self) -> list[RouteSeen]:
+        return self.seen
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         return [one for one in self.due_now if one.kind is kind]
@@ -354,12 +361,35 @@ def tick(
             "organizations": limits,
             "settings": Settings.of("on_tick", environment),
             "_noted_limit": 0,
+            "expectations": SimpleNamespace(current=lambda: found.expected),
+            "routes_seen": found,
         }
         for name, value in fakes.items():
             monkeypatch.setitem(function.worker.__dict__, name, value)
         function.handler({}, Context())
 
     return ticked
+
+
+EXPECTED = Expected("crm", Expectation.of({"every": "1h"}))
+
+
+@pytest.mark.parametrize(("overdue", "routes"), [(NOON - 1, 1), (None, 0)])
+def test_routes_without_the_files_that_they_expect_are_counted(
+    told: Any, tick: Callable[[Ticked, int], None], overdue: int | None, routes: int
+) -> None:
+    standing = Standing(EXPECTED.expectation.text, NOON, overdue)
+    tick(Ticked([], expected=(EXPECTED,), seen=[RouteSeen("crm", standing=standing)]), NOON)
+    counted, _ = told(LATER, 5)
+    assert counted["RoutesOverdue", None] == routes
+
+
+def test_where_nothing_is_expected_nothing_is_counted(
+    told: Any, tick: Callable[[Ticked, int], None]
+) -> None:
+    tick(Ticked([]), NOON)
+    counted, _ = told(LATER, 5)
+    assert ("RoutesOverdue", None) not in counted
 
 
 def record(body: str, receives: int = 1, **carried: int) -> dict[str, Any]:

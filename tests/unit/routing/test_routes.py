@@ -284,6 +284,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "onLostFile": "proceed",
         "onFailed": "park",
         "owner": "a team",
+        "expect": {"every": "1h"},
         "splitBatches": 12,
         "lookInside": False,
         "asIs": False,

@@ -1,12 +1,13 @@
 """The ports through which arrivals are taken in."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aep_intake.create import lineage, ports
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import markers, missing_markers, windows
 from aep_intake.grouping.windows import Window
+from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Held
 from aep_intake.model.values import dataclass
@@ -66,5 +67,7 @@ class Intake:
     part_of: Callable[[Window, str, str, str], int | None]
     # Whether the batch of an order (by external id) ended, and holds no data.
     ended_without_data: Callable[[str], bool]
+    # Notes that files of routes came, by route. Raises LedgerUnavailable.
+    came: Callable[[Mapping[str, Came]], None]
     # Sends a message to on_marker, which has more time; None: this worker does it itself.
     hand_on: Callable[[str], None] | None = None

@@ -106,6 +106,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
         route=present.route,
         routes_version=present.routes_version,
         owner=present.owner,
+        counts_rows=present.counts_rows,
         profile=present.profile,
         whole=present.whole,
         demands=present.demands,

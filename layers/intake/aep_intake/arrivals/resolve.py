@@ -189,6 +189,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         route=match.route,
         routes_version=match.version,
         owner=match.owner,
+        counts_rows=match.counts_rows,
         line=line,
         profile=dataset is not None and dataset.profile,
         whole=match.whole,

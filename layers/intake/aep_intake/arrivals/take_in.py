@@ -21,6 +21,7 @@ from aep_intake.grouping.missing_markers import Listing, Waiting
 from aep_intake.grouping.windows import Window
 from aep_intake.model import messages
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
+from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order, State
 from aep_intake.model.outcomes import SideBySide, attempt
@@ -72,7 +73,51 @@ def take_in(
     for name, plan in plans.items():
         if isinstance(plan, Marker):  # one after the other: each keeps all threads busy
             results[name] = attempt(_take_marker, plan, intake, side_by_side)
+    return _noted(arrivals, plans, results, intake)
+
+
+def _noted(
+    arrivals: Mapping[str, Arrival],
+    plans: Mapping[str, object],
+    results: dict[str, Result],
+    intake: Intake,
+) -> dict[str, Result]:
+    """The results, once the ledger knows when files of each route came last.
+
+    If it does not learn that, these arrivals come again, and are known then.
+    """
+    came: dict[str, list[str]] = {}
+    for name, plan in plans.items():
+        if not isinstance(results[name], Rejected | Skipped) and (route := _route(plan)):
+            came.setdefault(route, []).append(name)
+    if not came:
+        return results
+    rules = {route.name: route.rule for route in intake.table().routes}
+    found = {}
+    for route, names in came.items():
+        new = [arrivals[name] for name in names if _is_new(results[name])]
+        counts = Counts(len(new), sum(file.size for file in new))
+        counted = {"files", "bytes"} & rules.get(route, {}).get("expect", {}).keys()
+        found[route] = Came(max(arrivals[name].time for name in names), counts, bool(counted))
+    if error := attempt(intake.came, found):
+        results |= {name: error for names in came.values() for name in names}
     return results
+
+
+def _route(plan: object) -> str | None:
+    match plan:
+        case Order(route=route) | Joining(window=Window(order=Order(route=route))):
+            return route
+        case Waiting(route=route):
+            return route
+    return None
+
+
+def _is_new(result: Result) -> bool:
+    """Whether a file has a place since now."""
+    if isinstance(result, create.Outcome):
+        return result.kind is not create.OutcomeKind.DUPLICATE
+    return isinstance(result, Joined | Waits)
 
 
 def _tasks(plans: Mapping[str, object], now: int) -> list[_Task]:

@@ -160,6 +160,7 @@ class Delivery(Kept):
     profile: bool = False  # the dataset feeds Real-Time Customer Profile
     sharing: Sharing | None = None  # None: each file goes up by itself, as in earlier releases
     owner: str | None = None  # of its route
+    counts_rows: bool = False  # the route expects a number of rows
 
     @classmethod
     def of(
@@ -195,6 +196,7 @@ class Delivery(Kept):
             demands=order.demands or NO_DEMANDS,
             sharing=sharing if len(files) > 1 and has_rows(input_format) else None,
             owner=order.owner,
+            counts_rows=order.counts_rows,
         )
 
     @property
@@ -414,6 +416,8 @@ class DeliveryPorts:
     sharing: Sharing | None  # of new deliveries
     deadline_ms: int  # from when the batch was created until it is given up
     first_poll_ms: int  # from COMPLETE until Catalog is asked
+    # Adds to the rows of a route that came. Raises LedgerUnavailable.
+    count_rows: Callable[[str, int], None]
     # Sends a message about a delivery (by external id) that is due in so many milliseconds, if that
     # is sooner than the clock would.
     remind: Callable[[str, int], None]

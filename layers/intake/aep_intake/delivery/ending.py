@@ -114,6 +114,8 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         delivery,
         delivery.then(stage=DeliveryStage.ENDED, verdict=verdict, due=ports.now() + ports.step_ms),
     )
+    if delivery.route and delivery.counts_rows and verdict.rows and verdict.end is End.SUCCEEDED:
+        ports.count_rows(delivery.route, verdict.rows)
     return announce(delivery, ports)
 
 

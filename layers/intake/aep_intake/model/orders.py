@@ -175,6 +175,7 @@ class Order(Kept):
     route: str | None = None
     routes_version: str | None = None
     owner: str | None = None  # of the route: a team, or its mail
+    counts_rows: bool = False  # the route expects a number of rows
     attempt: int = 1
     fingerprint: str | None = None  # tells two requests with one key apart
     excerpt: WindowPart | None = None  # of a window, in place of `files`, which may be many

@@ -1,4 +1,4 @@
-"""The events on our bus: `Batch Created`, `Arrival Rejected`, and the end of each batch.
+"""The events on our bus: of batches, of arrivals that were rejected, and of routes without files.
 
 The contract is in `events/*.schema.json`; members may be added to it, never changed or removed.
 """
@@ -13,6 +13,7 @@ from aep_intake.model.orders import Order, Record, Rejection, Replaced, in_a_key
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
+    from aep_intake.clock.expected import Told
     from aep_intake.delivery.delivery import Delivery, Verdict
 
 SOURCE = "aep.intake"
@@ -24,6 +25,8 @@ BATCH_ENDED = {  # by the values of `delivery.End`, which most functions need no
     "abandoned": "Batch Abandoned",
 }
 BATCH_REPLACED = "Batch Replaced"
+ROUTE_OVERDUE = "Route Overdue"
+ROUTE_RESUMED = "Route Resumed"
 SCHEMA_VERSION = "1"
 
 
@@ -151,6 +154,32 @@ def _left_rows_out(delivery: "Delivery", verdict: "Verdict", lost: Mapping[str, 
     """Whether rows were kept that a map left out: of files in the batch, or of those refused."""
     refused = any(why.reason == BadRows.reason for why in lost.values())
     return delivery.compiled_map is not None and (verdict.unmapped > 0 or refused)
+
+
+def route_told(told: "Told") -> dict[str, Any]:
+    """The event that files of a route did not come in time, or have come after all."""
+    expected, last, counts = told.expected, told.seen.last, told.counts
+    least = expected.expectation.least
+    missing = counts.short_of(least) if counts and least else "no file has come"
+    what = "files have come, which were" if told.resumed else f"{missing},"
+    newest = f". The newest file came at {iso(last)}" if last else ""
+    detail = f"route `{expected.route}`: {what} expected by {iso(told.deadline)}{newest}"
+    return present(
+        schemaVersion=SCHEMA_VERSION,
+        externalId=told.external_id,
+        route=expected.route,
+        routesVersion=expected.version or None,
+        owner=expected.owner,
+        detail=detail,
+        expect=expected.expectation.member,
+        fileCount=counts and counts.files,
+        byteCount=counts and counts.bytes,
+        recordCount=counts and counts.rows,
+        lastArrivalAt=iso(last) if last else None,
+        # The same in every repeat, as are all names that end so.
+        overdueAt=iso(told.deadline),
+        resumedAt=iso(max(last, told.deadline)) if told.resumed else None,
+    )
 
 
 def diagnostics_of(delivery: "Delivery") -> str:

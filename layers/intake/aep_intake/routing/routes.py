@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
+from aep_intake.model.expectations import Expectation
 from aep_intake.model.files import OWN_NAME, Arrival
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG, Demands
@@ -45,6 +46,7 @@ MAPPING_TAG = "aep_sip_mapper"
 TAKEN_TAG = re.compile(rf"adobe.*|acp_.*|unifiedProfile|unifiedIdentity|{TAG}", re.DOTALL)
 _OF_TARGETS = (
     "owner",
+    "expect",
     "batch",
     "ready",
     "onNewVersion",
@@ -193,6 +195,7 @@ class Match:
     # How many batches may be made to find the files because of which AEP fails one; 0: none.
     split_batches: int = 0
     owner: str | None = None  # who looks after the files
+    counts_rows: bool = False  # the rule expects a number of rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +345,7 @@ class RoutingTable:
             whole=rule.get("onLostFile") == "abort",
             split_batches=rule.get("splitBatches", SPLIT_BATCHES) if _splits(rule) else 0,
             owner=rule.get("owner"),
+            counts_rows="rows" in rule.get("expect", {}),
         )
 
 
@@ -432,6 +436,7 @@ def _route(rule: dict[str, Any]) -> Route:
             raise InvalidTable("has no meaning where `lookInside` is false", field=member)
     _check_mapping(rule)
     _check_map(rule)
+    _check_expect(rule)
     _check_batch(rule)
     _check_split(rule)
     _check_input_format(rule.get("inputFormat"))
@@ -503,6 +508,16 @@ def _check_mapping(rule: Mapping[str, Any]) -> None:
         raise InvalidTable("AEP maps the rows, or the intake by `map`: not both", field="mapping")
     if MAPPING_TAG in rule.get("tags", ()):
         raise InvalidTable(f"writes the tag {MAPPING_TAG} itself", field="mapping")
+
+
+def _check_expect(rule: Mapping[str, Any]) -> None:
+    try:
+        Expectation.of(rule.get("expect", {}))
+    except ValueError as error:
+        raise InvalidTable(str(error), field="expect") from None
+    form = format_of_map(rule)
+    if "rows" in rule.get("expect", {}) and form is not None and form["format"] == "parquet":
+        raise InvalidTable("nobody counts the rows of Parquet", field="expect.rows")
 
 
 def _check_map(rule: Mapping[str, Any]) -> None:

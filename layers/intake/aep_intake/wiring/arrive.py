@@ -134,6 +134,7 @@ class Arriving(Requesting):
             retention=self.retention_ms,
             part_of=self.ledger.windows.part_of,
             ended_without_data=self._ended_without_data,
+            came=self.routes_seen.came,
         )
 
     def _ended_without_data(self, external_id: str) -> bool:

@@ -76,10 +76,16 @@ class Delivering(WithPlatform):
             sharing=Sharing.within(limits.file_megabytes * 10**6),
             deadline_ms=limits.upload_hours * HOUR_MS,
             first_poll_ms=limits.outcome_seconds * 1000,
+            count_rows=self._count_rows,
             remind=self._remind,
             ahead=ahead,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
+
+    def _count_rows(self, route: str, rows: int) -> None:
+        from aep_intake.model.expectations import Counts  # noqa: PLC0415 - few routes need it
+
+        self.routes_seen.count(route, Counts(rows=rows))
 
     def _remind(self, external_id: str, wait_ms: int) -> None:
         if wait_ms < TICK_MS:

@@ -1,6 +1,13 @@
-"""The worker of on_tick, which hands out due work."""
+"""The worker of on_tick, which hands out due work, and sees what does not come."""
 
-from aep_intake.clock import due
+import json
+from functools import cached_property
+
+from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
+from aep_intake.clock import due, expected
+from aep_intake.clock.expected import Expected
+from aep_intake.model.errors import RoutesUnavailable
+from aep_intake.model.expectations import Expectation
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.wiring.worker import Worker
 
@@ -48,3 +55,59 @@ class Ticking(Worker):
         if per_day != self._noted_limit:
             self.ledger.note_profile_limit(per_day)
             self._noted_limit = per_day
+
+    @cached_property
+    def expectations(self) -> InForce[tuple[Expected, ...]]:
+        """What the routes in force expect; of the document, it reads nothing else."""
+        kind = DocumentKind[tuple[Expected, ...]](
+            "the routing table", "aep-intake routes publish", _expected, RoutesUnavailable, ()
+        )
+        return InForce(
+            self._appconfig,
+            kind,
+            application=self.settings.routes_application,
+            environment=self.settings.routes_environment,
+            profile=self.settings.routes_profile,
+            now=self.now,
+        )
+
+    def look_for_expected(self) -> int | None:
+        """How many routes are overdue, after that was told; None if nothing is expected.
+
+        Raises RoutesUnavailable, LedgerUnavailable or NotAnnounced.
+        """
+        wanted = self.expectations.current()
+        if not wanted:
+            return None
+
+        # Seldom something is to be told, and only then this is needed.
+        def announce(told: expected.Told) -> None:
+            from aep_intake.adapters.aws.eventbridge import Announcer  # noqa: PLC0415
+
+            bus, bucket = self.settings.bus_name, self.settings.state_bucket
+            client = self._client("events")
+            Announcer(client, lambda: self._s3, bus=bus, state_bucket=bucket).route_told(told)
+
+        return expected.look(
+            wanted,
+            expected.ExpectedPorts(
+                ledger=self.routes_seen,
+                paused=lambda: {
+                    name.removeprefix("route#") for name in self.ledger.pauses.standing()
+                },
+                announce=announce,
+                now=self.now,
+            ),
+        )
+
+
+def _expected(document: bytes, version: str) -> tuple[Expected, ...]:
+    """Raises ValueError if it is no routing table."""
+    try:
+        return tuple(
+            Expected(rule["name"], Expectation.of(rule["expect"]), rule.get("owner"), version)
+            for rule in json.loads(document)["routes"]
+            if "expect" in rule
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no routing table: {error!r}") from error

@@ -20,6 +20,7 @@ from aep_intake.wiring.clients import Clients
 if TYPE_CHECKING:
     from mypy_boto3_appconfigdata import AppConfigDataClient
 
+    from aep_intake.adapters.dynamodb.routes import DynamoRoutes
     from aep_intake.clock.parking import Parking
 
 
@@ -46,6 +47,13 @@ class Worker(Clients):
     def lists(self) -> Lists:
         """Lists in the state bucket."""
         return Lists(lambda: self._s3, self.settings.state_bucket)
+
+    @cached_property
+    def routes_seen(self) -> "DynamoRoutes":
+        """What the ledger knows of routes, in the same table; few functions load it."""
+        from aep_intake.adapters.dynamodb.routes import DynamoRoutes  # noqa: PLC0415
+
+        return DynamoRoutes(self.table, self.now, retention=self.retention_ms)
 
     @cached_property
     def queues(self) -> Queues:

@@ -31,6 +31,7 @@
 | backfill                  | `backfills`           | `<id>`                       |
 | pause                     | `paused`              | `route#…`, `dataset#…` …     |
 | comparison with S3, AEP   | `reconcile`           | `comparison`                 |
+| last file of a route      | `routes`              | `<route>`                    |
 
 One query by `pk` returns all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over shards by kind and,
