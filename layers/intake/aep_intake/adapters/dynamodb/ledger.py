@@ -338,15 +338,19 @@ class DynamoLedger:
 
         Claims of a window's files, which may be many, expire.
         """
+        until = self._now() + 2 * self._retention
         kept = [(f"object#{claim.object_id}", claim.slot) for claim in order.claims]
         if order.excerpt is not None:
             pk = f"window#{order.excerpt.window_id}"
-            items = self._table.query("pk = :pk", {"pk": {"S": pk}}, ConsistentRead=True)
-            kept = [(pk, item["sk"]["S"]) for item in items]
-        expires = {"expires": expiry(self._now() + 2 * self._retention)}
+            short = {"ProjectionExpression": "sk, expires", "ConsistentRead": True}
+            items = self._table.query("pk = :pk", {"pk": {"S": pk}}, **short)
+            # Another part of the window, or a worker that died, may have renewed some already.
+            soon = (until - self._retention // 4) // 1000
+            kept = [(pk, item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
         for place in kept:
             with suppress(ConditionFailed):  # it does not expire, or is gone
                 how = "SET expires = :expires"
+                expires = {"expires": expiry(until)}
                 self._table.update(*place, how, expires, "attribute_exists(expires)")
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
@@ -662,6 +666,11 @@ def _owned_by(owner: str) -> dict[str, Any]:
         "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
         "ExpressionAttributeValues": {":owner": {"S": owner}},
     }
+
+
+def _expires(item: Item) -> int:
+    """When an item expires (epoch seconds); 0: never."""
+    return int(item["expires"]["N"]) if "expires" in item else 0
 
 
 def _object_item(file: Arrival, slot: str) -> Item:
