@@ -1079,7 +1079,7 @@ def test_the_newest_of_a_line_is_remembered_until_another_one_is(stack: LocalSta
     head = {"pk": {"S": f"head#{record.order.line.subject}"}, "sk": {"S": "head"}}
     table = stack.outputs["LedgerTable"]
     found: Any = stack.aws.dynamodb.get_item(TableName=table, Key=head)
-    assert found["Item"].keys() == {"pk", "sk", "external_id", "position", "uri"}
+    assert found["Item"].keys() == {"pk", "sk", "external_id", "position", "time", "uri"}
 
 
 def _item(stack: LocalStack, record: Record) -> Any:

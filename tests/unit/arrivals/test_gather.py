@@ -24,6 +24,7 @@ from aep_intake.model.errors import (
     ObjectArchived,
     StorageUnavailable,
     TargetNotAllowed,
+    TooOld,
 )
 from aep_intake.model.files import Archived, Arrival, digest
 from aep_intake.model.orders import Lease, Order, Record
@@ -284,6 +285,18 @@ def test_files_from_before_the_stack_are_told_once(world: World) -> None:
     marker = appended_later(world, 1)
     assert take(marker, world.intake(0)) == Gathered(marker_id(marker), 1)
     assert told(world) == set()
+
+
+def test_a_backfill_brings_a_marker_with_what_was_there_before_it(world: World) -> None:
+    """What is newer than the marker may have come by an event, and nobody remembers."""
+    old = START - 2 * RETENTION
+    world.bucket |= {file.key: replace(file, time=old) for file in FILES}
+    beside(world, "part-9.json", time=old + 1)
+    brought = replace(MARKER, sequencer=None, time=old, brought_by="backfill-x", aged=True)
+    assert take(brought, world.intake(0)) == Gathered(marker_id(brought), 5)
+    assert len(told(world)) == 1
+    with pytest.raises(TooOld):
+        take(replace(MARKER, version_id="m9", time=old), world.intake(0))
 
 
 def test_of_old_files_whose_claims_are_remembered_nothing_is_said(world: World) -> None:

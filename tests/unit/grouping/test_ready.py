@@ -14,7 +14,18 @@ from aep_intake.model.errors import MarkerMissing, NotYet, RowsDiffer
 from aep_intake.model.files import Arrival
 
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import DAY, HOUR, MINUTE, SECOND, START, Message, Tape, World, go_on
+from tests.faults.harness import (
+    DAY,
+    HOUR,
+    MINUTE,
+    RETENTION,
+    SECOND,
+    START,
+    Message,
+    Tape,
+    World,
+    go_on,
+)
 from tests.faults.test_again import table
 from tests.memory_ledger import all_due
 
@@ -113,6 +124,15 @@ def test_a_file_of_which_no_event_comes_is_taken_as_s3_lists_it(world: World) ->
     world.clock.advance(EVENT_LATE_MS + 2 * SECOND)
     arrive(world, DONE)
     assert [file.version for file in loaded(world)] == [FILE.version]
+
+
+def test_what_is_found_by_a_ready_file_of_a_backfill_is_brought_by_it_too(world: World) -> None:
+    """Else it would be too old."""
+    file, done = (replace(one, time=START - 2 * RETENTION) for one in (FILE, DONE))
+    put(world, file, done)
+    arrive(world, replace(done, sequencer=None, brought_by="backfill-x", aged=True))
+    [taken] = loaded(world)
+    assert (taken.version, taken.brought_by) == (FILE.version, "backfill-x")
 
 
 def test_another_file_s_ready_file_says_nothing(world: World) -> None:
