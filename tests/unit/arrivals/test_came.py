@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.take_in import take_in
+from aep_intake.create.create import OutcomeKind
 from aep_intake.model.errors import LedgerUnavailable, Rejected, TryAgain
 from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
@@ -49,6 +50,19 @@ def test_what_came_before_is_not_counted_again(world: Delivering) -> None:
     noted = [(found["all"].last, found["all"].counts.files) for found in world.came]
     assert noted == [(START, 1), (START, 0)]
     assert not world.came[0]["all"].counted
+
+
+def test_a_file_that_was_paused_is_counted_when_it_comes_and_not_after_that(
+    world: Delivering,
+) -> None:
+    world.table = table(expect={"every": "1h", "files": 1})
+    world.pause("route#all")
+    file = arrival(ROW)
+    taken_in(world, file)
+    world.resume()
+    [result] = taken_in(world, file)
+    assert result.kind is OutcomeKind.CREATED
+    assert [found["all"].counts.files for found in world.came] == [1, 0]
 
 
 def test_what_is_rejected_or_not_for_us_has_not_come(world: Delivering) -> None:

@@ -116,7 +116,8 @@ def _route(plan: object) -> str | None:
 def _is_new(result: Result) -> bool:
     """Whether a file has a place since now."""
     if isinstance(result, create.Outcome):
-        return result.kind is not create.OutcomeKind.DUPLICATE
+        before = result.record.resumed_at is not None  # since it came during a pause
+        return result.kind is not create.OutcomeKind.DUPLICATE and not before
     return isinstance(result, Joined | Waits)
 
 
