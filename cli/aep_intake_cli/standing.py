@@ -39,12 +39,19 @@ COLOURS: Mapping[str, str] = {
 }
 
 
+def opened(stack: Stack, session: boto3.Session) -> DynamoLedger:
+    """The ledger of a stack, with the lists of its windows."""
+    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
+    lists = Lists(lambda: session.client("s3"), stack.output("StateBucketName"))
+    client = session.client("dynamodb")
+    return DynamoLedger(client, stack.output("LedgerTable"), now, retention, lists=lists)
+
+
 def status_ports(stack: Stack, session: boto3.Session) -> StatusPorts:
     """The ledger of a stack. AEP is not asked: the intake has followed its batches to their end."""
     client, table = session.client("dynamodb"), stack.output("LedgerTable")
     retention = int(stack.parameters["RetentionDays"]) * DAY_MS
-    lists = Lists(lambda: session.client("s3"), stack.output("StateBucketName"))
-    ledger = DynamoLedger(client, table, now, retention, lists=lists)
+    ledger = opened(stack, session)
     deliveries = DynamoDeliveries(LedgerTable(client, table), now, retention=retention)
     return StatusPorts(
         ledger,
@@ -75,14 +82,19 @@ def place_of(uri: str, stack: Stack) -> tuple[str, str]:
     return bucket, key
 
 
+def coloured(state: str) -> Text:
+    """A state, as a terminal shows it."""
+    return Text(state, COLOURS.get(state, ""))
+
+
 def versions_table(versions: Iterable[Mapping[str, Any]]) -> Table:
     """A line for each version of an object."""
     table = Table("version", "state", "since", "batch")
     for each in versions:
         table.add_row(
             Text(version_of(each)),
-            Text(each["state"], COLOURS.get(each["state"], "")),
-            _time(each.get("since", "")),
+            coloured(each["state"]),
+            time(each.get("since", "")),
             Text(each.get("batchId", "")),
         )
     return table
@@ -104,11 +116,11 @@ def block(told: Mapping[str, Any]) -> Table:
 
 
 def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
-    yield "state", Text(told["state"], COLOURS.get(told["state"], ""))
+    yield "state", coloured(told["state"])
     yield "why", told["why"]
     for name in ("since", "until"):
         if name in told:
-            yield name, _time(told[name])
+            yield name, time(told[name])
     for name, member in (("reason", "reason"), ("route", "route"), ("order", "externalId")):
         if member in told:
             yield name, told[member]
@@ -155,6 +167,6 @@ def _files(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "", f"and {more:,} more"
 
 
-def _time(iso: str) -> str:
+def time(iso: str) -> str:
     """`2026-11-18T11:06:40.000Z` as people read it."""
     return f"{iso[:10]} {iso[11:19]} UTC" if iso else ""

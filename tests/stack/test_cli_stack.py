@@ -29,6 +29,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL
 from aep_intake.model.orders import Record, Rejection
+from aep_intake.report import journal
 from aep_intake.routing import routes
 from aep_intake_cli import clock, comparing, dead_letters
 from aep_intake_cli.choice import Choice
@@ -1047,6 +1048,24 @@ def _is_redriven_discarded_and_parked_again(stack: LocalStack, key: str, capsys:
     assert "1 message parked." in capsys.readouterr().out
 
 
+def _told_and_listed(stack: LocalStack, key: str, capsys: Output) -> None:
+    """A rejected file, by `aep-intake file` and `files`, in the journal that this stack lacks."""
+    uri = f"s3://{stack.outputs['LandingBucketName']}/{key}"
+    capsys.readouterr()
+    assert main(["file", uri, "--json"]) == 0
+    [told] = json.loads(capsys.readouterr().out)["versions"]
+    assert told["state"] == "rejected"
+    names = [name for name in ("versionId", "etag", "sequencer") if name in told]
+    file = {"bucket": stack.outputs["LandingBucketName"], "key": key} | {n: told[n] for n in names}
+    detail = {"externalId": told["externalId"], "rejectedAt": told["since"], "files": [file]}
+    event = {"detail-type": "Arrival Rejected", "id": "1", "time": told["since"], "detail": detail}
+    name, content = journal.written([journal.line(json.dumps(event))])
+    place = journal.folder(told["since"][:13]) + name
+    stack.aws.s3.put_object(Bucket=stack.outputs["StateBucketName"], Key=place, Body=content)
+    assert main(["files", "--state", "rejected", "--json"]) == 0
+    assert [one["uri"] for one in json.loads(capsys.readouterr().out)] == [uri]
+
+
 def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path
 ) -> None:
@@ -1062,8 +1081,7 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     stack.put(key, b"{}")
     assert _parked(stack, key)
     bucket_of = f"s3://{stack.outputs['LandingBucketName']}"
-    assert main(["file", f"{bucket_of}/{key}"]) == 0
-    assert "rejected" in capsys.readouterr().out
+    _told_and_listed(stack, key, capsys)
     good = f"landing/loyalty/{uuid.uuid4().hex}.jsonl"
     stack.put(good, b"{}\n")
 

@@ -1,0 +1,259 @@
+"""Versions of files by state, route and time: a line for each, in its present state.
+
+    waiting                 the lists of folders where files wait
+    gathering, loading      the lists of windows that have no orders yet
+    orders without a batch  the ledger's unfinished orders, with their files
+    the rest                the journal, hour by hour, the newest first: it says which orders got a
+                            batch, and which files were rejected; the ledger, how they stand now
+
+A version is told where its present state was decided: with the last attempt of its order, or at the
+rejection that still stands. What a route leaves out, and what another version stands for, is in
+neither: `aep-intake file` tells it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import batched, chain
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aep_intake.adapters.aws.journal import JournalBucket
+from aep_intake.adapters.dynamodb.listing import DynamoListed
+from aep_intake.adapters.dynamodb.table import Table as LedgerTable
+from aep_intake.clock.due import DueKind
+from aep_intake.grouping.windows import Window, WindowStage
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import Record, State
+from aep_intake.model.times import HOUR_MS, hour_of, iso
+from aep_intake.report import journal, states, status
+from aep_intake.report.events import ARRIVAL_REJECTED, BATCH_CREATED
+from aep_intake.report.listing import OBJECTS_AT_ONCE, JournalObjects, ListedLedger
+from aep_intake.report.states import UNFINISHED, Word
+from rich.table import Table
+from rich.text import Text
+
+from aep_intake_cli import standing
+from aep_intake_cli.output import visible
+
+if TYPE_CHECKING:
+    import boto3
+    from aep_intake.delivery.delivery import Delivery
+    from aep_intake.grouping.missing_markers import Folders
+
+    from aep_intake_cli.stack import Stack
+
+NOT_LISTED = (Word.SUPERSEDED, Word.SAME_BYTES, Word.LEFT_OUT, Word.DISCARDED)
+STATES = tuple(str(word) for word in Word if word not in NOT_LISTED)
+AT_ONCE = 100
+
+type Line = dict[str, Any]
+
+
+class JoinedWindows(Protocol):
+    """The ledger of windows. Every method raises LedgerUnavailable."""
+
+    def get(self, window_id: str) -> Window | None:
+        """The current window."""
+
+    def joined(self, window_id: str) -> Iterator[Arrival]:
+        """All files of a window, some perhaps twice."""
+
+
+@dataclass(frozen=True)
+class FilesPorts:
+    """What a list of files needs of the world."""
+
+    journal: JournalObjects
+    ledger: ListedLedger
+    windows: JoinedWindows
+    folders: Folders
+    status: status.StatusPorts
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which files are asked for: None: of all states, or routes. `since` in epoch milliseconds."""
+
+    since: int
+    state: str | None = None
+    route: str | None = None
+
+    def fits(self, state: str, route: str | None) -> bool:
+        """Whether a version is asked for."""
+        return self.state in (None, state) and self.route in (None, route)
+
+
+def files_ports(stack: Stack, session: boto3.Session) -> FilesPorts:
+    """The journal and the ledger of a stack."""
+    ledger = standing.opened(stack, session)
+    table = LedgerTable(session.client("dynamodb"), stack.output("LedgerTable"))
+    return FilesPorts(
+        JournalBucket(session.client("s3"), stack.output("StateBucketName")),
+        DynamoListed(table, lambda: [pause.name for pause in ledger.pauses.all()]),
+        ledger.windows,
+        ledger.folders,
+        standing.status_ports(stack, session),
+    )
+
+
+def lines(chosen: Chosen, now: int, ports: FilesPorts) -> Iterator[Line]:
+    """The files, the unfinished first, then the newest. Raises IntakeError."""
+    found: list[Iterable[Line]] = []
+    if chosen.state in (None, Word.WAITING):
+        found.append(_waiting(chosen, ports))
+    if chosen.state in (None, Word.GATHERING, Word.LOADING):
+        found.append(_in_windows(chosen, ports))
+    if chosen.state in (None, *UNFINISHED):
+        found.append(_without_batch(chosen, ports))
+    if chosen.state not in (Word.WAITING, Word.GATHERING):
+        hours = range(now - now % HOUR_MS, chosen.since - HOUR_MS, -HOUR_MS)
+        found += [_of_hour(hour_of(hour), chosen, ports) for hour in hours]
+    return chain.from_iterable(found)
+
+
+def _unfinished(kind: DueKind, ports: FilesPorts) -> Iterator[list[str]]:
+    """The ids of unfinished work, so many at a time."""
+    ids, after = ports.ledger.unfinished(kind, "", AT_ONCE)
+    yield ids
+    while after:
+        ids, after = ports.ledger.unfinished(kind, after, AT_ONCE)
+        yield ids
+
+
+def _waiting(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+    for folder_id in chain.from_iterable(_unfinished(DueKind.FOLDERS, ports)):
+        folder = ports.folders.get(folder_id)
+        listings = ports.folders.waiting(folder_id, "" if folder is None else folder.done, "~")
+        files = (
+            file for each in listings if chosen.fits("waiting", each.route) for file in each.files
+        )
+        for line in _present(files, ports):
+            if line["state"] == Word.WAITING:  # a marker may have taken it
+                yield line
+
+
+def _in_windows(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+    for window_id in chain.from_iterable(_unfinished(DueKind.WINDOWS, ports)):
+        window = ports.windows.get(window_id)
+        # The parts of one that is planned are orders, or will be in a moment.
+        if window is None or window.stage not in (WindowStage.OPEN, WindowStage.SEALED):
+            continue
+        for file in {file.external_id: file for file in ports.windows.joined(window_id)}.values():
+            told = states.of_window(window, file.time).members()
+            if chosen.fits(told["state"], window.order.route):
+                yield _line(file, told | {"route": window.order.route})
+
+
+def _without_batch(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+    for ids in _unfinished(DueKind.ORDERS, ports):
+        for record, delivery in ports.ledger.orders(ids).values():
+            if record.state is State.OPEN and record.batch_id is None:
+                yield from _of_order(record, delivery, chosen, ports)
+
+
+def _of_order(
+    record: Record, delivery: Delivery | None, chosen: Chosen, ports: FilesPorts
+) -> Iterator[Line]:
+    """The files of the last attempt of an order."""
+    if record.next_attempt is not None or record.split_into is not None:
+        return
+    if chosen.route not in (None, record.order.route):
+        return
+    verdict = None if delivery is None else delivery.verdict
+    if verdict is not None and (verdict.lost or verdict.short):  # not all files have one state
+        # Of those that were let go, their rejections tell.
+        for line in _present(ports.status.ledger.files(record.order), ports):
+            if line.get("batchId") == record.batch_id and chosen.fits(line["state"], chosen.route):
+                yield line
+        return
+    told = status.about(record, delivery, ports.status)
+    if chosen.state in (None, told["state"]):
+        for file in ports.status.ledger.files(record.order):
+            yield _line(file, told)
+
+
+def _of_hour(hour: str, chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+    """What the events of an hour decided, and still stands, the newest first."""
+    created: set[tuple[int, str]] = set()
+    rejected: dict[tuple[int, str], dict[str, Any]] = {}
+    for some in batched(ports.journal.names(journal.folder(hour)), OBJECTS_AT_ONCE, strict=False):
+        for content in ports.status.side_by_side(ports.journal.get, some):
+            for time, event in journal.read(content):
+                place = time, event["detail"]["externalId"]
+                if time < chosen.since:
+                    continue
+                if event["detail-type"] == BATCH_CREATED:
+                    created.add(place)
+                elif event["detail-type"] == ARRIVAL_REJECTED:
+                    named = event["detail"]
+                    # A file that was lost has the id of its order, as others have.
+                    first = (named.get("files") or [{}])[0].get("key", "")
+                    rejected[time, f"{place[1]} {first}"] = {
+                        name: named[name]
+                        for name in ("files", "manifest", "route")
+                        if name in named
+                    }
+    for places in batched(sorted(created, reverse=True), AT_ONCE, strict=False):
+        orders = ports.ledger.orders([name for _, name in places])
+        for time, name in places:
+            if name in orders and orders[name][0].created_at == time:
+                yield from _of_order(*orders[name], chosen, ports)
+    for (time, _), detail in sorted(rejected.items(), key=lambda each: each[0], reverse=True):
+        # The ledger keeps no route of what has no order.
+        route = {name: detail[name] for name in ("route",) if name in detail}
+        for told in _present(_files_of(detail, ports), ports):
+            line = route | told
+            if line.get("since") == iso(time) and chosen.fits(line["state"], line.get("route")):
+                yield line
+
+
+def _files_of(detail: dict[str, Any], ports: FilesPorts) -> Iterator[Arrival]:
+    listed = detail.get("files")
+    if listed is None and "manifest" in detail:
+        listed = json.loads(ports.journal.get(detail["manifest"]["key"]))["files"]
+    for file in listed or ():
+        sequencer = file.get("sequencer")
+        yield Arrival(
+            file["bucket"], file["key"], file.get("versionId"), file["etag"], sequencer, 0, 0
+        )
+
+
+def _present(files: Iterable[Arrival], ports: FilesPorts) -> Iterator[Line]:
+    """How each of the files stands now, as `aep-intake file` says."""
+
+    def told(file: Arrival) -> Line | None:
+        found = status.of_object(file.bucket, file.key, ports.status) or {"versions": ()}
+        for each in found["versions"]:
+            same = each.get("etag") == file.etag and each.get("sequencer") == file.sequencer
+            if same if file.version_id is None else each.get("versionId") == file.version_id:
+                return _line(file, each)
+        return None
+
+    for some in batched(files, AT_ONCE, strict=False):
+        yield from filter(None, ports.status.side_by_side(told, some))
+
+
+_MEMBERS = ("state", "why", "since", "until", "reason", "route", "externalId", "batchId")
+
+
+def _line(file: Arrival, told: dict[str, Any]) -> Line:
+    names = {"versionId": file.version_id, "etag": file.etag, "sequencer": file.sequencer}
+    version = {name: value for name, value in names.items() if value}
+    return {"uri": file.uri} | version | {name: told[name] for name in _MEMBERS if name in told}
+
+
+def table(found: Iterable[Line]) -> Table:
+    """A line for each file; why, and until when, is left out of what is loaded."""
+    shown = Table("state", "since", "route", "file", "why")
+    for line in found:
+        until = f" (until {standing.time(line['until'])})" if "until" in line else ""
+        shown.add_row(
+            standing.coloured(line["state"]),
+            standing.time(line.get("since", "")),
+            Text(visible(line.get("route") or "")),
+            Text(visible(line["uri"]), overflow="fold"),
+            Text("" if line["state"] == Word.LOADED else visible(line["why"]) + until),
+        )
+    return shown
