@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from aep_intake_cli.stack import Stack
 
-NOT_LISTED = (Word.SUPERSEDED, Word.SAME_BYTES, Word.LEFT_OUT, Word.DISCARDED)
+NOT_LISTED = (Word.SUPERSEDED, Word.SAME_BYTES, Word.LEFT_OUT)
 STATES = tuple(str(word) for word in Word if word not in NOT_LISTED)
 AT_ONCE = 100
 
@@ -109,7 +109,8 @@ def lines(chosen: Chosen, now: int, ports: FilesPorts) -> Iterator[Line]:
         found.append(_without_batch(chosen, ports))
     if chosen.state not in (Word.WAITING, Word.GATHERING):
         hours = range(now - now % HOUR_MS, chosen.since - HOUR_MS, -HOUR_MS)
-        found += [_of_hour(hour_of(hour), chosen, ports) for hour in hours]
+        discarded: set[tuple[str, ...]] = set()
+        found += [_of_hour(hour_of(hour), chosen, ports, discarded) for hour in hours]
     return chain.from_iterable(found)
 
 
@@ -174,27 +175,14 @@ def _of_order(
             yield _line(file, told)
 
 
-def _of_hour(hour: str, chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
-    """What the events of an hour decided, and still stands, the newest first."""
-    created: set[tuple[int, str]] = set()
-    rejected: dict[tuple[int, str], dict[str, Any]] = {}
-    for some in batched(ports.journal.names(journal.folder(hour)), OBJECTS_AT_ONCE, strict=False):
-        for content in ports.status.side_by_side(ports.journal.get, some):
-            for time, event in journal.read(content):
-                place = time, event["detail"]["externalId"]
-                if time < chosen.since:
-                    continue
-                if event["detail-type"] == BATCH_CREATED:
-                    created.add(place)
-                elif event["detail-type"] == ARRIVAL_REJECTED:
-                    named = event["detail"]
-                    # A file that was lost has the id of its order, as others have.
-                    first = (named.get("files") or [{}])[0].get("key", "")
-                    rejected[time, f"{place[1]} {first}"] = {
-                        name: named[name]
-                        for name in ("files", "manifest", "route")
-                        if name in named
-                    }
+def _of_hour(
+    hour: str, chosen: Chosen, ports: FilesPorts, discarded: set[tuple[str, ...]]
+) -> Iterator[Line]:
+    """What the events of an hour decided, and still stands, the newest first.
+
+    `discarded`: what has been told so far of versions that somebody discarded after a rejection.
+    """
+    created, rejected = _events(hour, chosen.since, ports)
     for places in batched(sorted(created, reverse=True), AT_ONCE, strict=False):
         orders = ports.ledger.orders([name for _, name in places])
         for time, name in places:
@@ -205,8 +193,35 @@ def _of_hour(hour: str, chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
         route = {name: detail[name] for name in ("route",) if name in detail}
         for told in _present(_files_of(detail, ports), ports):
             line = route | told
-            if line.get("since") == iso(time) and chosen.fits(line["state"], line.get("route")):
+            stands = line.get("since") == iso(time)
+            if line["state"] == Word.DISCARDED and "batchId" not in line:
+                stands = (version := tuple(line.get(n, "") for n in _VERSION)) not in discarded
+                discarded.add(version)
+            if stands and chosen.fits(line["state"], line.get("route")):
                 yield line
+
+
+type _Place = tuple[int, str]  # when it happened (epoch ms), and to what
+
+
+def _events(
+    hour: str, since: int, ports: FilesPorts
+) -> tuple[set[_Place], dict[_Place, dict[str, Any]]]:
+    """The orders that got their batch, and the rejections, of an hour, each once."""
+    created: set[_Place] = set()
+    rejected: dict[_Place, dict[str, Any]] = {}
+    for some in batched(ports.journal.names(journal.folder(hour)), OBJECTS_AT_ONCE, strict=False):
+        for content in ports.status.side_by_side(ports.journal.get, some):
+            for time, event in journal.read(content):
+                detail = event["detail"]
+                if event["detail-type"] == BATCH_CREATED and time >= since:
+                    created.add((time, detail["externalId"]))
+                elif event["detail-type"] == ARRIVAL_REJECTED and time >= since:
+                    # A file that was lost has the id of its order, as others have.
+                    first = (detail.get("files") or [{}])[0].get("key", "")
+                    kept = {n: detail[n] for n in ("files", "manifest", "route") if n in detail}
+                    rejected[time, f"{detail['externalId']} {first}"] = kept
+    return created, rejected
 
 
 def _files_of(detail: dict[str, Any], ports: FilesPorts) -> Iterator[Arrival]:
@@ -235,6 +250,7 @@ def _present(files: Iterable[Arrival], ports: FilesPorts) -> Iterator[Line]:
         yield from filter(None, ports.status.side_by_side(told, some))
 
 
+_VERSION = ("uri", "versionId", "etag", "sequencer")
 _MEMBERS = ("state", "why", "since", "until", "reason", "route", "externalId", "batchId")
 
 

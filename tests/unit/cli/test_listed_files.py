@@ -144,6 +144,12 @@ def test_an_earlier_attempt_is_not_told(day: Day) -> None:
     assert sorted(day.files(state="loading")) == ["opens loading", "redriven loading"]
 
 
+def test_what_was_discarded_is_told_once(day: Day) -> None:
+    assert day.ledger.discard(file("again"), "by somebody: a test")
+    assert day.files(state="discarded") == ["again discarded"]
+    assert "again rejected" not in day.files(state="rejected")
+
+
 def test_files_of_a_rejection_may_be_in_its_manifest(day: Day) -> None:
     one, why = file("many"), Rejection.of(NoRoute("no rule fits"), NOW - 100)
     day.ledger.reject(one, why)
