@@ -1056,7 +1056,8 @@ def _told_and_listed(stack: LocalStack, key: str, capsys: Output) -> None:
     [told] = json.loads(capsys.readouterr().out)["versions"]
     assert told["state"] == "rejected"
     names = [name for name in ("versionId", "etag", "sequencer") if name in told]
-    file = {"bucket": stack.outputs["LandingBucketName"], "key": key} | {n: told[n] for n in names}
+    file = {"bucket": stack.outputs["LandingBucketName"], "key": key, "etag": "e"}
+    file |= {n: told[n] for n in names}
     detail = {"externalId": told["externalId"], "rejectedAt": told["since"], "files": [file]}
     event = {"detail-type": "Arrival Rejected", "id": "1", "time": told["since"], "detail": detail}
     name, content = journal.written([journal.line(json.dumps(event))])
