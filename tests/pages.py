@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 
+from aep_intake.clock.due import DueKind
 from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
@@ -13,7 +14,7 @@ from aep_intake.model.times import day_of
 from aep_intake.report.counts import NO_ROUTE, HourCounts, RouteCounts
 from aep_intake.report.status import StatusPorts
 from aep_intake.report.today import Meter, PagePorts
-from aep_intake.report.waits import Waits
+from aep_intake.report.waits import Work
 
 from tests.memory_ledger import MemoryLedger
 
@@ -89,24 +90,25 @@ def ports(
     *,
     routes: int = 8,
     needs: int = 4,
-    waits: Iterable[Waits] | None = None,
+    waits: Iterable[Work] | None = None,
     ledger: MemoryLedger | None = None,
 ) -> PagePorts:
     """The ports of a page on which something is everywhere."""
     by = "arn:aws:iam::111122223333:user/jane"
     paused = Pause(f"route#{LONG_ROUTE}", NOW - 2 * HOUR, by, "<script>jane</script>")
-    some = (
-        Waits("gathering", 124, "windows", "route-001", NOW + 15 * MINUTE),
-        Waits("loading", 3, "batches", LONG_ROUTE, NOW + MINUTE),
-        Waits("waiting", 40, "folders", None, NOW + 30 * HOUR),
-    )
+    some = [
+        *(Work(DueKind.WINDOWS, f"w{n}", NOW + 15 * MINUTE, route="route-001") for n in range(124)),
+        *(Work(DueKind.DELIVERIES, f"d{n}", NOW + MINUTE, route=LONG_ROUTE) for n in range(3)),
+        Work(DueKind.ORDERS, "o", NOW - HOUR, paused=True, route=LONG_ROUTE),
+        *(Work(DueKind.FOLDERS, f"f{n}", NOW + 30 * HOUR) for n in range(40)),
+    ]
     kept = known_files() if ledger is None else ledger
     return PagePorts(
         now=lambda: NOW,
         counts=lambda day: counted(routes) if day == DAY else [],
         parked=lambda: (parked(needs), needs > 100),
-        pauses=lambda: [(paused, 12)] if routes else [],
-        waits=lambda: some if waits is None else waits,
+        pauses=lambda: [paused] if routes else [],
+        waits=lambda: (some if waits is None else waits, needs <= 100),
         meters=lambda: [
             Meter("8C6E4F60613F0AE70A49420F@AdobeOrg", "prod", 37, 90),
             Meter("8C6E4F60613F0AE70A49420F@AdobeOrg", "dev", 95, 90),

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.dynamodb.counts import DynamoCounts
 from aep_intake.adapters.dynamodb.pauses import DynamoPauses
-from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished, Work
-from aep_intake.clock.due import DueKind
-from aep_intake.grouping.windows import Window
-from aep_intake.model.orders import Record
+from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished
 from aep_intake.model.pauses import Pausable, Pause
 from aep_intake.model.times import DAY_MS, day_of, hour_of, iso
-from aep_intake.report import states
 from aep_intake.report.counts import NO_ROUTE, RouteCounts, together
-from aep_intake.report.states import Word
+from aep_intake.report.waits import Waiting, by_route
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Column, Table
@@ -29,31 +24,7 @@ from aep_intake_cli.output import quantity, visible
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.table import Table as LedgerTable
 
-# What is counted of each kind of unfinished work, and its state if it was not looked at.
-_UNITS: Mapping[DueKind, tuple[str, Word]] = {
-    DueKind.WINDOWS: ("window", Word.GATHERING),
-    DueKind.FOLDERS: ("folder", Word.WAITING),
-    DueKind.DELIVERIES: ("batch", Word.LOADING),
-    DueKind.ORDERS: ("batch", Word.LOADING),
-}
-_UNKNOWN = ""  # the route of what was not looked at
 WIDE = 110  # columns of a screen where failures and what waits have columns of their own
-# The states that end at a time that people can wait for.
-_UNTIL = {Word.GATHERING, Word.WAITING, Word.RETRYING}
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Unfinished work in one state. `until`: when the first of it ends, or is tried (epoch ms)."""
-
-    state: Word
-    unit: str
-    count: int
-    until: int | None = None
-
-    def __str__(self) -> str:
-        number = quantity(self.count, self.unit).replace("batchs", "batches")
-        return f"{number} {self.state}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +72,7 @@ def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
     hours = [hour for day in days if counted for hour in counts.of_day(day)]
     happened = together(hour for hour in hours if hour.hour >= hour_of(since))
     known, complete = DynamoUnfinished(table).all()
-    waits, others = _waiting(known)
+    waits, others = by_route(known)
     standing = [p for p in DynamoPauses(table, lambda: at).all() if p.resumed_at is None]
     of_route = Pausable.ROUTE.called("")
     paused = {
@@ -121,32 +92,6 @@ def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
     )
     pauses = tuple(pause for pause in standing if not pause.name.startswith(of_route))
     return Day(since, at, tuple(routes), tuple(others), complete, pauses, counted)
-
-
-def _waiting(known: Iterable[Work]) -> tuple[dict[str, list[Waiting]], list[Waiting]]:
-    """What waits, by route; and that whose route is not known."""
-    found: dict[tuple[str, Word, str], list[int | None]] = defaultdict(list)
-    for work in known:
-        unit, word = _UNITS[work.kind]
-        route, until = work.route or _UNKNOWN, None if work.paused else work.due
-        if work.subject is not None:
-            route = work.route or NO_ROUTE
-        match work.subject:
-            case Record() as record:
-                standing = states.of_order(record)
-                word, until = standing.word, standing.until
-            case Window() as window:
-                standing = states.of_window(window)
-                word, until = standing.word, standing.until
-        word = Word.PAUSED if work.paused else word
-        if word in states.UNFINISHED:  # others are over since the index was read
-            found[route, word, unit].append(until if word in _UNTIL else None)
-    waits: dict[str, list[Waiting]] = defaultdict(list)
-    for (route, word, unit), times in sorted(found.items()):
-        until = min((time for time in times if time is not None), default=None)
-        waits[route].append(Waiting(word, unit, len(times), until))
-    others = waits.pop(_UNKNOWN, [])
-    return waits, others
 
 
 # -- Shown ---------------------------------------------------------------------------------------

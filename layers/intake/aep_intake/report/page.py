@@ -21,6 +21,7 @@ from aep_intake.report.today import (
     MEANS,
     NEEDS_MAX,
     ROUTES_MAX,
+    WAITS_MAX,
     Day,
     File,
     Meter,
@@ -31,7 +32,7 @@ from aep_intake.report.today import (
     files_in_trouble,
     trouble,
 )
-from aep_intake.report.waits import Waits
+from aep_intake.report.waits import Waiting
 
 STYLE = Html(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
 THEMES = ("light", "dark", "auto")  # `auto`: as the browser says
@@ -134,7 +135,7 @@ def day_page(day: Day, frame: Frame) -> Html:
                 _tiles(day),
                 _needs(day),
                 _routes(day),
-                _waits(day.waits, day.at),
+                _waits(day),
                 _meters(day.meters),
                 _ask(frame, day),
             )
@@ -151,7 +152,7 @@ def route_page(day: Day, route: str, frame: Frame) -> Html:
         day.at,
         tuple(one for one in day.routes if one.route == route),
         tuple(need for need in day.needs if need.route == route),
-        tuple(waits for waits in day.waits if waits.route == route),
+        tuple(one for one in day.waits if one[0] == route),
     )
     return frame.around(
         joined(
@@ -160,7 +161,7 @@ def route_page(day: Day, route: str, frame: Frame) -> Html:
                 _tiles(only),
                 _needs(only),
                 hours,
-                _waits(only.waits, day.at),
+                _waits(only),
                 _ask(frame, day, route=route),
             )
         )
@@ -251,7 +252,7 @@ def _tiles(day: Day) -> Html:
         ("Batches loaded", sum(hour.loaded for hour in hours), ""),
         ("Batches failed", sum(map(batches_in_trouble, hours)), "bad"),
         ("Files rejected", sum(map(files_in_trouble, hours)), "bad"),
-        ("Waiting now", sum(each.number for each in day.waits), ""),
+        ("Waiting now", sum(each.count for _, each in day.waits), ""),
         ("Need you", len(day.needs), "bad"),
     )
     return fill(
@@ -407,27 +408,28 @@ def _hours(route: RouteDay) -> Html:
     )
 
 
-def _waits(waits: tuple[Waits, ...], now: int) -> Html:
-    if not waits:
+def _waits(day: Day) -> Html:
+    if not day.waits:
         nothing = _nothing("Nothing: all that came is finished.")
         return fill("<h2>Waiting</h2>{nothing}", nothing=nothing)
-    rows = joined(
-        fill(
-            '<tr><th scope="row"><bdi>{route}</bdi></th><td>{state}</td>'
-            '<td class="n">{number} {unit}</td><td class="t">{until}</td></tr>',
-            route="" if each.route is None else _route_name(each.route),
-            state=_state(each.state),
-            number=_number(each.number) + ("+" if each.more else ""),
-            unit=each.unit,
-            until=_NONE if each.until is None else _time(each.until, now),
-        )
-        for each in waits
-    )
     return fill(
-        "<h2>Waiting</h2><table><caption>What goes on by itself, now.</caption>{head}"
-        "<tbody>{rows}</tbody></table>",
+        "<h2>Waiting</h2><table><caption>{caption}</caption>{head}<tbody>{rows}</tbody></table>",
+        caption="What goes on by itself, now."
+        + (" There is more than that." if day.waits_more else "")
+        + _more(day.waits, WAITS_MAX),
         head=_columns("Route", "State", "How many", "Next"),
-        rows=rows,
+        rows=joined(_wait(*one, day.at) for one in day.waits[:WAITS_MAX]),
+    )
+
+
+def _wait(route: str | None, waiting: Waiting, now: int) -> Html:
+    return fill(
+        '<tr><th scope="row"><bdi>{route}</bdi></th><td>{state}</td><td class="n">{quantity}</td>'
+        '<td class="t">{until}</td></tr>',
+        route="" if route is None else _route_name(route),
+        state=_state(waiting.state),
+        quantity=waiting.quantity,
+        until=_NONE if waiting.until is None else _time(waiting.until, now),
     )
 
 

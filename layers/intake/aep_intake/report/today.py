@@ -18,12 +18,13 @@ from aep_intake.report.counts import NO_ROUTE, HourCounts, RouteCounts
 from aep_intake.report.meanings import named_in
 from aep_intake.report.reasons import REASONS
 from aep_intake.report.states import Word
-from aep_intake.report.waits import Waits
+from aep_intake.report.waits import Waiting, Work, by_route
 
 HOURS = 24
 # More would make a page that nobody reads, and of more than 100 KB.
 ROUTES_MAX = 60
 NEEDS_MAX = 25
+WAITS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,10 @@ class Day:
     at: int
     routes: tuple[RouteDay, ...] = ()
     needs: tuple[Need, ...] = ()
-    waits: tuple[Waits, ...] = ()
+    # Each with its route; None where nobody looked it up, as there is so much.
+    waits: tuple[tuple[str | None, Waiting], ...] = ()
     meters: tuple[Meter, ...] = ()
+    waits_more: bool = False  # more waits than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,8 @@ class PagePorts:
     now: Callable[[], int]  # epoch ms
     counts: Callable[[str], Iterable[HourCounts]]  # of each hour of a day
     parked: Callable[[], tuple[Iterable[Parked], bool]]  # many, and whether there is more
-    pauses: Callable[[], Iterable[tuple[Pause, int]]]  # that stand, each with its orders
-    waits: Callable[[], Iterable[Waits]]
+    pauses: Callable[[], Iterable[Pause]]  # that stand
+    waits: Callable[[], tuple[Iterable[Work], bool]]  # and whether this is all
     meters: Callable[[], Iterable[Meter]]
     status: status.StatusPorts
 
@@ -117,14 +120,16 @@ def day(day: str | None, ports: PagePorts) -> Day:
     now = ports.now()
     day = day or day_of(now)
     pauses = list(ports.pauses())
-    needs = [*_parked(*ports.parked()), *(_paused(pause, held) for pause, held in pauses)]
+    work, complete = ports.waits()
+    needs = [*_parked(*ports.parked()), *map(_paused, pauses)]
     return Day(
         day,
         now,
-        tuple(_routes(ports.counts(day), {pause.name for pause, _ in pauses})),
+        tuple(_routes(ports.counts(day), {pause.name for pause in pauses})),
         tuple(sorted(needs, key=lambda need: need.since or 0, reverse=True)),
-        tuple(ports.waits()),
+        tuple(_waits(work)),
         tuple(ports.meters()),
+        not complete,
     )
 
 
@@ -172,13 +177,20 @@ def _parked(parked: Iterable[Parked], more: bool) -> Iterable[Need]:
         )
 
 
-def _paused(pause: Pause, held: int) -> Need:
+def _waits(work: Iterable[Work]) -> Iterable[tuple[str | None, Waiting]]:
+    """What waits, each with its route, the next first."""
+    waits, others = by_route(work)
+    told = [(route, each) for route, several in waits.items() for each in several]
+    yield from sorted(told, key=lambda one: one[1].until or 0)
+    yield from ((None, each) for each in others)
+
+
+def _paused(pause: Pause) -> Need:
     kind, _, name = pause.name.partition("#")
     return Need(
         "paused",
         f"no batch is made for the {kind} {name}; what comes is kept",
         "resume it, once what it was paused for is over",
-        held,
         route=name if kind == "route" else None,
         since=pause.since,
         command=f"aep-intake resume {name}",

@@ -9,13 +9,12 @@ from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.parked import DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
 from aep_intake.grouping.windows import Window
 from aep_intake.model.outcomes import SideBySide
-from aep_intake.model.pauses import Pause
 from aep_intake.report.status import StatusPorts
 from aep_intake.report.today import Meter, PagePorts
-from aep_intake.report.waits import COUNTED_MAX, WaitsPorts, waits
 from aep_intake.wiring.clients import Clients
 
 if TYPE_CHECKING:
@@ -39,12 +38,7 @@ def page_ports(
     items = Table(client, table)
     ledger = DynamoLedger(client, table, now, retention=0)
 
-    deliveries = DynamoDeliveries(items, now, retention=0)
-    waiting = WaitsPorts(ledger, ledger.windows, ledger.folders, deliveries, side_by_side)
-
-    def held() -> Iterable[tuple[Pause, int]]:
-        standing = ledger.pauses.standing().values()
-        return ((pause, len(ledger.pauses.held(pause, now(), COUNTED_MAX))) for pause in standing)
+    unfinished = DynamoUnfinished(items)
 
     def meters() -> Iterable[Meter]:
         limit = ledger.profile_limit()
@@ -55,13 +49,13 @@ def page_ports(
         now=now,
         counts=DynamoCounts(items, days=0).of_day,
         parked=lambda: DynamoParked(items).some(side_by_side),
-        pauses=held,
-        waits=lambda: waits(waiting),
+        pauses=lambda: ledger.pauses.standing().values(),
+        waits=lambda: unfinished.of_shards(ledger.pauses.standing(), side_by_side),
         meters=meters,
         status=StatusPorts(
             ledger=ledger,
             windows=_Windows(ledger.windows),
-            deliveries=deliveries,
+            deliveries=DynamoDeliveries(items, now, retention=0),
             ask=lambda records: [{} for _ in records],
             side_by_side=side_by_side,
             pauses=ledger.pauses.standing,

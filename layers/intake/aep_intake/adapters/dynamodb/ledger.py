@@ -109,7 +109,6 @@ PREFIXES: Mapping[DueKind, str] = {
 KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 # How long a folder is known by its newest marker: much longer than its files.
 MARKED_MS = 400 * DAY_MS
-_EVER = 2**53  # later than anything is due (epoch ms)
 _PROFILE_LIMIT = {"pk": {"S": "made#limit"}, "sk": {"S": "limit"}}
 # Files whose claims go in one transaction: up to four items each, of a hundred.
 LET_GO = 22
@@ -522,28 +521,16 @@ class DynamoLedger:
 
     def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
         """The due work of a kind, in `fair` order, up to `limit` (from an index: a second old)."""
-        return self._by_lane(kind, now, limit, self._misplaced)
-
-    def unfinished(self, kind: DueKind, limit: int) -> list[Due]:
-        """All unfinished work of a kind, as `due`, whenever it is due; only reads."""
-        return self._by_lane(kind, _EVER, limit, lambda _: None)
-
-    def _by_lane(
-        self, kind: DueKind, now: int, limit: int, misplaced: Callable[[Due], object]
-    ) -> list[Due]:
         by_lane = lanes(kind)
         shards = list(chain.from_iterable(by_lane))
         with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
             found = pool.map(
-                lambda shard: list(islice(self._in(shard, kind, now, limit, misplaced), limit)),
-                shards,
+                lambda shard: list(islice(self._in(shard, kind, now, limit), limit)), shards
             )
             due_in = dict(zip(shards, found, strict=True))
         return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), limit)
 
-    def _in(
-        self, shard: str, kind: DueKind, now: int, limit: int, misplaced: Callable[[Due], object]
-    ) -> Iterator[Due]:
+    def _in(self, shard: str, kind: DueKind, now: int, limit: int) -> Iterator[Due]:
         for item in self._table.query(
             "due_shard = :shard AND due <= :now",
             {"shard": {"S": shard}, "now": {"N": str(now)}},
@@ -554,12 +541,8 @@ class DynamoLedger:
             due = Due(KINDS[prefix], name, int(item["due"]["N"]))
             if due.kind is kind:
                 yield replace(due, shard=shard)
-            else:
-                misplaced(due)
-
-    def _misplaced(self, due: Due) -> None:
-        """Move the work of a release in which all kinds shared all shards."""
-        self._move(due, due.when)
+            else:  # of a release in which all kinds shared all shards
+                self._move(due, due.when)
 
     def lease(self, due: Due, until: int) -> int | None:
         """Make it due again at `until` (epoch ms); None if somebody moved it meanwhile.

@@ -1,32 +1,24 @@
 """All unfinished work at once, for people: the clock asks for what is due, shard by shard."""
 
-from dataclasses import field
-from itertools import batched
+from collections.abc import Iterable
+from itertools import batched, chain, islice
 
+from aep_intake.adapters.dynamodb.items import lanes
 from aep_intake.adapters.dynamodb.ledger import KINDS, PREFIXES
+from aep_intake.adapters.dynamodb.pauses import shards
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.grouping.windows import Window
 from aep_intake.model import records
 from aep_intake.model.orders import Record
-from aep_intake.model.values import dataclass
+from aep_intake.model.outcomes import SideBySide
+from aep_intake.report.waits import Work
 
 PAGES_MAX = 2  # of the index, some 7,000 keys each
+SHARD_MAX = 500  # of a shard, where each is asked
 READ_MAX = 300  # of these, what is looked at: the next to be due of each kind
 KEYS_MAX = 100  # of one request
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One piece of unfinished work. `subject`: None if it was not looked at, or is over by now."""
-
-    kind: DueKind
-    id: str
-    due: int  # when somebody looks at it again, or since when it is paused (epoch ms)
-    paused: bool = False
-    route: str | None = None
-    subject: Record | Window | Delivery | None = field(default=None, compare=False)
 
 
 class DynamoUnfinished:
@@ -37,7 +29,23 @@ class DynamoUnfinished:
 
     def all(self) -> tuple[list[Work], bool]:
         """Unfinished work, the next to be due first; and whether it is all of it."""
-        items, complete = self._table.scan("due", PAGES_MAX)
+        return self._looked_at(*self._table.scan("due", PAGES_MAX))
+
+    def of_shards(self, paused: Iterable[str], side_by_side: SideBySide) -> tuple[list[Work], bool]:
+        """As `all`, by a query of each shard, for who may not scan. `paused`: names of pauses."""
+        of_kinds = chain.from_iterable(chain.from_iterable(map(lanes, DueKind)))
+        of_pauses = chain.from_iterable(map(shards, paused))
+        found = list(side_by_side(self._in, [*of_kinds, *of_pauses]))
+        complete = all(len(items) < SHARD_MAX for items in found)
+        return self._looked_at([item for items in found for item in items], complete)
+
+    def _in(self, shard: str) -> list[Item]:
+        found = self._table.query(
+            "due_shard = :shard", {"shard": {"S": shard}}, IndexName="due", Limit=SHARD_MAX
+        )
+        return list(islice(found, SHARD_MAX))
+
+    def _looked_at(self, items: list[Item], complete: bool) -> tuple[list[Work], bool]:
         known = [work for item in items if (work := _work(item)) is not None]
         known.sort(key=lambda work: work.due)
         # Windows and folders first: of these there are few, and they wait for longest.
