@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.dynamodb.counts import DynamoCounts
 from aep_intake.adapters.dynamodb.pauses import DynamoPauses
+from aep_intake.adapters.dynamodb.routes import DynamoRoutes
 from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished
+from aep_intake.model.expectations import RouteSeen
 from aep_intake.model.pauses import Pausable, Pause
 from aep_intake.model.times import DAY_MS, day_of, hour_of, iso
 from aep_intake.report.counts import NO_ROUTE, RouteCounts, together
@@ -35,6 +37,11 @@ class Route:
     counts: RouteCounts = field(default_factory=RouteCounts)
     waiting: tuple[Waiting, ...] = ()
     paused: int | None = None  # since when (epoch ms)
+    # Times in epoch milliseconds: when its newest file came, 0 if nobody knows; by when files are
+    # expected next; which deadline was missed.
+    last: int = 0
+    expected: int | None = None
+    overdue: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Day:
 def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
     """What happened from the hour of `since` to `at`. Raises LedgerUnavailable.
 
-    It makes a request for each day, and up to six others.
+    It makes a request for each day, and up to seven others.
     """
     counts = DynamoCounts(table, days=0)
     days = [day_of(time) for time in range(since - since % DAY_MS, at + 1, DAY_MS)]
@@ -80,16 +87,24 @@ def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
         for pause in standing
         if pause.name.startswith(of_route)
     }
-    names = happened.keys() | waits.keys() | paused.keys()
-    routes = (
-        Route(
-            name,
-            happened.get(name, RouteCounts()),
-            tuple(waits.get(name, ())),
-            paused.get(name),
+    seen = {each.route: each for each in DynamoRoutes(table, lambda: at, retention=0).all()}
+    expecting = {name for name, each in seen.items() if each.standing is not None}
+    names = happened.keys() | waits.keys() | paused.keys() | expecting
+    routes = []
+    for name in sorted(names, key=lambda name: (name == NO_ROUTE, name)):
+        known_of = seen.get(name, RouteSeen(name))
+        overdue = None if known_of.standing is None else known_of.standing.overdue
+        routes.append(
+            Route(
+                name,
+                happened.get(name, RouteCounts()),
+                tuple(waits.get(name, ())),
+                paused.get(name),
+                known_of.last,
+                known_of.next(at) if overdue is None else None,
+                overdue,
+            )
         )
-        for name in sorted(names, key=lambda name: (name == NO_ROUTE, name))
-    )
     pauses = tuple(pause for pause in standing if not pause.name.startswith(of_route))
     return Day(since, at, tuple(routes), tuple(others), complete, pauses, counted)
 
@@ -106,23 +121,26 @@ def shown(day: Day, stack: str, columns: int) -> Group:
 def _table(day: Day, columns: int) -> Table:
     """A line for each route, and one for all of them."""
     numbers = ("files", "size", "batches", "loaded", "rows")
-    last = ("failures", "waiting") if columns >= WIDE else ("failed, or waiting",)
+    wide = columns >= WIDE
+    last = ("failures", "waiting") if wide else ("failed, or waiting",)
     shown = Table(
         Column("route", overflow="fold", footer="all"),
         *(Column(name, justify="right", no_wrap=True) for name in numbers),
+        *([Column("last file", justify="right", no_wrap=True)] if wide else []),
         *(Column(name, overflow="fold") for name in last),
         box=SIMPLE_HEAD,
         pad_edge=False,
         show_footer=len(day.routes) > 1,
     )
     for route in day.routes:
-        failures = Text("\n".join(_failures(route.counts)), "red")
+        failures = Text("\n".join(_failures(route, day.at)), "red")
+        newest = _short(route.last, day.at) if route.last else ""
         waiting = Text("\n".join(_waits(route, day.at)))
         both = Text("\n").join(filter(None, (failures, waiting)))
         shown.add_row(
             Text("no route" if route.name == NO_ROUTE else visible(route.name)),
             *_numbers(route.counts),
-            *((failures, waiting) if columns >= WIDE else (both,)),
+            *((newest, failures, waiting) if wide else (both,)),
         )
     total = sum((route.counts for route in day.routes), RouteCounts())
     for column, said in zip(shown.columns[1:], _numbers(total), strict=False):
@@ -172,6 +190,9 @@ def to_json(day: Day) -> dict[str, Any]:
                 **counts(route.counts),
                 "waiting": waiting(route.waiting),
                 "pausedSince": None if route.paused is None else iso(route.paused),
+                "lastArrivalAt": iso(route.last) if route.last else None,
+                "expectedBy": None if route.expected is None else iso(route.expected),
+                "overdueSince": None if route.overdue is None else iso(route.overdue),
             }
             for route in day.routes
         ],
@@ -203,7 +224,10 @@ def size(number: int) -> str:
     return f"{number} B"
 
 
-def _failures(counts: RouteCounts) -> Iterator[str]:
+def _failures(route: Route, now: int) -> Iterator[str]:
+    counts = route.counts
+    if route.overdue is not None:
+        yield f"overdue since {_short(route.overdue, now)}"
     for number, word in ((counts.failed, "failed"), (counts.abandoned, "abandoned")):
         if number:
             yield f"{quantity(number, 'batch').replace('batchs', 'batches')} {word}"
@@ -218,6 +242,8 @@ def _waits(route: Route, now: int) -> Iterator[str]:
         yield f"paused since {_short(route.paused, now)}"
     for each in route.waiting:
         yield str(each) if each.until is None else f"{each} until {_short(each.until, now)}"
+    if route.expected is not None:
+        yield f"files expected by {_short(route.expected, now)}"
 
 
 def _short(time: int, now: int) -> str:

@@ -10,6 +10,7 @@ from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.grouping.windows import Window
 from aep_intake.model import records
+from aep_intake.model.expectations import Expectation, Standing
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import PutOff, Record
 from aep_intake.model.pauses import Pause
@@ -50,6 +51,16 @@ def ledger() -> Ledger:
     made.add(due("delivery", "just-announced", NOON, "3"))
     made.add(due("order", "p", NOON, "paused#route#crm#0", record=records.text(record)))
     made.add(due("of-a-later-release", "x", NOON))
+    for name, last, expect, overdue in (
+        ("crm", NOON - 60_000, {"by": "06:00", "timezone": "Europe/Paris"}, None),
+        ("clicks", NOON - 2 * HOUR_MS, {"every": "1h"}, NOON - HOUR_MS),
+        ("gone", NOON - DAY_MS, None, None),
+    ):
+        item = {"pk": {"S": "routes"}, "sk": {"S": name}, "last_ms": {"N": str(last)}}
+        if expect is not None:
+            standing = Standing(Expectation.of(expect).text, NOON - DAY_MS, overdue)
+            item["standing"] = {"S": records.text(standing)}
+        made.add(item)
     for name, note in (("route#spark", ""), ("dataset#5c8c", "a new schema")):
         pause = records.text(Pause(name, NOON - DAY_MS, "arn:aws:iam::1:user/ann", note))
         made.add({"pk": {"S": "paused"}, "sk": {"S": name}, "pause": {"S": pause}})

@@ -40,7 +40,7 @@ class World:
     def all(self) -> list[RouteSeen]:
         return [self.seen]
 
-    def put_standing(self, route: str, standing: Standing) -> None:
+    def put_standing(self, route: str, standing: Standing | None) -> None:
         assert route == ROUTE
         if self.fails("standing"):
             raise LedgerUnavailable("no answer")
@@ -200,9 +200,14 @@ def test_another_expectation_begins_anew() -> None:
     assert [deadline for _, deadline in world.kinds()] == ["01-05 06:00", "01-06 07:00"]
 
 
-def test_nothing_is_asked_of_the_ledger_where_nothing_is_expected() -> None:
+def test_what_is_expected_no_longer_is_forgotten() -> None:
+    world = World({"by": "06:00"})
+    world.tick()
+    assert world.tick(START + 7 * HOUR) == 1
     unused: Any = None
-    assert look([], ExpectedPorts(unused, unused, unused, lambda: START)) == 0
+    assert look([], ExpectedPorts(world, unused, unused, lambda: world.now)) == 0
+    assert world.seen.standing is None
+    assert len(world.told) == 1
 
 
 MEMBERS = st.sampled_from(

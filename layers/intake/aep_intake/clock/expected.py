@@ -55,8 +55,8 @@ class RouteLedger(Protocol):
     def all(self) -> list[RouteSeen]:
         """What is known of all routes."""
 
-    def put_standing(self, route: str, standing: Standing) -> None:
-        """Write how a route stands."""
+    def put_standing(self, route: str, standing: Standing | None) -> None:
+        """Write how a route stands; None: nothing is expected of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,13 @@ def look(expected: Iterable[Expected], ports: ExpectedPorts) -> int:
 
     Raises LedgerUnavailable or NotAnnounced: the next look sees the same.
     """
-    wanted, overdue = list(expected), 0
-    if not wanted:
-        return 0
+    wanted, overdue = {each.route: each for each in expected}, 0
     known: Mapping[str, RouteSeen] = {seen.route: seen for seen in ports.ledger.all()}
-    paused = ports.paused()
-    for each in wanted:
+    for seen in known.values():
+        if seen.standing is not None and seen.route not in wanted:
+            ports.ledger.put_standing(seen.route, None)
+    paused = ports.paused() if wanted else ()
+    for each in wanted.values():
         seen = known.get(each.route, RouteSeen(each.route))
         standing, told = judged(each, seen, ports.now())
         if told is not None and not told.resumed and each.route in paused:

@@ -77,8 +77,6 @@ class Ticking(Worker):
         Raises RoutesUnavailable, LedgerUnavailable or NotAnnounced.
         """
         wanted = self.expectations.current()
-        if not wanted:
-            return None
 
         # Seldom something is to be told, and only then this is needed.
         def announce(told: expected.Told) -> None:
@@ -88,7 +86,7 @@ class Ticking(Worker):
             client = self._client("events")
             Announcer(client, lambda: self._s3, bus=bus, state_bucket=bucket).route_told(told)
 
-        return expected.look(
+        overdue = expected.look(
             wanted,
             expected.ExpectedPorts(
                 ledger=self.routes_seen,
@@ -99,6 +97,7 @@ class Ticking(Worker):
                 now=self.now,
             ),
         )
+        return overdue if wanted else None
 
 
 def _expected(document: bytes, version: str) -> tuple[Expected, ...]:

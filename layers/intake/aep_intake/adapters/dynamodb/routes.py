@@ -51,8 +51,12 @@ class DynamoRoutes:
         changes = "SET expires = :expires ADD files_in :files, bytes_in :bytes, rows_in :rows"
         self._table.update("routes", route, changes, values)
 
-    def put_standing(self, route: str, standing: Standing) -> None:
-        """Write how a route stands."""
+    def put_standing(self, route: str, standing: Standing | None) -> None:
+        """Write how a route stands; None: nothing is expected of it."""
+        if standing is None:
+            values = {"expires": self._expires}
+            self._table.update("routes", route, "SET expires = :expires REMOVE standing", values)
+            return
         values = {"standing": {"S": records.text(standing)}, "expires": self._expires}
         changes = "SET standing = :standing, expires = :expires"
         self._table.update("routes", route, changes, values)
