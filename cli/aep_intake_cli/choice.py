@@ -41,7 +41,8 @@ class Choice:
             and (not self.reasons or parked.why.reason in self.reasons)
             and (not self.external_ids or parked.external_id in self.external_ids)
             and self.queue in (None, parked.queue)
-            and now - parked.why.at >= self.older_than_ms
+            # A worker's clock may be ahead of this one.
+            and (not self.older_than_ms or now - parked.why.at >= self.older_than_ms)
         )
 
 

@@ -485,6 +485,7 @@ class Routing:
 
     hand_on: Any = None
     overdue: Any = None
+    announcer: Any = None
     ports: Any = field(
         default_factory=lambda: SimpleNamespace(lease=lambda: SimpleNamespace(until=0))
     )

@@ -1,0 +1,107 @@
+"""What becomes of a message, once all in it was worked on: it is tried again, parked, or done."""
+
+from collections.abc import Callable, Mapping
+
+from aep_intake.arrivals.envelopes import Received
+from aep_intake.arrivals.results import Result
+from aep_intake.clock.parking import About, Parking
+from aep_intake.clock.retries import Message
+from aep_intake.grouping.missing_markers import RejectionAnnouncer
+from aep_intake.model.errors import IntakeError, Rejected, TryAgain
+from aep_intake.model.files import digest
+from aep_intake.model.orders import ORDER_PREFIX, Rejection
+from aep_intake.model.outcomes import attempt
+from aep_intake.model.values import dataclass
+
+# An arrival that comes so late may have come, and been parked, before.
+LATE_MS = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """Settles messages. `report`: tells of an error, by the id of what it is about."""
+
+    parking: Callable[[], Parking]
+    dead_letters: str
+    announcer: RejectionAnnouncer
+    now: Callable[[], int]  # epoch ms
+    report: Callable[[str, Exception], None]
+
+    def token(self, message: Message, content: Received) -> str | None:
+        """Of the item that the message has if it was parked before. Raises LedgerUnavailable.
+
+        Of new arrivals none is asked for: a try again, a redrive and a late copy are few.
+        """
+        late = any(self.now() - arrival.time > LATE_MS for arrival in content.arrivals)
+        if content.arrivals and not (late or message.redriven or message.tries > 1):
+            return None
+        return self.parking().token(content.place(message.body))
+
+    def settle(
+        self,
+        contents: Mapping[Message, Received],
+        results: Mapping[str, Result],
+        tokens: Mapping[Message, str | Exception | None],
+    ) -> dict[Message, Exception]:
+        """Park rejected messages, and end the items of others; the messages to retry, with errors.
+
+        A message is parked only once no record in it is to be retried. `tokens`: as `token` gave
+        them before the work began.
+        """
+        failed: dict[Message, Exception] = {}
+        for message, content in contents.items():
+            outcomes: list[Result | None] = [results[a.external_id] for a in content.arrivals]
+            if content.order is not None:
+                outcomes.append(results[content.order])
+            if content.missing is not None:  # no result: no file waits any more
+                outcomes.append(results.get(content.missing.external_id))
+            errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+            rejected = [error for error in errors if isinstance(error, Rejected)]
+            if len(rejected) == len(errors):
+                left = attempt(self._finish, message.body, content, rejected, tokens[message])
+                errors = [left] if left else []
+                if left:
+                    self.report(message.message_id, left)
+            if errors:
+                failed[message] = max(errors, key=_wait)
+        return failed
+
+    def park(self, body: str, content: Received, error: Exception, why: Rejection) -> None:
+        """Park a message. Raises LedgerUnavailable or StorageUnavailable."""
+        place = content.place(body)
+        files, route, external_id = content.arrivals, None, None
+        if isinstance(error, IntakeError):
+            files, route, external_id = files or tuple(error.files), error.route, error.external_id
+        about = About(external_id or place[2], route, files)
+        self.parking().message(self.dead_letters, place, body, about, why)
+
+    def _finish(
+        self,
+        body: str,
+        content: Received,
+        rejected: list[Rejected],
+        token: str | Exception | None,
+    ) -> None:
+        """Park a message with something rejected; else it has no item any more."""
+        malformed = content.rejection
+        if malformed is not None:
+            malformed.external_id = f"{ORDER_PREFIX}{digest('message', body)}"
+            rejection = Rejection.of(malformed, self.now())
+            self.announcer.arrival_rejected(malformed.external_id, (), rejection)
+            self.report(malformed.external_id, malformed)
+            rejected = [*rejected, malformed]
+        for error in rejected:
+            if not error.parked:
+                self.park(body, content, error, Rejection.of(error, self.now()))
+                return
+        if isinstance(token, Exception):
+            raise token
+        if token is not None:
+            self.parking().end(content.place(body), token)
+
+
+def _wait(error: Exception) -> float:
+    """Seconds until the next try; a rejected record waits for those that are retried."""
+    if isinstance(error, Rejected):
+        return -1
+    return (error.retry_after or 0) if isinstance(error, TryAgain) else 0
