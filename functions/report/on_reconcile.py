@@ -21,7 +21,6 @@ worker = Reconciling(Settings.of("on_reconcile")).prepare(
 )
 
 
-@metrics.log_metrics
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Begin the comparison of the day, or go on with the one that has not ended.
@@ -52,6 +51,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         logger.warning("found by the comparison", extra=about)
     progress = {"looked_at": comparison.looked_at, "told": comparison.told}
     logger.info("compared", extra=progress | {"ended": comparison.ended is not None})
+    if metrics.metric_set:  # mostly there is nothing to count, of which Powertools would warn
+        metrics.flush_metrics()
     if put_off is not None and worker.now() - before.began > DAY_MS:
         raise put_off  # an alarm tells
 

@@ -101,3 +101,9 @@ def test_rows_count_once_they_are_loaded(
     assert world.rows == []
     looked(world, external_id)
     assert world.rows == counted
+
+
+def test_what_a_backfill_brings_is_no_file_of_today(world: Delivering) -> None:
+    world.table = table(expect={"every": "1h"})
+    taken_in(world, replace(arrival(ROW), brought_by="backfill-x"))
+    assert world.came == []

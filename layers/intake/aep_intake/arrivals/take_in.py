@@ -88,7 +88,8 @@ def _noted(
     """
     came: dict[str, list[str]] = {}
     for name, plan in plans.items():
-        if not isinstance(results[name], Rejected | Skipped) and (route := _route(plan)):
+        told = isinstance(results[name], Rejected | Skipped) or arrivals[name].by_backfill
+        if not told and (route := _route(plan)):
             came.setdefault(route, []).append(name)
     if not came:
         return results

@@ -65,8 +65,12 @@ class Arrival(Kept):
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
         if self.sequencer:
             return self.sequencer.upper().ljust(64, "0")
-        by_backfill = (self.brought_by or "").startswith(BACKFILL_PREFIX)
-        return f"-{self.time:015}" if by_backfill else ""  # `-` sorts before all digits
+        return f"-{self.time:015}" if self.by_backfill else ""  # `-` sorts before all digits
+
+    @property
+    def by_backfill(self) -> bool:
+        """Whether a backfill brings it, which says nothing of what comes today."""
+        return (self.brought_by or "").startswith(BACKFILL_PREFIX)
 
     @property
     def external_id(self) -> str:
