@@ -1,5 +1,6 @@
 """A ledger for the page, with all that a page can show, and much of it hostile."""
 
+import json
 import random
 from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
@@ -7,6 +8,7 @@ from html.parser import HTMLParser
 from aep_intake.clock.due import DueKind
 from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import NoRoute
+from aep_intake.model.expectations import RouteSeen, Standing
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
 from aep_intake.model.pauses import Pause
@@ -24,6 +26,13 @@ MINUTE, HOUR = 60_000, 3_600_000
 BUCKET = "acme-landing"
 ARN = "arn:aws:lambda:eu-west-1:111122223333:function:aep-intake-OnWidget-1A2B3C4D5E6F"
 LONG_ROUTE = "nightly-orders-of-all-shops-in-all-countries_0123456789.abcdefg"
+EVERY = json.dumps({"every": "2h"})
+SEEN = [
+    RouteSeen("crm", NOW - 5 * HOUR, standing=Standing(EVERY, NOW - 9 * HOUR, NOW - 3 * HOUR)),
+    RouteSeen("route-001", NOW - MINUTE, standing=Standing(EVERY, NOW - 9 * HOUR)),
+    RouteSeen(LONG_ROUTE, NOW - 30 * HOUR),
+    RouteSeen("quiet", NOW - 900 * HOUR),
+]
 # Keys that try to be something else than text.
 HOSTILE = {
     "script": "in/<script>alert(document.domain)</script>.csv",
@@ -108,6 +117,7 @@ def ports(
         counts=lambda day: counted(routes) if day == DAY else [],
         parked=lambda: (parked(needs), needs > 100),
         pauses=lambda: [paused] if routes else [],
+        routes_seen=lambda: SEEN if routes else [],
         waits=lambda: (some if waits is None else waits, needs <= 100),
         meters=lambda: [
             Meter("8C6E4F60613F0AE70A49420F@AdobeOrg", "prod", 37, 90),

@@ -92,6 +92,14 @@ def test_a_day_says_what_happened_and_what_to_do() -> None:
         assert REASONS[reason].todo.replace("`", "")[1:] in text
     assert "INGEST-1401-400: Rows are corrupt" in text
     assert f"aep-intake resume {LONG_ROUTE}" in text
+    assert "aep-intake status --route crm" in text
+    assert "crm overdue" in text
+    assert "route-001 next by 23:05" in text
+    assert "quiet" in text, "it has had no file for long"
+    assert (
+        "overdue"
+        not in Read(view.show({"day": "2026-11-27"}, ports(), BROWSER)).text.partition("Routes")[2]
+    )
     assert "124 windows" in text
     assert "(no route)" in text
 
@@ -101,7 +109,7 @@ def test_a_large_deployment_has_a_page_of_less_than_100_kilobytes() -> None:
     for asked in ({}, {"view": "route", "route": "route-001"}):
         shown = view.show(asked, many, DASHBOARD)
         assert len(json.dumps(shown)) < 100_000
-    assert "140 more are not shown" in view.show({}, many, DASHBOARD)
+    assert "141 more are not shown" in view.show({}, many, DASHBOARD)
 
 
 def test_an_empty_deployment_has_a_page_without_empty_tables() -> None:

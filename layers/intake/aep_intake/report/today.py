@@ -6,11 +6,12 @@ is left out, and so are ARNs: a shared dashboard has readers whom nobody knows.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Any
 
 from aep_intake.clock.parking import Parked
-from aep_intake.model.pauses import Pause
+from aep_intake.model.expectations import RouteSeen
+from aep_intake.model.pauses import Pausable, Pause
 from aep_intake.model.times import day_of, milliseconds
 from aep_intake.model.values import dataclass
 from aep_intake.report import status
@@ -110,6 +111,7 @@ class PagePorts:
     counts: Callable[[str], Iterable[HourCounts]]  # of each hour of a day
     parked: Callable[[], tuple[Iterable[Parked], bool]]  # many, and whether there is more
     pauses: Callable[[], Iterable[Pause]]  # that stand
+    routes_seen: Callable[[], Iterable[RouteSeen]]
     waits: Callable[[], tuple[Iterable[Work], bool]]  # and whether this is all
     meters: Callable[[], Iterable[Meter]]
     status: status.StatusPorts
@@ -121,11 +123,14 @@ def day(day: str | None, ports: PagePorts) -> Day:
     day = day or day_of(now)
     pauses = list(ports.pauses())
     work, complete = ports.waits()
-    needs = [*_parked(*ports.parked()), *map(_paused, pauses)]
+    seen = list(ports.routes_seen())
+    needs = [*_parked(*ports.parked()), *map(_paused, pauses), *_overdue(seen)]
+    # How routes stand is about now.
+    standing = [] if day != day_of(now) else [_standing(each, pauses, now) for each in seen]
     return Day(
         day,
         now,
-        tuple(_routes(ports.counts(day), {pause.name for pause in pauses})),
+        tuple(_routes(ports.counts(day), {one.route: one for one in standing})),
         tuple(sorted(needs, key=lambda need: need.since or 0, reverse=True)),
         tuple(_waits(work)),
         tuple(ports.meters()),
@@ -148,12 +153,33 @@ def trouble(counts: RouteCounts) -> int:
     return batches_in_trouble(counts) + files_in_trouble(counts)
 
 
-def _routes(hours: Iterable[HourCounts], paused: set[str]) -> Iterable[RouteDay]:
+def _routes(hours: Iterable[HourCounts], standing: Mapping[str, RouteDay]) -> Iterable[RouteDay]:
     by_hour = {int(counts.hour[-2:]): counts.routes for counts in hours}
-    names = {name for routes in by_hour.values() for name in routes}
+    names = standing.keys() | {name for routes in by_hour.values() for name in routes}
     for name in sorted(names):
         day = tuple(by_hour.get(n, {}).get(name, RouteCounts()) for n in range(HOURS))
-        yield RouteDay(name, day, paused=f"route#{name}" in paused)
+        yield replace(standing.get(name, RouteDay(name, ())), hours=day)
+
+
+def _standing(seen: RouteSeen, pauses: Iterable[Pause], now: int) -> RouteDay:
+    """How a route stands, without its hours."""
+    overdue = seen.standing is not None and seen.standing.overdue is not None
+    name = Pausable.ROUTE.called(seen.route)
+    paused = any(pause.name == name for pause in pauses)
+    return RouteDay(seen.route, (), seen.last or None, seen.next(now), overdue, paused)
+
+
+def _overdue(seen: Iterable[RouteSeen]) -> Iterable[Need]:
+    for each in seen:
+        if each.standing is not None and each.standing.overdue is not None:
+            yield Need(
+                "overdue",
+                "files that its rule expects did not come in time",
+                "ask who sends them; or correct `expect` of the rule",
+                route=each.route,
+                since=each.standing.overdue,
+                command=f"aep-intake status --route {each.route}",
+            )
 
 
 def _parked(parked: Iterable[Parked], more: bool) -> Iterable[Need]:
@@ -193,7 +219,7 @@ def _paused(pause: Pause) -> Need:
         "resume it, once what it was paused for is over",
         route=name if kind == "route" else None,
         since=pause.since,
-        command=f"aep-intake resume {name}",
+        command=f"aep-intake resume {'' if kind == Pausable.ROUTE else f'--{kind} '}{name}",
     )
 
 

@@ -8,6 +8,7 @@ from aep_intake.adapters.dynamodb.counts import DynamoCounts
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.parked import DynamoParked
+from aep_intake.adapters.dynamodb.routes import DynamoRoutes
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
@@ -50,6 +51,7 @@ def page_ports(
         counts=DynamoCounts(items, days=0).of_day,
         parked=lambda: DynamoParked(items).some(side_by_side),
         pauses=lambda: ledger.pauses.standing().values(),
+        routes_seen=DynamoRoutes(items, now, retention=0).all,
         waits=lambda: unfinished.of_shards(ledger.pauses.standing(), side_by_side),
         meters=meters,
         status=StatusPorts(
