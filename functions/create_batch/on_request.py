@@ -29,7 +29,7 @@ from aep_intake.report.problems import explain, problem
 from aep_intake.report.status import JsonObject
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
-from aep_intake.routing.routes import Match
+from aep_intake.routing.routes import Ignored, Match
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -217,7 +217,7 @@ def _look_at(
 def _batch_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
     wanted = _wanted(event)
     unknown = "no order has this external id, or this batch"
-    return _status(lambda: status.of_batch(wanted, _ports()), unknown, context)
+    return _status(lambda: status.of_batch(wanted, _ports()), lambda: unknown, context)
 
 
 def _list(event: Mapping[str, Any], context: LambdaContext) -> Response:
@@ -247,11 +247,26 @@ def _object_status(event: Mapping[str, Any], context: LambdaContext) -> Response
     if bucket not in worker.settings.source_buckets:
         detail = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
         return _problem(problem(404, "not-found", detail))
-    unknown = "no event of this object has come, or it came longer ago than the ledger remembers"
-    return _status(lambda: status.of_object(bucket, key, _ports()), unknown, context)
+    return _status(
+        lambda: status.of_object(bucket, key, _ports()), lambda: _why_unknown(bucket, key), context
+    )
 
 
-def _status(ask: Callable[[], JsonObject | None], unknown: str, context: LambdaContext) -> Response:
+def _why_unknown(bucket: str, key: str) -> str:
+    """Why the ledger knows nothing of an object: what no route takes leaves no trace there."""
+    found = attempt(
+        lambda: worker.tables.current().match(Arrival(bucket, key, None, "", None, 1, 0))
+    )
+    if not isinstance(found, Ignored):
+        return "no event of this object has come, or it came longer ago than the ledger remembers"
+    if found.why == "not-data":
+        return "by its name it is never data, so it is left out"
+    return f"rule `{found.route}` leaves it out"
+
+
+def _status(
+    ask: Callable[[], JsonObject | None], unknown: Callable[[], str], context: LambdaContext
+) -> Response:
     answer = attempt(lambda: (ask(), _restored()))
     if isinstance(answer, Exception):
         _report(context.aws_request_id, answer)
@@ -262,7 +277,7 @@ def _status(ask: Callable[[], JsonObject | None], unknown: str, context: LambdaC
             f"; or the ledger, which was restored ({restored}), has forgotten it: send the events "
             "of that time again, and the intake finds their batches in AEP"
         )
-        return _problem(problem(404, "not-found", unknown + (forgotten if restored else "")))
+        return _problem(problem(404, "not-found", unknown() + (forgotten if restored else "")))
     if restored:
         found = found | {"ledgerRestoredAt": restored}
     headers = {"X-External-Id": found["externalId"]} if "externalId" in found else {}

@@ -944,6 +944,20 @@ class TestWhereAFileIs:
         assert "ledger" in answer.body["detail"]
         assert len(api.simulator.received) == received
 
+    def test_that_it_is_left_out_by_its_route_or_its_name(self, api: Api) -> None:
+        api.routes = [
+            {"name": "not-ours", "match": "tmp/**", "ignore": True},
+            {"name": "rest", "match": "**", "datasetId": LOYALTY},
+        ]
+        for key, says in {
+            "tmp/a.json": "rule `not-ours` leaves it out",
+            "a/.hidden/b.json": "never data",
+            "a/b.json": "no event of this object has come",
+        }.items():
+            answer = where(api, f"s3://landing/{key}")
+            assert (answer.status, answer.reason) == (404, "not-found")
+            assert says in answer.body["detail"]
+
     def test_a_restored_ledger_says_that_it_may_have_forgotten(self, api: Api) -> None:
         """Of what it does not know, and of what may have gone on since; while that can matter."""
         [batch_id] = self.named(api, "a.json")
