@@ -95,6 +95,11 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
         ("due DLQ", "DueDlqUrl", "follow its alarm, then purge it: the ledger has the orders"),
     ):
         yield from run_check(check, aws.check_queue(sqs, output(name), advice))
+    if "OnJournalFunction" in stack.outputs:
+        name, advice = output("OnJournalFunction"), "follow its alarm, and send them again"
+        yield from run_check(f"function {name}", aws.check_event_source(functions, name))
+        dlq = aws.check_queue(sqs, output("JournalDlqUrl"), advice)
+        yield from run_check("journal DLQ", dlq)
     for name in REMOVED_QUEUES.keys() & stack.outputs.keys():
         advice = f"the next update deletes them with the queue; {REMOVED_QUEUES[name]}"
         yield from run_check(name, aws.check_queue(sqs, output(name), advice))
