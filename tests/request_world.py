@@ -330,12 +330,12 @@ class Api:
         event = copy.deepcopy(GET)
         return self.send(event | {"pathParameters": {"id": wanted}})
 
-    def try_anew(self, wanted: str) -> Answer:
+    def try_anew(self, wanted: str, body: object = None) -> Answer:
         """POST /batches/{id}/attempts."""
         event = copy.deepcopy(POST)
         event["requestContext"]["path"] = f"/v1/batches/{wanted}/attempts"
         about = {"resource": "/batches/{id}/attempts", "pathParameters": {"id": wanted}}
-        return self.send(event | about | {"body": None})
+        return self.send(event | about | {"body": body and json.dumps(body)})
 
     def record(self, external_id: str) -> Record:
         """What the ledger holds of an order."""

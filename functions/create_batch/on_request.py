@@ -19,9 +19,10 @@ from aep_intake.model.errors import (
     Rejected,
     StorageUnavailable,
     TargetNotAllowed,
+    TooLarge,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Record
+from aep_intake.model.orders import Order, Record
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.times import iso
 from aep_intake.report import status, telemetry
@@ -35,6 +36,7 @@ from aep_intake.wiring.arrive import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOOK_AT_S = 6  # for all objects together: a POST must start within eight seconds
+FILES_CHECKED = 500  # of an order that gets another attempt: a query each
 ASK_AEP_S = 10  # for all batches of an answer together
 
 type Response = dict[str, Any]
@@ -125,7 +127,7 @@ def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
         _report(context.aws_request_id, record)
         return _problem(explain(record))
     external_id = record.order.external_id
-    result = attempt(_start_next_attempt, record, context)
+    result = attempt(_start_next_attempt, record, event, context)
     _report(external_id, result)
     if isinstance(result, Exception):
         return _problem(explain(result, external_id))
@@ -174,15 +176,32 @@ def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcom
     return requests.carry_out(request, ports, worker.targets, buckets, _look_at)
 
 
-def _start_next_attempt(record: Record, context: LambdaContext) -> Outcome:
+def _start_next_attempt(
+    record: Record, event: Mapping[str, Any], context: LambdaContext
+) -> Outcome:
     ports = _create_ports(context)
+    prepared = None if requests.even_if_overtaken(event) else _not_overtaken
     last = latest(record, worker.ledger) or record
     outcome = worker.parking.done_again(
-        lambda: create.start_next_attempt(record.order.external_id, ports),
+        lambda: create.start_next_attempt(record.order.external_id, ports, prepared=prepared),
         (ARRIVALS, "order", last.order.external_id),
         (ARRIVALS, "file", record.order.root),  # if AEP refused it before it was an order's
     )
     return requests.with_batch(outcome, ports)
+
+
+def _not_overtaken(order: Order) -> Order:
+    """The same order, unless a newer version of a file, or its bytes, are loaded or under way."""
+    from aep_intake.arrivals.versions import check_not_overtaken  # noqa: PLC0415 - few need it
+
+    files = worker.ledger.files(order) if order.line is None else ()  # which has its newest one
+    if len(files) > FILES_CHECKED:
+        raise TooLarge(
+            f"{len(files):,} files take a request too long to check for newer versions: use "
+            "aep-intake redrive, or say evenIfOvertaken"
+        )
+    check_not_overtaken(files, order.target, worker.versions, worker.side_by_side)
+    return order
 
 
 def _create_ports(context: LambdaContext) -> ports.OrderPorts:

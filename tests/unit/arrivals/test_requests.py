@@ -1126,6 +1126,31 @@ class TestAnotherAttempt:
         assert first in answer.body["detail"]
         assert len(api.created()) == 1
 
+    def test_is_refused_where_the_same_bytes_are_loaded(self, api: Api) -> None:
+        """Its rows would be there twice, unless somebody wants that."""
+        wanted = BODY | {"objects": ["s3://landing/in/a.json"]}
+        api.bucket.objects["landing/in/a.json"] = Stored()
+        first = api.post(wanted).body["id"]
+        api.simulator.set_status(first, "abandoned")
+        api.bucket.objects["landing/in/a.json"] = Stored(version_id="v2")
+        newer = api.post(wanted, key="another").body["id"]
+        answer = api.try_anew(first)
+        assert (answer.status, answer.reason) == (409, "overtaken")
+        assert newer in answer.body["detail"]
+        answer = api.try_anew(first, {"evenIfOvertaken": "yes"})
+        assert (answer.status, answer.reason) == (400, "malformed-request")
+        assert api.try_anew(first, {"evenIfOvertaken": True}).status == 201
+
+    def test_of_many_files_is_left_to_a_redrive(
+        self, api: Api, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(api.function, "FILES_CHECKED", 0)
+        api.bucket.objects["landing/in/a.json"] = Stored()
+        first = api.post(BODY | {"objects": ["s3://landing/in/a.json"]}).body["id"]
+        api.simulator.set_status(first, "abandoned")
+        assert api.try_anew(first).reason == "too-large"
+        assert api.try_anew(first, {"evenIfOvertaken": True}).status == 201
+
     def test_is_nobodys_for_what_nobody_knows(self, api: Api) -> None:
         assert api.try_anew("nobody-knows").status == 404
         assert api.try_anew("not an id").status == 404

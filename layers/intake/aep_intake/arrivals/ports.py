@@ -7,9 +7,11 @@ from aep_intake.create import lineage, ports
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import markers, missing_markers, windows
 from aep_intake.grouping.windows import Window
+from aep_intake.model.batches import Batch, Target
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Held
+from aep_intake.model.orders import Order, Record
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
@@ -48,6 +50,32 @@ class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer,
     """The event bus, for arrivals without an order too."""
 
 
+class VersionLedger(Protocol):
+    """The ledger of versions and of their orders. Every method raises LedgerUnavailable."""
+
+    def get(self, external_id: str) -> Record | None:
+        """An order's current record."""
+
+    def files(self, order: Order) -> tuple[Arrival, ...]:
+        """The files of an order. Raises StorageUnavailable, too."""
+
+    def held(self, object_id: str) -> list[Held]:
+        """As `ArrivalLedger`."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPorts:
+    """What it takes to know which versions of an object are loaded or under way."""
+
+    ledger: VersionLedger
+    window: Callable[[str], Window | None]
+    # The number of the part of a window with a version of an object (bucket, key, version).
+    part_of: Callable[[Window, str, str, str], int | None]
+    # Whether the batch of an order (by external id) ended, and holds no data.
+    ended_without_data: Callable[[str], bool]
+    batch: Callable[[Target, str], Batch | None]  # as Catalog shows it
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """What taking in arrivals needs of the world."""
@@ -71,3 +99,14 @@ class Intake:
     came: Callable[[Mapping[str, Came]], None]
     # Sends a message to on_marker, which has more time; None: this worker does it itself.
     hand_on: Callable[[str], None] | None = None
+
+    @property
+    def versions(self) -> VersionPorts:
+        """What it takes to know which versions are loaded or under way."""
+        return VersionPorts(
+            self.ledger,
+            self.windows.windows.get,
+            self.part_of,
+            self.ended_without_data,
+            self.ports.platform.batch,
+        )

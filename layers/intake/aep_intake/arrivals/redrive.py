@@ -64,7 +64,7 @@ def retry_parked(
         wanted = order if wish.as_ordered else _rerouted(order, files, intake)
         _check_there(files, intake, side_by_side, all_of_them=wanted.whole)
         if wanted.line is None and not wish.even_if_overtaken:  # a lineage has its newest version
-            check_not_overtaken(files, wanted.target, intake, side_by_side)
+            check_not_overtaken(files, wanted.target, intake.versions, side_by_side)
         return wanted
 
     try:

@@ -47,6 +47,11 @@ PAUSED_S = 60  # until a request for what is paused is worth repeating
 _RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
 _ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
 _IDS = {"type": "array", "minItems": 1, "items": _ID}
+ATTEMPT_SCHEMA: Mapping[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"evenIfOvertaken": {"type": "boolean"}},
+}
 SCHEMA: Mapping[str, Any] = {
     "type": "object",
     "required": ["datasetId"],
@@ -279,6 +284,16 @@ def _body(event: Mapping[str, Any]) -> dict[str, Any]:
         if not _PRINTABLE.fullmatch(name) or routes.TAKEN_TAG.fullmatch(name):
             raise MalformedRequest(f"tags: the name {ascii(name)[:100]} is taken, or cannot be one")
     return found
+
+
+def even_if_overtaken(event: Mapping[str, Any]) -> bool:
+    """Whether another attempt is wanted though newer versions are loaded. Raises MalformedRequest.
+
+    A request for one needs no body.
+    """
+    if not event.get("body"):
+        return False
+    return bool(checked(document(event), ATTEMPT_SCHEMA).get("evenIfOvertaken"))
 
 
 def document(event: Mapping[str, Any]) -> Any:

@@ -178,7 +178,7 @@ def _check_not_overtaken(arrival: Arrival, found: Order | Joining, intake: Intak
     if not begins or order.line is not None:  # a lineage has its newest version
         return
     try:
-        check_not_overtaken((arrival,), order.target, intake, map)
+        check_not_overtaken((arrival,), order.target, intake.versions, map)
     except Overtaken as overtaken:
         reject_arrival(arrival, overtaken, intake)
         raise

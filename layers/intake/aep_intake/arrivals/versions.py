@@ -11,7 +11,7 @@ newer version may have overtaken it.
 from collections.abc import Iterable
 from itertools import batched
 
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import Intake, VersionPorts
 from aep_intake.create.attempts import holding, latest
 from aep_intake.grouping import windows
 from aep_intake.grouping.windows import Window, WindowStage
@@ -41,8 +41,8 @@ class LiveVersions:
     `asks_catalog`: what became of a batch that nobody here has followed.
     """
 
-    def __init__(self, intake: Intake, *, asks_catalog: bool = False) -> None:
-        self._intake = intake
+    def __init__(self, ports: VersionPorts, *, asks_catalog: bool = False) -> None:
+        self._ports = ports
         self._asks_catalog = asks_catalog
         self._known: dict[str, Record | None] = {}
         self._lives: dict[str, bool] = {}
@@ -56,7 +56,7 @@ class LiveVersions:
         if not held.owner.startswith(WINDOW_PREFIX):
             return self._order(held.owner, held.file)
         if held.owner not in self._windows:
-            self._windows[held.owner] = self._intake.windows.windows.get(held.owner)
+            self._windows[held.owner] = self._ports.window(held.owner)
         window = self._windows[held.owner]
         if window is None:
             return None
@@ -67,21 +67,21 @@ class LiveVersions:
             return next(filter(None, map(self._order, parts)), None)
         if len(parts) > 1 and any(map(self._order, parts)):
             file = held.file
-            at = self._intake.part_of(window, file.bucket, file.key, held.in_batch)
+            at = self._ports.part_of(window, file.bucket, file.key, held.in_batch)
             parts = parts if at is None else [parts[at]]
         return next(filter(None, (self._order(part, held.file) for part in parts)), None)
 
     def _order(self, external_id: str, file: Arrival | None = None) -> Live | None:
         """What an order is loaded by; of one that was split, the half with a file, or any."""
         if external_id not in self._known:
-            ledger = self._intake.ledger
+            ledger = self._ports.ledger
             self._known[external_id] = latest(ledger.get(external_id), ledger)
         record = self._known[external_id]
         if record is None or record.split_into is None:
             return self._live(record)
         if file is None:
             return next(filter(None, map(self._order, record.split_into)), None)
-        return self._live(holding(record, file.bucket, file.key, self._intake.ledger))
+        return self._live(holding(record, file.bucket, file.key, self._ports.ledger))
 
     def _live(self, record: Record | None) -> Live | None:
         if record is None or record.replaced_by is not None or record.state is State.REFUSED:
@@ -96,11 +96,11 @@ class LiveVersions:
     def _ended_without_data(self, record: Record) -> bool:
         if record.state is not State.ANNOUNCED or record.batch_id is None:
             return False
-        if self._intake.ended_without_data(record.order.external_id):
+        if self._ports.ended_without_data(record.order.external_id):
             return True
         if not self._asks_catalog:
             return False
-        batch = self._intake.ports.platform.batch(record.order.target, record.batch_id)
+        batch = self._ports.batch(record.order.target, record.batch_id)
         return batch is not None and (batch.holds_none or batch.reverted)
 
 
@@ -115,7 +115,7 @@ def told_same_bytes(copy: Arrival, intake: Intake) -> bool:
     before = [held for held in versions if _is_before(held.file, copy)]
     if copy.etag not in {held.file.etag for held in before}:
         return False
-    live = LiveVersions(intake)
+    live = LiveVersions(intake.versions)
     for held in _newest_first(before):
         if live.by(held) is not None:
             return held.file.etag == copy.etag and intake.ledger.claim_copy(copy, held)
@@ -123,24 +123,24 @@ def told_same_bytes(copy: Arrival, intake: Intake) -> bool:
 
 
 def check_not_overtaken(
-    files: Iterable[Arrival], target: Target, intake: Intake, side_by_side: SideBySide
+    files: Iterable[Arrival], target: Target, ports: VersionPorts, side_by_side: SideBySide
 ) -> None:
     """One consistent query a file: whether its rows would come too late, or twice, to a dataset.
 
     Raises Overtaken for the first file of which a newer version, or the same bytes, are there or
     under way; TryAgain.
     """
-    live = LiveVersions(intake, asks_catalog=True)
+    live = LiveVersions(ports, asks_catalog=True)
     for page in batched(files, PAGE, strict=False):
-        found = side_by_side(lambda file: _overtaken(file, target, live, intake), page)
+        found = side_by_side(lambda file: _overtaken(file, target, live, ports), page)
         for why in filter(None, found):
             raise why
 
 
 def _overtaken(
-    file: Arrival, target: Target, live: LiveVersions, intake: Intake
+    file: Arrival, target: Target, live: LiveVersions, ports: VersionPorts
 ) -> Overtaken | None:
-    versions = intake.ledger.held(file.object_id)
+    versions = ports.ledger.held(file.object_id)
     # A marker's list has no sequencers, but the ledger has.
     ours = next((one.file for one in versions if one.file.version == file.version), file)
     for held in _newest_first(one for one in versions if one.in_batch != file.version):
@@ -155,7 +155,7 @@ def _overtaken(
         return Overtaken(
             f"{file.uri!r}: {what} ({held.file.version}) is loaded or under way, by "
             f"{by.external_id} ({batch}): its rows would be there twice. Discard it; or, "
-            "if both versions belong into the dataset, redrive with --even-if-overtaken"
+            "if both versions belong into the dataset, say so (evenIfOvertaken)"
         )
     return None
 

@@ -9,7 +9,7 @@ from botocore.config import Config
 from aep_intake.adapters.aws.appconfig import InForce
 from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
 from aep_intake.adapters.aws.s3 import Objects
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import Intake, VersionPorts
 from aep_intake.model.times import DAY_MS
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.routes import RoutingTable
@@ -62,6 +62,19 @@ class Requesting(Creating):
 
         pauses = self.ledger.pauses
         return DynamoListed(self.table, lambda: [pause.name for pause in pauses.all()])
+
+    @property
+    def versions(self) -> VersionPorts:
+        """What it takes to know which versions are loaded or under way."""
+        windows = self.ledger.windows
+        ended, batch = self._ended_without_data, self.adobe.batch
+        return VersionPorts(self.ledger, windows.get, windows.part_of, ended, batch)
+
+    def _ended_without_data(self, external_id: str) -> bool:
+        """By its delivery; where nothing is delivered, nobody knows, and it counts as loaded."""
+        delivery = self.deliveries.get(external_id)
+        verdict = None if delivery is None else delivery.verdict
+        return verdict is not None and verdict.end != "succeeded"
 
     @cached_property
     def tables(self) -> InForce[RoutingTable]:
@@ -136,12 +149,6 @@ class Arriving(Requesting):
             ended_without_data=self._ended_without_data,
             came=self.routes_seen.came,
         )
-
-    def _ended_without_data(self, external_id: str) -> bool:
-        """By its delivery; where nothing is delivered, nobody knows, and it counts as loaded."""
-        delivery = self.deliveries.get(external_id)
-        verdict = None if delivery is None else delivery.verdict
-        return verdict is not None and verdict.end != "succeeded"
 
     def hand_on(self, body: str) -> None:
         """Send a message to on_marker. Raises StorageUnavailable."""
