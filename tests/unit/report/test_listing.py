@@ -1,5 +1,6 @@
 """Lists of batches: each once, in its present state, whatever the pages are."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -127,6 +128,16 @@ def test_a_question_is_understood() -> None:
     assert Place.of(beginning.token(), NOW) == beginning
 
 
+def test_the_first_day_there_is_has_a_list() -> None:
+    assert Listed().told(Wanted("0001-01-01", state="loaded")) == []
+
+
+def test_a_page_may_end_at_any_order_that_a_caller_names() -> None:
+    shard = f"paused#organization#{'A' * 24}@AdobeOrg#several"
+    place = Place(NOW, None, json.dumps([shard, str(NOW), "\\" * 200]))
+    assert listing.read({"token": place.token()}, NOW).place == place
+
+
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
@@ -149,6 +160,7 @@ def test_a_question_is_understood() -> None:
         ({"token": Place(NOW, "2026-11-18").token()}, "`token` is not"),
         ({"token": Place(NOW, "../x").token()}, "`token` is not"),
         ({"token": "A" * 9999}, "`token` is not"),
+        ({"token": "W1tb" * 500}, "`token` is not"),
     ],
 )
 def test_what_is_not_understood_is_said(asked: dict[str, str], says: str) -> None:

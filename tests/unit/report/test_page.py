@@ -147,6 +147,8 @@ WRONG: dict[str, dict[str, object]] = {
     "a day that is a number": {"day": 20261128},
     "route": {"view": "route", "route": "a b"},
     "a long route": {"view": "route", "route": "r" * 65},
+    "the first day there is": {"day": "0001-01-01"},
+    "the last day there is": {"day": "9999-12-31"},
     "no route": {"view": "route"},
     "no uri": {"view": "file"},
     "a uri without a key": {"view": "file", "uri": "s3://bucket/"},

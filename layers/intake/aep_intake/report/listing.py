@@ -39,7 +39,7 @@ ORDERS_AT_ONCE = 100
 OBJECTS_AT_ONCE = 10  # each may be some MB, unpacked
 PAGE_MAX = 500
 PAGE = 100
-TOKEN_MAX = 400  # characters
+TOKEN_MAX = 2000  # characters: a caller's external id of 200 may be escaped twice
 
 
 class JournalObjects(Protocol):
@@ -97,7 +97,7 @@ class Place:
                 case [int(asked_at), str(hour), str(after)] if 0 < asked_at <= now:
                     _start_of(hour)
                     return cls(asked_at, hour, after)
-        except ValueError:
+        except (ValueError, RecursionError):
             pass
         raise MalformedRequest("`token` is not the `next` of an answer to this question")
 
@@ -231,11 +231,11 @@ class _Hours:
         told = [each.partition(" ")[::2] for each in left[:number]]
         known = self._ports.ledger.orders([name for _, name in told])
         orders = [known[n] for at, n in told if n in known and at in _times(known[n][0])]
-        following: Place | None = replace(place, hour=hour_of(_start_of(hour) - HOUR_MS), after="")
+        following: Place | None = None
         if len(left) > number:
             following = replace(place, after=left[number - 1])
-        elif hour.endswith("T00"):
-            following = None
+        elif not hour.endswith("T00"):
+            following = replace(place, hour=hour_of(_start_of(hour) - HOUR_MS), after="")
         return _Some(orders, following, cost + max(len(told), 1))
 
     def _read(self, hour: str) -> int:

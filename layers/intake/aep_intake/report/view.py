@@ -131,7 +131,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _is_day(text: str) -> bool:
     try:
-        return bool(_DAY.fullmatch(text) and date.fromisoformat(text))
+        # The first and the last day that there are have no day before, or after.
+        return bool(_DAY.fullmatch(text)) and date.min < date.fromisoformat(text) < date.max
     except ValueError:
         return False
 

@@ -1,6 +1,7 @@
 """Many orders at a time, and unfinished work page by page; see `ledger` for the keys."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from itertools import batched, chain, islice
 from typing import Any
@@ -16,6 +17,8 @@ from aep_intake.model.orders import Record
 
 ORDERS_AT_ONCE = 50  # with their deliveries, a hundred items of one request
 _NAMES = ("record", "delivery")
+# Of a place, that a caller may have changed: DynamoDB refuses other numbers and texts.
+_WHEN_AND_ID = re.compile("[0-9]{1,15} [!-~]{1,250}")
 
 
 class DynamoListed:
@@ -76,9 +79,9 @@ def _place(text: str) -> tuple[str, str, str]:
     """The shard, due time and id at which a page ended. A caller may have changed it."""
     try:
         match json.loads(text):
-            case [str(shard), str(due), str(name)] if due.isdecimal() and len(due) < 16 and name:
+            case [str(shard), str(due), str(name)] if _WHEN_AND_ID.fullmatch(f"{due} {name}"):
                 return shard, due, name
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     return "", "", ""
 

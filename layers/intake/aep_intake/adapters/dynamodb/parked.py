@@ -25,8 +25,8 @@ from aep_intake.model.values import dataclass
 
 PARKED, DISCARDED = "parked", "discarded"
 SHARDS = 8
-# An item holds 400 KB. SQS takes messages of a megabyte, which are nobody's events.
-BODY_BYTES_MAX = 300_000
+# An item holds 400 KB, with its keys. SQS takes messages of a megabyte, which are nobody's events.
+RECORD_BYTES_MAX = 390_000
 # How many items of a shard are counted: they are read whole, and together take a second.
 COUNTED_PER_SHARD = 500
 
@@ -50,9 +50,10 @@ class DynamoParked:
 
     def put(self, parked: Parked) -> bool:
         """Write an item with a new token; False, and nothing is done, if it is too large."""
-        if len(parked.body.encode()) > BODY_BYTES_MAX:
+        item = _item(_place(parked.id), parked)
+        if len(item["record"]["S"].encode()) > RECORD_BYTES_MAX:  # in JSON, `"` has two bytes
             return False
-        self._table.put(_item(_place(parked.id), parked))
+        self._table.put(item)
         return True
 
     def token(self, parked_id: str) -> str | None:
