@@ -190,7 +190,7 @@ class Board:
         """
         statuses = {batch["id"]: batch["status"] for batch in batches}
         waiting = [each["uri"]["S"] for each in ledger if each.get("noted") == {"S": "waiting"}]
-        remembered = json.dumps(ledger, ensure_ascii=False)
+        remembered = json.dumps(ledger, ensure_ascii=False, default=repr)  # counts are packed
         with self._lock:
             for item in self.items:
                 if "inAep" in item.expect:

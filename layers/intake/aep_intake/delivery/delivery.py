@@ -71,7 +71,7 @@ class Verdict(Kept):
     oversized_rows: tuple[str, ...] = ()  # the first in each of some files, by name
     # Whether we gave it up because of its lost files: another attempt follows without them.
     anew: bool = False
-    # External id of the order of a newer version, for which it was aborted.
+    # External id of the order of a newer version, which has its place.
     replaced_by: str | None = None
 
     @property
