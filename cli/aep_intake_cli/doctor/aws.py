@@ -18,6 +18,7 @@ from aep_intake_cli.output import quantity
 from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
 if TYPE_CHECKING:
+    from aep_intake.adapters.dynamodb.parked import ParkedCounts
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -136,6 +137,17 @@ def check_connections(known: Callable[[], Mapping[str, int]], buckets: Iterable[
                 f"{name}: the ledger does not know since when it is connected, so nobody can tell "
                 f"what came by no event: aep-intake connect {name} --since TIME",
             )
+
+
+def check_parked(counts: Callable[[], ParkedCounts]) -> Findings:
+    """Nothing is parked, whether or not its queue still has a message of it."""
+    found = _asked(counts)
+    total, more = sum(found.by_route.values()), " at least" * found.more
+    if not total:
+        yield OK, "nothing"
+        return
+    routes = ", ".join(f"{route or 'no route'}: {n:,}" for route, n in found.by_route.items())
+    yield NOTE, f"{quantity(total, 'message')}{more} ({routes}): list them: aep-intake parked"
 
 
 def _asked[T](ledger: Callable[[], T]) -> T:

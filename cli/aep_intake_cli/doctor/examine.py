@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from aep_intake import __version__
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.parked import SHARDS, DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import Organizations, covers, written
@@ -111,6 +113,11 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     yield from run_check("alarm topic", topic)
     for organizations in in_force:
         yield from _check_adobe(stack, session, organizations)
+    yield from _check_ledger(stack, session)
+
+
+def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
+    """The ledger, and what it says that waits for somebody."""
     dynamodb = session.client("dynamodb")
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), now, retention=0)
     table = stack.output("LedgerTable")
@@ -118,6 +125,9 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     connections = DynamoConnections(Table(dynamodb, table))
     connected = aws.check_connections(connections.all, stack.output("SourceBuckets").split(","))
     yield from run_check("connections", connected)
+    with ThreadPoolExecutor(SHARDS) as pool:
+        parked = DynamoParked(Table(dynamodb, table))
+        yield from run_check("parked", aws.check_parked(lambda: parked.counts(pool.map)))
     yield from run_check("work", check_unfinished(ledger, now()))
     batches = aws.check_profile_batches(ledger.made, now())
     yield from run_check("batches for Profile", batches)

@@ -10,6 +10,7 @@ import pytest
 from aep_intake.adapters.adobe.credentials import Credentials
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.parked import ParkedCounts
 from aep_intake.clock.due import DueKind
 from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
@@ -277,6 +278,16 @@ def test_a_bucket_of_which_nobody_knows_since_when_it_is_connected_is_noted() ->
     (known, _), (unknown, text) = found
     assert (known, unknown) == (OK, NOTE)
     assert "aep-intake connect new --since" in text
+
+
+def test_what_is_parked_is_told_by_route_though_no_message_is_left_of_it() -> None:
+    assert looked_at(aws.check_parked(lambda: ParkedCounts({}, more=False))) == [(OK, "nothing")]
+    counts = ParkedCounts({"crm": 3000, None: 2}, more=True)
+    [(verdict, text)] = looked_at(aws.check_parked(lambda: counts))
+    assert verdict is NOTE
+    assert text == (
+        "3002 messages at least (crm: 3,000, no route: 2): list them: aep-intake parked"
+    )
 
 
 def quota(made: dict[tuple[str, str], int]) -> list[tuple[Verdict, str]]:
