@@ -264,7 +264,7 @@ def test_a_stack_that_delivers_is_looked_at_to_the_end(stack: LocalStack, delive
         asked = kind.lower()
         assert (OK, "1 waiting, 0 in flight or delayed") in told(f"{asked} queue")
         advice = f"1 message: list them: aep-intake parked --queue {asked}"
-        assert told(f"{asked} DLQ") == [(NOTE, advice)]
+        assert told(f"{asked} DLQ") == [(PROBLEM, advice)]
     boto3.client("events").disable_rule(Name=bus, EventBusName=bus)
     enable = f"aws events enable-rule --event-bus-name {bus} --name {bus}"
     off = f"the rule {bus} is off, so events are lost: {enable}"
