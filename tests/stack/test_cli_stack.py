@@ -58,8 +58,10 @@ Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+def wide(monkeypatch: pytest.MonkeyPatch, stack: LocalStack) -> None:
+    """And nothing is parked, which would be a problem to the doctor."""
     monkeypatch.setenv("COLUMNS", "300")
+    stack.aws.sqs.purge_queue(QueueUrl=stack.outputs["ArrivalsDlqUrl"])
 
 
 def limits_of(stack: LocalStack, said: dict[str, Any]) -> dict[str, str]:
@@ -189,11 +191,11 @@ def test_a_platform_that_is_down_is_one_problem_of_each_check(
     assert "no credential works" in said
 
 
-def test_dead_letters_are_told_but_no_problem(stack: LocalStack, capsys: Output) -> None:
+def test_dead_letters_are_a_problem(stack: LocalStack, capsys: Output) -> None:
     url = stack.outputs["DueDlqUrl"]
     stack.aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
     try:
-        assert main(["doctor"]) == 0
+        assert main(["doctor"]) == 1
         assert "follow its alarm" in capsys.readouterr().out
     finally:
         stack.aws.sqs.purge_queue(QueueUrl=url)
@@ -208,7 +210,7 @@ def test_before_an_update_deletes_a_queue_what_is_in_it_is_told(
     before = replace(now, outputs={**now.outputs, "ArrivalRuleDlqUrl": queue})
     findings = list(doctor.examine(before, boto3.Session()))
     [going] = [each for each in findings if each.check == "ArrivalRuleDlqUrl"]
-    assert going.verdict is NOTE
+    assert going.verdict is PROBLEM
     assert "move them first" in going.text
 
 
@@ -294,7 +296,7 @@ def test_an_alarm_that_is_off_is_told_with_what_to_do(stack: LocalStack, capsys:
     assert name not in capsys.readouterr().out
     watch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
     try:
-        assert main(["doctor"]) == 0
+        assert main(["doctor"]) == 1
         said = " ".join(capsys.readouterr().out.split())
         assert name in said
         assert "tried again for more than an hour" in said
@@ -1076,7 +1078,6 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     stack.aws.s3.create_bucket(Bucket=bucket, CreateBucketConfiguration=where)
     for name, value in stack.operator(bucket).identity.variables().items():
         monkeypatch.setenv(name, value)
-    stack.aws.sqs.purge_queue(QueueUrl=stack.outputs["ArrivalsDlqUrl"])  # which is a problem
     assert main(["doctor"]) == 0, capsys.readouterr().out
     key = f"nowhere/{uuid.uuid4().hex}.json"
     stack.put(key, b"{}")
