@@ -3,7 +3,7 @@
 A generated table stands between `<!-- table: NAME -->` and `<!-- end -->`; TABLES says how each is
 made. `tests/unit/test_docs.py` fails where one is out of date, and where a page names something
 that the code does not have. In the template, AppConfig's validators have the rules of our schemas,
-without the descriptions, which are for people and editors.
+without the descriptions and hints, which are for people and editors.
 
     python -m local.docs            say which files are out of date; status 1 if any is
     python -m local.docs --write    write them
@@ -482,7 +482,7 @@ def rules(schema: Any, *, names: bool = False) -> Any:
     return {
         name: rules(value, names=name == "properties" and not names)
         for name, value in schema.items()
-        if names or name not in {"title", "description", "default"}
+        if names or name not in {"title", "description", "default", "hint"}
     }
 
 

@@ -27,8 +27,7 @@ from rich.text import Text
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.datasets import adobe_clients
-from aep_intake_cli.documents import live_routes, organizations_of
-from aep_intake_cli.failures import CommandFailed
+from aep_intake_cli.documents import check_route, live_routes, organizations_of
 from aep_intake_cli.output import quantity
 
 if TYPE_CHECKING:
@@ -64,9 +63,10 @@ def prepare(stack: Stack, session: boto3.Session, route: str | None, day: int | 
     table = Table(dynamodb, name)
     ledger = DynamoLedger(dynamodb, name, now, retention)
     comparisons = DynamoComparisons(table, ledger, now, keeps=False)
-    published = routes.parse(live_routes(stack, appconfig), "live")
-    if route is not None and route not in {one.name for one in published.routes}:
-        raise CommandFailed(f"no route of the published table is called {route}")
+    document = live_routes(stack, appconfig)
+    published = routes.parse(document, "live")
+    if route is not None:
+        check_route(route, document)
     buckets = stack.output("SourceBuckets").split(",")
     comparison = Comparison.begin(now(), retention, buckets, comparisons.last())
     if day is not None:

@@ -188,6 +188,16 @@ def live_routes(stack: Stack, client: AppConfigClient) -> bytes:
     return document.read(live[-1])
 
 
+def check_route(route: str, document: bytes) -> None:
+    """Whether `document`, which is live, has a route of this name. Raises CommandFailed."""
+    from aep_intake.routing import routes
+
+    known = [rule.name for rule in routes.parse(document, "live").routes]
+    if route not in known:
+        names = ", ".join(known)
+        raise CommandFailed(f"no route of the live table is called {route}: there are {names}")
+
+
 def organizations_of(stack: Stack, client: AppConfigClient) -> Organizations:
     """The organizations and limits in force. Raises CommandFailed and botocore's errors."""
     document = PublishedDocument(client, *(stack.output(name) for name in LIMITS_IDS))

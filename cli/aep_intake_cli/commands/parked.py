@@ -45,5 +45,6 @@ def command(
         out = console()
         out.print(parked.table(shown, out.width))
     more = f", of which the newest {limit} are shown" if len(found) > limit else ""
-    told = f"{quantity(len(found), 'message')} parked{more}." if found else "Nothing is parked."
+    nothing = "Nothing is parked." if choice == Choice() else "Nothing that is parked fits."
+    told = f"{quantity(len(found), 'message')} parked{more}." if found else nothing
     click.echo(told, err=as_json)

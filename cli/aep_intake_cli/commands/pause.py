@@ -53,7 +53,7 @@ def command(
 
     from aep_intake_cli import pauses
     from aep_intake_cli.clock import now
-    from aep_intake_cli.documents import live_routes
+    from aep_intake_cli.documents import check_route, live_routes
     from aep_intake_cli.output import console, print_json, progress
 
     stack, session = access.stack(), access.session
@@ -61,7 +61,7 @@ def command(
     name = _name(route, dataset, organization)
     if name is not None:
         if route is not None:
-            _check_route(route, live_routes(stack, session.client("appconfig")))
+            check_route(route, live_routes(stack, session.client("appconfig")))
         by = session.client("sts").get_caller_identity()["Arn"]
         ledger.pauses.put(Pause(name, now(), by, note))
     kept = pauses.kept_in(session.client("s3"), stack.output("SourceBuckets").split(","))
@@ -101,7 +101,7 @@ def resume(
     from aep_intake_cli import pauses
     from aep_intake_cli.clock import now
     from aep_intake_cli.failures import CommandFailed
-    from aep_intake_cli.output import console, print_json
+    from aep_intake_cli.output import console, print_json, quantity
 
     name = _name(route, dataset, organization)
     if name is None:
@@ -117,7 +117,8 @@ def resume(
     if as_json:
         print_json([pauses.to_json(found)])
     else:
-        console().print(f"{over.what} goes on: {found.files:,} files wait", markup=False)
+        files = quantity(found.files, "file")
+        console().print(f"{over.what} goes on; waiting: {files}", markup=False)
 
 
 def _ledger(stack: Stack, access: Access) -> DynamoLedger:
@@ -144,15 +145,3 @@ def _name(route: str | None, dataset: str | None, organization: str | None) -> s
     if len(names) > 1:
         raise click.UsageError("give one of: a route, --dataset, --organization")
     return names[0] if names else None
-
-
-def _check_route(route: str, document: bytes) -> None:
-    """A pause of a route that is not there would hold nothing. Raises CommandFailed."""
-    from aep_intake.routing import routes
-
-    from aep_intake_cli.failures import CommandFailed
-
-    known = [rule.name for rule in routes.parse(document, "live").routes]
-    if route not in known:
-        names = ", ".join(known)
-        raise CommandFailed(f"no route of the live table is called {route}: there are {names}")

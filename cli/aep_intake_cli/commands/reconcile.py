@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @click.option(
     "--day",
     type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DAY",
     help="Only what was written on this day, in UTC, such as 2026-11-28.",
 )
 @as_json

@@ -66,7 +66,7 @@ def command(
             out = console()
             out.print(planned.plan(told, out.width))
         refused = sum(planned.is_refused(would) for _, would in told)
-        text = f"{quantity(len(told), 'message')} would be sent, and {refused} refused again."
+        text = f"{quantity(len(told), 'message')} would be sent, of which {refused} refused again."
         click.echo(text, err=as_json)
         return 0
     sent: list[Parked] = []

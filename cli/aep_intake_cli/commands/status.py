@@ -37,6 +37,7 @@ def command(
 
     from aep_intake_cli import day
     from aep_intake_cli.clock import now
+    from aep_intake_cli.documents import check_route, live_routes
     from aep_intake_cli.output import console, print_json, print_json_line
 
     stack = access.stack()
@@ -48,7 +49,12 @@ def command(
         at = now()
         begin = at - at % DAY_MS if since is None else int(since.timestamp() * 1000)
         found = day.look(table, begin, at, counted=counted)
-        return found if route is None else found.of(route)
+        if route is None:
+            return found
+        mine = found.of(route)
+        if not mine.routes:  # a rule that was removed today has still something to tell
+            check_route(route, live_routes(stack, access.session.client("appconfig")))
+        return mine
 
     if not watch:
         if as_json:

@@ -24,6 +24,7 @@ def command(*, route: str | None, as_json: bool, access: Access) -> None:
     from aep_intake.adapters.aws.journal import JournalBucket
 
     from aep_intake_cli.clock import now
+    from aep_intake_cli.documents import check_route, live_routes
     from aep_intake_cli.failures import CommandFailed
     from aep_intake_cli.journal_tail import Tail, line
     from aep_intake_cli.output import console, print_json_line
@@ -33,6 +34,8 @@ def command(*, route: str | None, as_json: bool, access: Access) -> None:
         raise CommandFailed(
             f"stack {stack.name} keeps no journal: deploy it with JournalDays, or listen on its bus"
         )
+    if route is not None:
+        check_route(route, live_routes(stack, access.session.client("appconfig")))
     bucket = stack.output("StateBucketName")
     tail, out = Tail(JournalBucket(access.session.client("s3"), bucket), now()), console()
     click.echo(f"Events of {stack.name} from now on, in UTC, up to a minute late.", err=True)

@@ -116,6 +116,17 @@ def test_what_was_not_looked_up_is_counted_all_the_same(capsys: Output) -> None:
     assert all(route["waiting"][0]["unit"] == "window" for route in day["routes"])
 
 
+def test_of_a_route_that_is_not_there(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    table = b'{"routes": [{"name": "new", "match": "new/*.csv", "datasetId": "d"}]}'
+    monkeypatch.setattr("aep_intake_cli.documents.live_routes", lambda *_: table)
+    assert command(ledger, NOON, "status", "--route", "crn") == 1
+    assert "no route of the live table is called crn: there are new" in capsys.readouterr().err
+    assert command(ledger, NOON, "status", "--route", "new") == 0
+    assert "Nothing happened, and nothing waits." in capsys.readouterr().out
+
+
 def test_a_stack_where_nothing_happened(capsys: Output) -> None:
     assert command(Ledger(), NOON, "status") == 0
     assert "Nothing happened, and nothing waits." in capsys.readouterr().out

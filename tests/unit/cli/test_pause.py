@@ -197,7 +197,7 @@ def test_what_is_paused_is_resumed_by_the_same_name(
     assert ledger.pauses.kept == {name: Pause(name, NOW, ARN)}
     assert main(["resume", *typed]) == 0
     assert ledger.pauses.kept == {name: Pause(name, NOW, ARN, resumed_at=NOW)}
-    assert "goes on: 0 files wait" in capsys.readouterr().out
+    assert "goes on; waiting: 0 files" in capsys.readouterr().out
     assert main(["resume", *typed]) == 1
     assert "is not paused; paused: nothing" in capsys.readouterr().err
 

@@ -41,7 +41,9 @@ def test_all_that_is_wrong_with_the_shape_is_told_at_once() -> None:
     assert lint(b'{"routes": [{"name": "a b", "match": 1}], "x": 1}') == [
         Problem("a b", "routes[0]", "needs exactly one of `ignore`, `datasetId`, `datasetName`"),
         Problem(
-            "a b", "routes[0].name", "'a b' is not of the form ^[0-9A-Za-z][0-9A-Za-z._-]{0,63}$"
+            "a b",
+            "routes[0].name",
+            "must be 1 to 64 letters, digits or `._-`, and begin with a letter or digit, not 'a b'",
         ),
         Problem("a b", "routes[0].match", "must be string"),
         Problem(None, "x", "is not known here"),

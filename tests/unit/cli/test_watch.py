@@ -108,6 +108,8 @@ def journal(monkeypatch: pytest.MonkeyPatch) -> Objects:
     stack = Stack("aep-intake", {"StateBucketName": "state"}, {"JournalDays": "400"})
     monkeypatch.setattr(options.Access, "stack", lambda _: stack)
     monkeypatch.setattr(options.Access, "session", type("Session", (), {"client": str}))
+    table = b'{"routes": [{"name": "crm", "match": "crm/*.csv", "datasetId": "d"}]}'
+    monkeypatch.setattr("aep_intake_cli.documents.live_routes", lambda *_: table)
     monkeypatch.setattr("aep_intake.adapters.aws.journal.JournalBucket", lambda *_: objects)
     monkeypatch.setattr("aep_intake_cli.clock.now", lambda: NOON)
     monkeypatch.setattr("aep_intake_cli.commands.watch.time.sleep", pause)
@@ -121,6 +123,12 @@ def test_it_goes_on_until_it_is_stopped(capsys: Output) -> None:
     [only] = said.out.splitlines()
     assert json.loads(only)["detail"]["externalId"] == "a"
     assert "up to a minute late" in said.err
+
+
+@pytest.mark.usefixtures("journal")
+def test_it_does_not_wait_for_events_of_a_route_that_is_not_there(capsys: Output) -> None:
+    assert main(["watch", "--route", "crn"]) == 1
+    assert "no route of the live table is called crn: there are crm" in capsys.readouterr().err
 
 
 def test_without_a_journal_it_says_so(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,7 @@ def test_a_route_says_how_long() -> None:
         ({"window": "1h", "grace": "2m"}, "when a `marker` is worked on"),
         ({"marker": "x", "grace": "24h"}, "shorter than `within`"),
         ({"marker": "x", "grace": "2h", "within": "1h"}, "shorter than `within`"),
-        ({"marker": "x", "grace": "soon"}, "not of the form"),
+        ({"marker": "x", "grace": "soon"}, "such as `16m`"),
     ],
 )
 def test_what_makes_no_sense_is_refused(batch: dict[str, Any], words: str) -> None:

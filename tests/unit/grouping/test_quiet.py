@@ -190,7 +190,7 @@ def test_a_route_says_how_long() -> None:
     ("rule", "field", "words"),
     [
         ({"batch": {"quiet": "7h"}}, "batch.quiet", "6 hours at most"),
-        ({"batch": {"quiet": "0m"}}, "batch.quiet", "not of the form"),
+        ({"batch": {"quiet": "0m"}}, "batch.quiet", "such as `16m`"),
         ({"batch": {"quiet": "1m", "window": "1h"}}, "batch", "exactly one of"),
         ({"batch": {"quiet": "1m", "marker": "x"}}, "batch", "exactly one of"),
         ({"batch": {"quiet": "1m", "grace": "1m"}}, "batch.grace", "a `marker`"),

@@ -509,6 +509,12 @@ class TestARejection:
             }
         ]
 
+    def test_by_a_route_names_it(self, world: World) -> None:
+        why = Rejection("too-few-rows", "it has 0 rows", NOW, route="crm")
+        world.ledger.reject(FILE, why)
+        [told] = world.told()
+        assert (told["state"], told["route"]) == ("rejected", "crm")
+
     def test_is_over_once_an_order_is_there(self, world: World) -> None:
         world.ledger.reject(FILE, NO_ROUTE)
         world.opened(FILE)

@@ -241,7 +241,7 @@ def test_files_wait_for_their_marker_so_long(within: str | None, milliseconds: i
         ({"batch": {}}, "batch", "exactly one of `window`, `marker`"),
         ({"batch": {"window": "1m", "marker": "x"}}, "batch", "exactly one of"),
         ({"batch": {"marker": "x", "files": 3}}, "batch.files", "not known"),
-        ({"batch": {"marker": "x", "within": "1d"}}, "batch.within", "not of the form"),
+        ({"batch": {"marker": "x", "within": "1d"}}, "batch.within", "such as `16m`"),
         ({"batch": {"marker": "x", "within": "169h"}}, "batch.within", "7 days (168h) at most"),
         ({"batch": {"window": "1m", "within": "2h"}}, "batch.within", "wait for a `marker`"),
         ({"batch": {"window": "1m", "manifest": False}}, "batch.manifest", "a `marker` is read"),

@@ -96,12 +96,12 @@ def test_a_file_waits_before_its_window_too() -> None:
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        ({"ready": "done"}, "ready", "not of the form"),
-        ({"ready": "{file}"}, "ready", "not of the form"),
-        ({"ready": "{name}.done"}, "ready", "not of the form"),
-        ({"ready": "{file}.{file}"}, "ready", "not of the form"),
-        ({"ready": "{file}*.done"}, "ready", "not of the form"),
-        ({"ready": "x/{file}.done"}, "ready", "not of the form"),
+        ({"ready": "done"}, "ready", "such as `{file}.done`"),
+        ({"ready": "{file}"}, "ready", "such as `{file}.done`"),
+        ({"ready": "{name}.done"}, "ready", "such as `{file}.done`"),
+        ({"ready": "{file}.{file}"}, "ready", "such as `{file}.done`"),
+        ({"ready": "{file}*.done"}, "ready", "such as `{file}.done`"),
+        ({"ready": "x/{file}.done"}, "ready", "such as `{file}.done`"),
         ({"ready": 1}, "ready", "must be string"),
         ({"batch": {"marker": "_SUCCESS"}}, "ready", "not for both"),
         ({"batch": {"within": "169h"}}, "batch.within", "7 days (168h) at most"),

@@ -81,7 +81,7 @@ def test_an_editor_finds_every_member_described() -> None:
 def test_we_read_every_keyword_the_schema_uses() -> None:
     notes = {"$schema", "title", "description", "default"}
     read = {"type", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "minItems"}
-    read |= {"items", "properties", "required", "additionalProperties", "oneOf"}
+    read |= {"items", "properties", "required", "additionalProperties", "oneOf", "hint"}
     used = {keyword for schema in within(SCHEMA) for keyword in schema}
     assert used - notes == read
 

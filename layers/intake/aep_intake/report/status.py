@@ -322,7 +322,8 @@ def _unclaimed(seen: Seen, arrival: Arrival) -> JsonObject:
     standing, rejection = states.of_note(seen).members(), seen.rejection
     if rejection is None:
         return standing | present(route=seen.route)
-    return standing | {"externalId": seen.owner or arrival.external_id} | _why(rejection)
+    route = present(route=rejection.route or seen.route)
+    return standing | route | {"externalId": seen.owner or arrival.external_id} | _why(rejection)
 
 
 def about(record: Record, delivery: "Delivery | None", ports: StatusPorts) -> JsonObject:
