@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.times import HOUR_MS, hour_of
+from aep_intake.report.counts import who_of
 from aep_intake.report.journal import Event, JournalObjects, folder, read
 from rich.text import Text
 
@@ -33,7 +34,7 @@ class Tail:
     def __init__(self, objects: JournalObjects, now: int) -> None:
         self._objects = objects
         self._seen: dict[str, set[str]] = {}  # keys, by hour
-        self._told: dict[str, set[tuple[str, str]]] = {}
+        self._told: dict[str, set[tuple[str, str, str]]] = {}
         for _ in self._new(now):
             pass
 
@@ -43,8 +44,7 @@ class Tail:
         for hour, key in self._new(now):
             told = self._told.setdefault(hour, set())
             for time, event in read(self._objects.get(key)):
-                who = (event["detail-type"], str(event["detail"].get("externalId")))
-                if who not in told:
+                if (who := who_of(event)) not in told:
                     told.add(who)
                     found.append((time, event))
         return sorted(found, key=lambda each: each[0])

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import batched
 from typing import TYPE_CHECKING, Any
 
+from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.parked import DISCARDED, SHARDS, DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
@@ -46,12 +47,14 @@ BATCH_BYTES = 200_000
 class AllParked:
     """All that is parked in a stack. `queues`: URLs of a dead-letter queue and of its own, by name.
 
-    Raises LedgerUnavailable and botocore's errors.
+    `restored_at`: when the ledger was restored last (epoch ms), which may have forgotten items of
+    messages that were parked before. Raises LedgerUnavailable and botocore's errors.
     """
 
     sqs: SQSClient
     items: DynamoParked
     queues: Mapping[str, tuple[str, str]]
+    restored_at: int = 0
 
     @classmethod
     def of(cls, access: Access, queue: str | None) -> AllParked:
@@ -60,7 +63,9 @@ class AllParked:
         there = [name for name in QUEUES if name == ARRIVALS or stack.delivers]
         urls = {name: _urls(stack, name) for name in ([queue] if queue else there)}
         table = Table(access.session.client("dynamodb"), stack.output("LedgerTable"))
-        return cls(access.session.client("sqs"), DynamoParked(table), urls)
+        known = DynamoIdentity(table, "", now).read()
+        restored_at = 0 if known is None else known.restored_at
+        return cls(access.session.client("sqs"), DynamoParked(table), urls, restored_at)
 
     def listed(self, choice: Choice) -> list[tuple[Parked, str]]:
         """What is chosen of those with an item, each with its token; the oldest first."""
@@ -166,16 +171,21 @@ class AllParked:
         with closing(DeadLetters(self.sqs, queue, self.queues[queue][0])) as dead:
             for letters in dead.read():
                 alone = [each for each in letters if each.item is None]
+                ended = [each for each in letters if self._ended(each, there)]
+                # The item of these did not end, perhaps: the ledger was put back to before it.
+                alone += [each for each in ended if each.parked.why.at < self.restored_at]
                 chosen = [each for each in alone if choice.fits(each.parked, at)]
                 done = list(act(chosen))
                 if there is not None:
-                    dead.delete([*done, *(one for one in letters if self._ended(one, there))])
+                    dead.delete([*done, *(each for each in ended if each not in alone)])
                 yield from ((letter, letter in done) for letter in chosen)
 
-    def _ended(self, letter: Letter, there: frozenset[str]) -> bool:
-        """Whether a message is of no use any more: its item was written before it."""
+    def _ended(self, letter: Letter, there: frozenset[str] | None) -> bool:
+        """Whether a message has no item any more: that was written before it."""
         item = letter.item
-        return item is not None and item not in there and self.items.token(item) is None
+        if item is None or item in (there or ()):
+            return False
+        return (there is not None or self.restored_at > 0) and self.items.token(item) is None
 
     def _send(self, url: str, several: Sequence[Parked], wish: Wish) -> set[int]:
         """Send up to ten messages to a queue; the places of those that SQS took."""

@@ -137,6 +137,28 @@ def test_its_message_is_deleted_with_its_item_and_what_has_none_is_moved() -> No
     assert list(items.items) == ["0e"]
 
 
+@pytest.mark.parametrize("discards", [False, True])
+def test_of_what_a_restored_ledger_has_forgotten_the_message_counts(discards: bool) -> None:
+    """The ledger was put back to before it was parked, and nobody else knows of the file."""
+    letters = waiting("forgotten", item="0d"), waiting("ended-since", item="0c")
+    letters[1]["Attributes"]["SentTimestamp"] = str(NOW + HOUR)
+    sqs = Sqs(*letters)
+    lot = replace(everything(sqs)[0], restored_at=NOW + 1)
+    assert [one.body for one in lot.chosen(Choice())] == [ARRIVAL]
+    sqs.waiting = list(letters)
+    none_of_it = Choice(reasons=frozenset({"no-route"}))
+    assert list(lot.redrive(none_of_it, Wish())) == []
+    assert sqs.deleted == ["ended-since"]
+    sqs.waiting = [letters[0]]
+    if discards:
+        marked: list[Parked] = []
+        assert len(list(lot.discard(Choice(), marked.append, NOW))) == len(marked) == 1
+    else:
+        assert [sent for _, sent in lot.redrive(Choice(), Wish())] == [True]
+        assert [entry["MessageBody"] for entry in sqs.sent] == [ARRIVAL]
+    assert sqs.deleted == ["ended-since", "forgotten"]
+
+
 def test_what_sqs_does_not_take_and_what_is_parked_anew_meanwhile_stay() -> None:
     refused, anew = replace(ONE, id="0a", body="refused"), replace(ONE, id="0b")
     sqs = Sqs(waiting("a", item="0a"), waiting("b", item="0b"), refused="refused")

@@ -70,6 +70,15 @@ def test_what_is_written_from_now_on_is_told_once_and_in_order() -> None:
     assert names(tail, NOON + 3 * HOUR_MS) == []
 
 
+def test_each_file_that_an_order_has_lost_is_told() -> None:
+    objects = Objects()
+    tail = Tail(objects, NOON)
+    for key in "xyx":
+        told = {"datasetId": "d", "files": [{"bucket": "b", "key": key}]}
+        objects.write(("Arrival Rejected", "of-one-order", NOON), **told)
+    assert names(tail, NOON) == ["of-one-order"] * 2
+
+
 def test_an_event_is_a_line() -> None:
     event = {
         "detail-type": "Arrival Rejected",

@@ -145,6 +145,29 @@ def test_what_an_hour_counts() -> None:
     )  # fmt: skip
 
 
+def test_each_file_that_an_order_has_lost_counts_and_its_repeats_do_not() -> None:
+    """They have the external id of their order."""
+    world = World()
+    lost = [
+        event(
+            "Arrival Rejected",
+            "a",
+            reason="object-gone",
+            datasetId="d",
+            files=[{"key": key}],
+            fileCount=1,
+            rejectedAt=iso(NOON),
+        )
+        for key in "xyz"
+    ]
+    batch = ended("Batch Succeeded", "a", lostFileCount=3)
+    keep(world.worker(), batch, *lost)
+    keep(world.worker(), *lost[1:], batch)
+    [counts] = world.counted.values()
+    told = together([counts])
+    assert (told["crm"].lost, told["-"].rejected) == (3, {"object-gone": 3})
+
+
 def test_hours_together() -> None:
     one = HourCounts("2026-11-23T01", 1, {"a": RouteCounts(files=1, rejected={"x": 1})})
     two = HourCounts("2026-11-23T02", 9, {"a": RouteCounts(files=2, rejected={"x": 1, "y": 2})})

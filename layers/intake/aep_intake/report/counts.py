@@ -1,7 +1,8 @@
 """What happened in an hour, counted by route from the events of that hour.
 
 Each event counts once by its detail-type and external id, in whatever order and however often it
-comes. Of two that differ, the earlier one counts: a message that is rejected twice is one.
+comes; of the files that an order has lost, each has a rejection of its own. Of two that differ, the
+earlier one counts: a message that is rejected twice is one.
 """
 
 import sys
@@ -94,7 +95,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.objects: set[str] = set()
-        self._told: dict[int, _Told] = {}  # by hash of detail-type and external id
+        self._told: dict[int, _Told] = {}  # by hash of `who_of`
         self._routes: dict[str, Counter[str]] = {}
 
     def __len__(self) -> int:
@@ -104,10 +105,10 @@ class Tally:
     def add(self, name: str, happened: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Count the events of the object of this name, each with its own time (epoch ms)."""
         for time, event in happened:
-            told, external_id = _read(time, event), event["detail"].get("externalId")
-            if told is None or not isinstance(external_id, str):
+            told = _read(time, event)
+            if told is None or not isinstance(event["detail"].get("externalId"), str):
                 continue
-            who = hash((event["detail-type"], external_id))
+            who = hash(who_of(event))
             before = self._told.get(who)
             if before is None or told < before:
                 self._told[who] = told
@@ -138,6 +139,15 @@ class Tally:
             names = (what,)
         for name, number in zip(names, numbers, strict=False):
             counted[name] += sign * number
+
+
+def who_of(event: Mapping[str, Any]) -> tuple[str, str, str]:
+    """What repeats of an event have in common, and no other event of its hour."""
+    kind, detail, first = event["detail-type"], event["detail"], ""
+    # Files that are let go, one by one, have the external id of their order, as it has itself.
+    if kind == events.ARRIVAL_REJECTED and "datasetId" in detail and detail.get("files"):
+        first = str(detail["files"][0])
+    return kind, str(detail.get("externalId")), first
 
 
 def _read(time: int, event: Mapping[str, Any]) -> _Told | None:

@@ -144,8 +144,8 @@ def batches_in_trouble(counts: RouteCounts) -> int:
 
 
 def files_in_trouble(counts: RouteCounts) -> int:
-    """How many files were rejected or lost."""
-    return counts.lost + sum(counts.rejected.values())
+    """How many files were rejected; of those that were lost, each is, as well."""
+    return sum(counts.rejected.values())
 
 
 def trouble(counts: RouteCounts) -> int:
