@@ -349,7 +349,9 @@ class MemoryLedger:
         return True
 
     def discard(self, arrival: Arrival, said: str) -> bool:
-        claim, *_ = claims(arrival)
+        claim, *content = claims(arrival)
+        free = [each for each in content if (each.object_id, each.slot) not in self.claims]
+        self.claim(tuple(free), NOBODY)
         if (claim.object_id, claim.slot) in self.claims:
             return self.claimant(arrival) == NOBODY
         self.claim((claim,), NOBODY)
@@ -357,10 +359,11 @@ class MemoryLedger:
         return True
 
     def undo_discard(self, arrival: Arrival) -> None:
-        claim, *_ = claims(arrival)
-        if self.claimant(arrival) == NOBODY:
-            del self.claims[claim.object_id, claim.slot]
-            del self.discarded[claim.object_id, claim.slot]
+        for claim in claims(arrival):
+            place = claim.object_id, claim.slot
+            if self.claims.get(place, ("",))[0] == NOBODY:
+                del self.claims[place]
+                self.discarded.pop(place, None)
 
     def seen(self, object_id: str) -> list[Seen]:
         known = []

@@ -1240,3 +1240,19 @@ def test_nobody_has_what_somebody_discarded(ledger: Contract) -> None:
     assert not ledger.discard(file, "too late")
     ledger.undo_discard(file)
     assert ledger.claimant(file) == record.order.external_id
+    event = replace(arrival(), version_id=None, sequencer="0061")
+    listed = replace(event, sequencer=None)
+    assert ledger.discard(event, "by arn:me")
+    assert ledger.discard(event, "once more")
+    assert ledger.claimant(event) == ledger.claimant(listed) == NOBODY
+    with pytest.raises(AlreadyClaimed):
+        ledger.open(opened(listed))
+    assert [seen.discarded for seen in ledger.seen(event.object_id)] == ["by arn:me"]
+    ledger.undo_discard(event)
+    assert ledger.claimant(listed) is None
+    record = ledger.open(opened(event))
+    assert not ledger.discard(event, "too late")
+    with pytest.raises(AlreadyClaimed):
+        ledger.open(opened(listed))
+    ledger.undo_discard(event)
+    assert ledger.claimant(event) == record.order.external_id

@@ -131,6 +131,14 @@ def test_a_batch_of_which_the_ledger_does_not_know_is_told() -> None:
     assert following.batches_since == NOW - HOUR
 
 
+@pytest.mark.parametrize("version", ["v1", None])
+def test_what_somebody_discarded_is_nobody_s_fault(version: str | None) -> None:
+    world = World(replace(FILE, version_id=version))
+    assert world.ledger.discard(replace(EVENT, version_id=version), "by arn:me: a test")
+    found = world.compare()
+    assert (found.named, found.told, world.sent) == ((), {"discarded": 1}, [])
+
+
 def test_what_has_a_fate_is_only_told() -> None:
     kinds = ("claimed", "no-route", "waiting", "superseded")
     files = {kind: replace(FILE, key=f"in/{kind}.json") for kind in kinds}

@@ -73,6 +73,25 @@ def test_a_file_that_never_had_an_order(world: Delivering) -> None:
     assert take(replace(A, sequencer="0061"), world.intake(0)).kind is OutcomeKind.CREATED
 
 
+def test_a_file_without_a_version_id_is_discarded_however_it_is_listed(world: Delivering) -> None:
+    """A marker and a backfill list it, and S3 lists no sequencer."""
+    event = replace(A, version_id=None, sequencer="0061")
+    listed = replace(event, sequencer=None, brought_by="backfill-1", aged=True)
+    world.put(event, b"{}\n")
+    parked = replace(FILE, body=messages.of_arrival(event))
+    marks(world).mark(parked)
+    marks(world).mark(parked)
+    assert take(event, world.intake(0)) == Known(NOBODY)
+    assert take(listed, world.intake(0)) == Known(NOBODY)
+    marks(world, said=None).mark(parked)
+    assert world.ledger.claims == {}
+    assert take(event, world.intake(0)).kind is OutcomeKind.CREATED
+    before = dict(world.ledger.claims)
+    marks(world).mark(parked)
+    marks(world, said=None).mark(parked)
+    assert world.ledger.claims == before, "what has a batch stays as it is"
+
+
 def test_an_order_whose_batch_failed(world: Delivering) -> None:
     failed = arrived(world, A, end="failed")
     parked = replace(FILE, body=messages.of_order(failed))

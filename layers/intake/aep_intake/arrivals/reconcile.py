@@ -23,7 +23,7 @@ from aep_intake.create.attempts import attempts
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import RECONCILE_PREFIX, Archived, Arrival
-from aep_intake.model.history import Seen
+from aep_intake.model.history import NOBODY, Seen
 from aep_intake.model.orders import TAG, WINDOW_PREFIX, Record, State, tag_value
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
@@ -204,7 +204,8 @@ class _Judge:
         self, files: Sequence[Arrival], comparison: Comparison
     ) -> tuple[Counter[str], list[Finding]]:
         """The fates of those that nobody claims, and what is wrong. Sends what never came."""
-        owners = self._ports.ledger.owners(files)
+        found = self._ports.ledger.owners(files)
+        owners = {file: owner for file, owner in found.items() if owner != NOBODY}
         free = [file for file in files if file not in owners]
         seen = self._ports.side_by_side(lambda f: self._ports.ledger.seen(f.object_id), free)
         fates = {file: _fate(file, known) for file, known in zip(free, seen, strict=True)}
@@ -274,4 +275,4 @@ def _fate(file: Arrival, seen: Iterable[Seen]) -> str | None:
     last = max(ours, key=lambda item: item.expires)
     if last.rejection is not None:
         return last.rejection.reason
-    return last.noted or "claimed"
+    return "discarded" if last.discarded is not None else last.noted or "claimed"

@@ -498,19 +498,25 @@ class DynamoLedger:
 
         `said`: by whom, and why.
         """
-        step = self._claiming(claims(arrival)[0], NOBODY)["Put"]
-        condition = {name: step[name] for name in step.keys() - {"Item"}}
-        with suppress(ConditionFailed):
-            self._table.put(step["Item"] | {DISCARDED: {"S": said}}, condition)
-            return True
-        return self.claimant(arrival) == NOBODY
+        version, *content = claims(arrival)
+        # Without version ids, a listing shows the bytes alone: these first, if nobody has them.
+        for claim in (*(replace(each, exclusive=True) for each in content), version):
+            step = self._claiming(claim, NOBODY)["Put"]
+            condition = {name: step[name] for name in step.keys() - {"Item"}}
+            said_of_it = {DISCARDED: {"S": said}} if claim is version else {}
+            try:
+                self._table.put(step["Item"] | said_of_it, condition)
+            except ConditionFailed:
+                if claim is version:
+                    return self.claimant(arrival) == NOBODY
+        return True
 
     def undo_discard(self, arrival: Arrival) -> None:
         """Nobody claims it any more; nothing is done if it is not discarded."""
-        claim = claims(arrival)[0]
-        with suppress(ConditionFailed):
-            place = f"object#{claim.object_id}", claim.slot
-            self._table.transact(deleting(*place, _owned_by(NOBODY)))
+        for claim in claims(arrival):
+            with suppress(ConditionFailed):
+                place = f"object#{claim.object_id}", claim.slot
+                self._table.transact(deleting(*place, _owned_by(NOBODY)))
 
     def of_batch(self, batch_id: str) -> Record | None:
         """The record with this batch. The index follows the table within about a second."""
