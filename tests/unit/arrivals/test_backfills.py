@@ -38,6 +38,7 @@ def at(days_ago: float, **changes: Any) -> Arrival:
         (at(100), {"backfill": replace(OURS, even_if_loaded=True)}, True),
         (at(300), {"connected": None}, Left.MAYBE_LOADED),
         (at(10), {"connected": None}, False),
+        (at(300), {"connected": NOW - 300 * DAY + 900}, Left.MAYBE_LOADED),  # in the same second
         (at(300), {"others": (other(ended=1),)}, Left.MAYBE_LOADED),
         (at(300), {"others": (other(reached="in/one.json"),)}, Left.MAYBE_LOADED),
         (at(300), {"others": (other(reached="in/nothing"),)}, True),  # it never came so far

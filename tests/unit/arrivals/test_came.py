@@ -42,6 +42,12 @@ def test_each_way_into_a_batch_is_noted_at_once(world: Delivering, rule: dict[st
     assert world.came == [{"all": Came(START, Counts(3, 9), counted=True)}]
 
 
+def test_a_time_that_is_still_to_come_is_that_of_now(world: Delivering) -> None:
+    """Else no later file would be the newest, and the route never overdue again."""
+    taken_in(world, replace(arrival(ROW), time=START + 9 * 10**12))
+    assert [found["all"].last for found in world.came] == [world.clock()]
+
+
 def test_what_came_before_is_not_counted_again(world: Delivering) -> None:
     world.table = table(expect={"by": "06:00"})
     file = arrival(ROW)
@@ -76,7 +82,7 @@ def test_in_an_outage_of_adobe_it_has_come_all_the_same(world: Delivering) -> No
     world.simulator.faults.add(Fault("status", "create", status=503))
     [result] = taken_in(world, arrival(ROW))
     assert isinstance(result, TryAgain)
-    assert [found["all"].last for found in world.came] == [START]
+    assert [found["all"].last for found in world.came] == [world.clock()]
 
 
 def test_if_it_cannot_be_noted_the_file_comes_again(world: Delivering) -> None:
@@ -89,7 +95,7 @@ def test_if_it_cannot_be_noted_the_file_comes_again(world: Delivering) -> None:
     [result] = take_in({file.external_id: file}, broken, map).values()
     assert isinstance(result, LedgerUnavailable)
     taken_in(world, file)
-    assert [found["all"].last for found in world.came] == [START]
+    assert [found["all"].last for found in world.came] == [world.clock()]
 
 
 @pytest.mark.parametrize(("rows", "counted"), [(5, [("all", 2)]), (None, [])])

@@ -139,6 +139,14 @@ def test_what_somebody_discarded_is_nobody_s_fault(version: str | None) -> None:
     assert (found.named, found.told, world.sent) == ((), {"discarded": 1}, [])
 
 
+def test_whatever_is_found_fits_into_an_item() -> None:
+    """DynamoDB takes 400 KB, and keys may have 1,024 characters that JSON escapes."""
+    world = World(*(replace(FILE, key=f"{n:04}".ljust(1024, "\x01")) for n in range(200)))
+    found = world.compare()
+    assert found.found == {"never-came": 200}
+    assert len(records.text(found).encode()) < 390_000
+
+
 def test_what_has_a_fate_is_only_told() -> None:
     kinds = ("claimed", "no-route", "waiting", "superseded")
     files = {kind: replace(FILE, key=f"in/{kind}.json") for kind in kinds}

@@ -31,7 +31,8 @@ from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
 
 PAGE = 1000  # objects
-NAMED_MAX = 100  # findings that are named; the rest is counted
+# Findings that are named; the rest is counted. Of the worst keys, these still fit into an item.
+NAMED_MAX = 50
 JUDGED_MAX = 50_000  # owners that a worker remembers
 
 
