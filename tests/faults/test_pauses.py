@@ -80,4 +80,4 @@ def test_every_file_is_in_one_batch_though_the_ledger_forgot_pauses(tape: bytes)
 def test_the_schedules_met_pauses(record_property: Callable[[str, object], None]) -> None:
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} schedules with pauses: {dict(ran)}")
-    assert_met(ran, schedules, 4, "paused", "pauses")
+    assert_met(ran, schedules, 14, "paused", "pauses")

@@ -2537,12 +2537,17 @@ def test_what_nobody_ordered_cannot_be_tried_anew(world: Delivering) -> None:
 
 
 def test_attempts_follow_each_other(world: Delivering) -> None:
-    external_id = ended_as(world, "failed")
+    external_id = current = ended_as(world, "failed")
     for attempt in (2, 3, 4):
-        outcome = retry_parked(external_id, world.intake(0))
+        outcome = retry_parked(current, world.intake(0))
         assert outcome.record.order.external_id == f"{external_id}.{attempt}"
+        again = retry_parked(
+            current, world.intake(0)
+        )  # that attempt is parked by itself if it fails
+        assert again == Outcome(OutcomeKind.DUPLICATE, outcome.record)
+        current = outcome.record.order.external_id
         with pytest.raises(NotEnded):
-            retry_parked(external_id, world.intake(0))
+            retry_parked(current, world.intake(0))
         world.simulator.set_status(outcome.record.batch_id or "", "aborted")
     told = [who for who, _ in world.events]
     assert told == [external_id, *(f"{external_id}.{n}" for n in (2, 3, 4))]
