@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from aep_intake.adapters.aws.appconfig import FRESH_SECONDS
 from aep_intake.model import organizations
 from aep_intake.model.organizations import InvalidLimits
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 # Outputs of the stack, in the order of PublishedDocument's fields.
 ROUTES_IDS = ("RoutesApplicationId", "RoutesEnvironmentId", "RoutesProfileId", "RoutesStrategyId")
 LIMITS_IDS = ("LimitsApplicationId", "LimitsEnvironmentId", "LimitsProfileId", "RoutesStrategyId")
+LATE_SECONDS = 2  # of an answer of AppConfig
 IN_PROGRESS = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
 
 
@@ -179,9 +182,22 @@ def secrets_of(stack: Stack) -> tuple[str, ...]:
     return stack.list_parameter("CredentialSecrets")
 
 
+def published_routes(stack: Stack, client: AppConfigClient) -> PublishedDocument:
+    """The routing tables of a stack. Raises CommandFailed."""
+    return PublishedDocument(client, *(stack.output(name) for name in ROUTES_IDS))
+
+
+def wait_until_read(document: PublishedDocument) -> None:
+    """Return once every function reads the version that is live: each asks every 30 seconds."""
+    deployments = document.deployments()
+    if deployments:
+        read_at = deployments[-1]["CompletedAt"] + timedelta(seconds=FRESH_SECONDS + LATE_SECONDS)
+        time.sleep(max(0.0, (read_at - datetime.now(UTC)).total_seconds()))
+
+
 def live_routes(stack: Stack, client: AppConfigClient) -> bytes:
     """The routing table that is live. Raises CommandFailed and botocore's errors."""
-    document = PublishedDocument(client, *(stack.output(name) for name in ROUTES_IDS))
+    document = published_routes(stack, client)
     live = document.live_versions()
     if not live:
         raise CommandFailed("no routing table is live: aep-intake routes publish TABLE")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.clock.parking import ARRIVALS, Parked
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from aep_intake.model.messages import Wish
     from mypy_boto3_lambda import LambdaClient
 
-TOGETHER = 10  # in a call, which takes and returns six megabytes
+TOGETHER = 10  # in a call
+# Of Lambda's six megabytes a call, since JSON may write a byte of a body as six.
+TOGETHER_BYTES = 900_000
 SIDE_BY_SIDE = 4
 
 type Told = Sequence[Mapping[str, Any]]
@@ -45,12 +46,25 @@ def would_become(
         return found
 
     routed = [parked for parked in several if parked.queue == ARRIVALS]
-    groups = list(batched(routed, TOGETHER, strict=False))
+    groups = list(_grouped(routed))
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for group, told in zip(groups, pool.map(ask, groups), strict=True):
             yield from zip(group, told, strict=True)
     # A delivery, or an upload, goes on with what it lacks.
     yield from ((parked, [{"becomes": "sent"}]) for parked in several if parked.queue != ARRIVALS)
+
+
+def _grouped(several: Sequence[Parked]) -> Generator[list[Parked]]:
+    """A few at a time, of so many bytes; one that is larger is alone."""
+    group: list[Parked] = []
+    for parked in several:
+        size = sum(len(one.body.encode()) for one in (*group, parked))
+        if group and (len(group) == TOGETHER or size > TOGETHER_BYTES):
+            yield group
+            group = []
+        group.append(parked)
+    if group:
+        yield group
 
 
 # What is told of a message with several things in it: the first of these.

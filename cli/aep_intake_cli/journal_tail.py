@@ -58,8 +58,9 @@ class Tail:
         for hour in hours:
             seen = self._seen.setdefault(hour, set())
             new = [key for key in self._objects.names(folder(hour)) if key not in seen]
-            seen.update(new)
-            yield from ((hour, key) for key in new)
+            for key in new:
+                yield hour, key
+                seen.add(key)  # once it was read: if S3 does not give it, it is read the next time
 
 
 def line(time: int, event: Event) -> Text:

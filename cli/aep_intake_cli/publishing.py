@@ -120,4 +120,4 @@ def _open(access: Access, kind: Kind) -> tuple[PublishedDocument, Callable[[byte
 
 def _is_live(kind: Kind, version: int) -> str:
     live = f"Version {version} of the {kind.name} is live."
-    return f"{live} The functions use it within 30 seconds: wait for that before you redrive."
+    return f"{live} The functions use it within 30 seconds."

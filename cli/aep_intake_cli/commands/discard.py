@@ -34,7 +34,7 @@ def command(
 
     if choice == Choice():
         raise click.UsageError("say which: --external-id, --key, --route, --reason or --older-than")
-    if bool(note) is undo:
+    if bool(note) is undo and (undo or not dry_run):
         raise click.UsageError("give either --note, which says why, or --undo")
     everything = parked.AllParked.of(access, choice.queue)
     ledger, ended_without_data, kept_until = parked.ledger_of(access)

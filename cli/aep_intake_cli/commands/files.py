@@ -44,6 +44,7 @@ def command(
 
     from aep_intake_cli import listed_files
     from aep_intake_cli.clock import now
+    from aep_intake_cli.documents import check_route, live_routes
     from aep_intake_cli.output import console, print_json, progress
 
     if state is not None and state not in listed_files.STATES:
@@ -57,6 +58,8 @@ def command(
     with progress("reading the ledger and the journal"):
         chosen = listed_files.Chosen(begin, state, route)
         found = list(islice(listed_files.lines(chosen, at, ports), limit + 1))
+    if route is not None and not found:  # a name that is gone may have files still
+        check_route(route, live_routes(stack, access.session.client("appconfig")))
     if as_json:
         print_json(found[:limit])
     elif found:

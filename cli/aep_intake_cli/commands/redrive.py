@@ -41,17 +41,19 @@ def command(
 ) -> int:
     """Send parked messages back to their own queue.
 
-    Fix the cause first. An order takes the present routes, with all its files: it gets another
-    attempt only if its last batch ended without data, and its files are still there. What a newer
-    version has overtaken, or the same bytes, is parked again. Each message is sent before its item
-    of the ledger ends: an interruption can leave both, and the intake then ignores the second one.
-    Messages in the dead-letter queue whose item has ended are deleted. While the command reads that
-    queue, nobody else can receive its messages; if it is killed, for ten minutes more.
+    Fix the cause first. If you have just published routes, the command waits until all functions
+    read them, half a minute at most. An order takes the present routes, with all its files: it gets
+    another attempt only if its last batch ended without data, and its files are still there. What a
+    newer version has overtaken, or the same bytes, is parked again. Each message is sent before its
+    item of the ledger ends: an interruption can leave both, and the intake then ignores the second
+    one. Messages in the dead-letter queue whose item has ended are deleted. While the command reads
+    that queue, nobody else can receive its messages; if it is killed, for ten minutes more.
     """
     from aep_intake.model.messages import Wish
 
     from aep_intake_cli import dry_run as planned
     from aep_intake_cli import parked
+    from aep_intake_cli.documents import published_routes, wait_until_read
     from aep_intake_cli.output import console, print_json, progress, quantity
 
     everything = parked.AllParked.of(access, choice.queue)
@@ -69,6 +71,8 @@ def command(
         text = f"{quantity(len(told), 'message')} would be sent, of which {refused} refused again."
         click.echo(text, err=as_json)
         return 0
+    with progress("waiting until all functions read the routes that were just published"):
+        wait_until_read(published_routes(access.stack(), access.session.client("appconfig")))
     sent: list[Parked] = []
     refused = 0
     try:

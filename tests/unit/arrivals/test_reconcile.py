@@ -40,11 +40,17 @@ class World:
         self.comparison = Comparison.begin(NOW, RETENTION, buckets)
         self.compared = Compared(self.ledger, self.comparison)
 
-    def announced(self, *files: Arrival, delivered: bool = True, of: Order | None = None) -> Record:
+    def announced(
+        self,
+        *files: Arrival,
+        delivered: bool = True,
+        by_others: bool = False,
+        of: Order | None = None,
+    ) -> Record:
         wanted = of or order(*files)
         record = self.ledger.open(Record.opened(wanted, builders.lease(NOW), NOW))
         record = self.ledger.replace(record, record.created(builders.batch(NOW)))
-        record = self.ledger.replace(record, record.announced())
+        record = self.ledger.replace(record, record.announced(delivers=not by_others))
         if delivered:
             self.ledger.handed_over[record.order.external_id] = HandedOver(NOW)
         return record
@@ -101,6 +107,9 @@ def test_a_delivery_whose_record_is_gone_is_told() -> None:
     world = World(FILE)
     world.announced(EVENT, delivered=False)
     assert world.compare(delivers=False).found == {}
+    world = World(FILE)
+    world.announced(EVENT, delivered=False, by_others=True)
+    assert world.compare().found == {}, "DeliverBatches was false then"
 
 
 def test_a_batch_of_which_the_ledger_does_not_know_is_told() -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS, iso
 from aep_intake.report.events import arrival_rejected
-from aep_intake_cli import listed_files, options
+from aep_intake_cli import documents, listed_files, options
 from aep_intake_cli.command import main
 from aep_intake_cli.listed_files import Chosen, FilesPorts
 from aep_intake_cli.stack import Stack
@@ -215,10 +216,15 @@ def test_what_is_not_there_is_said(
 ) -> None:
     stack = Stack("aep-intake", {}, {"JournalDays": "0"})
     monkeypatch.setattr(options.Access, "stack", lambda _: stack)
-    assert main(["files", "--route", "nobody's"]) == 0
+    assert main(["files", "--state", "held"]) == 0
     said = capsys.readouterr()
     assert (said.out, "No file is in this list." in said.err) == ("", True)
     assert "no journal (JournalDays)" in said.err
+    table = json.dumps({"routes": [{"name": "crm", "match": "**", "ignore": True}]})
+    monkeypatch.setattr(documents, "live_routes", lambda *_: table.encode())
+    monkeypatch.setattr(options.Access, "session", SimpleNamespace(client=str))
+    assert main(["files", "--route", "nobody's"]) == 1
+    assert "there are crm" in capsys.readouterr().err
 
 
 def test_a_state_that_is_none(capsys: Output) -> None:

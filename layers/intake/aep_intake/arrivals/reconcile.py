@@ -254,7 +254,9 @@ class _Judge:
             yield Finding(Found.NO_ORDER, external_id)
         for record in known:
             last = record.next_attempt is None and record.split_into is None
-            told = record.state is State.ANNOUNCED and record.batch_id is not None
+            # What was announced while others delivered is theirs for ever.
+            ours = record.delivers is not False and record.batch_id is not None
+            told = record.state is State.ANNOUNCED and ours
             name = record.order.external_id
             if self._ports.delivers and last and told and self._ports.ledger.undelivered([name]):
                 yield Finding(Found.NOT_DELIVERED, f"{record.batch_id} ({name})")

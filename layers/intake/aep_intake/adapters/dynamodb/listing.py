@@ -2,6 +2,7 @@
 
 import json
 import re
+from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
 from itertools import batched, chain, islice
 from typing import Any
@@ -47,10 +48,13 @@ class DynamoListed:
         """As `listing.ListedLedger`, from the index `due`."""
         prefix, shards = PREFIXES[kind], list(chain.from_iterable(lanes(kind)))
         if kind is DueKind.ORDERS:
-            shards += chain.from_iterable(map(pauses.shards, sorted(self._paused())))
+            shards += chain.from_iterable(map(pauses.shards, self._paused()))
+        shards.sort()
         begin, due, name = _place(after)
         found: list[Item] = []
-        for shard in shards[shards.index(begin) if begin in shards else 0 :]:
+        # That of a pause which ended meanwhile is gone; they are in the same order still.
+        following = shards.index(begin) if begin in shards else bisect(shards, begin)
+        for shard in shards[following:]:
             options: dict[str, Any] = {"IndexName": "due", "Limit": limit - len(found)}
             if shard == begin:
                 options["ExclusiveStartKey"] = {

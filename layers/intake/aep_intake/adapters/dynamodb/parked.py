@@ -74,9 +74,11 @@ class DynamoParked:
             self._table.transact(putting(kept, {}), ended)
 
     def undo_discard(self, parked: Parked) -> None:
-        """Move it back."""
-        gone = deleting(*_place(parked.id, DISCARDED), {})
-        self._table.transact(putting(_item(_place(parked.id), parked), {}), gone)
+        """Move it back, unless somebody else has done it meanwhile."""
+        there = {"ConditionExpression": "attribute_exists(pk)"}
+        gone = deleting(*_place(parked.id, DISCARDED), there)
+        with suppress(ConditionFailed):
+            self._table.transact(putting(_item(_place(parked.id), parked), {}), gone)
 
     def listed(self, side_by_side: SideBySide, kind: str = PARKED) -> list[tuple[Parked, str]]:
         """All that is parked, or discarded, the oldest first, each with its token."""
