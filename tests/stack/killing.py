@@ -69,9 +69,9 @@ class Killer:
     _over: threading.Event = field(default_factory=threading.Event)
 
     def _not_hit(self) -> set[str]:
-        """The functions that it has not hit; without on_request, as nobody asks for anything."""
+        """The functions that it has not hit; without those that answer, as nobody asks."""
         functions = {name for name in self.scene.outputs if name.endswith("Function")}
-        return functions - {"OnRequestFunction"} - self.killed.keys()
+        return functions - {"OnRequestFunction", "OnWidgetFunction"} - self.killed.keys()
 
     @contextmanager
     def at_large(self) -> Iterator[None]:

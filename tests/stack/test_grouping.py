@@ -170,7 +170,7 @@ def test_a_file_waits_for_its_ready_file_whichever_comes_first(
     first, second = (f"ready/{folder}/{name}.json" for name in "ab")
     put(grouping, first, f"{second}.done", body=b'{"a": 1}\n')
     until(lambda: state(grouping, first) == ("waiting", None))
-    until(lambda: state(grouping, f"{second}.done") == ("ready", None))
+    until(lambda: state(grouping, f"{second}.done") == ("left-out", None))
     put(grouping, f"{first}.done", body=b"1\n")
     put(grouping, second)
     of(grouping, f"ready/{folder}/", 2)
