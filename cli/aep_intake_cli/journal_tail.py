@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,32 +35,38 @@ class Tail:
         self._objects = objects
         self._seen: dict[str, set[str]] = {}  # keys, by hour
         self._told: dict[str, set[tuple[str, str, str]]] = {}
-        for _ in self._new(now):
-            pass
+        self._mark(self._new(now))
 
     def look(self, now: int) -> list[tuple[int, Event]]:
         """The events that are new, each once, with the time at which it happened (epoch ms)."""
-        found = []
-        for hour, key in self._new(now):
+        new, found = self._new(now), []
+        # If S3 does not give one of them, all are read the next time.
+        contents = [self._objects.get(key) for _, key in new]
+        self._mark(new)
+        for (hour, _), content in zip(new, contents, strict=True):
             told = self._told.setdefault(hour, set())
-            for time, event in read(self._objects.get(key)):
+            for time, event in read(content):
                 if (who := who_of(event)) not in told:
                     told.add(who)
                     found.append((time, event))
         return sorted(found, key=lambda each: each[0])
 
-    def _new(self, now: int) -> Iterator[tuple[str, str]]:
+    def _new(self, now: int) -> list[tuple[str, str]]:
         """Hour and key of objects that were not there before."""
         hours = [hour_of(now - HOUR_MS), hour_of(now)]
         for old in self._seen.keys() - set(hours):
             del self._seen[old]
             self._told.pop(old, None)
-        for hour in hours:
-            seen = self._seen.setdefault(hour, set())
-            new = [key for key in self._objects.names(folder(hour)) if key not in seen]
-            for key in new:
-                yield hour, key
-                seen.add(key)  # once it was read: if S3 does not give it, it is read the next time
+        return [
+            (hour, key)
+            for hour in hours
+            for key in self._objects.names(folder(hour))
+            if key not in self._seen.get(hour, ())
+        ]
+
+    def _mark(self, new: Iterable[tuple[str, str]]) -> None:
+        for hour, key in new:
+            self._seen.setdefault(hour, set()).add(key)
 
 
 def line(time: int, event: Event) -> Text:

@@ -286,3 +286,12 @@ def test_a_line_for_each_however_wide_the_terminal(width: int) -> None:
     cells = [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
     assert cells == SHOWN[width]
     assert {len(line) for line in lines} == {width}
+
+
+def test_a_dry_run_asks_of_no_more_than_a_call_takes() -> None:
+    """Lambda takes six megabytes, and JSON may write a byte as six."""
+    small, large = ONE, replace(ONE, body="x" * 600_000)
+    several = [*[small] * 12, large, large, small]
+    groups = list(dry_run._grouped(several))
+    assert [len(group) for group in groups] == [10, 3, 2]
+    assert [one for group in groups for one in group] == several

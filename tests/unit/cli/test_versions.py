@@ -1,10 +1,14 @@
 """A table beside another one: what differs, and how it moves to another sandbox."""
 
 import json
+import time
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aep_intake.model.organizations import Organization, Organizations
+from aep_intake_cli import documents
 from aep_intake_cli.documents import DocumentRefused
 from aep_intake_cli.routing.move import moved
 from aep_intake_cli.versions import differences
@@ -75,3 +79,18 @@ def test_each_dataset_that_is_not_there_is_told(world: World) -> None:
         ("r0", "no datasets called 'crm' in sandbox dev"),
         ("r1", "no dataset 00aa in sandbox prod"),
     ]
+
+
+@pytest.mark.parametrize(("age", "waits"), [(12, 20.0), (40, 0.0)])
+def test_a_redrive_waits_until_all_read_what_was_published(
+    age: int, waits: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    published: Any = SimpleNamespace(
+        deployments=lambda: [{"CompletedAt": datetime.now(UTC) - timedelta(seconds=age)}]
+    )
+    documents.wait_until_read(published)
+    assert slept == [pytest.approx(waits, abs=2)]
+    documents.wait_until_read(SimpleNamespace(deployments=list))  # type: ignore[arg-type]
+    assert len(slept) == 1, "nothing was ever published"

@@ -70,6 +70,24 @@ def test_what_is_written_from_now_on_is_told_once_and_in_order() -> None:
     assert names(tail, NOON + 3 * HOUR_MS) == []
 
 
+def test_what_s3_did_not_give_is_told_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = Objects()
+    tail = Tail(objects, NOON)
+    objects.write(("Batch Failed", "one", NOON))
+    objects.write(("Batch Failed", "two", NOON + 1))
+    last = list(objects.kept)[-1]
+    content = objects.kept.pop(last)
+    monkeypatch.setattr(
+        objects, "names", lambda prefix: [k for k in (*objects.kept, last) if k.startswith(prefix)]
+    )
+    with pytest.raises(KeyError):
+        tail.look(NOON)
+    objects.kept[last] = content
+    monkeypatch.undo()
+    assert names(tail, NOON) == ["one", "two"]
+    assert names(tail, NOON) == []
+
+
 def test_each_file_that_an_order_has_lost_is_told() -> None:
     objects = Objects()
     tail = Tail(objects, NOON)
