@@ -1224,6 +1224,8 @@ def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalSta
         items.end(one.id, items.token(one.id) or "")
         items.end(one.id, "whatever")
     assert items.token(first.id) is None
+    items.undo_discard(second)  # as somebody else has done before, and it is loaded by now
+    assert items.token(second.id) is None
 
 
 def test_nobody_has_what_somebody_discarded(ledger: Contract) -> None:

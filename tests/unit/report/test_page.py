@@ -255,3 +255,4 @@ def test_the_widget_has_the_theme_of_the_console() -> None:
     assert view.theme_of_widget(event(theme="dark")) == "dark"
     assert view.theme_of_widget(event(theme='dark"><script>')) == "light"
     assert view.theme_of_widget({}) == "light"
+    assert [view.mapping(sent) for sent in ([1], "describe", None)] == [{}, {}, {}]

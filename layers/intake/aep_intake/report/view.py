@@ -64,9 +64,9 @@ def of_widget(event: Mapping[str, Any]) -> dict[str, object]:
 
     Fields are sent with every event, so they never choose the view.
     """
-    context = _mapping(event.get("widgetContext"))
-    fields = _mapping(_mapping(context.get("forms")).get("all"))
-    told = _mapping(context.get("params"))
+    context = mapping(event.get("widgetContext"))
+    fields = mapping(mapping(context.get("forms")).get("all"))
+    told = mapping(context.get("params"))
     return {
         "view": event.get("view") or told.get("view"),
         "day": event.get("day") or told.get("day"),
@@ -78,7 +78,7 @@ def of_widget(event: Mapping[str, Any]) -> dict[str, object]:
 
 def theme_of_widget(event: Mapping[str, Any]) -> str:
     """The theme that the console has."""
-    return "dark" if _mapping(event.get("widgetContext")).get("theme") == "dark" else "light"
+    return "dark" if mapping(event.get("widgetContext")).get("theme") == "dark" else "light"
 
 
 def wanted(given: Mapping[str, object]) -> Wanted:
@@ -125,7 +125,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, Any]:
+    """An object of JSON; an empty one in place of anything else, as anybody may send it."""
     return value if isinstance(value, dict) else {}
 
 
