@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 
     from aep_intake_cli.stack import Stack
+
+
+_NAME = re.compile("[!-~]{1,220}")
 
 
 def _of_what[R](command: Callable[..., R]) -> Callable[..., R]:
@@ -144,4 +148,6 @@ def _name(route: str | None, dataset: str | None, organization: str | None) -> s
     names = [what.called(name) for what, name in given.items() if name]
     if len(names) > 1:
         raise click.UsageError("give one of: a route, --dataset, --organization")
+    if names and not _NAME.fullmatch(names[0]):
+        raise click.UsageError("an id has letters, digits and signs of ASCII, 200 at most")
     return names[0] if names else None

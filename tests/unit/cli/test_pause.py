@@ -213,6 +213,8 @@ def test_a_route_that_is_not_there_cannot_be_paused(ledger: MemoryLedger, capsys
     ("typed", "says"),
     [
         (["pause", "crm", "--dataset", "d"], "give one of: a route, --dataset, --organization"),
+        (["pause", "--dataset", "d" * 300], "200 at most"),
+        (["resume", "--organization", "two words"], "200 at most"),
         (["resume"], "say what to resume"),
     ],
 )
