@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.aws.appconfig import FRESH_SECONDS
 from aep_intake.model import organizations
 from aep_intake.model.organizations import InvalidLimits
 
@@ -24,7 +23,10 @@ if TYPE_CHECKING:
 # Outputs of the stack, in the order of PublishedDocument's fields.
 ROUTES_IDS = ("RoutesApplicationId", "RoutesEnvironmentId", "RoutesProfileId", "RoutesStrategyId")
 LIMITS_IDS = ("LimitsApplicationId", "LimitsEnvironmentId", "LimitsProfileId", "RoutesStrategyId")
-LATE_SECONDS = 2  # of an answer of AppConfig
+# A function asks AppConfig again after so long (its `FRESH_SECONDS`: that module needs Powertools,
+# which the command does not bring), and the answer may be so late.
+FRESH_SECONDS = 30
+LATE_SECONDS = 2
 IN_PROGRESS = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
 
 

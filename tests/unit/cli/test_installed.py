@@ -12,11 +12,18 @@ from pathlib import Path
 
 import pytest
 from aep_intake import __version__
+from aep_intake.adapters.aws import appconfig
+from aep_intake_cli import documents
 
 ROOT = Path(__file__).resolve().parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-pytestmark = pytest.mark.slow
+# Every module of the command, so that none needs what is not there.
+ALL_MODULES = (
+    "import pkgutil, importlib, aep_intake_cli as ours;"
+    "names = [found.name for found in pkgutil.walk_packages(ours.__path__, 'aep_intake_cli.')];"
+    "[importlib.import_module(name) for name in names]"
+)
 
 
 def needed(*requirements: str) -> dict[str, metadata.Distribution]:
@@ -70,6 +77,20 @@ def run(command: Path, *typed: str, path: str = "") -> subprocess.CompletedProce
     )
 
 
+def test_it_needs_nothing_that_only_the_functions_have() -> None:
+    """As `test_it_brings_all_that_it_needs` finds too, but in a moment."""
+    without = "import sys; sys.modules['aws_lambda_powertools'] = None;"
+    done = subprocess.run(
+        [sys.executable, "-c", without + ALL_MODULES], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_it_knows_when_functions_read_what_was_published() -> None:
+    assert documents.FRESH_SECONDS == appconfig.FRESH_SECONDS
+
+
+@pytest.mark.slow
 def test_it_brings_all_that_it_needs(command: Path) -> None:
     done = run(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
@@ -80,14 +101,8 @@ def test_it_brings_all_that_it_needs(command: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{sample}: 9 rules, no problems\n"
     assert json.loads(run(command, "routes", "explain", "--json", str(sample)).stdout)
-    # Every module, so that none needs what is not there.
-    modules = (
-        "import pkgutil, importlib, aep_intake_cli as ours;"
-        "names = [found.name for found in pkgutil.walk_packages(ours.__path__, 'aep_intake_cli.')];"
-        "[importlib.import_module(name) for name in names]"
-    )
     done = subprocess.run(
-        [command.parent / "python", "-c", modules],
+        [command.parent / "python", "-c", ALL_MODULES],
         env={},
         cwd=command.parent,
         capture_output=True,
@@ -97,6 +112,7 @@ def test_it_brings_all_that_it_needs(command: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_without_aws_it_says_what_it_lacks(command: Path) -> None:
     done = run(command, "doctor")
     assert done.returncode == 1
@@ -110,6 +126,7 @@ def test_without_aws_it_says_what_it_lacks(command: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_shell_can_complete_it(command: Path) -> None:
     done = subprocess.run(
         [command],
