@@ -34,8 +34,9 @@ class Call:
 class Fault:
     """What becomes of calls: late by `delay_ms`, and then refused, unless `status` is 0.
 
-    operation, resource, caller: patterns with `*`; key_prefix: of objects. times: how often; None
-    for as often as it comes. seconds: for how long; None until it is taken back.
+    operation, resource, caller: patterns with `*`; key_prefix: of objects. after: so many of these
+    calls are answered well first. times: how often; None for as often as it comes. seconds: for
+    how long, from the first call that it may befall; None until it is taken back.
     """
 
     service: str
@@ -46,6 +47,7 @@ class Fault:
     key_prefix: str = ""
     caller: str = "*"
     delay_ms: float = 0
+    after: int = 0
     times: int | None = None
     seconds: float | None = None
 
@@ -78,16 +80,20 @@ class Fault:
 
 @dataclass
 class Standing:
-    """A fault, when it was injected (seconds of the clock), and how many calls it has befallen."""
+    """A fault, since when it may befall calls (seconds of the clock), and how many of them passed
+    it before that, or were befallen."""
 
     fault: Fault
     since: float
+    passed: int = 0
     befallen: int = 0
 
     def over(self, now: float) -> bool:
         fault = self.fault
         return (fault.times is not None and self.befallen >= fault.times) or (
-            fault.seconds is not None and now >= self.since + fault.seconds
+            fault.seconds is not None
+            and self.passed >= fault.after
+            and now >= self.since + fault.seconds
         )
 
 
@@ -109,7 +115,11 @@ class StandingFaults:
         """The fault that befalls this call, which counts."""
         now = self.clock()
         for each in self.standing.values():
-            if not each.over(now) and each.fault.befalls(call):
-                each.befallen += 1
-                return each.fault
+            if each.over(now) or not each.fault.befalls(call):
+                continue
+            if each.passed < each.fault.after:
+                each.passed, each.since = each.passed + 1, now
+                continue
+            each.befallen += 1
+            return each.fault
         return None

@@ -25,6 +25,7 @@ from tests.stack.scene import ENDS, Play, Scene, at_once, scene, until
 # From the last kill: the longest lease, of those that are taken here, and three minutes.
 PATIENCE_SECONDS = 360
 FILES = 200
+FILES_READ_FIRST = 40
 
 
 def killed_workers_of_all_functions_lose_and_double_nothing(base: LocalStack) -> None:
@@ -39,7 +40,7 @@ def killed_workers_of_all_functions_lose_and_double_nothing(base: LocalStack) ->
 
 
 def an_s3_that_denies_all_for_half_a_minute_loses_nothing(base: LocalStack) -> None:
-    """Of a batch of a hundred files; S3 says the same of a policy that is wrong."""
+    """Amid a batch of a hundred files; S3 says the same of a policy that is wrong."""
     table = {
         "routes": [
             {
@@ -56,7 +57,8 @@ def an_s3_that_denies_all_for_half_a_minute_loses_nothing(base: LocalStack) -> N
         for n in range(100):
             played.put(f"in/{n}.jsonl", b'{"n": %d}\n' % n)
         uploads = f"*{played.resource('OnUploadRole')}*"  # and not those that are killed meanwhile
-        number = base.faults.inject(Fault.denied("GetObject", caller=uploads, seconds=60))
+        denied = Fault.denied("GetObject", caller=uploads, after=FILES_READ_FIRST, seconds=60)
+        number = base.faults.inject(denied)
         played.put("in/_SUCCESS", b"")
         created = played.about("in/0.jsonl")
         assert created["fileCount"] == 100

@@ -56,6 +56,19 @@ def test_a_fault_is_over_after_its_time() -> None:
     assert faults.met_by(READ) is None
 
 
+def test_a_fault_may_come_in_the_midst_of_work_and_its_time_begins_there() -> None:
+    now = 100.0
+    faults = StandingFaults(lambda: now)
+    number = faults.inject(Fault.denied(after=2, seconds=30))
+    now += 100
+    assert faults.met_by(READ) is None
+    now += 100
+    assert [faults.met_by(READ) is not None for _ in range(3)] == [False, True, True]
+    now += 30
+    assert faults.met_by(READ) is None
+    assert faults.standing[number].befallen == 2
+
+
 def test_every_service_throttles_in_its_own_words() -> None:
     told = {name: Fault.throttled(name) for name in ("s3", "dynamodb", "sqs", "events")}
     assert {name: (fault.status, fault.code) for name, fault in told.items()} == {
