@@ -164,9 +164,10 @@ def _of_order(
         return
     verdict = None if delivery is None else delivery.verdict
     if verdict is not None and (verdict.lost or verdict.short):  # not all files have one state
-        # Of those that were let go, their rejections tell.
         for line in _present(ports.status.ledger.files(record.order), ports):
-            if line.get("batchId") == record.batch_id and chosen.fits(line["state"], chosen.route):
+            # Of those that were let go, their rejections tell.
+            in_it = line.get("batchId") == record.batch_id and "reason" not in line
+            if in_it and chosen.fits(line["state"], chosen.route):
                 yield line
         return
     told = status.about(record, delivery, ports.status)

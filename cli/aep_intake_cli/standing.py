@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import click
 from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table as LedgerTable
 from aep_intake.model.times import DAY_MS
-from aep_intake.report.states import Word
+from aep_intake.report.states import UNFINISHED, Word
 from aep_intake.report.status import StatusPorts
 from rich.table import Table
 from rich.text import Text
@@ -68,18 +69,22 @@ def _side_by_side[T, R](work: Callable[[T], R], values: Iterable[T], /) -> list[
         return list(pool.map(work, values))
 
 
-def place_of(uri: str, stack: Stack) -> tuple[str, str]:
-    """The bucket and the key of `s3://bucket/key`. Raises CommandFailed."""
-    bucket, slash, key = uri.removeprefix("s3://").partition("/")
-    if not uri.startswith("s3://") or not slash or not key:
-        raise CommandFailed(f"{uri} is not s3://bucket/key")
+def place_of(uri: str) -> tuple[str, str]:
+    """The bucket and the key of `s3://bucket/key`. Raises click's BadParameter."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise click.BadParameter(f"{visible(uri)} is not s3://BUCKET/KEY", param_hint="URI")
+    return bucket, key
+
+
+def check_bucket(bucket: str, stack: Stack) -> None:
+    """Whether a stack takes objects of a bucket. Raises CommandFailed."""
     taken = stack.output("SourceBuckets").split(",")
     if bucket not in taken:
         raise CommandFailed(
-            f"{bucket} is not a bucket of stack {stack.name}, which takes objects of "
+            f"{visible(bucket)} is not a bucket of stack {stack.name}, which takes objects of "
             f"{', '.join(taken)}"
         )
-    return bucket, key
 
 
 def coloured(state: str) -> Text:
@@ -121,6 +126,9 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
     for name in ("since", "until"):
         if name in told:
             yield name, time(told[name])
+    look = told.get("delivery", told).get("due")
+    if told["state"] in UNFINISHED and look not in (None, told.get("until")):
+        yield "next look", time(look)
     for name, member in (("reason", "reason"), ("route", "route"), ("order", "externalId")):
         if member in told:
             yield name, told[member]

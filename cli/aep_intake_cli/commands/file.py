@@ -23,8 +23,9 @@ def command(uri: str, as_json: bool, access: Access) -> None:
     from aep_intake_cli.failures import CommandFailed
     from aep_intake_cli.output import console, print_json, visible
 
+    bucket, key = standing.place_of(uri)
     stack = access.stack()
-    bucket, key = standing.place_of(uri, stack)
+    standing.check_bucket(bucket, stack)
     found = status.of_object(bucket, key, standing.status_ports(stack, access.session))
     if found is None:
         raise CommandFailed(

@@ -127,7 +127,7 @@ def test_each_version_is_told_once(day: Day) -> None:
         ({"state": "failed"}, ["redriven failed"]),
         ({"state": "rejected"}, ["again rejected", "unrouted rejected"]),
         ({"route": "daily"}, ["gathers gathering"]),
-        ({"route": "told"}, ["again rejected", "lost lost", "unrouted rejected"]),
+        ({"route": "told"}, ["again rejected", "unrouted rejected"]),
         ({"route": "folders", "state": "loaded"}, ["taken loaded"]),
         ({"route": "nobody's"}, []),
     ],

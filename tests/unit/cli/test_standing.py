@@ -33,7 +33,8 @@ def version(number: int) -> Arrival:
 @pytest.fixture(autouse=True)
 def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
     """Of two versions the first is loaded, and the second, which is to replace it, has failed."""
-    ledger, deliveries = MemoryLedger(), dict[str, Delivery]()
+    ledger = MemoryLedger()
+    deliveries = ledger.deliveries
     line = Lineage("subject", "0061")
     verdicts = [
         Verdict(End.SUCCEEDED, "success", "", NOW + 5000, rows=7),
@@ -123,8 +124,6 @@ def test_what_was_rejected_says_the_reason(ledger: MemoryLedger, capsys: Output)
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        (["file", "landing/a.json"], "is not s3://bucket/key"),
-        (["file", "s3://landing/"], "is not s3://bucket/key"),
         (["file", "s3://elsewhere/a.json"], "takes objects of landing, other"),
         (["file", "s3://landing/unknown"], "no event of s3://landing/unknown has come"),
         (["batch", "nobody's"], "no order has the external id, or the batch, nobody's"),
@@ -134,3 +133,24 @@ def test_what_is_not_known_is_said_and_fails(typed: list[str], says: str, capsys
     assert main(typed) == 1
     said = capsys.readouterr()
     assert (said.out, says in said.err) == ("", True)
+
+
+@pytest.mark.parametrize("uri", ["landing/a.json", "s3://landing/", "s3:///a.json", "s3://"])
+def test_what_is_no_uri_of_an_object_is_wrong_use(
+    uri: str, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    monkeypatch.setattr(options.Access, "stack", None)  # AWS is not asked
+    assert main(["file", uri]) == 2
+    assert f"{uri} is not s3://BUCKET/KEY" in capsys.readouterr().err
+
+
+def test_an_unfinished_batch_says_when_it_is_given_up(ledger: MemoryLedger, capsys: Output) -> None:
+    record = ledger.open(Record.opened(order(external_id="asked"), lease(NOW + 9), NOW))
+    record = ledger.replace(record, record.created(builders.batch(NOW, "b")))
+    record = ledger.replace(record, record.announced(delivers=True))
+    begun = replace(Delivery.of(record, (), 10, NOW + 60_000), deadline=NOW + 86_400_000)
+    ledger.deliveries["asked"] = begun
+    assert main(["batch", "asked"]) == 0
+    said = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert said["until"].strip() == "2026-11-19 11:06:40 UTC"
+    assert said["next look"].strip() == "2026-11-18 11:07:40 UTC"

@@ -301,7 +301,13 @@ def test_what_nobody_completes_in_time_is_aborted_and_told(world: Delivering) ->
     """And not parked: another empty batch would help nobody."""
     external_id = requested(world)
     deadline = ports(world).deadline_ms
-    looked(world, external_id, deadline)
+    begun = standing(world, external_id)
+    assert begun.deadline == begun.created_at + deadline
+    world.deadline = deadline - HOUR  # which people are told at the next look
+    looked(world, external_id)
+    assert standing(world, external_id).deadline == begun.deadline - HOUR
+    world.deadline = deadline
+    looked(world, external_id, deadline - OUTCOME)
     assert standing(world, external_id).stage is DeliveryStage.FOLLOWING
     looked(world, external_id, HOUR)
     end = finished(world, external_id)

@@ -171,13 +171,15 @@ class TestAnOrder:
         world.ledger.open(held)
         pause = Pause("route#r", NOW, "arn:me", "why")
         world.ledger.pauses.put(pause)
+        renewed = world.ledger.replace(held, held.held_by("route#r", NOW + MINUTE))
+        assert renewed.due != NOW
         [told] = world.told()
         assert (told["state"], told["since"]) == ("paused", AT)
         assert told["why"] == f"route r is paused since {AT}, by arn:me: why"
         assert {"due", "until"} & told.keys() == set()
         world.ledger.pauses.put(replace(pause, resumed_at=NOW))
         [told] = world.told()
-        assert (told["state"], told["due"]) == ("loading", AT)
+        assert (told["state"], told["due"]) == ("loading", "2026-11-18T11:07:40.000Z")
 
     def test_that_is_announced(self, world: World) -> None:
         record = world.announced(world.opened(FILE))
@@ -217,6 +219,8 @@ class TestAnOrder:
         world.ledger.let_go(record.order, {FILE: Rejection("object-gone", "it is gone", NOW)})
         [told] = world.told()
         assert (told["state"], told["why"]) == ("lost", "it is gone")
+        batch = {"batchId": record.batch_id, "externalId": record.order.external_id}
+        assert told.items() >= (ROUTED | batch | {"reason": "object-gone"}).items()
 
     def test_that_needs_a_person(self, world: World) -> None:
         record = world.opened(FILE)

@@ -161,6 +161,8 @@ class Delivery(Kept):
     sharing: Sharing | None = None  # None: each file goes up by itself, as in earlier releases
     owner: str | None = None  # of its route
     counts_rows: bool = False  # the route expects a number of rows
+    # When it is given up if it is not filled by then, as its last step knew; for people.
+    deadline: int | None = None
 
     @classmethod
     def of(

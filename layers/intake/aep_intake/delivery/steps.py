@@ -17,6 +17,7 @@ a piece is uploaded: see `upload`.
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.parts import has_rows
@@ -100,6 +101,7 @@ def _start(record: Record, ports: DeliveryPorts) -> Delivery | None:
     wait = max(ports.step_ms, ports.worker_life_ms) if files else ports.first_poll_ms
     due = ports.now() + wait
     delivery = Delivery.of(record, files, ports.piece_bytes, due, ports.sharing)
+    delivery = replace(delivery, deadline=delivery.created_at + ports.deadline_ms)
     if not ports.deliveries.start(delivery, recorded=record.delivers is True):
         return None
     if not files:
@@ -119,7 +121,8 @@ def resume(external_id: str, ports: DeliveryPorts) -> Delivery | None:
         return None
     planning = delivery.stage is DeliveryStage.PLANNING
     due = ports.now() + (max(ports.step_ms, ports.worker_life_ms) if planning else ports.step_ms)
-    delivery = ports.deliveries.replace(delivery, delivery.then(due=due))
+    deadline = delivery.created_at + ports.deadline_ms
+    delivery = ports.deliveries.replace(delivery, delivery.then(due=due, deadline=deadline))
     try:
         return _STEPS[delivery.stage](delivery, ports)
     except TryAgain as error:  # it is due again after a step, or at Adobe's `Retry-After`

@@ -50,8 +50,9 @@ UNFINISHED = frozenset(WORDS[: WORDS.index(Word.LOADING) + 1])
 class Standing:
     """A state, and why. Times in epoch milliseconds.
 
-    `since`: None where the ledger does not know it. `until`: when it ends, or somebody looks again;
-    None of what is finished, and of a batch that is announced, which others take over.
+    `since`: None where the ledger does not know it. `until`: when it ends at the latest, as far as
+    that is known, or is tried again; None of what is finished, and where only others know it: what
+    is paused, what AEP ingests, a batch that others fill.
     """
 
     word: Word
@@ -84,7 +85,7 @@ def of_order(
     if record.discarded is not None:
         return Standing(Word.DISCARDED, record.discarded)
     if pause is not None:
-        found = Standing(Word.PAUSED, str(pause), record.due)
+        found = Standing(Word.PAUSED, str(pause), max(record.opened_at, pause.since))
     if record.replaced_by is None:
         return found
     # Until AEP has the newer data, it serves these.
@@ -142,7 +143,7 @@ _STAGES: Mapping[str, str] = {
     "planning": "its files are being looked through, before they go up",
     "uploading": "its files go up",
     "completing": "its files are up, and AEP is told so",
-    "ingesting": "AEP is ingesting its batch",
+    "ingesting": "AEP is ingesting its batch, and says when it is done",
 }
 _ENDS: Mapping[str, tuple[Word, str]] = {  # by the values of `delivery.End`
     "succeeded": (Word.LOADED, "AEP has ingested its batch"),
@@ -159,7 +160,14 @@ def _delivered(record: Record, delivery: "Delivery") -> Standing:
     if verdict is not None:  # it is not over: somebody may have completed the batch meanwhile
         why += f": {verdict.detail}"
     since = delivery.uploaded_at or delivery.created_at
-    return Standing(Word.LOADING, why, since, delivery.due)
+    return Standing(Word.LOADING, why, since, _until(delivery))
+
+
+def _until(delivery: "Delivery") -> int | None:
+    """When a batch that is filled is given up; the other steps take a moment, but AEP's."""
+    if delivery.stage in ("following", "planning", "uploading"):
+        return delivery.deadline
+    return None if delivery.stage == "ingesting" else delivery.due
 
 
 def _ended(record: Record, delivery: "Delivery", verdict: "Verdict") -> Standing:

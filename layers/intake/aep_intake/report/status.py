@@ -121,11 +121,14 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
     owners = _owners(shown, bucket, key, ports)
     names = [owner.orders[0] for owner in owners.values() if len(owner.orders) == 1]
     orders = _orders(names, bucket, key, ports)
+    lost = _each(ports.ledger.get, [seen.owner or "" for seen in shown if seen.lost], ports)
     versions = []
     for seen in shown:
         arrival, owner = _arrival(bucket, key, seen.version), owners.get(seen.version)
         status = (
-            _unclaimed(seen, arrival) if owner is None else _claimed(seen, owner, orders, ports)
+            _unclaimed(seen, arrival, lost)
+            if owner is None
+            else _claimed(seen, owner, orders, ports)
         )
         if seen.same_as is not None:
             status = _same_bytes(seen, status, _arrival(bucket, key, seen.same_as))
@@ -259,7 +262,7 @@ def _orders(
 
 def _with_aep(ours: JsonObject, theirs: JsonObject) -> JsonObject:
     """With AEP's answer, which alone knows how a batch ended that others fill."""
-    if ours["state"] == Word.LOADING and "batchId" in ours and "until" not in ours:
+    if ours["state"] == Word.LOADING and "batchId" in ours and "delivery" not in ours:
         ended = states.told_by_catalog(theirs.get("aep") or {})
         ours = ours if ended is None else ours | ended.members()
     return ours | theirs
@@ -318,12 +321,15 @@ def _same_bytes(seen: Seen, status: JsonObject | None, same_as: Arrival) -> Json
     return standing.members() | {"sameAs": _version(same_as)} | about
 
 
-def _unclaimed(seen: Seen, arrival: Arrival) -> JsonObject:
+def _unclaimed(seen: Seen, arrival: Arrival, lost: Mapping[str, Record | None]) -> JsonObject:
+    """The status of what nothing claims. `lost`: by id, the orders that went on without files."""
     standing, rejection = states.of_note(seen).members(), seen.rejection
     if rejection is None:
         return standing | present(route=seen.route)
-    route = present(route=rejection.route or seen.route)
-    return standing | route | {"externalId": seen.owner or arrival.external_id} | _why(rejection)
+    about, name = present(route=rejection.route or seen.route), seen.owner or arrival.external_id
+    if seen.lost and (record := lost.get(name)) is not None:
+        about = present(batchId=record.batch_id) | _about_order(record.order)
+    return standing | about | {"externalId": name} | _why(rejection)
 
 
 def about(record: Record, delivery: "Delivery | None", ports: StatusPorts) -> JsonObject:
