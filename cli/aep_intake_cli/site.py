@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from aep_intake.report import view
-from aep_intake.report.page import Frame, InBrowser, document
+from aep_intake.report.page.frame import Frame, InBrowser, document
 from aep_intake.wiring.page import page_ports
 
 from aep_intake_cli.clock import now

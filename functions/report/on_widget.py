@@ -4,7 +4,7 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.report import view
-from aep_intake.report.page import Frame, InDashboard
+from aep_intake.report.page.frame import Frame, InDashboard
 from aep_intake.settings import Settings
 from aep_intake.wiring.page import Showing
 from aws_lambda_powertools import Logger

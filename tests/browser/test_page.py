@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from aep_intake.report import view
-from aep_intake.report.page import Frame, InBrowser, InDashboard, document
+from aep_intake.report.page.frame import Frame, InBrowser, InDashboard, document
 from aep_intake.report.visible import visible
 from aep_intake_cli.site import Site
 from playwright.sync_api import Browser, Page, ViewportSize

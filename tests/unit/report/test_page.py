@@ -9,7 +9,7 @@ import pytest
 from aep_intake.model.errors import LedgerUnavailable
 from aep_intake.report import view
 from aep_intake.report.html import fill
-from aep_intake.report.page import Frame, InBrowser, InDashboard, document
+from aep_intake.report.page.frame import Frame, InBrowser, InDashboard, document
 from aep_intake.report.reasons import REASONS
 from aep_intake.report.visible import visible
 from hypothesis import given

@@ -12,9 +12,11 @@ from typing import Any
 
 from aep_intake.model.errors import IntakeError, MalformedRequest
 from aep_intake.model.values import dataclass
-from aep_intake.report import page, today
+from aep_intake.report import today
 from aep_intake.report.html import Html
-from aep_intake.report.page import Frame
+from aep_intake.report.page.day import day_page, route_page
+from aep_intake.report.page.file import file_page
+from aep_intake.report.page.frame import Frame, problem_page
 
 # As S3 names buckets. Keys may have any character, and 1,024 bytes.
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.{1,1024})", re.DOTALL)
@@ -108,15 +110,15 @@ def show(given: Mapping[str, object], ports: today.PagePorts, frame: Frame) -> H
     try:
         asked = wanted(given)
         if asked.view is View.FILE:
-            return page.file_page(today.file(*asked.place, ports), frame)
+            return file_page(today.file(*asked.place, ports), frame)
         day = today.day(asked.day, ports)
     except MalformedRequest as error:
-        return page.problem_page(error.detail, frame)
+        return problem_page(error.detail, frame)
     except IntakeError as error:  # its words may be somebody else's
-        return page.problem_page(f"The ledger cannot be read now ({error.reason}).", frame)
+        return problem_page(f"The ledger cannot be read now ({error.reason}).", frame)
     if asked.view is View.ROUTE:
-        return page.route_page(day, asked.route, frame)
-    return page.day_page(day, frame)
+        return route_page(day, asked.route, frame)
+    return day_page(day, frame)
 
 
 def _text(value: object) -> str:
