@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from aep_intake.adapters.dynamodb.pauses import shard_of
 from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
@@ -45,14 +46,21 @@ GATES = 2  # enough for one to be open when the other is sealed
 type Unfinished = Window | Folder | Delivery | HandedOver | Record
 
 
-def all_due(ledger: DueLedger, now: int) -> list[Due]:
+class HasDueWork(Protocol):
+    """A ledger, in memory or in DynamoDB."""
+
+    @property
+    def due_work(self) -> DueLedger: ...
+
+
+def all_due(ledger: HasDueWork, now: int) -> list[Due]:
     """Whatever is due, of all classes."""
-    return [due for kind in DueKind for due in ledger.due(kind, now, 10**6)]
+    return [due for kind in DueKind for due in ledger.due_work.due(kind, now, 10**6)]
 
 
-def due_of(ledger: DueLedger, kind: DueKind, now: int) -> dict[str, int]:
+def due_of(ledger: HasDueWork, kind: DueKind, now: int) -> dict[str, int]:
     """What is due of a class: since when, by its id."""
-    return {due.id: due.when for due in ledger.due(kind, now, 10**6)}
+    return {due.id: due.when for due in ledger.due_work.due(kind, now, 10**6)}
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,10 @@ class MemoryLedger:
         # Of what is handed out: what its owner had written, and until when it is not due.
         self._leases: dict[tuple[DueKind, str], tuple[tuple[int, int], int]] = {}
         self.handed_over: dict[str, HandedOver] = {}
+
+    @property
+    def due_work(self) -> DueLedger:
+        return self
 
     def open(self, record: Record) -> Record:
         self.transaction()

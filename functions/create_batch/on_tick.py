@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
     # Last, since due work must not wait for the limits.
     per_day = worker.limits.profile_batches_per_day
-    made_for_profile(worker.ledger.made(now), per_day)
+    made_for_profile(worker.ledger.profile_batches.made(now), per_day)
     worker.note_profile_limit(per_day)
     if failed:
         raise ExceptionGroup("some due work could not be handed out", failed)

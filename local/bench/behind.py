@@ -85,7 +85,7 @@ def _tick(stack: LocalStack) -> float:
 
 
 def _due(stack: LocalStack, ledger: DynamoLedger, most: int) -> int:
-    return len(ledger.due(DueKind.ORDERS, _now(), most))
+    return len(ledger.due_work.due(DueKind.ORDERS, _now(), most))
 
 
 def _announced(stack: LocalStack, until: float) -> float | None:

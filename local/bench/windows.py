@@ -260,7 +260,7 @@ class Windows:
 
     def end(self, route: str) -> str:
         """Move the end of a route's window to now; the window's id."""
-        for due in self._ledger.due(DueKind.WINDOWS, _now() + 2 * DAY, limit=1000):
+        for due in self._ledger.due_work.due(DueKind.WINDOWS, _now() + 2 * DAY, limit=1000):
             window = self._ledger.windows.get(due.id)
             if window and window.order.route == route and window.due:
                 earlier = replace(window, due=_now(), revision=window.revision + 1)

@@ -17,7 +17,7 @@ from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DISCARDED, DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
-from aep_intake.clock.due import LANES, Due, DueKind, PauseLedger, lane
+from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, lane
 from aep_intake.clock.parking import Parked
 from aep_intake.grouping.missing_markers import Folders, Listing
 from aep_intake.grouping.windows import Window, WindowLedger
@@ -64,14 +64,14 @@ class Pauses(PauseLedger, Protocol):
 class Contract(ArrivalLedger, Protocol):
     """All that the functions ask of a ledger."""
 
-    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]: ...
-    def lease(self, due: Due, until: int) -> int | None: ...
     def of_batch(self, batch_id: str) -> Record | None: ...
     def seen(self, object_id: str) -> list[Seen]: ...
     def discard(self, arrival: Arrival, said: str) -> bool: ...
     def undo_discard(self, arrival: Arrival) -> None: ...
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None: ...
     def split(self, ended: Record, *following: Record) -> bool: ...
+    @property
+    def due_work(self) -> DueLedger: ...
     @property
     def pauses(self) -> Pauses: ...
     @property
@@ -385,30 +385,30 @@ def lasting(ledger: Contract, kind: DueKind) -> tuple[str, int]:
 def test_what_is_leased_is_due_when_the_lease_is_over(ledger: Contract, kind: DueKind) -> None:
     name, when = lasting(ledger, kind)
     due = Due(kind, name, when)
-    assert due in ledger.due(kind, when, 10**6)
+    assert due in ledger.due_work.due(kind, when, 10**6)
     assert not any(
-        due.id == name for k in set(DueKind) - {kind} for due in ledger.due(k, when, 10**6)
+        due.id == name for k in set(DueKind) - {kind} for due in ledger.due_work.due(k, when, 10**6)
     )
-    assert ledger.lease(due, when + 100) == when
-    assert ledger.lease(due, when + 100) is None, "somebody else has leased it"
+    assert ledger.due_work.lease(due, when + 100) == when
+    assert ledger.due_work.lease(due, when + 100) is None, "somebody else has leased it"
     assert name not in due_of(ledger, kind, when + 99)
     again = Due(kind, name, when + 100)
-    assert again in ledger.due(kind, when + 100, 10**6)
-    assert ledger.lease(again, when + 200) == when, "since when it is due is not forgotten"
+    assert again in ledger.due_work.due(kind, when + 100, 10**6)
+    assert ledger.due_work.lease(again, when + 200) == when, "since when it is due is not forgotten"
 
 
 def test_a_lease_changes_nothing_of_what_is_leased(ledger: Contract) -> None:
     """And ends with the next word of whoever works on it."""
     record = ledger.open(opened(arrival()))
     name, when = record.order.external_id, record.due or 0
-    assert ledger.lease(Due(DueKind.ORDERS, name, when), NOW + DAY) == when
+    assert ledger.due_work.lease(Due(DueKind.ORDERS, name, when), NOW + DAY) == when
     assert ledger.get(name) == record
     given_back = ledger.replace(record, record.given_back(NOW + 5))
     assert due_of(ledger, DueKind.ORDERS, NOW + 5)[name] == NOW + 5
-    assert ledger.lease(Due(DueKind.ORDERS, name, NOW + 5), NOW + DAY) == NOW + 5
+    assert ledger.due_work.lease(Due(DueKind.ORDERS, name, NOW + 5), NOW + DAY) == NOW + 5
     done = ledger.replace(given_back, given_back.created(batch()))
     ledger.replace(done, done.announced())
-    assert ledger.lease(Due(DueKind.ORDERS, name, NOW + 5), NOW + DAY) is None
+    assert ledger.due_work.lease(Due(DueKind.ORDERS, name, NOW + 5), NOW + DAY) is None
     assert name not in due_of(ledger, DueKind.ORDERS, 10**15)
 
 
@@ -416,7 +416,7 @@ def test_the_oldest_of_all_shards_come_first(ledger: Contract) -> None:
     times = [NOW - DAY + number for number in range(40)]
     for when in reversed(times):
         ledger.open(replace(opened(arrival()), due=when))
-    found = [due.when for due in ledger.due(DueKind.ORDERS, NOW - DAY + 39, 25)]
+    found = [due.when for due in ledger.due_work.due(DueKind.ORDERS, NOW - DAY + 39, 25)]
     assert found == times[:25]
 
 
@@ -425,7 +425,7 @@ def test_a_folder_that_is_handed_out_is_not_left_without_its_time(
 ) -> None:
     """What comes while it may be looked at is seen, or makes that look void."""
     ledger.folders.wait(listing(folder_id, NOW - 1))
-    assert ledger.lease(Due(DueKind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
+    assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
     old = ledger.folders.get(folder_id)
     assert old is not None
     assert old.due == NOW - 1
@@ -781,7 +781,11 @@ def made(ledger: Contract, record: Record) -> dict[str, int]:
     """How many batches of a record's organization are counted, by sandbox."""
     org = record.order.target.ims_org
     memory: Any = ledger
-    counted = ledger.made(NOW) if isinstance(ledger, DynamoLedger) else memory.profile_batches
+    counted = (
+        ledger.profile_batches.made(NOW)
+        if isinstance(ledger, DynamoLedger)
+        else memory.profile_batches
+    )
     return {sandbox: number for (its, sandbox), number in counted.items() if its == org}
 
 
@@ -884,8 +888,8 @@ def test_no_answer_is_said_so(stack: LocalStack) -> None:
         lambda: silent.open(record),
         lambda: silent.get("x"),
         lambda: silent.replace(record, record.created(batch())),
-        lambda: silent.due(DueKind.ORDERS, NOW, 9),
-        lambda: silent.lease(Due(DueKind.ORDERS, "x", NOW), NOW + 9),
+        lambda: silent.due_work.due(DueKind.ORDERS, NOW, 9),
+        lambda: silent.due_work.lease(Due(DueKind.ORDERS, "x", NOW), NOW + 9),
         lambda: silent.claimant(record.order.files[0]),
     ):
         with pytest.raises(LedgerUnavailable):
@@ -906,7 +910,7 @@ def test_what_is_due_by_the_release_before_is_found(stack: LocalStack) -> None:
                 ExpressionAttributeValues={":shard": {"S": str(shard)}},
             )
             for looked_at in DueKind:  # as a tick does
-                ledger.due(looked_at, when, 10**6)
+                ledger.due_work.due(looked_at, when, 10**6)
             assert due_of(ledger, kind, when)[name] == when
 
 
@@ -924,7 +928,8 @@ def test_a_tick_reads_page_by_page_and_no_more_than_it_takes(stack: LocalStack) 
             return answer
 
     its: Any = Counting()
-    found = DynamoLedger(its, table, lambda: NOW, 60 * DAY).due(DueKind.ORDERS, NOW - DAY, 5)
+    ledger = DynamoLedger(its, table, lambda: NOW, 60 * DAY)
+    found = ledger.due_work.due(DueKind.ORDERS, NOW - DAY, 5)
     assert [due.when for due in found] == [NOW - 2 * DAY + number for number in range(5)]
     assert max(read) <= 5
     assert len(read) == 3 * (LANES + 1)  # one for each shard, and those of the release before
@@ -945,13 +950,13 @@ def test_each_credential_has_its_turn(ledger: Contract) -> None:
     assert lane("arn:a") != lane("arn:b")
 
     def found() -> list[str]:
-        return [due.id for due in ledger.due(DueKind.ORDERS, when + 9, 6)]
+        return [due.id for due in ledger.due_work.due(DueKind.ORDERS, when + 9, 6)]
 
     expected = [broken[0], healthy[0], broken[1], healthy[1], broken[2], broken[3]]
     assert found() == expected
-    for due in ledger.due(DueKind.ORDERS, when + 9, 20):
+    for due in ledger.due_work.due(DueKind.ORDERS, when + 9, 20):
         if due.id in (*broken[:3], healthy[0]):
-            assert ledger.lease(due, when + 8) is not None
+            assert ledger.due_work.lease(due, when + 8) is not None
     assert found() == [broken[3], healthy[1], broken[4], healthy[0], broken[5], broken[6]]
 
 
@@ -1039,10 +1044,10 @@ def test_batches_of_the_last_24_hours_count_whatever_the_date(stack: LocalStack)
         ledger.replace(record, record.created(batch()))
 
     def counted(now: int) -> int:
-        return ledger.made(now).get((target.ims_org, target.sandbox), 0)
+        return ledger.profile_batches.made(now).get((target.ims_org, target.sandbox), 0)
 
     assert [counted(midnight + n * hour) for n in (1, 23, 24, 25, 26)] == [4, 4, 2, 1, 0]
-    assert ledger.made(0) == {}
+    assert ledger.profile_batches.made(0) == {}
 
 
 def test_since_when_a_bucket_is_connected_is_kept_until_a_person_says_better(
@@ -1149,7 +1154,7 @@ def test_an_order_that_a_pause_holds_is_due_for_nobody_but_its_pause(ledger: Con
     assert found(NOW) == {held[0].order.external_id: NOW}
     assert len(found(NOW + 9, 2)) == 2
     [first] = ledger.pauses.held(pause, NOW, 9)
-    assert ledger.lease(first, NOW + 500) == NOW
+    assert ledger.due_work.lease(first, NOW + 500) == NOW
     assert first.id not in found(NOW + 499)
     assert found(NOW + 500)[first.id] == NOW + 500, "its worker died"
     ledger.replace(held[0], held[0].resumed(NOW).given_back(NOW + 1))

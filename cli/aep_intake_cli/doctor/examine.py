@@ -129,7 +129,7 @@ def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
         parked = DynamoParked(Table(dynamodb, table))
         yield from run_check("parked", aws.check_parked(lambda: parked.counts(pool.map)))
     yield from run_check("work", check_unfinished(ledger, now()))
-    batches = aws.check_profile_batches(ledger.made, now())
+    batches = aws.check_profile_batches(ledger.profile_batches.made, now())
     yield from run_check("batches for Profile", batches)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from aep_intake.clock.due import Due, DueKind
+from aep_intake.clock.due import DueKind, DueLedger
 from aep_intake.model.times import iso
 
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
@@ -33,15 +33,16 @@ class Pauses(Protocol):
 class UnfinishedWork(Protocol):
     """The ledger. Every method may raise LedgerUnavailable."""
 
-    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
-        """What is due by then, up to `limit`."""
-
     def get(self, external_id: str) -> Record | None:
         """An order's current record."""
 
     @property
     def pauses(self) -> Pauses:
         """What is paused."""
+
+    @property
+    def due_work(self) -> DueLedger:
+        """What is due."""
 
 
 def check_unfinished(ledger: UnfinishedWork, now: int) -> Findings:
@@ -50,7 +51,7 @@ def check_unfinished(ledger: UnfinishedWork, now: int) -> Findings:
         yield NOTE, f"{pause}. aep-intake pause shows what waits for its end"
     fine = True
     for kind in DueKind:
-        if late := ledger.due(kind, now - LATE_MS, LISTED):
+        if late := ledger.due_work.due(kind, now - LATE_MS, LISTED):
             fine = False
             since = iso(min(due.when for due in late))
             yield (
@@ -58,7 +59,7 @@ def check_unfinished(ledger: UnfinishedWork, now: int) -> Findings:
                 f"{kind} are due since {since}, and no worker takes them: see the alarms, and the "
                 "logs of on_tick and on_due",
             )
-    orders = ledger.due(DueKind.ORDERS, now + OPEN_MS, LISTED)
+    orders = ledger.due_work.due(DueKind.ORDERS, now + OPEN_MS, LISTED)
     records = [record for due in orders if (record := ledger.get(due.id)) is not None]
     if waiting := [record for record in records if record.waits_since < now - OPEN_MS]:
         fine = False

@@ -310,7 +310,9 @@ def test_a_ledger_that_the_operator_may_not_ask() -> None:
         ledger = DynamoLedger(of(table), "ledger", lambda: START, 0)
         denied = ("AccessDeniedException", "not authorized to perform: dynamodb:Query")
         table.add_client_error("query", *denied)
-        (finding,) = run_check("quota", aws.check_profile_batches(ledger.made, START))
+        (finding,) = run_check(
+            "quota", aws.check_profile_batches(ledger.profile_batches.made, START)
+        )
     assert finding.verdict is PROBLEM
     assert finding.text == f"your AWS credentials do not allow Query: {denied[1]}"
 
@@ -509,8 +511,8 @@ def test_whether_work_gets_done() -> None:
     ]
     record = ledger.open(opened(START))
     soon = START + OPEN_MS  # its lease is over; its next try may be a quarter of an hour away
-    leased = ledger.due(DueKind.ORDERS, soon, 1)[0]
-    ledger.lease(leased, soon)
+    leased = ledger.due_work.due(DueKind.ORDERS, soon, 1)[0]
+    ledger.due_work.lease(leased, soon)
     assert [verdict for verdict, _ in check_unfinished(ledger, soon)] == [OK]
     [(verdict, text)] = check_unfinished(ledger, soon + 1)
     assert verdict is PROBLEM and "1 order without a batch" in text

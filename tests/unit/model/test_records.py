@@ -123,7 +123,7 @@ def test_what_was_known_of_files_and_heads_is_known(ledger: DynamoLedger) -> Non
     assert (refused.owner, refused.rejection) == (order(5).external_id, REFUSED)
     assert (noted.noted, noted.route) == ("not-the-newest", "r")
     assert ledger.head("subject") == LineageHead(order(8).external_id, "0062".ljust(64, "0"))
-    assert ledger.made(NOW) == {("1234@AdobeOrg", "prod"): 1}
+    assert ledger.profile_batches.made(NOW) == {("1234@AdobeOrg", "prod"): 1}
 
 
 def test_windows_and_folders_of_the_release_before_are_read(

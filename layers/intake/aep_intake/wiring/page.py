@@ -38,12 +38,11 @@ def page_ports(
     """The ports of the page: they query and get items of the table, and nothing else."""
     items = Table(client, table)
     ledger = DynamoLedger(client, table, now, retention=0)
-
     unfinished = DynamoUnfinished(items)
 
     def meters() -> Iterable[Meter]:
-        limit = ledger.profile_limit()
-        made = ledger.made(now()) if limit else {}
+        limit = ledger.profile_batches.limit()
+        made = ledger.profile_batches.made(now()) if limit else {}
         return (Meter(org, sandbox, n, limit) for (org, sandbox), n in sorted(made.items()))
 
     return PagePorts(

@@ -33,7 +33,7 @@ class Ticking(Worker):
             return due.BACKLOG_MAX if nowhere else self.queues.backlog(queues[kind])
 
         return due.DuePorts(
-            ledger=self.ledger,
+            ledger=self.ledger.due_work,
             backlog=backlog,
             send=lambda kind, names: self.queues.enqueue(queues[kind], kind, names),
             now=self.now,
@@ -53,7 +53,7 @@ class Ticking(Worker):
     def note_profile_limit(self, per_day: int) -> None:
         """Store it for the page, if this worker has not. Raises LedgerUnavailable."""
         if per_day != self._noted_limit:
-            self.ledger.note_profile_limit(per_day)
+            self.ledger.profile_batches.note_limit(per_day)
             self._noted_limit = per_day
 
     @cached_property

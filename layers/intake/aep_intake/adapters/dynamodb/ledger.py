@@ -44,26 +44,25 @@ record is one JSON string: AEP's answers hold floats, empty strings and more, wh
 types change.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import batched, chain, islice
+from itertools import batched
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.window_lists import Lists
 from aep_intake.adapters.dynamodb import pauses
+from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
     ANNOUNCED,
     claimed_before,
     due_at,
     head_moved,
-    lanes,
     order_shard,
 )
+from aep_intake.adapters.dynamodb.profile_batches import DynamoProfileBatches
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
     ConditionFailed,
@@ -77,9 +76,9 @@ from aep_intake.adapters.dynamodb.table import (
 )
 from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
-from aep_intake.clock.due import Due, DueKind, fair
+from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
-from aep_intake.model.errors import LeaseLost, LedgerUnavailable, LineMoved
+from aep_intake.model.errors import LeaseLost, LineMoved
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import DISCARDED, NOBODY, WAITING, Held, Seen
 from aep_intake.model.orders import (
@@ -92,24 +91,14 @@ from aep_intake.model.orders import (
     WindowPart,
     claims,
 )
-from aep_intake.model.times import DAY_MS, day_of, hour_of
+from aep_intake.model.times import DAY_MS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-QUERIES = 8  # side by side
-# The beginning of `pk` by kind of due work; its `sk` is the same word.
-PREFIXES: Mapping[DueKind, str] = {
-    DueKind.ORDERS: "order",
-    DueKind.WINDOWS: "window",
-    DueKind.FOLDERS: "folder",
-    DueKind.DELIVERIES: "delivery",
-}
-KINDS = {prefix: kind for kind, prefix in PREFIXES.items()}
 # How long a folder is known by its newest marker: much longer than its files.
 MARKED_MS = 400 * DAY_MS
-_PROFILE_LIMIT = {"pk": {"S": "made#limit"}, "sk": {"S": "limit"}}
 # Files whose claims go in one transaction: up to four items each, of a hundred.
 LET_GO = 22
 
@@ -146,6 +135,8 @@ class DynamoLedger:
         self.folders = DynamoFolders(self._table, now, retention)
         self.identity = DynamoIdentity(self._table, table, now)
         self.pauses = pauses.DynamoPauses(self._table, now)
+        self.due_work = DynamoDueWork(self._table)
+        self.profile_batches = DynamoProfileBatches(self._table, now, retention)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or return the record that exists.
@@ -197,7 +188,7 @@ class DynamoLedger:
             if current is None or _record(current) != new:
                 raise _lost(old) from None
         if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
-            self._count(new.order)
+            self.profile_batches.count(new.order)
         return new
 
     def hand_over(self, old: Record, new: Record, due: int) -> Record:
@@ -391,32 +382,6 @@ class DynamoLedger:
         item = self._table.get(f"marked#{place}", "marked")
         return 0 if item is None else int(item["time"]["N"])
 
-    def made(self, now: int) -> dict[tuple[str, str], int]:
-        """How many batches were made for Profile in 24 hours, by organization and sandbox.
-
-        Adobe counts the 24 hours before `now` (epoch ms), and no day of a calendar. Here their
-        first hour counts whole.
-        """
-        since, made = hour_of(now - DAY_MS), Counter[tuple[str, str]]()
-        for day in (day_of(now - DAY_MS), day_of(now)):
-            for item in self._table.query("pk = :pk", {"pk": {"S": f"made#{day}"}}):
-                hour, _, place = item["sk"]["S"].partition("#")
-                if not hour.startswith(day):  # a release before hours counted by day
-                    hour, place = f"{day}T00", item["sk"]["S"]
-                if hour >= since:
-                    ims_org, _, sandbox = place.rpartition("#")
-                    made[ims_org, sandbox] += int(item["counted"]["N"])
-        return dict(made)
-
-    def note_profile_limit(self, per_day: int) -> None:
-        """Store how many batches for Profile a sandbox should have a day, for the page."""
-        self._table.put({**_PROFILE_LIMIT, "counted": {"N": str(per_day)}})
-
-    def profile_limit(self) -> int:
-        """How many that are; 0 until the first tick."""
-        item = self._table.get(*(name["S"] for name in _PROFILE_LIMIT.values()))
-        return 0 if item is None else int(item["counted"]["N"])
-
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
         now = self._now() // 1000
@@ -525,54 +490,6 @@ class DynamoLedger:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
 
-    def due(self, kind: DueKind, now: int, limit: int) -> list[Due]:
-        """The due work of a kind, in `fair` order, up to `limit` (from an index: a second old)."""
-        by_lane = lanes(kind)
-        shards = list(chain.from_iterable(by_lane))
-        with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
-            found = pool.map(
-                lambda shard: list(islice(self._in(shard, kind, now, limit), limit)), shards
-            )
-            due_in = dict(zip(shards, found, strict=True))
-        return fair((chain.from_iterable(map(due_in.__getitem__, one)) for one in by_lane), limit)
-
-    def _in(self, shard: str, kind: DueKind, now: int, limit: int) -> Iterator[Due]:
-        for item in self._table.query(
-            "due_shard = :shard AND due <= :now",
-            {"shard": {"S": shard}, "now": {"N": str(now)}},
-            IndexName="due",
-            Limit=limit,
-        ):
-            prefix, _, name = item["pk"]["S"].partition("#")
-            due = Due(KINDS[prefix], name, int(item["due"]["N"]))
-            if due.kind is kind:
-                yield replace(due, shard=shard)
-            else:  # of a release in which all kinds shared all shards
-                self._move(due, due.when)
-
-    def lease(self, due: Due, until: int) -> int | None:
-        """Make it due again at `until` (epoch ms); None if somebody moved it meanwhile.
-
-        Returns since when it is due (epoch ms) by its owner's word, before any lease. The owner's
-        next write, of the whole item, ends the lease.
-        """
-        return self._move(due, until)
-
-    def _move(self, due: Due, when: int) -> int | None:
-        prefix = PREFIXES[due.kind]
-        try:
-            moved = self._table.update(
-                f"{prefix}#{due.id}",
-                prefix,
-                "SET due = :due, due_shard = :due_shard, "
-                "due_since = if_not_exists(due_since, :known)",
-                {"known": {"N": str(due.when)}, **due_at(replace(due, when=when))},
-                "due = :known",
-            )
-        except ConditionFailed:
-            return None
-        return int(moved["due_since"]["N"])
-
     @staticmethod
     def _noted_at(arrival: Arrival) -> tuple[str, str]:
         return f"object#{arrival.object_id}", f"noted#{digest(arrival.version)}"
@@ -615,18 +532,6 @@ class DynamoLedger:
             "ExpressionAttributeValues": {":now": expiry(self._now())},
         }
         return putting(item, condition)
-
-    def _count(self, order: Order) -> None:
-        """Count a batch for the metric that warns long before the daily limit.
-
-        This is a write of its own, so that it cannot make the batch's write fail. So the count is
-        nearly right: a worker that dies here leaves a batch out, and a lost answer counts one
-        twice.
-        """
-        now = self._now()
-        place = f"{hour_of(now)}#{order.target.ims_org}#{order.target.sandbox}"
-        with suppress(LedgerUnavailable):
-            self._table.add(f"made#{day_of(now)}", place, 1, expiry(now + self._retention))
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id

@@ -8,8 +8,8 @@ from itertools import batched, chain, islice
 from typing import Any
 
 from aep_intake.adapters.dynamodb import pauses
+from aep_intake.adapters.dynamodb.due_work import PREFIXES
 from aep_intake.adapters.dynamodb.items import lanes
-from aep_intake.adapters.dynamodb.ledger import PREFIXES
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery

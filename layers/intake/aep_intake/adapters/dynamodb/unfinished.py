@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from itertools import batched, chain, islice
 
+from aep_intake.adapters.dynamodb.due_work import KINDS, PREFIXES
 from aep_intake.adapters.dynamodb.items import lanes
-from aep_intake.adapters.dynamodb.ledger import KINDS, PREFIXES
 from aep_intake.adapters.dynamodb.pauses import shards
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.clock.due import DueKind
