@@ -210,7 +210,7 @@ def asks_for_what_was_asked(api: Api, event: dict[str, Any], body: Any) -> int:
 def test_requests_of_every_kind(api: Api) -> None:
     answers: Counter[int] = Counter()
 
-    @settings(hostile, max_examples=examples(1000))
+    @settings(hostile, max_examples=examples(400))
     @given(
         body=bodies,
         single=st.none() | headers,
@@ -237,13 +237,12 @@ def test_requests_of_every_kind(api: Api) -> None:
 
     ask_it()
     # They are not all refused at the door.
-    assert min(answers[201], answers[400]) > examples(150), answers
-    rare = {409} if answers.total() >= 1000 else set[int]()
-    assert {200, 422} | rare <= answers.keys(), answers
+    assert min(answers[201], answers[400]) > examples(60), answers
+    assert {200, 422} <= answers.keys(), answers
 
 
 def test_what_is_no_request_at_all(api: Api) -> None:
-    @settings(hostile, max_examples=examples(500))
+    @settings(hostile, max_examples=examples(200))
     @given(
         st.one_of(st.text(max_size=200), values.map(json.dumps), st.none()),
         st.booleans(),
@@ -280,7 +279,7 @@ def test_callers_of_every_kind(api: Api) -> None:
 def test_ids_of_every_kind(api: Api) -> None:
     batch_id = api.post({"datasetId": LOYALTY, "externalId": "mine"}).body["id"]
 
-    @settings(hostile, max_examples=examples(500))
+    @settings(hostile, max_examples=examples(200))
     @given(odd | st.sampled_from(["mine", "BATCH", "BATCH/..", "BATCH?x=y", "mine.2", "BATCH%00"]))
     def ask_it(wanted: str) -> None:
         wanted = wanted.replace("BATCH", batch_id)

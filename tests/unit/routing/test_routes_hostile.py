@@ -1,9 +1,12 @@
 """Whatever a key holds, it reaches the rule its pattern names, and smuggles nothing in."""
 
 import glob
+import itertools
 import json
+import random
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.routing.globs import InvalidGlob, compile_glob
 from aep_intake.routing.routes import Ignored, parse
-from hypothesis import HealthCheck, assume, event, example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.examples import examples
@@ -95,56 +98,69 @@ TOKENS = {
 FOLDERS = ["a", "a/b", "/", "", "ab/-/a"]
 
 
-@st.composite
-def pairs(draw: st.DrawFn) -> tuple[str, list[str]]:
-    """A pattern, and keys made like it."""
-    segment = st.lists(st.sampled_from(list(TOKENS)), max_size=4) | st.just(["**"])
-    segments = draw(st.lists(segment, min_size=1, max_size=5))
-    keys = []
-    for _ in range(draw(st.integers(1, 4))):
-        steps = []
-        for tokens in segments:
-            if tokens == ["**"]:
-                steps += draw(st.lists(st.sampled_from(FOLDERS), max_size=2))
-            else:
-                steps.append("".join(draw(st.sampled_from(TOKENS[token])) for token in tokens))
-        keys.append("/".join(steps))
-    return "/".join("".join(tokens) for tokens in segments), keys
+def pairs(number: int) -> Iterator[tuple[str, list[str]]]:
+    """So many patterns, each with keys made like it.
+
+    Hypothesis would take a hundred times as long to draw them, and they are small as they are.
+    """
+    for seed in range(number):
+        chance = random.Random(seed)
+        segments = [_segment(chance) for _ in range(chance.randint(1, 5))]
+        keys = ["/".join(_key(segments, chance)) for _ in range(chance.randint(1, 4))]
+        yield "/".join("".join(tokens) for tokens in segments), keys
 
 
-@settings(hostile, max_examples=examples(1500))
-@given(pairs())
-@example(("**/*.json", ["/a.json", "a.json", "//b/.json", "x/a.json\n"]))
-@example(("a/**/b/**/c", ["a/b/c", "a/x/b/y/b/c", "a/b/b/c/x"]))
-@example(("{x}-{y}.a", ["a-b-a.a", "--.a", "-.a"]))
-@example(("a[!b]b", ["a/b", "a\nb"]))
-def test_patterns_mean_what_they_say(pair: tuple[str, list[str]]) -> None:
-    pattern, keys = pair
-    try:
-        fits = compile_glob(pattern).fullmatch
-    except InvalidGlob:
-        event("not a pattern")
-        assume(False)
-    for key in keys:
-        found = fits(key)
-        event(f"fits: {found is not None}")
-        assert (found and found.groupdict()) == next(readings(pattern, key), None)
+def _segment(chance: random.Random) -> list[str]:
+    if chance.random() < 0.4:
+        return ["**"]
+    return chance.choices(list(TOKENS), k=chance.randint(0, 4))
 
 
-@settings(hostile, max_examples=examples(700))
-@given(pairs())
-def test_patterns_mean_what_pythons_globs_mean(pair: tuple[str, list[str]]) -> None:
-    pattern, keys = pair
-    # Placeholders are ours alone, and a slash that `[!a]` lets pass is Python's alone.
-    pattern = re.sub(r"\{\w+\}|\[!a\]", "?", pattern)
-    try:
-        ours = compile_glob(pattern)
-    except InvalidGlob:
-        assume(False)
-    theirs = re.compile(glob.translate(pattern, recursive=True, include_hidden=True, seps="/"))
-    for key in keys:
-        if "//" not in f"/{key}":  # Python's `**/` fits no empty folder
-            assert bool(ours.fullmatch(key)) == bool(theirs.match(key))
+def _key(segments: list[list[str]], chance: random.Random) -> Iterator[str]:
+    for tokens in segments:
+        if tokens == ["**"]:
+            yield from chance.choices(FOLDERS, k=chance.randint(0, 2))
+        else:
+            yield "".join(chance.choice(TOKENS[token]) for token in tokens)
+
+
+CHOSEN = [
+    ("**/*.json", ["/a.json", "a.json", "//b/.json", "x/a.json\n"]),
+    ("a/**/b/**/c", ["a/b/c", "a/x/b/y/b/c", "a/b/b/c/x"]),
+    ("{x}-{y}.a", ["a-b-a.a", "--.a", "-.a"]),
+    ("a[!b]b", ["a/b", "a\nb"]),
+]
+
+
+def test_patterns_mean_what_they_say() -> None:
+    number, fitting = examples(3000), Counter[bool]()
+    for pattern, keys in [*CHOSEN, *pairs(number)]:
+        try:
+            fits = compile_glob(pattern).fullmatch
+        except InvalidGlob:
+            continue
+        for key in keys:
+            found = fits(key)
+            assert (found and found.groupdict()) == next(readings(pattern, key), None)
+            fitting[found is not None] += 1
+    assert min(fitting[True], fitting[False]) > number / 3
+
+
+def test_patterns_mean_what_pythons_globs_mean() -> None:
+    number, fitting = examples(3000), Counter[bool]()
+    for pattern, keys in pairs(number):
+        # Placeholders are ours alone, and a slash that `[!a]` lets pass is Python's alone.
+        pythons = re.sub(r"\{\w+\}|\[!a\]", "?", pattern)
+        try:
+            ours = compile_glob(pythons)
+        except InvalidGlob:
+            continue
+        theirs = re.compile(glob.translate(pythons, recursive=True, include_hidden=True, seps="/"))
+        for key in keys:
+            if "//" not in f"/{key}":  # Python's `**/` fits no empty folder
+                assert bool(ours.fullmatch(key)) == bool(theirs.match(key)), (pythons, key)
+                fitting[bool(theirs.match(key))] += 1
+    assert min(fitting[True], fitting[False]) > number / 3
 
 
 @pytest.mark.parametrize(
@@ -187,34 +203,29 @@ texts = st.sampled_from(["prod", "dev-1", "a_b", "x.csv"]) | st.text(min_size=1,
 texts |= st.sampled_from(
     ["prod\n", "prod\r\nx: y", "PROD", "..", "!a,b", "\ud800", "\x00", "\uff50", ""]
 )
-starts = st.sampled_from(["all/prod", "name", "split", "incoming", "landing/loyalty"])
-ends = st.sampled_from(["", ".json", "/a.jsonl", ".csv.gz", "/a.PARQUET", "/", "/_SUCCESS", "\n"])
-crafted = st.builds(
-    lambda start, steps, end: "/".join([start, *steps]) + end,
-    starts,
-    st.lists(texts, min_size=1, max_size=3),
-    ends,
-)
+STARTS = ["all/prod", "name", "split", "incoming", "landing/loyalty"]
+ENDS = ["", ".json", "/a.jsonl", ".csv.gz", "/a.PARQUET", "/", "/_SUCCESS", "\n"]
 
 
-@settings(hostile, max_examples=examples(3000))
-@given(crafted, st.text(max_size=5))
-@example("all/prod/5c8c/emea/a.csv", "b")
-@example("name/!a,b.csv", "b")
-@example("landing/loyalty/a.jsonl", "b")
-@example("split/prod_emea/a.csv", "b")
-@example("incoming/prod/orders/a.csv", "b")
-def test_no_key_smuggles_anything_in(key: str, bucket: str) -> None:
+@settings(hostile, max_examples=examples(500))
+@given(st.lists(texts, min_size=1, max_size=3))
+@example(["5c8c", "emea", "a.csv"])
+@example(["!a,b.csv"])
+@example(["prod_emea", "a.csv"])
+@example(["prod", "orders", "a.csv"])
+def test_no_key_smuggles_anything_in(steps: list[str]) -> None:
+    for start, end in itertools.product(STARTS, ENDS):
+        smuggles_nothing("/".join([start, *steps]) + end)
+
+
+def smuggles_nothing(key: str) -> None:
     try:
-        match = TABLE.match(Arrival(bucket, key, None, "etag", "0", 1, 0))
+        match = TABLE.match(Arrival("bucket", key, None, "etag", "0", 1, 0))
     except (NoRoute, FormatUnknown, TargetNotAllowed) as refusal:
-        event(refusal.reason)
         assert str(refusal).isprintable()
         return
     if isinstance(match, Ignored):
-        event(match.why)
         return
-    event(match.route)
     values = [tag for tags in match.options.get("tags", {}).values() for tag in tags]
     if match.sandbox is not None:
         assert re.fullmatch(r"[a-z0-9-]+", match.sandbox, re.ASCII)
