@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import wraps
@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from aep_intake.clock.parking import Parked
+    from aep_intake.model.files import Arrival
 
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
@@ -21,7 +22,7 @@ _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 class Choice:
     """What is chosen: it fits each of these, of which empty ones fit all.
 
-    `keys`: names of objects or their URIs, in which `*` stands for anything.
+    `keys`: of one of its files at least, or the URI, in which `*` stands for anything.
     """
 
     routes: frozenset[str] = frozenset()
@@ -31,19 +32,28 @@ class Choice:
     queue: str | None = None
     older_than_ms: int = 0
 
-    def fits(self, parked: Parked, now: int) -> bool:
-        """Whether it is chosen. `now` in epoch milliseconds."""
-        uri = parked.uri or ""
-        key = uri.removeprefix("s3://").partition("/")[2]
+    def fits(self, parked: Parked, now: int, files: Callable[[Parked], Iterable[Arrival]]) -> bool:
+        """Whether it is chosen. `now` in epoch ms; `files` are asked for if there are several."""
         return (
             (not self.routes or (parked.route or "-") in self.routes)
-            and (not self.keys or any(fnmatchcase(n, k) for n in (key, uri) for k in self.keys))
             and (not self.reasons or parked.why.reason in self.reasons)
             and (not self.external_ids or parked.external_id in self.external_ids)
             and self.queue in (None, parked.queue)
             # A worker's clock may be ahead of this one.
             and (not self.older_than_ms or now - parked.why.at >= self.older_than_ms)
+            and (not self.keys or self._names_one(parked, files))
         )
+
+    def _names_one(self, parked: Parked, files: Callable[[Parked], Iterable[Arrival]]) -> bool:
+        """Whether a pattern fits one of its files, of which its item has the first alone."""
+        if parked.uri is not None and self._names(parked.uri):
+            return True
+        alone = parked.uri is not None and parked.files == 1
+        return not alone and any(self._names(file.uri) for file in files(parked))
+
+    def _names(self, uri: str) -> bool:
+        names = uri, uri.removeprefix("s3://").partition("/")[2]
+        return any(fnmatchcase(name, pattern) for name in names for pattern in self.keys)
 
 
 class Age(click.ParamType[int]):
@@ -68,7 +78,7 @@ def with_choice[R](command: Callable[..., R]) -> Callable[..., R]:
         "--key",
         multiple=True,
         metavar="PATTERN",
-        help="Only files of this key or URI, in which * stands for anything; repeatable.",
+        help="Only with a file of this key or URI, in which * stands for anything; repeatable.",
     )
     @click.option("--reason", multiple=True, metavar="REASON", help="Only these; repeatable.")
     @click.option("--external-id", multiple=True, metavar="ID", help="Only these; repeatable.")

@@ -9,8 +9,9 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.arrivals import envelopes
-from aep_intake.clock.parking import ARRIVALS, DELIVERIES, UPLOADS, Parked
+from aep_intake.clock.parking import ARRIVALS, DELIVERIES, UPLOADS, Parked, Place
 from aep_intake.model.errors import MalformedEvent
+from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, Rejection
 from aep_intake.report import events
 
@@ -31,14 +32,13 @@ QUEUES = {
 
 @dataclass(frozen=True)
 class Letter:
-    """A message in a dead-letter queue. `item`: the id of its item, if it was parked with one.
+    """A message in a dead-letter queue. `has_item`: it was parked with one, which may have ended.
 
     SQS, EventBridge and earlier releases write no items.
     """
 
     message_id: str
-    handle: str
-    item: str | None
+    has_item: bool
     parked: Parked
 
     @classmethod
@@ -54,10 +54,10 @@ class Letter:
             attributes.get("detail") or attributes.get("ERROR_MESSAGE") or "",
             int(message["Attributes"]["SentTimestamp"]),
         )
-        known, uri, files = _read(body)
-        parked = Parked("", queue, external_id or known, body, why, None, uri, files)
-        item = attributes.get("item")
-        return cls(message["MessageId"], message["ReceiptHandle"], item, parked)
+        known, uri, files, place = _read(body, queue)
+        name = attributes.get("item") or digest(*place)
+        parked = Parked(name, queue, external_id or known, body, why, None, uri, files)
+        return cls(message["MessageId"], "item" in attributes, parked)
 
 
 @dataclass
@@ -95,17 +95,16 @@ class DeadLetters:
             self._hidden |= {each["MessageId"]: each["ReceiptHandle"] for each in messages}
             yield [Letter.of(message, self.queue) for message in new]
 
-    def delete(self, letters: Iterable[Letter]) -> None:
+    def delete(self, message_ids: Iterable[str]) -> None:
         """Delete messages that were read."""
-        for some in batched(letters, 10, strict=False):
+        for some in batched(message_ids, 10, strict=False):
             self.sqs.delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[
-                    {"Id": str(n), "ReceiptHandle": letter.handle} for n, letter in enumerate(some)
+                    {"Id": str(n), "ReceiptHandle": self._hidden.pop(name)}
+                    for n, name in enumerate(some)
                 ],
             )
-            for letter in some:
-                self._hidden.pop(letter.message_id, None)
 
     def close(self) -> None:
         """Release what was read and is still there."""
@@ -120,23 +119,24 @@ class DeadLetters:
         self._hidden.clear()
 
 
-def _read(body: str) -> tuple[str, str | None, int]:
-    """External id, first file and number of files of a message; of one that nobody knows: none."""
+def _read(body: str, queue: str) -> tuple[str, str | None, int, Place]:
+    """External id, first file, number of files and place of a message, as far as it tells them."""
+    place = queue, "message", digest("message", body)
     if (found := _read_delivery(body)) is not None:
-        return found
+        return *found, place
     try:
         message = envelopes.parse(body)
     except MalformedEvent:
-        return "", None, 0
-    name = message.place(body)[2]
+        return "", None, 0, place
+    place = message.place(body)
     if not message.arrivals:
-        return name, None, 0
+        return place[2], None, 0, place
     first = message.arrivals[0]
-    return first.external_id, first.uri, len(message.arrivals)
+    return first.external_id, first.uri, len(message.arrivals), place
 
 
 def _read_delivery(body: str) -> tuple[str, str | None, int] | None:
-    """As `_read`, for messages of on_delivery and on_upload; None: it is another message."""
+    """As `_read`, but for the place, for on_delivery and on_upload; None: another message."""
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):

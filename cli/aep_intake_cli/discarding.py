@@ -11,6 +11,8 @@ from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.orders import WINDOW_PREFIX, Record
 
+from aep_intake_cli.parked import files_in
+
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
     from aep_intake.model.files import Arrival
@@ -38,13 +40,8 @@ class Marks:
             return
         if content.order is not None:
             self._order(content.order)
-        for file in content.arrivals:
+        for file in files_in(content, self.ledger):
             self._file(file)
-        if (missing := content.missing) is not None:
-            places = missing.folder_id, missing.after, missing.until
-            for listing in self.ledger.folders.waiting(*places):
-                for file in listing.files:
-                    self._file(file)
 
     def _file(self, file: Arrival) -> None:
         owner = self.ledger.claimant(file)

@@ -240,12 +240,8 @@ def _present(files: Iterable[Arrival], ports: FilesPorts) -> Iterator[Line]:
     """How each of the files stands now, as `aep-intake file` says."""
 
     def told(file: Arrival) -> Line | None:
-        found = status.of_object(file.bucket, file.key, ports.status) or {"versions": ()}
-        for each in found["versions"]:
-            same = each.get("etag") == file.etag and each.get("sequencer") == file.sequencer
-            if same if file.version_id is None else each.get("versionId") == file.version_id:
-                return _line(file, each)
-        return None
+        found = status.of_version(file, ports.status)
+        return None if found is None else _line(file, found)
 
     for some in batched(files, AT_ONCE, strict=False):
         yield from filter(None, ports.status.side_by_side(told, some))

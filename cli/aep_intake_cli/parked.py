@@ -1,22 +1,22 @@
-"""What is parked: items of the ledger, and messages that have none."""
+"""What is parked: items of the ledger, and messages that have none yet."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import batched
+from functools import partial
+from itertools import batched, chain
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
-from aep_intake.adapters.dynamodb.parked import DISCARDED, SHARDS, DynamoParked
+from aep_intake.adapters.dynamodb.parked import DISCARDED, PARKED, SHARDS, DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
 from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.files import digest
 from aep_intake.model.messages import AS_USUAL, Wish, of_order
 from aep_intake.model.times import DAY_MS, iso
 from aep_intake.report.meanings import meaning_of, named_in
@@ -25,6 +25,7 @@ from rich.table import Column
 from rich.table import Table as Rows
 from rich.text import Text
 
+from aep_intake_cli import standing
 from aep_intake_cli.clock import now
 from aep_intake_cli.dead_letters import QUEUES, DeadLetters, Letter
 from aep_intake_cli.failures import CommandFailed
@@ -32,6 +33,8 @@ from aep_intake_cli.output import visible
 
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+    from aep_intake.arrivals.envelopes import Received
+    from aep_intake.model.files import Arrival
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
@@ -41,19 +44,22 @@ if TYPE_CHECKING:
 
 # SQS limits the sum of a batch's bodies; smaller batches always fit.
 BATCH_BYTES = 200_000
+BODY_OF_NOBODY = 60_000  # characters, of six bytes each at most
 
 
 @dataclass(frozen=True)
 class AllParked:
     """All that is parked in a stack. `queues`: URLs of a dead-letter queue and of its own, by name.
 
-    `restored_at`: when the ledger was restored last (epoch ms), which may have forgotten items of
-    messages that were parked before. Raises LedgerUnavailable and botocore's errors.
+    `files`: those that something parked is about, as far as the ledger knows. `restored_at`: when
+    the ledger was restored last (epoch ms), which may have forgotten items of messages that were
+    parked before. Raises LedgerUnavailable, StorageUnavailable and botocore's errors.
     """
 
     sqs: SQSClient
     items: DynamoParked
     queues: Mapping[str, tuple[str, str]]
+    files: Callable[[Parked], Iterable[Arrival]]
     restored_at: int = 0
 
     @classmethod
@@ -65,25 +71,34 @@ class AllParked:
         table = Table(access.session.client("dynamodb"), stack.output("LedgerTable"))
         known = DynamoIdentity(table, "", now).read()
         restored_at = 0 if known is None else known.restored_at
-        return cls(access.session.client("sqs"), DynamoParked(table), urls, restored_at)
+        files = partial(files_of, ledger=standing.opened(stack, access.session))
+        return cls(access.session.client("sqs"), DynamoParked(table), urls, files, restored_at)
 
-    def listed(self, choice: Choice) -> list[tuple[Parked, str]]:
+    def _all(self, kind: str = PARKED) -> list[tuple[Parked, str]]:
+        with ThreadPoolExecutor(SHARDS) as pool:
+            found = self.items.listed(pool.map, kind)
+        return [one for one in found if one[0].queue in self.queues]
+
+    def listed(self, choice: Choice, kind: str = PARKED) -> list[tuple[Parked, str]]:
         """What is chosen of those with an item, each with its token; the oldest first."""
         at = now()
-        with ThreadPoolExecutor(SHARDS) as pool:
-            found = self.items.listed(pool.map)
-        return [one for one in found if one[0].queue in self.queues and choice.fits(one[0], at)]
-
-    def messages_alone(self, choice: Choice) -> Generator[Parked]:
-        """What is chosen of those without an item. Nothing is changed."""
-        for queue in self.queues:
-            with closing(self._sweep(queue, choice, None, lambda _: ())) as letters:
-                yield from (letter.parked for letter, _ in letters)
+        return [one for one in self._all(kind) if choice.fits(one[0], at, self.files)]
 
     def chosen(self, choice: Choice) -> Generator[Parked]:
         """All that is chosen. Nothing is changed."""
-        yield from (parked for parked, _ in self.listed(choice))
-        yield from self.messages_alone(choice)
+        at, known = now(), set()
+        for parked, _ in self._all():
+            known.add(parked.id)
+            if choice.fits(parked, at, self.files):
+                yield parked
+        for queue, (url, _) in self.queues.items():
+            with closing(DeadLetters(self.sqs, queue, url)) as dead:
+                for letter in chain.from_iterable(dead.read()):
+                    parked = letter.parked
+                    if self._needs_item(letter) and parked.id not in known:
+                        known.add(parked.id)
+                        if choice.fits(parked, at, self.files):
+                            yield parked
 
     def discard(
         self, choice: Choice, mark: Callable[[Parked], None], kept_until: int
@@ -92,100 +107,69 @@ class AllParked:
 
         `kept_until`: how long (epoch ms) it can be parked again.
         """
-        for parked, token in self.listed(choice):
-            mark(parked)
-            self.items.discard(parked, token, kept_until)
-            yield parked
-        for queue in self.queues:
-
-            def drop(letters: Sequence[Letter]) -> Sequence[Letter]:
-                for letter in letters:
-                    mark(letter.parked)
-                    self._keep(letter.parked, kept_until)
-                return letters
-
-            with closing(self._sweep(queue, choice, self._there(), drop)) as letters:
-                yield from (letter.parked for letter, _ in letters)
-
-    def _keep(self, parked: Parked, until: int) -> None:
-        """Keep a message that had no item among what is discarded."""
-        parked = replace(parked, id=digest(parked.queue, "message", parked.body))
-        if self.items.put(parked):
-            self.items.discard(parked, self.items.token(parked.id) or "", until)
+        with self._messages_with_items():
+            for parked, token in self.listed(choice):
+                mark(parked)
+                self.items.discard(parked, token, kept_until)
+                yield parked
 
     def undo_discard(
         self, choice: Choice, mark: Callable[[Parked], None], *, dry_run: bool
     ) -> Generator[Parked]:
         """Park again what is chosen of what was discarded; `mark` takes back its mark."""
-        at = now()
-        with ThreadPoolExecutor(SHARDS) as pool:
-            found = self.items.listed(pool.map, DISCARDED)
-        for parked, _ in found:
-            if parked.queue in self.queues and choice.fits(parked, at):
-                if not dry_run:
-                    mark(parked)
-                    self.items.undo_discard(parked)
-                yield parked
+        for parked, _ in self.listed(choice, DISCARDED):
+            if not dry_run:
+                mark(parked)
+                self.items.undo_discard(parked)
+            yield parked
 
     def redrive(self, choice: Choice, wish: Wish) -> Generator[tuple[Parked, bool]]:
         """Send what is chosen back to its queue; whether SQS took it.
 
         A message is sent before its item ends. If that is parked anew meanwhile, it stays.
         """
-        listed = self.listed(choice)
-        for queue, (_, own) in self.queues.items():
-            ours = [one for one in listed if one[0].queue == queue]
-            for some in batched(ours, 10, strict=False):
-                sent = self._send(own, [parked for parked, _ in some], wish)
-                for n, (parked, token) in enumerate(some):
-                    if n in sent:
+        with self._messages_with_items():
+            listed = self.listed(choice)
+            for queue, (_, own) in self.queues.items():
+                ours = [one for one in listed if one[0].queue == queue]
+                for some in batched(ours, 10, strict=False):
+                    sent = self._send(own, [parked for parked, _ in some], wish)
+                    for n in sent:
+                        parked, token = some[n]
                         self.items.end(parked.id, token)
-                    yield parked, n in sent
-        for queue, (_, own) in self.queues.items():
+                    yield from ((parked, n in sent) for n, (parked, _) in enumerate(some))
 
-            def send(letters: Sequence[Letter], own: str = own) -> Iterable[Letter]:
-                sent = self._send(own, [letter.parked for letter in letters], wish)
-                return [letters[n] for n in sent]
+    @contextmanager
+    def _messages_with_items(self) -> Iterator[None]:
+        """While it lasts, each message has an item, or had one; then those without are deleted."""
+        with ExitStack() as stack:
+            read: list[tuple[DeadLetters, dict[str, str]]] = []
+            for queue, (url, _) in self.queues.items():
+                dead = stack.enter_context(closing(DeadLetters(self.sqs, queue, url)))
+                items: dict[str, str] = {}
+                for letter in chain.from_iterable(dead.read()):
+                    if self._needs_item(letter) and self.items.token(letter.parked.id) is None:
+                        self._put(letter.parked)
+                    items[letter.message_id] = letter.parked.id
+                read.append((dead, items))
+            try:
+                yield
+            finally:
+                # A message is sent after its item was written: what is not there has ended.
+                there = {parked.id for parked, _ in self._all()}
+                for dead, items in read:
+                    dead.delete([name for name, item in items.items() if item not in there])
 
-            with closing(self._sweep(queue, choice, self._there(), send)) as letters:
-                yield from ((letter.parked, done) for letter, done in letters)
+    def _needs_item(self, letter: Letter) -> bool:
+        """Whether a message is without an item, or the ledger was put back to before it."""
+        return not letter.has_item or (
+            letter.parked.why.at < self.restored_at and self.items.token(letter.parked.id) is None
+        )
 
-    def _there(self) -> frozenset[str]:
-        """Ids of the items that there are."""
-        with ThreadPoolExecutor(SHARDS) as pool:
-            return frozenset(parked.id for parked, _ in self.items.listed(pool.map))
-
-    def _sweep(
-        self,
-        queue: str,
-        choice: Choice,
-        there: frozenset[str] | None,
-        act: Callable[[Sequence[Letter]], Iterable[Letter]],
-    ) -> Generator[tuple[Letter, bool]]:
-        """The chosen messages without an item; `act` says which of some are done with.
-
-        These are deleted, and those whose item has ended. `there`: items that surely have not.
-        None: nothing is deleted.
-        """
-        at = now()
-        with closing(DeadLetters(self.sqs, queue, self.queues[queue][0])) as dead:
-            for letters in dead.read():
-                alone = [each for each in letters if each.item is None]
-                ended = [each for each in letters if self._ended(each, there)]
-                # The item of these did not end, perhaps: the ledger was put back to before it.
-                alone += [each for each in ended if each.parked.why.at < self.restored_at]
-                chosen = [each for each in alone if choice.fits(each.parked, at)]
-                done = list(act(chosen))
-                if there is not None:
-                    dead.delete([*done, *(each for each in ended if each not in alone)])
-                yield from ((letter, letter in done) for letter in chosen)
-
-    def _ended(self, letter: Letter, there: frozenset[str] | None) -> bool:
-        """Whether a message has no item any more: that was written before it."""
-        item = letter.item
-        if item is None or item in (there or ()):
-            return False
-        return (there is not None or self.restored_at > 0) and self.items.token(item) is None
+    def _put(self, parked: Parked) -> None:
+        # What is larger than an item is no event of anybody's: a part of it shows what it is.
+        if not self.items.put(parked):
+            self.items.put(replace(parked, body=parked.body[:BODY_OF_NOBODY]))
 
     def _send(self, url: str, several: Sequence[Parked], wish: Wish) -> set[int]:
         """Send up to ten messages to a queue; the places of those that SQS took."""
@@ -211,19 +195,38 @@ class AllParked:
 
 def ledger_of(access: Access) -> tuple[DynamoLedger, Callable[[str], bool], int]:
     """The ledger; whether the batch of an order ended without data; until when it remembers now."""
-    from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
-    from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-
-    stack, client = access.stack(), access.session.client("dynamodb")
-    table, retention = stack.output("LedgerTable"), int(stack.parameters["RetentionDays"]) * DAY_MS
-    deliveries = DynamoDeliveries(Table(client, table), now, retention=retention)
+    stack, session = access.stack(), access.session
+    deliveries = standing.status_ports(stack, session).deliveries
 
     def without_data(external_id: str) -> bool:
         delivery = deliveries.get(external_id)
         verdict = None if delivery is None else delivery.verdict
         return verdict is not None and verdict.end != "succeeded"
 
-    return DynamoLedger(client, table, now, retention), without_data, now() + retention
+    until = now() + int(stack.parameters["RetentionDays"]) * DAY_MS
+    return standing.opened(stack, session), without_data, until
+
+
+def files_of(parked: Parked, ledger: DynamoLedger) -> Iterator[Arrival]:
+    """The files that something parked is about. Raises LedgerUnavailable or StorageUnavailable."""
+    order: str | None = parked.external_id
+    if parked.queue == ARRIVALS:
+        try:
+            content = envelopes.parse(parked.body)
+        except MalformedEvent:
+            return
+        order = content.order
+        yield from files_in(content, ledger)
+    if order is not None and (record := ledger.get(order)) is not None:
+        yield from ledger.files(record.order)
+
+
+def files_in(content: Received, ledger: DynamoLedger) -> Iterator[Arrival]:
+    """The files of a message that are in no order. Raises LedgerUnavailable."""
+    yield from content.arrivals
+    if (missing := content.missing) is not None:
+        for listing in ledger.folders.waiting(missing.folder_id, missing.after, missing.until):
+            yield from listing.files
 
 
 def _urls(stack: Stack, queue: str) -> tuple[str, str]:
@@ -341,5 +344,4 @@ def to_json(parked: Parked) -> dict[str, Any]:
         "hint": todo,
         "parkedAt": iso(parked.why.at),
         "queue": parked.queue,
-        "hasItem": bool(parked.id),
     }

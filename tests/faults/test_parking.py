@@ -215,7 +215,7 @@ class ParkingWorld(World):
 
     def _command(self) -> AllParked:
         sqs: Any = Sqs(self)
-        return AllParked(sqs, self._items(), {"arrivals": ("dead", "own")})
+        return AllParked(sqs, self._items(), {"arrivals": ("dead", "own")}, lambda _: ())
 
     def redrive(self) -> None:
         """An operator redrives all, with the real command; it may be killed anywhere."""

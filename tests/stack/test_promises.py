@@ -271,7 +271,7 @@ def test_a_bad_record_does_not_hold_up_its_neighbours_nor_its_message(here: Scen
     here.aep.add_dataset(SEED.ims_org, "prod", CLOSED, "closed")
     queues = (here.outputs["ArrivalsDlqUrl"], here.outputs["ArrivalsQueueUrl"])
     items = DynamoParked(Table(here.aws.dynamodb, here.outputs["LedgerTable"]))
-    parked = AllParked(here.aws.sqs, items, {"arrivals": queues})
+    parked = AllParked(here.aws.sqs, items, {"arrivals": queues}, lambda _: ())
     chosen = Choice(external_ids=frozenset({rejected}))
     [told] = [one for one, _ in parked.listed(chosen)]
     assert (told.body, told.why.reason, told.uri) == (

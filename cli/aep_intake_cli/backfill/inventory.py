@@ -41,7 +41,7 @@ class Inventory:
     columns: tuple[str, ...]
 
     def pages(self, prefix: str, after: str) -> Iterator[Page]:
-        """The present versions under a prefix, after a place (`<file>:<row>`), page by page.
+        """The present versions under a prefix, after a place (`<file>:<row>`), by page.
 
         Raises CommandFailed if a row cannot be read, and botocore's errors.
         """
@@ -54,7 +54,7 @@ class Inventory:
                 for some in batched(islice(rows, done, None), PAGE, strict=False):
                     done += len(some)
                     found = tuple(self._present(some, prefix, self.files[number]))
-                    yield Page(found, f"{number}:{done}")
+                    yield Page(found, f"{number:06}:{done:012}")
 
     def _present(
         self, rows: tuple[list[str], ...], prefix: str, name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from aep_intake.routing import routes
 from rich.table import Column, Table
 from rich.text import Text
 
+from aep_intake_cli.backfill.taken import LOADED
 from aep_intake_cli.output import quantity
 from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
@@ -28,19 +29,24 @@ SHOWN_MAX = 20
 
 @dataclass
 class RoutePlan:
-    """What one route gets. `loaded`: files that an order or a window has already."""
+    """What one route gets. `taken`: files that an order or a window has already, by state."""
 
     name: str
     credential: str | None = None
     files: int = 0
     bytes: int = 0
-    loaded: int = 0
+    taken: Counter[str] = field(default_factory=Counter)
     alone: int = 0  # batches, one for each object or marker
     # Files and bytes that share batches, by what they have in common.
     together: dict[tuple[object, ...], list[int]] = field(default_factory=dict)
 
+    @property
+    def loaded(self) -> int:
+        """How many of those are in the dataset, or a newer version of them."""
+        return sum(self.taken[word] for word in LOADED)
+
     def add(self, file: Arrival, match: routes.Match | None) -> None:
-        """Count a file that is not loaded."""
+        """Count a file that nobody has yet."""
         self.files += 1
         self.bytes += file.size
         if match is None:
@@ -109,9 +115,12 @@ def make(
     bounds: Bounds,
     pages: Iterable[Page],
     table: routes.RoutingTable,
-    claimed: Callable[[Sequence[Arrival]], Iterable[Arrival]],
+    taken: Callable[[Sequence[Arrival]], Mapping[Arrival, str]],
 ) -> Iterator[Plan]:
-    """The plan as far as it is made, after each page. Raises as the ports."""
+    """The plan as far as it is made, after each page. Raises as the ports.
+
+    `taken`: the states of those of some files that an order or a window has.
+    """
     plan = Plan()
     for page in pages:
         files = []
@@ -121,13 +130,13 @@ def make(
                 files.append(fate)
             else:
                 plan.leave(found.file if isinstance(found, Archived) else found, fate)
-        known = set(claimed(files))
+        known = taken(files)
         for file in files:
             match = _match(file, table)
             name, credential = (match.route, match.credential) if match else (NO_ROUTE, None)
             route = plan.routes.setdefault(name, RoutePlan(name, credential))
             if file in known:
-                route.loaded += 1
+                route.taken[known[file]] += 1
             else:
                 route.add(file, match)
         plan.listed += len(page.found)
@@ -151,6 +160,9 @@ def shown(plan: Plan, organizations: Organizations) -> Iterator[Table | Text]:
         numbers = (route.files, round(route.bytes / 10**6), route.batches(limits), route.loaded)
         table.add_row(Text(route.name), *(f"{number:,}" for number in numbers))
     yield table
+    others = sum((route.taken for route in plan.routes.values()), Counter[str]())
+    if said := ", ".join(f"{n:,} {state}" for state, n in _other_than_loaded(others)):
+        yield Text(f"Left as they are, since an order or a window has them: {said}")
     days = plan.days(organizations)
     if days:
         per_day = min(ADVISED_BATCHES, limits.profile_batches_per_day)
@@ -185,12 +197,18 @@ def to_json(plan: Plan, organizations: Organizations) -> dict[str, Any]:
                 "bytes": route.bytes,
                 "batches": route.batches(organizations.limits),
                 "loadedAlready": route.loaded,
+                "taken": dict(_other_than_loaded(route.taken)),
             }
             for route in sorted(plan.routes.values(), key=lambda one: one.name)
         ],
         "days": plan.days(organizations),
         **left_to_json(plan.left, plan.named),
     }
+
+
+def _other_than_loaded(taken: Counter[str]) -> list[tuple[str, int]]:
+    """How many are in each of the other states."""
+    return sorted((str(state), n) for state, n in taken.items() if state not in LOADED)
 
 
 def left_to_json(left: Counter[Left], named: Sequence[tuple[Arrival, Left]]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.backfills import DynamoBackfills
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
+from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page
 from aep_intake.model import messages
@@ -25,7 +26,9 @@ from aep_intake.routing import routes
 from aep_intake.routing.globs import compile_wildcard
 from aep_intake.routing.wanted import is_wanted
 
+from aep_intake_cli import standing
 from aep_intake_cli.backfill import inventory
+from aep_intake_cli.backfill.taken import Taken
 from aep_intake_cli.clock import now
 from aep_intake_cli.documents import live_routes
 from aep_intake_cli.failures import CommandFailed
@@ -74,7 +77,7 @@ class Running:
     bounds: Bounds
     table: routes.RoutingTable
     ports: BackfillPorts
-    claims: DynamoClaims
+    taken: Taken
     backfills: DynamoBackfills
     new: bool
 
@@ -120,7 +123,9 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
         sleep=time.sleep,
         now=now,
     )
-    return Running(bounds, table, ports, DynamoClaims(ledger, now), backfills, new)
+    listed, status = DynamoListed(ledger, lambda: ()), standing.status_ports(stack, session)
+    taken = Taken(DynamoClaims(ledger, now), listed, status)
+    return Running(bounds, table, ports, taken, backfills, new)
 
 
 def _found(asked: Asked | str, known: list[Backfill]) -> tuple[Backfill, bool]:

@@ -78,7 +78,7 @@ def _plan(running: Running, access: Access, *, as_json: bool) -> None:
     bounds, made = running.bounds, plan.Plan()
     listing = running.ports.pages(bounds.backfill.reached)
     with progress("listing") as status:
-        for step in plan.make(bounds, listing, running.table, running.claims.owners):
+        for step in plan.make(bounds, listing, running.table, running.taken):
             made = step
             status.update(f"{quantity(made.listed, 'object')} listed")
     organizations = organizations_of(access.stack(), access.session.client("appconfig"))

@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left, Page
+from aep_intake.delivery.delivery import End
+from aep_intake.grouping.windows import Window, WindowPorts, register
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.organizations import Limits, Organization, Organizations
+from aep_intake.report.states import Word
 from aep_intake.routing import routes
 from aep_intake_cli.backfill import inventory, plan
 from aep_intake_cli.backfill.running import Asked, Running
 from aep_intake_cli.backfill.running import _found as found_backfill
+from aep_intake_cli.backfill.taken import Taken
 from aep_intake_cli.command import main
 from aep_intake_cli.commands import backfill as command
 from aep_intake_cli.failures import CommandFailed
 from rich.console import Console
+
+from tests.builders import order
+from tests.listed import Listed
 
 DAY = 86_400_000
 NOW = 20_000 * DAY
@@ -67,8 +74,11 @@ FOUND: tuple[Arrival | Archived, ...] = (
 BOUNDS = Bounds(OURS, NOW - 200 * DAY, (), NOW - 60 * DAY, lambda _: True)
 
 
-def claimed(files: Sequence[Arrival]) -> list[Arrival]:
-    return [one for one in files if one.key == "in/crm/0.json"]
+STATES = {"in/crm/0.json": Word.LOADED, "in/clicks/0.json": Word.HELD, "in/clicks/1.json": "paused"}
+
+
+def claimed(files: Sequence[Arrival]) -> dict[Arrival, str]:
+    return {one: STATES[one.key] for one in files if one.key in STATES}
 
 
 def planned() -> plan.Plan:
@@ -82,10 +92,11 @@ def test_a_plan_for_people(width: int) -> None:
     Console(file=out, width=width).print(*plan.shown(planned(), ORGANIZATIONS), sep="\n")
     rows = [" ".join(line.split()) for line in out.getvalue().splitlines()]
     assert "│ crm │ 2 │ 2,000 │ 2 │ 1 │" in rows
-    assert "│ clicks │ 5 │ 5,000 │ 3 │ 0 │" in rows
+    assert "│ clicks │ 3 │ 3,000 │ 2 │ 0 │" in rows
     assert "│ spark │ 2 │ 1,000 │ 1 │ 0 │" in rows
     text = " ".join(rows)
-    assert "it takes 27 min for its bytes and 1 min to make its batches" in text
+    assert "since an order or a window has them: 1 held, 1 paused" in text
+    assert "it takes 21 min for its bytes and 1 min to make its batches" in text
     assert "No route takes 1 file" in text
     assert "perhaps loaded (--even-if-loaded): 1" in text
     assert "'s3://landing/in/crm/forgotten.json' (maybe-loaded)" in text
@@ -101,11 +112,46 @@ def test_a_plan_for_programs() -> None:
         "bytes": 10**9,
         "batches": 0,
         "loadedAlready": 0,
+        "taken": {},
     }
+    assert document["routes"][1]["taken"] == {"held": 1, "paused": 1}
+    assert document["routes"][2]["loadedAlready"] == 1
     assert document["leftOut"] == {"archived": 1, "later": 1, "maybe-loaded": 1}
     assert [one["why"] for one in document["leftOutObjects"]] == ["maybe-loaded", "archived"]
-    assert document["days"]["profileBatchesPerDay"] == pytest.approx(6 / 90)
+    assert document["days"]["profileBatchesPerDay"] == pytest.approx(5 / 90)
     assert json.dumps(document)
+
+
+def test_what_an_order_or_a_window_has_is_told_by_its_state() -> None:
+    """What waits or is held is not loaded: held, in a window, of a part that lost a file."""
+    day = Listed()
+    ledger = day.ledger
+    files = {name: replace(file(name), time=NOW) for name in ("a", "b", "c", "d", "e", "f", "g")}
+    for name, end in (("a", End.SUCCEEDED), ("b", End.FAILED)):
+        day.made(files[name].external_id, NOW, end, files=(files[name],))
+    day.opened(files["c"].external_id, NOW, files=(files["c"],))
+    tried = day.made(files["d"].external_id, NOW, files=(files["d"],))
+    ledger.open_next_attempt(*tried.followed(None, NOW))
+    ports = WindowPorts(ledger.windows, ledger, *[Any] * 4)  # type: ignore[arg-type]
+    register(Window.at(order(route="r"), DAY, NOW), [files["e"]], ports)
+    assert ledger.discard(files["f"], "by somebody")
+    ledger.claims[files["g"].object_id, "gone"] = "intake-gone", False
+
+    class Claims:
+        def owners(self, wanted: Sequence[Arrival]) -> dict[Arrival, str]:
+            found = {one: ledger.claimant(one) for one in wanted} | {files["g"]: "intake-gone"}
+            return {one: owner for one, owner in found.items() if owner is not None}
+
+    told = Taken(Claims(), day, day.ports.status)([*files.values(), file("nobody's")])
+    assert {one.key.removeprefix("in/"): state for one, state in told.items()} == {
+        "a": "loaded",
+        "b": "failed",
+        "c": "loading",
+        "d": "loading",
+        "e": "gathering",
+        "f": "discarded",
+        "g": "unknown",
+    }
 
 
 class Ledger:
@@ -225,7 +271,10 @@ def test_present_versions_come_from_an_inventory_page_by_page(
     first = Arrival("landing", "in/a b+c.json", "v1", "e1", None, 5, time)
     cold = Archived(Arrival("landing", 'in/"q".json', None, "e2", None, 6, time))
     assert [page.found for page in pages[:3]] == [(first,), (cold,), ()]
-    assert [page.reached for page in pages] == ["0:2", "0:4", "0:5", "1:2", "1:4", "1:5"]
+    places = [[int(n) for n in page.reached.split(":")] for page in pages]
+    assert places == [[0, 2], [0, 4], [0, 5], [1, 2], [1, 4], [1, 5]]
+    assert [page.reached for page in pages] == sorted(page.reached for page in pages)
+    assert list(listed.pages("in/", "0:4")) == pages[2:], "a place of an earlier release"
     for number, page in enumerate(pages):
         assert list(listed.pages("in/", page.reached)) == pages[number + 1 :]
 

@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from typing import Any, cast
@@ -13,10 +14,12 @@ from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Run
+from aep_intake.grouping.missing_markers import Waiting, listings
 from aep_intake.model import records
-from aep_intake.model.files import Arrival
-from aep_intake.model.messages import Wish, of_arrival, of_order
-from aep_intake.model.orders import Rejection
+from aep_intake.model.files import Arrival, digest
+from aep_intake.model.history import Missing
+from aep_intake.model.messages import Wish, of_arrival, of_missing, of_order
+from aep_intake.model.orders import Lease, Record, Rejection
 from aep_intake_cli import dry_run, parked
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.dead_letters import Letter
@@ -24,9 +27,11 @@ from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.parked import AllParked
 from rich.console import Console
 
-from tests.memory_ledger import MemoryParked
+from tests.builders import order
+from tests.memory_ledger import MemoryLedger, MemoryParked
 
-ARRIVAL = of_arrival(Arrival("landing", "in/a", "v1", "e1", None, 10, 0))
+FILE = Arrival("landing", "in/a", "v1", "e1", None, 10, 0)
+ARRIVAL = of_arrival(FILE)
 DUE = json.dumps({"externalId": "delivery-a"})
 NOW = 1_790_000_000_000
 HOUR = 3_600_000
@@ -87,7 +92,7 @@ def everything(sqs: Sqs, *several: Parked) -> tuple[AllParked, MemoryParked]:
     for one in several:
         items.put(one)
     queues = {"arrivals": ("dead", "own"), "deliveries": ("dead", "own")}
-    return AllParked(cast("Any", sqs), cast("Any", items), queues), items
+    return AllParked(cast("Any", sqs), cast("Any", items), queues, lambda _: ()), items
 
 
 def test_files_that_go_up_together_are_named_by_their_order() -> None:
@@ -119,12 +124,14 @@ def test_an_order_is_told_how_to_be_tried_again_and_a_file_that_it_was_parked(wi
 
 def test_its_message_is_deleted_with_its_item_and_what_has_none_is_moved() -> None:
     """SQS and EventBridge park by themselves, and a release before wrote no items."""
+    another = of_arrival(replace(FILE, key="in/b"))
     sqs = Sqs(
         waiting("of-it", item="0f"),
         waiting("of-another", item="0e"),
         waiting("ended", item="0d"),
         waiting("alone"),
-        waiting("not-chosen", reason="no-route"),
+        waiting("alone-again"),
+        waiting("not-chosen", another, reason="no-route"),
     )
     other = replace(ONE, id="0e", why=replace(FAILED, reason="no-route"))
     lot, items = everything(sqs, ONE, other)
@@ -132,9 +139,35 @@ def test_its_message_is_deleted_with_its_item_and_what_has_none_is_moved() -> No
     told = [(one.why.reason, sent) for one, sent in lot.redrive(chosen, Wish())]
     assert told == [("batch-failed", True), ("tries-used-up", True)]
     assert [entry["MessageBody"] for entry in sqs.sent] == ["{}", ARRIVAL]
-    assert sorted(sqs.deleted) == ["alone", "ended", "of-it"]
+    assert sorted(sqs.deleted) == ["alone", "alone-again", "ended", "of-it"]
     assert sorted(sqs.released) == ["not-chosen", "of-another"]
-    assert list(items.items) == ["0e"]
+    first, second = (one for one, _ in items.items.values())
+    assert (first.id, second.uri) == ("0e", "s3://landing/in/b"), "it outlives the queue's 14 days"
+    assert [one.uri for one in lot.chosen(Choice())] == [ONE.uri, "s3://landing/in/b"]
+
+
+def test_the_item_of_a_message_ends_once_its_file_is_in() -> None:
+    """As if the intake had parked it itself: the file came again, by another event."""
+    lot, items = everything(Sqs(waiting("m"), waiting("not-understood", "no JSON")))
+    assert list(lot.redrive(Choice(queue="uploads"), Wish())) == []
+    (arrival,) = parse(ARRIVAL).arrivals
+    assert items.token(digest("arrivals", "file", arrival.external_id)) is not None
+    assert len(items.items) == 2
+
+
+def test_an_interruption_leaves_no_message_whose_item_has_ended() -> None:
+    sqs = Sqs(*(waiting(str(n), of_order(str(n))) for n in range(12)))
+    lot, items = everything(sqs)
+    with closing(lot.redrive(Choice(), Wish())) as run:
+        next(run)
+    assert (len(sqs.sent), len(sqs.deleted), len(items.items)) == (10, 10, 2)
+
+
+def test_what_is_larger_than_an_item_shows_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    lot, items = everything(Sqs(waiting("m", "x" * 900_000)))
+    put = items.put
+    monkeypatch.setattr(items, "put", lambda one: len(one.body) < 400_000 and put(one))
+    assert [len(one.body) for one, _ in lot.redrive(Choice(), Wish())] == [60_000]
 
 
 @pytest.mark.parametrize("discards", [False, True])
@@ -172,7 +205,7 @@ def test_what_sqs_does_not_take_and_what_is_parked_anew_meanwhile_stay() -> None
 def test_a_look_changes_nothing() -> None:
     sqs = Sqs(waiting("ended", item="0d"), waiting("alone"))
     lot, _ = everything(sqs)
-    [alone] = lot.messages_alone(Choice())
+    [alone] = lot.chosen(Choice())
     assert (alone.uri, alone.why.reason) == ("s3://landing/in/a", "tries-used-up")
     assert (sqs.deleted, sorted(sqs.released)) == ([], ["alone", "ended"])
 
@@ -186,6 +219,8 @@ def test_a_look_changes_nothing() -> None:
         (Choice(keys=("in/*.csv",)), True),
         (Choice(keys=("s3://landing/*",)), True),
         (Choice(keys=("a.csv",)), False),
+        (Choice(keys=("*/b.json",)), True),
+        (Choice(keys=("s3://landing/in/b.json",)), True),
         (Choice(external_ids=frozenset({"intake-2"})), False),
         (Choice(queue="uploads"), False),
         (Choice(older_than_ms=27 * HOUR), True),
@@ -193,7 +228,26 @@ def test_a_look_changes_nothing() -> None:
     ],
 )
 def test_it_is_chosen_by_all_that_is_said(choice: Choice, *, fits: bool) -> None:
-    assert choice.fits(ONE, NOW) is fits
+    assert choice.fits(ONE, NOW, lambda _: [replace(FILE, key="in/b.json")]) is fits
+
+
+def test_the_files_of_an_order_and_of_a_folder_are_those_of_the_ledger() -> None:
+    """Of which the item has the first alone, or none."""
+    ledger: Any = MemoryLedger()
+    files = [replace(FILE, key=f"in/{n}") for n in range(3)]
+    ledger.open(Record.opened(order(*files[:2], external_id="intake-1"), Lease("t", NOW), NOW))
+    [listing] = listings([Waiting(files[2], "r", HOUR)], NOW)
+    ledger.folders.wait(listing)
+    missing = json.dumps(of_missing(Missing(listing.folder_id, "", "~")), default=records.members)
+    asked: list[tuple[dict[str, Any], list[Arrival]]] = [
+        ({"body": of_order("intake-1")}, files[:2]),
+        ({"queue": "uploads", "body": DUE}, files[:2]),
+        ({"body": missing}, files[2:]),
+        ({"body": of_order("gone")}, []),
+        ({"body": "no JSON"}, []),
+    ]
+    for changes, found in asked:
+        assert list(parked.files_of(replace(ONE, **changes), ledger)) == found
 
 
 class Functions:

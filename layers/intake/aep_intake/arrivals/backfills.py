@@ -1,7 +1,8 @@
 """Backfills: objects that no event has brought are listed, and taken in like arrivals.
 
-Each page of a listing is sent into the arrivals queue, and then the ledger keeps how far the
-backfill came. Whoever stops between the two sends a page twice, of which the claims let one count.
+The ledger keeps how far a page of a listing goes, the page is sent into the arrivals queue, and
+then the ledger keeps how far the backfill came. Whoever stops between the two sends a page twice,
+of which the claims let one count: unless it goes on so late that they are gone.
 
 The ledger knows which versions it has claimed for `RetentionDays`. Of what is older, a version is
 brought only if nothing can have brought it before: it is older than the connection of its bucket,
@@ -42,6 +43,8 @@ class Backfill(Kept):
     reached: str = ""  # the place in its listing up to which all is sent
     ended: int | None = None
     revision: int = 1
+    sending: str = ""  # the place up to which a page was being sent, and since when
+    sending_at: int = 0
     # How many objects, so far:
     listed: int = 0
     sent: int = 0
@@ -57,8 +60,21 @@ class Backfill(Kept):
         """Whether it has sent a version, or may have."""
         if not file.key.startswith(self.prefix) or not self.since <= file.time < self.began:
             return False
-        # An inventory is in no order.
-        return self.ended is not None or self.inventory is not None or file.key <= self.reached
+        if self.ended is not None or self.inventory is not None:  # which is in no order
+            return True
+        return file.key <= max(self.reached, self.sending)
+
+    def unsure(self, oldest: int) -> str:
+        """The place up to which its claims may be forgotten; empty: it sends what follows anew.
+
+        `oldest`: of what the ledger surely remembers.
+        """
+        stopped = self.sending not in ("", self.reached)
+        return self.sending if stopped and self.sending_at < oldest else ""
+
+    def before(self, page: "Page", now: int) -> "Backfill":
+        """The same, as a page begins to be sent."""
+        return replace(self, sending=page.reached, sending_at=now, revision=self.revision + 1)
 
     def after(self, page: "Page", sent: Iterable[Arrival], left_out: int) -> "Backfill":
         """The same, once a page is sent."""
@@ -79,7 +95,7 @@ class Page:
     """A part of a listing."""
 
     found: tuple[Arrival | Archived, ...]
-    reached: str  # the place after it
+    reached: str  # the place after it, larger than that of the page before
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +108,8 @@ class Bounds:
     oldest: int  # of what the ledger surely remembers
     wanted: Callable[[Arrival], bool]  # by key
 
-    def fate(self, found: Arrival | Archived) -> Arrival | Left:
-        """The arrival to send, or why there is none."""
+    def fate(self, found: Arrival | Archived, *, again: bool = False) -> Arrival | Left:
+        """The arrival to send, or why there is none. `again`: the backfill may have sent it."""
         file = found.file if isinstance(found, Archived) else found
         if file.time >= self.backfill.began:
             return Left.LATER
@@ -103,19 +119,19 @@ class Bounds:
             return Left.UNWANTED
         if isinstance(found, Archived):
             return Left.ARCHIVED
-        new = self._surely_new(file)
+        new = self._surely_new(file, again)
         if not new and file.time < self.oldest:
             return Left.MAYBE_LOADED
         return replace(file, brought_by=self.backfill.backfill_id, aged=new)
 
-    def _surely_new(self, file: Arrival) -> bool:
+    def _surely_new(self, file: Arrival, again: bool) -> bool:
         """Whether nothing can have brought it before, or the operator does not mind."""
         if self.backfill.even_if_loaded:
             return True
         # S3 lists whole seconds: a file of the second of the connection may have come by its event.
         if self.connected is None or file.time >= self.connected - self.connected % 1000:
             return False
-        return not any(other.passed(file) for other in self.others)
+        return not again and not any(other.passed(file) for other in self.others)
 
 
 class BackfillLedger(Protocol):
@@ -155,20 +171,24 @@ def run(bounds: Bounds, ports: BackfillPorts) -> Iterator[Step]:
     Raises LeaseLost if somebody else goes on with it, and as the ports.
     """
     backfill = bounds.backfill
+    unsure = backfill.unsure(bounds.oldest)
     for page in ports.pages(backfill.reached):
         while not ports.has_room():
             yield Step(backfill, waits=True)
             ports.sleep(WAIT_S)
-        fates = [(found, bounds.fate(found)) for found in page.found]
+        fates = [(found, bounds.fate(found, again=unsure != "")) for found in page.found]
         files = [fate for _, fate in fates if isinstance(fate, Arrival)]
         left = tuple(
             (found.file if isinstance(found, Archived) else found, fate)
             for found, fate in fates
             if fate in (Left.ARCHIVED, Left.MAYBE_LOADED)
         )
+        if not unsure:
+            backfill = ports.ledger.replace(backfill, backfill.before(page, ports.now()))
         ports.send(files)
         after = backfill.after(page, files, len(left))
         backfill = ports.ledger.replace(backfill, after)
+        unsure = unsure if page.reached < unsure else ""
         yield Step(backfill, left)
     done = replace(backfill, ended=ports.now(), revision=backfill.revision + 1)
     yield Step(ports.ledger.replace(backfill, done))

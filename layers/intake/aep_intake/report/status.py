@@ -142,6 +142,23 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
     return {"uri": f"s3://{bucket}/{key}", "versions": versions, "versionCount": count}
 
 
+def of_version(file: Arrival, ports: StatusPorts) -> JsonObject | None:
+    """The status of one version of an object; None if it is not known.
+
+    A listed one has no sequencer. Raises LedgerUnavailable or StorageUnavailable.
+    """
+    found = of_object(file.bucket, file.key, ports) or {"versions": ()}
+    for each in found["versions"]:
+        if file.version_id is not None:
+            same = each.get("versionId") == file.version_id
+        else:
+            content = each.get("etag") == file.etag
+            same = content and file.sequencer in (None, each.get("sequencer"))
+        if same:
+            return dict(each)
+    return None
+
+
 def of_batch(wanted: str, ports: StatusPorts) -> JsonObject | None:
     """The status of an order's latest attempt, by external id or batch id; None if there is none.
 
