@@ -10,10 +10,12 @@ from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import written
 
 from aep_intake_cli.probe.dataset import NoAnswerFound, ProbedDataset, Steps, all_of
-from aep_intake_cli.probe.questions import QUESTIONS, Found, Question, Verdict
+from aep_intake_cli.probe.questions import QUESTIONS, Question, Verdict
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Limits, Organizations
+
+    from aep_intake_cli.probe.asking import Found
 
 UNEXPECTED = "not among the expected answers: find out what it means before you go on"
 
