@@ -93,6 +93,23 @@ def test_dates_with_times(
     assert read(form, text, zone, time=True) == wanted
 
 
+@pytest.mark.parametrize(
+    "zone", [None, "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns"]
+)
+def test_hours_that_are_remembered_are_read_as_others_are(zone: str | None) -> None:
+    """Formats whose numbers have fixed places are read faster; the others are not."""
+    times = [
+        f"{hour:02}:{minute:02}" for hour in (0, 1, 2, 3, 23, 24) for minute in (0, 29, 30, 60)
+    ]
+    days = ["29.03.2026", "25.10.2026", "05.04.2026", "01.11.2026", "31.12.2026", "30.02.2026"]
+    for text in [f"{day} {time}" for day in days for time in times] * 2:
+        wanted = read("dd.M.yyyy HH:mm", text, zone, time=True)
+        assert read("dd.MM.yyyy HH:mm", text, zone, time=True) == wanted
+        assert read("dd.MM.yyyy HH:mm:ss", f"{text}:60", zone, time=True) is REFUSED
+        day, clock = text.split()
+        assert read("HH:mm dd.MM.yyyy", f"{clock} {day}", zone, time=True) == wanted
+
+
 def test_the_day_of_a_moment_is_that_of_the_text_or_of_a_place() -> None:
     form, moment = "yyyy-MM-dd HH:mmX", "2026-07-01 23:30-02:00"
     assert read(form, moment) == "2026-07-01"

@@ -16,13 +16,14 @@ from typing import Any
 
 from aep_intake.content.dates import reads
 from aep_intake.content.expressions import Expression, InvalidExpression
-from aep_intake.content.mapping import PLACEHOLDER, SCALARS, VERSION
+from aep_intake.content.map_fields import PLACEHOLDER, SCALARS
 from aep_intake.content.rows import is_csv
 from aep_intake.content.typed import WRITTEN_AS, Type, Unfit, copier, writer
 from aep_intake.content.xdm import NoPath, Path, Schema, dotted, parse, type_of
 from aep_intake.model.json_schema import faults
 from aep_intake.model.values import dataclass
 
+VERSION = 1  # of compiled maps
 _TEXT = {"type": "string", "minLength": 1, "maxLength": 1000}
 _TRUE = {"type": "boolean", "enum": [True]}
 _VALUE = {"type": ["string", "integer", "number", "boolean", "array", "object"]}

@@ -431,24 +431,28 @@ class _Values:
         if not text.endswith("\n"):
             text += "\n"
         if self._quote and self._quote in text:
-            return list(self._by_cr(text) if self._lone_cr else self._by_lf(text))
+            return list(self._by_cr(text)) if self._lone_cr else self._by_lf(text)
+        return self._unquoted(text)
+
+    def _unquoted(self, text: str) -> list[list[str]]:
         if "\r" in text:
             text = text.replace("\r\n", "\n")
             text = text.replace("\r", "\n") if self._lone_cr else text
-        return [line.split(self._delimiter) for line in text.split("\n") if line]
+        delimiter = self._delimiter
+        return [line.split(delimiter) for line in text.split("\n") if line]
 
-    def _by_lf(self, text: str) -> Iterator[list[str]]:
-        at, following = 0, 0
-        for line in text.split("\n"):
-            begin, at = at, at + len(line) + 1
-            if begin < following:  # it is of a row that has been read
-                continue
-            plain = line.removesuffix("\r")
-            if plain:
-                row = self._line(plain)
-                if row is None:
-                    row, following = self._row(text, begin)
-                yield row
+    def _by_lf(self, text: str) -> list[list[str]]:
+        rows, at, quote = list[list[str]](), 0, self._quote
+        while (mark := text.find(quote, at)) >= 0:
+            begin = max(at, text.rfind("\n", at, mark) + 1)
+            if begin > at:
+                rows += self._unquoted(text[at:begin])
+            end = text.find("\n", mark)
+            row, at = self._line(text[begin:end].removesuffix("\r")), end + 1
+            if row is None:
+                row, at = self._row(text, begin)
+            rows.append(row)
+        return rows + self._unquoted(text[at:])
 
     def _by_cr(self, text: str) -> Iterator[list[str]]:
         at = 0
@@ -464,8 +468,6 @@ class _Values:
         It is if quotes are around values and doubled in them, and nowhere else.
         """
         quote, delimiter = self._quote, self._delimiter
-        if quote not in line:
-            return line.split(delimiter)
         if len(delimiter) > 1 or (self._escape and self._escape in line):
             return None
         if line[0] == quote == line[-1]:

@@ -149,6 +149,7 @@ def _number_writer(kind: Type, how: Mapping[str, Any]) -> Write:
         Decimal(str(kind[name])) if name in kind else None for name in ("minimum", "maximum")
     )
     whole_only = "integer" in (kind["type"], how.get("as"))
+    as_text = kind["type"] in ("string", "any")
     checks = string_checks(kind) if kind["type"] == "string" else []
     if "enum" in kind and kind["type"] != "string":
         checks.append((frozenset(map(str, kind["enum"])).__contains__, _NOT_ALLOWED))
@@ -178,12 +179,12 @@ def _number_writer(kind: Type, how: Mapping[str, Any]) -> Write:
             digits = f"{digits}e{exponent}"
         if sign == "-" and (not whole_only or digits != "0"):
             digits = f"-{digits}"
-        if least is not None and Decimal(digits) < least:
+        if least is not None and (least > 0 or sign == "-") and Decimal(digits) < least:
             raise Unfit(f"is less than {least}")
         if most is not None and Decimal(digits) > most:
             raise Unfit(f"is more than {most}")
         _check(checks, digits)
-        return quoted(digits) if kind["type"] in ("string", "any") else digits
+        return quoted(digits) if as_text else digits
 
     return write
 
@@ -206,7 +207,8 @@ def _date_writer(kind: Type, how: Mapping[str, Any], read_as: str) -> Write:
             found = read(text.strip())
         except (ValueError, OverflowError):
             raise Unfit(f"is no {read_as} {said}") from None
-        found = found[:length]
+        if length:
+            found = found[:length]
         _check(checks, found)
         return f'"{found}"'
 
