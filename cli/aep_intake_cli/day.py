@@ -139,7 +139,7 @@ def _table(day: Day, columns: int) -> Table:
         both = Text("\n").join(filter(None, (failures, waiting)))
         shown.add_row(
             Text("no route" if route.name == NO_ROUTE else visible(route.name)),
-            *_numbers(route.counts),
+            *map(Text, _numbers(route.counts)),  # which rich has not to look through
             *((newest, failures, waiting) if wide else (both,)),
         )
     total = sum((route.counts for route in day.routes), RouteCounts())

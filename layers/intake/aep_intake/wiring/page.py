@@ -35,10 +35,9 @@ class Showing(Clients):
 def page_ports(
     client: "DynamoDBClient", table: str, now: Callable[[], int], side_by_side: SideBySide
 ) -> PagePorts:
-    """The ports of the page: they query and get items of the table, and nothing else."""
+    """The ports of the page: they read the table, and do nothing else."""
     items = Table(client, table)
     ledger = DynamoLedger(client, table, now, retention=0)
-    unfinished = DynamoUnfinished(items)
 
     def meters() -> Iterable[Meter]:
         limit = ledger.profile_batches.limit()
@@ -51,7 +50,7 @@ def page_ports(
         parked=lambda: DynamoParked(items).some(side_by_side),
         pauses=lambda: ledger.pauses.standing().values(),
         routes_seen=DynamoRoutes(items, now, retention=0).all,
-        waits=lambda: unfinished.of_shards(ledger.pauses.standing(), side_by_side),
+        waits=DynamoUnfinished(items).all,
         meters=meters,
         status=StatusPorts(
             ledger=ledger,

@@ -1,55 +1,35 @@
 """All unfinished work at once, for people: the clock asks for what is due, shard by shard."""
 
-from collections.abc import Iterable
-from itertools import batched, chain, islice
+from itertools import batched
 
 from aep_intake.adapters.dynamodb.due_work import KINDS, PREFIXES
-from aep_intake.adapters.dynamodb.items import lanes
-from aep_intake.adapters.dynamodb.pauses import shards
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.grouping.windows import Window
 from aep_intake.model import records
 from aep_intake.model.orders import Record
-from aep_intake.model.outcomes import SideBySide
 from aep_intake.report.waits import Work
 
 PAGES_MAX = 2  # of the index, some 7,000 keys each
-SHARD_MAX = 500  # of a shard, where each is asked
 READ_MAX = 300  # of these, what is looked at: the next to be due of each kind
 KEYS_MAX = 100  # of one request
+_KINDS = list(DueKind)
 
 
 class DynamoUnfinished:
-    """Unfinished work in `table`: six requests at most. Raises LedgerUnavailable."""
+    """Unfinished work in `table`: five requests at most. Raises LedgerUnavailable."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     def all(self) -> tuple[list[Work], bool]:
         """Unfinished work, the next to be due first; and whether it is all of it."""
-        return self._looked_at(*self._table.scan("due", PAGES_MAX))
-
-    def of_shards(self, paused: Iterable[str], side_by_side: SideBySide) -> tuple[list[Work], bool]:
-        """As `all`, by a query of each shard, for who may not scan. `paused`: names of pauses."""
-        of_kinds = chain.from_iterable(chain.from_iterable(map(lanes, DueKind)))
-        of_pauses = chain.from_iterable(map(shards, paused))
-        found = list(side_by_side(self._in, [*of_kinds, *of_pauses]))
-        complete = all(len(items) < SHARD_MAX for items in found)
-        return self._looked_at([item for items in found for item in items], complete)
-
-    def _in(self, shard: str) -> list[Item]:
-        found = self._table.query(
-            "due_shard = :shard", {"shard": {"S": shard}}, IndexName="due", Limit=SHARD_MAX
-        )
-        return list(islice(found, SHARD_MAX))
-
-    def _looked_at(self, items: list[Item], complete: bool) -> tuple[list[Work], bool]:
+        items, complete = self._table.scan("due", PAGES_MAX)
         known = [work for item in items if (work := _work(item)) is not None]
         known.sort(key=lambda work: work.due)
         # Windows and folders first: of these there are few, and they wait for longest.
-        first = sorted(known, key=lambda work: list(DueKind).index(work.kind))[:READ_MAX]
+        first = sorted(known, key=lambda work: _KINDS.index(work.kind))[:READ_MAX]
         read: dict[tuple[DueKind, str], Item] = {}
         for some in batched(first, KEYS_MAX, strict=False):
             keys = [(f"{PREFIXES[work.kind]}#{work.id}", PREFIXES[work.kind]) for work in some]
