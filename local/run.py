@@ -269,7 +269,7 @@ class Board:
         yield table
 
 
-class Progress:
+class RunDisplay:
     """The run while it lasts: how far it is, what it waits for, and what is still to come.
 
     It is as high as the terminal at most, so that its lines are seen to move.
@@ -388,7 +388,7 @@ def _final_result(item: Item) -> Text:
     return Text("\n".join([detail["status"], *errors[:1]]))
 
 
-def send(stack: LocalStack, samples: dict[str, Any], progress: Progress, say: Say) -> float:
+def send(stack: LocalStack, samples: dict[str, Any], progress: RunDisplay, say: Say) -> float:
     """Copy the files and make the requests, one after the other; then what comes after others.
 
     Returns when the last window closes (epoch seconds).
@@ -464,7 +464,7 @@ def _clock(moment: float) -> str:
     return f"{datetime.fromtimestamp(moment, UTC):%H:%M:%S} UTC"
 
 
-def wait(stack: LocalStack, progress: Progress, closes: float) -> None:
+def wait(stack: LocalStack, progress: RunDisplay, closes: float) -> None:
     """Wait until every item is complete, or PATIENCE_SECONDS after the last window closed."""
     board = progress.board
     progress.wait_for("the last window to close", closes)
@@ -490,7 +490,7 @@ def paused(stack: LocalStack, *, pause: bool) -> None:
         stack.aws.functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=not pause)
 
 
-def deliver(stack: LocalStack, progress: Progress) -> None:
+def deliver(stack: LocalStack, progress: RunDisplay) -> None:
     """Let the batches be filled, until each has ended, or for PATIENCE_SECONDS."""
     board = progress.board
     progress.wait_for("files to be uploaded, and the simulator of AEP to ingest them")
@@ -549,9 +549,9 @@ def steps(console: Console) -> Iterator[Any]:
 
 
 @contextmanager
-def shown(board: Board, console: Console) -> Iterator[Progress]:
+def shown(board: Board, console: Console) -> Iterator[RunDisplay]:
     """Show the progress while it lasts, on a terminal; then the board."""
-    progress = Progress(board)
+    progress = RunDisplay(board)
     try:
         if console.is_terminal:
             with Live(progress, console=console, refresh_per_second=4, transient=True):

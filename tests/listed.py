@@ -11,7 +11,7 @@ from aep_intake.model.orders import Record, Rejection, State
 from aep_intake.model.times import DAY_MS, iso
 from aep_intake.report import journal, listing
 from aep_intake.report.events import BATCH_CREATED, batch_created, order_rejected
-from aep_intake.report.listing import ListingPorts, Place, Wanted
+from aep_intake.report.listing import ListingPorts, PageStart, Wanted
 from aep_intake.report.status import JsonObject, StatusPorts
 
 from tests import builders
@@ -107,6 +107,6 @@ class Listed:
         page = listing.batches(wanted, now, self.ports)
         while "next" in page:
             yield page
-            place = Place.of(page["next"], now)
+            place = PageStart.of(page["next"], now)
             page = listing.batches(replace(wanted, place=place), now, self.ports)
         yield page

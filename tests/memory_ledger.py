@@ -27,7 +27,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import NOBODY, WAITING, Held, Seen
 from aep_intake.model.orders import (
     Claim,
-    Identity,
+    LedgerIdentity,
     Lineage,
     LineageHead,
     Order,
@@ -75,9 +75,9 @@ class MemoryIdentity:
     """Who the ledger is, which was never restored."""
 
     def __init__(self) -> None:
-        self.known = Identity("the ledger")
+        self.known = LedgerIdentity("the ledger")
 
-    def get(self) -> Identity:
+    def get(self) -> LedgerIdentity:
         return self.known
 
     def ledger_id(self) -> str:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from aep_intake.clock.due import DueKind
 from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import NoRoute
-from aep_intake.model.expectations import RouteSeen, Standing
+from aep_intake.model.expectations import RouteSeen, RouteStanding
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
 from aep_intake.model.pauses import Pause
@@ -28,8 +28,8 @@ ARN = "arn:aws:lambda:eu-west-1:111122223333:function:aep-intake-OnWidget-1A2B3C
 LONG_ROUTE = "nightly-orders-of-all-shops-in-all-countries_0123456789.abcdefg"
 EVERY = json.dumps({"every": "2h"})
 SEEN = [
-    RouteSeen("crm", NOW - 5 * HOUR, standing=Standing(EVERY, NOW - 9 * HOUR, NOW - 3 * HOUR)),
-    RouteSeen("route-001", NOW - MINUTE, standing=Standing(EVERY, NOW - 9 * HOUR)),
+    RouteSeen("crm", NOW - 5 * HOUR, standing=RouteStanding(EVERY, NOW - 9 * HOUR, NOW - 3 * HOUR)),
+    RouteSeen("route-001", NOW - MINUTE, standing=RouteStanding(EVERY, NOW - 9 * HOUR)),
     RouteSeen(LONG_ROUTE, NOW - 30 * HOUR),
     RouteSeen("quiet", NOW - 900 * HOUR),
 ]

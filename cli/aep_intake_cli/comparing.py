@@ -13,7 +13,7 @@ from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.arrivals.reconcile import Comparison, Found, ReconcilePorts
+from aep_intake.arrivals.reconcile import Comparison, FindingKind, ReconcilePorts
 from aep_intake.model import messages
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import Rejected
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 THREADS = 10
 SAID = {
-    Found.NEVER_CAME: "no event came of it: sent again",
-    Found.NO_ORDER: "it claims an object, and the ledger does not have it",
-    Found.NOT_DELIVERED: "the batch was announced, and nobody delivers it: send its files again",
-    Found.UNKNOWN_BATCH: "the ledger does not know it: compare its rows with its file",
+    FindingKind.NEVER_CAME: "no event came of it: sent again",
+    FindingKind.NO_ORDER: "it claims an object, and the ledger does not have it",
+    FindingKind.NOT_DELIVERED: "the batch was announced, but nobody delivers it: send it again",
+    FindingKind.UNKNOWN_BATCH: "the ledger does not know it: compare its rows with its file",
 }
 
 

@@ -30,7 +30,7 @@ WIDE = 110  # columns of a screen where failures and what waits have columns of 
 
 
 @dataclass(frozen=True)
-class Route:
+class RouteStatus:
     """A route since a time; `name` is NO_ROUTE for requests, and for what no route took."""
 
     name: str
@@ -45,21 +45,21 @@ class Route:
 
 
 @dataclass(frozen=True)
-class Day:
+class StackStatus:
     """A stack since a time. Times in epoch milliseconds."""
 
     since: int
     at: int
-    routes: tuple[Route, ...]
+    routes: tuple[RouteStatus, ...]
     # Unfinished work whose route was not looked up, since there is so much; whether it is all.
     others: tuple[Waiting, ...] = ()
     complete: bool = True
     pauses: tuple[Pause, ...] = ()  # of datasets and organizations
     counted: bool = True  # there is a journal
 
-    def of(self, route: str) -> Day:
+    def of(self, route: str) -> StackStatus:
         """Of one route alone."""
-        return Day(
+        return StackStatus(
             self.since,
             self.at,
             tuple(each for each in self.routes if each.name == route),
@@ -69,7 +69,7 @@ class Day:
         )
 
 
-def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
+def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> StackStatus:
     """What happened from the hour of `since` to `at`. Raises LedgerUnavailable.
 
     It makes a request for each day, and up to seven others.
@@ -95,7 +95,7 @@ def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
         known_of = seen.get(name, RouteSeen(name))
         overdue = None if known_of.standing is None else known_of.standing.overdue
         routes.append(
-            Route(
+            RouteStatus(
                 name,
                 happened.get(name, RouteCounts()),
                 tuple(waits.get(name, ())),
@@ -106,19 +106,19 @@ def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> Day:
             )
         )
     pauses = tuple(pause for pause in standing if not pause.name.startswith(of_route))
-    return Day(since, at, tuple(routes), tuple(others), complete, pauses, counted)
+    return StackStatus(since, at, tuple(routes), tuple(others), complete, pauses, counted)
 
 
 # -- Shown ---------------------------------------------------------------------------------------
 
 
-def shown(day: Day, stack: str, columns: int) -> Group:
+def shown(day: StackStatus, stack: str, columns: int) -> Group:
     """The day on a screen that is so wide."""
     head, *others = (Text(note) for note in _notes(day, stack))
     return Group(head, *([_table(day, columns)] if day.routes else ()), *others)
 
 
-def _table(day: Day, columns: int) -> Table:
+def _table(day: StackStatus, columns: int) -> Table:
     """A line for each route, and one for all of them."""
     numbers = ("files", "size", "batches", "loaded", "rows")
     wide = columns >= WIDE
@@ -148,7 +148,7 @@ def _table(day: Day, columns: int) -> Table:
     return shown
 
 
-def _notes(day: Day, stack: str) -> Iterator[str]:
+def _notes(day: StackStatus, stack: str) -> Iterator[str]:
     """What must be known beside the table."""
     yield f"{stack} since {_time(day.since)}, as it was at {_time(day.at)}"
     if not day.counted:
@@ -163,7 +163,7 @@ def _notes(day: Day, stack: str) -> Iterator[str]:
         yield "More waits than was counted."
 
 
-def to_json(day: Day) -> dict[str, Any]:
+def to_json(day: StackStatus) -> dict[str, Any]:
     """The day, for programs."""
 
     def waiting(several: Iterable[Waiting]) -> list[dict[str, Any]]:
@@ -224,7 +224,7 @@ def size(number: int) -> str:
     return f"{number} B"
 
 
-def _failures(route: Route, now: int) -> Iterator[str]:
+def _failures(route: RouteStatus, now: int) -> Iterator[str]:
     counts = route.counts
     if route.overdue is not None:
         yield f"overdue since {_short(route.overdue, now)}"
@@ -237,7 +237,7 @@ def _failures(route: Route, now: int) -> Iterator[str]:
         yield f"{quantity(number, 'file')} {visible(reason)}"
 
 
-def _waits(route: Route, now: int) -> Iterator[str]:
+def _waits(route: RouteStatus, now: int) -> Iterator[str]:
     if route.paused is not None:
         yield f"paused since {_short(route.paused, now)}"
     for each in route.waiting:

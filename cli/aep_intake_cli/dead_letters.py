@@ -9,7 +9,7 @@ from itertools import batched
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.arrivals import envelopes
-from aep_intake.clock.parking import ARRIVALS, DELIVERIES, UPLOADS, Parked, Place
+from aep_intake.clock.parking import ARRIVALS, DELIVERIES, UPLOADS, Parked, ParkedPlace
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, Rejection
@@ -119,7 +119,7 @@ class DeadLetters:
         self._hidden.clear()
 
 
-def _read(body: str, queue: str) -> tuple[str, str | None, int, Place]:
+def _read(body: str, queue: str) -> tuple[str, str | None, int, ParkedPlace]:
     """External id, first file, number of files and place of a message, as far as it tells them."""
     place = queue, "message", digest("message", body)
     if (found := _read_delivery(body)) is not None:

@@ -31,7 +31,7 @@ IN_PROGRESS = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
 
 
 @dataclass(frozen=True)
-class Problem:
+class DocumentProblem:
     """What is wrong with a document: in which rule (None: the whole document), at which member."""
 
     rule: str | None
@@ -42,13 +42,13 @@ class Problem:
         return ": ".join(filter(None, (self.rule, self.field, self.text)))
 
 
-type Lint = Callable[[bytes], list[Problem]]
+type Lint = Callable[[bytes], list[DocumentProblem]]
 
 
 class DocumentRefused(CommandFailed):
     """Nothing was changed, or AppConfig rolled it back. `problems`: those of the document."""
 
-    def __init__(self, text: str, problems: Sequence[Problem] = ()) -> None:
+    def __init__(self, text: str, problems: Sequence[DocumentProblem] = ()) -> None:
         super().__init__("\n".join([text, *(f"  {problem}" for problem in problems)]))
         self.problems = list(problems)
 
@@ -173,7 +173,7 @@ class PublishedDocument:
             time.sleep(0.5)
 
 
-def refuse_if(problems: Sequence[Problem]) -> None:
+def refuse_if(problems: Sequence[DocumentProblem]) -> None:
     """Raises DocumentRefused if there are any."""
     if problems:
         raise DocumentRefused("the document has problems; nothing was changed", problems)

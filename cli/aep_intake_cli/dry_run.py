@@ -24,25 +24,25 @@ TOGETHER = 10  # in a call
 TOGETHER_BYTES = 900_000
 SIDE_BY_SIDE = 4
 
-type Told = Sequence[Mapping[str, Any]]
+type Answers = Sequence[Mapping[str, Any]]
 
 
 def would_become(
     several: Sequence[Parked], wish: Wish, functions: LambdaClient, on_marker: str
-) -> Generator[tuple[Parked, Told]]:
+) -> Generator[tuple[Parked, Answers]]:
     """What each would become, as `arrivals.dry_run` says it. Raises CommandFailed.
 
     `on_marker` is asked, by its name: it has the code, the rights and the time.
     """
 
-    def ask(some: Sequence[Parked]) -> list[Told]:
+    def ask(some: Sequence[Parked]) -> list[Answers]:
         bodies = [body_of(parked, wish) for parked in some]
         asked = {"dryRun": {"bodies": bodies, "evenIfOvertaken": wish.even_if_overtaken}}
         answer = functions.invoke(FunctionName=on_marker, Payload=json.dumps(asked).encode())
         told = json.load(answer["Payload"])
         if "FunctionError" in answer:
             raise CommandFailed(f"{on_marker} failed: {told.get('errorMessage', told)}")
-        found: list[Told] = told["told"]
+        found: list[Answers] = told["told"]
         return found
 
     routed = [parked for parked in several if parked.queue == ARRIVALS]
@@ -80,18 +80,18 @@ SAID = {
 }
 
 
-def is_refused(told: Told) -> bool:
+def is_refused(told: Answers) -> bool:
     """Whether it would be parked again."""
     return any(one["becomes"] == "parked" for one in told)
 
 
-def becomes(told: Told) -> str:
+def becomes(told: Answers) -> str:
     """What one would become, in a line."""
     said = ((text, one) for word, text in SAID.items() for one in told if one["becomes"] == word)
     return next((text.format_map(one) for text, one in said), "nothing: there is nothing in it")
 
 
-def plan(several: Sequence[tuple[Parked, Told]], width: int) -> Table:
+def plan(several: Sequence[tuple[Parked, Answers]], width: int) -> Table:
     """A row for each, with what it would become."""
     first, last = Column("file or order", no_wrap=True), Column("becomes", overflow="fold")
     rows = Table(first, "reason", last)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.times import HOUR_MS, hour_of
 from aep_intake.report.counts import who_of
-from aep_intake.report.journal import Event, JournalObjects, folder, read
+from aep_intake.report.journal import Event, JournalStore, folder, read
 from rich.text import Text
 
 from aep_intake_cli.output import quantity, visible
@@ -31,7 +31,7 @@ class Tail:
     What happened earlier is a repeat. Every look raises StorageUnavailable.
     """
 
-    def __init__(self, objects: JournalObjects, now: int) -> None:
+    def __init__(self, objects: JournalStore, now: int) -> None:
         self._objects = objects
         self._seen: dict[str, set[str]] = {}  # keys, by hour
         self._told: dict[str, set[tuple[str, str, str]]] = {}

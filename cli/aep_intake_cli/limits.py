@@ -9,7 +9,7 @@ from aep_intake.model import organizations, strict_json
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.organizations import InvalidLimits
 
-from aep_intake_cli.documents import Problem
+from aep_intake_cli.documents import DocumentProblem
 
 # Parameters of the previous release, their defaults then, and the names of the limits now.
 OLD_PARAMETERS = {
@@ -34,23 +34,24 @@ REMOVED_PARAMETERS = {
 }
 
 
-def lint(document: bytes, secrets: tuple[str, ...]) -> list[Problem]:
+def lint(document: bytes, secrets: tuple[str, ...]) -> list[DocumentProblem]:
     """All problems of `document`; none: it may go live. `secrets`: those the stack names."""
     try:
         limits = strict_json.loads(document.decode())
     except ValueError as error:
-        return [Problem(None, "", f"cannot be read as JSON: {error}")]
+        return [DocumentProblem(None, "", f"cannot be read as JSON: {error}")]
     problems = [
-        Problem(None, dotted(path), text) for path, text in faults(limits, organizations.SCHEMA, ())
+        DocumentProblem(None, dotted(path), text)
+        for path, text in faults(limits, organizations.SCHEMA, ())
     ]
     if problems:
         return problems
     try:
         parsed = organizations.parse(document, secrets)
     except InvalidLimits as fault:
-        return [Problem(None, "", str(fault))]
+        return [DocumentProblem(None, "", str(fault))]
     return [
-        Problem(
+        DocumentProblem(
             None,
             f"organizations[{n}].credential",
             f"is not among the stack's parameter CredentialSecrets ({', '.join(secrets)})",

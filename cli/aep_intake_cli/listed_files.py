@@ -48,7 +48,7 @@ NOT_LISTED = (Word.SUPERSEDED, Word.SAME_BYTES, Word.LEFT_OUT)
 STATES = tuple(str(word) for word in Word if word not in NOT_LISTED)
 AT_ONCE = 100
 
-type Line = dict[str, Any]
+type FileLine = dict[str, Any]
 
 
 class JoinedWindows(Protocol):
@@ -98,9 +98,9 @@ def files_ports(stack: Stack, session: boto3.Session) -> FilesPorts:
     )
 
 
-def lines(chosen: Chosen, now: int, ports: FilesPorts) -> Iterator[Line]:
+def lines(chosen: Chosen, now: int, ports: FilesPorts) -> Iterator[FileLine]:
     """The files, the unfinished first, then the newest. Raises IntakeError."""
-    found: list[Iterable[Line]] = []
+    found: list[Iterable[FileLine]] = []
     if chosen.state in (None, Word.WAITING):
         found.append(_waiting(chosen, ports))
     if chosen.state in (None, Word.GATHERING, Word.LOADING):
@@ -123,7 +123,7 @@ def _unfinished(kind: DueKind, ports: FilesPorts) -> Iterator[list[str]]:
         yield ids
 
 
-def _waiting(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+def _waiting(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
     for folder_id in chain.from_iterable(_unfinished(DueKind.FOLDERS, ports)):
         folder = ports.folders.get(folder_id)
         listings = ports.folders.waiting(folder_id, "" if folder is None else folder.done, "~")
@@ -135,7 +135,7 @@ def _waiting(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
                 yield line
 
 
-def _in_windows(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+def _in_windows(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
     for window_id in chain.from_iterable(_unfinished(DueKind.WINDOWS, ports)):
         window = ports.windows.get(window_id)
         # The parts of one that is planned are orders, or will be in a moment.
@@ -147,7 +147,7 @@ def _in_windows(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
                 yield _line(file, told | {"route": window.order.route})
 
 
-def _without_batch(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
+def _without_batch(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
     for ids in _unfinished(DueKind.ORDERS, ports):
         for record, delivery in ports.ledger.orders(ids).values():
             if record.state is State.OPEN and record.batch_id is None:
@@ -156,7 +156,7 @@ def _without_batch(chosen: Chosen, ports: FilesPorts) -> Iterator[Line]:
 
 def _of_order(
     record: Record, delivery: Delivery | None, chosen: Chosen, ports: FilesPorts
-) -> Iterator[Line]:
+) -> Iterator[FileLine]:
     """The files of the last attempt of an order."""
     if record.next_attempt is not None or record.split_into is not None:
         return
@@ -178,7 +178,7 @@ def _of_order(
 
 def _of_hour(
     hour: str, chosen: Chosen, ports: FilesPorts, discarded: set[tuple[str, ...]]
-) -> Iterator[Line]:
+) -> Iterator[FileLine]:
     """What the events of an hour decided, and still stands, the newest first.
 
     `discarded`: what has been told so far of versions that somebody discarded after a rejection.
@@ -236,10 +236,10 @@ def _files_of(detail: dict[str, Any], ports: FilesPorts) -> Iterator[Arrival]:
         )
 
 
-def _present(files: Iterable[Arrival], ports: FilesPorts) -> Iterator[Line]:
+def _present(files: Iterable[Arrival], ports: FilesPorts) -> Iterator[FileLine]:
     """How each of the files stands now, as `aep-intake file` says."""
 
-    def told(file: Arrival) -> Line | None:
+    def told(file: Arrival) -> FileLine | None:
         found = status.of_version(file, ports.status)
         return None if found is None else _line(file, found)
 
@@ -251,13 +251,13 @@ _VERSION = ("uri", "versionId", "etag", "sequencer")
 _MEMBERS = ("state", "why", "since", "until", "reason", "route", "externalId", "batchId")
 
 
-def _line(file: Arrival, told: dict[str, Any]) -> Line:
+def _line(file: Arrival, told: dict[str, Any]) -> FileLine:
     names = {"versionId": file.version_id, "etag": file.etag, "sequencer": file.sequencer}
     version = {name: value for name, value in names.items() if value}
     return {"uri": file.uri} | version | {name: told[name] for name in _MEMBERS if name in told}
 
 
-def table(found: Iterable[Line]) -> Table:
+def table(found: Iterable[FileLine]) -> Table:
     """A line for each file; why, and until when, is left out of what is loaded."""
     shown = Table("state", "since", "route", "file", "why")
     for line in found:

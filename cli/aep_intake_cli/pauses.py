@@ -26,7 +26,7 @@ FOR_EVER = 2**53  # milliseconds
 
 
 @dataclass(frozen=True)
-class Kept:
+class BucketRetention:
     """How long the source buckets keep their files."""
 
     days: int | None  # of the rule that deletes files first; None: there is none
@@ -44,7 +44,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PausedWork:
     """A pause, and what it holds. Times in epoch milliseconds."""
 
     pause: Pause
@@ -54,7 +54,7 @@ class Waiting:
     kept_until: int | None  # until when the buckets have all of them; None: no rule is known
 
 
-def waiting(pause: Pause, ledger: DynamoLedger, kept: Kept) -> Waiting:
+def waiting(pause: Pause, ledger: DynamoLedger, kept: BucketRetention) -> PausedWork:
     """What waits for the end of a pause. Raises LedgerUnavailable.
 
     Orders of one file are counted by the index alone, and the first of them came first.
@@ -69,7 +69,7 @@ def waiting(pause: Pause, ledger: DynamoLedger, kept: Kept) -> Waiting:
             times.append(_came(record))
     oldest = min(times, default=None)
     until = None if kept.days is None or oldest is None else oldest + kept.days * DAY_MS
-    return Waiting(pause, len(held), files, oldest, until)
+    return PausedWork(pause, len(held), files, oldest, until)
 
 
 def _came(record: Record) -> int:
@@ -77,7 +77,7 @@ def _came(record: Record) -> int:
     return min((file.time for file in record.order.files), default=record.opened_at)
 
 
-def kept_in(s3: S3Client, buckets: Iterable[str]) -> Kept:
+def kept_in(s3: S3Client, buckets: Iterable[str]) -> BucketRetention:
     """How long buckets keep their files. Raises botocore's ClientError."""
     days, unread = list[int](), list[str]()
     for bucket in buckets:
@@ -92,10 +92,10 @@ def kept_in(s3: S3Client, buckets: Iterable[str]) -> Kept:
             continue
         ends = (rule.get("Expiration", {}) for rule in rules if rule["Status"] == "Enabled")
         days += [end["Days"] for end in ends if "Days" in end]
-    return Kept(min(days, default=None), tuple(unread))
+    return BucketRetention(min(days, default=None), tuple(unread))
 
 
-def table(found: Iterable[Waiting]) -> Table:
+def table(found: Iterable[PausedWork]) -> Table:
     """A row for each pause."""
     who = Column("paused", overflow="fold")
     times = Column("since", no_wrap=True), Column("kept until", no_wrap=True)
@@ -114,7 +114,7 @@ def table(found: Iterable[Waiting]) -> Table:
     return shown
 
 
-def _kept(one: Waiting) -> str:
+def _kept(one: PausedWork) -> str:
     """Until when the files of a pause are in their buckets."""
     if one.files == 0:
         return "-"
@@ -125,7 +125,7 @@ def _minute(time: int) -> str:
     return f"{iso(time)[:16].replace('T', ' ')}Z"
 
 
-def to_json(one: Waiting) -> dict[str, Any]:
+def to_json(one: PausedWork) -> dict[str, Any]:
     """A pause, for programs."""
     pause = one.pause
     what, _, name = pause.name.partition("#")

@@ -11,8 +11,8 @@ from aep_intake_cli import limits
 from aep_intake_cli.documents import (
     LIMITS_IDS,
     ROUTES_IDS,
+    DocumentProblem,
     DocumentRefused,
-    Problem,
     PublishedDocument,
     organizations_of,
     refuse_if,
@@ -34,7 +34,7 @@ class Kind:
 
     outputs: tuple[str, ...]
     name: str
-    lint: Callable[[Stack, AppConfigClient, bytes], list[Problem]]
+    lint: Callable[[Stack, AppConfigClient, bytes], list[DocumentProblem]]
     # What goes live in place of a document without problems, after all that it needs is there.
     prepare: Callable[[Access, bytes], bytes] = lambda _, content: content
 
@@ -110,7 +110,9 @@ def document_of(access: Access, kind: Kind) -> PublishedDocument:
     return PublishedDocument(client, *(stack.output(name) for name in kind.outputs))
 
 
-def _open(access: Access, kind: Kind) -> tuple[PublishedDocument, Callable[[bytes], list[Problem]]]:
+def _open(
+    access: Access, kind: Kind
+) -> tuple[PublishedDocument, Callable[[bytes], list[DocumentProblem]]]:
     stack, document = access.stack(), document_of(access, kind)
     # Of an ARN what is a person's: the account is the stack's.
     by = access.session.client("sts").get_caller_identity()["Arn"].rpartition(":")[2]

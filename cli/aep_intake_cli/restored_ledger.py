@@ -17,7 +17,7 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.grouping import lists
 from aep_intake.grouping.windows import Window, restore
 from aep_intake.model import records
-from aep_intake.model.orders import Identity
+from aep_intake.model.orders import LedgerIdentity
 from aep_intake.model.times import DAY_MS, iso
 
 from aep_intake_cli.clock import now
@@ -52,7 +52,9 @@ def prepare(
     retention = int(stack.parameters["RetentionDays"]) * DAY_MS
     ledger = DynamoLedger(dynamodb, table, now, retention)
     restored_at = now()
-    identity = ledger.identity.read() or Identity(first_table or _source_table(dynamodb, table))
+    identity = ledger.identity.read() or LedgerIdentity(
+        first_table or _source_table(dynamodb, table)
+    )
     until = max(identity.look_first_until, restored_at + look_first_days * DAY_MS)
     ledger.identity.write(replace(identity, restored_at=restored_at, look_first_until=until))
     yield f"{table} is ledger {identity.ledger_id}; orders look in AEP first until {iso(until)}"

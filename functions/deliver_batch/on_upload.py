@@ -6,7 +6,7 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import retries
-from aep_intake.clock.parking import UPLOADS, About, Place
+from aep_intake.clock.parking import UPLOADS, About, ParkedPlace
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import upload
 from aep_intake.delivery.delivery import DeliveryPorts, Task
@@ -55,7 +55,7 @@ def _work(task: Task, message: Message, ports: DeliveryPorts) -> Uploaded:
     return worker.done_again(message, _place(message), upload_it)
 
 
-def _place(message: Message) -> Place:
+def _place(message: Message) -> ParkedPlace:
     return UPLOADS, "piece", digest("message", message.body)
 
 

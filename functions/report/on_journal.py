@@ -4,7 +4,7 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.model.outcomes import attempt
-from aep_intake.report.journal import Line, line
+from aep_intake.report.journal import JournalLine, line
 from aep_intake.settings import Settings
 from aep_intake.wiring.journal import Journaling
 from aws_lambda_powertools import Logger
@@ -24,7 +24,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Raises ExceptionGroup if none could be kept, so that an alarm tells.
     """
     read = {record["messageId"]: attempt(line, record["body"]) for record in event["Records"]}
-    lines = {name: found for name, found in read.items() if isinstance(found, Line)}
+    lines = {name: found for name, found in read.items() if isinstance(found, JournalLine)}
     failed = {name: why for name, why in read.items() if isinstance(why, Exception)}
     failed |= worker.journal.keep(lines, lambda: context.get_remaining_time_in_millis() > LAST_MS)
     reasons = list({str(why): why for why in failed.values()}.values())

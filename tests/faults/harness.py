@@ -54,7 +54,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
-from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection, claims
+from aep_intake.model.orders import Lease, LedgerIdentity, Order, Record, Rejection, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.pauses import Pause, holding
@@ -323,7 +323,7 @@ class World:
     orders_parked: set[str] = field(default_factory=set)
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
-    identity: Identity = field(default_factory=lambda: Identity("the ledger"))
+    identity: LedgerIdentity = field(default_factory=lambda: LedgerIdentity("the ledger"))
     _known_pauses: tuple[int, Mapping[str, Pause]] = field(default_factory=lambda: (0, {}))
     limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(2, 25))
 
@@ -749,7 +749,7 @@ class World:
             self.workers[0].die()
         earlier.restore()
         now = self.clock()
-        self.identity = Identity("the ledger", now, now + 22 * DAY)
+        self.identity = LedgerIdentity("the ledger", now, now + 22 * DAY)
 
     def settle(self) -> None:
         """Nothing goes wrong any more, what was wrong is mended, and the clock runs."""

@@ -8,7 +8,7 @@ from aep_intake.create.create import OutcomeKind
 from aep_intake.grouping import lists, windows
 from aep_intake.model.errors import NeedsAttention, NotYet
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Identity, State
+from aep_intake.model.orders import LedgerIdentity, State
 from hypothesis import given, settings
 
 from local.simulator.batches import SERVED
@@ -184,7 +184,7 @@ def forget(world: World, *statuses: str, attempt: int = 1) -> list[str]:
 def restored(world: World) -> None:
     """After three days; Catalog shows all that was made before."""
     world.clock.advance(3 * DAY)
-    world.identity = Identity("the ledger", world.clock(), world.clock() + DAY)
+    world.identity = LedgerIdentity("the ledger", world.clock(), world.clock() + DAY)
     world.clock.advance(SETTLE + SKEW)
 
 
@@ -280,7 +280,7 @@ def test_of_several_the_one_that_came_furthest_counts(
 
 def test_before_catalog_shows_what_was_made_last_nothing_is_posted(forgetful: World) -> None:
     """A worker of before the restore may have sent a POST just then."""
-    forgetful.identity = Identity("the ledger", forgetful.clock(), forgetful.clock() + DAY)
+    forgetful.identity = LedgerIdentity("the ledger", forgetful.clock(), forgetful.clock() + DAY)
     with pytest.raises(NotYet, match="Catalog may not show"):
         take(ONE, forgetful.intake(0))
     assert posts(forgetful) == 0

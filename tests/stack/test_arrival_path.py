@@ -59,4 +59,4 @@ def test_the_doctor_knows_which_way_they_come(direct: Scene) -> None:
     stack = describe_stack(direct.aws.cloudformation, direct.stack.name)
     findings = list(doctor.examine(stack, boto3.Session()))
     sends = "it sends S3 notifications to the arrivals queue"
-    assert doctor.Finding(f"bucket {direct.bucket}", OK, sends) in findings
+    assert doctor.CheckLine(f"bucket {direct.bucket}", OK, sends) in findings

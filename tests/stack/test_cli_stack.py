@@ -141,7 +141,7 @@ def test_all_that_is_out_of_order_is_told_at_once(stack: LocalStack) -> None:
     assert "lacks ims_org" in problems.pop(broken.rpartition(":")[2])
     assert "No sandbox stage" in problems.pop("sandbox stage")
     assert problems.keys() <= {"arrivals DLQ", "work"}
-    assert doctor.Finding("sandbox prod", OK, f"credential {_name(stack)} can use it") in findings
+    assert doctor.CheckLine("sandbox prod", OK, f"credential {_name(stack)} can use it") in findings
     assert "hidden" not in str(findings)
 
 

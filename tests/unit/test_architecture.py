@@ -4,6 +4,7 @@ import ast
 import gc
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -84,6 +85,17 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     """Not even for the type checker. Raises CycleError, which names the circle."""
     order = list(TopologicalSorter(ours()).static_order())
     assert len(order) == len(MODULES)
+
+
+def test_no_two_classes_have_one_name() -> None:
+    """In the package, the functions and the command: who reads a name knows what it is."""
+    names = Counter(
+        node.name if isinstance(node, ast.ClassDef) else node.name.id
+        for file in (*MODULES, *FUNCTIONS, *(ROOT / "cli").rglob("*.py"))
+        for node in ast.parse(file.read_text()).body
+        if isinstance(node, ast.ClassDef | ast.TypeAlias)
+    )
+    assert [name for name, n in names.items() if n > 1 and not name.startswith("_")] == []
 
 
 def test_what_runs_on_this_machine_has_no_circle_either() -> None:

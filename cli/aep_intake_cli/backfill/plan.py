@@ -74,7 +74,7 @@ class RoutePlan:
 
 
 @dataclass
-class Plan:
+class BackfillPlan:
     """What a backfill would do."""
 
     listed: int = 0
@@ -116,12 +116,12 @@ def make(
     pages: Iterable[Page],
     table: routes.RoutingTable,
     taken: Callable[[Sequence[Arrival]], Mapping[Arrival, str]],
-) -> Iterator[Plan]:
+) -> Iterator[BackfillPlan]:
     """The plan as far as it is made, after each page. Raises as the ports.
 
     `taken`: the states of those of some files that an order or a window has.
     """
-    plan = Plan()
+    plan = BackfillPlan()
     for page in pages:
         files = []
         for found in page.found:
@@ -151,7 +151,7 @@ def _match(file: Arrival, table: routes.RoutingTable) -> routes.Match | None:
     return None if isinstance(found, routes.Ignored) else found
 
 
-def shown(plan: Plan, organizations: Organizations) -> Iterator[Table | Text]:
+def shown(plan: BackfillPlan, organizations: Organizations) -> Iterator[Table | Text]:
     """For people."""
     limits = organizations.limits
     right = [Column(name, justify="right") for name in ("files", "MB", "batches", "loaded already")]
@@ -187,7 +187,7 @@ def shown_left(left: Counter[Left], named: Sequence[tuple[Arrival, Left]]) -> It
         yield Text(f"  … --json names {len(named):,}")
 
 
-def to_json(plan: Plan, organizations: Organizations) -> dict[str, Any]:
+def to_json(plan: BackfillPlan, organizations: Organizations) -> dict[str, Any]:
     """For programs."""
     return {
         "routes": [

@@ -75,7 +75,7 @@ def _plan(running: Running, access: Access, *, as_json: bool) -> None:
     from aep_intake_cli.documents import organizations_of
     from aep_intake_cli.output import console, print_json, progress, quantity
 
-    bounds, made = running.bounds, plan.Plan()
+    bounds, made = running.bounds, plan.BackfillPlan()
     listing = running.ports.pages(bounds.backfill.reached)
     with progress("listing") as status:
         for step in plan.make(bounds, listing, running.table, running.taken):

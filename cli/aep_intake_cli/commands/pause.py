@@ -117,7 +117,7 @@ def resume(
         raise CommandFailed(f"{name.replace('#', ' ', 1)} is not paused; paused: {others}")
     over = replace(standing[name], resumed_at=now())
     ledger.pauses.put(over)
-    found = pauses.waiting(over, ledger, pauses.Kept(None))
+    found = pauses.waiting(over, ledger, pauses.BucketRetention(None))
     if as_json:
         print_json([pauses.to_json(found)])
     else:

@@ -15,7 +15,7 @@ from aep_intake_cli.options import FILE, Access, as_json, with_access_if_named
 
 if TYPE_CHECKING:
     from aep_intake_cli.probe.cleanup import Ended
-    from aep_intake_cli.probe.report import Line
+    from aep_intake_cli.probe.report import Answered
 
 STYLES = {"as assumed": "green", "handled": "yellow", "differs": "bold red", "no answer": "red"}
 
@@ -83,7 +83,7 @@ def command(
     except ProbeRefused as refused:
         click.secho(f"Refused: {refused}", err=True, fg="red")
         return 2
-    lines: list[Line] = []
+    lines: list[Answered] = []
     ended: list[Ended] = []
     try:
         with progress("asking AEP") as status:
@@ -116,7 +116,9 @@ def command(
     return 0 if report.as_assumed(lines) and not left else 1
 
 
-def _show(lines: Sequence[Line], settings: Mapping[str, int | str], ended: Sequence[Ended]) -> None:
+def _show(
+    lines: Sequence[Answered], settings: Mapping[str, int | str], ended: Sequence[Ended]
+) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 

@@ -12,7 +12,7 @@ from aep_intake_cli.options import Access, Time, as_json, with_access
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from aep_intake_cli.day import Day
+    from aep_intake_cli.day import StackStatus
 
 PAUSE_SECONDS = 10  # between two looks
 
@@ -45,7 +45,7 @@ def command(
     out = console()
     counted = stack.parameters.get("JournalDays") != "0"
 
-    def look() -> Day:
+    def look() -> StackStatus:
         at = now()
         begin = at - at % DAY_MS if since is None else int(since.timestamp() * 1000)
         found = day.look(table, begin, at, counted=counted)

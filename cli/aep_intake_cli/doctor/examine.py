@@ -21,7 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from aep_intake_cli.clock import now
 from aep_intake_cli.datasets import adobe_clients, secret_name
 from aep_intake_cli.doctor import adobe, aws
-from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict
+from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, CheckVerdict, Findings
 from aep_intake_cli.doctor.work import check_unfinished
 from aep_intake_cli.documents import ROUTES_IDS, PublishedDocument, organizations_of, secrets_of
 from aep_intake_cli.failures import CommandFailed, explain_aws_error
@@ -45,26 +45,26 @@ QUEUE_FED = ("OnArrivalFunction", "OnDueFunction", "OnDeliveryFunction", "OnUplo
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckLine:
     """One line of the report: what was checked, the verdict, and what to know or do."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckVerdict
     text: str
 
 
-def run_check(check: str, findings: Findings) -> Iterator[Finding]:
+def run_check(check: str, findings: Findings) -> Iterator[CheckLine]:
     """The lines of one check. An error is a line too, and ends only this check."""
     try:
         for verdict, text in findings:
-            yield Finding(check, verdict, text)
+            yield CheckLine(check, verdict, text)
     except IntakeError as error:
-        yield Finding(check, PROBLEM, error.detail)
+        yield CheckLine(check, PROBLEM, error.detail)
     except (BotoCoreError, ClientError) as error:
-        yield Finding(check, PROBLEM, explain_aws_error(error))
+        yield CheckLine(check, PROBLEM, explain_aws_error(error))
 
 
-def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
+def examine(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
     """Run all checks, in the order in which data flows. Raises CommandFailed."""
     output, parameters = stack.output, stack.parameters
     in_force: list[Organizations] = []
@@ -116,7 +116,7 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
     yield from _check_ledger(stack, session)
 
 
-def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
+def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
     """The ledger, and what it says that waits for somebody."""
     dynamodb = session.client("dynamodb")
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), now, retention=0)
@@ -146,10 +146,12 @@ def _check_version(stack: Stack) -> Findings:
         )
 
 
-def _check_deliveries(stack: Stack, session: boto3.Session) -> Iterator[Finding]:
+def _check_deliveries(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
     """Checks of what fills batches, if the stack does that."""
     if "OnDeliveryFunction" not in stack.outputs:
-        yield Finding("deliveries", OK, "another application delivers the batches (DeliverBatches)")
+        yield CheckLine(
+            "deliveries", OK, "another application delivers the batches (DeliverBatches)"
+        )
         return
     output, url = stack.output, stack.output("DeliveriesQueueUrl")
     # The stack's queues are all in one account and region.
@@ -186,7 +188,9 @@ def _check_organizations(
     yield OK, f"{quantity(len(organizations.all), 'organization')}; limits: {text}"
 
 
-def _check_adobe(stack: Stack, session: boto3.Session, allowed: Organizations) -> Iterator[Finding]:
+def _check_adobe(
+    stack: Stack, session: boto3.Session, allowed: Organizations
+) -> Iterator[CheckLine]:
     credentials, platform = adobe_clients(stack, session)
     ims_orgs: dict[str, str | None] = {}
     for arn in allowed.credentials:

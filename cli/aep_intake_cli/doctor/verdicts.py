@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class CheckVerdict(StrEnum):
     """OK; NOTE: works, but know it or improve it; PROBLEM: something does not work."""
 
     OK = "ok"
@@ -12,5 +12,5 @@ class Verdict(StrEnum):
     PROBLEM = "problem"
 
 
-OK, NOTE, PROBLEM = Verdict
-type Findings = Iterator[tuple[Verdict, str]]
+OK, NOTE, PROBLEM = CheckVerdict
+type Findings = Iterator[tuple[CheckVerdict, str]]

@@ -161,7 +161,7 @@ _EMAIL = re.compile(r"\be[-_ ]?mail", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Match:
+class ColumnMatch:
     """A column and the path that it probably is. `score`: 1 if all their words are the same."""
 
     column: Column
@@ -222,7 +222,7 @@ def _often(names: Iterable[frozenset[str]]) -> set[str]:
     return {word for word, times in counts.items() if times >= max(_OFTEN, many / _OFTEN)}
 
 
-def match(columns: Sequence[Column], schema: Schema, *, semicolons: bool) -> list[Match]:
+def match(columns: Sequence[Column], schema: Schema, *, semicolons: bool) -> list[ColumnMatch]:
     """The most likely path of each column, none twice; in the order of the columns."""
     fields = list(_fields(schema))
     weights = _Weights(columns, fields)
@@ -230,7 +230,7 @@ def match(columns: Sequence[Column], schema: Schema, *, semicolons: bool) -> lis
     for index, field in enumerate(fields):
         for word in frozenset[str]().union(*field.called):
             by_word[word].add(index)
-    found = list[Match]()
+    found = list[ColumnMatch]()
     for column in columns:
         words = _words(column.name)
         if column.twice or not words:
@@ -245,10 +245,10 @@ def match(columns: Sequence[Column], schema: Schema, *, semicolons: bool) -> lis
     return _assigned(found, columns)
 
 
-def _assigned(found: Sequence[Match], columns: Sequence[Column]) -> list[Match]:
+def _assigned(found: Sequence[ColumnMatch], columns: Sequence[Column]) -> list[ColumnMatch]:
     """The best matches, each column and each path once, with what else is as likely."""
     ranked = sorted(found, key=lambda each: -each.score)
-    taken = dict[str, Match]()
+    taken = dict[str, ColumnMatch]()
     paths = set[str]()
     for each in ranked:
         if each.column.name not in taken and each.path not in paths:
@@ -290,7 +290,7 @@ def _reader(column: Column, *, semicolons: bool) -> _Read:
     return read
 
 
-def _match(column: Column, field: _Field, score: float, read: _Read) -> Match | None:
+def _match(column: Column, field: _Field, score: float, read: _Read) -> ColumnMatch | None:
     if score < ENOUGH - 0.1:
         return None
     reading, fits = read(field)
@@ -304,12 +304,12 @@ def _match(column: Column, field: _Field, score: float, read: _Read) -> Match | 
         return None
     # A list takes a text that has no separator as its first item.
     one = field.several and not column.several and "split" not in reading.how
-    return Match(column, f"{field.path}[0]" if one else field.path, min(score, 1.1), reading)
+    return ColumnMatch(column, f"{field.path}[0]" if one else field.path, min(score, 1.1), reading)
 
 
 def _by_values(
     column: Column, words: frozenset[str], fields: Iterable[_Field], read: _Read
-) -> Iterator[Match]:
+) -> Iterator[ColumnMatch]:
     """Where a column goes whose values say it: email addresses, and the time of an event."""
     emails = len(column.values) > 2 and all("@" in text for text in column.values[:100])
     moments = bool(column.values and words & {"date", "time", "created"})
@@ -319,7 +319,7 @@ def _by_values(
         ):
             reading, fits = read(field)
             if fits and reading.fits == 1.0:
-                yield Match(column, field.path, ENOUGH, reading)
+                yield ColumnMatch(column, field.path, ENOUGH, reading)
 
 
 def _fields(schema: Schema) -> Iterator[_Field]:

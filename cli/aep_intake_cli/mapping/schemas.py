@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class KnownSchema:
     """The schema of a dataset. `primary`: its primary identities; None: not known."""
 
-    registered: registry.Schema
+    registered: registry.RegisteredSchema
     primary: Sequence[str] | None = None
 
     @cached_property
@@ -63,7 +63,9 @@ def schema_of_file(file: Path) -> KnownSchema:
         raise CommandFailed(f"{file.name!r} is no schema: {error}") from None
     title, version = (str(document.get(name, "")) for name in ("title", "version"))
     return KnownSchema(
-        registry.Schema(str(document.get("$id", "")), title or file.stem, version, "", document)
+        registry.RegisteredSchema(
+            str(document.get("$id", "")), title or file.stem, version, "", document
+        )
     )
 
 

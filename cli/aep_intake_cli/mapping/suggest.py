@@ -11,7 +11,7 @@ from aep_intake.content.compile_map import compile_map
 from aep_intake.content.rows import is_csv
 from aep_intake.content.xdm import NoPath, parse
 
-from aep_intake_cli.mapping.matching import Match, match
+from aep_intake_cli.mapping.matching import ColumnMatch, match
 from aep_intake_cli.mapping.readings import COPIED_MAX
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ OF_SCHEMA = "not needed: the rows have the members of the schema already"
 
 
 @dataclass(frozen=True)
-class Open:
+class Undecided:
     """What a person has to decide. `about`: a column, or a path of the schema."""
 
     about: str
@@ -35,9 +35,9 @@ class Suggestion:
     """A proposed route, how its columns were matched, and what is open."""
 
     route: Mapping[str, Any]
-    matches: Sequence[Match]
+    matches: Sequence[ColumnMatch]
     unmatched: Sequence[Column]
-    open: Sequence[Open]
+    open: Sequence[Undecided]
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Draft:
 
     file: RowFile
     columns: Sequence[Column]
-    matches: Sequence[Match]
+    matches: Sequence[ColumnMatch]
     known: KnownSchema
 
     @property
-    def copied(self) -> Iterator[Match]:
+    def copied(self) -> Iterator[ColumnMatch]:
         """The matches for which values of a column would be copied into the route."""
         return (each for each in self.matches if each.reading.values is not None)
 
@@ -64,7 +64,7 @@ class Draft:
         }
         if self.known.registered.adhoc or self._is_of_schema:
             why = ADHOC if self.known.registered.adhoc else OF_SCHEMA
-            return Suggestion(route, (), (), (Open("map", why),))
+            return Suggestion(route, (), (), (Undecided("map", why),))
         mapped = {each.path: _entry(each, copy=copy) for each in self.matches}
         matched = {each.column.name for each in self.matches}
         unmatched = [column for column in self.columns if column.name not in matched]
@@ -84,26 +84,26 @@ class Draft:
             return False
         return True
 
-    def _of_columns(self, *, copy: bool) -> Iterator[Open]:
+    def _of_columns(self, *, copy: bool) -> Iterator[Undecided]:
         for each in self.matches:
             table = each.reading.values
             missing = sum(value is None for value in (table or {}).values())
             if table is not None and not copy:
-                yield Open(each.column.name, f"{each.reading.doubt}: --copy-values lists them")
+                yield Undecided(each.column.name, f"{each.reading.doubt}: --copy-values lists them")
             elif missing:
                 what = f"say in `values` what {missing} of its values stand for (now null)"
-                yield Open(each.column.name, what)
+                yield Undecided(each.column.name, what)
             elif table is None and each.reading.doubt:
-                yield Open(each.column.name, each.reading.doubt)
+                yield Undecided(each.column.name, each.reading.doubt)
             if each.others:
                 others = " or ".join(f"`{path}`" for path in each.others)
-                yield Open(each.column.name, f"{others} is as likely as `{each.path}`")
+                yield Undecided(each.column.name, f"{others} is as likely as `{each.path}`")
         for column in self.columns:
             if column.twice or not column.name:
                 what = "is twice in the header" if column.name else "has no name"
-                yield Open(column.name, f"{what}: no map can name it")
+                yield Undecided(column.name, f"{what}: no map can name it")
 
-    def _of_schema(self, mapped: Mapping[str, Any]) -> Iterator[Open]:
+    def _of_schema(self, mapped: Mapping[str, Any]) -> Iterator[Undecided]:
         """What the schema says against the map, such as a required field that nothing fills."""
         made = compile_map(
             mapped, self.known.schema, self.file.input_format, primary=self.known.primary
@@ -112,7 +112,7 @@ class Draft:
             text = problem.problem
             if problem.path == "_id" and "_id" not in mapped:
                 text += ": an `expression` such as hash(…) of the columns that make an event unique"
-            yield Open(problem.path or "map", text)
+            yield Undecided(problem.path or "map", text)
 
 
 def draft(file: RowFile, known: KnownSchema) -> Draft:
@@ -124,7 +124,7 @@ def draft(file: RowFile, known: KnownSchema) -> Draft:
     return Draft(file, columns, match(columns, known.schema, semicolons=semicolons), known)
 
 
-def _entry(found: Match, *, copy: bool) -> str | dict[str, Any]:
+def _entry(found: ColumnMatch, *, copy: bool) -> str | dict[str, Any]:
     """The member of a map for a match."""
     how = dict(found.reading.how)
     if copy and found.reading.values is not None:

@@ -32,7 +32,7 @@ _SETTLE_FACTOR = 3
 
 
 @dataclass(frozen=True)
-class Found:
+class Probed:
     """What AEP answered: one of the question's expected answers, and details for people."""
 
     answer: str
@@ -40,18 +40,18 @@ class Found:
     settings: Mapping[str, int | str] = field(default_factory=dict)  # of the limits document
 
 
-def repeat_external_id(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def repeat_external_id(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """POST the same externalId twice."""
     first = at.new_batch("external-id", externalId=(name := f"probe-{at.run}-twice"))
     again = at.create("external-id", externalId=name)
     yield
     if not again.ok:
-        return Found("refused", str(again))
+        return Probed("refused", str(again))
     same = batch_id_of(again) == first
-    return Found("returned" if same else "accepted", f"{again.status}")
+    return Probed("returned" if same else "accepted", f"{again.status}")
 
 
-def find_by_filter(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def find_by_filter(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """Ask Catalog for one externalId, where two batches are."""
     at.new_batch("lookup")  # another one, which the filter must leave out
     batch_id = at.new_batch("lookup", externalId=(name := f"probe-{at.run}-sought"))
@@ -65,7 +65,7 @@ def find_by_filter(at: ProbedDataset, _: Limits) -> Steps[Found]:
         return "found" if alone else "not filtered"
 
     answer = yield from at.until(by_filter, _FILTER_SECONDS)
-    return Found(answer or "not found")
+    return Probed(answer or "not found")
 
 
 def _shown(at: ProbedDataset, batch_id: str) -> Steps[float]:
@@ -80,7 +80,7 @@ def _shown(at: ProbedDataset, batch_id: str) -> Steps[float]:
     return (at.now() - made) / 1000
 
 
-def catalog_lag(at: ProbedDataset, limits: Limits) -> Steps[Found]:
+def catalog_lag(at: ProbedDataset, limits: Limits) -> Steps[Probed]:
     """Make three batches, and wait until Catalog lists each."""
     seconds = []
     for _ in range(3):
@@ -88,24 +88,24 @@ def catalog_lag(at: ProbedDataset, limits: Limits) -> Steps[Found]:
     needed = _SETTLE_FACTOR * max(seconds)
     details = "after " + ", ".join(f"{one:.1f}" for one in seconds) + " s"
     if needed <= limits.settle_seconds:
-        return Found("in time", details)
+        return Probed("in time", details)
     allowed = SCHEMA["properties"]["limits"]["properties"]["settleSeconds"]
     rounded = max(allowed["minimum"], min(10 * ceil(needed / 10), allowed["maximum"]))
-    return Found("late", details, {"settleSeconds": rounded})
+    return Probed("late", details, {"settleSeconds": rounded})
 
 
-def put_file(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def put_file(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """PUT a file, and the same file again."""
     batch_id = at.new_batch("put")
     name = f"first.{at.rows.extension}"
     first, again = at.put(batch_id, name), at.put(batch_id, name)
     yield
     if not (first.ok and again.ok):
-        return Found("refused", f"{first}; again: {again}")
-    return Found(f"{first.status}", f"the same file again: {again.status}")
+        return Probed("refused", f"{first}; again: {again}")
+    return Probed(f"{first.status}", f"the same file again: {again.status}")
 
 
-def head_file(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def head_file(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """HEAD a file before and after its PUT."""
     batch_id = at.new_batch("head")
     name = f"first.{at.rows.extension}"
@@ -117,12 +117,12 @@ def head_file(at: ProbedDataset, _: Limits) -> Steps[Found]:
     span = there.http.headers.get("range", "")
     details = f"{missing.status} before its PUT, {there.status} {span}".strip() + " after it"
     if missing.ok or not there.ok:
-        return Found("wrong", details)
+        return Probed("wrong", details)
     whole = span == f"bytes=0-{len(at.rows.file) - 1}"
-    return Found("size" if whole else "no size", details)
+    return Probed("size" if whole else "no size", details)
 
 
-def replay(at: ProbedDataset, limits: Limits) -> Steps[Found]:
+def replay(at: ProbedDataset, limits: Limits) -> Steps[Probed]:
     """Load a batch, and replace it by each form until one works."""
     files = {f"rows.{at.rows.extension}": at.rows.file}
     external_id = f"probe-{at.run}-replaced"
@@ -137,10 +137,10 @@ def replay(at: ProbedDataset, limits: Limits) -> Steps[Found]:
         loaded = yield from at.load("replay", files, replay=replay)
         if loaded.served and (yield from _gone(at, replaced.batch.id)):
             if form == limits.replay_by:
-                return Found("as set", form)
-            return Found("other", f"{form}; not {', '.join(tried)}", {"replayBy": form})
+                return Probed("as set", form)
+            return Probed("other", f"{form}; not {', '.join(tried)}", {"replayBy": form})
         tried.append(form if loaded.served else f"{form}: {loaded}")
-    return Found("none", "; ".join(tried))
+    return Probed("none", "; ".join(tried))
 
 
 def _gone(at: ProbedDataset, batch_id: str) -> Steps[bool]:
@@ -153,27 +153,27 @@ def _gone(at: ProbedDataset, batch_id: str) -> Steps[bool]:
     return bool((yield from at.until(gone, 60)))
 
 
-def send_chunked(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def send_chunked(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """PUT a file without Content-Length."""
     answer = at.put(at.new_batch("chunked"), f"rows.{at.rows.extension}", chunked=True)
     yield
-    return Found("taken", str(answer.status)) if answer.ok else Found("refused", str(answer))
+    return Probed("taken", str(answer.status)) if answer.ok else Probed("refused", str(answer))
 
 
 def load_file(
     question: str, name: str, content: Callable[[Rows], bytes], **members: Any
-) -> Callable[[ProbedDataset, Limits], Steps[Found]]:
+) -> Callable[[ProbedDataset, Limits], Steps[Probed]]:
     """The steps of a question whether a file is loaded. `name`: what follows `rows`."""
 
-    def steps(at: ProbedDataset, _: Limits) -> Steps[Found]:
+    def steps(at: ProbedDataset, _: Limits) -> Steps[Probed]:
         file = f"rows.{name or at.rows.extension}"
         loaded = yield from at.load(question, {file: content(at.rows)}, **members)
-        return Found("loaded" if loaded.served else "failed", str(loaded))
+        return Probed("loaded" if loaded.served else "failed", str(loaded))
 
     return steps
 
 
-def load_gzip(at: ProbedDataset, limits: Limits) -> Steps[Found]:
+def load_gzip(at: ProbedDataset, limits: Limits) -> Steps[Probed]:
     """Load a file that is packed."""
     packed = load_file(
         "compressed", f"{at.rows.extension}.gz", lambda rows: gzip.compress(rows.file)
@@ -181,48 +181,48 @@ def load_gzip(at: ProbedDataset, limits: Limits) -> Steps[Found]:
     return (yield from packed(at, limits))
 
 
-def mapping_tag(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def mapping_tag(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """Load a batch that names a mapping set."""
     # A set that is not there: Data Prep documents no way to delete one that the probe would make.
     tag = {"aep_sip_mapper": [f"mapping-set-id:{at.run * 4}", "mapping-set-version:0"]}
     loaded = yield from at.load("mapping-tag", {"rows.json": at.rows.file}, tags=tag)
-    return Found("ignored" if loaded.served else "read", str(loaded))
+    return Probed("ignored" if loaded.served else "read", str(loaded))
 
 
-def failing_batch(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def failing_batch(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """Load a file with a broken line, and read the diagnostics."""
     file = f"probe-{at.run}-broken.json"
     loaded = yield from at.load("failing", {file: at.rows.file + b'{"broken\n'})
     batch = loaded.batch
     if batch is None or not batch.holds_none:
-        return Found("not failed", str(loaded))
+        return Probed("not failed", str(loaded))
     counts = [str(error["recordCount"]) for error in batch.errors if "recordCount" in error]
     bad = yield from _bad_rows(at, batch.id)
     members = sorted({name for row in bad for name in row if name.startswith("_")})
     details = f"{loaded}; recordCount {', '.join(counts) or 'nowhere'}; "
     details += f"rows with {', '.join(members)}" if bad else "no rows"
     if not bad:
-        return Found("without rows", details)
+        return Probed("without rows", details)
     named = any(file in json.dumps(row) for row in bad)
-    return Found("names the file" if named else "names no file", details)
+    return Probed("names the file" if named else "names no file", details)
 
 
-def wrong_rows(at: ProbedDataset, _: Limits) -> Steps[Found]:
+def wrong_rows(at: ProbedDataset, _: Limits) -> Steps[Probed]:
     """Load rows that break the schema, each in its own way."""
     rows = {"good": at.rows.row("good"), **at.rows.wrong}
     content = b"".join(json.dumps(row).encode() + b"\n" for row in rows.values())
     loaded = yield from at.load("rows", {"rows.json": content}, partialIngestionPercent=100)
     if not loaded.served or loaded.batch is None:
-        return Found("batch failed", str(loaded))
+        return Probed("batch failed", str(loaded))
     if not loaded.batch.errors:
-        return Found("all taken", ", ".join(rows))
+        return Probed("all taken", ", ".join(rows))
     bad = yield from _bad_rows(at, loaded.batch.id)
     texts = [json.dumps(row) for row in bad]
     told = []
     for name in rows:
         codes = [_codes(row) for row, text in zip(bad, texts, strict=True) if f'"{name}"' in text]
         told.append(f"{name}: {f'refused ({codes[0]})' if codes else 'taken'}")
-    return Found("some refused", ", ".join(told))
+    return Probed("some refused", ", ".join(told))
 
 
 def _codes(row: Mapping[str, Any]) -> str:

@@ -16,14 +16,14 @@ from aep_intake_cli.probe import asking
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Limits
 
-    from aep_intake_cli.probe.asking import Found
+    from aep_intake_cli.probe.asking import Probed
     from aep_intake_cli.probe.dataset import ProbedDataset, Steps
     from aep_intake_cli.probe.rows import Rows
 
 BOM = b"\xef\xbb\xbf"
 
 
-class Verdict(StrEnum):
+class Judgement(StrEnum):
     """What an answer means for the intake."""
 
     ASSUMED = "as assumed"
@@ -43,8 +43,8 @@ class Question:
 
     name: str
     asks: str
-    steps: Callable[[ProbedDataset, Limits], Steps[Found]]
-    expected: Mapping[str, tuple[Verdict, str]]
+    steps: Callable[[ProbedDataset, Limits], Steps[Probed]]
+    expected: Mapping[str, tuple[Judgement, str]]
     only: Literal["ad-hoc", "XDM"] | None = None
 
     def fits(self, rows: Rows) -> bool:
@@ -52,7 +52,7 @@ class Question:
         return self.only in (None, "ad-hoc" if rows.adhoc else "XDM")
 
 
-ASSUMED, HANDLED, DIFFERS = Verdict.ASSUMED, Verdict.HANDLED, Verdict.DIFFERS
+ASSUMED, HANDLED, DIFFERS = Judgement.ASSUMED, Judgement.HANDLED, Judgement.DIFFERS
 
 
 QUESTIONS = (

@@ -10,22 +10,22 @@ from aep_intake.model.errors import IntakeError
 from aep_intake.model.organizations import written
 
 from aep_intake_cli.probe.dataset import NoAnswerFound, ProbedDataset, Steps, all_of
-from aep_intake_cli.probe.questions import QUESTIONS, Question, Verdict
+from aep_intake_cli.probe.questions import QUESTIONS, Judgement, Question
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Limits, Organizations
 
-    from aep_intake_cli.probe.asking import Found
+    from aep_intake_cli.probe.asking import Probed
 
 UNEXPECTED = "not among the expected answers: find out what it means before you go on"
 
 
 @dataclass(frozen=True)
-class Line:
+class Answered:
     """One question, and what became of it."""
 
     question: Question
-    verdict: Verdict
+    verdict: Judgement
     answer: str
     means: str
     settings: Mapping[str, int | str]
@@ -43,7 +43,7 @@ class Line:
         }
 
 
-def ask(at: ProbedDataset, limits: Limits) -> Iterator[Line]:
+def ask(at: ProbedDataset, limits: Limits) -> Iterator[Answered]:
     """All questions that the dataset can answer, each line as soon as it is known; then the others.
 
     `limits`: in force. A question waits for AEP while others are asked.
@@ -54,32 +54,32 @@ def ask(at: ProbedDataset, limits: Limits) -> Iterator[Line]:
         yield line
     for each in QUESTIONS:
         if each.name not in asked:
-            yield Line(
-                each, Verdict.NOT_ASKED, "", f"probe a dataset with an {each.only} schema", {}
+            yield Answered(
+                each, Judgement.NOT_ASKED, "", f"probe a dataset with an {each.only} schema", {}
             )
 
 
-def answered(question: Question, at: ProbedDataset, limits: Limits) -> Steps[Line]:
+def answered(question: Question, at: ProbedDataset, limits: Limits) -> Steps[Answered]:
     """Ask one question."""
     try:
         found = yield from question.steps(at, limits)
     except (NoAnswerFound, IntakeError) as why:
-        return Line(question, Verdict.NO_ANSWER, str(why), "ask again", {})
+        return Answered(question, Judgement.NO_ANSWER, str(why), "ask again", {})
     return _line(question, found)
 
 
-def _line(question: Question, found: Found) -> Line:
-    verdict, means = question.expected.get(found.answer, (Verdict.DIFFERS, UNEXPECTED))
+def _line(question: Question, found: Probed) -> Answered:
+    verdict, means = question.expected.get(found.answer, (Judgement.DIFFERS, UNEXPECTED))
     answer = f"{found.answer}: {found.details}" if found.details else found.answer
-    return Line(question, verdict, answer, means, found.settings)
+    return Answered(question, verdict, answer, means, found.settings)
 
 
-def in_order(lines: Sequence[Line]) -> list[Line]:
+def in_order(lines: Sequence[Answered]) -> list[Answered]:
     """As the questions stand in QUESTIONS, whichever was answered first."""
     return sorted(lines, key=lambda line: QUESTIONS.index(line.question))
 
 
-def settings_of(lines: Sequence[Line]) -> dict[str, int | str]:
+def settings_of(lines: Sequence[Answered]) -> dict[str, int | str]:
     """The members of `limits` that follow from all answers."""
     return {name: value for line in lines for name, value in line.settings.items()}
 
@@ -95,6 +95,6 @@ def with_settings(
     return document | {"limits": {**document.get("limits", {}), **settings}}
 
 
-def as_assumed(lines: Sequence[Line]) -> bool:
+def as_assumed(lines: Sequence[Answered]) -> bool:
     """Whether the intake works with all of it as it is set."""
-    return not any(line.verdict in (Verdict.DIFFERS, Verdict.NO_ANSWER) for line in lines)
+    return not any(line.verdict in (Judgement.DIFFERS, Judgement.NO_ANSWER) for line in lines)

@@ -11,7 +11,7 @@ from aep_intake.routing import routes
 
 from aep_intake_cli import datasets
 from aep_intake_cli.routing import forecast
-from aep_intake_cli.routing.forecast import Place
+from aep_intake_cli.routing.forecast import SandboxPlace
 
 if TYPE_CHECKING:
     import boto3
@@ -37,7 +37,7 @@ def shares_with_warnings(
     ims_orgs = {arn: _ims_org(credentials, arn) for arn in organizations.credentials}
     for route in rules:
         arn = routes.credential_arn(route.rule.get("credential"), organizations.credentials)
-        place = Place(
+        place = SandboxPlace(
             route.rule.get("sandbox", organizations.of(arn).sandboxes[0]),
             _distinct_credential(arn, ims_orgs),
         )
@@ -77,10 +77,12 @@ def _warning(dataset: datasets.RouteDataset, share: forecast.Share) -> str | Non
     return None
 
 
-def all_places(organizations: Organizations, shares: Iterable[forecast.Share]) -> list[Place]:
+def all_places(
+    organizations: Organizations, shares: Iterable[forecast.Share]
+) -> list[SandboxPlace]:
     """All sandboxes of a deployment, for each organization that the rules name."""
     return [
-        Place(name, credential)
+        SandboxPlace(name, credential)
         for credential in dict.fromkeys(share.place.credential for share in shares)
         for name in dict.fromkeys(name for one in organizations.all for name in one.sandboxes)
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from aep_intake.adapters.adobe.schemas import Schema, SchemaNotFound, Schemas
+from aep_intake.adapters.adobe.schemas import RegisteredSchema, SchemaNotFound, Schemas
 from aep_intake.model.errors import DatasetNotFound, FormatUnknown, IntakeError
 from aep_intake.routing import routes
 
@@ -48,7 +48,7 @@ def check_mapping_set(route: routes.Route, target: Target, schemas: Schemas) -> 
         schemas.check_mapping_set(target, mapping["set"], mapping.get("version", 0))
 
 
-def misfit(route: routes.Route, schema: Schema) -> str | None:
+def misfit(route: routes.Route, schema: RegisteredSchema) -> str | None:
     """Why files of a route cannot go into a dataset of that schema, and what to do; None: they can.
 
     Which shape the rows of its JSON have is not known here.
@@ -61,7 +61,7 @@ def misfit(route: routes.Route, schema: Schema) -> str | None:
     )
 
 
-def shape(schema: Schema) -> str:
+def shape(schema: RegisteredSchema) -> str:
     """What rows of a schema look like, for people."""
     fields = [f"`{name}`" for name in list(schema.document.get("properties", ()))[:NAMED_FIELDS]]
     required = [f"`{name}`" for name in schema.document.get("required", ())]

@@ -31,7 +31,7 @@ _PLACEHOLDER = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True)
-class Place:
+class SandboxPlace:
     """A sandbox of an organization.
 
     `sandbox`: its name, or a text with placeholders; None: the default of a deployment that is not
@@ -46,7 +46,7 @@ class Place:
         """Whether the key of an object decides which sandbox it is."""
         return "{" in (self.sandbox or "")
 
-    def leads_to(self, other: Place) -> bool:
+    def leads_to(self, other: SandboxPlace) -> bool:
         """Whether this place is, or can be, the other one."""
         if self.credential != other.credential:
             return False
@@ -68,7 +68,7 @@ class Share:
     """
 
     rule: str
-    place: Place
+    place: SandboxPlace
     window: str | None = None
     marker: str | None = None  # or QUIET_FOLDER
     varies_by: tuple[str, ...] = ()
@@ -112,14 +112,14 @@ class Share:
 
 def share_of_rule(
     route: routes.Route,
-    place: Place | None = None,
+    place: SandboxPlace | None = None,
     *,
     profile: bool | None = None,
     volume: int | None = None,
 ) -> Share:
     """The share of a rule. `place`, `profile`, `volume`: what is known beyond the rule."""
     rule, batch = route.rule, route.rule.get("batch", {})
-    place = place or Place(rule.get("sandbox"), rule.get("credential"))
+    place = place or SandboxPlace(rule.get("sandbox"), rule.get("credential"))
     return Share(
         rule=route.name,
         place=place,
@@ -195,7 +195,7 @@ def _formats_vary(rule: Mapping[str, Any]) -> bool:
 class Sandbox:
     """All batches that rules can make in one sandbox."""
 
-    place: Place
+    place: SandboxPlace
     shares: tuple[Share, ...]
 
     @property
@@ -246,7 +246,7 @@ class Sandbox:
         return str(self.place)
 
 
-def sandboxes(shares: Iterable[Share], allowed: Collection[Place] = ()) -> list[Sandbox]:
+def sandboxes(shares: Iterable[Share], allowed: Collection[SandboxPlace] = ()) -> list[Sandbox]:
     """The sandboxes of rules: `allowed`, or if these are not known, those that rules name.
 
     A rule whose sandbox depends on the key counts in each of them.
@@ -265,7 +265,7 @@ def join_names(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def report(shares: Iterable[Share], *, allowed: Collection[Place] = ()) -> Group:
+def report(shares: Iterable[Share], *, allowed: Collection[SandboxPlace] = ()) -> Group:
     """For people: how many batches each sandbox can get in a day, and from which rule."""
     shares = list(shares)
     listed = sandboxes(shares, allowed)

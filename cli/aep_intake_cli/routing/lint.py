@@ -14,7 +14,7 @@ from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.times import DAY_MS, day_around
 from aep_intake.routing import globs, routes
 
-from aep_intake_cli.documents import Problem
+from aep_intake_cli.documents import DocumentProblem
 from aep_intake_cli.routing.explain import arrival_of, examples, input_format
 from aep_intake_cli.routing.maps import map_problems
 
@@ -29,7 +29,7 @@ WINTER_MS, SUMMER_MS = 1_800_000_000_000, 1_815_000_000_000  # January and July 
 
 def lint(
     document: bytes, organizations: Organizations | None = None, *, delivers: bool = True
-) -> list[Problem]:
+) -> list[DocumentProblem]:
     """All problems of `document`; none: it may go live.
 
     `organizations`: those of the deployment; None: not known, so not checked. `delivers`: whether
@@ -39,25 +39,27 @@ def lint(
         table = routes.parse(document, "draft")
     except routes.InvalidTable as fault:
         # `parse` names the first problem; the schema finds all of its own.
-        return list(_schema_problems(document)) or [Problem(fault.rule, fault.field, fault.problem)]
+        return list(_schema_problems(document)) or [
+            DocumentProblem(fault.rule, fault.field, fault.problem)
+        ]
     problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
     problems += map_problems(table)
     for index, route in enumerate(table.routes):
         if not delivers:
             for member, text in _needs_delivery(route.rule):
-                problems.append(Problem(route.name, f"routes[{index}].{member}", text))
+                problems.append(DocumentProblem(route.name, f"routes[{index}].{member}", text))
         if organizations is None:
             continue
         try:
             name = route.rule.get("credential")
             arn = routes.credential_arn(name, organizations.credentials)
         except TargetNotAllowed as why:
-            problems.append(Problem(route.name, f"routes[{index}].credential", str(why)))
+            problems.append(DocumentProblem(route.name, f"routes[{index}].credential", str(why)))
             continue
         sandbox, allowed = route.rule.get("sandbox", "{"), organizations.of(arn).sandboxes
         if "{" not in sandbox and sandbox not in allowed:
             text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
-            problems.append(Problem(route.name, f"routes[{index}].sandbox", text))
+            problems.append(DocumentProblem(route.name, f"routes[{index}].sandbox", text))
     return problems
 
 
@@ -77,7 +79,7 @@ def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "inputFormat.charset", f"{others}, and nobody converts the files: AEP reads {read}"
 
 
-def warnings(table: routes.RoutingTable) -> Iterator[Problem]:
+def warnings(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     """What may go live, but is perhaps a mistake."""
     for index, route in enumerate(table.routes):
         for name, end in _open_ended(route.rule["match"]):
@@ -86,11 +88,11 @@ def warnings(table: routes.RoutingTable) -> Iterator[Problem]:
                 f"{_first_value(table, route, name)}give it a folder of its own, or write after it "
                 "a text that no value contains"
             )
-            yield Problem(route.name, f"routes[{index}].match", text)
+            yield DocumentProblem(route.name, f"routes[{index}].match", text)
     yield from _all_at_once(table)
 
 
-def _all_at_once(table: routes.RoutingTable) -> Iterator[Problem]:
+def _all_at_once(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     """Windows of a day that all close in the same minute, in winter and in summer."""
     daily = [
         (index, route.name, window)
@@ -111,7 +113,7 @@ def _all_at_once(table: routes.RoutingTable) -> Iterator[Problem]:
             f"in {window.timezone}), and Adobe takes up their batches one after the other: give "
             'each its own time, such as "at": "01:30"'
         )
-        yield Problem(rule, f"routes[{index}].batch", text)
+        yield DocumentProblem(rule, f"routes[{index}].batch", text)
 
 
 def _open_ended(pattern: str) -> Iterator[tuple[str, str]]:
@@ -135,23 +137,23 @@ def _first_value(table: routes.RoutingTable, route: routes.Route, name: str) -> 
     return ""
 
 
-def _schema_problems(document: bytes) -> Iterator[Problem]:
+def _schema_problems(document: bytes) -> Iterator[DocumentProblem]:
     try:
         table = json.loads(document)
     except (ValueError, RecursionError):
         return
     for path, text in faults(table, routes.SCHEMA, ()):
-        yield Problem(routes.rule_name(table, path), dotted(path), text)
+        yield DocumentProblem(routes.rule_name(table, path), dotted(path), text)
 
 
-def _stray_examples(table: routes.RoutingTable) -> Iterator[Problem]:
+def _stray_examples(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     """Examples that another rule matches, or that would be rejected."""
     for index, route in enumerate(table.routes):
         for position, example in enumerate(route.rule.get("examples", ())):
             text = _example_problem(table, route, example)
             if text:
                 where = f"routes[{index}].examples[{position}]"
-                yield Problem(route.name, where, f"{example!r} {text}")
+                yield DocumentProblem(route.name, where, f"{example!r} {text}")
 
 
 def _example_problem(table: routes.RoutingTable, route: routes.Route, example: str) -> str | None:
@@ -174,23 +176,23 @@ def _example_problem(table: routes.RoutingTable, route: routes.Route, example: s
     return None
 
 
-def _shadowed_rules(table: routes.RoutingTable) -> Iterator[Problem]:
+def _shadowed_rules(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     """Rules whose keys all match an earlier rule, as far as sample keys show."""
     for index, route in enumerate(table.routes):
         hits = [hit[0] for bucket, key in _matching_keys(route) if (hit := table.find(bucket, key))]
         if hits and route not in hits:
             text = f"rule `{hits[0].name}` takes all its keys first: move it up, or add an example"
-            yield Problem(route.name, f"routes[{index}].match", text)
+            yield DocumentProblem(route.name, f"routes[{index}].match", text)
 
 
-def _hidden_markers(table: routes.RoutingTable) -> Iterator[Problem]:
+def _hidden_markers(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     """Rules whose markers another rule takes, as far as sample keys show: files wait for ever."""
     for index, route in enumerate(table.routes):
         member, what = ("batch.marker", "markers") if route.marker else ("ready", "ready files")
         hits = [hit[0] for b, key in _sample_markers(route) if (hit := table.find(b, key))]
         if hits and route not in hits:
             text = f"rule `{hits[0].name}` comes first and takes the {what}: files wait for ever"
-            yield Problem(route.name, f"routes[{index}].{member}", text)
+            yield DocumentProblem(route.name, f"routes[{index}].{member}", text)
 
 
 def _sample_markers(route: routes.Route) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from aep_intake.model.errors import IntakeError
 from aep_intake.model.json_schema import dotted
 from aep_intake.routing import routes
 
-from aep_intake_cli.documents import Problem
+from aep_intake_cli.documents import DocumentProblem
 
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
@@ -27,7 +27,7 @@ class CompiledTable:
 
     document: bytes
     maps: Mapping[str, bytes]
-    problems: tuple[Problem, ...]
+    problems: tuple[DocumentProblem, ...]
 
 
 def has_maps(table: routes.RoutingTable) -> bool:
@@ -35,7 +35,7 @@ def has_maps(table: routes.RoutingTable) -> bool:
     return any("map" in route.rule for route in table.routes)
 
 
-def map_problems(table: routes.RoutingTable) -> Iterator[Problem]:
+def map_problems(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     """What is wrong with maps, as far as that shows without the schemas of their datasets."""
     for index, route in enumerate(table.routes):
         if "map" in route.rule:
@@ -52,7 +52,7 @@ def compile_table(
 
     table = routes.parse(document, "draft")
     written, maps = json.loads(document), dict[str, bytes]()
-    schemas, problems = Schemas(adobe), list[Problem]()
+    schemas, problems = Schemas(adobe), list[DocumentProblem]()
     for index, route in enumerate(table.routes):
         if "map" not in route.rule:
             continue
@@ -65,7 +65,7 @@ def compile_table(
             compiled = _compiled(route, Schema(schema.document), primary)
         except (datasets.CannotLookUp, IntakeError, ValueError) as why:
             text = f"the schema of its dataset cannot be read: {why}"
-            problems.append(Problem(route.name, f"routes[{index}].map", text))
+            problems.append(DocumentProblem(route.name, f"routes[{index}].map", text))
             continue
         problems += _problems(index, route, compiled)
         maps[compiled.name] = compiled.text
@@ -79,6 +79,6 @@ def _compiled(route: routes.Route, schema: Schema, primary: list[str] | None = N
     return compile_map(route.rule["map"], schema, source, key=route.key, primary=primary)
 
 
-def _problems(index: int, route: routes.Route, compiled: CompiledMap) -> Iterator[Problem]:
+def _problems(index: int, route: routes.Route, compiled: CompiledMap) -> Iterator[DocumentProblem]:
     for each in compiled.problems:
-        yield Problem(route.name, dotted(("routes", index, "map", each.path)), each.problem)
+        yield DocumentProblem(route.name, dotted(("routes", index, "map", each.path)), each.problem)

@@ -10,7 +10,7 @@ from aep_intake.model.batches import Target
 from aep_intake.model.errors import DatasetNotFound, IntakeError
 from aep_intake.routing import routes
 
-from aep_intake_cli.documents import DocumentRefused, Problem
+from aep_intake_cli.documents import DocumentProblem, DocumentRefused
 from aep_intake_cli.versions import as_written
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def moved(
     """
     before, after = sandboxes
     table: dict[str, Any] = as_written(document)
-    problems: list[Problem] = []
+    problems: list[DocumentProblem] = []
     for rule in _of_sandbox(table["routes"], before, organizations):
         arn = routes.credential_arn(rule.get("credential"), organizations.credentials)
         rule["sandbox"] = after
@@ -43,7 +43,7 @@ def moved(
         try:
             rule["datasetId"] = _same_name(there, after, adobe)
         except IntakeError as error:
-            problems.append(Problem(rule["name"], "datasetId", error.detail))
+            problems.append(DocumentProblem(rule["name"], "datasetId", error.detail))
     if problems:
         raise DocumentRefused(f"the table cannot move to {after}", problems)
     return json.dumps(table, indent=2, ensure_ascii=False).encode()

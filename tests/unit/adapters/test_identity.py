@@ -5,7 +5,7 @@ from typing import Any
 
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.model.orders import Identity
+from aep_intake.model.orders import LedgerIdentity
 
 from tests.items import Items
 
@@ -33,13 +33,13 @@ def test_the_id_of_a_ledger_is_the_name_of_its_first_table_for_good() -> None:
     assert of(items, "first", at).ledger_id() == "first"
     # Restored, it has the same items under another name.
     assert of(items, "first-restored", at).ledger_id() == "first"
-    assert of(items, "first-restored", at).get() == Identity("first")
+    assert of(items, "first-restored", at).get() == LedgerIdentity("first")
 
 
 def test_looking_writes_nothing() -> None:
     """The upload stage may not: its role writes deliveries alone."""
     items = Counting()
-    assert of(items, "first", [NOW]).get() == Identity("first")
+    assert of(items, "first", [NOW]).get() == LedgerIdentity("first")
     assert list(items) == []
 
 
@@ -50,7 +50,7 @@ def test_a_worker_reads_it_once_a_minute_and_its_id_once() -> None:
         ours.ledger_id()
         ours.get()
     assert next(items.reads) == 2
-    of(items, "first", at).write(Identity("first", restored_at=NOW, look_first_until=NOW + 9))
+    of(items, "first", at).write(LedgerIdentity("first", restored_at=NOW, look_first_until=NOW + 9))
     assert ours.get().restored_at == 0
     at.append(NOW + 60_000)
     assert (ours.get().restored_at, ours.get().look_first_until) == (NOW, NOW + 9)
@@ -61,7 +61,7 @@ def test_a_worker_reads_it_once_a_minute_and_its_id_once() -> None:
 def test_what_the_next_release_wrote_of_it_is_kept() -> None:
     items = Counting()
     ours = of(items, "first", [NOW])
-    ours.write(Identity("first", unknown={"later": 1}))
+    ours.write(LedgerIdentity("first", unknown={"later": 1}))
     found = ours.read()
     assert found is not None
     assert found.unknown == {"later": 1}

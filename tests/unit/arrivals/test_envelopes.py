@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.envelopes import Ignored, Received, parse
+from aep_intake.arrivals.envelopes import NotAnArrival, Received, parse
 from aep_intake.model import messages
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
@@ -62,10 +62,10 @@ EXPECTED = {
     "eventbridge-object-created.json": Received((VERSIONED,)),
     "eventbridge-object-created-unversioned.json": Received((UNVERSIONED,)),
     "s3-notification.json": Received(
-        (NOTIFIED, SUSPENDED), (Ignored.FOLDER_MARKER, Ignored.DELETE_EVENT)
+        (NOTIFIED, SUSPENDED), (NotAnArrival.FOLDER_MARKER, NotAnArrival.DELETE_EVENT)
     ),
     "sns-wrapped-s3-notification.json": Received((NOTIFIED,)),
-    "s3-test-event.json": Received(ignored=(Ignored.TEST_EVENT,)),
+    "s3-test-event.json": Received(ignored=(NotAnArrival.TEST_EVENT,)),
 }
 
 
@@ -91,14 +91,14 @@ def test_one_object_is_one_arrival_whoever_tells_of_it() -> None:
 @pytest.mark.parametrize(
     ("event", "ignored"),
     [
-        ("ObjectRemoved:Delete", Ignored.DELETE_EVENT),
-        ("LifecycleExpiration:DeleteMarkerCreated", Ignored.DELETE_EVENT),
-        ("ObjectTagging:Put", Ignored.OTHER_EVENT),
-        ("ObjectRestore:Completed", Ignored.OTHER_EVENT),
-        ("IntelligentTiering", Ignored.OTHER_EVENT),
+        ("ObjectRemoved:Delete", NotAnArrival.DELETE_EVENT),
+        ("LifecycleExpiration:DeleteMarkerCreated", NotAnArrival.DELETE_EVENT),
+        ("ObjectTagging:Put", NotAnArrival.OTHER_EVENT),
+        ("ObjectRestore:Completed", NotAnArrival.OTHER_EVENT),
+        ("IntelligentTiering", NotAnArrival.OTHER_EVENT),
     ],
 )
-def test_notifications_that_bring_no_bytes_are_ignored(event: str, ignored: Ignored) -> None:
+def test_notifications_that_bring_no_bytes_are_ignored(event: str, ignored: NotAnArrival) -> None:
     record = {"eventSource": "aws:s3", "eventName": event}
     assert parse(json.dumps({"Records": [record]})) == Received(ignored=(ignored,))
 
@@ -106,16 +106,16 @@ def test_notifications_that_bring_no_bytes_are_ignored(event: str, ignored: Igno
 @pytest.mark.parametrize(
     ("kind", "ignored"),
     [
-        ("Object Deleted", Ignored.DELETE_EVENT),
-        ("Object Tags Added", Ignored.OTHER_EVENT),
-        ("Object Restore Completed", Ignored.OTHER_EVENT),
-        ("Async Copy Completion", Ignored.OTHER_EVENT),
-        ("AWS API Call via CloudTrail", Ignored.OTHER_EVENT),
-        ("AWS Service Event via CloudTrail", Ignored.OTHER_EVENT),
-        ("Object Something That AWS Adds Next Year", Ignored.OTHER_EVENT),
+        ("Object Deleted", NotAnArrival.DELETE_EVENT),
+        ("Object Tags Added", NotAnArrival.OTHER_EVENT),
+        ("Object Restore Completed", NotAnArrival.OTHER_EVENT),
+        ("Async Copy Completion", NotAnArrival.OTHER_EVENT),
+        ("AWS API Call via CloudTrail", NotAnArrival.OTHER_EVENT),
+        ("AWS Service Event via CloudTrail", NotAnArrival.OTHER_EVENT),
+        ("Object Something That AWS Adds Next Year", NotAnArrival.OTHER_EVENT),
     ],
 )
-def test_bus_events_that_bring_no_bytes_are_ignored(kind: str, ignored: Ignored) -> None:
+def test_bus_events_that_bring_no_bytes_are_ignored(kind: str, ignored: NotAnArrival) -> None:
     event = sample("eventbridge-object-created.json") | {"detail-type": kind}
     assert parse(json.dumps(event)) == Received(ignored=(ignored,))
 
@@ -142,7 +142,7 @@ def test_only_an_empty_object_named_like_a_folder_is_a_folder_marker(
     key: str, size: int, ignored: bool
 ) -> None:
     delivery = parse(created(key=key, size=size))
-    assert delivery.ignored == ((Ignored.FOLDER_MARKER,) if ignored else ())
+    assert delivery.ignored == ((NotAnArrival.FOLDER_MARKER,) if ignored else ())
     assert [a.key for a in delivery.arrivals] == ([] if ignored else [key])
 
 
@@ -379,5 +379,5 @@ def test_keys_that_are_not_wanted_are_left_out_whichever_way_they_came(name: str
     assert delivery.arrivals
     assert delivery.of_keys(compile_wildcard("landing/*")) == delivery
     others = delivery.of_keys(compile_wildcard("elsewhere/*"))
-    left_out = (Ignored.OTHER_KEY,) * len(delivery.arrivals)
+    left_out = (NotAnArrival.OTHER_KEY,) * len(delivery.arrivals)
     assert others == replace(delivery, arrivals=(), ignored=(*delivery.ignored, *left_out))

@@ -28,7 +28,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Archived, Arrival, digest
 from aep_intake.model.orders import Lease, Order, Record
-from aep_intake.routing.checks import Checks, Read
+from aep_intake.routing.checks import Checks, ReadRange
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (
@@ -204,7 +204,7 @@ def test_files_of_several_formats_share_no_batch(world: World) -> None:
     assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 6)
 
 
-def looking(world: World, read: Read) -> Intake:
+def looking(world: World, read: ReadRange) -> Intake:
     """An intake of a route that looks inside, and what it then sees."""
     world.table = table(**MARKED, lookInside=True)
     return replace(world.intake(0), checks=Checks(read, batch_bytes=10**11, unsplit_bytes=2**28))

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 from aep_intake.arrivals import reconcile as reconciling
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.reconcile import Comparison, Finding, Found, ReconcilePorts, reconcile
+from aep_intake.arrivals.reconcile import (
+    Comparison,
+    Finding,
+    FindingKind,
+    ReconcilePorts,
+    reconcile,
+)
 from aep_intake.create import lineage
 from aep_intake.grouping.windows import Window
 from aep_intake.model import messages, records
@@ -91,7 +97,7 @@ class World:
 def test_an_event_that_never_came_is_made_good() -> None:
     world = World(FILE)
     found = world.compare()
-    assert found.named == (Finding(Found.NEVER_CAME, FILE.uri),)
+    assert found.named == (Finding(FindingKind.NEVER_CAME, FILE.uri),)
     assert world.sent == [FILE]
     [sent] = parse(messages.of_arrival(world.sent[0])).arrivals
     assert (sent.brought_by or "").startswith("reconcile-")
@@ -102,7 +108,9 @@ def test_a_delivery_whose_record_is_gone_is_told() -> None:
     world = World(FILE)
     record = world.announced(EVENT, delivered=False)
     name = record.order.external_id
-    assert world.compare().named == (Finding(Found.NOT_DELIVERED, f"{record.batch_id} ({name})"),)
+    assert world.compare().named == (
+        Finding(FindingKind.NOT_DELIVERED, f"{record.batch_id} ({name})"),
+    )
     assert world.sent == []
     world = World(FILE)
     world.announced(EVENT, delivered=False)
@@ -246,7 +254,10 @@ def test_a_claim_without_its_order_is_told_and_so_is_a_part_without_its_delivery
     world.ledger.windows.kept[window.window_id] = closed
     of_part = window.part(part, 0)
     world.announced(of=of_part, delivered=False)
-    assert {each.found for each in world.compare().named} == {Found.NO_ORDER, Found.NOT_DELIVERED}
+    assert {each.found for each in world.compare().named} == {
+        FindingKind.NO_ORDER,
+        FindingKind.NOT_DELIVERED,
+    }
     assert world.compare().ended  # and again, from its beginning
 
 

@@ -26,7 +26,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Held
 from aep_intake.model.messages import Wish
-from aep_intake.model.orders import Identity, State
+from aep_intake.model.orders import LedgerIdentity, State
 from aep_intake.routing import routes
 
 from local.simulator.faults import Fault
@@ -310,7 +310,7 @@ def test_a_restored_ledger_looks_for_the_next_attempt_where_it_was_made(world: D
     world.ledger.records.clear()
     world.ledger.records.update(earlier)
     now = world.clock()
-    world.identity = Identity("the ledger", now, now + 22 * DAY)
+    world.identity = LedgerIdentity("the ledger", now, now + 22 * DAY)
     world.table = table(datasetId=PRODUCTS)
     with pytest.raises(NotYet, match="may not show"):
         world.simulator.show_in_catalog(lambda batch, _: batch.id != second.batch_id)

@@ -17,7 +17,7 @@ from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Identity, Lease, Record, Rejection, State
+from aep_intake.model.orders import Lease, LedgerIdentity, Record, Rejection, State
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
 from aep_intake.model.times import iso
@@ -962,7 +962,7 @@ class TestWhereAFileIs:
         """Of what it does not know, and of what may have gone on since; while that can matter."""
         [batch_id] = self.named(api, "a.json")
         about: dict[str, str | int] = {"uri": "s3://landing/a.json", "versionCount": 1}
-        api.ledger.identity.known = Identity("ledger", START, START + 1000)
+        api.ledger.identity.known = LedgerIdentity("ledger", START, START + 1000)
         at = "2026-11-18T11:06:40.000Z"
         for unknown in (where(api, "s3://landing/b.json"), api.get("nobody-s")):
             assert (unknown.status, unknown.reason) == (404, "not-found")

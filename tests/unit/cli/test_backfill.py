@@ -81,7 +81,7 @@ def claimed(files: Sequence[Arrival]) -> dict[Arrival, str]:
     return {one: STATES[one.key] for one in files if one.key in STATES}
 
 
-def planned() -> plan.Plan:
+def planned() -> plan.BackfillPlan:
     [_, whole] = plan.make(BOUNDS, [Page(FOUND, "a"), Page((), "b")], TABLE, claimed)
     return whole
 

@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from aep_intake.arrivals.reconcile import Comparison, Finding, Found
+from aep_intake.arrivals.reconcile import Comparison, Finding, FindingKind
 from aep_intake_cli import comparing
 from aep_intake_cli.command import main
 from rich.console import Console
@@ -18,8 +18,8 @@ FOUND = replace(
     told={"no-route": 2, "waiting": 1},
     found={"never-came": 2, "unknown-batch": 1},
     named=(
-        Finding(Found.NEVER_CAME, "s3://landing/in/[x].json"),
-        Finding(Found.UNKNOWN_BATCH, "01H (intake-1, success)"),
+        Finding(FindingKind.NEVER_CAME, "s3://landing/in/[x].json"),
+        Finding(FindingKind.UNKNOWN_BATCH, "01H (intake-1, success)"),
     ),
 )
 
@@ -55,7 +55,7 @@ def test_a_comparison_for_programs() -> None:
 
 
 def test_each_finding_has_words() -> None:
-    assert comparing.SAID.keys() == set(Found)
+    assert comparing.SAID.keys() == set(FindingKind)
 
 
 def test_a_day_is_a_date(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.grouping.windows import Window
 from aep_intake.model import records
-from aep_intake.model.expectations import Expectation, Standing
+from aep_intake.model.expectations import Expectation, RouteStanding
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import PutOff, Record
 from aep_intake.model.pauses import Pause
@@ -58,7 +58,7 @@ def ledger() -> Ledger:
     ):
         item = {"pk": {"S": "routes"}, "sk": {"S": name}, "last_ms": {"N": str(last)}}
         if expect is not None:
-            standing = Standing(Expectation.of(expect).text, NOON - DAY_MS, overdue)
+            standing = RouteStanding(Expectation.of(expect).text, NOON - DAY_MS, overdue)
             item["standing"] = {"S": records.text(standing)}
         made.add(item)
     for name, note in (("route#spark", ""), ("dataset#5c8c", "a new schema")):

@@ -14,7 +14,7 @@ from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Run
-from aep_intake.grouping.missing_markers import Waiting, listings
+from aep_intake.grouping.missing_markers import WaitingFile, listings
 from aep_intake.model import records
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Missing
@@ -236,7 +236,7 @@ def test_the_files_of_an_order_and_of_a_folder_are_those_of_the_ledger() -> None
     ledger: Any = MemoryLedger()
     files = [replace(FILE, key=f"in/{n}") for n in range(3)]
     ledger.open(Record.opened(order(*files[:2], external_id="intake-1"), Lease("t", NOW), NOW))
-    [listing] = listings([Waiting(files[2], "r", HOUR)], NOW)
+    [listing] = listings([WaitingFile(files[2], "r", HOUR)], NOW)
     ledger.folders.wait(listing)
     missing = json.dumps(of_missing(Missing(listing.folder_id, "", "~")), default=records.members)
     asked: list[tuple[dict[str, Any], list[Arrival]]] = [

@@ -17,8 +17,8 @@ from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
 from aep_intake.routing import routes
 from aep_intake_cli.doctor import adobe, aws
-from aep_intake_cli.doctor.examine import Finding, run_check
-from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings, Verdict
+from aep_intake_cli.doctor.examine import CheckLine, run_check
+from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, CheckVerdict, Findings
 from aep_intake_cli.doctor.work import LATE_MS, OPEN_MS, check_unfinished
 from aep_intake_cli.failures import explain_aws_error
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
@@ -60,11 +60,11 @@ def s3() -> Iterator[Stubber]:
         stubber.assert_no_pending_responses()
 
 
-def looked_at(findings: Findings) -> list[tuple[Verdict, str]]:
+def looked_at(findings: Findings) -> list[tuple[CheckVerdict, str]]:
     return list(findings)
 
 
-def bucket(s3: Stubber) -> list[tuple[Verdict, str]]:
+def bucket(s3: Stubber) -> list[tuple[CheckVerdict, str]]:
     return looked_at(aws.check_bucket(of(s3), "b", QUEUE))
 
 
@@ -116,7 +116,7 @@ def test_a_bucket_whose_events_come_twice(s3: Stubber) -> None:
     ],
 )
 def test_where_the_rule_takes_nothing_a_bucket_must_send_itself(
-    s3: Stubber, notifications: dict[str, Any], verdict: Verdict
+    s3: Stubber, notifications: dict[str, Any], verdict: CheckVerdict
 ) -> None:
     """EventBridge may be on for others, and costs nothing here then."""
     heads(s3)
@@ -158,7 +158,7 @@ def test_a_bucket_that_nobody_may_see(s3: Stubber) -> None:
 def test_any_other_answer_about_a_bucket_ends_the_check_only(s3: Stubber) -> None:
     s3.add_client_error("head_bucket", "SlowDown", "please", http_status_code=503)
     findings = list(run_check("bucket b", aws.check_bucket(of(s3), "b", QUEUE)))
-    assert findings == [Finding("bucket b", PROBLEM, "HeadBucket failed (SlowDown): please")]
+    assert findings == [CheckLine("bucket b", PROBLEM, "HeadBucket failed (SlowDown): please")]
 
 
 def test_a_credential_in_order(world: World) -> None:
@@ -249,7 +249,7 @@ def route(**rule: Any) -> routes.Route:
     ],
 )
 def test_the_dataset_of_a_route(
-    world: World, rule: dict[str, Any], verdicts: list[Verdict], says: str
+    world: World, rule: dict[str, Any], verdicts: list[CheckVerdict], says: str
 ) -> None:
     ims_orgs = {ARN: world.seed.ims_org, OTHER: None}
     findings = adobe.check_dataset(world.adobe, route(**rule), BOTH, ims_orgs, Schemas(world.adobe))
@@ -290,7 +290,7 @@ def test_what_is_parked_is_told_by_route_though_no_message_is_left_of_it() -> No
     )
 
 
-def quota(made: dict[tuple[str, str], int]) -> list[tuple[Verdict, str]]:
+def quota(made: dict[tuple[str, str], int]) -> list[tuple[CheckVerdict, str]]:
     return looked_at(aws.check_profile_batches({START: made}.__getitem__, START))
 
 
@@ -323,7 +323,7 @@ def ledger(
     protected: bool = True,
     expiry: str = "ENABLED",
     recovery: str = "ENABLED",
-) -> list[tuple[Verdict, str]]:
+) -> list[tuple[CheckVerdict, str]]:
     asked = {"TableName": "old"}
     named = [{"IndexName": name} for name in indexes.split()]
     about = {"DeletionProtectionEnabled": protected, "GlobalSecondaryIndexes": named}
@@ -360,7 +360,7 @@ def test_a_ledger_lacks_what_a_restore_leaves_out(how: dict[str, Any], says: str
     ("state", "verdict"),
     [("Enabled", OK), ("Updating", OK), ("Disabled", PROBLEM), ("Disabling", PROBLEM)],
 )
-def test_a_function_that_is_not_fed(state: str, verdict: Verdict) -> None:
+def test_a_function_that_is_not_fed(state: str, verdict: CheckVerdict) -> None:
     with Stubber(client("lambda")) as functions:
         mappings = {"EventSourceMappings": [{"UUID": UUID, "State": state}]}
         functions.add_response("list_event_source_mappings", mappings, {"FunctionName": "f"})
@@ -371,7 +371,7 @@ def test_a_function_that_is_not_fed(state: str, verdict: Verdict) -> None:
 
 @pytest.mark.parametrize("bus", ["default", "ours"])
 @pytest.mark.parametrize(("state", "verdict"), [("ENABLED", OK), ("DISABLED", PROBLEM)])
-def test_a_rule_that_is_off_loses_events(state: str, verdict: Verdict, bus: str) -> None:
+def test_a_rule_that_is_off_loses_events(state: str, verdict: CheckVerdict, bus: str) -> None:
     asked = {"TargetArn": QUEUE, "EventBusName": bus}
     with Stubber(client("events")) as events:
         names: dict[str, Any] = {"RuleNames": ["r"]}
@@ -416,7 +416,7 @@ def test_a_function_without_a_queue() -> None:
         ("1", "look", (PROBLEM, "1 message: look")),
     ],
 )
-def test_queues(waiting: str, advice: str, expected: tuple[Verdict, str]) -> None:
+def test_queues(waiting: str, advice: str, expected: tuple[CheckVerdict, str]) -> None:
     with Stubber(client("sqs")) as sqs:
         counts = {
             "ApproximateNumberOfMessages": waiting,
@@ -440,7 +440,7 @@ def test_whether_anybody_hears_of_alarms() -> None:
     [(1000, 5, OK), (600, 5, OK), (599, 5, NOTE), (138, 5, NOTE)],
 )
 def test_whether_requests_leave_arrivals_half(
-    batches: int, requests: int, verdict: Verdict
+    batches: int, requests: int, verdict: CheckVerdict
 ) -> None:
     ((got, _),) = aws.check_requests_share(batches, requests)
     assert got is verdict
@@ -456,7 +456,7 @@ def test_whether_requests_leave_arrivals_half(
     ],
 )
 def test_whether_the_account_lets_run_what_the_stack_can(
-    whole: int, left: int, verdict: Verdict, says: str
+    whole: int, left: int, verdict: CheckVerdict, says: str
 ) -> None:
     """New accounts may have ten, and the defaults want more."""
     with Stubber(client("lambda")) as stubber:

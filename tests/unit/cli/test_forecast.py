@@ -15,8 +15,8 @@ from aep_intake_cli.routing import forecast
 from aep_intake_cli.routing.forecast import (
     ADVISED_BATCHES,
     MINUTES_PER_DAY,
-    Place,
     Sandbox,
+    SandboxPlace,
     Share,
     report,
     sandboxes,
@@ -153,7 +153,7 @@ def test_what_comes_in_a_day_is_a_bound_too(
 
 
 def some(rule: str, sandbox: str | None = None, window: str | None = None, **more: Any) -> Share:
-    return Share(rule, Place(sandbox, more.pop("credential", None)), window, **more)
+    return Share(rule, SandboxPlace(sandbox, more.pop("credential", None)), window, **more)
 
 
 def found(*shares: Share, **more: Any) -> dict[str, list[str]]:
@@ -181,7 +181,7 @@ def test_rules_add_up_for_each_sandbox_they_lead_to() -> None:
 
 
 def test_where_the_sandboxes_are_known_there_are_no_others() -> None:
-    allowed = [Place("prod"), Place("dev"), Place("prod", "acme")]
+    allowed = [SandboxPlace("prod"), SandboxPlace("dev"), SandboxPlace("prod", "acme")]
     shares = (some("a", "prod"), some("b", "{sandbox}"))
     assert found(*shares, allowed=allowed) == {"prod": ["a", "b"], "dev": ["b"]}
 
@@ -208,7 +208,7 @@ volumes = st.one_of(st.none(), st.integers(0, 300))
 @given(st.lists(st.tuples(volumes, st.sampled_from([None, "1m", "16m", "1h", "24h"])), max_size=60))
 def test_who_follows_the_advice_stays_within(made: list[tuple[int | None, str | None]]) -> None:
     sandbox = Sandbox(
-        Place(),
+        SandboxPlace(),
         tuple(some(f"r{n}", window=w, volume=v) for n, (v, w) in enumerate(made)),
     )
     after = [

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from aep_intake.delivery.delivery import DeliveryStage, End, Verdict
-from aep_intake.grouping.missing_markers import Listing, Waiting, folder_of, listings
+from aep_intake.grouping.missing_markers import Listing, WaitingFile, folder_of, listings
 from aep_intake.grouping.windows import BatchLimits, Window, WindowPorts, register
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
@@ -71,7 +71,7 @@ def day() -> Day:
     waits, taken = file("waits"), file("taken")
     for one in (waits, taken):
         ledger.note_waiting(one, "folders", "the marker _SUCCESS", NOW + HOUR_MS)
-    for each in listings([Waiting(one, "folders", HOUR_MS) for one in (waits, taken)], NOW):
+    for each in listings([WaitingFile(one, "folders", HOUR_MS) for one in (waits, taken)], NOW):
         ledger.folders.wait(each)
     batch(day, taken, at=NOW - 900, end=End.SUCCEEDED, route="folders")
     # A marker that waits for the last files.

@@ -10,7 +10,7 @@ from aep_intake.model.orders import key_of_map
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
 from aep_intake_cli import datasets, publishing
-from aep_intake_cli.documents import DocumentRefused, Problem
+from aep_intake_cli.documents import DocumentProblem, DocumentRefused
 from aep_intake_cli.routing import maps
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint
@@ -132,7 +132,7 @@ def test_a_compiled_map_without_a_map_is_a_mistake() -> None:
     rule = {name: value for name, value in RULE.items() if name != "map"}
     document = json.dumps({"routes": [rule | {"compiledMap": "0" * 64}]}).encode()
     assert lint(document) == [
-        Problem("crm", "routes[0].compiledMap", "is the name of a compiled `map`")
+        DocumentProblem("crm", "routes[0].compiledMap", "is the name of a compiled `map`")
     ]
 
 

@@ -63,7 +63,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryLedger]:
     monkeypatch.setattr(options, "Access", lambda *_: access)
     monkeypatch.setattr(command, "_ledger", lambda *_: found)
     monkeypatch.setattr(documents, "live_routes", lambda *_: TABLE)
-    monkeypatch.setattr(pauses, "kept_in", lambda *_: pauses.Kept(30, ("other",)))
+    monkeypatch.setattr(pauses, "kept_in", lambda *_: pauses.BucketRetention(30, ("other",)))
     monkeypatch.setattr(clock, "now", lambda: NOW)
     yield found
 
@@ -73,13 +73,13 @@ def test_files_are_counted_and_the_oldest_says_until_when_they_are_kept() -> Non
     younger = replace(FILE, key="crm/2.csv", time=NOW + 2 * HOUR_MS)
     held(ledger, PAUSE, order(FILE), since=NOW + 1)
     held(ledger, PAUSE, order(younger), part(50), part(7, left_out=(1, 2)), since=NOW + DAY_MS)
-    found = pauses.waiting(PAUSE, ledger, pauses.Kept(30))
+    found = pauses.waiting(PAUSE, ledger, pauses.BucketRetention(30))
     assert (found.orders, found.files) == (4, 1 + 1 + 50 + 5)
     assert found.oldest == FILE.time
     assert found.kept_until == FILE.time + 30 * DAY_MS
-    assert pauses.waiting(PAUSE, ledger, pauses.Kept(None)).kept_until is None
-    nothing = pauses.Waiting(OVER, 0, 0, None, None)
-    assert pauses.waiting(OVER, ledger, pauses.Kept(30)) == nothing
+    assert pauses.waiting(PAUSE, ledger, pauses.BucketRetention(None)).kept_until is None
+    nothing = pauses.PausedWork(OVER, 0, 0, None, None)
+    assert pauses.waiting(OVER, ledger, pauses.BucketRetention(30)) == nothing
 
 
 RULES = [
@@ -97,9 +97,9 @@ def test_the_first_rule_to_delete_files_counts() -> None:
         s3.add_response(name, {"Rules": RULES}, {"Bucket": "a"})
         s3.add_client_error(name, "NoSuchLifecycleConfiguration", expected_params={"Bucket": "b"})
         s3.add_client_error(name, "AccessDenied", expected_params={"Bucket": "c"})
-        assert pauses.kept_in(stubbed, ["a", "b", "c"]) == pauses.Kept(30, ("c",))
+        assert pauses.kept_in(stubbed, ["a", "b", "c"]) == pauses.BucketRetention(30, ("c",))
         s3.add_client_error(name, "NoSuchLifecycleConfiguration")
-        assert pauses.kept_in(stubbed, ["b"]) == pauses.Kept(None)
+        assert pauses.kept_in(stubbed, ["b"]) == pauses.BucketRetention(None)
         s3.add_client_error(name, "NoSuchBucket")
         with pytest.raises(ClientError, match="NoSuchBucket"):
             pauses.kept_in(stubbed, ["b"])
@@ -149,9 +149,9 @@ GOLDEN = {
 def test_a_row_says_all_of_a_pause(width: int) -> None:
     until = NOW + 30 * DAY_MS
     rows = [
-        pauses.Waiting(PAUSE, 100_000, 120_000, NOW, until),
-        pauses.Waiting(replace(PAUSE, name="route#web", note=""), 1, 1, NOW, None),
-        pauses.Waiting(OVER, 0, 0, None, None),
+        pauses.PausedWork(PAUSE, 100_000, 120_000, NOW, until),
+        pauses.PausedWork(replace(PAUSE, name="route#web", note=""), 1, 1, NOW, None),
+        pauses.PausedWork(OVER, 0, 0, None, None),
     ]
     text = io.StringIO()
     Console(width=width, file=text, color_system=None).print(pauses.table(rows))

@@ -20,8 +20,8 @@ from aep_intake_cli.probe import access, report
 from aep_intake_cli.probe.access import Entrance, open_dataset
 from aep_intake_cli.probe.cleanup import clean_up
 from aep_intake_cli.probe.dataset import TAG, NoAnswerFound, ProbedDataset, all_of
-from aep_intake_cli.probe.questions import QUESTIONS, Verdict
-from aep_intake_cli.probe.report import Line
+from aep_intake_cli.probe.questions import QUESTIONS, Judgement
+from aep_intake_cli.probe.report import Answered
 from aep_intake_cli.probe.rows import ProbeRefused, Rows
 
 from local.simulator import TOKEN_PREFIX, Fault
@@ -58,7 +58,7 @@ def probed(
     return open_dataset(way_in(world), given.pop("sandbox", DEV), dataset, name, **given)
 
 
-def asked(world: World, name: str, limits: Limits | None = None) -> Line:
+def asked(world: World, name: str, limits: Limits | None = None) -> Answered:
     [question] = (each for each in QUESTIONS if each.name == name)
     adhoc = question.only == "ad-hoc"
     at = probed(world, *((WEB_EVENTS, "web-events") if adhoc else ()))
@@ -254,12 +254,12 @@ def test_a_setting_follows_and_with_it_nothing_differs(
 ) -> None:
     world.simulator.switches.change(**{switch: position})
     line = asked(world, question)
-    assert (line.verdict, line.settings) == (Verdict.DIFFERS, setting)
+    assert (line.verdict, line.settings) == (Judgement.DIFFERS, setting)
     document = report.with_settings(None, line.settings)
     set_so = parse(json.dumps(document).encode(), [ARN]).limits
     list(clean_up(probed(world, cleaning=True)))
     again = asked(world, question, set_so)
-    assert (again.verdict, again.settings) == (Verdict.ASSUMED, {})
+    assert (again.verdict, again.settings) == (Judgement.ASSUMED, {})
 
 
 def test_what_is_stored_keeps_the_organizations(world: World) -> None:
@@ -279,14 +279,14 @@ def test_what_is_stored_keeps_the_organizations(world: World) -> None:
 def test_catalog_that_never_shows_a_batch_is_no_answer(world: World) -> None:
     world.simulator.show_in_catalog(lambda _, __: False)
     line = asked(world, "catalog-lag")
-    assert line.verdict is Verdict.NO_ANSWER
+    assert line.verdict is Judgement.NO_ANSWER
     assert "after 1,200 seconds" in line.answer
 
 
 def test_an_answer_that_nobody_expects_differs(world: World) -> None:
     world.simulator.faults.add(Fault("status", operation="put-file", status=418, count=0))
     line = asked(world, "put")
-    assert (line.verdict, line.means) == (Verdict.DIFFERS, report.UNEXPECTED)
+    assert (line.verdict, line.means) == (Judgement.DIFFERS, report.UNEXPECTED)
     assert "418" in line.answer
 
 
@@ -294,7 +294,7 @@ def test_what_aep_does_not_serve_for_a_moment_is_asked_again(world: World) -> No
     for operation in ("create", "put-file", "complete", "get-batch"):
         world.simulator.faults.add(Fault("gateway", operation=operation, count=2))
     world.simulator.faults.add(Fault("answer-lost", operation="put-file"))
-    assert asked(world, "compressed").verdict is Verdict.ASSUMED
+    assert asked(world, "compressed").verdict is Judgement.ASSUMED
 
 
 # ---- the whole of it
@@ -310,7 +310,7 @@ def test_a_whole_probe_leaves_nothing_behind(
     lines = list(report.ask(at, Limits()))
     told = {line.question.name: line.verdict for line in lines}
     assert told == {
-        each.name: Verdict.ASSUMED if each.only in (None, only) else Verdict.NOT_ASKED
+        each.name: Judgement.ASSUMED if each.only in (None, only) else Judgement.NOT_ASKED
         for each in QUESTIONS
     }
     assert report.as_assumed(lines)
@@ -522,7 +522,7 @@ def test_the_report_is_the_one_on_the_page(
 def test_it_is_as_wide_as_the_terminal(
     world: World, command: list[str], columns: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    lines = [Line(one, Verdict.ASSUMED, "x " * 90, "y " * 90, {}) for one in QUESTIONS]
+    lines = [Answered(one, Judgement.ASSUMED, "x " * 90, "y " * 90, {}) for one in QUESTIONS]
     monkeypatch.setattr(report, "ask", lambda _, __: iter(lines))
     monkeypatch.setenv("COLUMNS", str(columns))
     assert main(command) == 0
@@ -555,7 +555,7 @@ def test_a_refusal_is_2_and_changes_nothing(
 def test_stopped_in_the_middle_nothing_is_left(
     world: World, command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    def stopped(at: ProbedDataset, _: Limits) -> Iterator[Line]:
+    def stopped(at: ProbedDataset, _: Limits) -> Iterator[Answered]:
         at.new_batch("put")
         raise KeyboardInterrupt
         yield

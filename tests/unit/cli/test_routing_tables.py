@@ -9,7 +9,7 @@ import boto3
 import pytest
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
-from aep_intake_cli.documents import DocumentRefused, Problem, PublishedDocument
+from aep_intake_cli.documents import DocumentProblem, DocumentRefused, PublishedDocument
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint, warnings
 from botocore.response import StreamingBody
@@ -39,14 +39,16 @@ def test_the_sample_table_may_go_live() -> None:
 
 def test_all_that_is_wrong_with_the_shape_is_told_at_once() -> None:
     assert lint(b'{"routes": [{"name": "a b", "match": 1}], "x": 1}') == [
-        Problem("a b", "routes[0]", "needs exactly one of `ignore`, `datasetId`, `datasetName`"),
-        Problem(
+        DocumentProblem(
+            "a b", "routes[0]", "needs exactly one of `ignore`, `datasetId`, `datasetName`"
+        ),
+        DocumentProblem(
             "a b",
             "routes[0].name",
             "must be 1 to 64 letters, digits or `._-`, and begin with a letter or digit, not 'a b'",
         ),
-        Problem("a b", "routes[0].match", "must be string"),
-        Problem(None, "x", "is not known here"),
+        DocumentProblem("a b", "routes[0].match", "must be string"),
+        DocumentProblem(None, "x", "is not known here"),
     ]
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from aep_intake.clock.expected import GRACE_MS, Expected, ExpectedPorts, Told, look
+from aep_intake.clock.expected import GRACE_MS, Expected, ExpectedPorts, MissedDeadline, look
 from aep_intake.model.errors import LedgerUnavailable, NotAnnounced
-from aep_intake.model.expectations import Counts, Expectation, RouteSeen, Standing
+from aep_intake.model.expectations import Counts, Expectation, RouteSeen, RouteStanding
 from aep_intake.report.events import route_told
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,20 +33,20 @@ class World:
     member: dict[str, Any]
     now: int = START
     seen: RouteSeen = field(default_factory=lambda: RouteSeen(ROUTE))
-    told: list[Told] = field(default_factory=list)
+    told: list[MissedDeadline] = field(default_factory=list)
     paused: set[str] = field(default_factory=set)
     fails: Callable[[str], bool] = lambda _: False
 
     def all(self) -> list[RouteSeen]:
         return [self.seen]
 
-    def put_standing(self, route: str, standing: Standing | None) -> None:
+    def put_standing(self, route: str, standing: RouteStanding | None) -> None:
         assert route == ROUTE
         if self.fails("standing"):
             raise LedgerUnavailable("no answer")
         self.seen = replace(self.seen, standing=standing)
 
-    def announce(self, told: Told) -> None:
+    def announce(self, told: MissedDeadline) -> None:
         if self.fails("announce"):
             raise NotAnnounced("no answer")
         detail = route_told(told)
@@ -275,7 +275,7 @@ def test_what_makes_no_sense(member: dict[str, Any], says: str) -> None:
 def test_status_knows_what_is_expected_next() -> None:
     seen = RouteSeen(ROUTE, last=START + HOUR)
     assert seen.next(START) is None
-    every = Standing(Expectation.of({"every": "2h"}).text, START)
+    every = RouteStanding(Expectation.of({"every": "2h"}).text, START)
     assert replace(seen, standing=every).next(START) == START + 3 * HOUR
-    by = Standing(Expectation.of({"by": "06:00", "days": "tue"}).text, START)
+    by = RouteStanding(Expectation.of({"by": "06:00", "days": "tue"}).text, START)
     assert replace(seen, standing=by).next(START) == START + DAY + 6 * HOUR

@@ -171,7 +171,7 @@ def test_large_rows_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
     """From the first that has no room on, none is kept, however small: the same in every try."""
     monkeypatch.setattr(bad_rows, "BYTES_MAX", 500)
     lines = [b'{"a": "%s"}\n' % (b"x" * size) for size in (100, 100, 1000, 1)]
-    reader, found = JsonLines(), bad_rows.BadRows("s3://b/k", content=True)
+    reader, found = JsonLines(), bad_rows.BadRowsOfPart("s3://b/k", content=True)
     for number, line in enumerate(lines, 1):
         block = reader.feed(line)
         found.add(reader, block, [BrokenRow(number, 0, "is odd")])
@@ -182,9 +182,9 @@ def test_large_rows_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_is_no_text_can_be_kept() -> None:
     """A header has no content; what is not of UTF-8 becomes U+FFFD."""
-    reader, found = JsonLines(), bad_rows.BadRows("s3://b/\udcff", content=True)
+    reader, found = JsonLines(), bad_rows.BadRowsOfPart("s3://b/\udcff", content=True)
     block = reader.feed(b"\n\xff\xfe\n \t\r\n[\x00]\n")
     found.add(reader, block, [BrokenRow(0, 0, "r"), *block.broken])
     assert [line.get("content") for line in lines_of(found.packed(0))] == [None, "��", "[\x00]"]
     assert found.packed(0) == found.packed(0)
-    assert bad_rows.BadRows("s3://b/k", content=True).packed(0) == b""
+    assert bad_rows.BadRowsOfPart("s3://b/k", content=True).packed(0) == b""

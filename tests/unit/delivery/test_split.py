@@ -25,7 +25,7 @@ from aep_intake.model.errors import (
     TryAgain,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Identity, Order, Replaced
+from aep_intake.model.orders import LedgerIdentity, Order, Replaced
 from aep_intake.routing import routes
 
 from local.simulator.mishaps import Mishap
@@ -359,7 +359,7 @@ def test_a_redrive_after_a_restore_finds_what_was_split(world: Delivering) -> No
     ledger.records[part] = replace(record, order=replace(record.order, split_batches=0))
     world.clock.advance(HOUR)
     now = world.clock()
-    world.identity = Identity("the ledger", now, now + 22 * DAY)
+    world.identity = LedgerIdentity("the ledger", now, now + 22 * DAY)
     world.clock.advance(HOUR)
     world.simulator.mishaps.clear()
     delivered(world, part)

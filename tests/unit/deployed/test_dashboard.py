@@ -254,7 +254,7 @@ def test_no_widget_lies_on_another(widgets: list[dict[str, Any]]) -> None:
 def test_the_page_is_a_widget_that_asks_for_what_there_is(widgets: list[dict[str, Any]]) -> None:
     (page,) = [one["properties"] for one in widgets if one["type"] == "custom"]
     assert page["endpoint"].endswith("OnWidget")
-    assert view.wanted(page["params"]) == view.Wanted()
+    assert view.wanted(page["params"]) == view.PageQuery()
 
 
 def test_cloudwatch_takes_it(widgets: list[dict[str, Any]], body: str) -> None:

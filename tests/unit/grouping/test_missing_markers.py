@@ -14,7 +14,7 @@ from aep_intake.grouping import missing_markers
 from aep_intake.grouping.missing_markers import (
     FILES_PER_MESSAGE,
     Listing,
-    Waiting,
+    WaitingFile,
     folder_of,
     listings,
 )
@@ -581,8 +581,8 @@ def test_partitions_belong_to_the_folder_above(one: str, other: str, *, same: bo
 
 def test_those_of_one_delivery_are_listed_by_folder_and_route() -> None:
     other = replace(FILES[0], key="in/night/a.json")
-    waiting = [Waiting(one, "a", HOUR) for one in (*FILES, other)]
-    waiting.append(Waiting(FILES[0], "b", 2 * HOUR))
+    waiting = [WaitingFile(one, "a", HOUR) for one in (*FILES, other)]
+    waiting.append(WaitingFile(FILES[0], "b", 2 * HOUR))
     found = listings(waiting, START)
     assert [(listing.route, listing.files) for listing in found] == [
         ("a", tuple(FILES)),
@@ -597,7 +597,7 @@ def test_what_a_large_message_brings_fits_the_ledger() -> None:
     """An item of DynamoDB has 400 KB; S3 takes keys of 1,024 bytes, which JSON may write as six."""
     key = "in/" + "\x01" * 1000
     many = [replace(FILES[0], key=f"{key}{n:03}", version_id="v" * 1024) for n in range(120)]
-    [large] = listings([Waiting(one, "r" * 100, HOUR) for one in many], START)
+    [large] = listings([WaitingFile(one, "r" * 100, HOUR) for one in many], START)
     table = Mock()
     DynamoFolders(table, lambda: START, HOUR).wait(large)
     items = [call.args[0] for call in table.put.call_args_list]

@@ -192,7 +192,7 @@ def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(50, 140), (24, 80), (5, 30)])
 def test_the_progress_fits_the_screen_and_says_what_it_waits_for(height: int, width: int) -> None:
-    progress = run.Progress(Board(json.loads((run.SAMPLES / "samples.json").read_text("utf-8"))))
+    progress = run.RunDisplay(Board(json.loads((run.SAMPLES / "samples.json").read_text("utf-8"))))
     progress.wait_for("the last window to close")
     console = Console(width=width, height=height)
     with console.capture() as captured:

@@ -10,7 +10,7 @@ from aep_intake.model.orders import PutOff
 from aep_intake.model.times import HOUR_MS, iso
 from aep_intake.report import listing
 from aep_intake.report.events import BATCH_CREATED, arrival_rejected, batch_created
-from aep_intake.report.listing import Place, Wanted
+from aep_intake.report.listing import PageStart, Wanted
 
 from tests import builders
 from tests.builders import lease
@@ -86,7 +86,7 @@ def test_what_is_made_between_two_pages_is_not_told_twice(listed: Listed) -> Non
     record = listed.ledger.replace(record, record.created(builders.batch(later, "Bopen")))
     listed.keep(BATCH_CREATED, batch_created(record))
     listed.ledger.replace(record, record.announced())
-    place = Place.of(first["next"], later)
+    place = PageStart.of(first["next"], later)
     assert listed.told(Wanted(place=place), later)[-5:] == TODAY
 
 
@@ -119,13 +119,13 @@ def test_an_hour_is_read_once_for_a_page(listed: Listed) -> None:
 
 
 def test_a_question_is_understood() -> None:
-    place = Place(NOW - 9, "2026-11-18T05", "x")
+    place = PageStart(NOW - 9, "2026-11-18T05", "x")
     asked = {"route": "r", "day": "2026-11-18", "state": "loaded", "limit": "7"}
     found = listing.read(asked | {"token": place.token()}, NOW)
     assert found == Wanted("2026-11-18", "r", "loaded", 7, place)
     assert listing.read({}, NOW) == Wanted()
-    beginning = Place(NOW)
-    assert Place.of(beginning.token(), NOW) == beginning
+    beginning = PageStart(NOW)
+    assert PageStart.of(beginning.token(), NOW) == beginning
 
 
 def test_the_first_day_there_is_has_a_list() -> None:
@@ -134,7 +134,7 @@ def test_the_first_day_there_is_has_a_list() -> None:
 
 def test_a_page_may_end_at_any_order_that_a_caller_names() -> None:
     shard = f"paused#organization#{'A' * 24}@AdobeOrg#several"
-    place = Place(NOW, None, json.dumps([shard, str(NOW), "\\" * 200]))
+    place = PageStart(NOW, None, json.dumps([shard, str(NOW), "\\" * 200]))
     assert listing.read({"token": place.token()}, NOW).place == place
 
 
@@ -155,10 +155,10 @@ def test_a_page_may_end_at_any_order_that_a_caller_names() -> None:
         ({"token": ""}, "`token` is not"),
         ({"token": "%%%"}, "`token` is not"),
         ({"token": "W10"}, "`token` is not"),
-        ({"token": Place(NOW + 9).token()}, "`token` is not"),
-        ({"token": Place(-9).token()}, "`token` is not"),
-        ({"token": Place(NOW, "2026-11-18").token()}, "`token` is not"),
-        ({"token": Place(NOW, "../x").token()}, "`token` is not"),
+        ({"token": PageStart(NOW + 9).token()}, "`token` is not"),
+        ({"token": PageStart(-9).token()}, "`token` is not"),
+        ({"token": PageStart(NOW, "2026-11-18").token()}, "`token` is not"),
+        ({"token": PageStart(NOW, "../x").token()}, "`token` is not"),
         ({"token": "A" * 9999}, "`token` is not"),
         ({"token": "W1tb" * 500}, "`token` is not"),
     ],

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.reconcile import Comparison, Finding, Found
+from aep_intake.arrivals.reconcile import Comparison, Finding, FindingKind
 from aep_intake.model.errors import StorageUnavailable
 from aep_intake.report.telemetry import metrics
 from aep_intake.settings import Settings
@@ -37,7 +37,7 @@ class World:
     def reconcile(self, comparison: Comparison, _: object) -> Iterator[Comparison]:
         for _ in range(self.steps):
             self.taken += 1
-            found = [Finding(Found.NEVER_CAME, "s3://landing/x")]
+            found = [Finding(FindingKind.NEVER_CAME, "s3://landing/x")]
             self.kept = comparison = comparison.then(findings=found)
             yield comparison
         if self.fails is not None:

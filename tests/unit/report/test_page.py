@@ -223,31 +223,31 @@ def event(**top: Any) -> dict[str, Any]:
     return {**top, "widgetContext": context}
 
 
-EVENTS: dict[str, tuple[dict[str, Any], view.Wanted]] = {
-    "the first call": (event(view="today"), view.Wanted()),
-    "nothing": ({}, view.Wanted()),
+EVENTS: dict[str, tuple[dict[str, Any], view.PageQuery]] = {
+    "the first call": (event(view="today"), view.PageQuery()),
+    "nothing": ({}, view.PageQuery()),
     "a refresh, with fields filled in": (
         event(view="today", fields={"uri": "not a uri", "route": "crm"}),
-        view.Wanted(),
+        view.PageQuery(),
     ),
     "the form of a file": (
         event(view="file", fields={"uri": " s3://bucket/a b.csv\n"}),
-        view.Wanted(view.View.FILE, place=("bucket", "a b.csv")),
+        view.PageQuery(view.View.FILE, place=("bucket", "a b.csv")),
     ),
     "the form of a route": (
         event(view="route", day=DAY, fields={"route": "crm", "uri": ""}),
-        view.Wanted(view.View.ROUTE, DAY, "crm"),
+        view.PageQuery(view.View.ROUTE, DAY, "crm"),
     ),
     "a widget of one route": (
         event(params={"view": "route", "route": "crm"}),
-        view.Wanted(view.View.ROUTE, None, "crm"),
+        view.PageQuery(view.View.ROUTE, None, "crm"),
     ),
-    "a context that is none": ({"widgetContext": [1]}, view.Wanted()),
+    "a context that is none": ({"widgetContext": [1]}, view.PageQuery()),
 }
 
 
 @pytest.mark.parametrize(("sent", "wanted"), EVENTS.values(), ids=EVENTS)
-def test_what_an_event_asks_for(sent: dict[str, Any], wanted: view.Wanted) -> None:
+def test_what_an_event_asks_for(sent: dict[str, Any], wanted: view.PageQuery) -> None:
     assert view.wanted(view.of_widget(sent)) == wanted
 
 

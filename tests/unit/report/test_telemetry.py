@@ -28,7 +28,7 @@ from aep_intake.model.errors import (
     NotYet,
     StorageUnavailable,
 )
-from aep_intake.model.expectations import Expectation, RouteSeen, Standing
+from aep_intake.model.expectations import Expectation, RouteSeen, RouteStanding
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import DELIVERY_PREFIX, Lease, Order, Record, Rejection
 from aep_intake.model.organizations import Limits, Organizations
@@ -307,7 +307,7 @@ class Ticked:
     expected: tuple[Expected, ...] = ()
     seen: list[RouteSeen] = field(default_factory=list)
 
-    def note_profile_limit(self, per_day: int) -> None:
+    def note_limit(self, per_day: int) -> None:
         self.limits.append(per_day)
 
     def all(self) -> list[RouteSeen]:
@@ -355,7 +355,7 @@ def tick(
     def ticked(found: Ticked, now: int) -> None:
         limits = SimpleNamespace(current=lambda: Organizations((), Limits()))
         fakes = {
-            "ledger": found,
+            "ledger": SimpleNamespace(due_work=found, profile_batches=found, pauses=found.pauses),
             "queues": found,
             "now": lambda: now,
             "organizations": limits,
@@ -378,7 +378,7 @@ EXPECTED = Expected("crm", Expectation.of({"every": "1h"}))
 def test_routes_without_the_files_that_they_expect_are_counted(
     told: Any, tick: Callable[[Ticked, int], None], overdue: int | None, routes: int
 ) -> None:
-    standing = Standing(EXPECTED.expectation.text, NOON, overdue)
+    standing = RouteStanding(EXPECTED.expectation.text, NOON, overdue)
     tick(Ticked([], expected=(EXPECTED,), seen=[RouteSeen("crm", standing=standing)]), NOON)
     counted, _ = told(LATER, 5)
     assert counted["RoutesOverdue", None] == routes

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from urllib.parse import unquote_plus
 
-from aep_intake.clock.parking import ARRIVALS, Place
+from aep_intake.clock.parking import ARRIVALS, ParkedPlace
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import BACKFILL_PREFIX, RECONCILE_PREFIX, Arrival, digest
@@ -16,7 +16,7 @@ from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
 
 
-class Ignored(StrEnum):
+class NotAnArrival(StrEnum):
     """Why a record does not concern us; it is counted, never rejected."""
 
     DELETE_EVENT = "delete-event"
@@ -31,13 +31,13 @@ class Received:
     """The content of one message. If it has a `rejection`, it is parked after its arrivals."""
 
     arrivals: tuple[Arrival, ...] = ()
-    ignored: tuple[Ignored, ...] = ()
+    ignored: tuple[NotAnArrival, ...] = ()
     malformed: tuple[str, ...] = ()  # a sentence for each bad record
     order: str | None = None  # external id of a parked order that was redriven
     wish: Wish = AS_USUAL  # how it is to be tried again
     missing: Missing | None = None  # files whose marker did not come in time
 
-    def place(self, body: str) -> Place:
+    def place(self, body: str) -> ParkedPlace:
         """Its place among what is parked. `body`: of its message.
 
         What comes twice, or is sent by another of our functions, has one place.
@@ -56,7 +56,7 @@ class Received:
         EventBridge's rule filters them already; other senders to the queue may not.
         """
         kept = tuple(arrival for arrival in self.arrivals if wanted.fullmatch(arrival.key))
-        others = (Ignored.OTHER_KEY,) * (len(self.arrivals) - len(kept))
+        others = (NotAnArrival.OTHER_KEY,) * (len(self.arrivals) - len(kept))
         return replace(self, arrivals=kept, ignored=(*self.ignored, *others))
 
     @property
@@ -88,7 +88,7 @@ def parse(body: str) -> Received:
     if message["Type"].value == "Notification":
         message = _document(message["Message"].text(_LARGEST), "Message")
     if message["Event"].value == "s3:TestEvent":
-        return Received(ignored=(Ignored.TEST_EVENT,))
+        return Received(ignored=(NotAnArrival.TEST_EVENT,))
     if "Records" in message:
         return _received(_from_notification, message["Records"].items())
     if "detail-type" in message:
@@ -102,20 +102,20 @@ def parse(body: str) -> Received:
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
 _NOTIFICATIONS = {
-    "ObjectRemoved": Ignored.DELETE_EVENT,
-    "LifecycleExpiration": Ignored.DELETE_EVENT,
-    "IntelligentTiering": Ignored.OTHER_EVENT,
-    "LifecycleTransition": Ignored.OTHER_EVENT,
-    "ObjectAcl": Ignored.OTHER_EVENT,
-    "ObjectRestore": Ignored.OTHER_EVENT,
-    "ObjectTagging": Ignored.OTHER_EVENT,
-    "ReducedRedundancyLostObject": Ignored.OTHER_EVENT,
-    "Replication": Ignored.OTHER_EVENT,
+    "ObjectRemoved": NotAnArrival.DELETE_EVENT,
+    "LifecycleExpiration": NotAnArrival.DELETE_EVENT,
+    "IntelligentTiering": NotAnArrival.OTHER_EVENT,
+    "LifecycleTransition": NotAnArrival.OTHER_EVENT,
+    "ObjectAcl": NotAnArrival.OTHER_EVENT,
+    "ObjectRestore": NotAnArrival.OTHER_EVENT,
+    "ObjectTagging": NotAnArrival.OTHER_EVENT,
+    "ReducedRedundancyLostObject": NotAnArrival.OTHER_EVENT,
+    "Replication": NotAnArrival.OTHER_EVENT,
 }
 
 
 def _received(
-    read: "Callable[[_JsonPlace], Arrival | Ignored]", records: "list[_JsonPlace]"
+    read: "Callable[[_JsonPlace], Arrival | NotAnArrival]", records: "list[_JsonPlace]"
 ) -> Received:
     arrivals, ignored, malformed = [], [], []
     for record in records:
@@ -124,20 +124,20 @@ def _received(
         except MalformedEvent as error:
             malformed.append(error.detail)
         else:
-            if isinstance(found, Ignored):
+            if isinstance(found, NotAnArrival):
                 ignored.append(found)
             else:
                 arrivals.append(found)
     return Received(tuple(arrivals), tuple(ignored), tuple(malformed))
 
 
-def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
+def _from_eventbridge(event: "_JsonPlace") -> Arrival | NotAnArrival:
     event["source"].only("aws.s3")
     kind = event["detail-type"].text()
     # A bucket sends all of its events, and AWS adds new ones; CloudTrail's have S3's source, too.
     # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html
     if kind != "Object Created":
-        return Ignored.DELETE_EVENT if kind == "Object Deleted" else Ignored.OTHER_EVENT
+        return NotAnArrival.DELETE_EVENT if kind == "Object Deleted" else NotAnArrival.OTHER_EVENT
     found = event["detail"]["object"]
     arrival = _arrival(
         event["detail"]["bucket"]["name"],
@@ -150,13 +150,13 @@ def _from_eventbridge(event: "_JsonPlace") -> Arrival | Ignored:
         time=event["time"],
         copied=event["detail"]["reason"].value == "CopyObject",
     )
-    if isinstance(arrival, Ignored) or "broughtBy" not in event:
+    if isinstance(arrival, NotAnArrival) or "broughtBy" not in event:
         return arrival
     brought_by = event["broughtBy"].matching(_BROUGHT_BY, "a backfill or a comparison")
     return replace(arrival, brought_by=brought_by, aged=event["aged"].value is True)
 
 
-def _from_notification(record: "_JsonPlace") -> Arrival | Ignored:
+def _from_notification(record: "_JsonPlace") -> Arrival | NotAnArrival:
     record["eventSource"].only("aws:s3")
     family, _, by = record["eventName"].text().partition(":")
     if family in _NOTIFICATIONS:
@@ -186,7 +186,7 @@ def _arrival(
     size: "_JsonPlace",
     time: "_JsonPlace",
     copied: bool,
-) -> Arrival | Ignored:
+) -> Arrival | NotAnArrival:
     arrival = Arrival(
         bucket=bucket.matching(_BUCKET, "the name of a bucket"),
         key=key.text(),
@@ -202,7 +202,7 @@ def _arrival(
         copied=copied,
     )
     if arrival.size == 0 and arrival.key.endswith("/"):
-        return Ignored.FOLDER_MARKER
+        return NotAnArrival.FOLDER_MARKER
     return arrival
 
 

@@ -36,7 +36,7 @@ NAMED_MAX = 50
 JUDGED_MAX = 50_000  # owners that a worker remembers
 
 
-class Found(StrEnum):
+class FindingKind(StrEnum):
     """What is wrong, and what became of it."""
 
     NEVER_CAME = "never-came"  # an object without an event: it was sent to the workers
@@ -49,7 +49,7 @@ class Found(StrEnum):
 class Finding(Kept):
     """One thing that is wrong. `about`: a URI, an order or window, a batch."""
 
-    found: Found
+    found: FindingKind
     about: str
 
 
@@ -213,7 +213,7 @@ class _Judge:
         lost = [file for file, fate in fates.items() if fate is None]
         name = f"{RECONCILE_PREFIX}{comparison.began}"
         self._ports.send([replace(file, brought_by=name) for file in lost])
-        findings = [Finding(Found.NEVER_CAME, file.uri) for file in lost]
+        findings = [Finding(FindingKind.NEVER_CAME, file.uri) for file in lost]
         findings += self._owners(dict.fromkeys(owners.values()))
         return Counter(fate for fate in fates.values() if fate is not None), findings
 
@@ -229,7 +229,7 @@ class _Judge:
         record = self._ports.ledger.get(external_id)
         if record is not None and record.batch_id == batch.id:
             return None
-        return Finding(Found.UNKNOWN_BATCH, f"{batch.id} ({external_id}, {batch.status})")
+        return Finding(FindingKind.UNKNOWN_BATCH, f"{batch.id} ({external_id}, {batch.status})")
 
     def _owners(self, owners: Iterable[str]) -> Iterator[Finding]:
         new = [owner for owner in owners if owner not in self._judged]
@@ -241,7 +241,7 @@ class _Judge:
             if owner.startswith(WINDOW_PREFIX):
                 window = self._ports.ledger.window(owner)
                 if window is None:
-                    yield Finding(Found.NO_ORDER, owner)
+                    yield Finding(FindingKind.NO_ORDER, owner)
                 elif window.stage is WindowStage.FINISHED:
                     orders += [window.part_id(number) for number in range(len(window.parts))]
         for external_id in self._ports.ledger.undelivered(orders):
@@ -251,7 +251,7 @@ class _Judge:
         """What is wrong with an order that has no delivery."""
         known = list(attempts(external_id, self._ports.ledger))
         if not known:
-            yield Finding(Found.NO_ORDER, external_id)
+            yield Finding(FindingKind.NO_ORDER, external_id)
         for record in known:
             last = record.next_attempt is None and record.split_into is None
             # What was announced while others delivered is theirs for ever.
@@ -259,7 +259,7 @@ class _Judge:
             told = record.state is State.ANNOUNCED and ours
             name = record.order.external_id
             if self._ports.delivers and last and told and self._ports.ledger.undelivered([name]):
-                yield Finding(Found.NOT_DELIVERED, f"{record.batch_id} ({name})")
+                yield Finding(FindingKind.NOT_DELIVERED, f"{record.batch_id} ({name})")
 
 
 def _fate(file: Arrival, seen: Iterable[Seen]) -> str | None:

@@ -9,7 +9,7 @@ from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import told_same_bytes
 from aep_intake.create import lineage
 from aep_intake.grouping import missing_markers, ready
-from aep_intake.grouping.missing_markers import Listing, Waiting
+from aep_intake.grouping.missing_markers import Listing, WaitingFile
 from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
     IntakeError,
@@ -55,10 +55,10 @@ class Joining:
     file: Arrival
 
 
-type Plan = Order | Joining | Marker | Waiting | Listing | Skipped
+type Fate = Order | Joining | Marker | WaitingFile | Listing | Skipped
 
 
-def resolve(arrival: Arrival, intake: Intake) -> Plan:
+def resolve(arrival: Arrival, intake: Intake) -> Fate:
     """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
     if arrival.time < intake.ports.now() - intake.retention and not arrival.aged:
         raise too_old(arrival)
@@ -78,7 +78,7 @@ def resolve(arrival: Arrival, intake: Intake) -> Plan:
         raise
 
 
-def _routed(arrival: Arrival, match: Match, table: routes.RoutingTable, intake: Intake) -> Plan:
+def _routed(arrival: Arrival, match: Match, table: routes.RoutingTable, intake: Intake) -> Fate:
     if arrival.copied and not match.loads_same_bytes and told_same_bytes(arrival, intake):
         return Skipped("same-bytes")
     match match.batching:
@@ -124,7 +124,7 @@ def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped
     return Skipped("ready")
 
 
-def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Waiting | Skipped:
+def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | WaitingFile | Skipped:
     """A file, once its ready file lets it through, if its route asks for one."""
     if match.ready is None:
         return arrival
@@ -133,7 +133,7 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
     until = missing_markers.deadline(intake.ports.now(), within)
     intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.overdue)
-    return file or Waiting(arrival, match.route, within, match.ready.names, match.owner)
+    return file or WaitingFile(arrival, match.route, within, match.ready.names, match.owner)
 
 
 def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, Mapping[str, Any]]:
@@ -151,12 +151,12 @@ def _checked(arrival: Arrival, match: Match, intake: Intake) -> tuple[Arrival, M
 
 def _wait(
     arrival: Arrival, match: Match, batching: WaitsForMarker, intake: Intake
-) -> Waiting | Skipped:
+) -> WaitingFile | Skipped:
     if arrival.size == 0:  # of an empty partition
         return NOT_DATA
     until = missing_markers.deadline(intake.ports.now(), batching.within_ms)
     intake.ledger.note_waiting(arrival, match.route, f"the marker {batching.marker}", until)
-    return Waiting(arrival, match.route, batching.within_ms, owner=match.owner)
+    return WaitingFile(arrival, match.route, batching.within_ms, owner=match.owner)
 
 
 def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake: Intake) -> Order:

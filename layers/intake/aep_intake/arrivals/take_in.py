@@ -12,12 +12,12 @@ from collections.abc import Mapping
 
 from aep_intake.arrivals.gather import gather, reject_arrival, too_late
 from aep_intake.arrivals.ports import Intake
-from aep_intake.arrivals.resolve import NOT_DATA, Joining, Marker, Plan, resolve
+from aep_intake.arrivals.resolve import NOT_DATA, Fate, Joining, Marker, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
 from aep_intake.grouping import missing_markers, quiet, windows
-from aep_intake.grouping.missing_markers import Listing, Waiting
+from aep_intake.grouping.missing_markers import Listing, WaitingFile
 from aep_intake.grouping.windows import Window
 from aep_intake.model import messages
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
@@ -111,7 +111,7 @@ def _route(plan: object) -> str | None:
     match plan:
         case Order(route=route) | Joining(window=Window(order=Order(route=route))):
             return route
-        case Waiting(route=route):
+        case WaitingFile(route=route):
             return route
     return None
 
@@ -132,7 +132,7 @@ def _tasks(plans: Mapping[str, object], now: int) -> list[_Task]:
         if isinstance(plan, Joining):
             window = plan.window
             joining.setdefault(window.window_id, _Joining(window, [])).files.append(plan.file)
-    waiting = [plan for plan in plans.values() if isinstance(plan, Waiting)]
+    waiting = [plan for plan in plans.values() if isinstance(plan, WaitingFile)]
     listings = [plan for plan in plans.values() if isinstance(plan, Listing)]
     listings += missing_markers.listings(waiting, now)
     return [*creating, *joining.values(), *listings]
@@ -155,7 +155,7 @@ def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Re
     return HandedOn()
 
 
-def _plan(arrival: Arrival, intake: Intake, *, redriven: bool) -> Plan | Known:
+def _plan(arrival: Arrival, intake: Intake, *, redriven: bool) -> Fate | Known:
     try:
         found = resolve(arrival, intake)
     except Rejected as rejected:

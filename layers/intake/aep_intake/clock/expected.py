@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from aep_intake.model.expectations import Counts, Expectation, RouteSeen, Standing
+from aep_intake.model.expectations import Counts, Expectation, RouteSeen, RouteStanding
 from aep_intake.model.files import digest
 from aep_intake.model.values import dataclass
 
@@ -31,7 +31,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class MissedDeadline:
     """A deadline that was missed; or, if files have `resumed`, the one missed before.
 
     `counts`: what came of what is expected, where counts are. Times in epoch milliseconds.
@@ -55,7 +55,7 @@ class RouteLedger(Protocol):
     def all(self) -> list[RouteSeen]:
         """What is known of all routes."""
 
-    def put_standing(self, route: str, standing: Standing | None) -> None:
+    def put_standing(self, route: str, standing: RouteStanding | None) -> None:
         """Write how a route stands; None: nothing is expected of it."""
 
 
@@ -65,7 +65,7 @@ class ExpectedPorts:
 
     ledger: RouteLedger
     paused: Callable[[], Container[str]]  # names of routes. Raises LedgerUnavailable
-    announce: Callable[[Told], None]  # raises NotAnnounced
+    announce: Callable[[MissedDeadline], None]  # raises NotAnnounced
     now: Callable[[], int]  # epoch ms
 
 
@@ -93,15 +93,17 @@ def look(expected: Iterable[Expected], ports: ExpectedPorts) -> int:
     return overdue
 
 
-def judged(expected: Expected, seen: RouteSeen, now: int) -> tuple[Standing, Told | None]:
+def judged(
+    expected: Expected, seen: RouteSeen, now: int
+) -> tuple[RouteStanding, MissedDeadline | None]:
     """How a route stands at `now` (epoch ms), and what is to be told."""
     expectation, standing = expected.expectation, seen.standing
     if standing is None or standing.expect != expectation.text:
-        return Standing(expectation.text, now, counts=seen.counts), None
+        return RouteStanding(expectation.text, now, counts=seen.counts), None
     least = expectation.least
     counts = None if least is None else seen.counts.since(standing.counts)
 
-    def after(deadline: int) -> Standing:
+    def after(deadline: int) -> RouteStanding:
         """Once enough has come for a deadline."""
         judged = 0 if expectation.by is None else max(deadline, standing.judged)
         done = replace(standing, overdue=None, judged=judged)
@@ -109,7 +111,7 @@ def judged(expected: Expected, seen: RouteSeen, now: int) -> tuple[Standing, Tol
 
     missed = standing.overdue
     if missed is not None and _has_come(expectation, missed, seen, counts):
-        return after(missed), Told(expected, missed, seen, counts, resumed=True)
+        return after(missed), MissedDeadline(expected, missed, seen, counts, resumed=True)
     deadline = _next(expectation, seen, standing, now)
     if deadline is None:
         return standing, None
@@ -117,11 +119,13 @@ def judged(expected: Expected, seen: RouteSeen, now: int) -> tuple[Standing, Tol
         return after(deadline), None
     if deadline > now - GRACE_MS:
         return standing, None
-    told = Told(expected, deadline, seen, counts, resumed=False)
+    told = MissedDeadline(expected, deadline, seen, counts, resumed=False)
     return replace(standing, overdue=deadline, judged=deadline), told
 
 
-def _next(expectation: Expectation, seen: RouteSeen, standing: Standing, now: int) -> int | None:
+def _next(
+    expectation: Expectation, seen: RouteSeen, standing: RouteStanding, now: int
+) -> int | None:
     """The deadline that is to be judged (epoch ms); None: there is none since the last one."""
     if expectation.by is not None:
         deadline = expectation.deadline(now - GRACE_MS)

@@ -25,7 +25,7 @@ from aep_intake.model.values import dataclass
 ARRIVALS, DELIVERIES, UPLOADS = "arrivals", "deliveries", "uploads"
 
 # Queue, kind and name of what is parked, such as `arrivals`, `file` and its external id.
-type Place = tuple[str, str, str]
+type ParkedPlace = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Parking:
         self.message(dead_letters, (ARRIVALS, "file", name), body, about, why)
 
     def message(
-        self, dead_letters: str, place: Place, body: str, about: About, why: Rejection
+        self, dead_letters: str, place: ParkedPlace, body: str, about: About, why: Rejection
     ) -> None:
         """Park any message; may be repeated. Raises StorageUnavailable, too."""
         external_id, route, files = about.external_id, about.route, about.files
@@ -99,11 +99,11 @@ class Parking:
         parked = Parked(digest(*place), place[0], external_id, body, why, route, uri, len(files))
         self.send(dead_letters, parked, has_item=self.items.put(parked))
 
-    def token(self, place: Place) -> str | None:
+    def token(self, place: ParkedPlace) -> str | None:
         """The token of what is parked there; None if nothing is."""
         return self.items.token(digest(*place))
 
-    def done_again[T](self, work: Callable[[], T], *places: Place) -> T:
+    def done_again[T](self, work: Callable[[], T], *places: ParkedPlace) -> T:
         """The result of `work`; what was parked there before it is so no longer."""
         tokens = {place: self.token(place) for place in places}
         result = work()
@@ -112,6 +112,6 @@ class Parking:
                 self.end(place, token)
         return result
 
-    def end(self, place: Place, token: str) -> None:
+    def end(self, place: ParkedPlace, token: str) -> None:
         """It is parked no longer, unless it was parked again since it had this token."""
         self.items.end(digest(*place), token)

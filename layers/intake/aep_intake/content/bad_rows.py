@@ -17,7 +17,7 @@ ROWS_MAX = 10_000  # that are kept of a file
 BYTES_MAX = 10_000_000  # of them that are kept of a part
 
 
-class BadRows:
+class BadRowsOfPart:
     """Those of one part. `uri`: of its file. `content`: whether they are kept as they were read."""
 
     def __init__(self, uri: str, *, content: bool) -> None:

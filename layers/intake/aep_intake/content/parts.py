@@ -22,7 +22,7 @@ from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:  # few routes have a map, and a cold start does not load what reads it
-    from aep_intake.content.bad_rows import BadRows
+    from aep_intake.content.bad_rows import BadRowsOfPart
     from aep_intake.content.mapping import RowMap
 
 CHUNK = 2**20  # bytes
@@ -126,7 +126,7 @@ class Part:
     header: bytes = b""  # a CSV's, with which it begins
     row_end: bytes = b""  # the bytes with which its rows end; its last row may lack them
     unmapped: tuple[str, ...] = ()  # the first columns that no map reads
-    left_out: "BadRows | None" = None  # rows that its map left out
+    left_out: "BadRowsOfPart | None" = None  # rows that its map left out
 
 
 class Source:
@@ -315,12 +315,12 @@ class Parts:
         part = Part(out, size, count, following, b"", b"\n", columns, left_out)
         return part, header
 
-    def _left_out(self) -> "BadRows | None":
+    def _left_out(self) -> "BadRowsOfPart | None":
         if self.rows_map is None:
             return None
-        from aep_intake.content.bad_rows import BadRows  # noqa: PLC0415 - only where rows are mapped
+        from aep_intake.content.bad_rows import BadRowsOfPart  # noqa: PLC0415 - only where rows are mapped
 
-        return BadRows(self.uri, content=self.keep_bad_rows)
+        return BadRowsOfPart(self.uri, content=self.keep_bad_rows)
 
     def _too_large(self, reader: RowReader) -> TooLarge:
         what = "a row of nearly" if has_rows(self.shape.input_format) else "more than"

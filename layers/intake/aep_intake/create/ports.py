@@ -5,7 +5,7 @@ from typing import Protocol
 
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Identity, Lease, Order, Record, Rejection
+from aep_intake.model.orders import Lease, LedgerIdentity, Order, Record, Rejection
 from aep_intake.model.pauses import Pause
 from aep_intake.model.values import dataclass
 
@@ -101,6 +101,8 @@ class OrderPorts:
     post_ms: int  # the longest POST, with its time-outs and clock skew
     settle_ms: int  # how long Catalog may take to show a batch
     delivers: bool = True  # this stack uploads the files itself
-    identity: Callable[[], Identity] = lambda: Identity("")  # of the ledger, perhaps a minute old
+    identity: Callable[[], LedgerIdentity] = lambda: LedgerIdentity(
+        ""
+    )  # of the ledger, perhaps a minute old
     # The pauses that stand, by name; perhaps some seconds old. Raises LedgerUnavailable.
     pauses: Callable[[], Mapping[str, Pause]] = dict

@@ -317,7 +317,7 @@ class Allowance(Protocol):
         """Seconds until `size` bytes may be sent. Raises LedgerUnavailable."""
 
 
-class Lists(Protocol):
+class ContentLists(Protocol):
     """Lists of contents, each written once. Every method may raise StorageUnavailable."""
 
     def put(self, key: str, lines: Iterable[bytes]) -> bool:
@@ -401,7 +401,7 @@ class DeliveryPorts:
     # Bytes of a file of the version that arrived, from an offset up to another. Raises ObjectGone,
     # ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
     opened: Callable[[Arrival, int, int], IO[bytes]]
-    lists: Lists
+    lists: ContentLists
     # A compiled map by its name. Raises StorageUnavailable.
     compiled_map: Callable[[str], Mapping[str, Any]]
     enqueue: Callable[[list[Task]], None]

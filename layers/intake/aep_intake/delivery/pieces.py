@@ -26,7 +26,7 @@ from aep_intake.model.values import dataclass
 
 CHUNK = 2**20  # bytes
 # Opens the bytes of a file from an offset, up to another one.
-type Open = Callable[[int, int], IO[bytes]]
+type OpenRange = Callable[[int, int], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,9 @@ def _pieces_of(file: Arrival, known: Cut | None, number: int) -> Iterator[Piece]
         number, start, before = number + 1, end, rows
 
 
-def cut(file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open) -> Cut | None:
+def cut(
+    file: Arrival, input_format: Mapping[str, Any], limit: int, opened: OpenRange
+) -> Cut | None:
     """The cut of a file into pieces of at most `limit` bytes; None if it needs none.
 
     Raises TooLarge if files of its format cannot be cut, or as `opened`.
@@ -158,7 +160,7 @@ def cutting(
     file: Arrival,
     input_format: Mapping[str, Any],
     limit: int,
-    opened: Open,
+    opened: OpenRange,
     known: Cut | None = None,
 ) -> Iterator[Cut]:
     """As `cut`, yielding the cut again with each new end: another worker may resume a `known` one.
@@ -178,7 +180,7 @@ def cutting(
         yield Cut((file.size,), refused=Refused(fault.reason, fault.detail))
 
 
-def _ends(file: Arrival, limit: int, opened: Open) -> Iterator[int]:
+def _ends(file: Arrival, limit: int, opened: OpenRange) -> Iterator[int]:
     start = 0
     while file.size - start > limit:
         end = start + limit
@@ -194,13 +196,13 @@ def _ends(file: Arrival, limit: int, opened: Open) -> Iterator[int]:
     yield file.size
 
 
-def _read(opened: Open, start: int, end: int) -> bytes:
+def _read(opened: OpenRange, start: int, end: int) -> bytes:
     with opened(start, end) as stream:
         return stream.read()
 
 
 def _cut_csv(
-    file: Arrival, input_format: Mapping[str, Any], limit: int, opened: Open, known: Cut
+    file: Arrival, input_format: Mapping[str, Any], limit: int, opened: OpenRange, known: Cut
 ) -> Iterator[Cut]:
     """Only what comes before a newline shows whether it ends a row, so the whole file is read.
 

@@ -43,7 +43,7 @@ from aep_intake.delivery.ending import (
     may_be_forgotten,
     poll_later,
 )
-from aep_intake.delivery.pieces import Cut, Open, cutting
+from aep_intake.delivery.pieces import Cut, OpenRange, cutting
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
     EmptyObject,
@@ -188,7 +188,7 @@ def _cut(
     return delivery, True
 
 
-def _is_converted(delivery: Delivery, file: Arrival, opened: Open) -> bool:
+def _is_converted(delivery: Delivery, file: Arrival, opened: OpenRange) -> bool:
     """Whether a large file must be read from its start, and so is one piece."""
     if file.size <= delivery.limit or not has_rows(delivery.input_format):
         return False
@@ -209,7 +209,7 @@ def _keep(delivery: Delivery, cuts: Mapping[int, Cut], ports: DeliveryPorts) -> 
     return ports.deliveries.replace(delivery, delivery.then(cuts=cuts, due=due))
 
 
-def _opens(file: Arrival, ports: DeliveryPorts) -> Open:
+def _opens(file: Arrival, ports: DeliveryPorts) -> OpenRange:
     return lambda start, end: ports.opened(file, start, end)
 
 

@@ -37,7 +37,7 @@ DEADLINES_PER_WITHIN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingFile:
     """A file that waits for a marker of `route`, for `within` milliseconds.
 
     `ready`: the names that its ready file may have, if it waits for one.
@@ -143,7 +143,7 @@ def folder_of(file: Arrival) -> str:
     return FOLDER_PREFIX + digest("folder", file.bucket, *parts)
 
 
-def listings(waiting: Iterable[Waiting], now: int) -> list[Listing]:
+def listings(waiting: Iterable[WaitingFile], now: int) -> list[Listing]:
     """The listings of files that came together, by folder and route."""
     found: dict[tuple[str, str, int, tuple[str, ...], str | None], list[Arrival]] = {}
     for each in waiting:

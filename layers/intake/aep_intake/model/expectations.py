@@ -96,7 +96,7 @@ class Expectation:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing(Kept):
+class RouteStanding(Kept):
     """How a route stands with what is expected of it. Times in epoch milliseconds."""
 
     expect: str  # `Expectation.text`: if it changes, all begins anew
@@ -116,7 +116,7 @@ class RouteSeen:
     route: str
     last: int = 0  # when its newest file came; 0: nobody knows
     counts: Counts = Counts()  # since the ledger counts, where its route expects counts
-    standing: Standing | None = None
+    standing: RouteStanding | None = None
 
     def next(self, now: int) -> int | None:
         """By when files are expected next; None if no files are."""

@@ -47,7 +47,7 @@ def tag_value(ledger: str, external_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity(Kept):
+class LedgerIdentity(Kept):
     """The identity of a ledger, which does not depend on its table's name."""
 
     ledger_id: str

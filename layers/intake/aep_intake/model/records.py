@@ -16,7 +16,7 @@ from aep_intake.model.values import dataclass
 # Of the serialized form. Adding a member does not change it.
 VERSION = 1
 
-type Read = Callable[[Any], Any]
+type Decode = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class _Form(NamedTuple):
     """How a kind of record is read and written."""
 
     bare: Mapping[str, Any]  # each member's default
-    parts: Mapping[str, Read]  # readers, of members that JSON does not hold as they are
+    parts: Mapping[str, Decode]  # readers, of members that JSON does not hold as they are
     read_as: Mapping[str, str]  # stored name → present name
 
 
@@ -107,7 +107,7 @@ def _form_of(kind: type[Kept]) -> _Form:
 _form: Callable[[type[Kept]], _Form] = cache(_form_of)  # type: ignore[assignment]  # hashable
 
 
-def _part(hint: Any) -> Read | None:
+def _part(hint: Any) -> Decode | None:
     """The reader of a member of this type; None if JSON holds it as it is."""
     if isinstance(hint, type) and issubclass(hint, Kept):
         return partial(made, hint)

@@ -13,7 +13,7 @@ from aep_intake.model.orders import Order, Record, Rejection, Replaced, in_a_key
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
-    from aep_intake.clock.expected import Told
+    from aep_intake.clock.expected import MissedDeadline
     from aep_intake.delivery.delivery import Delivery, Verdict
 
 SOURCE = "aep.intake"
@@ -156,7 +156,7 @@ def _left_rows_out(delivery: "Delivery", verdict: "Verdict", lost: Mapping[str, 
     return delivery.compiled_map is not None and (verdict.unmapped > 0 or refused)
 
 
-def route_told(told: "Told") -> dict[str, Any]:
+def route_told(told: "MissedDeadline") -> dict[str, Any]:
     """The event that files of a route did not come in time, or have come after all."""
     expected, last, counts = told.expected, told.seen.last, told.counts
     least = expected.expectation.least

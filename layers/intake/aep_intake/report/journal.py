@@ -31,7 +31,7 @@ EVENTS_MAX = 1_000_000
 type Event = dict[str, Any]
 
 
-class JournalObjects(Protocol):
+class JournalStore(Protocol):
     """The journal's objects. Every method raises StorageUnavailable."""
 
     def put(self, key: str, content: bytes) -> None:
@@ -52,7 +52,7 @@ class CountsLedger(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """An event as it is written, when it happened (epoch ms), and the event."""
 
     text: bytes
@@ -60,7 +60,7 @@ class Line:
     event: Event
 
 
-def line(body: str) -> Line:
+def line(body: str) -> JournalLine:
     """The line of an event, as EventBridge sends it to a queue. Raises ValueError of others."""
     match json.loads(body):
         case {"detail-type": str(), "id": str(), "time": str(), "detail": dict()} as sent:
@@ -69,7 +69,7 @@ def line(body: str) -> Line:
             raise ValueError("this is not an event")
     text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
     # The bus takes half a surrogate pair as an escape.
-    return Line(text.encode(errors="backslashreplace"), happened_at(event), event)
+    return JournalLine(text.encode(errors="backslashreplace"), happened_at(event), event)
 
 
 def happened_at(event: Event) -> int:
@@ -97,7 +97,7 @@ def folder(hour: str) -> str:
     return f"{PREFIX}day={day}/hour={number}/"
 
 
-def written(lines: Iterable[Line]) -> tuple[str, bytes]:
+def written(lines: Iterable[JournalLine]) -> tuple[str, bytes]:
     """The name and the content of the object with these lines: the same for the same events."""
     texts = sorted(line.text for line in lines)
     content = b"".join(text + b"\n" for text in texts)
@@ -116,7 +116,7 @@ class Journal:
     """Keeps events and counts them; remembers what it has counted, so that it reads that once."""
 
     def __init__(
-        self, objects: JournalObjects, counts: CountsLedger, side_by_side: SideBySide
+        self, objects: JournalStore, counts: CountsLedger, side_by_side: SideBySide
     ) -> None:
         self._objects = objects
         self._counts = counts
@@ -124,14 +124,14 @@ class Journal:
         self._tallies: dict[str, Tally] = {}  # the latest hour to be counted is the last
 
     def keep(
-        self, messages: Mapping[str, Line], in_time: Callable[[], bool]
+        self, messages: Mapping[str, JournalLine], in_time: Callable[[], bool]
     ) -> dict[str, TryAgain]:
         """Write each message's line (by message id) and count its hour.
 
         Returns why some messages must come again. Once it is not `in_time`, no hour is begun: so of
         many hours some are done each time, and what was read of a large one need not be read again.
         """
-        hours: dict[str, dict[str, Line]] = {}
+        hours: dict[str, dict[str, JournalLine]] = {}
         for name, kept in messages.items():
             hours.setdefault(hour_of(kept.time), {})[name] = kept
         failed: dict[str, TryAgain] = {}
@@ -144,7 +144,7 @@ class Journal:
                 failed |= dict.fromkeys(lines, error)
         return failed
 
-    def _keep(self, hour: str, lines: Iterable[Line], in_time: Callable[[], bool]) -> None:
+    def _keep(self, hour: str, lines: Iterable[JournalLine], in_time: Callable[[], bool]) -> None:
         prefix = folder(hour)
         name, content = written(lines)
         self._objects.put(prefix + name, content)

@@ -75,7 +75,7 @@ class ListingPorts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageStart:
     """Where a page begins. Times in epoch milliseconds."""
 
     asked_at: int  # the first page
@@ -88,7 +88,7 @@ class Place:
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
-    def of(cls, token: str, now: int) -> "Place":
+    def of(cls, token: str, now: int) -> "PageStart":
         """The place of a token. Raises MalformedRequest."""
         try:
             match json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))):
@@ -110,14 +110,14 @@ class Wanted:
     route: str | None = None
     state: str | None = None
     limit: int = PAGE
-    place: Place | None = None  # None: the first page
+    place: PageStart | None = None  # None: the first page
 
 
 class _Some(NamedTuple):
     """Some orders of a list, where the next ones are, and what they cost."""
 
     orders: "list[tuple[Record, Delivery | None]]"
-    following: Place | None
+    following: PageStart | None
     cost: int
 
 
@@ -139,7 +139,7 @@ def read(parameters: Mapping[str, str], now: int) -> Wanted:
             raise MalformedRequest(f"`limit` is a number from 1 to {PAGE_MAX}")
         wanted = replace(wanted, limit=int(text))
     if "token" in parameters:
-        wanted = replace(wanted, place=Place.of(parameters["token"][:TOKEN_MAX], now))
+        wanted = replace(wanted, place=PageStart.of(parameters["token"][:TOKEN_MAX], now))
     return wanted
 
 
@@ -166,9 +166,9 @@ def batches(wanted: Wanted, now: int, ports: ListingPorts) -> JsonObject:
 
     Raises LedgerUnavailable or StorageUnavailable.
     """
-    place: Place | None = wanted.place or Place(now)
+    place: PageStart | None = wanted.place or PageStart(now)
     if wanted.place is None and wanted.state not in (None, *UNFINISHED):
-        place = _last_hour(wanted, Place(now))
+        place = _last_hour(wanted, PageStart(now))
     hours = _Hours(wanted.route, ports)
     found: list[JsonObject] = []
     cost = 0
@@ -184,7 +184,7 @@ def batches(wanted: Wanted, now: int, ports: ListingPorts) -> JsonObject:
     return {"batches": found} | ({} if place is None else {"next": place.token()})
 
 
-def _without_batch(place: Place, number: int, wanted: Wanted, ports: ListingPorts) -> "_Some":
+def _without_batch(place: PageStart, number: int, wanted: Wanted, ports: ListingPorts) -> "_Some":
     """Of the next so many unfinished orders, those that have no batch yet and are wanted."""
     ids, after = ports.ledger.unfinished(DueKind.ORDERS, place.after, number)
     known = ports.ledger.orders(ids)
@@ -206,7 +206,7 @@ def _times(record: Record) -> list[str]:
     return [iso(time) for time in (record.created_at, rejected_at) if time is not None]
 
 
-def _last_hour(wanted: Wanted, place: Place) -> Place:
+def _last_hour(wanted: Wanted, place: PageStart) -> PageStart:
     """The first place among the hours of the day: its last one."""
     day = wanted.day or day_of(place.asked_at)
     last = min(_start_of(f"{day}T00") + DAY_MS - HOUR_MS, place.asked_at)
@@ -222,7 +222,7 @@ class _Hours:
         self._hour = ""
         self._happened: list[str] = []
 
-    def next_of(self, hour: str, place: Place, number: int) -> "_Some":
+    def next_of(self, hour: str, place: PageStart, number: int) -> "_Some":
         """The next orders of an hour, the newest first, by the event that stands."""
         cost = 0 if hour == self._hour else self._read(hour)
         asked_at = iso(place.asked_at)
@@ -231,7 +231,7 @@ class _Hours:
         told = [each.partition(" ")[::2] for each in left[:number]]
         known = self._ports.ledger.orders([name for _, name in told])
         orders = [known[n] for at, n in told if n in known and at in _times(known[n][0])]
-        following: Place | None = None
+        following: PageStart | None = None
         if len(left) > number:
             following = replace(place, after=left[number - 1])
         elif not hour.endswith("T00"):

@@ -52,7 +52,7 @@ class View(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PageQuery:
     """What somebody asks for. `day`: None for today; `place`: bucket and key of a file."""
 
     view: View = View.TODAY
@@ -83,7 +83,7 @@ def theme_of_widget(event: Mapping[str, Any]) -> str:
     return "dark" if mapping(event.get("widgetContext")).get("theme") == "dark" else "light"
 
 
-def wanted(given: Mapping[str, object]) -> Wanted:
+def wanted(given: Mapping[str, object]) -> PageQuery:
     """What these parameters ask for. Raises MalformedRequest, which does not repeat them.
 
     A parameter that the view does not need is not looked at.
@@ -93,16 +93,16 @@ def wanted(given: Mapping[str, object]) -> Wanted:
         raise MalformedRequest(f"`view` is one of {', '.join(View)}")
     view = View(text)
     if view is View.FILE:
-        return Wanted(view, place=_place(_text(given.get("uri") or "")))
+        return PageQuery(view, place=_place(_text(given.get("uri") or "")))
     day = _text(given.get("day") or "")
     if day and not _is_day(day):
         raise MalformedRequest("`day` is a day, such as 2026-11-28")
     if view is View.TODAY:
-        return Wanted(view, day or None)
+        return PageQuery(view, day or None)
     route = _text(given.get("route") or "")
     if not _ROUTE.fullmatch(route):
         raise MalformedRequest("`route` is the name of a route")
-    return Wanted(view, day or None, route)
+    return PageQuery(view, day or None, route)
 
 
 def show(given: Mapping[str, object], ports: today.PagePorts, frame: Frame) -> Html:

@@ -20,7 +20,7 @@ from aep_intake.model.values import dataclass
 from aep_intake.routing.routes import Match, OneBatch, format_by_name
 
 
-class Read(Protocol):
+class ReadRange(Protocol):
     """S3."""
 
     def __call__(self, arrival: Arrival, end: int, start: int = 0, /) -> bytes:
@@ -34,7 +34,7 @@ class Read(Protocol):
 class Checks:
     """Checks whether AEP can take a file."""
 
-    read: Read
+    read: ReadRange
     batch_bytes: int  # the most in a batch
     unsplit_bytes: int  # the most in a file that cannot be uploaded in pieces
     delivers: bool = False  # whether we upload the files: then they are converted

@@ -26,7 +26,7 @@ from aep_intake.wiring.platform import WithPlatform
 
 TICK_MS = 60_000  # between two ticks of the clock
 if TYPE_CHECKING:
-    from aep_intake.clock.parking import Place
+    from aep_intake.clock.parking import ParkedPlace
 
 STEP_MS = 60_000  # the longest step of a delivery, except planning
 READ_AHEAD = 16  # files of runs that are read side by side
@@ -136,7 +136,7 @@ class Delivering(WithPlatform):
         limits = self.organizations.current().limits_of(credential)
         return limits.gigabytes_per_hour * 10**9
 
-    def done_again[T](self, message: Message, place: "Place", work: Callable[[], T]) -> T:
+    def done_again[T](self, message: Message, place: "ParkedPlace", work: Callable[[], T]) -> T:
         """The result of `work`. If the message was parked, its item ends; if it fails, it stays."""
         before = message.redriven or message.tries > 1
         return self.parking.done_again(work, place) if before else work()

@@ -79,7 +79,7 @@ class Ticking(Worker):
         wanted = self.expectations.current()
 
         # Seldom something is to be told, and only then this is needed.
-        def announce(told: expected.Told) -> None:
+        def announce(told: expected.MissedDeadline) -> None:
             from aep_intake.adapters.aws.eventbridge import Announcer  # noqa: PLC0415
 
             bus, bucket = self.settings.bus_name, self.settings.state_bucket

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
-from aep_intake.adapters.aws.window_lists import Lists
+from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
@@ -44,9 +44,9 @@ class Worker(Clients):
         )
 
     @cached_property
-    def lists(self) -> Lists:
+    def lists(self) -> WindowLists:
         """Lists in the state bucket."""
-        return Lists(lambda: self._s3, self.settings.state_bucket)
+        return WindowLists(lambda: self._s3, self.settings.state_bucket)
 
     @cached_property
     def routes_seen(self) -> "DynamoRoutes":

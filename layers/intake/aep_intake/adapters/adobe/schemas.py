@@ -44,7 +44,7 @@ class SchemaForbidden(SchemaUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Schema:
+class RegisteredSchema:
     """A schema as Schema Registry resolves it.
 
     `version`: like `1.4`; only the first number is chosen by whoever asks. `etag` changes with
@@ -81,15 +81,15 @@ class Schemas:
 
     def __init__(self, adobe: Adobe) -> None:
         self._adobe = adobe
-        self._known: dict[Target, Schema] = {}
+        self._known: dict[Target, RegisteredSchema] = {}
 
-    def of_dataset(self, target: Target) -> Schema:
+    def of_dataset(self, target: Target) -> RegisteredSchema:
         """The schema of the target's dataset, in full form. Raises DatasetNotFound."""
         if target not in self._known:
             self._known[target] = self._of_dataset(target)
         return self._known[target]
 
-    def _of_dataset(self, target: Target) -> Schema:
+    def _of_dataset(self, target: Target) -> RegisteredSchema:
         dataset = self._adobe.dataset(target)
         if dataset is None:
             raise DatasetNotFound(f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}")
@@ -101,14 +101,14 @@ class Schemas:
         version = re.search(r"version=(\d+)", str(reference.get("contentType")))
         return self.schema(target, schema_id, int(version[1]) if version else 1)
 
-    def schema(self, target: Target, schema_id: str, major: int = 1) -> Schema:
+    def schema(self, target: Target, schema_id: str, major: int = 1) -> RegisteredSchema:
         """The newest minor version of a schema, by its `$id`, in full form."""
         container = "global" if schema_id.startswith("https://ns.adobe.com/xdm/") else "tenant"
         path = f"/{container}/schemas/{quote(schema_id, safe='')}"
         accept = f"application/vnd.adobe.xed-full+json; version={major}"
         document = self._get(target, path, accept, f"schema {schema_id}, version {major}")
         about = document.get("meta:registryMetadata")
-        return Schema(
+        return RegisteredSchema(
             schema_id,
             str(document.get("title", "")),
             str(document.get("version", major)),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_s3 import S3Client
 
-    from aep_intake.clock.expected import Told
+    from aep_intake.clock.expected import MissedDeadline
     from aep_intake.delivery.delivery import Delivery
 
 
@@ -66,7 +66,7 @@ class Announcer:
         if delivery.verdict is not None:
             self._say(events.kind_of_end(delivery.verdict), detail, files)
 
-    def route_told(self, told: "Told") -> None:
+    def route_told(self, told: "MissedDeadline") -> None:
         """Announce that files of a route did not come in time, or have come after all."""
         kind = events.ROUTE_RESUMED if told.resumed else events.ROUTE_OVERDUE
         self._say(kind, events.route_told(told), ())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CHUNK = 2**16  # bytes
 
 
-class Lists:
+class WindowLists:
     """Lists, each written once. `client` is called once there is a list.
 
     Every method raises StorageUnavailable if a request to S3 failed.

@@ -8,7 +8,7 @@ from threading import Lock
 
 from aep_intake.adapters.dynamodb.table import ABSENT, ConditionFailed, Item, Table
 from aep_intake.model import records
-from aep_intake.model.orders import Identity
+from aep_intake.model.orders import LedgerIdentity
 
 FRESH_MS = 60_000  # after a minute every worker knows of a restore
 
@@ -25,14 +25,14 @@ class DynamoIdentity:
         self._now = now
         self._reading = Lock()
         self._id = ""
-        self._known = Identity(first)
+        self._known = LedgerIdentity(first)
         self._kept_until = 0
 
-    def get(self) -> Identity:
+    def get(self) -> LedgerIdentity:
         """The identity, at most a minute old."""
         with self._reading:
             if self._now() >= self._kept_until:
-                self._known = self.read() or Identity(self._first)
+                self._known = self.read() or LedgerIdentity(self._first)
                 self._kept_until = self._now() + FRESH_MS
             return self._known
 
@@ -43,26 +43,26 @@ class DynamoIdentity:
                 self._id = (self.read() or self._make()).ledger_id
             return self._id
 
-    def read(self) -> Identity | None:
+    def read(self) -> LedgerIdentity | None:
         """The current identity (a consistent read)."""
         item = self._table.get("ledger", "identity")
-        return None if item is None else records.read(Identity, item["identity"]["S"])
+        return None if item is None else records.read(LedgerIdentity, item["identity"]["S"])
 
-    def write(self, identity: Identity) -> None:
+    def write(self, identity: LedgerIdentity) -> None:
         """Replace the identity."""
         self._table.put(_item(identity))
 
-    def _make(self) -> Identity:
-        made = Identity(self._first)
+    def _make(self) -> LedgerIdentity:
+        made = LedgerIdentity(self._first)
         try:
             self._table.put(_item(made), ABSENT)
         except ConditionFailed as failed:
             [current] = failed.items
-            return records.read(Identity, (current or _item(made))["identity"]["S"])
+            return records.read(LedgerIdentity, (current or _item(made))["identity"]["S"])
         return made
 
 
-def _item(identity: Identity) -> Item:
+def _item(identity: LedgerIdentity) -> Item:
     return {
         "pk": {"S": "ledger"},
         "sk": {"S": "identity"},

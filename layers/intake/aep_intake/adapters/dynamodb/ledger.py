@@ -51,7 +51,7 @@ from itertools import batched
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.aws.window_lists import Lists
+from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
@@ -124,7 +124,7 @@ class DynamoLedger:
         now: Callable[[], int],
         retention: int,
         *,
-        lists: Lists | None = None,
+        lists: WindowLists | None = None,
     ) -> None:
         self._table = Table(client, table)
         self._now = now

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry
 from aep_intake.model import records
-from aep_intake.model.expectations import MINUTE_MS, Came, Counts, RouteSeen, Standing
+from aep_intake.model.expectations import MINUTE_MS, Came, Counts, RouteSeen, RouteStanding
 
 
 class DynamoRoutes:
@@ -51,7 +51,7 @@ class DynamoRoutes:
         changes = "SET expires = :expires ADD files_in :files, bytes_in :bytes, rows_in :rows"
         self._table.update("routes", route, changes, values)
 
-    def put_standing(self, route: str, standing: Standing | None) -> None:
+    def put_standing(self, route: str, standing: RouteStanding | None) -> None:
         """Write how a route stands; None: nothing is expected of it."""
         if standing is None:
             values = {"expires": self._expires}
@@ -72,5 +72,5 @@ def _seen(item: Item) -> RouteSeen:
         item["sk"]["S"],
         int(item.get("last_ms", {"N": "0"})["N"]),
         Counts(*counts),
-        records.read(Standing, item["standing"]["S"]) if "standing" in item else None,
+        records.read(RouteStanding, item["standing"]["S"]) if "standing" in item else None,
     )
