@@ -23,6 +23,11 @@ CODE = "".join(
     for pattern in ("layers/intake/aep_intake/report/*telemetry.py", "functions/*/*.py")
     for file in ROOT.glob(pattern)
 )
+# What `metricsByRoute` counts by route, too.
+BY_ROUTE = {
+    *("BatchesSucceeded", "BatchesFailed", "BatchesAbandoned", "BatchesReplaced"),
+    "ArrivalsRejected",
+}
 # By namespace: the dimensions, and what AWS publishes with them.
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
@@ -135,6 +140,8 @@ class Series:
             return False
         if named == {"service", "reason"}:
             return re.search(rf'count\("{self.name}", (?!number)', CODE) is not None
+        if named == {"service", "route"}:
+            return self.name in BY_ROUTE
         if named == {"service", "organization", "sandbox"}:
             return f'single_metric("{self.name}"' in CODE
         return named == {"service"}
@@ -221,6 +228,8 @@ def test_nothing_is_published_that_nobody_looks_at(
     }
     assert published
     assert published - looked_at == set()
+    shown = [each for graph in graphs(widgets) for each in drawn(graph)]
+    assert {each.name for each in shown if "route" in each.dimensions} == BY_ROUTE
 
 
 def test_every_alarm_is_shown_once(
