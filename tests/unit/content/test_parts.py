@@ -5,10 +5,12 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from aep_intake.content import json_rows
 from aep_intake.content import parts as module
 from aep_intake.content.parts import Part, Parts, Place, Shape, Source
 from aep_intake.content.recognize import recognize
@@ -148,6 +150,75 @@ def test_values_that_are_no_objects_are_broken_rows(
 def test_json_that_breaks_off_is_told(content: bytes) -> None:
     with pytest.raises(FormatMismatch, match="s3://landing/in/a breaks off"):
         in_parts(content, docs(), 999)
+
+
+def test_a_row_of_json_that_is_larger_than_an_upload_is_told_by_its_place() -> None:
+    text = b'[{"a": 1},\n{"b": "%b"}]' % (b"x" * 900)
+    with pytest.raises(TooLarge, match=r"a row of nearly 300 bytes.* row 2, .* at byte 11, has no"):
+        in_parts(text, docs(), 300)
+
+
+def test_each_byte_of_a_large_object_is_looked_at_a_few_times() -> None:
+    """However many chunks it comes in: 64 times as often would be by the square."""
+    content = b'{"a": ["%b", %b2]}' % (rb"\"\\" * 4000, b"1, " * 4000)
+    looked: list[int] = []
+    is_utf_8 = json_rows._is_utf_8
+
+    def looking(text: bytes) -> bool:
+        looked.append(len(text))
+        return is_utf_8(text)
+
+    with patch.object(json_rows, "_is_utf_8", looking):
+        [(text, rows, broken)] = in_parts(content, docs(), 2**20, len(content) // 64)
+    assert (text, rows, broken) == (content + b"\n", 1, 0)
+    assert sum(looked) <= 6 * len(content)  # of two readings
+
+
+def test_what_is_too_large_to_be_decoded_is_checked_by_the_expressions_alone() -> None:
+    shallow, deep = b'{"a": {"b": [1]}}', b'{"a": {"b": {"c": {"d": {"e": {"f": 1}}}}}}'
+    with patch.object(json_rows, "_DECODED_MAX", 10):
+        [part] = parts(shallow + deep, docs(), 999)
+        [lines] = parts(shallow + b"\n" + deep + b"\n", Shape(JSON), 999)
+    for count in (part.count, lines.count):
+        [broken] = count.examples
+        assert (broken.row, count.rows) == (2, 2)
+        assert "nested deeper than the 5 levels" in broken.rule
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                b'{"a": 1}',
+                b'"',
+                b"x" * 9,
+                b"\\",
+                b'"s\\""',
+                b"{",
+                b"}",
+                b"[",
+                b"]",
+                b",",
+                b" ",
+                b"\xff",
+            ]
+        ),
+        max_size=12,
+    ).map(b"".join),
+    st.lists(st.integers(0, 60), max_size=5).map(sorted),
+)
+def test_rows_are_the_same_wherever_chunks_end(content: bytes, ends: list[int]) -> None:
+    def read(ends: list[int]) -> tuple[object, ...]:
+        reader = json_rows.JsonObjects(URI)
+        blocks = [reader.feed(content[a:b]) for a, b in pairwise([0, *ends, len(content)])]
+        try:
+            blocks.append(reader.end())
+        except FormatMismatch as fault:
+            return (fault.detail, reader.at, reader.rows)
+        text, broken = b"".join(b.text for b in blocks), [row for b in blocks for row in b.broken]
+        return (text, broken, reader.at, reader.rows)
+
+    assert read([end for end in ends if end <= len(content)]) == read([])
 
 
 def test_lines_that_are_no_objects_are_broken_rows() -> None:

@@ -12,6 +12,7 @@ that: so the expression may miss an object, but never takes what is none.
 import json
 import re
 from functools import cache
+from itertools import chain, repeat
 from typing import Any
 
 from aep_intake.content.rows import Block, BrokenRow
@@ -48,11 +49,27 @@ def _one() -> re.Pattern[bytes]:
 
 
 _BETWEEN = re.compile(rb"[ \t\r\n,]*+")
-_BRACKET = re.compile(rb'(?:[^"{}]++|"(?:[^"\\]++|\\.)*+")*+([{}])', re.DOTALL)
-_OTHER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[^\s,\[\]{}"]++|.', re.DOTALL)
+_IN_QUOTES = rb'(?:[^"\\]++|\\.)*+'
+# What is before the next bracket: at the end of a text, that of a string may be still to come.
+_BESIDE = rb'(?:[^"{}]++|"%b")*+' % _IN_QUOTES
+_BRACKET = re.compile(_BESIDE + rb"([{}])", re.DOTALL)
+_UP_TO_STRING = re.compile(_BESIDE, re.DOTALL)
+_STRING_REST = re.compile(_IN_QUOTES, re.DOTALL)
+# What is no object is taken in pieces of some bytes, so that it ends whatever it is.
+_OTHER_MAX = 4096
+_OTHER = re.compile(
+    rb'"(?:[^"\\]|\\.){0,%d}+"|[^\s,\[\]{}"]{1,%d}+|.' % (_OTHER_MAX, _OTHER_MAX), re.DOTALL
+)
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _BLANK = b" \t\r\n"
 _NO_OBJECT = "it is no JSON object"
+# Python's decoder takes up to fifty times the memory of what it reads: larger rows are only read
+# by the expressions.
+_DECODED_MAX = 16 * 2**20  # bytes
+_TOO_DEEP = (
+    f"it has over {_DECODED_MAX // 2**20} MB, and is no JSON object, or is nested deeper than the "
+    f"{_DEPTH} levels that are checked in one of that size"
+)
 
 
 def _no_number(text: str) -> Any:
@@ -64,11 +81,20 @@ _DECODER = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
 
 
 def is_object(text: bytes) -> bool:
-    """Whether it is one JSON object, with white space around it at most, in UTF-8."""
+    """Whether it is one JSON object, with white space around it at most, in UTF-8.
+
+    One that is large, and nested deeper than the expressions know, counts as none.
+    """
+    if len(text) > _DECODED_MAX:
+        return _one().fullmatch(text.strip(_BLANK)) is not None and _is_utf_8(text)
     try:
         return isinstance(_DECODER.decode(text.decode()), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _broken(text: bytes, row: int, at: int) -> BrokenRow:
+    return BrokenRow(row, at, _NO_OBJECT if len(text) <= _DECODED_MAX else _TOO_DEEP)
 
 
 def _is_utf_8(text: bytes) -> bool:
@@ -115,7 +141,7 @@ class JsonLines:
             if line.strip(_BLANK):
                 self.rows += 1
                 if not is_object(line):
-                    broken.append(BrokenRow(self.rows, self.at + good, _NO_OBJECT))
+                    broken.append(_broken(line, self.rows, self.at + good))
             start = line_end
         self.at += len(text)
         return Block(text, self.rows - before, tuple(broken))
@@ -132,20 +158,18 @@ class JsonObjects:
         self.at, self.rows, self.header, self.row_end = at, rows, b"", b"\n"
         self.inside = inside
         self._uri = uri
-        self._rest = b""
-        # Of an object that has begun in `_rest`: how far it is read, and how deep that is.
-        self._seen = self._depth = 0
+        self._rest = b""  # what more text decides
+        self._object: _Object | None = None  # that has begun
 
     def feed(self, chunk: bytes) -> Block:
         """The objects that end in this chunk, each in a line."""
-        self._rest += chunk
-        return self._block(final=False)
+        return self._block(chunk, final=False)
 
     def end(self) -> Block:
         """The last object. Raises FormatMismatch if it, or a list, has no end."""
-        block = self._block(final=True)
-        if self._rest or self.inside:
-            what = self.unfinished() if self._rest else "its list has no end"
+        block = self._block(b"", final=True)
+        if self._object or self.inside:
+            what = self.unfinished() if self._object else "its list has no end"
             raise FormatMismatch(f"{self._uri} breaks off: {what}. Send it again")
         return block
 
@@ -153,54 +177,94 @@ class JsonObjects:
         """Where the row begins that has no end yet."""
         return f"row {self.rows + 1:,}, which begins at byte {self.at:,}, has no end"
 
-    def _block(self, *, final: bool) -> Block:
-        text, at, clean = self._rest, 0, _is_utf_8(self._rest)
+    def _block(self, chunk: bytes, *, final: bool) -> Block:
         lines: list[bytes] = []
         broken: list[BrokenRow] = []
+
+        def take(text: bytes, *, good: bool) -> None:
+            if not good:
+                broken.append(_broken(text, self.rows + len(lines) + 1, self.at))
+            lines.append(text.translate(_BREAKS) if b"\n" in text or b"\r" in text else text)
+            self.at += len(text)
+
+        text, at, self._rest = self._rest + chunk, 0, b""
+        if self._object is not None:
+            end = self._object.end_in(text)
+            if end is None:
+                return Block()
+            whole, self._object = self._object.text(), None
+            take(whole, good=is_object(whole))
+            at = end
+        clean = _is_utf_8(text)
         while True:
-            if not self._seen:
-                at = _end(_BETWEEN, text, at)
+            begin = _end(_BETWEEN, text, at)
+            self.at, at = self.at + begin - at, begin
             if at == len(text):
                 break
-            found = None if self._seen else _one().match(text, at)
-            if found is not None:
-                end, good = found.end(), clean or _is_utf_8(found[0])
+            if found := _one().match(text, at):
+                take(found[0], good=clean or _is_utf_8(found[0]))
+                at = found.end()
             elif text.startswith(b"{", at):
-                ends = self._end_of_object(text, at)
-                if ends is None:
+                begun = _Object()
+                end = begun.end_in(text, at)
+                if end is None:
+                    self._object = begun
                     break
-                end, good = ends, is_object(text[at:ends])
+                take(text[at:end], good=is_object(text[at:end]))
+                at = end
             elif text.startswith(b"]" if self.inside else b"[", at):
-                self.inside, at = not self.inside, at + 1
-                continue
+                self.inside, at, self.at = not self.inside, at + 1, self.at + 1
+            elif not final and len(text) - at < 2 * _OTHER_MAX + 2:
+                self._rest = text[at:]
+                break
             else:
-                end, good = _end(_OTHER, text, at), False
-                if end == len(text) and not final:  # there may be more of it
-                    break
-            line = text[at:end]
-            lines.append(line.translate(_BREAKS) if b"\n" in line or b"\r" in line else line)
-            if not good:
-                broken.append(BrokenRow(self.rows + len(lines), self.at + at, _NO_OBJECT))
-            at = end
-        self._rest = text[at:]
-        self.at, self.rows = self.at + at, self.rows + len(lines)
-        return Block(b"".join(b"%b\n" % line for line in lines), len(lines), tuple(broken))
-
-    def _end_of_object(self, text: bytes, at: int) -> int | None:
-        """Where the object ends that begins at `at`; None if that is still to come."""
-        seen, self._depth = _closed(text, at + self._seen, self._depth)
-        self._seen = seen - at if self._depth else 0
-        return None if self._depth else seen
+                end = _end(_OTHER, text, at)
+                take(text[at:end], good=False)
+                at = end
+        self.rows += len(lines)
+        return Block(b"".join(chain(*zip(lines, repeat(b"\n")))), len(lines), tuple(broken))
 
 
-def _closed(text: bytes, at: int, depth: int = 0) -> tuple[int, int]:
-    """Behind the bracket that closes an object, and 0; or behind the last one, and its depth."""
-    while bracket := _BRACKET.match(text, at):
-        depth += 1 if bracket[1] == b"{" else -1
-        at = bracket.end()
-        if not depth:
-            break
-    return at, depth
+class _Object:
+    """Finds where an object ends, however its text comes; each byte is looked at once."""
+
+    def __init__(self) -> None:
+        self._begun: list[bytes] = []
+        self._depth = 0
+        self._quoted = self._escaped = False  # whether the text has ended in a string, behind a \
+
+    def text(self) -> bytes:
+        """All of it."""
+        return b"".join(self._begun)
+
+    def end_in(self, text: bytes, start: int = 0) -> int | None:
+        """Where it ends in the text that follows, from `start` on; None if that is to come."""
+        end = self._end(text, start)
+        self._begun.append(text[start:end])
+        return end
+
+    def _end(self, text: bytes, at: int) -> int | None:
+        if not text:
+            return None
+        if self._quoted:
+            at = self._behind_string(text, at + self._escaped)
+            if self._quoted:
+                return None
+        while bracket := _BRACKET.match(text, at):
+            self._depth += 1 if bracket[1] == b"{" else -1
+            at = bracket.end()
+            if not self._depth:
+                return at
+        at = _end(_UP_TO_STRING, text, at)
+        if at < len(text):
+            self._behind_string(text, at + 1)
+        return None
+
+    def _behind_string(self, text: bytes, at: int) -> int:
+        at = _end(_STRING_REST, text, at)
+        self._quoted = not text.startswith(b'"', at)
+        self._escaped = self._quoted and at < len(text)
+        return at + 1
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:

@@ -134,18 +134,19 @@ class Source:
 
     def __init__(self, stream: Readable, uri: str, *, gzipped: bool) -> None:
         self._read = Gunzipped(stream, uri).read if gzipped else stream.read
-        self._back = b""
+        self._back, self._again = b"", 0  # of what was given back, how much was read again
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes; fewer at the end."""
-        some, self._back = self._back[:size], self._back[size:]
+        some = self._back[self._again : self._again + size]
+        self._again += len(some)
         while len(some) < size and (more := self._read(size - len(some))):
             some += more
         return some
 
     def give_back(self, some: bytes) -> None:
         """Read these bytes again, next."""
-        self._back = some + self._back
+        self._back, self._again = some + self._back[self._again :], 0
 
     def skip(self, size: int) -> None:
         """Leave out so many bytes."""
@@ -276,7 +277,7 @@ class Parts:
     def _part(self, begin: Place, header: bytes | None, out: IO[bytes]) -> tuple[Part, bytes]:
         """The part that begins at a place, and the header of later ones."""
         rows = Utf8Rows(self.shape.charset, self.shape.reader(self.uri, begin, header))
-        size, count, place, kept = 0, Count(), begin, b""
+        size, count, place, kept = 0, Count(), begin, bytearray()
         following: Place | None = None
         final, left_out = False, self._left_out()
         while not final:
@@ -292,7 +293,7 @@ class Parts:
             if endless or size + len(text) > self.limit:
                 if not count.rows:
                     raise self._too_large(rows.reader)
-                self.text.give_back(kept)
+                self.text.give_back(bytes(kept))
                 following = place
                 break
             if block.text:
@@ -304,7 +305,7 @@ class Parts:
                 if left_out is not None and broken:
                     left_out.add(rows.reader, block, broken)
                 place = Place(place.offset + len(kept) - rows.held, rows.reader.rows, rows.state)
-                kept = kept[len(kept) - rows.held :]
+                del kept[: len(kept) - rows.held]
         if self.rows_map is None and header is None and not size:  # a header may be all there is
             size = out.write(rows.reader.header)
         out.seek(0)
