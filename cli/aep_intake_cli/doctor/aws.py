@@ -6,14 +6,15 @@ lacks. All may raise botocore's errors and IntakeError: these are problems, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.errors import LedgerUnavailable
 from aep_intake.model.times import iso
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
+from aep_intake_cli.notifications import CREATED
 from aep_intake_cli.output import quantity
 from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
@@ -90,11 +91,15 @@ def check_bucket(s3: S3Client, name: str, queue_arn: str, *, direct: bool = Fals
     else:
         yield OK, f"it exists, in {region}"
     configuration = s3.get_bucket_notification_configuration(Bucket=name)
-    queues = {queue["QueueArn"] for queue in configuration.get("QueueConfigurations", ())}
-    by_notification = queue_arn in queues
+    sent = [
+        queue
+        for queue in configuration.get("QueueConfigurations", ())
+        if queue["QueueArn"] == queue_arn and _created(queue)
+    ]
+    by_notification = bool(sent)
     by_rule = "EventBridgeConfiguration" in configuration and not direct
     if by_notification:
-        yield OK, "it sends S3 notifications to the arrivals queue"
+        yield from _check_notifications(sent)
     if by_rule:
         yield OK, "it sends its events to EventBridge"
     if by_notification and by_rule:
@@ -107,6 +112,28 @@ def check_bucket(s3: S3Client, name: str, queue_arn: str, *, direct: bool = Fals
         yield OK, "versioning is on"
     else:
         yield NOTE, "versioning is off: a file that is overwritten before its upload is lost"
+
+
+def _created(queue: Mapping[str, Any]) -> set[str]:
+    """The events of new objects that a notification sends."""
+    return {event for event in queue["Events"] if event.startswith("s3:ObjectCreated:")}
+
+
+def _check_notifications(sent: Sequence[Mapping[str, Any]]) -> Findings:
+    """The notifications to the arrivals queue send all new objects: somebody may change them."""
+    events = set[str]().union(*map(_created, sent))
+    if CREATED not in events:
+        only = ", ".join(sorted(events))
+        yield PROBLEM, f"of new objects it sends only {only}: let it send {CREATED}"
+        return
+    yield OK, "it sends S3 notifications to the arrivals queue"
+    filters = [one.get("Filter", {}).get("Key", {}).get("FilterRules", []) for one in sent]
+    if all(filters):
+        only = " or ".join(
+            " and ".join(f"the {rule['Name'].lower()} {rule['Value']}" for rule in rules)
+            for rules in filters
+        )
+        yield NOTE, f"it sends only keys with {only}: no other file comes"
 
 
 def _check_foreign_bucket(s3: S3Client, name: str, account: str, *, direct: bool) -> Findings:
@@ -147,7 +174,7 @@ def check_parked(counts: Callable[[], ParkedCounts]) -> Findings:
         yield OK, "nothing"
         return
     routes = ", ".join(f"{route or 'no route'}: {n:,}" for route, n in found.by_route.items())
-    yield NOTE, f"{quantity(total, 'message')}{more} ({routes}): list them: aep-intake parked"
+    yield PROBLEM, f"{quantity(total, 'message')}{more} ({routes}): list them: aep-intake parked"
 
 
 def _asked[T](ledger: Callable[[], T]) -> T:
@@ -195,8 +222,9 @@ def check_event_source(functions: LambdaClient, function: str) -> Findings:
             yield PROBLEM, f"its event source mapping is {one['State'].lower()}: {enable}"
 
 
-# Functions without a queue: on_tick, and on_request, whose calls take about a second each.
-TICKS = 1
+# Functions without a queue run one at a time: on_tick, on_reconcile, on_widget. The calls of
+# on_request take about a second each.
+ALONE = 3
 USUAL_CONCURRENCY = 1000
 
 
@@ -213,7 +241,7 @@ def check_concurrency(functions: LambdaClient, queue_fed: Iterable[str], request
         ]
     ]
     maxima = [mapping.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for mapping in mappings]
-    needed = sum(maxima) + TICKS + requests
+    needed = sum(maxima) + ALONE + requests
     limit = functions.get_account_settings()["AccountLimit"]
     quota, free = limit["ConcurrentExecutions"], limit["UnreservedConcurrentExecutions"]
     text = f"the account can run {free} functions at the same time; the stack can use {needed}"

@@ -41,7 +41,9 @@ REMOVED_QUEUES = {
     "TickDlqUrl": "no work is lost, since the clock runs again every minute",
 }
 # Outputs that name the functions with a queue.
-QUEUE_FED = ("OnArrivalFunction", "OnDueFunction", "OnDeliveryFunction", "OnUploadFunction")
+QUEUE_FED = tuple(
+    f"On{name}Function" for name in ("Arrival", "Marker", "Due", "Delivery", "Upload", "Journal")
+)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,34 @@ def test_where_the_rule_takes_nothing_a_bucket_must_send_itself(
     assert ("aep-intake connect b --direct" in text) == (verdict is PROBLEM)
 
 
+@pytest.mark.parametrize(
+    ("notification", "verdict", "says"),
+    [
+        ({"Events": ["s3:ObjectRemoved:*"]}, PROBLEM, "aep-intake connect b"),
+        (
+            {"Events": ["s3:ObjectCreated:Put", "s3:ObjectCreated:Copy"]},
+            PROBLEM,
+            "only s3:ObjectCreated:Copy, s3:ObjectCreated:Put: let it send s3:ObjectCreated:*",
+        ),
+        (
+            {
+                "Events": ["s3:ObjectCreated:*"],
+                "Filter": {"Key": {"FilterRules": [{"Name": "Prefix", "Value": "in/"}]}},
+            },
+            NOTE,
+            "only keys with the prefix in/",
+        ),
+    ],
+    ids=["others", "some", "filtered"],
+)
+def test_a_bucket_whose_notification_was_changed(
+    s3: Stubber, notification: dict[str, Any], verdict: CheckVerdict, says: str
+) -> None:
+    heads(s3)
+    tells(s3, {"QueueConfigurations": [{"QueueArn": QUEUE, **notification}]})
+    assert [text for found, text in bucket(s3) if found is verdict and says in text]
+
+
 def test_a_bucket_in_another_region_and_unversioned(s3: Stubber) -> None:
     heads(s3, "us-east-1")
     tells(s3, {"EventBridgeConfiguration": {}}, None)
@@ -284,7 +312,7 @@ def test_what_is_parked_is_told_by_route_though_no_message_is_left_of_it() -> No
     assert looked_at(aws.check_parked(lambda: ParkedCounts({}, more=False))) == [(OK, "nothing")]
     counts = ParkedCounts({"crm": 3000, None: 2}, more=True)
     [(verdict, text)] = looked_at(aws.check_parked(lambda: counts))
-    assert verdict is NOTE
+    assert verdict is PROBLEM
     assert text == (
         "3002 messages at least (crm: 3,000, no route: 2): list them: aep-intake parked"
     )
@@ -449,8 +477,8 @@ def test_whether_requests_leave_arrivals_half(
 @pytest.mark.parametrize(
     ("whole", "left", "verdict", "says"),
     [
-        (1000, 1000, OK, "can run 1000 functions at the same time; the stack can use 15"),
-        (1000, 14, NOTE, "Service Quotas"),
+        (1000, 1000, OK, "can run 1000 functions at the same time; the stack can use 17"),
+        (1000, 16, NOTE, "Service Quotas"),
         (10, 10, NOTE, "the rest waits"),
         (100, 100, NOTE, "a reduced quota of 100"),
     ],

@@ -18,7 +18,7 @@ from aep_intake.model.organizations import Limits
 from aep_intake.report.events import BATCH_CREATED, SOURCE
 from aep_intake.settings import READ, Settings
 from aep_intake_cli.command import aep_intake
-from aep_intake_cli.doctor.examine import REQUESTS_PER_SECOND
+from aep_intake_cli.doctor.examine import QUEUE_FED, REQUESTS_PER_SECOND
 from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -1213,6 +1213,12 @@ def test_no_table_is_published_by_the_template(template: dict[str, Any]) -> None
         "AWS::AppConfig::DeploymentStrategy",
         "AWS::AppConfig::Environment",
     }
+
+
+def test_doctor_reckons_with_every_function_that_has_a_queue(template: dict[str, Any]) -> None:
+    mappings = of_type(template, "AWS::Lambda::EventSourceMapping").values()
+    assert {f"{each['FunctionName']['Ref']}Function" for each in mappings} == set(QUEUE_FED)
+    assert set(QUEUE_FED) <= template["Outputs"].keys()
 
 
 # -- Alarms and outputs -------------------------------------------------------------------------
