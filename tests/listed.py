@@ -1,14 +1,16 @@
 """A ledger and a journal as lists read them, each once with what happened."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import WAITING
 from aep_intake.model.orders import Record, Rejection, State
-from aep_intake.model.times import DAY_MS, iso
+from aep_intake.model.times import DAY_MS, hour_of, iso
 from aep_intake.report import journal, listing
 from aep_intake.report.events import BATCH_CREATED, batch_created, order_rejected
 from aep_intake.report.listing import ListingPorts, PageStart, Wanted
@@ -62,6 +64,15 @@ class Listed:
         due = sorted(name for name, one in self.ledger._unfinished(kind).items() if one.due)
         ids = [name for name in due if name > after][:limit]
         return ids, ids[-1] if len(ids) == limit else ""
+
+    def aside(self, hour: str) -> Iterator[Arrival]:
+        """In memory nobody knows when; here, in the present hour."""
+        ledger = self.ledger
+        if hour == hour_of(NOW):
+            noted = [p for p, what in ledger.noted.items() if what != WAITING]
+            yield from (ledger.noted_files[place] for place in noted)
+            claimed = {**ledger.superseded, **ledger.same_as}.keys() & ledger.files_of.keys()
+            yield from (ledger.files_of[place] for place in sorted(claimed))
 
     def keep(self, kind: str, *details: JsonObject, times: int = 1) -> None:
         """Write events into the journal, as on_journal does."""

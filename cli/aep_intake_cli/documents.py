@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.model import organizations
 from aep_intake.model.organizations import InvalidLimits
 
 from aep_intake_cli.failures import CommandFailed
+from aep_intake_cli.output import visible
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
@@ -27,6 +29,7 @@ LIMITS_IDS = ("LimitsApplicationId", "LimitsEnvironmentId", "LimitsProfileId", "
 # which the command does not bring), and the answer may be so late.
 FRESH_SECONDS = 30
 LATE_SECONDS = 2
+NAMED_MAX = 20  # names, in a sentence
 IN_PROGRESS = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
 
 
@@ -212,8 +215,17 @@ def check_route(route: str, document: bytes) -> None:
 
     known = [rule.name for rule in routes.parse(document, "live").routes]
     if route not in known:
-        names = ", ".join(known)
-        raise CommandFailed(f"no route of the live table is called {route}: there are {names}")
+        raise CommandFailed(
+            f"no route of the live table is called {visible(route)}: {near(route, known)}"
+        )
+
+
+def near(name: str, known: Sequence[str]) -> str:
+    """What somebody may have meant who typed a name that is not known."""
+    if similar := get_close_matches(name, known):
+        return f"did you mean {' or '.join(similar)}?"
+    more = f" and {len(known) - NAMED_MAX} more" if len(known) > NAMED_MAX else ""
+    return f"there are {', '.join(known[:NAMED_MAX]) or 'none'}{more}"
 
 
 def organizations_of(stack: Stack, client: AppConfigClient) -> Organizations:

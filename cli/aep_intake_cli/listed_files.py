@@ -4,11 +4,11 @@
     gathering, loading      the lists of windows that have no orders yet
     orders without a batch  the ledger's unfinished orders, with their files
     the rest                the journal, hour by hour, the newest first: it says which orders got a
-                            batch, and which files were rejected; the ledger, how they stand now
+                            batch, and which files were rejected; the ledger, how they stand now,
+                            and which versions were set aside in that hour
 
-A version is told where its present state was decided: with the last attempt of its order, or at the
-rejection that still stands. What a route leaves out, and what another version stands for, is in
-neither: `aep-intake file` tells it.
+A version is told where its present state was decided: with the last attempt of its order, at the
+rejection that still stands, or when it was set aside.
 """
 
 from __future__ import annotations
@@ -44,11 +44,18 @@ if TYPE_CHECKING:
 
     from aep_intake_cli.stack import Stack
 
-NOT_LISTED = (Word.SUPERSEDED, Word.SAME_BYTES, Word.LEFT_OUT)
-STATES = tuple(str(word) for word in Word if word not in NOT_LISTED)
+ASIDE = (Word.SUPERSEDED, Word.SAME_BYTES, Word.LEFT_OUT)
+STATES = tuple(map(str, Word))
 AT_ONCE = 100
 
 type FileLine = dict[str, Any]
+
+
+class FilesLedger(ListedLedger, Protocol):
+    """The ledger. Every method raises LedgerUnavailable."""
+
+    def aside(self, hour: str) -> Iterator[Arrival]:
+        """The versions that were set aside in an hour, `2026-11-28T05`."""
 
 
 class JoinedWindows(Protocol):
@@ -66,7 +73,7 @@ class FilesPorts:
     """What a list of files needs of the world."""
 
     journal: JournalObjects
-    ledger: ListedLedger
+    ledger: FilesLedger
     windows: JoinedWindows
     folders: Folders
     status: status.StatusPorts
@@ -109,8 +116,12 @@ def lines(chosen: Chosen, now: int, ports: FilesPorts) -> Iterator[FileLine]:
         found.append(_without_batch(chosen, ports))
     if chosen.state not in (Word.WAITING, Word.GATHERING):
         hours = range(now - now % HOUR_MS, chosen.since - HOUR_MS, -HOUR_MS)
-        discarded: set[tuple[str, ...]] = set()
-        found += [_of_hour(hour_of(hour), chosen, ports, discarded) for hour in hours]
+        told: set[tuple[str, ...]] = set()
+        for hour in map(hour_of, hours):
+            if chosen.state not in ASIDE:
+                found.append(_of_hour(hour, chosen, ports, told))
+            if chosen.state in (None, *ASIDE):
+                found.append(_aside(hour, chosen, ports, told))
     return chain.from_iterable(found)
 
 
@@ -177,11 +188,12 @@ def _of_order(
 
 
 def _of_hour(
-    hour: str, chosen: Chosen, ports: FilesPorts, discarded: set[tuple[str, ...]]
+    hour: str, chosen: Chosen, ports: FilesPorts, told: set[tuple[str, ...]]
 ) -> Iterator[FileLine]:
     """What the events of an hour decided, and still stands, the newest first.
 
-    `discarded`: what has been told so far of versions that somebody discarded after a rejection.
+    `told`: versions that were told so far, of those that no event decided: what somebody
+    discarded after a rejection.
     """
     created, rejected = _events(hour, chosen.since, ports)
     for places in batched(sorted(created, reverse=True), AT_ONCE, strict=False):
@@ -192,14 +204,31 @@ def _of_hour(
     for (time, _), detail in sorted(rejected.items(), key=lambda each: each[0], reverse=True):
         # The ledger keeps no route of what has no order.
         route = {name: detail[name] for name in ("route",) if name in detail}
-        for told in _present(_files_of(detail, ports), ports):
-            line = route | told
+        for present in _present(_files_of(detail, ports), ports):
+            line = route | present
             stands = line.get("since") == iso(time)
             if line["state"] == Word.DISCARDED and "batchId" not in line:
-                stands = (version := tuple(line.get(n, "") for n in _VERSION)) not in discarded
-                discarded.add(version)
+                stands = _is_first(line, told)
             if stands and chosen.fits(line["state"], line.get("route")):
                 yield line
+
+
+def _aside(
+    hour: str, chosen: Chosen, ports: FilesPorts, told: set[tuple[str, ...]]
+) -> Iterator[FileLine]:
+    """What was set aside in an hour, and still is; of what has a batch by now, its events tell."""
+    for line in _present(ports.ledger.aside(hour), ports):
+        wanted = line["state"] in ASIDE and chosen.fits(line["state"], line.get("route"))
+        if wanted and _is_first(line, told):
+            yield line
+
+
+def _is_first(line: FileLine, told: set[tuple[str, ...]]) -> bool:
+    """Whether a version is told for the first time."""
+    version = tuple(line.get(name, "") for name in _VERSION)
+    known = version in told
+    told.add(version)
+    return not known
 
 
 type _Place = tuple[int, str]  # when it happened (epoch ms), and to what

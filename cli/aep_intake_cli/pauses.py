@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.dynamodb.pauses import SEVERAL
+from aep_intake.model.errors import IntakeError
+from aep_intake.model.pauses import Pausable
 from aep_intake.model.times import DAY_MS, iso
 from botocore.exceptions import ClientError
 from rich.table import Column, Table
 from rich.text import Text
 
+from aep_intake_cli.documents import near
+from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.output import visible
 
 if TYPE_CHECKING:
+    from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
     from aep_intake.model.orders import Record
     from aep_intake.model.pauses import Pause
+    from aep_intake.routing import routes
     from mypy_boto3_s3 import S3Client
 
 ALL = 2**31 - 1  # DynamoDB takes no larger limit
@@ -52,6 +58,46 @@ class PausedWork:
     files: int
     oldest: int | None  # when the oldest file came; None: nothing waits
     kept_until: int | None  # until when the buckets have all of them; None: no rule is known
+
+
+def doubt_of_dataset(dataset: str, table: routes.RoutingTable) -> str | None:
+    """Why a pause of this dataset may hold nothing; None: a route names it."""
+    named = {str(route.rule["datasetId"]) for route in table.routes if "datasetId" in route.rule}
+    if dataset in named:
+        return None
+    whole = sorted(name for name in named if "{" not in name)
+    return (
+        f"no route names the dataset {dataset} by its id ({near(dataset, whole)}). The pause holds "
+        "what comes for it all the same: by a request, by `datasetName`, by a placeholder"
+    )
+
+
+def doubt_of_organization(name: str, credentials: Credentials, arns: Iterable[str]) -> str | None:
+    """Why a pause of this organization may hold nothing; None: it is the stack's.
+
+    Raises CommandFailed if it is not.
+    """
+    known = list[str]()
+    for arn in arns:
+        try:
+            known.append(credentials.ims_org(arn))
+        except IntakeError as error:
+            return f"nobody could see whether {name} is an organization of this stack: {error}"
+    if name not in known:
+        raise CommandFailed(f"{name} is no organization of this stack: {near(name, known)}")
+    return None
+
+
+def of_no_route(standing: Iterable[Pause], table: routes.RoutingTable) -> Iterator[str]:
+    """Warnings about pauses of routes that the table does not have."""
+    names = {route.name for route in table.routes}
+    for pause in standing:
+        what, _, name = pause.name.partition("#")
+        if what == Pausable.ROUTE and name not in names:
+            yield (
+                f"{pause.what} is paused, and no route has this name any more: what waits stays "
+                "paused, what comes does not. Pause the new name too, or resume this one"
+            )
 
 
 def waiting(pause: Pause, ledger: DynamoLedger, kept: BucketRetention) -> PausedWork:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,6 +37,8 @@ class Kind:
     lint: Callable[[Stack, AppConfigClient, bytes], list[DocumentProblem]]
     # What goes live in place of a document without problems, after all that it needs is there.
     prepare: Callable[[Access, bytes], bytes] = lambda _, content: content
+    # What people should know once it is live.
+    warnings: Callable[[Access, bytes], Iterable[str]] = lambda *_: ()
 
 
 def _with_compiled_maps(access: Access, content: bytes) -> bytes:
@@ -67,6 +69,21 @@ def _with_compiled_maps(access: Access, content: bytes) -> bytes:
     return compiled.document
 
 
+def _pauses_of_no_route(access: Access, content: bytes) -> list[str]:
+    """Pauses whose routes the table does not have, as they do not follow a new name."""
+    from aep_intake.model.errors import LedgerUnavailable
+    from aep_intake.routing import routes
+
+    from aep_intake_cli import pauses, standing
+
+    ledger = standing.opened(access.stack(), access.session)
+    try:
+        paused = ledger.pauses.standing().values()
+    except LedgerUnavailable as error:
+        return [f"nobody looked whether a pause names a route that is gone: {error.detail}"]
+    return list(pauses.of_no_route(paused, routes.parse(content, "live")))
+
+
 KINDS = {
     "routes": Kind(
         ROUTES_IDS,
@@ -75,6 +92,7 @@ KINDS = {
             table, organizations_of(stack, client), delivers=stack.delivers
         ),
         _with_compiled_maps,
+        _pauses_of_no_route,
     ),
     "limits": Kind(
         LIMITS_IDS,
@@ -94,14 +112,15 @@ def publish(access: Access, kind: Kind, content: bytes) -> str:
         version = document.publish(content, check)
     if version == before:
         return f"Unchanged: version {version} of the {kind.name} is live already."
-    return _is_live(kind, version)
+    return _is_live(access, kind, version, content)
 
 
 def roll_back(access: Access, kind: Kind, version: int | None) -> str:
     """Make `version` live again; None: the newest before the present one. As `publish`."""
     document, check = _open(access, kind)
     with progress("deploying"):
-        return _is_live(kind, document.roll_back(version, check))
+        number = document.roll_back(version, check)
+    return _is_live(access, kind, number, document.read(number))
 
 
 def document_of(access: Access, kind: Kind) -> PublishedDocument:
@@ -120,6 +139,6 @@ def _open(
     return replace(document, by=by), check
 
 
-def _is_live(kind: Kind, version: int) -> str:
-    live = f"Version {version} of the {kind.name} is live."
-    return f"{live} The functions use it within 30 seconds."
+def _is_live(access: Access, kind: Kind, version: int, content: bytes) -> str:
+    live = f"Version {version} of the {kind.name} is live. The functions use it within 30 seconds."
+    return "\n".join([live, *(f"warning: {text}." for text in kind.warnings(access, content))])

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import pytest
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
+from aep_intake.adapters.dynamodb.items import asides
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DISCARDED, DynamoParked
@@ -36,6 +37,7 @@ from aep_intake.model.orders import (
     WindowPart,
 )
 from aep_intake.model.pauses import Pause
+from aep_intake.model.times import hour_of
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
@@ -265,6 +267,30 @@ def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
         page, after = listed.unfinished(DueKind.ORDERS, after, 3)
     assert len(seen) == len(set(seen))
     assert ids <= set(seen)
+
+
+def test_what_is_set_aside_is_listed_by_its_hour(ledger: Contract) -> None:
+    if not isinstance(ledger, DynamoLedger):
+        return  # lists read DynamoDB alone
+    left, waited, old = arrival(), arrival(version_id="v1"), arrival()
+    ledger.note(left, "ready", "r")
+    ledger.note_superseded(waited, "v:2", "r")
+    ledger.note_waiting(arrival(), "r", "m", NOW)
+    record = ledger.open(opened(old))
+    copy = replace(old, sequencer="0062")
+    [held] = ledger.held(old.object_id)
+    assert ledger.claim_copy(copy, held)
+    ledger.windows.supersede(record.order.external_id, old, "e:2")
+    listed = DynamoListed(ledger._table, lambda: [])
+    ours = {one.object_id for one in (left, waited, old)}
+
+    def told(hour: int) -> set[Arrival]:
+        aside = listed.aside(hour_of(hour))
+        return {replace(file, size=10) for file in aside if file.object_id in ours}
+
+    assert told(NOW) == {left, waited, old, copy}
+    assert told(NOW - DAY) == set()
+    assert ledger.of_batch(asides(hour_of(NOW))[0]) is None
 
 
 def test_the_first_to_open_wins(ledger: Contract) -> None:
@@ -1175,27 +1201,36 @@ def test_a_pause_is_deleted_unless_somebody_changed_it(ledger: Contract) -> None
 
 
 def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
+    """Of a window the claims of all its files, else nobody could ask for them after a pause."""
     clock, table = [NOW], stack.outputs["LedgerTable"]
     ledger = DynamoLedger(stack.aws.dynamodb, table, lambda: clock[0], 60 * DAY)
     single, window = arrival(), Window.at(order(), 60_000, NOW)
     ledger.open(opened(single))
     kept = ledger.windows.open(window)
-    ledger.windows.register(kept, (arrival(),), ())
+    older, other = arrival(), arrival()
+    newer = replace(older, version_id="newer", sequencer=f"{older.sequencer}9")
+    joined = older, newer, other
+    for file in joined:
+        ledger.windows.register(kept, (file,), (file,))
+    ledger.windows.supersede(window.window_id, older, "newer")
     ledger.windows.replace(kept, kept.sealed(NOW).planned(()).finished())
-    part = order(excerpt=WindowPart(window.window_id, 0, 1, 10))
+    part = order(excerpt=WindowPart(window.window_id, 0, 2, 10, key="windows/gone"))
 
     def expires(pk: str) -> set[int]:
         items = Table(stack.aws.dynamodb, table).query("pk = :pk", {"pk": {"S": pk}})
         return {int(item["expires"]["N"]) for item in items}
 
-    objects, windows = f"object#{single.object_id}", f"window#{window.window_id}"
-    before = max(expires(objects) | expires(windows))
+    objects = [f"object#{file.object_id}" for file in (single, *joined)]
+    places = [*objects, f"window#{window.window_id}"]
+    before = max(max(expires(place)) for place in places)
     clock[0] += 30 * DAY
     ledger.renew(order(single))
     ledger.renew(part)
     later = (clock[0] + 120 * DAY) // 1000
     assert before < later
-    assert expires(objects) == expires(windows) == {later}
+    assert [expires(place) for place in places] == [{later}] * len(places)
+    clock[0] += 100 * DAY
+    assert [ledger.claimant(file) for file in joined] == [window.window_id] * 3
 
 
 def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalStack) -> None:

@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """List versions of files, each in its present state.
 
-    The unfinished come first, however old they are, then those that got their batch or were
-    rejected since TIME, the newest first. The list is about a minute late. What a route leaves out,
-    or another version stands for, is not in it: `aep-intake file` tells of it.
+    The unfinished come first, however old they are, then those that got their batch, were rejected
+    or were set aside (superseded, same-bytes, left-out) since TIME, the newest hour first. The list
+    is about a minute late.
     """
     from itertools import islice
 
@@ -69,4 +69,7 @@ def command(
     elif not found:
         click.echo("No file is in this list.", err=True)
     if stack.parameters.get("JournalDays") == "0":
-        click.echo("This stack has no journal (JournalDays): only unfinished files.", err=True)
+        click.echo(
+            "This stack has no journal (JournalDays), which lists what is loaded or rejected.",
+            err=True,
+        )

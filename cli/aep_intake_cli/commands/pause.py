@@ -11,6 +11,7 @@ import click
 from aep_intake_cli.options import Access, as_json, with_access
 
 if TYPE_CHECKING:
+    from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 
     from aep_intake_cli.stack import Stack
@@ -54,6 +55,7 @@ def command(
     files. Publishing routes does not end a pause.
     """
     from aep_intake.model.pauses import Pause
+    from aep_intake.routing import routes
 
     from aep_intake_cli import pauses
     from aep_intake_cli.clock import now
@@ -63,15 +65,23 @@ def command(
     stack, session = access.stack(), access.session
     ledger = _ledger(stack, access)
     name = _name(route, dataset, organization)
+    doubt = None
     if name is not None:
+        live = live_routes(stack, session.client("appconfig"))
         if route is not None:
-            check_route(route, live_routes(stack, session.client("appconfig")))
+            check_route(route, live)
+        elif dataset is not None:
+            doubt = pauses.doubt_of_dataset(dataset, routes.parse(live, "live"))
+        elif organization is not None:
+            doubt = pauses.doubt_of_organization(organization, *_credentials(stack, access))
         by = session.client("sts").get_caller_identity()["Arn"]
         ledger.pauses.put(Pause(name, now(), by, note))
     kept = pauses.kept_in(session.client("s3"), stack.output("SourceBuckets").split(","))
     with progress("counting what waits"):
         known = [pause for pause in ledger.pauses.all() if name in (None, pause.name)]
         found = [pauses.waiting(pause, ledger, kept) for pause in known]
+    if doubt is not None:
+        click.echo(f"{click.style('warning', fg='yellow')}: {doubt}.", err=True)
     if as_json:
         print_json([pauses.to_json(one) for one in found])
         return
@@ -81,6 +91,15 @@ def command(
     console().print(pauses.table(found))
     for line in kept.lines:
         click.echo(line)
+
+
+def _credentials(stack: Stack, access: Access) -> tuple[Credentials, tuple[str, ...]]:
+    """The credentials of a stack, and the ARNs of their secrets."""
+    from aep_intake_cli.datasets import adobe_clients
+    from aep_intake_cli.documents import organizations_of
+
+    credentials, _ = adobe_clients(stack, access.session)
+    return credentials, organizations_of(stack, access.session.client("appconfig")).credentials
 
 
 @click.command("resume")

@@ -13,7 +13,7 @@ from aep_intake.grouping.missing_markers import Listing, WaitingFile, folder_of,
 from aep_intake.grouping.windows import BatchLimits, Window, WindowPorts, register
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection
+from aep_intake.model.orders import Rejection, claims
 from aep_intake.model.times import DAY_MS, HOUR_MS, iso
 from aep_intake.report.events import arrival_rejected
 from aep_intake_cli import documents, listed_files, options
@@ -134,6 +134,30 @@ def test_each_version_is_told_once(day: Day) -> None:
 )
 def test_by_state_and_route(day: Day, chosen: dict[str, str], told: list[str]) -> None:
     assert sorted(day.files(**chosen)) == told
+
+
+def test_what_was_set_aside_is_told_once(day: Day) -> None:
+    """In its window, while it waited, or as it came; and not once it has a batch after all."""
+    ledger = day.ledger
+    old = file("twice", version_id="v1")
+    ledger.claim(claims(old), "window-finished")
+    ledger.windows.supersede("window-finished", old, "v:v2")
+    ledger.note_superseded(file("waited"), "v:newer", "folders")
+    ledger.note(file("late"), "not-the-newest", "crm")
+    ledger.note(file("early"), "not-the-first", "crm")  # loaded by a redrive
+    copy = file("taken", version_id="copied")
+    [held] = ledger.held(copy.object_id)
+    assert ledger.claim_copy(copy, held)
+    aside = ["late left-out", "taken same-bytes", "twice superseded", "waited superseded"]
+    assert sorted(day.files()) == sorted(
+        [*UNFINISHED, *THIS_HOUR, *REJECTED, *aside, "early loaded"]
+    )
+    assert day.files(state="left-out") == ["late left-out"]
+    assert sorted(day.files(state="superseded")) == ["twice superseded", "waited superseded"]
+    assert day.files(state="same-bytes", route="folders") == ["taken same-bytes"]
+    day.fetched.clear()
+    assert day.files(state="left-out", route="nobody's") == []
+    assert day.fetched == [], "the journal knows nothing of them"
 
 
 def test_an_earlier_attempt_is_not_told(day: Day) -> None:

@@ -9,13 +9,16 @@ from typing import Any
 
 import boto3
 import pytest
+from aep_intake.model.errors import CredentialUnusable, LedgerUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order, Record, WindowPart
 from aep_intake.model.pauses import Pause
 from aep_intake.model.times import DAY_MS, HOUR_MS
-from aep_intake_cli import clock, documents, options, pauses
+from aep_intake.routing import routes
+from aep_intake_cli import clock, documents, options, pauses, publishing, standing
 from aep_intake_cli.command import main
 from aep_intake_cli.commands import pause as command
+from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.stack import Stack
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
@@ -63,6 +66,8 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryLedger]:
     monkeypatch.setattr(options, "Access", lambda *_: access)
     monkeypatch.setattr(command, "_ledger", lambda *_: found)
     monkeypatch.setattr(documents, "live_routes", lambda *_: TABLE)
+    ours = SimpleNamespace(ims_org=lambda _: "O@AdobeOrg")
+    monkeypatch.setattr(command, "_credentials", lambda *_: (ours, ["arn"]))
     monkeypatch.setattr(pauses, "kept_in", lambda *_: pauses.BucketRetention(30, ("other",)))
     monkeypatch.setattr(clock, "now", lambda: NOW)
     yield found
@@ -204,8 +209,76 @@ def test_what_is_paused_is_resumed_by_the_same_name(
 
 def test_a_route_that_is_not_there_cannot_be_paused(ledger: MemoryLedger, capsys: Output) -> None:
     assert main(["pause", "crn"]) == 1
-    assert "no route of the live table is called crn: there are crm" in capsys.readouterr().err
+    assert "no route of the live table is called crn: did you mean crm?" in capsys.readouterr().err
+    assert main(["pause", "loyalty"]) == 1
+    assert "is called loyalty: there are crm" in capsys.readouterr().err
     assert not ledger.pauses.kept
+
+
+DATASETS = routes.parse(
+    json.dumps(
+        {
+            "routes": [
+                {"name": "a", "match": "a/*", "datasetId": "5c8c3c555033b814b69f947f"},
+                {"name": "b", "match": "b/{dataset}/*", "datasetId": "{dataset}"},
+                {"name": "c", "match": "c/*", "datasetName": "clicks"},
+            ]
+        }
+    ).encode(),
+    "live",
+)
+
+
+def test_a_dataset_that_no_route_names_is_paused_with_a_warning(
+    ledger: MemoryLedger, capsys: Output
+) -> None:
+    """Nobody can know it: a request names any, a name and a placeholder stand for many."""
+    assert pauses.doubt_of_dataset("5c8c3c555033b814b69f947f", DATASETS) is None
+    doubt = pauses.doubt_of_dataset("5c8c3c555033b814b69f947e", DATASETS) or ""
+    assert "(did you mean 5c8c3c555033b814b69f947f?)" in doubt
+    assert main(["pause", "--dataset", "another", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)[0]["name"] == "another"
+    assert "warning: no route names the dataset another by its id (there are d)" in said.err
+    assert ledger.pauses.kept
+
+
+def test_an_organization_that_is_not_the_stacks_is_refused() -> None:
+    orgs = {"arn:a": "A@AdobeOrg", "arn:b": "B@AdobeOrg"}
+    credentials: Any = SimpleNamespace(ims_org=orgs.__getitem__)
+    assert pauses.doubt_of_organization("B@AdobeOrg", credentials, orgs) is None
+    with pytest.raises(CommandFailed, match="C@AdobeOrg is no organization of this stack"):
+        pauses.doubt_of_organization("C@AdobeOrg", credentials, orgs)
+
+    def fails(_: str) -> str:
+        raise CredentialUnusable("the secret cannot be read")
+
+    credentials.ims_org = fails
+    doubt = pauses.doubt_of_organization("C@AdobeOrg", credentials, orgs) or ""
+    assert "the secret cannot be read" in doubt
+
+
+def test_a_pause_of_a_route_that_is_gone_is_told_at_publishing(
+    ledger: MemoryLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its new name is not paused."""
+    ledger.pauses.put(PAUSE)
+    ledger.pauses.put(replace(PAUSE, name="route#a"))
+    ledger.pauses.put(replace(PAUSE, name="dataset#crm"))
+    monkeypatch.setattr(standing, "opened", lambda *_: ledger)
+    access: Any = SimpleNamespace(stack=lambda: STACK, session=None)
+    table = json.dumps({"routes": [{"name": "a", "match": "*", "datasetId": "d"}]}).encode()
+    said = publishing._is_live(access, publishing.KINDS["routes"], 3, table)
+    first, warning = said.splitlines()
+    assert first.startswith("Version 3 of the routes is live.")
+    assert warning.startswith("warning: route crm is paused, and no route has this name any more")
+
+    def down() -> None:
+        raise LedgerUnavailable("no right to Query")
+
+    monkeypatch.setattr(ledger.pauses, "standing", down)
+    assert "no right to Query" in publishing._is_live(access, publishing.KINDS["routes"], 3, table)
+    assert len(publishing._is_live(access, publishing.KINDS["limits"], 3, b"{}").splitlines()) == 1
 
 
 @pytest.mark.usefixtures("ledger")

@@ -155,7 +155,7 @@ def test_it_goes_on_until_it_is_stopped(capsys: Output) -> None:
 @pytest.mark.usefixtures("journal")
 def test_it_does_not_wait_for_events_of_a_route_that_is_not_there(capsys: Output) -> None:
     assert main(["watch", "--route", "crn"]) == 1
-    assert "no route of the live table is called crn: there are crm" in capsys.readouterr().err
+    assert "no route of the live table is called crn: did you mean crm?" in capsys.readouterr().err
 
 
 def test_without_a_journal_it_says_so(capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from aep_intake.adapters.dynamodb.table import ABSENT, Item, putting
 from aep_intake.clock.due import LANES, Due, DueKind, lane
 from aep_intake.model.errors import AlreadyClaimed
-from aep_intake.model.files import digest
+from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import Claim, Lineage
+from aep_intake.model.times import hour_of
 
 # Each kind of due work has its own shards of the index `due`, so that no kind hides another.
 SHARDS: Mapping[DueKind, str] = {
@@ -16,6 +17,7 @@ SHARDS: Mapping[DueKind, str] = {
     DueKind.FOLDERS: "7",
 }
 SHARDS_PER_LANE = 3
+ASIDE_SHARDS = 4  # of an hour: a partition of an index takes 1,000 writes a second
 ANNOUNCED = "announced"  # the stage of a delivery that is only recorded with its order
 
 
@@ -69,3 +71,30 @@ def claimed_before(
     }
     first = ", ".join(f"{file.uri} ({owner})" for file, owner in list(claimed.items())[:10])
     return AlreadyClaimed(f"other orders hold {first}", claimed=claimed, external_id=external_id)
+
+
+def aside(object_id: str, now: int) -> Item:
+    """The attribute of a version that is set aside at `now`: its place in the index `batch`."""
+    places = asides(hour_of(now))
+    return {"batch_id": {"S": places[int(digest(object_id), 16) % len(places)]}}
+
+
+def asides(hour: str) -> list[str]:
+    """The places of what was set aside in an hour, `2026-11-28T05`."""
+    return [f"aside#{hour}#{n}" for n in range(ASIDE_SHARDS)]
+
+
+def file_of(item: Item) -> Arrival:
+    """The version that an item is about, as far as it says; an earlier release said less."""
+    bucket, _, key = item["uri"]["S"].removeprefix("s3://").partition("/")
+    kind, _, rest = item["version"]["S"].partition(":")
+    etag, _, sequencer = rest.rpartition(":") if kind == "e" else ("", "", "")
+    return Arrival(
+        bucket,
+        key,
+        rest if kind == "v" else None,
+        item["etag"]["S"] if "etag" in item else etag,
+        item["sequencer"]["S"] if "sequencer" in item else sequencer or None,
+        0,
+        int(item["time"]["N"]) if "time" in item else 0,
+    )

@@ -38,13 +38,15 @@ Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over sh
 for orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a second,
 and a full one throttles the table. Orders that a pause holds have shards of their own. While work
 is handed out, `due` is the end of that lease, and `due_since` its value before.
-Index `batch`: `batch_id`, every attempt that got one. Time to live: `expires` (epoch seconds),
+Index `batch`: `batch_id`, every attempt that got one, and by hour what is set aside (see `aside`),
+as it gets none of its own. Time to live: `expires` (epoch seconds),
 never on a head, on the order that it names, on a connection or a backfill, or on unfinished work. A
 record is one JSON string: AEP's answers hold floats, empty strings and more, which DynamoDB's own
 types change.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import batched
@@ -53,12 +55,14 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb import pauses
-from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
+from aep_intake.adapters.dynamodb.due_work import QUERIES, DynamoDueWork
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
     ANNOUNCED,
+    aside,
     claimed_before,
     due_at,
+    file_of,
     head_moved,
     order_shard,
 )
@@ -324,24 +328,29 @@ class DynamoLedger:
             return order.selected(self._read[1])
 
     def renew(self, order: Order) -> None:
-        """Keep the claims of an order's own files, or its window with its list, for longer.
+        """Keep the claims of an order's files for longer, and its window with its list.
 
-        Claims of a window's files, which may be many, expire.
+        Raises StorageUnavailable, too.
         """
-        until = self._now() + 2 * self._retention
-        kept = [(f"object#{claim.object_id}", claim.slot) for claim in order.claims]
-        if order.excerpt is not None:
-            pk = f"window#{order.excerpt.window_id}"
+        until, part = self._now() + 2 * self._retention, order.excerpt
+        files = order.files if part is None else self.windows.versions(part)
+        kept = [(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)]
+        if part is not None:
+            pk = f"window#{part.window_id}"
             short = {"ProjectionExpression": "sk, expires", "ConsistentRead": True}
             items = self._table.query("pk = :pk", {"pk": {"S": pk}}, **short)
             # Another part of the window, or a worker that died, may have renewed some already.
             soon = (until - self._retention // 4) // 1000
-            kept = [(pk, item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
-        for place in kept:
+            kept += [(pk, item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
+
+        def keep(place: tuple[str, str]) -> None:
             with suppress(ConditionFailed):  # it does not expire, or is gone
                 how = "SET expires = :expires"
                 expires = {"expires": expiry(until)}
                 self._table.update(*place, how, expires, "attribute_exists(expires)")
+
+        with ThreadPoolExecutor(QUERIES) as pool:
+            list(pool.map(keep, kept))
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Record that an arrival was rejected before it had an order. Claims nothing."""
@@ -349,7 +358,7 @@ class DynamoLedger:
 
     def note(self, arrival: Arrival, what: str, route: str) -> None:
         """Record the fate of an arrival that gets no order of its own. Claims nothing."""
-        self._table.put(self._noted(arrival, what, route))
+        self._table.put(self._noted(arrival, what, route) | aside(arrival.object_id, self._now()))
 
     def note_waiting(self, arrival: Arrival, route: str, waits_for: str, until: int) -> None:
         """Note that an arrival waits until then (epoch ms), unless it has a note already."""
@@ -359,7 +368,8 @@ class DynamoLedger:
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
-        self._table.put(self._noted(arrival, "superseded", route) | {"superseded_by": {"S": by}})
+        said = {"superseded_by": {"S": by}} | aside(arrival.object_id, self._now())
+        self._table.put(self._noted(arrival, "superseded", route) | said)
 
     def note_marked(self, place: str, time: int) -> None:
         """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
@@ -443,7 +453,7 @@ class DynamoLedger:
             # A version that its batch lost has no claim, and then a copy of it says nothing.
             stands = in_batch in claimed and claimed[in_batch]["external_id"] == owner
             if stands and "superseded_by" not in item:
-                held.append(Held(_file(known[version]), owner["S"], in_batch))
+                held.append(Held(file_of(known[version]), owner["S"], in_batch))
         return held
 
     def claim_copy(self, copy: Arrival, held: Held) -> bool:
@@ -454,7 +464,8 @@ class DynamoLedger:
         step = self._claiming(claims(copy)[0], held.owner)["Put"]
         condition = {name: step[name] for name in step.keys() - {"Item"}}
         with suppress(ConditionFailed):
-            self._table.put(step["Item"] | {"same_as": {"S": held.in_batch}}, condition)
+            said = {"same_as": {"S": held.in_batch}} | aside(copy.object_id, self._now())
+            self._table.put(step["Item"] | said, condition)
             return True
         return False
 
@@ -577,22 +588,6 @@ def _object_item(file: Arrival, slot: str) -> Item:
         "time": {"N": str(file.time)},
         **({"sequencer": {"S": file.sequencer}} if file.sequencer else {}),
     }
-
-
-def _file(item: Item) -> Arrival:
-    """The version that an item is about, as far as it says; an earlier release said less."""
-    bucket, _, key = item["uri"]["S"].removeprefix("s3://").partition("/")
-    kind, _, rest = item["version"]["S"].partition(":")
-    etag, _, sequencer = rest.rpartition(":") if kind == "e" else ("", "", "")
-    return Arrival(
-        bucket,
-        key,
-        rest if kind == "v" else None,
-        item["etag"]["S"] if "etag" in item else etag,
-        item["sequencer"]["S"] if "sequencer" in item else sequencer or None,
-        0,
-        int(item["time"]["N"]) if "time" in item else 0,
-    )
 
 
 def _record(item: Mapping[str, Any]) -> Record:

@@ -3,20 +3,22 @@
 import json
 import re
 from bisect import bisect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import batched, chain, islice
 from typing import Any
 
 from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.due_work import PREFIXES
-from aep_intake.adapters.dynamodb.items import lanes
+from aep_intake.adapters.dynamodb.items import asides, file_of, lanes
 from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.model import records
+from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
 
-ORDERS_AT_ONCE = 50  # with their deliveries, a hundred items of one request
+KEYS_MAX = 100  # of one request
+ORDERS_AT_ONCE = KEYS_MAX // 2  # with their deliveries
 _NAMES = ("record", "delivery")
 # Of a place, that a caller may have changed: DynamoDB refuses other numbers and texts.
 _WHEN_AND_ID = re.compile("[0-9]{1,15} [!-~]{1,250}")
@@ -43,6 +45,15 @@ class DynamoListed:
                     record = records.read(Record, order["record"]["S"])
                     found[name] = (record, _delivery(items.get(f"delivery#{name}", {})))
         return found
+
+    def aside(self, hour: str) -> Iterator[Arrival]:
+        """The versions that were set aside in an hour, `2026-11-28T05`; some a second late."""
+        for place in asides(hour):
+            found = self._table.query("batch_id = :id", {"id": {"S": place}}, IndexName="batch")
+            keys = ((item["pk"]["S"], item["sk"]["S"]) for item in found)
+            for some in batched(keys, KEYS_MAX, strict=False):
+                items = self._table.get_many(some, "uri", "version", "etag", "sequencer", "time")
+                yield from map(file_of, items)
 
     def unfinished(self, kind: DueKind, after: str, limit: int) -> tuple[list[str], str]:
         """As `listing.ListedLedger`, from the index `due`."""

@@ -10,7 +10,7 @@ from threading import local
 from typing import Any
 
 from aep_intake.adapters.aws.window_lists import WindowLists
-from aep_intake.adapters.dynamodb.items import claimed_before, due_at, head_moved
+from aep_intake.adapters.dynamodb.items import aside, claimed_before, due_at, head_moved
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
     ConditionFailed,
@@ -247,8 +247,8 @@ class DynamoWindows:
             self._table.update(
                 f"object#{claim.object_id}",
                 claim.slot,
-                "SET superseded_by = :by",
-                {"by": {"S": by}, "window": {"S": window_id}},
+                "SET superseded_by = :by, batch_id = :batch_id",
+                {"by": {"S": by}, "window": {"S": window_id}} | aside(claim.object_id, self._now()),
                 "external_id = :window",
             )
 
@@ -269,13 +269,22 @@ class DynamoWindows:
         """The files of a part, from its window's list."""
         if part.key is None:
             return self.registered(part.window_id)[part.first : part.end]
-        if self._kept is not None:
+        return lists.that_count(self._lines(part))
+
+    def versions(self, part: WindowPart) -> Iterable[Arrival]:
+        """The same, with the versions that newer ones supersede."""
+        if part.key is None:
+            return self.files(part)
+        return (file for file, _ in lists.read(self._lines(part)))
+
+    def _lines(self, part: WindowPart) -> Iterable[bytes]:
+        if self._kept is not None and part.key is not None:
             found = self._kept.read(part.key, part.offset, part.offset + part.length)
             if found is not None:
-                return lists.that_count(found.splitlines())
+                return found.splitlines()
         # The state bucket deletes lists before the ledger deletes their windows.
         known = lists.versions(lists.in_lines(self.joined(part.window_id)))
-        return tuple(seen.newest for seen in islice(known, part.first, part.end))
+        return (line for seen in islice(known, part.first, part.end) for line in seen.lines)
 
     def part_of(self, window: Window, bucket: str, key: str, version: str) -> int | None:
         """The number of the part with a version of an object."""
