@@ -19,7 +19,7 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.model.pauses import Pause
 
 from local.simulator.seed import PRODUCTS
-from tests.faults.harness import HOUR, Delivering, Tape, take
+from tests.faults.harness import HOUR, Delivering, take
 from tests.unit.arrivals.test_redrive import (
     A,
     arrived,
@@ -28,19 +28,12 @@ from tests.unit.arrivals.test_redrive import (
     table,
     windowed,
     without_data,
+    world,
 )
 
+__all__ = ["world"]  # a fixture
+
 FILE = messages.of_arrival(A)
-
-
-@pytest.fixture
-def world() -> Delivering:
-    world = Delivering(Tape(b""))
-    world.calm = True
-    world.clock.advance(HOUR)
-    world.simulator.show_in_catalog(None)
-    world.table = table()
-    return world
 
 
 def asked(world: Delivering, body: str, *failed: str, even: bool = False) -> dict[str, Any]:

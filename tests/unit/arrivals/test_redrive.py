@@ -31,7 +31,17 @@ from aep_intake.routing import routes
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.faults.harness import DAY, HOUR, SETTLE, START, Delivering, Tape, World, go_on, take
+from tests.faults.harness import (
+    DAY,
+    HOUR,
+    SETTLE,
+    START,
+    Delivering,
+    World,
+    calm,
+    go_on,
+    take,
+)
 
 A = Arrival("landing", "in/one.json", "v1", "a", "0061", 3, START)
 TOLD = Wish(even_if_overtaken=True)
@@ -49,10 +59,7 @@ def following(number: int, **changes: Any) -> Arrival:
 
 @pytest.fixture
 def world() -> Delivering:
-    world = Delivering(Tape(b""))
-    world.calm = True
-    world.clock.advance(HOUR)
-    world.simulator.show_in_catalog(None)
+    world = calm()
     world.table = table()
     return world
 

@@ -19,23 +19,22 @@ from aep_intake_cli.choice import Choice
 from aep_intake_cli.command import main
 from aep_intake_cli.discarding import Marks
 
-from tests.faults.harness import HOUR, Delivering, Tape, take
-from tests.unit.arrivals.test_redrive import A, arrived, following, rejected, table, without_data
+from tests.faults.harness import HOUR, Delivering, take
+from tests.unit.arrivals.test_redrive import (
+    A,
+    arrived,
+    following,
+    rejected,
+    table,
+    without_data,
+    world,
+)
 from tests.unit.cli.test_dead_letters import NOW, Sqs, everything, waiting
 
+__all__ = ["world"]  # a fixture
 SAID = "by arn:me: a test file"
 WHY = Rejection("no-route", "no rule", NOW)
 FILE = Parked("0f", "arrivals", A.external_id, messages.of_arrival(A), WHY, None, A.uri, 1)
-
-
-@pytest.fixture
-def world() -> Delivering:
-    world = Delivering(Tape(b""))
-    world.calm = True
-    world.clock.advance(HOUR)
-    world.simulator.show_in_catalog(None)
-    world.table = table()
-    return world
 
 
 def marks(world: Delivering, *failed: str, said: str | None = SAID) -> Marks:

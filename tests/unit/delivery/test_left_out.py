@@ -27,7 +27,15 @@ from aep_intake.routing import routes
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import CREDENTIAL, HOUR, MINUTE, START, Delivering, Tape, go_on, take
+from tests.faults.harness import (
+    CREDENTIAL,
+    MINUTE,
+    START,
+    Delivering,
+    calm,
+    go_on,
+    take,
+)
 from tests.memory_ledger import all_due
 
 ROW = b'{"row": 1}\n'
@@ -43,10 +51,7 @@ def table(**rule: Any) -> routes.RoutingTable:
 
 @pytest.fixture
 def world() -> Delivering:
-    world = Delivering(Tape(b""), tables=(table(),), final=table())
-    world.calm = True
-    world.clock.advance(HOUR)
-    world.simulator.show_in_catalog(None)
+    world = calm(tables=(table(),), final=table())
     world.limits = BatchLimits(100, 10**6)
     return world
 

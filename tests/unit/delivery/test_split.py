@@ -38,7 +38,7 @@ from tests.faults.harness import (
     START,
     Copy,
     Delivering,
-    Tape,
+    calm,
     go_on,
     take,
 )
@@ -57,10 +57,7 @@ def table(**rule: Any) -> routes.RoutingTable:
 
 @pytest.fixture
 def world() -> Delivering:
-    world = Delivering(Tape(b""), tables=(table(),), final=table())
-    world.calm = True
-    world.clock.advance(HOUR)
-    world.simulator.show_in_catalog(None)
+    world = calm(tables=(table(),), final=table())
     world.limits = BatchLimits(1000, 10**6)
     return world
 

@@ -79,7 +79,7 @@ from tests.faults.harness import (
     UPLOADING,
     Delivering,
     Errand,
-    Tape,
+    calm,
     go_on,
     take,
 )
@@ -102,11 +102,7 @@ def table(**rule: Any) -> routes.RoutingTable:
 
 @pytest.fixture
 def world() -> Delivering:
-    made = Delivering(Tape(b""), tables=(table(),), final=table())
-    made.calm = True
-    made.clock.advance(HOUR)  # so that nothing stands at the limits of time
-    made.simulator.show_in_catalog(None)  # at once
-    return made
+    return calm(tables=(table(),), final=table())
 
 
 def arrival(content: bytes, key: str = "in/a.json", number: int = 1) -> Arrival:
