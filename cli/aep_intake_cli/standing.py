@@ -146,7 +146,18 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
                 str(error[part]) for part in ("code", "description", "hint") if error.get(part)
             ),
         )
+    yield from _not_mapped(told.get("delivery", told))
     yield from _files(told)
+
+
+def _not_mapped(delivery: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the route's map has left out."""
+    if rows := delivery.get("unmappedRecordCount"):
+        yield "rows left out", f"{rows:,}, as the route's map does not fit them"
+    if columns := delivery.get("unmappedColumns"):
+        more = delivery.get("unmappedColumnCount", 0) - len(columns)
+        others = f" and {more:,} more" if more > 0 else ""
+        yield "not mapped", f"{', '.join(columns)}{others}"
 
 
 def _neighbours(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -108,6 +108,23 @@ def test_of_many_files_the_first_are_shown(ledger: MemoryLedger, capsys: Output)
     assert "in/010.json" not in said
 
 
+@pytest.mark.parametrize("typed", [["batch", "01B1"], ["file", URI]])
+def test_what_a_map_has_left_out_is_said(
+    typed: list[str], ledger: MemoryLedger, capsys: Output
+) -> None:
+    for external_id, delivery in ledger.deliveries.items():
+        assert delivery.verdict
+        verdict = replace(delivery.verdict, unmapped=3, unmapped_columns=("Plz", "ort\x1b"))
+        verdict = replace(verdict, unmapped_column_count=31)
+        ledger.deliveries[external_id] = replace(delivery, verdict=verdict)
+    assert main(typed) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "rows left out 3, as the route's map does not fit them" in said
+    assert "not mapped Plz, ort" in said
+    assert "and 29 more" in said
+    assert "\x1b" not in said
+
+
 def test_what_was_rejected_says_the_reason(ledger: MemoryLedger, capsys: Output) -> None:
     file = replace(version(1), key="x/a.json")
     ledger.reject(file, Rejection.of(NoRoute("no rule fits"), NOW))

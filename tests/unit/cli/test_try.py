@@ -256,10 +256,11 @@ def test_a_hostile_file_ends_in_words(content: bytes, capsys: Output) -> None:
     assert len(said.out + said.err) < 200_000
 
 
-def test_a_pattern_that_python_does_not_know_is_left_to_aep(capsys: Output) -> None:
+@pytest.mark.parametrize("pattern", [r"^\p{L}+$", "(" * 3000 + "J" + ")" * 3000, "(.*)*x"])
+def test_a_pattern_that_is_not_matched_here_is_left_to_aep(pattern: str, capsys: Output) -> None:
     odd = json.loads(json.dumps(CRM))
     odd["properties"]["person"]["properties"]["name"]["properties"]["firstName"] |= {
-        "pattern": r"^\p{L}+$"
+        "pattern": pattern
     }
     Path("crm.json").write_text(json.dumps(odd))
     assert tried() == 0

@@ -494,7 +494,33 @@ def test_members_of_json_that_nothing_maps_and_mapped_ones_that_no_row_has() -> 
         (12, "it is no JSON object"),
         (13, "it has a lone surrogate, which is not Unicode"),
     ]
-    assert (rows.unmapped_members, rows.never_seen) == (("B", "z"), ("a",))
+    assert (rows.unmapped_columns, rows.never_seen) == (("B", "z"), ("a",))
+
+
+def test_members_within_others_that_nothing_maps() -> None:
+    map_ = compiled(
+        {"id": "user.id", "x": "user.tags[0].code", "y": "all", "z": {"expression": "hash(own.a)"}},
+        schema(id=TEXT, x=TEXT, y=a_map(TEXT), z=TEXT),
+        JSON,
+    )
+    rows = RowMap(map_.document, "", URI)
+    lines = [
+        '{"user":{"id":1,"e.mail":2,"tags":[{"code":3,"more":4},{"code":5},{"code":6}]}}',
+        '{"user":{"id":1,"tags":["odd"]},"all":{"k":"v"},"own":{"a":1,"b":2}}',
+        '{"user":"odd"}',
+    ]
+    rows.of_json("\n".join(lines).encode(), 0, 0)
+    wanted = ("user", r"user.e\.mail", "user.tags[0]", "user.tags[0].more", "user.tags[1]")
+    assert rows.unmapped_columns == wanted
+
+
+def test_names_of_members_that_are_made_of_values_do_not_fill_the_memory() -> None:
+    map_ = compiled({"id": "id"}, schema(id=TEXT), JSON)
+    rows = RowMap(map_.document, "", URI)
+    for at in range(40):
+        row = {"id": "a"} | {f"k{at}-{other}": 1 for other in range(500)}
+        rows.of_json(json.dumps(row).encode(), 0, 0)
+    assert 10_000 <= len(rows.unmapped_columns) <= 10_500
 
 
 def test_the_same_file_gives_the_same_bytes_however_it_comes() -> None:

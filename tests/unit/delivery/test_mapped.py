@@ -107,7 +107,22 @@ def test_a_csv_becomes_rows_of_the_schema(world: Delivering) -> None:
     assert record.order.source_format == SOURCE
     [mark] = world.deliveries.marks(external_id).values()
     assert (mark.rows, mark.broken, mark.unmapped) == (3, 0, 0)
-    assert mark.unmapped_columns == ("extra",)
+    assert (mark.unmapped_columns, mark.unmapped_column_count) == (("extra",), 1)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_columns_that_nothing_maps_are_counted_and_the_first_are_named(
+    world: Delivering, *, several: bool
+) -> None:
+    if several:
+        world.piece, world.sharing = 10_000, Sharing(files=50, bytes=8000, file_bytes=4000)
+    first, *others = csv(1, 2).decode("iso8859-1").splitlines()
+    wide = "\n".join([";".join([first, *(f"c{n}" for n in range(30))])])
+    wide += "".join(f"\n{line}{';x' * 30}" for line in others)
+    external_id = mapped(world, wide.encode("iso8859-1"), *([csv(3)] if several else []))
+    uploaded(world)
+    verdict = ended(world, external_id)
+    assert (len(verdict["unmappedColumns"]), verdict["unmappedColumnCount"]) == (20, 31)
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -140,6 +155,7 @@ def test_small_files_of_several_countries_share_an_upload(world: Delivering) -> 
     assert rows(world, external_id) == [xdm(n + 1, f"c{n}") for n in range(3)]
     [mark] = world.deliveries.marks(external_id).values()
     assert (mark.rows, mark.unmapped_columns) == (3, ("extra",))
+    assert mark.unmapped_column_count == 1
 
 
 def test_rows_of_which_none_can_be_mapped_are_told_also_of_a_file_that_shares_an_upload(
@@ -226,6 +242,7 @@ def test_what_was_left_out_is_in_the_event(world: Delivering) -> None:
     uploaded(world)
     event = ended(world, external_id)
     assert (event["unmappedRecordCount"], event["unmappedColumns"]) == (1, ["extra"])
+    assert event["unmappedColumnCount"] == 1
     assert event["sentRecordCount"] == 1
 
 

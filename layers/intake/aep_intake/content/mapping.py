@@ -18,12 +18,12 @@ from unicodedata import normalize
 from aep_intake.content.csv import CsvReader
 from aep_intake.content.map_fields import Cells
 from aep_intake.content.map_rows import Plan
+from aep_intake.content.members import Members
 from aep_intake.content.rows import Block, BrokenRow, RowReader
 from aep_intake.content.typed import DECODER, Unfit
+from aep_intake.content.xdm import dotted
 from aep_intake.model.errors import FormatMismatch
 from aep_intake.model.values import dataclass
-
-UNMAPPED_NAMED = 20  # columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,10 @@ class RowMap:
         self._width = 0
         self._indexes: list[int | None] = []
         self.unmapped: tuple[str, ...] = ()
-        self._known = {column["path"][0] for column in self._columns if column.get("path")}
-        self._seen = set[str]()
         self._paths = [tuple(column.get("path", ())) for column in self._columns]
+        self._members = Members()
+        for path in filter(None, self._paths):
+            self._members.add(path)
         placeholders: Mapping[str, str] = {}
         if "key" in compiled:
             flags = re.DOTALL | (re.IGNORECASE if compiled["anyCase"] else 0)
@@ -153,25 +154,20 @@ class RowMap:
             else:
                 rows.append(row)
                 numbers.append(number)
-                self._seen.update(row)
+                self._members.note(row)
         found = [[_at(row, path) for row in rows] for path in self._paths]
         return self._mapped(Cells(len(rows), found, rows), numbers, at, bad)
 
     @property
     def unmapped_columns(self) -> tuple[str, ...]:
-        """Columns, or members of JSON rows, that nothing maps: the first of them."""
-        return self.unmapped[:UNMAPPED_NAMED] or self.unmapped_members
-
-    @property
-    def unmapped_members(self) -> tuple[str, ...]:
-        """Members of JSON rows that nothing maps, the first by name."""
-        return tuple(sorted(self._seen - self._known)[:UNMAPPED_NAMED])
+        """Columns that nothing maps; members of JSON rows by their paths, in order."""
+        return self.unmapped or tuple(sorted(map(dotted, self._members.unmapped())))
 
     @property
     def never_seen(self) -> tuple[str, ...]:
         """Mapped members that no JSON row had, though they are not optional."""
         wanted = {column["path"][0] for column in self._columns if not column["optional"]}
-        return tuple(sorted(wanted - self._seen))
+        return tuple(sorted(name for name in wanted if not self._members.has_seen(name)))
 
     def _mapped(
         self, cells: Cells, numbers: Sequence[int], at: int, bad: list[BrokenRow]

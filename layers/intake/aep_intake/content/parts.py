@@ -125,7 +125,7 @@ class Part:
     next: Place | None  # where the next one begins; None behind the last
     header: bytes = b""  # a CSV's, with which it begins
     row_end: bytes = b""  # the bytes with which its rows end; its last row may lack them
-    unmapped: tuple[str, ...] = ()  # the first columns that no map reads
+    unmapped: tuple[str, ...] = ()  # columns that no map reads
     left_out: "BadRowsOfPart | None" = None  # rows that its map left out
 
 

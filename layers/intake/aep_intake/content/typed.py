@@ -13,13 +13,13 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from json.encoder import encode_basestring
 from typing import Any
 
 from aep_intake.content.dates import has_time, reads
+from aep_intake.content.patterns import matcher
 
 type Type = Mapping[str, Any]
 type Write = Callable[[str], str]
@@ -101,10 +101,8 @@ def string_checks(kind: Type) -> list[Check]:
         checks.append((lambda text: len(text) <= most, f"has more than {most} characters"))
     if "enum" in kind:
         checks.append((frozenset(kind["enum"]).__contains__, _NOT_ALLOWED))
-    if "pattern" in kind:
-        with suppress(re.error):  # one of JavaScript's that Python has not: AEP checks it
-            pattern = re.compile(kind["pattern"])
-            checks.append((pattern.search, f"is not of the pattern {kind['pattern']}"))
+    if "pattern" in kind and (fits := matcher(kind["pattern"])):  # else AEP checks it
+        checks.append((fits, f"is not of the pattern {kind['pattern']}"))
     form = kind.get("format")
     if form in _FORMATS:
         checks.append((_FORMATS[form].fullmatch, f"is no {form}"))

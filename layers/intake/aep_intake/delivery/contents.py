@@ -39,6 +39,7 @@ class Entry(Kept):
     lost: Rejection | None = None  # why it is not in the batch
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    unmapped_column_count: int = 0
     oversized: int = 0  # rows that Profile drops
     first_oversized: int = 0  # the number of the first; 0: not known
 
@@ -77,6 +78,7 @@ def mark_of(entries: tuple[Entry, ...]) -> Mark:
         broken=sum(entry.broken for entry in sent),
         unmapped=sum(entry.unmapped for entry in entries),
         unmapped_columns=tuple(islice(columns, COLUMNS_NAMED)),
+        unmapped_column_count=max(len(columns), *(e.unmapped_column_count for e in entries), 0),
         bad_rows=tuple(bad for entry in entries for bad in entry.bad_rows)[:EXAMPLES],
         oversized=sum(entry.oversized for entry in sent),
         oversized_rows=tuple(

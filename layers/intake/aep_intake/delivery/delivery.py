@@ -66,6 +66,7 @@ class Verdict(Kept):
     broken: int = 0  # of them, as we saw
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    unmapped_column_count: int = 0  # of several files, at least those of the one that has most
     bad_rows: tuple[BadRow, ...] = ()  # the first of these
     oversized: int = 0  # rows that Profile drops; of datasets that feed Profile
     oversized_rows: tuple[str, ...] = ()  # the first in each of some files, by name
@@ -97,6 +98,7 @@ class Mark(Kept):
     broken: int = 0  # of them, as far as we can see
     unmapped: int = 0  # rows that were left out, as they could not be mapped
     unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    unmapped_column_count: int = 0  # of several files, at least those of the one that has most
     oversized: int = 0  # rows that Profile drops
     oversized_rows: tuple[str, ...] = ()  # the first in each of some files, by name
     # Of a run: how many of its files are not in it, as its list says, and how many have no row.

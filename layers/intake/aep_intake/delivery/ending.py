@@ -97,6 +97,7 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
     marks = _final_marks(delivery, verdict, ports)
     verdict = _or_replaced(delivery, verdict, ports)
     there = [mark for mark in marks.values() if not mark.lost]
+    columns = dict.fromkeys(name for mark in there for name in mark.unmapped_columns)
     counted = len(marks) == delivery.total and all(mark.rows is not None for mark in there)
     verdict = replace(
         verdict,
@@ -105,7 +106,8 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
         rows=sum(mark.rows or 0 for mark in there) if counted and there else None,
         broken=sum(mark.broken for mark in there),
         unmapped=sum(mark.unmapped for mark in there),
-        unmapped_columns=_first_columns(there),
+        unmapped_columns=tuple(islice(columns, contents.COLUMNS_NAMED)),
+        unmapped_column_count=max(len(columns), *(m.unmapped_column_count for m in there), 0),
         bad_rows=_bad_rows(marks),
         oversized=sum(mark.oversized for mark in there) if delivery.profile else 0,
         oversized_rows=_oversized_rows(there) if delivery.profile else (),
@@ -130,11 +132,6 @@ def _or_replaced(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
 
 def _oversized_rows(marks: Iterable[Mark]) -> tuple[str, ...]:
     return tuple(islice((r for mark in marks for r in mark.oversized_rows), contents.ROWS_NAMED))
-
-
-def _first_columns(marks: Iterable[Mark]) -> tuple[str, ...]:
-    names = dict.fromkeys(name for mark in marks for name in mark.unmapped_columns)
-    return tuple(islice(names, contents.COLUMNS_NAMED))
 
 
 def _bad_rows(marks: Mapping[int, Mark]) -> tuple[BadRow, ...]:

@@ -152,7 +152,7 @@ class _Read:
     content: IO[bytes] | None = None  # behind the header
     bad_rows: tuple[BadRow, ...] = ()  # the first broken ones
     lost: Rejection | None = None
-    unmapped: tuple[str, ...] = ()  # the first columns that no map reads
+    unmapped: tuple[str, ...] = ()  # columns that no map reads
     left: int = 0  # rows that could not be mapped, where no other row goes up with them
 
 
@@ -184,7 +184,10 @@ class _Gathered:
     def add(self, place: int, file: Arrival, read: _Read) -> None:
         """One more file, behind the others."""
         if read.content is None:
-            entry = Entry(place, file, lost=read.lost, unmapped_columns=read.unmapped)
+            names, number = read.unmapped[: contents.COLUMNS_NAMED], len(read.unmapped)
+            entry = Entry(
+                place, file, lost=read.lost, unmapped_columns=names, unmapped_column_count=number
+            )
             first, *more = [self._part(entry, read.header, *part) for part in read.parts] or [entry]
             unmapped = first.unmapped + read.left
             self.entries += [replace(first, bad_rows=read.bad_rows, unmapped=unmapped), *more]
@@ -208,7 +211,8 @@ class _Gathered:
                 upload.size,
                 upload.rows,
                 unmapped=count.unmapped,
-                unmapped_columns=read.unmapped,
+                unmapped_columns=read.unmapped[: contents.COLUMNS_NAMED],
+                unmapped_column_count=len(read.unmapped),
                 bad_rows=read.bad_rows,
                 oversized=count.oversized,
                 first_oversized=count.first_oversized,

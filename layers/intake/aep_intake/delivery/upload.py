@@ -258,7 +258,8 @@ def _mark_of(
         broken=sent.broken,
         bad_rows=done.bad_rows,
         unmapped=sent.unmapped,
-        unmapped_columns=unmapped_columns,
+        unmapped_columns=unmapped_columns[: contents.COLUMNS_NAMED],
+        unmapped_column_count=len(unmapped_columns),
         oversized=done.oversized,
         oversized_rows=rows,
     )

@@ -125,6 +125,7 @@ def batch_ended(
         brokenRecordCount=verdict.broken or None,
         unmappedRecordCount=verdict.unmapped or None,
         unmappedColumns=list(verdict.unmapped_columns) or None,
+        unmappedColumnCount=verdict.unmapped_column_count or None,
         brokenRows=[
             present(uri=bad.uri, row=bad.row, offset=bad.offset, rule=bad.rule)
             for bad in verdict.bad_rows

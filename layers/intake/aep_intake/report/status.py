@@ -448,6 +448,7 @@ def _about_delivery(delivery: "Delivery") -> JsonObject:
         failedRecordCount=verdict.metrics.get("failedRecordCount"),
         unmappedRecordCount=verdict.unmapped or None,
         unmappedColumns=list(verdict.unmapped_columns) or None,
+        unmappedColumnCount=verdict.unmapped_column_count or None,
     )
 
 
