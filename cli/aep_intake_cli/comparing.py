@@ -25,6 +25,7 @@ from rich.table import Column
 from rich.table import Table as Grid
 from rich.text import Text
 
+from aep_intake_cli.backfill import inventory
 from aep_intake_cli.clock import now
 from aep_intake_cli.datasets import adobe_clients
 from aep_intake_cli.documents import check_route, live_routes, organizations_of
@@ -53,9 +54,16 @@ class Comparing:
     ports: ReconcilePorts
 
 
-def prepare(stack: Stack, session: boto3.Session, route: str | None, day: int | None) -> Comparing:
+def prepare(
+    stack: Stack,
+    session: boto3.Session,
+    route: str | None,
+    day: int | None,
+    inventory_uri: str | None,
+) -> Comparing:
     """A comparison about one route (None: all) and one day, by its begin in epoch milliseconds.
 
+    `inventory_uri`: of the manifest of an S3 Inventory; the comparison is of its bucket alone.
     Raises CommandFailed, IntakeError and botocore's errors.
     """
     dynamodb, appconfig = session.client("dynamodb"), session.client("appconfig")
@@ -67,17 +75,20 @@ def prepare(stack: Stack, session: boto3.Session, route: str | None, day: int | 
     published = routes.parse(document, "live")
     if route is not None:
         check_route(route, document)
-    buckets = stack.output("SourceBuckets").split(",")
+    buckets, s3 = stack.output("SourceBuckets").split(","), session.client("s3")
+    listed = None if inventory_uri is None else inventory.read(s3, inventory_uri, *buckets)
+    buckets = buckets if listed is None else [listed.bucket]
     comparison = Comparison.begin(now(), retention, buckets, comparisons.last())
     if day is not None:
         comparison = comparison.of_times(day, day + DAY_MS)
     keys = compile_wildcard(stack.parameters["KeyPattern"])
     _, platform = adobe_clients(stack, session)
-    s3, queues = session.client("s3"), Queues(session.client("sqs"))
-    url = stack.output("ArrivalsQueueUrl")
+    queues, url = Queues(session.client("sqs")), stack.output("ArrivalsQueueUrl")
     ports = ReconcilePorts(
         ledger=comparisons,
-        listed=lambda bucket, after: Objects(lambda: s3).folder(bucket, "", after),
+        listed=lambda bucket, after: (
+            listed.all() if listed else Objects(lambda: s3).folder(bucket, "", after)
+        ),
         wanted=lambda file: is_wanted(file, keys, published) and _is_of(route, file, published),
         connected=DynamoConnections(table).all(),
         send=lambda files: queues.send_all(url, map(messages.of_arrival, files)),

@@ -40,6 +40,10 @@ class Inventory:
     files: tuple[str, ...]
     columns: tuple[str, ...]
 
+    def all(self) -> Iterator[Arrival | Archived]:
+        """As `pages`, of the whole bucket."""
+        return (found for page in self.pages("", "") for found in page.found)
+
     def pages(self, prefix: str, after: str) -> Iterator[Page]:
         """The present versions under a prefix, after a place (`<file>:<row>`), by page.
 
@@ -85,8 +89,8 @@ class Inventory:
         return Archived(file) if about.get("StorageClass") in ARCHIVES else file
 
 
-def read(s3: S3Client, uri: str, bucket: str) -> Inventory:
-    """The inventory of `bucket` whose manifest is at `uri`. Raises CommandFailed, botocore's."""
+def read(s3: S3Client, uri: str, *buckets: str) -> Inventory:
+    """That whose manifest is at `uri`, of one of `buckets`. Raises CommandFailed, botocore's."""
     place, _, key = uri.removeprefix("s3://").partition("/")
     text = s3.get_object(Bucket=place, Key=key)["Body"].read()
     try:
@@ -96,15 +100,15 @@ def read(s3: S3Client, uri: str, bucket: str) -> Inventory:
         columns = tuple(name.strip() for name in manifest["fileSchema"].split(","))
     except (ValueError, KeyError, TypeError):
         raise CommandFailed(f"{uri} is not the manifest.json of an S3 Inventory") from None
-    if source != bucket:
-        raise CommandFailed(f"{uri} is an inventory of {source}, not of {bucket}")
+    if source not in buckets:
+        raise CommandFailed(f"{uri} is an inventory of {source}, not of {' or '.join(buckets)}")
     if form != "CSV":
         raise CommandFailed(f"{uri} lists its objects as {form}: make an inventory as CSV")
     if missing := [name for name in NEEDED if name not in columns]:
         raise CommandFailed(f"the inventory lacks {', '.join(missing)}: add it, and wait for a day")
-    if "VersionId" not in columns and s3.get_bucket_versioning(Bucket=bucket).get("Status"):
+    if "VersionId" not in columns and s3.get_bucket_versioning(Bucket=source).get("Status"):
         raise CommandFailed(
-            f"{bucket} has versions, which tell one object from another, and this inventory lists "
+            f"{source} has versions, which tell one object from another, and this inventory lists "
             "none: make one of all versions"
         )
-    return Inventory(s3, bucket, place, files, columns)
+    return Inventory(s3, source, place, files, columns)

@@ -15,10 +15,12 @@ from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.backfills import DynamoBackfills
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
+from aep_intake.adapters.dynamodb.comparisons import last_comparison
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page
+from aep_intake.arrivals.reconcile import remembered_since
 from aep_intake.model import messages
 from aep_intake.model.files import BACKFILL_PREFIX, Archived, Arrival
 from aep_intake.model.times import DAY_MS, day_of
@@ -108,7 +110,9 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
         backfill,
         connected,
         tuple(other for other in known if other.bucket == backfill.bucket and other != backfill),
-        oldest=now() - int(stack.parameters["RetentionDays"]) * DAY_MS,
+        oldest=remembered_since(
+            now(), int(stack.parameters["RetentionDays"]) * DAY_MS, last_comparison(ledger)
+        ),
         wanted=partial(
             is_wanted, keys=compile_wildcard(stack.parameters["KeyPattern"]), table=table
         ),

@@ -20,9 +20,21 @@ if TYPE_CHECKING:
     metavar="DAY",
     help="Only what was written on this day, in UTC, such as 2026-11-28.",
 )
+@click.option(
+    "--inventory",
+    metavar="URI",
+    help="Of the manifest.json of an S3 Inventory: its bucket is compared without being listed.",
+)
 @as_json
 @with_access
-def command(*, route: str | None, day: datetime | None, as_json: bool, access: Access) -> int:
+def command(
+    *,
+    route: str | None,
+    day: datetime | None,
+    inventory: str | None,
+    as_json: bool,
+    access: Access,
+) -> int:
     """Find what is lost between S3, the ledger and AEP.
 
     The stack compares them by itself once a day (on_reconcile); this does it now. It looks at
@@ -39,7 +51,7 @@ def command(*, route: str | None, day: datetime | None, as_json: bool, access: A
     from aep_intake_cli.output import console, print_json, progress, quantity
 
     begin = None if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000)
-    comparing = prepare(access.stack(), access.session, route, begin)
+    comparing = prepare(access.stack(), access.session, route, begin, inventory)
     found = comparing.comparison
     with progress("listing objects") as status:
         for step in reconcile(found, comparing.ports):

@@ -13,6 +13,7 @@ from aep_intake.arrivals.reconcile import (
     FindingKind,
     ReconcilePorts,
     reconcile,
+    remembered_since,
 )
 from aep_intake.create import lineage
 from aep_intake.grouping.windows import Window
@@ -102,6 +103,23 @@ def test_an_event_that_never_came_is_made_good() -> None:
     [sent] = parse(messages.of_arrival(world.sent[0])).arrivals
     assert (sent.brought_by or "").startswith("reconcile-")
     assert not sent.aged
+
+
+def test_a_longer_retention_does_not_bring_back_what_is_forgotten() -> None:
+    """Its claims are gone, so it would be loaded a second time."""
+    before = Comparison.begin(NOW, 22 * DAY, ("landing",))
+    assert before.since == NOW - 21 * DAY
+    longer = Comparison.begin(NOW + DAY, 400 * DAY, ("landing",), before)
+    assert longer.since == NOW - 20 * DAY
+    later = Comparison.begin(NOW + 100 * DAY, 400 * DAY, ("landing",), longer)
+    assert later.since == longer.since
+    assert Comparison.begin(NOW + 900 * DAY, 400 * DAY, ("landing",), later).since == (
+        NOW + 501 * DAY
+    )
+    shorter = Comparison.begin(NOW + 900 * DAY, 22 * DAY, ("landing",), later)
+    assert shorter.since == NOW + 879 * DAY
+    of_a_release_before = replace(before, retention=0, remembered=0)
+    assert remembered_since(NOW, 60 * DAY, of_a_release_before) == NOW - 60 * DAY
 
 
 def test_a_delivery_whose_record_is_gone_is_told() -> None:

@@ -279,6 +279,14 @@ def test_present_versions_come_from_an_inventory_page_by_page(
         assert list(listed.pages("in/", page.reached)) == pages[number + 1 :]
 
 
+def test_a_comparison_reads_all_of_an_inventory_of_any_source_bucket() -> None:
+    s3: Any = S3()
+    listed = inventory.read(s3, "s3://lists/m/manifest.json", "first", "landing")
+    found = [one.file if isinstance(one, Archived) else one for one in listed.all()]
+    assert [file.key for file in found[:3]] == ["in/a b+c.json", 'in/"q".json', "out/x.json"]
+    assert (listed.bucket, len(found)) == ("landing", 6)
+
+
 @pytest.mark.parametrize(
     ("s3", "says"),
     [

@@ -68,6 +68,8 @@ class Comparison(Kept):
     # Since when a bucket is looked at of which nobody says since when it is connected.
     first_seen: Mapping[str, int] = field(default_factory=dict)
     looked_at: int = 0
+    retention: int = 0  # of the ledger then, in milliseconds
+    remembered: int = 0  # see `remembered_since`
     told: Mapping[str, int] = field(default_factory=dict)  # versions without a batch, by their fate
     found: Mapping[str, int] = field(default_factory=dict)  # by kind
     named: tuple[Finding, ...] = ()
@@ -81,18 +83,20 @@ class Comparison(Kept):
         before: "Comparison | None" = None,
     ) -> "Comparison":
         """A new one. `before`: the one before it. `retention`: of the ledger, in milliseconds."""
-        until = now - HOUR_MS
+        until, remembered = now - HOUR_MS, remembered_since(now, retention, before)
         several = tuple(buckets)
         seen = {} if before is None else before.first_seen
         return cls(
             began=now,
-            since=now - retention + DAY_MS,
+            since=remembered + DAY_MS,
             until=until,
             batches_since=until - DAY_MS
             if before is None
             else max(before.until, until - 7 * DAY_MS),
             buckets=several,
             first_seen={bucket: seen.get(bucket, now) for bucket in several},
+            retention=retention,
+            remembered=remembered,
         )
 
     def of_times(self, since: int, until: int) -> "Comparison":
@@ -112,6 +116,17 @@ class Comparison(Kept):
             found=dict(kinds),
             named=(*self.named, *findings)[:NAMED_MAX],
         )
+
+
+def remembered_since(now: int, retention: int, last: Comparison | None) -> int:
+    """Since when (epoch ms) the ledger surely knows whatever came. `last`: the last comparison.
+
+    Where `retention` became longer, what the shorter one let go is gone all the same: it would be
+    taken for what never came, and loaded a second time.
+    """
+    if last is None or not last.retention:  # of a release before
+        return now - retention
+    return max(last.remembered, now - min(retention, last.retention))
 
 
 class ComparedLedger(Protocol):

@@ -16,6 +16,12 @@ from aep_intake.model.orders import Record
 PK, SK = "reconcile", "comparison"
 
 
+def last_comparison(table: Table) -> Comparison | None:
+    """The one that was begun last (a consistent read). Raises LedgerUnavailable."""
+    item = table.get(PK, SK)
+    return None if item is None else records.read(Comparison, item["record"]["S"])
+
+
 class DynamoComparisons:
     """As `reconcile.ComparedLedger`; without `keeps`, no comparison is written."""
 
@@ -29,8 +35,7 @@ class DynamoComparisons:
 
     def last(self) -> Comparison | None:
         """The one that was begun last (a consistent read)."""
-        item = self._table.get(PK, SK)
-        return None if item is None else records.read(Comparison, item["record"]["S"])
+        return last_comparison(self._table)
 
     def begin(self, new: Comparison) -> None:
         """Put a new one in place of the one before."""
