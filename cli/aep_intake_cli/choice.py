@@ -87,7 +87,7 @@ def with_choice[R](command: Callable[..., R]) -> Callable[..., R]:
         type=Age(),
         default="0m",
         metavar="AGE",
-        help="Only what was parked so long ago: 30m, 12h, 2d.",
+        help="Only what was parked longer ago than this: 30m, 12h, 2d.",
     )
     @click.option(
         "--queue",

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 @click.option(
     "--inventory",
     metavar="URI",
-    help="Read the objects from S3 Inventory (CSV): s3://…/manifest.json.",
+    help="Read the list of objects from S3 Inventory (CSV): s3://…/manifest.json.",
 )
 @click.option(
     "--even-if-loaded",
     is_flag=True,
-    help="Bring what is older than the ledger remembers, even if it may be loaded already.",
+    help="Bring objects older than the ledger remembers, even if they may be loaded already.",
 )
-@click.option("--continue", "backfill_id", metavar="ID", help="Go on with a backfill.")
+@click.option("--continue", "backfill_id", metavar="ID", help="Continue a backfill.")
 @as_json
 @with_access
 def command(
@@ -48,12 +48,13 @@ def command(
 ) -> None:
     """Bring objects that are in a bucket already, through the routes.
 
-    The present version of each object whose key begins with PREFIX is sent to the intake, as if it
-    had just come: routes, windows, markers and claims count, and what is loaded is not loaded
-    again. Of what is older than the ledger remembers (RetentionDays) it brings only what is older
-    than the connection of the bucket and was in no backfill before; the rest is named and left out.
+    The command takes each object whose key begins with PREFIX, and sends its present version to
+    the intake, as if it had just come. So routes, windows, markers and claims count, and nothing
+    is loaded twice. The ledger remembers RetentionDays: of older objects, the command takes only
+    those that are older than the connection of the bucket, and were in no backfill before. It
+    names the others and leaves them out.
 
-    You may stop it at any time (Ctrl-C). The same command, or --continue, goes on with it. It does
+    You may stop it at any time (Ctrl-C). The same command, or --continue, continues it. It does
     not send faster than the functions take files.
     """
     from aep_intake_cli.backfill.running import Asked, prepare

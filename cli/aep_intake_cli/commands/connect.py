@@ -32,8 +32,8 @@ def command(
     EventBridge. With --direct it sends new objects to the arrivals queue of the stack, for stacks
     with ArrivalPath=Direct: such an event costs nothing. EventBridge then stays as it is.
 
-    The ledger keeps since when the bucket is connected: what is older came by no event. If the
-    bucket sent its events before, nobody but you knows since when: say it with --since.
+    The ledger remembers when the bucket was connected: no event came for older objects. If the
+    bucket sent its events before, say with --since since when; the command cannot know it.
     """
     from aep_intake.adapters.dynamodb.connections import DynamoConnections
     from aep_intake.adapters.dynamodb.table import Table

@@ -14,8 +14,8 @@ def command(port: int, access: Access) -> None:
     """Show the page of the dashboard in a browser.
 
     It says what happened today, what waits, what needs you, and where a file is. The command prints
-    its address, and serves it until Ctrl-C. Only this machine can reach it, and only who has the
-    whole address sees anything. It reads the ledger with your AWS credentials, and changes nothing.
+    the address, and serves the page until Ctrl-C. Only this machine can reach it, and only with the
+    whole address. It reads the ledger with your AWS credentials, and changes nothing.
     """
     from aep_intake_cli.site import Site, of_stack
 

@@ -20,13 +20,12 @@ from aep_intake_cli.options import Access, as_json, with_access
 def command(
     *, choice: Choice, note: str, undo: bool, dry_run: bool, as_json: bool, access: Access
 ) -> None:
-    """Discard what is parked and wanted no more.
+    """Discard parked messages that are not wanted any more.
 
-    Say which, and why. Its files are `discarded` from now on: neither their events nor a marker,
-    a redrive or a backfill brings them in. A new version of a file is another file. What got a
-    batch meanwhile stays as it is. Its messages are deleted. You may run it again after it was
-    interrupted. What was discarded can be parked again (--undo) for as long as the ledger
-    remembers, which are RetentionDays.
+    Say which, and why. The command deletes the messages, and their files are `discarded` from now
+    on: no event, marker, redrive or backfill brings them in. A new version of a file is another
+    file. A file that has got a batch since it was parked stays as it is. If the command is
+    interrupted, run it again. --undo parks the messages again, for RetentionDays.
     """
     from aep_intake_cli import parked
     from aep_intake_cli.discarding import Marks

@@ -14,8 +14,9 @@ from aep_intake_cli.options import Access, as_json, with_access
 def command(uri: str, as_json: bool, access: Access) -> None:
     """Show where a file is.
 
-    Each version has a state, with why, since when and until when. The ledger is asked, and not AEP.
-    What a route leaves out is not in the ledger: `aep-intake routes explain` says so of a key.
+    It shows each version with its state, why it has it, since when and until when. It asks the
+    ledger, and not AEP. The ledger does not have files that a route leaves out: ask
+    `aep-intake routes explain` about their keys.
     """
     from aep_intake.report import status
 

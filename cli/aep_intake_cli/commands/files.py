@@ -16,7 +16,7 @@ from aep_intake_cli.options import Access, Time, as_json, with_access
     "--since",
     type=Time(),
     metavar="TIME",
-    help="What was decided since then, such as 2026-11-28T09:00:00Z; default: 24 hours ago.",
+    help="Finished versions since TIME, such as 2026-11-28T09:00:00Z; default: 24 hours ago.",
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most lines."
@@ -34,9 +34,9 @@ def command(
 ) -> None:
     """List versions of files, each in its present state.
 
-    The unfinished come first, however old they are, then those that got their batch, were rejected
-    or were set aside (superseded, same-bytes, left-out) since TIME, the newest hour first. The list
-    is about a minute late.
+    First come all unfinished versions, then those that got their batch, were rejected or were set
+    aside (superseded, same-bytes, left-out) since TIME, the newest hour first. The list is about a
+    minute late.
     """
     from itertools import islice
 

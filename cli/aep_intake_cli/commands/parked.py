@@ -19,10 +19,11 @@ from aep_intake_cli.options import Access, as_json, with_access
 def command(
     ids: tuple[str, ...], *, choice: Choice, limit: int, as_json: bool, access: Access
 ) -> None:
-    """List what is parked; or all about some, by external id.
+    """List parked messages; with an ID, show all about that one.
 
-    The newest comes first. What could not succeed is parked until somebody redrives it.
-    `aep-intake redrive --dry-run` says what a redrive would do.
+    The newest comes first. A message is parked when it cannot succeed until its cause is fixed. It
+    stays until you redrive or discard it. `aep-intake redrive --dry-run` says what a redrive would
+    do.
     """
     from dataclasses import replace
 

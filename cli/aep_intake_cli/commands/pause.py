@@ -47,12 +47,13 @@ def command(
 ) -> None:
     """Make no batch for ROUTE, a dataset or an organization.
 
-    That lasts until it is resumed. Without a name: show what is paused, and what waits.
+    The pause lasts until `aep-intake resume`. Without a name, the command shows what is paused, and
+    what waits.
 
-    All workers know of a pause after 15 seconds. Files that come are claimed and listed at once, in
-    windows and folders as ever, and wait for their batches. A batch that exists already is filled
-    and followed to its end. What waits does not expire; but a rule of the bucket may delete its
-    files. Publishing routes does not end a pause.
+    All workers know of a pause after 15 seconds. Files that come are claimed and listed as always,
+    and wait for their batches. A batch that exists already is filled and followed to its end.
+    Waiting files do not expire in the ledger; but a rule of the bucket may delete them. Publishing
+    routes does not end a pause.
     """
     from aep_intake.model.pauses import Pause
     from aep_intake.routing import routes
@@ -116,8 +117,8 @@ def resume(
 ) -> None:
     """Make batches for ROUTE, a dataset or an organization again.
 
-    What waits gets its batches from the next minute on, the oldest first, as many in a minute as
-    the limit batchesPerMinute says.
+    From the next minute on, waiting files get their batches, the oldest first. The limit
+    batchesPerMinute says how many in a minute.
     """
     from dataclasses import replace
 

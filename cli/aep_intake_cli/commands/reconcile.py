@@ -37,11 +37,11 @@ def command(
 ) -> int:
     """Find what is lost between S3, the ledger and AEP.
 
-    The stack compares them by itself once a day (on_reconcile); this does it now. It looks at
-    objects that were written after their bucket was connected, at least an hour ago, and not longer
-    ago than the ledger remembers, less a day. What the ledger has never heard of is sent to the
-    intake again. All else is only told: it is a person's to judge. The exit code is 1 if anything
-    was found.
+    The stack compares them by itself once a day (on_reconcile); this command does it now. It looks
+    at objects that were written after their bucket was connected, at least an hour ago, and within
+    the time that the ledger remembers. An object that the ledger does not know is sent to the
+    intake again. Everything else is only reported: a person must judge it. The exit code is 1 if
+    anything was found.
     """
     from datetime import UTC
 

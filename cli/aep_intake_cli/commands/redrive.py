@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 @click.option(
     "--as-ordered",
     is_flag=True,
-    help="Orders keep the route, target and format they had, and do not take the present ones.",
+    help="Orders keep the route, target and format that they had.",
 )
 @click.option(
     "--even-if-overtaken",
     is_flag=True,
-    help="Send files of which a newer version, or the same bytes, are loaded or under way, too.",
+    help="Send a file even if a newer version, or the same bytes, are loaded or under way.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would become of each. Changes nothing.")
 @as_json
@@ -42,12 +42,15 @@ def command(
     """Send parked messages back to their own queue.
 
     Fix the cause first. If you have just published routes, the command waits until all functions
-    read them, half a minute at most. An order takes the present routes, with all its files: it gets
-    another attempt only if its last batch ended without data, and its files are still there. What a
-    newer version has overtaken, or the same bytes, is parked again. Each message is sent before its
-    item of the ledger ends: an interruption can leave both, and the intake then ignores the second
-    one. Messages in the dead-letter queue whose item has ended are deleted. While the command reads
-    that queue, nobody else can receive its messages; if it is killed, for ten minutes more.
+    read them, half a minute at most.
+
+    An order takes the present routes, with all its files. It gets another attempt only if its last
+    batch ended without data and its files are still there. A message is parked again if a newer
+    version of its file, or the same bytes, are loaded or under way.
+
+    You may interrupt the command: it sends each message before it ends the message's item in the
+    ledger, and the intake ignores a second one. While the command reads the dead-letter queue, no
+    one else receives its messages; if it is killed, they come back after ten minutes.
     """
     from aep_intake.model.messages import Wish
 

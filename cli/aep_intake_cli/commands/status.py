@@ -29,8 +29,8 @@ def command(
     """Show what happened today, by route, and what waits.
 
     Files and bytes count when they get their first batch, rows when they are in the dataset. Counts
-    come from the journal, and are a minute late; what waits is as the ledger has it now. A day
-    begins at 00:00 UTC. With --watch and --json, each look is a line.
+    come from the journal, and are a minute late; what waits comes from the ledger, and is not. A
+    day begins at 00:00 UTC. With --watch and --json, the command prints one line each time.
     """
     from aep_intake.adapters.dynamodb.table import Table
     from aep_intake.model.times import DAY_MS

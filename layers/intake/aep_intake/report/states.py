@@ -139,7 +139,7 @@ def _announced(record: Record) -> Standing:
 # What is done to a batch, by the values of `delivery.DeliveryStage`, which most functions need not
 # load.
 _STAGES: Mapping[str, str] = {
-    "following": "its batch is made, and whoever asked for it has to fill and complete it",
+    "following": "its batch is made, and the caller who asked for it must fill and complete it",
     "planning": "its files are being looked through, before they go up",
     "uploading": "its files go up",
     "completing": "its files are up, and AEP is told so",
