@@ -163,6 +163,12 @@ def test_a_route_of_another_day_is_found_by_keyboard(page: Page, site: Site) -> 
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("view=route"))
     assert page.locator("h1").inner_text() == "Route route-000"
+    tabbed(page, "Day before")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("route=route-000&day=2026-11-27"))  # of the same route
+    tabbed(page, "All routes")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("view=today&day=2026-11-27"))
 
 
 # -- In CloudWatch ---------------------------------------------------------------------------------

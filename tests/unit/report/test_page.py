@@ -109,7 +109,7 @@ def test_a_large_deployment_has_a_page_of_less_than_100_kilobytes() -> None:
     for asked in ({}, {"view": "route", "route": "route-001"}):
         shown = view.show(asked, many, DASHBOARD)
         assert len(json.dumps(shown)) < 100_000
-    assert "141 more are not shown" in view.show({}, many, DASHBOARD)
+    assert "151 more are not shown" in view.show({}, many, DASHBOARD)
 
 
 def test_an_empty_deployment_has_a_page_without_empty_tables() -> None:
@@ -117,6 +117,12 @@ def test_an_empty_deployment_has_a_page_without_empty_tables() -> None:
     read = Read(view.show({}, replace(empty, meters=lambda: ()), BROWSER))
     assert "table" not in {tag for tag, _ in read.elements}
     assert "Nothing" in read.text
+    assert "No file of this day is counted" in read.text
+
+
+def test_the_page_of_what_no_route_took_is_called_so() -> None:
+    read = Read(view.show({"view": "route", "route": "-"}, ports(), BROWSER))
+    assert read.text.lstrip().startswith("No route")
 
 
 def test_tables_say_what_their_cells_are() -> None:

@@ -23,7 +23,7 @@ from aep_intake.report.waits import Waiting, Work, by_route
 
 HOURS = 24
 # More would make a page that nobody reads, and of more than 100 KB.
-ROUTES_MAX = 60
+ROUTES_MAX = 50
 NEEDS_MAX = 25
 WAITS_MAX = 60
 

@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 
 from aep_intake.model.times import day_of
+from aep_intake.report.counts import NO_ROUTE
 from aep_intake.report.html import Html, fill, joined
 from aep_intake.report.page import show
 from aep_intake.report.page.frame import Frame
@@ -28,7 +29,7 @@ def day_page(day: Day, frame: Frame) -> Html:
                 _day_head(day, frame),
                 _tiles(day),
                 _needs(day),
-                routes_table(day),
+                routes_table(day, frame),
                 _waits(day),
                 _meters(day.meters),
                 show.ask(frame, day),
@@ -65,20 +66,26 @@ def route_page(day: Day, route: str, frame: Frame) -> Html:
 
 def _day_head(day: Day, frame: Frame, route: str | None = None) -> Html:
     here = date.fromisoformat(day.day)
-    view = {"view": "today"}
+    view = {"view": "today"} if route is None else {"view": "route", "route": route}
     is_today = day.day == day_of(day.at)
     ways = [frame.ways.button("Day before", **view, day=str(here - timedelta(days=1)))]
     if not is_today:
         ways.append(frame.ways.button("Day after", **view, day=str(here + timedelta(days=1))))
-    ways.append(frame.ways.button("Refresh" if is_today and route is None else "Today", **view))
+    ways.append(frame.ways.button("Refresh" if is_today else "Today", **view))
+    if route is not None:
+        ways.append(frame.ways.button("All routes", view="today", day=day.day))
     return fill(
         '<div class="head"><div><h1>{title}</h1><p class="soft">{day}, all times in UTC. '
         'As of {at}.</p></div><nav class="row" aria-label="Days">{ways}</nav></div>',
-        title=frame.name if route is None else f"Route {route}",
+        title=frame.name if route is None else _title(route),
         day=f"{here:%A %-d %B %Y}",
         at=show.clock(day.at, seconds=True),
         ways=joined(ways),
     )
+
+
+def _title(route: str) -> str:
+    return "No route" if route == NO_ROUTE else f"Route {route}"
 
 
 def _tiles(day: Day) -> Html:
@@ -110,7 +117,7 @@ def _needs(day: Day) -> Html:
     if not day.needs:
         return fill("<h2>Needs attention</h2>{nothing}", nothing=show.nothing("Nothing."))
     return fill(
-        '<h2>Needs attention</h2><table class="stack"><caption>{caption}</caption>{head}'
+        '<h2>Needs attention</h2><table class="stack needs"><caption>{caption}</caption>{head}'
         "<tbody>{rows}</tbody></table>",
         caption="What does not go on by itself, whatever the day."
         + show.more(day.needs, NEEDS_MAX),
@@ -145,8 +152,9 @@ def _waits(day: Day) -> Html:
         nothing = show.nothing("Nothing: all that came is finished.")
         return fill("<h2>Waiting</h2>{nothing}", nothing=nothing)
     return fill(
-        "<h2>Waiting</h2><table><caption>{caption}</caption>{head}<tbody>{rows}</tbody></table>",
-        caption="What goes on by itself, now."
+        '<h2>Waiting</h2><table class="stack waits"><caption>{caption}</caption>{head}'
+        "<tbody>{rows}</tbody></table>",
+        caption="What goes on by itself, as it is now; what is paused, once it is resumed."
         + (" There is more than that." if day.waits_more else "")
         + show.more(day.waits, WAITS_MAX),
         head=show.columns("Route", "State", "How many", "Next"),
@@ -158,7 +166,7 @@ def _wait(route: str | None, waiting: Waiting, now: int) -> Html:
     return fill(
         '<tr><th scope="row"><bdi>{route}</bdi></th><td>{state}</td><td class="n">{quantity}</td>'
         '<td class="t">{until}</td></tr>',
-        route="" if route is None else show.route_name(route),
+        route="(not looked up)" if route is None else show.route_name(route),
         state=_state(waiting.state),
         quantity=waiting.quantity,
         until=show.NONE if waiting.until is None else show.time(waiting.until, now),
@@ -189,7 +197,8 @@ def _meter(meter: Meter) -> Html:
     return fill(
         '<tr><th scope="row"><bdi>{sandbox}</bdi> <bdi class="soft">{organization}</bdi></th>'
         '<td class="n {bad}">{made}</td><td class="n">{limit}</td><td class="draw"><meter min="0" '
-        'max="{limit_plain}" high="{high}" optimum="0" value="{value}" aria-label="{share} %">'
+        'max="{limit_plain}" low="{low}" high="{high}" optimum="0" value="{value}" '
+        'aria-label="{share} %">'
         "</meter></td></tr>",
         sandbox=meter.sandbox,
         organization=meter.organization,
@@ -197,7 +206,8 @@ def _meter(meter: Meter) -> Html:
         made=show.number(meter.made),
         limit=show.number(meter.limit),
         limit_plain=meter.limit,
-        high=meter.limit * 0.8,
+        low=meter.limit * 0.8,
+        high=meter.limit - 0.5,  # red from the limit on
         value=min(meter.made, meter.limit),
         share=round(100 * meter.made / meter.limit),
     )

@@ -44,7 +44,7 @@ class InDashboard:
             '<cwdb-action action="call" endpoint="{endpoint}">{given}</cwdb-action>',
             text=text,
             endpoint=self.endpoint,
-            given=Html(json.dumps(given)),
+            given=Html(json.dumps(given, separators=(",", ":"))),
         )
 
     def form(self, fields: Html, submit: str, **given: str) -> Html:

@@ -5,15 +5,16 @@ from collections.abc import Iterable
 from aep_intake.report.counts import RouteCounts
 from aep_intake.report.html import Html, fill, joined
 from aep_intake.report.page import show
+from aep_intake.report.page.frame import Frame
 from aep_intake.report.today import HOURS, ROUTES_MAX, Day, RouteDay, trouble
 
 
-def routes_table(day: Day) -> Html:
+def routes_table(day: Day, frame: Frame) -> Html:
     """All routes of a day: their hours in bars, and their sums."""
     if not day.routes:
         nothing = show.nothing(
-            "Nothing is counted for this day. Counts are made of the journal (`JournalDays`), "
-            "about a minute later."
+            "No file of this day is counted. Files are counted a minute after their batch is made, "
+            "from the journal; with `JournalDays=0` there is none."
         )
         return fill("<h2>Routes</h2>{nothing}", nothing=nothing)
     # Of many routes those with most to say, in the order of their names.
@@ -23,7 +24,9 @@ def routes_table(day: Day) -> Html:
         caption="Files by hour, each route on its own scale; red: what failed or was rejected."
         + show.more(day.routes, ROUTES_MAX),
         head=show.columns("Route", "0 to 24 h", "Files", "Rows", "Loaded", "Trouble", "Last file"),
-        rows=joined(_route(route, day.at) for route in sorted(busiest, key=lambda one: one.route)),
+        rows=joined(
+            _route(route, day, frame) for route in sorted(busiest, key=lambda one: one.route)
+        ),
     )
 
 
@@ -32,13 +35,14 @@ def _weight(route: RouteDay) -> tuple[bool, int, int]:
     return route.overdue or route.paused, sum(map(trouble, route.hours)), files
 
 
-def _route(route: RouteDay, now: int) -> Html:
-    troubles = sum(map(trouble, route.hours))
+def _route(route: RouteDay, day: Day, frame: Frame) -> Html:
+    troubles, now = sum(map(trouble, route.hours)), day.at
+    name = show.route_name(route.route)
     return fill(
         '<tr><th scope="row"><bdi>{name}</bdi>{tags}</th><td class="draw">{bars}</td>'
         '<td class="n">{files}</td><td class="n minor">{rows}</td><td class="n minor">{loaded}</td>'
         '<td class="n {bad}">{troubles}</td><td class="t minor">{last}</td></tr>',
-        name=show.route_name(route.route),
+        name=frame.ways.button(name, view="route", route=route.route, day=day.day),
         tags=joined(_tags(route, now)),
         bars=_bars(route.hours),
         files=show.number(sum(hour.files for hour in route.hours)),
@@ -111,8 +115,8 @@ def hours_table(route: RouteDay) -> Html:
         if hour.members()
     )
     return fill(
-        "<h2>Hour by hour</h2>{bars}<table><caption>Hours in which nothing happened are left out."
-        "</caption>{head}<tbody>{rows}</tbody></table>",
+        '<h2>Hour by hour</h2>{bars}<table class="hours"><caption>Hours in which nothing happened '
+        "are left out.</caption>{head}<tbody>{rows}</tbody></table>",
         bars=_bars(route.hours),
         head=show.columns("Hour", "Files", "Rows", "Batches", "Loaded", "Trouble"),
         rows=rows,
