@@ -84,7 +84,7 @@ def doubt_of_organization(name: str, credentials: Credentials, arns: Iterable[st
         except IntakeError as error:
             return f"nobody could see whether {name} is an organization of this stack: {error}"
     if name not in known:
-        raise CommandFailed(f"{name} is no organization of this stack: {near(name, known)}")
+        raise CommandFailed(f"{name} is not an organization of this stack: {near(name, known)}")
     return None
 
 

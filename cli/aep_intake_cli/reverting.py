@@ -53,7 +53,7 @@ def revert(wanted: str, ledger: DynamoLedger, adobe: Adobe, platform_url: str) -
         "The batch becomes `inactive`, and later `deleted`. This cannot be undone.",
         *_about_profile(record, adobe, platform_url, calls),
         *_about_replaced(record),
-        "What was made of the rows meanwhile stays: audiences, exports, activations.",
+        "What others have made of the rows stays: audiences, exports, activations.",
         "The intake does not notice: its files stay `loaded`, and the same version of a file is "
         "not loaded again. Send the corrected file as a new version.",
     ]

@@ -29,7 +29,7 @@ _BLANK = re.compile(r"[ \t\n\r]*")
 class Findings:
     """`rows`: how many, None where only Adobe could tell (Parquet). `bad`: how many are refused.
 
-    `corrupt`: the first that are no rows. `unfit`: the first that the schema refuses, as text
+    `corrupt`: the first that are not rows. `unfit`: the first that the schema refuses, as text
     (`{}` of a long one), and `levels`: how many, by what is wrong. `unreadable`: the file as a
     whole is not of its format. `misplaced`: it is CSV, and the dataset's schema is not ad-hoc.
     `bom`: it is CSV, and begins with a byte order mark.

@@ -147,7 +147,7 @@ class Uploads:
 def _path(visit: Visit) -> str:
     segments = [unquote(segment) for segment in visit.request.path.split("/")[9:]]
     if any(segment in {"", ".", ".."} for segment in segments):
-        raise visit.refusal("SIMULATED-1015-400", "Bad request", "That is no path of a file.")
+        raise visit.refusal("SIMULATED-1015-400", "Bad request", "That is not a path of a file.")
     return "/".join(segments)
 
 

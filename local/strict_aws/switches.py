@@ -17,7 +17,7 @@ SWITCHES: Final = {
     "restores": "who asks for it is told, in a listing, which archived objects are restored",
     "conflicts": "what touches an item of a transaction under way is refused",
     "queue-policies": "EventBridge delivers what a queue's policy admits, the rest to the DLQ",
-    "malformed-details": "PutEvents refuses a Detail that is no JSON object",
+    "malformed-details": "PutEvents refuses a Detail that is not a JSON object",
     "event-conditions": "policies can tell events by source and detail-type",
     "batches": "a mapping gathers as many messages as it says, for its window",
     "mappings": "a mapping that Lambda would refuse is refused",

@@ -663,7 +663,7 @@ def test_a_csv_with_columns_of_its_own_becomes_rows_of_the_schema(
         "file": f"s3://{created['files'][0]['bucket']}/{key}",
         "row": 2,
         "column": "born",
-        "rule": "is no date of the format dd.MM.yyyy",
+        "rule": "is not a date of the format dd.MM.yyyy",
         "content": ["A-2", "Ann", "soon", "", ""],
     }
     assert (created["inputFormat"], created["sourceFormat"]) == (

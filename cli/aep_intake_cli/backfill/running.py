@@ -101,8 +101,8 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
     connected = DynamoConnections(ledger).all().get(backfill.bucket)
     if connected is None and not backfill.even_if_loaded:
         raise CommandFailed(
-            f"the ledger does not know since when {backfill.bucket} is connected, so nobody can "
-            "tell what events have brought already. Say it: aep-intake connect "
+            f"the ledger does not know since when {backfill.bucket} is connected, so it cannot "
+            "know which objects events have brought. Say it: aep-intake connect "
             f"{backfill.bucket} --since TIME (the present time, if it never was)"
         )
     table = routes.parse(live_routes(stack, session.client("appconfig")), "live")

@@ -218,7 +218,7 @@ def _here(file: str, access: Access | None) -> Iterator[tuple[Path, str]]:
     path = Path(file)
     if not file.startswith("s3://") and (path.is_file() or access is None):
         if not path.is_file():
-            raise click.BadParameter(f"{file!r} is no file here", param_hint="'FILE'")
+            raise click.BadParameter(f"{file!r} is not a file here", param_hint="'FILE'")
         elsewhere = path.is_absolute() or ".." in path.parts
         yield path, path.name if elsewhere else path.as_posix()
         return

@@ -69,7 +69,7 @@ class Reading:
 
 
 def read(texts: Sequence[str], kind: Type, *, semicolons: bool) -> Reading:
-    """The best way to read these texts, none of which is empty, as a type that is no object.
+    """The best way to read these texts, none of which is empty, as a type that is not an object.
 
     `semicolons`: the file has them between its columns, as where decimals have commas.
     """

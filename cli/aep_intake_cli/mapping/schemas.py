@@ -60,7 +60,7 @@ def schema_of_file(file: Path) -> KnownSchema:
         check_schema(document)
         list(Schema(document).paths())
     except (ValueError, RecursionError, AttributeError, TypeError) as error:
-        raise CommandFailed(f"{file.name!r} is no schema: {error}") from None
+        raise CommandFailed(f"{file.name!r} is not a schema: {error}") from None
     title, version = (str(document.get(name, "")) for name in ("title", "version"))
     return KnownSchema(
         registry.RegisteredSchema(

@@ -257,11 +257,11 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def check_schema(schema: Any) -> None:
-    """Raises CommandFailed if a document is no JSON Schema that stands alone."""
+    """Raises CommandFailed if a document is not JSON Schema that stands alone."""
     try:
         jsonschema.Draft7Validator.check_schema(_readable(schema))
     except jsonschema.SchemaError as error:
-        raise CommandFailed(f"the schema is no JSON Schema: {error.message[:200]}") from None
+        raise CommandFailed(f"the schema is not JSON Schema: {error.message[:200]}") from None
     if any(_references(schema)):  # nothing is fetched from where a file says
         raise CommandFailed(
             "the schema refers to others: it is needed in the full form, "

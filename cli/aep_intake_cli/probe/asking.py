@@ -245,6 +245,6 @@ def _bad_rows(at: ProbedDataset, batch_id: str) -> Steps[list[dict[str, Any]]]:
     for name in (yield from at.until(listed, 60)) or ():
         answer = at.meta(batch_id, f"row_errors/{name}")
         for line in answer.http.body.splitlines() if answer.ok else ():
-            with suppress(ValueError):  # a sample, so a line that is no JSON may be cut off
+            with suppress(ValueError):  # a sample, so a line that is not JSON may be cut off
                 rows.append(json.loads(line))
     return [row for row in rows if isinstance(row, dict)]

@@ -132,7 +132,7 @@ QUESTIONS = (
         asking.load_gzip,
         {
             "failed": (ASSUMED, "the intake unpacks gzip"),
-            "loaded": (HANDLED, "the intake unpacks gzip all the same"),
+            "loaded": (HANDLED, "the intake still unpacks gzip"),
         },
     ),
     Question(
@@ -150,7 +150,7 @@ QUESTIONS = (
         "Is CSV with a byte order mark taken?",
         asking.load_file("csv-bom", "csv", lambda rows: BOM + rows.csv),
         {
-            "loaded": (ASSUMED, "the intake leaves the mark out all the same"),
+            "loaded": (ASSUMED, "the intake still leaves the mark out"),
             "failed": (ASSUMED, "the intake leaves the mark out"),
         },
         only="ad-hoc",
@@ -180,7 +180,7 @@ QUESTIONS = (
     ),
     Question(
         "failing",
-        "What is told of a batch that fails?",
+        "What does AEP say of a batch that fails?",
         asking.failing_batch,
         {
             "names the file": (ASSUMED, "onFailed: split finds the bad file at once"),

@@ -69,14 +69,14 @@ def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if rule.get("onFailed") == "split":
         yield "onFailed", f"{others}, and judges them"
     if "map" in rule:
-        yield "map", f"{others}, and nobody maps the files"
+        yield "map", f"{others}, and it does not map files"
     if "rows" in rule.get("expect", {}):
-        yield "expect.rows", f"{others}, and nobody counts the rows"
+        yield "expect.rows", f"{others}, and its rows are not counted"
     input_format = rule.get("inputFormat")
     charset = input_format.get("charset") if isinstance(input_format, dict) else None
     if charset is not None and charset not in AEP_READS:
         read = ", ".join(AEP_READS)
-        yield "inputFormat.charset", f"{others}, and nobody converts the files: AEP reads {read}"
+        yield "inputFormat.charset", f"{others}, and it does not convert files: AEP reads {read}"
 
 
 def warnings(table: routes.RoutingTable) -> Iterator[DocumentProblem]:

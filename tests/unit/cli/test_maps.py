@@ -109,7 +109,7 @@ def test_a_schema_that_nobody_may_read(world: World) -> None:
 @pytest.mark.parametrize(
     ("rule", "field", "text"),
     [
-        ({"map": {"a..b": "x"}}, "map.a..b", "is no path"),
+        ({"map": {"a..b": "x"}}, "map.a..b", "is not a path"),
         ({"map": {"a": {"expression": "foo(x)"}}}, "map.a", "its expression has 'foo'"),
         ({"map": {"a": {"from": "x", "as": "date", "format": "DD"}}}, "map.a", "'DD'"),
         ({"map": {"a": {"from": "x", "form": "y"}}}, "map.a.form", "is not known here"),

@@ -247,7 +247,7 @@ def test_an_organization_that_is_not_the_stacks_is_refused() -> None:
     orgs = {"arn:a": "A@AdobeOrg", "arn:b": "B@AdobeOrg"}
     credentials: Any = SimpleNamespace(ims_org=orgs.__getitem__)
     assert pauses.doubt_of_organization("B@AdobeOrg", credentials, orgs) is None
-    with pytest.raises(CommandFailed, match="C@AdobeOrg is no organization of this stack"):
+    with pytest.raises(CommandFailed, match="C@AdobeOrg is not an organization of this stack"):
         pauses.doubt_of_organization("C@AdobeOrg", credentials, orgs)
 
     def fails(_: str) -> str:

@@ -264,10 +264,10 @@ def test_json_in_the_shape_of_its_schema_needs_no_map(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("schema", "says"),
     [
-        ("{", "is no schema"),
-        ("[]", "is no JSON Schema"),
-        ('{"properties": {"a": 1}}', "is no JSON Schema"),
-        ('{"properties": {"a": true}}', "is no schema"),
+        ("{", "is not a schema"),
+        ("[]", "is not JSON Schema"),
+        ('{"properties": {"a": 1}}', "is not JSON Schema"),
+        ('{"properties": {"a": true}}', "is not a schema"),
         ('{"type": "object"}', "application/vnd.adobe.xed-full+json"),
         ('{"properties": {"a": {"$ref": "https://x.example"}}}', "refers to others"),
         ("[" * 100_000, "is no"),

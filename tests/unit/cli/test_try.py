@@ -69,8 +69,8 @@ row 1 of those that go up
 ┏━━━━━┳━━━━━━━━┳━━━━━━━━━━━━┳━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┓
 ┃ row ┃ column ┃ value      ┃ problem                                 ┃
 ┡━━━━━╇━━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┩
-│ 3   │ born   │ 30.02.1990 │ is no date of the format dd.MM.yyyy     │
-│ 3   │ mail   │ nobody     │ is no email                             │
+│ 3   │ born   │ 30.02.1990 │ is not a date of the format dd.MM.yyyy     │
+│ 3   │ mail   │ nobody     │ is not a valid email                    │
 │ 4   │        │            │ it has 1 values, and 4 are expected     │
 └─────┴────────┴────────────┴─────────────────────────────────────────┘
 """
@@ -105,7 +105,7 @@ def test_as_json(capsys: Output) -> None:
     told = json.loads(capsys.readouterr().out)
     assert told["cells"][0] == {
         **{"row": 3, "column": "born", "value": "30.02.1990"},
-        "rule": "is no date of the format dd.MM.yyyy",
+        "rule": "is not a date of the format dd.MM.yyyy",
     }
     assert (told["rows"], told["broken"], told["validated"], told["unfit"]) == (4, 2, 2, 0)
     assert told["first"][0][1] == {
@@ -226,7 +226,7 @@ def test_what_is_missing_on_the_command_line(capsys: Output) -> None:
     assert main(["routes", "try", "crm/a.csv"]) == 2
     assert "give --routes TABLE, or --stack" in capsys.readouterr().err
     assert tried(file="nowhere.csv") == 2
-    assert "'nowhere.csv' is no file here" in capsys.readouterr().err
+    assert "'nowhere.csv' is not a file here" in capsys.readouterr().err
     assert tried(file="s3://b/k") == 2
     assert "give --stack to read 's3://b/k'" in capsys.readouterr().err
     assert tried(schema=None) == 1

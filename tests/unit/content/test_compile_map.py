@@ -71,7 +71,7 @@ def test_paths(path: str, steps: tuple[str | int, ...]) -> None:
     "path", ["", ".", "a.", ".a", "a..b", "[0]", "a.[0]", "a[x]", "a[0]b", "a[0", "a]", "a\\"]
 )
 def test_paths_that_are_none(path: str) -> None:
-    with pytest.raises(NoPath, match="is no path: such as person"):
+    with pytest.raises(NoPath, match="is not a path: such as person"):
         parse(path)
 
 
@@ -95,7 +95,7 @@ def test_any_names_make_a_path(names: list[str]) -> None:
         ({"homeAddress.latitude": "a"}, CRM, "did you mean `homeAddress._schema.latitude`"),
         ({"o": "a"}, OF, "is an object, and a column is one value: map its members"),
         ({"s.x": "a"}, OF, "`s` has no members, as it is of the type string"),
-        ({"s[0]": "a"}, OF, "`s` is no list, but of the type string"),
+        ({"s[0]": "a"}, OF, "`s` is not a list, but of the type string"),
         ({"ls.x": "a"}, OF, "`ls` is a list: say which item, such as `ls[0]`"),
         ({"ls[*].x": "a"}, OF, "name each item by its number, or copy the whole list"),
         ({"l": "a"}, OF, "is a list: say where to `split` the column, or map its first item, [0]"),
@@ -157,7 +157,7 @@ def test_any_names_make_a_path(names: list[str]) -> None:
             OF,
             "`format` has no meaning for a `value` without",
         ),
-        ({"s": {"expression": "foo(a)"}}, OF, "its expression has 'foo', which is no function"),
+        ({"s": {"expression": "foo(a)"}}, OF, "its expression has 'foo', which is not a function"),
         (
             {"s": {"from": "a", "value": 1}},
             OF,
@@ -198,7 +198,7 @@ def test_what_cannot_be(written: dict[str, Any], of: dict[str, Any], wanted: str
     [
         (CSV | {"header": False}, {"s": "name"}, "files without a header have columns 1, 2, 3"),
         (CSV | {"header": False}, {"s": "0"}, "files without a header have columns 1, 2, 3"),
-        (JSON, {"s": "a..b"}, "`from`: 'a..b' is no path"),
+        (JSON, {"s": "a..b"}, "`from`: 'a..b' is not a path"),
     ],
 )
 def test_columns_that_cannot_be(

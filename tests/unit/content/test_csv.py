@@ -232,7 +232,7 @@ def test_duckdb_reads_the_rows_that_we_hand_over(
         (b"a\rb\nc\r\nd", 4),
         (b"a\nb\rc\n", 2),  # CR alone ends rows only if it ends the first one
         (b'"a\rb",c\nd\re\n', 2),
-        (b"\n\r\na\n\n\n\r\nb\n\n", 2),  # blank lines are no rows
+        (b"\n\r\na\n\n\n\r\nb\n\n", 2),  # blank lines are not rows
         (b"", 0),
         (b"\n\n", 0),
         (b"a", 1),

@@ -153,5 +153,5 @@ def test_which_formats_have_a_time() -> None:
     ]
     with pytest.raises(ValueError, match="has no time of day: read it `as` date"):
         writer({"type": "date-time"}, {"as": "date-time", "format": "dd.MM.yyyy"})
-    with pytest.raises(Unfit, match="is no date-time of the format yyyy-MM-dd HH:mm"):
+    with pytest.raises(Unfit, match="is not a date-time of the format yyyy-MM-dd HH:mm"):
         writer({"type": "date-time"}, {"format": "yyyy-MM-dd HH:mm"})("2026-01-01")

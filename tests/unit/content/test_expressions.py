@@ -88,9 +88,9 @@ def test_numbers_that_none_can_hold() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("a b", "is no JMESPath: "),
-        ("", "is no JMESPath: "),
-        ("foo(a)", "has 'foo', which is no function"),
+        ("a b", "is not JMESPath: "),
+        ("", "is not JMESPath: "),
+        ("foo(a)", "has 'foo', which is not a function"),
         ("lower()", "gives lower 0 arguments"),
         ("hash()", "gives hash 0 arguments"),
         ("date(a, b, c, d)", "gives date 4 arguments"),

@@ -53,8 +53,8 @@ def test_members_follow_one_another_with_padding_or_without(
         (WHOLE[:-1], f"near byte {len(WHOLE) - 1}, it breaks off"),
         (WHOLE[:-8] + bytes(8), "incorrect data check"),
         (WHOLE[:15] + b"\xff\xff\xff" + WHOLE[18:], "near byte 0, "),
-        (WHOLE + b"and more", f"near byte {len(WHOLE)}, what follows is no gzip"),
-        (WHOLE + b"\n\x1f", "what follows is no gzip"),
+        (WHOLE + b"and more", f"near byte {len(WHOLE)}, what follows is not gzip"),
+        (WHOLE + b"\n\x1f", "what follows is not gzip"),
         (WHOLE + WHOLE[:-3], "it breaks off"),
     ],
 )

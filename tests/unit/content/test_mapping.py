@@ -86,7 +86,7 @@ def refused(rule: str) -> tuple[str]:
     return (rule,)
 
 
-NO_NUMBER = refused("is no number of the form that its route says")
+NO_NUMBER = refused("is not a number of the form that its route says")
 NEITHER = refused("is neither true nor false: say which by `values`")
 NOT_ALLOWED = refused("is none of the values that the schema allows")
 INT, SHORT, DOUBLE = number("int"), number("short"), number("number")
@@ -118,20 +118,20 @@ def a(**members: Any) -> dict[str, Any]:
         ("a", text(enum=["u", "v"]), "v", "v"),
         ("a", text(enum=["u", "v"]), "w", NOT_ALLOWED),
         ("a", text(format="email"), "j@x.de", "j@x.de"),
-        ("a", text(format="email"), "j at x", refused("is no email")),
+        ("a", text(format="email"), "j at x", refused("is not a valid email")),
         (a(trim=True, lower=True), text(format="email"), " J@X.DE ", "j@x.de"),
         ("a", text(format="ipv4"), "10.0.0.1", "10.0.0.1"),
-        ("a", text(format="ipv4"), "10.0.0.256", refused("is no ipv4")),
+        ("a", text(format="ipv4"), "10.0.0.256", refused("is not a valid ipv4")),
         ("a", text(format="ipv6"), "::1", "::1"),
-        ("a", text(format="ipv6"), "10.0.0.1", refused("is no ipv6")),
+        ("a", text(format="ipv6"), "10.0.0.1", refused("is not a valid ipv6")),
         ("a", text(format="uri"), "https://x/y?z=%20", "https://x/y?z=%20"),
-        ("a", text(format="uri"), "no scheme", refused("is no uri")),
+        ("a", text(format="uri"), "no scheme", refused("is not a valid uri")),
         ("a", text(format="uri-reference"), "c-1/2", "c-1/2"),
         ("a", text(format="uri-reference"), "urn:a:b", "urn:a:b"),
-        ("a", text(format="uri-reference"), "12:30", refused("is no uri-reference")),
-        ("a", text(format="uri-reference"), "a b", refused("is no uri-reference")),
+        ("a", text(format="uri-reference"), "12:30", refused("is not a valid uri-reference")),
+        ("a", text(format="uri-reference"), "a b", refused("is not a valid uri-reference")),
         ("a", text(format="hostname"), "a-b.example.com", "a-b.example.com"),
-        ("a", text(format="hostname"), "-a.com", refused("is no hostname")),
+        ("a", text(format="hostname"), "-a.com", refused("is not a valid hostname")),
         # Numbers keep their digits.
         ("a", DOUBLE, "12.50", "12.50"),
         ("a", DOUBLE, "0.1000000000000000000000001", "0.1000000000000000000000001"),
@@ -161,8 +161,8 @@ def a(**members: Any) -> dict[str, Any]:
         ("a", number("byte"), "127", "127"),
         ("a", number("long"), "9007199254740991", "9007199254740991"),
         ("a", INT, "12.00", "12"),
-        ("a", INT, "12.5", refused("is no whole number")),
-        ("a", INT, "1.23E+05", refused("is no whole number")),  # what Excel leaves of an id
+        ("a", INT, "12.5", refused("is not a whole number")),
+        ("a", INT, "1.23E+05", refused("is not a whole number")),  # what Excel leaves of an id
         ("a", INT, "-0", "0"),
         (a(**{"as": "integer"}), TEXT, "007", "7"),
         (a(**{"as": "number"}, decimal=","), text(maxLength=3), "1,5", "1.5"),
@@ -181,19 +181,19 @@ def a(**members: Any) -> dict[str, Any]:
         (a(**{"as": "boolean"}), TEXT, "YES", "true"),
         # Dates; more of them in test_dates.
         ("a", DATE, "2026-11-28", "2026-11-28"),
-        ("a", DATE, "2026-02-30", refused("is no date of ISO 8601")),
-        ("a", DATE, "28.11.2026", refused("is no date of ISO 8601")),
+        ("a", DATE, "2026-02-30", refused("is not a date of ISO 8601")),
+        ("a", DATE, "28.11.2026", refused("is not a date of ISO 8601")),
         (a(format="dd.MM.yyyy"), DATE, "28.11.2026", "2026-11-28"),
         (
             a(format="dd.MM.yyyy"),
             DATE,
             "2026-11-28",
-            refused("is no date of the format dd.MM.yyyy"),
+            refused("is not a date of the format dd.MM.yyyy"),
         ),
         (a(format="dd.MM.yyyy HH:mm"), DATE, "28.11.2026 23:59", "2026-11-28"),
         (a(**{"as": "date-time"}), DATE, "2026-11-28T23:30:00-02:00", "2026-11-29"),
         ("a", MOMENT, "2026-11-28T15:04:05.123Z", "2026-11-28T15:04:05.123Z"),
-        ("a", MOMENT, "2026-11-28", refused("is no date-time of ISO 8601")),
+        ("a", MOMENT, "2026-11-28", refused("is not a date-time of ISO 8601")),
         (
             a(**{"as": "date"}, timezone="Europe/Paris"),
             MOMENT,
@@ -246,7 +246,7 @@ def test_operations(entry: Any, kind: dict[str, Any], cell: str, wanted: Any) ->
         ("a", TEXT, {"x": 1}, refused("is a list or an object, and one value is wanted")),
         ("a", INT, 5, "5"),
         ("a", INT, "5", "5"),
-        ("a", INT, 5.5, refused("is no whole number")),
+        ("a", INT, 5.5, refused("is not a whole number")),
         ("a", INT, True, NO_NUMBER),
         ("a", BOOLEAN, False, False),
         ("a", BOOLEAN, "no", False),
@@ -259,7 +259,7 @@ def test_operations(entry: Any, kind: dict[str, Any], cell: str, wanted: Any) ->
         (a(split="|"), a_list(TEXT), "a|b", ["a", "b"]),
         ("a", a_list(TEXT), ["a", None, "", 1], ["a", "1"]),
         ("a", a_list(TEXT), [], None),
-        ("a", a_list(TEXT), "a", refused("is no list")),
+        ("a", a_list(TEXT), "a", refused("is not a list")),
         ("a", a_list(INT), [1, "x"], NO_NUMBER),
         ("a", a_list(a_list(INT)), [[1], []], [["1"]]),
         (
@@ -275,7 +275,7 @@ def test_operations(entry: Any, kind: dict[str, Any], cell: str, wanted: Any) ->
             {"u": 1},
             refused("has no w, which the schema requires"),
         ),
-        ("a", an_object(u=TEXT), 5, refused("is no object")),
+        ("a", an_object(u=TEXT), 5, refused("is not an object")),
         ("a", an_object(u=TEXT), {}, None),
         ("a", a_map(INT), {"k.x": "5"}, {"k.x": "5"}),
         ("a", {"type": "object"}, {"any": [1.50, {"x": None}], "e": ""}, {"any": ["1.5"]}),
@@ -335,8 +335,8 @@ def test_several_columns_are_joined_or_are_a_list() -> None:
     assert mapped(written, of, "a,b\n0102,2026\n,2026\n ,\n") == (
         [{"x": "0102 2026", "y": ["0102", "2026"], "z": "2026-01-02"}],
         [
-            (2, "b, a", "is no date of the format yyyyMMdd"),
-            (3, "b, a", "is no date of the format yyyyMMdd"),
+            (2, "b, a", "is not a date of the format yyyyMMdd"),
+            (3, "b, a", "is not a date of the format yyyyMMdd"),
         ],
     )
 
@@ -405,7 +405,7 @@ def test_placeholders_of_the_key() -> None:
     pattern = "(?P<country>[^/]+)/(?P<day>[^/]+)[.]csv"
     rows, _ = mapped(written, of, "id\n1\n", (pattern, "fr/20261128.csv"))
     assert rows == [{"id": "1", "day": "2026-11-28", "where": "crm of fr"}]
-    with pytest.raises(FormatMismatch, match="`day`, which comes from its key, is no date of"):
+    with pytest.raises(FormatMismatch, match="`day`, which comes from its key, is not a date of"):
         mapped(written, of, "id\n1\n", (pattern, "fr/today.csv"))
 
 
@@ -491,7 +491,7 @@ def test_members_of_json_that_nothing_maps_and_mapped_ones_that_no_row_has() -> 
     found = rows.of_json(b'{"id":1,"z":2}\r\n \n[1]\n{"id":"\\ud800"}\n{"id":3,"B":1}', 10, 0)
     assert found.text == b'{"id":"1"}\n{"id":"3"}\n'
     assert [(row.row, row.rule) for row in found.broken] == [
-        (12, "it is no JSON object"),
+        (12, "it is not a JSON object"),
         (13, "it has a lone surrogate, which is not Unicode"),
     ]
     assert (rows.unmapped_columns, rows.never_seen) == (("B", "z"), ("a",))

@@ -25,7 +25,7 @@ from tests.unit.delivery.test_steps import (
 )
 
 __all__ = ["with_room", "world"]  # fixtures
-RULE = "is no date of the format dd.MM.yyyy"
+RULE = "is not a date of the format dd.MM.yyyy"
 
 
 def text(*rows: str) -> bytes:

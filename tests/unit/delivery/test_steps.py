@@ -308,7 +308,7 @@ def test_what_nobody_completes_in_time_is_aborted_and_told(world: Delivering) ->
     looked(world, external_id, HOUR)
     end = finished(world, external_id)
     assert (end["kind"], end["status"]) == ("Batch Abandoned", "aborted")
-    assert end["detail"] == f"nobody completed it within {deadline // HOUR} hours"
+    assert end["detail"] == f"its caller did not complete it within {deadline // HOUR} hours"
     assert world.orders_parked == set()
 
 
@@ -974,7 +974,7 @@ def test_a_broken_row_that_shows_late_is_named_before_the_batch_is_complete(
     told = finished(world, external_id)
     if end == "Abandoned":
         assert operations(world, "complete") == []
-        assert "row 71, it is no JSON object" in told["lostFiles"][0]["detail"]
+        assert "row 71, it is not a JSON object" in told["lostFiles"][0]["detail"]
         assert told["lostFiles"][0]["reason"] == "bad-rows"
     else:
         assert told.get("brokenRecordCount") == 1 or told["kind"] == "Batch Failed"

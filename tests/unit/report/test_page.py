@@ -147,7 +147,7 @@ def test_a_file_is_found_by_its_key_whatever_is_in_it(name: str) -> None:
 
 WRONG: dict[str, dict[str, object]] = {
     "view": {"view": "all"},
-    "a view that is no text": {"view": ["today"]},
+    "a view that is not text": {"view": ["today"]},
     "day": {"day": "2026-02-30"},
     "day in other digits": {"day": "\u0662\u0660\u0662\u0666-02-28"},
     "a day that is a number": {"day": 20261128},

@@ -244,8 +244,8 @@ REJECTED = [
     ("a.json", ROW * 2, {"minRows": 3}, "too-few-rows", "has 2 rows, and route `r` demands 3"),
     ("a.parquet", EMPTY_TABLE, {}, "too-few-rows", "has 0 rows"),  # R30
     ("a.parquet", PARQUET_FILE, {"minRows": 25}, "too-few-rows", "has 24 rows"),
-    ("a.parquet", PARQUET_FILE[:-9], {}, "format-mismatch", "no whole Parquet file"),
-    ("a.parquet", b"PAR1" * 3, {}, "format-mismatch", "no whole Parquet file"),
+    ("a.parquet", PARQUET_FILE[:-9], {}, "format-mismatch", "not a whole Parquet file"),
+    ("a.parquet", b"PAR1" * 3, {}, "format-mismatch", "not a whole Parquet file"),
     ("a.parquet", b"PAR1\0\0\2\0\0\0PAR1", {}, "format-mismatch", "its footer cannot be read"),
     ("a.csv", b"PK\x03\x04\0", {}, "format-mismatch", "a zip archive"),  # R31, F1
     ("a.csv", b"PK\x03\x04\0[Content_Types].xml", {}, "format-mismatch", "Excel"),  # F1
@@ -259,8 +259,14 @@ REJECTED = [
     ("a.json", b'[{"a": 1},]', {}, "bad-rows", "trailing comma.* 1 of its first 1 rows"),
     ("a.csv", CSV[:9] + "ü\n".encode("latin-1"), {}, "format-mismatch", "at offset 9, 0xFC"),  # F1
     ("a.csv", SEMICOLONS, {}, "format-mismatch", "semicolons"),  # F1
-    ("a.json", ROW + b"broken\n", {}, "bad-rows", "line 2 is no JSON"),
-    ("a.json", ROW + b'"x"\n', {}, "bad-rows", "line 2 is no JSON object; 1 of its first 2 rows"),
+    ("a.json", ROW + b"broken\n", {}, "bad-rows", "line 2 is not JSON"),
+    (
+        "a.json",
+        ROW + b'"x"\n',
+        {},
+        "bad-rows",
+        "line 2 is not a JSON object; 1 of its first 2 rows",
+    ),
     ("a.json", ROW * 98 + b"x\n" * 2, {"badRows": "1.5%"}, "bad-rows", "allows 1.5%"),
     ("a.json", ROW + b"x\n" * 2, {"badRows": 1, "partialIngestionPercent": 50}, "bad-rows", "1;"),
 ]

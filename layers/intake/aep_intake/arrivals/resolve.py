@@ -118,7 +118,7 @@ def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
 
 
 def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:
-    """A ready file has its file taken in, and is no data itself."""
+    """A ready file has its file taken in, and is not data itself."""
     intake.ledger.note(arrival, "ready", match.route)
     ready.take_in_waiting(arrival, file, intake.overdue)
     return Skipped("ready")
@@ -205,5 +205,5 @@ def too_old(arrival: Arrival) -> TooOld:
         f"{arrival.uri} arrived longer ago than the ledger remembers, so it may have a batch "
         "already. If it has none, send it again by a copy onto itself: aws s3 cp "
         f"{arrival.uri} {arrival.uri} --metadata-directive REPLACE (give --content-type and "
-        "--metadata again, where somebody needs them)"
+        "--metadata again, if you need them)"
     )

@@ -23,7 +23,7 @@ class Content:
     layout: str = ""
     rows: int = 0  # that were seen whole, without a CSV's header
     all_rows: bool = False  # whether there are no others
-    broken: int = 0  # of `rows`, those that are no JSON object
+    broken: int = 0  # of `rows`, those that are not JSON objects
     fault: str = ""  # the first of them: which line, and what is wrong
 
 

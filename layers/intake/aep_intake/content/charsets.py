@@ -22,7 +22,7 @@ def charset_of(input_format: Mapping[str, Any], uri: str) -> str:
     try:
         return codecs.lookup(named).name
     except LookupError:
-        raise FormatMismatch(f"{uri!r}: nobody knows the charset {named!r}") from None
+        raise FormatMismatch(f"{uri!r}: the charset {named!r} is unknown") from None
 
 
 def decoded(file: Beginning) -> tuple[str, str, int]:

@@ -8,8 +8,8 @@ Whoever checks, cuts, unpacks or uploads a CSV reads it with this reader, so tha
   after an escape character are text. What follows the closing quote is text up to the delimiter.
 - Rows end with LF, or with CR and LF. If the first row ends with CR alone, CR alone ends rows, too;
   in other files it is text.
-- A byte order mark of UTF-8, and Excel's first line `sep=;`, are no rows and never go up.
-- Lines with nothing in them are no rows.
+- A byte order mark of UTF-8, and Excel's first line `sep=;`, are not rows and never go up.
+- Lines with nothing in them are not rows.
 
 Adobe does not publish which reader it has; Spark's is the likely one. Of the rules, the first, the
 third and the last are those of Spark's reader (univocity's `CsvParser`, with `STOP_AT_DELIMITER`,

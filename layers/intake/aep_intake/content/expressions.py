@@ -169,7 +169,7 @@ class Expression:
             self.names = tuple(dict.fromkeys(_names(self._tree)))
             _exact(self._tree)
         except JMESPathError as error:
-            raise InvalidExpression(f"is no JMESPath: {error}".splitlines()[0]) from None
+            raise InvalidExpression(f"is not JMESPath: {error}".splitlines()[0]) from None
         except (RecursionError, NotComputed, json.JSONDecodeError):
             raise InvalidExpression("is nested too deeply, or has too large a number") from None
         if copies > COPIES_MAX:
@@ -235,7 +235,7 @@ def _copies(node: Mapping[str, Any], depth: int = 1) -> int:
 def _check_function(name: str, given: int) -> None:
     function = _Ours.FUNCTION_TABLE.get(name)
     if function is None:
-        raise InvalidExpression(f"has {name!r}, which is no function")
+        raise InvalidExpression(f"has {name!r}, which is not a function")
     wanted = len(function["signature"])
     several = function["signature"][-1].get("variadic", False)
     most = {"date": 3}.get(name, COPIES_MAX) if several else wanted

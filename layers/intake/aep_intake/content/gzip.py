@@ -71,10 +71,10 @@ class Gunzipped:
                 break
             if not self._more():
                 if kept:
-                    raise self._damaged("what follows is no gzip")
+                    raise self._damaged("what follows is not gzip")
                 return None
         if not self._rest.startswith(MAGIC):
-            what = "what follows is no gzip" if self._members else "it does not begin like a gzip"
+            what = "what follows is not gzip" if self._members else "it does not begin like a gzip"
             raise self._damaged(what)
         self._members += 1
         return zlib.decompressobj(wbits=31)

@@ -12,11 +12,11 @@ _FIRST_MEMBER = re.compile(r'[\[\s]*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 
 
 def _no_number(name: str) -> float:
-    raise json.JSONDecodeError(f"{name} is no number", "", 0)
+    raise json.JSONDecodeError(f"{name} is not a number", "", 0)
 
 
 # Python takes no integer of more than 4,300 digits, and its value does not matter here; and it
-# takes NaN, which is no JSON.
+# takes NaN, which is not JSON.
 _DECODER = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
 
 
@@ -35,7 +35,7 @@ def with_layout(file: Beginning, text: str, content: Content) -> Content:
 def _array(file: Beginning, text: str, content: Content) -> Content:
     if text[1:].lstrip(_BLANK)[:1] not in ("{", "]", ""):
         raise file.mismatch(
-            "a list of values that are no JSON objects", remedy="write each row as an object"
+            "a list of values that are not JSON objects", remedy="write each row as an object"
         )
     content = replace(content, layout="array")
     try:
@@ -43,12 +43,12 @@ def _array(file: Beginning, text: str, content: Content) -> Content:
     except RecursionError:
         return content
     except json.JSONDecodeError as error:
-        fault = f"line {error.lineno} is no JSON: {error.msg} (column {error.colno})"
+        fault = f"line {error.lineno} is not JSON: {error.msg} (column {error.colno})"
         return replace(content, rows=1, broken=1, fault=fault) if file.whole else content
     if text[end:].strip(_BLANK):
         return replace(content, layout="several")
     others = sum(not isinstance(value, dict) for value in values)
-    fault = "a value of its list is no JSON object" if others else ""
+    fault = "a value of its list is not a JSON object" if others else ""
     return replace(content, rows=len(values), all_rows=file.whole, broken=others, fault=fault)
 
 
@@ -93,14 +93,14 @@ def _objects_on(line: str) -> tuple[int, str]:
         while at < len(line):
             value, end = _DECODER.raw_decode(line, at)
             if not isinstance(value, dict):
-                return objects, "is no JSON object"
+                return objects, "is not a JSON object"
             if end == len(line):
                 return objects + 1, ""
             objects, at = objects + 1, end + len(line[end:]) - len(line[end:].lstrip(_BLANK))
     except RecursionError:
         return objects + 1, ""
     except json.JSONDecodeError as error:
-        return objects, f"is no JSON: {error.msg} (column {error.colno})"
+        return objects, f"is not JSON: {error.msg} (column {error.colno})"
     return objects, ""
 
 

@@ -55,20 +55,20 @@ _BESIDE = rb'(?:[^"{}]++|"%b")*+' % _IN_QUOTES
 _BRACKET = re.compile(_BESIDE + rb"([{}])", re.DOTALL)
 _UP_TO_STRING = re.compile(_BESIDE, re.DOTALL)
 _STRING_REST = re.compile(_IN_QUOTES, re.DOTALL)
-# What is no object is taken in pieces of some bytes, so that it ends whatever it is.
+# What is not an object is taken in pieces of some bytes, so that it ends whatever it is.
 _OTHER_MAX = 4096
 _OTHER = re.compile(
     rb'"(?:[^"\\]|\\.){0,%d}+"|[^\s,\[\]{}"]{1,%d}+|.' % (_OTHER_MAX, _OTHER_MAX), re.DOTALL
 )
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 _BLANK = b" \t\r\n"
-_NO_OBJECT = "it is no JSON object"
+_NO_OBJECT = "it is not a JSON object"
 # Python's decoder takes up to fifty times the memory of what it reads: larger rows are only read
 # by the expressions.
 _DECODED_MAX = 16 * 2**20  # bytes
 _TOO_DEEP = (
-    f"it has over {_DECODED_MAX // 2**20} MB, and is no JSON object, or is nested deeper than the "
-    f"{_DEPTH} levels that are checked in one of that size"
+    f"it has over {_DECODED_MAX // 2**20} MB, and is not a JSON object, or is nested deeper than "
+    f"the {_DEPTH} levels that are checked in one of that size"
 )
 
 
@@ -76,7 +76,7 @@ def _no_number(text: str) -> Any:
     raise ValueError(text)
 
 
-# Python takes no integer of more than 4,300 digits; and NaN, which is no JSON.
+# Python takes no integer of more than 4,300 digits; and NaN, which is not JSON.
 _DECODER = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
 
 
@@ -106,7 +106,7 @@ def _is_utf_8(text: bytes) -> bool:
 
 
 class JsonLines:
-    """A RowReader of JSON Lines. A line ends at LF; empty ones are no rows."""
+    """A RowReader of JSON Lines. A line ends at LF; empty ones are not rows."""
 
     def __init__(self, at: int = 0, rows: int = 0) -> None:
         self.at, self.rows, self.header, self.row_end = at, rows, b"", b"\n"

@@ -163,7 +163,7 @@ class Field:
     def _joined(self, values: tuple[Any, ...]) -> Any:
         texts = list(map(text_of, values))
         if None in texts:
-            return [None]  # what cannot be joined is no text, either
+            return [None]  # what cannot be joined is not text, either
         parts = [text.strip() if "trim" in self._document else text for text in texts if text]
         return self._document["join"].join(filter(None, parts))
 
@@ -247,7 +247,7 @@ def is_scalar(document: Mapping[str, Any]) -> bool:
 
 
 def _one(document: Mapping[str, Any]) -> Callable[[Any], str]:
-    """What writes a value into a field that is no list."""
+    """What writes a value into a field that is not a list."""
     if not is_scalar(document):
         return copier(document["type"], document)
     write = _scalar(document)
@@ -273,7 +273,7 @@ def _list(document: Mapping[str, Any], kind: Type) -> Callable[[Any], str]:
         if value is None or value == "":
             return ""
         if not isinstance(value, list):
-            raise Unfit("is no list")
+            raise Unfit("is not a list")
         items = [text for item in value if item not in ("", None) and (text := write(item))]
         return f"[{','.join(items)}]" if items else ""
 
@@ -281,7 +281,7 @@ def _list(document: Mapping[str, Any], kind: Type) -> Callable[[Any], str]:
 
 
 def _scalar(document: Mapping[str, Any]) -> Callable[[str], str]:
-    """What writes a text, changed as the map says, into a field that is no list and no object."""
+    """What writes a text, changed by the map, into a field that is neither a list nor an object."""
     kind = document["type"]
     write, ready = writer(kind, document), copier(kind, {})
     changes = _changes(document)

@@ -150,7 +150,7 @@ class RowMap:
                 continue
             row = _decoded(line)
             if row is None:
-                bad.append(BrokenRow(number, at, "it is no JSON object"))
+                bad.append(BrokenRow(number, at, "it is not a JSON object"))
             else:
                 rows.append(row)
                 numbers.append(number)

@@ -24,7 +24,7 @@ def rows(end: bytes, size: int, uri: str) -> int | None:
     length = int.from_bytes(end[-_TAIL:-4], "little")
     if not end.endswith(b"PAR1") or not 0 < length <= size - _TAIL - 4:
         raise FormatMismatch(
-            f"{uri!r} is no whole Parquet file: it has no footer; upload the whole of it again"
+            f"{uri!r} is not a whole Parquet file: it has no footer; upload the whole of it again"
         )
     if length + _TAIL > len(end):
         return None
@@ -33,7 +33,7 @@ def rows(end: bytes, size: int, uri: str) -> int | None:
         return footer.num_rows()
     except (IndexError, ValueError):
         raise FormatMismatch(
-            f"{uri!r} is no Parquet file: its footer cannot be read; write it again"
+            f"{uri!r} is not a Parquet file: its footer cannot be read; write it again"
         ) from None
 
 

@@ -24,7 +24,7 @@ def recognize(beginning: bytes, whole: bool, input_format: Mapping[str, Any], ur
 
     `whole`: there are no more bytes. `input_format` is what it should be; formats other than JSON,
     CSV and Parquet are taken as they are. Raises FormatMismatch if it is evidently another format
-    or charset, and EmptyObject if there is nothing in it but white space, or in its gzip.
+    or charset, and EmptyObject if nothing but white space is in it, or in its gzip.
     """
     wanted = str(input_format.get("format")).lower()
     if wanted not in ("json", "csv", "parquet"):
@@ -83,6 +83,6 @@ def check_rows_told(file: Arrival, rows: int) -> None:
     if file.rows is not None and file.rows != rows:
         raise RowsDiffer(
             f"{file.uri!r} has {rows:,} rows, and its ready file says {file.rows:,}: send the file "
-            "again and then its ready file. A CSV's header is no row; a ready file that holds "
+            "again and then its ready file. A CSV's header is not a row; a ready file that holds "
             "another number, such as a date, needs some other text beside it"
         )

@@ -18,7 +18,7 @@ codecs.register_error("aep-intake-mark", _mark)
 class ToUtf8:
     """Turns text into UTF-8. `charset`: as Python names it.
 
-    What is not of the charset becomes the byte 0xFF, which is no UTF-8: so whoever reads the rows
+    What is not of the charset becomes the byte 0xFF, which is not UTF-8: so whoever reads the rows
     finds the row broken.
     """
 

@@ -66,7 +66,7 @@ class Unfit(ValueError):
 
 
 def writer(kind: Type, how: Mapping[str, Any]) -> Write:
-    """What writes a text that is not empty as JSON of a type that is no list and no object.
+    """What writes a text that is not empty as JSON of a type that is neither a list nor an object.
 
     `how`: `as` (the type itself if it is absent), `format`, `timezone`, `decimal`, `thousands`.
     The writer raises Unfit. Raises ValueError if the format or the time zone is none.
@@ -105,9 +105,9 @@ def string_checks(kind: Type) -> list[Check]:
         checks.append((fits, f"is not of the pattern {kind['pattern']}"))
     form = kind.get("format")
     if form in _FORMATS:
-        checks.append((_FORMATS[form].fullmatch, f"is no {form}"))
+        checks.append((_FORMATS[form].fullmatch, f"is not a valid {form}"))
     elif form in ("ipv4", "ipv6"):
-        checks.append((partial(_is_address, form), f"is no {form}"))
+        checks.append((partial(_is_address, form), f"is not a valid {form}"))
     return checks
 
 
@@ -159,16 +159,16 @@ def _number_writer(kind: Type, how: Mapping[str, Any]) -> Write:
             text = text.translate(_SPACES)
         found = fits(text) if len(text) <= _LONGEST_NUMBER else None
         if found is None:
-            raise Unfit("is no number of the form that its route says")
+            raise Unfit("is not a number of the form that its route says")
         sign, whole, fraction, exponent = found.groups()
         if group and fits is of_text:
             whole = whole.replace(group, "")
         if not whole and not fraction:
-            raise Unfit("is no number of the form that its route says")
+            raise Unfit("is not a number of the form that its route says")
         digits = whole.lstrip("0") or "0"
         if whole_only:
             if exponent or (fraction and fraction.strip("0")):
-                raise Unfit("is no whole number")
+                raise Unfit("is not a whole number")
         elif fraction:
             digits = f"{digits}.{fraction}"
         if exponent:
@@ -204,7 +204,7 @@ def _date_writer(kind: Type, how: Mapping[str, Any], read_as: str) -> Write:
         try:
             found = read(text.strip())
         except (ValueError, OverflowError):
-            raise Unfit(f"is no {read_as} {said}") from None
+            raise Unfit(f"is not a {read_as} {said}") from None
         if length:
             found = found[:length]
         _check(checks, found)
@@ -214,7 +214,7 @@ def _date_writer(kind: Type, how: Mapping[str, Any], read_as: str) -> Write:
 
 
 def text_of(value: object) -> str | None:
-    """A value of JSON that is no list and no object as text; "" if it is null; else None."""
+    """A value of JSON that is neither a list nor an object as text; "" if it is null; else None."""
     if isinstance(value, str):
         return value
     if value is None:
@@ -259,7 +259,7 @@ def _copied_list(write: Callable[[Any], str], value: Any) -> str:
     if value is None or value == "":
         return ""
     if not isinstance(value, list):
-        raise Unfit("is no list")
+        raise Unfit("is not a list")
     items = [text for item in value if (text := write(item))]
     return f"[{','.join(items)}]" if items else ""
 
@@ -270,7 +270,7 @@ def _copied_object(
     if value is None or value == "":
         return ""
     if not isinstance(value, dict):
-        raise Unfit("is no object")
+        raise Unfit("is not an object")
     members = {}
     for key, inner in value.items():
         write = writers(key)

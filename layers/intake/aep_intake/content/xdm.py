@@ -49,7 +49,7 @@ def parse(path: str) -> Path:
         at = step.end()
     if not steps or at < len(path) or path.endswith("."):
         raise NoPath(
-            f"{path!r} is no path: such as person.name.firstName or identityMap.ECID[0].id"
+            f"{path!r} is not a path: such as person.name.firstName or identityMap.ECID[0].id"
         )
     return tuple(steps)
 
@@ -111,7 +111,7 @@ class Schema:
         step = path[depth]
         kind = type_name(node)
         if isinstance(step, int):
-            return f"{where} is no list, but of the type {kind}"
+            return f"{where} is not a list, but of the type {kind}"
         if kind == "array":
             return f"{where} is a list: say which item, such as `{dotted(path[:depth])}[0]`"
         if kind != "object":

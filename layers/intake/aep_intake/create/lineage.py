@@ -41,8 +41,8 @@ def lineage_of(
     """The lineage of an object, or of a marker's folder, in a dataset. Raises NotReplaceable."""
     if not arrival.position and arrival.brought_by is None:
         raise NotReplaceable(
-            f"the event of {arrival.uri} has no sequencer, so nobody can tell whether this is the "
-            "newest version: send S3's own events, or let the route say `append`"
+            f"the event of {arrival.uri} has no sequencer, so the intake cannot know whether "
+            "this is the newest version: send S3's own events, or let the route say `append`"
         )
     name = ("object", arrival.key) if folder is None else ("folder", folder)
     dataset = (target.ims_org, target.sandbox, target.dataset_id)

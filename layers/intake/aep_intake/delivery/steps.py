@@ -316,7 +316,9 @@ def _poll(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         if delivery.stage is DeliveryStage.FOLLOWING:
             if ports.now() > delivery.created_at + ports.deadline_ms:
                 hours = ports.deadline_ms // HOUR_MS
-                return give_up(delivery, f"nobody completed it within {hours} hours", ports)
+                return give_up(
+                    delivery, f"its caller did not complete it within {hours} hours", ports
+                )
         elif delivery.polls and ports.now() > (delivery.uploaded_at or 0) + COMPLETE_AGAIN_MS:
             with suppress(UploadRefused):  # AEP lost or refused COMPLETE, which is safe to repeat
                 ports.ingestion.complete(delivery)

@@ -143,7 +143,7 @@ def _days(text: str) -> frozenset[int]:
     for part in text.split(","):
         first, _, last = part.partition("-")
         if not {first, last or first} <= set(DAYS):
-            raise ValueError(f"{part!r} are no days: such as mon-fri, or tue,sat")
+            raise ValueError(f"{part!r} are not days: such as mon-fri, or tue,sat")
         start, end = DAYS.index(first), DAYS.index(last or first)
         found |= {day % 7 for day in range(start, (end if end >= start else end + 7) + 1)}
     return frozenset(found)

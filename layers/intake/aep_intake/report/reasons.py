@@ -43,15 +43,15 @@ REASONS: Mapping[str, Reason] = {
         "choose another key",
     ),
     "empty-object": Reason(
-        "the file has no byte, or is a gzip of none; AEP fails a batch with an empty file",
+        "the file, or what its gzip contains, is empty; AEP fails a batch with an empty file",
         "send the file again",
     ),
     "too-old": Reason(
-        "it arrived before the ledger's memory begins",
+        "it arrived longer ago than the ledger remembers",
         "find out whether AEP has it, then copy it onto itself",
     ),
     "too-large": Reason(
-        "the file cannot be cut and is larger than AEP's limit, or the batch is",
+        "the file cannot be cut, and it or the batch is larger than AEP's limit",
         "write smaller files",
     ),
     "no-files": Reason(
@@ -59,8 +59,8 @@ REASONS: Mapping[str, Reason] = {
         "check the route; then redrive",
     ),
     "marker-missing": Reason(
-        "the files' marker, or ready files, did not come within the time of the route",
-        "write the marker; or redrive, which looks again",
+        "no marker, or no ready file, came within the time that the route allows (`within`)",
+        "write the marker; or redrive, which looks for it again",
     ),
     "malformed-manifest": Reason(
         "the marker is a manifest that cannot be read, or names a file that is not there",
@@ -79,16 +79,16 @@ REASONS: Mapping[str, Reason] = {
         "correct the file or the route",
     ),
     "too-few-rows": Reason(
-        "the file has fewer rows than `minRows` of its route, such as a CSV's header alone",
+        "the file has fewer rows than `minRows` of its route; a CSV's header is not a row",
         "write no such file, or set `minRows`; redrive",
     ),
     "bad-rows": Reason(
-        "more rows are broken than `badRows` of the route allows; `detail` names the first, and "
-        "of a route with a `map` the batch's event says where all are",
+        "more rows are broken than `badRows` of the route allows; `detail` names the first. With a "
+        "`map`, the event of the batch says where all of them are",
         "correct the file, or set `badRows`; redrive",
     ),
     "rows-differ": Reason(
-        "the file has other rows than its ready file says",
+        "the file does not have as many rows as its ready file says",
         "send the file again, or write the right number into its ready file; redrive",
     ),
     "object-gone": Reason(
@@ -100,11 +100,11 @@ REASONS: Mapping[str, Reason] = {
         "restore it; redrive",
     ),
     "customer-key-needed": Reason(
-        "encrypted with a key that only the sender has (SSE-C)",
+        "the object is encrypted with a key that only its sender has (SSE-C)",
         "send it without SSE-C",
     ),
     "routes-differ": Reason(
-        "files of one order have different routes, targets or formats by now",
+        "the present routes give files of one order different routes, targets or formats",
         "correct the routes, or redrive with `--as-ordered`",
     ),
     "overtaken": Reason(
@@ -113,8 +113,8 @@ REASONS: Mapping[str, Reason] = {
         "discard it; or redrive with `--even-if-overtaken`",
     ),
     "target-not-allowed": Reason(
-        "a sandbox, credential or bucket that the deployment does not allow, or a dataset "
-        "of Adobe's own",
+        "the deployment does not allow the sandbox, credential or bucket, or the dataset is "
+        "Adobe's own",
         "correct the route or organizations",
     ),
     "already-claimed": Reason(
@@ -122,12 +122,12 @@ REASONS: Mapping[str, Reason] = {
         "see `claimed` in the answer",
     ),
     "dataset-not-found": Reason(
-        "no dataset of that name in the sandbox, or more than one",
+        "the sandbox has no dataset of that name, or more than one",
         "correct the name, or use `datasetId`",
     ),
     "batch-refused": Reason(
-        "AEP refused to make the batch, in its own words",
-        "see `detail`; rights, labels or the dataset",
+        "AEP refused to make the batch; `detail` has its words",
+        "see `detail`; correct rights, labels or the dataset",
     ),
     "upload-refused": Reason(
         "AEP did not take a file, or did not let the batch be completed",

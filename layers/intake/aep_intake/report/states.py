@@ -220,7 +220,7 @@ def of_several(standings: Iterable[Standing]) -> Standing:
 
 
 _NOTES: Mapping[str, tuple[Word, str]] = {
-    "ready": (Word.LEFT_OUT, "a ready file is no data: it says that another file is complete"),
+    "ready": (Word.LEFT_OUT, "a ready file is not data: it says that another file is complete"),
     "not-the-newest": (Word.LEFT_OUT, "its rule says `replace`, and a newer version came before"),
     "not-the-first": (Word.LEFT_OUT, "its rule says `ignore`, and it is not the first version"),
     "nothing-new": (Word.LEFT_OUT, "the marker came again, with no new file in its folder"),

@@ -239,7 +239,7 @@ MEANS: Mapping[str, str] = {
     Word.REPLACED: "a newer version took its place",
     Word.SUPERSEDED: "a newer version takes its place in the same batch",
     Word.SAME_BYTES: "it is a copy of a version that is loaded or under way",
-    Word.LEFT_OUT: "it is no data, or its rule does not want it",
+    Word.LEFT_OUT: "it is not data, or its rule does not want it",
     Word.DISCARDED: "somebody decided that it is not to be loaded",
 }
 # Of a status, by what the page calls it.

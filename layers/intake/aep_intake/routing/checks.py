@@ -109,7 +109,7 @@ class Checks:
         if not demands.allows(content.broken, content.rows, all_rows=content.all_rows):
             raise BadRows(
                 f"{file.uri!r}: {content.fault}; {content.broken:,} of its first {content.rows:,} "
-                f"rows are no JSON objects, and route `{match.route}` allows {demands.bad_rows}; "
+                f"rows are not JSON objects, and route `{match.route}` allows {demands.bad_rows}; "
                 "correct them, or set badRows in the route (or partialIngestionPercent, and AEP "
                 "decides)"
             )

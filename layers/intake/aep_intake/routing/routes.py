@@ -517,7 +517,7 @@ def _check_expect(rule: Mapping[str, Any]) -> None:
         raise InvalidTable(str(error), field="expect") from None
     form = format_of_map(rule)
     if "rows" in rule.get("expect", {}) and form is not None and form["format"] == "parquet":
-        raise InvalidTable("nobody counts the rows of Parquet", field="expect.rows")
+        raise InvalidTable("rows of Parquet are not counted", field="expect.rows")
 
 
 def _check_map(rule: Mapping[str, Any]) -> None:

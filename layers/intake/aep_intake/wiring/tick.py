@@ -101,7 +101,7 @@ class Ticking(Worker):
 
 
 def _expected(document: bytes, version: str) -> tuple[Expected, ...]:
-    """Raises ValueError if it is no routing table."""
+    """Raises ValueError if it is not a routing table."""
     try:
         return tuple(
             Expected(rule["name"], Expectation.of(rule["expect"]), rule.get("owner"), version)
@@ -109,4 +109,4 @@ def _expected(document: bytes, version: str) -> tuple[Expected, ...]:
             if "expect" in rule
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"it is no routing table: {error!r}") from error
+        raise ValueError(f"it is not a routing table: {error!r}") from error

@@ -238,8 +238,8 @@ def _problem(uri: str, error: ClientError, arrival: Arrival | None = None) -> In
     message = str(details.get("Message")).lower()
     if code == "InvalidRequest" and "server side encryption" in message:
         return CustomerKeyNeeded(
-            f"{uri} is encrypted with a key that only its sender has (SSE-C), so nobody else can "
-            f"read it; {answer}. Send it again without that key, or under a key of KMS"
+            f"{uri} is encrypted with a key that only its sender has (SSE-C), so the intake "
+            f"cannot read it; {answer}. Send it again without that key, or under a key of KMS"
         )
     if status == 403 or code.startswith("KMS."):
         return NotReadable(

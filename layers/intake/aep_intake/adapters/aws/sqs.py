@@ -138,7 +138,7 @@ class Queues:
         try:
             answer = self._client.get_queue_attributes(QueueUrl=queue_url, AttributeNames=[name])
         except (ClientError, BotoCoreError) as error:
-            raise StorageUnavailable(f"a queue did not tell its length: {error}") from error
+            raise StorageUnavailable(f"the length of a queue cannot be read: {error}") from error
         return int(answer["Attributes"][name])
 
 

@@ -51,4 +51,4 @@ def _backfill(item: Item) -> Backfill:
 
 
 def _lost(backfill: Backfill) -> LeaseLost:
-    return LeaseLost(f"somebody else goes on with {backfill.backfill_id}")
+    return LeaseLost(f"another command continues {backfill.backfill_id}")

@@ -79,4 +79,4 @@ class DynamoComparisons:
         except ConditionFailed as failed:
             [current] = failed.items
             if current is None or current["record"]["S"] != item["record"]["S"]:
-                raise LeaseLost("another worker goes on with the comparison") from None
+                raise LeaseLost("another worker continues the comparison") from None
