@@ -1,7 +1,6 @@
 """A batch that was given up because of some files goes on without them, by itself."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +8,9 @@ import pytest
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create
-from aep_intake.create.create import Outcome, OutcomeKind
+from aep_intake.create.create import OutcomeKind
 from aep_intake.delivery import ending, steps, upload
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage
+from aep_intake.delivery.delivery import DeliveryPorts
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -36,7 +35,7 @@ from tests.faults.harness import (
     go_on,
     take,
 )
-from tests.memory_ledger import all_due
+from tests.unit.delivery.world import carried_out, delivered, ended, failing, ports
 
 ROW = b'{"row": 1}\n'
 # Larger than a piece: its last row, which is none, is in the last one, when the first is up.
@@ -71,40 +70,6 @@ def ordered(world: Delivering, *contents: bytes) -> tuple[str, list[Arrival]]:
     world.clock.advance(2 * MINUTE)
     [part] = carried_out(world)
     return part, files
-
-
-def carried_out(world: Delivering) -> list[str]:
-    """What is due among windows and orders is done; the orders that got a batch."""
-    made = []
-    while found := [d for d in all_due(world.ledger, world.clock()) if d.kind in OTHERS]:
-        for what in found:
-            if isinstance(done := go_on(what.kind, what.id, world.intake(0)), Outcome):
-                made.append(done.record.order.external_id)
-    world.handed_out.clear()
-    return made
-
-
-OTHERS = (DueKind.WINDOWS, DueKind.ORDERS)
-
-
-def ports(world: Delivering) -> DeliveryPorts:
-    return world.ports(world.intake(0))
-
-
-def delivered(world: Delivering, external_id: str) -> Delivery:
-    """A delivery, from its start to its end."""
-    steps.start(external_id, world.ledger.records[external_id].batch_id or "", ports(world))
-    while world.uploads:
-        upload.upload(world.uploads.pop(0).what, ports(world))
-    return ended(world, external_id)
-
-
-def ended(world: Delivering, external_id: str) -> Delivery:
-    while (found := world.deliveries.kept[external_id]).due is not None:
-        world.clock.advance(max(0, found.due - world.clock()))
-        steps.resume(external_id, ports(world))
-    assert found.stage is DeliveryStage.ENDED
-    return found
 
 
 def told(world: Delivering) -> list[str]:
@@ -260,32 +225,13 @@ def test_whatever_fails_on_the_way_it_goes_on_once(
         upload.upload(errand.what, ports(world))
     calls = 0
 
-    def failing_at(number: int, real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **more: Any) -> Any:
+    def troubled(number: int) -> DeliveryPorts:
+        def fails() -> bool:
             nonlocal calls
             calls += 1
-            if calls == number and not after:
-                raise error("did not arrive")
-            result = real(*arguments, **more)
-            if calls == number:
-                raise error("did not answer")
-            return result
+            return calls == number
 
-        return call
-
-    class Through:
-        def __init__(self, target: Any, number: int) -> None:
-            self.target, self.number = target, number
-
-        def __getattr__(self, name: str) -> Any:
-            real = getattr(self.target, name)
-            return failing_at(self.number, real) if name == method else real
-
-    def troubled(number: int) -> DeliveryPorts:
-        its: DeliveryPorts = ports(world)
-        faulty: Any = failing_at(number, getattr(its, method)) if not port else None
-        changed: dict[str, Any] = {port or method: faulty or Through(getattr(its, port), number)}
-        return replace(its, **changed)
+        return failing(ports(world), port, method, error, fails, after=after)
 
     number, begun = 1, False
     while (found := world.deliveries.kept[part]).due is not None:

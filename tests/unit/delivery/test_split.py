@@ -1,5 +1,6 @@
 """A batch that AEP failed because of a file is divided until that one is found."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -8,12 +9,11 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.redrive import retry_parked
-from aep_intake.clock.due import DueKind
 from aep_intake.create import create
 from aep_intake.create.attempts import attempts, holding
-from aep_intake.create.create import Outcome, OutcomeKind
+from aep_intake.create.create import OutcomeKind
 from aep_intake.delivery import steps, upload
-from aep_intake.delivery.delivery import DeliveryPorts, DeliveryStage
+from aep_intake.delivery.delivery import DeliveryPorts
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -39,14 +39,12 @@ from tests.faults.harness import (
     Copy,
     Delivering,
     calm,
-    go_on,
     take,
 )
-from tests.memory_ledger import all_due
+from tests.unit.delivery.world import carried_out, delivered, failing, ports
 
 ROW = b'{"row": 1}\n'
 ERRORS = [{"code": "INGEST-1401-400", "description": "the row is corrupt"}]
-OTHERS = (DueKind.WINDOWS, DueKind.ORDERS)
 
 
 def table(**rule: Any) -> routes.RoutingTable:
@@ -82,32 +80,6 @@ def ordered(world: Delivering, number: int) -> str:
     world.clock.advance(2 * MINUTE)
     [part] = carried_out(world)
     return part
-
-
-def carried_out(world: Delivering) -> list[str]:
-    """What is due among windows and orders is done; the orders that got a batch."""
-    made = []
-    while found := [d for d in all_due(world.ledger, world.clock()) if d.kind in OTHERS]:
-        for what in found:
-            if isinstance(done := go_on(what.kind, what.id, world.intake(0)), Outcome):
-                made.append(done.record.order.external_id)
-    world.handed_out.clear()
-    return made
-
-
-def ports(world: Delivering) -> DeliveryPorts:
-    return world.ports(world.intake(0))
-
-
-def delivered(world: Delivering, external_id: str) -> None:
-    """A delivery, from its start to its end."""
-    steps.start(external_id, world.ledger.records[external_id].batch_id or "", ports(world))
-    while world.uploads:
-        upload.upload(world.uploads.pop(0).what, ports(world))
-    while (found := world.deliveries.kept[external_id]).due is not None:
-        world.clock.advance(max(0, found.due - world.clock()))
-        steps.resume(external_id, ports(world))
-    assert found.stage is DeliveryStage.ENDED
 
 
 def all_delivered(world: Delivering, *external_ids: str) -> int:
@@ -386,35 +358,13 @@ def test_whatever_fails_on_the_way_all_goes_on_once(
     world: Delivering, port: str, method: str, error: type[TryAgain], *, after: bool
 ) -> None:
     """Every third call of a method does not arrive, or does not answer."""
-    calls = 0
-
-    def sometimes(real: Any) -> Any:
-        def call(*arguments: Any, **more: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            fails = calls % 3 == 1
-            if fails and not after:
-                raise error("did not arrive")
-            result = real(*arguments, **more)
-            if fails:
-                raise error("did not answer")
-            return result
-
-        return call
-
-    class Through:
-        def __init__(self, target: Any) -> None:
-            self.target = target
-
-        def __getattr__(self, name: str) -> Any:
-            real = getattr(self.target, name)
-            return sometimes(real) if name == method else real
+    calls = itertools.count()
 
     def troubled() -> DeliveryPorts:
-        its: DeliveryPorts = ports(world)
-        real: Any = getattr(its, port or method)
-        changed: dict[str, Any] = {port or method: Through(real) if port else sometimes(real)}
-        return replace(its, **changed)
+        def fails() -> bool:
+            return next(calls) % 3 == 0
+
+        return failing(ports(world), port, method, error, fails, after=after)
 
     blame(world, 1)
     waiting = [ordered(world, 4)]
