@@ -8,6 +8,7 @@ what it answers can neither run a script nor be framed.
 from __future__ import annotations
 
 import secrets
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -64,6 +65,11 @@ class Site(ThreadingHTTPServer):
     def address(self) -> str:
         """Where the page is. Who knows it sees the page."""
         return f"http://{self.host}{self.path}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell on standard error; but nothing where somebody closed a window before it was full."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Request(BaseHTTPRequestHandler):
