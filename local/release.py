@@ -48,8 +48,8 @@ def release(built: Path, to: Path) -> Path:
         template = (ROOT / "template.yaml").read_text("utf-8")
         code = {source: _code(built / name, folder) for source, name in _folders(template).items()}
         (folder / "template.yaml").write_text(_with_code(template, code), "utf-8")
-        plain = json.dumps(_plain(template, code), indent=1)
-        (folder / "cloudformation.json").write_text(plain, "utf-8")
+        text = json.dumps(plain(template, code), indent=1)
+        (folder / "cloudformation.json").write_text(text, "utf-8")
         for name in COPIED:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
@@ -96,14 +96,14 @@ def _with_code(template: str, code: Mapping[str, str]) -> str:
     return _URI.sub(lambda found: f"{found['member']}: {code[found['folder']]}", template)
 
 
-def _plain(template: str, code: Mapping[str, str]) -> dict[str, Any]:
-    """The template as CloudFormation itself takes it, with code in a bucket of the account."""
+def plain(template: str, code: Mapping[str, str]) -> dict[str, Any]:
+    """A template as CloudFormation itself takes it, with code in a bucket of the account."""
     parsed = yaml_parse(template)
     parsed["Parameters"]["CodeBucket"] = {
         "Type": "String",
         "Description": "Bucket with the folder code/ of this release, in the region of the stack.",
     }
-    about = [parsed["Globals"]["Function"]]
+    about = list(parsed.get("Globals", {}).values())
     about += [resource["Properties"] for resource in parsed["Resources"].values()]
     for properties in about:
         for member in properties.keys() & {"CodeUri", "ContentUri"}:

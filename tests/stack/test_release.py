@@ -3,6 +3,7 @@
 import hashlib
 import json
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,9 @@ from aep_intake_cli.documents import ROUTES_IDS, PublishedDocument
 
 from local.aws import REGION
 from local.bus import Listener
-from local.release import NAME, release
+from local.release import NAME, plain, release
 from local.simulator.seed import LOYALTY
-from local.stack import LocalStack
+from local.stack import ROOT, LocalStack
 from tests.stack.scene import heard, until
 
 ROUTES = {"routes": [{"name": "all", "match": "**", "datasetId": LOYALTY}]}
@@ -75,4 +76,47 @@ def test_cloudformation_alone(deployed: LocalStack, unpacked: Path) -> None:
     template = (unpacked / "cloudformation.json").read_text("utf-8")
     assert "Transform" not in json.loads(template)
     parameters = deployed.parameters() | {"CodeBucket": bucket}
-    takes_a_file_to_its_batch(deployed, deployed.create("plain", template, parameters))
+    outputs = deployed.create("plain", template, parameters)
+    table, mailbox = with_a_consumer(deployed, bucket, outputs["BusName"])
+    takes_a_file_to_its_batch(deployed, outputs)
+    deployed.aws.s3.put_object(Bucket=outputs["SourceBuckets"], Key="empty.json", Body=b"")
+
+    def written() -> set[str]:
+        items = deployed.aws.dynamodb.scan(TableName=table)["Items"]
+        return {item["kind"]["S"] for item in items}
+
+    until(lambda: "Batch Created" in written(), "the consumer writes what became of batches")
+    [mail] = until(lambda: deployed.peek(mailbox), "a mail says what needs somebody")
+    assert "Arrival Rejected (route: all" in mail.body
+    assert "empty-object" in mail.body
+
+
+def with_a_consumer(stack: LocalStack, bucket: str, bus: str) -> tuple[str, str]:
+    """The example beside a deployed stack: its table, and a queue that gets what is mailed."""
+    folder, packed = ROOT / "docs" / "examples" / "consumer", BytesIO()
+    with zipfile.ZipFile(packed, "w") as code:
+        code.write(folder / "consumer.py", "consumer.py")
+    stack.aws.s3.put_object(Bucket=bucket, Key="consumer.zip", Body=packed.getvalue())
+    template = plain((folder / "template.yaml").read_text("utf-8"), {".": "consumer.zip"})
+    given = {"CodeBucket": bucket, "BusName": bus, "Mail": "crm-team@acme.example"}
+    stack.create("consumer", json.dumps(template), given)
+    found = stack.aws.cloudformation.describe_stack_resources(StackName="consumer")
+    made = {
+        each["LogicalResourceId"]: each["PhysicalResourceId"] for each in found["StackResources"]
+    }
+    url = stack.aws.sqs.create_queue(QueueName="mailbox")["QueueUrl"]
+    told = stack.aws.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    may_send = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": told["Attributes"]["QueueArn"],
+        },
+    }
+    stack.aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(may_send)})
+    stack.aws.sns.subscribe(
+        TopicArn=made["Failures"], Protocol="sqs", Endpoint=told["Attributes"]["QueueArn"]
+    )
+    return made["Outcomes"], url
