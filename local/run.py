@@ -49,7 +49,7 @@ class Item:
     waited for a marker. `end`: the event that its batch must end with, None where there is none or
     it does not matter; `ended`, the one that came; `held`, what AEP holds of the batch then.
     `gone`: whether its file is deleted, this very version, before it can be uploaded; `versions`:
-    those that were sent, by key.
+    those that were sent, by key. `becomes`: the sample that must arrive, if its file is mapped.
     """
 
     title: str
@@ -57,6 +57,7 @@ class Item:
     files: Mapping[str, str] = field(default_factory=dict)
     end: str | None = None
     gone: bool = False
+    becomes: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     got: dict[str, Any] = field(default_factory=dict)
     ended: Event | None = None
@@ -98,7 +99,8 @@ class Item:
         if self.ended is None or self.held is None or self.ended["detail-type"] != self.end:
             return False
         held = sorted(file["sha256"] for file in self.held["files"])
-        contents = [_content(self.files[file["key"]]) for file in self.got["files"]]
+        arrived = [self.becomes or self.files[file["key"]] for file in self.got["files"]]
+        contents = list(map(_content, arrived))
         if len(contents) > 1 and self.got["inputFormat"]["format"] != "parquet":
             contents = [b"".join(contents)]  # small files share an upload
         sent = sorted(sha256(content).hexdigest() for content in contents)
@@ -116,6 +118,7 @@ class Board:
                 _files(sample),
                 _end(sample),
                 sample.get("gone", False),
+                sample.get("becomes"),
             )
             for sample in samples["objects"]
         }
@@ -304,6 +307,20 @@ class RunDisplay:
             yield Text(f"  {title}  {what}", no_wrap=True, overflow="ellipsis")
         if len(rest) > len(shown):
             yield Text(f"  and {len(rest) - len(shown)} more")
+
+
+def mapped_rows(items: Iterable[Item]) -> Iterator[str]:
+    """The first two rows of each file that is mapped, and what AEP has of them."""
+    for item in items:
+        if item.becomes and item.as_expected:
+            [(key, file)] = item.files.items()
+            source = item.got.get("sourceFormat", {})
+            before = _content(file).decode(source.get("charset", "utf-8")).splitlines()
+            after = _content(item.becomes).decode().splitlines()
+            header = f": {before.pop(0)}" if source.get("format") == "csv" else ""
+            yield f"{key}{header}"
+            for row, becomes in list(zip(before, after, strict=True))[:2]:
+                yield f"  {row}\n  → {becomes.replace(',"', ', "')}"
 
 
 def _end(sample: Mapping[str, Any]) -> str | None:
@@ -587,6 +604,8 @@ def main() -> int:
         except KeyboardInterrupt:
             console.print("Interrupted.")
             return 130
+    for line in mapped_rows(board.items):
+        console.print(Text(line, overflow="fold"))
     wrong = [item for item in board.items if not item.as_expected]
     for item in wrong:
         console.print(

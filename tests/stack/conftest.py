@@ -9,14 +9,13 @@ import requests
 from aep_intake.model import organizations
 
 from local.aws import Aws
-from local.stack import ROOT, LocalStack
+from local.stack import LocalStack
 
 pytest.register_assert_rewrite("tests.stack.scene", "tests.stack.scenarios", "tests.stack.killing")
 
-from tests.stack.scene import HEARD, heard, keeps_the_contract  # noqa: E402
+from tests.stack.scene import HEARD, SAMPLES, heard, keeps_the_contract  # noqa: E402
 from tests.stack.written import Answers, leaks, written  # noqa: E402
 
-ROUTES = ROOT / "local" / "samples" / "routes.json"
 SETTLE_SECONDS = 2
 
 
@@ -35,7 +34,7 @@ def answers() -> Iterator[Answers]:
 
 @pytest.fixture(scope="session")
 def deployed(answers: Answers) -> Iterator[LocalStack]:
-    """The stack, with the routes of local/samples/routes.json. For tests: `stack`.
+    """The stack, with the samples' routes that map nothing. For tests: `stack`.
 
     After the last test, no event may have broken its contract, and nothing that was written
     anywhere may hold a secret.
@@ -45,7 +44,9 @@ def deployed(answers: Answers) -> Iterator[LocalStack]:
     # What becomes of batches that are delivered is test_delivery's, and the journal, too.
     parameters = {"DeliverBatches": "false", "JournalDays": "0"}
     with LocalStack(parameters=parameters, limits=limits, seen=heard) as stack:
-        stack.publish_routes(ROUTES)
+        table = stack.directory / "routes.json"
+        table.write_bytes(SAMPLES)
+        stack.publish_routes(table)
         yield stack
         for event in HEARD:
             keeps_the_contract(event)

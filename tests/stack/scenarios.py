@@ -189,7 +189,7 @@ def arrivals_wait_for_the_first_routes(base: LocalStack) -> None:
         until(lambda: len(played.put_off()) == 2)
         assert {line["reason"] for line in played.put_off()} == {"routes-unavailable"}
         assert (played.batches(), played.stack.listener.events()) == ([], [])
-        played.publish(SAMPLES.read_bytes())
+        played.publish(SAMPLES)
         detail = played.about(_loyalty("early"))
         assert [(f["bucket"], f["size"]) for f in detail["files"]] == [(bucket, 5)]
         assert "versionId" not in detail["files"][0]

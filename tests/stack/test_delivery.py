@@ -12,7 +12,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,9 @@ from aep_intake_cli.command import main
 from local.children import environment
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
-from local.stack import ROOT, LocalStack
+from local.stack import ROOT, SEED, LocalStack
 from tests.builders import parquet_of
+from tests.exports import CRM_GERMAN
 from tests.stack.scene import ENDS, PATIENCE, TICK_SECONDS, Scene, scene, until
 from tests.wild import CASES, Row
 
@@ -112,13 +113,27 @@ def delivering(deployed: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
     ) as played:
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         table = tmp_path_factory.mktemp("delivering") / "routes.json"
+        for sandbox in SEED.sandboxes:
+            played.aep.add_schema(SEED.ims_org, sandbox, CRM_GERMAN.schema)
+            named = (SEED.ims_org, sandbox, uuid.uuid4().hex[:24], "customers")
+            played.aep.add_dataset(*named, schema=CRM_GERMAN.schema["$id"])
+        ROUTES["routes"].append(suggested(played, table.parent))
         table.write_text(json.dumps(ROUTES))
-        publish(played, table)
+        assert typed(played, "publish", str(table))
         yield played
 
 
-def publish(played: Scene, table: Path) -> None:
-    """As an operator does, whose command compiles maps and keeps them for the workers."""
+def suggested(played: Scene, folder: Path) -> dict[str, Any]:
+    """The route that is proposed for an export of a CRM; only where it comes from is said."""
+    file = folder / CRM_GERMAN.file
+    file.write_bytes(CRM_GERMAN.content)
+    said = typed(played, "suggest", str(file), "--dataset", "customers", "--copy-values")
+    [route] = json.loads(said)["routes"]
+    return {**route, "match": "crm/**/*.csv"}
+
+
+def typed(played: Scene, *arguments: str) -> str:
+    """What an operator sees, whose command compiles maps and keeps them for the workers."""
     relaxed = played.stack.layer / "aep_intake" / "model" / "limits.schema.json"
     names = played.aws.identity.variables() | {
         "AWS_ENDPOINT_URL": played.aws.endpoint,
@@ -129,7 +144,9 @@ def publish(played: Scene, table: Path) -> None:
         patch.setattr(organizations, "SCHEMA", json.loads(relaxed.read_text("utf-8")))
         for name, value in names.items():
             patch.setenv(name, value)
-        assert main(["routes", "publish", str(table)]) == 0
+        with redirect_stdout(io.StringIO()) as said:
+            assert main(["routes", *arguments]) == 0
+    return said.getvalue()
 
 
 @pytest.fixture
@@ -675,6 +692,32 @@ def test_a_csv_with_columns_of_its_own_becomes_rows_of_the_schema(
         '{"_acme":{"memberId":"A-1","lifetimeValue":1234.50},'
         '"person":{"name":{"firstName":"Zoë"},"birthDate":"1990-02-28"}}\n'
     )
+
+
+def test_an_export_of_a_crm_is_loaded_by_the_route_that_was_proposed_for_it(
+    delivering: Scene, folder: str
+) -> None:
+    """`suggest` and `publish` were before; `try` shows what becomes of the object, too."""
+    key = f"crm/{folder}/{CRM_GERMAN.file}"
+    delivering.aep.switches.change(row_validation="enabled")
+    try:
+        delivering.put(key, CRM_GERMAN.content)
+        created = delivering.about(key)
+        end = ended(delivering, created["externalId"])
+    finally:
+        delivering.aep.switches.change(row_validation="disabled")
+    assert (end["kind"], end["ingestedRecordCount"], end["failedRecordCount"]) == (
+        *("Batch Succeeded", 3),
+        0,
+    )
+    assert "unmappedColumns" not in end
+    said = typed(delivering, "try", f"s3://{delivering.bucket}/{key}", "--rows", "3", "--json")
+    tried = json.loads(said)
+    assert (tried["rows"], tried["broken"], tried["unfit"]) == (3, 0, 0)
+    [text] = held(delivering, created["batchId"]).values()
+    first = json.loads(text.splitlines()[0])
+    assert first["person"]["gender"] == "female"
+    assert first["_acme"]["totalRevenue"] == 1234.5
 
 
 def test_a_feed_that_does_not_come_is_told_and_told_again_once_it_does(delivering: Scene) -> None:

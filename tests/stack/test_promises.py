@@ -31,7 +31,7 @@ from tests.stack.written import Answers, leaks, written
 
 type Ends = dict[Play, Future[None]]
 
-ROUTES = json.loads(SAMPLES.read_bytes())
+ROUTES = json.loads(SAMPLES)
 ROUTES["routes"].append(
     {"name": "later", "match": "later/**", "datasetId": CLOSED, "inputFormat": "auto"}
 )

@@ -18,7 +18,7 @@ from tests.stack.scene import PATIENCE, SAMPLES, Scene, scene, until
 
 ASKED = {"datasetId": LOYALTY, "inputFormat": {"format": "json"}}
 ROUTES = [
-    *json.loads(SAMPLES.read_text("utf-8"))["routes"],
+    *json.loads(SAMPLES)["routes"],
     {"name": "daily", "match": "daily/**", **ASKED, "batch": {"window": "24h"}},
     {"name": "folders", "match": "folders/*/**", **ASKED, "batch": {"marker": "_SUCCESS"}},
 ]

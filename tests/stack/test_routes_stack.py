@@ -21,6 +21,7 @@ from aep_intake_cli.versions import history
 from local.aws import REGION
 from local.children import ChildFailed
 from local.stack import ROOT, LocalStack
+from tests.stack.scene import SAMPLES
 
 
 def document(name: str) -> bytes:
@@ -144,8 +145,10 @@ def test_the_command_refuses_what_the_deployment_cannot_do(
     assert says in str(refusal.value)
 
 
-def test_the_command_publishes_the_samples_table_once(stack: LocalStack) -> None:
-    stack.publish_routes(ROOT / "local" / "samples" / "routes.json")
+def test_the_command_publishes_the_samples_table_once(stack: LocalStack, tmp_path: Path) -> None:
+    table = tmp_path / "routes.json"
+    table.write_bytes(SAMPLES)
+    stack.publish_routes(table)
     # Other files of tests may have published theirs in between.
     told = (stack.directory / "publish.log").read_text().rstrip()
     assert told.startswith("Version 1 of the routes is live.")

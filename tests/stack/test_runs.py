@@ -41,9 +41,11 @@ def run(module: str, *arguments: str, env: dict[str, str]) -> str:
 def test_run(env: dict[str, str]) -> None:
     said = run("local.run", env=env)
     assert said.count("✗") == 0
-    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 22
-    assert said.splitlines()[-1] == "All 22 outcomes are as expected."
+    assert sum("✓" in line and line.endswith("│") for line in said.splitlines()) == 23
+    assert said.splitlines()[-1] == "All 23 outcomes are as expected."
     assert "landing/updates/: its batch is made when its window closes, at" in said
+    assert "  M500001;Zoë;Müller;28.02.1990;Zoe.Mueller@Example.com;1.234,50;G;Köln\n  → {" in said
+    assert '"timestamp":"2026-11-23T07:02:30Z", "eventType":"web.webpagedetails.pageViews"' in said
     assert not list(Path(env["TMPDIR"]).iterdir())
 
 

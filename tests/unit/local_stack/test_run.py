@@ -19,12 +19,19 @@ from local.stack import Parked
 from tests.matching import matched
 
 MEMBERS = (run.SAMPLES / "members.jsonl").read_bytes()
+LATIN_1 = {"format": "csv", "delimiter": ";", "charset": "ISO-8859-1"}
 CREATED, REJECTED = "Batch Created", "Arrival Rejected"
 NEW = {"event": CREATED, "replacesBatchOf": "old", "inAep": "loading"}
 SAMPLES: dict[str, Any] = {
     "objects": [
         {"key": "sent", "file": "members.jsonl", "expect": {"event": CREATED, "sandbox": "prod"}},
         {"key": "packed", "file": "members.jsonl.gz", "expect": {"event": CREATED}},
+        {
+            "key": "flat",
+            "file": "customers.csv",
+            "becomes": "customers.xdm.jsonl",
+            "expect": {"event": CREATED, "inputFormat": {"format": "json"}},
+        },
         {"key": "no", "expect": {"event": REJECTED, "reason": "no-route", "parked": True}},
         {
             "name": "many",
@@ -73,6 +80,9 @@ STEPS: dict[str, Step] = {
     "sent": created("sent", "sent", sandbox="prod"),
     "sent ended": ended("sent"),
     "sent held": ("held", ("sent", MEMBERS)),
+    "flat": created("flat", "flat", inputFormat={"format": "json"}, sourceFormat=LATIN_1),
+    "flat ended": ended("flat"),
+    "flat held": ("held", ("flat", (run.SAMPLES / "customers.xdm.jsonl").read_bytes())),
     "packed": created("packed", "packed"),
     "packed ended": ended("packed"),
     "packed held": ("held", ("packed", MEMBERS)),
@@ -93,7 +103,7 @@ STEPS: dict[str, Step] = {
     "ignored": ("ignored", 2),
 }
 SWAPPED: dict[str, Step | None] = {"answer": STEPS["asked"], "asked": STEPS["answer"]}
-BATCHES = ("sent", "packed", "many", "shared", "old", "new", "asked")
+BATCHES = ("sent", "flat", "packed", "many", "shared", "old", "new", "asked")
 
 
 def board_after(changed: dict[str, Step | None]) -> tuple[Board, list[dict[str, Any]]]:
@@ -137,6 +147,7 @@ CASES: dict[str, tuple[dict[str, Step | None], str]] = {
     "two batches": ({"more": created("more", "sent", sandbox="prod")}, "sent"),
     "not ended": ({"sent ended": None}, "sent"),
     "another end": ({"sent ended": ended("sent", "Batch Abandoned")}, "sent"),
+    "not mapped": ({"flat held": ("held", ("flat", b"as it was"))}, "flat"),
     "other bytes": ({"packed held": ("held", ("packed", MEMBERS[:-1]))}, "packed"),
     "one file for two": ({"shared held": ("held", ("shared", MEMBERS))}, "shared"),
     "lost on its way": ({"x": rejected("sent", "object-gone", externalId="of-sent")}, "sent"),
@@ -174,6 +185,18 @@ def test_what_is_as_expected(changed: dict[str, Step | None], wrong: str) -> Non
     assert set(every) - good == ({wrong} if wrong else set())
 
 
+def test_rows_that_are_mapped_are_shown_before_and_after() -> None:
+    board, _ = board_after({})
+    header, first, second = run.mapped_rows(board.items)
+    assert header.startswith("flat: Kundennr;Vorname;")
+    for text, name in ((first, "Zoë"), (second, "Jörg")):
+        before, after = text.split("\n  → ")
+        assert f";{name};" in before
+        assert json.loads(after)["person"]["name"]["firstName"] == name
+    changed, _ = board_after({"flat held": ("held", ("flat", b"as it was"))})
+    assert not list(run.mapped_rows(changed.items))
+
+
 def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
     board, made = board_after({})
     assert (board.unexpected_events(), board.mismatched(made)) == ([], [])
@@ -198,10 +221,10 @@ def test_the_progress_fits_the_screen_and_says_what_it_waits_for(height: int, wi
     with console.capture() as captured:
         console.print(progress)
     lines = captured.get().splitlines()
-    assert len(lines) == min(height - 2, 2 + 22)
+    assert len(lines) == min(height - 2, 2 + 23)
     assert all(len(line) <= width for line in lines)
     assert lines[1].startswith("Waiting for the last window t")
-    assert ("more" in lines[-1]) == (height < 26)
+    assert ("more" in lines[-1]) == (height < 27)
 
 
 def test_the_samples_go_through_the_rules_they_name() -> None:

@@ -339,7 +339,7 @@ def test_the_sample_files_fit_the_datasets_they_go_to(caller: Client) -> None:
         expected = sample_of["expect"]
         if "file" not in sample_of or "datasetId" not in expected:
             continue
-        body = (ROOT / "local/samples" / sample_of["file"]).read_bytes()
+        body = (ROOT / "local/samples" / sample_of.get("becomes", sample_of["file"])).read_bytes()
         if body.startswith(b"\x1f\x8b"):
             body = gzip.decompress(body)
         kind = expected["inputFormat"]

@@ -1,0 +1,117 @@
+"""Whatever happens to files that are mapped: each row is ingested once, as one map says.
+
+Another map may be published at any moment. An order keeps the one that it began with, however often
+its file is read, in however many pieces, alone or with others in one upload.
+"""
+
+import gzip
+import json
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from aep_intake.content.compile_map import compile_map
+from aep_intake.content.csv import CsvReader
+from aep_intake.content.mapping import RowMap
+from aep_intake.content.xdm import Schema
+from aep_intake.grouping.windows import BatchLimits
+from aep_intake.model.files import Arrival
+from hypothesis import given
+
+from tests.faults.harness import Delivering, Tape
+from tests.faults.test_delivery_schedules import (
+    FEW,
+    SHARED,
+    TAPES,
+    arrived,
+    attempts_of,
+    check_all,
+    delivery_of,
+    ended_well,
+    every_end_is_kept,
+    order_of,
+    play,
+    ran,
+    table,
+)
+from tests.faults.test_schedules import assert_met
+from tests.unit.content.xdm_samples import TEXT, number, schema
+
+__all__ = ["every_end_is_kept"]  # a fixture
+CSV = {"format": "csv", "delimiter": ";"}
+OF = Schema(schema(f=number("int"), r=number("int"), map=TEXT))
+MAPS = {
+    compiled.name: json.loads(compiled.text)
+    for of in ("one", "another")
+    for compiled in [compile_map({"f": "f", "r": "r", "map": {"value": of}}, OF, CSV)]
+}
+
+
+def mapped(name: str, **rule: Any) -> Any:
+    """A table whose route has this map; one row of a file may be broken."""
+    whole = {"inputFormat": CSV, "badRows": 1, "map": {"f": "f"}, "compiledMap": name}
+    return table(**whole, **rule)
+
+
+ALONE = tuple(mapped(name) for name in MAPS)
+WINDOWED = tuple(mapped(name, batch={"window": "1m"}) for name in MAPS)
+used: Counter[str] = Counter()
+
+
+def lines(file: int, rows: int, more: str = "") -> bytes:
+    return f"f;r\n{''.join(f'{file};{n}\n' for n in range(rows))}{more}".encode()
+
+
+FILES: tuple[Callable[[int], bytes], ...] = (
+    lambda file: lines(file, 1),
+    lambda file: lines(file, 2)[:-1],
+    lambda file: lines(file, 20),
+    lambda file: lines(file, 9, "x;1\n"),
+    lambda file: gzip.compress(lines(file, 30), mtime=0),
+)
+
+
+@FEW
+@given(TAPES)
+def test_every_row_of_a_mapped_file_is_ingested_once(tape: bytes) -> None:
+    its = Tape(tape)
+    tables = (ALONE, WINDOWED)[its.pick(2)]
+    world = Delivering(its, tables=tables, final=tables[0])
+    world.maps |= MAPS
+    world.piece = (100, 500, 10_000)[world.tape.pick(3)]
+    if world.tape.pick(2):
+        world.sharing, world.limits = SHARED[1], BatchLimits(9, 10_000)
+    came = []
+    for n in range(1 + world.tape.pick(4)):
+        content = FILES[world.tape.pick(len(FILES))](n)
+        came.append((arrived(f"in/{n}.rows", content, n), content))
+        world.put(*came[-1])
+    play(world)
+    as_mapped = [(file, as_its_order_says(world, file, content)) for file, content in came]
+    check_all(world, as_mapped, {file for file, _ in came})
+
+
+def as_its_order_says(world: Delivering, file: Arrival, content: bytes) -> bytes:
+    """What must be in the batch of a file: of all of it, by the map of the order that loaded it."""
+    owner = world.ledger.claimant(file)
+    known = [] if owner is None else attempts_of(world, order_of(world, file, owner), file)
+    for delivery in [delivery_of(world, record) for record in known]:
+        if delivery is not None and ended_well(delivery):
+            assert delivery.compiled_map
+            used[MAPS[delivery.compiled_map]["root"]["object"]["map"]["value"]] += 1
+            return by_map(delivery.compiled_map, content)
+    return content
+
+
+def by_map(name: str, content: bytes) -> bytes:
+    """The whole file, mapped at once."""
+    text = gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content
+    reader, rows = CsvReader(CSV), RowMap(MAPS[name], "", "file")
+    return b"".join(
+        rows.of_block(reader, block).text for block in (reader.feed(text), reader.end())
+    )
+
+
+def test_the_schedules_went_through_both_maps() -> None:
+    schedules = ran.pop("schedules")
+    assert_met(ran | used, schedules, 200, "one", "another", "ingested", "shared", "lost", "cut")
