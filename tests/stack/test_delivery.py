@@ -114,9 +114,10 @@ def delivering(deployed: LocalStack, tmp_path_factory: pytest.TempPathFactory) -
         played.aep.switches.change(loaded_ms=0, staging_ms=200, staged_ms=0)
         table = tmp_path_factory.mktemp("delivering") / "routes.json"
         for sandbox in SEED.sandboxes:
-            played.aep.add_schema(SEED.ims_org, sandbox, CRM_GERMAN.schema)
+            schema = CRM_GERMAN.schema | {"$id": "https://ns.adobe.com/acme/schemas/customers"}
+            played.aep.add_schema(SEED.ims_org, sandbox, schema)
             named = (SEED.ims_org, sandbox, uuid.uuid4().hex[:24], "customers")
-            played.aep.add_dataset(*named, schema=CRM_GERMAN.schema["$id"])
+            played.aep.add_dataset(*named, schema=schema["$id"])
         ROUTES["routes"].append(suggested(played, table.parent))
         table.write_text(json.dumps(ROUTES))
         assert typed(played, "publish", str(table))

@@ -342,7 +342,7 @@ def intake_command(typed: str) -> tuple[click.Command | None, list[str]]:
 
 def aws_knows(service: str, operation: str, *options: str) -> bool:
     """Whether AWS has that operation, with these options; or its command line itself."""
-    if f"{service} {operation}" in ("s3 sync", "cloudformation deploy"):
+    if f"{service} {operation}" in ("s3 cp", "s3 sync", "cloudformation deploy"):
         return True
     api = botocore.session.get_session().get_service_model(service)
     names = {xform_name(name, "-"): name for name in api.operation_names}

@@ -4,14 +4,17 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from aep_intake.content.compile_map import ENTRY, compile_map
 from aep_intake.content.csv import CsvReader
 from aep_intake.content.expressions import _Ours
 from aep_intake.content.mapping import RowMap
 from aep_intake.content.xdm import Schema
 from aep_intake.routing import routes
+from aep_intake_cli.command import main
 from jmespath.functions import Functions
 
+from tests.exports import CRM_GERMAN
 from tests.unit.content.xdm_samples import (
     DATE,
     IDENTITIES,
@@ -55,6 +58,25 @@ def test_the_example_gives_what_the_page_shows() -> None:
     block = reader.feed(content.encode())
     rows = RowMap(json.loads(compiled.text), "crm/fr/2026-11-28.csv", "s3://landing/crm")
     assert rows.of_block(reader, block).text.decode() == shown
+
+
+def test_the_export_of_a_crm_gives_what_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    Path(CRM_GERMAN.file).write_bytes(CRM_GERMAN.content)
+    Path("schema.json").write_text(json.dumps(CRM_GERMAN.schema))
+    suggested, tried = (block.splitlines() for block in blocks("text"))
+    typed = ["routes", "suggest", CRM_GERMAN.file, "--schema", "schema.json"]
+    assert main([*typed, "--dataset", "customers", "--copy-values"]) == 0
+    said = capsys.readouterr()
+    assert set(suggested) <= set(said.err.splitlines())
+    Path("crm.json").write_text(said.out)
+    typed = ["routes", "try", CRM_GERMAN.file, "--schema", "schema.json"]
+    assert main([*typed, "--routes", "crm.json"]) == 0
+    assert set(tried) <= set(capsys.readouterr().out.splitlines())
+    assert PAGE.count(CRM_GERMAN.file) == 5
 
 
 def test_each_member_and_function_is_on_the_page() -> None:
