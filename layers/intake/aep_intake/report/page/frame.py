@@ -9,7 +9,6 @@ from aep_intake.model.values import dataclass
 from aep_intake.report.html import Html, fill, joined
 
 STYLE = Html(Path(__file__).with_name("page.css").read_text(encoding="utf-8"))
-THEMES = ("light", "dark", "auto")  # `auto`: as the browser says
 # Whatever is between quotation marks of JSON in the page: nothing in it needs an escape.
 _PLAIN = re.compile(r"[0-9A-Za-z._-]*")
 
@@ -83,7 +82,7 @@ class InBrowser:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Where a page is shown. `name`: of the stack. `theme`: one of THEMES."""
+    """Where a page is shown. `name`: of the stack. `theme`: light, dark or auto (the browser's)."""
 
     name: str
     ways: Ways
