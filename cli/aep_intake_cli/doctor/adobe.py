@@ -32,6 +32,9 @@ def check_credential(credentials: Credentials, arn: str) -> Findings:
 
 def check_sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findings:
     """At least one credential of these organizations (by secret ARN) can use the sandbox."""
+    if not organizations:
+        yield PROBLEM, "not checked, since no credential works"
+        return
     failures = []
     for arn, ims_org in organizations.items():
         try:
@@ -44,7 +47,6 @@ def check_sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> 
         else:
             yield OK, f"credential {datasets.secret_name(arn)} can use it"
     if len(failures) == len(organizations):
-        failures = failures or ["not checked, since no credential works"]
         advice = "correct the sandboxes of the organization, or give the credential a role in it"
         yield PROBLEM, "; ".join([*failures, advice])
     elif failures:

@@ -43,6 +43,7 @@ def ended(end: End, **more: Any) -> Delivery:
     return delivery(DeliveryStage.ENDED, verdict(end, **more))
 
 
+PARTLY = ended(End.SUCCEEDED, rows=7, metrics={"outputRecordCount": 0, "failedRecordCount": 7})
 ORDERS: list[tuple[str, Record, Delivery | None, Word, str]] = [
     ("opened", OPENED, None, Word.LOADING, "is being made"),
     ("to be opened", Record.waiting(OPENED.order, NOW), None, Word.LOADING, "is being made"),
@@ -77,6 +78,7 @@ ORDERS: list[tuple[str, Record, Delivery | None, Word, str]] = [
         "being aborted: batch b",
     ),
     ("succeeded", ANNOUNCED, ended(End.SUCCEEDED, rows=7), Word.LOADED, "with 7 rows"),
+    ("succeeded in part", ANNOUNCED, PARTLY, Word.LOADED, "with 0 of 7 rows"),
     ("uncounted", ANNOUNCED, ended(End.SUCCEEDED), Word.LOADED, "has ingested its batch"),
     ("not all of it", ANNOUNCED, ended(End.SUCCEEDED, lost=(2,)), Word.LOST, "without all"),
     (

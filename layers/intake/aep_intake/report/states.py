@@ -181,7 +181,9 @@ def _ended(record: Record, delivery: "Delivery", verdict: "Verdict") -> Standing
     elif verdict.lost:
         why += f", but {len(verdict.lost)} of its {delivery.total} uploads are not in it"
     elif verdict.rows is not None:
-        why += f", with {verdict.rows} rows"
+        ingested = verdict.metrics.get("outputRecordCount", verdict.rows)
+        part = "" if ingested == verdict.rows else f"{ingested} of "
+        why += f", with {part}{verdict.rows} rows"
     return Standing(word, why, verdict.at)
 
 
