@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from aep_intake.clock.parking import Parked
     from aep_intake.model.files import Arrival
 
+    from aep_intake_cli.options import Access
+
 _UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -54,6 +56,23 @@ class Choice:
     def _names(self, uri: str) -> bool:
         names = uri, uri.removeprefix("s3://").partition("/")[2]
         return any(fnmatchcase(name, pattern) for name in names for pattern in self.keys)
+
+
+def check_names(choice: Choice, access: Access) -> None:
+    """Whether there are such routes and reasons, if nothing was chosen. Raises CommandFailed."""
+    from aep_intake.report.reasons import REASONS
+
+    from aep_intake_cli.documents import check_route, live_routes, near
+    from aep_intake_cli.failures import CommandFailed
+    from aep_intake_cli.output import visible
+
+    # EventBridge's own are in capitals.
+    for reason in (each for each in choice.reasons - REASONS.keys() if each.islower()):
+        raise CommandFailed(f"no reason is called {visible(reason)}: {near(reason, [*REASONS])}")
+    if named := choice.routes - {"-"}:
+        document = live_routes(access.stack(), access.session.client("appconfig"))
+        for route in named:
+            check_route(route, document)
 
 
 class Age(click.ParamType[int]):

@@ -21,7 +21,7 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
-from aep_intake_cli.output import quantity, visible
+from aep_intake_cli.output import quantity, short_time, size, visible
 
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.table import Table as LedgerTable
@@ -134,7 +134,7 @@ def _table(day: StackStatus, columns: int) -> Table:
     )
     for route in day.routes:
         failures = Text("\n".join(_failures(route, day.at)), "red")
-        newest = _short(route.last, day.at) if route.last else ""
+        newest = short_time(route.last, day.at) if route.last else ""
         waiting = Text("\n".join(_waits(route, day.at)))
         both = Text("\n").join(filter(None, (failures, waiting)))
         shown.add_row(
@@ -214,42 +214,27 @@ def _number(number: int) -> str:
     return f"{number:,}" if number else ""
 
 
-def size(number: int) -> str:
-    """Bytes for people: `1.2 GB`."""
-    if not number:
-        return ""
-    for unit, length in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if number >= length:
-            return f"{number / length:.1f} {unit}"
-    return f"{number} B"
-
-
 def _failures(route: RouteStatus, now: int) -> Iterator[str]:
     counts = route.counts
     if route.overdue is not None:
-        yield f"overdue since {_short(route.overdue, now)}"
+        yield f"overdue since {short_time(route.overdue, now)}"
     for number, word in ((counts.failed, "failed"), (counts.abandoned, "abandoned")):
         if number:
             yield f"{quantity(number, 'batch').replace('batchs', 'batches')} {word}"
-    if counts.lost:
-        yield f"{quantity(counts.lost, 'file')} lost"
+    # Each file that is lost is rejected, too, and that says why.
+    if (lost := counts.lost - sum(counts.rejected.values())) > 0:
+        yield f"{quantity(lost, 'file')} lost"
     for reason, number in counts.rejected.items():
         yield f"{quantity(number, 'file')} {visible(reason)}"
 
 
 def _waits(route: RouteStatus, now: int) -> Iterator[str]:
     if route.paused is not None:
-        yield f"paused since {_short(route.paused, now)}"
+        yield f"paused since {short_time(route.paused, now)}"
     for each in route.waiting:
-        yield str(each) if each.until is None else f"{each} until {_short(each.until, now)}"
+        yield str(each) if each.until is None else f"{each} until {short_time(each.until, now)}"
     if route.expected is not None:
-        yield f"files expected by {_short(route.expected, now)}"
-
-
-def _short(time: int, now: int) -> str:
-    """With the day, if it is not today."""
-    moment = datetime.fromtimestamp(time / 1000, UTC)
-    return f"{moment:%H:%M}" if day_of(time) == day_of(now) else f"{moment:%d %b %H:%M}"
+        yield f"files expected by {short_time(route.expected, now)}"
 
 
 def _time(time: int) -> str:

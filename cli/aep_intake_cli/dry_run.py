@@ -12,8 +12,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from aep_intake_cli.failures import CommandFailed
-from aep_intake_cli.output import visible
-from aep_intake_cli.parked import body_of, end_of, name_of
+from aep_intake_cli.output import about_it, end_of, visible
+from aep_intake_cli.parked import body_of, name_of
 
 if TYPE_CHECKING:
     from aep_intake.model.messages import Wish
@@ -97,5 +97,6 @@ def plan(several: Sequence[tuple[Parked, Answers]], width: int) -> Table:
     rows = Table(first, "reason", last)
     for parked, told in several:
         name = end_of(name_of(parked), max(12, width // 3))
-        rows.add_row(*map(Text, (name, parked.why.reason, visible(becomes(told)))))
+        told_of_it = visible(about_it(becomes(told), parked.uri))
+        rows.add_row(*map(Text, (name, parked.why.reason, told_of_it)))
     return rows

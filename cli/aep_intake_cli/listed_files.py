@@ -26,16 +26,16 @@ from aep_intake.clock.due import DueKind
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record, State
-from aep_intake.model.times import HOUR_MS, hour_of, iso
+from aep_intake.model.times import HOUR_MS, hour_of, iso, milliseconds
 from aep_intake.report import journal, states, status
 from aep_intake.report.events import ARRIVAL_REJECTED, BATCH_CREATED
 from aep_intake.report.listing import OBJECTS_AT_ONCE, JournalObjects, ListedLedger
 from aep_intake.report.states import UNFINISHED, Word
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from aep_intake_cli import standing
-from aep_intake_cli.output import visible
+from aep_intake_cli.output import about_it, end_of, short_time, start_of, visible
 
 if TYPE_CHECKING:
     import boto3
@@ -286,16 +286,40 @@ def _line(file: Arrival, told: dict[str, Any]) -> FileLine:
     return {"uri": file.uri} | version | {name: told[name] for name in _MEMBERS if name in told}
 
 
-def table(found: Iterable[FileLine]) -> Table:
-    """A line for each file; why, and until when, is left out of what is loaded."""
-    shown = Table("state", "since", "route", "file", "why")
-    for line in found:
-        until = f" (until {standing.time(line['until'])})" if "until" in line else ""
-        shown.add_row(
-            standing.coloured(line["state"]),
-            standing.time(line.get("since", "")),
-            Text(visible(line.get("route") or "")),
-            Text(visible(line["uri"]), overflow="fold"),
-            Text("" if line["state"] == Word.LOADED else visible(line["why"]) + until),
-        )
+def table(found: Iterable[FileLine], width: int, now: int) -> Table:
+    """A line for each file, in so many columns: the end of a long address, the start of a long why.
+
+    Why, and until when, is left out of what is loaded.
+    """
+    lines = list(found)
+    shown = Table(*(Column(name, no_wrap=True) for name in ("state", "since", "route", "file")))
+    begin = [(line["state"], _short(line, "since", now), visible(_route(line))) for line in lines]
+    begin = [("state", "since", "route"), *begin]
+    room = width - sum(max(map(len, column)) for column in zip(*begin, strict=True)) - 3 * 5 - 1
+    whys = [_why(line, now) for line in lines]
+    addresses = [visible(line["uri"]) for line in lines]
+    longest = max(map(len, whys), default=0)
+    if longest:
+        shown.add_column("why", overflow="fold")
+    file_room = max(20, room - min(longest, room * 2 // 5))
+    why_room = 3 * (room - min(file_room, max(map(len, addresses), default=0)))
+    for line, (_, since, route), uri, why in zip(lines, begin[1:], addresses, whys, strict=True):
+        cells = [since, route, end_of(uri, file_room), start_of(why, max(60, why_room))]
+        shown.add_row(standing.coloured(line["state"]), *map(Text, cells[: len(shown.columns) - 1]))
     return shown
+
+
+def _route(line: FileLine) -> str:
+    return str(line.get("route") or "-")
+
+
+def _why(line: FileLine, now: int) -> str:
+    """Why; the file is named beside it."""
+    if line["state"] == Word.LOADED:
+        return ""
+    why = about_it(line["why"], line["uri"])
+    return visible(f"until {_short(line, 'until', now)}: {why}" if "until" in line else why)
+
+
+def _short(line: FileLine, name: str, now: int) -> str:
+    return short_time(milliseconds(line[name]), now) if name in line else ""

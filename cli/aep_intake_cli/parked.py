@@ -29,7 +29,7 @@ from aep_intake_cli import standing
 from aep_intake_cli.clock import now
 from aep_intake_cli.dead_letters import QUEUES, DeadLetters, Letter
 from aep_intake_cli.failures import CommandFailed
-from aep_intake_cli.output import visible
+from aep_intake_cli.output import end_of, visible
 
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
@@ -282,11 +282,6 @@ def name_of(parked: Parked) -> str:
     if parked.uri is None:
         return parked.external_id
     return visible(parked.uri) + (f" +{parked.files - 1:,}" if parked.files > 1 else "")
-
-
-def end_of(text: str, room: int) -> str:
-    """As much of its end as there is room for."""
-    return text if len(text) <= room else "…" + text[1 - room :]
 
 
 def table(several: Sequence[Parked], width: int) -> Rows:

@@ -11,15 +11,15 @@ from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table as LedgerTable
-from aep_intake.model.times import DAY_MS
+from aep_intake.model.times import DAY_MS, milliseconds
 from aep_intake.report.states import UNFINISHED, Word
 from aep_intake.report.status import StatusPorts
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.failures import CommandFailed
-from aep_intake_cli.output import visible
+from aep_intake_cli.output import short_time, visible
 
 if TYPE_CHECKING:
     import boto3
@@ -94,14 +94,11 @@ def coloured(state: str) -> Text:
 
 def versions_table(versions: Iterable[Mapping[str, Any]]) -> Table:
     """A line for each version of an object."""
-    table = Table("version", "state", "since", "batch")
+    table = Table(Column("version", overflow="fold"), "state", "since", "batch")
     for each in versions:
-        table.add_row(
-            Text(version_of(each)),
-            coloured(each["state"]),
-            time(each.get("since", "")),
-            Text(each.get("batchId", "")),
-        )
+        since = short_time(milliseconds(each["since"]), now()) if "since" in each else ""
+        batch = Text(each.get("batchId", ""))
+        table.add_row(Text(version_of(each)), coloured(each["state"]), since, batch)
     return table
 
 

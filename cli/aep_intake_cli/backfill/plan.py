@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from aep_intake_cli.backfill.taken import LOADED
-from aep_intake_cli.output import quantity
+from aep_intake_cli.output import quantity, size
 from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
 if TYPE_CHECKING:
@@ -154,12 +154,13 @@ def _match(file: Arrival, table: routes.RoutingTable) -> routes.Match | None:
 def shown(plan: BackfillPlan, organizations: Organizations) -> Iterator[Table | Text]:
     """For people."""
     limits = organizations.limits
-    right = [Column(name, justify="right") for name in ("files", "MB", "batches", "loaded already")]
+    heads = "files", "size", "batches", "loaded already"
+    right = [Column(name, justify="right") for name in heads]
     table = Table(Column("route", overflow="fold"), *right)
     for route in sorted(plan.routes.values(), key=lambda one: one.name):
-        numbers = (route.files, round(route.bytes / 10**6), route.batches(limits), route.loaded)
-        table.add_row(Text(route.name), *(f"{number:,}" for number in numbers))
-    yield table
+        counted = (f"{number:,}" for number in (route.batches(limits), route.loaded))
+        table.add_row(Text(route.name), f"{route.files:,}", size(route.bytes), *counted)
+    yield table if plan.routes else Text("There is nothing that it would bring.")
     others = sum((route.taken for route in plan.routes.values()), Counter[str]())
     if said := ", ".join(f"{n:,} {state}" for state, n in _other_than_loaded(others)):
         yield Text(f"Left as they are, since an order or a window has them: {said}")

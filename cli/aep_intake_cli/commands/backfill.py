@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("backfill")
-@click.argument("source", metavar="[S3://BUCKET/PREFIX]", required=False)
+@click.argument("source", metavar="[s3://BUCKET/PREFIX]", required=False)
 @click.option("--since", type=Time(), metavar="TIME", help="Only versions written since TIME.")
 @click.option("--plan", is_flag=True, help="Show what would be done; do nothing.")
 @click.option(
@@ -62,6 +62,8 @@ def command(
     if (source is None) == (backfill_id is None):
         raise click.UsageError("give s3://BUCKET/PREFIX, or --continue ID")
     bucket, _, prefix = (source or "").removeprefix("s3://").partition("/")
+    if source is not None and not (source.startswith("s3://") and bucket):
+        raise click.BadParameter(f"{source!r} is not s3://BUCKET/PREFIX", param_hint="SOURCE")
     at = 0 if since is None else int(since.timestamp() * 1000)
     asked = backfill_id or Asked(bucket, prefix, at, even_if_loaded, inventory)
     running = prepare(access.stack(), access.session, asked)
@@ -119,9 +121,11 @@ def _run(running: Running, *, as_json: bool) -> None:
 
 
 def _said(backfill: Backfill) -> str:
+    from aep_intake_cli.output import size
+
     return (
         f"{backfill.backfill_id}: {backfill.listed:,} listed, {backfill.sent:,} sent "
-        f"({backfill.sent_bytes / 10**6:,.0f} MB), {backfill.left_out:,} left out"
+        f"({size(backfill.sent_bytes) or '0 B'}), {backfill.left_out:,} left out"
     )
 
 

@@ -47,6 +47,8 @@ def command(
     if told is not None and told > now():
         raise click.BadParameter("that is in the future", param_hint="--since")
     bucket = bucket.removeprefix("s3://").rstrip("/")
+    if not bucket or "/" in bucket:
+        raise click.BadParameter(f"{bucket!r} is not the name of a bucket", param_hint="BUCKET")
     stack, session, shown = access.stack(), access.session, console()
     queue_arn = queue_for(stack, bucket) if direct else None
     owner = owner or session.client("sts").get_caller_identity()["Account"]

@@ -6,7 +6,7 @@ from contextlib import closing
 
 import click
 
-from aep_intake_cli.choice import Choice, with_choice
+from aep_intake_cli.choice import Choice, check_names, with_choice
 from aep_intake_cli.options import Access, as_json, with_access
 
 
@@ -48,6 +48,8 @@ def command(
             run = everything.discard(choice, marks.mark, kept_until)
         with closing(run):
             found = list(run)
+    if not found:
+        check_names(choice, access)
     if as_json:
         print_json([parked.to_json(one) for one in found])
     elif found:

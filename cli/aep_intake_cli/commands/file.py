@@ -30,8 +30,9 @@ def command(uri: str, as_json: bool, access: Access) -> None:
     found = status.of_object(bucket, key, standing.status_ports(stack, access.session))
     if found is None:
         raise CommandFailed(
-            f"no event of {visible(uri)} has come, its route leaves it out, or it came longer ago "
-            "than the ledger remembers"
+            f"the ledger knows nothing of {visible(uri)}: no event of it has come, its route "
+            "leaves it out, it cannot be read now and is tried again (the log of on_arrival says "
+            "why), or it came longer ago than the ledger remembers"
         )
     if as_json:
         print_json(found)

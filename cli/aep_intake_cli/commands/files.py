@@ -63,7 +63,8 @@ def command(
     if as_json:
         print_json(found[:limit])
     elif found:
-        console().print(listed_files.table(found[:limit]))
+        out = console()
+        out.print(listed_files.table(found[:limit], out.width, at))
     if len(found) > limit:
         click.echo(f"There are more than {limit}: see --limit.", err=True)
     elif not found:

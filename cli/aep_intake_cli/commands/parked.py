@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from aep_intake_cli.choice import Choice, with_choice
+from aep_intake_cli.choice import Choice, check_names, with_choice
 from aep_intake_cli.options import Access, as_json, with_access
 
 
@@ -35,6 +35,8 @@ def command(
     everything = parked.AllParked.of(access, choice.queue)
     with progress("reading what is parked"):
         found = list(everything.chosen(choice))
+    if not found:
+        check_names(choice, access)
     found.sort(key=lambda one: one.why.at, reverse=True)
     shown = found[:limit]
     if as_json:

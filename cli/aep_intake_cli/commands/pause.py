@@ -80,7 +80,9 @@ def command(
     kept = pauses.kept_in(session.client("s3"), stack.output("SourceBuckets").split(","))
     with progress("counting what waits"):
         known = [pause for pause in ledger.pauses.all() if name in (None, pause.name)]
-        found = [pauses.waiting(pause, ledger, kept) for pause in known]
+        waits = [pauses.waiting(pause, ledger, kept) for pause in known]
+    # One that is over is deleted an hour after it holds nothing.
+    found = [one for one in waits if one.pause.resumed_at is None or one.orders]
     if doubt is not None:
         click.echo(f"{click.style('warning', fg='yellow')}: {doubt}.", err=True)
     if as_json:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aep_intake_cli.choice import Choice, with_choice
+from aep_intake_cli.choice import Choice, check_names, with_choice
 from aep_intake_cli.options import Access, as_json, with_access
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def command(
     if dry_run:
         with progress("asking the intake"):
             found = list(everything.chosen(choice))
+            if not found:
+                check_names(choice, access)
             told = list(planned.would_become(found, wish, *_on_marker(access)))
         if as_json:
             print_json([parked.to_json(one) | {"would": would} for one, would in told])
@@ -94,6 +96,7 @@ def command(
         elif sent:
             console().print(parked.summary(sent, "sent"))
     if not sent and not refused:
+        check_names(choice, access)
         click.echo("Nothing that is parked was chosen.", err=as_json)
     if refused:
         text = (

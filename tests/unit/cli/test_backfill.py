@@ -91,9 +91,9 @@ def test_a_plan_for_people(width: int) -> None:
     out = io.StringIO()
     Console(file=out, width=width).print(*plan.shown(planned(), ORGANIZATIONS), sep="\n")
     rows = [" ".join(line.split()) for line in out.getvalue().splitlines()]
-    assert "│ crm │ 2 │ 2,000 │ 2 │ 1 │" in rows
-    assert "│ clicks │ 3 │ 3,000 │ 2 │ 0 │" in rows
-    assert "│ spark │ 2 │ 1,000 │ 1 │ 0 │" in rows
+    assert "│ crm │ 2 │ 2.0 GB │ 2 │ 1 │" in rows
+    assert "│ clicks │ 3 │ 3.0 GB │ 2 │ 0 │" in rows
+    assert "│ spark │ 2 │ 1.0 GB │ 1 │ 0 │" in rows
     text = " ".join(rows)
     assert "since an order or a window has them: 1 held, 1 paused" in text
     assert "it takes 21 min for its bytes and 1 min to make its batches" in text
@@ -102,6 +102,11 @@ def test_a_plan_for_people(width: int) -> None:
     assert "'s3://landing/in/crm/forgotten.json' (maybe-loaded)" in text
     assert "restore them, and copy each onto itself: 1" in text
     assert max(map(len, out.getvalue().splitlines())) <= width
+
+
+def test_a_plan_of_nothing_says_so() -> None:
+    shown, *_ = plan.shown(plan.BackfillPlan(), ORGANIZATIONS)
+    assert str(shown) == "There is nothing that it would bring."
 
 
 def test_a_plan_for_programs() -> None:
@@ -182,7 +187,7 @@ def test_it_says_what_it_did_and_left_out(capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr()
     assert ledger.begun == [OURS]
     first, *rest = said.out.splitlines()
-    assert first == f"{OURS.backfill_id}: 14 listed, 11 sent (10,000 MB), 2 left out"
+    assert first == f"{OURS.backfill_id}: 14 listed, 11 sent (10.0 GB), 2 left out"
     assert "  's3://landing/in/crm/cold.json' (archived)" in rest
     assert said.err == ""
     command._run(running(ledger, Page(FOUND, "a")), as_json=True)
@@ -216,6 +221,12 @@ def test_the_same_command_goes_on_with_what_has_not_ended() -> None:
 def test_it_wants_a_place_or_an_id(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(typed.split()) == 2
     assert "give s3://BUCKET/PREFIX, or --continue ID" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["s3://", "s3:///in/", "landing/in/"])
+def test_a_place_is_a_uri(source: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["backfill", source]) == 2
+    assert "is not s3://BUCKET/PREFIX" in capsys.readouterr().err
 
 
 # S3 Inventory

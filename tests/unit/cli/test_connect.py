@@ -4,6 +4,7 @@ import copy
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from aep_intake_cli.command import main
 from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.notifications import CREATED, EVENTBRIDGE, QUEUES, connect, queue_for, same
 from aep_intake_cli.stack import Stack
@@ -118,3 +119,9 @@ def test_somebody_elses_write_in_between_is_told() -> None:
     theirs = {"QueueConfigurations": [{"Id": "x", "QueueArn": "q", "Events": ["s3:TestEvent"]}]}
     with pytest.raises(CommandFailed, match="another program changed"):
         connect(Bucket({}, theirs).client, "b", "111122223333", Console(quiet=True))
+
+
+@pytest.mark.parametrize("name", ["s3://landing/in/", "", "s3://"])
+def test_what_is_no_bucket_is_wrong_use(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["connect", name]) == 2
+    assert "is not the name of a bucket" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from aep_intake.model.orders import PutOff, Record
 from aep_intake.model.pauses import Pause
 from aep_intake.model.times import DAY_MS, HOUR_MS, hour_of
 from aep_intake.report.counts import HourCounts, RouteCounts
-from aep_intake_cli.day import size
+from aep_intake_cli.output import size
 
 from local.bench.status import NOON, REQUESTS_MAX, ROUTES, Ledger, command, due, large_day
 from tests.builders import batch, lease, order

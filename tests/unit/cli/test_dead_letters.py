@@ -2,10 +2,12 @@
 
 import io
 import json
+import re
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -20,8 +22,8 @@ from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import Wish, of_arrival, of_missing, of_order
 from aep_intake.model.orders import Lease, Record, Rejection
-from aep_intake_cli import dry_run, parked
-from aep_intake_cli.choice import Choice
+from aep_intake_cli import documents, dry_run, parked
+from aep_intake_cli.choice import Choice, check_names
 from aep_intake_cli.dead_letters import Letter
 from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.parked import AllParked
@@ -248,6 +250,25 @@ def test_the_files_of_an_order_and_of_a_folder_are_those_of_the_ledger() -> None
     ]
     for changes, found in asked:
         assert list(parked.files_of(replace(ONE, **changes), ledger)) == found
+
+
+@pytest.mark.parametrize(
+    ("choice", "says"),
+    [
+        (Choice(routes=frozenset({"crn"})), "did you mean crm?"),
+        (Choice(reasons=frozenset({"no-rute"})), "did you mean no-route?"),
+        (Choice(routes=frozenset({"crm", "-"}), reasons=frozenset({"no-route"})), ""),
+        (Choice(reasons=frozenset({"SDK_CLIENT_ERROR"})), ""),
+    ],
+)
+def test_a_name_that_is_none_is_told_if_nothing_was_chosen(
+    choice: Choice, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = json.dumps({"routes": [{"name": "crm", "match": "*", "ignore": True}]})
+    monkeypatch.setattr(documents, "live_routes", lambda *_: table.encode())
+    access: Any = SimpleNamespace(stack=str, session=SimpleNamespace(client=str))
+    with pytest.raises(CommandFailed, match=re.escape(says)) if says else nullcontext():
+        check_names(choice, access)
 
 
 class Functions:

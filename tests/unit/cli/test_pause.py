@@ -296,6 +296,16 @@ def test_it_is_said_what_is_paused(capsys: Output, typed: list[str], says: str) 
     assert says in capsys.readouterr().err
 
 
+def test_a_pause_that_is_over_and_holds_nothing_is_not_shown(
+    ledger: MemoryLedger, capsys: Output
+) -> None:
+    """The clock deletes it within an hour or so."""
+    held(ledger, replace(PAUSE, resumed_at=NOW), order(FILE))
+    ledger.pauses.put(OVER)
+    assert main(["pause", "--json"]) == 0
+    assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["crm"]
+
+
 @pytest.mark.usefixtures("ledger")
 def test_nothing_may_be_paused(capsys: Output) -> None:
     assert main(["pause"]) == 0

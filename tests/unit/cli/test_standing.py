@@ -66,6 +66,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
     stack = Stack("aep-intake", {"SourceBuckets": "landing,other"}, {})
     monkeypatch.setattr(options.Access, "stack", lambda _: stack)
     monkeypatch.setattr(standing, "status_ports", lambda _, __: ports)
+    monkeypatch.setattr(standing, "now", lambda: NOW)
     monkeypatch.setattr(options.Access, "session", None)
     return ledger
 
@@ -142,7 +143,7 @@ def test_what_was_rejected_says_the_reason(ledger: MemoryLedger, capsys: Output)
     ("typed", "says"),
     [
         (["file", "s3://elsewhere/a.json"], "takes objects of landing, other"),
-        (["file", "s3://landing/unknown"], "no event of s3://landing/unknown has come"),
+        (["file", "s3://landing/unknown"], "knows nothing of s3://landing/unknown: no event"),
         (["batch", "nobody's"], "no order has the external id, or the batch, nobody's"),
     ],
 )
