@@ -33,7 +33,7 @@ up: $(local) ## start everything here and leave it running
 down: $(dev) ## stop what `make up` started
 	@$(python) -m local.down
 
-quick: lint ## the inner loop, two minutes: style, types, unit, a thousand schedules; no stack
+quick: lint ## the inner loop, two minutes: style, types, unit, a tenth of the schedules; no stack
 	@$(MAKE) -j2 typecheck quick-tests
 
 quick-tests: $(dev)
@@ -65,8 +65,8 @@ pytest: $(local) ## unit, fault and stack tests
 test-page: $(dev) ## the page in a Chromium of this machine; pictures of it are in .local/page
 	$(with_python) $(python) -m pytest -n 0 tests/browser $(ARGS)
 
-soak: $(dev) ## as many random fault schedules as asked: SCHEDULES=100000
-	$(with_python) $(python) -m pytest -o faulthandler_timeout=0 tests/faults $(ARGS)
+soak: $(dev) ## as many random fault schedules in all as asked: SCHEDULES=100000
+	$(with_python) $(python) -m pytest -n logical -o faulthandler_timeout=0 tests/faults $(ARGS)
 
 soak-stack: $(local) ## on the stack: 1,500 arrivals and killed workers, a marker of 20,000, one window for 20
 	$(with_python) $(python) -m pytest -s -o faulthandler_timeout=0 tests/stack/soak_stack.py $(ARGS)

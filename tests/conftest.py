@@ -56,6 +56,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, value in report.user_properties:
             if name == "says" and report.when == "call":
                 terminalreporter.write_line(str(value))
+    told = (dict(report.user_properties) for report in terminalreporter.getreports("passed"))
+    if played := sum(int(one["schedules"]) for one in told if "schedules" in one):
+        terminalreporter.write_line(f"{played:,} fault schedules in all")
     loud = {
         str(r.longrepr[2])
         for r in terminalreporter.getreports("skipped")

@@ -8,7 +8,7 @@ the problem shape is the one Platform services document for observability, sandb
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -67,7 +67,7 @@ class Request:
     @cached_property
     def parameters(self) -> list[tuple[str, str]]:
         """The decoded query, in order."""
-        return parse_qsl(self.query, keep_blank_values=True)
+        return list(_decoded(self.query))
 
     def parameter(self, name: str) -> str | None:
         """The first value of a query parameter."""
@@ -90,6 +90,11 @@ class Response:
     def json(self) -> Any:
         """The body, decoded."""
         return json.loads(self.body)
+
+
+@lru_cache  # a client asks the same again and again
+def _decoded(query: str) -> tuple[tuple[str, str], ...]:
+    return tuple(parse_qsl(query, keep_blank_values=True))
 
 
 class Refused(Exception):

@@ -1,7 +1,8 @@
 """What Adobe leaves undocumented, or lets differ."""
 
 from dataclasses import asdict, dataclass
-from typing import Literal, get_args, get_origin, get_type_hints
+from functools import cache
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass
@@ -110,7 +111,7 @@ class Switches:
 
     def change(self, **values: object) -> None:
         """Set several at once, or none. Raises ValueError: no such switch or position."""
-        known = get_type_hints(Switches)
+        known = _kinds()
         for name, value in values.items():
             if name not in known:
                 raise ValueError(f"no switch {name}")
@@ -126,3 +127,8 @@ class Switches:
     def positions(self) -> dict[str, object]:
         """Every switch and where it stands."""
         return asdict(self)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    return get_type_hints(Switches)

@@ -68,7 +68,7 @@ from greenlet import GreenletExit, getcurrent, greenlet
 from local.simulator.batches import SERVED, Batch
 from local.simulator.clock import Clock
 from local.simulator.faults import Fault
-from local.simulator.messages import Request
+from local.simulator.messages import Request, Response
 from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY, PROFILES, Seed, seed_defaults
 from local.simulator.simulator import Simulator
@@ -92,7 +92,15 @@ RETENTION = 60 * DAY
 PER_MINUTE = 30  # batches: the fourth of an instant must wait
 CREDENTIAL = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:acme-AbCdEf"
 URL = "https://platform.simulated"
-TOKENS = "/ims/token/v3"
+SEED = Seed(sandboxes=("prod",))
+FORM = {
+    "grant_type": "client_credentials",
+    "client_id": SEED.client_id,
+    "client_secret": SEED.client_secret,
+    "scope": ",".join(SEED.scopes),
+}
+ASKED = {"content-type": "application/x-www-form-urlencoded"}
+TOKEN = Request("POST", "/ims/token/v3", "", ASKED, urlencode(FORM).encode())
 
 
 def _table(version: str, **rule: Any) -> routes.RoutingTable:
@@ -173,12 +181,6 @@ class Tape:
     def seldom(self) -> bool:
         """True once in sixteen."""
         return self.pick(16) == 15
-
-
-def taped(text: str) -> bytes:
-    """A tape as a failing run is written down: bytes in hex, `00*3` is three of them."""
-    runs = (run.partition("*") for run in text.split())
-    return b"".join(bytes.fromhex(byte) * int(times or 1) for byte, _, times in runs)
 
 
 @dataclass
@@ -330,7 +332,7 @@ class World:
     def __post_init__(self) -> None:
         self.table = self.tables[0]
         self.simulator = Simulator(self.clock)
-        self.seed = seed_defaults(self.simulator, Seed())
+        self.seed = seed_defaults(self.simulator, SEED)
         self.simulator.switches.abandon_after_ms = None
         self.simulator.switches.change(
             external_id_reuse=REUSE[self.tape.pick(4)],
@@ -479,15 +481,7 @@ class World:
         return self.identity.ledger_id
 
     def _mint(self) -> Token:
-        form = {
-            "grant_type": "client_credentials",
-            "client_id": self.seed.client_id,
-            "client_secret": self.seed.client_secret,
-            "scope": ",".join(self.seed.scopes),
-        }
-        asked = {"content-type": "application/x-www-form-urlencoded"}
-        body = urlencode(form).encode()
-        answer = self.simulator.handle(Request("POST", TOKENS, "", asked, body)).json()
+        answer = self.simulator.handle(TOKEN).json()
         end = START + 1000 * DAY
         return Token(
             answer["access_token"],
@@ -617,8 +611,11 @@ class World:
 
     def tick(self) -> None:
         """The clock of the stack: a worker hands out what is due; mostly, all goes well."""
-        worker = self._begin(self._hand_out_what_is_due)
-        if self.calm or not self.tape.seldom():
+        worker = Worker(self, self._hand_out_what_is_due)
+        well = self.calm or not self.tape.seldom()
+        if self._due(self.clock() + SKEW) or not well:  # else it would find nothing
+            self._set_off(worker)
+        if well:
             if worker in self.workers:
                 worker.finish()
             self.deliver_due()
@@ -699,7 +696,9 @@ class World:
         return self._begin(lambda skew: work(self.intake(skew)))
 
     def _begin(self, work: "Callable[[int], dict[str, Result]]") -> "Worker":
-        worker = Worker(self, work)
+        return self._set_off(Worker(self, work))
+
+    def _set_off(self, worker: "Worker") -> "Worker":
         self.workers.append(worker)
         worker.go(0)
         return worker
@@ -1372,6 +1371,20 @@ class _Calls:
         return call
 
 
+class _Answered:
+    """What our client asks of an answer of `requests`, and no more."""
+
+    def __init__(self, response: Response) -> None:
+        self.status_code, self.headers = response.status, response.headers
+        self._body = response.body
+
+    def iter_content(self, _: int) -> Iterator[bytes]:
+        return iter((self._body,))
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class _Steps(InProcess):
     """Every request to AEP is an outside call; the schedule chooses what befalls it."""
 
@@ -1393,6 +1406,9 @@ class _Steps(InProcess):
             return super().send(*arguments, **options)
         finally:
             self._world.wait(1)
+
+    def _answer(self, _: requests.PreparedRequest, response: Response) -> Any:
+        return _Answered(response)
 
     def _check_lease(self, order: str) -> None:
         """A POST is only begun where the lease outlasts its time-outs."""

@@ -10,15 +10,12 @@ from aep_intake.grouping.windows import BatchLimits, WindowStage
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.routing import routes
-from hypothesis import example, given, settings
 
 from local.simulator.batches import Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
-from tests.faults.harness import RETENTION, SETTLE, START, Message, Tape, World, taped
-from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
+from tests.faults.harness import RETENTION, SETTLE, START, Message, Tape, World
+from tests.faults.schedules import assert_met, tapes
 
-SOME = settings(WORLDS, max_examples=SCHEDULES // 3)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 18)
 ran: Counter[str] = Counter()
 LIVE = frozenset({"loading", "success"})
 
@@ -119,8 +116,7 @@ LOADED_ONCE = (table(), table(datasetId=PRODUCTS), table(partialIngestionPercent
 BYTES = ("one", "two", "one")  # of versions, by their ETags
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_what_failed_is_redriven_unless_it_was_overtaken(tape: bytes) -> None:
     world = World(Tape(tape), tables=LOADED_ONCE, final=LOADED_ONCE[0])
     versions = [replace(file, etag=e) for file, e in zip(VERSIONS, BYTES, strict=False)]
@@ -182,8 +178,7 @@ def live(world: World) -> dict[str, Batch]:
     return {batch_id: batch for batch_id, batch in batches.items() if batch_id not in gone}
 
 
-@SOME
-@given(TAPES)
+@tapes(200, 400)
 def test_of_all_versions_the_newest_alone_is_there(tape: bytes) -> None:
     world = World(Tape(tape), tables=CORRECTED, final=CORRECTED[0])
     bucket = Bucket(world, list(VERSIONS[: 2 + world.tape.pick(3)]))
@@ -220,8 +215,7 @@ def _newest_counts(world: World, came: list[Arrival]) -> None:
                 assert position[earlier] < position[batch.id]
 
 
-@SOME
-@given(TAPES)
+@tapes(200, 400)
 def test_where_only_the_first_counts_there_is_one(tape: bytes) -> None:
     world = World(Tape(tape), tables=FIRST_ONLY, final=FIRST_ONLY[0])
     bucket = Bucket(world, list(VERSIONS[: 2 + world.tape.pick(3)]))
@@ -231,8 +225,7 @@ def test_where_only_the_first_counts_there_is_one(tape: bytes) -> None:
     ran["ignored"] += len(world.ignored)
 
 
-@SOME
-@given(TAPES)
+@tapes(200, 400)
 def test_a_marker_s_files_are_in_one_part_of_its_window(tape: bytes) -> None:
     world = World(Tape(tape), tables=APPENDED, final=APPENDED[0])
     late, again = world.tape.pick(3), world.tape.pick(2)
@@ -268,9 +261,7 @@ LEAPS = (
 )
 
 
-@SOME
-@given(TAPES)
-@example(taped(LEAPS))
+@tapes(200, 400, LEAPS)
 def test_a_marker_that_comes_again_replaces_its_folder_s_batch(tape: bytes) -> None:
     world = World(Tape(tape), tables=REPLACED, final=REPLACED[0])
     late = world.tape.pick(3)

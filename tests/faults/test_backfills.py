@@ -14,7 +14,6 @@ from aep_intake.model.batches import Target
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, StorageUnavailable, TryAgain
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import claims
-from hypothesis import given, settings
 
 from local.simulator.seed import LOYALTY
 from tests.compared import Compared
@@ -31,10 +30,10 @@ from tests.faults.harness import (
     Tape,
     World,
 )
+from tests.faults.schedules import assert_met, tapes
 from tests.faults.test_again import FIRST_ONLY, Bucket, adopted, replacing
-from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met, play
+from tests.faults.test_schedules import play
 
-FEW = settings(WORLDS, max_examples=SCHEDULES // 18)
 ran: Counter[str] = Counter()
 CONNECTED = START - 5 * DAY
 OLD = [
@@ -142,8 +141,7 @@ class Settled(World):
         super().settle()
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_each_object_has_one_batch_whoever_stops_a_backfill(tape: bytes) -> None:
     world = Settled(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
     world.filling = filling = Filling(world)
@@ -167,8 +165,7 @@ def test_each_object_has_one_batch_whoever_stops_a_backfill(tape: bytes) -> None
     ran["schedules"] += 1
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_what_came_by_an_event_replaces_what_a_backfill_brings_and_not_the_other_way(
     tape: bytes,
 ) -> None:
@@ -277,8 +274,7 @@ class Comparing(Compared):
             self.step()
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_whatever_event_is_lost_each_present_version_has_one_batch(tape: bytes) -> None:
     world = Settled(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
     world.filling = comparing = Comparing(world)

@@ -17,18 +17,13 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.model.sharing import Sharing
 from aep_intake.routing import routes
-from hypothesis import example, given, settings
 
 from local.simulator.batches import SERVED, Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
 from tests.builders import parquet_of
-from tests.faults.harness import START, Delivering, Tape, part_of, taped
-from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met, tapes
+from tests.faults.harness import START, Delivering, Tape, part_of
+from tests.faults.schedules import assert_met, tapes
 
-SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
-HALF = settings(WORLDS, max_examples=SCHEDULES // 14)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 45)
-TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
 
@@ -132,8 +127,7 @@ def arrived(key: str, content: bytes, number: int, *, versioned: bool = True) ->
     return Arrival("landing", key, version, f"e{number}", f"006{number}", len(content), START)
 
 
-@SOME
-@given(TAPES)
+@tapes(300, 600)
 def test_every_file_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=ALONE, final=ALONE[0])
     names = [*FILES, *GOOD]
@@ -165,10 +159,7 @@ UNREADABLE = (
 )
 
 
-@HALF
-@given(TAPES)
-@example(taped(HELD))
-@example(taped(UNREADABLE))
+@tapes(300, 600, HELD, UNREADABLE)
 def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
     came = []
@@ -182,8 +173,7 @@ def test_every_file_of_a_window_is_ingested_once_or_named(tape: bytes) -> None:
     )
 
 
-@FEW
-@given(TAPES)
+@tapes(300, 600)
 def test_every_file_of_a_batch_that_is_split_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=SPLIT, final=SPLIT[0])
     world.simulator.switches.change(
@@ -203,8 +193,7 @@ def test_every_file_of_a_batch_that_is_split_is_ingested_once_or_named(tape: byt
     check_all(world, came, {file for file, content in came if (file.key[4:], content) in WELL})
 
 
-@HALF
-@given(TAPES)
+@tapes(300, 600)
 def test_every_file_that_shares_an_upload_is_ingested_once_or_named(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
     world.sharing = SHARED[world.tape.pick(len(SHARED))]
@@ -239,8 +228,7 @@ def test_every_file_that_shares_an_upload_is_ingested_once_or_named(tape: bytes)
     ran["listed"] += len(world.lists.written)
 
 
-@SOME
-@given(TAPES)
+@tapes(300, 600)
 def test_of_versions_that_replace_each_other_one_is_served(tape: bytes) -> None:
     world = Delivering(Tape(tape), tables=CORRECTED, final=CORRECTED[0])
     came = []

@@ -16,12 +16,11 @@ from aep_intake.content.mapping import RowMap
 from aep_intake.content.xdm import Schema
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
-from hypothesis import given, settings
 
 from tests.faults.harness import Delivering, Tape
+from tests.faults.schedules import assert_met, tapes
 from tests.faults.test_delivery_schedules import (
     SHARED,
-    TAPES,
     arrived,
     attempts_of,
     check_all,
@@ -33,7 +32,6 @@ from tests.faults.test_delivery_schedules import (
     ran,
     table,
 )
-from tests.faults.test_schedules import SCHEDULES, WORLDS, assert_met
 from tests.unit.content.xdm_samples import TEXT, number, schema
 
 __all__ = ["every_end_is_kept"]  # a fixture
@@ -54,7 +52,6 @@ def mapped(name: str, **rule: Any) -> Any:
 
 ALONE = tuple(mapped(name) for name in MAPS)
 WINDOWED = tuple(mapped(name, batch={"window": "1m"}) for name in MAPS)
-FEWER = settings(WORLDS, max_examples=SCHEDULES // 90)
 used: Counter[str] = Counter()
 
 
@@ -71,8 +68,7 @@ FILES: tuple[Callable[[int], bytes], ...] = (
 )
 
 
-@FEWER
-@given(TAPES)
+@tapes(300, 600)
 def test_every_row_of_a_mapped_file_is_ingested_once(tape: bytes) -> None:
     its = Tape(tape)
     tables = (ALONE, WINDOWED)[its.pick(2)]

@@ -32,7 +32,6 @@ from aep_intake_cli import dead_letters, parked
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.discarding import Marks
 from aep_intake_cli.parked import AllParked
-from hypothesis import given, settings
 
 from tests.faults.harness import (
     HOUR,
@@ -49,7 +48,8 @@ from tests.faults.harness import (
     _Queue,
     part_of,
 )
-from tests.faults.test_schedules import ONE, SCHEDULES, TAPES, TWO, WORLDS, assert_met
+from tests.faults.schedules import assert_met, tapes
+from tests.faults.test_schedules import ONE, TWO
 from tests.memory_ledger import MemoryParked
 
 ran: Counter[str] = Counter()
@@ -260,8 +260,7 @@ class ParkingWorld(World):
         self._run_dry()
 
 
-@settings(WORLDS, max_examples=SCHEDULES // 20)
-@given(TAPES)
+@tapes(200, 400)
 def test_what_is_parked_is_there_until_it_got_in_or_nobody_wants_it(tape: bytes) -> None:
     # At first no route takes what comes.
     tables = (UNMATCHED, *TABLES, *WINDOWS[: tape[0] % 2 * 3])

@@ -5,17 +5,15 @@ from collections.abc import Callable
 
 from aep_intake.model.batches import Target
 from aep_intake.model.orders import Order
-from hypothesis import given, settings
 
 from local.simulator.seed import LOYALTY
 from tests.faults import test_restored, test_schedules
 from tests.faults.harness import CREDENTIAL, TABLES, WINDOWS, Copy, Tape, World
+from tests.faults.schedules import assert_met, tapes
 from tests.faults.test_delivery_schedules import arrived, rows
 from tests.faults.test_restored import WINDOWED, Restoring
-from tests.faults.test_schedules import MANY, NAMED, OPTIONS, SCHEDULES, TAPES, WORLDS, assert_met
+from tests.faults.test_schedules import MANY, NAMED, OPTIONS
 
-SOME = settings(WORLDS, max_examples=SCHEDULES // 40)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 120)
 ran: Counter[str] = Counter()
 
 
@@ -39,8 +37,7 @@ def told(world: World) -> None:
     ran["schedules"] += 1
 
 
-@SOME
-@given(TAPES)
+@tapes(200, 400)
 def test_what_was_paused_has_one_batch_in_the_end(tape: bytes) -> None:
     windows = tape[0] % 2 == 1
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if windows else TABLES)
@@ -64,8 +61,7 @@ class Pausing(Restoring):
         return Copy(*parts)
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_every_file_is_in_one_batch_though_the_ledger_forgot_pauses(tape: bytes) -> None:
     world = Pausing(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
     contents = [rows(1 + world.tape.pick(30)) for _ in range(1 + world.tape.pick(4))]

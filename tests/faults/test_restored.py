@@ -9,7 +9,6 @@ from aep_intake.grouping import lists, windows
 from aep_intake.model.errors import NeedsAttention, NotYet
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import LedgerIdentity, State
-from hypothesis import given, settings
 
 from local.simulator.batches import SERVED
 from tests.faults.harness import (
@@ -25,13 +24,11 @@ from tests.faults.harness import (
     World,
     take,
 )
+from tests.faults.schedules import assert_met, tapes
 from tests.faults.test_delivery_schedules import GOOD, SPLIT, arrived, rows, table
-from tests.faults.test_schedules import ONE, SCHEDULES, WORLDS, assert_met, tapes
+from tests.faults.test_schedules import ONE
 from tests.faults.test_steps import order
 
-SOME = settings(WORLDS, max_examples=SCHEDULES // 7)
-FEW = settings(WORLDS, max_examples=SCHEDULES // 45)
-TAPES = tapes(300, 600)
 ran: Counter[str] = Counter()
 
 
@@ -86,8 +83,7 @@ class Restoring(Delivering):
         self.clock.advance((1, 5_000, 20_000, MINUTE, 6 * MINUTE, HOUR)[self.tape.pick(6)])
 
 
-@SOME
-@given(TAPES)
+@tapes(300, 600)
 def test_every_file_is_in_one_batch_though_the_ledger_forgot_some(tape: bytes) -> None:
     world = Restoring(Tape(tape), tables=(table(),), final=table())
     names = sorted(GOOD)
@@ -101,8 +97,7 @@ WINDOWED = tuple(
 )
 
 
-@SOME
-@given(TAPES)
+@tapes(300, 600)
 def test_every_file_of_a_window_is_in_one_batch_though_the_ledger_forgot_some(tape: bytes) -> None:
     world = Restoring(Tape(tape), tables=WINDOWED, final=WINDOWED[0])
     contents = [rows(n) for n in (1, 2, 20, 30)]
@@ -113,8 +108,7 @@ def test_every_file_of_a_window_is_in_one_batch_though_the_ledger_forgot_some(ta
     play(world)
 
 
-@FEW
-@given(TAPES)
+@tapes(300, 600)
 def test_every_file_of_a_batch_that_was_split_is_in_one_though_the_ledger_forgot_some(
     tape: bytes,
 ) -> None:

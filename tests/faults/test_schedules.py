@@ -1,18 +1,14 @@
 """Whatever happens, and in whatever order: one order, one batch; nothing lost; always announced."""
 
-import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order, Record, State, claims
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from local.simulator.seed import LOYALTY
-from tests.examples import examples
 from tests.faults.harness import (
     CREDENTIAL,
     RETENTION,
@@ -24,8 +20,8 @@ from tests.faults.harness import (
     World,
     part_of,
 )
+from tests.faults.schedules import assert_met, tapes
 
-SCHEDULES = int(os.environ.get("SCHEDULES", examples(4250)))
 ran: Counter[str] = Counter()
 
 ONE = Arrival("landing", "in/one.json", None, "e1", "0061", 10, START)
@@ -53,38 +49,7 @@ COPIES = [
 ]
 
 
-WORLDS = settings(
-    max_examples=SCHEDULES,
-    # The same ones every time, so that a red build means a change; `make soak` goes exploring.
-    derandomize="SCHEDULES" not in os.environ,
-    deadline=None,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
-SOME = settings(WORLDS, max_examples=SCHEDULES // 5)
-ENOUGH = 20
-
-
-def assert_met(ran: Mapping[str, int], schedules: int, one_in: int, *what: str) -> None:
-    """More than one schedule in so many met each of these.
-
-    Of those that are the same every time, that is sure; a few random ones prove nothing.
-    """
-    if WORLDS.derandomize or schedules >= ENOUGH * one_in:
-        assert [each for each in what if ran[each] * one_in <= schedules] == []
-
-
-def tapes(least: int, most: int) -> st.SearchStrategy[bytes]:
-    """Of a few lengths: whether another byte follows takes longer to draw than the byte."""
-    lengths = (least, (least + most) // 2, most)
-    return st.one_of([st.binary(min_size=length, max_size=length) for length in lengths])
-
-
-TAPES = tapes(200, 400)
-
-
-@WORLDS
-@given(TAPES)
+@tapes(200, 400)
 def test_every_arrival_ends_in_one_batch_or_a_named_state(tape: bytes) -> None:
     world = World(Tape(tape))
     arrivals = [ONE, TWO][: 1 + world.tape.pick(2)]
@@ -96,8 +61,7 @@ def test_every_arrival_ends_in_one_batch_or_a_named_state(tape: bytes) -> None:
     play(world, arrivals, requests)
 
 
-@WORLDS
-@given(TAPES)
+@tapes(200, 400)
 def test_every_arrival_of_a_window_is_in_one_part_of_it(tape: bytes) -> None:
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES))
     target = Target(CREDENTIAL, world.seed.ims_org, "prod", LOYALTY)
@@ -105,8 +69,7 @@ def test_every_arrival_of_a_window_is_in_one_part_of_it(tape: bytes) -> None:
     play(world, MANY[: 2 + world.tape.pick(5)], [request][: world.tape.pick(2)])
 
 
-@SOME
-@given(TAPES)
+@tapes(200, 400)
 def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes) -> None:
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
     arrivals = COPIES[: 2 + world.tape.pick(6)]

@@ -18,8 +18,6 @@ from aep_intake.model.errors import (
     TargetNotAllowed,
 )
 from aep_intake.model.orders import Lease, Order, Record, State
-from hypothesis import given
-from hypothesis import strategies as st
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -378,13 +376,3 @@ def test_an_order_that_may_have_a_batch_keeps_its_target(world: World) -> None:
 def test_another_bucket_than_ours_is_not_for_us(world: World) -> None:
     with pytest.raises(TargetNotAllowed, match="bucket"):
         take(replace(ONE, bucket="elsewhere"), world.intake(0))
-
-
-@given(st.binary(min_size=0, max_size=3))
-def test_a_tape_that_is_over_is_all_zeros(tape: bytes) -> None:
-    world = Tape(tape)
-    for byte in tape:
-        assert world.pick(256) == byte
-        assert not world.over
-    assert world.pick(7) == 0
-    assert world.over

@@ -8,7 +8,6 @@ from aep_intake.grouping import ready
 from aep_intake.grouping.windows import marker_id
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, State
-from hypothesis import given, settings
 
 from tests.faults.harness import (
     MINUTE,
@@ -21,10 +20,9 @@ from tests.faults.harness import (
     World,
     part_of,
 )
+from tests.faults.schedules import assert_met, tapes
 from tests.faults.test_again import FILES, MARKER, table
-from tests.faults.test_schedules import SCHEDULES, TAPES, WORLDS, assert_met
 
-FEW = settings(WORLDS, max_examples=SCHEDULES // 18)
 ran: Counter[str] = Counter()
 
 FILE = Arrival("landing", "in/a.json", None, "e", "0060", 10, START)
@@ -70,8 +68,7 @@ def versions(of: Arrival, count: int, *, versioned: bool) -> list[Arrival]:
 ORDERS = ("fr", "rf", "frfr", "ffr", "rfrf", "frf", "ff")
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -> None:
     batch = ({"within": "2h"}, {"within": "2h", "window": "1m"})[tape[0] % 2]
     rule = table(ready="{file}.done", batch=batch, match="in/*.json")
@@ -112,8 +109,7 @@ def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -
 GRACE = table(batch={"marker": "_SUCCESS", "grace": "2m", "within": "30m"})
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_files_that_come_within_the_grace_of_a_marker_are_in_its_batch(tape: bytes) -> None:
     world = World(Tape(tape), tables=(GRACE,), final=GRACE)
     before = world.tape.pick(4)
@@ -144,8 +140,7 @@ FOLDER = [
 ]
 
 
-@FEW
-@given(TAPES)
+@tapes(200, 400)
 def test_each_file_of_a_folder_is_in_one_batch_once_that_is_quiet(tape: bytes) -> None:
     world = World(Tape(tape), tables=(QUIET,), final=QUIET)
     sender = Sender(world, FOLDER[world.tape.pick(3) :])
