@@ -14,6 +14,7 @@ from aep_intake.model.errors import DatasetNotFound, FormatUnknown, IntakeError
 from aep_intake.routing import routes
 
 from aep_intake_cli import datasets
+from aep_intake_cli.routing import maps
 from aep_intake_cli.routing.explain import examples
 
 if TYPE_CHECKING:
@@ -93,9 +94,12 @@ def misfits(
         try:
             found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
             check_mapping_set(route, found.target, schemas)
-            if "csv" not in unmapped_formats(route):
+            if "map" in route.rule:
+                text = maps.unmatched(route, schemas.of_dataset(found.target).document)
+            elif "csv" in unmapped_formats(route):
+                text = misfit(route, schemas.of_dataset(found.target))
+            else:
                 continue
-            text = misfit(route, schemas.of_dataset(found.target))
         except datasets.CannotLookUp:
             continue
         except DatasetNotFound as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aep_intake.content.compile_map import CompiledMap, compile_map
 from aep_intake.content.xdm import AnySchema, Schema
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.adapters.adobe.platform import Adobe
     from aep_intake.model.organizations import Organizations
+
+
+UNMATCHED = (
+    "only AEP checks the pattern of {}: it could take forever here, or Python does not know it"
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,12 @@ def compile_table(
         written["routes"][index]["compiledMap"] = compiled.name
     text = json.dumps(written, ensure_ascii=False, indent=1)
     return CompiledTable(text.encode(), maps, tuple(problems))
+
+
+def unmatched(route: routes.Route, document: Mapping[str, Any]) -> str | None:
+    """What of a schema, in full form, a route's map does not check; None: it checks all."""
+    paths = ", ".join(f"`{path}`" for path in _compiled(route, Schema(document)).unmatched)
+    return UNMATCHED.format(paths) if paths else None
 
 
 def _compiled(route: routes.Route, schema: Schema, primary: list[str] | None = None) -> CompiledMap:

@@ -183,7 +183,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_good_table(capsys: Output) -> None:
     assert main(["routes", "check", str(SAMPLE)]) == 0
-    assert capsys.readouterr().out == f"{SAMPLE}: 9 rules, no problems\n"
+    assert capsys.readouterr().out == f"{SAMPLE}: 11 rules, no problems\n"
     assert main(["routes", "check", "--json", str(SAMPLE)]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main(["routes", "explain", str(SAMPLE)]) == 0

@@ -10,13 +10,14 @@ which columns, or `value`, and how to read them).
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 
 from aep_intake.content.dates import reads
 from aep_intake.content.expressions import Expression, InvalidExpression
 from aep_intake.content.map_fields import PLACEHOLDER, SCALARS
+from aep_intake.content.patterns import matcher
 from aep_intake.content.rows import is_csv
 from aep_intake.content.typed import WRITTEN_AS, Type, Unfit, copier, writer
 from aep_intake.content.xdm import NoPath, Path, Schema, dotted, parse, type_of
@@ -77,6 +78,11 @@ class CompiledMap:
     problems: tuple[Problem, ...]
 
     @property
+    def unmatched(self) -> tuple[str, ...]:
+        """Paths whose pattern nobody but AEP matches (`content.patterns`)."""
+        return tuple(_unmatched(self.document.get("root", {})))
+
+    @property
     def text(self) -> bytes:
         """The document. Members of rows come in the order of the map."""
         return json.dumps(self.document, separators=(",", ":")).encode()
@@ -85,6 +91,15 @@ class CompiledMap:
     def name(self) -> str:
         """The hash of the text, in hexadecimal."""
         return sha256(self.text).hexdigest()
+
+
+def _unmatched(node: Mapping[str, Any]) -> Iterator[str]:
+    for inner in (*node.get("object", {}).values(), *node.get("list", ())):
+        yield from _unmatched(inner)
+    kind = node.get("type", {})
+    pattern = kind.get("items", kind).get("pattern")
+    if pattern is not None and matcher(pattern) is None:
+        yield node["path"]
 
 
 class _Wrong(ValueError):
