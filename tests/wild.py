@@ -6,8 +6,10 @@ reports of loaders that read from S3, F1 to F19 what a new user of this one met.
 
 import bz2
 import gzip
+import io
 import json
 import lzma
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +35,16 @@ def _gz(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
 
 
+def _tar() -> bytes:
+    """An archive of one CSV."""
+    with io.BytesIO() as out, tarfile.open(fileobj=out, mode="w") as archive:
+        member = tarfile.TarInfo("a.csv")
+        member.size = len(CSV)
+        archive.addfile(member, io.BytesIO(CSV))
+        archive.close()
+        return out.getvalue()
+
+
 def _csv(**said: Any) -> dict[str, Any]:
     return {"inputFormat": {"format": "csv", **said}}
 
@@ -51,6 +63,7 @@ TEXT = "id,name\n1,Ann\n2,Zoë\n"
 CSV = TEXT.encode()
 CLICKS: list[Row] = [{"n": 1}, {"n": 2}]
 LINES = b'{"n": 1}\n{"n": 2}\n'
+PRODUCTS: list[Row] = [{}] * 24  # which are counted, since Parquet goes up as it is
 PARQUET = (ROOT / "local" / "samples" / "products.parquet").read_bytes()
 MARKED = {"batch": {"marker": "_SUCCESS"}}
 # More than the pieces of the stack that tests deploy: a megabyte.
@@ -144,6 +157,24 @@ CASES = (
             "d.json.gz": "empty-object",
         },
     ),
+    Case(
+        "f1-ragged",
+        {
+            "a.csv": CSV + b"3\n",
+            "b.csv": CSV + b"(2 rows)\n",
+            "c.csv": b"id,name\n1,Ann,\n2,Zo\xc3\xab,\n\n\x1a",
+            "d.csv": _table(INCHES[:5000]) + b'"cut, off"\n',
+            "e.csv": _table(INCHES[:5000]) + b"1,\0,x\n",
+        },
+        rows=[{**row, "": ""} for row in MEMBERS],
+        rejected=dict.fromkeys(("a.csv", "b.csv", "d.csv", "e.csv"), "bad-rows"),
+    ),
+    Case(
+        "f1-ragged-allowed",
+        {"a.csv": CSV + b"3\n"},
+        {"badRows": 1},
+        [*MEMBERS, {"id": "3"}],
+    ),
     Case("r30-parquet", {"a.parquet": parquet_of(0)}, rejected={"a.parquet": "too-few-rows"}),
     Case(
         "r4",
@@ -177,9 +208,22 @@ CASES = (
             "h.json": CSV,
             "i.csv": PARQUET,
             "j.txt": CSV,
+            "k.csv": _tar(),
+            "l.csv.gz": _gz(_tar()),
+            "m.csv": TEXT.encode("utf-32-be"),
+            "n.csv": b"MIME-Version: 1.0\nContent-Type: text/html\n",
+            "o.csv": b"\x1f\x9d\x90" + CSV,
+            "p.csv": b"Obj\x01\x04\x14avro.codec",
         },
-        rejected=dict.fromkeys((f"{name}.csv" for name in "abcdefgi"), "format-mismatch")
+        rejected=dict.fromkeys((f"{name}.csv" for name in "abcdefgikmnop"), "format-mismatch")
+        | {"l.csv.gz": "format-mismatch"}
         | {"h.json": "format-mismatch", "j.txt": "format-unknown"},
+    ),
+    Case(
+        "r12-unnamed",
+        {"part-00000": PARQUET, "a.dat": PARQUET[:-9], "b.dat": b"PAR1 is what it says\n"},
+        rows=PRODUCTS,
+        rejected={"a.dat": "format-mismatch", "b.dat": "format-mismatch"},
     ),
     Case("r12-broken", {"a.parquet": PARQUET[:-9]}, rejected={"a.parquet": "format-mismatch"}),
     # Folders, and what is beside the data

@@ -155,10 +155,10 @@ LEAVES_OUT = {
     "on_request": ({"delivery"}, 79),
     "on_due": ({"routing", "arrivals", "delivery", "content"}, 55),
     "on_tick": ({"routing", "arrivals", "delivery", "content"}, 46),
-    "on_delivery": ({"routing", "arrivals"}, 77),
-    "on_upload": ({"routing", "arrivals"}, 77),
+    "on_delivery": ({"routing", "arrivals"}, 80),
+    "on_upload": ({"routing", "arrivals"}, 80),
     "on_journal": ({*CORE} - {"model"}, 18),
-    "on_widget": ({"arrivals"}, 67),
+    "on_widget": ({"arrivals"}, 70),
     "on_reconcile": ({"delivery"}, 78),
 }
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
-from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, prologue, readable
+from aep_intake.content import csv_scanner
+from aep_intake.content.csv import CsvReader
+from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue, readable
 from aep_intake.content.rows import Block, BrokenRow
 from aep_intake.model.errors import FormatMismatch
 from hypothesis import given, settings
@@ -118,14 +121,24 @@ def by_python(content: bytes, written: Written) -> Rows:
 
 @given(files(), SIZES)
 def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[int]) -> None:
-    """All together, and those of each block alone: none of them ends within a row."""
+    """All together, and those of each block alone: none of them ends within a row.
+
+    Broken are those that have too few values, or too many that are not empty.
+    """
     content, shape = written.content, written.shape
     wanted = by_python(content[written.before :], written)
     reader, blocks = CsvReader(shape), list[Block]()
-    for chunk in chunks(content, sizes):
-        blocks.append(reader.feed(chunk))
-        assert reader.at <= len(content)
-    blocks.append(reader.end())
+    with patch.object(csv_scanner, "_MANY", 3):
+        for chunk in chunks(content, sizes):
+            blocks.append(reader.feed(chunk))
+            assert reader.at <= len(content)
+        blocks.append(reader.end())
+    columns = len(wanted[0]) if wanted else 0
+    assert [row.row for block in blocks for row in block.broken] == [
+        number
+        for number, row in enumerate(wanted)
+        if shape["header"] and (len(row) < columns or any(row[columns:]))
+    ]
     found = by_python(reader.header, written) if shape["header"] else []
     assert len(found) == (shape["header"] and bool(wanted))
     for block in blocks:
@@ -375,6 +388,44 @@ def test_which_formats_can_be_read(shape: dict[str, Any], can_be: bool) -> None:
     if not can_be:
         with pytest.raises(ValueError, match="no CSV"):
             CsvReader(CSV | shape)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_ragged_rows_are_named_among_many(size: int) -> None:
+    """A delimiter behind the last value is no value."""
+    rows = [b'%d,"a, ""b""",c\n' % number for number in range(1, 101)]
+    rows[39], rows[40], rows[41] = b'40,"x\ny"\n', b"41,,\n\n", b"42,a,b,\r\n"
+    rows[98] = b'99,"a",b,c\n'
+    content = b"id,x,y\n" + b"".join(rows) + b"101"
+    _, block = read(content, CSV, [size] * len(content))
+    assert [(row.row, row.rule) for row in block.broken] == [
+        (40, "it has 2 values, and 3 are expected"),
+        (99, "it has 4 values, and 3 are expected"),
+        (101, "it has 1 values, and 3 are expected"),
+    ]
+    assert content[block.broken[0].at :].startswith(b"40,")
+    assert read(content, CSV | {"header": False})[1].broken == ()
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_marks_of_other_systems_are_no_rows(size: int) -> None:
+    """A control-Z of DOS at the end, and byte order marks one before another."""
+    for content in (b"id\n1\n\x1a", b"\xef\xbb\xbf\xef\xbb\xbfid\n1\n", b"id\n1\n\r\n\x1a\x1a"):
+        reader = CsvReader(CSV)
+        blocks = [reader.feed(chunk) for chunk in chunks(content, [size] * 99)]
+        blocks.append(reader.end())
+        assert b"".join(block.text for block in blocks).strip() == b"1"
+        assert (reader.header, reader.rows, reader.held) == (b"id\n", 1, 0)
+
+
+@pytest.mark.parametrize("charset", ["UTF-8", "US-ASCII", "ISO-8859-1"])
+@pytest.mark.parametrize("size", [1, 1000])
+def test_rows_with_a_nul_are_named(charset: str, size: int) -> None:
+    content = b'id,n\n1,a\n2,"\0\n"\n3,b\n4,\0'
+    _, block = read(content, CSV | {"charset": charset}, [size] * len(content))
+    rule = "it has a NUL byte"
+    assert block.broken == (BrokenRow(2, 9, rule), BrokenRow(4, 20, rule))
+    assert read(b"id\0n\n1\0a\n", CSV | {"delimiter": "\0"})[1].broken == ()
 
 
 def test_only_a_row_is_held_however_large_its_value() -> None:

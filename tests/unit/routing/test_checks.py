@@ -222,10 +222,16 @@ TAKEN = [
     ("a.json.gz", gzip.compress(ROW, mtime=0) + b"\r\n", {}, "json", True),  # R11
     ("a.csv", CSV, {}, "csv", False),
     ("a.csv", b"\xef\xbb\xbf" + CSV, {}, "csv", False),  # R25
+    ("a.csv", b"\xef\xbb\xbf" * 2 + CSV + b"\x1a", {"minRows": 1}, "csv", False),
+    ("a.csv", b"id,name\n1,Ann,\n2,,\n", {}, "csv", False),
+    ("a.csv", CSV + b"2\n", {"badRows": 1}, "csv", False),
+    ("a.csv", CSV + b"2\n", {"partialIngestionPercent": 5}, "csv", False),
     ("a.csv", b"id,name\n", {"minRows": 0}, "csv", False),  # R30
     ("a.csv", SEMICOLONS, {"inputFormat": {"format": "csv", "delimiter": ";"}}, "csv", False),
-    ("a.csv", CSV[:9] + "ü\n".encode("latin-1"), {"inputFormat": LATIN}, "csv", False),
+    ("a.csv", CSV[:10] + "ü\n".encode("latin-1"), {"inputFormat": LATIN}, "csv", False),
     ("a.parquet", PARQUET_FILE, {"minRows": 24}, "parquet", False),
+    ("part-00000", PARQUET_FILE, {}, "parquet", False),
+    ("part-00000.txt", PARQUET_FILE, {}, "parquet", False),
     ("a.parquet.gz", PARQUET_FILE, {}, "parquet", False),  # R12
     ("b.parquet.gz", gzip.compress(PARQUET_FILE, mtime=0), {}, "parquet", True),  # R12
     ("c.parquet.gzip", PARQUET_FILE, {}, "parquet", False),  # R12: as pandas' documentation has it
@@ -245,6 +251,9 @@ REJECTED = [
     ("a.parquet", EMPTY_TABLE, {}, "too-few-rows", "has 0 rows"),  # R30
     ("a.parquet", PARQUET_FILE, {"minRows": 25}, "too-few-rows", "has 24 rows"),
     ("a.parquet", PARQUET_FILE[:-9], {}, "format-mismatch", "not a whole Parquet file"),
+    ("part-00000", PARQUET_FILE[:-9], {}, "format-mismatch", "not a whole Parquet file"),
+    ("part-00000", ROW, {}, "format-unknown", "does not end like a format"),
+    ("part-00000", PARQUET_FILE, {"lookInside": False}, "format-unknown", "does not end like"),
     ("a.parquet", b"PAR1" * 3, {}, "format-mismatch", "not a whole Parquet file"),
     ("a.parquet", b"PAR1\0\0\2\0\0\0PAR1", {}, "format-mismatch", "its footer cannot be read"),
     ("a.csv", b"PK\x03\x04\0", {}, "format-mismatch", "a zip archive"),  # R31, F1
@@ -257,7 +266,10 @@ REJECTED = [
     ("a.json", b"<rows>\n<row>1</row>", {}, "format-mismatch", "XML or HTML"),
     ("a.csv", b"\n\n", {}, "empty-object", "nothing but white space"),
     ("a.json", b'[{"a": 1},]', {}, "bad-rows", "trailing comma.* 1 of its first 1 rows"),
-    ("a.csv", CSV[:9] + "ü\n".encode("latin-1"), {}, "format-mismatch", "at offset 9, 0xFC"),  # F1
+    ("a.csv", CSV[:10] + b"\xfc\n", {}, "format-mismatch", "at offset 10, 0xFC"),  # F1
+    ("a.csv", CSV + b"2\n", {}, "bad-rows", "row 2: it has 1 values, and 2 are expected"),  # F1
+    ("a.csv", CSV + b"(1 row)\n", {}, "bad-rows", "row 2: it has 1 values"),
+    ("a.csv", b"Members\n" + CSV, {}, "bad-rows", "row 1: it has 2 values, and 1 are expected"),
     ("a.csv", SEMICOLONS, {}, "format-mismatch", "semicolons"),  # F1
     ("a.json", ROW + b"broken\n", {}, "bad-rows", "line 2 is not JSON"),
     (
@@ -354,7 +366,8 @@ def test_nothing_is_mapped_where_nothing_is_uploaded() -> None:
 def test_parquet_that_a_mapping_route_takes_is_refused() -> None:
     match = routed("a.csv", match="**", inputFormat={"format": "csv"}, **MAPPED)
     parquet_match = replace(match, options={"inputFormat": {"format": "parquet"}})
-    checks = Checks(Reading(), batch_bytes=MOST, unsplit_bytes=MOST_UNSPLIT, delivers=True)
+    reading = Reading(PARQUET_FILE)
+    checks = Checks(reading, batch_bytes=MOST, unsplit_bytes=MOST_UNSPLIT, delivers=True)
     with pytest.raises(FormatMismatch, match="only CSV and JSON are mapped"):
         checks.options(file("a.parquet"), parquet_match)
 

@@ -15,6 +15,7 @@ from aep_intake.routing.routes import (
     Match,
     RoutingTable,
     credential_arn,
+    format_by_name,
     parse,
 )
 from aep_intake_cli.routing.lint import lint
@@ -122,8 +123,11 @@ def test_auto_tells_the_format_from_the_name(name: str, shape: str) -> None:
 
 @pytest.mark.parametrize("name", ["a", "a.gz", "a.txt", "json", "a.csv.zip", "a.csv/", "a.csv\n"])
 def test_auto_does_not_guess(name: str) -> None:
+    """It leaves the format open, for the bytes to show whether it is Parquet."""
+    found = matched(table({"match": "**", "datasetId": "d"}), arrival(name))
+    assert "inputFormat" not in found.options
     with pytest.raises(FormatUnknown):
-        matched(table({"match": "**", "datasetId": "d"}), arrival(name))
+        format_by_name(arrival(name).uri)
 
 
 @pytest.mark.parametrize(

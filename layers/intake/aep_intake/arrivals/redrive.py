@@ -29,6 +29,7 @@ from aep_intake.routing.routes import (
     OnNewVersion,
     RoutingTable,
     format_by_name,
+    names_format,
 )
 
 # More files than that are checked by on_marker, which has more time and processor: a query for each
@@ -128,8 +129,9 @@ def _match(file: Arrival, table: RoutingTable) -> Match:
 
 def _shared(file: Arrival, match: Match) -> Match:
     """What the files of a batch have in common: route, target and format."""
-    input_format = match.options.get("inputFormat") or format_by_name(file.uri)
-    options = {**match.options, "inputFormat": input_format}
+    options = dict(match.options)
+    if names_format(file.uri):
+        options.setdefault("inputFormat", format_by_name(file.uri))
     return replace(match, options=options, placeholders={}, batching=OneBatch())
 
 

@@ -9,7 +9,14 @@ from aep_intake.arrivals import requests
 from aep_intake.model.errors import EmptyObject, KeyNotTaken, MalformedRequest
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
-from aep_intake.routing.routes import Ignored, IsMarker, IsReady, RoutingTable
+from aep_intake.routing.routes import (
+    Ignored,
+    IsMarker,
+    IsReady,
+    OneBatch,
+    RoutingTable,
+    format_by_name,
+)
 
 # Of one PUT: https://docs.aws.amazon.com/AmazonS3/latest/userguide/upload-objects.html
 UPLOAD_BYTES_MAX = 5 * 2**30
@@ -83,6 +90,9 @@ def route(
             f"for rule `{match.route}` the key {request.key!r} is that of a ready file, which says "
             f"that {match.batching.file!r} is complete: put it into the bucket yourself, after that"
         )
+    # Nobody can look into it yet.
+    if isinstance(match.batching, OneBatch) and "inputFormat" not in match.options:
+        format_by_name(arrival.uri)
     if request.length == 0:
         raise EmptyObject("length: AEP fails a batch with an empty file: do not send one")
     return match.route

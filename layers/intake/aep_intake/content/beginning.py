@@ -23,8 +23,8 @@ class Content:
     layout: str = ""
     rows: int = 0  # that were seen whole, without a CSV's header
     all_rows: bool = False  # whether there are no others
-    broken: int = 0  # of `rows`, those that are not JSON objects
-    fault: str = ""  # the first of them: which line, and what is wrong
+    broken: int = 0  # of `rows`, those that AEP could not read as they are
+    fault: str = ""  # the first of them: which line or row, and what is wrong
 
 
 @dataclass(frozen=True, slots=True)

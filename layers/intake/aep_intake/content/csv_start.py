@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from aep_intake.content.beginning import Beginning, Content
-from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, prologue, readable
+from aep_intake.content.csv import CsvReader
+from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue, readable
 from aep_intake.content.json_layout import is_json
 from aep_intake.model.errors import FormatMismatch
 
@@ -31,14 +32,16 @@ def with_rows(
     try:
         rows = encoded[prologue(encoded[:PROLOGUE_BYTES], written) :]
         reader = CsvReader(written)
-        reader.feed(rows)
+        broken = reader.feed(rows).broken
         if file.whole:
-            reader.end()
+            broken += reader.end().broken
     except FormatMismatch as fault:
         raise FormatMismatch(f"{file.uri}: {fault.detail}") from None
     if reader.rows and reader.header and len(reader.values(reader.header)[0]) == 1:
         _check_delimiter(file, rows, written)
-    return replace(content, rows=reader.rows, all_rows=file.whole)
+    first = f"row {broken[0].row:,}: {broken[0].rule}" if broken else ""
+    found = replace(content, rows=reader.rows, all_rows=file.whole)
+    return replace(found, broken=len(broken), fault=first)
 
 
 def _check_delimiter(file: Beginning, text: bytes, input_format: Mapping[str, Any]) -> None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
-from aep_intake.content.csv import PROLOGUE_BYTES, CsvReader, readable
+from aep_intake.content.csv import CsvReader
+from aep_intake.content.csv_dialect import PROLOGUE_BYTES, readable
 from aep_intake.content.gzip import Gunzipped, Readable
 from aep_intake.content.json_rows import JsonLines, JsonObjects
 from aep_intake.content.oversized import oversized

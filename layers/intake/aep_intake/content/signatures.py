@@ -17,7 +17,16 @@ _BINARY = {
     b"\xff\x06\0\0sNaPpY": ("snappy", _UNPACK),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", _UNPACK),
     b"Rar!\x1a\x07": ("a rar archive", _UNPACK),
+    b"\x1f\x9d": ("a .Z file of compress", _UNPACK),
+    b"LZIP": ("lzip", _UNPACK),
     b"%PDF-": ("PDF", ""),
+    b"{\\rtf": ("RTF", ""),
+    b"MIME-Version:": ("a web page of Excel (MHTML)", "export it as CSV"),
+    b"ARROW1\0": ("Arrow (Feather)", ""),
+    b"SQLite format 3\0": ("a SQLite database", ""),
+    b"SEQ\x06": ("a SequenceFile", ""),
+    b"\x89PNG": ("an image", ""),
+    b"\xff\xd8\xff": ("an image", ""),
     b"-----BEGIN PGP MESSAGE-----": ("a text that PGP encrypts", "decrypt it"),
     b"Obj\x01": ("Avro", ""),
     codecs.BOM_UTF32_LE: ("text in UTF-32", "write UTF-8"),  # before UTF-16, which begins alike
@@ -30,10 +39,11 @@ _BINARY_IF_NUL = {
     b"PARE": ("encrypted Parquet, for which AEP has no key", ""),
     b"ORC": ("ORC", ""),
 }
+_TAR, _TAR_AT = b"ustar", 257
 _BLOCK = b"1AY&SY"  # the mark of a bzip2 block, at byte 4
 # Or a tag alone, as in the `<Error><Code>AccessDenied` of S3; but a CSV may begin with `<none>,`.
 _MARKUP = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)",
+    rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!--|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)",
     re.I,
 )
 
@@ -44,11 +54,22 @@ def binary(content: bytes) -> tuple[str, str] | None:
         if content.startswith(mark) and (mark != b"BZh" or content[4:10] == _BLOCK):
             excel = mark == b"PK\x03\x04" and (b"[Content_Types].xml" in content[:4096])
             return ("an Excel workbook (.xlsx)", "export it as CSV") if excel else (name, remedy)
+    if content.startswith(_TAR, _TAR_AT):
+        return "a tar archive", "unpack it, and pack its files one by one with gzip"
+    if _is_utf_32(content):
+        return "text in UTF-32", "write UTF-8"
     if b"\0" in content:
         for mark, named in _BINARY_IF_NUL.items():
             if content.startswith(mark):
                 return named
     return None
+
+
+def _is_utf_32(content: bytes) -> bool:
+    """Whether all of its first characters have the NULs of UTF-32, without a byte order mark."""
+    first = content[: min(64, len(content) // 4 * 4)]
+    big, little = first[::4] + first[1::4], first[2::4] + first[3::4]
+    return len(first) >= 8 and not (any(big) and any(little)) and any(first)
 
 
 def markup(content: bytes) -> tuple[str, str] | None:

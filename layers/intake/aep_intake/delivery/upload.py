@@ -7,7 +7,7 @@ upload overwrites itself.
 from dataclasses import replace
 from io import BytesIO
 
-from aep_intake.content.csv import PROLOGUE_BYTES, prologue
+from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
 from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Place, Shape, has_rows
 from aep_intake.content.recognize import check_rows_told

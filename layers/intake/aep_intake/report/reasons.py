@@ -71,7 +71,7 @@ REASONS: Mapping[str, Reason] = {
         "see `detail`; the route may say `append`",
     ),
     "format-unknown": Reason(
-        "the name does not say the format",
+        "the name does not say the format, and the bytes are no Parquet",
         "give the route an `inputFormat`; redrive",
     ),
     "format-mismatch": Reason(

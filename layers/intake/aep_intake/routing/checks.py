@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from aep_intake.content import parquet
 from aep_intake.content.beginning import BEGINNING, Content
 from aep_intake.content.recognize import check_rows_told, recognize
+from aep_intake.content.signatures import PARQUET
 from aep_intake.content.text import UTF_8
 from aep_intake.model.errors import (
     BadRows,
@@ -17,7 +18,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
-from aep_intake.routing.routes import Match, OneBatch, format_by_name
+from aep_intake.routing.routes import Match, OneBatch, format_by_name, names_format
 
 
 class ReadRange(Protocol):
@@ -51,20 +52,25 @@ class Checks:
         """
         if file.size == 0:
             raise EmptyObject(f"{file.uri} is empty, and AEP fails a batch with an empty file")
-        input_format = match.options.get("inputFormat") or format_by_name(file.uri)
         if match.compiled_map is not None and not self.delivers:
             raise FormatMismatch(
                 f"route `{match.route}` maps its files, and this deployment uploads none "
                 "(DeliverBatches=false): set DeliverBatches to true, or take `map` out of the route"
             )
+        alone, look = isinstance(match.batching, OneBatch), match.demands.look_inside
+        looks = alone if look is None else look
+        beginning = self.read(file, BEGINNING) if looks else b""
+        input_format: Mapping[str, Any] | None = match.options.get("inputFormat")
+        if input_format is None and beginning.startswith(PARQUET) and not names_format(file.uri):
+            input_format = {"format": "parquet"}
+        input_format = input_format or format_by_name(file.uri)
         if match.compiled_map is not None and input_format["format"] == "parquet":
             raise FormatMismatch(
                 f"{file.uri!r} is Parquet, and route `{match.route}` maps its files: only CSV and "
                 "JSON are mapped, so send one of these, or give Parquet a route without `map`"
             )
-        alone, look = isinstance(match.batching, OneBatch), match.demands.look_inside
-        if alone if look is None else look:
-            content = self._content(file, input_format, match)
+        if looks:
+            content = self._content(file, beginning, input_format, match)
             file = replace(file, is_gzip=bool(content.compression))
             if match.as_is or not self.delivers:
                 input_format = _with_layout(input_format, content, file)
@@ -82,9 +88,10 @@ class Checks:
             )
         return file, {**match.options, "inputFormat": input_format}
 
-    def _content(self, file: Arrival, input_format: Mapping[str, Any], match: Match) -> Content:
+    def _content(
+        self, file: Arrival, beginning: bytes, input_format: Mapping[str, Any], match: Match
+    ) -> Content:
         """What a file holds, as far as one or two reads tell, if the route can take it."""
-        beginning = self.read(file, BEGINNING)
         whole = len(beginning) >= file.size
         content = recognize(beginning, whole, input_format, file.uri)
         if content.format == "parquet" and not content.compression:
@@ -109,7 +116,7 @@ class Checks:
         if not demands.allows(content.broken, content.rows, all_rows=content.all_rows):
             raise BadRows(
                 f"{file.uri!r}: {content.fault}; {content.broken:,} of its first {content.rows:,} "
-                f"rows are not JSON objects, and route `{match.route}` allows {demands.bad_rows}; "
+                f"rows are broken, and route `{match.route}` allows {demands.bad_rows}; "
                 "correct them, or set badRows in the route (or partialIngestionPercent, and AEP "
                 "decides)"
             )

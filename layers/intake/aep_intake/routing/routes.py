@@ -272,8 +272,7 @@ class RoutingTable:
     def match(self, arrival: Arrival) -> Match | Ignored:
         """The first route that fits.
 
-        Raises NoRoute, FormatUnknown (`auto`, and the name does not show the format) and
-        TargetNotAllowed (the key fills a placeholder with an impossible value).
+        Raises NoRoute, and TargetNotAllowed (the key fills a placeholder with an impossible value).
         """
         hit = self.find(arrival.bucket, arrival.key)
         if hit is None:
@@ -313,9 +312,13 @@ class RoutingTable:
         options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
         input_format = rule.get("inputFormat", "auto")
         batching = route.batching(arrival.key)
-        of_files = isinstance(batching, WaitsForMarker | IsMarker | IsReady)
-        if input_format != "auto" or not of_files:  # else the files of the folder decide
-            options["inputFormat"] = _input_format(input_format, arrival)
+        if input_format != "auto":
+            options["inputFormat"] = {**input_format, "format": input_format["format"].lower()}
+        # Else the files of the folder decide, or the bytes of a file whose name does not.
+        elif not isinstance(batching, WaitsForMarker | IsMarker | IsReady) and (
+            not isinstance(batching, OneBatch) or names_format(arrival.uri)
+        ):
+            options["inputFormat"] = format_by_name(arrival.uri)
         if "partialIngestionPercent" in rule:
             options["partialIngestionPercent"] = rule["partialIngestionPercent"]
         if "tags" in rule:
@@ -655,13 +658,19 @@ def _fill(template: str, found: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda placeholder: found[placeholder[1]], template)
 
 
+def names_format(uri: str) -> bool:
+    """Whether the name of the object at `uri` shows its format."""
+    return _ENDING.search(uri) is not None
+
+
 def format_by_name(uri: str) -> dict[str, Any]:
     """The format that `inputFormat: auto` gives the object at `uri`. Raises FormatUnknown."""
     ending = _ENDING.search(uri)
     if ending is None:
         raise FormatUnknown(
             f"{uri!r} does not end like a format that `inputFormat: auto` knows "
-            "(.json, .jsonl, .ndjson, .csv, .parquet, each also .gz or .gzip)"
+            "(.json, .jsonl, .ndjson, .csv, .parquet, each also .gz or .gzip); without one, only a "
+            "Parquet with a batch of its own is known, by its bytes"
         )
     # JSON Lines is what Adobe takes `json` for unless isMultiLineJson says otherwise.
     name = ending[1].lower()
@@ -686,9 +695,3 @@ def _window(rule: Mapping[str, Any]) -> int | None:
 def _milliseconds(text: str) -> int:
     """`16m` or `24h`."""
     return int(text[:-1]) * {"m": HOUR_MS // 60, "h": HOUR_MS}[text[-1]]
-
-
-def _input_format(given: str | Mapping[str, Any], arrival: Arrival) -> dict[str, Any]:
-    if isinstance(given, str):
-        return format_by_name(arrival.uri)
-    return {**given, "format": given["format"].lower()}

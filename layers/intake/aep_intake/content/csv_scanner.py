@@ -1,0 +1,187 @@
+"""Finds where the rows of a CSV end, by regular expressions for many values or rows at a time."""
+
+import re
+from enum import Enum, auto
+
+from aep_intake.content.csv_dialect import Dialect
+from aep_intake.model.values import dataclass
+
+_BLANK = re.compile(rb"(?<=\n)\r?\n")
+_MANY = 32  # rows; Python's part of the work is small with that many
+_LF, _CR_OR_LF, _LONE_CR = map(re.compile, (rb"\n", rb"\r\n?|\n", rb"\r(?!\n)"))
+
+
+class In(Enum):
+    """Where a reader is, between two bytes."""
+
+    ROW = auto()  # at the beginning of a row
+    VALUE = auto()  # at the beginning of a value
+    TEXT = auto()  # in a value, where a quote is text
+    QUOTES = auto()  # in a quoted value
+    CLOSED = auto()  # after a quote that closes it, unless another one follows
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is in some bytes: where the last row ends (0: none does), and how many rows end."""
+
+    end: int
+    rows: int  # without blank ones
+    state: In  # after the last byte
+
+
+class Regular:
+    """Matches rows of `columns` values (1 or more) that are written as most are, many at a time.
+
+    That is: what follows a quote which closes a value is a delimiter, or the row's end. A delimiter
+    behind the last value is part of the row.
+    """
+
+    def __init__(self, dialect: Dialect, columns: int, delimiter: bytes) -> None:
+        quote, escape, between = map(re.escape, (dialect.quote, dialect.escape, delimiter))
+        # A line with nothing in it is no row.
+        ends, maybe = (b"\\r\\n", b"") if columns == 1 else (b"\\n", b"?+")
+        end = b"%b?+\\r?\\n" % between
+
+        def row(value: bytes) -> bytes:
+            return b"(?:%b%b){%d}+%b%b" % (value, between, columns - 1, value, end)
+
+        # Rows without quotes, or with nothing else, come first: most are, and it is faster.
+        rows = [row(b"[^%b%b%b]" % (quote, between, ends) + (b"*+" if maybe else b"++"))]
+        value = b"[^%b%b%b][^%b\\n]*+" % (quote, between, ends, between)
+        if quote:
+            rows.append(row(b"%b[^%b%b\\n]*+%b" % (quote, quote, escape, quote)))
+            text = b"[^%b%b]*+" % (quote, escape)
+            pair = quote * 2 + (b"|" + escape + b"(?s:.)" if escape else b"")
+            value += b"|%b%b(?:(?:%b)%b)*+%b" % (quote, text, pair, text, quote)
+        rows.append(row(b"(?:%b)%b" % (value, maybe)))
+        self._many, self._one = (
+            re.compile(b"(?:%b){%d}+" % (b"|".join(rows), n)) for n in (_MANY, 1)
+        )
+
+    def match(self, plain: bytes, at: int = 0) -> tuple[int, int]:
+        """Where the rows end that begin at `at` of what `Scanner.plain` gave, and how many."""
+        rows = 0
+        while found := self._many.match(plain, at):
+            at, rows = found.end(), rows + _MANY
+        while found := self._one.match(plain, at):
+            at, rows = found.end(), rows + 1
+        return at, rows
+
+
+class Scanner:
+    """Finds the ends of rows in bytes, given where in a row they begin.
+
+    One match of a regular expression takes as many values as there are, of which none has a newline
+    in quotes: so the newlines in it end rows. Only values with such newlines are taken one by one.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._quote, self._escape, self._written = dialect.quote, dialect.escape, dialect.delimiter
+        # One of several bytes is replaced, since `|||` holds `||` once, and where it begins counts.
+        self._delimiter = self._written if len(self._written) == 1 else b"\0"
+        self._replacement = self._delimiter.rjust(len(self._written), b"\0")
+        self._parts = [self._written[:n] for n in range(len(self._written) - 1, 0, -1)]
+        if not dialect.quote:
+            return
+        quote, escape = re.escape(dialect.quote), re.escape(dialect.escape)
+        delimiter = re.escape(self._delimiter)
+        more = b"[^%b\n]*+[%b\n]" % (delimiter, delimiter)  # of a value, and its end
+
+        def quoted(no_text: bytes, escaped: bytes) -> bytes:
+            """What is in quotes, up to the quote that closes it."""
+            text = b"[^%b%b%b]*+" % (quote, escape, no_text)
+            pair = quote * 2 + (b"|" + escape + escaped if escape else b"")
+            return b"%b(?:(?:%b)%b)*+" % (text, pair, text)
+
+        one_line = (
+            # Runs come first: they are what most files have most of.
+            b"(?:%b[^%b%b\n]*+%b%b)++" % (quote, quote, escape, quote, delimiter),
+            quote + quoted(b"\n", b"[^\n]") + quote + more,
+            b"[^%b\n]++\n" % quote,
+            b"(?:[^%b%b\n]*+%b)++" % (quote, delimiter, delimiter),
+            b"(?!%b)" % quote + more,
+        )
+        values = b"(?:%b)*+" % b"|".join(one_line)
+        rest = b"((?:%b%b)?+)" % (more, values)
+        self._values, self._rest = re.compile(b"(%b)" % values), re.compile(rest)
+        # Its group did not match where no quote closes the value.
+        self._quoted = re.compile(quoted(b"", b"(?s:.?)") + b"(?:%b%b)?+" % (quote, rest))
+
+    def regular(self, columns: int) -> Regular:
+        """What matches rows of so many values."""
+        return Regular(self._dialect, columns, self._delimiter)
+
+    def plain(self, text: bytes, *, lone_cr: bool, last: bool) -> bytes:
+        """The bytes of `text` that are decided, with delimiters of one byte, and LF to end rows.
+
+        All others keep their place. The `last` bytes of a file are decided.
+        """
+        if self._parts:
+            text = text.replace(self._written, self._replacement)
+        if not last:
+            text = text[: len(text) - self._undecided(text)]
+        if lone_cr and b"\r" in text:
+            text = _LONE_CR.sub(b"\n", text)
+        return text
+
+    def _undecided(self, text: bytes) -> int:
+        """How many of the last bytes the next byte may change."""
+        if self._escape and text.endswith(self._escape):
+            return (len(text) - len(text.rstrip(self._escape))) % 2
+        if text.endswith(b"\r"):
+            return 1
+        return next((len(part) for part in self._parts if text.endswith(part)), 0)
+
+    def scan(self, plain: bytes, state: In) -> Found:
+        """What is in `plain` bytes, which begin in `state`."""
+        if not plain:
+            return Found(0, 0, state)
+        size, quote = len(plain), self._quote
+        rows = -1 if state is In.ROW and plain.startswith((b"\n", b"\r\n")) else 0
+        blank = b"\n\n" in plain or b"\n\r\n" in plain
+        if not quote or (state is not In.QUOTES and quote not in plain):
+            rows += plain.count(b"\n") - (len(_BLANK.findall(plain)) if blank else 0)
+            return Found(plain.rfind(b"\n") + 1, rows, self._after(plain))
+        pattern, at = (self._values, 0) if state in (In.ROW, In.VALUE) else (self._rest, 0)
+        if state is In.QUOTES:
+            pattern = self._quoted
+        elif state is In.CLOSED and plain.startswith(quote):  # the second one of a doubled one
+            pattern, at = self._quoted, 1
+        end = 0
+        while (found := pattern.match(plain, at)) and found[1] is not None:
+            start, at = found.span(1)
+            if newline := plain.rfind(b"\n", start, at) + 1:
+                end, rows = newline, rows + plain.count(b"\n", start, at)
+                if blank:
+                    rows -= len(_BLANK.findall(plain, start, at))
+            if start == at and pattern is not self._values:  # nothing ends the value
+                closed = pattern is self._quoted and at == size
+                return Found(end, rows, In.CLOSED if closed else In.TEXT)
+            if at == size:
+                return Found(end, rows, self._after(plain))
+            if not plain.startswith(quote, at):
+                return Found(end, rows, In.TEXT)
+            pattern, at = self._quoted, at + 1
+        return Found(end, rows, In.QUOTES)
+
+    def first_end(self, text: bytes, start: int, *, lone_cr: bool, blank: bool = True) -> int:
+        """Where the row ends that begins at `start` of `text`; 0 if it does not.
+
+        `blank`: a line with nothing in it is one.
+        """
+        state = In.ROW
+        for line in (_CR_OR_LF if lone_cr else _LF).finditer(text, start):
+            plain = self.plain(text[start : line.end()], lone_cr=lone_cr, last=True)
+            found = self.scan(plain, state)
+            if found.end and (blank or found.rows):
+                return line.end()
+            start, state = line.end(), found.state
+        return 0
+
+    def _after(self, plain: bytes) -> In:
+        """Where one is after these bytes, which end outside of quotes."""
+        if plain.endswith(b"\n"):
+            return In.ROW
+        return In.VALUE if plain.endswith(self._delimiter) else In.TEXT
