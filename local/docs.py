@@ -280,7 +280,7 @@ def _limits() -> str:
 
 def _alarms() -> str:
     return "\n".join(
-        f"#### {name}\n{_prose(_filled(one['AlarmDescription']))}\\\n{_when(one)}\n"
+        f"**{name}**: {_prose(_filled(one['AlarmDescription']))} {_when(one)}\n"
         for name, one in resources("AWS::CloudWatch::Alarm").items()
     )
 
