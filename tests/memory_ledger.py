@@ -24,7 +24,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import NOBODY, WAITING, Held, Seen
+from aep_intake.model.history import NOBODY, WAITING, CountedVersion, Seen
 from aep_intake.model.orders import (
     Claim,
     LedgerIdentity,
@@ -337,7 +337,7 @@ class MemoryLedger:
                 return owner[0]
         return None
 
-    def held(self, object_id: str) -> list[Held]:
+    def counted_versions(self, object_id: str) -> list[CountedVersion]:
         places = {
             self.files_of[place].version: place
             for place, (_, requested) in self.claims.items()
@@ -349,10 +349,10 @@ class MemoryLedger:
             if place in self.superseded or in_batch not in places:
                 continue
             if self.claims[places[in_batch]][0] == owner:
-                found.append(Held(self.files_of[place], owner, in_batch))
+                found.append(CountedVersion(self.files_of[place], owner, in_batch))
         return found
 
-    def claim_copy(self, copy: Arrival, held: Held) -> bool:
+    def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
         claim, *_ = claims(copy)
         if (claim.object_id, claim.slot) in self.claims:
             return False
@@ -485,7 +485,7 @@ class MemoryPauses:
             del self.kept[pause.name]
         return unchanged
 
-    def held(self, pause: Pause, since: int, limit: int) -> list[Due]:
+    def orders(self, pause: Pause, since: int, limit: int) -> list[Due]:
         found = []
         for name, record in self._ledger.records.items():
             when = self._ledger.when(record, (DueKind.ORDERS, name))

@@ -105,7 +105,7 @@ def waiting(pause: Pause, ledger: DynamoLedger, kept: BucketRetention) -> Paused
 
     Orders of one file are counted by the index alone, and the first of them came first.
     """
-    held = sorted(ledger.pauses.held(pause, FOR_EVER, ALL), key=lambda due: (due.shard, due.when))
+    held = sorted(ledger.pauses.orders(pause, FOR_EVER, ALL), key=lambda due: (due.shard, due.when))
     files, times = len(held), list[int]()
     for shard, group in groupby(held, key=lambda due: due.shard):
         dues = list(group)

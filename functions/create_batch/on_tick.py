@@ -35,7 +35,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
                 failed.append(handed_out)
             else:
                 since += handed_out
-        if error := attempt(worker.enqueue_held, ports):
+        if error := attempt(worker.enqueue_resumed, ports):
             failed.append(error)
     overdue = attempt(worker.look_for_expected)
     if isinstance(overdue, Exception):

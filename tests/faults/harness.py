@@ -634,14 +634,14 @@ class World:
             attempt(due.enqueue_due, kind, ports)
         if self.ledger.pauses.kept:
             pauses: Any = _Calls(self, self.ledger.pauses, LedgerUnavailable)
-            attempt(due.enqueue_held, ports, pauses, PER_MINUTE, RETENTION // 2)
+            attempt(due.enqueue_resumed, ports, pauses, PER_MINUTE, RETENTION // 2)
         return {}
 
     def _due(self, now: int) -> list[Due]:
         """Whatever a tick would hand out."""
         pauses = self.ledger.pauses
         over = [pause for pause in pauses.all() if pause.resumed_at is not None]
-        held = [one for pause in over for one in pauses.held(pause, now, 10**6)]
+        held = [one for pause in over for one in pauses.orders(pause, now, 10**6)]
         return all_due(self.ledger, now) + held
 
     def _waiting_for(self, kind: due.DueKind) -> int:

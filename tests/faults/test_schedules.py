@@ -144,7 +144,9 @@ def play(world: World, arrivals: list[Arrival], requests: list[Order]) -> None:
 
 def _is_overtaken(file: Arrival, world: World) -> bool:
     """Whether a newer version, or one with the same bytes, has an order."""
-    others = [one for one in world.ledger.held(file.object_id) if one.in_batch != file.version]
+    others = [
+        one for one in world.ledger.counted_versions(file.object_id) if one.in_batch != file.version
+    ]
     return any(one.file.position > file.position or one.file.etag == file.etag for one in others)
 
 

@@ -251,7 +251,7 @@ def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
         return  # lists read DynamoDB alone
     listed = DynamoListed(ledger._table, lambda: ["route#r"])
     records = [ledger.open(opened(arrival())) for _ in range(7)]
-    held = records[-1].held_by("route#r", NOW)
+    held = records[-1].paused_by("route#r", NOW)
     records[-1] = ledger.replace(records[-1], held)
     ids = {record.order.external_id for record in records}
     found = listed.orders([*ids, "nobody's"])
@@ -278,7 +278,7 @@ def test_what_is_set_aside_is_listed_by_its_hour(ledger: Contract) -> None:
     ledger.note_waiting(arrival(), "r", "m", NOW)
     record = ledger.open(opened(old))
     copy = replace(old, sequencer="0062")
-    [held] = ledger.held(old.object_id)
+    [held] = ledger.counted_versions(old.object_id)
     assert ledger.claim_copy(copy, held)
     ledger.windows.supersede(record.order.external_id, old, "e:2")
     listed = DynamoListed(ledger._table, lambda: [])
@@ -478,22 +478,24 @@ def test_a_batch_leads_to_its_record(ledger: Contract) -> None:
 def test_a_copy_is_claimed_for_who_has_the_version_that_it_is_a_copy_of(ledger: Contract) -> None:
     file = arrival(version_id="v1")
     copy = replace(file, version_id="v2", sequencer="0062", time=NOW + 1)
-    assert ledger.held(file.object_id) == []
+    assert ledger.counted_versions(file.object_id) == []
     record = ledger.open(opened(file))
-    [held] = ledger.held(file.object_id)
+    [held] = ledger.counted_versions(file.object_id)
     assert (held.file.etag, held.file.position, held.file.time) == ("etag", file.position, NOW)
     assert (held.file.key, held.file.version) == (file.key, file.version)
     assert (held.owner, held.in_batch) == (record.order.external_id, file.version)
     assert ledger.claim_copy(copy, held)
     assert not ledger.claim_copy(copy, held), "it is claimed"
     assert ledger.claimant(copy) == record.order.external_id
-    first, second = sorted(ledger.held(file.object_id), key=lambda held: held.file.version)
+    first, second = sorted(
+        ledger.counted_versions(file.object_id), key=lambda held: held.file.version
+    )
     assert (first, second.owner, second.in_batch) == (held, held.owner, file.version)
     by_version = {seen.version: seen.same_as for seen in ledger.seen(file.object_id)}
     assert by_version == {"v:v1": None, "v:v2": "v:v1"}
     # Lost from its batch, the version is let go, and so the copy stands for nothing.
     ledger.let_go(record.order, {file: Rejection.of(NoRoute("gone"), NOW)})
-    assert ledger.held(file.object_id) == []
+    assert ledger.counted_versions(file.object_id) == []
 
 
 def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None:
@@ -501,11 +503,11 @@ def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None
     file = arrival(version_id="v1")
     ledger.note_waiting(file, "r", "m", NOW)
     ledger.open(opened(replace(file, sequencer=None, time=NOW - 999)))
-    [held] = ledger.held(file.object_id)
+    [held] = ledger.counted_versions(file.object_id)
     assert held.file.etag == "etag"
     unversioned = arrival()
     ledger.open(opened(unversioned))
-    [held] = ledger.held(unversioned.object_id)
+    [held] = ledger.counted_versions(unversioned.object_id)
     assert held.file.version == unversioned.version
 
 
@@ -1167,19 +1169,19 @@ def test_an_order_that_a_pause_holds_is_due_for_nobody_but_its_pause(ledger: Con
     ledger.pauses.put(pause)
     assert ledger.pauses.standing()[pause.name] == pause
     held = [
-        ledger.open(Record.waiting(order(*files), NOW).held_by(pause.name, NOW + number))
+        ledger.open(Record.waiting(order(*files), NOW).paused_by(pause.name, NOW + number))
         for number, files in enumerate([(arrival(),), (arrival(), arrival()), ()])
     ]
     names = {record.order.external_id for record in held}
 
     def found(since: int, limit: int = 9) -> dict[str, int]:
-        return {due.id: due.when for due in ledger.pauses.held(pause, since, limit)}
+        return {due.id: due.when for due in ledger.pauses.orders(pause, since, limit)}
 
     assert not names & due_of(ledger, DueKind.ORDERS, NOW + DAY).keys()
     assert found(NOW + 9) == {record.order.external_id: record.due for record in held}
     assert found(NOW) == {held[0].order.external_id: NOW}
     assert len(found(NOW + 9, 2)) == 2
-    [first] = ledger.pauses.held(pause, NOW, 9)
+    [first] = ledger.pauses.orders(pause, NOW, 9)
     assert ledger.due_work.lease(first, NOW + 500) == NOW
     assert first.id not in found(NOW + 499)
     assert found(NOW + 500)[first.id] == NOW + 500, "its worker died"

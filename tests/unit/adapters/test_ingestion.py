@@ -121,16 +121,16 @@ def test_a_file_goes_up_as_adobe_wants_it(aep: Aep) -> None:
 
 def test_how_much_of_a_file_is_there(aep: Aep) -> None:
     about = aep.delivery()
-    assert aep.ingestion.held(about, "a.json") == 0
+    assert aep.ingestion.uploaded_bytes(about, "a.json") == 0
     aep.upload(about, b"{}\n")
-    assert aep.ingestion.held(about, "a.json") == 3
+    assert aep.ingestion.uploaded_bytes(about, "a.json") == 3
     [absent, there] = aep.received("head-file")
     assert (absent.status, there.status) == (404, 200)
     assert there.request.path == aep.received("put-file")[0].request.path
     # It is not there; or it is, but who knows how much of it.
     for status, held in {404: 0, 400: 0, 405: 0, 200: 1}.items():
         aep.simulator.faults.add(Fault("status", "head-file", status=status))
-        assert aep.ingestion.held(about, "a.json") == held
+        assert aep.ingestion.uploaded_bytes(about, "a.json") == held
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_whether_a_file_is_there_is_asked_again(aep: Aep, fault: Fault) -> None:
     for _ in range(2):  # a new token is refused, too
         aep.simulator.faults.add(fault)
     with pytest.raises(TryAgain):
-        aep.ingestion.held(about, "a.json")
+        aep.ingestion.uploaded_bytes(about, "a.json")
 
 
 def test_the_same_path_again_overwrites(aep: Aep) -> None:

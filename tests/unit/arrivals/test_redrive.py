@@ -24,7 +24,7 @@ from aep_intake.model.errors import (
     Overtaken,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Held
+from aep_intake.model.history import CountedVersion
 from aep_intake.model.messages import Wish
 from aep_intake.model.orders import LedgerIdentity, State
 from aep_intake.routing import routes
@@ -170,13 +170,13 @@ def test_it_is_one_query_a_file_and_each_order_is_asked_for_once(
     world: Delivering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = windowed(world, 5)
-    held, asked = world.ledger.held, list[str]()
+    held, asked = world.ledger.counted_versions, list[str]()
 
-    def counted(object_id: str) -> list[Held]:
+    def counted(object_id: str) -> list[CountedVersion]:
         asked.append(object_id)
         return held(object_id)
 
-    monkeypatch.setattr(world.ledger, "held", counted)
+    monkeypatch.setattr(world.ledger, "counted_versions", counted)
     retry_parked(part, without_data(world, part))
     assert len(asked) == 5
 

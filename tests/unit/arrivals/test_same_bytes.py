@@ -12,7 +12,7 @@ from aep_intake.clock.due import DueKind
 from aep_intake.create.create import Outcome
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Held
+from aep_intake.model.history import CountedVersion
 from aep_intake.routing import routes
 
 from local.simulator.seed import LOYALTY
@@ -184,13 +184,13 @@ def test_a_folder_that_is_encrypted_anew_is_not_loaded_again(world: World) -> No
 def test_one_query_for_a_copy_and_none_for_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, asked = world.ledger.held, list[str]()
+    held, asked = world.ledger.counted_versions, list[str]()
 
-    def counted(object_id: str) -> list[Held]:
+    def counted(object_id: str) -> list[CountedVersion]:
         asked.append(object_id)
         return held(object_id)
 
-    monkeypatch.setattr(world.ledger, "held", counted)
+    monkeypatch.setattr(world.ledger, "counted_versions", counted)
     take(A, world.intake(0))
     take(following(A, 2), world.intake(0))
     assert asked == []

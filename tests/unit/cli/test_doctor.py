@@ -556,7 +556,7 @@ def test_what_is_paused_is_told_and_is_no_problem() -> None:
     ledger = MemoryLedger()
     pause = Pause("route#crm", START, "arn:me", "a test")
     ledger.pauses.put(pause)
-    ledger.open(Record.waiting(order(), START).held_by(pause.name, START))
+    ledger.open(Record.waiting(order(), START).paused_by(pause.name, START))
     assert looked_at(check_unfinished(ledger, START + 9 * OPEN_MS)) == [
         (NOTE, f"{pause}. aep-intake pause shows what waits for its end"),
         (OK, "nothing waits longer than it should"),

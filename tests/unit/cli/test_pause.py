@@ -41,7 +41,7 @@ Output = pytest.CaptureFixture[str]
 def held(ledger: MemoryLedger, pause: Pause, *orders: Order, since: int = NOW) -> None:
     ledger.pauses.put(pause)
     for one in orders:
-        ledger.open(Record.waiting(one, since).held_by(pause.name, since))
+        ledger.open(Record.waiting(one, since).paused_by(pause.name, since))
 
 
 def part(files: int, left_out: tuple[int, ...] = ()) -> Order:

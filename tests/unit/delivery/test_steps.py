@@ -1960,7 +1960,7 @@ def test_what_comes_of_a_delivery(world: Delivering, stage: str, status: str, be
             raise UploadRefused("AEP answered 400")
 
     said = [None if status == "-" else status, "aborted"]  # and after an abort
-    answers = {"diagnostics": lambda _: 0, "held": lambda *_: 0, "complete": complete}
+    answers = {"diagnostics": lambda _: 0, "uploaded_bytes": lambda *_: 0, "complete": complete}
     aep: Any = Ingested(world, *said, abort=lambda _: did.append("abort"), **answers)
     with pytest.raises(NotYet) if "later" in words else nullcontext():
         steps.resume(before.external_id, ports(world, ingestion=aep))

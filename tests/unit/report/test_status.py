@@ -167,11 +167,11 @@ class TestAnOrder:
         ]
 
     def test_that_a_pause_holds(self, world: World) -> None:
-        held = Record.waiting(order(FILE), NOW).held_by("route#r", NOW)
+        held = Record.waiting(order(FILE), NOW).paused_by("route#r", NOW)
         world.ledger.open(held)
         pause = Pause("route#r", NOW, "arn:me", "why")
         world.ledger.pauses.put(pause)
-        renewed = world.ledger.replace(held, held.held_by("route#r", NOW + MINUTE))
+        renewed = world.ledger.replace(held, held.paused_by("route#r", NOW + MINUTE))
         assert renewed.due != NOW
         [told] = world.told()
         assert (told["state"], told["since"]) == ("paused", AT)
@@ -288,7 +288,7 @@ class TestAnOrder:
     def test_that_is_a_copy_of_one_that_is_claimed(self, world: World) -> None:
         window = world.joined(FILE)
         copy = replace(FILE, version_id="v2", sequencer="0062", copied=True)
-        [held] = world.ledger.held(FILE.object_id)
+        [held] = world.ledger.counted_versions(FILE.object_id)
         assert world.ledger.claim_copy(copy, held)
         told, original = world.told()
         assert (told["versionId"], told["state"]) == ("v2", "same-bytes")

@@ -651,7 +651,7 @@ def test_what_a_pause_held_is_handed_out_after_it_and_is_not_overdue(
         pause = Pause(f"route#{name}", NOON - DAY_MS, "arn:me")
         ledger.pauses.put(pause)
         of_route = replace(ORDER, external_id=name, route=name, files=())
-        ledger.open(Record.waiting(of_route, NOON - DAY_MS).held_by(pause.name, NOON - DAY_MS))
+        ledger.open(Record.waiting(of_route, NOON - DAY_MS).paused_by(pause.name, NOON - DAY_MS))
     ledger.pauses.put(Pause("route#held", NOON - DAY_MS, "arn:me", resumed_at=NOON - 1))
     found = Ticked([], pauses=ledger.pauses)
     tick(found, NOON)

@@ -25,7 +25,17 @@ from aep_intake.model.pauses import holding
 
 # What reads, of the ledger with its windows and folders, and of AEP; `transactions` only counts.
 READS = frozenset(
-    {"get", "head", "files", "claimant", "held", "seen", "marked", "newest_of", "transactions"}
+    {
+        "get",
+        "head",
+        "files",
+        "claimant",
+        "counted_versions",
+        "seen",
+        "marked",
+        "newest_of",
+        "transactions",
+    }
     | {"part_of", "joined", "waiting", "files_max", "files_bytes_max", "batch", "find"}
 )
 

@@ -10,7 +10,7 @@ from aep_intake.grouping.windows import Window
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Held
+from aep_intake.model.history import CountedVersion
 from aep_intake.model.orders import Order, Record
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
@@ -24,10 +24,10 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
 
-    def held(self, object_id: str) -> list[Held]:
+    def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""
 
-    def claim_copy(self, copy: Arrival, held: Held) -> bool:
+    def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
         """Claim a copy for the owner of the version that it is a copy of; False if it is claimed.
 
         It joins no batch.
@@ -59,7 +59,7 @@ class VersionLedger(Protocol):
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order. Raises StorageUnavailable, too."""
 
-    def held(self, object_id: str) -> list[Held]:
+    def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """As `ArrivalLedger`."""
 
 

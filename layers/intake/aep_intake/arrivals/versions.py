@@ -18,7 +18,7 @@ from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import Overtaken
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Held
+from aep_intake.model.history import CountedVersion
 from aep_intake.model.orders import WINDOW_PREFIX, Record, State
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.values import dataclass
@@ -48,7 +48,7 @@ class LiveVersions:
         self._lives: dict[str, bool] = {}
         self._windows: dict[str, Window | None] = {}
 
-    def by(self, held: Held) -> Live | None:
+    def by(self, held: CountedVersion) -> Live | None:
         """What a version is loaded by, or under way. Raises TryAgain.
 
         Of a marker: the first of its parts that is.
@@ -109,7 +109,7 @@ def told_same_bytes(copy: Arrival, intake: Intake) -> bool:
 
     So the next marker of its folder does not take it. Raises LedgerUnavailable, StorageUnavailable.
     """
-    versions = intake.ledger.held(copy.object_id)
+    versions = intake.ledger.counted_versions(copy.object_id)
     if any(held.file.version == copy.version for held in versions):
         return any(held.file.version == copy.version != held.in_batch for held in versions)
     before = [held for held in versions if _is_before(held.file, copy)]
@@ -140,7 +140,7 @@ def check_not_overtaken(
 def _overtaken(
     file: Arrival, target: Target, live: LiveVersions, ports: VersionPorts
 ) -> Overtaken | None:
-    versions = ports.ledger.held(file.object_id)
+    versions = ports.ledger.counted_versions(file.object_id)
     # A marker's list has no sequencers, but the ledger has.
     ours = next((one.file for one in versions if one.file.version == file.version), file)
     for held in _newest_first(one for one in versions if one.in_batch != file.version):
@@ -167,12 +167,12 @@ def _is_before(file: Arrival, other: Arrival) -> bool:
     return file.time <= other.time
 
 
-def _newest_first(versions: Iterable[Held]) -> list[Held]:
+def _newest_first(versions: Iterable[CountedVersion]) -> list[CountedVersion]:
     """Versions of one object: by S3's sequencer if all have one, else by time."""
     held = list(versions)
     in_sequence = all(one.file.sequencer for one in held)
 
-    def age(one: Held) -> tuple[int, str]:
+    def age(one: CountedVersion) -> tuple[int, str]:
         return (0 if in_sequence else one.file.time, one.file.position)
 
     return sorted(held, key=age, reverse=True)

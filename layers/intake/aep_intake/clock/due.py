@@ -75,8 +75,8 @@ class PauseLedger(Protocol):
     def delete(self, pause: Pause) -> bool:
         """Delete a pause; False if somebody changed it."""
 
-    def held(self, pause: Pause, since: int, limit: int) -> list[Due]:
-        """Orders that a pause holds since then (epoch ms), or before, up to `limit`."""
+    def orders(self, pause: Pause, since: int, limit: int) -> list[Due]:
+        """Orders that a pause keeps since then (epoch ms), or before, up to `limit`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +120,20 @@ def enqueue_due(kind: DueKind, ports: DuePorts) -> list[int]:
     return _hand_out(kind, found[:room], ports) + [due.when for due in found[room:]]
 
 
-def enqueue_held(ports: DuePorts, pauses: PauseLedger, per_minute: int, renew_ms: int) -> None:
+def enqueue_resumed(ports: DuePorts, pauses: PauseLedger, per_minute: int, renew_ms: int) -> None:
     """Hand out the orders of pauses that are over, as many as AEP takes in a minute.
 
-    And those that a pause holds for longer than `renew_ms`: a worker keeps what the ledger holds of
-    them. A pause that is over and holds nothing is deleted. None of this work is overdue, however
-    long it waited. Raises LedgerUnavailable or StorageUnavailable.
+    And those that have been paused for longer than `renew_ms`: a worker renews what the ledger has
+    of them. A pause that is over and has no orders is deleted. None of this work is overdue.
+    Raises LedgerUnavailable or StorageUnavailable.
     """
     now, found = ports.now(), list[list[Due]]()
     for pause in pauses.all():
         since = now - renew_ms if pause.resumed_at is None else now
-        found.append(pauses.held(pause, since, per_minute))
+        found.append(pauses.orders(pause, since, per_minute))
         # A worker that does not know yet that it is over may add one.
         over = pause.resumed_at is not None and now > pause.resumed_at + HOUR_MS
-        if over and not pauses.held(pause, now + DAY_MS, 1):
+        if over and not pauses.orders(pause, now + DAY_MS, 1):
             pauses.delete(pause)
     if wanted := fair(found, per_minute):
         _hand_out(DueKind.ORDERS, wanted[: _room(DueKind.ORDERS, ports)], ports)

@@ -198,7 +198,7 @@ def _held_if_paused(record: Record, ports: OrderPorts) -> Record:
     pause = holding(record.order, ports.pauses())
     if pause is None or record.paused is not None:
         return record
-    return ports.ledger.replace(record, record.held_by(pause.name, ports.now()))
+    return ports.ledger.replace(record, record.paused_by(pause.name, ports.now()))
 
 
 def _search(record: Record, ports: OrderPorts) -> Record:
@@ -226,7 +226,7 @@ def _open(order: Order, ports: OrderPorts) -> Record:
     pause = holding(order, ports.pauses())
     opened = Record.opened(order, lease, now)
     if pause is not None:
-        opened = Record.waiting(order, now).held_by(pause.name, now)
+        opened = Record.waiting(order, now).paused_by(pause.name, now)
     try:
         record = ports.ledger.open(opened)
         return record if record == opened else _follow(record, order, lease, ports)
@@ -256,7 +256,7 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) ->
         pause = holding(record.order, ports.pauses())
         if pause is not None:
             ports.ledger.renew(record.order)
-            return ports.ledger.replace(record, record.held_by(pause.name, now))
+            return ports.ledger.replace(record, record.paused_by(pause.name, now))
         record = record.resumed(now)
     if order.external_id != record.order.external_id:
         order = record.order

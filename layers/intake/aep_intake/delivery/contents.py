@@ -107,7 +107,7 @@ def held_or_lost(delivery: Delivery, run: Run, why: Rejection, ports: DeliveryPo
         return Mark(0, why)
     listed = sizes(entries)
     held = {
-        number: ports.ingestion.held(delivery, run.path(number, delivery.input_format))
+        number: ports.ingestion.uploaded_bytes(delivery, run.path(number, delivery.input_format))
         for number in listed
     }
     return mark_of(entries) if held == listed else Mark(sum(held.values()), why)

@@ -360,7 +360,7 @@ class IngestionApi(Protocol):
     ) -> None:
         """PUT one file, in `seconds` at most. Raises UploadRefused."""
 
-    def held(self, delivery: Delivery, path: str) -> int:
+    def uploaded_bytes(self, delivery: Delivery, path: str) -> int:
         """How many bytes of a file the batch has already."""
 
     def complete(self, delivery: Delivery) -> None:

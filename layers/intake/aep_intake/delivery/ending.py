@@ -320,7 +320,7 @@ def lost_unless_held(
     """
     if isinstance(piece, Run):
         return contents.held_or_lost(delivery, piece, why, ports)
-    held = ports.ingestion.held(delivery, piece.path())
+    held = ports.ingestion.uploaded_bytes(delivery, piece.path())
     whole = held == piece.size and not piece.file.gzipped
     return Mark(held, None if whole else why)
 

@@ -56,8 +56,8 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A version of an object that an order or a window claims."""
+class CountedVersion:
+    """A version of an object that an order or a window claims, and that counts in its batch."""
 
     file: Arrival  # without a time or a sequencer where nobody knows it
     owner: str

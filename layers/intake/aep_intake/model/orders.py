@@ -420,7 +420,7 @@ class Record(Kept):
             rejection=None,
         )
 
-    def held_by(self, pause: str, now: int) -> "Record":
+    def paused_by(self, pause: str, now: int) -> "Record":
         """Nobody makes its batch until a pause is over."""
         return self._then(lease=None, due=now, paused=pause, put_off=None, resumed_at=None)
 

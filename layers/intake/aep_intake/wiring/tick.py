@@ -40,7 +40,7 @@ class Ticking(Worker):
             side_by_side=side_by_side,
         )
 
-    def enqueue_held(self, ports: due.DuePorts) -> None:
+    def enqueue_resumed(self, ports: due.DuePorts) -> None:
         """Hand out what was paused, at the pace of the slowest organization.
 
         Raises LedgerUnavailable, StorageUnavailable or LimitsUnavailable.
@@ -48,7 +48,7 @@ class Ticking(Worker):
         known = self.organizations.current()
         every = (known.limits, *(organization.limits for organization in known.all))
         per_minute = min(limits.batches_per_minute for limits in every)
-        due.enqueue_held(ports, self.ledger.pauses, per_minute, self.retention_ms // 2)
+        due.enqueue_resumed(ports, self.ledger.pauses, per_minute, self.retention_ms // 2)
 
     def note_profile_limit(self, per_day: int) -> None:
         """Store it for the page, if this worker has not. Raises LedgerUnavailable."""

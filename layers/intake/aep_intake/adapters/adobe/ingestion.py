@@ -60,7 +60,7 @@ class Ingestion:
         if not answer.ok:
             raise self._error_of(answer, delivery)
 
-    def held(self, delivery: Delivery, path: str) -> int:
+    def uploaded_bytes(self, delivery: Delivery, path: str) -> int:
         """How many bytes of a file the batch has; 1 if AEP does not say. Raises TryAgain.
 
         Adobe documents `Range` for files that were sent in parts, but not for others.

@@ -84,7 +84,7 @@ from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LineMoved
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import DISCARDED, NOBODY, WAITING, Held, Seen
+from aep_intake.model.history import DISCARDED, NOBODY, WAITING, CountedVersion, Seen
 from aep_intake.model.orders import (
     Claim,
     LineageHead,
@@ -429,7 +429,7 @@ class DynamoLedger:
             if "requested" in item or not item["sk"]["S"].startswith("content#")
         ]
 
-    def held(self, object_id: str) -> list[Held]:
+    def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""
         items = list(self._of_object(object_id))
         # A marker's list has no sequencers, but what waited for the marker has.
@@ -453,10 +453,10 @@ class DynamoLedger:
             # A version that its batch lost has no claim, and then a copy of it says nothing.
             stands = in_batch in claimed and claimed[in_batch]["external_id"] == owner
             if stands and "superseded_by" not in item:
-                held.append(Held(file_of(known[version]), owner["S"], in_batch))
+                held.append(CountedVersion(file_of(known[version]), owner["S"], in_batch))
         return held
 
-    def claim_copy(self, copy: Arrival, held: Held) -> bool:
+    def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
         """Claim a copy for the owner of the version that it is a copy of; False if it is claimed.
 
         It joins no batch.

@@ -63,7 +63,7 @@ class DynamoPauses:
             return False
         return True
 
-    def held(self, pause: Pause, since: int, limit: int) -> list[Due]:
+    def orders(self, pause: Pause, since: int, limit: int) -> list[Due]:
         """Orders that a pause holds since then (epoch ms), or before, up to `limit`.
 
         The oldest of each of its shards first (from an index: a second old).
