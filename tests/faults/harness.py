@@ -64,6 +64,7 @@ from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
+from requests.structures import CaseInsensitiveDict
 
 from local.simulator.batches import SERVED, Batch
 from local.simulator.clock import Clock
@@ -1375,7 +1376,8 @@ class _Answered:
     """What our client asks of an answer of `requests`, and no more."""
 
     def __init__(self, response: Response) -> None:
-        self.status_code, self.headers = response.status, response.headers
+        self.status_code = response.status
+        self.headers = CaseInsensitiveDict(response.headers)
         self._body = response.body
 
     def iter_content(self, _: int) -> Iterator[bytes]:

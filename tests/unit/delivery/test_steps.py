@@ -568,7 +568,7 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
     world: Delivering, *, fits: bool
 ) -> None:
     rows = b"a,b\n" + b"1,2\n" * 60
-    content = rows if fits else rows + b"x" * 100
+    content = rows if fits else rows + b"x" * 98 + b",2"
     external_id = created(world, content, key="in/{}.csv")
     read: list[int] = []
 
