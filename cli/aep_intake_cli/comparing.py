@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
-from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.reconcile import Comparison, FindingKind, ReconcilePorts
@@ -27,6 +26,7 @@ from rich.text import Text
 
 from aep_intake_cli.backfill import inventory
 from aep_intake_cli.clock import now
+from aep_intake_cli.connections import connected
 from aep_intake_cli.datasets import adobe_clients
 from aep_intake_cli.documents import check_route, live_routes, organizations_of
 from aep_intake_cli.output import quantity
@@ -90,7 +90,7 @@ def prepare(
             listed.all() if listed else Objects(lambda: s3).folder(bucket, "", after)
         ),
         wanted=lambda file: is_wanted(file, keys, published) and _is_of(route, file, published),
-        connected=DynamoConnections(table).all(),
+        connected=connected(stack, table),
         send=lambda files: queues.send_all(url, map(messages.of_arrival, files)),
         # A batch that the ledger does not know has no route.
         places=lambda: [] if route else _places(stack, session),

@@ -137,12 +137,10 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "dataset", f"{told['datasetId']} in sandbox {told['sandbox']} of {told['imsOrg']}"
     yield from _neighbours(told)
     for error in told.get("errors", ()):
-        yield (
-            "error",
-            " ".join(
-                str(error[part]) for part in ("code", "description", "hint") if error.get(part)
-            ),
-        )
+        said = str(error.get("description", ""))
+        said += "." if said and not said.endswith(".") else ""  # Adobe ends some without
+        parts = (str(error.get("code", "")), said, str(error.get("hint", "")))
+        yield "error", " ".join(filter(None, parts))
     yield from _not_mapped(told.get("delivery", told))
     yield from _files(told)
 

@@ -16,7 +16,6 @@ from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.backfills import DynamoBackfills
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.comparisons import last_comparison
-from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page
@@ -32,6 +31,7 @@ from aep_intake_cli import standing
 from aep_intake_cli.backfill import inventory
 from aep_intake_cli.backfill.taken import Taken
 from aep_intake_cli.clock import now
+from aep_intake_cli.connections import connected
 from aep_intake_cli.documents import live_routes
 from aep_intake_cli.failures import CommandFailed
 
@@ -98,8 +98,8 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
             f"{backfill.bucket} is not a source bucket of stack {stack.name}: deploy the stack "
             "with it in SourceBucketNames first"
         )
-    connected = DynamoConnections(ledger).all().get(backfill.bucket)
-    if connected is None and not backfill.even_if_loaded:
+    since = connected(stack, ledger).get(backfill.bucket)
+    if since is None and not backfill.even_if_loaded:
         raise CommandFailed(
             f"the ledger does not know since when {backfill.bucket} is connected, so it cannot "
             "know which objects events have brought. Say it: aep-intake connect "
@@ -108,7 +108,7 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
     table = routes.parse(live_routes(stack, session.client("appconfig")), "live")
     bounds = Bounds(
         backfill,
-        connected,
+        since,
         tuple(other for other in known if other.bucket == backfill.bucket and other != backfill),
         oldest=remembered_since(
             now(), int(stack.parameters["RetentionDays"]) * DAY_MS, last_comparison(ledger)

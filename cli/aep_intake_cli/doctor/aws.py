@@ -157,7 +157,8 @@ def check_connections(known: Callable[[], Mapping[str, int]], buckets: Iterable[
     since = _asked(known)
     for name in buckets:
         if name in since:
-            yield OK, f"{name} is connected since {iso(since[name])}"
+            when = iso(since[name]) if since[name] else "it was made"
+            yield OK, f"{name} is connected since {when}"
         else:
             yield (
                 NOTE,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from aep_intake import __version__
 from aep_intake.adapters.adobe.schemas import Schemas
-from aep_intake.adapters.dynamodb.connections import DynamoConnections
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.parked import SHARDS, DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
@@ -19,6 +18,7 @@ from aep_intake.routing import routes
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.clock import now
+from aep_intake_cli.connections import connected
 from aep_intake_cli.datasets import adobe_clients, secret_name
 from aep_intake_cli.doctor import adobe, aws
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, CheckVerdict, Findings
@@ -124,9 +124,9 @@ def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
     ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), now, retention=0)
     table = stack.output("LedgerTable")
     yield from run_check(f"ledger {table}", aws.check_ledger(dynamodb, table))
-    connections = DynamoConnections(Table(dynamodb, table))
-    connected = aws.check_connections(connections.all, stack.output("SourceBuckets").split(","))
-    yield from run_check("connections", connected)
+    buckets = stack.output("SourceBuckets").split(",")
+    known = aws.check_connections(lambda: connected(stack, Table(dynamodb, table)), buckets)
+    yield from run_check("connections", known)
     with ThreadPoolExecutor(SHARDS) as pool:
         parked = DynamoParked(Table(dynamodb, table))
         yield from run_check("parked", aws.check_parked(lambda: parked.counts(pool.map)))

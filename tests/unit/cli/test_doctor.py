@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -16,11 +17,13 @@ from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
 from aep_intake.routing import routes
+from aep_intake_cli.connections import connected
 from aep_intake_cli.doctor import adobe, aws
 from aep_intake_cli.doctor.examine import CheckLine, run_check
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, CheckVerdict, Findings
 from aep_intake_cli.doctor.work import LATE_MS, OPEN_MS, check_unfinished
 from aep_intake_cli.failures import explain_aws_error
+from aep_intake_cli.stack import Stack
 from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
 from botocore.stub import Stubber
 
@@ -305,9 +308,12 @@ def test_a_catalog_that_is_slow_says_nothing_of_profile(world: World) -> None:
 
 
 def test_a_bucket_of_which_nobody_knows_since_when_it_is_connected_is_noted() -> None:
-    found = looked_at(aws.check_connections(lambda: {"old": START}, ["old", "new"]))
-    (known, _), (unknown, text) = found
-    assert (known, unknown) == (OK, NOTE)
+    ledger: Any = SimpleNamespace(query=lambda *_, **__: [])
+    own = connected(Stack("aep-intake", {"LandingBucketName": "own"}, {}), ledger)
+    since = {**own, "old": START}
+    found = looked_at(aws.check_connections(lambda: since, ["own", "old", "new"]))
+    (made, _), (known, _), (unknown, text) = found
+    assert (made, known, unknown) == (OK, OK, NOTE)
     assert "aep-intake connect new --since" in text
 
 

@@ -43,7 +43,7 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> MemoryLedger:
             "failed",
             "batch 01B2 is failed (118)",
             NOW + 9000,
-            errors=({"code": "118", "description": "The header is empty."},),
+            errors=({"code": "118", "description": "The header is empty"},),
         ),
     ]
     made: list[Record] = []
