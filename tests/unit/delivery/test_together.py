@@ -312,7 +312,62 @@ def test_a_run_that_cannot_be_read_in_time_is_tried_again(world: Delivering) -> 
         uploaded_piece(world.uploads[0].what, ports(world, uploads_end_ms=world.clock()))
 
 
+def test_what_five_workers_have_no_time_to_read_is_left_out_by_name(world: Delivering) -> None:
+    """The last one sends what it has read in half of its time."""
+    external_id = begun(world, *[ONE] * 12)
+    for workers in range(5):
+        its = ports(world, uploads_end_ms=world.clock() + 8000)
+
+        def slow(file: Arrival, start: int, end: int) -> IO[bytes]:
+            world.clock.advance(1000)
+            return its.opened(file, start, end)  # noqa: B023 - used in this turn alone
+
+        if workers < 4:
+            with pytest.raises(NotYet):
+                uploaded_piece(world.uploads[0].what, replace(its, opened=slow))
+            assert not world.lists.written
+        else:
+            uploaded_piece(world.uploads.pop(0).what, replace(its, opened=slow))
+    [sent] = put(world, external_id).values()
+    read = len(sent) // len(ONE)
+    assert 3 <= read <= 6
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["recordCount"]) == ("Batch Succeeded", read)
+    assert {reason for _, _, reason in world.lost} == {"read-too-slowly"}
+    assert len(world.files_parked) == end["lostFileCount"] == 12 - read
+
+
 # ---- What is left out
+
+
+def test_a_list_that_somebody_deletes_makes_all_of_its_files_doubtful(world: Delivering) -> None:
+    """They are told, and kept from being loaded twice: most of them are in the dataset."""
+    external_id = begun(world, ONE, HALF, TWO)
+    uploaded(world)
+    world.lists.written.clear()
+    looked(world, external_id)
+    end = finished(world, external_id)
+    assert (end["kind"], end["recordCount"], end["lostFileCount"]) == ("Batch Succeeded", 2, 3)
+    assert {(uri[13:], reason) for _, uri, reason in world.lost} == {
+        (f"in/{number}.json", "contents-unknown") for number in range(3)
+    }
+    assert not world.files_parked
+
+
+def test_what_was_sent_by_a_list_that_is_deleted_is_not_sent_once_more(world: Delivering) -> None:
+    external_id = begun(world, LARGE, ONE, TWO)
+    first, run = world.uploads
+    uploaded_piece(first.what, ports(world))
+    with pytest.raises(KeyboardInterrupt):
+        uploaded_piece(run.what, dying(world, "mark"))
+    world.uploads.clear()
+    world.lists.written.clear()
+    complete_elsewhere(world, external_id)
+    looked(world, external_id, HOUR)
+    looked(world, external_id, STEP)
+    assert finished(world, external_id)["lostFileCount"] == 2
+    assert not world.files_parked
 
 
 def test_what_fails_its_check_is_left_out_by_name_and_let_go(world: Delivering) -> None:

@@ -11,6 +11,7 @@ from aep_intake.content.parts import EXAMPLES, Place
 from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark
 from aep_intake.delivery.pieces import Run
 from aep_intake.model import records
+from aep_intake.model.errors import ContentsUnknown
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection, in_a_key
 from aep_intake.model.records import Kept
@@ -92,6 +93,16 @@ def mark_of(entries: tuple[Entry, ...]) -> Mark:
     )
 
 
+def unknown(delivery: Delivery, run: Run, mark: Mark, ports: DeliveryPorts) -> Rejection:
+    """Why each file of a run counts as lost whose list is gone, though files were left out."""
+    error = ContentsUnknown(
+        f"{mark.left_out:,} of the {run.end - run.first:,} files that share an upload were left "
+        f"out, and {_key(delivery, run)} in the state bucket, which said which, was deleted: look "
+        "in the dataset for the rows of the file; if there are none, request a batch for it"
+    )
+    return Rejection.of(error, ports.now())
+
+
 def row_named(file: Arrival, row: int) -> str:
     """A row by its file and number, for people; 0 where the number is not known."""
     return f"{file.uri}, row {row}" if row else file.uri
@@ -103,8 +114,8 @@ def held_or_lost(delivery: Delivery, run: Run, why: Rejection, ports: DeliveryPo
     The batch may hold its uploads from an earlier try.
     """
     entries = read(delivery, run, ports)
-    if entries is None:
-        return Mark(0, why)
+    if entries is None:  # nothing was sent, unless somebody deleted the list
+        return Mark(ports.ingestion.held(delivery, run.path(0, delivery.input_format)), why)
     listed = sizes(entries)
     held = {
         number: ports.ingestion.uploaded_bytes(delivery, run.path(number, delivery.input_format))

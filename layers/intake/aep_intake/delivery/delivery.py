@@ -124,6 +124,7 @@ class Progress(Kept):
     first_oversized: int = 0  # the number of the first; 0: not known
     place: Place | None = None  # where the next part begins
     checked: bool = False  # whether all parts were read before, and are right
+    slow: int = 0  # of a run: workers that ended before they had read all of its files
 
 
 # Of orders of an earlier release, and of requests: AEP judges.

@@ -360,7 +360,12 @@ def _lost_files(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> t
             pieces.setdefault(piece.file, []).append(piece.number)
         elif piece.number in missing | short:
             mark = marks[piece.number] if piece.number in missing else None
-            left_out = {e.file: e.lost for e in contents.read(delivery, piece, ports) or ()}
+            entries = contents.read(delivery, piece, ports)
+            if entries is None and mark is None and verdict.end is End.SUCCEEDED:
+                why = contents.unknown(delivery, piece, marks[piece.number], ports)
+                found += (_Lost(f, why, none=False) for f in files[piece.first : piece.end])
+                continue
+            left_out = {entry.file: entry.lost for entry in entries or ()}
             for place, file in enumerate(files[piece.first : piece.end], piece.first):
                 if why := left_out.get(file):
                     found.append(_Lost(file, why, none=True))

@@ -41,6 +41,7 @@ from aep_intake.delivery.put import (
 from aep_intake.model.errors import (
     EmptyObject,
     NotReadable,
+    ReadTooSlowly,
     Rejected,
     StorageUnavailable,
     UploadRefused,
@@ -49,6 +50,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Rejection
 from aep_intake.model.values import dataclass
 
+SLOW_TRIES = 5  # of a run, before the files that the last one had no time for are left out
 TRIES = 3  # of one file, before all of the run are read again later
 
 
@@ -279,14 +281,34 @@ def _copy(content: IO[bytes], out: IO[bytes]) -> None:
 
 
 def _gathered(delivery: Delivery, run: Run, ports: DeliveryPorts, disk: IO[bytes]) -> _Gathered:
-    """All files of a run, read and checked, in the order of the plan."""
+    """All files of a run, read and checked, in the order of the plan.
+
+    The last of so many tries has half of its time for that, and leaves out what it did not read:
+    so it can send the rest.
+    """
     gathered = _Gathered(delivery.limit, disk)
-    files = enumerate(files_of(delivery, ports)[run.first : run.end], run.first)
+    progress = ports.deliveries.progress(delivery.external_id, run.number) or Progress()
+    last = progress.slow + 1 >= SLOW_TRIES
+    files = list(enumerate(files_of(delivery, ports)[run.first : run.end], run.first))
     work = ports.ahead(lambda placed: (*placed, _read(delivery, run, placed[1], ports)), files)
+    end, number = ports.uploads_end_ms, 0
     with _ended(work) as found:
-        for place, file, read in found:
+        for number, (place, file, read) in enumerate(found, 1):
+            if number == 1:  # other runs of this worker come before
+                end -= (end - ports.now()) // 2 if last else 0
             gathered.add(place, file, read)
+            if not last and ports.now() + SECONDS_MIN * 1000 > end and number > 1:
+                slow = replace(progress, slow=progress.slow + 1)
+                ports.deliveries.keep(delivery.external_id, run.number, slow)
             check_time(delivery, ports)
+            if last and ports.now() >= end:
+                break
+    for place, file in files[number:]:
+        error = ReadTooSlowly(
+            f"{file.uri}: {SLOW_TRIES} workers ended before S3 had given them all of the "
+            f"{len(files):,} files that share an upload, the last of them after {number:,}"
+        )
+        gathered.add(place, file, _Read(lost=Rejection.of(error, ports.now())))
     return gathered
 
 

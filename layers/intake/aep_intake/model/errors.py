@@ -19,6 +19,8 @@
     │   ├── FormatMismatch        the first bytes are of another format than the route says
     │   ├── TooFewRows            a file with fewer rows than its route demands
     │   ├── BadRows               a file with more broken rows than its route allows
+    │   ├── ReadTooSlowly         a file that workers had no time to read, several times
+    │   ├── ContentsUnknown       a file of which nobody knows whether it was left out of its batch
     │   ├── RowsDiffer            a file with other rows than its ready file says
     │   ├── ObjectGone            S3 says that the version that arrived no longer exists
     │   ├── ObjectArchived        it lies in an archive of S3's, and must be restored first
@@ -159,6 +161,14 @@ class TooFewRows(Rejected):
 
 class BadRows(Rejected):
     """A file has more broken rows than its route allows."""
+
+
+class ReadTooSlowly(Rejected):
+    """Several workers had no time to read a file before they ended, among others of its batch."""
+
+
+class ContentsUnknown(Rejected):
+    """Somebody deleted the list that says which files of a batch were left out."""
 
 
 class RowsDiffer(Rejected):

@@ -78,6 +78,14 @@ REASONS: Mapping[str, Reason] = {
         "the first bytes are of another format, charset or delimiter than the route says",
         "correct the file or the route",
     ),
+    "read-too-slowly": Reason(
+        "workers ended before S3 had given them the file, several times",
+        "look for throttling of S3 or KMS; then redrive",
+    ),
+    "contents-unknown": Reason(
+        "somebody deleted the list of a batch, which says which of its files were left out",
+        "look in the dataset for the file's rows; if there are none, request a batch for it",
+    ),
     "too-few-rows": Reason(
         "the file has fewer rows than `minRows` of its route; a CSV's header is not a row",
         "write no such file, or set `minRows`; redrive",
