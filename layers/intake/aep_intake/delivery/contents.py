@@ -115,7 +115,8 @@ def held_or_lost(delivery: Delivery, run: Run, why: Rejection, ports: DeliveryPo
     """
     entries = read(delivery, run, ports)
     if entries is None:  # nothing was sent, unless somebody deleted the list
-        return Mark(ports.ingestion.held(delivery, run.path(0, delivery.input_format)), why)
+        path = run.path(0, delivery.input_format)
+        return Mark(ports.ingestion.uploaded_bytes(delivery, path), why)
     listed = sizes(entries)
     held = {
         number: ports.ingestion.uploaded_bytes(delivery, run.path(number, delivery.input_format))

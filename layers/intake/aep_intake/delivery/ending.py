@@ -362,8 +362,8 @@ def _lost_files(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> t
             mark = marks[piece.number] if piece.number in missing else None
             entries = contents.read(delivery, piece, ports)
             if entries is None and mark is None and verdict.end is End.SUCCEEDED:
-                why = contents.unknown(delivery, piece, marks[piece.number], ports)
-                found += (_Lost(f, why, none=False) for f in files[piece.first : piece.end])
+                doubt = contents.unknown(delivery, piece, marks[piece.number], ports)
+                found += (_Lost(f, doubt, none=False) for f in files[piece.first : piece.end])
                 continue
             left_out = {entry.file: entry.lost for entry in entries or ()}
             for place, file in enumerate(files[piece.first : piece.end], piece.first):
