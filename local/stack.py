@@ -14,8 +14,8 @@ import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +35,8 @@ ROOT = emulator.ROOT
 BUILD = ROOT / ".aws-sam" / "build"
 # A variable that names a run of tests: nothing is changed while it lasts, so one build is enough.
 BUILT_FOR = "AEP_INTAKE_BUILT_FOR"
+# What its first `sam deploy` uploaded, by bucket and key, and the template that names it.
+UPLOADED = ROOT / ".local" / "uploaded"
 USUAL_PORTS = {"aws": 4566, "platform": 4570}
 
 SEED = Seed()
@@ -70,6 +72,17 @@ def _limit(template: dict[str, Any], function: str, seconds: int) -> None:
         if "EventSourceArn" in about and about["FunctionName"] == {"Ref": function}:
             queue, _ = about["EventSourceArn"]["Fn::GetAtt"]
             resources[queue]["Properties"]["VisibilityTimeout"] = seconds + 30
+
+
+def _uploads(template: dict[str, Any]) -> set[tuple[str, str]]:
+    """Bucket and key of all code and layers."""
+    about = [resource.get("Properties", {}) for resource in template["Resources"].values()]
+    places = [each.get(name) for each in about for name in ("Code", "Content")]
+    return {
+        (place["S3Bucket"], place["S3Key"])
+        for place in places
+        if isinstance(place, dict) and "S3Key" in place
+    }
 
 
 @dataclass(frozen=True)
@@ -128,12 +141,8 @@ class LocalStack:
         self._say("starting the simulator of Adobe")
         self._start_platform()
         self.secret_arn = self._put_credential()
-        self._say("sam build")
-        self._build()
-        self._say("sam deploy")
-        self._deploy()
+        self._build_and_deploy()
         self._publish_limits(self.outputs, self.parameters(), {})
-        self._template = self.aws.cloudformation.get_template(StackName=self.name)["TemplateBody"]
         self.sender = self.identity("sender", self._sender_statements())
         self.listener = Listener(self.aws, self.outputs["BusName"], self._seen)
         self._cleanup.callback(self.listener.abandon)
@@ -245,20 +254,35 @@ class LocalStack:
 
     # The template
 
-    def _build(self) -> None:
-        lock = ROOT / ".local" / "build.lock"
-        lock.parent.mkdir(exist_ok=True)
-        with lock.open("a+", encoding="utf-8") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)  # test workers share the checkout
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Test workers share the checkout: one of them at a time, told if it is the first."""
+        with (ROOT / ".local" / "build.lock").open("a+", encoding="utf-8") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
             held.seek(0)
             run = os.environ.get(BUILT_FOR, "")
-            if not run or held.read() != run:
+            first = not run or held.read() != run
+            yield first
+            if first:
                 held.truncate(0)
-                self._sam("build", "--cached")
                 held.write(run)
+
+    def _build_and_deploy(self) -> None:
+        (ROOT / ".local").mkdir(exist_ok=True)
+        with self._alone() as first:
+            if first:
+                self._say("sam build")
+                self._sam("build", "--cached")
             # The next one to build begins by removing what is there.
             shutil.copytree(BUILD, self.directory / "deployed")
-        relax(self.directory / "deployed")
+            relax(self.directory / "deployed")
+            if first:
+                self._say("sam deploy")
+                self._deploy()
+                self._keep_what_was_uploaded()
+        if not first:
+            self._say("what sam deploy uploaded for another test, deployed again")
+            self._deploy_again()
 
     def _deploy(self) -> None:
         overrides = [f"{name}={value}" for name, value in self.parameters().items()]
@@ -275,6 +299,26 @@ class LocalStack:
         except ChildFailed as failure:
             raise ChildFailed(f"{failure}\n{self._reasons()}") from None
         self.outputs = self.outputs_of(self.name)
+        self._template = self.aws.cloudformation.get_template(StackName=self.name)["TemplateBody"]
+
+    def _keep_what_was_uploaded(self) -> None:
+        """For others of this run of tests: each `sam deploy` takes ten seconds of a core."""
+        shutil.rmtree(UPLOADED, ignore_errors=True)
+        for bucket, key in _uploads(self._template):
+            file = UPLOADED / bucket / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self.aws.s3.download_file(bucket, key, str(file))
+        (UPLOADED / "template.json").write_text(json.dumps(self._template), "utf-8")
+
+    def _deploy_again(self) -> None:
+        text = (UPLOADED / "template.json").read_text("utf-8")
+        self._template = json.loads(text)
+        uploads = _uploads(self._template)
+        for bucket in {bucket for bucket, _ in uploads}:
+            self.bucket(bucket)
+        for bucket, key in uploads:
+            self.aws.s3.upload_file(str(UPLOADED / bucket / key), bucket, key)
+        self.outputs = self.create(self.name, text, self.parameters())
 
     def _reasons(self) -> str:
         """Why CloudFormation gave up, which `sam` buries in its table."""
