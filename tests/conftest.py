@@ -7,6 +7,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 
 from local.stack import BUILT_FOR
+from local.strict_aws.original import read_once
 from tests.sharing_out import SharingOut, computes, longest_first
 
 # A red build means a change: by default, all examples are the same ones every time.
@@ -14,6 +15,9 @@ settings.register_profile("same", derandomize=True, deadline=None)
 # For `make quick`: a tenth of them. Where a test wants a number of its own, see `examples`.
 settings.register_profile("quick", settings.get_profile("same"), max_examples=10)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
+
+# Hundreds of tests make clients of their own.
+read_once()
 
 os.environ[BUILT_FOR] = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
 # Of the make that runs the tests: some of them run make themselves, and would be given its words.

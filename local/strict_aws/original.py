@@ -15,6 +15,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +48,33 @@ def main(door: socket.socket, layers: list[str]) -> None:
 
 
 def _load() -> None:
-    """Import requests and what boto3 imports, and read what botocore reads for SERVICES."""
+    """Import what functions do of others' packages, and read what botocore reads for SERVICES."""
     # From the layers, if they have it, or what it needs.
     import boto3  # noqa: PLC0415
-    from botocore.loaders import JSONFileLoader, Loader  # noqa: PLC0415
 
     with suppress(ImportError):
+        import aws_lambda_powertools.metrics  # noqa: F401, PLC0415
         import requests  # noqa: F401, PLC0415
-    _keep(JSONFileLoader, "load_file")
-    _keep(Loader, "list_available_services")
+    read_once()
     session = boto3.Session("none", "none", region_name="us-east-1")
     for service in SERVICES:
         session.client(service)  # type: ignore[call-overload]  # no literal
 
 
+def read_once() -> None:
+    """Let sessions of boto3 share what each would find out of botocore: most of their time."""
+    from botocore import hooks  # noqa: PLC0415
+    from botocore.loaders import JSONFileLoader, Loader  # noqa: PLC0415
+
+    _keep(JSONFileLoader, "load_file")
+    _keep(Loader, "list_available_services")
+    _keep(hooks.EventAliaser, "_alias_event_name")
+    # Of a hundred handlers for each session, which are the same ones.
+    vars(hooks)["accepts_kwargs"] = lru_cache(500)(vars(hooks)["accepts_kwargs"])
+
+
 def _keep(owner: type, name: str) -> None:
-    """Let all instances share what a method gave for the same arguments: files of botocore's."""
+    """Let all instances share what a method gave for the same arguments."""
     method: Callable[..., Any] = getattr(owner, name)
     kept: dict[tuple[object, ...], Any] = {}
 

@@ -3,7 +3,8 @@
 It unpacks layers and code for each worker anew, a thousand files, while nobody else is served; on
 AWS both are read-only, so workers may share them. It starts each worker as a new process that
 imports boto3; a copy of one that has it is as good. It reads templates by a YAML reader in Python;
-the one in C gives the same.
+the one in C gives the same. For each request it reads all policies of the caller twice, once just
+to know its name; they are read once, and not for that.
 """
 
 import hashlib
@@ -17,10 +18,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
-from ministack.core import lambda_runtime
+from ministack.core import iam_evaluator, lambda_runtime
+from ministack.core.responses import _account_from_sts_session, get_account_id
+from ministack.core.router import extract_access_key_id
 from ministack.services.cloudformation import engine
 
 from local.strict_aws.copies import POSSIBLE, Copy, Original
+from local.strict_aws.patches import Function, instead_of
 
 _places: Final[dict[str, Path]] = {}
 _unpacking: Final = threading.Lock()
@@ -82,3 +86,23 @@ _loader: Final = type(
     },
 )
 vars(engine)["CfnLoader"] = _loader
+
+
+@instead_of(iam_evaluator, "parse_policy_document", switch=None)
+def read_policy_once(read: Function, document: str | dict[str, Any]) -> Any:
+    return _policy(read, document) if isinstance(document, str) else read(document)
+
+
+@cache
+def _policy(read: Function, document: str) -> Any:
+    return read(document)
+
+
+@instead_of(iam_evaluator, "request_caller_arn", switch=None)
+def caller_by_its_key(_: Function, headers: dict[str, str], query: Any = None) -> str:
+    """The ARN of who sent a request; the account's root where that is not known."""
+    key = extract_access_key_id(headers, query or {})
+    account = _account_from_sts_session(key) or get_account_id()
+    credential = iam_evaluator.resolve_credential(key, account) if key else None
+    arn: str = getattr(credential, "principal_arn", "")  # an error has none
+    return arn or f"arn:aws:iam::{get_account_id()}:root"
