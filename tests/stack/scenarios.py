@@ -108,13 +108,13 @@ def the_secret_is_rotated(base: LocalStack) -> None:
             played.aep.add_client(Client(SEED.client_id, frozenset({secret}), SEED.ims_org))
             played.aep.ims.revoke()
 
-        for n in range(60):
-            if n == 30:
+        for n in range(30):
+            if n == 15:
                 played.about(_loyalty(0))
                 told(SECOND)
                 only(SECOND)
             played.put(_loyalty(n))
-        made = {played.about(_loyalty(n))["externalId"] for n in range(60)}
+        made = {played.about(_loyalty(n))["externalId"] for n in range(30)}
         # A worker mints a token when it starts, and one when that is refused.
         workers = played.aws.functions.list_event_source_mappings(
             FunctionName=played.outputs["OnArrivalFunction"]
@@ -134,7 +134,7 @@ def the_secret_is_rotated(base: LocalStack) -> None:
         until(lambda: len(without_a_token()) >= 3)
         told(THIRD)
         made |= {played.about(key)["externalId"] for key in late}
-        assert len(made) == 63
+        assert len(made) == 33
         played.exactly_one_each(made)
         assert played.stack.parked() == []
 
@@ -245,22 +245,22 @@ def permissions_are_missing(base: LocalStack) -> None:
         assert played.parked(stray).attributes["reason"] == "no-route"
 
 
-def five_hundred_arrive_at_once(base: LocalStack) -> None:
+def two_hundred_arrive_at_once(base: LocalStack) -> None:
     """Nothing is lost, nothing is doubled, and AEP is asked once for each."""
     with scene(base, "burst") as played:
-        keys = [_loyalty(n) for n in range(500)]
+        keys = [_loyalty(n) for n in range(200)]
         with ThreadPoolExecutor(4) as senders:
             list(senders.map(played.put, keys))
 
         def announced() -> dict[str, dict[str, Any]]:
             return {each["externalId"]: each for each in played.details("Batch Created")}
 
-        until(lambda: len(announced()) == 500)
+        until(lambda: len(announced()) == 200)
         played.quiet()
         details = announced().values()
         assert sorted(file["key"] for each in details for file in each["files"]) == sorted(keys)
         played.exactly_one_each({each["externalId"] for each in details})
-        assert len(details) == len(played.creates()) == 500
+        assert len(details) == len(played.creates()) == 200
         assert played.stack.parked() == []
         until(lambda: '"due"' not in json.dumps(played.stack.ledger()), "something is due still")
 
@@ -382,5 +382,5 @@ SCENARIOS = (
     permissions_are_missing,
     the_platform_throttles_and_recovers,
     the_secret_is_rotated,
-    five_hundred_arrive_at_once,
+    two_hundred_arrive_at_once,
 )

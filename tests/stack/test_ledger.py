@@ -43,7 +43,6 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from urllib3 import HTTPResponse
 
-from local.aws import Aws
 from local.stack import LocalStack
 from tests import builders
 from tests.builders import TARGET, order
@@ -1126,7 +1125,7 @@ type Disturb = Callable[[AWSPreparedRequest], AWSResponse | None]
 
 def _disturbed(stack: LocalStack, disturb: Disturb) -> DynamoLedger:
     """A ledger whose requests to DynamoDB are `disturb`ed before they are sent."""
-    client = Aws(stack.aws.endpoint, stack.aws.authority, stack.aws.identity).dynamodb
+    client = stack.aws.client("dynamodb")
     events: Any = client.meta.events  # its stubs do not know that a handler may answer
     events.register("before-send.dynamodb", lambda request, **_: disturb(request))
     return DynamoLedger(client, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)

@@ -38,7 +38,6 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, Lineage, LineageHead, Record
 
-from local.aws import Aws
 from local.stack import LocalStack
 from tests.builders import opened, order
 from tests.memory_ledger import MemoryLedger, due_of
@@ -797,9 +796,9 @@ def item(stack: LocalStack, pk: str, sk: str) -> dict[str, Any]:
 def in_dynamodb(stack: LocalStack) -> tuple[DynamoLedger, list[Any]]:
     """A ledger, and the bodies of all its requests."""
     sent: list[Any] = []
-    client = Aws(stack.aws.endpoint, stack.aws.authority, stack.aws.identity).dynamodb
-    events: Any = client.meta.events
-    events.register("before-send.dynamodb", lambda request, **_: sent.append(request.body))
+    client = stack.aws.client("dynamodb")
+    watch = client.meta.events.register
+    watch("before-send.dynamodb", lambda request, **_: sent.append(request.body))
     lists = WindowLists(lambda: stack.aws.s3, stack.outputs["StateBucketName"])
     name = stack.outputs["LedgerTable"]
     return DynamoLedger(client, name, lambda: NOW, 60 * DAY, lists=lists), sent
@@ -914,12 +913,12 @@ MANY = {
     "inputFormat": {"format": "json"},
     "batch": {"window": "1m"},
 }
-MOST = 300
+MOST = 100
 
 
-def test_601_objects_are_three_batches_of_300_at_most(deployed: LocalStack) -> None:
+def test_201_objects_are_three_batches_of_100_at_most(deployed: LocalStack) -> None:
     """Each file in one of them. More only where the clock turns the minute in between."""
-    routes, keys = json.dumps({"routes": [MANY]}).encode(), {f"many/{n}.json" for n in range(601)}
+    routes, keys = json.dumps({"routes": [MANY]}).encode(), {f"many/{n}.json" for n in range(201)}
     with scene(deployed, "many", routes=routes, limits={"batchFiles": MOST}) as played:
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(played.put, keys))
