@@ -16,7 +16,7 @@ dev := .venv/.ready
 local := $(dev) .venv-stack/.ready .venv-sam/.ready .venv-runtime/.ready
 checked := functions layers cli local tests
 
-.PHONY: help run up down quick quick-tests one test lint typecheck check pytest test-page soak soak-stack bench \
+.PHONY: help run up down quick quick-tests one test lint typecheck check compiled pytest test-page soak soak-stack bench \
 	build deploy release requirements docs clean
 
 help: ## this list
@@ -45,7 +45,7 @@ one: $(local) ## one test, or those of a name: TEST=tests/unit/clock/test_due.py
 	@$(with_python) $(python) -m pytest $(if $(findstring /,$(TEST)),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
 
 test: lint ## everything that must pass
-	@$(MAKE) -j2 typecheck check
+	@$(MAKE) -j2 typecheck check compiled
 	@$(MAKE) pytest
 
 lint: $(dev) ## ruff: rules and format
@@ -58,6 +58,10 @@ typecheck: $(dev) ## mypy, strict
 check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
 	$(sam) validate --lint --region us-east-1
 	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
+
+# Else each of the processes that run tests compiles all of them, at once. They say what is wrong.
+compiled: $(dev)
+	@$(python) -m pytest --collect-only -qqq > /dev/null || true
 
 pytest: $(local) ## unit, fault and stack tests
 	$(with_python) $(python) -m pytest -n auto --maxprocesses 4 $(ARGS)
