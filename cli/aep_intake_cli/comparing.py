@@ -67,9 +67,12 @@ def prepare(
     Raises CommandFailed, IntakeError and botocore's errors.
     """
     dynamodb, appconfig = session.client("dynamodb"), session.client("appconfig")
-    name, retention = stack.output("LedgerTable"), int(stack.parameters["RetentionDays"]) * DAY_MS
+    name, retention_ms = (
+        stack.output("LedgerTable"),
+        int(stack.parameters["RetentionDays"]) * DAY_MS,
+    )
     table = Table(dynamodb, name)
-    ledger = DynamoLedger(dynamodb, name, now, retention)
+    ledger = DynamoLedger(dynamodb, name, now, retention_ms)
     comparisons = DynamoComparisons(table, ledger, now, keeps=False)
     document = live_routes(stack, appconfig)
     published = routes.parse(document, "live")
@@ -78,7 +81,7 @@ def prepare(
     buckets, s3 = stack.output("SourceBuckets").split(","), session.client("s3")
     listed = None if inventory_uri is None else inventory.read(s3, inventory_uri, *buckets)
     buckets = buckets if listed is None else [listed.bucket]
-    comparison = Comparison.begin(now(), retention, buckets, comparisons.last())
+    comparison = Comparison.begin(now(), retention_ms, buckets, comparisons.last())
     if day is not None:
         comparison = comparison.of_times(day, day + DAY_MS)
     keys = compile_wildcard(stack.parameters["KeyPattern"])

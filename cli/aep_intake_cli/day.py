@@ -87,7 +87,7 @@ def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> StackStat
         for pause in standing
         if pause.name.startswith(of_route)
     }
-    seen = {each.route: each for each in DynamoRoutes(table, lambda: at, retention=0).all()}
+    seen = {each.route: each for each in DynamoRoutes(table, lambda: at, retention_ms=0).all()}
     expecting = {name for name, each in seen.items() if each.standing is not None}
     names = happened.keys() | waits.keys() | paused.keys() | expecting
     routes = []

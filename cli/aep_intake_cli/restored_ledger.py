@@ -49,8 +49,8 @@ def prepare(
     holds no id. Raises CommandFailed, IntakeError and botocore's errors.
     """
     dynamodb = session.client("dynamodb")
-    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
-    ledger = DynamoLedger(dynamodb, table, now, retention)
+    retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
+    ledger = DynamoLedger(dynamodb, table, now, retention_ms)
     restored_at = now()
     identity = ledger.identity.read() or LedgerIdentity(
         first_table or _source_table(dynamodb, table)

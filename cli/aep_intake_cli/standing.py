@@ -42,18 +42,18 @@ COLOURS: Mapping[str, str] = {
 
 def opened(stack: Stack, session: boto3.Session) -> DynamoLedger:
     """The ledger of a stack, with the lists of its windows."""
-    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
+    retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
     lists = WindowLists(lambda: session.client("s3"), stack.output("StateBucketName"))
     client = session.client("dynamodb")
-    return DynamoLedger(client, stack.output("LedgerTable"), now, retention, lists=lists)
+    return DynamoLedger(client, stack.output("LedgerTable"), now, retention_ms, lists=lists)
 
 
 def status_ports(stack: Stack, session: boto3.Session) -> StatusPorts:
     """The ledger of a stack. AEP is not asked: the intake has followed its batches to their end."""
     client, table = session.client("dynamodb"), stack.output("LedgerTable")
-    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
+    retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
     ledger = opened(stack, session)
-    deliveries = DynamoDeliveries(LedgerTable(client, table), now, retention=retention)
+    deliveries = DynamoDeliveries(LedgerTable(client, table), now, retention_ms=retention_ms)
     return StatusPorts(
         ledger,
         ledger.windows,

@@ -164,7 +164,7 @@ class Uploads:
         self._urls = stack.outputs | {"MarkersQueueUrl": self._resource("MarkersQueue")}
         self._objects = Objects(lambda: stack.aws.s3)
         table = Table(stack.aws.dynamodb, stack.outputs["LedgerTable"])
-        self._deliveries = DynamoDeliveries(table, _now, retention=60 * DAY)
+        self._deliveries = DynamoDeliveries(table, _now, retention_ms=60 * DAY)
         self._curl = Curl(stack.platform)
         self._environments: dict[str, dict[str, str]] = {}
         self._identities: dict[str, Aws] = {}

@@ -250,7 +250,7 @@ class _Queue:
                 now = self.world.clock()
                 anew = replace(
                     errand,
-                    visible=now + one.delay * SECOND,
+                    visible=now + one.delay_s * SECOND,
                     receives=0,
                     sent=now,
                     carried=one.attributes,
@@ -431,7 +431,7 @@ class World:
             checks=Checks(objects.read, 10**11, unsplit_bytes=2**28, delivers=self.delivers),
             table=lambda: self.table,
             buckets=("landing",),
-            retention=RETENTION,
+            retention_ms=RETENTION,
             part_of=remembered.part_of,
             ended_without_data=self._ended_without_data,
         )
@@ -614,7 +614,9 @@ class World:
         """The clock of the stack: a worker hands out what is due; mostly, all goes well."""
         worker = Worker(self, self._hand_out_what_is_due)
         well = self.calm or not self.tape.seldom()
-        if self._due(self.clock() + SKEW) or not well:  # else it would find nothing
+        if (
+            self._due(self.clock() + SKEW) or self.ledger.pauses.all() or not well
+        ):  # else it finds nothing
             self._set_off(worker)
         if well:
             if worker in self.workers:

@@ -73,7 +73,7 @@ def kept(request: pytest.FixtureRequest) -> Kept:
     stack: LocalStack = request.getfixturevalue("stack")
     dynamodb, name = stack.aws.dynamodb, stack.outputs["LedgerTable"]
     ledger = DynamoLedger(dynamodb, name, clock, 60 * DAY)
-    deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention=60 * DAY)
+    deliveries = DynamoDeliveries(Table(dynamodb, name), clock, retention_ms=60 * DAY)
     return Kept(ledger, deliveries, lambda now: due_of(ledger, DueKind.DELIVERIES, now), clock)
 
 
@@ -510,7 +510,7 @@ def table(stack: LocalStack) -> Callable[[str], list[dict[str, Any]]]:
 
 @pytest.fixture
 def dynamo(stack: LocalStack) -> DynamoDeliveries:
-    return DynamoDeliveries(ledger_table(stack), lambda: NOW, retention=60 * DAY)
+    return DynamoDeliveries(ledger_table(stack), lambda: NOW, retention_ms=60 * DAY)
 
 
 def test_it_is_only_forgotten_once_it_has_ended(

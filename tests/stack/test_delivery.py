@@ -726,7 +726,7 @@ def test_an_export_of_a_crm_is_loaded_by_the_route_that_was_proposed_for_it(
 
 def test_a_feed_that_does_not_come_is_told_and_told_again_once_it_does(delivering: Scene) -> None:
     table = Table(delivering.aws.dynamodb, delivering.outputs["LedgerTable"])
-    known = DynamoRoutes(table, lambda: time.time_ns() // 10**6, retention=86_400_000)
+    known = DynamoRoutes(table, lambda: time.time_ns() // 10**6, retention_ms=86_400_000)
 
     def seen() -> RouteSeen | None:
         return next((one for one in known.all() if one.route == "expected"), None)

@@ -153,9 +153,9 @@ def _ledger(stack: Stack, access: Access) -> DynamoLedger:
 
     from aep_intake_cli.clock import now
 
-    retention = int(stack.parameters["RetentionDays"]) * DAY_MS
+    retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
     table = stack.output("LedgerTable")
-    return DynamoLedger(access.session.client("dynamodb"), table, now, retention)
+    return DynamoLedger(access.session.client("dynamodb"), table, now, retention_ms)
 
 
 def _name(route: str | None, dataset: str | None, organization: str | None) -> str | None:

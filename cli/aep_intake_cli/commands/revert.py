@@ -28,7 +28,7 @@ def command(batch: str, as_json: bool, access: Access) -> None:
 
     stack = access.stack()
     ledger = DynamoLedger(
-        access.session.client("dynamodb"), stack.output("LedgerTable"), now, retention=0
+        access.session.client("dynamodb"), stack.output("LedgerTable"), now, retention_ms=0
     )
     with progress("asking AEP for the batch"):
         _, adobe = adobe_clients(stack, access.session)

@@ -121,7 +121,7 @@ def examine(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
 def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
     """The ledger, and what it says that waits for somebody."""
     dynamodb = session.client("dynamodb")
-    ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), now, retention=0)
+    ledger = DynamoLedger(dynamodb, stack.output("LedgerTable"), now, retention_ms=0)
     table = stack.output("LedgerTable")
     yield from run_check(f"ledger {table}", aws.check_ledger(dynamodb, table))
     buckets = stack.output("SourceBuckets").split(",")

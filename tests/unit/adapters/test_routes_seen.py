@@ -32,7 +32,7 @@ class Items:
 
 def test_a_worker_writes_once_a_minute_and_nothing_that_is_older() -> None:
     table: Any = Items(last=5 * MINUTE)
-    routes = DynamoRoutes(table, lambda: 0, retention=1)
+    routes = DynamoRoutes(table, lambda: 0, retention_ms=1)
     for last in (4 * MINUTE, 4 * MINUTE + 1, 6 * MINUTE, 6 * MINUTE + 9, 5 * MINUTE, 7 * MINUTE):
         routes.came({"crm": Came(last, Counts(1), counted=False)})
     assert table.writes == ["last"] * 3
@@ -41,7 +41,7 @@ def test_a_worker_writes_once_a_minute_and_nothing_that_is_older() -> None:
 
 def test_what_is_counted_is_written_each_time() -> None:
     table: Any = Items()
-    routes = DynamoRoutes(table, lambda: 0, retention=1)
+    routes = DynamoRoutes(table, lambda: 0, retention_ms=1)
     for files in (1, 2, 0):  # none where all came before
         routes.came({"crm": Came(MINUTE, Counts(files), counted=True)})
     assert table.writes == ["1 files", "last", "2 files"]

@@ -89,8 +89,8 @@ class Life:
                 life.hidden_ms += 1000 * sqs.hidden[message]
                 now, receives = now + 1000 * sqs.hidden[message], receives + 1
             for again in sqs.sent:
-                assert again.delay <= SEND_DELAY_MAX_S
-                now, receives, carried = now + 1000 * again.delay, 1, again.attributes
+                assert again.delay_s <= SEND_DELAY_MAX_S
+                now, receives, carried = now + 1000 * again.delay_s, 1, again.attributes
                 sent = now
             for _, why in sqs.parked:
                 life.parked = why
@@ -165,7 +165,7 @@ def test_one_that_came_too_early_was_not_tried() -> None:
     assert early([message], SENT + 2 * HOUR) == ()
     retry_later({}, [message], sqs, SENT + HOUR)
     [again] = sqs.sent
-    assert (again.tries, again.delay, again.not_before) == (7, SEND_DELAY_MAX_S, SENT + 2 * HOUR)
+    assert (again.tries, again.delay_s, again.not_before) == (7, SEND_DELAY_MAX_S, SENT + 2 * HOUR)
 
 
 @pytest.mark.parametrize("odd", ["", "-1", "1e3", "x", "9" * 40, "²"])

@@ -161,7 +161,7 @@ class Played:
             buckets=("acme-landing",),
             part_of=nothing,
             ended_without_data=nothing,
-            retention=60 * DAY,
+            retention_ms=60 * DAY,
         )
 
     def deliver(self, files: Iterable[Arrival]) -> set[str]:

@@ -80,7 +80,7 @@ def ledger(items: Items) -> DynamoLedger:
 @pytest.fixture
 def deliveries(items: Items) -> DynamoDeliveries:
     client: Any = items
-    return DynamoDeliveries(Table(client, "ledger"), lambda: NOW, retention=1)
+    return DynamoDeliveries(Table(client, "ledger"), lambda: NOW, retention_ms=1)
 
 
 # ---- What the release before wrote

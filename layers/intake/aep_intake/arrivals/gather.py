@@ -147,7 +147,7 @@ class _Folder:
 
     def _remembered(self, files: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
         """The files that are young enough for the ledger to know their batches."""
-        oldest = self._intake.ports.now() - self._intake.retention
+        oldest = self._intake.ports.now() - self._intake.retention_ms
         old = [file for file in files if file.time < oldest]
         unknown = [file for file in old if file.time > self._marked]
         owners = list(self._side_by_side(self._intake.ledger.claimant, unknown))

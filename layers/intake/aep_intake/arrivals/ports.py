@@ -90,7 +90,7 @@ class Intake:
     checks: Checks
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]
-    retention: int  # of the ledger, in milliseconds
+    retention_ms: int  # of the ledger
     # The number of the part of a window with a version of an object (bucket, key, version).
     part_of: Callable[[Window, str, str, str], int | None]
     # Whether the batch of an order (by external id) ended, and holds no data.

@@ -79,7 +79,7 @@ class Again:
     """A message that is sent again."""
 
     message: Message
-    delay: int  # seconds
+    delay_s: int
     tries: int  # so far
     not_before: int  # epoch ms
 
@@ -160,7 +160,7 @@ def retry_later(
     if again:
         refused = queue.send_again(again)
         troubles += refused.values()
-        hidden |= {one.message: one.delay for one in again if one.message in refused}
+        hidden |= {one.message: one.delay_s for one in again if one.message in refused}
     if hidden:
         try:
             queue.hide(hidden)

@@ -56,8 +56,8 @@ class _Purse:
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
-    interval: float  # milliseconds between two batches
-    size: float  # milliseconds in which an empty bucket fills
+    interval_ms: float  # between two batches
+    full_ms: float  # in which an empty bucket fills
 
 
 class Pace:
@@ -106,9 +106,9 @@ class Pace:
     def count(self, credential: str) -> None:
         """Take a turn without waiting; callers of `wait` wait longer, up to a minute's turns."""
         now, purse, rate = self._now(), self._purse(credential), self._rate(credential)
-        until = now + rate.size + MINUTE_MS
+        until = now + rate.full_ms + MINUTE_MS
         try:
-            purse.full_at = self._take(credential, rate.interval, now, until, purse.full_at)
+            purse.full_at = self._take(credential, rate.interval_ms, now, until, purse.full_at)
         except Full as full:
             purse.full_at = full.full_at
 
@@ -118,29 +118,29 @@ class Pace:
         if not (purse.left and now < purse.end):
             rate = self._rate(credential)
             purse.left = self._take_some(credential, purse, rate, now)
-            purse.start = max(now, purse.full_at - rate.size)
+            purse.start = max(now, purse.full_at - rate.full_ms)
             purse.end = purse.start + TURN_LIFE_MS
         purse.left -= 1
         return purse.start
 
     def _take_some(self, credential: str, purse: _Purse, rate: _Rate, now: float) -> int:
-        half, whole = now + rate.size / 2, now + rate.size + self._wait_max_ms
+        half, whole = now + rate.full_ms / 2, now + rate.full_ms + self._wait_max_ms
         for _ in range(3):  # other workers may be faster
             since = max(now, purse.full_at)
             number, until = TURNS_AT_ONCE, half
-            if since + TURNS_AT_ONCE * rate.interval > half:
-                room = int((whole - since) / rate.interval)
+            if since + TURNS_AT_ONCE * rate.interval_ms > half:
+                room = int((whole - since) / rate.interval_ms)
                 number, until = min(purse.waiting, TURNS_AT_ONCE, room), whole
             if number < 1:
                 break
             try:
-                cost = number * rate.interval
+                cost = number * rate.interval_ms
                 purse.full_at = self._take(credential, cost, now, until, purse.full_at)
             except Full as full:
                 purse.full_at = full.full_at
             else:
                 return number
-        wait = max(now, purse.full_at) + rate.interval - rate.size - now
+        wait = max(now, purse.full_at) + rate.interval_ms - rate.full_ms - now
         # `now` may be long past if the ledger answered slowly.
         raise NotYet("the batches of this minute are used", retry_after=min(wait, MINUTE_MS) / 1000)
 
@@ -151,8 +151,8 @@ class Pace:
     def _rate(self, credential: str) -> _Rate:
         per_minute = self._per_minute(credential)
         burst = max(1, per_minute // 10)
-        interval = (MINUTE_MS + TURN_LIFE_MS) / (per_minute - burst + 1)
-        return _Rate(interval, burst * interval)
+        interval_ms = (MINUTE_MS + TURN_LIFE_MS) / (per_minute - burst + 1)
+        return _Rate(interval_ms, burst * interval_ms)
 
     def _purse(self, credential: str) -> _Purse:
         with self._lock:

@@ -45,7 +45,7 @@ class Requesting(Creating):
         from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries  # noqa: PLC0415
 
         return DynamoDeliveries(
-            self.table, self.now, retention=self.settings.retention_days * DAY_MS
+            self.table, self.now, retention_ms=self.settings.retention_days * DAY_MS
         )
 
     @cached_property
@@ -144,7 +144,7 @@ class Arriving(Requesting):
             checks=self.checks,
             table=self.tables.current,
             buckets=self.settings.source_buckets,
-            retention=self.retention_ms,
+            retention_ms=self.retention_ms,
             part_of=self.ledger.windows.part_of,
             ended_without_data=self._ended_without_data,
             came=self.routes_seen.came,

@@ -118,7 +118,7 @@ class Delivering(WithPlatform):
     def deliveries(self) -> DynamoDeliveries:
         """The ledger of deliveries, in the same table."""
         return DynamoDeliveries(
-            self.table, self.now, retention=self.settings.retention_days * DAY_MS
+            self.table, self.now, retention_ms=self.settings.retention_days * DAY_MS
         )
 
     @cached_property

@@ -37,7 +37,7 @@ def page_ports(
 ) -> PagePorts:
     """The ports of the page: they read the table, and do nothing else."""
     items = Table(client, table)
-    ledger = DynamoLedger(client, table, now, retention=0)
+    ledger = DynamoLedger(client, table, now, retention_ms=0)
 
     def meters() -> Iterable[Meter]:
         limit = ledger.profile_batches.limit()
@@ -49,13 +49,13 @@ def page_ports(
         counts=DynamoCounts(items, days=0).of_day,
         parked=lambda: DynamoParked(items).some(side_by_side),
         pauses=lambda: ledger.pauses.standing().values(),
-        routes_seen=DynamoRoutes(items, now, retention=0).all,
+        routes_seen=DynamoRoutes(items, now, retention_ms=0).all,
         waits=DynamoUnfinished(items).all,
         meters=meters,
         status=StatusPorts(
             ledger=ledger,
             windows=_Windows(ledger.windows),
-            deliveries=DynamoDeliveries(items, now, retention=0),
+            deliveries=DynamoDeliveries(items, now, retention_ms=0),
             ask=lambda records: [{} for _ in records],
             side_by_side=side_by_side,
             pauses=ledger.pauses.standing,

@@ -53,7 +53,7 @@ class Worker(Clients):
         """What the ledger knows of routes, in the same table; few functions load it."""
         from aep_intake.adapters.dynamodb.routes import DynamoRoutes  # noqa: PLC0415
 
-        return DynamoRoutes(self.table, self.now, retention=self.retention_ms)
+        return DynamoRoutes(self.table, self.now, retention_ms=self.retention_ms)
 
     @cached_property
     def queues(self) -> Queues:

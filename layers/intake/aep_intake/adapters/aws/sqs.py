@@ -107,7 +107,7 @@ class Queues:
             {
                 "Id": str(n),
                 "MessageBody": again.message.body,
-                "DelaySeconds": again.delay,
+                "DelaySeconds": again.delay_s,
                 "MessageAttributes": {
                     name: {"DataType": "Number", "StringValue": str(value)}
                     for name, value in again.attributes.items()

@@ -25,15 +25,15 @@ IS_ANNOUNCED = {
 
 
 class DynamoDeliveries:
-    """Deliveries in `table`. `retention` in milliseconds: how long ended ones are stored.
+    """Deliveries in `table`. `retention_ms`: how long ended ones are stored.
 
     Every method raises LedgerUnavailable if a request to DynamoDB failed, or may have failed.
     """
 
-    def __init__(self, table: Table, now: Callable[[], int], *, retention: int) -> None:
+    def __init__(self, table: Table, now: Callable[[], int], *, retention_ms: int) -> None:
         self._table = table
         self._now = now
-        self._retention = retention
+        self._retention_ms = retention_ms
 
     def start(self, delivery: Delivery, *, recorded: bool) -> bool:
         """Put `delivery`, in place of the one `recorded` with its order, if there is one.
@@ -68,7 +68,7 @@ class DynamoDeliveries:
 
         But a mark of an upload replaces one of a loss.
         """
-        pk, expires = f"delivery#{external_id}", expiry(self._now() + 2 * self._retention)
+        pk, expires = f"delivery#{external_id}", expiry(self._now() + 2 * self._retention_ms)
         item: Item = {
             "pk": {"S": pk},
             "sk": {"S": f"piece#{piece:06}"},
@@ -111,7 +111,7 @@ class DynamoDeliveries:
             "pk": {"S": f"delivery#{external_id}"},
             "sk": {"S": f"progress#{piece:06}"},
             "progress": {"S": records.text(progress)},
-            "expires": expiry(self._now() + 2 * self._retention),
+            "expires": expiry(self._now() + 2 * self._retention_ms),
         }
         self._table.put(item)
 
@@ -124,7 +124,7 @@ class DynamoDeliveries:
             "delivery": {"S": records.text(delivery)},
         }
         if delivery.due is None:
-            return item | {"expires": expiry(self._now() + self._retention)}
+            return item | {"expires": expiry(self._now() + self._retention_ms)}
         return item | due_at(Due(DueKind.DELIVERIES, delivery.external_id, delivery.due))
 
 

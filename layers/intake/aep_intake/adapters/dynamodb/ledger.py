@@ -108,7 +108,7 @@ LET_GO = 22
 
 
 class DynamoLedger:
-    """The ledger in `table`. `retention` in milliseconds: how long finished work is stored.
+    """The ledger in `table`. `retention_ms`: how long finished work is stored.
 
     `lists` of sealed windows; without them, a window's files are read from the table.
 
@@ -126,21 +126,21 @@ class DynamoLedger:
         client: "DynamoDBClient",
         table: str,
         now: Callable[[], int],
-        retention: int,
+        retention_ms: int,
         *,
         lists: WindowLists | None = None,
     ) -> None:
         self._table = Table(client, table)
         self._now = now
-        self._retention = retention
+        self._retention_ms = retention_ms
         self._reading = Lock()
         self._read: tuple[WindowPart | None, tuple[Arrival, ...]] = (None, ())
-        self.windows = DynamoWindows(self._table, self._claiming, now, retention, kept=lists)
-        self.folders = DynamoFolders(self._table, now, retention)
+        self.windows = DynamoWindows(self._table, self._claiming, now, retention_ms, kept=lists)
+        self.folders = DynamoFolders(self._table, now, retention_ms)
         self.identity = DynamoIdentity(self._table, table, now)
         self.pauses = pauses.DynamoPauses(self._table, now)
         self.due_work = DynamoDueWork(self._table)
-        self.profile_batches = DynamoProfileBatches(self._table, now, retention)
+        self.profile_batches = DynamoProfileBatches(self._table, now, retention_ms)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or return the record that exists.
@@ -303,7 +303,7 @@ class DynamoLedger:
             *(putting(self._order_item(record), ABSENT) for record in following),
         ]
         if number:
-            expires = expiry(self._now() + 2 * self._retention)
+            expires = expiry(self._now() + 2 * self._retention_ms)
             pk = f"order#{order.origin}"
             steps.append(adding(pk, "split", number, expires, order.split_batches))
         try:
@@ -332,7 +332,7 @@ class DynamoLedger:
 
         Raises StorageUnavailable, too.
         """
-        until, part = self._now() + 2 * self._retention, order.excerpt
+        until, part = self._now() + 2 * self._retention_ms, order.excerpt
         files = order.files if part is None else self.windows.versions(part)
         kept = [(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)]
         if part is not None:
@@ -340,7 +340,7 @@ class DynamoLedger:
             short = {"ProjectionExpression": "sk, expires", "ConsistentRead": True}
             items = self._table.query("pk = :pk", {"pk": {"S": pk}}, **short)
             # Another part of the window, or a worker that died, may have renewed some already.
-            soon = (until - self._retention // 4) // 1000
+            soon = (until - self._retention_ms // 4) // 1000
             kept += [(pk, item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
 
         def keep(place: tuple[str, str]) -> None:
@@ -510,7 +510,7 @@ class DynamoLedger:
             "noted": {"S": what},
             "route": {"S": route},
             "file": {"S": records.text(arrival)},
-            "expires": expiry(self._now() + self._retention),
+            "expires": expiry(self._now() + self._retention_ms),
         }
 
     def _of_object(self, object_id: str) -> Iterator[Item]:
@@ -524,13 +524,13 @@ class DynamoLedger:
         return _object_item(arrival, f"rejected#{digest(arrival.version)}") | {
             "external_id": {"S": owner},
             "record": {"S": records.text(rejection)},
-            "expires": expiry(self._now() + self._retention),
+            "expires": expiry(self._now() + self._retention_ms),
         }
 
     def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
         item = _object_item(claim.file, claim.slot) | {
             "external_id": {"S": owner},
-            "expires": expiry(self._now() + self._retention),
+            "expires": expiry(self._now() + self._retention_ms),
         }
         if claim.file.sequencer is None:
             item["requested"] = {"BOOL": True}
@@ -561,7 +561,7 @@ class DynamoLedger:
                 shard = pauses.shard_of(record.order, record.paused)
             item |= due_at(Due(DueKind.ORDERS, external_id, record.due, shard))
         elif record.order.line is None or record.replaced_by is not None:
-            item["expires"] = expiry(self._now() + self._retention)
+            item["expires"] = expiry(self._now() + self._retention_ms)
         return item
 
 

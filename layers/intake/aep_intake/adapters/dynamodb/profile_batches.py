@@ -13,12 +13,12 @@ _LIMIT = {"pk": {"S": "made#limit"}, "sk": {"S": "limit"}}
 
 
 class DynamoProfileBatches:
-    """Counts in `table`. `retention` in milliseconds. Methods raise LedgerUnavailable."""
+    """Counts in `table`. `retention_ms`: how long they are stored. Raise LedgerUnavailable."""
 
-    def __init__(self, table: Table, now: Callable[[], int], retention: int) -> None:
+    def __init__(self, table: Table, now: Callable[[], int], retention_ms: int) -> None:
         self._table = table
         self._now = now
-        self._retention = retention
+        self._retention_ms = retention_ms
 
     def count(self, order: Order) -> None:
         """Count a batch for the metric that warns long before the daily limit.
@@ -30,7 +30,7 @@ class DynamoProfileBatches:
         now = self._now()
         place = f"{hour_of(now)}#{order.target.ims_org}#{order.target.sandbox}"
         with suppress(LedgerUnavailable):
-            self._table.add(f"made#{day_of(now)}", place, 1, expiry(now + self._retention))
+            self._table.add(f"made#{day_of(now)}", place, 1, expiry(now + self._retention_ms))
 
     def made(self, now: int) -> dict[tuple[str, str], int]:
         """How many batches were made for Profile in 24 hours, by organization and sandbox.

@@ -15,10 +15,10 @@ from aep_intake.model.expectations import MINUTE_MS, Came, Counts, RouteSeen, Ro
 class DynamoRoutes:
     """Routes in `table`. Every method raises LedgerUnavailable if a request failed."""
 
-    def __init__(self, table: Table, now: Callable[[], int], *, retention: int) -> None:
+    def __init__(self, table: Table, now: Callable[[], int], *, retention_ms: int) -> None:
         self._table = table
         self._now = now
-        self._retention = retention
+        self._retention_ms = retention_ms
         self._written: dict[str, int] = {}  # by route, the minute of its newest file
 
     def all(self) -> list[RouteSeen]:
@@ -63,7 +63,7 @@ class DynamoRoutes:
 
     @property
     def _expires(self) -> dict[str, str]:
-        return expiry(self._now() + self._retention)
+        return expiry(self._now() + self._retention_ms)
 
 
 def _seen(item: Item) -> RouteSeen:

@@ -17,15 +17,15 @@ KNOWN_MAX = 10_000  # folders whose due time a worker remembers
 
 
 class DynamoFolders:
-    """Folders in `table`. `retention` in milliseconds: how long finished things are kept.
+    """Folders in `table`. `retention_ms`: how long finished things are kept.
 
     Every method raises LedgerUnavailable if a request to DynamoDB failed, or may have failed.
     """
 
-    def __init__(self, table: Table, now: Callable[[], int], retention: int) -> None:
+    def __init__(self, table: Table, now: Callable[[], int], retention_ms: int) -> None:
         self._table = table
         self._now = now
-        self._retention = retention
+        self._retention_ms = retention_ms
         self._known: dict[str, int] = {}
 
     def wait(self, listing: Listing) -> None:
@@ -47,7 +47,7 @@ class DynamoFolders:
                 "pk": {"S": f"folder#{some.folder_id}"},
                 "sk": {"S": f"waiting#{some.place}"},
                 "listing": {"S": records.text(some)},
-                "expires": expiry(self._now() + self._retention),
+                "expires": expiry(self._now() + self._retention_ms),
             }
             self._table.put(item)
         # The folder is due earlier, and not yet: then its worker will read the listing.
@@ -104,7 +104,7 @@ class DynamoFolders:
         if new.route is not None:
             item["route"] = {"S": new.route}
         if new.due is None:
-            item["expires"] = expiry(self._now() + 2 * self._retention)  # longer than its list
+            item["expires"] = expiry(self._now() + 2 * self._retention_ms)  # longer than its list
         else:
             item |= due_at(Due(DueKind.FOLDERS, new.folder_id, new.due))
         try:

@@ -53,7 +53,7 @@ LISTING_BYTES_MAX = 300_000  # an item holds 400 KB
 class DynamoWindows:
     """Windows in `table`, and their lists. `claiming` makes the step that claims for an owner.
 
-    `retention` in milliseconds: how long finished windows are stored. Every method raises
+    `retention_ms`: how long finished windows are stored. Every method raises
     LedgerUnavailable if a request to DynamoDB failed, or may have failed; methods about lists raise
     StorageUnavailable, too. Without `kept`, files are read from the table, and no list is written.
     """
@@ -63,7 +63,7 @@ class DynamoWindows:
         table: Table,
         claiming: Callable[[Claim, str], dict[str, Item]],
         now: Callable[[], int],
-        retention: int,
+        retention_ms: int,
         *,
         kept: WindowLists | None,
     ) -> None:
@@ -71,7 +71,7 @@ class DynamoWindows:
         self._table = table
         self._claiming = claiming
         self._now = now
-        self._retention = retention
+        self._retention_ms = retention_ms
         self._opened: dict[str, int] = {}  # the number of gates, by window
         # Each thread uses a gate of its own, so that a worker's threads do not conflict.
         self._gates = count(random.randrange(2**16))  # noqa: S311
@@ -169,7 +169,7 @@ class DynamoWindows:
             "pk": {"S": f"quiet#{window.folder}"},
             "sk": {"S": "quiet"},
             "window_id": {"S": window.window_id},
-            "expires": expiry(self._now() + 2 * self._retention),
+            "expires": expiry(self._now() + 2 * self._retention_ms),
         }
         # DynamoDB may have deleted what has expired.
         unmoved: dict[str, Any] = ABSENT
@@ -220,7 +220,7 @@ class DynamoWindows:
 
     def freeze(self, window: Window) -> None:
         """Seal its gates one by one: a transaction of all would never succeed under load."""
-        expires = expiry(self._now() + 2 * self._retention)
+        expires = expiry(self._now() + 2 * self._retention_ms)
         values = {"sealed": {"BOOL": True}, "expires": expires}
         for number in range(window.gates):
             self._table.update(
@@ -360,7 +360,7 @@ class DynamoWindows:
             "pk": {"S": f"window#{window.window_id}"},
             "sk": {"S": f"files#{digest(*(file.external_id for file in files))}"},
             "files": {"S": records.listed(files)},
-            "expires": expiry(self._now() + 2 * self._retention + window.length),
+            "expires": expiry(self._now() + 2 * self._retention_ms + window.length),
         }
 
     def _item(self, window: Window) -> Item:
@@ -372,7 +372,7 @@ class DynamoWindows:
             "window": {"S": records.text(window)},
         }
         if window.stage is WindowStage.FINISHED:
-            return item | {"expires": expiry(self._now() + 2 * self._retention)}
+            return item | {"expires": expiry(self._now() + 2 * self._retention_ms)}
         if window.due is None:
             return item
         return item | due_at(Due(DueKind.WINDOWS, window.window_id, window.due))
