@@ -93,6 +93,7 @@ def test_a_day_says_what_happened_and_what_to_do() -> None:
     assert "INGEST-1401-400: Rows are corrupt" in text
     assert f"aep-intake resume {LONG_ROUTE}" in text
     assert "aep-intake status --route crm" in text
+    assert "aep-intake parked --reason batch-failed --route route-001" in text
     assert "crm overdue" in text
     assert "route-001 next by 23:05" in text
     assert "quiet" in text, "it has had no file for long"

@@ -78,6 +78,7 @@ ORDERS: list[tuple[str, Record, Delivery | None, Word, str]] = [
         "being aborted: batch b",
     ),
     ("succeeded", ANNOUNCED, ended(End.SUCCEEDED, rows=7), Word.LOADED, "with 7 rows"),
+    ("of one row", ANNOUNCED, ended(End.SUCCEEDED, rows=1), Word.LOADED, "with 1 row"),
     ("succeeded in part", ANNOUNCED, PARTLY, Word.LOADED, "with 0 of 7 rows"),
     ("uncounted", ANNOUNCED, ended(End.SUCCEEDED), Word.LOADED, "has ingested its batch"),
     ("not all of it", ANNOUNCED, ended(End.SUCCEEDED, lost=(2,)), Word.LOST, "without all"),

@@ -183,7 +183,7 @@ def _ended(record: Record, delivery: "Delivery", verdict: "Verdict") -> Standing
     elif verdict.rows is not None:
         ingested = verdict.metrics.get("outputRecordCount", verdict.rows)
         part = "" if ingested == verdict.rows else f"{ingested} of "
-        why += f", with {part}{verdict.rows} rows"
+        why += f", with {part}{verdict.rows} row{'' if verdict.rows == 1 else 's'}"
     return Standing(word, why, verdict.at)
 
 

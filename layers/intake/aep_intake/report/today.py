@@ -199,8 +199,13 @@ def _parked(parked: Iterable[Parked], more: bool) -> Iterable[Need]:
             route,
             min(one.why.at for one in several),
             tuple(f"`{code}`: {meaning.hint}" for (code, meaning), _ in codes.most_common(3)),
-            f"aep-intake parked --reason {reason}" if known else None,
+            _list_of(reason, route) if known else None,
         )
+
+
+def _list_of(reason: str, route: str) -> str:
+    of = "" if route == NO_ROUTE else f" --route {route}"
+    return f"aep-intake parked --reason {reason}{of}"
 
 
 def _waits(work: Iterable[Work]) -> Iterable[tuple[str | None, Waiting]]:

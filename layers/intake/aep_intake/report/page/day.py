@@ -149,7 +149,7 @@ def _need(need: Need, now: int) -> Html:
 
 def _waits(day: Day) -> Html:
     if not day.waits:
-        nothing = show.nothing("Nothing: all that came is finished.")
+        nothing = show.nothing("Nothing is under way.")
         return fill("<h2>Waiting</h2>{nothing}", nothing=nothing)
     return fill(
         '<h2>Waiting</h2><table class="stack waits"><caption>{caption}</caption>{head}'
