@@ -69,7 +69,7 @@ def test_the_intakes_own_windows_keep_the_bound(length: str) -> None:
     milliseconds = int(length[:-1]) * (60_000 if length.endswith("m") else 3_600_000)
     order = Order("", Target("arn", "o@AdobeOrg", "prod", "d"), {}, route="r")
     days: dict[int, set[str]] = {}
-    for now in range(0, 30 * DAY, 30_000):
+    for now in range(0, 30 * DAY, milliseconds // 7):
         window = Window.at(order, milliseconds, now)
         assert window.due is not None
         days.setdefault(window.due // DAY, set()).add(window.window_id)
