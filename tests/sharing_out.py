@@ -16,17 +16,18 @@ STACK = "tests/stack/"
 # What takes longest begins first, so that all end at about the same time.
 LONGEST = (
     "tests/faults/test_schedules.py",
-    "tests/stack/test_promises.py",
-    "tests/stack/test_delivery.py",
-    "tests/stack/test_promises_requests.py",
-    "tests/stack/test_kills.py",
-    "tests/stack/test_runs.py",
-    "tests/stack/test_grouping.py",
-    "tests/stack/test_windows.py",
-    "tests/stack/test_restore_drill.py",
     "tests/faults/test_again.py",
     "tests/faults/test_delivery_schedules.py",
     "tests/faults/test_restored.py",
+    "tests/stack/test_grouping.py",
+    "tests/stack/test_kills.py",
+    "tests/stack/test_delivery.py",
+    "tests/stack/test_promises.py",
+    "tests/stack/test_runs.py",
+    "tests/stack/test_cli_stack.py",
+    "tests/stack/test_restore_drill.py",
+    "tests/stack/test_windows.py",
+    "tests/stack/test_promises_requests.py",
 )
 
 
