@@ -24,7 +24,7 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import NOBODY, WAITING, CountedVersion, Seen
+from aep_intake.model.history import NOBODY, RETRYING, WAITING, CountedVersion, Seen
 from aep_intake.model.orders import (
     Claim,
     LedgerIdentity,
@@ -159,6 +159,7 @@ class MemoryLedger:
         self.noted: dict[tuple[str, str], str] = {}
         self.waits: dict[tuple[str, str], tuple[str, int]] = {}  # of notes
         self.lost: set[tuple[str, str]] = set()  # of rejections
+        self.retried: dict[str, list[Seen]] = {}  # notes, by object
         self.marks: dict[str, int] = {}  # of folders
         self.noted_files: dict[tuple[str, str], Arrival] = {}
         # Of claims, rejections and notes: version, route, and which write it was.
@@ -313,6 +314,10 @@ class MemoryLedger:
             self.note(arrival, WAITING, route)
             self.waits[arrival.object_id, arrival.version] = (waits_for, until)
 
+    def note_retrying(self, arrival: Arrival, why: str, until: int) -> None:
+        noted = Seen(arrival.version, noted=RETRYING, time=arrival.time, until=until, trouble=why)
+        self.retried.setdefault(arrival.object_id, []).append(noted)
+
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         self.note(arrival, "superseded", route)
         self.superseded[arrival.object_id, f"noted#{arrival.version}"] = by
@@ -378,7 +383,7 @@ class MemoryLedger:
                 self.discarded.pop(place, None)
 
     def seen(self, object_id: str) -> list[Seen]:
-        known = []
+        known = list(self.retried.get(object_id, ()))
         for (place, slot), (owner, requested) in self.claims.items():
             if place == object_id and (requested or slot.startswith("claim#")):
                 version, _, number = self.written[place, slot]

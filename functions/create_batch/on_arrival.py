@@ -64,6 +64,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         intake.announcer,
         worker.now,
         lambda name, error: telemetry.report(name, error, None),
+        intake.ledger.note_retrying,
     )
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         before = pool.map(lambda *both: attempt(settling.token, *both), messages, contents)
@@ -88,7 +89,11 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     failed = settling.settle(content_of, results, tokens)
 
     def given_up(message: Message, why: Rejection) -> None:
-        settling.park(message.body, content_of[message], failed[message], why)
+        content = content_of[message]
+        settling.park(message.body, content, failed[message], why)
+        for arrival in content.arrivals:
+            if isinstance(results[arrival.external_id], Exception):
+                intake.ledger.reject(arrival, why)
 
     return worker.give_back(failed, early, queue_url, given_up, age="RetryingArrivalAge")
 

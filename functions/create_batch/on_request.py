@@ -277,10 +277,7 @@ def _why_unknown(bucket: str, key: str) -> str:
         lambda: worker.tables.current().match(Arrival(bucket, key, None, "", None, 1, 0))
     )
     if not isinstance(found, Ignored):
-        return (
-            "no event of this object has come, it cannot be read now and is tried again, or it "
-            "came longer ago than the ledger remembers"
-        )
+        return "no event of this object has come, or it came longer ago than the ledger remembers"
     if found.why == "not-data":
         return "by its name it is never data, so it is left out"
     return f"rule `{found.route}` leaves it out"

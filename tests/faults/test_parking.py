@@ -179,7 +179,12 @@ class ParkingWorld(World):
         early = retries.early(received, intake.ports.now())
         contents = {m: envelopes.parse(m.body) for m in received if m not in early}
         settling = Settling(
-            lambda: self.parking, "dead", intake.announcer, intake.ports.now, lambda *_: None
+            lambda: self.parking,
+            "dead",
+            intake.announcer,
+            intake.ports.now,
+            lambda *_: None,
+            intake.ledger.note_retrying,
         )
         tokens = {m: attempt(settling.token, m, content) for m, content in contents.items()}
         wanted = {a.external_id: a for content in contents.values() for a in content.arrivals}

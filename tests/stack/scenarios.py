@@ -18,7 +18,9 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.grouping import windows
 from aep_intake.model.errors import LeaseLost
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, digest
+from aep_intake.report import states
+from aep_intake.report.states import Word
 from aep_intake.wiring.worker import Worker
 
 from local.simulator.faults import Fault
@@ -189,6 +191,10 @@ def arrivals_wait_for_the_first_routes(base: LocalStack) -> None:
         until(lambda: len(played.put_off()) == 2)
         assert {line["reason"] for line in played.put_off()} == {"routes-unavailable"}
         assert (played.batches(), played.stack.listener.events()) == ([], [])
+        table = played.outputs["LedgerTable"]
+        ledger = DynamoLedger(played.stack.aws.dynamodb, table, lambda: 0, 0)
+        [known] = ledger.seen(digest(bucket, _loyalty("early")))
+        assert states.of_note(known).word is Word.RETRYING, "who asks for it is told why"
         played.publish(SAMPLES)
         detail = played.about(_loyalty("early"))
         assert [(f["bucket"], f["size"]) for f in detail["files"]] == [(bucket, 5)]

@@ -268,6 +268,19 @@ def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
     assert ids <= set(seen)
 
 
+def test_why_an_arrival_is_tried_again_is_noted(ledger: Contract) -> None:
+    file = arrival()
+    ledger.note_retrying(file, "S3 answered 403 ä", NOW + DAY)
+    ledger.note_waiting(file, "r", "m", NOW)
+    found = {one.noted: one for one in ledger.seen(file.object_id)}
+    retrying = found["retrying"]
+    assert (retrying.trouble, retrying.until) == ("S3 answered 403 ä", NOW + DAY)
+    assert (retrying.time, retrying.claimed, retrying.rejection) == (file.time, False, None)
+    assert found["waiting"].waits_for == "m", "neither stands in the other's way"
+    record = ledger.open(opened(file))
+    assert ledger.claimant(file) == record.order.external_id
+
+
 def test_what_is_set_aside_is_listed_by_its_hour(ledger: Contract) -> None:
     if not isinstance(ledger, DynamoLedger):
         return  # lists read DynamoDB alone

@@ -31,8 +31,7 @@ def command(uri: str, as_json: bool, access: Access) -> None:
     if found is None:
         raise CommandFailed(
             f"the ledger knows nothing of {visible(uri)}: no event of it has come, its route "
-            "leaves it out, it cannot be read now and is tried again (the log of on_arrival says "
-            "why), or it came longer ago than the ledger remembers"
+            "leaves it out, or it came longer ago than the ledger remembers"
         )
     if as_json:
         print_json(found)

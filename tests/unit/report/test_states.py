@@ -195,6 +195,11 @@ WHY = Rejection("no-route", "no rule fits", NOW)
             "rule `r` lets it wait for the marker _SUCCESS",
         ),
         ({"noted": "waiting"}, Word.WAITING, "rule `r` lets it wait"),
+        (
+            {"noted": "retrying", "trouble": "S3 answered 403", "until": LATER},
+            Word.RETRYING,
+            "S3 answered 403",
+        ),
         ({"noted": "ready"}, Word.LEFT_OUT, "ready file"),
         ({"noted": "not-the-newest"}, Word.LEFT_OUT, "`replace`"),
         ({"noted": "not-the-first"}, Word.LEFT_OUT, "`ignore`"),

@@ -150,6 +150,21 @@ def test_nothing_is_told_of_what_nobody_saw(world: World) -> None:
     assert world.asked == []
 
 
+def test_what_cannot_be_taken_in_yet_is_tried_again_until_the_ledger_knows_more(
+    world: World,
+) -> None:
+    """Else nobody could tell it from a file of which no event came."""
+    world.ledger.note_retrying(FILE, "S3 answered 403", NOW + MINUTE)
+    until = {"why": "S3 answered 403", "since": AT, "until": "2026-11-18T11:07:40.000Z"}
+    assert world.told() == [{"versionId": "v1", "state": "retrying", **until}]
+    world.ledger.note_waiting(FILE, "r", "the marker _SUCCESS", NOW)
+    assert world.told()[0]["state"] == "waiting"
+    world.ledger.reject(FILE, NO_ROUTE)
+    assert world.told()[0]["state"] == "rejected"
+    world.opened(FILE)
+    assert world.told()[0]["state"] == "loading"
+
+
 class TestAnOrder:
     def test_that_is_open(self, world: World) -> None:
         world.opened(FILE)

@@ -39,6 +39,9 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
     def note_waiting(self, arrival: Arrival, route: str, waits_for: str, until: int) -> None:
         """Note that an arrival waits until then (epoch ms), unless it has a note already."""
 
+    def note_retrying(self, arrival: Arrival, why: str, until: int) -> None:
+        """Note why an arrival could not be taken in yet; it is tried until then (epoch ms)."""
+
     def note_marked(self, place: str, time: int) -> None:
         """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
 

@@ -5,16 +5,17 @@ from collections.abc import Callable, Mapping
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.results import Result
 from aep_intake.clock.parking import About, Parking
-from aep_intake.clock.retries import Message
+from aep_intake.clock.retries import GIVEN_UP_MS, Message
 from aep_intake.grouping.missing_markers import RejectionAnnouncer
 from aep_intake.model.errors import IntakeError, Rejected, TryAgain
-from aep_intake.model.files import digest
+from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, Rejection
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.values import dataclass
 
 # An arrival that comes so late may have come, and been parked, before.
 LATE_MS = 600_000
+PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Settling:
     announcer: RejectionAnnouncer
     now: Callable[[], int]  # epoch ms
     report: Callable[[str, Exception], None]
+    # Notes why an arrival is tried again, and until when (epoch ms). Raises LedgerUnavailable.
+    note: Callable[[Arrival, str, int], None]
 
     def token(self, message: Message, content: Received) -> str | None:
         """Of the item that the message has if it was parked before. Raises LedgerUnavailable.
@@ -64,7 +67,17 @@ class Settling:
                     self.report(message.message_id, left)
             if errors:
                 failed[message] = max(errors, key=_wait)
+                if message.tries == 1:
+                    self._note(message, content, results)
         return failed
+
+    def _note(self, message: Message, content: Received, results: Mapping[str, Result]) -> None:
+        """Tell people who ask for a file why there is nothing of it yet, if the ledger can."""
+        until = message.first_sent_at + GIVEN_UP_MS
+        for arrival in content.arrivals:
+            error = results[arrival.external_id]
+            if isinstance(error, TryAgain):
+                attempt(self.note, arrival, str(error)[:PUT_OFF_CHARACTERS], until)
 
     def park(self, body: str, content: Received, error: Exception, why: Rejection) -> None:
         """Park a message. Raises LedgerUnavailable or StorageUnavailable."""

@@ -12,6 +12,7 @@ from aep_intake.model.values import dataclass
 NOBODY = f"{WINDOW_PREFIX}discarded"
 DISCARDED = "discarded"  # the note of such a claim
 WAITING = "waiting"  # the note of what waits for its marker, or its ready file
+RETRYING = "retrying"  # the note of what could not be taken in yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Seen:
     waits_for: str | None = None
     until: int | None = None
     discarded: str | None = None  # by whom, and why
+    trouble: str | None = None  # why it could not be taken in yet: it is tried again `until` then
 
     @property
     def claimed(self) -> bool:

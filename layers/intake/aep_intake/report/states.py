@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.grouping.windows import Window, WindowStage
-from aep_intake.model.history import WAITING, Seen
+from aep_intake.model.history import RETRYING, WAITING, Seen
 from aep_intake.model.orders import Record, State
 from aep_intake.model.pauses import Pause
 from aep_intake.model.times import iso
@@ -238,6 +238,8 @@ def of_note(seen: Seen) -> Standing:
         return Standing(lost if seen.lost else Word.REJECTED, why.detail, why.at)
     if seen.noted == WAITING:
         return Standing(Word.WAITING, _waits_for(seen), seen.time, seen.until)
+    if seen.noted == RETRYING:
+        return Standing(Word.RETRYING, seen.trouble or "", seen.time, seen.until)
     if seen.discarded is not None:
         return Standing(Word.DISCARDED, seen.discarded, seen.time)
     # What a later release notes is no order either.

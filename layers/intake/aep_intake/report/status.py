@@ -5,7 +5,7 @@
                loaded or under way
     rejection  `rejected`, and why; or `lost`, or `failed`, if it was in an order
     note       any other fate, such as `waiting` for the marker of its folder, or `superseded` if
-               it was overwritten before the marker came
+               it was overwritten before the marker came; `retrying` if it has no other yet
 
 A version can have all three: then a claim decides, and otherwise the latest item. See `states` for
 the words.
@@ -20,7 +20,7 @@ from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Seen
+from aep_intake.model.history import RETRYING, Seen
 from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.pauses import Pause
@@ -213,7 +213,16 @@ def _latest_items(seen: Iterable[Seen]) -> list[Seen]:
     A request names an object of an unversioned bucket by its content alone. So an item from an
     event of that content, without a claim of its own, belongs to the request's order (see `Claim`).
     """
-    items = sorted(seen, key=lambda item: (item.claimed, item.expires, item.rejection is not None))
+
+    def weight(item: Seen) -> tuple[bool, bool, int, bool]:
+        return (
+            item.claimed,
+            item.noted != RETRYING,  # whatever came of it since says more
+            item.expires,
+            item.rejection is not None,
+        )
+
+    items = sorted(seen, key=weight)
     claimed = {item.version for item in items if item.claimed}
     latest: dict[str, Seen] = {}
     for item in items:

@@ -9,6 +9,7 @@
 | trace of a content        | `object#<object id>`  | `content#<hash of etag>`     |
 | rejection without a claim | `object#<object id>`  | `rejected#<hash of version>` |
 | what became of it besides | `object#<object id>`  | `noted#<hash of version>`    |
+| why it is tried again     | `object#<object id>`  | `retried#<hash of version>`  |
 | head of an object, folder | `head#<its hash>`     | `head`                       |
 | window                    | `window#<window id>`  | `window`                     |
 | files that joined it      | `window#<window id>`  | `files#<hash of files>`      |
@@ -84,7 +85,14 @@ from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LineMoved
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import DISCARDED, NOBODY, WAITING, CountedVersion, Seen
+from aep_intake.model.history import (
+    DISCARDED,
+    NOBODY,
+    RETRYING,
+    WAITING,
+    CountedVersion,
+    Seen,
+)
 from aep_intake.model.orders import (
     Claim,
     LineageHead,
@@ -366,6 +374,16 @@ class DynamoLedger:
         with suppress(ConditionFailed):
             self._table.put(self._noted(arrival, WAITING, route) | wait, ABSENT)
 
+    def note_retrying(self, arrival: Arrival, why: str, until: int) -> None:
+        """Note why an arrival could not be taken in yet; it is tried until then (epoch ms)."""
+        said: Item = {
+            "noted": {"S": RETRYING},
+            "trouble": {"S": why},
+            "until": {"N": str(until)},
+            "expires": expiry(until + DAY_MS),
+        }
+        self._table.put(_object_item(arrival, f"retried#{digest(arrival.version)}") | said)
+
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
         said = {"superseded_by": {"S": by}} | aside(arrival.object_id, self._now())
@@ -424,6 +442,7 @@ class DynamoLedger:
                 item["waits_for"]["S"] if "waits_for" in item else None,
                 int(item["until"]["N"]) if "until" in item else None,
                 item[DISCARDED]["S"] if DISCARDED in item else None,
+                item["trouble"]["S"] if "trouble" in item else None,
             )
             for item in self._of_object(object_id)
             if "requested" in item or not item["sk"]["S"].startswith("content#")
