@@ -63,18 +63,20 @@ def room(file: Path) -> str:
     return file.relative_to(CODE).parts[0].removesuffix(".py")
 
 
+NAMES = {".".join(file.relative_to(LAYER).with_suffix("").parts): file for file in MODULES}
+
+
 @cache
 def ours() -> dict[str, set[str]]:
     """Each module of the package, and which others it imports."""
-    names = {".".join(file.relative_to(LAYER).with_suffix("").parts): file for file in MODULES}
-    return {name: imports(file) & names.keys() - {name} for name, file in names.items()}
+    return {name: imports(file) & NAMES.keys() - {name} for name, file in NAMES.items()}
 
 
 def test_the_table_names_every_room() -> None:
     assert {room(file) for file in MODULES} == MAY_IMPORT.keys()
 
 
-@pytest.mark.parametrize("name", ours())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_room_imports_only_what_the_table_says(name: str) -> None:
     here = name.split(".")[1]
     there = {other.split(".")[1] for other in ours()[name]} - {here}
