@@ -39,6 +39,9 @@ from aep_intake.content.typed import DECODER, Number, text_of
 LENGTH_MAX = 1000  # characters
 DEPTH_MAX = 30
 COPIES_MAX = 64
+WRITTEN_MAX = 60  # characters of what must not come from a row
+# Those are a separator, which comes again and again, and formats and zones, which are remembered.
+_WRITTEN = {"join": (0,), "date": (1, 2)}
 DIGITS_MAX = 400  # of a number, more than those of a double
 _BETWEEN = "\u001f"
 _NAMESPACES = {"url": uuid.NAMESPACE_URL, "dns": uuid.NAMESPACE_DNS}
@@ -219,7 +222,7 @@ def _copies(node: Mapping[str, Any], depth: int = 1) -> int:
         raise InvalidExpression(f"is nested more than {DEPTH_MAX} deep")
     kind, children = node["type"], _children(node)
     if kind == "function_expression":
-        _check_function(node["value"], len(children))
+        _check_function(node["value"], children)
     inner = [_copies(child, depth + 1) for child in children]
     if kind in ("multi_select_list", "multi_select_dict", "function_expression"):
         total = sum(inner) or 1
@@ -232,15 +235,26 @@ def _copies(node: Mapping[str, Any], depth: int = 1) -> int:
     return max(inner, default=1) if kind != "comparator" else sum(inner)
 
 
-def _check_function(name: str, given: int) -> None:
+def _check_function(name: str, arguments: list[Mapping[str, Any]]) -> None:
     function = _Ours.FUNCTION_TABLE.get(name)
     if function is None:
         raise InvalidExpression(f"has {name!r}, which is not a function")
     wanted = len(function["signature"])
     several = function["signature"][-1].get("variadic", False)
     most = {"date": 3}.get(name, COPIES_MAX) if several else wanted
-    if not wanted <= given <= most:
-        raise InvalidExpression(f"gives {name} {given} arguments")
+    if not wanted <= len(arguments) <= most:
+        raise InvalidExpression(f"gives {name} {len(arguments)} arguments")
+    for at in _WRITTEN.get(name, ()):
+        if at < len(arguments) and not _is_written(arguments[at]):
+            which = f"argument {at + 1} of {name}"
+            raise InvalidExpression(
+                f"must have {which} in quotes, of {WRITTEN_MAX} characters at most"
+            )
+
+
+def _is_written(argument: Mapping[str, Any]) -> bool:
+    value = argument.get("value") if argument["type"] == "literal" else None
+    return isinstance(value, str) and len(value) <= WRITTEN_MAX
 
 
 def _product(numbers: list[int]) -> int:
