@@ -82,6 +82,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", choices=PARTS, default=PARTS, help="measure only these parts"
     )
+    parser.add_argument(
+        "--gigabytes", type=float, default=4.0, help="of the gzip of `uploads`, unpacked"
+    )
     parser.add_argument("--runs", type=int, default=15, help="measurements for each median")
     parser.add_argument("--arrivals", type=int, default=1000, help="arrivals sent at once")
     parser.add_argument("--files", type=int, default=10_000, help="files sent into one window")
@@ -142,6 +145,9 @@ def _measured(
         parts["uploads"] = [uploads().one(min(arguments.runs, UPLOADS))]
         step("1 GB in pieces")
         parts["uploads"].append(uploads().in_pieces(min(arguments.runs, PIECES)))
+        step("uploads: rows of JSON that are parsed, and gzip that is unpacked")
+        parts["uploads"].append(uploads().parsed(min(arguments.runs, PIECES)))
+        parts["uploads"].append(uploads().unpacked(arguments.gigabytes))
     if "delivered" in arguments.only:
         step(f"{arguments.packed:,} small files in one batch; cost of a delivered batch")
         parts["delivered"] = uploads().counted(arguments.packed)

@@ -1,5 +1,6 @@
 """The part of `make bench` about uploads: how fast they are, what they call and what that costs."""
 
+import gzip
 import json
 import subprocess
 import time
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from statistics import median
+from tempfile import NamedTemporaryFile
 from typing import IO, TYPE_CHECKING, Any
 
 import requests
@@ -44,6 +46,19 @@ LIMIT = 256 * 2**20  # fileMegabytes
 GIGABYTE = 10**9
 FORMAT = {"format": "json"}
 ROW = b'{"member": "%020d", "says": "' + b"x" * 950 + b'"}\n'
+# Rows of 400 bytes, of twenty columns or members.
+NAMES = [f"f{number:02}" for number in range(20)]
+TEXTS = ["2026-11-29", "gold", "12.50", "x" * 7]
+CELLS = ["%08d", *(TEXTS[number % 4] for number in range(19))]
+MEMBERS = ", ".join(f'"{name}": "{cell}"' for name, cell in zip(NAMES, CELLS, strict=True))
+JSON_ROW = f"{{{MEMBERS}}}".encode()
+JSON_ROW = JSON_ROW[:-2] + b"x" * (400 - len(JSON_ROW % 1) - 1) + b'"}\n'
+CSV_HEADER = ",".join(NAMES).encode() + b"\n"
+CSV_ROW = ",".join(CELLS).encode()
+CSV_ROW += b"x" * (400 - len(CSV_ROW % 1) - 1) + b"\n"
+PARSED = 4  # time of ours ÷ curl's, where every line is parsed: a quarter of its throughput
+UNPACKED = {"csv": 2.0, "json": 3.5}  # time of ours ÷ that of `zcat | curl`
+FLAT_MEBIBYTES = 286  # 300 MB
 CONNECTION = 30_000_000  # bytes a second
 FILE_SIZE, IN_A_DELIVERY = 20_000, 5  # BatchSize of on_upload's event source
 FOLDER = "landing/folder"
@@ -118,33 +133,40 @@ class Curl:
             "x-sandbox-name": "prod",
         }
 
-    def batch(self) -> str:
+    def batch(self, input_format: dict[str, str] = FORMAT) -> str:
         """A new batch."""
         made = self._session.post(
             self._batches,
-            json={"datasetId": LOYALTY, "inputFormat": FORMAT},
+            json={"datasetId": LOYALTY, "inputFormat": input_format},
             headers=self._headers,
             timeout=9,
         )
         made.raise_for_status()
         return str(made.json()["id"])
 
-    def upload(self, file: Path) -> float:
-        """Seconds that curl takes for it, by itself."""
+    def upload(self, file: Path, *, unpacked: bool = False) -> float:
+        """Seconds that curl takes for it, by itself; or zcat and curl, one into the other."""
         url = f"{self._batches}/{self.batch()}/datasets/{LOYALTY}/files/curl.jsonl"
         # `Expect` would have curl wait for leave to begin.
         headers = self._headers | {"Content-Type": "application/octet-stream", "Expect": ""}
         config = "".join(f'header = "{name}: {value}"\n' for name, value in headers.items())
-        done = subprocess.run(
-            [
-                *("curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--config", "-"),
-                *("--write-out", "%{time_total}", "--upload-file", str(file), url),
-            ],
-            input=config,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        curl = ["curl", "--silent", "--show-error", "--fail", "--noproxy", "*", "--write-out"]
+        with NamedTemporaryFile("w", suffix=".curl") as written:  # its input may be zcat's output
+            written.write(config)
+            written.flush()
+            curl += ["%{time_total}", "--config", written.name]
+            with ExitStack() as ending:
+                source: int | IO[bytes] | None = subprocess.DEVNULL
+                if unpacked:
+                    zcat = subprocess.Popen(["zcat", str(file)], stdout=subprocess.PIPE)
+                    source = ending.enter_context(zcat).stdout
+                done = subprocess.run(
+                    [*curl, "--upload-file", "-" if unpacked else str(file), url],
+                    stdin=source,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
         if done.returncode:
             raise ChildFailed(f"curl: {done.stderr}")
         return float(done.stdout)
@@ -226,6 +248,65 @@ class Uploads:
             ),
         )
 
+    def parsed(self, runs: int) -> Section:
+        """A file of which each line is parsed as it goes up, beside curl."""
+        file = self._rows("rows.jsonl", b"", JSON_ROW, LIMIT)
+        curls, ours = [], []
+        with self._worker("OnUpload") as worker:
+            for _ in range(runs):
+                curls.append(self._curl.upload(file))
+                ours.append(self._uploaded(worker, _on_disk(file), disk=True))
+        mine, size = [step.seconds for step in ours], file.stat().st_size
+        return Section(
+            f"256 MB of JSON Lines, 20 members and 400 bytes a row, from disk, medians of {runs}",
+            (
+                Figure("curl", _rate(median(curls), size)),
+                Figure("on_upload, every line parsed", _rate(median(mine), size)),
+                _ratio("time of ours ÷ curl's", mine, curls, PARSED),
+                _peak(ours[-1]),
+            ),
+        )
+
+    def unpacked(self, gigabytes: float) -> Section:
+        """A gzip that is unpacked and checked as it goes up, in steps, beside `zcat | curl`."""
+        size = int(gigabytes * GIGABYTE)
+        figures = []
+        for name, header, row in (("csv", CSV_HEADER, CSV_ROW), ("json", b"", JSON_ROW)):
+            file = self._rows(f"large.{name}.gz", header, row, size)
+            arrival, form = _on_disk(file), {"format": name}
+            with self._switched(put_limit=2 * size):  # AEP would refuse so much in one stream
+                curl = self._curl.upload(file, unpacked=True)
+            with self._worker("OnUpload") as worker:
+                steps = self._in_steps(worker, self._handed_out(arrival, None, form))
+            ours = sum(step.seconds for step in steps)
+            ratio = ours / curl
+            figures += [
+                Figure(f"{name}: zcat | curl", _rate(curl, size)),
+                Figure(f"{name}: on_upload, {len(steps)} invocations", _rate(ours, size)),
+                Figure(f"{name}: time of ours ÷ theirs", f"{ratio:.2f}", ratio, UNPACKED[name]),
+                _peak(steps[-1]),
+            ]
+            file.unlink()
+        return Section(f"A gzip of {gigabytes:g} GB unpacked, from disk", tuple(figures))
+
+    def _in_steps(self, worker: Runtime, external_id: str) -> list[Step]:
+        """The invocations of a worker until an upload is over, which puts itself off in between."""
+        steps = []
+        while self._delivery(external_id).stage is not DeliveryStage.INGESTING:
+            steps.append(self._invoke(worker, "on_upload", "UploadsQueueUrl", disk=True))
+        return steps
+
+    def _rows(self, name: str, header: bytes, row: bytes, size: int) -> Path:
+        """A file of so many bytes at most; those of a gzip, unpacked."""
+        path = self._stack.directory / name
+        packed = path.suffix == ".gz"
+        with gzip.open(path, "wb", compresslevel=1) if packed else path.open("wb") as file:
+            file.write(header)
+            rows = size // len(row % 1)
+            for first in range(0, rows, THOUSAND):
+                file.write(b"".join(row % n for n in range(first, min(rows, first + THOUSAND))))
+        return path
+
     def in_pieces(self, runs: int) -> Section:
         """A file that is cut: its pieces side by side, beside one stream that curl sends.
 
@@ -271,7 +352,9 @@ class Uploads:
             raise ChildFailed(f"{file.uri} did not go up\n{worker.tail()}")
         return told
 
-    def _handed_out(self, file: Arrival, cuts: Cut | None) -> str:
+    def _handed_out(
+        self, file: Arrival, cuts: Cut | None, input_format: dict[str, str] = FORMAT
+    ) -> str:
         """A delivery whose uploads wait in their queue; its external id."""
         cut_files = {0: cuts} if cuts else {}
         external_id = f"intake-{uuid.uuid4().hex}"
@@ -279,9 +362,9 @@ class Uploads:
         self._deliveries.start(
             Delivery(
                 external_id,
-                self._curl.batch(),
+                self._curl.batch(input_format),
                 Target(self._stack.secret_arn, SEED.ims_org, "prod", LOYALTY),
-                FORMAT,
+                input_format,
                 None,
                 file_count=1,
                 byte_count=file.size,
@@ -673,6 +756,11 @@ def _routes(directory: Path) -> Path:
 
 def _rate(seconds: float, size: int) -> str:
     return f"{seconds:.2f} s, {size / seconds / 10**6:.0f} MB/s"
+
+
+def _peak(step: Step) -> Figure:
+    shown = _mebibytes(step.peak)
+    return Figure("peak memory of on_upload", shown, step.peak, FLAT_MEBIBYTES)
 
 
 def _ratio(name: str, ours: list[float], theirs: list[float], most: float | None = None) -> Figure:

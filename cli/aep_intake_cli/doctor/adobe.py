@@ -78,6 +78,8 @@ def check_dataset(
         yield NOTE, datasets.CATALOG_IS_SLOW
     elif info.profile:
         yield NOTE, forecast.profile_advice(forecast.share_of_rule(route))
+    elif often := fit.batches_too_often(route, found.target, schemas):
+        yield NOTE, often
 
 
 def _check_fit(schemas: Schemas, route: routes.Route, found: datasets.RouteDataset) -> Findings:

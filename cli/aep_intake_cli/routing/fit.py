@@ -9,12 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from aep_intake.adapters.adobe.schemas import RegisteredSchema, SchemaNotFound, Schemas
+from aep_intake.adapters.adobe.schemas import (
+    RegisteredSchema,
+    SchemaNotFound,
+    Schemas,
+    SchemaUnavailable,
+)
 from aep_intake.model.errors import DatasetNotFound, FormatUnknown, IntakeError
 from aep_intake.routing import routes
 
 from aep_intake_cli import datasets
-from aep_intake_cli.routing import maps
+from aep_intake_cli.routing import forecast, maps
 from aep_intake_cli.routing.explain import examples
 
 if TYPE_CHECKING:
@@ -62,12 +67,30 @@ def misfit(route: routes.Route, schema: RegisteredSchema) -> str | None:
     )
 
 
+def batches_too_often(route: routes.Route, target: Target, schemas: Schemas) -> str | None:
+    """What to know of a route that makes more batches than a lookup dataset should get."""
+    advice = forecast.lookup_advice(forecast.share_of_rule(route))
+    if advice is None:
+        return None
+    try:
+        schema = schemas.of_dataset(target)
+    except (SchemaUnavailable, SchemaNotFound):  # whoever needs the schema is told so elsewhere
+        return None
+    return advice if schema.lookup else None
+
+
 def shape(schema: RegisteredSchema) -> str:
     """What rows of a schema look like, for people."""
     fields = [f"`{name}`" for name in list(schema.document.get("properties", ()))[:NAMED_FIELDS]]
     required = [f"`{name}`" for name in schema.document.get("required", ())]
     need = f"; always {' and '.join(required)}" if required else ""
     return f"its rows in the shape of the schema {schema.title!r} ({', '.join(fields)} …{need})"
+
+
+def _unfit(route: routes.Route, target: Target, schemas: Schemas) -> str | None:
+    if "map" in route.rule:
+        return maps.unmatched(route, schemas.of_dataset(target).document)
+    return misfit(route, schemas.of_dataset(target)) if "csv" in unmapped_formats(route) else None
 
 
 def misfits(
@@ -94,12 +117,9 @@ def misfits(
         try:
             found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
             check_mapping_set(route, found.target, schemas)
-            if "map" in route.rule:
-                text = maps.unmatched(route, schemas.of_dataset(found.target).document)
-            elif "csv" in unmapped_formats(route):
-                text = misfit(route, schemas.of_dataset(found.target))
-            else:
-                continue
+            if often := batches_too_often(route, found.target, schemas):
+                yield f"{route.name}: {often}"
+            text = _unfit(route, found.target, schemas)
         except datasets.CannotLookUp:
             continue
         except DatasetNotFound as error:

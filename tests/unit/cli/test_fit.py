@@ -51,6 +51,33 @@ def test_a_pattern_that_a_map_does_not_match(world: World) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("batch", "advice"),
+    [
+        ({}, 'it makes one for each object: set "batch": {"window": "6h"}'),
+        ({"window": "1h"}, 'one for each 1h, at most 24 a day: set "batch": {"window": "6h"}'),
+        ({"marker": "_SUCCESS"}, "one for each _SUCCESS: send files 4 times a day at most"),
+        ({"window": "6h"}, None),
+    ],
+)
+def test_a_lookup_dataset_gets_four_batches_a_day(
+    world: World, batch: dict[str, str], advice: str | None
+) -> None:
+    """Which Adobe advises; of other datasets nothing is said here."""
+    rule = {"match": "*.jsonl", "datasetId": LOYALTY} | ({"batch": batch} if batch else {})
+    assert said(world, rule) == []
+    schema = json.loads(json.dumps(sample("loyalty-members")))
+    schema["meta:class"] = "https://ns.adobe.com/acme/classes/5b1e"
+    world.simulator.add_schema(world.seed.ims_org, "prod", schema)
+    found = said(world, rule)
+    if advice is None:
+        assert found == []
+    else:
+        [text] = found
+        assert text.startswith("r0: its dataset is a lookup (dimension) dataset, for which Adobe")
+        assert text.endswith(advice)
+
+
 def test_a_dataset_that_is_not_there(world: World) -> None:
     by_id, by_name = said(world, {"datasetId": "00aa"}, {"datasetName": "nobody's"})
     assert by_id.startswith("r0: no dataset 00aa in sandbox prod")

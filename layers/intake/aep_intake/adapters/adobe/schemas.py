@@ -20,6 +20,8 @@ from aep_intake.model.values import dataclass
 _REGISTRY = "/data/foundation/schemaregistry"
 _DATA_PREP = "/data/foundation/conversion"
 _ADHOC = "https://ns.adobe.com/xdm/data/adhoc"
+_RECORD = "https://ns.adobe.com/xdm/data/record"
+_PROFILE = "https://ns.adobe.com/xdm/context/profile"
 _IDENTITY = "xdm:descriptorIdentity"
 # In full form every field of every data type is written out: some schemas have thousands.
 _MAX_BYTES = 50_000_000
@@ -62,6 +64,15 @@ class RegisteredSchema:
     def adhoc(self) -> bool:
         """Whether it is an ad-hoc schema: flat, and the only kind that takes CSV."""
         return _ADHOC in self.document.get("meta:extends", ())
+
+    @property
+    def lookup(self) -> bool:
+        """Whether its rows are of neither people nor events, but looked up (a dimension).
+
+        That is a record of a class other than XDM Individual Profile.
+        """
+        extends = self.document.get("meta:extends", ())
+        return _RECORD in extends and self.document.get("meta:class") != _PROFILE
 
 
 @dataclass(frozen=True, slots=True)
