@@ -155,7 +155,8 @@ def _overtaken(
         return Overtaken(
             f"{file.uri!r}: {what} ({held.file.version}) is loaded or under way, by "
             f"{by.external_id} ({batch}): its rows would be there twice. Discard it; or, "
-            "if both versions belong into the dataset, say so (evenIfOvertaken)"
+            "if both versions belong into the dataset, say so (redrive --even-if-overtaken, or "
+            "evenIfOvertaken in a request)"
         )
     return None
 
