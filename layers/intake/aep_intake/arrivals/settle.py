@@ -1,4 +1,4 @@
-"""What becomes of a message, once all in it was worked on: it is tried again, parked, or done."""
+"""Decides what becomes of a message whose arrivals were handled: tried again, parked, or done."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""What is parked: a message in a dead-letter queue, and an item of the ledger, written before it.
+"""Parks work: an item of the ledger first, and then a message in the dead-letter queue.
 
 The item says what and why, and has the message. Queues forget after 14 days; items end in three
 ways only:

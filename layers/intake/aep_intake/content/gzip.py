@@ -1,4 +1,4 @@
-"""Unpacks gzip as `gzip -d` does, in flat memory, and tells about where it is damaged.
+"""Unpacks gzip as `gzip -d` does, in flat memory, and says near which byte it is damaged.
 
 Members follow one another (RFC 1952, 2.2); writers put white space or NULs between and behind them:
 Firehose a newline, gateways in text mode CR LF, tapes zeros.

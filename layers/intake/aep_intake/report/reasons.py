@@ -1,4 +1,4 @@
-"""What the reasons of what is parked mean, and what to do: for the pages, and for people who ask.
+"""What each reason of a parked message means, and what to do: for docs, page and command.
 
 The reasons are those of `model.errors.Rejected`, of batches that ended without data, and one for
 messages that SQS gave up.

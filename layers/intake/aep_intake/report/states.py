@@ -1,4 +1,4 @@
-"""The state of a version of an object, or of a batch, in the words of those who sent it.
+"""The state of a version of an object, or of a batch, as those who sent it see it.
 
 What the ledger has decides, and nothing else: an order and its delivery, a window, a note, a
 rejection. The ledger's own words are finer, and say what a worker does next.

@@ -1,4 +1,4 @@
-"""From what somebody asks of the page to the page.
+"""Checks what a viewer asks for, and answers with that page.
 
 With a shared dashboard, everybody who has its link can ask for anything: each parameter is checked,
 and whatever is wrong is answered by a page that says so.

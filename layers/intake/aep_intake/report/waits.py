@@ -1,4 +1,4 @@
-"""What goes on by itself: unfinished work, by route and state."""
+"""Unfinished work that continues by itself, by route and state."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

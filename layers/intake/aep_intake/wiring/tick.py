@@ -1,4 +1,4 @@
-"""The worker of on_tick, which hands out due work, and sees what does not come."""
+"""The worker of on_tick, which hands out due work, and notices files that do not come."""
 
 import json
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Which of many versions are claimed; see `ledger` for the keys."""
+"""Who claims each of many versions; see `ledger` for the keys."""
 
 from collections.abc import Callable, Sequence
 from itertools import batched

@@ -1,4 +1,4 @@
-"""The items of what is parked.
+"""The items of parked messages.
 
 They are spread over a few partitions, and are few unless much goes wrong; so whoever lists them
 reads them all.

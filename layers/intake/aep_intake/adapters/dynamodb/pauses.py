@@ -1,4 +1,4 @@
-"""Pauses in the ledger's table, and the orders that they hold; see `ledger` for the keys.
+"""Pauses in the ledger's table, and the orders that wait for their end; see `ledger` for the keys.
 
 Orders that a pause holds are in shards of the index `due` that are the pause's own, where the clock
 does not look for what is due. There `due` is since when they are held.
