@@ -24,7 +24,7 @@ from tests.stack.scene import ENDS, Play, Scene, at_once, scene, until
 
 # From the last kill: the longest lease, of those that are taken here, and three minutes.
 PATIENCE_SECONDS = 360
-FILES = 120
+FILES = 200
 FILES_READ_FIRST = 40
 
 
