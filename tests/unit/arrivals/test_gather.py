@@ -299,6 +299,18 @@ def test_a_backfill_brings_a_marker_with_what_was_there_before_it(world: World) 
         take(replace(MARKER, version_id="m9", time=old), world.intake(0))
 
 
+def test_a_longer_retention_does_not_bring_back_what_a_shorter_one_let_go(world: World) -> None:
+    """Its claims are gone: whoever takes it would load it a second time."""
+    short = 22 * DAY
+    intake = replace(world.intake(0), remembered=lambda: world.clock() - short)
+    world.bucket[FILES[0].key] = replace(FILES[0], time=START - short - 1)
+    world.bucket[FILES[1].key] = replace(FILES[1], time=START - short + 1)
+    assert take(MARKER, intake) == Gathered(marker_id(MARKER), len(FILES) - 1)
+    assert len(told(world)) == 1
+    with pytest.raises(TooOld):
+        take(replace(MARKER, version_id="m9", time=START - short - 1), intake)
+
+
 def test_of_old_files_whose_claims_are_remembered_nothing_is_said(world: World) -> None:
     take(MARKER, world.intake(0))
     world.ledger.marks.clear()  # as an earlier release left it

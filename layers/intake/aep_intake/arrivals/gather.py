@@ -147,9 +147,8 @@ class _Folder:
 
     def _remembered(self, files: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
         """The files that are young enough for the ledger to know their batches."""
-        oldest = self._intake.ports.now() - self._intake.retention_ms
-        old = [file for file in files if file.time < oldest]
-        unknown = [file for file in old if file.time > self._marked]
+        old = {file for file in files if self._intake.forgotten(file.time)}
+        unknown = [file for file in files if file in old and file.time > self._marked]
         owners = list(self._side_by_side(self._intake.ledger.claimant, unknown))
         free = [file for file, owner in zip(unknown, owners, strict=True) if owner is None]
         marker = self._marker.arrival
@@ -157,7 +156,7 @@ class _Folder:
         told = {file: too_old(file) for file in free if file not in brought}
         _reject_all(told, self._intake, self._side_by_side)
         self.knows_old_files |= len(free) < len(old)
-        return tuple(file for file in files if file.time >= oldest or file in brought)
+        return tuple(file for file in files if file not in old or file in brought)
 
     def whole(self) -> Mapping[str, Any]:
         """The options of its files, after a check that a manifest's files exist.

@@ -12,6 +12,7 @@ from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
 from aep_intake.model.orders import Order, Record
+from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
@@ -102,6 +103,19 @@ class Intake:
     came: Callable[[Mapping[str, Came]], None]
     # Sends a message to on_marker, which has more time; None: this worker does it itself.
     hand_on: Callable[[str], None] | None = None
+    # Since when (epoch ms) the ledger surely remembers, which a longer retention does not change at
+    # once (see `remembered_since`); None: as its retention says. Raises LedgerUnavailable.
+    remembered: Callable[[], int] | None = None
+
+    def forgotten(self, time: int) -> bool:
+        """Whether the ledger may have forgotten what came then (epoch ms).
+
+        Raises LedgerUnavailable.
+        """
+        now = self.ports.now()
+        if time >= now - DAY_MS:  # as nearly everything: nobody need be asked
+            return False
+        return time < (self.remembered() if self.remembered else now - self.retention_ms)
 
     @property
     def versions(self) -> VersionPorts:

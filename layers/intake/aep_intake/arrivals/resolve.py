@@ -60,7 +60,7 @@ type Fate = Order | Joining | Marker | WaitingFile | Listing | Skipped
 
 def resolve(arrival: Arrival, intake: Intake) -> Fate:
     """Apply the routing table to an arrival. Raises Rejected or TryAgain."""
-    if arrival.time < intake.ports.now() - intake.retention_ms and not arrival.aged:
+    if not arrival.aged and intake.forgotten(arrival.time):
         raise too_old(arrival)
     if arrival.bucket not in intake.buckets:
         raise TargetNotAllowed(

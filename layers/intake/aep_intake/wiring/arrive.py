@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from aep_intake.adapters.aws.upload_urls import UploadUrls
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
     from aep_intake.adapters.dynamodb.listing import DynamoListed
+    from aep_intake.arrivals.reconcile import Comparison
 
 
 class Requesting(Creating):
@@ -145,10 +146,23 @@ class Arriving(Requesting):
             table=self.tables.current,
             buckets=self.settings.source_buckets,
             retention_ms=self.retention_ms,
+            remembered=self._remembered,
             part_of=self.ledger.windows.part_of,
             ended_without_data=self._ended_without_data,
             came=self.routes_seen.came,
         )
+
+    def _remembered(self) -> int:
+        from aep_intake.arrivals.reconcile import remembered_since  # noqa: PLC0415 - seldom needed
+
+        return remembered_since(self.now(), self.retention_ms, self._last_comparison)
+
+    @cached_property
+    def _last_comparison(self) -> "Comparison | None":
+        """One that is a day old is as good: a longer retention comes with a new worker."""
+        from aep_intake.adapters.dynamodb.comparisons import last_comparison  # noqa: PLC0415
+
+        return last_comparison(self.table)
 
     def hand_on(self, body: str) -> None:
         """Send a message to on_marker. Raises StorageUnavailable."""
