@@ -280,9 +280,9 @@ class LocalStack:
                 self._say("sam deploy")
                 self._deploy()
                 self._keep_what_was_uploaded()
-        if not first:
-            self._say("what sam deploy uploaded for another test, deployed again")
-            self._deploy_again()
+            else:
+                self._say("what sam deploy uploaded for another test, deployed again")
+                self._deploy_again()
 
     def _deploy(self) -> None:
         overrides = [f"{name}={value}" for name, value in self.parameters().items()]
