@@ -20,7 +20,7 @@ from aep_intake_cli.versions import history
 
 from local.aws import REGION
 from local.children import ChildFailed
-from local.stack import ROOT, LocalStack
+from local.stack import LocalStack
 from tests.stack.scene import SAMPLES
 
 
@@ -156,14 +156,21 @@ def test_the_command_publishes_the_samples_table_once(stack: LocalStack, tmp_pat
     assert told.splitlines()[-1] == f"Unchanged: version {live} of the routes is live already."
 
 
-@pytest.mark.usefixtures("operator")
+@pytest.fixture
+def samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published table, as a file where the command is typed."""
+    monkeypatch.chdir(tmp_path)
+    Path("samples.json").write_bytes(SAMPLES)
+
+
+@pytest.mark.usefixtures("operator", "samples")
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
         (["rollback", "1"], 0, "Version 1 of the routes is live"),
         (["live"], 0, '"name": "loyalty"'),
         (["history"], 0, "UTC"),
-        (["diff", str(ROOT / "local" / "samples" / "routes.json")], 0, ""),
+        (["diff", "samples.json"], 0, ""),
         (["diff", "--version", "99"], 1, "there is no version 99"),
         (["rollback"], 1, "no earlier version"),
         (["rollback", "99"], 1, "there is no version 99; these were live: 1"),
