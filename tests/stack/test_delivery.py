@@ -596,12 +596,12 @@ def test_a_lost_file_is_let_go_and_parked_as_it_arrived(delivering: Scene, folde
 
 def test_a_403_that_passes_loses_nothing(delivering: Scene, folder: str) -> None:
     """As when a policy is edited, or IAM follows a deployment after seconds."""
-    with without_uploads(delivering):
-        created = marked(delivering, folder, 6)
+    before = delivering.metric("on-upload", "DeliveryPutOff")
     with delivering.without("ReadFiles", "OnUploadRole"):
+        created = marked(delivering, folder, 6)
 
         def refused() -> bool:
-            return bool(delivering.metric("on-upload", "DeliveryPutOff"))
+            return delivering.metric("on-upload", "DeliveryPutOff") > before
 
         until(refused, "no upload was put off")
     end = ended(delivering, created["externalId"])

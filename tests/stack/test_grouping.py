@@ -29,6 +29,13 @@ ROUTES = {
             "batch": {"marker": "_SUCCESS", "within": "1m"},
         },
         {
+            "name": "graced",
+            "match": "graced/**",
+            "datasetId": LOYALTY,
+            "batch": {"marker": "_SUCCESS", "grace": "1m"},
+        },
+        {"name": "quiet", "match": "quiet/**", "datasetId": LOYALTY, "batch": {"quiet": "1m"}},
+        {
             "name": "snapshot",
             "match": "snapshot/**",
             "datasetId": LOYALTY,
@@ -64,13 +71,17 @@ ROUTES = {
 # What waits for a minute to pass: it is put first, and asked for last.
 FORGOTTEN = tuple(f"forgotten/day/year=2026/{n}.json" for n in range(3))
 REFUSED = tuple(f"refused/day/{n}.json" for n in range(3))
+GRACED = tuple(f"graced/day/{n}.json" for n in range(2))
+QUIET = tuple(f"quiet/day/hour={n}/a.json" for n in range(3))
 
 
 @pytest.fixture(scope="module")
 def grouping(deployed: LocalStack) -> Iterator[Scene]:
     routes = json.dumps(ROUTES).encode()
     with scene(deployed, "grouping", routes=routes) as played:
-        put(played, *FORGOTTEN, *REFUSED)
+        put(played, *FORGOTTEN, *REFUSED, *QUIET, GRACED[0])
+        put(played, "graced/day/_SUCCESS", body=b"")
+        put(played, GRACED[1])
         yield played
 
 
@@ -306,6 +317,20 @@ def test_files_without_their_marker_are_told_of_and_it_takes_them_when_it_comes(
     grouping.quiet()
     assert len(there()) == 1
     assert {state(grouping, key) for key in keys} == {("loading", None)}
+
+
+def test_what_comes_within_a_marker_s_grace_is_in_its_batch(grouping: Scene) -> None:
+    [batch] = grouping.until_ticked(lambda: announced(grouping, "graced"))
+    assert [file["key"] for file in batch["files"]] == list(GRACED)
+
+
+def test_a_folder_that_has_been_quiet_is_one_batch(grouping: Scene) -> None:
+    [batch] = grouping.until_ticked(lambda: announced(grouping, "quiet"))
+    assert [file["key"] for file in batch["files"]] == list(QUIET)
+
+
+def announced(played: Scene, route: str) -> list[dict[str, Any]]:
+    return [d for d in played.details("Batch Created") if d["route"] == route]
 
 
 def state(played: Scene, key: str) -> tuple[str | None, str | None]:
