@@ -308,7 +308,8 @@ def rows_of(content: bytes, input_format: dict[str, Any]) -> list[Row]:
     text = io.StringIO(content.decode(input_format.get("charset", "utf-8")), newline="")
     records = list(csv.reader(text, delimiter=input_format.get("delimiter", ",")))
     names = records.pop(0) if input_format.get("header", True) else list(map(str, range(9)))
-    return [dict(zip(names, cells, strict=False)) for cells in records]
+    # A line of nothing is no row, as `csv.DictReader` has it.
+    return [dict(zip(names, cells, strict=False)) for cells in records if cells]
 
 
 def test_a_folder_of_small_files_is_one_batch_and_one_upload(

@@ -489,6 +489,7 @@ class Routing:
     ports: Any = field(
         default_factory=lambda: SimpleNamespace(lease=lambda: SimpleNamespace(until=0))
     )
+    ledger: Any = field(default_factory=Mock)
 
 
 CREATED = {"detail-type": "Batch Created", "detail": {"externalId": "intake-1", "batchId": "01B"}}
