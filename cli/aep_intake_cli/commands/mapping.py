@@ -124,7 +124,8 @@ def _explain(file: RowFile, made: Suggestion) -> None:
     names = ("column", "path", "read as", "")
     shown = Table(*(Column(name, overflow="fold") for name in names))
     for each in made.matches:
-        how = ", ".join(f"{k} {v}" for k, v in each.reading.how.items() if k != "values")
+        hows = {k: v for k, v in each.reading.how.items() if k != "values"}
+        how = ", ".join(k if v is True else f"{k} {v!r}" for k, v in hows.items())
         note = "look" if each.column.name in opened else "" if each.sure else "guessed"
         shown.add_row(*map(Text, map(visible, (each.column.name, each.path, how, note))))
     if made.matches:

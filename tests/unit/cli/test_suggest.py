@@ -199,7 +199,7 @@ def test_a_route_goes_to_standard_output_and_what_is_open_beside_it(
     assert said.err.startswith(
         f"{file.name}: CSV in ISO-8859-1, ';' between columns, '\"' around values, a header\n"
     )
-    assert "│ Geburtsdatum  │ person.birthDate          │ format dd.MM.yyyy      │" in said.err
+    assert "│ Geburtsdatum  │ person.birthDate          │ format 'dd.MM.yyyy'        │" in said.err
     assert "open: Geschlecht: 2 different values, and the schema allows male, " in said.err
     assert max(map(len, said.err.splitlines())) <= 100
     assert main([*typed, "--copy-values"]) == 0
