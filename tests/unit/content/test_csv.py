@@ -16,10 +16,11 @@ from aep_intake.content.csv import CsvReader
 from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue, readable
 from aep_intake.content.rows import Block, BrokenRow
 from aep_intake.model.errors import FormatMismatch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 CSV: dict[str, Any] = {"format": "csv"}
+NOTHING = CSV | {"delimiter": ",", "quote": '"', "escape": '"', "header": True}
 type Rows = list[list[str | None]]
 
 
@@ -119,6 +120,7 @@ def by_python(content: bytes, written: Written) -> Rows:
     return [list(row) for row in reader if row]
 
 
+@example(Written(b"\n", NOTHING, escapes=False, before=0), [])
 @given(files(), SIZES)
 def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[int]) -> None:
     """All together, and those of each block alone: none of them ends within a row.

@@ -37,7 +37,8 @@ from aep_intake.content.rows import Block, BrokenRow
 from aep_intake.model.errors import FormatMismatch
 
 _BEGUN_MAX = 2**16  # bytes of a row that are read again where it goes on
-_DOS_END = b"\x1a\r\n"
+_DOS_END = b"\x1a"
+_AFTER_THE_END = b"\x1a\r\n"
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
@@ -98,7 +99,7 @@ class CsvReader:
         if self._in is In.QUOTES:
             raise FormatMismatch(self._named + self.unfinished())
         text = b"".join(self._begun)
-        if not text.strip(_DOS_END):
+        if not text or (_DOS_END in text and not text.strip(_AFTER_THE_END)):
             self.held -= len(text)
             return block
         more = self._taken(text, int(not _is_blank(text)))
@@ -179,7 +180,7 @@ class CsvReader:
             self._in_header, self.at = False, self.at + len(self.header)
             self.held -= len(self.header)
             self.header_end = self.at
-        if self._regular is None and self.header:
+        if self._regular is None and not _is_blank(self.header):
             self._columns = len(self.values(self.header)[0])
             self._regular = self._scanner.regular(self._columns)
         ragged = self._ragged(text, *regular) if self._regular else {}
