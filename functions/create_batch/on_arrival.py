@@ -90,10 +90,11 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
 
     def given_up(message: Message, why: Rejection) -> None:
         content = content_of[message]
-        settling.park(message.body, content, failed[message], why)
+        # Recorded first: a message that cannot be parked comes again, one that is parked does not.
         for arrival in content.arrivals:
             if isinstance(results[arrival.external_id], Exception):
                 intake.ledger.reject(arrival, why)
+        settling.park(message.body, content, failed[message], why)
 
     return worker.give_back(failed, early, queue_url, given_up, age="RetryingArrivalAge")
 

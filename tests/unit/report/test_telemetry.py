@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -14,6 +15,7 @@ from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.clock.due import BACKLOG_MAX, Due, DueKind
 from aep_intake.clock.expected import Expected
 from aep_intake.clock.parking import ARRIVALS, About, Parking
+from aep_intake.clock.retries import GIVEN_UP_TRIES
 from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Piece
@@ -44,6 +46,7 @@ from aep_intake.settings import Settings
 from tests.memory_ledger import MemoryLedger, MemoryParked, MemoryPauses
 from tests.request_world import Context
 
+EVENTS = Path(__file__).parents[3] / "events"
 FILE = Arrival("landing", "a.json", None, "e", "01", 1, 0)
 ORDER = Order(FILE.external_id, Target("arn", "org", "prod", "d"), {}, (FILE,), route="loyalty")
 RECORD = Record.opened(ORDER, Lease("t", 1), 0).created(
@@ -596,6 +599,35 @@ def test_a_message_is_parked_unless_its_order_is_there_already(
     assert kept.park.called is not there
     reasons = [parked.why.reason for parked, _ in items.items.values()]
     assert reasons == ([] if there else ["batch-refused"])
+
+
+@pytest.mark.parametrize("down", [True, False])
+def test_what_is_given_up_is_parked_once_it_is_recorded(
+    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
+) -> None:
+    """Else a ledger that is down meanwhile would have one more message parked at each try."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    function, kept, intake = importlib.import_module("on_arrival"), Mock(), Routing()
+    kept.send_again.return_value = {}
+    if down:
+        intake.ledger.reject.side_effect = LedgerUnavailable("the table is throttled")
+    text = (EVENTS / "eventbridge-object-created.json").read_text()
+    [arrival] = function.read(text).arrivals
+    monkeypatch.setattr(function, "take_in", lambda *_: {arrival.external_id: NotYet("down")})
+    world: dict[str, Any] = {
+        "intake": lambda *_: intake,
+        "now": lambda: MADE_AT + 25 * HOUR,
+        "credentials": SimpleNamespace(take_minted=lambda: 0),
+        "queues": kept,
+        "parking": Parking(MemoryParked(), kept.park),
+    }
+    for name, fake in world.items():
+        monkeypatch.setitem(function.worker.__dict__, name, fake)
+    message = record(text, 1, firstSentAt=MADE_AT, tries=GIVEN_UP_TRIES)
+    told({"Records": [message]}, Context(), function.handler)
+    assert kept.park.called is not down
+    assert intake.ledger.reject.call_args.args[0] == arrival
 
 
 @pytest.mark.parametrize("receives", [1, 2])
