@@ -118,8 +118,8 @@ def test_a_longer_retention_does_not_bring_back_what_is_forgotten() -> None:
     )
     shorter = Comparison.begin(NOW + 900 * DAY, 22 * DAY, ("landing",), later)
     assert shorter.since == NOW + 879 * DAY
-    of_a_release_before = replace(before, retention=0, remembered=0)
-    assert remembered_since(NOW, 60 * DAY, of_a_release_before) == NOW - 60 * DAY
+    of_a_release_before = replace(before, retention=0)  # which did not say its retention
+    assert remembered_since(NOW, 60 * DAY, of_a_release_before) == NOW - 22 * DAY
 
 
 def test_a_delivery_whose_record_is_gone_is_told() -> None:

@@ -131,6 +131,13 @@ def test_files_without_their_marker_are_rejected_and_told_together(world: World)
     assert [again.external_id for again in told(world)] == [why.external_id]
 
 
+def test_files_whose_first_try_failed_are_rejected_like_any(world: World) -> None:
+    for each in FILES[:2]:
+        world.ledger.note_retrying(each, "S3 was busy", START + 48 * HOUR)
+    [_] = later(world, OVER - START)
+    assert reasons(world) == {f"part-{n}.json": "marker-missing" for n in range(5)}
+
+
 def test_a_marker_takes_them_even_then(world: World) -> None:
     assert later(world, OVER - START)
     gathered = take(MARKER, world.intake(0))

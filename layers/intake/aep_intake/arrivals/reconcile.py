@@ -69,7 +69,6 @@ class Comparison(Kept):
     first_seen: Mapping[str, int] = field(default_factory=dict)
     looked_at: int = 0
     retention: int = 0  # of the ledger then, in milliseconds
-    remembered: int = 0  # see `remembered_since`
     told: Mapping[str, int] = field(default_factory=dict)  # versions without a batch, by their fate
     found: Mapping[str, int] = field(default_factory=dict)  # by kind
     named: tuple[Finding, ...] = ()
@@ -83,12 +82,12 @@ class Comparison(Kept):
         before: "Comparison | None" = None,
     ) -> "Comparison":
         """A new one. `before`: the one before it. `retention`: of the ledger, in milliseconds."""
-        until, remembered = now - HOUR_MS, remembered_since(now, retention, before)
+        until = now - HOUR_MS
         several = tuple(buckets)
         seen = {} if before is None else before.first_seen
         return cls(
             began=now,
-            since=remembered + DAY_MS,
+            since=remembered_since(now, retention, before) + DAY_MS,
             until=until,
             batches_since=until - DAY_MS
             if before is None
@@ -96,7 +95,6 @@ class Comparison(Kept):
             buckets=several,
             first_seen={bucket: seen.get(bucket, now) for bucket in several},
             retention=retention,
-            remembered=remembered,
         )
 
     def of_times(self, since: int, until: int) -> "Comparison":
@@ -124,9 +122,11 @@ def remembered_since(now: int, retention: int, last: Comparison | None) -> int:
     Where `retention` became longer, what the shorter one let go is gone all the same: it would be
     taken for what never came, and loaded a second time.
     """
-    if last is None or not last.retention:  # of a release before
+    if last is None:
         return now - retention
-    return max(last.remembered, now - min(retention, last.retention))
+    # A release before did not say what it was.
+    then = last.retention or last.began - last.since + DAY_MS
+    return max(last.since - DAY_MS, now - min(retention, then))
 
 
 class ComparedLedger(Protocol):

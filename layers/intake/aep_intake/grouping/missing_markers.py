@@ -22,7 +22,7 @@ from typing import Protocol
 from aep_intake.grouping import ready
 from aep_intake.model.errors import LeaseLost, MarkerMissing, Rejected
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import WAITING, Missing, Seen
+from aep_intake.model.history import RETRYING, WAITING, Missing, Seen
 from aep_intake.model.orders import FOLDER_PREFIX, Rejection
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.records import Kept
@@ -293,7 +293,8 @@ def _still_waits(file: Arrival, listing: Listing, missing: Missing, ports: Folde
 
 
 def _has_fate(versions: set[str], seen: list[Seen], missing: Missing) -> bool:
-    ours = [item for item in seen if item.version in versions]
+    # What was tried again, for a while, may wait since.
+    ours = [item for item in seen if item.version in versions and item.noted != RETRYING]
     # An item expires a fixed time after it was written: the larger, the later.
     waits_since = max((item.expires for item in ours if item.noted == WAITING), default=0)
     return any(_is_fate(item, waits_since, missing) for item in ours)
