@@ -92,8 +92,9 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         content = content_of[message]
         # Recorded first: a message that cannot be parked comes again, one that is parked does not.
         for arrival in content.arrivals:
-            if isinstance(results[arrival.external_id], Exception):
-                intake.ledger.reject(arrival, why)
+            result = results[arrival.external_id]
+            if isinstance(result, Exception) and not isinstance(result, Rejected):
+                intake.ledger.reject(arrival, why)  # a rejected one has its own reason there
         settling.park(message.body, content, failed[message], why)
 
     return worker.give_back(failed, early, queue_url, given_up, age="RetryingArrivalAge")

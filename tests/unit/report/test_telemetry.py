@@ -612,9 +612,16 @@ def test_what_is_given_up_is_parked_once_it_is_recorded(
     kept.send_again.return_value = {}
     if down:
         intake.ledger.reject.side_effect = LedgerUnavailable("the table is throttled")
-    text = (EVENTS / "eventbridge-object-created.json").read_text()
-    [arrival] = function.read(text).arrivals
-    monkeypatch.setattr(function, "take_in", lambda *_: {arrival.external_id: NotYet("down")})
+    # What of it is rejected keeps its own reason.
+    sample = json.loads((EVENTS / "s3-notification.json").read_text())["Records"][0]
+    both = [
+        sample | {"s3": sample["s3"] | {"object": sample["s3"]["object"] | {"key": key}}}
+        for key in ("put-off", "rejected")
+    ]
+    text = json.dumps({"Records": both})
+    arrival, other = function.read(text).arrivals
+    results = {arrival.external_id: NotYet("down"), other.external_id: NoRoute("none")}
+    monkeypatch.setattr(function, "take_in", lambda *_: results)
     world: dict[str, Any] = {
         "intake": lambda *_: intake,
         "now": lambda: MADE_AT + 25 * HOUR,
@@ -627,7 +634,45 @@ def test_what_is_given_up_is_parked_once_it_is_recorded(
     message = record(text, 1, firstSentAt=MADE_AT, tries=GIVEN_UP_TRIES)
     told({"Records": [message]}, Context(), function.handler)
     assert kept.park.called is not down
-    assert intake.ledger.reject.call_args.args[0] == arrival
+    assert [call.args[0] for call in intake.ledger.reject.call_args_list] == [arrival]
+
+
+def test_what_is_put_off_is_noted_until_the_ledger_fails(
+    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty notes of a ledger that hangs would take the time in which messages are delayed."""
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+    function, kept, intake = importlib.import_module("on_arrival"), Kept(), Routing()
+    notes = intake.ledger.note_retrying
+    event = json.loads((EVENTS / "eventbridge-object-created.json").read_text())
+    errors: dict[str, Exception] = {}
+    messages = []
+    for key, error in (
+        ("a", NotYet("AEP is down")),
+        ("b", LedgerUnavailable("throttled")),  # it would not take a note either
+        ("c", NotYet("AEP is down")),
+        ("d", NotYet("AEP is down")),
+    ):
+        event["detail"]["object"]["key"] = key
+        text = json.dumps(event)
+        [arrival] = function.read(text).arrivals
+        errors[arrival.external_id] = error
+        messages.append(record(text, 1) | {"messageId": key, "receiptHandle": key})
+    monkeypatch.setattr(function, "take_in", lambda *_: errors)
+    notes.side_effect = [None, LedgerUnavailable("it hangs")]
+    world: dict[str, Any] = {
+        "intake": lambda *_: intake,
+        "now": lambda: MADE_AT,
+        "credentials": SimpleNamespace(take_minted=lambda: 0),
+        "queues": kept,
+        "parking": Parking(MemoryParked(), Mock()),
+    }
+    for name, fake in world.items():
+        monkeypatch.setitem(function.worker.__dict__, name, fake)
+    told({"Records": messages}, Context(), function.handler)
+    assert [call.args[0].key for call in notes.call_args_list] == ["a", "c"]
+    assert kept.hidden.keys() == {"a", "b", "c", "d"}
 
 
 @pytest.mark.parametrize("receives", [1, 2])

@@ -7,7 +7,7 @@ from aep_intake.arrivals.results import Result
 from aep_intake.clock.parking import About, Parking
 from aep_intake.clock.retries import GIVEN_UP_MS, Message
 from aep_intake.grouping.missing_markers import RejectionAnnouncer
-from aep_intake.model.errors import IntakeError, Rejected, TryAgain
+from aep_intake.model.errors import IntakeError, LedgerUnavailable, Rejected, TryAgain
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX, Rejection
 from aep_intake.model.outcomes import attempt
@@ -67,17 +67,19 @@ class Settling:
                     self.report(message.message_id, left)
             if errors:
                 failed[message] = max(errors, key=_wait)
-                if message.tries == 1:
-                    self._note(message, content, results)
+        self._note({m: contents[m] for m in failed if m.tries == 1}, results)
         return failed
 
-    def _note(self, message: Message, content: Received, results: Mapping[str, Result]) -> None:
-        """Tell people who ask for a file why there is nothing of it yet, if the ledger can."""
-        until = message.first_sent_at + GIVEN_UP_MS
-        for arrival in content.arrivals:
-            error = results[arrival.external_id]
-            if isinstance(error, TryAgain):
-                attempt(self.note, arrival, str(error)[:PUT_OFF_CHARACTERS], until)
+    def _note(self, put_off: Mapping[Message, Received], results: Mapping[str, Result]) -> None:
+        """Tell people who ask for a file why there is nothing of it yet, while the ledger can."""
+        for message, content in put_off.items():
+            until = message.first_sent_at + GIVEN_UP_MS
+            for arrival in content.arrivals:
+                error = results[arrival.external_id]
+                if not isinstance(error, TryAgain) or isinstance(error, LedgerUnavailable):
+                    continue
+                if attempt(self.note, arrival, str(error)[:PUT_OFF_CHARACTERS], until) is not None:
+                    return  # a ledger that hangs must not take the time of the messages' delays
 
     def park(self, body: str, content: Received, error: Exception, why: Rejection) -> None:
         """Park a message. Raises LedgerUnavailable or StorageUnavailable."""
