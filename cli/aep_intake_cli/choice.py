@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +54,12 @@ class Choice:
 
     def _names(self, uri: str) -> bool:
         names = uri, uri.removeprefix("s3://").partition("/")[2]
-        return any(fnmatchcase(name, pattern) for name in names for pattern in self.keys)
+        return any(_fits(name, pattern) for name in names for pattern in self.keys)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern, in which `*` alone is special: keys have `[` and `?`."""
+    return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name, re.DOTALL))
 
 
 def check_names(choice: Choice, access: Access) -> None:

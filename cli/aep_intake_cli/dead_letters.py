@@ -15,6 +15,8 @@ from aep_intake.model.files import digest
 from aep_intake.model.orders import DELIVERY_PREFIX, Rejection
 from aep_intake.report import events
 
+from aep_intake_cli.failures import CommandFailed
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
@@ -96,15 +98,19 @@ class DeadLetters:
             yield [Letter.of(message, self.queue) for message in new]
 
     def delete(self, message_ids: Iterable[str]) -> None:
-        """Delete messages that were read."""
+        """Delete messages that were read. Raises CommandFailed if SQS did not delete all."""
         for some in batched(message_ids, 10, strict=False):
-            self.sqs.delete_message_batch(
+            answer = self.sqs.delete_message_batch(
                 QueueUrl=self.url,
                 Entries=[
                     {"Id": str(n), "ReceiptHandle": self._hidden.pop(name)}
                     for n, name in enumerate(some)
                 ],
             )
+            if failed := answer.get("Failed"):
+                raise CommandFailed(
+                    f"SQS did not delete {len(failed)} messages of {self.url}: type the same again"
+                )
 
     def close(self) -> None:
         """Release what was read and is still there."""

@@ -128,32 +128,43 @@ class AllParked:
 
         A message is sent before its item ends. If that is parked anew meanwhile, it stays.
         """
-        with self._messages_with_items():
+        with self._messages_with_items() as whole:
             listed = self.listed(choice)
             for queue, (_, own) in self.queues.items():
                 ours = [one for one in listed if one[0].queue == queue]
                 for some in batched(ours, 10, strict=False):
-                    sent = self._send(own, [parked for parked, _ in some], wish)
+                    bodies = [replace(p, body=whole.get(p.id, p.body)) for p, _ in some]
+                    sent = self._send(own, bodies, wish)
                     for n in sent:
                         parked, token = some[n]
                         self.items.end(parked.id, token)
                     yield from ((parked, n in sent) for n, (parked, _) in enumerate(some))
 
     @contextmanager
-    def _messages_with_items(self) -> Iterator[None]:
-        """While it lasts, each message has an item, or had one; then those without are deleted."""
+    def _messages_with_items(self) -> Iterator[dict[str, str]]:
+        """While it lasts, each message has an item, or had one; then those without are deleted.
+
+        Gives the bodies, by item, of messages that are larger than an item.
+        """
+        whole: dict[str, str] = {}
+        discarded = {parked.id: parked.why.at for parked, _ in self._all(DISCARDED)}
         with ExitStack() as stack:
             read: list[tuple[DeadLetters, dict[str, str]]] = []
             for queue, (url, _) in self.queues.items():
                 dead = stack.enter_context(closing(DeadLetters(self.sqs, queue, url)))
                 items: dict[str, str] = {}
                 for letter in chain.from_iterable(dead.read()):
-                    if self._needs_item(letter) and self.items.token(letter.parked.id) is None:
-                        self._put(letter.parked)
-                    items[letter.message_id] = letter.parked.id
+                    parked = letter.parked
+                    items[letter.message_id] = parked.id
+                    if len(parked.body) > BODY_OF_NOBODY and not letter.has_item:
+                        whole[parked.id] = parked.body
+                    # One that was discarded before it could be deleted stays discarded.
+                    ended = discarded.get(parked.id, -1) >= parked.why.at
+                    if self._needs_item(letter) and not ended and not self._has_item(parked):
+                        self._put(parked)
                 read.append((dead, items))
             try:
-                yield
+                yield whole
             finally:
                 # A message is sent after its item was written: what is not there has ended.
                 there = {parked.id for parked, _ in self._all()}
@@ -163,8 +174,11 @@ class AllParked:
     def _needs_item(self, letter: Letter) -> bool:
         """Whether a message is without an item, or the ledger was put back to before it."""
         return not letter.has_item or (
-            letter.parked.why.at < self.restored_at and self.items.token(letter.parked.id) is None
+            letter.parked.why.at < self.restored_at and not self._has_item(letter.parked)
         )
+
+    def _has_item(self, parked: Parked) -> bool:
+        return self.items.token(parked.id) is not None
 
     def _put(self, parked: Parked) -> None:
         # What is larger than an item is no event of anybody's: a part of it shows what it is.

@@ -77,15 +77,17 @@ def doubt_of_organization(name: str, credentials: Credentials, arns: Iterable[st
 
     Raises CommandFailed if it is not.
     """
-    known = list[str]()
+    known, unseen = list[str](), list[IntakeError]()
     for arn in arns:
         try:
             known.append(credentials.ims_org(arn))
         except IntakeError as error:
-            return f"nobody could see whether {name} is an organization of this stack: {error}"
-    if name not in known:
-        raise CommandFailed(f"{name} is not an organization of this stack: {near(name, known)}")
-    return None
+            unseen.append(error)
+    if name in known:
+        return None
+    if unseen:
+        return f"nobody could see whether {name} is an organization of this stack: {unseen[0]}"
+    raise CommandFailed(f"{name} is not an organization of this stack: {near(name, known)}")
 
 
 def of_no_route(standing: Iterable[Pause], table: routes.RoutingTable) -> Iterator[str]:

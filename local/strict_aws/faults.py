@@ -92,7 +92,7 @@ class Standing:
         fault = self.fault
         return (fault.times is not None and self.befallen >= fault.times) or (
             fault.seconds is not None
-            and self.passed >= fault.after
+            and (not fault.after or self.befallen > 0)
             and now >= self.since + fault.seconds
         )
 
@@ -118,8 +118,10 @@ class StandingFaults:
             if each.over(now) or not each.fault.befalls(call):
                 continue
             if each.passed < each.fault.after:
-                each.passed, each.since = each.passed + 1, now
+                each.passed += 1
                 continue
+            if each.fault.after and not each.befallen:
+                each.since = now
             each.befallen += 1
             return each.fault
         return None

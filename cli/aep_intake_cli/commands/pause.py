@@ -68,13 +68,14 @@ def command(
     name = _name(route, dataset, organization)
     doubt = None
     if name is not None:
-        live = live_routes(stack, session.client("appconfig"))
-        if route is not None:
-            check_route(route, live)
-        elif dataset is not None:
-            doubt = pauses.doubt_of_dataset(dataset, routes.parse(live, "live"))
-        elif organization is not None:
+        if organization is not None:
             doubt = pauses.doubt_of_organization(organization, *_credentials(stack, access))
+        else:
+            live = live_routes(stack, session.client("appconfig"))
+            if route is not None:
+                check_route(route, live)
+            if dataset is not None:
+                doubt = pauses.doubt_of_dataset(dataset, routes.parse(live, "live"))
         by = session.client("sts").get_caller_identity()["Arn"]
         ledger.pauses.put(Pause(name, now(), by, note))
     kept = pauses.kept_in(session.client("s3"), stack.output("SourceBuckets").split(","))

@@ -54,6 +54,7 @@ class Sqs:
     def __init__(self, *waiting: dict[str, Any], refused: str = "") -> None:
         self.waiting = list(waiting)
         self.refused = refused
+        self.keeps = False  # what it is to delete
         self.sent: list[dict[str, Any]] = []
         self.deleted: list[str] = []
         self.released: list[str] = []
@@ -72,8 +73,11 @@ class Sqs:
         some, self.waiting = self.waiting[:10], self.waiting[10:]
         return {"Messages": some}
 
-    def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> None:
+    def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:
+        if self.keeps:
+            return {"Failed": Entries}
         self.deleted += [entry["ReceiptHandle"] for entry in Entries]
+        return {}
 
     def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[Any]) -> None:
         self.released += [entry["ReceiptHandle"] for entry in Entries]
@@ -166,10 +170,28 @@ def test_an_interruption_leaves_no_message_whose_item_has_ended() -> None:
 
 
 def test_what_is_larger_than_an_item_shows_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    lot, items = everything(Sqs(waiting("m", "x" * 900_000)))
+    sqs = Sqs(waiting("m", "x" * 900_000))
+    lot, items = everything(sqs)
     put = items.put
     monkeypatch.setattr(items, "put", lambda one: len(one.body) < 400_000 and put(one))
     assert [len(one.body) for one, _ in lot.redrive(Choice(), Wish())] == [60_000]
+    assert [len(entry["MessageBody"]) for entry in sqs.sent] == [900_000], "what is sent is whole"
+
+
+def test_what_was_discarded_stays_so_though_its_message_was_not_deleted() -> None:
+    sqs = Sqs(waiting("m", DUE))
+    sqs.keeps = True
+    lot, items = everything(sqs)
+    with pytest.raises(CommandFailed, match="did not delete 1 messages of dead: type the same"):
+        list(lot.discard(Choice(), lambda _: None, NOW))
+    sqs.waiting, sqs.keeps = [waiting("m", DUE)], False
+    assert list(lot.redrive(Choice(), Wish())) == []
+    assert (sqs.sent, sqs.deleted, len(items.discarded)) == ([], ["m"], 1)
+    # The same again, later, is another one.
+    again = waiting("n", DUE)
+    again["Attributes"]["SentTimestamp"] = str(NOW + HOUR)
+    sqs.waiting = [again]
+    assert [sent for _, sent in lot.redrive(Choice(), Wish())] == [True]
 
 
 @pytest.mark.parametrize("discards", [False, True])
@@ -221,6 +243,8 @@ def test_a_look_changes_nothing() -> None:
         (Choice(keys=("in/*.csv",)), True),
         (Choice(keys=("s3://landing/*",)), True),
         (Choice(keys=("a.csv",)), False),
+        (Choice(keys=("in/?.csv",)), False),  # `*` alone is special
+        (Choice(keys=("in/[ab].csv",)), False),
         (Choice(keys=("*/b.json",)), True),
         (Choice(keys=("s3://landing/in/b.json",)), True),
         (Choice(external_ids=frozenset({"intake-2"})), False),
