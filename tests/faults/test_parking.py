@@ -110,9 +110,10 @@ class Sqs:
             one["visible"] = now + dead_letters.VISIBILITY_SECONDS * SECOND
         return {"Messages": there}
 
-    def _delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> None:
+    def _delete_message_batch(self, QueueUrl: str, Entries: list[dict[str, Any]]) -> Any:
         for entry in Entries:
             self._world.dead.pop(entry["ReceiptHandle"], None)
+        return {}
 
     def _change_message_visibility_batch(self, QueueUrl: str, Entries: list[Any]) -> None:
         for entry in Entries:
