@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from itertools import batched
 
-from aep_intake.adapters.dynamodb.table import Table
+from aep_intake.adapters.dynamodb.table import KEYS_MAX, Table
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import claims
-
-KEYS_MAX = 100  # of one request
 
 
 class DynamoClaims:

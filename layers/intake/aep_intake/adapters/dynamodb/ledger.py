@@ -50,7 +50,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from itertools import batched
+from itertools import batched, chain
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,7 @@ from aep_intake.adapters.dynamodb.items import (
 from aep_intake.adapters.dynamodb.profile_batches import DynamoProfileBatches
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
+    KEYS_MAX,
     ConditionFailed,
     Item,
     Table,
@@ -342,14 +343,16 @@ class DynamoLedger:
         """
         until, part = self._now() + 2 * self._retention_ms, order.excerpt
         files = order.files if part is None else self.windows.versions(part)
-        kept = [(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)]
+        claimed = {(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)}
+        pages = batched(claimed, KEYS_MAX, strict=False)
+        items = chain.from_iterable(self._table.get_many(page, "expires") for page in pages)
         if part is not None:
             pk = f"window#{part.window_id}"
-            short = {"ProjectionExpression": "sk, expires", "ConsistentRead": True}
-            items = self._table.query("pk = :pk", {"pk": {"S": pk}}, **short)
-            # Another part of the window, or a worker that died, may have renewed some already.
-            soon = (until - self._retention_ms // 4) // 1000
-            kept += [(pk, item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
+            short = {"ProjectionExpression": "pk, sk, expires", "ConsistentRead": True}
+            items = chain(items, self._table.query("pk = :pk", {"pk": {"S": pk}}, **short))
+        # Another part of the window, or a worker that died, may have renewed some already.
+        soon = (until - self._retention_ms // 4) // 1000
+        kept = [(item["pk"]["S"], item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
 
         def keep(place: tuple[str, str]) -> None:
             with suppress(ConditionFailed):  # it does not expire, or is gone

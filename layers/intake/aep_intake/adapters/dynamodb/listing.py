@@ -10,14 +10,13 @@ from typing import Any
 from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.due_work import PREFIXES
 from aep_intake.adapters.dynamodb.items import asides, file_of, lanes
-from aep_intake.adapters.dynamodb.table import Item, Table
+from aep_intake.adapters.dynamodb.table import KEYS_MAX, Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Record
 
-KEYS_MAX = 100  # of one request
 ORDERS_AT_ONCE = KEYS_MAX // 2  # with their deliveries
 _NAMES = ("record", "delivery")
 # Of a place, that a caller may have changed: DynamoDB refuses other numbers and texts.

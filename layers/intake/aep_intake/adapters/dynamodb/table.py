@@ -23,6 +23,7 @@ ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 
 TRIES_MAX = 6
+KEYS_MAX = 100  # of one request for many items
 
 
 class _Conflict(Exception):
@@ -79,7 +80,7 @@ class Table:
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
     def get_many(self, keys: Sequence[tuple[str, str]], *names: str) -> list[Item]:
-        """Those of up to 100 items that exist, as `pk`, `sk` and these attributes (not consistent).
+        """Those of KEYS_MAX items at most that exist: `pk`, `sk`, these attributes. Not consistent.
 
         Raises LedgerUnavailable if DynamoDB holds some back again and again, too.
         """

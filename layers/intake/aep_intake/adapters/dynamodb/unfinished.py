@@ -3,7 +3,7 @@
 from itertools import batched
 
 from aep_intake.adapters.dynamodb.due_work import KINDS, PREFIXES
-from aep_intake.adapters.dynamodb.table import Item, Table
+from aep_intake.adapters.dynamodb.table import KEYS_MAX, Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.grouping.windows import Window
@@ -13,7 +13,6 @@ from aep_intake.report.waits import Work
 
 PAGES_MAX = 2  # of the index, some 7,000 keys each
 READ_MAX = 300  # of these, what is looked at: the next to be due of each kind
-KEYS_MAX = 100  # of one request
 _KINDS = list(DueKind)
 
 
