@@ -207,3 +207,17 @@ def test_what_is_not_sent_is_not_passed() -> None:
     with pytest.raises(StorageUnavailable):
         list(run(replace(BOUNDS, backfill=world.kept), ports))
     assert (world.kept.reached, world.kept.sent) == ("", 0)
+
+
+def test_a_page_that_is_stopped_twice_is_as_old_as_its_first_try() -> None:
+    """Else its claims might be forgotten, and it would be sent as if it were new."""
+    begun = Backfill("backfill-1", "landing", "", 0, NOW)
+    first = begun.before(Page((), "c"), NOW)
+    again = first.before(Page((), "b"), NOW + 50 * DAY)  # the listing has changed meanwhile
+    assert (again.sending, again.sending_at) == ("c", NOW)
+    assert again.unsure(NOW + DAY) == "c"
+    there = again.after(Page((), "b"), (), 0).before(Page((), "c"), NOW + 51 * DAY)
+    assert there.sending_at == NOW
+    done = there.after(Page((), "c"), (), 0)
+    assert done.unsure(NOW + DAY) == ""
+    assert done.before(Page((), "d"), NOW + 52 * DAY).sending_at == NOW + 52 * DAY

@@ -440,3 +440,28 @@ def test_only_a_row_is_held_however_large_its_value() -> None:
     assert all(after - before == 100 for before, after in pairwise(held))
     assert reader.feed(b'"\n').rows == 1
     assert reader.held == 0
+
+
+@pytest.mark.parametrize("delimiter", ["||", "¦", "|-|"])
+def test_ragged_rows_are_named_whatever_is_between_their_values(delimiter: str) -> None:
+    rows = ["a,b,c", "1,2", "3,4,5", ",,", "6,,7", "8,9,10,11", '"x",y,"z"']
+    content = "\n".join(rows).replace(",", delimiter).encode() + b"\n"
+    for sizes in ([], [3] * 99):
+        _, block = read(content, CSV | {"delimiter": delimiter}, sizes)
+        assert [bad.row for bad in block.broken] == [1, 5]
+
+
+def test_a_delimiter_behind_the_header_alone_names_no_column() -> None:
+    _, block = read(b"a,b,\n1,2\n3,4,\n5\n", CSV)
+    assert [bad.row for bad in block.broken] == [3]
+
+
+def test_values_of_a_row_that_nobody_can_hold_are_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They would take twenty times the room of the row."""
+    monkeypatch.setattr("aep_intake.content.csv._ROW_MAX", 10)
+    _, block = read(b"a,b\n1,2\n" + b"3," * 9 + b"\n4,5\n6\n", CSV)
+    assert [(bad.row, "10 bytes" in bad.rule) for bad in block.broken] == [(2, True), (4, False)]
+    with pytest.raises(FormatMismatch, match="its header has over 10 bytes"):
+        read(b"a" * 11 + b",b\n1,2\n", CSV)

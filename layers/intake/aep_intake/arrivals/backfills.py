@@ -73,8 +73,10 @@ class Backfill(Kept):
         return self.sending if stopped and self.sending_at < oldest else ""
 
     def before(self, page: "Page", now: int) -> "Backfill":
-        """The same, as a page begins to be sent."""
-        return replace(self, sending=page.reached, sending_at=now, revision=self.revision + 1)
+        """The same, as a page begins to be sent; again, if it was stopped in the midst of it."""
+        began = now if self.sending in ("", self.reached) else self.sending_at
+        reached = max(self.sending, page.reached)
+        return replace(self, sending=reached, sending_at=began, revision=self.revision + 1)
 
     def after(self, page: "Page", sent: Iterable[Arrival], left_out: int) -> "Backfill":
         """The same, once a page is sent."""

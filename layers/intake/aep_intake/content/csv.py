@@ -37,6 +37,7 @@ from aep_intake.content.rows import Block, BrokenRow
 from aep_intake.model.errors import FormatMismatch
 
 _BEGUN_MAX = 2**16  # bytes of a row that are read again where it goes on
+_ROW_MAX = 2**24  # bytes of a row whose values are looked at: they take twenty times as much memory
 _DOS_END = b"\x1a"
 _AFTER_THE_END = b"\x1a\r\n"
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
@@ -88,13 +89,13 @@ class CsvReader:
     def feed(self, chunk: bytes) -> Block:
         """The rows that are known to be whole now, and were not before.
 
-        Raises FormatMismatch where a `sep=` line contradicts the format.
+        Raises FormatMismatch where a `sep=` line contradicts the format, or the header is huge.
         """
         self.held += len(chunk)
         return self._read(self._tail + chunk if self._tail else chunk, last=False)
 
     def end(self) -> Block:
-        """The rest: its last row may have no end. Raises FormatMismatch if a quote is open."""
+        """The rest: its last row may have no end. Raises as `feed`, and where a quote is open."""
         block = self._read(self._tail, last=True)
         if self._in is In.QUOTES:
             raise FormatMismatch(self._named + self.unfinished())
@@ -113,6 +114,14 @@ class CsvReader:
         if self._values is None:
             self._values = Values(self._dialect, lone_cr=bool(self.lone_cr))
         return self._values.of(text.decode("utf-8", "replace"))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns; a delimiter behind the last one names none."""
+        names = next(iter(self.values(self.header)), [])
+        while len(names) > 1 and not names[-1]:
+            names.pop()
+        return names
 
     def unfinished(self) -> str:
         """What is known of the row that was begun and has no end yet."""
@@ -180,8 +189,10 @@ class CsvReader:
             self._in_header, self.at = False, self.at + len(self.header)
             self.held -= len(self.header)
             self.header_end = self.at
+        if self._regular is None and len(self.header) > _ROW_MAX:
+            raise FormatMismatch(f"{self._named}its header has over {_ROW_MAX:,} bytes: is it CSV?")
         if self._regular is None and not _is_blank(self.header):
-            self._columns = len(self.values(self.header)[0])
+            self._columns = len(self.names)
             self._regular = self._scanner.regular(self._columns)
         ragged = self._ragged(text, *regular) if self._regular else {}
         ragged |= {row.row: row for row in self._broken(text, self.rows)}
@@ -206,6 +217,12 @@ class CsvReader:
             if at == len(text):
                 return found
             end = self._scanner.first_end(text, at, lone_cr=lone_cr, blank=False) or len(text)
+            if end - at > _ROW_MAX:
+                what = f"it has over {_ROW_MAX:,} bytes, and not as many columns as the header"
+                rows += 1
+                found[self.rows + rows] = BrokenRow(self.rows + rows, self.at + at, what)
+                at = end
+                continue
             for row in self.values(text[at:end]):
                 rows += 1
                 if len(row) < self._columns or any(row[self._columns :]):
@@ -222,18 +239,23 @@ class CsvReader:
         if not nul and (self._charset not in ("UTF-8", "US-ASCII") or text.isascii()):
             return ()
         lone_cr, start, found = bool(self.lone_cr), 0, []
-        while bad := self._first_bad(text, start):
+        next_nul = text.find(b"\0") if nul else -1
+        while bad := self._first_bad(text, start, next_nul):
             at, rule = bad
             before = self._scanner.plain(text[start:at], lone_cr=lone_cr, last=True)
             good = self._scanner.scan(before, In.ROW)
             start, rows = start + good.end, rows + good.rows + 1
             found.append(BrokenRow(rows, self.at + start, rule))
             start = self._scanner.first_end(text, start, lone_cr=lone_cr, blank=False) or len(text)
+            if 0 <= next_nul < start:
+                next_nul = text.find(b"\0", start)
         return tuple(found)
 
-    def _first_bad(self, text: bytes, start: int) -> tuple[int, str] | None:
-        """The offset of the first byte from `start` that breaks its row, and what it breaks."""
-        nul = -1 if b"\0" in self._dialect.delimiter else text.find(b"\0", start)
+    def _first_bad(self, text: bytes, start: int, nul: int) -> tuple[int, str] | None:
+        """The offset of the first byte from `start` that breaks its row, and what it breaks.
+
+        `nul`: the offset of the first NUL from there; negative if there is none.
+        """
         end = nul if nul >= 0 else len(text)
         if self._charset == "US-ASCII":
             if bad := _NOT_ASCII.search(text, start, end):

@@ -38,13 +38,14 @@ class Regular:
     """
 
     def __init__(self, dialect: Dialect, columns: int, delimiter: bytes) -> None:
-        quote, escape, between = map(re.escape, (dialect.quote, dialect.escape, delimiter))
+        quote, escape, between = map(re.escape, (dialect.quote, dialect.escape, delimiter[:1]))
         # A line with nothing in it is no row.
         ends, maybe = (b"\\r\\n", b"") if columns == 1 else (b"\\n", b"?+")
-        end = b"%b?+\\r?\\n" % between
+        whole = re.escape(delimiter)
+        end = b"(?:%b)?+\\r?\\n" % whole
 
         def row(value: bytes) -> bytes:
-            return b"(?:%b%b){%d}+%b%b" % (value, between, columns - 1, value, end)
+            return b"(?:%b%b){%d}+%b%b" % (value, whole, columns - 1, value, end)
 
         # Rows without quotes, or with nothing else, come first: most are, and it is faster.
         rows = [row(b"[^%b%b%b]" % (quote, between, ends) + (b"*+" if maybe else b"++"))]
@@ -111,7 +112,7 @@ class Scanner:
 
     def regular(self, columns: int) -> Regular:
         """What matches rows of so many values."""
-        return Regular(self._dialect, columns, self._delimiter)
+        return Regular(self._dialect, columns, self._replacement)
 
     def plain(self, text: bytes, *, lone_cr: bool, last: bool) -> bytes:
         """The bytes of `text` that are decided, with delimiters of one byte, and LF to end rows.

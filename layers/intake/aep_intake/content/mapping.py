@@ -103,8 +103,7 @@ class RowMap:
         if not block.rows:
             return Mapped(b"", 0, block.broken)
         if not self._width:
-            header = reader.values(reader.header)
-            self.begin(header[0] if header else ())
+            self.begin(reader.names)
         return self.of_csv(reader.values(block.text), before, at, block.broken)
 
     def of_csv(
