@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.s3 import Objects
@@ -29,6 +29,7 @@ from aep_intake_cli.clock import now
 from aep_intake_cli.connections import connected
 from aep_intake_cli.datasets import adobe_clients
 from aep_intake_cli.documents import check_route, live_routes, organizations_of
+from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.output import quantity
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ def prepare(
     comparison = Comparison.begin(now(), retention_ms, buckets, comparisons.last())
     if day is not None:
         comparison = comparison.of_times(day, day + DAY_MS)
+    if listed is not None:
+        comparison = known_by(listed.made, comparison)
     keys = compile_wildcard(stack.parameters["KeyPattern"])
     _, platform = adobe_clients(stack, session)
     queues, url = Queues(session.client("sqs")), stack.output("ArrivalsQueueUrl")
@@ -104,6 +107,19 @@ def prepare(
         side_by_side=_side_by_side,
     )
     return Comparing(comparison, ports)
+
+
+def known_by(made: int, comparison: Comparison) -> Comparison:
+    """The comparison, of what an inventory that was made then (epoch ms) can know.
+
+    Raises CommandFailed if that is nothing.
+    """
+    if made <= comparison.since:
+        raise CommandFailed(
+            f"this inventory was made at {iso(made)}, and knows nothing of the time that is "
+            "compared: take a newer one, or compare without one"
+        )
+    return replace(comparison, until=min(comparison.until, made))
 
 
 def _is_of(route: str | None, file: Arrival, table: routes.RoutingTable) -> bool:

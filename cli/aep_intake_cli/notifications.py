@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 EVENTBRIDGE = "EventBridgeConfiguration"
 QUEUES = "QueueConfigurations"
 CREATED = "s3:ObjectCreated:*"
+_WAYS = ("Put", "Post", "Copy", "CompleteMultipartUpload")
+EACH_CREATED = {f"s3:ObjectCreated:{way}" for way in _WAYS}  # together all of them
 
 
 def add_eventbridge(configuration: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 
+import pytest
+
 from tests.examples import examples
 
 # Of each test, as many as `make test` tries; of another number in all, it gets as large a part.
@@ -83,15 +85,15 @@ def drawn(name: str, number: int, least: int, most: int) -> Iterator[bytes]:
         yield chance.randbytes(lengths[count % 3])
 
 
-def _failure(test: Test, tape: bytes) -> Exception | None:
+def _failure(test: Test, tape: bytes) -> BaseException | None:
     try:
         test(tape)
-    except Exception as error:  # noqa: BLE001 - whatever a test finds
+    except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - whatever a test finds
         return error
     return None
 
 
-def _simplest(test: Test, tape: bytes, error: Exception) -> Exception:
+def _simplest(test: Test, tape: bytes, error: BaseException) -> BaseException:
     """The error of a tape that fails in the same place, in which little is left that is not 0."""
     before = b""
     while tape != before:
@@ -108,7 +110,7 @@ def _simplest(test: Test, tape: bytes, error: Exception) -> Exception:
     return error
 
 
-def _place(error: Exception) -> tuple[type[Exception], str, int]:
+def _place(error: BaseException) -> tuple[type[BaseException], str, int]:
     """Where it was raised."""
     trace = error.__traceback__
     assert trace is not None

@@ -42,6 +42,20 @@ def test_of_a_schedule_that_fails_the_simplest_is_told(monkeypatch: pytest.Monke
     assert sorted(taped(note.removeprefix('The tape: "')[:-1])) == [*[0] * 7, 7, 200, 200]
 
 
+def test_what_pytest_finds_wrong_is_told_with_its_tape_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no Exception of Python's."""
+    monkeypatch.setitem(SHARES, "fails", 1000)
+
+    @tapes(2, 4)
+    def fails(tape: bytes) -> None:
+        with pytest.raises(ZeroDivisionError):
+            assert tape is not None
+
+    with pytest.raises(pytest.fail.Exception) as caught:
+        fails(lambda *_: None)
+    assert caught.value.__notes__ == ['The tape: "00"']
+
+
 def test_tapes_are_the_same_every_time_unless_one_goes_exploring(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

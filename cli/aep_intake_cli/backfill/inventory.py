@@ -39,6 +39,7 @@ class Inventory:
     place: str
     files: tuple[str, ...]
     columns: tuple[str, ...]
+    made: int  # in epoch milliseconds: it does not know what came later
 
     def all(self) -> Iterator[Arrival | Archived]:
         """As `pages`, of the whole bucket."""
@@ -98,6 +99,7 @@ def read(s3: S3Client, uri: str, *buckets: str) -> Inventory:
         source, form = manifest["sourceBucket"], manifest["fileFormat"]
         files = tuple(str(file["key"]) for file in manifest["files"])
         columns = tuple(name.strip() for name in manifest["fileSchema"].split(","))
+        made = int(manifest["creationTimestamp"])
     except (ValueError, KeyError, TypeError):
         raise CommandFailed(f"{uri} is not the manifest.json of an S3 Inventory") from None
     if source not in buckets:
@@ -111,4 +113,4 @@ def read(s3: S3Client, uri: str, *buckets: str) -> Inventory:
             f"{source} has versions, which tell one object from another, and this inventory lists "
             "none: make one of all versions"
         )
-    return Inventory(s3, source, place, files, columns)
+    return Inventory(s3, source, place, files, columns, made)

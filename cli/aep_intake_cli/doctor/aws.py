@@ -14,7 +14,7 @@ from aep_intake.model.times import iso
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
-from aep_intake_cli.notifications import CREATED
+from aep_intake_cli.notifications import CREATED, EACH_CREATED
 from aep_intake_cli.output import quantity
 from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
@@ -119,21 +119,29 @@ def _created(queue: Mapping[str, Any]) -> set[str]:
     return {event for event in queue["Events"] if event.startswith("s3:ObjectCreated:")}
 
 
+def _is_every(events: set[str]) -> bool:
+    """Whether these are all events of new objects."""
+    return CREATED in events or events >= EACH_CREATED
+
+
 def _check_notifications(sent: Sequence[Mapping[str, Any]]) -> Findings:
     """The notifications to the arrivals queue send all new objects: somebody may change them."""
+    filters = [one.get("Filter", {}).get("Key", {}).get("FilterRules", []) for one in sent]
     events = set[str]().union(*map(_created, sent))
-    if CREATED not in events:
+    if not _is_every(events):
         only = ", ".join(sorted(events))
         yield PROBLEM, f"of new objects it sends only {only}: let it send {CREATED}"
         return
     yield OK, "it sends S3 notifications to the arrivals queue"
-    filters = [one.get("Filter", {}).get("Key", {}).get("FilterRules", []) for one in sent]
-    if all(filters):
+    of_all_keys = [_created(one) for one, rules in zip(sent, filters, strict=True) if not rules]
+    if not _is_every(set().union(*of_all_keys)):
         only = " or ".join(
             " and ".join(f"the {rule['Name'].lower()} {rule['Value']}" for rule in rules)
             for rules in filters
+            if rules
         )
-        yield NOTE, f"it sends only keys with {only}: no other file comes"
+        what = "some events it sends" if of_all_keys else "it sends"
+        yield NOTE, f"{what} only of keys with {only}: not every other file comes"
 
 
 def _check_foreign_bucket(s3: S3Client, name: str, account: str, *, direct: bool) -> Findings:

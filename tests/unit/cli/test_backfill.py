@@ -248,6 +248,7 @@ class S3:
         self.versioning = versioning
         whole = {
             "sourceBucket": "landing",
+            "creationTimestamp": "1767400000000",
             "fileFormat": "CSV",
             "fileSchema": f"{SCHEMA}, StorageClass",
             "files": [{"key": "one.csv.gz"}, {"key": "two.csv.gz"}],
@@ -295,7 +296,7 @@ def test_a_comparison_reads_all_of_an_inventory_of_any_source_bucket() -> None:
     listed = inventory.read(s3, "s3://lists/m/manifest.json", "first", "landing")
     found = [one.file if isinstance(one, Archived) else one for one in listed.all()]
     assert [file.key for file in found[:3]] == ["in/a b+c.json", 'in/"q".json', "out/x.json"]
-    assert (listed.bucket, len(found)) == ("landing", 6)
+    assert (listed.bucket, len(found), listed.made) == ("landing", 6, 1_767_400_000_000)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from aep_intake.arrivals.reconcile import Comparison, Finding, FindingKind
 from aep_intake_cli import comparing
 from aep_intake_cli.command import main
+from aep_intake_cli.comparing import known_by
+from aep_intake_cli.failures import CommandFailed
 from rich.console import Console
 
 DAY = 86_400_000
@@ -61,3 +63,15 @@ def test_each_finding_has_words() -> None:
 def test_a_day_is_a_date(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reconcile", "--day", "yesterday"]) == 2
     assert "--day" in capsys.readouterr().err
+
+
+def test_an_inventory_says_nothing_of_what_came_after_it() -> None:
+    """Else all would seem to be there, and what was deleted since seem never to have come."""
+    begun = Comparison.begin(NOW, 60 * DAY, ("landing",))
+    assert known_by(NOW - DAY, begun).until == NOW - DAY
+    assert known_by(NOW, begun) == begun
+    with pytest.raises(CommandFailed, match=r"made at 20.*Z, and knows nothing of the time that"):
+        known_by(NOW - 70 * DAY, begun)
+    yesterday = begun.of_times(NOW - DAY, NOW)
+    with pytest.raises(CommandFailed):
+        known_by(NOW - 2 * DAY, yesterday)
