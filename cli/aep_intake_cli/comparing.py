@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.inventory import listing, read
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
@@ -24,7 +24,6 @@ from rich.table import Column
 from rich.table import Table as Grid
 from rich.text import Text
 
-from aep_intake_cli.backfill import inventory
 from aep_intake_cli.clock import now
 from aep_intake_cli.connections import connected
 from aep_intake_cli.datasets import adobe_clients
@@ -43,6 +42,7 @@ SAID = {
     FindingKind.NEVER_CAME: "no event came of it: sent again",
     FindingKind.NO_ORDER: "it claims an object, and the ledger does not have it",
     FindingKind.NOT_DELIVERED: "the batch was announced, but nobody delivers it: send it again",
+    FindingKind.UNUSABLE: "the bucket was listed in place of its inventory: mend that",
     FindingKind.UNKNOWN_BATCH: "the ledger does not know it: compare its rows with its file",
 }
 
@@ -80,7 +80,7 @@ def prepare(
     if route is not None:
         check_route(route, document)
     buckets, s3 = stack.output("SourceBuckets").split(","), session.client("s3")
-    listed = None if inventory_uri is None else inventory.read(s3, inventory_uri, *buckets)
+    listed = None if inventory_uri is None else read(s3, inventory_uri, *buckets)
     buckets = buckets if listed is None else [listed.bucket]
     comparison = Comparison.begin(now(), retention_ms, buckets, comparisons.last())
     if day is not None:
@@ -92,9 +92,8 @@ def prepare(
     queues, url = Queues(session.client("sqs")), stack.output("ArrivalsQueueUrl")
     ports = ReconcilePorts(
         ledger=comparisons,
-        listed=lambda bucket, after: (
-            listed.all() if listed else Objects(lambda: s3).folder(bucket, "", after)
-        ),
+        inventory=lambda *_: inventory_uri,
+        listing=lambda bucket, uri: listing(lambda: s3, bucket, uri),
         wanted=lambda file: is_wanted(file, keys, published) and _is_of(route, file, published),
         connected=connected(stack, table),
         send=lambda files: queues.send_all(url, map(messages.of_arrival, files)),

@@ -17,7 +17,7 @@ LAST_MS = 120_000
 BACKLOG_MAX = 1000
 
 worker = Reconciling(Settings.of("on_reconcile")).prepare(
-    "ledger", "organizations", "adobe", "tables", "objects"
+    "ledger", "organizations", "adobe", "tables"
 )
 
 

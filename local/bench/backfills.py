@@ -10,7 +10,7 @@ from itertools import batched
 from statistics import median
 from typing import Any
 
-from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.inventory import listing
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.backfills import DynamoBackfills
 from aep_intake.adapters.dynamodb.table import Table
@@ -61,7 +61,7 @@ def backfilled(stack: LocalStack, objects: int, runs: int) -> Section:
         bounds = Bounds(backfill, now(), (), 0, wanted)
         ports = BackfillPorts(
             ledger,
-            partial(running.pages, Objects(lambda: s3), bucket, ""),
+            listing(lambda: s3, bucket, None).pages,
             partial(running.send, Queues(sqs), url),
             lambda: running.backlog(sqs, url) >= 0,
             time.sleep,

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import batched
 
-from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page, Step, run
+from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Step, run
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.listings import BucketListing, Page, by_key
 from aep_intake.arrivals.reconcile import Comparison, ReconcilePorts, reconcile
 from aep_intake.create.lineage import lineage_of
 from aep_intake.model import messages
@@ -243,7 +244,10 @@ class Comparing(Compared):
     def ports(self) -> ReconcilePorts:
         return ReconcilePorts(
             ledger=self,
-            listed=lambda bucket, after: ListedBucket(self.world.bucket).folder(bucket, "", after),
+            inventory=lambda *_: None,
+            listing=lambda bucket, _: BucketListing(
+                lambda after: by_key(ListedBucket(self.world.bucket).folder(bucket, "", after))
+            ),
             wanted=lambda _: True,
             connected={"landing": START - DAY},
             send=self.send,

@@ -1,5 +1,6 @@
 """An operator's commands against a deployed stack: doctor, connect, redrive."""
 
+import gzip
 import json
 import time
 import uuid
@@ -11,6 +12,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 import boto3
 import pytest
@@ -30,6 +32,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL
 from aep_intake.model.orders import Record, Rejection
+from aep_intake.model.times import iso
 from aep_intake.report import journal
 from aep_intake.routing import routes
 from aep_intake_cli import clock, comparing, dead_letters
@@ -588,10 +591,14 @@ def _put_without_events(stack: LocalStack, keys: list[str]) -> None:
 def test_an_object_of_which_no_event_came_is_found_and_sent_again(
     stack: LocalStack, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:
-    """With the rights of `policies/operator.json`, two hours later; and the stack does it, too."""
+    """With the rights of `policies/operator.json`, two hours later; and the stack does it, too.
+
+    By an inventory, which says of another object that it is two hours old.
+    """
     s3, bucket = stack.aws.s3, stack.outputs["LandingBucketName"]
     key = f"landing/loyalty/{uuid.uuid4().hex}/lost.jsonl"
-    _put_without_events(stack, [key])
+    in_inventory = f"landing/loyalty/{uuid.uuid4().hex}/lost.jsonl"
+    _put_without_events(stack, [key, in_inventory])
     for name, value in stack.operator().identity.variables().items():
         monkeypatch.setenv(name, value)
     assert main(["connect", bucket, "--since", "2026-01-01"]) == 0
@@ -612,6 +619,9 @@ def test_an_object_of_which_no_event_came_is_found_and_sent_again(
     main(chosen)
     found = json.loads(capsys.readouterr().out)
     assert arrival.uri not in {each["about"] for each in found["findings"]}
+    [other] = Objects(lambda: s3).folder(bucket, in_inventory)
+    assert isinstance(other, Arrival)
+    _write_inventory(stack, other, clock.now())
     function = stack.aws.cloudformation.describe_stack_resource(
         StackName=stack.name, LogicalResourceId="OnReconcile"
     )["StackResourceDetail"]["PhysicalResourceId"]
@@ -621,6 +631,33 @@ def test_an_object_of_which_no_event_came_is_found_and_sent_again(
     kept = DynamoComparisons(table, ledger, clock.now).last()
     assert kept is not None
     assert kept.ended is not None
+    [record] = until(partial(_announced, ledger, other), in_inventory)
+    assert (record.order.files[0].brought_by or "").startswith("reconcile-")
+
+
+def _write_inventory(stack: LocalStack, file: Arrival, now: int) -> None:
+    """As S3 does, of one object that is two hours old."""
+    place, folder = stack.outputs["StateBucketName"], f"inventory/{file.bucket}/all"
+    about = {
+        "Key": quote_plus(file.key),
+        "VersionId": file.version_id or "",
+        "IsLatest": "true",
+        "Size": str(file.size),
+        "LastModifiedDate": iso(now - 7_200_000),
+        "ETag": file.etag,
+    }
+    rows = ",".join(f'"{value}"' for value in about.values())
+    manifest = {
+        "sourceBucket": file.bucket,
+        "creationTimestamp": str(now),
+        "fileFormat": "CSV",
+        "fileSchema": ", ".join(about),
+        "files": [{"key": f"{folder}/data/1.csv.gz"}],
+    }
+    day = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H-%MZ")
+    put = partial(stack.aws.s3.put_object, Bucket=place)
+    put(Key=f"{folder}/data/1.csv.gz", Body=gzip.compress(rows.encode()))
+    put(Key=f"{folder}/{day}/manifest.json", Body=json.dumps(manifest).encode())
 
 
 def _announced(ledger: DynamoLedger, arrival: Arrival) -> list[Record]:

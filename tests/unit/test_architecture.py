@@ -161,7 +161,7 @@ LEAVES_OUT = {
     "on_upload": ({"routing", "arrivals"}, 80),
     "on_journal": ({*CORE} - {"model"}, 18),
     "on_widget": ({"arrivals"}, 70),
-    "on_reconcile": ({"delivery"}, 78),
+    "on_reconcile": ({"delivery"}, 79),
 }
 
 

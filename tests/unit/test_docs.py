@@ -21,6 +21,7 @@ from aep_intake.model import organizations
 from aep_intake.report.reasons import REASONS
 from aep_intake_cli.routing.lint import lint
 from botocore import xform_name
+from botocore.validate import ParamValidator
 
 from local import docs
 
@@ -246,6 +247,10 @@ def test_json_in_the_pages_is_what_its_reader_takes(page: Path, text: str) -> No
             assert set(names) <= docs.detail_types()
         case {"Version": "2012-10-17"}:
             assert actions(document) <= actions(docs.resources("AWS::IAM::Role"))
+        case {"IncludedObjectVersions": _}:
+            shape = "InventoryConfiguration"
+            model = botocore.session.get_session().get_service_model("s3").shape_for(shape)
+            assert not ParamValidator().validate(document, model).has_errors()
         case _:
             raise AssertionError(f"{page.name} shows JSON that nothing here checks")
 
@@ -346,7 +351,7 @@ def aws_knows(service: str, operation: str, *options: str) -> bool:
     """Whether AWS has that operation, with these options; or its command line itself."""
     if f"{service} {operation}" in ("s3 cp", "s3 sync", "cloudformation deploy"):
         return True
-    api = botocore.session.get_session().get_service_model(service)
+    api = botocore.session.get_session().get_service_model(service.removesuffix("api"))
     names = {xform_name(name, "-"): name for name in api.operation_names}
     shape = api.operation_model(names[operation]).input_shape
     takes = {xform_name(name, "-") for name in (shape.members if shape else ())} | {"query"}

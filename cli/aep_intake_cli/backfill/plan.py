@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.arrivals.backfills import Bounds, Left, Page
+from aep_intake.arrivals.backfills import Bounds, Left
 from aep_intake.grouping.missing_markers import folder_of
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Archived, Arrival
@@ -20,6 +20,7 @@ from aep_intake_cli.output import quantity, size
 from aep_intake_cli.routing.forecast import ADVISED_BATCHES
 
 if TYPE_CHECKING:
+    from aep_intake.arrivals.listings import Page
     from aep_intake.model.organizations import Limits, Organizations
 
 NO_ROUTE = "(no route)"  # they are sent, and parked with their reason

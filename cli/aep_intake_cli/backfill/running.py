@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import batched
 from typing import TYPE_CHECKING
 
-from aep_intake.adapters.aws.s3 import Objects
+from aep_intake.adapters.aws.inventory import listing
 from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.backfills import DynamoBackfills
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.comparisons import last_comparison
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Page
+from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds
 from aep_intake.arrivals.reconcile import remembered_since
 from aep_intake.model import messages
-from aep_intake.model.files import BACKFILL_PREFIX, Archived, Arrival
+from aep_intake.model.files import BACKFILL_PREFIX, Arrival
 from aep_intake.model.times import DAY_MS, day_of
 from aep_intake.routing import routes
 from aep_intake.routing.globs import compile_wildcard
 from aep_intake.routing.wanted import is_wanted
 
 from aep_intake_cli import standing
-from aep_intake_cli.backfill import inventory
 from aep_intake_cli.backfill.taken import Taken
 from aep_intake_cli.clock import now
 from aep_intake_cli.connections import connected
@@ -37,12 +35,10 @@ from aep_intake_cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     import boto3
-    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
     from aep_intake_cli.stack import Stack
 
-PAGE = 1000  # objects
 # Messages that may wait for the functions, or be put off: those of the day wait behind them.
 BACKLOG_MAX = 5000
 SENDERS = 10  # calls of SQS at the same time; each takes ten messages
@@ -121,7 +117,7 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
     url = stack.output("ArrivalsQueueUrl")
     ports = BackfillPorts(
         ledger=backfills,
-        pages=_pages(s3, backfill),
+        pages=listing(lambda: s3, backfill.bucket, backfill.inventory, backfill.prefix).pages,
         send=partial(send, Queues(sqs), url),
         has_room=lambda: backlog(sqs, url) <= BACKLOG_MAX,
         sleep=time.sleep,
@@ -144,20 +140,6 @@ def _found(asked: Asked | str, known: list[Backfill]) -> tuple[Backfill, bool]:
                 return one, False
             raise CommandFailed(f"{asked} has ended")
     raise CommandFailed(f"the ledger knows no backfill {asked}")
-
-
-def _pages(s3: S3Client, backfill: Backfill) -> Callable[[str], Iterator[Page]]:
-    if backfill.inventory is not None:
-        listed = inventory.read(s3, backfill.inventory, backfill.bucket)
-        return partial(listed.pages, backfill.prefix)
-    return partial(pages, Objects(lambda: s3), backfill.bucket, backfill.prefix)
-
-
-def pages(objects: Objects, bucket: str, prefix: str, after: str) -> Iterator[Page]:
-    """The present versions under a prefix after a key, page by page. Raises StorageUnavailable."""
-    for found in batched(objects.folder(bucket, prefix, after), PAGE, strict=False):
-        last = found[-1]
-        yield Page(found, (last.file if isinstance(last, Archived) else last).key)
 
 
 def send(queues: Queues, url: str, files: list[Arrival]) -> None:

@@ -6,8 +6,9 @@ from itertools import batched, count, product
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left, Page, Step, run
+from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left, Step, run
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.listings import Page
 from aep_intake.grouping import lists
 from aep_intake.model import messages, records
 from aep_intake.model.errors import LeaseLost, StorageUnavailable

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals import reconcile as reconciling
+from aep_intake.arrivals import listings
 from aep_intake.arrivals.envelopes import parse
+from aep_intake.arrivals.listings import BucketListing, Page, by_key
 from aep_intake.arrivals.reconcile import (
     Comparison,
     Finding,
@@ -19,7 +20,7 @@ from aep_intake.create import lineage
 from aep_intake.grouping.windows import Window
 from aep_intake.model import messages, records
 from aep_intake.model.batches import Batch, Target
-from aep_intake.model.errors import LeaseLost, NoRoute
+from aep_intake.model.errors import InventoryUnusable, LeaseLost, NoRoute
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.orders import TAG, Order, Record, Rejection, WindowPart, tag_value
 
@@ -66,7 +67,8 @@ class World:
         return replace(
             ReconcilePorts(
                 ledger=self.compared,
-                listed=self.listed,
+                inventory=lambda *_: None,
+                listing=self.listing,
                 wanted=lambda file: "/no." not in file.key,
                 connected=self.connected,
                 send=self.sent.extend,
@@ -78,6 +80,9 @@ class World:
             ),
             **changes,
         )
+
+    def listing(self, bucket: str, _: str) -> BucketListing:
+        return BucketListing(lambda after: by_key(self.listed(bucket, after)))
 
     def listed(self, bucket: str, after: str) -> Iterator[Arrival | Archived]:
         for each in self.files:
@@ -236,7 +241,7 @@ def test_a_bucket_of_which_nobody_knows_is_looked_at_from_then_on() -> None:
 
 
 def test_it_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciling, "PAGE", 2)
+    monkeypatch.setattr(listings, "PAGE", 2)
     files = [replace(FILE, bucket=b, key=f"in/{n}.json") for b in ("a", "b") for n in range(5)]
     for steps in range(1, 12):
         world = World(*files, buckets=("a", "b"))
@@ -299,3 +304,68 @@ def test_a_version_that_was_found_takes_its_place_by_its_time() -> None:
     assert EVENT.position < behind.line.position < replace(EVENT, sequencer="0062").position
     assert behind.line.predecessor == EVENT.external_id
     assert lineage.placed(of(replace(found, time=EVENT.time - 1)), ledger) is None
+
+
+class Inventories:
+    """Of a bucket: a day's inventory each, in no order, a page for each object."""
+
+    def __init__(self, made: int, *files: Arrival) -> None:
+        self.made, self.files = made, files
+        self.asked: list[tuple[str, int]] = []
+        self.read: list[str] = []
+        self.broken = False
+
+    def newest(self, bucket: str, since: int) -> str | None:
+        self.asked.append((bucket, since))
+        return "s3://state/new" if self.made >= since else None
+
+    def listing(self, world: World, uri: str) -> BucketListing:
+        self.read.append(uri)
+        return BucketListing(self.pages, self.made) if uri else world.listing("landing", "")
+
+    def pages(self, after: str) -> Iterator[Page]:
+        for number, file in enumerate(self.files[int(after or 0) :], int(after or 0) + 1):
+            yield Page((file,), str(number))
+        if self.broken:
+            raise InventoryUnusable("s3://state/new lists its objects as Parquet")
+
+    def ports(self, world: World) -> ReconcilePorts:
+        return world.ports(inventory=self.newest, listing=lambda _, uri: self.listing(world, uri))
+
+
+def test_an_inventory_is_read_in_place_of_a_listing_and_gone_on_with() -> None:
+    """It says nothing of what followed, and a newer one has other places."""
+    files = [replace(FILE, key=f"in/{n}.json", time=NOW - 3 * DAY) for n in (3, 1, 2)]
+    made = NOW - 2 * DAY
+    for steps in range(5):
+        inventories = Inventories(made, *files, replace(FILE, time=made))
+        world = World(replace(FILE, key="in/listed.json"))
+        going = reconcile(world.comparison, inventories.ports(world))
+        for _, _ in zip(range(steps), going, strict=False):
+            pass
+        stopped = world.compared.kept
+        [*_, last] = reconcile(stopped, inventories.ports(world))
+        assert (last.ended, last.buckets, last.inventory) == (NOW, (), None)
+        assert [file.key for file in world.sent] == ["in/3.json", "in/1.json", "in/2.json"]
+        assert inventories.asked == [("landing", NOW - 10 * DAY)]
+        assert records.read(Comparison, records.text(stopped)) == stopped
+
+
+def test_an_inventory_that_has_stopped_is_not_read() -> None:
+    world, inventories = World(FILE), Inventories(NOW - 11 * DAY)
+    [*_, last] = reconcile(world.comparison, inventories.ports(world))
+    assert (world.sent, inventories.read, last.ended) == ([FILE], [""], NOW)
+    world, inventories = World(FILE), Inventories(NOW - 3 * DAY, FILE)
+    world.connected = {"landing": NOW - 2 * DAY - 1}  # since then nobody has made one
+    list(reconcile(world.comparison, inventories.ports(world)))
+    assert (world.sent, inventories.read) == ([FILE], [""])
+
+
+def test_where_an_inventory_cannot_be_read_the_bucket_is_listed_and_that_is_told() -> None:
+    others = [replace(FILE, key=f"in/{n}.json") for n in "xyz"]
+    world, inventories = World(*others), Inventories(NOW, FILE)
+    inventories.broken = True
+    [*_, last] = reconcile(world.comparison, inventories.ports(world))
+    assert (world.sent, last.ended) == ([FILE, *others], NOW)
+    [finding] = [each for each in last.named if each.found is FindingKind.UNUSABLE]
+    assert finding.about.endswith("as Parquet")

@@ -1,6 +1,5 @@
 """`aep-intake backfill`: what it plans and says, and objects from S3 Inventory."""
 
-import gzip
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -8,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left, Page
+from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left
+from aep_intake.arrivals.listings import Page
 from aep_intake.delivery.delivery import End
 from aep_intake.grouping.windows import Window, WindowPorts, register
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.organizations import Limits, Organization, Organizations
 from aep_intake.report.states import Word
 from aep_intake.routing import routes
-from aep_intake_cli.backfill import inventory, plan
+from aep_intake_cli.backfill import plan
 from aep_intake_cli.backfill.running import Asked, Running
 from aep_intake_cli.backfill.running import _found as found_backfill
 from aep_intake_cli.backfill.taken import Taken
@@ -227,97 +227,6 @@ def test_it_wants_a_place_or_an_id(typed: str, capsys: pytest.CaptureFixture[str
 def test_a_place_is_a_uri(source: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["backfill", source]) == 2
     assert "is not s3://BUCKET/PREFIX" in capsys.readouterr().err
-
-
-# S3 Inventory
-
-SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
-ROWS = [
-    "in/a+b%2Bc.json,v1,true,false,5,2026-01-02T03:04:05.000Z,e1,STANDARD",
-    "in/a+b%2Bc.json,v0,false,false,5,2026-01-01T03:04:05.000Z,e0,STANDARD",
-    "in/gone.json,v1,true,true,,2026-01-02T03:04:05.000Z,,",
-    "in/%22q%22.json,,true,false,6,2026-01-02T03:04:05.000Z,e2,GLACIER",
-    "out/x.json,null,true,false,7,2026-01-02T03:04:05.000Z,e3,STANDARD",
-]
-
-
-class S3:
-    """The bucket of an inventory, and the versioning of the bucket that it is of."""
-
-    def __init__(self, versioning: str | None = None, **manifest: Any) -> None:
-        self.versioning = versioning
-        whole = {
-            "sourceBucket": "landing",
-            "creationTimestamp": "1767400000000",
-            "fileFormat": "CSV",
-            "fileSchema": f"{SCHEMA}, StorageClass",
-            "files": [{"key": "one.csv.gz"}, {"key": "two.csv.gz"}],
-        } | manifest
-        rows = "".join('"landing",' + ",".join(f'"{c}"' for c in r.split(",")) + "\n" for r in ROWS)
-        self.objects = {
-            "m/manifest.json": json.dumps(whole).encode(),
-            "one.csv.gz": gzip.compress(rows.encode()),
-            "two.csv.gz": gzip.compress(rows.replace("in/", "in/2").encode()),
-        }
-
-    def get_object(self, **of: str) -> dict[str, Any]:
-        assert of["Bucket"] == "lists"
-        return {"Body": io.BytesIO(self.objects[of["Key"]])}
-
-    def get_bucket_versioning(self, **of: str) -> dict[str, str]:
-        assert of == {"Bucket": "landing"}
-        return {} if self.versioning is None else {"Status": self.versioning}
-
-
-def of_inventory(s3: Any) -> inventory.Inventory:
-    return inventory.read(s3, "s3://lists/m/manifest.json", "landing")
-
-
-def test_present_versions_come_from_an_inventory_page_by_page(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(inventory, "PAGE", 2)
-    listed = of_inventory(S3())
-    pages = list(listed.pages("in/", ""))
-    time = 1_767_323_045_000
-    first = Arrival("landing", "in/a b+c.json", "v1", "e1", None, 5, time)
-    cold = Archived(Arrival("landing", 'in/"q".json', None, "e2", None, 6, time))
-    assert [page.found for page in pages[:3]] == [(first,), (cold,), ()]
-    places = [[int(n) for n in page.reached.split(":")] for page in pages]
-    assert places == [[0, 2], [0, 4], [0, 5], [1, 2], [1, 4], [1, 5]]
-    assert [page.reached for page in pages] == sorted(page.reached for page in pages)
-    assert list(listed.pages("in/", "0:4")) == pages[2:], "a place of an earlier release"
-    for number, page in enumerate(pages):
-        assert list(listed.pages("in/", page.reached)) == pages[number + 1 :]
-
-
-def test_a_comparison_reads_all_of_an_inventory_of_any_source_bucket() -> None:
-    s3: Any = S3()
-    listed = inventory.read(s3, "s3://lists/m/manifest.json", "first", "landing")
-    found = [one.file if isinstance(one, Archived) else one for one in listed.all()]
-    assert [file.key for file in found[:3]] == ["in/a b+c.json", 'in/"q".json', "out/x.json"]
-    assert (listed.bucket, len(found), listed.made) == ("landing", 6, 1_767_400_000_000)
-
-
-@pytest.mark.parametrize(
-    ("s3", "says"),
-    [
-        (S3(sourceBucket="other"), "is an inventory of other"),
-        (S3(fileFormat="Parquet"), "make an inventory as CSV"),
-        (S3(fileSchema="Bucket, Key, Size"), "lacks LastModifiedDate, ETag"),
-        (S3("Enabled", fileSchema="Bucket, Key, Size, LastModifiedDate, ETag"), "all versions"),
-        (S3(files=None), "is not the manifest.json"),
-    ],
-)
-def test_an_inventory_that_does_not_say_enough_is_refused(s3: S3, says: str) -> None:
-    with pytest.raises(CommandFailed, match=says):
-        of_inventory(s3)
-
-
-def test_a_row_that_cannot_be_read_is_named() -> None:
-    s3 = S3(fileSchema=SCHEMA)  # a column less
-    with pytest.raises(CommandFailed, match=r"lists/one\.csv\.gz"):
-        list(of_inventory(s3).pages("in/", ""))
 
 
 def test_why_it_is_left_out_has_words() -> None:

@@ -55,6 +55,8 @@ WILDCARDS = {
     "version that arrived",
     ("s3:ListBucketVersions", "arn:*:s3:::{}"): "any folder of the source buckets may be marked, "
     "and any version be gone",
+    ("s3:GetBucketVersioning", "arn:*:s3:::{}"): "as that, of a bucket with an inventory",
+    ("s3:GetObject", "{}/inventory/*"): "S3 writes it, a key for each file of an inventory",
     ("s3:ListBucket", "arn:*:s3:::{}"): "any object of the source buckets may be gone",
 }
 
@@ -967,7 +969,7 @@ def test_all_but_rows_compiled_maps_and_the_journal_is_kept_as_long_as_the_ledge
     bucket = of_type(template, "AWS::S3::Bucket")["StateBucket"]["LifecycleConfiguration"]
     rules = chosen(bucket["Rules"], {"Journal": True})
     others: dict[str, Any] = {"journal/": {"Ref": "JournalDays"}}
-    others |= dict.fromkeys(["badrows/", "diagnostics/"], 14)
+    others |= dict.fromkeys(["badrows/", "diagnostics/", "inventory/"], 14)
     for rule in rules:
         days = others.get(rule["Prefix"], {"Ref": "RetentionDays"})
         assert (rule["ExpirationInDays"], rule["Status"]) == (days, "Enabled")

@@ -14,6 +14,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import Protocol
 
+from aep_intake.arrivals.listings import Page
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
@@ -72,13 +73,13 @@ class Backfill(Kept):
         stopped = self.sending not in ("", self.reached)
         return self.sending if stopped and self.sending_at < oldest else ""
 
-    def before(self, page: "Page", now: int) -> "Backfill":
+    def before(self, page: Page, now: int) -> "Backfill":
         """The same, as a page begins to be sent; again, if it was stopped in the midst of it."""
         began = now if self.sending in ("", self.reached) else self.sending_at
         reached = max(self.sending, page.reached)
         return replace(self, sending=reached, sending_at=began, revision=self.revision + 1)
 
-    def after(self, page: "Page", sent: Iterable[Arrival], left_out: int) -> "Backfill":
+    def after(self, page: Page, sent: Iterable[Arrival], left_out: int) -> "Backfill":
         """The same, once a page is sent."""
         sizes = [file.size for file in sent]
         return replace(
@@ -90,14 +91,6 @@ class Backfill(Kept):
             sent_bytes=self.sent_bytes + sum(sizes),
             left_out=self.left_out + left_out,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A part of a listing."""
-
-    found: tuple[Arrival | Archived, ...]
-    reached: str  # the place after it, larger than that of the page before
 
 
 @dataclass(frozen=True, slots=True)

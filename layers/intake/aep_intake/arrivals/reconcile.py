@@ -10,19 +10,23 @@ each; then Catalog is asked for the batches with our tag:
 
 What is younger than an hour may still come by itself. What is older than the ledger's memory, less
 a day, or than the connection of its bucket, nobody can judge.
+
+Where S3 writes inventories of a bucket for us, the newest is read in place of a listing. A bucket
+is compared by the inventory with which that began: its places mean nothing in another one.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import field, replace
 from enum import StrEnum
-from itertools import batched
 from typing import Protocol
 
+from aep_intake.arrivals.listings import BucketListing
 from aep_intake.create.attempts import attempts
 from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
-from aep_intake.model.files import RECONCILE_PREFIX, Archived, Arrival
+from aep_intake.model.errors import InventoryUnusable
+from aep_intake.model.files import RECONCILE_PREFIX, Arrival
 from aep_intake.model.history import NOBODY, Seen
 from aep_intake.model.orders import TAG, WINDOW_PREFIX, Record, State, tag_value
 from aep_intake.model.outcomes import SideBySide
@@ -30,7 +34,8 @@ from aep_intake.model.records import Kept
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
 
-PAGE = 1000  # objects
+# An older inventory is not read: S3 writes one each day, or each week, and this one has stopped.
+INVENTORY_AGE_MAX = 10 * DAY_MS
 # Findings that are named; the rest is counted. Of the worst keys, these still fit into an item.
 NAMED_MAX = 50
 JUDGED_MAX = 50_000  # owners that a worker remembers
@@ -42,6 +47,7 @@ class FindingKind(StrEnum):
     NEVER_CAME = "never-came"  # an object without an event: it was sent to the workers
     NO_ORDER = "no-order"  # an order or a window that claims an object is not there
     NOT_DELIVERED = "not-delivered"  # a batch was announced, and nobody delivers it
+    UNUSABLE = "inventory-unusable"  # it could not be read, so the bucket was listed
     UNKNOWN_BATCH = "unknown-batch"  # AEP has a batch of this ledger, of which that does not know
 
 
@@ -62,7 +68,9 @@ class Comparison(Kept):
     until: int  # and before that
     batches_since: int  # at batches that were made since then, until `until`
     buckets: tuple[str, ...]  # those that are left; the first is being looked at
-    reached: str = ""  # the key up to which it was
+    reached: str = ""  # the place in its listing up to which it was
+    # URI of the inventory that is read in place of a listing; empty: none; None: not chosen yet.
+    inventory: str | None = None
     ended: int | None = None
     revision: int = 1
     # Since when a bucket is looked at of which nobody says since when it is connected.
@@ -156,8 +164,11 @@ class ReconcilePorts:
     """What a comparison needs of the world."""
 
     ledger: ComparedLedger
-    # The present versions of all objects of a bucket after a key. Raises StorageUnavailable.
-    listed: Callable[[str, str], Iterator[Arrival | Archived]]
+    # URI of the newest inventory of a bucket that was made since then (epoch ms), if there is one.
+    inventory: Callable[[str, int], str | None]
+    # A bucket, by an inventory if its URI is not empty. Both raise StorageUnavailable; this one and
+    # its pages also raise InventoryUnusable.
+    listing: Callable[[str, str], BucketListing]
     wanted: Callable[[Arrival], bool]  # whether the routes take it, and the comparison is about it
     connected: Mapping[str, int]  # since when (epoch ms), by bucket
     send: Callable[[list[Arrival]], None]  # to the workers that take them in
@@ -177,24 +188,14 @@ def reconcile(comparison: Comparison, ports: ReconcilePorts) -> Iterator[Compari
     """
     judge = _Judge(ports)
     while comparison.buckets:
-        bucket, *others = comparison.buckets
-        since = max(comparison.since, ports.connected.get(bucket, comparison.first_seen[bucket]))
-        listed = ports.listed(bucket, comparison.reached)
-        for page in batched(listed, PAGE, strict=False):
-            files = [each for each in page if isinstance(each, Arrival)]
-            young = [file for file in files if since <= file.time < comparison.until]
-            wanted = [file for file in young if ports.wanted(file)]
-            told, findings = judge.files(wanted, comparison)
-            last = page[-1]
-            after = replace(
-                comparison.then(told, findings),
-                reached=(last.file if isinstance(last, Archived) else last).key,
-                looked_at=comparison.looked_at + len(wanted),
-            )
+        try:
+            for step in _bucket(comparison, judge, ports):
+                comparison = step
+                yield comparison
+        except InventoryUnusable as why:
+            told = comparison.then(findings=[Finding(FindingKind.UNUSABLE, why.detail)])
+            after = replace(told, reached="", inventory="")
             comparison = ports.ledger.replace(comparison, after)
-            yield comparison
-        after = replace(comparison.then(), buckets=tuple(others), reached="")
-        comparison = ports.ledger.replace(comparison, after)
     while comparison.batches_since < comparison.until:
         end = min(comparison.batches_since + HOUR_MS, comparison.until)
         findings = [
@@ -207,6 +208,28 @@ def reconcile(comparison: Comparison, ports: ReconcilePorts) -> Iterator[Compari
         comparison = ports.ledger.replace(comparison, after)
         yield comparison
     yield ports.ledger.replace(comparison, replace(comparison.then(), ended=ports.now()))
+
+
+def _bucket(comparison: Comparison, judge: "_Judge", ports: ReconcilePorts) -> Iterator[Comparison]:
+    """Go on with the first of a comparison's buckets, page by page, to its end."""
+    bucket, *others = comparison.buckets
+    since = max(comparison.since, ports.connected.get(bucket, comparison.first_seen[bucket]))
+    if comparison.inventory is None and not comparison.reached:
+        oldest = max(since, ports.now() - INVENTORY_AGE_MAX)
+        comparison = replace(comparison, inventory=ports.inventory(bucket, oldest))
+    listing = ports.listing(bucket, comparison.inventory or "")
+    until = comparison.until if listing.made is None else min(comparison.until, listing.made)
+    for page in listing.pages(comparison.reached):
+        files = [each for each in page.found if isinstance(each, Arrival)]
+        young = [file for file in files if since <= file.time < until]
+        wanted = [file for file in young if ports.wanted(file)]
+        told, findings = judge.files(wanted, comparison)
+        looked_at = comparison.looked_at + len(wanted)
+        after = replace(comparison.then(told, findings), reached=page.reached, looked_at=looked_at)
+        comparison = ports.ledger.replace(comparison, after)
+        yield comparison
+    after = replace(comparison.then(), buckets=tuple(others), reached="", inventory=None)
+    yield ports.ledger.replace(comparison, after)
 
 
 class _Judge:

@@ -34,6 +34,7 @@
     │   ├── UploadRefused         AEP did not take a file, or the end of a batch
     │   ├── NotEnded              its batch may hold data: another attempt could double it
     │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
+    ├── InventoryUnusable         an S3 Inventory that cannot take the place of a listing
     └── TryAgain                  retryable; `retry_after` is a hint in seconds
         ├── NotYet                another worker holds the lease, or it is too early
         ├── Paused                somebody paused its route, dataset or organization
@@ -258,6 +259,10 @@ class NotEnded(Rejected):
 
 class NeedsAttention(Rejected):
     """AEP holds a batch of this order in a state only a person can judge."""
+
+
+class InventoryUnusable(IntakeError):
+    """An S3 Inventory that cannot take the place of a listing: missing, no CSV, a column less."""
 
 
 class TryAgain(IntakeError):

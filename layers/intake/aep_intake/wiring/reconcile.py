@@ -1,7 +1,7 @@
 """The worker of on_reconcile, which compares buckets, ledger and Catalog."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 
 from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
@@ -28,10 +28,14 @@ class Reconciling(Requesting):
 
     def comparing(self) -> ReconcilePorts:
         """The ports of a comparison. Raises TryAgain if routes or limits cannot be read."""
+        # Seldom needed: most hours there is nothing to do.
+        from aep_intake.adapters.aws.inventory import listing, newest  # noqa: PLC0415
+
         keys, table = compile_wildcard(self.settings.key_pattern), self.tables.current()
         return ReconcilePorts(
             ledger=self.comparisons,
-            listed=lambda bucket, after: self.objects.folder(bucket, "", after),
+            inventory=partial(newest, self._s3, self.settings.state_bucket),
+            listing=lambda bucket, uri: listing(lambda: self._s3, bucket, uri),
             wanted=lambda file: is_wanted(file, keys, table),
             connected=DynamoConnections(self.table).all(),
             send=self._send,
