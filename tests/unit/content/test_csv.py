@@ -41,7 +41,7 @@ def read(content: bytes, shape: dict[str, Any], sizes: Iterable[int] = ()) -> tu
         blocks.append(reader.feed(chunk))
         assert reader.at + reader.held <= len(content)
     blocks.append(reader.end())
-    assert (reader.at, reader.held) == (len(content), 0)
+    assert (content[reader.at :].strip(b"\x1a\r\n"), reader.held) == (b"", 0)
     assert reader.rows == sum(block.rows for block in blocks)
     broken = tuple(row for block in blocks for row in block.broken)
     return reader.header, Block(b"".join(b.text for b in blocks), reader.rows, broken)
@@ -58,9 +58,10 @@ class Written:
     shape: dict[str, Any]
     escapes: bool  # by the escape character; else quotes are doubled
     before: int  # bytes of its byte order mark and `sep=` line
+    plain: bytes = b""  # its header and rows: lines of white space blank, and no control-Z behind
 
 
-WORDS = st.lists(st.sampled_from('ab é€😀|^\\""\'\n\r,;\t'), max_size=6).map("".join)
+WORDS = st.lists(st.sampled_from('ab é€😀|^\\""\'\n\r,;\t-\0\x1a'), max_size=6).map("".join)
 # As people's programs write: with a space before a quote, or text behind one.
 LOOSE, STRICT = True, False
 
@@ -68,7 +69,7 @@ LOOSE, STRICT = True, False
 @st.composite
 def files(draw: st.DrawFn, loose: bool = LOOSE) -> Written:
     """Files of one dialect: delimiter, quote, escape, ends of lines, ragged rows, blank lines."""
-    delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
+    delimiter = draw(st.sampled_from([",", ";", "\t", "|", "§", "|-|", "||"]))
     quote = draw(st.sampled_from(['"', '"', "'"]))
     escape = draw(st.sampled_from(["\\", "^", quote]))
     escapes = escape != quote and draw(st.booleans())
@@ -80,8 +81,9 @@ def files(draw: st.DrawFn, loose: bool = LOOSE) -> Written:
         if draw(st.booleans()):
             plain = re.sub(not_plain, "", text)
             spaced = draw(st.booleans()) and loose
-            # A quote that is text: anywhere but where a value begins.
-            return (" " if spaced else "") + (plain if spaced else plain.lstrip(quote))
+            # A quote that is text: anywhere but where a value begins, to DuckDB behind spaces, too.
+            text_first = plain.lstrip(quote if loose else f"{quote} ")
+            return f" {plain}" if spaced else text_first
         if escape != quote:
             text = text.replace(escape, escape * 2)
         text = quote + text.replace(quote, (escape if escapes else quote) + quote) + quote
@@ -93,53 +95,69 @@ def files(draw: st.DrawFn, loose: bool = LOOSE) -> Written:
         rows = [["x", *row] for row in rows]
     lines = [delimiter.join(map(value, row)) for row in rows]
     lines = [line for line in lines if line.strip("\r\n") or loose]
+    # No rows to us, and rows to some others: they come below.
+    lines = [line for line in lines if delimiter in line or line.strip(" \t\x1a") or not line]
     ends = ["\n" if both and draw(st.booleans()) else end for _ in lines]
     text = "".join(line + end for line, end in zip(lines, ends, strict=True))
     if draw(st.booleans()):
         text = text.removesuffix(end)
+    header, plain = draw(st.booleans()), text
+    if loose and draw(st.sampled_from([False, False, True])):
+        first, white = f"x{delimiter}y{end}", draw(st.sampled_from([" ", "  ", "\t"])) + end
+        if header and delimiter != "\t":
+            text, plain = first + white + text, first + "\n" * len(white) + text
+        if text.endswith("\n"):
+            text += draw(st.sampled_from(["\x1a", "\x1a\x1a" + end]))
     before = draw(st.sampled_from(["", "", "\ufeff"]))
     if draw(st.sampled_from([False, False, True])):
         before += f"sep={delimiter}{end}"
     shape = CSV | {"delimiter": delimiter, "quote": quote, "escape": escape}
-    shape["header"] = draw(st.booleans())
-    return Written((before + text).encode(), shape, escapes, len(before.encode()))
+    shape["header"] = header
+    return Written((before + text).encode(), shape, escapes, len(before.encode()), plain.encode())
 
 
 SIZES = st.lists(st.integers(0, 9), max_size=80) | st.just(list[int]())
+
+
+ONE = "\ue000"  # for a delimiter of several characters, which Python does not take
 
 
 def by_python(content: bytes, written: Written) -> Rows:
     """The rows that Python's csv reads, without blank lines."""
     shape = written.shape
     reader = csv.reader(
-        io.StringIO(content.decode(), newline=""),
-        delimiter=shape["delimiter"],
+        io.StringIO(content.decode().replace(shape["delimiter"], ONE), newline=""),
+        delimiter=ONE,
         quotechar=shape["quote"],
         escapechar=shape["escape"] if shape["escape"] != shape["quote"] else None,
     )
-    return [list(row) for row in reader if row]
+    return [[value.replace(ONE, shape["delimiter"]) for value in row] for row in reader if row]
 
 
-@example(Written(b"\n", NOTHING, escapes=False, before=0), [])
+@example(Written(b"\n", NOTHING, escapes=False, before=0, plain=b"\n"), [])
 @given(files(), SIZES)
 def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[int]) -> None:
     """All together, and those of each block alone: none of them ends within a row.
 
-    Broken are those that have too few values, or too many that are not empty.
+    Broken are those that have a NUL, too few values, or too many that are not empty.
     """
     content, shape = written.content, written.shape
-    wanted = by_python(content[written.before :], written)
+    wanted = by_python(written.plain, written)
     reader, blocks = CsvReader(shape), list[Block]()
     with patch.object(csv_scanner, "_MANY", 3):
         for chunk in chunks(content, sizes):
             blocks.append(reader.feed(chunk))
             assert reader.at <= len(content)
         blocks.append(reader.end())
-    columns = len(wanted[0]) if wanted else 0
+    names = list(wanted[0]) if wanted else []
+    while len(names) > 1 and not names[-1]:
+        names.pop()
+    columns = len(names)
     assert [row.row for block in blocks for row in block.broken] == [
         number
-        for number, row in enumerate(wanted)
-        if shape["header"] and (len(row) < columns or any(row[columns:]))
+        for number, row in enumerate(wanted, int(not shape["header"]))
+        if "\0" in "".join(map(str, row))
+        or (number and shape["header"] and (len(row) < columns or any(row[columns:])))
     ]
     found = by_python(reader.header, written) if shape["header"] else []
     assert len(found) == (shape["header"] and bool(wanted))
@@ -149,8 +167,8 @@ def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[i
         assert reader.values(block.text) == some
         found += some
     assert found == wanted
-    assert reader.header + b"".join(b.text for b in blocks) == content[written.before :]
-    assert reader.at == len(content)
+    assert reader.header + b"".join(b.text for b in blocks) == written.plain
+    assert reader.at == written.before + len(written.plain)
 
 
 @settings(max_examples=40)
@@ -176,7 +194,7 @@ def test_who_breaks_off_goes_on_at_any_end(written: Written, sizes: list[int], m
     blocks = [later.feed(content[reader.at :]) if reader.at else later.feed(b""), later.end()]
     if reader.at:
         assert first + b"".join(block.text for block in blocks) == wanted[1].text
-        assert (later.rows, later.at) == (wanted[1].rows, len(content))
+        assert (later.rows, later.at) == (wanted[1].rows, written.before + len(written.plain))
 
 
 @pytest.fixture(scope="module")
@@ -222,7 +240,7 @@ def test_duckdb_reads_the_rows_that_we_hand_over(
         found.append(reader.feed(chunk).text)
     found.append(reader.end().text)
     blocks = [reader.header, *found]
-    wanted = by_duckdb(written.content[written.before :])
+    wanted = by_duckdb(written.plain)
     assert [row for block in blocks if block for row in by_duckdb(block)] == wanted
 
 
@@ -412,12 +430,31 @@ def test_ragged_rows_are_named_among_many(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 1000])
 def test_marks_of_other_systems_are_no_rows(size: int) -> None:
     """A control-Z of DOS at the end, and byte order marks one before another."""
-    for content in (b"id\n1\n\x1a", b"\xef\xbb\xbf\xef\xbb\xbfid\n1\n", b"id\n1\n\r\n\x1a\x1a"):
+    ends = (b"\x1a", b"\r\n\x1a\x1a", b"\x1a\n", b"\x1a\r\n\x1a\r\n\r\n", b"\x1a" * 2**15)
+    for content in (b"\xef\xbb\xbf\xef\xbb\xbfid\n1\n", *(b"id\n1\n" + end for end in ends)):
         reader = CsvReader(CSV)
         blocks = [reader.feed(chunk) for chunk in chunks(content, [size] * 99)]
         blocks.append(reader.end())
         assert b"".join(block.text for block in blocks).strip() == b"1"
         assert (reader.header, reader.rows, reader.held) == (b"id\n", 1, 0)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_control_z_within_a_file_is_text(size: int) -> None:
+    content = b'id,n\n1,"a\n\x1a"\n2,\x1a\n\x1a\n3,b\n\x1a,\x1a'
+    _, block = read(content, CSV, [size] * len(content))
+    assert (block.rows, [bad.row for bad in block.broken]) == (5, [3])
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_a_line_of_white_space_is_no_row_where_columns_are_expected(size: int) -> None:
+    """As pandas and Spark read it; of a single column, it is a value."""
+    content = b'id,n\n1,a\n  \n\n2,b\n" "\n\t\r\n3\n '
+    _, block = read(content, CSV, [size] * len(content))
+    assert (block.rows, [(bad.row, bad.at) for bad in block.broken]) == (4, [(3, 17), (4, 24)])
+    assert block.text.split() == [b"1,a", b"2,b", b'"', b'"', b"3"]
+    assert len(block.text) == len(content) - len(b"id,n\n")
+    assert read(b"id\n1\n \n", CSV, [size] * 9)[1].rows == 2
 
 
 @pytest.mark.parametrize("charset", ["UTF-8", "US-ASCII", "ISO-8859-1"])
@@ -449,6 +486,12 @@ def test_ragged_rows_are_named_whatever_is_between_their_values(delimiter: str) 
     for sizes in ([], [3] * 99):
         _, block = read(content, CSV | {"delimiter": delimiter}, sizes)
         assert [bad.row for bad in block.broken] == [1, 5]
+
+
+def test_ragged_rows_are_named_by_the_marks_of_their_charset() -> None:
+    text = "id,n\n1,§a\n,b§\n2\n§3§,\n".encode("latin-1")
+    _, block = read(text, CSV | {"charset": "ISO-8859-1", "quote": "§"})
+    assert ([bad.row for bad in block.broken], block.rows) == ([2], 3)
 
 
 def test_a_delimiter_behind_the_header_alone_names_no_column() -> None:

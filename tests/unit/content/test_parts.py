@@ -295,3 +295,9 @@ def test_a_byte_that_is_not_of_the_charset_breaks_its_row(
             row.row for part in parts(b"".join(content), shape, 200) for row in part.count.examples
         ]
     assert told == [3, 20]
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 2**20])
+def test_a_header_that_is_broken_counts_wherever_chunks_end(chunk: int) -> None:
+    [(_, rows, broken)] = in_parts(b"x,\0y\n1,a\n", Shape(CSV), 200, chunk)
+    assert (rows, broken) == (1, 1)

@@ -258,6 +258,16 @@ def test_the_first_row_of_a_piece_is_known_by_its_number(
         assert int(first) == piece.row - (not header)
 
 
+def test_a_control_z_behind_the_last_row_is_in_no_piece() -> None:
+    rows = b"".join(b"%d,a\n" % n for n in range(40))
+    file, content = arrival(len(rows) + 5), b"id,n\n" + rows[:-5] + b"\x1a\r\n\x1a\n"
+    made = cut(file, CSV, 100, reader(content))
+    assert made is not None
+    assert made.whole(file)
+    *_, last = pieces([file], {0: made})
+    assert content[last.end :] == b"\x1a\r\n\x1a\n"
+
+
 def test_what_the_release_before_cut_by_any_quote_is_cut_anew() -> None:
     """It counted no rows, and one of its ends may be within a row; a whole cut stays as it is."""
     content = b'id,item\n1,12" x\n' + b'2,"a\nb"\n' * 30

@@ -9,7 +9,9 @@ Whoever checks, cuts, unpacks or uploads a CSV reads it with this reader, so tha
 - Rows end with LF, or with CR and LF. If the first row ends with CR alone, CR alone ends rows, too;
   in other files it is text.
 - A byte order mark of UTF-8, and Excel's first line `sep=;`, are not rows and never go up.
-- Lines with nothing in them are not rows, and neither is a control-Z that ends a file (DOS).
+- Lines with nothing in them are not rows, and neither are lines of control-Z that end a file (DOS).
+  A line of white space alone is none where the header has several columns: so pandas and Spark
+  read it, while to Python's `csv` and DuckDB it is a row of one value.
 - A row is broken if it has fewer values than the header, or others behind these that are not empty:
   AEP would put them into other columns, or drop them. So is one with a NUL byte.
 
@@ -38,8 +40,8 @@ from aep_intake.model.errors import FormatMismatch
 
 _BEGUN_MAX = 2**16  # bytes of a row that are read again where it goes on
 _ROW_MAX = 2**24  # bytes of a row whose values are looked at: they take twenty times as much memory
-_DOS_END = b"\x1a"
-_AFTER_THE_END = b"\x1a\r\n"
+_DOS_END = re.compile(rb"(?<=\n)\x1a[\x1a\r\n]*\Z")
+_BLANK_LINES = re.compile(rb"(?:\r?\n)++(?:\r\Z)?|\r?\Z")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 
@@ -72,7 +74,8 @@ class CsvReader:
         self.held = self.header_end = 0
         self.row_end = b"\n"
         # None until the first row has ended.
-        self.lone_cr = header_known.endswith(b"\r") if header_known else lone_cr
+        by_header = header_known.endswith(b"\r") if header_known else None
+        self.lone_cr = by_header if lone_cr is None else lone_cr
         self._format, self._named = input_format, f"{uri}: " if uri else ""
         self._dialect = dialect = dialect_of(input_format)
         self._values: Values | None = None
@@ -100,8 +103,7 @@ class CsvReader:
         if self._in is In.QUOTES:
             raise FormatMismatch(self._named + self.unfinished())
         text = b"".join(self._begun)
-        if not text or (_DOS_END in text and not text.strip(_AFTER_THE_END)):
-            self.held -= len(text)
+        if not text:
             return block
         more = self._taken(text, int(not _is_blank(text)))
         return Block(block.text + more.text, block.rows + more.rows, block.broken + more.broken)
@@ -109,11 +111,11 @@ class CsvReader:
     def values(self, text: bytes) -> list[list[str]]:
         """The values of whole rows that were handed over, or of the header; blank lines are none.
 
-        What is not of UTF-8 becomes U+FFFD.
+        What is not of its character set becomes U+FFFD.
         """
         if self._values is None:
             self._values = Values(self._dialect, lone_cr=bool(self.lone_cr))
-        return self._values.of(text.decode("utf-8", "replace"))
+        return self._values.of(text.decode(self._dialect.charset, "replace"))
 
     @property
     def names(self) -> list[str]:
@@ -147,8 +149,13 @@ class CsvReader:
             self.held -= self.at
         if self._in is not In.ROW and self._regular and sum(map(len, self._begun)) < _BEGUN_MAX:
             text, self._begun, self._in = b"".join((*self._begun, text)), [], In.ROW
-        plain = self._scanner.plain(text, lone_cr=self.lone_cr is not False, last=last)
-        text, self._tail = text[: len(plain)], text[len(plain) :]
+        end = len(text) - self._dos_end(text)
+        text, dos_end = text[:end], text[end:]
+        if last:
+            self.held, dos_end = self.held - len(dos_end), b""
+        decided = last or bool(dos_end)
+        plain = self._scanner.plain(text, lone_cr=self.lone_cr is not False, last=decided)
+        text, self._tail = text[: len(plain)], text[len(plain) :] + dos_end
         regular, rows = 0, 0
         if self._in is In.ROW and self._regular:
             regular, rows = self._regular.match(plain)
@@ -172,6 +179,18 @@ class CsvReader:
         self._begun = [text[found.end :]] if found.end < len(text) else []
         return self._taken(whole, found.rows, (regular, rows))
 
+    def _dos_end(self, text: bytes) -> int:
+        """How many of the last bytes are no rows if the file ends here: those of DOS, from a line
+        of control-Z on.
+        """
+        last = text[-_BEGUN_MAX:]
+        if b"\x1a" not in last[len(last.rstrip(b"\x1a\r\n")) :]:
+            return 0
+        lines = last if self.lone_cr is False else last.replace(b"\r", b"\n")
+        at_row = self._in is In.ROW and len(last) == len(text)
+        found = _DOS_END.search(b"\n" + lines if at_row else lines)
+        return len(found[0]) if found else 0
+
     def _taken(self, text: bytes, rows: int, regular: tuple[int, int] = (0, 0)) -> Block:
         """Whole rows, of which the first is the header, unless that has come before.
 
@@ -194,42 +213,48 @@ class CsvReader:
         if self._regular is None and not _is_blank(self.header):
             self._columns = len(self.names)
             self._regular = self._scanner.regular(self._columns)
-        ragged = self._ragged(text, *regular) if self._regular else {}
+        ragged = dict[int, BrokenRow]()
+        if self._regular:
+            white, ragged = self._ragged(self._regular, text, *regular)
+            text, rows = _blanked(text, white), rows - len(white)
         ragged |= {row.row: row for row in self._broken(text, self.rows)}
         broken += tuple(ragged[number] for number in sorted(ragged))
         self.at, self.rows = self.at + len(text), self.rows + rows
         self.held -= len(text)
         return Block(text, rows, broken)
 
-    def _ragged(self, text: bytes, at: int, rows: int) -> dict[int, BrokenRow]:
-        """The rows in `text`, by number, that have other columns than the header.
+    def _ragged(
+        self, regular: Regular, text: bytes, at: int, rows: int
+    ) -> tuple[list[tuple[int, int]], dict[int, BrokenRow]]:
+        """The places of lines of white space alone in `text`, and the rows, by number, that have
+        other columns than the header.
 
         `at`: where to begin; so many `rows` are before that.
         """
-        found: dict[int, BrokenRow] = {}
-        if at == len(text) or self._regular is None:
-            return found
+        white, found = list[tuple[int, int]](), dict[int, BrokenRow]()
         lone_cr = bool(self.lone_cr)
-        plain = self._scanner.plain(text, lone_cr=lone_cr, last=True)
-        while True:
-            at, more = self._regular.match(plain, at)
+        plain = self._scanner.plain(text, lone_cr=lone_cr, last=True) if at < len(text) else b""
+        while at < len(text):
+            at, more = regular.match(plain, at)
             rows += more
-            if at == len(text):
-                return found
-            end = self._scanner.first_end(text, at, lone_cr=lone_cr, blank=False) or len(text)
-            if end - at > _ROW_MAX:
-                what = f"it has over {_ROW_MAX:,} bytes, and not as many columns as the header"
-                rows += 1
-                found[self.rows + rows] = BrokenRow(self.rows + rows, self.at + at, what)
-                at = end
+            if blank := _BLANK_LINES.match(plain, at):
+                at = blank.end()
                 continue
-            for row in self.values(text[at:end]):
-                rows += 1
-                if len(row) < self._columns or any(row[self._columns :]):
-                    what = f"it has {len(row)} values, and {self._columns} are expected"
-                    number = self.rows + rows
-                    found[number] = BrokenRow(number, self.at + at, what)
+            end = self._scanner.first_end(text, at, lone_cr=lone_cr) or len(text)
+            what = f"it has over {_ROW_MAX:,} bytes, and not as many columns as the header"
+            if end - at <= _ROW_MAX:
+                [row] = self.values(text[at:end])
+                if len(row) == 1 < self._columns and text[at:end].isspace():
+                    white.append((at, end))
+                    at = end
+                    continue
+                ragged = len(row) < self._columns or any(row[self._columns :])
+                what = f"it has {len(row)} values, and {self._columns} are expected" * ragged
+            rows += 1
+            if what:
+                found[self.rows + rows] = BrokenRow(self.rows + rows, self.at + at, what)
             at = end
+        return white, found
 
     def _broken(self, text: bytes, rows: int) -> tuple[BrokenRow, ...]:
         """The rows in `text` that hold a NUL, or what is not of the file's character set; `rows`
@@ -270,3 +295,13 @@ class CsvReader:
 
 def _is_blank(text: bytes) -> bool:
     return not text.strip(b"\r\n")
+
+
+def _blanked(text: bytes, places: list[tuple[int, int]]) -> bytes:
+    """With blank lines in these places, so that nobody who reads on takes them for rows."""
+    if not places:
+        return text
+    some = bytearray(text)
+    for start, end in places:
+        some[start:end] = b"\n" * (end - start)
+    return bytes(some)

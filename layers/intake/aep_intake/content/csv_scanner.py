@@ -83,6 +83,9 @@ class Scanner:
         # One of several bytes is replaced, since `|||` holds `||` once, and where it begins counts.
         self._delimiter = self._written if len(self._written) == 1 else b"\0"
         self._replacement = self._delimiter.rjust(len(self._written), b"\0")
+        # A NUL that is none of these becomes text.
+        marks = (dialect.quote, dialect.escape)
+        self._no_nul = next(text for text in (b"a", b"b", b"c") if text not in marks)
         self._parts = [self._written[:n] for n in range(len(self._written) - 1, 0, -1)]
         if not dialect.quote:
             return
@@ -119,16 +122,20 @@ class Scanner:
 
         All others keep their place. The `last` bytes of a file are decided.
         """
-        if self._parts:
-            text = text.replace(self._written, self._replacement)
+        rest = text
+        if self._parts and b"\0" in text:
+            *_, rest = between = text.split(self._written)
+            text = self._replacement.join(some.replace(b"\0", self._no_nul) for some in between)
+        elif self._parts:
+            rest = text = text.replace(self._written, self._replacement)
         if not last:
-            text = text[: len(text) - self._undecided(text)]
+            text = text[: len(text) - self._undecided(rest)]
         if lone_cr and b"\r" in text:
             text = _LONE_CR.sub(b"\n", text)
         return text
 
     def _undecided(self, text: bytes) -> int:
-        """How many of the last bytes the next byte may change."""
+        """How many of the last bytes behind a delimiter the next byte may change."""
         if self._escape and text.endswith(self._escape):
             return (len(text) - len(text.rstrip(self._escape))) % 2
         if text.endswith(b"\r"):

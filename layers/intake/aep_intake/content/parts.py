@@ -297,7 +297,7 @@ class Parts:
                 self.text.give_back(bytes(kept))
                 following = place
                 break
-            if block.text:
+            if block.text or block.broken:  # a header may be broken, and all of its block
                 size += out.write(text)
                 if self._is_json:
                     before = begin.rows + count.rows if self.rows_map is None else None

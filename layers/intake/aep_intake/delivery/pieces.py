@@ -46,10 +46,11 @@ class Cut(Kept):
     rows: tuple[int, ...] = ()  # of a CSV, before each end
     lone_cr: bool = False  # whether CR alone ends its rows
     refused: Refused | None = None  # then it is one piece, whose upload says why
+    behind: int = 0  # bytes behind the last row that are not uploaded
 
     def whole(self, file: Arrival) -> bool:
         """Whether all ends are known."""
-        return self.ends[-1:] == (file.size,)
+        return self.ends[-1:] == (file.size - self.behind,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +232,9 @@ def _cut_csv(
                 rows.append(counted)
                 start = last
                 yield Cut(tuple(ends), header, tuple(rows), bool(reader.lone_cr))
-    yield Cut((*ends, file.size), header, (*rows, reader.rows), bool(reader.lone_cr))
+    ends, rows = [*ends, reader.at], [*rows, reader.rows]
+    behind = file.size - reader.at  # control-Z of DOS
+    yield Cut(tuple(ends), header, tuple(rows), bool(reader.lone_cr), behind=behind)
 
 
 def _with(path: str, piece: str) -> str:
