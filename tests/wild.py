@@ -226,6 +226,19 @@ CASES = (
         rejected={"a.dat": "format-mismatch", "b.dat": "format-mismatch"},
     ),
     Case("r12-broken", {"a.parquet": PARQUET[:-9]}, rejected={"a.parquet": "format-mismatch"}),
+    Case(
+        "r12-folder",
+        {
+            "part-0.parquet": PARQUET,
+            "part-1.parquet": PARQUET[:-9],
+            "part-2.parquet": parquet_of(0),
+            "part-3.parquet": b"PK\x03\x04" + bytes(99),
+            "_SUCCESS": b"",
+        },
+        MARKED,
+        PRODUCTS,
+        dict.fromkeys(("part-1.parquet", "part-3.parquet"), "format-mismatch"),
+    ),
     # Folders, and what is beside the data
     Case(
         "r2",

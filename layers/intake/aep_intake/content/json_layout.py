@@ -2,9 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from aep_intake.content.beginning import Beginning, Content
+from aep_intake.model.errors import FormatMismatch
 
 _BLANK = " \t\r\n"  # JSON's white space, which is less than Python's
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
@@ -115,3 +118,26 @@ def is_json(text: str, *, whole: bool) -> bool:
         return not whole and bool(_FIRST_MEMBER.match(text))
     more = text[end:].lstrip(" \t")
     return not more or bool(_NEW_LINE.match(more))
+
+
+def format_with(input_format: Mapping[str, Any], content: Content, uri: str) -> Mapping[str, Any]:
+    """The input format, with `isMultiLineJson` if the file at `uri` is one JSON document.
+
+    Raises FormatMismatch if the format says another layout, or none can be said.
+    https://experienceleague.adobe.com/en/docs/experience-platform/ingestion/batch/troubleshooting
+    """
+    if content.layout == "several":
+        raise FormatMismatch(
+            f"{uri!r} holds several JSON documents that are not one object a line; write one "
+            "object a line, or all of them in one list"
+        )
+    given, found = input_format.get("isMultiLineJson"), content.layout in ("array", "document")
+    if not content.layout or given is found or (given is None and not found):
+        return input_format
+    if given is None:
+        return {**input_format, "isMultiLineJson": True}
+    raise FormatMismatch(
+        f"{uri!r} holds {'one JSON document' if found else 'JSON Lines, one object a line'}, "
+        f"but its inputFormat says isMultiLineJson {str(given).lower()}; set isMultiLineJson to "
+        f"{str(found).lower()}, or leave it out"
+    )

@@ -1,12 +1,13 @@
 """How files are read, checked and sent, by themselves or together with others."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
+from aep_intake.content import json_layout
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.gzip import Readable
-from aep_intake.content.parts import Count, Part, Parts, Shape, Source, has_rows
+from aep_intake.content.parts import Count, Part, Parts, Shape, Source
 from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.rows import BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
@@ -22,7 +23,7 @@ SECONDS_MIN = 1.0  # that an upload needs
 _OF_FILES = ("charset", "isMultiLineJson")
 
 
-def parts_of(delivery: Delivery, file: Arrival, stream: IO[bytes], ports: DeliveryPorts) -> Parts:
+def parts_of(delivery: Delivery, file: Arrival, stream: Readable, ports: DeliveryPorts) -> Parts:
     """The parts of a file, as what its first bytes say it is.
 
     Raises as `recognize` and `RowMap`, or StorageUnavailable.
@@ -59,8 +60,7 @@ def _rows_map(delivery: Delivery, file: Arrival, ports: DeliveryPorts) -> "RowMa
 
 def is_sent(delivery: Delivery, part: Part) -> bool:
     """Whether a part has something that AEP should have: a header alone only if that is allowed."""
-    countless = delivery.demands.min_rows == 0 or not has_rows(delivery.input_format)
-    return part.size > 0 and (part.count.rows > 0 or countless)
+    return part.size > 0 and (part.count.rows > 0 or delivery.demands.min_rows == 0)
 
 
 def keep_bad_rows(
@@ -93,15 +93,42 @@ def check(
         )
         broken.sent = sent
         raise broken
-    counted = piece.whole and has_rows(delivery.input_format)
-    if last and counted:
-        check_rows_told(piece.file, count.rows)
-    if last and counted and count.rows < demands.min_rows:
-        if count.rows == 0 and delivery.file_count > 1:
-            return
-        raise TooFewRows(
-            f"{uri} has {count.rows:,} rows, and its route demands {demands.min_rows:,}"
-        )
+    if last and piece.whole:
+        _check_number(delivery, piece, count.rows)
+
+
+def _check_number(delivery: Delivery, piece: Piece, rows: int) -> None:
+    uri, least = piece.file.uri, delivery.demands.min_rows
+    check_rows_told(piece.file, rows)
+    if rows < least and (rows or delivery.file_count == 1):
+        raise TooFewRows(f"{uri} has {rows:,} rows, and its route demands {least:,}")
+
+
+def rows_as_it_is(
+    delivery: Delivery, piece: Piece, size: int, read: Callable[[int, int], bytes]
+) -> int | None:
+    """How many rows a file has that goes up as it is; None if nobody can tell.
+
+    `read` gives its bytes, unpacked, of which there are `size`, from an offset up to another one.
+    Raises FormatMismatch, EmptyObject, BadRows, RowsDiffer or TooFewRows, or as `read`.
+    """
+    demands, uri = delivery.demands, piece.file.uri
+    source = delivery.source_format or delivery.input_format
+    if demands.look_inside is False:
+        return None
+    found = recognize(read(0, min(BEGINNING, size)), size <= BEGINNING, source, uri)
+    rows = found.rows if found.all_rows else None
+    if found.format == "parquet":
+        from aep_intake.content import parquet  # noqa: PLC0415 - only where Parquet comes
+
+        rows = parquet.rows(read(max(0, size - parquet.END), size), size, uri)
+    elif found.format == "json":
+        json_layout.format_with(source, found, uri)
+    if not demands.allows(found.broken, found.rows, all_rows=found.all_rows):
+        raise BadRows(f"{uri}: {found.fault}, and its route allows {demands.bad_rows} broken rows")
+    if rows is not None:
+        _check_number(delivery, piece, rows)
+    return rows
 
 
 def bad_rows(piece: Piece, count: Count) -> tuple[BadRow, ...]:

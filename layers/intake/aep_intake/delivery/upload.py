@@ -6,7 +6,9 @@ upload overwrites itself.
 
 from dataclasses import replace
 from io import BytesIO
+from tempfile import TemporaryFile
 
+from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
 from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Place, Shape, has_rows
@@ -31,6 +33,7 @@ from aep_intake.delivery.put import (
     is_sent,
     keep_bad_rows,
     parts_of,
+    rows_as_it_is,
     send,
 )
 from aep_intake.delivery.steps import resume
@@ -134,11 +137,46 @@ def _put(delivery: Delivery, piece: Piece | Run, ports: DeliveryPorts) -> Mark |
                 f"{piece.file.uri} has more than {delivery.limit:,} bytes, the most that AEP takes "
                 "of a file that cannot be split: write smaller files"
             )
-    return _put_as_it_is(delivery, piece, ports)
+    return _put_whole(delivery, piece, ports) if piece.whole else _put_cut(delivery, piece, ports)
 
 
-def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
-    """PUT the bytes of a piece; the rows of a large file are counted as they pass.
+def _put_whole(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark:
+    """PUT a file whose rows nobody tells apart, once it is seen to be what its format says."""
+    file = piece.file
+
+    def read(start: int, end: int) -> bytes:
+        if end <= len(beginning):
+            return beginning[start:end]
+        with ports.opened(file, start, end) as some:
+            return some.read()
+
+    def unpacked(start: int, end: int) -> bytes:
+        out.seek(start)
+        return out.read(end - start)
+
+    with ports.opened(file, 0, file.size) as stream, TemporaryFile() as out:
+        beginning = stream.read(BEGINNING)
+        body: Readable = Concatenated(BytesIO(beginning), stream)
+        size, reads = file.size, read
+        try:
+            if beginning.startswith(MAGIC):  # Adobe documents no compression for the batch API
+                size = parts_of(delivery, file, body, ports).at(None, out).size
+                body, reads = out, unpacked
+            rows = rows_as_it_is(delivery, piece, size, reads)
+        except EmptyObject:
+            if delivery.file_count == 1:
+                raise
+            check_rows_told(file, 0)
+            rows = 0
+        if rows == 0 and delivery.demands.min_rows:
+            return Mark(0, rows=0)
+        out.seek(0)
+        send(delivery, piece.path(), body, size, ports)
+    return Mark(size, rows=rows)
+
+
+def _put_cut(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark | None:
+    """PUT a piece of a large file as it is; its rows are counted as they pass.
 
     Raises BadRows when it is too late: then nothing can be completed with it.
     """
@@ -147,13 +185,6 @@ def _put_as_it_is(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mar
         with ports.opened(file, 0, piece.header) as start:
             header = start.read()
     with ports.opened(file, piece.start, piece.end) as body:
-        if piece.whole:
-            beginning = body.read(len(MAGIC))
-            if beginning == MAGIC:  # Adobe documents no compression for the batch API
-                return _put_converted(delivery, piece, ports)
-            whole = Concatenated(BytesIO(beginning), body)
-            send(delivery, piece.path(), whole, piece.size, ports)
-            return Mark(piece.size)
         beginning = header if piece.start else body.read(PROLOGUE_BYTES)
         skipped = prologue(beginning, delivery.input_format) if is_csv(delivery.input_format) else 0
         before, again = beginning[:skipped], beginning[skipped:]

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from aep_intake.content import parquet
+from aep_intake.content import json_layout, parquet
 from aep_intake.content.beginning import BEGINNING, Content
 from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.signatures import PARQUET
@@ -73,7 +73,7 @@ class Checks:
             content = self._content(file, beginning, input_format, match)
             file = replace(file, is_gzip=bool(content.compression))
             if match.as_is or not self.delivers:
-                input_format = _with_layout(input_format, content, file)
+                input_format = json_layout.format_with(input_format, content, file.uri)
             elif alone and content.layout not in ("lines", ""):
                 input_format = {**input_format, "isMultiLineJson": True}
         # Adobe takes 256 MB in one PUT and is withdrawing uploads in chunks.
@@ -137,27 +137,3 @@ def of_batch(input_format: Mapping[str, Any], match: Match) -> dict[str, Any]:
     if str(converted.get("charset", UTF_8)).lower() != UTF_8:
         del converted["charset"]
     return converted
-
-
-def _with_layout(
-    input_format: Mapping[str, Any], content: Content, file: Arrival
-) -> Mapping[str, Any]:
-    """The input format, with `isMultiLineJson` if the file is one JSON document.
-
-    https://experienceleague.adobe.com/en/docs/experience-platform/ingestion/batch/troubleshooting
-    """
-    if content.layout == "several":
-        raise FormatMismatch(
-            f"{file.uri!r} holds several JSON documents that are not one object a line; write one "
-            "object a line, or all of them in one list"
-        )
-    given, found = input_format.get("isMultiLineJson"), content.layout in ("array", "document")
-    if not content.layout or given is found or (given is None and not found):
-        return input_format
-    if given is None:
-        return {**input_format, "isMultiLineJson": True}
-    raise FormatMismatch(
-        f"{file.uri!r} holds {'one JSON document' if found else 'JSON Lines, one object a line'}, "
-        f"but its inputFormat says isMultiLineJson {str(given).lower()}; set isMultiLineJson to "
-        f"{str(found).lower()}, or leave it out"
-    )
