@@ -6,7 +6,8 @@ from typing import Any
 
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Record
 
 TARGET = Target("arn:aws:secretsmanager:eu-west-1:1:secret:a-AbCdEf", "O@AdobeOrg", "prod", "d")
 JSON = {"inputFormat": {"format": "json"}}

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from aep_intake.arrivals.reconcile import Comparison
-from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Seen
-from aep_intake.model.orders import Record
+from aep_intake.model.progress import Record
+from aep_intake.model.windows import Window
 
 from tests.memory_ledger import MemoryLedger
 

@@ -9,7 +9,7 @@ from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import WAITING
-from aep_intake.model.orders import Record, Rejection, State
+from aep_intake.model.progress import Record, Rejection, State
 from aep_intake.model.times import DAY_MS, hour_of, iso
 from aep_intake.report import journal, listing
 from aep_intake.report.events import BATCH_CREATED, batch_created, order_rejected

@@ -12,8 +12,6 @@ from aep_intake.clock.parking import Parked
 from aep_intake.create.pace import Full
 from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.grouping import lists
-from aep_intake.grouping.missing_markers import Folder, Listing
-from aep_intake.grouping.windows import Window, WindowStage, in_order
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -24,20 +22,27 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import NOBODY, RETRYING, WAITING, CountedVersion, Seen
+from aep_intake.model.history import (
+    NOBODY,
+    RETRYING,
+    WAITING,
+    CountedVersion,
+    Folder,
+    Listing,
+    Seen,
+)
 from aep_intake.model.orders import (
     Claim,
     LedgerIdentity,
     Lineage,
     LineageHead,
     Order,
-    Record,
-    Rejection,
-    State,
     WindowPart,
     claims,
 )
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Record, Rejection, State
+from aep_intake.model.windows import Window, WindowStage, in_order
 
 TOGETHER = 90  # files that join a window in one step
 GATES = 2  # enough for one to be open when the other is sealed

@@ -10,8 +10,8 @@ from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.expectations import RouteSeen, RouteStanding
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import day_of
 from aep_intake.report.counts import NO_ROUTE, HourCounts, RouteCounts
 from aep_intake.report.status import StatusPorts

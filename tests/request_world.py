@@ -28,8 +28,8 @@ from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.adapters.aws.upload_urls import UploadUrls
 from aep_intake.clock.parking import Parking
 from aep_intake.create.pace import Pace
-from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.model.progress import Record
 from aep_intake.routing import routes
 from aep_intake.settings import Settings
 from aep_intake.wiring.arrive import Requesting

@@ -12,7 +12,8 @@ from aep_intake.arrivals import envelopes
 from aep_intake.clock.parking import ARRIVALS, DELIVERIES, UPLOADS, Parked, ParkedPlace
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import digest
-from aep_intake.model.orders import DELIVERY_PREFIX, Rejection
+from aep_intake.model.orders import DELIVERY_PREFIX
+from aep_intake.model.progress import Rejection
 from aep_intake.report import events
 
 from aep_intake_cli.failures import CommandFailed

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from aep_intake.arrivals import envelopes
 from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.orders import WINDOW_PREFIX, Record
+from aep_intake.model.orders import WINDOW_PREFIX
 
 from aep_intake_cli.parked import files_in
 
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
     from aep_intake.model.files import Arrival
+    from aep_intake.model.progress import Record
 
 
 @dataclass(frozen=True)

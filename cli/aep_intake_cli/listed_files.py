@@ -23,10 +23,10 @@ from aep_intake.adapters.aws.journal import JournalBucket
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table as LedgerTable
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Record, State
+from aep_intake.model.progress import Record, State
 from aep_intake.model.times import HOUR_MS, hour_of, iso, milliseconds
+from aep_intake.model.windows import Window, WindowStage
 from aep_intake.report import journal, states, status
 from aep_intake.report.events import ARRIVAL_REJECTED, BATCH_CREATED
 from aep_intake.report.listing import OBJECTS_AT_ONCE, JournalObjects, ListedLedger

@@ -22,8 +22,8 @@ from aep_intake_cli.output import visible
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-    from aep_intake.model.orders import Record
     from aep_intake.model.pauses import Pause
+    from aep_intake.model.progress import Record
     from aep_intake.routing import routes
     from mypy_boto3_s3 import S3Client
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.grouping import lists
-from aep_intake.grouping.windows import Window, restore
+from aep_intake.grouping.restore import restore
 from aep_intake.model import records
 from aep_intake.model.orders import LedgerIdentity
 from aep_intake.model.times import DAY_MS, iso
+from aep_intake.model.windows import Window
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.failures import CommandFailed

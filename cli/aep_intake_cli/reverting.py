@@ -18,7 +18,7 @@ from aep_intake_cli.failures import CommandFailed
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe.platform import Adobe
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-    from aep_intake.model.orders import Record
+    from aep_intake.model.progress import Record
 
 TIME_SERIES = "time-series"
 

@@ -15,8 +15,8 @@ from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.grouping.missing_markers import reject_overdue
 from aep_intake.model.errors import Rejected
-from aep_intake.model.orders import Rejection
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.progress import Rejection
 from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard

@@ -8,7 +8,7 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
-from aep_intake.grouping.resume import resume
+from aep_intake.grouping.resume import ResumePorts, resume
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import telemetry
 from aep_intake.report.telemetry import logger, metrics
@@ -25,7 +25,8 @@ worker = Creating(Settings.of("on_due")).prepare(
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Resume each piece of due work, side by side."""
-    ports = worker.due(context)
+    orders = worker.create(context, worker.pace.wait)
+    ports = ResumePorts(orders, worker.window_ports, worker.overdue_ports)
     wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = pool.map(lambda work: attempt(resume, work[0], work[1], ports), wanted)

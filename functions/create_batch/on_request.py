@@ -12,7 +12,6 @@ from aep_intake.arrivals import requests, uploads
 from aep_intake.clock.parking import ARRIVALS
 from aep_intake.create import create, ports
 from aep_intake.create.attempts import latest
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model.errors import (
     ObjectExists,
     PlatformUnavailable,
@@ -22,8 +21,9 @@ from aep_intake.model.errors import (
     TooLarge,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record
+from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.times import iso
 from aep_intake.report import status, telemetry
 from aep_intake.report.problems import explain, problem

@@ -14,8 +14,8 @@ from aep_intake.clock.retries import Message
 from aep_intake.delivery import steps
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts
 from aep_intake.model.errors import Rejected, TryAgain
-from aep_intake.model.orders import Rejection
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.progress import Rejection
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.events import BATCH_CREATED
 from aep_intake.report.telemetry import logger, metrics

@@ -14,8 +14,8 @@ from aep_intake.delivery.pieces import Piece
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model import records
 from aep_intake.model.files import digest
-from aep_intake.model.orders import Rejection
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.progress import Rejection
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings

@@ -8,7 +8,8 @@ from typing import Any
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock.due import DueKind
 from aep_intake.model.batches import Target
-from aep_intake.model.orders import Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Record
 
 from local.bench.figures import Figure, Section
 from local.bench.prices import DAY

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.grouping.windows import GATES, Window
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import LedgerUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
+from aep_intake.model.windows import GATES, Window
 
 from local.bench.figures import Figure, Section
 from local.bench.prices import DAY

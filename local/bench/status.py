@@ -15,11 +15,11 @@ from typing import Any
 import boto3
 from aep_intake.adapters.dynamodb.counts import DynamoCounts
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.grouping.windows import Window
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.orders import Order
 from aep_intake.model.times import HOUR_MS, hour_of, milliseconds
+from aep_intake.model.windows import Window
 from aep_intake.report.counts import HourCounts, RouteCounts
 
 from local.bench.figures import Figure, Section

@@ -30,13 +30,12 @@ from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import due, retries
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.clock.retries import Again, Back
-from aep_intake.create.create import Outcome, create_batch
+from aep_intake.create.create import create_batch
 from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
 from aep_intake.delivery import delivery, steps, upload
 from aep_intake.delivery.delivery import Delivery, Task
 from aep_intake.grouping import missing_markers, resume, windows
-from aep_intake.grouping.windows import WindowStage
 from aep_intake.model import messages
 from aep_intake.model.batches import Dataset
 from aep_intake.model.errors import (
@@ -54,11 +53,13 @@ from aep_intake.model.errors import (
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
-from aep_intake.model.orders import Lease, LedgerIdentity, Order, Record, Rejection, claims
+from aep_intake.model.orders import LedgerIdentity, Order, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.pauses import Pause, holding
+from aep_intake.model.progress import Lease, Outcome, Record, Rejection
 from aep_intake.model.sharing import Sharing
+from aep_intake.model.windows import WindowStage
 from aep_intake.report.events import batch_ended, kind_of_end
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from aep_intake.grouping.windows import BatchLimits, WindowStage
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.model.orders import WINDOW_PREFIX
+from aep_intake.model.progress import Record, State
+from aep_intake.model.windows import WindowStage
 from aep_intake.routing import routes
 
 from local.simulator.batches import Batch

@@ -14,7 +14,8 @@ from aep_intake.delivery import steps
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.model.orders import WINDOW_PREFIX
+from aep_intake.model.progress import Record, State
 from aep_intake.model.sharing import Sharing
 from aep_intake.routing import routes
 

@@ -26,8 +26,9 @@ from aep_intake.model.errors import LedgerUnavailable, StorageUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import NOBODY
 from aep_intake.model.messages import AS_USUAL
-from aep_intake.model.orders import WINDOW_PREFIX, Order, Rejection, State
+from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.progress import Rejection, State
 from aep_intake_cli import dead_letters, parked
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.discarding import Marks

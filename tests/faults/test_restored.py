@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from aep_intake.create.create import OutcomeKind
-from aep_intake.grouping import lists, windows
+from aep_intake.grouping import lists
+from aep_intake.grouping.restore import restore
 from aep_intake.model.errors import NeedsAttention, NotYet
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import LedgerIdentity, State
+from aep_intake.model.orders import LedgerIdentity
+from aep_intake.model.progress import OutcomeKind, State
 
 from local.simulator.batches import SERVED
 from tests.faults.harness import (
@@ -68,7 +69,7 @@ class Restoring(Delivering):
         self.calm = True  # whoever sees the command fail types it again
         for window, content in list(self.ledger.windows.written.values()):
             files = lists.read(content.splitlines())
-            back = windows.restore(window, files, self.ledger.windows, map)
+            back = restore(window, files, self.ledger.windows, map)
             ran["windows put back"] += back is not None
         self.calm = False
         now = {r.batch_id for r in self.ledger.records.values()}

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Order, Record, State, claims
+from aep_intake.model.orders import WINDOW_PREFIX, Order, claims
+from aep_intake.model.progress import Record, State
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.create.create import Outcome, OutcomeKind, create_batch
+from aep_intake.create.create import create_batch
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
     BatchRefused,
@@ -17,7 +17,8 @@ from aep_intake.model.errors import (
     OutcomeUnknown,
     TargetNotAllowed,
 )
-from aep_intake.model.orders import Lease, Order, Record, State
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Outcome, OutcomeKind, Record, State
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aep_intake.grouping import ready
-from aep_intake.grouping.windows import marker_id
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, State
+from aep_intake.model.orders import WINDOW_PREFIX
+from aep_intake.model.progress import State
+from aep_intake.model.windows import marker_id
 
 from tests.faults.harness import (
     MINUTE,

@@ -12,9 +12,10 @@ from typing import Any, cast
 from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.grouping import windows
-from aep_intake.grouping.windows import BatchLimits, Window
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.errors import LedgerUnavailable
 from aep_intake.model.files import Arrival
+from aep_intake.model.windows import Window
 
 from local.aws import REGION
 from local.bench import gates

@@ -31,7 +31,7 @@ from aep_intake.model.errors import DatasetNotFound, NoRoute, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL
-from aep_intake.model.orders import Record, Rejection
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.times import iso
 from aep_intake.report import journal
 from aep_intake.routing import routes

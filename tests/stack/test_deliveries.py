@@ -29,7 +29,8 @@ from aep_intake.delivery.pieces import Cut
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import LeaseLost, NotYet, PlatformUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, Order, Record, Rejection, State
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Record, Rejection, State
 from aep_intake.model.times import HOUR_MS, iso
 
 from local.stack import LocalStack

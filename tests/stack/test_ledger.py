@@ -20,24 +20,16 @@ from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, lane
 from aep_intake.clock.parking import Parked
-from aep_intake.grouping.missing_markers import Folders, Listing
-from aep_intake.grouping.windows import Window, WindowLedger
+from aep_intake.grouping.missing_markers import Folders
+from aep_intake.grouping.windows import WindowLedger
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import NOBODY, Seen
-from aep_intake.model.orders import (
-    Lease,
-    Lineage,
-    LineageHead,
-    Order,
-    Record,
-    Rejection,
-    Replaced,
-    State,
-    WindowPart,
-)
+from aep_intake.model.history import NOBODY, Listing, Seen
+from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced, WindowPart
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Lease, Record, Rejection, State
 from aep_intake.model.times import hour_of
+from aep_intake.model.windows import Window
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse, HTTPHeaders
 from botocore.exceptions import ReadTimeoutError
 from botocore.httpsession import URLLib3Session

@@ -18,7 +18,8 @@ import pytest
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Record
 
 from local.children import ChildFailed
 from local.runtime import (

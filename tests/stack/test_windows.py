@@ -14,16 +14,8 @@ from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping import windows
-from aep_intake.grouping.windows import (
-    BatchLimits,
-    Window,
-    WindowStage,
-    close,
-    gather,
-    plan,
-    register,
-    seal,
-)
+from aep_intake.grouping.filling import fill
+from aep_intake.grouping.windows import BatchLimits, close, plan, register, seal
 from aep_intake.model import records
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -36,7 +28,9 @@ from aep_intake.model.errors import (
     WindowSealed,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import ORDER_PREFIX, Lineage, LineageHead, Record
+from aep_intake.model.orders import ORDER_PREFIX, Lineage, LineageHead
+from aep_intake.model.progress import Record
+from aep_intake.model.windows import MARKER_MESSAGE_LIFE_MS, Window, WindowStage
 
 from local.stack import LocalStack
 from tests.builders import opened, order
@@ -232,7 +226,7 @@ def test_a_plan_is_made_once_and_obeyed(ledger: Any, window: Window) -> None:
 def test_a_part_reads_what_is_its_own_and_nothing_of_the_table(stack: LocalStack) -> None:
     ledger, sent = in_dynamodb(stack)
     mark, some = marker(), files(5)
-    gather(of(mark), mark, some, ports(ledger, files=2))
+    fill(of(mark), mark, some, ports(ledger, files=2))
     window = ledger.windows.get(of(mark).window_id)
     assert window is not None and window.key is not None
     listed = stack.aws.s3.get_object(Bucket=stack.outputs["StateBucketName"], Key=window.key)
@@ -453,12 +447,10 @@ def test_a_marker_begins_its_window_with_all_that_belongs_to_it(ledger: Any) -> 
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
     assert ledger.head(subject(window)) == LineageHead(window.part_id(0), "1")
     assert (
-        due_of(ledger, DueKind.WINDOWS, NOW + windows.MARKER_MESSAGE_LIFE_MS)[window.window_id]
-        == NOW + windows.MARKER_MESSAGE_LIFE_MS
+        due_of(ledger, DueKind.WINDOWS, NOW + MARKER_MESSAGE_LIFE_MS)[window.window_id]
+        == NOW + MARKER_MESSAGE_LIFE_MS
     )
-    assert window.window_id not in due_of(
-        ledger, DueKind.WINDOWS, NOW + windows.MARKER_MESSAGE_LIFE_MS - 1
-    )
+    assert window.window_id not in due_of(ledger, DueKind.WINDOWS, NOW + MARKER_MESSAGE_LIFE_MS - 1)
 
 
 def test_a_window_begins_once(ledger: Any) -> None:
@@ -555,7 +547,7 @@ def test_a_folder_of_more_files_than_go_into_two_transactions(ledger: Any) -> No
     window = of(mark, line(first_only=True))
     handed_out: list[str] = []
     its = replace(ports(ledger, files=100), enqueue=handed_out.extend)
-    assert gather(window, mark, reversed(some), its) == {}
+    assert fill(window, mark, reversed(some), its) == {}
     assert gathered(ledger, window) == [some[:100], some[100:200], some[200:]]
     assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
     assert handed_out == [window.part_id(number) for number in range(3)]
@@ -568,7 +560,7 @@ def test_what_another_holds_is_told_and_the_rest_gathered(ledger: Any) -> None:
     owner = alone(ledger, *some[1:3])
     window = of(mark)
     held = dict.fromkeys((file.external_id for file in some[1:3]), owner)
-    assert gather(window, mark, some, ports(ledger)) == held
+    assert fill(window, mark, some, ports(ledger)) == held
     assert gathered(ledger, window) == [(some[0], *some[3:])]
 
 
@@ -577,7 +569,7 @@ def test_a_folder_that_others_hold_begins_nothing(ledger: Any) -> None:
     owner = alone(ledger, *some)
     window = of(mark, line())
     with pytest.raises(AlreadyClaimed) as caught:
-        gather(window, mark, some, ports(ledger))
+        fill(window, mark, some, ports(ledger))
     assert set(caught.value.claimed.values()) == {owner}
     nothing_of(ledger, window, mark)
 
@@ -587,7 +579,7 @@ def test_a_marker_that_another_holds_gathers_nothing(ledger: Any) -> None:
     alone(ledger, mark)
     window = of(mark)
     with pytest.raises(AlreadyClaimed):
-        gather(window, mark, some, ports(ledger))
+        fill(window, mark, some, ports(ledger))
     nothing_of(ledger, window, *some)
 
 
@@ -599,7 +591,7 @@ def test_who_comes_after_a_crash_goes_on(ledger: Any, listed: int) -> None:
     assert ledger.windows.start(window, mark, some[:95], some[:95])
     ledger.windows.register(window, some[95 : 95 + listed], some[95 : 95 + listed])
     late, another = files(2), alone(ledger, some[240])
-    known = gather(window, mark, (*late, *some), ports(ledger))
+    known = fill(window, mark, (*late, *some), ports(ledger))
     assert known == {some[240].external_id: another}
     [held] = gathered(ledger, window)
     assert sorted(held, key=lambda file: file.key) == sorted(
@@ -621,7 +613,7 @@ def test_of_two_workers_that_begin_at_once_one_goes_on(ledger: Any) -> None:
             real.start(window, mark, some[:10], some[:10])
             return bool(real.start(*arguments))
 
-    assert gather(window, mark, some, replace(ports(ledger), windows=AtOnce())) == {}
+    assert fill(window, mark, some, replace(ports(ledger), windows=AtOnce())) == {}
     assert gathered(ledger, window) == [some]
 
 
@@ -629,8 +621,8 @@ def test_who_comes_when_it_is_sealed_adds_nothing(ledger: Any) -> None:
     mark, some, late, held = marker(), files(2), files(2), files(1)
     alone(ledger, *held)
     window = of(mark)
-    assert gather(window, mark, some, ports(ledger)) == {}
-    assert gather(window, mark, (*some, *late, *held), ports(ledger)) == {}
+    assert fill(window, mark, some, ports(ledger)) == {}
+    assert fill(window, mark, (*some, *late, *held), ports(ledger)) == {}
     assert gathered(ledger, window) == [some]
     assert [ledger.claimant(file) for file in late] == [None, None]
 
@@ -649,14 +641,14 @@ def test_who_is_overtaken_by_the_seal_leaves_it_at_that(ledger: Any) -> None:
             seal(window.window_id, ports(ledger))
             real.register(*arguments)
 
-    assert gather(window, mark, some, replace(ports(ledger), windows=Overtaken())) == {}
+    assert fill(window, mark, some, replace(ports(ledger), windows=Overtaken())) == {}
     assert gathered(ledger, window) == [next(ledger.windows.transactions(some, at_start=True))]
 
 
 def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -> None:
     first, mark, some, late = marker(), marker(), files(120), files(1)
     before = of(first, line())
-    gather(before, first, some, ports(ledger))
+    fill(before, first, some, ports(ledger))
     owner = alone(ledger, *late)
     after = of(mark, behind(before))
     real, asked = ledger.windows, list[str]()
@@ -670,7 +662,7 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
             return real.get(window_id)
 
     counting = replace(ports(ledger), windows=Counting())
-    known = gather(after, mark, (*some[3:], *late), counting)
+    known = fill(after, mark, (*some[3:], *late), counting)
     assert known == {late[0].external_id: owner}
     # How many batches that was, and whose its files are: not for each of them.
     assert asked.count(before.window_id) == 2
@@ -680,7 +672,7 @@ def test_a_new_marker_takes_over_the_files_of_the_one_it_replaces(ledger: Any) -
     assert ledger.claimant(mark) == after.window_id
     third = marker()
     again = of(third, behind(after))
-    assert gather(again, third, some[:4], ports(ledger)) == {}
+    assert fill(again, third, some[:4], ports(ledger)) == {}
     assert gathered(ledger, again) == [some[:4]]
 
 
@@ -698,12 +690,12 @@ def test_nobody_else_s_files_are_taken_over(
 ) -> None:
     first, mark, some, more = marker(), marker(), files(2), files(1)
     before = of(first, old and replace(old, subject=uuid.uuid4().hex))
-    gather(before, first, some, ports(ledger))
+    fill(before, first, some, ports(ledger))
     if isinstance(new, str):
         new = replace(behind(before), first_only=True)
     after = of(mark, new)
     held = dict.fromkeys((file.external_id for file in some), before.window_id)
-    assert gather(after, mark, (*some, *more), ports(ledger)) == held
+    assert fill(after, mark, (*some, *more), ports(ledger)) == held
     assert gathered(ledger, after) == [more]
 
 
@@ -711,7 +703,7 @@ def test_the_files_of_a_plain_window_are_not_taken_over(ledger: Any, window: Win
     mark, some, more = marker(), files(2), files(1)
     register(window, some, ports(ledger))
     after = of(mark, line())
-    gather(after, mark, (*some, *more), ports(ledger))
+    fill(after, mark, (*some, *more), ports(ledger))
     assert gathered(ledger, after) == [more]
 
 
@@ -720,14 +712,14 @@ def test_what_does_not_fit_into_one_batch_replaces_none(ledger: Any) -> None:
     window = of(mark, line())
     for limits in ({"files": 2}, {"bytes": 20}):
         with pytest.raises(NotReplaceable, match=f"{mark.uri} holds more than fits into one batch"):
-            gather(window, mark, some, ports(ledger, **limits))
+            fill(window, mark, some, ports(ledger, **limits))
     nothing_of(ledger, window, mark, *some)
-    assert gather(window, mark, (*some, *some), ports(ledger, files=3, bytes=30)) == {}
+    assert fill(window, mark, (*some, *some), ports(ledger, files=3, bytes=30)) == {}
     assert gathered(ledger, window) == [some]
     for place in (None, line(first_only=True)):
         other, others = marker(), files(3)
         window = of(other, place)
-        gather(window, other, others, ports(ledger, files=2))
+        fill(window, other, others, ports(ledger, files=2))
         assert gathered(ledger, window) == [others[:2], others[2:]]
 
 
@@ -735,23 +727,23 @@ def test_one_batch_does_not_replace_several(ledger: Any) -> None:
     """The route said `ignore` before, under which a folder may be many batches."""
     first, mark, some, more = marker(), marker(), files(3), files(1)
     before = of(first, line(first_only=True))
-    gather(before, first, some, ports(ledger, files=2))
+    fill(before, first, some, ports(ledger, files=2))
     after = of(mark, replace(behind(before), first_only=False))
     with pytest.raises(NotReplaceable, match=f"the one before {mark.uri} is 2 batches"):
-        gather(after, mark, more, ports(ledger))
+        fill(after, mark, more, ports(ledger))
     assert ledger.windows.get(after.window_id) is None
     assert [ledger.claimant(file) for file in (mark, *more)] == [None, None]
     assert ledger.head(subject(before)) == LineageHead(before.part_id(0), "1")
     # What goes on as it began, may.
     assert ledger.windows.start(after, mark, more, more)
-    assert gather(after, mark, more, ports(ledger)) == {}
+    assert fill(after, mark, more, ports(ledger)) == {}
 
 
 def test_what_began_as_one_batch_is_one_whatever_the_limits_are_by_then(ledger: Any) -> None:
     mark, some = marker(), files(3)
     window = of(mark, line())
     assert ledger.windows.start(window, mark, some[:2], some[:2])
-    assert gather(window, mark, some, ports(ledger, files=1)) == {}
+    assert fill(window, mark, some, ports(ledger, files=1)) == {}
     assert gathered(ledger, window) == [some]
 
 
@@ -821,7 +813,7 @@ def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
         assert "expires" not in stands()
 
     ledger.windows.start(window, mark, some, some)
-    is_unfinished(NOW + windows.MARKER_MESSAGE_LIFE_MS)
+    is_unfinished(NOW + MARKER_MESSAGE_LIFE_MS)
     sealed = ledger.windows.replace(window, window.sealed(NOW))
     is_unfinished(NOW)
     ledger.windows.replace(sealed, sealed.planned(plan("", [(10, 0)] * 2, BatchLimits())))
@@ -860,7 +852,7 @@ def test_the_longest_keys_and_versions_stay_within_dynamodb_s_limits(
     ]
     assert {len(file.key.encode()) for file in some} == {1024}
     window = of(mark, line(first_only=True))
-    assert gather(window, mark, some, ports(ledger)) == {}
+    assert fill(window, mark, some, ports(ledger)) == {}
     assert len(ledger.windows.registered(window.window_id)) == 200
     assert max(map(len, sent)) < 4_000_000
     assert max(map(len, transactions(sent))) <= 100
@@ -898,7 +890,7 @@ def test_short_keys_fill_a_transaction(stack: LocalStack) -> None:
     """A hundred items, all of them wanted: with fewer it would be more transactions."""
     ledger, sent = in_dynamodb(stack)
     mark = marker(version_id=None)
-    gather(of(mark, line(first_only=True)), mark, files(250), ports(ledger))
+    fill(of(mark, line(first_only=True)), mark, files(250), ports(ledger))
     sizes = [len(steps) for steps in transactions(sent)]
     assert sizes[:3] == [1 + 1 + 1 + 2 + 95, 1 + 1 + 98, 1 + 1 + 250 - 95 - 98]
 

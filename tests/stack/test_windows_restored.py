@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping import windows
-from aep_intake.grouping.windows import Window, WindowStage, register
+from aep_intake.grouping.restore import restore
+from aep_intake.grouping.windows import register
 from aep_intake.model.errors import WindowSealed
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, Lineage, LineageHead, Order, Record, WindowPart
+from aep_intake.model.orders import Lineage, LineageHead, Order, WindowPart
+from aep_intake.model.progress import Lease, Record
+from aep_intake.model.windows import Window, WindowStage
 
 from tests.builders import TARGET
 from tests.memory_ledger import due_of
@@ -26,7 +28,7 @@ def planned(window: Window, some: tuple[Arrival, ...]) -> Window:
 
 
 def put_back(ledger: Any, window: Window, some: tuple[Arrival, ...]) -> int | None:
-    return windows.restore(window, [(file, None) for file in some], ledger.windows, map)
+    return restore(window, [(file, None) for file in some], ledger.windows, map)
 
 
 def test_a_window_that_was_forgotten_is_there_with_its_files(ledger: Any) -> None:
@@ -79,7 +81,7 @@ def test_what_was_superseded_is_claimed_and_told_so(ledger: Any) -> None:
     old = replace(newest, version_id="v-old", sequencer="0000")
     window = planned(plain(), (newest,))
     listed = [(newest, None), (old, newest.version)]
-    assert windows.restore(window, listed, ledger.windows, map) == 2
+    assert restore(window, listed, ledger.windows, map) == 2
     assert ledger.claimant(old) == window.window_id
     told = {one.version: one.superseded_by for one in ledger.seen(old.object_id)}
     assert told == {newest.version: None, old.version: newest.version}

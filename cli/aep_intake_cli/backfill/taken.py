@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from aep_intake.grouping.windows import WindowStage
 from aep_intake.model.history import NOBODY
 from aep_intake.model.orders import WINDOW_PREFIX
+from aep_intake.model.windows import WindowStage
 from aep_intake.report import states, status
 from aep_intake.report.states import Word
 
 if TYPE_CHECKING:
     from aep_intake.delivery.delivery import Delivery
     from aep_intake.model.files import Arrival
-    from aep_intake.model.orders import Record
+    from aep_intake.model.progress import Record
     from aep_intake.report.listing import ListedLedger
     from aep_intake.report.status import StatusPorts
 

@@ -13,8 +13,8 @@ from aep_intake_cli.output import quantity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aep_intake.model.orders import Record
     from aep_intake.model.pauses import Pause
+    from aep_intake.model.progress import Record
 
 # The clock hands out what is due once a minute, and again after two if a message is lost.
 LATE_MS = 300_000

@@ -15,7 +15,8 @@ from aep_intake.model import errors, times
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, NotAnnounced, Rejected, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, Order, Record, Rejection
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Record, Rejection
 from aep_intake.report import events
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from botocore.stub import Stubber

@@ -29,7 +29,8 @@ from aep_intake.model.errors import (
     TryAgain,
     UploadRefused,
 )
-from aep_intake.model.orders import Lease, Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Record
 
 from local.simulator import Clock, Fault, Received, Simulator, seed_defaults
 from local.simulator.app import running

@@ -10,10 +10,10 @@ import requests
 from aep_intake.adapters.adobe import platform
 from aep_intake.adapters.adobe.platform import OPTIONAL_TIMEOUTS, Adobe
 from aep_intake.arrivals.ports import Intake
-from aep_intake.create.create import OutcomeKind
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import DatasetNotFound, TargetNotAllowed
 from aep_intake.model.orders import Order, Replaced
+from aep_intake.model.progress import OutcomeKind
 
 from local.simulator import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS, PROFILES, SYSTEM

@@ -11,7 +11,7 @@ from aep_intake.adapters.aws.sqs import Queues, WorkQueue
 from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.model.errors import StorageUnavailable
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 # What a message may hold.

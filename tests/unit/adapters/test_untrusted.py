@@ -7,7 +7,7 @@ from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DynamoParked
 from aep_intake.clock.due import DueKind
 from aep_intake.clock.parking import Parked
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 
 ITEM_BYTES_MAX = (
     400 * 1024

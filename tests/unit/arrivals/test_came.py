@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from aep_intake.arrivals.take_in import take_in
-from aep_intake.create.create import OutcomeKind
 from aep_intake.model.errors import LedgerUnavailable, Rejected, TryAgain
 from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
+from aep_intake.model.progress import OutcomeKind
 
 from local.simulator.faults import Fault
 from tests.faults.harness import START, Delivering

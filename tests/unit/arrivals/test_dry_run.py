@@ -11,12 +11,12 @@ from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Joined, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
-from aep_intake.create.create import Outcome
 from aep_intake.model import messages, records
 from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.messages import Wish
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Outcome
 
 from local.simulator.seed import PRODUCTS
 from tests.faults.harness import HOUR, Delivering, take

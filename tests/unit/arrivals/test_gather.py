@@ -11,7 +11,7 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Gathered, HandedOn, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping.windows import BatchLimits, Window, WindowStage, marker_id
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model import messages
 from aep_intake.model.errors import (
     FormatUnknown,
@@ -27,7 +27,9 @@ from aep_intake.model.errors import (
     TooOld,
 )
 from aep_intake.model.files import Archived, Arrival, digest
-from aep_intake.model.orders import Lease, Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease, Record
+from aep_intake.model.windows import Window, WindowStage, marker_id
 from aep_intake.routing.checks import Checks, ReadRange
 
 from local.simulator.seed import LOYALTY
@@ -419,7 +421,7 @@ def test_what_is_overwritten_in_between_is_not_there_twice(world: World) -> None
 
 def pages(world: World, monkeypatch: pytest.MonkeyPatch, dies_at: str) -> list[str]:
     """Folders have pages of two files, and a worker dies at one of them; from where S3 lists."""
-    for module in ("arrivals.gather", "grouping.windows"):
+    for module in ("arrivals.gather", "grouping.filling", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.PAGE", 2)
     asked: list[str] = []
     folder, register = ListedBucket.folder, MemoryWindows.register
@@ -487,7 +489,7 @@ def test_who_goes_on_may_find_another_option_in_the_route(world: World) -> None:
 def test_a_large_folder_is_looked_through_before_anything_is_claimed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("arrivals.gather", "grouping.windows"):
+    for module in ("arrivals.gather", "grouping.filling", "grouping.windows"):
         monkeypatch.setattr(f"aep_intake.{module}.PAGE", 2)
     world.table = REPLACED[0]
     world.limits = BatchLimits(files=4, bytes=1000)

@@ -17,12 +17,13 @@ from aep_intake.arrivals.reconcile import (
     remembered_since,
 )
 from aep_intake.create import lineage
-from aep_intake.grouping.windows import Window
 from aep_intake.model import messages, records
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import InventoryUnusable, LeaseLost, NoRoute
 from aep_intake.model.files import Archived, Arrival
-from aep_intake.model.orders import TAG, Order, Record, Rejection, WindowPart, tag_value
+from aep_intake.model.orders import TAG, Order, WindowPart, tag_value
+from aep_intake.model.progress import Record, Rejection
+from aep_intake.model.windows import Window
 
 from tests import builders
 from tests.builders import TARGET, order

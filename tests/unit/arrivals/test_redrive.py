@@ -10,7 +10,6 @@ from aep_intake.arrivals.redrive import FILES_AT_ONCE, redrive, retry_parked
 from aep_intake.arrivals.results import HandedOn, Joined
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model import messages
 from aep_intake.model.errors import (
@@ -26,7 +25,8 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
 from aep_intake.model.messages import Wish
-from aep_intake.model.orders import LedgerIdentity, State
+from aep_intake.model.orders import LedgerIdentity
+from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.routing import routes
 
 from local.simulator.faults import Fault

@@ -17,9 +17,10 @@ from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import BatchRefused, LedgerUnavailable, NoRoute, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, LedgerIdentity, Record, Rejection, State
+from aep_intake.model.orders import LedgerIdentity
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Lease, Record, Rejection, State
 from aep_intake.model.times import iso
 from aep_intake.report.problems import explain
 from hypothesis import given

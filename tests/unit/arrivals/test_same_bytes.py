@@ -9,10 +9,10 @@ from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.clock.due import DueKind
-from aep_intake.create.create import Outcome
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
+from aep_intake.model.progress import Outcome
 from aep_intake.routing import routes
 
 from local.simulator.seed import LOYALTY

@@ -10,9 +10,10 @@ import pytest
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds, Left
 from aep_intake.arrivals.listings import Page
 from aep_intake.delivery.delivery import End
-from aep_intake.grouping.windows import Window, WindowPorts, register
+from aep_intake.grouping.windows import WindowPorts, register
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.organizations import Limits, Organization, Organizations
+from aep_intake.model.windows import Window
 from aep_intake.report.states import Word
 from aep_intake.routing import routes
 from aep_intake_cli.backfill import plan

@@ -8,13 +8,13 @@ import pytest
 from aep_intake.adapters.dynamodb.counts import DynamoCounts
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.delivery.delivery import Delivery
-from aep_intake.grouping.windows import Window
 from aep_intake.model import records
 from aep_intake.model.expectations import Expectation, RouteStanding
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import PutOff, Record
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import PutOff, Record
 from aep_intake.model.times import DAY_MS, HOUR_MS, hour_of
+from aep_intake.model.windows import Window
 from aep_intake.report.counts import HourCounts, RouteCounts
 from aep_intake_cli.output import size
 

@@ -16,12 +16,12 @@ from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Run
-from aep_intake.grouping.missing_markers import WaitingFile, listings
+from aep_intake.grouping.missing_markers import listings
 from aep_intake.model import records
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Missing
+from aep_intake.model.history import Missing, WaitingFile
 from aep_intake.model.messages import Wish, of_arrival, of_missing, of_order
-from aep_intake.model.orders import Lease, Record, Rejection
+from aep_intake.model.progress import Lease, Record, Rejection
 from aep_intake_cli import documents, dry_run, parked
 from aep_intake_cli.choice import Choice, check_names
 from aep_intake_cli.dead_letters import Letter

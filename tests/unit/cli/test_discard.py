@@ -9,11 +9,10 @@ from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Known
 from aep_intake.clock.parking import Parked
 from aep_intake.create import create
-from aep_intake.create.create import OutcomeKind
 from aep_intake.model import messages, records
 from aep_intake.model.errors import NotEnded
 from aep_intake.model.history import NOBODY
-from aep_intake.model.orders import Rejection, State
+from aep_intake.model.progress import OutcomeKind, Rejection, State
 from aep_intake.report import status
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.command import main

@@ -13,9 +13,9 @@ from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.parked import ParkedCounts
 from aep_intake.clock.due import DueKind
-from aep_intake.model.orders import Record
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Record
 from aep_intake.routing import routes
 from aep_intake_cli.connections import connected
 from aep_intake_cli.doctor import adobe, aws

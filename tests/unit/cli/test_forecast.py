@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from aep_intake.grouping.windows import Window
 from aep_intake.model.batches import Target
 from aep_intake.model.orders import Order
+from aep_intake.model.windows import Window
 from aep_intake.routing import routes
 from aep_intake_cli.routing import forecast
 from aep_intake_cli.routing.forecast import (

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 from aep_intake.delivery.delivery import DeliveryStage, End, Verdict
-from aep_intake.grouping.missing_markers import Listing, WaitingFile, folder_of, listings
-from aep_intake.grouping.windows import BatchLimits, Window, WindowPorts, register
+from aep_intake.grouping.missing_markers import folder_of, listings
+from aep_intake.grouping.windows import BatchLimits, WindowPorts, register
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection, claims
+from aep_intake.model.history import Listing, WaitingFile
+from aep_intake.model.orders import claims
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS, iso
+from aep_intake.model.windows import Window
 from aep_intake.report.events import arrival_rejected
 from aep_intake_cli import documents, listed_files, options
 from aep_intake_cli.command import main

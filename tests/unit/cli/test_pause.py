@@ -11,8 +11,9 @@ import boto3
 import pytest
 from aep_intake.model.errors import CredentialUnusable, LedgerUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, WindowPart
+from aep_intake.model.orders import Order, WindowPart
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Record
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.routing import routes
 from aep_intake_cli import clock, documents, options, pauses, publishing, standing

@@ -9,7 +9,8 @@ import pytest
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lineage, Record, Rejection
+from aep_intake.model.orders import Lineage
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.report.status import StatusPorts
 from aep_intake_cli import options, standing
 from aep_intake_cli.command import main

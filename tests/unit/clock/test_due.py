@@ -20,7 +20,8 @@ from aep_intake.clock.due import (
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import LeaseLost, LedgerUnavailable, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Record
 
 from tests.faults.harness import DAY, MINUTE, START, Tape, take
 from tests.faults.harness import World as Intaking

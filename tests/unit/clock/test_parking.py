@@ -4,7 +4,7 @@ import pytest
 from aep_intake.clock.parking import ARRIVALS, About, Parked, Parking
 from aep_intake.model.errors import StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 
 from tests.builders import order
 from tests.memory_ledger import MemoryParked

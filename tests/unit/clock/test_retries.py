@@ -16,7 +16,7 @@ from aep_intake.clock.retries import (
     retry_later,
 )
 from aep_intake.model.errors import NotYet, PlatformUnavailable, StorageUnavailable
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 
 SENT = 1_790_000_000_000
 HOUR, DAY = 3_600_000, 86_400_000

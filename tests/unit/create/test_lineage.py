@@ -8,23 +8,14 @@ import pytest
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Gathered, Known, Skipped
 from aep_intake.clock import due
-from aep_intake.create.create import OutcomeKind
 from aep_intake.create.lineage import lineage_of, make_room, placed
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.batches import HOLDS_DATA, HOLDS_NONE, Batch, Target
 from aep_intake.model.errors import BatchRefused, LeaseLost, NeedsAttention, NotReplaceable, NotYet
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import (
-    Lease,
-    Lineage,
-    LineageHead,
-    Order,
-    Record,
-    Rejection,
-    Replaced,
-    State,
-)
+from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced
+from aep_intake.model.progress import Lease, OutcomeKind, Record, Rejection, State
 
 from local.simulator.faults import Fault
 from tests import builders

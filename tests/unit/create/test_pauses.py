@@ -11,18 +11,13 @@ from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import requests
 from aep_intake.arrivals.requests import BatchRequest
 from aep_intake.arrivals.results import Joined
-from aep_intake.create.create import (
-    Outcome,
-    OutcomeKind,
-    create_batch,
-    resume,
-    start_next_attempt,
-)
+from aep_intake.create.create import create_batch, resume, start_next_attempt
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import OutcomeUnknown, Paused, StorageUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, State
+from aep_intake.model.orders import Order
 from aep_intake.model.pauses import Pausable, Pause, holding
+from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.report.problems import explain
 from aep_intake.routing.routes import RoutingTable
 

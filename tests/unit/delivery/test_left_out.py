@@ -8,7 +8,6 @@ import pytest
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create
-from aep_intake.create.create import OutcomeKind
 from aep_intake.delivery import ending, steps, upload
 from aep_intake.delivery.delivery import DeliveryPorts
 from aep_intake.grouping.windows import BatchLimits
@@ -22,6 +21,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Demands, Order
+from aep_intake.model.progress import OutcomeKind
 from aep_intake.routing import routes
 
 from local.simulator.faults import Fault

@@ -11,7 +11,6 @@ import pytest
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.create import create
 from aep_intake.create.attempts import attempts, holding
-from aep_intake.create.create import OutcomeKind
 from aep_intake.delivery import steps, upload
 from aep_intake.delivery.delivery import DeliveryPorts
 from aep_intake.grouping.windows import BatchLimits
@@ -26,6 +25,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import LedgerIdentity, Order, Replaced
+from aep_intake.model.progress import OutcomeKind
 from aep_intake.routing import routes
 
 from local.simulator.mishaps import Mishap

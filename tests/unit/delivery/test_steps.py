@@ -17,7 +17,6 @@ from aep_intake.clock import due
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.parts import Parts, Place
 from aep_intake.create import create
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery import ending, steps, upload
 from aep_intake.delivery.delivery import (
     Delivery,
@@ -54,8 +53,9 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import Wish
-from aep_intake.model.orders import Order, Record, Rejection, State
+from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import attempt as tried
+from aep_intake.model.progress import Outcome, OutcomeKind, Record, Rejection, State
 from aep_intake.report.events import arrival_rejected, batch_created
 from aep_intake.routing import routes
 from jsonschema import Draft202012Validator

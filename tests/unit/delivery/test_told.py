@@ -11,7 +11,8 @@ from aep_intake.delivery.upload import upload
 from aep_intake.model import records
 from aep_intake.model.errors import IntakeError, Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Rejection
 from aep_intake.report import events
 from aep_intake.report.arrival_telemetry import report_arrival
 from aep_intake.report.delivery_telemetry import report_upload

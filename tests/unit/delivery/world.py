@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from aep_intake.clock.due import DueKind
-from aep_intake.create.create import Outcome
 from aep_intake.delivery import steps, upload
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage
 from aep_intake.model.errors import TryAgain
+from aep_intake.model.progress import Outcome
 
 from tests.faults.harness import Delivering, go_on
 from tests.memory_ledger import all_due

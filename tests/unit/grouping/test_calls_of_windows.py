@@ -16,12 +16,11 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Joined
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.create.create import Outcome
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import windows
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease
 from aep_intake.model.organizations import Organization, Organizations
+from aep_intake.model.progress import Lease, Outcome
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.targets import Targets

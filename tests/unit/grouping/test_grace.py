@@ -9,9 +9,10 @@ import pytest
 from aep_intake.arrivals.results import Gathered, HandedOn, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping.windows import BatchLimits, marker_id
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model import messages
 from aep_intake.model.files import Arrival
+from aep_intake.model.windows import marker_id
 from aep_intake.routing.routes import InvalidTable, IsMarker, parse
 from aep_intake_cli.routing.explain import explain
 

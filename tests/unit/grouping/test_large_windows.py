@@ -14,11 +14,12 @@ from typing import Any, cast
 import pytest
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
 from aep_intake.grouping import lists, windows
-from aep_intake.grouping.windows import BatchLimits, Window, WindowStage
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
+from aep_intake.model.windows import Window, WindowStage
 from aep_intake.report import events
 
 from tests.builders import batch, opened

@@ -11,13 +11,7 @@ from aep_intake.arrivals.results import Gathered, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import missing_markers
-from aep_intake.grouping.missing_markers import (
-    FILES_PER_MESSAGE,
-    Listing,
-    WaitingFile,
-    folder_of,
-    listings,
-)
+from aep_intake.grouping.missing_markers import FILES_PER_MESSAGE, folder_of, listings
 from aep_intake.model import records
 from aep_intake.model.errors import (
     LedgerUnavailable,
@@ -26,8 +20,8 @@ from aep_intake.model.errors import (
     StorageUnavailable,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing, Seen
-from aep_intake.model.orders import Rejection
+from aep_intake.model.history import Listing, Missing, Seen, WaitingFile
+from aep_intake.model.progress import Rejection
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, go_on, take

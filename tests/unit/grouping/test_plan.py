@@ -3,9 +3,10 @@
 from itertools import count
 
 from aep_intake.delivery.pieces import pieces_and_runs
-from aep_intake.grouping.windows import MARKER_MESSAGE_LIFE_MS, BatchLimits, plan
+from aep_intake.grouping.windows import BatchLimits, plan
 from aep_intake.model.files import Arrival
 from aep_intake.model.sharing import Sharing
+from aep_intake.model.windows import MARKER_MESSAGE_LIFE_MS
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -8,9 +8,10 @@ import pytest
 from aep_intake.arrivals.results import Joined, Known
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping.windows import BatchLimits, Window, WindowStage
+from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.files import Arrival
+from aep_intake.model.windows import Window, WindowStage
 from aep_intake.routing.routes import InQuietWindow, InvalidTable, parse
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.forecast import share_of_rule

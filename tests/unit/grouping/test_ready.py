@@ -7,11 +7,11 @@ import pytest
 from aep_intake.arrivals.results import Joined, Result, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.create.create import Outcome
 from aep_intake.grouping import missing_markers, ready
 from aep_intake.grouping.ready import EARLY_MS, EVENT_LATE_MS, SAME_TIME_MS
 from aep_intake.model.errors import MarkerMissing, NotYet, RowsDiffer
 from aep_intake.model.files import Arrival
+from aep_intake.model.progress import Outcome
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (

@@ -13,26 +13,15 @@ from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals import envelopes
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Cut, Piece
-from aep_intake.grouping.missing_markers import Folder, Listing
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model import records
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing
+from aep_intake.model.history import Folder, Listing, Missing
 from aep_intake.model.messages import encoded, of_missing, of_order
-from aep_intake.model.orders import (
-    Lease,
-    Lineage,
-    LineageHead,
-    NextStep,
-    Order,
-    Record,
-    Rejection,
-    Replaced,
-    State,
-    WindowPart,
-)
+from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced, WindowPart
+from aep_intake.model.progress import Lease, NextStep, Record, Rejection, State
 from aep_intake.model.records import Kept
+from aep_intake.model.windows import Window, WindowStage
 
 from tests.items import Items, messages
 

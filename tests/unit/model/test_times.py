@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from aep_intake.grouping.windows import Window
 from aep_intake.model.times import DAY_MS, HOUR_MS, day_around, iso
+from aep_intake.model.windows import Window
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from aep_intake.delivery.delivery import End
 from aep_intake.model.errors import MalformedRequest
-from aep_intake.model.orders import PutOff
+from aep_intake.model.progress import PutOff
 from aep_intake.model.times import HOUR_MS, iso
 from aep_intake.report import listing
 from aep_intake.report.events import BATCH_CREATED, arrival_rejected, batch_created

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Seen
-from aep_intake.model.orders import PutOff, Record, Rejection, State
+from aep_intake.model.progress import PutOff, Record, Rejection, State
+from aep_intake.model.windows import Window, WindowStage
 from aep_intake.report import states
 from aep_intake.report.states import UNFINISHED, Standing, Word
 

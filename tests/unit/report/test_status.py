@@ -6,20 +6,15 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-from aep_intake.grouping.windows import BatchLimits, Window, WindowPorts, gather, register, seal
+from aep_intake.grouping.filling import fill
+from aep_intake.grouping.windows import BatchLimits, WindowPorts, register, seal
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NoRoute, PlatformUnavailable
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import (
-    Lineage,
-    PutOff,
-    Record,
-    Rejection,
-    Replaced,
-    State,
-    WindowPart,
-)
+from aep_intake.model.orders import Lineage, Replaced, WindowPart
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import PutOff, Record, Rejection, State
+from aep_intake.model.windows import Window
 from aep_intake.report import status
 from aep_intake.report.status import JsonObject, StatusPorts
 from hypothesis import given
@@ -119,7 +114,7 @@ class World:
 
     def gathered(self, marker: Arrival, *files: Arrival, **changes: Any) -> Window:
         window = Window.of(marker, order(**changes), NOW)
-        gather(window, marker, files, self.windows)
+        fill(window, marker, files, self.windows)
         found = self.ledger.windows.get(window.window_id)
         assert found is not None
         return found

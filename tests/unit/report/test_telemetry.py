@@ -16,7 +16,6 @@ from aep_intake.clock.due import BACKLOG_MAX, Due, DueKind
 from aep_intake.clock.expected import Expected
 from aep_intake.clock.parking import ARRIVALS, About, Parking
 from aep_intake.clock.retries import GIVEN_UP_TRIES
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Task, Verdict
 from aep_intake.delivery.pieces import Piece
 from aep_intake.delivery.upload import Uploaded
@@ -32,10 +31,11 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.expectations import Expectation, RouteSeen, RouteStanding
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import DELIVERY_PREFIX, Lease, Order, Record, Rejection
+from aep_intake.model.orders import DELIVERY_PREFIX, Order
 from aep_intake.model.organizations import Limits, Organizations
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Lease, Outcome, OutcomeKind, Record, Rejection
 from aep_intake.model.times import DAY_MS
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.arrival_telemetry import registered, report_arrival

@@ -14,14 +14,14 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Known, Skipped
 from aep_intake.arrivals.take_in import take_in
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.grouping.missing_markers import reject_overdue
-from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import AlreadyClaimed, IntakeError, Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record
+from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.pauses import holding
+from aep_intake.model.progress import Outcome, OutcomeKind, Record
+from aep_intake.model.windows import Window
 
 # What reads, of the ledger with its windows and folders, and of AEP; `transactions` only counts.
 READS = frozenset(

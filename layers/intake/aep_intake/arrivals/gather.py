@@ -10,8 +10,8 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.resolve import Marker, order_of, too_old
 from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
 from aep_intake.create import lineage
-from aep_intake.grouping import markers, windows
-from aep_intake.grouping.windows import PAGE, Window, WindowStage
+from aep_intake.grouping import filling, markers, windows
+from aep_intake.grouping.windows import PAGE
 from aep_intake.model.errors import (
     AlreadyClaimed,
     FormatUnknown,
@@ -21,8 +21,10 @@ from aep_intake.model.errors import (
     Rejected,
 )
 from aep_intake.model.files import Archived, Arrival, digest
-from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.progress import Rejection
+from aep_intake.model.windows import Window, WindowStage, marker_id
 from aep_intake.routing.checks import of_batch
 from aep_intake.routing.routes import OnNewVersion
 
@@ -39,7 +41,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
 
     Raises Rejected (announced) or TryAgain; the next worker continues.
     """
-    window_id = windows.marker_id(marker.arrival)
+    window_id = marker_id(marker.arrival)
     window = intake.windows.windows.get(window_id)
     if window is None:
         return _start(marker, intake, side_by_side)
@@ -47,8 +49,8 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
         files = _Folder(marker, intake, side_by_side, window.reached)
         try:
             options = files.options_like(window.order.options)
-            windows.take_over(window, intake.ports.lease().until, options, intake.windows)
-            windows.gather(window, marker.arrival, files, intake.windows)
+            filling.take_over(window, intake.ports.lease().until, options, intake.windows)
+            filling.fill(window, marker.arrival, files, intake.windows)
         except Rejected as rejected:  # half of a folder gets no batch
             reject_arrival(marker.arrival, rejected, intake)
             raise
@@ -60,7 +62,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
 def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
     arrival, match = marker.arrival, marker.match
     owner = intake.ledger.claimant(arrival)
-    if owner == windows.marker_id(arrival):
+    if owner == marker_id(arrival):
         raise LeaseLost("another worker just started it", external_id=arrival.external_id)
     if owner is not None:
         return Known(owner)
@@ -78,7 +80,7 @@ def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
                     list(side_by_side(lambda file: too_late(file, pattern, intake), page))
             return too_late(arrival, pattern, intake)
         window = window.behind(placed)
-        windows.gather(window, arrival, folder, intake.windows)
+        filling.fill(window, arrival, folder, intake.windows)
     except AlreadyClaimed as conflict:
         folder.remember()
         intake.ledger.note(arrival, "nothing-new", match.route)

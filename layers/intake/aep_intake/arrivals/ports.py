@@ -6,14 +6,15 @@ from typing import Protocol
 from aep_intake.create import lineage, ports
 from aep_intake.create.ports import OrderPorts
 from aep_intake.grouping import markers, missing_markers, windows
-from aep_intake.grouping.windows import Window
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
-from aep_intake.model.orders import Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Record
 from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
 from aep_intake.routing.targets import Targets

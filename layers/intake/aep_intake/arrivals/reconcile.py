@@ -23,16 +23,17 @@ from typing import Protocol
 
 from aep_intake.arrivals.listings import BucketListing
 from aep_intake.create.attempts import attempts
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import InventoryUnusable
 from aep_intake.model.files import RECONCILE_PREFIX, Arrival
 from aep_intake.model.history import NOBODY, Seen
-from aep_intake.model.orders import TAG, WINDOW_PREFIX, Record, State, tag_value
+from aep_intake.model.orders import TAG, WINDOW_PREFIX, tag_value
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.progress import Record, State
 from aep_intake.model.records import Kept
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window, WindowStage
 
 # An older inventory is not read: S3 writes one each day, or each week, and this one has stopped.
 INVENTORY_AGE_MAX = 10 * DAY_MS

@@ -14,7 +14,6 @@ from aep_intake.arrivals.resolve import order_of
 from aep_intake.arrivals.results import HandedOn
 from aep_intake.arrivals.versions import PAGE, check_not_overtaken
 from aep_intake.create import create
-from aep_intake.create.create import Outcome
 from aep_intake.grouping import ready
 from aep_intake.model import messages
 from aep_intake.model.errors import IntakeError, MalformedEvent, NoRoute, Rejected, RoutesDiffer
@@ -22,6 +21,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.progress import Outcome
 from aep_intake.routing.routes import (
     Ignored,
     Match,

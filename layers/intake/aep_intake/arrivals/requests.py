@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from aep_intake.create import create, ports
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model import records, strict_json
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -26,15 +25,9 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.json_schema import dotted, faults
-from aep_intake.model.orders import (
-    EXTERNAL_ID,
-    ORDER_PREFIX,
-    RESERVED_PREFIXES,
-    Demands,
-    Order,
-    Record,
-)
+from aep_intake.model.orders import EXTERNAL_ID, ORDER_PREFIX, RESERVED_PREFIXES, Demands, Order
 from aep_intake.model.pauses import holding
+from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
 from aep_intake.routing.routes import Match

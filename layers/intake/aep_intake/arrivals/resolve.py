@@ -9,8 +9,6 @@ from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import told_same_bytes
 from aep_intake.create import lineage
 from aep_intake.grouping import missing_markers, ready
-from aep_intake.grouping.missing_markers import Listing, WaitingFile
-from aep_intake.grouping.windows import Window
 from aep_intake.model.errors import (
     IntakeError,
     ObjectGone,
@@ -19,9 +17,11 @@ from aep_intake.model.errors import (
     TooOld,
 )
 from aep_intake.model.files import OWN_NAME, Arrival
+from aep_intake.model.history import Listing, WaitingFile
 from aep_intake.model.orders import Order
 from aep_intake.model.times import SKEW_MS
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window
 from aep_intake.routing import routes
 from aep_intake.routing.checks import of_batch
 from aep_intake.routing.routes import (

@@ -1,6 +1,6 @@
 """The possible fates of an arrival."""
 
-from aep_intake.create.create import Outcome
+from aep_intake.model.progress import Outcome
 from aep_intake.model.values import dataclass
 
 

@@ -9,8 +9,9 @@ from aep_intake.clock.retries import GIVEN_UP_MS, Message
 from aep_intake.grouping.missing_markers import RejectionAnnouncer
 from aep_intake.model.errors import IntakeError, LedgerUnavailable, Rejected, TryAgain
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import ORDER_PREFIX, Rejection
+from aep_intake.model.orders import ORDER_PREFIX
 from aep_intake.model.outcomes import attempt
+from aep_intake.model.progress import Rejection
 from aep_intake.model.values import dataclass
 
 # An arrival that comes so late may have come, and been parked, before.

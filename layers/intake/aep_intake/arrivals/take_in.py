@@ -17,15 +17,16 @@ from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped
 from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
 from aep_intake.grouping import missing_markers, quiet, windows
-from aep_intake.grouping.missing_markers import Listing, WaitingFile
-from aep_intake.grouping.windows import Window
 from aep_intake.model import messages
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
 from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import WINDOW_PREFIX, Order, State
+from aep_intake.model.history import Listing, WaitingFile
+from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window, marker_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +119,9 @@ def _route(plan: object) -> str | None:
 
 def _is_new(result: Result) -> bool:
     """Whether a file has a place since now."""
-    if isinstance(result, create.Outcome):
+    if isinstance(result, Outcome):
         before = result.record.resumed_at is not None  # since it came during a pause
-        return result.kind is not create.OutcomeKind.DUPLICATE and not before
+        return result.kind is not OutcomeKind.DUPLICATE and not before
     return isinstance(result, Joined | Waits)
 
 
@@ -232,7 +233,7 @@ def _owner(owner: str, file: Arrival, intake: Intake) -> Order | Known:
     """The order or window that claims a file."""
     if owner.startswith(WINDOW_PREFIX):
         # The routes no longer call it a marker, but the files that joined its window count.
-        if owner == windows.marker_id(file):
+        if owner == marker_id(file):
             if intake.hand_on is None:
                 windows.seal(owner, intake.windows)
             else:

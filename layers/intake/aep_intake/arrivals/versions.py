@@ -13,15 +13,15 @@ from itertools import batched
 
 from aep_intake.arrivals.ports import Intake, VersionPorts
 from aep_intake.create.attempts import holding, latest
-from aep_intake.grouping import windows
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import Overtaken
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
-from aep_intake.model.orders import WINDOW_PREFIX, Record, State
+from aep_intake.model.orders import WINDOW_PREFIX
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.progress import Record, State
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window, WindowStage, marker_id
 
 PAGE = 100  # files that are asked about side by side, before the answers are judged
 
@@ -63,7 +63,7 @@ class LiveVersions:
         if window.stage is not WindowStage.FINISHED:
             return Live(held.owner, window.order.target)
         parts = [window.part_id(number) for number in range(len(window.parts))]
-        if windows.marker_id(held.file) == window.window_id:
+        if marker_id(held.file) == window.window_id:
             return next(filter(None, map(self._order, parts)), None)
         if len(parts) > 1 and any(map(self._order, parts)):
             file = held.file

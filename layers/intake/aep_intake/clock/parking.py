@@ -18,7 +18,8 @@ from typing import Protocol
 
 from aep_intake.model import messages
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Rejection
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 

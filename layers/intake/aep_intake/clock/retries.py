@@ -19,7 +19,7 @@ from aep_intake.model.errors import (
     StorageUnavailable,
     TryAgain,
 )
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
 

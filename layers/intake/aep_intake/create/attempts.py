@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Record
 
 
 class Records(Protocol):

@@ -7,7 +7,6 @@ looks in Catalog, and again after Catalog's settle time, before it sends another
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from enum import StrEnum
 
 from aep_intake.create import lineage
 from aep_intake.create.ports import OrderPorts
@@ -25,42 +24,25 @@ from aep_intake.model.errors import (
     TryAgain,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import (
-    WINDOW_PREFIX,
+from aep_intake.model.orders import WINDOW_PREFIX, Order
+from aep_intake.model.pauses import holding
+from aep_intake.model.progress import (
     Lease,
     NextStep,
-    Order,
+    Outcome,
+    OutcomeKind,
     PutOff,
     Record,
     Rejection,
     State,
 )
-from aep_intake.model.pauses import holding
 from aep_intake.model.times import HOUR_MS
-from aep_intake.model.values import dataclass
 
 # When the clock starts a delivery whose event was lost.
 DELIVERY_DUE_MS = HOUR_MS
 # When an order whose file was to be taken in again goes on as it is: no route takes it now.
 SENT_AGAIN_MS = HOUR_MS
 PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
-
-
-class OutcomeKind(StrEnum):
-    """How an order got its batch."""
-
-    CREATED = "created"
-    ADOPTED = "adopted"  # an orphaned batch, found in Catalog: the answer to its POST was lost
-    DUPLICATE = "duplicate"  # before
-    PAUSED = "paused"  # not yet: somebody paused its route, dataset or organization
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """An order whose batch is announced, or that a pause holds."""
-
-    kind: OutcomeKind
-    record: Record
 
 
 def create_batch(order: Order, ports: OrderPorts) -> Outcome:

@@ -19,7 +19,8 @@ from aep_intake.create.attempts import attempts
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NeedsAttention, NotReplaceable, NotYet
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import Lineage, LineageHead, Order, Record, Replaced, State
+from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced
+from aep_intake.model.progress import Record, State
 
 if TYPE_CHECKING:
     from aep_intake.create.ports import OrderPorts

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lease, LedgerIdentity, Order, Record, Rejection
+from aep_intake.model.orders import LedgerIdentity, Order
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Lease, Record, Rejection
 from aep_intake.model.values import dataclass
 
 

@@ -12,8 +12,8 @@ from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark
 from aep_intake.delivery.pieces import Run
 from aep_intake.model import records
 from aep_intake.model.errors import ContentsUnknown
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection, in_a_key
+from aep_intake.model.files import Arrival, in_a_key
+from aep_intake.model.progress import Rejection
 from aep_intake.model.records import Kept
 from aep_intake.model.times import day_of
 from aep_intake.model.values import dataclass

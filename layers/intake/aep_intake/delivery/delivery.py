@@ -11,9 +11,10 @@ from aep_intake.content.parts import Place, has_rows
 from aep_intake.delivery.pieces import Cut, Piece, Run, pieces_and_runs
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import MalformedEvent
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Demands, Order, Record, Rejection, in_a_key
+from aep_intake.model.files import Arrival, in_a_key
+from aep_intake.model.orders import Demands, Order
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.records import Kept, invariant
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.values import dataclass

@@ -24,7 +24,8 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
 

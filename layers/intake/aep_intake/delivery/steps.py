@@ -59,7 +59,7 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Record
+from aep_intake.model.progress import Record
 from aep_intake.model.times import HOUR_MS
 
 STORE_CUTS_EVERY_MS = 20_000

@@ -47,7 +47,7 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 from aep_intake.model.values import dataclass
 
 SLOW_TRIES = 5  # of a run, before the files that the last one had no time for are left out

@@ -51,7 +51,7 @@ from aep_intake.model.errors import (
     TooLarge,
     UploadRefused,
 )
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 from aep_intake.model.values import dataclass
 
 # Too large, a name too long, the wrong media type.

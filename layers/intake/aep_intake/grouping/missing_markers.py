@@ -22,10 +22,10 @@ from typing import Protocol
 from aep_intake.grouping import ready
 from aep_intake.model.errors import LeaseLost, MarkerMissing, Rejected
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import RETRYING, WAITING, Missing, Seen
-from aep_intake.model.orders import FOLDER_PREFIX, Rejection
+from aep_intake.model.history import RETRYING, WAITING, Folder, Listing, Missing, Seen, WaitingFile
+from aep_intake.model.orders import FOLDER_PREFIX
 from aep_intake.model.outcomes import SideBySide
-from aep_intake.model.records import Kept
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import HOUR_MS
 from aep_intake.model.values import dataclass
 
@@ -34,50 +34,6 @@ REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
 # Deadlines are rounded up to a quarter of `within`, so that files that come bit by bit need few
 # messages.
 DEADLINES_PER_WITHIN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingFile:
-    """A file that waits for a marker of `route`, for `within` milliseconds.
-
-    `ready`: the names that its ready file may have, if it waits for one.
-    """
-
-    file: Arrival
-    route: str
-    within: int
-    ready: tuple[str, ...] = ()
-    owner: str | None = None  # of the route
-
-
-@dataclass(frozen=True, slots=True)
-class Listing(Kept):
-    """Files of a folder that came together."""
-
-    folder_id: str
-    route: str
-    within: int  # milliseconds
-    due: int  # their deadline (epoch ms)
-    files: tuple[Arrival, ...]
-    ready: tuple[str, ...] = ()
-    is_marker: bool = False  # which waits for nothing but its time
-    owner: str | None = None
-
-    @property
-    def place(self) -> str:
-        """Its name in the folder's list, which is sorted by deadline."""
-        return f"{self.due:013}-{digest(*(file.external_id for file in self.files))}"
-
-
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A folder where files wait for a marker."""
-
-    folder_id: str
-    due: int | None = None  # the next deadline (epoch ms); None while no file waits
-    done: str = ""  # high-water mark: messages were sent for all places up to this one
-    revision: int = 1
-    route: str | None = None  # of the files that are due next; None if an earlier release wrote it
 
 
 class WaitingLedger(ready.ReadyLedger, Protocol):

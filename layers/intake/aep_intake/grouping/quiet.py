@@ -10,9 +10,10 @@ opens the next window.
 from collections.abc import Iterable
 from itertools import count
 
-from aep_intake.grouping.windows import Window, WindowPorts, WindowStage
+from aep_intake.grouping.windows import WindowPorts
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LineMoved, WindowSealed
 from aep_intake.model.files import Arrival
+from aep_intake.model.windows import Window, WindowStage
 
 
 def register(

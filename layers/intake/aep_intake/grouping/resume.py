@@ -2,8 +2,8 @@
 
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create, ports
-from aep_intake.create.create import Outcome
 from aep_intake.grouping import missing_markers, windows
+from aep_intake.model.progress import Outcome
 from aep_intake.model.values import dataclass
 
 

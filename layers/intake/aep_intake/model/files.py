@@ -105,3 +105,8 @@ class Archived:
     """A file that S3 lists in an archive: nobody can read it until somebody restores it."""
 
     file: Arrival
+
+
+def in_a_key(external_id: str) -> str:
+    """An external id as one part of an object's key: that of a caller may have slashes."""
+    return external_id.replace("/", "!")

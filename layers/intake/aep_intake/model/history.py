@@ -1,9 +1,10 @@
-"""What the ledger knows of the versions of an object."""
+"""What the ledger knows of the versions of an object, and of files that wait for a marker."""
 
 from dataclasses import field
 
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import WINDOW_PREFIX, Rejection
+from aep_intake.model.orders import WINDOW_PREFIX
+from aep_intake.model.progress import Rejection
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
@@ -65,3 +66,47 @@ class CountedVersion:
     owner: str
     # The version that is in the batch: another one, if a copy of it came.
     in_batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingFile:
+    """A file that waits for a marker of `route`, for `within` milliseconds.
+
+    `ready`: the names that its ready file may have, if it waits for one.
+    """
+
+    file: Arrival
+    route: str
+    within: int
+    ready: tuple[str, ...] = ()
+    owner: str | None = None  # of the route
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Kept):
+    """Files of a folder that came together."""
+
+    folder_id: str
+    route: str
+    within: int  # milliseconds
+    due: int  # their deadline (epoch ms)
+    files: tuple[Arrival, ...]
+    ready: tuple[str, ...] = ()
+    is_marker: bool = False  # which waits for nothing but its time
+    owner: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Its name in the folder's list, which is sorted by deadline."""
+        return f"{self.due:013}-{digest(*(file.external_id for file in self.files))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder where files wait for a marker."""
+
+    folder_id: str
+    due: int | None = None  # the next deadline (epoch ms); None while no file waits
+    done: str = ""  # high-water mark: messages were sent for all places up to this one
+    revision: int = 1
+    route: str | None = None  # of the files that are due next; None if an earlier release wrote it

@@ -5,7 +5,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aep_intake.delivery.delivery import Delivery, End, Mark, Task, Verdict
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.errors import IntakeError, Rejected
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import HOUR_MS
 from aep_intake.report.telemetry import count, logger, metrics
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.errors import BadRows
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection, Replaced, in_a_key
+from aep_intake.model.files import Arrival, in_a_key
 from aep_intake.model.times import iso
 
 if TYPE_CHECKING:
     from aep_intake.clock.expected import MissedDeadline
     from aep_intake.delivery.delivery import Delivery, Verdict
+    from aep_intake.model.orders import Order, Replaced
+    from aep_intake.model.progress import Record, Rejection
 
 SOURCE = "aep.intake"
 BATCH_CREATED = "Batch Created"
@@ -30,7 +31,7 @@ ROUTE_RESUMED = "Route Resumed"
 SCHEMA_VERSION = "1"
 
 
-def batch_created(record: Record) -> dict[str, Any]:
+def batch_created(record: "Record") -> dict[str, Any]:
     """The event that an order has its batch. Raises ValueError if it has none."""
     if record.batch_id is None or record.created_at is None:
         raise ValueError(f"{record.order.external_id} has no batch to announce")
@@ -60,7 +61,7 @@ def batch_created(record: Record) -> dict[str, Any]:
     )
 
 
-def about_replaced(replaced: Replaced) -> dict[str, Any]:
+def about_replaced(replaced: "Replaced") -> dict[str, Any]:
     """The batch that a new one replaces; of an order that was split, all of them."""
     others = [{"externalId": one.external_id, "batchId": one.batch_id} for one in replaced.others]
     return present(
@@ -68,13 +69,13 @@ def about_replaced(replaced: Replaced) -> dict[str, Any]:
     )
 
 
-def order_rejected(order: Order, rejection: Rejection) -> dict[str, Any]:
+def order_rejected(order: "Order", rejection: "Rejection") -> dict[str, Any]:
     """The event that an order gets no batch until somebody changes something."""
     return _rejected(order.external_id, rejection, order.files, order)
 
 
 def arrival_rejected(
-    external_id: str, arrivals: tuple[Arrival, ...], rejection: Rejection
+    external_id: str, arrivals: tuple[Arrival, ...], rejection: "Rejection"
 ) -> dict[str, Any]:
     """The event that arrivals, or an unreadable message, did not become an order."""
     return _rejected(external_id, rejection, arrivals)
@@ -88,7 +89,7 @@ def kind_of_end(verdict: "Verdict") -> str:
 def batch_ended(
     delivery: "Delivery",
     files: tuple[Arrival, ...],
-    lost: Mapping[str, Rejection],
+    lost: Mapping[str, "Rejection"],
     bucket: str,
 ) -> dict[str, Any]:
     """The event that a delivery's batch has ended. `bucket`: with the details of bad rows.
@@ -151,7 +152,9 @@ def batch_ended(
     )
 
 
-def _left_rows_out(delivery: "Delivery", verdict: "Verdict", lost: Mapping[str, Rejection]) -> bool:
+def _left_rows_out(
+    delivery: "Delivery", verdict: "Verdict", lost: Mapping[str, "Rejection"]
+) -> bool:
     """Whether rows were kept that a map left out: of files in the batch, or of those refused."""
     refused = any(why.reason == BadRows.reason for why in lost.values())
     return delivery.compiled_map is not None and (verdict.unmapped > 0 or refused)
@@ -215,9 +218,9 @@ def encoded(document: dict[str, Any]) -> bytes:
 
 def _rejected(
     external_id: str,
-    rejection: Rejection,
+    rejection: "Rejection",
     files: Iterable[Arrival],
-    order: Order | None = None,
+    order: "Order | None" = None,
 ) -> dict[str, Any]:
     target, rule = order and order.target, order or rejection
     return present(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from aep_intake.clock.due import DueKind
 from aep_intake.model.errors import MalformedRequest
-from aep_intake.model.orders import Record, State
+from aep_intake.model.progress import Record, State
 from aep_intake.model.times import DAY_MS, HOUR_MS, day_of, hour_of, iso, milliseconds
 from aep_intake.model.values import dataclass
 from aep_intake.report import journal, status

@@ -9,12 +9,12 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.history import RETRYING, WAITING, Seen
-from aep_intake.model.orders import Record, State
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Record, State
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window, WindowStage
 from aep_intake.report.events import present
 
 if TYPE_CHECKING:

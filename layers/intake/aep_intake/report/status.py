@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aep_intake.create.attempts import attempts, holding, latest
-from aep_intake.grouping.windows import Window, WindowStage
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import RETRYING, Seen
-from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order, Record, Rejection
+from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.pauses import Pause
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window, WindowStage
 from aep_intake.report import states
 from aep_intake.report.events import about_replaced, present
 from aep_intake.report.meanings import explained

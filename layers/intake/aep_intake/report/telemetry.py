@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from aep_intake.create.create import Outcome, OutcomeKind
 from aep_intake.model.errors import IntakeError, Rejected
+from aep_intake.model.progress import Outcome, OutcomeKind
 
 logger = Logger()
 metrics = Metrics()

@@ -6,9 +6,9 @@ from dataclasses import field
 from typing import TYPE_CHECKING
 
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping.windows import Window
-from aep_intake.model.orders import Record
+from aep_intake.model.progress import Record
 from aep_intake.model.values import dataclass
+from aep_intake.model.windows import Window
 from aep_intake.report import states
 from aep_intake.report.counts import NO_ROUTE
 from aep_intake.report.states import Word

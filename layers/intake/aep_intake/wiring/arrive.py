@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from aep_intake.adapters.aws.appconfig import InForce
-from aep_intake.adapters.aws.routing_table import ROUTING_TABLE
+from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.s3 import Objects
 from aep_intake.arrivals.ports import Intake, VersionPorts
+from aep_intake.model.errors import RoutesUnavailable
+from aep_intake.model.files import digest
 from aep_intake.model.times import DAY_MS
 from aep_intake.routing.checks import Checks
-from aep_intake.routing.routes import RoutingTable
+from aep_intake.routing.routes import RoutingTable, parse
 from aep_intake.routing.targets import Targets
 from aep_intake.wiring.create import Creating
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
     from aep_intake.adapters.dynamodb.listing import DynamoListed
     from aep_intake.arrivals.reconcile import Comparison
+
+
+def _parsed(document: bytes, version: str) -> RoutingTable:
+    # Without a label, the start of a hash of the document identifies it.
+    return parse(document, version or digest(document.decode(errors="replace"))[:8])
+
+
+ROUTING_TABLE = DocumentKind(
+    "the routing table", "aep-intake routes publish", _parsed, RoutesUnavailable
+)
 
 
 class Requesting(Creating):

@@ -12,9 +12,10 @@ from aep_intake.adapters.dynamodb.buckets import DynamoBuckets
 from aep_intake.clock import due
 from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
-from aep_intake.grouping import missing_markers, resume, windows
+from aep_intake.grouping import missing_markers, windows
 from aep_intake.model import messages
-from aep_intake.model.orders import Lease, Order
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Lease
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import SKEW_MS
 from aep_intake.report import telemetry
@@ -102,8 +103,3 @@ class Creating(WithPlatform):
 
     def _per_minute(self, credential: str) -> int:
         return self.organizations.current().limits_of(credential).batches_per_minute
-
-    def due(self, context: LambdaContext) -> resume.ResumePorts:
-        """The ports of due work, for this invocation. Raises LimitsUnavailable."""
-        orders = self.create(context, self.pace.wait)
-        return resume.ResumePorts(orders, self.window_ports, self.overdue_ports)

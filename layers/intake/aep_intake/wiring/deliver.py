@@ -14,11 +14,11 @@ from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.clock import due
-from aep_intake.clock.retries import Message
 from aep_intake.delivery import delivery
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Rejection, key_of_map
+from aep_intake.model.orders import key_of_map
+from aep_intake.model.progress import Rejection
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.times import DAY_MS, HOUR_MS, SKEW_MS
 from aep_intake.report import telemetry
@@ -27,6 +27,7 @@ from aep_intake.wiring.platform import WithPlatform
 TICK_MS = 60_000  # between two ticks of the clock
 if TYPE_CHECKING:
     from aep_intake.clock.parking import ParkedPlace
+    from aep_intake.clock.retries import Message
 
 STEP_MS = 60_000  # the longest step of a delivery, except planning
 READ_AHEAD = 16  # files of runs that are read side by side
@@ -136,7 +137,7 @@ class Delivering(WithPlatform):
         limits = self.organizations.current().limits_of(credential)
         return limits.gigabytes_per_hour * 10**9
 
-    def done_again[T](self, message: Message, place: "ParkedPlace", work: Callable[[], T]) -> T:
+    def done_again[T](self, message: "Message", place: "ParkedPlace", work: Callable[[], T]) -> T:
         """The result of `work`. If the message was parked, its item ends; if it fails, it stays."""
         before = message.redriven or message.tries > 1
         return self.parking.done_again(work, place) if before else work()

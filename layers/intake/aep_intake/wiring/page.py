@@ -12,8 +12,8 @@ from aep_intake.adapters.dynamodb.routes import DynamoRoutes
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
-from aep_intake.grouping.windows import Window
 from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.windows import Window
 from aep_intake.report.status import StatusPorts
 from aep_intake.report.today import Meter, PagePorts
 from aep_intake.wiring.clients import Clients

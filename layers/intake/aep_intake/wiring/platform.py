@@ -9,7 +9,8 @@ from aep_intake.adapters.adobe.http import https_session
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.adapters.aws.eventbridge import Announcer
 from aep_intake.adapters.aws.s3 import Objects
-from aep_intake.model.orders import Order, Rejection
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Rejection
 from aep_intake.wiring.worker import Worker
 
 

@@ -8,11 +8,9 @@ from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
 from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.clock import retries
-from aep_intake.clock.retries import Message
 from aep_intake.model.errors import LimitsUnavailable
-from aep_intake.model.orders import Rejection
 from aep_intake.model.organizations import Limits, Organizations, parse, undocumented
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import DAY_MS
 from aep_intake.report import telemetry
 from aep_intake.wiring.clients import Clients
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from aep_intake.adapters.dynamodb.routes import DynamoRoutes
     from aep_intake.clock.parking import Parking
+    from aep_intake.clock.retries import Message
 
 
 class Worker(Clients):
@@ -94,10 +93,10 @@ class Worker(Clients):
 
     def give_back(
         self,
-        failed: Mapping[Message, Exception],
-        early: Iterable[Message],
+        failed: Mapping["Message", Exception],
+        early: Iterable["Message"],
         queue_url: str,
-        parks: Callable[[Message, Rejection], None],
+        parks: Callable[["Message", Rejection], None],
         *,
         age: str,
     ) -> dict[str, Any]:
@@ -107,6 +106,8 @@ class Worker(Clients):
         """
         if not failed and not early:
             return {"batchItemFailures": []}
+        from aep_intake.clock import retries  # noqa: PLC0415 - most messages succeed
+
         now = self.now()
         back = retries.retry_later(failed, early, WorkQueue(self.queues, queue_url, parks), now)
         for message in failed:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.model.errors import NotAnnounced, StorageUnavailable
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order, Record, Rejection, in_a_key
+from aep_intake.model.files import Arrival, in_a_key
+from aep_intake.model.orders import Order
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.report import events
 
 if TYPE_CHECKING:

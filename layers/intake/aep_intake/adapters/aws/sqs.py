@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from aep_intake.clock.due import DueKind, errand
-from aep_intake.clock.retries import Again, Message
 from aep_intake.model.errors import StorageUnavailable
 from aep_intake.model.messages import encoded
-from aep_intake.model.orders import Rejection
+from aep_intake.model.progress import Rejection
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageAttributeValueTypeDef
 
     from aep_intake.clock.parking import Parked
+    from aep_intake.clock.retries import Again, Message
 
 # SQS refuses a whole batch if it is too large, or if one entry is bad. These codes are about the
 # call, and not about an entry.
@@ -33,18 +33,18 @@ class WorkQueue:
 
     queues: "Queues"
     url: str
-    parks: Callable[[Message, Rejection], None]
+    parks: Callable[["Message", Rejection], None]
 
-    def hide(self, waits: Mapping[Message, int]) -> None:
+    def hide(self, waits: Mapping["Message", int]) -> None:
         """As `retries.Queue`."""
         seconds = {message.receipt: wait for message, wait in waits.items()}
         self.queues.hide(self.url, seconds)
 
-    def send_again(self, wanted: Iterable[Again]) -> dict[Message, StorageUnavailable]:
+    def send_again(self, wanted: Iterable["Again"]) -> dict["Message", StorageUnavailable]:
         """As `retries.Queue`."""
         return self.queues.send_again(self.url, wanted)
 
-    def park(self, message: Message, why: Rejection) -> None:
+    def park(self, message: "Message", why: Rejection) -> None:
         """As `retries.Queue`."""
         self.parks(message, why)
 
@@ -99,8 +99,8 @@ class Queues:
         _raise_any(_batched(self._client.change_message_visibility_batch, queue_url, entries))
 
     def send_again(
-        self, queue_url: str, wanted: Iterable[Again]
-    ) -> dict[Message, StorageUnavailable]:
+        self, queue_url: str, wanted: Iterable["Again"]
+    ) -> dict["Message", StorageUnavailable]:
         """Send messages again, with a delay; the error of each that SQS did not take."""
         several = list(wanted)
         entries = [

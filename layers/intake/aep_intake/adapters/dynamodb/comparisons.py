@@ -6,12 +6,12 @@ from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import ConditionFailed, Table, revision
 from aep_intake.arrivals.reconcile import Comparison
-from aep_intake.grouping.windows import Window
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Seen
-from aep_intake.model.orders import Record
+from aep_intake.model.progress import Record
+from aep_intake.model.windows import Window
 
 PK, SK = "reconcile", "comparison"
 

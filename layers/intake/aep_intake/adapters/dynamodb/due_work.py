@@ -6,10 +6,9 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from aep_intake.adapters.dynamodb.items import due_at, lanes
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Table
+from aep_intake.adapters.dynamodb.table import REQUESTS, ConditionFailed, Table
 from aep_intake.clock.due import Due, DueKind, fair
 
-QUERIES = 8  # side by side
 # The beginning of `pk` by kind of due work; its `sk` is the same word.
 PREFIXES: Mapping[DueKind, str] = {
     DueKind.ORDERS: "order",
@@ -30,7 +29,7 @@ class DynamoDueWork:
         """The due work of a kind, in `fair` order, up to `limit` (from an index: a second old)."""
         by_lane = lanes(kind)
         shards = list(chain.from_iterable(by_lane))
-        with ThreadPoolExecutor(min(len(shards), QUERIES)) as pool:
+        with ThreadPoolExecutor(min(len(shards), REQUESTS)) as pool:
             found = pool.map(
                 lambda shard: list(islice(self._in(shard, kind, now, limit), limit)), shards
             )

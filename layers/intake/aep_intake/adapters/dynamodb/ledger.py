@@ -50,13 +50,13 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from itertools import batched, chain
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb import pauses
-from aep_intake.adapters.dynamodb.due_work import QUERIES, DynamoDueWork
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
     ANNOUNCED,
@@ -67,10 +67,10 @@ from aep_intake.adapters.dynamodb.items import (
     head_moved,
     order_shard,
 )
-from aep_intake.adapters.dynamodb.profile_batches import DynamoProfileBatches
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
     KEYS_MAX,
+    REQUESTS,
     ConditionFailed,
     Item,
     Table,
@@ -94,20 +94,15 @@ from aep_intake.model.history import (
     CountedVersion,
     Seen,
 )
-from aep_intake.model.orders import (
-    Claim,
-    LineageHead,
-    Order,
-    Record,
-    Rejection,
-    State,
-    WindowPart,
-    claims,
-)
+from aep_intake.model.orders import Claim, LineageHead, Order, WindowPart, claims
+from aep_intake.model.progress import Record, Rejection, State
 from aep_intake.model.times import DAY_MS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+    from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
+    from aep_intake.adapters.dynamodb.profile_batches import DynamoProfileBatches
 
 
 # How long a folder is known by its newest marker: much longer than its files.
@@ -148,8 +143,22 @@ class DynamoLedger:
         self.folders = DynamoFolders(self._table, now, retention_ms)
         self.identity = DynamoIdentity(self._table, table, now)
         self.pauses = pauses.DynamoPauses(self._table, now)
-        self.due_work = DynamoDueWork(self._table)
-        self.profile_batches = DynamoProfileBatches(self._table, now, retention_ms)
+
+    @cached_property
+    def due_work(self) -> "DynamoDueWork":
+        """What is due, of every kind; only the clock asks for it."""
+        from aep_intake.adapters.dynamodb.due_work import DynamoDueWork  # noqa: PLC0415
+
+        return DynamoDueWork(self._table)
+
+    @cached_property
+    def profile_batches(self) -> "DynamoProfileBatches":
+        """How many batches were made for Profile; few datasets feed it."""
+        from aep_intake.adapters.dynamodb.profile_batches import (  # noqa: PLC0415
+            DynamoProfileBatches,
+        )
+
+        return DynamoProfileBatches(self._table, self._now, self._retention_ms)
 
     def open(self, record: Record) -> Record:
         """Put `record` and its claims, all or nothing; or return the record that exists.
@@ -360,7 +369,7 @@ class DynamoLedger:
                 expires = {"expires": expiry(until)}
                 self._table.update(*place, how, expires, "attribute_exists(expires)")
 
-        with ThreadPoolExecutor(QUERIES) as pool:
+        with ThreadPoolExecutor(REQUESTS) as pool:
             list(pool.map(keep, kept))
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:

@@ -15,7 +15,7 @@ from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Record
+from aep_intake.model.progress import Record
 
 ORDERS_AT_ONCE = KEYS_MAX // 2  # with their deliveries
 _NAMES = ("record", "delivery")

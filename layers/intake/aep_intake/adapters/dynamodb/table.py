@@ -24,6 +24,7 @@ ABSENT = {"ConditionExpression": "attribute_not_exists(pk)"}
 
 TRIES_MAX = 6
 KEYS_MAX = 100  # of one request for many items
+REQUESTS = 8  # side by side
 
 
 class _Conflict(Exception):

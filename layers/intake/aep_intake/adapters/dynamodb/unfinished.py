@@ -6,9 +6,9 @@ from aep_intake.adapters.dynamodb.due_work import KINDS, PREFIXES
 from aep_intake.adapters.dynamodb.table import KEYS_MAX, Item, Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
-from aep_intake.grouping.windows import Window
 from aep_intake.model import records
-from aep_intake.model.orders import Record
+from aep_intake.model.progress import Record
+from aep_intake.model.windows import Window
 from aep_intake.report.waits import Work
 
 PAGES_MAX = 2  # of the index, some 7,000 keys each

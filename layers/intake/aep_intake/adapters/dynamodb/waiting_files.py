@@ -7,9 +7,9 @@ from itertools import batched
 from aep_intake.adapters.dynamodb.items import due_at
 from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry, revision
 from aep_intake.clock.due import Due, DueKind
-from aep_intake.grouping.missing_markers import Folder, Listing
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
+from aep_intake.model.history import Folder, Listing
 from aep_intake.model.times import SKEW_MS
 
 FILES_PER_ITEM = 50  # an item holds 400 KB

@@ -23,7 +23,6 @@ from aep_intake.adapters.dynamodb.table import (
 )
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import lists
-from aep_intake.grouping.windows import Window, WindowStage, in_order
 from aep_intake.model import records
 from aep_intake.model.errors import (
     LeaseLost,
@@ -33,6 +32,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import Claim, WindowPart, claims
+from aep_intake.model.windows import Window, WindowStage, in_order
 
 IS_OPEN = {
     "ConditionExpression": "stage = :open",
