@@ -3,12 +3,13 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import WAITING
+from aep_intake.model.history import RETRYING, WAITING
 from aep_intake.model.progress import Record, Rejection, State
 from aep_intake.model.times import DAY_MS, hour_of, iso
 from aep_intake.report import journal, listing
@@ -65,10 +66,13 @@ class Listed:
         ids = [name for name in due if name > after][:limit]
         return ids, ids[-1] if len(ids) == limit else ""
 
-    def aside(self, hour: str) -> Iterator[Arrival]:
+    def aside(self, where: str) -> Iterator[Arrival]:
         """In memory nobody knows when; here, in the present hour."""
         ledger = self.ledger
-        if hour == hour_of(NOW):
+        if where == RETRYING:
+            tried = chain.from_iterable(ledger.retried.values())
+            yield from (one.file for one in tried if one.file is not None)
+        if where == hour_of(NOW):
             noted = [p for p, what in ledger.noted.items() if what != WAITING]
             yield from (ledger.noted_files[place] for place in noted)
             claimed = {**ledger.superseded, **ledger.same_as}.keys() & ledger.files_of.keys()

@@ -321,7 +321,9 @@ class MemoryLedger:
 
     def note_retrying(self, arrival: Arrival, why: str, until: int) -> None:
         noted = Seen(arrival.version, noted=RETRYING, time=arrival.time, until=until, trouble=why)
-        self.retried.setdefault(arrival.object_id, []).append(noted)
+        noted = replace(noted, file=arrival)
+        others = [o for o in self.retried.get(arrival.object_id, ()) if o.version != noted.version]
+        self.retried[arrival.object_id] = [*others, noted]
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         self.note(arrival, "superseded", route)

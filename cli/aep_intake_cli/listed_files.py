@@ -3,6 +3,7 @@
     waiting                 the lists of folders where files wait
     gathering, loading      the lists of windows that have no orders yet
     orders without a batch  the ledger's unfinished orders, with their files
+    retrying                these, and the ledger's notes of what could not be taken in yet
     the rest                the journal, hour by hour, the newest first: it says which orders got a
                             batch, and which files were rejected; the ledger, how they stand now,
                             and which versions were set aside in that hour
@@ -24,6 +25,7 @@ from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table as LedgerTable
 from aep_intake.clock.due import DueKind
 from aep_intake.model.files import Arrival
+from aep_intake.model.history import RETRYING
 from aep_intake.model.progress import Record, State
 from aep_intake.model.times import HOUR_MS, hour_of, iso, milliseconds
 from aep_intake.model.windows import Window, WindowStage
@@ -54,8 +56,8 @@ type FileLine = dict[str, Any]
 class FilesLedger(ListedLedger, Protocol):
     """The ledger. Every method raises LedgerUnavailable."""
 
-    def aside(self, hour: str) -> Iterator[Arrival]:
-        """The versions that were set aside in an hour, `2026-11-28T05`."""
+    def aside(self, where: str) -> Iterator[Arrival]:
+        """The versions that were set aside in an hour, `2026-11-28T05`, or that are RETRYING."""
 
 
 class JoinedWindows(Protocol):
@@ -114,7 +116,9 @@ def lines(chosen: Chosen, now: int, ports: FilesPorts) -> Iterator[FileLine]:
         found.append(_in_windows(chosen, ports))
     if chosen.state in (None, *UNFINISHED):
         found.append(_without_batch(chosen, ports))
-    if chosen.state not in (Word.WAITING, Word.GATHERING):
+    if chosen.state in (None, Word.RETRYING):
+        found.append(_retrying(chosen, ports))
+    if chosen.state not in (Word.WAITING, Word.GATHERING, Word.RETRYING):
         hours = range(now - now % HOUR_MS, chosen.since - HOUR_MS, -HOUR_MS)
         told: set[tuple[str, ...]] = set()
         for hour in map(hour_of, hours):
@@ -163,6 +167,14 @@ def _without_batch(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
         for record, delivery in ports.ledger.orders(ids).values():
             if record.state is State.OPEN and record.batch_id is None:
                 yield from _of_order(record, delivery, chosen, ports)
+
+
+def _retrying(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
+    """What has no order yet; no route is known of it."""
+    for line in _present(ports.ledger.aside(RETRYING), ports):
+        without_order = line["state"] == Word.RETRYING and "externalId" not in line
+        if without_order and chosen.fits(line["state"], line.get("route")):
+            yield line
 
 
 def _of_order(

@@ -264,6 +264,9 @@ def test_why_an_arrival_is_tried_again_is_noted(ledger: Contract) -> None:
     file = arrival()
     ledger.note_retrying(file, "S3 answered 403 ä", NOW + DAY)
     ledger.note_waiting(file, "r", "m", NOW)
+    if isinstance(ledger, DynamoLedger):
+        listed = DynamoListed(ledger._table, list).aside("retrying")
+        assert file.uri in {one.uri for one in listed}
     found = {one.noted: one for one in ledger.seen(file.object_id)}
     retrying = found["retrying"]
     assert (retrying.trouble, retrying.until) == ("S3 answered 403 ä", NOW + DAY)

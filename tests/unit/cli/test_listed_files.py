@@ -15,7 +15,7 @@ from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Listing, WaitingFile
 from aep_intake.model.orders import claims
-from aep_intake.model.progress import Rejection
+from aep_intake.model.progress import PutOff, Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS, iso
 from aep_intake.model.windows import Window
 from aep_intake.report.events import arrival_rejected
@@ -161,6 +161,22 @@ def test_what_was_set_aside_is_told_once(day: Day) -> None:
     day.fetched.clear()
     assert day.files(state="left-out", route="nobody's") == []
     assert day.fetched == [], "the journal knows nothing of them"
+
+
+def test_what_could_not_be_read_yet_is_told_once(day: Day) -> None:
+    """It has no order; whatever came of it since says more, such as an order that is retried."""
+    for one in (file("unread"), file("early"), file("taken"), file("again"), file("put-off")):
+        day.ledger.note_retrying(one, "S3 answered 403", NOW + DAY_MS)
+    day.opened(file("put-off").external_id, NOW - 9 * HOUR_MS, files=(file("put-off"),))
+    record = day.ledger.records[file("put-off").external_id]
+    why = PutOff("platform-unavailable", "AEP answered 429", NOW - HOUR_MS)
+    day.ledger.records[file("put-off").external_id] = replace(record, put_off=why)
+    assert sorted(day.files(state="retrying")) == ["put-off retrying", "unread retrying"]
+    assert sorted(each for each in day.files() if "retrying" in each) == [
+        "put-off retrying",
+        "unread retrying",
+    ]
+    assert day.files(state="retrying", route="crm") == []
 
 
 def test_an_earlier_attempt_is_not_told(day: Day) -> None:

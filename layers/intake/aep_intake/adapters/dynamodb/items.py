@@ -75,13 +75,18 @@ def claimed_before(
 
 def aside(object_id: str, now: int) -> Item:
     """The attribute of a version that is set aside at `now`: its place in the index `batch`."""
-    places = asides(hour_of(now))
+    return aside_in(hour_of(now), object_id)
+
+
+def aside_in(where: str, object_id: str) -> Item:
+    """The same, among those of an hour, `2026-11-28T05`, or of RETRYING: what is tried again."""
+    places = asides(where)
     return {"batch_id": {"S": places[int(digest(object_id), 16) % len(places)]}}
 
 
-def asides(hour: str) -> list[str]:
-    """The places of what was set aside in an hour, `2026-11-28T05`."""
-    return [f"aside#{hour}#{n}" for n in range(ASIDE_SHARDS)]
+def asides(where: str) -> list[str]:
+    """The places of what is set aside there."""
+    return [f"aside#{where}#{n}" for n in range(ASIDE_SHARDS)]
 
 
 def file_of(item: Item) -> Arrival:

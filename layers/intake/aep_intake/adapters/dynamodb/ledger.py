@@ -39,11 +39,11 @@ Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over sh
 for orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a second,
 and a full one throttles the table. Orders that a pause holds have shards of their own. While work
 is handed out, `due` is the end of that lease, and `due_since` its value before.
-Index `batch`: `batch_id`, every attempt that got one, and by hour what is set aside (see `aside`),
-as it gets none of its own. Time to live: `expires` (epoch seconds),
-never on a head, on the order that it names, on a connection or a backfill, or on unfinished work. A
-record is one JSON string: AEP's answers hold floats, empty strings and more, which DynamoDB's own
-types change.
+Index `batch`: `batch_id`, every attempt that got one; and, in places of their own (see `aside`),
+what is set aside, by hour, and what is RETRYING. Time to live: `expires` (epoch seconds), never on
+a head, on the order that it names, on a connection or a backfill, or on unfinished work. A record
+is one JSON string: AEP's answers hold floats, empty strings and more, which DynamoDB's own types
+change.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -61,6 +61,7 @@ from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
     ANNOUNCED,
     aside,
+    aside_in,
     claimed_before,
     due_at,
     file_of,
@@ -393,7 +394,7 @@ class DynamoLedger:
             "trouble": {"S": why},
             "until": {"N": str(until)},
             "expires": expiry(until + DAY_MS),
-        }
+        } | aside_in(RETRYING, arrival.object_id)
         self._table.put(_object_item(arrival, f"retried#{digest(arrival.version)}") | said)
 
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:

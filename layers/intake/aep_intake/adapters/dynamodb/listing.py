@@ -45,9 +45,9 @@ class DynamoListed:
                     found[name] = (record, _delivery(items.get(f"delivery#{name}", {})))
         return found
 
-    def aside(self, hour: str) -> Iterator[Arrival]:
-        """The versions that were set aside in an hour, `2026-11-28T05`; some a second late."""
-        for place in asides(hour):
+    def aside(self, where: str) -> Iterator[Arrival]:
+        """The versions that were set aside in an hour, or are RETRYING; some a second late."""
+        for place in asides(where):
             found = self._table.query("batch_id = :id", {"id": {"S": place}}, IndexName="batch")
             keys = ((item["pk"]["S"], item["sk"]["S"]) for item in found)
             for some in batched(keys, KEYS_MAX, strict=False):
