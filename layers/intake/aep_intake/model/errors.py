@@ -49,7 +49,7 @@
         ├── LimitsUnavailable     the document of organizations and limits cannot be read
         ├── NotAnnounced          the event bus did not take the event
         └── StorageUnavailable    a request to S3 or SQS failed
-            └── NotReadable       S3 refuses to read the object: a missing right, or its KMS key
+            └── NotReadable       S3 refuses to read the object: its bucket, a right, or its KMS key
 
 `reason` is the stable, kebab-case name of each class: the metric dimension, the `reason` of an
 `Arrival Rejected` event and the last part of an HTTP problem's `type`.
@@ -328,7 +328,7 @@ class StorageUnavailable(TryAgain):
 
 
 class NotReadable(StorageUnavailable):
-    """S3 refuses to read an object: a right is missing, or its KMS key is disabled.
+    """S3 refuses to read an object: a right or its bucket is missing, or its KMS key is disabled.
 
     Rights pass and come back (IAM follows a deployment after seconds, somebody edits a policy or
     disables a key for a while), so this never proves that the object is gone.

@@ -5,6 +5,7 @@ and without `s3:ListBucket` S3 also answers 403 for an object that does not exis
 """
 
 import io
+import re
 from collections.abc import Buffer, Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 CHUNK = 2**18  # bytes
 # Other storage classes can be read at once. Only a HEAD shows Intelligent-Tiering's archives.
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+# Refusals that pass by themselves, as S3's failures do; KMS throttles through S3 with a 400.
+_PASSES = re.compile("Throttl|TooMany|SlowDown|Timeout|OperationAborted")
 
 
 class Objects:
@@ -241,13 +244,13 @@ def _problem(uri: str, error: ClientError, arrival: Arrival | None = None) -> In
             f"{uri} is encrypted with a key that only its sender has (SSE-C), so the intake "
             f"cannot read it; {answer}. Send it again without that key, or under a key of KMS"
         )
-    if status == 403 or code.startswith("KMS."):
-        return NotReadable(
-            f"{uri} cannot be read now; {answer}. See the policies of its bucket and of the "
-            "function's role (s3:GetObject, s3:GetObjectVersion, s3:ListBucket), and whether its "
-            "KMS key is enabled and allows kms:Decrypt"
-        )
-    return StorageUnavailable(f"{uri}: {answer}")
+    if status >= 500 or _PASSES.search(code):
+        return StorageUnavailable(f"{uri}: {answer}")
+    return NotReadable(
+        f"{uri} cannot be read now; {answer}. See whether its bucket is there, the policies of the "
+        "bucket and of the function's role (s3:GetObject, s3:GetObjectVersion, s3:ListBucket), and "
+        "whether its KMS key is enabled and allows kms:Decrypt"
+    )
 
 
 def _gone(status: int, code: str, details: Any, arrival: Arrival) -> bool:
