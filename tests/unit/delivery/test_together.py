@@ -445,6 +445,20 @@ def test_a_file_that_may_not_be_read_for_a_while_is_waited_for(world: Delivering
     assert list(put(world, external_id).values()) == [ONE + TWO]
 
 
+def test_so_it_is_once_the_list_is_written(world: Delivering) -> None:
+    """Otherwise its batch would be given up, though nothing is wrong with it."""
+    external_id = begun(world, ONE, TWO)
+    with pytest.raises(KeyboardInterrupt):
+        uploaded_piece(world.uploads[0].what, dying(world, "send"))
+    world.denied["in/1.json"] = world.clock() + HOUR
+    with pytest.raises(NotReadable):
+        uploaded_piece(world.uploads[0].what, ports(world))
+    assert world.deliveries.marks(external_id) == {}
+    world.clock.advance(HOUR)
+    uploaded(world)
+    assert list(put(world, external_id).values()) == [ONE + TWO]
+
+
 def test_it_is_not_waited_for_forever(world: Delivering) -> None:
     external_id = begun(world, ONE, TWO)
     world.denied["in/1.json"] = world.clock() + 9 * DAY

@@ -77,7 +77,7 @@ class WindowLists:
             with closing(found["Body"]) as body:
                 return body.read()
         except ClientError as error:
-            if _status(error) == 404:
+            if error.response["Error"]["Code"] == "NoSuchKey":
                 return None
             raise self._unavailable(key, error) from error
         except BotoCoreError as error:
