@@ -206,13 +206,12 @@ class MemoryLedger:
             self.heads[line.subject] = LineageHead(external_id, line.position, line.time)
 
     def claim(self, wanted: tuple[Claim, ...], owner: str, line: Lineage | None = None) -> None:
-        claimed = {}
-        for claim in wanted:
-            other = self.claims.get((claim.object_id, claim.slot))
-            if other is not None and (claim.exclusive or other[1]):
-                claimed[claim.file] = other[0]
-        if claimed:
+        others = [(c, self.claims.get((c.object_id, c.slot), ("", False))) for c in wanted]
+        held = [(c, by) for c, (by, requested) in others if by and (c.exclusive or requested)]
+        if claimed := {claim.file: by for claim, by in held if claim.same_as is None}:
             raise AlreadyClaimed("other orders hold files", claimed=claimed)
+        if held:
+            raise LeaseLost("a version with the same bytes came just now", external_id=owner)
         if line is not None:
             head = self.heads.get(line.subject)
             if (head and head.external_id) != line.predecessor:
@@ -221,6 +220,8 @@ class MemoryLedger:
             self.claims[claim.object_id, claim.slot] = (owner, claim.file.sequencer is None)
             self.files_of[claim.object_id, claim.slot] = claim.file
             self.same_as.pop((claim.object_id, claim.slot), None)
+            if claim.same_as is not None:
+                self.same_as[claim.object_id, claim.slot] = claim.same_as
             self._written(claim.object_id, claim.slot, claim.file.version)
 
     def get(self, external_id: str) -> Record | None:
@@ -253,6 +254,7 @@ class MemoryLedger:
             place = (claim.object_id, claim.slot)
             if self.claims.get(place, ("", False))[0] == old.order.external_id:
                 del self.claims[place]
+                self.same_as.pop(place, None)
         return new
 
     def let_go(self, order: Order, lost: Mapping[Arrival, Rejection]) -> None:
@@ -261,10 +263,11 @@ class MemoryLedger:
             self.reject(file, why, order.external_id)
             self.lost.add((file.object_id, file.version))
             self.noted.pop((file.object_id, file.version), None)
-            for claim in claims(file):
+            for claim in claims(replace(file, copy_of=None)):
                 place = (claim.object_id, claim.slot)
                 if self.claims.get(place, ("", False))[0] == order.claimant:
                     del self.claims[place]
+                    self.same_as.pop(place, None)
 
     def reclaim(self, old: Record, new: Record) -> Record:
         self.transaction()
@@ -343,7 +346,7 @@ class MemoryLedger:
         return self.marks.get(place, 0)
 
     def claimant(self, arrival: Arrival) -> str | None:
-        for claim in claims(arrival):
+        for claim in claims(replace(arrival, copy_of=None)):
             owner = self.claims.get((claim.object_id, claim.slot))
             if owner is not None and (claim.exclusive or owner[1]):
                 return owner[0]
@@ -373,7 +376,7 @@ class MemoryLedger:
         return True
 
     def discard(self, arrival: Arrival, said: str) -> bool:
-        claim, *content = claims(arrival)
+        claim, *content = claims(replace(arrival, copy_of=None))
         free = [each for each in content if (each.object_id, each.slot) not in self.claims]
         self.claim(tuple(free), NOBODY)
         if (claim.object_id, claim.slot) in self.claims:
@@ -383,7 +386,7 @@ class MemoryLedger:
         return True
 
     def undo_discard(self, arrival: Arrival) -> None:
-        for claim in claims(arrival):
+        for claim in claims(replace(arrival, copy_of=None)):
             place = claim.object_id, claim.slot
             if self.claims.get(place, ("",))[0] == NOBODY:
                 del self.claims[place]

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
@@ -16,7 +17,6 @@ from aep_intake.clock.retries import Message
 from aep_intake.grouping.missing_markers import reject_overdue
 from aep_intake.model.errors import Rejected
 from aep_intake.model.outcomes import attempt
-from aep_intake.model.progress import Rejection
 from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
@@ -65,6 +65,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         worker.now,
         lambda name, error: telemetry.report(name, error, None),
         intake.ledger.note_retrying,
+        intake.ledger.reject,
     )
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         before = pool.map(lambda *both: attempt(settling.token, *both), messages, contents)
@@ -87,17 +88,8 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     content_of = dict(zip(messages, contents, strict=True))
     failed = settling.settle(content_of, results, tokens)
-
-    def given_up(message: Message, why: Rejection) -> None:
-        content = content_of[message]
-        # Recorded first: a message that cannot be parked comes again, one that is parked does not.
-        for arrival in content.arrivals:
-            result = results[arrival.external_id]
-            if isinstance(result, Exception) and not isinstance(result, Rejected):
-                intake.ledger.reject(arrival, why)  # a rejected one has its own reason there
-        settling.park(message.body, content, failed[message], why)
-
-    return worker.give_back(failed, early, queue_url, given_up, age="RetryingArrivalAge")
+    give_up = partial(settling.give_up, content_of, results, failed)
+    return worker.give_back(failed, early, queue_url, give_up, age="RetryingArrivalAge")
 
 
 def read(body: str) -> Received:

@@ -321,6 +321,7 @@ class World:
     final: routes.RoutingTable = GOOD
     # The present versions of the objects of the bucket, by key.
     bucket: dict[str, Arrival] = field(default_factory=dict)
+    versions: list[Arrival] = field(default_factory=list)  # of them, in a bucket that keeps them
     more: "tuple[Callable[[], None], ...]" = ()  # what else a schedule may do
     handed_out: list[str] = field(default_factory=list)  # orders, before their time
     due_queue: "list[Errand[tuple[due.DueKind, str]]]" = field(default_factory=list)
@@ -539,7 +540,7 @@ class World:
         self.orders_parked.add(order.external_id)
 
     def _listed(self) -> "ListedBucket":
-        return ListedBucket(self.bucket)
+        return ListedBucket(self.bucket, self.versions)
 
     def _sleep(self, seconds: float) -> None:
         self.clock.advance(int(seconds * SECOND))
@@ -1329,10 +1330,11 @@ PACKED = gzip.compress(b"\n" * 99, mtime=0)[:12]
 
 
 class ListedBucket:
-    """S3, as far as markers need it."""
+    """S3, as far as arrivals need it."""
 
-    def __init__(self, bucket: dict[str, Arrival]) -> None:
+    def __init__(self, bucket: dict[str, Arrival], versions: Sequence[Arrival] = ()) -> None:
         self._bucket = bucket
+        self._versions = versions
         self.contents: dict[tuple[str, str, str], bytes] | None = None
 
     def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival]:
@@ -1344,6 +1346,12 @@ class ListedBucket:
         if key not in self._bucket:
             raise MalformedRequest("objects: no such object")
         return replace(self._bucket[key], sequencer=None)
+
+    def before(self, version: Arrival) -> list[Arrival]:
+        found = [v for v in self._versions if v.key == version.key]
+        found = [v for v in found if v.version_id and v.position < version.position]
+        found.sort(key=lambda v: v.position, reverse=True)
+        return [replace(v, sequencer=None) for v in found if version.version_id]
 
     def read(self, arrival: Arrival, most: int, start: int = 0) -> bytes:
         """Bytes of a file; where nobody put any, a beginning that may be of any text."""

@@ -12,7 +12,6 @@ from typing import Any
 from unittest.mock import patch
 
 from aep_intake.arrivals import envelopes
-from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
@@ -68,10 +67,10 @@ class Letter(Errand[str]):
 class _ParkingQueue(_Queue):
     """The arrivals queue, of which on_arrival parks what it gives up."""
 
-    given_up: Callable[[Message, Rejection], None] = field(kw_only=True)
+    give_up: Callable[[Message, Rejection], None] = field(kw_only=True)
 
     def park(self, message: Message, why: Rejection) -> None:
-        self.given_up(message, why)
+        self.give_up(message, why)
 
 
 class Sqs:
@@ -187,6 +186,7 @@ class ParkingWorld(World):
             intake.ports.now,
             lambda *_: None,
             intake.ledger.note_retrying,
+            intake.ledger.reject,
         )
         tokens = {m: attempt(settling.token, m, content) for m, content in contents.items()}
         wanted = {a.external_id: a for content in contents.values() for a in content.arrivals}
@@ -198,22 +198,11 @@ class ParkingWorld(World):
             results[order] = attempt(retry_parked, order, intake)
         self.ignored |= {name for name, one in results.items() if isinstance(one, Skipped)}
         failed = settling.settle(contents, results, tokens)
-        queue = self._queue(received, contents, failed, settling)
+        by_id = {message.message_id: letter for message, letter in received.items()}
+        give_up = partial(settling.give_up, contents, results, failed)
+        queue = _ParkingQueue(self, self.letters, [], by_id, give_up=give_up)
         self.put_off(queue, failed, early, intake.ports.now())
         return results
-
-    def _queue(
-        self,
-        received: Mapping[Message, Letter],
-        contents: Mapping[Message, Received],
-        failed: Mapping[Message, Exception],
-        settling: Settling,
-    ) -> _ParkingQueue:
-        def given_up(message: Message, why: Rejection) -> None:
-            settling.park(message.body, contents[message], failed[message], why)
-
-        by_id = {message.message_id: letter for message, letter in received.items()}
-        return _ParkingQueue(self, self.letters, [], by_id, given_up=given_up)
 
     def _deliver_twice(self) -> None:
         if self.letters:

@@ -39,15 +39,21 @@ MANY = [
 ]
 
 
+HERE = replace(ONE, key="in/kept.json", version_id="a1")
 COPIES = [
+    HERE,
+    replace(HERE, version_id="a2", sequencer="0063", copied=True),
+    replace(HERE, version_id="a4", sequencer="0065", etag="e3"),
+    replace(HERE, version_id="a5", sequencer="0066", copied=True),  # of what it was before `e3`
+    replace(HERE, version_id="a6", sequencer="0067"),
+    replace(HERE, version_id="a7", sequencer="0068", copied=True),
     ONE,
     replace(ONE, sequencer="0063", copied=True),
-    replace(ONE, sequencer="0064", etag="e3"),
-    replace(ONE, sequencer="0065", copied=True),  # of what it was before `e3`
-    replace(ONE, sequencer="0066"),
     replace(TWO, copied=True),  # of another object
     replace(TWO, version_id="v3", sequencer="0067", copied=True),
 ]
+# Which of them, at most: versions of an object that S3 keeps, of others, or of all.
+CHOICES = (COPIES[:2], COPIES[:4], COPIES[2:6], COPIES[6:], COPIES)
 
 
 @tapes(200, 400)
@@ -73,25 +79,60 @@ def test_every_arrival_of_a_window_is_in_one_part_of_it(tape: bytes) -> None:
 @tapes(200, 400)
 def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes) -> None:
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
-    arrivals = COPIES[: 2 + world.tape.pick(6)]
+    arrivals = list[Arrival]()
+    world.versions = CHOICES[world.tape.pick(len(CHOICES))]
+    for arrival in world.versions:  # whichever event comes first
+        arrivals.insert(world.tape.pick(len(arrivals) + 1), arrival)
     play(world, arrivals, [])
+    of_run = _runs(world.versions)
     for copy in arrivals:
         claim, *_ = claims(copy)
         same_as = world.ledger.same_as.get((claim.object_id, claim.slot))
         if same_as is None:
             continue
         ran["same bytes"] += 1
-        [original] = [file for file in arrivals if file.version == same_as]
-        assert copy.copied
-        assert (original.key, original.etag) == (copy.key, copy.etag)
-        assert original.position < copy.position
+        [original] = [v for v in arrivals if (v.key, v.version) == (copy.key, same_as)]
+        stands = original.position > copy.position
+        ran["stood for"] += stands
+        assert (original if stands else copy).copied
+        assert original.etag == copy.etag
+        between = [v for v in arrivals if original.position < v.position < copy.position]
+        for other in between:
+            slot = claims(other)[0].slot
+            no_rows = (other.object_id, other.version) in world.ledger.rejections
+            no_rows = no_rows or (other.object_id, slot) in world.ledger.superseded
+            assert no_rows or other.key != copy.key or other.etag == copy.etag
         owner = world.ledger.claimant(copy)
         # An original that is refused later is let go, and may be in another order or window now.
         assert owner is not None
         if owner != world.ledger.claimant(original):
-            refused = world.ledger.get(owner)
-            assert refused is not None
-            assert refused.state is State.REFUSED
+            record = world.ledger.get(owner)
+            assert record is not None
+            assert record.state is State.REFUSED
+    loaded = Counter(
+        of_run[file]
+        for record in world.ledger.records.values()
+        if record.batch_id is not None
+        for file in map(_as_it_came, world.ledger.files(record.order))
+        if file.version_id is not None
+    )
+    assert [run for run, times in loaded.items() if times > 1] == [], "its rows are there twice"
+
+
+def _as_it_came(file: Arrival) -> Arrival:
+    return next(one for one in COPIES if (one.key, one.version) == (file.key, file.version))
+
+
+def _runs(versions: list[Arrival]) -> dict[Arrival, int]:
+    """The same number for versions of which each but the first is a copy of the one before."""
+    runs = dict[Arrival, int]()
+    last = dict[str, Arrival]()
+    for number, version in enumerate(sorted(versions, key=lambda one: one.position)):
+        before = last.get(version.key)
+        same = before is not None and version.copied and before.etag == version.etag
+        runs[version] = runs[before] if same and before is not None else number
+        last[version.key] = version
+    return runs
 
 
 def play(world: World, arrivals: list[Arrival], requests: list[Order]) -> None:
@@ -195,5 +236,5 @@ def test_the_schedules_went_where_it_hurts(
     schedules = ran.pop("schedules")
     record_property("says", f"{schedules} fault schedules; what workers ended with: {dict(ran)}")
     often = ("created", "adopted", "duplicate", "attempts", "lease-lost", "outcome-unknown")
-    assert_met(ran, schedules, 100, *often, "superseded", "same bytes")
+    assert_met(ran, schedules, 100, *often, "superseded", "same bytes", "stood for")
     assert_met(ran, schedules, 200, "sent anew", "given up")

@@ -505,6 +505,44 @@ def test_a_copy_is_claimed_for_who_has_the_version_that_it_is_a_copy_of(ledger: 
     assert ledger.counted_versions(file.object_id) == []
 
 
+def test_a_copy_that_comes_first_claims_what_it_copies(ledger: Contract) -> None:
+    file = arrival(version_id="v1")
+    copy = replace(file, version_id="v2", sequencer="0062", copy_of="v1")
+    record = ledger.open(opened(copy))
+    owner = record.order.external_id
+    assert ledger.claimant(file) == ledger.claimant(copy) == owner
+    with pytest.raises(AlreadyClaimed) as known:
+        ledger.open(opened(file))
+    assert known.value.claimed == {file: owner}
+    by_version = {seen.version: seen.same_as for seen in ledger.seen(file.object_id)}
+    assert by_version == {"v:v1": "v:v2", "v:v2": None}
+    held = {one.file.version: one.in_batch for one in ledger.counted_versions(file.object_id)}
+    assert held == {"v:v1": "v:v2", "v:v2": "v:v2"}
+    # Lost from its batch, it is let go; the version for which it stood is still told.
+    ledger.let_go(record.order, {copy: Rejection.of(NoRoute("gone"), NOW)})
+    assert ledger.claimant(copy) is None
+    assert ledger.claimant(file) == owner
+    assert ledger.counted_versions(file.object_id) == []
+
+
+def test_a_copy_does_not_stand_for_what_is_claimed(ledger: Contract) -> None:
+    file = arrival(version_id="v1")
+    copy = replace(file, version_id="v2", sequencer="0062", copy_of="v1")
+    ledger.open(opened(file))
+    with pytest.raises(LeaseLost):
+        ledger.open(opened(copy))
+    assert ledger.claimant(copy) is None
+
+
+def test_a_refused_copy_lets_go_of_what_it_copies(ledger: Contract) -> None:
+    copy = replace(arrival(version_id="v2"), copy_of="v1")
+    record = ledger.open(opened(copy))
+    rejection = Rejection.of(NoRoute("refused"), NOW)
+    refused = ledger.replace(record, record.rejected(State.REFUSED, rejection))
+    ledger.release(refused, refused.announced())
+    assert ledger.claimant(replace(copy, version_id="v1")) is None
+
+
 def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None:
     """S3 lists a marker's files without it."""
     file = arrival(version_id="v1")

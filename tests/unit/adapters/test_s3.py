@@ -6,6 +6,7 @@ becomes a line feed), and never breaks off.
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
@@ -379,6 +380,20 @@ def test_a_folder_is_listed_after_a_key(s3: Stubber) -> None:
     s3.add_response("list_object_versions", answer, expected)
     [found] = readable(objects(s3).folder("landing", "in/", after="in/a"))
     assert found.key == "in/b"
+
+
+def test_the_versions_before_one_are_those_of_its_key(s3: Stubber) -> None:
+    now = [version("in/a") | {"VersionId": name, "ETag": f'"{name}"'} for name in ("v3", "v1")]
+    null, longer = version("in/a") | {"VersionId": "null"}, version("in/a2")
+    answer = {"IsTruncated": True, "Versions": [*now, null, longer]}
+    expected = {"Bucket": "landing", "Prefix": "in/a", "MaxKeys": 100}
+    for _ in range(3):
+        s3.add_response("list_object_versions", answer, expected)
+    newest = replace(ARRIVAL, version_id="v3")
+    assert [file.etag for file in objects(s3).before(newest)] == ["v1"]
+    assert objects(s3).before(replace(ARRIVAL, version_id="v1")) == []
+    assert objects(s3).before(replace(ARRIVAL, version_id="gone")) == []
+    assert objects(s3).before(UNVERSIONED) == [], "S3 is not asked"
 
 
 def test_an_empty_folder_has_nothing(s3: Stubber) -> None:

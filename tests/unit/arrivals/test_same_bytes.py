@@ -2,17 +2,20 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
+from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping.windows import BatchLimits
+from aep_intake.model.errors import LeaseLost, NoRoute, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
-from aep_intake.model.progress import Outcome
+from aep_intake.model.progress import Outcome, Rejection
 from aep_intake.routing import routes
 
 from local.simulator.seed import LOYALTY
@@ -179,6 +182,86 @@ def test_a_folder_that_is_encrypted_anew_is_not_loaded_again(world: World) -> No
     written = replace(again, version_id="m3", sequencer="0081", copied=False)
     assert isinstance(take(written, world.intake(0)), Known), "nothing new"
     assert batches(world) == made
+
+
+BATCHED = [{}, {"batch": {"window": "1m"}}, {"batch": {"quiet": "1m"}}]
+
+
+@pytest.mark.parametrize("rule", BATCHED, ids=["alone", "window", "quiet"])
+def test_a_copy_that_comes_first_stands_for_what_it_copies(
+    world: World, rule: dict[str, Any]
+) -> None:
+    world.table, copy = table(**rule), following(A, 2, copied=True)
+    world.versions = [A, copy]
+    place = take(copy, world.intake(0))
+    assert isinstance(place, Joined if rule else Outcome)
+    owner = world.ledger.claimant(copy)
+    for _ in range(2):  # its message comes again
+        assert isinstance(take(A, world.intake(0)), Known if rule else Outcome)
+        assert world.ledger.claimant(A) == owner
+        take(copy, world.intake(0))
+    [told] = [seen for seen in world.ledger.seen(A.object_id) if seen.version == A.version]
+    assert (told.same_as, told.owner) == (copy.version, owner)
+    again = following(A, 3, copied=True)
+    world.versions.append(again)
+    assert take(again, world.intake(0)) == TOLD
+    assert batches(world) == (0 if rule else 1)
+
+
+@pytest.mark.parametrize("rule", BATCHED, ids=["alone", "window", "quiet"])
+def test_what_a_copy_stands_for_is_claimed_meanwhile(world: World, rule: dict[str, Any]) -> None:
+    """By another worker: nobody claims anything here, and the copy is told when it comes again."""
+    world.table, copy = table(**rule), following(A, 2, copied=True)
+    world.versions = [A, copy]
+    intake = world.intake(0)
+
+    def before(version: Arrival) -> list[Arrival]:
+        take(A, world.intake(0))
+        return [A]
+
+    late: Any = SimpleNamespace(read=intake.objects.read, before=before)
+    with pytest.raises(LeaseLost, match="came just now"):
+        take(copy, replace(intake, objects=late))
+    assert world.ledger.claimant(copy) is None
+    assert take(copy, intake) == TOLD
+    assert batches(world) == (0 if rule else 1)
+
+
+def test_a_copy_that_is_refused_stands_for_nothing(world: World) -> None:
+    world.table, copy = table(sandbox="forbidden"), following(A, 2, copied=True)
+    world.versions = [A, copy]
+    with pytest.raises(Rejected):
+        take(copy, world.intake(0))
+    assert world.ledger.claimant(A) is None
+    world.table = table()
+    assert isinstance(take(A, world.intake(0)), Outcome)
+    assert batches(world) == 1
+
+
+def test_both_in_one_batch_of_messages_have_one_batch(world: World, first: Arrival) -> None:
+    copies = [following(first, number, copied=True) for number in (3, 2)]
+    both = {file.external_id: file for file in (*copies, first)}
+    results = take_in(both, world.intake(0), map)
+    assert [results[copy.external_id] for copy in copies] == [TOLD, TOLD]
+    assert isinstance(results[first.external_id], Outcome)
+
+
+def test_of_a_then_b_then_a_b_comes_last(world: World) -> None:
+    b, copy = following(A, 2, etag="b"), following(A, 3, copied=True)
+    world.versions = [A, b, copy]
+    take(A, world.intake(0))
+    world.ledger.note_retrying(b, "its bucket cannot be read", START)
+    assert isinstance(take(copy, world.intake(0)), Outcome)
+    assert isinstance(take(b, world.intake(0)), Outcome)
+    assert batches(world) == 3
+
+
+def test_what_was_rejected_in_between_left_no_rows(world: World) -> None:
+    b, copy = following(A, 2, etag="b"), following(A, 3, copied=True)
+    world.versions = [A, b, copy]
+    take(A, world.intake(0))
+    world.ledger.reject(b, Rejection.of(NoRoute("no rule fits"), START))
+    assert take(copy, world.intake(0)) == TOLD
 
 
 def test_one_query_for_a_copy_and_none_for_others(

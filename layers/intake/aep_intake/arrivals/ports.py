@@ -9,7 +9,7 @@ from aep_intake.grouping import markers, missing_markers, windows
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import CountedVersion
+from aep_intake.model.history import CountedVersion, Seen
 from aep_intake.model.orders import Order
 from aep_intake.model.progress import Record
 from aep_intake.model.times import DAY_MS
@@ -25,6 +25,9 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
 
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
+
+    def seen(self, object_id: str) -> list[Seen]:
+        """All that the ledger knows of an object."""
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""
@@ -53,6 +56,16 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
 
 class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer, Protocol):
     """The event bus, for arrivals without an order too."""
+
+
+class ArrivalObjects(markers.FolderListing, Protocol):
+    """S3, for folders and for single objects."""
+
+    def before(self, version: Arrival) -> list[Arrival]:
+        """The versions of its object before this one, the newest first: of the newest hundred.
+
+        None in a bucket without versions. Raises StorageUnavailable.
+        """
 
 
 class VersionLedger(Protocol):
@@ -91,7 +104,7 @@ class Intake:
     ledger: ArrivalLedger
     announcer: ArrivalAnnouncer
     targets: Targets
-    objects: markers.FolderListing
+    objects: ArrivalObjects
     checks: Checks
     table: Callable[[], routes.RoutingTable]
     buckets: tuple[str, ...]

@@ -6,7 +6,7 @@ from typing import Any
 
 from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
-from aep_intake.arrivals.versions import told_same_bytes
+from aep_intake.arrivals.versions import unless_same_bytes
 from aep_intake.create import lineage
 from aep_intake.grouping import missing_markers, ready
 from aep_intake.model.errors import (
@@ -79,8 +79,12 @@ def resolve(arrival: Arrival, intake: Intake) -> Fate:
 
 
 def _routed(arrival: Arrival, match: Match, table: routes.RoutingTable, intake: Intake) -> Fate:
-    if arrival.copied and not match.loads_same_bytes and told_same_bytes(arrival, intake):
-        return Skipped("same-bytes")
+    copy_of = None
+    if arrival.copied and not match.loads_same_bytes:
+        copy = unless_same_bytes(arrival, intake)
+        if copy is None:
+            return Skipped("same-bytes")
+        copy_of = copy.copy_of
     match match.batching:
         case IsMarker(grace_ms=grace):
             return _marker(Marker(arrival, match, table), grace, intake)
@@ -89,7 +93,11 @@ def _routed(arrival: Arrival, match: Match, table: routes.RoutingTable, intake: 
         case WaitsForMarker() as batching:
             return _wait(arrival, match, batching, intake)
     found = _when_ready(arrival, match, intake)
-    return _placed(found, match, intake) if isinstance(found, Arrival) else found
+    if not isinstance(found, Arrival):
+        return found
+    # With its ready file, a later version may be let through.
+    placed = replace(found, copy_of=copy_of) if found == arrival else found
+    return _placed(placed, match, intake)
 
 
 def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:

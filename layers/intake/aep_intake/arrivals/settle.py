@@ -30,6 +30,8 @@ class Settling:
     report: Callable[[str, Exception], None]
     # Notes why an arrival is tried again, and until when (epoch ms). Raises LedgerUnavailable.
     note: Callable[[Arrival, str, int], None]
+    # Records why an arrival is given up. Raises LedgerUnavailable.
+    reject: Callable[[Arrival, Rejection], None]
 
     def token(self, message: Message, content: Received) -> str | None:
         """Of the item that the message has if it was parked before. Raises LedgerUnavailable.
@@ -82,8 +84,27 @@ class Settling:
                 if attempt(self.note, arrival, str(error)[:PUT_OFF_CHARACTERS], until) is not None:
                     return  # a ledger that hangs must not take the time of the messages' delays
 
-    def park(self, body: str, content: Received, error: Exception, why: Rejection) -> None:
-        """Park a message. Raises LedgerUnavailable or StorageUnavailable."""
+    def give_up(
+        self,
+        contents: Mapping[Message, Received],
+        results: Mapping[str, Result],
+        failed: Mapping[Message, Exception],
+        message: Message,
+        why: Rejection,
+    ) -> None:
+        """Park a message that failed for too long. `failed`: as `settle` gave it.
+
+        Its arrivals are recorded first: a message that cannot be parked comes again, one that is
+        parked does not. Raises LedgerUnavailable or StorageUnavailable.
+        """
+        content = contents[message]
+        for arrival in content.arrivals:
+            result = results[arrival.external_id]
+            if isinstance(result, Exception) and not isinstance(result, Rejected):
+                self.reject(arrival, why)  # a rejected one has its own reason there
+        self._park(message.body, content, failed[message], why)
+
+    def _park(self, body: str, content: Received, error: Exception, why: Rejection) -> None:
         place = content.place(body)
         files, route, external_id = content.arrivals, None, None
         if isinstance(error, IntakeError):
@@ -108,7 +129,7 @@ class Settling:
             rejected = [*rejected, malformed]
         for error in rejected:
             if not error.parked:
-                self.park(body, content, error, Rejection.of(error, self.now()))
+                self._park(body, content, error, Rejection.of(error, self.now()))
                 return
         if isinstance(token, Exception):
             raise token

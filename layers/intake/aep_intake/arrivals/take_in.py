@@ -1,5 +1,6 @@
 """Takes in arrivals: they get their batches, or join windows.
 
+    in turns   copies after the versions that they may be copies of
     plan       resolve each arrival: to an order, a window, a marker, or a wait for a marker
     at once    create orders, join windows, list waiting files
     then       gather the folder of each marker, or hand it on to a function with more time
@@ -59,6 +60,31 @@ def take_in(
     `redriven`: those that were parked before, so that newer versions may have overtaken them.
     Returns the result of each; if it failed, the error. Rejected errors are announced and recorded.
     """
+    results: dict[str, Result] = {}
+    for some in _turns(arrivals):
+        results |= _take_in(some, intake, side_by_side, redriven)
+    return results
+
+
+def _turns(arrivals: Mapping[str, Arrival]) -> list[dict[str, Arrival]]:
+    """Arrivals that may be taken in together: a copy comes after earlier versions of its object."""
+    turns: list[dict[str, Arrival]] = [{}]
+    last: dict[str, int] = {}
+    for name, arrival in sorted(arrivals.items(), key=lambda item: item[1].position):
+        turn = last[arrival.object_id] + arrival.copied if arrival.object_id in last else 0
+        last[arrival.object_id] = turn
+        if turn == len(turns):
+            turns.append({})
+        turns[turn][name] = arrival
+    return turns
+
+
+def _take_in(
+    arrivals: Mapping[str, Arrival],
+    intake: Intake,
+    side_by_side: SideBySide,
+    redriven: frozenset[str],
+) -> dict[str, Result]:
     planned = side_by_side(
         lambda file: attempt(_plan, file, intake, redriven=file.external_id in redriven),
         arrivals.values(),

@@ -9,6 +9,7 @@ newer version may have overtaken it.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import batched
 
 from aep_intake.arrivals.ports import Intake, VersionPorts
@@ -104,22 +105,40 @@ class LiveVersions:
         return batch is not None and (batch.holds_none or batch.reverted)
 
 
-def told_same_bytes(copy: Arrival, intake: Intake) -> bool:
-    """Whether the bytes of a copy are loaded or under way; then its owner claims the copy, too.
+def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
+    """A copy that is to be loaded; None if its bytes are loaded or under way.
 
-    So the next marker of its folder does not take it. Raises LedgerUnavailable, StorageUnavailable.
+    Then their owner claims the copy, too, so that the next marker of its folder does not take it.
+    If nothing is known yet of the version that it copies, it stands for that: whichever of the two
+    claims that first, the other one is told. Raises LedgerUnavailable, StorageUnavailable.
     """
+    # What comes between these two is claimed for the first, and counts for the second.
+    known = intake.ledger.seen(copy.object_id)
     versions = intake.ledger.counted_versions(copy.object_id)
     if any(held.file.version == copy.version for held in versions):
-        return any(held.file.version == copy.version != held.in_batch for held in versions)
-    before = [held for held in versions if _is_before(held.file, copy)]
-    if copy.etag not in {held.file.etag for held in before}:
-        return False
+        told = any(held.file.version == copy.version != held.in_batch for held in versions)
+        return None if told else copy
+    claimed = {seen.version for seen in known if seen.claimed}
+    # What waits, or is tried again, is like what nobody knows yet.
+    judged = {seen.version for seen in known if seen.rejection or seen.until is None}
+    counted = {held.file.version: held for held in versions}
+    listed = intake.objects.before(copy)
+    if listed and listed[0].etag == copy.etag and listed[0].version not in claimed:
+        return replace(copy, copy_of=listed[0].version_id)
     live = LiveVersions(intake.versions)
-    for held in _newest_first(before):
-        if live.by(held) is not None:
-            return held.file.etag == copy.etag and intake.ledger.claim_copy(copy, held)
-    return False
+    for version in listed:
+        held, same = counted.pop(version.version, None), version.etag == copy.etag
+        if held is not None and live.by(held) is not None:
+            return None if same and intake.ledger.claim_copy(copy, held) else copy
+        if not same and version.version not in judged:
+            return copy
+    # Of what S3 does not list, or not any more, the ledger knows which came before.
+    before = _newest_first(held for held in counted.values() if _is_before(held.file, copy))
+    if copy.etag in {held.file.etag for held in before}:
+        newest = next((held for held in before if live.by(held) is not None), None)
+        if newest and newest.file.etag == copy.etag and intake.ledger.claim_copy(copy, newest):
+            return None
+    return copy
 
 
 def check_not_overtaken(

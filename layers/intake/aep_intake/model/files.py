@@ -28,6 +28,9 @@ class Arrival(Kept):
     time: int  # when the object was made, in epoch milliseconds
     # Whether S3 says that it was made by a copy: perhaps of itself. No part of its identity.
     copied: bool = field(default=False, compare=False)
+    # The id of the version before it, with the same bytes, of which nothing was known yet: if that
+    # comes, this copy stands for it.
+    copy_of: str | None = field(default=None, compare=False)
     # Whether its first bytes are those of a gzip; None if nobody has looked yet.
     is_gzip: bool | None = field(default=None, compare=False)
     # How many rows its ready file says that it has.

@@ -65,11 +65,18 @@ class Claim:
     slot: str
     exclusive: bool
     file: Arrival
+    same_as: str | None = None  # the version of a copy that stands for this one
 
 
 def claims(file: Arrival) -> tuple[Claim, ...]:
-    """The claims of a file's order; the first is for the version itself."""
+    """The claims of a file's order; the first is for the version itself.
+
+    A copy claims the version that it stands for, too: of the two, one gets its claims.
+    """
     version = Claim(file.object_id, f"claim#{digest(file.version)}", exclusive=True, file=file)
+    if file.copy_of is not None:
+        original = replace(file, version_id=file.copy_of, copy_of=None)
+        return (version, replace(claims(original)[0], same_as=file.version))
     if file.version_id is not None:
         return (version,)
     by_event = file.sequencer is not None

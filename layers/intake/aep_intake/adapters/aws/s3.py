@@ -7,6 +7,7 @@ and without `s3:ListBucket` S3 also answers 403 for an object that does not exis
 import io
 import re
 from collections.abc import Buffer, Callable, Iterator
+from itertools import dropwhile, islice
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
         GetObjectRequestTypeDef,
+        ListObjectVersionsOutputTypeDef,
         ListObjectVersionsRequestTypeDef,
         ObjectVersionTypeDef,
     )
 
 
 CHUNK = 2**18  # bytes
+VERSIONS_MAX = 100  # of an object, that are looked at
 # Other storage classes can be read at once. Only a HEAD shows Intelligent-Tiering's archives.
 ARCHIVES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 # Refusals that pass by themselves, as S3's failures do; KMS throttles through S3 with a 400.
@@ -125,7 +128,6 @@ class Objects:
         StorageUnavailable, also without the right to list.
         """
         # Not ListObjectsV2: it leaves out the version, which is part of an arrival's identity.
-        uri = f"s3://{bucket}/{prefix}"
         request: ListObjectVersionsRequestTypeDef = {
             "Bucket": bucket,
             "Prefix": prefix,
@@ -133,16 +135,41 @@ class Objects:
         }
         if after:
             request["KeyMarker"] = after
+        while True:
+            page = self._versions(request)
+            for found in page.get("Versions", ()):
+                if found["IsLatest"]:
+                    yield _listed(bucket, found)
+            if not page.get("IsTruncated"):
+                return
+            request["KeyMarker"] = page["NextKeyMarker"]
+            request["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def before(self, version: Arrival) -> list[Arrival]:
+        """The versions of its object before this one, the newest first: of the newest hundred.
+
+        None in a bucket without versions. Raises StorageUnavailable, also without the right to
+        list.
+        """
+        if version.version_id is None:
+            return []
+        page = self._versions(
+            {"Bucket": version.bucket, "Prefix": version.key, "MaxKeys": VERSIONS_MAX}
+        )
+        # A key comes before all that begin with it; what was there before versions has no id.
+        found = (each for each in page.get("Versions", ()) if each["Key"] == version.key)
+        listed = (_listed(version.bucket, each) for each in found)
+        files = (each.file if isinstance(each, Archived) else each for each in listed)
+        earlier = islice(dropwhile(lambda file: file.version != version.version, files), 1, None)
+        return [file for file in earlier if file.version_id is not None]
+
+    def _versions(
+        self, request: "ListObjectVersionsRequestTypeDef"
+    ) -> "ListObjectVersionsOutputTypeDef":
+        """A page of versions. Raises StorageUnavailable."""
+        uri = f"s3://{request['Bucket']}/{request.get('Prefix', '')}"
         try:
-            while True:
-                page = self._client().list_object_versions(**request)
-                for found in page.get("Versions", ()):
-                    if found["IsLatest"]:
-                        yield _listed(bucket, found)
-                if not page.get("IsTruncated"):
-                    return
-                request["KeyMarker"] = page["NextKeyMarker"]
-                request["VersionIdMarker"] = page["NextVersionIdMarker"]
+            return self._client().list_object_versions(**request)
         except ClientError as error:
             status, code = _answer(error)
             remedy = "; the function needs s3:ListBucketVersions" if status == 403 else ""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from aep_intake.adapters.dynamodb.table import ABSENT, Item, putting
 from aep_intake.clock.due import LANES, Due, DueKind, lane
-from aep_intake.model.errors import AlreadyClaimed
+from aep_intake.model.errors import AlreadyClaimed, LeaseLost
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import Claim, Lineage
 from aep_intake.model.times import hour_of
@@ -62,13 +62,18 @@ def head_moved(line: Lineage | None, external_id: str, uri: str) -> list[dict[st
 
 def claimed_before(
     wanted: Sequence[Claim], owners: Sequence[Item | None], external_id: str
-) -> AlreadyClaimed:
-    """The error that names the owner of each claim of `wanted` that exists."""
+) -> AlreadyClaimed | LeaseLost:
+    """The error that names the owner of each claim of `wanted` that exists.
+
+    Or LeaseLost, if that is but a version that a copy was to stand for.
+    """
     claimed = {
         claim.file: owner["external_id"]["S"]
         for claim, owner in zip(wanted, owners, strict=True)
-        if owner is not None
+        if owner is not None and claim.same_as is None
     }
+    if not claimed:
+        return LeaseLost("a version with the same bytes came just now", external_id=external_id)
     first = ", ".join(f"{file.uri} ({owner})" for file, owner in list(claimed.items())[:10])
     return AlreadyClaimed(f"other orders hold {first}", claimed=claimed, external_id=external_id)
 

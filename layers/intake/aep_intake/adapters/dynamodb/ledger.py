@@ -272,8 +272,10 @@ class DynamoLedger:
                 noted = self._noted_at(file)
                 steps[about["pk"]["S"], about["sk"]["S"]] = putting(about, {})
                 steps[noted] = deleting(*noted, {})
-                # Of two files of one content the trace is one.
-                places = [(f"object#{c.object_id}", c.slot) for c in claims(file)]
+                # Of two files of one content the trace is one. A lost copy goes on to stand for
+                # the version that was told so.
+                own = claims(replace(file, copy_of=None))
+                places = [(f"object#{c.object_id}", c.slot) for c in own]
                 steps |= {place: deleting(*place, ours) for place in places}
             while steps:
                 try:
@@ -431,7 +433,7 @@ class DynamoLedger:
             for item in self._of_object(arrival.object_id)
             if int(item["expires"]["N"]) >= now
         }
-        for claim in claims(arrival):
+        for claim in claims(replace(arrival, copy_of=None)):
             item = slots.get(claim.slot)
             if item is not None and (claim.exclusive or "requested" in item):
                 return str(item["external_id"]["S"])
@@ -506,7 +508,7 @@ class DynamoLedger:
 
         `said`: by whom, and why.
         """
-        version, *content = claims(arrival)
+        version, *content = claims(replace(arrival, copy_of=None))
         # Without version ids, a listing shows the bytes alone: these first, if nobody has them.
         for claim in (*(replace(each, exclusive=True) for each in content), version):
             step = self._claiming(claim, NOBODY)["Put"]
@@ -521,7 +523,7 @@ class DynamoLedger:
 
     def undo_discard(self, arrival: Arrival) -> None:
         """Nobody claims it any more; nothing is done if it is not discarded."""
-        for claim in claims(arrival):
+        for claim in claims(replace(arrival, copy_of=None)):
             with suppress(ConditionFailed):
                 place = f"object#{claim.object_id}", claim.slot
                 self._table.transact(deleting(*place, _owned_by(NOBODY)))
@@ -566,6 +568,8 @@ class DynamoLedger:
         }
         if claim.file.sequencer is None:
             item["requested"] = {"BOOL": True}
+        if claim.same_as is not None:
+            item["same_as"] = {"S": claim.same_as}
         # DynamoDB deletes what has expired within days, not at once.
         free = "attribute_not_exists(pk) OR expires < :now"
         if not claim.exclusive:
