@@ -60,7 +60,8 @@ def what_surrounds_them_is_quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(requests, "Request", Written)
         patch.setattr(dataclasses, "_replace", replaced)
-        for module in (parts, lists, windows):
+        patch.setattr(parts, "_Body", lambda _: BytesIO())
+        for module in (lists, windows):
             patch.setattr(module, "TemporaryFile", BytesIO)
         yield
 

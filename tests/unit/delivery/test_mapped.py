@@ -4,18 +4,19 @@ import gzip
 import json
 import re
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import pytest
 from aep_intake.arrivals.resolve import resolve
 from aep_intake.content.compile_map import compile_map
 from aep_intake.content.xdm import Schema
-from aep_intake.delivery.delivery import DeliveryStage
+from aep_intake.delivery.delivery import DeliveryStage, Mark
 from aep_intake.model.errors import RoutesUnavailable
 from aep_intake.model.sharing import Sharing
 
 from local.stack import ROOT
-from tests.faults.harness import DAY, Delivering
+from tests.faults.harness import DAY, Delivering, calm
 from tests.unit.content.xdm_samples import DATE, TEXT, an_object, number, schema
 from tests.unit.delivery.test_steps import (
     arrival,
@@ -234,6 +235,41 @@ def test_json_of_any_layout_is_mapped(world: Delivering) -> None:
     external_id = mapped(world, content, key="in/fr/{}.json", inputFormat={"format": "json"})
     uploaded(world)
     assert rows(world, external_id) == [xdm(1), xdm(1)]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_counted_is_the_same_however_often_another_worker_goes_on(*, alone: bool) -> None:
+    """Rows, those left out, the first of these, and members that nothing maps."""
+    members = [{"id": n, "first": "x" * (n % 9), f"u{99 - n}": 1} for n in range(30)]
+    for n in (3, 11, 29):
+        members[n]["born"] = "never"
+    contents = [json.dumps(members).encode(), *([] if alone else [b'{"id": 1, "first": "x"}'])]
+    sources: dict[str, Any] = {
+        "key": "in/fr/{}.json",
+        "inputFormat": {"format": "json"},
+        "badRows": 9,
+    }
+    optional = MAP | {"person.birthDate": MAP["person.birthDate"] | {"optional": True}}
+
+    def marks(parts: int) -> dict[int, Mark]:
+        """When each worker has time for so many parts."""
+        world = calm(tables=(table(),), final=table())
+        world.piece, world.limits = 300, replace(world.limits, files=2)
+        external_id, tries = mapped(world, *contents, **sources, map=optional), 0
+        while world.uploads:
+            its, tries = ports(world), tries + 1
+            clock = count(its.now(), 400)
+            its = replace(its, now=clock.__next__, uploads_end_ms=its.now() + 2000 * parts)
+            uploaded_piece(world.uploads.pop(0).what, its)
+        assert (tries > 5) == (parts == 1)
+        return dict(world.deliveries.marks(external_id))
+
+    at_once, in_turns = marks(1000), marks(1)
+    assert in_turns == at_once
+    mark = max(at_once.values(), key=lambda mark: mark.size)
+    assert (mark.rows, mark.unmapped, len(mark.bad_rows)) == (27, 3, 3)
+    assert mark.unmapped_column_count == 30
+    assert mark.unmapped_columns == tuple(sorted(f"u{99 - n}" for n in range(30)))[:20]
 
 
 def test_what_was_left_out_is_in_the_event(world: Delivering) -> None:

@@ -8,8 +8,8 @@ goes on where another one stopped unpacks what is before, and makes nothing of i
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from aep_intake.content.csv import CsvReader
 from aep_intake.content.csv_dialect import PROLOGUE_BYTES, readable
@@ -130,6 +130,16 @@ class Part:
     left_out: "BadRowsOfPart | None" = None  # rows that its map left out
 
 
+class _Body(SpooledTemporaryFile[bytes]):
+    """In memory, unless it is large: most are small. Closed when nobody needs it any more.
+
+    What was read ahead is left behind if a file before it ends the work.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Source:
     """The bytes of a file, unpacked, which may be given back once they were read."""
 
@@ -228,22 +238,18 @@ class Parts:
     keep_bad_rows: bool = False
 
     def since(self, place: Place | None = None) -> Iterator[Part]:
-        """The parts from a place on; each is closed after its turn.
+        """The parts from a place on; each is closed when the next one is wanted.
 
         Raises TooLarge for a row of nearly the limit; or as the source and the readers.
         """
         begin, header = self._from(place)
         following: Place | None = begin
         while following is not None:
-            with TemporaryFile() as out:
-                part, header = self._part(following, header, out)
-                following = part.next
-                yield part
-
-    def at(self, place: Place | None, out: IO[bytes]) -> Part:
-        """The part that begins at a place, in `out`, which stays open. Raises as `since`."""
-        begin, header = self._from(place)
-        return self._part(begin, header, out)[0]
+            part, header = self._part(following, header, cast("IO[bytes]", _Body(CHUNK)))
+            following = part.next
+            yield part
+            if following is not None:
+                part.body.close()
 
     def _from(self, place: Place | None) -> tuple[Place, bytes | None]:
         """The place from which on the text is read, and the header that comes before it."""

@@ -126,6 +126,8 @@ class Progress(Kept):
     place: Place | None = None  # where the next part begins
     checked: bool = False  # whether all parts were read before, and are right
     slow: int = 0  # of a run: workers that ended before they had read all of its files
+    unmapped_columns: tuple[str, ...] = ()  # the first that nothing maps
+    unmapped_column_count: int = 0
 
 
 # Of orders of an earlier release, and of requests: AEP judges.

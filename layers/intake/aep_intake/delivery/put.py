@@ -1,17 +1,19 @@
 """How files are read, checked and sent, by themselves or together with others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.content import json_layout
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.gzip import Readable
-from aep_intake.content.parts import Count, Part, Parts, Shape, Source
+from aep_intake.content.parts import EXAMPLES, Count, Part, Parts, Shape, Source
 from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.rows import BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
-from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts
+from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Progress
 from aep_intake.delivery.pieces import Piece
 from aep_intake.model.errors import BadRows, NotYet, TooFewRows
 from aep_intake.model.files import Arrival
@@ -20,7 +22,40 @@ if TYPE_CHECKING:
     from aep_intake.content.mapping import RowMap
 
 SECONDS_MIN = 1.0  # that an upload needs
+COLUMNS_BYTES = 20_000  # of the names of columns that nothing maps, for who goes on
 _OF_FILES = ("charset", "isMultiLineJson")
+
+
+def checked_parts(
+    delivery: Delivery, piece: Piece, stream: Readable, ports: DeliveryPorts, done: Progress
+) -> Iterator[tuple[Part, Progress]]:
+    """The parts of a file behind those that are done, and what is then known of all up to each.
+
+    Each is as the file's route demands, and the rows that its map left out are kept. Raises as
+    `parts_of`, `check` and `keep_bad_rows`.
+    """
+    for part in parts_of(delivery, piece.file, stream, ports).since(done.place):
+        keep_bad_rows(delivery, piece.file, part, (done.parts, done.broken), ports)
+        rows, broken = done.rows + part.count.rows, done.broken + part.count.broken
+        count = Count(rows, broken, part.count.examples)
+        check(delivery, piece, count, last=part.next is None)
+        columns = part.unmapped
+        if more := set(done.unmapped_columns).difference(columns):  # JSON that others have read
+            columns = tuple(sorted(more.union(columns)))
+        sizes = accumulate(len(name.encode(errors="replace")) for name in columns)
+        done = replace(
+            done,
+            parts=done.parts + 1,
+            rows=rows,
+            broken=broken,
+            bad_rows=(*done.bad_rows, *bad_rows(piece, count))[:EXAMPLES],
+            oversized=done.oversized + part.count.oversized,
+            first_oversized=done.first_oversized or part.count.first_oversized,
+            unmapped_columns=columns[: sum(size <= COLUMNS_BYTES for size in sizes)],
+            unmapped_column_count=max(len(columns), done.unmapped_column_count),
+            place=part.next,
+        )
+        yield part, done
 
 
 def parts_of(delivery: Delivery, file: Arrival, stream: Readable, ports: DeliveryPorts) -> Parts:

@@ -17,24 +17,22 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import field, replace
 from io import BytesIO
-from tempfile import SpooledTemporaryFile, TemporaryFile
-from typing import IO, cast
+from tempfile import TemporaryFile
+from typing import IO
 
-from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Part, Place
+from aep_intake.content.parts import CHUNK, Count, Part, Place
 from aep_intake.content.recognize import check_rows_told
 from aep_intake.delivery import contents
 from aep_intake.delivery.contents import Entry
-from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark, Progress
+from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark, Progress
 from aep_intake.delivery.ending import files_of
 from aep_intake.delivery.pieces import Piece, Run
 from aep_intake.delivery.put import (
     SECONDS_MIN,
     Concatenated,
-    bad_rows,
-    check,
     check_time,
+    checked_parts,
     is_sent,
-    keep_bad_rows,
     parts_of,
     send,
 )
@@ -152,9 +150,8 @@ class _Read:
     header: bytes = b""
     row_end: bytes = b""
     content: IO[bytes] | None = None  # behind the header
-    bad_rows: tuple[BadRow, ...] = ()  # the first broken ones
+    known: Progress = Progress()  # of all of it
     lost: Rejection | None = None
-    unmapped: tuple[str, ...] = ()  # columns that no map reads
     left: int = 0  # rows that could not be mapped, where no other row goes up with them
 
 
@@ -185,14 +182,18 @@ class _Gathered:
 
     def add(self, place: int, file: Arrival, read: _Read) -> None:
         """One more file, behind the others."""
+        names, number = read.known.unmapped_columns, read.known.unmapped_column_count
+        entry = Entry(
+            place,
+            file,
+            lost=read.lost,
+            unmapped_columns=names[: contents.COLUMNS_NAMED],
+            unmapped_column_count=number,
+        )
         if read.content is None:
-            names, number = read.unmapped[: contents.COLUMNS_NAMED], len(read.unmapped)
-            entry = Entry(
-                place, file, lost=read.lost, unmapped_columns=names, unmapped_column_count=number
-            )
             first, *more = [self._part(entry, read.header, *part) for part in read.parts] or [entry]
-            unmapped = first.unmapped + read.left
-            self.entries += [replace(first, bad_rows=read.bad_rows, unmapped=unmapped), *more]
+            unmapped, bad = first.unmapped + read.left, read.known.bad_rows
+            self.entries += [replace(first, bad_rows=bad, unmapped=unmapped), *more]
             return
         [(_, size, count)] = read.parts
         end = read.row_end if size and _lacks(read.content, size, read.row_end) else b""
@@ -202,24 +203,8 @@ class _Gathered:
             self._open[read.header, read.row_end] = upload
         if upload.size + size + len(end) > self._limit:  # then nothing follows it
             end = b""
-        self.entries.append(
-            Entry(
-                place,
-                file,
-                size + len(end),
-                count.rows,
-                count.broken,
-                upload.number,
-                upload.size,
-                upload.rows,
-                unmapped=count.unmapped,
-                unmapped_columns=read.unmapped[: contents.COLUMNS_NAMED],
-                unmapped_column_count=len(read.unmapped),
-                bad_rows=read.bad_rows,
-                oversized=count.oversized,
-                first_oversized=count.first_oversized,
-            )
-        )
+        entry = _counted(entry, size + len(end), count, upload)
+        self.entries.append(replace(entry, bad_rows=read.known.bad_rows))
         upload.size, upload.rows = upload.size + size + len(end), upload.rows + count.rows
         self._keep(upload, read.content, size, end)
 
@@ -228,18 +213,7 @@ class _Gathered:
     ) -> Entry:
         upload = self._new(header)
         self._forget()
-        return replace(
-            entry,
-            size=size,
-            rows=count.rows,
-            broken=count.broken,
-            unmapped=count.unmapped,
-            oversized=count.oversized,
-            first_oversized=count.first_oversized,
-            upload=upload.number,
-            offset=len(header),
-            since=since,
-        )
+        return replace(_counted(entry, size, count, upload), since=since)
 
     def _new(self, header: bytes) -> _Upload:
         upload = _Upload(self._uploads, _Body(self._disk, header), len(header))
@@ -264,6 +238,22 @@ class _Gathered:
         self._kept = None
         self.bodies.clear()
         self._disk.truncate(0)
+
+
+def _counted(entry: Entry, size: int, count: Count, upload: _Upload) -> Entry:
+    """With what goes up of it, behind what is in the upload."""
+    return replace(
+        entry,
+        size=size,
+        rows=count.rows,
+        broken=count.broken,
+        unmapped=count.unmapped,
+        oversized=count.oversized,
+        first_oversized=count.first_oversized,
+        upload=upload.number,
+        offset=upload.size,
+        rows_before=upload.rows,
+    )
 
 
 def _lacks(content: IO[bytes], size: int, row_end: bytes) -> bool:
@@ -349,63 +339,26 @@ def _tried[T](read: Callable[[], T]) -> T:
 
 
 def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
+    parts, left, since = list[tuple[Place | None, int, Count]](), 0, None
+    read = _Read()
     try:
-        part = _part_of(delivery, piece.file, None, ports)
+        with ports.opened(piece.file, 0, piece.file.size) as stream:
+            for part, known in checked_parts(delivery, piece, stream, ports, Progress()):
+                sent = part.count.sent(mapped=delivery.compiled_map is not None)
+                if is_sent(delivery, part):
+                    parts.append((since, part.size - len(part.header), sent))
+                    read = _Read(header=part.header, row_end=part.row_end, content=part.body)
+                else:
+                    left += sent.unmapped
+                read, since = replace(read, known=known), part.next
     except EmptyObject:
         check_rows_told(piece.file, 0)
         raise
-    if part.next is not None:
-        return _in_parts(delivery, piece, ports)
-    keep_bad_rows(delivery, piece.file, part, (0, 0), ports)
-    check(delivery, piece, part.count)
-    sent = part.count.sent(mapped=delivery.compiled_map is not None)
-    bad = bad_rows(piece, part.count)
-    if not is_sent(delivery, part):
-        return _Read(bad_rows=bad, unmapped=part.unmapped, left=sent.unmapped)
-    header = part.header
-    part.body.seek(len(header))
-    parts = ((None, part.size - len(header), sent),)
-    return _Read(parts, header, part.row_end, part.body, bad, unmapped=part.unmapped)
-
-
-def _part_of(delivery: Delivery, file: Arrival, since: Place | None, ports: DeliveryPorts) -> Part:
-    """The part of a file that begins at a place, whose body stays open."""
-    out = cast("IO[bytes]", _Content(CHUNK))
-    with ports.opened(file, 0, file.size) as stream:
-        return parts_of(delivery, file, stream, ports).at(since, out)
-
-
-def _in_parts(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
-    """A file that is larger than one upload: read to its end, and checked, before it is sent."""
-    found: list[tuple[Place | None, int, Count]] = []
-    bad: tuple[BadRow, ...] = ()
-    since, header, count, left = None, b"", Count(), 0
-    unmapped: tuple[str, ...] = ()
-    with ports.opened(piece.file, 0, piece.file.size) as stream:
-        parts = parts_of(delivery, piece.file, stream, ports).since(None)
-        for number, part in enumerate(parts):
-            keep_bad_rows(delivery, piece.file, part, (number, count.broken), ports)
-            rows, broken = count.rows + part.count.rows, count.broken + part.count.broken
-            count = Count(rows, broken, part.count.examples)
-            check(delivery, piece, count, last=part.next is None)
-            bad, header = (*bad, *bad_rows(piece, count)), part.header
-            sent = part.count.sent(mapped=delivery.compiled_map is not None)
-            if is_sent(delivery, part):
-                found.append((since, part.size - len(header), sent))
-            else:
-                left += sent.unmapped
-            since, unmapped = part.next, part.unmapped
-    return _Read(tuple(found), header, bad_rows=bad[:EXAMPLES], unmapped=unmapped, left=left)
-
-
-class _Content(SpooledTemporaryFile[bytes]):
-    """In memory, unless it is large: most are small. Closed when nobody needs it any more.
-
-    What was read ahead is left behind if a file before it ends the work.
-    """
-
-    def __del__(self) -> None:
-        self.close()
+    if read.known.parts > 1:
+        read = replace(read, content=None)
+    elif read.content is not None:
+        read.content.seek(len(read.header))
+    return replace(read, parts=tuple(parts), left=left)
 
 
 class _Changed(Exception):
@@ -446,13 +399,18 @@ def _again(
 
 def _member(delivery: Delivery, entry: Entry, ports: DeliveryPorts) -> Part:
     try:
-        return _tried(lambda: _part_of(delivery, entry.file, entry.since, ports))
+        return _tried(lambda: _part_of(delivery, entry, ports))
     except NotReadable as why:
         if ports.patient(delivery):
             raise
         raise _Changed(why, entry.place) from None
     except Rejected as why:
         raise _Changed(why, entry.place) from None
+
+
+def _part_of(delivery: Delivery, entry: Entry, ports: DeliveryPorts) -> Part:
+    with ports.opened(entry.file, 0, entry.file.size) as stream:
+        return next(parts_of(delivery, entry.file, stream, ports).since(entry.since))
 
 
 def _torn(delivery: Delivery, run: Run, changed: _Changed, ports: DeliveryPorts) -> Mark:

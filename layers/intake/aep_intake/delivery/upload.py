@@ -6,12 +6,11 @@ upload overwrites itself.
 
 from dataclasses import replace
 from io import BytesIO
-from tempfile import TemporaryFile
 
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
-from aep_intake.content.parts import CHUNK, EXAMPLES, Count, Place, Shape, has_rows
+from aep_intake.content.parts import CHUNK, Count, Place, Shape, has_rows
 from aep_intake.content.recognize import check_rows_told
 from aep_intake.content.rows import Block, RowReader, is_csv
 from aep_intake.delivery import contents
@@ -30,8 +29,8 @@ from aep_intake.delivery.put import (
     Concatenated,
     bad_rows,
     check,
+    checked_parts,
     is_sent,
-    keep_bad_rows,
     parts_of,
     rows_as_it_is,
     send,
@@ -151,17 +150,19 @@ def _put_whole(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark:
             return some.read()
 
     def unpacked(start: int, end: int) -> bytes:
-        out.seek(start)
-        return out.read(end - start)
+        part.body.seek(start)
+        some = part.body.read(end - start)
+        part.body.seek(0)
+        return some
 
-    with ports.opened(file, 0, file.size) as stream, TemporaryFile() as out:
+    with ports.opened(file, 0, file.size) as stream:
         beginning = stream.read(BEGINNING)
         body: Readable = Concatenated(BytesIO(beginning), stream)
         size, reads = file.size, read
         try:
             if beginning.startswith(MAGIC):  # Adobe documents no compression for the batch API
-                size = parts_of(delivery, file, body, ports).at(None, out).size
-                body, reads = out, unpacked
+                part = next(parts_of(delivery, file, body, ports).since())
+                body, size, reads = part.body, part.size, unpacked
             rows = rows_as_it_is(delivery, piece, size, reads)
         except EmptyObject:
             if delivery.file_count == 1:
@@ -170,7 +171,6 @@ def _put_whole(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark:
             rows = 0
         if rows == 0 and delivery.demands.min_rows:
             return Mark(0, rows=0)
-        out.seek(0)
         send(delivery, piece.path(), body, size, ports)
     return Mark(size, rows=rows)
 
@@ -226,37 +226,19 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
         refused = f"an earlier release has sent some of {uri}, and would cut it otherwise"
         raise UploadRefused(refused, sent=done.size)
     begun_with, longest = done, 0
-    unmapped_columns: tuple[str, ...] = ()
     proof = delivery.file_count > 1 and not done.checked
     try:
         with ports.opened(piece.file, 0, piece.file.size) as stream:
-            for part in parts_of(delivery, piece.file, stream, ports).since(done.place):
-                began, unmapped_columns = ports.now(), part.unmapped
-                needed = max(longest, int(SECONDS_MIN * 1000))
+            for part, found in checked_parts(delivery, piece, stream, ports, done):
+                began, needed = ports.now(), max(longest, int(SECONDS_MIN * 1000))
                 if done is not begun_with and began + needed > ports.uploads_end_ms:
                     return None
-                place = (done.parts, done.broken)
-                keep_bad_rows(delivery, piece.file, part, place, ports)
-                count = Count(done.rows + part.count.rows, done.broken + part.count.broken)
-                count = replace(count, examples=part.count.examples)
-                check(delivery, piece, count, last=part.next is None)
                 proven = not proof or (part.next is None and not done.parts)
                 size = part.size if proven and is_sent(delivery, part) else 0
                 if size:
-                    path = piece.path(done.parts)
-                    send(delivery, path, part.body, size, ports)
+                    send(delivery, piece.path(done.parts), part.body, size, ports)
                 longest = max(longest, ports.now() - began)
-                done = replace(
-                    done,
-                    parts=done.parts + 1,
-                    size=done.size + size,
-                    rows=count.rows,
-                    broken=count.broken,
-                    bad_rows=(*done.bad_rows, *bad_rows(piece, count))[:EXAMPLES],
-                    oversized=done.oversized + part.count.oversized,
-                    first_oversized=done.first_oversized or part.count.first_oversized,
-                    place=part.next,
-                )
+                done = replace(found, size=done.size + size)
                 if part.next is not None:
                     ports.deliveries.keep(external_id, number, done)
                 elif not proven:
@@ -275,12 +257,10 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
         raise
     if proof and done.checked:
         return None
-    return _mark_of(delivery, piece, done, unmapped_columns)
+    return _mark_of(delivery, piece, done)
 
 
-def _mark_of(
-    delivery: Delivery, piece: Piece, done: Progress, unmapped_columns: tuple[str, ...] = ()
-) -> Mark:
+def _mark_of(delivery: Delivery, piece: Piece, done: Progress) -> Mark:
     rows = (contents.row_named(piece.file, done.first_oversized),) if done.oversized else ()
     sent = Count(done.rows, done.broken).sent(mapped=delivery.compiled_map is not None)
     return Mark(
@@ -289,8 +269,8 @@ def _mark_of(
         broken=sent.broken,
         bad_rows=done.bad_rows,
         unmapped=sent.unmapped,
-        unmapped_columns=unmapped_columns[: contents.COLUMNS_NAMED],
-        unmapped_column_count=len(unmapped_columns),
+        unmapped_columns=done.unmapped_columns[: contents.COLUMNS_NAMED],
+        unmapped_column_count=done.unmapped_column_count,
         oversized=done.oversized,
         oversized_rows=rows,
     )
