@@ -285,7 +285,8 @@ def _show(tried: Tried) -> None:
         more = len(trial.unmapped) - NAMED
         say(f"Nothing maps {some}{f' and {more:,} more' if more > 0 else ''}")
     if trial.never_seen:
-        say(f"No row has {', '.join(map(repr, trial.never_seen[:NAMED]))}, which its route maps")
+        some = ", ".join(map(repr, trial.never_seen[:NAMED]))
+        say(f"No row has a value in {some}, which its route maps")
     if trial.validated:
         fit = f"{trial.unfit:,} do not fit" if trial.unfit else "all fit"
         say(f"{quantity(trial.validated, 'row')} compared with the schema: {fit}")

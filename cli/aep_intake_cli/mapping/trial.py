@@ -68,7 +68,7 @@ class Trial:
     rules: Counter[tuple[str, str]] = field(default_factory=Counter)
     first: list[list[Member]] = field(default_factory=list)
     unmapped: tuple[str, ...] = ()  # columns that nothing maps
-    never_seen: tuple[str, ...] = ()  # mapped members that no row of JSON has
+    never_seen: tuple[str, ...] = ()  # mapped members without a value in any row of JSON
     validated: int = 0
     unfit: int = 0  # rows of those
     violations: list[Violation] = field(default_factory=list)

@@ -4,8 +4,10 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from aep_intake.content import members as module
 from aep_intake.content.compile_map import CompiledMap, compile_map
 from aep_intake.content.csv import CsvReader
 from aep_intake.content.mapping import Mapped, RowMap
@@ -494,7 +496,21 @@ def test_members_of_json_that_nothing_maps_and_mapped_ones_that_no_row_has() -> 
         (12, "it is not a JSON object"),
         (13, "it has a lone surrogate, which is not Unicode"),
     ]
-    assert (rows.unmapped_columns, rows.never_seen) == (("B", "z"), ("a",))
+    assert (rows.unmapped_columns, rows.never_seen) == (("B", "z"), ("a.b",))
+
+
+def test_a_mapped_member_is_seen_wherever_it_is() -> None:
+    """Behind more members than are remembered, in lists, or within objects that are there."""
+    map_ = compiled(
+        {"id": "id", "x": "list[3]", "y": "within.there", "z": "within.never"},
+        schema(id=TEXT, x=TEXT, y=TEXT, z=TEXT),
+        JSON,
+    )
+    rows = RowMap(map_.document, "", URI)
+    with patch.object(module, "SEEN_MAX", 3):
+        rows.of_json(b'{"a":1,"b":1,"c":1,"d":1}\n{"id":1,"list":[0,0,0,1]}\n', 0, 0)
+        rows.of_json(b'{"within":{"there":1,"never":null}}\n', 2, 0)
+    assert rows.never_seen == ("within.never",)
 
 
 def test_members_within_others_that_nothing_maps() -> None:

@@ -30,6 +30,13 @@ SLOW = [
     r"(a*)\1*\1*\1*$",
     "(" * 3000 + "a" + ")" * 3000,
     "a{1,65}" * 100,
+    "(a{64}){64}!",
+    "(?:(?:aa){64}){64}!",
+    "((((a{64}){64}){64}){64}){64}!",
+    r"(((((?:\b){64}){64}){64}){64}){64}x",
+    r"(?:\b){1000000000}x",
+    "(?:(?=a)){100000}!",
+    "(?=a{60})" * 50 + "x",
 ]
 
 
@@ -67,6 +74,13 @@ def test_a_text_that_is_too_long_for_its_pattern_is_left_to_aep() -> None:
     fits = matcher("a+b$")
     assert fits
     assert [bool(fits("a" * length)) for length in (500, 501)] == [False, True]
+
+
+def test_the_steps_of_long_fixed_repeats_count() -> None:
+    """As many steps are tried at each place of a text: of this one, 4,096."""
+    fits = matcher("(a{64}){64}b")
+    assert fits
+    assert [bool(fits("a" * length)) for length in (900, 1000)] == [False, True]
 
 
 def test_patterns_that_python_does_not_know() -> None:

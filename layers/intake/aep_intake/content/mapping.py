@@ -51,6 +51,7 @@ class RowMap:
         self.unmapped: tuple[str, ...] = ()
         self._paths = [tuple(column.get("path", ())) for column in self._columns]
         self._members = Members()
+        self._missing = [*range(len(self._columns))]  # those without a value in any row of JSON
         for path in filter(None, self._paths):
             self._members.add(path)
         placeholders: Mapping[str, str] = {}
@@ -155,6 +156,7 @@ class RowMap:
                 numbers.append(number)
                 self._members.note(row)
         found = [[_at(row, path) for row in rows] for path in self._paths]
+        self._missing = [at for at in self._missing if all(cell is None for cell in found[at])]
         return self._mapped(Cells(len(rows), found, rows), numbers, at, bad)
 
     @property
@@ -164,9 +166,9 @@ class RowMap:
 
     @property
     def never_seen(self) -> tuple[str, ...]:
-        """Mapped members that no JSON row had, though they are not optional."""
-        wanted = {column["path"][0] for column in self._columns if not column["optional"]}
-        return tuple(sorted(name for name in wanted if not self._members.has_seen(name)))
+        """Mapped members that have no value in any JSON row, though they are not optional."""
+        columns = [self._columns[at] for at in self._missing]
+        return tuple(sorted(each["name"] for each in columns if not each["optional"]))
 
     def _mapped(
         self, cells: Cells, numbers: Sequence[int], at: int, bad: list[BrokenRow]

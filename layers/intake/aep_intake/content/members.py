@@ -53,7 +53,3 @@ class Members:
         yield from ((*path, step) for step in self._seen - self._mapped.keys())
         for step, inner in self._inner:
             yield from inner.unmapped((*path, step))
-
-    def has_seen(self, step: str | int) -> bool:
-        """Whether a row has this member."""
-        return step in self._seen

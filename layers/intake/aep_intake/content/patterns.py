@@ -12,6 +12,7 @@ from re import _constants, _parser  # type: ignore[attr-defined]  # nobody else 
 from typing import Any
 
 STEPS_MAX = 250_000  # some milliseconds
+_SHORT = 16  # steps of a way that do not count: most patterns have no more
 _TIMES_MAX = 64  # that a part with ways of its own may come, if it is said how often
 _REPEATS = {_constants.MAX_REPEAT, _constants.MIN_REPEAT, _constants.POSSESSIVE_REPEAT}
 _GROUPS = {_constants.SUBPATTERN, _constants.ASSERT, _constants.ASSERT_NOT}
@@ -36,6 +37,7 @@ def matcher(pattern: str) -> Fits | None:
         compiled = re.compile(pattern)
         tree = _parser.parse(pattern)
         ways, degree = _of_all(tree)
+        ways *= max(1, _steps(tree) // _SHORT)
     except (re.error, RecursionError, OverflowError, _Unbounded):
         return None
     starts = len(tree) and tree[0][0] is _constants.AT and tree[0][1] in _STARTS
@@ -68,6 +70,19 @@ def _of_one(code: Any, value: Any) -> _Ways:
     return 1, int(code is _constants.GROUPREF)  # which is compared character by character
 
 
+def _steps(parts: Iterable[Any]) -> int:
+    """How many steps a way has, of what comes a fixed number of times."""
+    return sum(_steps_of(code, value) for code, value in parts)
+
+
+def _steps_of(code: Any, value: Any) -> int:
+    if code in _REPEATS:
+        return _steps(value[2]) * max(1, value[1] if value[1] <= _TIMES_MAX else 1)
+    if code is _constants.BRANCH:
+        return sum(map(_steps, value[1]))
+    return _steps(value[-1]) if code in _GROUPS else 1
+
+
 def _of_either(branches: Iterable[Any]) -> _Ways:
     found = [_of_all(branch) for branch in branches]
     return sum(ways for ways, _ in found), max(degree for _, degree in found)
@@ -75,6 +90,8 @@ def _of_either(branches: Iterable[Any]) -> _Ways:
 
 def _of_repeat(least: int, most: int, parts: Any) -> _Ways:
     ways, degree = _of_all(parts)
+    if most > _TIMES_MAX and not parts.getwidth()[0]:
+        raise _Unbounded  # the text's length does not say how often it comes
     if (ways, degree) == (1, 0):
         return (1, 1) if most > _TIMES_MAX else (most - least + 1, 0)
     if most <= _TIMES_MAX:
