@@ -338,6 +338,26 @@ def test_what_five_workers_have_no_time_to_read_is_left_out_by_name(world: Deliv
     assert len(world.files_parked) == end["lostFileCount"] == 12 - read
 
 
+def test_workers_that_came_to_a_run_at_their_end_say_nothing_of_its_files(
+    world: Delivering,
+) -> None:
+    """Other runs of theirs came before: the next worker has all of its time."""
+    external_id = begun(world, *[ONE] * 12)
+    for seconds in (*[0.5] * 5, 16):
+        its = ports(world, uploads_end_ms=world.clock() + int(1000 * seconds))
+
+        def slow(file: Arrival, start: int, end: int) -> IO[bytes]:
+            world.clock.advance(1000)
+            return its.opened(file, start, end)  # noqa: B023 - used in this turn alone
+
+        if seconds < 1:
+            with pytest.raises(NotYet):
+                uploaded_piece(world.uploads[0].what, replace(its, opened=slow))
+        else:
+            uploaded_piece(world.uploads.pop(0).what, replace(its, opened=slow))
+    assert list(put(world, external_id).values()) == [ONE * 12]
+
+
 # ---- What is left out
 
 
