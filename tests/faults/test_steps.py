@@ -10,6 +10,7 @@ from aep_intake.model.errors import (
     BatchRefused,
     CredentialUnusable,
     KeyReused,
+    LeaseLost,
     NeedsAttention,
     NoRoute,
     NotAnnounced,
@@ -158,6 +159,33 @@ class _Instead:
 
     def __getattr__(self, name: str) -> Any:
         return self._methods.get(name) or getattr(self._whole, name)
+
+
+@pytest.mark.parametrize("taken", ["the lease", "the batch", "another attempt"])
+def test_who_was_too_slow_aborts_its_batch_only_where_nobody_can_adopt_it(
+    world: World, taken: str
+) -> None:
+    intake = world.intake(0)
+    ports, ledger = intake.ports, world.ledger
+
+    def slowly(order: Order) -> Batch:
+        made = ports.platform.create(order)
+        world.clock.advance(TIMEOUT + SKEW)
+        record = ledger.records[order.external_id]
+        now = world.clock()
+        record = ledger.replace(record, record.leased(Lease("another", now + TIMEOUT)))
+        if taken == "the batch":
+            ledger.replace(record, record.created(ports.platform.create(order)))
+        if taken == "another attempt":
+            ledger.open_next_attempt(*record.followed(None, now))
+        return made
+
+    slow = replace(ports, platform=_Instead(ports.platform, create=slowly))
+    with pytest.raises(LeaseLost):
+        create_batch(order(world), slow)
+    first, *others = statuses(world)
+    assert first == ("loading" if taken == "the lease" else "aborted")
+    assert others == (["loading"] if taken == "the batch" else [])
 
 
 def test_of_several_the_oldest_is_adopted_and_the_others_aborted(world: World) -> None:
