@@ -1248,26 +1248,30 @@ def test_a_pause_is_deleted_unless_somebody_changed_it(ledger: Contract) -> None
 
 
 def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
-    """Of a window the claims of all its files, else nobody could ask for them after a pause."""
+    """Of a window the claims of all its files, else nobody could ask for them after a pause.
+
+    And that of its marker: its event, sent once more, would be told `too-old`.
+    """
     clock, table = [NOW], stack.outputs["LedgerTable"]
     ledger = DynamoLedger(stack.aws.dynamodb, table, lambda: clock[0], 60 * DAY)
-    single, window = arrival(), Window.at(order(), 60_000, NOW)
+    single, mark = arrival(), arrival()
+    window = Window.of(mark, order(), NOW)
     ledger.open(opened(single))
-    kept = ledger.windows.open(window)
     older, other = arrival(), arrival()
     newer = replace(older, version_id="newer", sequencer=f"{older.sequencer}9")
     joined = older, newer, other
-    for file in joined:
-        ledger.windows.register(kept, (file,), (file,))
+    assert ledger.windows.start(window, mark, (older,), (older,))
+    for file in joined[1:]:
+        ledger.windows.register(window, (file,), (file,))
     ledger.windows.supersede(window.window_id, older, "newer")
-    ledger.windows.replace(kept, kept.sealed(NOW).planned(()).finished())
+    ledger.windows.replace(window, window.sealed(NOW).planned(()).finished())
     part = order(excerpt=WindowPart(window.window_id, 0, 2, 10, key="windows/gone"))
 
     def expires(pk: str) -> set[int]:
         items = Table(stack.aws.dynamodb, table).query("pk = :pk", {"pk": {"S": pk}})
         return {int(item["expires"]["N"]) for item in items}
 
-    objects = [f"object#{file.object_id}" for file in (single, *joined)]
+    objects = [f"object#{file.object_id}" for file in (single, mark, *joined)]
     places = [*objects, f"window#{window.window_id}"]
     before = max(max(expires(place)) for place in places)
     clock[0] += 30 * DAY
@@ -1281,7 +1285,7 @@ def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
     ledger.renew(part)
     assert [expires(place) for place in places] == [{later}] * len(places)
     clock[0] += 99 * DAY
-    assert [ledger.claimant(file) for file in joined] == [window.window_id] * 3
+    assert [ledger.claimant(file) for file in (mark, *joined)] == [window.window_id] * 4
 
 
 def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalStack) -> None:

@@ -42,6 +42,13 @@ def test_a_window_that_was_forgotten_is_there_with_its_files(ledger: Any) -> Non
     assert (joined, set(known.values())) == ({}, {window.window_id})
 
 
+def test_so_is_the_marker_of_a_folder(ledger: Any) -> None:
+    [mark, *some] = files(3)
+    window = planned(Window.of(mark, plain().order, NOW), tuple(some))
+    assert put_back(ledger, window, tuple(some)) == 2
+    assert {ledger.claimant(file) for file in (mark, *some)} == {window.window_id}
+
+
 def test_one_that_is_remembered_as_open_takes_nothing_more(ledger: Any) -> None:
     """Half of its files had joined at the time to which the ledger was restored."""
     early, late, later = files(1), files(2), files(1)

@@ -41,5 +41,7 @@ def restore(
     windows.freeze(window)
     claimed = side_by_side(lambda listed: windows.claim(window, *listed), files)
     count = sum(1 for _ in claimed)
+    if window.marker is not None:
+        windows.claim(window, window.marker, None)
     windows.put_back(window)
     return count

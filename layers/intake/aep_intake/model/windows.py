@@ -52,6 +52,7 @@ class Window(Kept):
     timezone: str = "UTC"
     folder: str | None = None  # of a window that lasts until its folder is quiet; see `quiet`
     # Of a marker's window:
+    marker: Arrival | None = None  # None if a release before started it
     reached: str = ""  # all files up to this key have joined
     until: int | None = None  # the end of a worker's lease
 
@@ -105,7 +106,8 @@ class Window(Kept):
     def of(cls, marker: Arrival, order: Order, now: int) -> Self:
         """The window of a marker: from the marker's identity alone, whatever the routes say."""
         pattern = replace(order, external_id=marker_id(marker), files=())
-        return cls(pattern, 0, marker.time, due=now + MARKER_MESSAGE_LIFE_MS, gates=GATES)
+        due = now + MARKER_MESSAGE_LIFE_MS
+        return cls(pattern, 0, marker.time, due=due, gates=GATES, marker=marker)
 
     def behind(self, placed: Order) -> "Window":
         """With the place of `placed` among the orders of its folder."""

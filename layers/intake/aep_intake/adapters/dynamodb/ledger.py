@@ -46,7 +46,7 @@ is one JSON string: AEP's answers hold floats, empty strings and more, which Dyn
 change.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -354,7 +354,11 @@ class DynamoLedger:
         Raises StorageUnavailable, too.
         """
         until, part = self._now() + 2 * self._retention_ms, order.excerpt
-        files = order.files if part is None else self.windows.versions(part)
+        files: Iterable[Arrival] = order.files
+        if part is not None:
+            window = self.windows.get(part.window_id)
+            marker = () if window is None or window.marker is None else (window.marker,)
+            files = chain(marker, self.windows.versions(part))
         claimed = {(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)}
         pages = batched(claimed, KEYS_MAX, strict=False)
         items = chain.from_iterable(self._table.get_many(page, "expires") for page in pages)
