@@ -1,7 +1,7 @@
 """The ledger in memory: passes the same contract tests as the one in DynamoDB."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -177,7 +177,7 @@ class MemoryLedger:
         self.windows = MemoryWindows(self)
         self.identity = MemoryIdentity()
         self.pauses = MemoryPauses(self)
-        self.renewed: set[str] = set()  # orders
+        self.renewed: dict[str, int] = {}  # orders, and when their workers had to stop
         self.deliveries: dict[str, Delivery] = {}
         # Of what is handed out: what its owner had written, and until when it is not due.
         self._leases: dict[tuple[DueKind, str], tuple[tuple[int, int], int]] = {}
@@ -307,8 +307,8 @@ class MemoryLedger:
         part = order.excerpt
         return order.selected(order.files if part is None else self.windows.files(part))
 
-    def renew(self, order: Order) -> None:
-        self.renewed.add(order.external_id)
+    def renew(self, order: Order, end: int) -> None:
+        self.renewed[order.external_id] = end
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         slot = f"rejected#{arrival.version}"
@@ -351,6 +351,10 @@ class MemoryLedger:
             if owner is not None and (claim.exclusive or owner[1]):
                 return owner[0]
         return None
+
+    def claimants(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
+        found = {file: self.claimant(file) for file in files}
+        return {file: owner for file, owner in found.items() if owner is not None}
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         places = {

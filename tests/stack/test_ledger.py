@@ -22,7 +22,14 @@ from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, la
 from aep_intake.clock.parking import Parked
 from aep_intake.grouping.missing_markers import Folders
 from aep_intake.grouping.windows import WindowLedger
-from aep_intake.model.errors import AlreadyClaimed, LeaseLost, LedgerUnavailable, LineMoved, NoRoute
+from aep_intake.model.errors import (
+    AlreadyClaimed,
+    LeaseLost,
+    LedgerUnavailable,
+    LineMoved,
+    NoRoute,
+    NotYet,
+)
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import NOBODY, Listing, Seen
 from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced, WindowPart
@@ -43,6 +50,7 @@ from tests.memory_ledger import MemoryLedger, due_of
 # Ahead of every real clock: what expires by it must not be gone while a test runs.
 NOW = 4_090_000_000_000
 DAY = 86_400_000
+END = NOW + 999 * DAY  # of a worker
 OPTIONS = {"inputFormat": {"format": "json"}, "tags": {"a": ["b", "ü"]}, "partial": 0.5}
 count = itertools.count()
 
@@ -258,6 +266,15 @@ def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
         page, after = listed.unfinished(DueKind.ORDERS, after, 3)
     assert len(seen) == len(set(seen))
     assert ids <= set(seen)
+
+
+def test_the_claimants_of_many_are_asked_at_once(ledger: Contract) -> None:
+    listed = replace(arrival(), sequencer=None)
+    named, free = arrival(version_id="v1"), replace(arrival(), sequencer=None)
+    record = ledger.open(opened(listed, named))
+    owners = dict.fromkeys((listed, named), record.order.external_id)
+    assert ledger.claimants([listed, free, named]) == owners
+    assert ledger.claimants([]) == {}
 
 
 def test_why_an_arrival_is_tried_again_is_noted(ledger: Contract) -> None:
@@ -1275,14 +1292,24 @@ def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
     places = [*objects, f"window#{window.window_id}"]
     before = max(max(expires(place)) for place in places)
     clock[0] += 30 * DAY
-    ledger.renew(order(single))
-    ledger.renew(part)
+    with pytest.raises(NotYet):  # its worker has no time left
+        ledger.renew(part, clock[0])
+    assert max(max(expires(place)) for place in places) == before
+    slowly = DynamoLedger(
+        stack.aws.dynamodb, table, partial(next, itertools.count(clock[0])), 60 * DAY
+    )
+    with pytest.raises(NotYet):
+        slowly.renew(part, clock[0] + 4)
+    renewed = [place for place in places if max(expires(place)) > before]
+    assert 0 < len(renewed) < len(places), "who comes next goes on"
+    ledger.renew(order(single), END)
+    ledger.renew(part, END)
     later = (clock[0] + 120 * DAY) // 1000
     assert before < later
     assert [expires(place) for place in places] == [{later}] * len(places)
     clock[0] += DAY  # what another worker has renewed, which may have died, is not written again
-    ledger.renew(order(single))
-    ledger.renew(part)
+    ledger.renew(order(single), END)
+    ledger.renew(part, END)
     assert [expires(place) for place in places] == [{later}] * len(places)
     clock[0] += 99 * DAY
     assert [ledger.claimant(file) for file in (mark, *joined)] == [window.window_id] * 4

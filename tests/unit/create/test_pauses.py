@@ -18,6 +18,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
 from aep_intake.model.pauses import Pausable, Pause, holding
 from aep_intake.model.progress import Outcome, OutcomeKind, State
+from aep_intake.model.times import SKEW_MS
 from aep_intake.report.problems import explain
 from aep_intake.routing.routes import RoutingTable
 
@@ -271,7 +272,9 @@ def test_what_is_paused_is_kept_for_longer_than_the_ledger_remembers(world: Worl
     world.clock.advance(RETENTION // 2)
     world.tick()
     world.rest()
-    assert world.ledger.renewed == {ONE.external_id}
+    [(renewed, end)] = world.ledger.renewed.items()
+    assert renewed == ONE.external_id
+    assert world.clock() < end < world.intake(0).ports.lease().until - SKEW_MS
     held = world.ledger.records[ONE.external_id]
     assert (held.paused, held.due) == (ROUTE, world.clock())
 

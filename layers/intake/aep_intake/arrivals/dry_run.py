@@ -30,6 +30,7 @@ READS = frozenset(
         "head",
         "files",
         "claimant",
+        "claimants",
         "counted_versions",
         "seen",
         "marked",

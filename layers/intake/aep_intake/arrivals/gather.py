@@ -151,8 +151,8 @@ class _Folder:
         """The files that are young enough for the ledger to know their batches."""
         old = {file for file in files if self._intake.forgotten(file.time)}
         unknown = [file for file in files if file in old and file.time > self._marked]
-        owners = list(self._side_by_side(self._intake.ledger.claimant, unknown))
-        free = [file for file, owner in zip(unknown, owners, strict=True) if owner is None]
+        owners = self._intake.ledger.claimants(unknown)
+        free = [file for file in unknown if file not in owners]
         marker = self._marker.arrival
         brought = {file for file in free if marker.aged and file.time <= marker.time}
         told = {file: too_old(file) for file in free if file not in brought}

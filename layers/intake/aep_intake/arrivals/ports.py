@@ -1,6 +1,6 @@
 """The ports through which arrivals are taken in."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aep_intake.create import lineage, ports
@@ -28,6 +28,9 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
 
     def seen(self, object_id: str) -> list[Seen]:
         """All that the ledger knows of an object."""
+
+    def claimants(self, files: Sequence[Arrival]) -> Mapping[Arrival, str]:
+        """The order or window that claims each of files without sequencers, if one does."""
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""

@@ -36,12 +36,14 @@ from aep_intake.model.progress import (
     Rejection,
     State,
 )
-from aep_intake.model.times import HOUR_MS
+from aep_intake.model.times import HOUR_MS, SKEW_MS
 
 # When the clock starts a delivery whose event was lost.
 DELIVERY_DUE_MS = HOUR_MS
 # When an order whose file was to be taken in again goes on as it is: no route takes it now.
 SENT_AGAIN_MS = HOUR_MS
+# Of a lease, when a worker stops renewing claims: by then it is still alive.
+RENEWAL_REST_MS = SKEW_MS + 10_000
 PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
@@ -237,7 +239,7 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) ->
     if record.paused is not None:
         pause = holding(record.order, ports.pauses())
         if pause is not None:
-            ports.ledger.renew(record.order)
+            ports.ledger.renew(record.order, lease.until - RENEWAL_REST_MS)
             return ports.ledger.replace(record, record.paused_by(pause.name, now))
         record = record.resumed(now)
     if order.external_id != record.order.external_id:

@@ -42,8 +42,11 @@ class OrderLedger(Protocol):
     def files(self, order: Order) -> tuple[Arrival, ...]:
         """The files of an order, from the record or its window's list."""
 
-    def renew(self, order: Order) -> None:
-        """Keep for longer what else the ledger holds of an order that a pause holds."""
+    def renew(self, order: Order, end: int) -> None:
+        """Keep for longer what else the ledger holds of an order that a pause holds.
+
+        Raises NotYet at its `end` (epoch ms); who comes next goes on.
+        """
 
     def split(self, ended: Record, *following: Record) -> bool:
         """As `open_next_attempt`, with any number of followers, which are counted.

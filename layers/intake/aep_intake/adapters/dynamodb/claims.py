@@ -15,7 +15,7 @@ class DynamoClaims:
         self._table = table
         self._now = now
 
-    def owners(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
+    def owners(self, files: Sequence[Arrival], *, consistent: bool = False) -> dict[Arrival, str]:
         """The order or window that claims each of the files, as far as they are claimed.
 
         A request for each hundred.
@@ -24,7 +24,8 @@ class DynamoClaims:
         found = {}
         for some in batched(files, KEYS_MAX, strict=False):
             places = {(f"object#{f.object_id}", claims(f)[0].slot): f for f in some}
-            for item in self._table.get_many(list(places), "expires", "external_id"):
+            names = "expires", "external_id"
+            for item in self._table.get_many(list(places), *names, consistent=consistent):
                 if int(item["expires"]["N"]) >= now:  # DynamoDB deletes it within days, not at once
                     place = item["pk"]["S"], item["sk"]["S"]
                     found[places[place]] = item["external_id"]["S"]

@@ -46,7 +46,7 @@ is one JSON string: AEP's answers hold floats, empty strings and more, which Dyn
 change.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -85,7 +85,7 @@ from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
-from aep_intake.model.errors import LeaseLost, LineMoved
+from aep_intake.model.errors import LeaseLost, LineMoved, NotYet
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import (
     DISCARDED,
@@ -348,10 +348,10 @@ class DynamoLedger:
                 self._read = (part, self.windows.files(part))
             return order.selected(self._read[1])
 
-    def renew(self, order: Order) -> None:
+    def renew(self, order: Order, end: int) -> None:
         """Keep the claims of an order's files for longer, and its window with its list.
 
-        Raises StorageUnavailable, too.
+        Raises NotYet at its `end` (epoch ms): who comes next goes on. Raises StorageUnavailable.
         """
         until, part = self._now() + 2 * self._retention_ms, order.excerpt
         files: Iterable[Arrival] = order.files
@@ -359,25 +359,30 @@ class DynamoLedger:
             window = self.windows.get(part.window_id)
             marker = () if window is None or window.marker is None else (window.marker,)
             files = chain(marker, self.windows.versions(part))
-        claimed = {(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)}
-        pages = batched(claimed, KEYS_MAX, strict=False)
-        items = chain.from_iterable(self._table.get_many(page, "expires") for page in pages)
+        places = {(f"object#{c.object_id}", c.slot) for file in files for c in claims(file)}
         if part is not None:
-            pk = f"window#{part.window_id}"
-            short = {"ProjectionExpression": "pk, sk, expires", "ConsistentRead": True}
-            items = chain(items, self._table.query("pk = :pk", {"pk": {"S": pk}}, **short))
+            pk = {"pk": {"S": f"window#{part.window_id}"}}
+            listed = self._table.query("pk = :pk", pk, ProjectionExpression="pk, sk")
+            places |= {(item["pk"]["S"], item["sk"]["S"]) for item in listed}
         # Another part of the window, or a worker that died, may have renewed some already.
         soon = (until - self._retention_ms // 4) // 1000
-        kept = [(item["pk"]["S"], item["sk"]["S"]) for item in items if 0 < _expires(item) < soon]
 
-        def keep(place: tuple[str, str]) -> None:
-            with suppress(ConditionFailed):  # it does not expire, or is gone
-                how = "SET expires = :expires"
-                expires = {"expires": expiry(until)}
-                self._table.update(*place, how, expires, "attribute_exists(expires)")
+        def keep(some: tuple[tuple[str, str], ...]) -> None:
+            for item in self._table.get_many(some, "expires") if self._now() < end else ():
+                if 0 < _expires(item) < soon and self._now() < end:
+                    place, expires = (item["pk"]["S"], item["sk"]["S"]), {"expires": expiry(until)}
+                    how = "SET expires = :expires"
+                    with suppress(ConditionFailed):  # it is gone
+                        self._table.update(*place, how, expires, "attribute_exists(expires)")
 
         with ThreadPoolExecutor(REQUESTS) as pool:
-            list(pool.map(keep, kept))
+            list(pool.map(keep, batched(places, KEYS_MAX, strict=False)))
+        if self._now() >= end:
+            raise NotYet(
+                "its claims are kept for longer, in several steps",
+                retry_after=0,
+                external_id=order.external_id,
+            )
 
     def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
         """Record that an arrival was rejected before it had an order. Claims nothing."""
@@ -442,6 +447,13 @@ class DynamoLedger:
             if item is not None and (claim.exclusive or "requested" in item):
                 return str(item["external_id"]["S"])
         return None
+
+    def claimants(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
+        """The order or window that claims each of files without sequencers, if one does."""
+        # Seldom needed: of what is older than the ledger remembers.
+        from aep_intake.adapters.dynamodb.claims import DynamoClaims  # noqa: PLC0415
+
+        return DynamoClaims(self._table, self._now).owners(files, consistent=True)
 
     def seen(self, object_id: str) -> list[Seen]:
         """All that the ledger knows of an object, except traces (a consistent read)."""

@@ -80,14 +80,17 @@ class Table:
                 return
             start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
-    def get_many(self, keys: Sequence[tuple[str, str]], *names: str) -> list[Item]:
-        """Those of KEYS_MAX items at most that exist: `pk`, `sk`, these attributes. Not consistent.
+    def get_many(
+        self, keys: Sequence[tuple[str, str]], *names: str, consistent: bool = False
+    ) -> list[Item]:
+        """Those of KEYS_MAX items at most that exist: `pk`, `sk`, these attributes.
 
         Raises LedgerUnavailable if DynamoDB holds some back again and again, too.
         """
         wanted: Any = [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in keys]
         known_as = {f"#{name}": name for name in ("pk", "sk", *names)}  # some names are reserved
-        about = {
+        about: Any = {
+            "ConsistentRead": consistent,
             "ProjectionExpression": ", ".join(known_as),
             "ExpressionAttributeNames": known_as,
         }
