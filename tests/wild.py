@@ -59,6 +59,7 @@ def _table(rows: list[Row], quoted: bool = False) -> bytes:
 
 
 MEMBERS: list[Row] = [{"id": "1", "name": "Ann"}, {"id": "2", "name": "Zoë"}]
+BOM = b"\xef\xbb\xbf"
 TEXT = "id,name\n1,Ann\n2,Zoë\n"
 CSV = TEXT.encode()
 CLICKS: list[Row] = [{"n": 1}, {"n": 2}]
@@ -89,9 +90,9 @@ CASES = (
         {"a.csv": b'id,name\n1,"Ann\n2,Bob\n'},
         rejected={"a.csv": "format-mismatch"},
     ),
-    Case("r25", {"a.csv": b"\xef\xbb\xbf" + CSV}, rows=MEMBERS),
-    Case("r25-gzip", {"a.csv.gz": _gz(b"\xef\xbb\xbf" + CSV)}, rows=MEMBERS),
-    Case("r25-json", {"a.json": b"\xef\xbb\xbf" + LINES}, rows=CLICKS),
+    Case("r25", {"a.csv": BOM + CSV}, rows=MEMBERS),
+    Case("r25-gzip", {"a.csv.gz": _gz(BOM + CSV)}, rows=MEMBERS),
+    Case("r25-json", {"a.json": BOM + LINES}, rows=CLICKS),
     Case("r26", {"a.csv": TEXT.encode("utf-16")}, rejected={"a.csv": "format-mismatch"}),
     Case("r26-named", {"a.csv": TEXT.encode("utf-16")}, _csv(charset="UTF-16"), MEMBERS),
     Case("f1-latin", {"a.csv": TEXT.encode("latin-1")}, rejected={"a.csv": "format-mismatch"}),
@@ -133,8 +134,13 @@ CASES = (
             "b.json": b'[{"n": 1}, {"n": 2}]',
             "c.json": b'[\n  {\n    "n": 1\n  },\n  {\n    "n": 2\n  }\n]\n',
             "d.json.gz": _gz(b'{\n"n": 1\n}\n{\n"n": 2\n}'),
+            "e.json": b'{"n": 1}\r{"n": 2}\r',
+            "f.json": b'[\n{"n": 1},\n{"n": 2},\n]\n',
+            "g.json": b'\x1e{"n": 1}\n\x1e{"n": 2}\n',
+            "h.json": BOM + LINES[:9] + BOM + LINES[9:],
+            "i.json": b'{"n": 1}{"n": 2}' * 5000,  # more than is looked at, on one line
         },
-        rows=CLICKS * 4,
+        rows=CLICKS * 5008,
     ),
     Case(
         "json-numbers",

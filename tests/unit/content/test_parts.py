@@ -14,7 +14,7 @@ from aep_intake.content import json_rows
 from aep_intake.content import parts as module
 from aep_intake.content.parts import Part, Parts, Place, Shape, Source
 from aep_intake.content.recognize import recognize
-from aep_intake.model.errors import FormatMismatch, TooLarge
+from aep_intake.model.errors import EmptyObject, FormatMismatch, TooLarge
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -78,7 +78,8 @@ def documents(draw: st.DrawFn) -> tuple[list[Any], str]:
 
     match draw(LAYOUTS):
         case "lines":
-            text = draw(st.sampled_from(["\n", "\r\n", "\n\n"])).join(map(dumped, rows))
+            ends = ["\n", "\r\n", "\n\n", "\r", ",\n", "\n\x1e", "\n\ufeff"]
+            text = draw(st.sampled_from(ends)).join(map(dumped, rows))
         case "list":
             text = dumped(rows)
         case "pretty list":
@@ -219,6 +220,34 @@ def test_rows_are_the_same_wherever_chunks_end(content: bytes, ends: list[int]) 
         return (text, broken, reader.at, reader.rows)
 
     assert read([end for end in ends if end <= len(content)]) == read([])
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            ['{"a":1}', '{"a":[{}]}', '{"b"', *"{}[],\n\r \x1e\ufeffé", "\r\n", "1", '"x"']
+        ),
+        max_size=12,
+    ).map("".join)
+)
+def test_the_look_finds_the_rows_that_go_up(text: str) -> None:
+    """So no batch is spent for a file that its upload refuses, and none refused that it takes."""
+    content = text.encode()
+    try:
+        found = recognize(content, True, JSON, URI)
+    except EmptyObject:
+        return
+    except FormatMismatch as refused:
+        if "breaks off" in refused.detail:
+            with pytest.raises(FormatMismatch, match="breaks off"):
+                list(parts(content, Shape(JSON, bom=0, lines=False), 999))
+        return
+    shape = Shape(JSON, bom=found.bom, lines=found.layout in ("lines", ""))
+    [part] = parts(content, shape, 999)
+    assert (found.rows, found.broken) == (part.count.rows, part.count.broken)
+    if found.broken:
+        first = part.count.examples[0]
+        assert found.fault == f"row {first.row}: {first.rule}"
 
 
 def test_lines_that_are_no_objects_are_broken_rows() -> None:

@@ -70,7 +70,6 @@ def told(content: bytes, shape: Mapping[str, Any], *, whole: bool = True) -> str
     [
         (b'{"a": 1}\n{"a": 2}\n', "lines", 2, 0),
         (b'{"a": 1}\r\n{"a": 2}\r\n', "lines", 2, 0),
-        (b'{"a": 1}\r{"a": 2}\r', "lines", 2, 0),
         (b'\n\n  {"a": {"b": [1, "}\\n{"]}} \t\n\n{"a": 2}', "lines", 2, 0),
         (BOM + b'{"a": 1}\n{"a": 2}\n', "lines", 2, 0),
         (b'{"a": 1}\n{"a": 2', "lines", 2, 1),
@@ -80,25 +79,28 @@ def told(content: bytes, shape: Mapping[str, Any], *, whole: bool = True) -> str
         (b'{"a": ' + b"9" * 5000 + b"}\n{}\n", "lines", 2, 0),
         (b'{"a": 1}', "", 1, 0),  # one row is lines, and a document
         (b'{"a": 1}\r\n \n', "", 1, 0),
-        (b"{broken}\n{}\n", "", 2, 1),
-        (b'{"a":' + b"[" * 60_000, "", 0, 0),  # deeper than Python reads: AEP may
+        (b"{broken}\n{}\n", "lines", 2, 1),
         (b'[{"a": 1}, {"a": 2}]', "array", 2, 0),
         (b'[{"a": 1}, 2]', "array", 2, 1),
         (b"[]", "array", 0, 0),
         (b"[\n]\n", "array", 0, 0),
-        (b"[", "array", 1, 1),
         (b'\r\n [\r\n  {"a": 1},\r\n  {"a": 2}\r\n]\r\n', "array", 2, 0),
         (BOM + b'[{"a": 1}]', "array", 1, 0),
-        (b'[{"a": 1}, {"broken', "array", 1, 1),
-        (b'[{"a": ' + b"[" * 60_000, "array", 0, 0),
         (b'{\n  "a": 1\n}\n', "document", 1, 0),
         (b'{"a": [\r\n1,\r\n2]}', "document", 1, 0),
         (b'{"a": 1}{"a": 2}\n', "several", 2, 0),  # R20, as Firehose writes
         (b'{"a": 1}{"a": 2}{"a": 3}', "several", 3, 0),
         (b'{"a": 1}\n{"a": 2} {"a": 3}\n', "several", 3, 0),
-        (b'{\n"a": 1}\n{\n"a": 2}\n', "several", 1, 0),
-        (b'{"a": 1},\n{"a": 2}\n', "several", 1, 0),
-        (b'[{"a": 1}]\n[{"a": 2}]\n', "several", 0, 0),
+        (b'{\n"a": 1\n}\n{\n"a": 2}\n', "several", 2, 0),
+        (b'{"a": 1},\n{"a": 2}\n', "several", 2, 0),
+        (b'[{"a": 1}]\n[{"a": 2}]\n', "several", 2, 0),
+        (b'[{"a": 1}, {"a": 2},]', "several", 2, 0),
+        (b'{"a": 1}\n[{"a": 2}]\n', "several", 2, 0),
+        (b'{"a": 1}\r{"a": 2}\r', "several", 2, 0),
+        (b'{"a": 1}\r\n{"a": 2}\r\r\n{"a": 3}', "lines", 3, 0),
+        (b'\x1e{"a": 1}\n\x1e{"a": 2}\n', "several", 2, 0),  # RFC 7464
+        (b'{"a": 1}\n' + BOM + b'{"a": 2}\n', "several", 2, 0),
+        (BOM + BOM + b'{"a": 1}\n', "several", 1, 0),
     ],
 )
 def test_json_has_a_layout_and_rows(
@@ -114,15 +116,30 @@ def test_json_has_a_layout_and_rows(
 @pytest.mark.parametrize(
     ("content", "fault"),
     [
-        (b'{"a": 1}\n\n{"a" 2}\n', "line 3 is not JSON: Expecting ':' delimiter (column 6)"),
-        (b'{"a": 1}\n{"a": 2}, \n"x"\n', "line 2 is not JSON: Expecting value (column 9)"),
-        (b'{"a": 1}\n"x"\n', "line 2 is not a JSON object"),
-        (b'{"a": 1}\n{"a": NaN}\n', "line 2 is not JSON: NaN is not a number"),
-        (b'[{"a": 1},\n{"a": "secret]', "line 2 is not JSON: Unterminated string starting at"),
+        (b'{"a": 1}\n\n{"a" 2}\n', "row 2: it is not JSON: Expecting ':' delimiter (character 6)"),
+        (b'{"a": 1}\n{"a": 2}, \n"x"\n', "row 3: it is not a JSON object"),
+        (b'{"a": 1}\n"x"\n', "row 2: it is not a JSON object"),
+        (b'{"a": 1}\n{"a": NaN}\n', "row 2: it is not JSON: NaN is not a number"),
+        (b'[{"a": 1},\n{"a": secret}]', "row 2: it is not JSON: Expecting value (character 7)"),
     ],
 )
 def test_a_broken_row_is_named_by_its_place_and_not_its_values(content: bytes, fault: str) -> None:
-    assert seen(content, JSON).fault.startswith(fault)
+    assert seen(content, JSON).fault == fault
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[",
+        b'[{"a": 1}, {"broken',
+        b'[{"a": ' + b"[" * 60_000,
+        b'{"a":' + b"[" * 60_000,
+        b'{\n"a": 1,\n"b": [\n{}\n]\n',
+    ],
+)
+def test_what_breaks_off_is_told(content: bytes) -> None:
+    with pytest.raises(FormatMismatch, match=r"breaks off: .* has no end. Send it again"):
+        recognize(content, True, JSON, URI)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +151,6 @@ def test_a_broken_row_is_named_by_its_place_and_not_its_values(content: bytes, f
         '{"a": "ü'.encode()[:-1],
         b'{"a": "\\u00',
         b"{",
-        b'{"a":\n' * 10_000,
         b" \n" * 32_000,
         b"",
         BOM[:2],
@@ -145,6 +161,23 @@ def test_a_broken_row_is_named_by_its_place_and_not_its_values(content: bytes, f
 def test_what_the_end_of_the_first_bytes_cuts_off_is_not_judged(content: bytes) -> None:
     found = recognize(content, False, JSON, URI)
     assert (found.layout, found.broken, found.all_rows) == ("", 0, False)
+
+
+@pytest.mark.parametrize(
+    ("content", "layout", "rows"),
+    [
+        (b'{"a": 1}' * 9000, "several", 8192),  # R20, as Firehose writes, on one line
+        (b'{"a": 1}\r' * 9000, "several", 7281),
+        (b'{"a":\n' * 10_000, "document", 0),
+        (b'{\n"a": 1,\n"b": "', "document", 0),
+        (b'{"a": 1}\n' * 9000, "lines", 7281),
+        (b'{"a" 1}\n' * 9000, "lines", 8192),
+        (b"[" + b'{"a": 1},' * 9, "array", 9),
+    ],
+)
+def test_a_layout_shows_in_the_first_bytes(content: bytes, layout: str, rows: int) -> None:
+    found = recognize(content[:BEGINNING], False, JSON, URI)
+    assert (found.layout, found.rows) == (layout, rows)
 
 
 @pytest.mark.parametrize(
@@ -545,11 +578,12 @@ def test_json_lines_are_never_a_document(
     text = end.join(map(json.dumps, some)) + end
     content = start + text.encode()
     most = data.draw(st.integers(1, len(content)))
+    one, more = ("document", "several") if end == "\r" else ("lines", "lines")
     if not start or most > len(start):
-        assert seen(content, JSON, most).layout in ("", "lines")
+        assert seen(content, JSON, most).layout in ("", one, more)
     found = seen(packed(content), JSON)
     assert (found.rows, found.broken, found.all_rows) == (len(some), 0, True)
-    assert found.layout == ("lines" if len(some) > 1 else "")
+    assert found.layout == (more if len(some) > 1 else "")
     assert "JSON" in told(packed(content), CSV)
 
 
@@ -573,7 +607,7 @@ def test_an_object_over_several_lines_is_a_document_wherever_it_is_cut(
 ) -> None:
     text = json.dumps(row, indent=data.draw(indents)).replace("\n", end)
     content = start + text.encode()
-    first_line = len(start) + 1 + len(end)
+    first_line = len(start) + 1 + len(end) + (end == "\r")
     most = data.draw(st.integers(first_line, len(content)))
     assert seen(content, JSON, most).layout == "document"
     assert seen(packed(content), JSON).layout == "document"

@@ -119,8 +119,9 @@ def test_whoever_wants_no_look_has_none(world: Delivering) -> None:
     ("content", "reason", "words"),
     [
         (b'{"a": 1}\n{"a": 2}\n', "format-mismatch", "JSON Lines"),
-        (b'{"a": 1}{"a": 2}', "format-mismatch", "several JSON documents"),
-        (b'[{"a": 1}', "bad-rows", "is not JSON"),
+        (b'{"a": 1}{"a": 2}', "format-mismatch", "neither one document"),
+        (b'[{"a": 1,}]', "bad-rows", "is not JSON"),
+        (b'[{"a": 1}', "format-mismatch", "breaks off"),
         (b"<html><p>Denied", "format-mismatch", "HTML"),
         ('[{"a": "\u00e9"}]'.encode("latin-1"), "format-mismatch", "Latin-1"),
     ],

@@ -974,7 +974,7 @@ def test_a_broken_row_that_shows_late_is_named_before_the_batch_is_complete(
     told = finished(world, external_id)
     if end == "Abandoned":
         assert operations(world, "complete") == []
-        assert "row 71, it is not a JSON object" in told["lostFiles"][0]["detail"]
+        assert "row 71, it is not JSON: Expecting value" in told["lostFiles"][0]["detail"]
         assert told["lostFiles"][0]["reason"] == "bad-rows"
     else:
         assert told.get("brokenRecordCount") == 1 or told["kind"] == "Batch Failed"

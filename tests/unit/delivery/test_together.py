@@ -450,7 +450,11 @@ def test_rows_that_aep_judges_are_told_by_file_and_row(world: Delivering) -> Non
     end = finished(world, external_id)
     assert (end["kind"], end["brokenRecordCount"]) == ("Batch Failed", 1)
     assert end["brokenRows"] == [
-        {"uri": "s3://landing/in/1.json", "row": 2, "rule": "it is not a JSON object"}
+        {
+            "uri": "s3://landing/in/1.json",
+            "row": 2,
+            "rule": "it is not JSON: Expecting value (character 1)",
+        }
     ]
 
 

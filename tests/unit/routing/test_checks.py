@@ -184,7 +184,8 @@ DOCUMENT = {"inputFormat": {"format": "json", "isMultiLineJson": True}}
     [
         (b"[{}]", LINES, "holds one JSON document, but its inputFormat says isMultiLineJson false"),
         (b"{}\n{}\n", DOCUMENT, "holds JSON Lines, one object a line, but .*isMultiLineJson true"),
-        (b"{}{}", {}, "holds several JSON documents that are not one object a line"),
+        (b"{}{}", {}, "holds JSON that is neither one document nor one object a line"),
+        (b"[{},]", {}, "holds JSON that is neither one document nor one object a line"),
     ],
 )
 def test_another_layout_than_the_route_s_is_named(
@@ -243,7 +244,7 @@ TAKEN = [
 REJECTED = [
     ("a.json.gz", gzip.compress(b"", mtime=0), {}, "empty-object", "gzip of nothing"),  # R4
     ("a.json.gz", gzip.compress(gzip.compress(ROW)), {}, "format-mismatch", "gzip of gzip"),  # R15
-    ("a.json", b'{"a":1}{"a":2}', {}, "format-mismatch", "several JSON documents"),  # R20
+    ("a.json", b'{"a":1}{"a":2}', {}, "format-mismatch", "neither one document"),  # R20
     ("a.csv", CSV.decode().encode("utf-16"), {}, "format-mismatch", "text in UTF-16"),  # R26
     ("a.csv", b"id,name\n", {}, "too-few-rows", "has 0 rows, and route `r` demands 1"),  # R30
     ("a.json", b"[]", {}, "too-few-rows", "has 0 rows"),
@@ -265,19 +266,19 @@ REJECTED = [
     ("a.csv", b"<Error><Code>AccessDenied</Code></Error>", {}, "format-mismatch", "XML or HTML"),
     ("a.json", b"<rows>\n<row>1</row>", {}, "format-mismatch", "XML or HTML"),
     ("a.csv", b"\n\n", {}, "empty-object", "nothing but white space"),
-    ("a.json", b'[{"a": 1},]', {}, "bad-rows", "trailing comma.* 1 of its first 1 rows"),
+    ("a.json", b'[{"a": 1,}]', {}, "bad-rows", "trailing comma.* 1 of its first 1 rows"),
     ("a.csv", CSV[:10] + b"\xfc\n", {}, "format-mismatch", "at offset 10, 0xFC"),  # F1
     ("a.csv", CSV + b"2\n", {}, "bad-rows", "row 2: it has 1 values, and 2 are expected"),  # F1
     ("a.csv", CSV + b"(1 row)\n", {}, "bad-rows", "row 2: it has 1 values"),
     ("a.csv", b"Members\n" + CSV, {}, "bad-rows", "row 1: it has 2 values, and 1 are expected"),
     ("a.csv", SEMICOLONS, {}, "format-mismatch", "semicolons"),  # F1
-    ("a.json", ROW + b"broken\n", {}, "bad-rows", "line 2 is not JSON"),
+    ("a.json", ROW + b"broken\n", {}, "bad-rows", "row 2: it is not JSON"),
     (
         "a.json",
         ROW + b'"x"\n',
         {},
         "bad-rows",
-        "line 2 is not a JSON object; 1 of its first 2 rows",
+        "row 2: it is not a JSON object; 1 of its first 2 rows",
     ),
     ("a.json", ROW * 98 + b"x\n" * 2, {"badRows": "1.5%"}, "bad-rows", "allows 1.5%"),
     ("a.json", ROW + b"x\n" * 2, {"badRows": 1, "partialIngestionPercent": 50}, "bad-rows", "1;"),

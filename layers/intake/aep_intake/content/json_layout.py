@@ -1,110 +1,103 @@
-"""How the rows of JSON are laid out, and how many are whole, as far as the first bytes show."""
+"""How the rows of JSON are laid out, and how many are whole, as far as the first bytes show.
 
-import json
+The readers that the upload has find the rows, so that the two agree.
+"""
+
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from json import JSONDecodeError
 from typing import Any
 
 from aep_intake.content.beginning import Beginning, Content
+from aep_intake.content.json_rows import BOM, DECODER, SEPARATOR, JsonLines, JsonObjects
+from aep_intake.content.rows import Block
 from aep_intake.model.errors import FormatMismatch
 
 _BLANK = " \t\r\n"  # JSON's white space, which is less than Python's
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
+_LONE_CR = re.compile(r"\r(?![\r\n]|\Z)")
 _FIRST_MEMBER = re.compile(r'[\[\s]*\{\s*"(?:[^"\\]|\\.)*"\s*:')
 
 
-def _no_number(name: str) -> float:
-    raise json.JSONDecodeError(f"{name} is not a number", "", 0)
-
-
-# Python takes no integer of more than 4,300 digits, and its value does not matter here; and it
-# takes NaN, which is not JSON.
-_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
-
-
 def with_layout(file: Beginning, text: str, content: Content) -> Content:
-    """`content` with its layout and rows."""
-    text = text.lstrip(_BLANK)
-    if not text.startswith(("{", "[")):
-        if text:
+    """`content` with its layout and rows. Raises FormatMismatch."""
+    start = text.lstrip(_BLANK + SEPARATOR + BOM)
+    if not start.startswith(("{", "[")):
+        if start:
             raise file.mismatch("text that begins neither with { nor with [")
-        return content
-    # JSON has no line breaks within its tokens: the text up to the last one cuts none in two.
-    lines = text if file.whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
-    return _array(file, text, content) if text[0] == "[" else _objects(file, lines, content)
-
-
-def _array(file: Beginning, text: str, content: Content) -> Content:
-    if text[1:].lstrip(_BLANK)[:1] not in ("{", "]", ""):
+        return _with_rows(content, file, "several" if text.strip() else "", Block())
+    if start[0] == "{":
+        return _objects(file, text, content)
+    if start[1:].lstrip(_BLANK)[:1] not in ("{", "]", ""):
         raise file.mismatch(
             "a list of values that are not JSON objects", remedy="write each row as an object"
         )
-    content = replace(content, layout="array")
+    reader = JsonObjects(file.uri, content.bom, few=True)
+    found = reader.feed(text.encode())
+    is_array = reader.inside or _is_one(text)
+    if file.whole:
+        found = found.plus(reader.end())
+    return _with_rows(content, file, "array" if is_array else "several", found)
+
+
+def _objects(file: Beginning, text: str, content: Content) -> Content:
+    """Of text that begins with an object: as lines, unless more rows are whole otherwise."""
+    # No token of JSON has a line break: the text up to the last one cuts none in two.
+    cut = text if file.whole else text[: max(text.rfind("\n"), text.rfind("\r")) + 1]
+    by_line = JsonLines(content.bom, few=True)
+    lines = by_line.feed(cut.encode())
+    if file.whole:
+        lines = lines.plus(by_line.end())
+    lone_cr = _LONE_CR.search(cut) is not None
+    has_lines = "\n" in text.strip(_BLANK)
+    if lines.rows and not lines.broken and not lone_cr:
+        return _with_rows(content, file, "lines" if has_lines else "", lines)
+    reader = JsonObjects(file.uri, content.bom, few=True)
+    seen = cut if lines.rows else text
+    found = reader.feed(seen.encode())
+    by_lines = (found.good, lone_cr) <= (lines.good, False)
+    if lines.rows and by_lines and not _spans_lines(cut):
+        return _with_rows(content, file, "lines" if has_lines else "", lines)
+    if file.whole:
+        found = found.plus(reader.end())
+    if not _is_one(seen) and (found.rows or file.whole):
+        return _with_rows(content, file, "several", found)
+    # One object on one line may be the first of many, too.
+    return _with_rows(content, file, "document" if cut.strip(_BLANK) else "", found)
+
+
+def _with_rows(content: Content, file: Beginning, layout: str, found: Block) -> Content:
+    rows = replace(content, layout=layout, rows=found.rows, all_rows=file.whole)
+    if not found.broken:
+        return rows
+    first = found.broken[0]
+    return replace(rows, broken=len(found.broken), fault=f"row {first.row:,}: {first.rule}")
+
+
+def _is_one(text: str) -> bool:
+    """Whether a text is one JSON value."""
     try:
-        values, end = _DECODER.raw_decode(text)
+        DECODER.decode(text)
     except RecursionError:
-        return content
-    except json.JSONDecodeError as error:
-        fault = f"line {error.lineno} is not JSON: {error.msg} (column {error.colno})"
-        return replace(content, rows=1, broken=1, fault=fault) if file.whole else content
-    if text[end:].strip(_BLANK):
-        return replace(content, layout="several")
-    others = sum(not isinstance(value, dict) for value in values)
-    fault = "a value of its list is not a JSON object" if others else ""
-    return replace(content, rows=len(values), all_rows=file.whole, broken=others, fault=fault)
+        return True
+    except JSONDecodeError:
+        return False
+    return True
 
 
-def _objects(file: Beginning, lines: str, content: Content) -> Content:
+def _spans_lines(text: str) -> bool:
+    """Whether the first object of a text, which is cut between two tokens, has several lines."""
+    text = text.lstrip(_BLANK)
     try:
-        _, end = _DECODER.raw_decode(lines)
+        _, end = DECODER.raw_decode(text)
     except RecursionError:
-        return content
-    except json.JSONDecodeError as error:
-        goes_on = bool(lines) and not file.whole and not lines[error.pos :].strip(_BLANK)
-        return replace(content, layout="document") if goes_on else _lines(file, lines, content)
-    more = lines[end:].lstrip(_BLANK)
-    if more.startswith(",") or _NEW_LINE.search(lines[:end]):
-        layout = "several" if more else "document"
-        return replace(content, layout=layout, rows=1, all_rows=file.whole and not more)
-    found = _lines(file, lines, content)
-    return found if found.layout or not more else replace(found, layout="lines")
-
-
-def _lines(file: Beginning, text: str, content: Content) -> Content:
-    """`content` with the rows of JSON Lines; their layout only if it is `several`."""
-    rows, broken, fault, layout = 0, 0, "", ""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip(_BLANK):
-            continue
-        objects, wrong = _objects_on(line)
-        rows += objects
-        layout = "several" if objects > 1 else layout
-        if wrong:
-            rows, broken = rows + 1, broken + 1
-            fault = fault or f"line {number} {wrong}"
-    found = replace(content, rows=rows, all_rows=file.whole, layout=layout)
-    return replace(found, broken=broken, fault=fault)
-
-
-def _objects_on(line: str) -> tuple[int, str]:
-    """How many JSON objects are on a line, and what is wrong with it, if anything."""
-    objects, at = 0, 0
-    line = line.strip(_BLANK)
-    try:
-        while at < len(line):
-            value, end = _DECODER.raw_decode(line, at)
-            if not isinstance(value, dict):
-                return objects, "is not a JSON object"
-            if end == len(line):
-                return objects + 1, ""
-            objects, at = objects + 1, end + len(line[end:]) - len(line[end:].lstrip(_BLANK))
-    except RecursionError:
-        return objects + 1, ""
-    except json.JSONDecodeError as error:
-        return objects, f"is not JSON: {error.msg} (column {error.colno})"
-    return objects, ""
+        return True
+    except JSONDecodeError as error:
+        if text[error.pos :].strip(_BLANK):  # it does not just break off
+            return False
+        end = len(text)
+    return _NEW_LINE.search(text[:end]) is not None
 
 
 def is_json(text: str, *, whole: bool) -> bool:
@@ -113,8 +106,8 @@ def is_json(text: str, *, whole: bool) -> bool:
     if not text.startswith(("{", "[")):
         return False
     try:
-        _, end = _DECODER.raw_decode(text)
-    except (json.JSONDecodeError, RecursionError):
+        _, end = DECODER.raw_decode(text)
+    except (JSONDecodeError, RecursionError):
         return not whole and bool(_FIRST_MEMBER.match(text))
     more = text[end:].lstrip(" \t")
     return not more or bool(_NEW_LINE.match(more))
@@ -128,7 +121,7 @@ def format_with(input_format: Mapping[str, Any], content: Content, uri: str) -> 
     """
     if content.layout == "several":
         raise FormatMismatch(
-            f"{uri!r} holds several JSON documents that are not one object a line; write one "
+            f"{uri!r} holds JSON that is neither one document nor one object a line; write one "
             "object a line, or all of them in one list"
         )
     given, found = input_format.get("isMultiLineJson"), content.layout in ("array", "document")

@@ -2,7 +2,9 @@
 
 Lines are taken as they are. In every other layout (lists, objects over several lines, or with
 nothing between them) the text of each object is taken, and only its line breaks become spaces:
-numbers and repeated members stay as they are written.
+numbers and repeated members stay as they are written. Between objects there may be white space,
+commas, byte order marks (of files that were put one after another), or record separators (RFC
+7464).
 
 That a row is an object is checked by one regular expression for many rows at a time, which takes a
 quarter of the time of `json.loads`. What it does not fit (a deeper object, or no JSON) is read by
@@ -48,7 +50,8 @@ def _one() -> re.Pattern[bytes]:
     return re.compile(_object(r"[ \t\r\n]*+").encode())
 
 
-_BETWEEN = re.compile(rb"[ \t\r\n,]*+")
+BOM, SEPARATOR = "\ufeff", "\x1e"
+_BETWEEN = re.compile(rf"(?:[ \t\r\n,{SEPARATOR}]|{BOM})*+".encode())
 _IN_QUOTES = rb'(?:[^"\\]++|\\.)*+'
 # What is before the next bracket: at the end of a text, that of a string may be still to come.
 _BESIDE = rb'(?:[^"{}]++|"%b")*+' % _IN_QUOTES
@@ -72,29 +75,31 @@ _TOO_DEEP = (
 )
 
 
-def _no_number(text: str) -> Any:
-    raise ValueError(text)
+def _no_number(name: str) -> Any:
+    raise json.JSONDecodeError(f"{name} is not a number", "", 0)
 
 
 # Python takes no integer of more than 4,300 digits; and NaN, which is not JSON.
-_DECODER = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
+DECODER = json.JSONDecoder(parse_int=float, parse_constant=_no_number)
 
 
-def is_object(text: bytes) -> bool:
-    """Whether it is one JSON object, with white space around it at most, in UTF-8.
+def fault_of(text: bytes) -> str:
+    """Why it is not one JSON object, with white space around it at most, in UTF-8; empty if it is.
 
     One that is large, and nested deeper than the expressions know, counts as none.
     """
     if len(text) > _DECODED_MAX:
-        return _one().fullmatch(text.strip(_BLANK)) is not None and _is_utf_8(text)
+        good = _one().fullmatch(text.strip(_BLANK)) is not None and _is_utf_8(text)
+        return "" if good else _TOO_DEEP
     try:
-        return isinstance(_DECODER.decode(text.decode()), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _broken(text: bytes, row: int, at: int) -> BrokenRow:
-    return BrokenRow(row, at, _NO_OBJECT if len(text) <= _DECODED_MAX else _TOO_DEEP)
+        return "" if isinstance(DECODER.decode(text.decode()), dict) else _NO_OBJECT
+    except json.JSONDecodeError as error:
+        where = f" (character {error.pos + 1})" if error.doc else ""  # of NaN it is not known
+        return f"it is not JSON: {error.msg}{where}"
+    except UnicodeDecodeError:
+        return "it is not UTF-8"
+    except RecursionError:
+        return "it is nested too deeply"
 
 
 def _is_utf_8(text: bytes) -> bool:
@@ -106,11 +111,15 @@ def _is_utf_8(text: bytes) -> bool:
 
 
 class JsonLines:
-    """A RowReader of JSON Lines. A line ends at LF; empty ones are not rows."""
+    """A RowReader of JSON Lines. A line ends at LF; empty ones are not rows.
 
-    def __init__(self, at: int = 0, rows: int = 0) -> None:
+    `few`: of so few rows that the expressions are not worth their compilation.
+    """
+
+    def __init__(self, at: int = 0, rows: int = 0, *, few: bool = False) -> None:
         self.at, self.rows, self.header, self.row_end = at, rows, b"", b"\n"
         self._begun: list[bytes] = []
+        self._few = few
 
     def feed(self, chunk: bytes) -> Block:
         """The rows that end in this chunk, as they are."""
@@ -131,7 +140,7 @@ class JsonLines:
         return f"row {self.rows + 1:,}, which begins at byte {self.at:,}, has no end"
 
     def _block(self, text: bytes) -> Block:
-        before, start, clean = self.rows, 0, _is_utf_8(text)
+        before, start, clean = self.rows, 0, not self._few and _is_utf_8(text)
         broken: list[BrokenRow] = []
         while start < len(text):
             good = _end(_lines(), text, start) if clean else start
@@ -140,8 +149,8 @@ class JsonLines:
             line = text[good:line_end]
             if line.strip(_BLANK):
                 self.rows += 1
-                if not is_object(line):
-                    broken.append(_broken(line, self.rows, self.at + good))
+                if fault := fault_of(line):
+                    broken.append(BrokenRow(self.rows, self.at + good, fault))
             start = line_end
         self.at += len(text)
         return Block(text, self.rows - before, tuple(broken))
@@ -151,13 +160,16 @@ class JsonObjects:
     """A RowReader of JSON objects in any layout, which gives them as JSON Lines.
 
     `inside`: whether a list has begun, when it goes on where another one left off. `uri`: of the
-    file, for errors. Its end raises FormatMismatch if the text breaks off.
+    file, for errors. `few`: as of `JsonLines`. Its end raises FormatMismatch if the text breaks
+    off.
     """
 
-    def __init__(self, uri: str, at: int = 0, rows: int = 0, *, inside: bool = False) -> None:
+    def __init__(
+        self, uri: str, at: int = 0, rows: int = 0, *, inside: bool = False, few: bool = False
+    ) -> None:
         self.at, self.rows, self.header, self.row_end = at, rows, b"", b"\n"
         self.inside = inside
-        self._uri = uri
+        self._uri, self._few = uri, few
         self._rest = b""  # what more text decides
         self._object: _Object | None = None  # that has begun
 
@@ -181,9 +193,9 @@ class JsonObjects:
         lines: list[bytes] = []
         broken: list[BrokenRow] = []
 
-        def take(text: bytes, *, good: bool) -> None:
-            if not good:
-                broken.append(_broken(text, self.rows + len(lines) + 1, self.at))
+        def take(text: bytes, fault: str) -> None:
+            if fault:
+                broken.append(BrokenRow(self.rows + len(lines) + 1, self.at, fault))
             lines.append(text.translate(_BREAKS) if b"\n" in text or b"\r" in text else text)
             self.at += len(text)
 
@@ -193,7 +205,7 @@ class JsonObjects:
             if end is None:
                 return Block()
             whole, self._object = self._object.text(), None
-            take(whole, good=is_object(whole))
+            take(whole, fault_of(whole))
             at = end
         clean = _is_utf_8(text)
         while True:
@@ -201,8 +213,8 @@ class JsonObjects:
             self.at, at = self.at + begin - at, begin
             if at == len(text):
                 break
-            if found := _one().match(text, at):
-                take(found[0], good=clean or _is_utf_8(found[0]))
+            if not self._few and (found := _one().match(text, at)):
+                take(found[0], "" if clean or _is_utf_8(found[0]) else fault_of(found[0]))
                 at = found.end()
             elif text.startswith(b"{", at):
                 begun = _Object()
@@ -210,7 +222,7 @@ class JsonObjects:
                 if end is None:
                     self._object = begun
                     break
-                take(text[at:end], good=is_object(text[at:end]))
+                take(text[at:end], fault_of(text[at:end]))
                 at = end
             elif text.startswith(b"]" if self.inside else b"[", at):
                 self.inside, at, self.at = not self.inside, at + 1, self.at + 1
@@ -219,7 +231,7 @@ class JsonObjects:
                 break
             else:
                 end = _end(_OTHER, text, at)
-                take(text[at:end], good=False)
+                take(text[at:end], _NO_OBJECT)
                 at = end
         self.rows += len(lines)
         return Block(b"".join(chain(*zip(lines, repeat(b"\n")))), len(lines), tuple(broken))

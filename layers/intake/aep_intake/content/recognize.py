@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from aep_intake.content import json_layout
 from aep_intake.content.beginning import BEGINNING, Beginning, Content
 from aep_intake.content.charsets import charset_of, decoded
 from aep_intake.content.signatures import PARQUET, binary, markup
@@ -40,6 +39,8 @@ def recognize(beginning: bytes, whole: bool, input_format: Mapping[str, Any], ur
         from aep_intake.content import csv_start  # noqa: PLC0415 - only where a CSV comes
 
         return csv_start.with_rows(file, text, content, input_format)
+    from aep_intake.content import json_layout  # noqa: PLC0415 - only where JSON comes
+
     return json_layout.with_layout(file, text, content)
 
 

@@ -28,6 +28,15 @@ class Block:
     rows: int = 0
     broken: tuple[BrokenRow, ...] = ()
 
+    @property
+    def good(self) -> int:
+        """How many of its rows are not broken."""
+        return self.rows - len(self.broken)
+
+    def plus(self, more: "Block") -> "Block":
+        """With the rows behind it."""
+        return Block(self.text + more.text, self.rows + more.rows, self.broken + more.broken)
+
 
 class RowReader(Protocol):
     """Reads a file chunk by chunk, which may end anywhere.

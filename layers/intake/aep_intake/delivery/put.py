@@ -6,7 +6,6 @@ from io import BytesIO
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.content import json_layout
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.gzip import Readable
 from aep_intake.content.parts import EXAMPLES, Count, Part, Parts, Shape, Source
@@ -157,10 +156,12 @@ def rows_as_it_is(
         from aep_intake.content import parquet  # noqa: PLC0415 - only where Parquet comes
 
         rows = parquet.rows(read(max(0, size - parquet.END), size), size, uri)
-    elif found.format == "json":
-        json_layout.format_with(source, found, uri)
     if not demands.allows(found.broken, found.rows, all_rows=found.all_rows):
         raise BadRows(f"{uri}: {found.fault}, and its route allows {demands.bad_rows} broken rows")
+    if found.format == "json":
+        from aep_intake.content import json_layout  # noqa: PLC0415 - only where JSON comes
+
+        json_layout.format_with(source, found, uri)
     if rows is not None:
         _check_number(delivery, piece, rows)
     return rows

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from aep_intake.content import json_layout, parquet
+from aep_intake.content import parquet
 from aep_intake.content.beginning import BEGINNING, Content
 from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.signatures import PARQUET
@@ -72,7 +72,9 @@ class Checks:
         if looks:
             content = self._content(file, beginning, input_format, match)
             file = replace(file, is_gzip=bool(content.compression))
-            if match.as_is or not self.delivers:
+            if content.layout and (match.as_is or not self.delivers):
+                from aep_intake.content import json_layout  # noqa: PLC0415 - only where JSON comes
+
                 input_format = json_layout.format_with(input_format, content, file.uri)
             elif alone and content.layout not in ("lines", ""):
                 input_format = {**input_format, "isMultiLineJson": True}
