@@ -220,8 +220,13 @@ CASES = (
             "n.csv": b"MIME-Version: 1.0\nContent-Type: text/html\n",
             "o.csv": b"\x1f\x9d\x90" + CSV,
             "p.csv": b"Obj\x01\x04\x14avro.codec",
+            "q.csv": b"From: a@b.c\r\nSubject: members\r\n\r\nid\r\n1\r\n",
+            "r.csv": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\nsize 1\n",
+            "s.csv": b"--Form\r\nContent-Disposition: form-data\r\n\r\nid\r\n1\r\n--Form--\r\n",
+            "t.csv": b"HTTP/1.1 200 OK\r\n\r\nid\r\n1\r\n",
+            "u.csv": "id,name\n1,Ann\n2,Zoe\n".encode("cp500"),
         },
-        rejected=dict.fromkeys((f"{name}.csv" for name in "abcdefgikmnop"), "format-mismatch")
+        rejected=dict.fromkeys((f"{name}.csv" for name in "abcdefgikmnopqrstu"), "format-mismatch")
         | {"l.csv.gz": "format-mismatch"}
         | {"h.json": "format-mismatch", "j.txt": "format-unknown"},
     ),
@@ -252,8 +257,9 @@ CASES = (
             "0000_part_00": b"1|Ann\n",
             "0001_part_00": b"2|Zo\xc3\xab\n",
             "0002_part_00": b"9|yesterday\n",
+            "0003_part_00": b"",  # of a slice without rows
             "manifest": json.dumps(
-                {"entries": [{"url": f"s3://BUCKET/FOLDER/000{n}_part_00"} for n in (0, 1)]}
+                {"entries": [{"url": f"s3://BUCKET/FOLDER/000{n}_part_00"} for n in (0, 1, 3)]}
             ).encode(),
         },
         _csv(delimiter="|", header=False) | {"batch": {"marker": "manifest"}},

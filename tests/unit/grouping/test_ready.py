@@ -269,6 +269,17 @@ def _Bucket(bucket: Any, contents: Any) -> Any:
 LOOKED_AT: dict[str, Any] = {"inputFormat": {"format": "csv"}, "lookInside": True}
 
 
+WIDE = ["2\r\n".encode("utf-16"), b"\xfe\xff\0002", b"\xef\xbb\xbf2\n"]  # as PowerShell writes it
+
+
+@pytest.mark.parametrize("text", WIDE)
+def test_the_number_of_rows_may_be_in_utf_16_or_have_a_mark(text: bytes) -> None:
+    world = world_of(**LOOKED_AT)
+    counted(world, text)
+    arrive(world, FILE)
+    assert [file.rows for file in loaded(world)] == [2]
+
+
 @pytest.mark.parametrize("text", [b"2", b" 2\r\n", b"", b"rows: 3", b"3 rows", b"2026-11-28"])
 def test_what_the_ready_file_says_of_rows_holds_or_is_no_number(text: bytes) -> None:
     world = world_of(**LOOKED_AT)

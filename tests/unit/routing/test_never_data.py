@@ -68,6 +68,15 @@ NEVER = [
     "landing/orders.csv.TMP",
     "landing/.in.orders.csv.",
     "landing/._e\u0301.csv",
+    "landing/orders.csv.download",
+    "landing/orders.csv.LOCK",
+    "landing/.orders.csv.swo",
+    "landing/orders.csv.swo",
+    "landing/#orders.csv#",
+    "landing/SHA256SUMS",
+    "landing/md5sums.txt",
+    "landing/$RECYCLE.BIN/orders.csv",
+    "landing/lost+found/orders.csv",
     "_SUCCESS",  # and no route fits
     "elsewhere/orders.csv.part",
 ]
@@ -81,6 +90,10 @@ DATA = [
     "landing/spare.part.csv",
     "landing/x_$folder$.csv",
     "landing/crc",
+    "landing/#1.csv",
+    "landing/lock",
+    "landing/checksums.csv",
+    "landing/lost+found.csv",
     "landing/tmp/orders.csv",
     "landing/orders.tmp/part-0.csv",  # what a folder is called says only whether it is hidden
     "landing/../orders.csv",

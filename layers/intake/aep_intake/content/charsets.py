@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aep_intake.content.beginning import NAMES, Beginning
-from aep_intake.content.signatures import binary, markup
+from aep_intake.content.signatures import binary, other_text
 from aep_intake.model.errors import EmptyObject, FormatMismatch
 
 _BOMS = {
@@ -28,7 +28,7 @@ def charset_of(input_format: Mapping[str, Any], uri: str) -> str:
 def decoded(file: Beginning) -> tuple[str, str, int]:
     """The content, without a byte order mark; its charset, and the bytes of that mark."""
     content = file.content
-    if found := binary(content) or markup(content):
+    if found := binary(content) or other_text(content):
         raise file.mismatch(found[0], remedy=found[1])
     bom = next((mark for mark in _BOMS if content.startswith(mark)), b"")
     charset = _BOMS.get(bom) or _unmarked(file)

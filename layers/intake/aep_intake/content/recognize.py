@@ -11,7 +11,7 @@ from typing import Any
 
 from aep_intake.content.beginning import BEGINNING, Beginning, Content
 from aep_intake.content.charsets import charset_of, decoded
-from aep_intake.content.signatures import PARQUET, binary, markup
+from aep_intake.content.signatures import PARQUET, binary, other_text
 from aep_intake.model.errors import EmptyObject, RowsDiffer
 from aep_intake.model.files import Arrival
 
@@ -75,7 +75,7 @@ def _check_parquet(file: Beginning) -> None:
     if file.content.startswith(PARQUET):
         return
     none = ("no Parquet, which begins PAR1", "")
-    found, remedy = binary(file.content) or markup(file.content) or none
+    found, remedy = binary(file.content) or other_text(file.content) or none
     raise file.mismatch(found, remedy=remedy)
 
 

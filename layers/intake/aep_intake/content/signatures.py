@@ -1,7 +1,8 @@
-"""What binary data and markup begin with: no text of rows does."""
+"""What binary data, markup, mails and the like begin with: no text of rows does."""
 
 import codecs
 import re
+import string
 
 PARQUET = b"PAR1"
 # No text begins like these. What each is called, and what to do about it.
@@ -27,7 +28,6 @@ _BINARY = {
     b"SEQ\x06": ("a SequenceFile", ""),
     b"\x89PNG": ("an image", ""),
     b"\xff\xd8\xff": ("an image", ""),
-    b"-----BEGIN PGP MESSAGE-----": ("a text that PGP encrypts", "decrypt it"),
     b"Obj\x01": ("Avro", ""),
     codecs.BOM_UTF32_LE: ("text in UTF-32", "write UTF-8"),  # before UTF-16, which begins alike
     codecs.BOM_UTF32_BE: ("text in UTF-32", "write UTF-8"),
@@ -41,11 +41,34 @@ _BINARY_IF_NUL = {
 }
 _TAR, _TAR_AT = b"ustar", 257
 _BLOCK = b"1AY&SY"  # the mark of a bzip2 block, at byte 4
-# Or a tag alone, as in the `<Error><Code>AccessDenied` of S3; but a CSV may begin with `<none>,`.
-_MARKUP = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml\b|!--|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)",
-    re.I,
+# Text that wraps rows, or is about them, by the expression that fits its beginning.
+_TEXTS = {
+    # Or a tag alone, as in the `<Error><Code>AccessDenied` of S3; a CSV may begin with `<none>,`.
+    rb"<(?:\?xml\b|!--|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)": (
+        "XML or HTML, perhaps an error page",
+        "",
+    ),
+    rb"(?:Return-Path|Received|Delivered-To|DKIM-Signature|Message-ID|From|To|Subject|Date): "
+    rb"[^\r\n]*\r?\n(?:[ \t][^\r\n]*\r?\n)*+[a-z][a-z-]*: ": ("an e-mail", "send its attachment"),
+    rb"--[^\r\n]{1,70}\r?\nContent-Disposition: ": (
+        "a form of HTTP (multipart/form-data)",
+        "send the file that is in it",
+    ),
+    rb"HTTP/\d(?:\.\d)? \d{3}\b": ("an answer of HTTP with its headers", "send its body"),
+    rb"[0-9a-f]+;chunk-signature=[0-9a-f]{64}\r\n": (
+        "the chunks of an upload (aws-chunked), which its storage did not put together",
+        "upload it again, not in chunks",
+    ),
+    rb"version https://git-lfs\.github\.com/spec/": (
+        "a pointer of Git LFS",
+        "send the file that `git lfs pull` gets",
+    ),
+    rb"-----BEGIN [A-Z0-9 ]+-----": ("a text that is encrypted or signed", "send what is in it"),
+}
+_TEXT = re.compile(
+    rb"(?:\xef\xbb\xbf)?\s*(?:%b)" % b"|".join(b"(%b)" % text for text in _TEXTS), re.IGNORECASE
 )
+_EBCDIC = frozenset((string.ascii_letters + string.digits + " ").encode("cp500"))
 
 
 def binary(content: bytes) -> tuple[str, str] | None:
@@ -58,6 +81,8 @@ def binary(content: bytes) -> tuple[str, str] | None:
         return "a tar archive", "unpack it, and pack its files one by one with gzip"
     if _is_utf_32(content):
         return "text in UTF-32", "write UTF-8"
+    if _is_ebcdic(content[:4096]):
+        return "text in EBCDIC, as mainframes have it", "transfer it as text, or write UTF-8"
     if b"\0" in content:
         for mark, named in _BINARY_IF_NUL.items():
             if content.startswith(mark):
@@ -72,7 +97,14 @@ def _is_utf_32(content: bytes) -> bool:
     return len(first) >= 8 and not (any(big) and any(little)) and any(first)
 
 
-def markup(content: bytes) -> tuple[str, str] | None:
-    """As `binary`, of XML and HTML."""
-    found = _MARKUP.match(content)
-    return ("XML or HTML, perhaps an error page", "") if found else None
+def _is_ebcdic(content: bytes) -> bool:
+    """Whether most of it is letters, digits and spaces of EBCDIC, of which few are ASCII."""
+    high = content.translate(None, bytes(range(0x40)) + bytes(range(0x41, 0x80)))
+    letters = sum(byte in _EBCDIC for byte in high)
+    return len(high) > 8 and 2 * len(high) > len(content) and 20 * letters > 19 * len(high)
+
+
+def other_text(content: bytes) -> tuple[str, str] | None:
+    """As `binary`, of text that is no rows, such as XML, a mail, or an answer of HTTP."""
+    found = _TEXT.match(content)
+    return [*_TEXTS.values()][(found.lastindex or 1) - 1] if found else None

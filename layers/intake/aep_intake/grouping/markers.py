@@ -6,6 +6,7 @@ and empty files (of an empty partition) do not count.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -45,21 +46,21 @@ def members(
     if reads:
         names = _keys(marker, folder, objects)
     forms = {normal(key): key for key in names}
-    none = not names
+    none = True
     for listed in objects.folder(marker.bucket, folder, after):
         file = listed.file if isinstance(listed, Archived) else listed
-        if file.size == 0 or not _same(file, match, table):
+        if not _same(file, match, table):
             continue
         key = file.key if file.key in names else forms.get(normal(file.key), file.key)
-        if not reads or names.pop(key, None) is not None:
+        if (names.pop(key, None) is not None or not reads) and file.size:
             none = False
             yield listed
     # Of the files up to `after` nobody knows here. In another form of Unicode one sorts elsewhere.
     missing = [n for key, n in names.items() if not after or (key.isascii() and key > after)]
     if missing:
         raise MalformedManifest(
-            f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, is empty, "
-            "or matches another rule"
+            f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, or "
+            "matches another rule"
         )
     if none and not after:
         raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
@@ -89,9 +90,9 @@ def _same(file: Arrival, match: Match, table: RoutingTable) -> bool:
 
 def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str]:
     """The names in a manifest, by key."""
-    start = f"s3://{marker.bucket}/"
+    start = re.compile(rf"s3[an]?://{re.escape(marker.bucket)}/")  # as Hadoop writes it, too
     return {
-        name.removeprefix(start) if name.startswith("s3://") else folder + name: name
+        start.sub("", name, count=1) if "://" in name else folder + name: name
         for name in _names(marker, objects)
     }
 
@@ -101,7 +102,7 @@ def _names(marker: Arrival, objects: FolderListing) -> list[str]:
     if len(text) < marker.size:
         raise MalformedManifest(f"{marker.uri} has more than {MANIFEST_BYTES_MAX:,} bytes")
     try:
-        manifest: Any = strict_json.loads(text.decode())
+        manifest: Any = strict_json.loads(text.decode("utf-8-sig"))
     except ValueError as error:
         raise MalformedManifest(f"{marker.uri} cannot be read as JSON: {error}") from None
     match manifest:

@@ -15,6 +15,7 @@ that has one already, or if there is none, it is for a version that comes soon a
 uploaded side by side; but not for one that comes much later: then the ready file is yesterday's.
 """
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -177,6 +178,8 @@ def _rows(ready: Arrival, ports: ReadyPorts) -> int | None:
     if not 0 < ready.size <= COUNT_BYTES_MAX:
         return None
     with suppress(Rejected):  # it was overwritten
-        text = ports.objects.read(ready, COUNT_BYTES_MAX).strip()
-        return int(text) if text.isdigit() else None
+        found = ports.objects.read(ready, COUNT_BYTES_MAX)
+        wide = found.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # of PowerShell
+        text = found.decode("utf-16" if wide else "utf-8-sig", "replace").strip()
+        return int(text) if text.isascii() and text.isdigit() else None
     return None

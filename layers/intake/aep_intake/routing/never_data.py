@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterable
 # Spark reads neither: `HadoopFSUtils.shouldFilterOutPathName`. They are `_SUCCESS`, `_temporary`,
 # `_delta_log`, `.hoodie`, `._x` of macOS and `.in.x` of an FTP server; `_year=2026` is a partition,
 # and `..` is a way, not a name.
-_HIDDEN = r"\.(?!\.?\Z).*|_[^=]*"
+_HIDDEN = r"""
+    \.(?!\.?\Z).* | _[^=]*
+    | \$RECYCLE\.BIN | System\ Volume\ Information | lost\+found    # of file systems
+"""
 _LEFT_BESIDE = r"""
     .*_\$folder\$                                           # a folder, as Hadoop writes it
     | .*\.(?:crc|crc32c?|md5|sha-?\d+|md5sum|sha\d+sum|checksum|asc|sig)
+    | (?:md5|sha\d+|check)sums?(?:\.txt)?
     | .*\.(?:filepart|part|partial|tmp|temp|crdownload|inprogress|_COPYING_)   # not finished
-    | .*~ | ~\$.* | .*\.swp | thumbs\.db | desktop\.ini     # of editors and desktops
+    | .*\.(?:download|uploading|lock|lck)
+    | .*~ | ~\$.* | .*\.sw[a-p] | \#.*\# | thumbs\.db | desktop\.ini     # of editors and desktops
 """
 _FLAGS = re.VERBOSE | re.IGNORECASE | re.DOTALL
 _hidden, _left_beside = (re.compile(form, _FLAGS).fullmatch for form in (_HIDDEN, _LEFT_BESIDE))
