@@ -3,23 +3,37 @@
 As long as messages from before the restore can come, an order looks in AEP for its batch before it
 creates one. Windows that were sealed after the time of the restore come from their lists in the
 state bucket: their files are claimed again, and their batches found.
+
+Of a transaction that was made just before that time, DynamoDB may have restored a half:
+
+    a claim without its order, or its place in a window    nobody would load the file: the claim is
+                                                           deleted
+    a place in a window without its claim                  another window would take the file, too:
+                                                           it is claimed again
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 
+from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.restored import DynamoRestored, RestoredClaim
+from aep_intake.adapters.dynamodb.table import ConditionFailed, Table
+from aep_intake.clock.due import DueKind
 from aep_intake.grouping import lists
 from aep_intake.grouping.restore import restore
 from aep_intake.model import records
-from aep_intake.model.orders import LedgerIdentity
+from aep_intake.model.orders import WINDOW_PREFIX, LedgerIdentity
 from aep_intake.model.times import DAY_MS, iso
-from aep_intake.model.windows import Window
+from aep_intake.model.windows import Window, marker_id
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.failures import CommandFailed
@@ -33,6 +47,11 @@ if TYPE_CHECKING:
     from aep_intake_cli.stack import Stack
 
 THREADS = 10
+# S3 gives whole seconds, and so does who restores; the clocks of workers differ.
+MARGIN = timedelta(minutes=5)
+NAMED = 20  # files
+WINDOWS_MAX = 10_000  # that are open at a time
+EVER = 10**15  # epoch milliseconds
 
 
 def prepare(
@@ -51,7 +70,9 @@ def prepare(
     """
     dynamodb = session.client("dynamodb")
     retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
-    ledger = DynamoLedger(dynamodb, table, now, retention_ms)
+    s3, bucket = session.client("s3"), stack.output("StateBucketName")
+    lists_of_windows = WindowLists(lambda: s3, bucket)
+    ledger = DynamoLedger(dynamodb, table, now, retention_ms, lists=lists_of_windows)
     restored_at = now()
     identity = ledger.identity.read() or LedgerIdentity(
         first_table or _source_table(dynamodb, table)
@@ -59,16 +80,68 @@ def prepare(
     until = max(identity.look_first_until, restored_at + look_first_days * DAY_MS)
     ledger.identity.write(replace(identity, restored_at=restored_at, look_first_until=until))
     yield f"{table} is ledger {identity.ledger_id}; orders look in AEP first until {iso(until)}"
-    s3 = session.client("s3")
     windows = files = 0
-    for key in _list_keys(s3, stack.output("StateBucketName"), since):
-        found = s3.get_object(Bucket=stack.output("StateBucketName"), Key=key)["Body"]
+    for key in _list_keys(s3, bucket, since):
+        found = s3.get_object(Bucket=bucket, Key=key)["Body"]
         restored = _restore_window(found.iter_lines(), ledger)
         if restored is not None:
             windows, files = windows + 1, files + restored
     what = f"{quantity(windows, 'window')} of {quantity(files, 'file')}"
     yield f"restored {what}, sealed since {since.isoformat()}"
+    restored_items = DynamoRestored(Table(dynamodb, table), retention_ms)
+    earlier = since - MARGIN
+    released = make_whole(ledger, restored_items, *map(_milliseconds, (earlier, since + MARGIN)))
+    if released:
+        yield f"released {quantity(len(released), 'file')}, whose order or window was not restored"
+        yield from (f"  {uri}" for uri in released[:NAMED])
     yield f"next: deploy the stack with ExistingLedgerTable={table}"
+    yield f"then send the events of all files since {earlier.isoformat()} again"
+
+
+def make_whole(ledger: DynamoLedger, restored: DynamoRestored, since: int, until: int) -> list[str]:
+    """Claim files again that joined a window from `since` to `until` (epoch ms) and have no claim.
+
+    And delete claims of that time whose order or window is not there, or does not list the file;
+    the URIs of these files.
+    """
+    for due in ledger.due_work.due(DueKind.WINDOWS, EVER, WINDOWS_MAX):
+        window = ledger.windows.get(due.id)
+        if window is not None:
+            for file in restored.listed(window, since):
+                ledger.windows.claim(window, file, None)
+    claims: dict[str, list[RestoredClaim]] = defaultdict(list)
+    for claim in restored.claims(since, until):
+        claims[claim.owner].append(claim)
+    released = [claim for owner in claims for claim in _alone(owner, claims[owner], ledger)]
+    for claim in released:
+        with suppress(ConditionFailed):  # a worker made it anew meanwhile
+            restored.release(claim)
+            if claim.owner.startswith(WINDOW_PREFIX) and not ledger.windows.get(claim.owner):
+                restored.forget(claim.owner)
+    return sorted({claim.file.uri for claim in released})
+
+
+def _alone(owner: str, claims: list[RestoredClaim], ledger: DynamoLedger) -> list[RestoredClaim]:
+    """Those of an order's or a window's claims with which it was not restored."""
+    if not owner.startswith(WINDOW_PREFIX):
+        return [] if ledger.get(owner) else claims
+    window = ledger.windows.get(owner)
+    if window is None:
+        return claims
+    wanted = {(claim.file.object_id, claim.file.version) for claim in claims}
+    parts = (replace(part, key=window.key) for part in window.parts)
+    files = chain.from_iterable(map(ledger.windows.versions, parts))
+    for file in files if window.parts else ledger.windows.joined(owner):
+        wanted.discard((file.object_id, file.version))
+    return [
+        claim
+        for claim in claims
+        if (claim.file.object_id, claim.file.version) in wanted and marker_id(claim.file) != owner
+    ]
+
+
+def _milliseconds(time: datetime) -> int:
+    return int(time.timestamp() * 1000)
 
 
 def _source_table(dynamodb: DynamoDBClient, table: str) -> str:
@@ -85,8 +158,7 @@ def _source_table(dynamodb: DynamoDBClient, table: str) -> str:
 
 def _list_keys(s3: S3Client, bucket: str, since: datetime) -> Iterator[str]:
     """Keys of the lists of windows that were sealed since then."""
-    # S3 gives whole seconds, and the clocks of workers differ.
-    since -= timedelta(minutes=5)
+    since -= MARGIN
     start = f"windows/{since.astimezone(UTC):%Y-%m-%d}"
     pages = s3.get_paginator("list_objects_v2").paginate(
         Bucket=bucket, Prefix="windows/", StartAfter=start

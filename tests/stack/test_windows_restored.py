@@ -1,22 +1,31 @@
-"""Windows that a restored ledger has forgotten, put back from their lists: for each ledger."""
+"""Windows that a restored ledger has forgotten, put back from their lists: for each ledger.
+
+And what DynamoDB restores by halves.
+"""
 
 import uuid
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from aep_intake.adapters.dynamodb.ledger import DynamoLedger
+from aep_intake.adapters.dynamodb.restored import DynamoRestored
+from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping.restore import restore
 from aep_intake.grouping.windows import register
 from aep_intake.model.errors import WindowSealed
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Lineage, LineageHead, Order, WindowPart
+from aep_intake.model.files import Arrival, digest
+from aep_intake.model.history import NOBODY
+from aep_intake.model.orders import Lineage, LineageHead, Order, WindowPart, claims
 from aep_intake.model.progress import Lease, Record
 from aep_intake.model.windows import Window, WindowStage
+from aep_intake_cli.restored_ledger import make_whole
 
-from tests.builders import TARGET
+from local.stack import LocalStack
+from tests.builders import TARGET, order
 from tests.memory_ledger import due_of
-from tests.stack.test_windows import NOW, files, ledger, plain, ports
+from tests.stack.test_windows import DAY, NOW, files, ledger, plain, ports
 
 __all__ = ["ledger"]
 
@@ -111,3 +120,58 @@ def test_the_newest_of_a_folder_is_what_it_was(
         LineageHead(window.part_id(0), "0062") if moves else LineageHead(f"o-{subject}", "0063")
     )
     assert ledger.head(subject) == expected
+
+
+def test_what_was_restored_by_halves_is_made_whole(stack: LocalStack) -> None:
+    """DynamoDB may restore some changes of the last transactions, and not the others."""
+    client, name, now = stack.aws.dynamodb, f"halves-{uuid.uuid4().hex}", NOW + 9_999 * DAY
+    client.restore_table_to_point_in_time(
+        SourceTableName=stack.outputs["LedgerTable"],
+        TargetTableName=name,
+        UseLatestRestorableTime=True,
+    )
+
+    def opened(file: Arrival) -> Arrival:
+        its = Order(file.external_id, TARGET, {}, (file,))
+        kept.open(Record.opened(its, Lease("t", now), now))
+        return file
+
+    def joined(window: Window, file: Arrival) -> Arrival:
+        kept.windows.register(kept.windows.open(window), (file,), (file,))
+        return file
+
+    def forget(pk: str, sk: str) -> None:
+        client.delete_item(TableName=name, Key={"pk": {"S": pk}, "sk": {"S": sk}})
+
+    kept = DynamoLedger(client, name, lambda: now, 60 * DAY)
+    window, other = (Window.at(order(route=uuid.uuid4().hex), 60_000, now) for _ in range(2))
+    whole, alone, listed, unlisted, unclaimed, stray, discarded = files(7)
+    opened(whole)
+    forget(f"order#{opened(alone).external_id}", "order")
+    joined(window, listed)
+    its_list = digest(joined(window, unlisted).external_id)
+    forget(f"window#{window.window_id}", f"files#{its_list}")
+    [claim] = claims(joined(window, unclaimed))
+    forget(f"object#{claim.object_id}", claim.slot)
+    joined(other, stray)
+    forget(f"window#{other.window_id}", "window")
+    kept.discard(discarded, "nobody wants it")
+
+    restored = DynamoRestored(Table(client, name), 60 * DAY)
+    made = make_whole(kept, restored, now - 60_000, now + 60_000)
+    assert made == sorted(file.uri for file in (alone, unlisted, stray))
+    owners = {file: kept.claimant(file) for file in (whole, listed, unclaimed, discarded)}
+    its_id = window.window_id
+    assert owners == {
+        whole: whole.external_id,
+        listed: its_id,
+        unclaimed: its_id,
+        discarded: NOBODY,
+    }
+    assert make_whole(kept, restored, now - 60_000, now + 60_000) == []
+    # Their events come again.
+    kept = DynamoLedger(client, name, lambda: now, 60 * DAY)
+    opened(alone)
+    for its, file in ((window, unlisted), (other, stray)):
+        joined(its, file)
+        assert file in kept.windows.registered(its.window_id)

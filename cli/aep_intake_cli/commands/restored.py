@@ -38,8 +38,9 @@ def command(
 
     For a table that DynamoDB restored. For some days (--days) each order then looks in AEP for its
     batch before it creates one, since messages from before the restore can still come. Windows that
-    were sealed since TIME are restored from their lists in the state bucket. You may run the
-    command again.
+    were sealed since TIME are restored from their lists in the state bucket. What DynamoDB restored
+    by halves, of transactions just before TIME, is made whole: that reads the whole table. You may
+    run the command again.
     """
     from aep_intake_cli.restored_ledger import prepare
 

@@ -78,6 +78,14 @@ def claimed_before(
     return AlreadyClaimed(f"other orders hold {first}", claimed=claimed, external_id=external_id)
 
 
+def owned_by(owner: str) -> Item:
+    """The condition that a claim is of `owner`, or does not exist."""
+    return {
+        "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
+        "ExpressionAttributeValues": {":owner": {"S": owner}},
+    }
+
+
 def aside(object_id: str, now: int) -> Item:
     """The attribute of a version that is set aside at `now`: its place in the index `batch`."""
     return aside_in(hour_of(now), object_id)

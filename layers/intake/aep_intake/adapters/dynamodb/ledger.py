@@ -67,6 +67,7 @@ from aep_intake.adapters.dynamodb.items import (
     file_of,
     head_moved,
     order_shard,
+    owned_by,
 )
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
@@ -240,7 +241,7 @@ class DynamoLedger:
         if new.rejection is not None:
             for file in old.order.selected(old.order.files):
                 self._rejected(file, new.rejection, old.order.external_id)
-        ours = _owned_by(old.order.external_id)
+        ours = owned_by(old.order.external_id)
         claimed = list(old.order.claims)
         while True:
             try:
@@ -264,7 +265,7 @@ class DynamoLedger:
         Deletes their notes, too, so that they may wait for a marker again. May be repeated: claims
         that another order has put meanwhile stay.
         """
-        ours = _owned_by(order.claimant)
+        ours = owned_by(order.claimant)
         for group in batched(lost.items(), LET_GO, strict=False):
             steps: dict[tuple[str, str], dict[str, Item]] = {}
             for file, why in group:
@@ -542,7 +543,7 @@ class DynamoLedger:
         for claim in claims(replace(arrival, copy_of=None)):
             with suppress(ConditionFailed):
                 place = f"object#{claim.object_id}", claim.slot
-                self._table.transact(deleting(*place, _owned_by(NOBODY)))
+                self._table.transact(deleting(*place, owned_by(NOBODY)))
 
     def of_batch(self, batch_id: str) -> Record | None:
         """The record with this batch. The index follows the table within about a second."""
@@ -615,14 +616,6 @@ class DynamoLedger:
         elif record.order.line is None or record.replaced_by is not None:
             item["expires"] = expiry(self._now() + self._retention_ms)
         return item
-
-
-def _owned_by(owner: str) -> dict[str, Any]:
-    """The condition that a claim is of `owner`, or does not exist."""
-    return {
-        "ConditionExpression": "attribute_not_exists(pk) OR external_id = :owner",
-        "ExpressionAttributeValues": {":owner": {"S": owner}},
-    }
 
 
 def _expires(item: Item) -> int:
