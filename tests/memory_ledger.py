@@ -171,7 +171,7 @@ class MemoryLedger:
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, LineageHead] = {}
         self.folders = MemoryFolders()
-        self.profile_batches: dict[tuple[str, str], int] = {}
+        self.profile_batches: dict[tuple[str, ...], int] = {}
         self._conflict = conflict
         self._count = itertools.count(1)
         self.windows = MemoryWindows(self)
@@ -231,9 +231,11 @@ class MemoryLedger:
         external_id = old.order.external_id
         if self.records[external_id].revision != old.revision:
             raise LeaseLost("another worker went on", external_id=external_id)
-        if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
-            place = (new.order.target.ims_org, new.order.target.sandbox)
-            self.profile_batches[place] = self.profile_batches.get(place, 0) + 1
+        if new.state is State.CREATED and old.state is State.OPEN:
+            target, order = new.order.target, new.order
+            places = [target.place[:2]] if order.profile else []
+            for place in [*places, target.place] if order.lookup else places:
+                self.profile_batches[place] = self.profile_batches.get(place, 0) + 1
         self.records[external_id] = new
         return new
 

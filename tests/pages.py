@@ -122,6 +122,7 @@ def ports(
         meters=lambda: [
             Meter("8C6E4F60613F0AE70A49420F@AdobeOrg", "prod", 37, 90),
             Meter("8C6E4F60613F0AE70A49420F@AdobeOrg", "dev", 95, 90),
+            Meter("8C6E4F60613F0AE70A49420F@AdobeOrg", "prod", 5, 4, "5c8c3c555033b814b69f947f"),
         ],
         status=StatusPorts(
             kept, kept.windows, {}, lambda records: [{}] * len(records), map, lambda: {}

@@ -41,21 +41,29 @@ class Kind:
     warnings: Callable[[Access, bytes], Iterable[str]] = lambda *_: ()
 
 
-def _with_compiled_maps(access: Access, content: bytes) -> bytes:
-    """Compile the maps of a routing table, and write them where functions read them."""
+def _by_the_schemas(access: Access, content: bytes) -> bytes:
+    """A routing table with what functions need of the schemas, as they read none.
+
+    Its compiled maps are written where functions read them. Where AWS refuses whoever publishes the
+    way to AEP, a table without maps stays as it is.
+    """
     from aep_intake.model.orders import key_of_map
     from aep_intake.routing import routes
+    from botocore.exceptions import BotoCoreError, ClientError
 
     from aep_intake_cli.datasets import adobe_clients
     from aep_intake_cli.routing import maps
 
-    if not maps.has_maps(routes.parse(content, "draft")):
-        return content
     stack = access.stack()
     organizations = organizations_of(stack, access.session.client("appconfig"))
-    with progress("asking AEP for the schemas"):
-        credentials, adobe = adobe_clients(stack, access.session)
-        compiled = maps.compile_table(content, adobe, credentials, organizations)
+    try:
+        with progress("asking AEP for the schemas"):
+            credentials, adobe = adobe_clients(stack, access.session)
+            compiled = maps.compile_table(content, adobe, credentials, organizations)
+    except (BotoCoreError, ClientError):
+        if maps.has_maps(routes.parse(content, "draft")):
+            raise
+        return content
     if compiled.problems:
         raise DocumentRefused("the document has problems; nothing was changed", compiled.problems)
     s3 = access.session.client("s3")
@@ -91,7 +99,7 @@ KINDS = {
         lambda stack, client, table: lint(
             table, organizations_of(stack, client), delivers=stack.delivers
         ),
-        _with_compiled_maps,
+        _by_the_schemas,
         _pauses_of_no_route,
     ),
     "limits": Kind(

@@ -34,7 +34,8 @@ def as_written(document: bytes) -> Any:
     """A document without what publishing writes into it."""
     written = json.loads(document)
     for rule in written.get("routes", ()):
-        rule.pop("compiledMap", None)
+        for member in ("compiledMap", "lookup"):
+            rule.pop(member, None)
     return written
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from aep_intake.model.batches import LOOKUP_BATCHES_PER_DAY
 from aep_intake.model.errors import LedgerUnavailable
 from aep_intake.model.times import iso
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 type BatchesMade = Mapping[tuple[str, str], int]  # by IMS organization and sandbox
+type LookupsMade = Mapping[tuple[str, str, str], int]  # and dataset
 
 # Two thirds of what Adobe advises: there is still time to act on that day.
 NOTED_BATCHES = 60
@@ -207,6 +209,20 @@ def check_profile_batches(made: Callable[[int], BatchesMade], now: int) -> Findi
             yield NOTE, f"{text}: aep-intake routes forecast shows which routes need longer windows"
     if not batches:
         yield OK, f"0 of {ADVISED_BATCHES} batches made in 24 hours"
+
+
+def check_lookup_batches(made: Callable[[int], LookupsMade], now: int) -> Findings:
+    """Batches of lookup datasets in 24 hours, compared with Adobe's advice. `now`: epoch ms."""
+    batches = _asked(lambda: made(now))
+    for (ims_org, name, dataset_id), number in sorted(batches.items()):
+        most = f"{number} of {LOOKUP_BATCHES_PER_DAY} batches made in 24 hours"
+        text = f"{most} of dataset {dataset_id} in {name} of {ims_org}"
+        if number <= LOOKUP_BATCHES_PER_DAY:
+            yield OK, text
+        else:
+            yield NOTE, f"{text}: give its route a longer window, such as 6h"
+    if not batches:
+        yield OK, "none made in 24 hours"
 
 
 def check_requests_share(batches: int, requests: int) -> Findings:

@@ -133,6 +133,8 @@ def _check_ledger(stack: Stack, session: boto3.Session) -> Iterator[CheckLine]:
     yield from run_check("work", check_unfinished(ledger, now()))
     batches = aws.check_profile_batches(ledger.profile_batches.made, now())
     yield from run_check("batches for Profile", batches)
+    lookups = aws.check_lookup_batches(ledger.profile_batches.of_lookups, now())
+    yield from run_check("batches of lookup datasets", lookups)
 
 
 def _check_version(stack: Stack) -> Findings:

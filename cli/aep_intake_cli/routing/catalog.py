@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.model.errors import IntakeError
 from aep_intake.routing import routes
 
 from aep_intake_cli import datasets
-from aep_intake_cli.routing import forecast
+from aep_intake_cli.routing import fit, forecast
 from aep_intake_cli.routing.forecast import SandboxPlace
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def shares_with_warnings(
     """
     credentials, adobe = datasets.adobe_clients(stack, session)
     ims_orgs = {arn: _ims_org(credentials, arn) for arn in organizations.credentials}
+    schemas = Schemas(adobe)
     for route in rules:
         arn = routes.credential_arn(route.rule.get("credential"), organizations.credentials)
         place = SandboxPlace(
@@ -44,13 +46,17 @@ def shares_with_warnings(
         share = forecast.share_of_rule(route, place, volume=files_per_day.get(route.name))
         try:
             dataset = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
+            often = fit.batches_too_often(route, dataset.target, schemas)
         except (datasets.CannotLookUp, IntakeError) as why:
             yield share, f"counted as if its dataset were enabled for Profile: {why}"
         else:
             info = dataset.info
             profile = None if info is None else info.profile and not info.system
             share = replace(share, profile=profile)
-            yield share, _warning(dataset, share)
+            yield (
+                share,
+                _warning(dataset, share) or often,
+            )
 
 
 def _ims_org(credentials: Credentials, arn: str) -> str | None:

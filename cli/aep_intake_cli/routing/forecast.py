@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aep_intake.model.batches import LOOKUP_BATCHES_PER_DAY
 from aep_intake.model.errors import FormatUnknown
 from aep_intake.routing import routes
 from rich.console import Group
@@ -25,7 +26,6 @@ from rich.text import Text
 # A day, into all Profile and ExperienceEvent datasets of a sandbox together (Adobe's guardrails for
 # data ingestion, November 2026).
 ADVISED_BATCHES = 90
-LOOKUP_BATCHES = 4  # a day, into a lookup (dimension) dataset (Adobe's health checks)
 MINUTES_PER_DAY = 1440
 QUIET_FOLDER = "quiet folder"
 _PLACEHOLDER = re.compile(r"\{\w+\}")
@@ -166,16 +166,17 @@ def profile_advice(share: Share) -> str:
 
 def lookup_advice(share: Share) -> str | None:
     """What to know about a route whose dataset is a lookup dataset; None: it makes few batches."""
-    if share.batches is not None and share.batches <= LOOKUP_BATCHES and not share.multiples:
+    few = share.batches is not None and share.batches <= LOOKUP_BATCHES_PER_DAY
+    if few and not share.multiples:
         return None
     many = "" if share.batches is None else f", at most {share.batches:,} a day{share.of_each}"
     text = (
         f"its dataset is a lookup (dimension) dataset, for which Adobe advises at most "
-        f"{LOOKUP_BATCHES} batches a day, and it makes one for {share.batch_for}{many}"
+        f"{LOOKUP_BATCHES_PER_DAY} batches a day, and it makes one for {share.batch_for}{many}"
     )
     if share.not_in_windows or share.marker is not None:
-        return f"{text}: send files {LOOKUP_BATCHES} times a day at most"
-    return f"{text}: set {window_setting(LOOKUP_BATCHES)}"
+        return f"{text}: send files {LOOKUP_BATCHES_PER_DAY} times a day at most"
+    return f"{text}: set {window_setting(LOOKUP_BATCHES_PER_DAY)}"
 
 
 def _minutes(length: str) -> int:

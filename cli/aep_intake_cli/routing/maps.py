@@ -1,4 +1,8 @@
-"""The maps of a routing table, compiled for the schemas of their datasets before it goes live."""
+"""What a routing table gets before it goes live, by the schemas of its datasets.
+
+Its maps are compiled, and it says which datasets are lookup (dimension) datasets, since functions
+read no schema.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,9 @@ UNMATCHED = (
 
 @dataclass(frozen=True)
 class CompiledTable:
-    """A routing table whose rules name their compiled maps; and these, by name."""
+    """A routing table whose rules name their compiled maps, and lookup datasets; and the maps, by
+    name.
+    """
 
     document: bytes
     maps: Mapping[str, bytes]
@@ -50,7 +56,10 @@ def map_problems(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
 def compile_table(
     document: bytes, adobe: Adobe, credentials: Credentials, organizations: Organizations
 ) -> CompiledTable:
-    """Compile the maps of a routing table without problems, by what AEP says of their datasets."""
+    """Compile the maps of a routing table without problems, by what AEP says of their datasets.
+
+    A route without a map whose dataset cannot be read stays as it is.
+    """
     from aep_intake.adapters.adobe.schemas import Schemas
 
     from aep_intake_cli import datasets
@@ -59,24 +68,32 @@ def compile_table(
     written, maps = json.loads(document), dict[str, bytes]()
     schemas, problems = Schemas(adobe), list[DocumentProblem]()
     for index, route in enumerate(table.routes):
-        if "map" not in route.rule:
+        if "ignore" in route.rule:
             continue
+        rule = written["routes"][index]
         try:
             ims_orgs = {arn: credentials.ims_org(arn) for arn in organizations.credentials}
             target = datasets.dataset_of_route(adobe, route, organizations, ims_orgs).target
             schema = schemas.of_dataset(target)
+            if schema.lookup:
+                rule["lookup"] = True
+            if "map" not in rule:
+                continue
             identities = schemas.identities(target, schema.id)
             primary = [one.path for one in identities if one.primary]
             compiled = _compiled(route, Schema(schema.document), primary)
         except (datasets.CannotLookUp, IntakeError, ValueError) as why:
+            if "map" not in rule:  # whoever publishes is told so besides
+                continue
             text = f"the schema of its dataset cannot be read: {why}"
             problems.append(DocumentProblem(route.name, f"routes[{index}].map", text))
             continue
         problems += _problems(index, route, compiled)
         maps[compiled.name] = compiled.text
-        written["routes"][index]["compiledMap"] = compiled.name
-    text = json.dumps(written, ensure_ascii=False, indent=1)
-    return CompiledTable(text.encode(), maps, tuple(problems))
+        rule["compiledMap"] = compiled.name
+    if written != json.loads(document):
+        document = json.dumps(written, ensure_ascii=False, indent=1).encode()
+    return CompiledTable(document, maps, tuple(problems))
 
 
 def unmatched(route: routes.Route, document: Mapping[str, Any]) -> str | None:

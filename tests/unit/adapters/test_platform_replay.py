@@ -290,6 +290,14 @@ def test_a_batch_for_profile_is_counted(
     assert played.ledger.profile_batches == (counted if profile else {})
 
 
+def test_a_batch_of_a_lookup_dataset_is_counted_if_its_route_says_so(
+    played: harness.World,
+) -> None:
+    played.table = harness._table("r", datasetId=LOYALTY, lookup=True)
+    assert harness.take(ONE, asking(played)).kind is OutcomeKind.CREATED
+    assert played.ledger.profile_batches == {(played.seed.ims_org, "prod", LOYALTY): 1}
+
+
 @pytest.mark.parametrize("silence", SILENCES, ids=lambda fault: fault.fault)
 def test_where_catalog_does_not_tell_the_batch_is_made_all_the_same(
     played: harness.World, silence: Fault

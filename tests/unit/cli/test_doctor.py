@@ -346,6 +346,16 @@ def test_how_many_of_the_day_are_made() -> None:
     assert all("aep-intake routes forecast" in text for _, text in told[1:])
 
 
+def test_how_many_a_lookup_dataset_got() -> None:
+    def told(made: dict[tuple[str, str, str], int]) -> list[tuple[CheckVerdict, str]]:
+        return looked_at(aws.check_lookup_batches({START: made}.__getitem__, START))
+
+    assert told({}) == [(OK, "none made in 24 hours")]
+    few, many = told({("A@AdobeOrg", "prod", "5c8c"): 4, ("A@AdobeOrg", "prod", "6c8c"): 5})
+    assert few == (OK, "4 of 4 batches made in 24 hours of dataset 5c8c in prod of A@AdobeOrg")
+    assert (many[0], many[1].split(":")[1]) == (NOTE, " give its route a longer window, such as 6h")
+
+
 def test_a_ledger_that_the_operator_may_not_ask() -> None:
     with Stubber(client("dynamodb")) as table:
         ledger = DynamoLedger(of(table), "ledger", lambda: START, 0)

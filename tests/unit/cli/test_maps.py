@@ -15,7 +15,9 @@ from aep_intake_cli.routing import maps
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint
 from aep_intake_cli.stack import Stack
+from botocore.exceptions import ClientError
 
+from local.simulator.registry import sample
 from local.simulator.seed import CLICKS, LOYALTY
 from tests.adobe_world import ARN, World
 
@@ -63,6 +65,33 @@ def test_the_table_names_what_its_maps_were_compiled_to(world: World) -> None:
         "id": "https://ns.adobe.com/acme/schemas/ee56b80adc7e03b8",
         "version": "1.0",
     }
+
+
+def test_the_table_says_which_datasets_are_looked_up(operator: Any, world: World) -> None:
+    """Also without a map; what AEP does not know stays as it is."""
+    plain = {"name": "plain", "match": "plain/*.json", "datasetId": LOYALTY}
+    rules = [plain, plain | {"name": "gone", "datasetId": "0" * 24}, IGNORED]
+    document = json.dumps({"routes": rules}).encode()
+    publish = publishing.KINDS["routes"].prepare
+    assert publish(operator, document) == document
+    schema = json.loads(json.dumps(sample("loyalty-members")))
+    schema["meta:class"] = "https://ns.adobe.com/acme/classes/5b1e"
+    world.simulator.add_schema(world.seed.ims_org, "prod", schema)
+    [first, *others] = json.loads(publish(operator, document))["routes"]
+    assert (first, others) == (plain | {"lookup": True}, rules[1:])
+
+
+def test_who_may_not_ask_aep_publishes_a_table_without_maps(
+    operator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSecretValue")
+
+    monkeypatch.setattr(datasets, "adobe_clients", denied)
+    document = json.dumps({"routes": [IGNORED]}, indent=3).encode()
+    assert publishing.KINDS["routes"].prepare(operator, document) == document
+    with pytest.raises(ClientError):
+        publishing.KINDS["routes"].prepare(operator, table({}))
 
 
 def test_what_the_schema_says_against_a_map(world: World) -> None:

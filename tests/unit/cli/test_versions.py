@@ -24,7 +24,7 @@ def table(*rules: dict[str, Any], **layout: Any) -> bytes:
 
 
 def test_tables_that_say_the_same_do_not_differ() -> None:
-    before = table({"datasetId": "a", "compiledMap": "0" * 64}, indent=1)
+    before = table({"datasetId": "a", "compiledMap": "0" * 64, "lookup": True}, indent=1)
     assert differences(before, table({"datasetId": "a"}), NAMES) == []
 
 

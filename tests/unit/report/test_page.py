@@ -129,7 +129,7 @@ def test_the_page_of_what_no_route_took_is_called_so() -> None:
 def test_tables_say_what_their_cells_are() -> None:
     read = Read(view.show({}, ports(), BROWSER))
     tables = [tag for tag, _ in read.elements].count("table")
-    assert [tag for tag, _ in read.elements].count("caption") == tables == 4
+    assert [tag for tag, _ in read.elements].count("caption") == tables == 5
     assert {a.get("scope") for tag, a in read.elements if tag == "th"} == {"col", "row"}
     labels = {a["for"] for tag, a in read.elements if tag == "label"}
     fields = {a["id"] for tag, a in read.elements if tag in ("input", "select") and "id" in a}

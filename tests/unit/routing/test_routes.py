@@ -294,6 +294,7 @@ def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
         "asIs": False,
         "map": {"a": "b"},
         "compiledMap": "0" * 64,
+        "lookup": True,
         "mapping": {"set": "s"},
         "minRows": 1,
         "badRows": 0,

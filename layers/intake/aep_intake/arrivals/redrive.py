@@ -109,6 +109,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
         owner=present.owner,
         counts_rows=present.counts_rows,
         profile=present.profile,
+        lookup=present.lookup,
         whole=present.whole,
         demands=present.demands,
         split_batches=present.split_batches,

@@ -25,6 +25,9 @@ class Target(Kept):
         return self.ims_org, self.sandbox, self.dataset_id
 
 
+LOOKUP_BATCHES_PER_DAY = 4  # of a lookup (dimension) dataset, at most (Adobe's health checks)
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     """The properties of a dataset that the intake needs."""

@@ -182,6 +182,7 @@ class Order(Kept):
     line: Lineage | None = None  # where the route says what to do with new versions
     replaces: Replaced | None = None
     profile: bool = False  # the dataset feeds Real-Time Customer Profile: its batches are counted
+    lookup: bool = False  # it is a lookup (dimension) dataset: the same
     whole: bool = False  # without one of its files the batch is worth nothing
     demands: Demands | None = None  # of its route
     # Of the files, if they are converted on the way up; else that of the batch, in `options`.

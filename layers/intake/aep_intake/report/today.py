@@ -57,12 +57,15 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Meter:
-    """How many batches were made for Profile in 24 hours, of as many as should be."""
+    """How many batches were made in 24 hours, of as many as should be: for Profile in a sandbox,
+    or of a lookup dataset.
+    """
 
     organization: str
     sandbox: str
     made: int
     limit: int
+    dataset_id: str = ""  # of a lookup dataset
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ _OF_TARGETS = (
     "partialIngestionPercent",
     "map",
     "compiledMap",
+    "lookup",
     "mapping",
 )
 
@@ -191,6 +192,7 @@ class Match:
     as_is: bool = False  # JSON goes up in the layout that it has
     # The name of the compiled map, if the rows of files are mapped to the dataset's schema.
     compiled_map: str | None = None
+    lookup: bool = False  # the dataset is a lookup (dimension) dataset
     whole: bool = False  # without one of its files the batch is worth nothing
     # How many batches may be made to find the files because of which AEP fails one; 0: none.
     split_batches: int = 0
@@ -345,6 +347,7 @@ class RoutingTable:
             demands=_demands(rule),
             as_is=rule.get("asIs", False),
             compiled_map=rule.get("compiledMap", NOT_COMPILED) if "map" in rule else None,
+            lookup=rule.get("lookup", False),
             whole=rule.get("onLostFile") == "abort",
             split_batches=rule.get("splitBatches", SPLIT_BATCHES) if _splits(rule) else 0,
             owner=rule.get("owner"),

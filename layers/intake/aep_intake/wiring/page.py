@@ -12,6 +12,7 @@ from aep_intake.adapters.dynamodb.routes import DynamoRoutes
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.adapters.dynamodb.unfinished import DynamoUnfinished
 from aep_intake.adapters.dynamodb.windows import DynamoWindows
+from aep_intake.model.batches import LOOKUP_BATCHES_PER_DAY
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.windows import Window
 from aep_intake.report.status import StatusPorts
@@ -40,9 +41,12 @@ def page_ports(
     ledger = DynamoLedger(client, table, now, retention_ms=0)
 
     def meters() -> Iterable[Meter]:
-        limit = ledger.profile_batches.limit()
-        made = ledger.profile_batches.made(now()) if limit else {}
-        return (Meter(org, sandbox, n, limit) for (org, sandbox), n in sorted(made.items()))
+        batches, at = ledger.profile_batches, now()
+        if limit := batches.limit():
+            for (org, sandbox), n in sorted(batches.made(at).items()):
+                yield Meter(org, sandbox, n, limit)
+        for (org, sandbox, dataset_id), n in sorted(batches.of_lookups(at).items()):
+            yield Meter(org, sandbox, n, LOOKUP_BATCHES_PER_DAY, dataset_id)
 
     return PagePorts(
         now=now,

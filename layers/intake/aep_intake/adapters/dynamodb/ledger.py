@@ -16,6 +16,7 @@
 | gate, once it is sealed   | `window#<window id>`  | `gate#<number>`              |
 | batches made for Profile  | `made#<day>`          | `<hour>#<org.>#<sandbox>`    |
 | and how many should be    | `made#limit`          | `limit`                      |
+| made of a lookup dataset  | `made#lookup#<day>`   | `<hour>#…#<dataset id>`      |
 | newest window of a folder | `quiet#<its hash>`    | `quiet`                      |
 | newest marker of a folder | `marked#<its hash>`   | `marked`                     |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
@@ -211,7 +212,8 @@ class DynamoLedger:
             # boto3 repeats a request whose answer was lost, and then fails on its own first try.
             if current is None or _record(current) != new:
                 raise _lost(old) from None
-        if new.state is State.CREATED and old.state is State.OPEN and new.order.profile:
+        few = new.order.profile or new.order.lookup  # Adobe advises so
+        if new.state is State.CREATED and old.state is State.OPEN and few:
             self.profile_batches.count(new.order)
         return new
 

@@ -183,25 +183,34 @@ def _state(state: str) -> Html:
 
 
 def _meters(meters: tuple[Meter, ...]) -> Html:
-    if not meters:
-        return show.NONE
-    return fill(
-        "<h2>Batches for Profile, last 24 hours</h2><table><caption>Adobe advises how many a "
-        "sandbox should have.</caption>{head}<tbody>{rows}</tbody></table>",
-        head=show.columns("Sandbox", "Made", "Of", "Share"),
-        rows=joined(map(_meter, meters)),
+    lookups = [meter for meter in meters if meter.dataset_id]
+    profile = [meter for meter in meters if not meter.dataset_id]
+    return joined(
+        fill(
+            "<h2>Batches {of}, last 24 hours</h2><table><caption>Adobe advises how many a {what} "
+            "should have.</caption>{head}<tbody>{rows}</tbody></table>",
+            of=of,
+            what=what.lower(),
+            head=show.columns(what, "Made", "Of", "Share"),
+            rows=joined(map(_meter, some)),
+        )
+        for of, what, some in (
+            ("for Profile", "Sandbox", profile),
+            ("of lookup datasets", "Dataset", lookups),
+        )
+        if some
     )
 
 
 def _meter(meter: Meter) -> Html:
     return fill(
-        '<tr><th scope="row"><bdi>{sandbox}</bdi> <bdi class="soft">{organization}</bdi></th>'
+        '<tr><th scope="row"><bdi>{name}</bdi> <bdi class="soft">{place}</bdi></th>'
         '<td class="n {bad}">{made}</td><td class="n">{limit}</td><td class="draw"><meter min="0" '
         'max="{limit_plain}" low="{low}" high="{high}" optimum="0" value="{value}" '
         'aria-label="{share} %">'
         "</meter></td></tr>",
-        sandbox=meter.sandbox,
-        organization=meter.organization,
+        name=meter.dataset_id or meter.sandbox,
+        place=f"{meter.sandbox} {meter.organization}" if meter.dataset_id else meter.organization,
         bad="bad" if meter.made > meter.limit else "",
         made=show.number(meter.made),
         limit=show.number(meter.limit),
