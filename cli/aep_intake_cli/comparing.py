@@ -82,7 +82,8 @@ def prepare(
     buckets, s3 = stack.output("SourceBuckets").split(","), session.client("s3")
     listed = None if inventory_uri is None else read(s3, inventory_uri, *buckets)
     buckets = buckets if listed is None else [listed.bucket]
-    comparison = Comparison.begin(now(), retention_ms, buckets, comparisons.last())
+    last, identity = comparisons.last(), ledger.identity.read()
+    comparison = Comparison.begin(now(), retention_ms, buckets, last, identity)
     if day is not None:
         comparison = comparison.of_times(day, day + DAY_MS)
     if listed is not None:

@@ -63,6 +63,7 @@ def _present() -> Comparison:
     last = comparisons.last()
     if last is not None and (last.ended is None or day_of(last.began) == day_of(now)):
         return last
-    new = Comparison.begin(now, worker.retention_ms, worker.settings.source_buckets, last)
+    identity, buckets = worker.ledger.identity.read(), worker.settings.source_buckets
+    new = Comparison.begin(now, worker.retention_ms, buckets, last, identity)
     comparisons.begin(new)
     return new

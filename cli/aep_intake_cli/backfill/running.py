@@ -15,6 +15,7 @@ from aep_intake.adapters.aws.sqs import Queues
 from aep_intake.adapters.dynamodb.backfills import DynamoBackfills
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.comparisons import last_comparison
+from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.arrivals.backfills import Backfill, BackfillPorts, Bounds
@@ -107,7 +108,10 @@ def prepare(stack: Stack, session: boto3.Session, asked: Asked | str) -> Running
         since,
         tuple(other for other in known if other.bucket == backfill.bucket and other != backfill),
         oldest=remembered_since(
-            now(), int(stack.parameters["RetentionDays"]) * DAY_MS, last_comparison(ledger)
+            now(),
+            int(stack.parameters["RetentionDays"]) * DAY_MS,
+            last_comparison(ledger),
+            DynamoIdentity(ledger, "", now).read(),
         ),
         wanted=partial(
             is_wanted, keys=compile_wildcard(stack.parameters["KeyPattern"]), table=table

@@ -33,7 +33,7 @@ def test_the_id_of_a_ledger_is_the_name_of_its_first_table_for_good() -> None:
     assert of(items, "first", at).ledger_id() == "first"
     # Restored, it has the same items under another name.
     assert of(items, "first-restored", at).ledger_id() == "first"
-    assert of(items, "first-restored", at).get() == LedgerIdentity("first")
+    assert of(items, "first-restored", at).get() == LedgerIdentity("first", made_at=NOW)
 
 
 def test_looking_writes_nothing() -> None:

@@ -21,7 +21,7 @@ from aep_intake.model import messages, records
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import InventoryUnusable, LeaseLost, NoRoute
 from aep_intake.model.files import Archived, Arrival
-from aep_intake.model.orders import TAG, Order, WindowPart, tag_value
+from aep_intake.model.orders import TAG, LedgerIdentity, Order, WindowPart, tag_value
 from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.windows import Window
 
@@ -125,7 +125,24 @@ def test_a_longer_retention_does_not_bring_back_what_is_forgotten() -> None:
     shorter = Comparison.begin(NOW + 900 * DAY, 22 * DAY, ("landing",), later)
     assert shorter.since == NOW + 879 * DAY
     of_a_release_before = replace(before, retention=0)  # which did not say its retention
-    assert remembered_since(NOW, 60 * DAY, of_a_release_before) == NOW - 22 * DAY
+    assert remembered_since(NOW, 60 * DAY, of_a_release_before, None) == NOW - 22 * DAY
+
+
+@pytest.mark.parametrize(
+    ("identity", "days"),
+    [
+        (None, 60),  # it has made nothing that it could forget
+        (LedgerIdentity("l", made_at=NOW - 22 * DAY), 60),  # nor forgotten anything
+        (LedgerIdentity("l", made_at=NOW - 22 * DAY - 1), 22),
+        (LedgerIdentity("l"), 22),  # of a release before, which did not say
+    ],
+)
+def test_before_any_comparison_nobody_knows_what_a_shorter_retention_let_go(
+    identity: LedgerIdentity | None, days: int
+) -> None:
+    assert remembered_since(NOW, 60 * DAY, None, identity) == NOW - days * DAY
+    begun = Comparison.begin(NOW, 60 * DAY, ("landing",), identity=identity)
+    assert begun.since == NOW - (days - 1) * DAY
 
 
 def test_a_delivery_whose_record_is_gone_is_told() -> None:

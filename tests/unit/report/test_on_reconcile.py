@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aep_intake.arrivals.reconcile import Comparison, Finding, FindingKind
 from aep_intake.model.errors import StorageUnavailable
+from aep_intake.model.orders import LedgerIdentity
 from aep_intake.report.telemetry import metrics
 from aep_intake.settings import Settings
 
@@ -25,6 +26,7 @@ class World:
     def __init__(self, kept: Comparison | None, function: ModuleType) -> None:
         self.kept, self.function = kept, function
         self.messages, self.steps, self.taken = 0, 3, 0
+        self.identity: LedgerIdentity | None = None
         self.fails: Exception | None = None
         self.counted: list[tuple[str, str, int]] = []
 
@@ -54,6 +56,7 @@ def world(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> World
     world = World(None, function)
     fakes: dict[str, Any] = {
         "comparisons": world,
+        "ledger": SimpleNamespace(identity=SimpleNamespace(read=lambda: world.identity)),
         "now": lambda: NOON,
         "backlog": lambda: world.messages,
         "comparing": SimpleNamespace,
@@ -87,6 +90,13 @@ def test_one_begins_each_day_and_no_more(world: World) -> None:
     world.kept = begun(1, ended=NOON - DAY)
     compare(world)
     assert (world.kept.began, world.taken) == (NOON, 6)
+
+
+def test_the_first_one_of_an_old_ledger_does_not_trust_its_retention(world: World) -> None:
+    world.identity = LedgerIdentity("of a release before")
+    compare(world)
+    assert world.kept is not None
+    assert world.kept.since == NOON - 21 * DAY
 
 
 def test_it_stops_before_its_time_is_over_and_the_next_one_goes_on(

@@ -27,7 +27,7 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import InventoryUnusable
 from aep_intake.model.files import RECONCILE_PREFIX, Arrival
 from aep_intake.model.history import NOBODY, Seen
-from aep_intake.model.orders import TAG, WINDOW_PREFIX, tag_value
+from aep_intake.model.orders import TAG, WINDOW_PREFIX, LedgerIdentity, tag_value
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Record, State
 from aep_intake.model.records import Kept
@@ -37,6 +37,7 @@ from aep_intake.model.windows import Window, WindowStage
 
 # An older inventory is not read: S3 writes one each day, or each week, and this one has stopped.
 INVENTORY_AGE_MAX = 10 * DAY_MS
+RETENTION_MIN = 22 * DAY_MS  # the least that a stack may have
 # Findings that are named; the rest is counted. Of the worst keys, these still fit into an item.
 NAMED_MAX = 50
 JUDGED_MAX = 50_000  # owners that a worker remembers
@@ -89,14 +90,15 @@ class Comparison(Kept):
         retention: int,
         buckets: Iterable[str],
         before: "Comparison | None" = None,
+        identity: LedgerIdentity | None = None,
     ) -> "Comparison":
-        """A new one. `before`: the one before it. `retention`: of the ledger, in milliseconds."""
+        """A new one. `before`, `identity` and `retention`: see `remembered_since`."""
         until = now - HOUR_MS
         several = tuple(buckets)
         seen = {} if before is None else before.first_seen
         return cls(
             began=now,
-            since=remembered_since(now, retention, before) + DAY_MS,
+            since=remembered_since(now, retention, before, identity) + DAY_MS,
             until=until,
             batches_since=until - DAY_MS
             if before is None
@@ -125,14 +127,18 @@ class Comparison(Kept):
         )
 
 
-def remembered_since(now: int, retention: int, last: Comparison | None) -> int:
-    """Since when (epoch ms) the ledger surely knows whatever came. `last`: the last comparison.
+def remembered_since(
+    now: int, retention: int, last: Comparison | None, identity: LedgerIdentity | None
+) -> int:
+    """Since when (epoch ms) the ledger surely knows whatever came.
 
-    Where `retention` became longer, what the shorter one let go is gone all the same: it would be
-    taken for what never came, and loaded a second time.
+    `last`: the last comparison. `identity`: of the ledger; None if no batch was made yet. Where
+    `retention` (milliseconds) became longer, what the shorter one let go is gone all the same: it
+    would be taken for what never came, and loaded a second time.
     """
-    if last is None:
-        return now - retention
+    if last is None:  # nobody knows how short it was
+        forgets = identity is not None and identity.made_at < now - RETENTION_MIN
+        return now - (min(retention, RETENTION_MIN) if forgets else retention)
     # A release before did not say what it was.
     then = last.retention or last.began - last.since + DAY_MS
     return max(last.since - DAY_MS, now - min(retention, then))

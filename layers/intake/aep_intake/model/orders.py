@@ -48,6 +48,7 @@ class LedgerIdentity(Kept):
     restored_at: int = 0
     # An order that is opened before this time (epoch ms) may have a batch already.
     look_first_until: int = 0
+    made_at: int = 0  # when its first batch was made (epoch ms); 0: a release before did not say
 
 
 @dataclass(frozen=True, slots=True)

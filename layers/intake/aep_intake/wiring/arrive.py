@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
     from aep_intake.adapters.dynamodb.listing import DynamoListed
     from aep_intake.arrivals.reconcile import Comparison
+    from aep_intake.model.orders import LedgerIdentity
 
 
 def _parsed(document: bytes, version: str) -> RoutingTable:
@@ -166,14 +167,14 @@ class Arriving(Requesting):
     def _remembered(self) -> int:
         from aep_intake.arrivals.reconcile import remembered_since  # noqa: PLC0415 - seldom needed
 
-        return remembered_since(self.now(), self.retention_ms, self._last_comparison)
+        return remembered_since(self.now(), self.retention_ms, *self._memory)
 
     @cached_property
-    def _last_comparison(self) -> "Comparison | None":
-        """One that is a day old is as good: a longer retention comes with a new worker."""
+    def _memory(self) -> "tuple[Comparison | None, LedgerIdentity | None]":
+        """A comparison that is a day old is as good: a longer retention comes with a new worker."""
         from aep_intake.adapters.dynamodb.comparisons import last_comparison  # noqa: PLC0415
 
-        return last_comparison(self.table)
+        return last_comparison(self.table), self.ledger.identity.read()
 
     def hand_on(self, body: str) -> None:
         """Send a message to on_marker. Raises StorageUnavailable."""

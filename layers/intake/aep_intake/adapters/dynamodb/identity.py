@@ -53,7 +53,7 @@ class DynamoIdentity:
         self._table.put(_item(identity))
 
     def _make(self) -> LedgerIdentity:
-        made = LedgerIdentity(self._first)
+        made = LedgerIdentity(self._first, made_at=self._now())
         try:
             self._table.put(_item(made), ABSENT)
         except ConditionFailed as failed:
