@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aep_intake.model.errors import Rejected
-from aep_intake.model.files import OWN_NAME, Arrival
+from aep_intake.model.files import Arrival, ready_name
 from aep_intake.routing import routes
 
 
@@ -74,7 +74,7 @@ def _outcome(
             when = f", when {batch['marker']} arrives"
     if match.ready is not None:
         folder, name = arrival.key[: arrival.key.rfind("/") + 1], arrival.key.rpartition("/")[2]
-        when += f", after {folder}{match.ready.names[0].replace(OWN_NAME, name)} arrives"
+        when += f", after {folder}{ready_name(match.ready.names[0], name)} arrives"
     if expect := rule.get("expect"):
         days, zone = expect.get("days"), expect.get("timezone", "UTC")
         each = f"every {expect['every']}" if "every" in expect else f"by {expect['by']} in {zone}"

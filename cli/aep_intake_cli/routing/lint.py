@@ -9,7 +9,7 @@ from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.errors import Rejected, TargetNotAllowed
-from aep_intake.model.files import OWN_NAME
+from aep_intake.model.files import ready_name
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.times import DAY_MS, day_around
 from aep_intake.routing import globs, routes
@@ -204,7 +204,7 @@ def _sample_markers(route: routes.Route) -> Iterator[tuple[str, str]]:
             if route.marker.fullmatch(marker):
                 yield bucket, marker
         elif route.ready is not None:
-            yield bucket, f"{folder}{slash}{route.ready.names[0].replace(OWN_NAME, name)}"
+            yield bucket, f"{folder}{slash}{ready_name(route.ready.names[0], name)}"
 
 
 def _matching_keys(route: routes.Route) -> list[tuple[str, str]]:

@@ -84,6 +84,16 @@ def test_a_file_waits_until_its_ready_file_comes(world: World) -> None:
     assert world.ledger.noted[DONE.object_id, DONE.version] == "ready"
 
 
+def test_a_ready_file_may_lack_the_ending_of_its_file() -> None:
+    world = world_of(ready="{stem}.ctl")
+    ready = replace(DONE, key="in/a.ctl")
+    put(world, FILE)
+    assert arrive(world, FILE) == [Waits("again")]
+    put(world, ready)
+    assert arrive(world, ready)[0] == Skipped("ready")
+    assert loaded(world) == [FILE]
+
+
 @pytest.mark.parametrize("versioned", [True, False])
 def test_the_events_may_come_in_the_other_order(world: World, *, versioned: bool) -> None:
     file, done = FILE, DONE

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from aep_intake.model.errors import NoRoute
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, ready_name
 from aep_intake.routing.routes import (
     Ignored,
     InvalidTable,
@@ -56,6 +56,11 @@ def arrival(key: str) -> Arrival:
         ("in/{dataset}.csv", "{file}.done", "in/a.csv.done", "in/a.csv"),
         ("in/*.csv", "{file}.md5", "in/a.csv.md5", "in/a.csv"),  # which is never data elsewhere
         ("in/*", "{file}.done", "in/a.done.done", "in/a.done"),
+        ("in/*.csv", "{stem}.ctl", "in/a.ctl", "in/a.csv"),
+        ("in/*.csv", "{stem}.ctl", "in/a.2026.ctl", "in/a.2026.csv"),
+        ("in/{dataset}.csv", "ok_{stem}", "in/ok_a", "in/a.csv"),
+        ("in/*_full.csv.gz", "{stem}.trg", "in/a_full.trg", "in/a_full.csv.gz"),
+        ("in/*.csv", "{stem}_ready.csv", "in/a_ready.csv", "in/a.csv"),
     ],
 )
 def test_a_ready_file_is_known_by_the_name_of_its_file(
@@ -69,6 +74,25 @@ def test_a_ready_file_is_known_by_the_name_of_its_file(
     if of_file is not None:
         assert (of_file.batching, of_file.ready) == (OneBatch(), NeedsReady((name,), DAY))
         assert of_file.placeholders == found.placeholders
+
+
+@pytest.mark.parametrize(
+    ("template", "file", "name"),
+    [
+        ("{file}.done", "a.b.csv", "a.b.csv.done"),
+        ("{stem}.ctl", "a.b.csv", "a.b.ctl"),
+        ("ok_{stem}", "a.csv.GZ", "ok_a"),
+        ("{stem}.ctl", "a", "a.ctl"),
+    ],
+)
+def test_the_name_of_a_ready_file(template: str, file: str, name: str) -> None:
+    assert ready_name(template, file) == name
+
+
+@pytest.mark.parametrize("key", ["in/a.ctl2", "b/a.ctl", "in/a.json", "in/a.CTL"])
+def test_no_other_key_is_one_by_its_stem(key: str) -> None:
+    with pytest.raises(NoRoute):
+        table(ready("in/*.csv", "{stem}.ctl")).match(arrival(key))
 
 
 @pytest.mark.parametrize("key", ["in/a.txt.done", "b/a.csv.done", "in/a.csv.DONE"])
@@ -102,6 +126,11 @@ def test_a_file_waits_before_its_window_too() -> None:
         ({"ready": "{file}.{file}"}, "ready", "such as `{file}.done`"),
         ({"ready": "{file}*.done"}, "ready", "such as `{file}.done`"),
         ({"ready": "x/{file}.done"}, "ready", "such as `{file}.done`"),
+        ({"ready": "{stem}"}, "ready", "such as `{file}.done`"),
+        ({"ready": "{stem}.csv"}, "ready", "the object itself"),
+        ({"ready": "{stem}.ctl", "match": "in/*"}, "ready", "how its files end"),
+        ({"ready": "{stem}.ctl", "match": "in/*.gz"}, "ready", "how its files end"),
+        ({"ready": "{stem}.ctl", "anyCase": True}, "ready", "without `anyCase`"),
         ({"ready": 1}, "ready", "must be string"),
         ({"batch": {"marker": "_SUCCESS"}}, "ready", "not for both"),
         ({"batch": {"within": "169h"}}, "batch.within", "7 days (168h) at most"),

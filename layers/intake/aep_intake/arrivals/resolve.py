@@ -16,7 +16,7 @@ from aep_intake.model.errors import (
     TargetNotAllowed,
     TooOld,
 )
-from aep_intake.model.files import OWN_NAME, Arrival
+from aep_intake.model.files import Arrival, ready_name
 from aep_intake.model.history import Listing, WaitingFile
 from aep_intake.model.orders import Order
 from aep_intake.model.times import SKEW_MS
@@ -137,7 +137,7 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
     if match.ready is None:
         return arrival
     own, within = arrival.key.rpartition("/")[2], match.ready.within_ms
-    names = " or ".join(name.replace(OWN_NAME, own) for name in match.ready.names)
+    names = " or ".join(ready_name(name, own) for name in match.ready.names)
     until = missing_markers.deadline(intake.ports.now(), within)
     intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.overdue)

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from aep_intake.model.errors import NotYet, Rejected
-from aep_intake.model.files import OWN_NAME, Arrival
+from aep_intake.model.files import Arrival, ready_name
 from aep_intake.model.history import WAITING, Seen
 from aep_intake.model.times import HOUR_MS
 
@@ -119,7 +119,7 @@ def _ready_files(file: Arrival, names: Iterable[str], ports: ReadyPorts) -> Iter
     """The versions of a file's ready file that the ledger knows, and the present one."""
     folder, slash, own = file.key.rpartition("/")
     for name in names:
-        key = f"{folder}{slash}{name.replace(OWN_NAME, own)}"
+        key = f"{folder}{slash}{ready_name(name, own)}"
         yield from _files(ports.ledger.seen(replace(file, key=key).object_id))
         with suppress(Rejected):  # there is none now
             yield ports.objects.arrival(file.bucket, key)

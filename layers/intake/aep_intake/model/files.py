@@ -9,10 +9,18 @@ from dataclasses import field
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
-OWN_NAME = "{file}"  # stands for the name of a file in that of its ready file
+# Stand for the name of a file, and for what is before its ending, in the name of its ready file.
+OWN_NAME, OWN_STEM = "{file}", "{stem}"
+# Of a file's name, or of a pattern; a gzip's is one with that of what is in it.
+ENDING = re.compile(r"[.][^./*?{}\[\]]+(?:[.]gz(?:ip)?)?\Z", re.IGNORECASE)
 # Of what brings a version of which no event came; the rest says when.
 BACKFILL_PREFIX = "backfill-"
 RECONCILE_PREFIX = "reconcile-"
+
+
+def ready_name(template: str, own: str) -> str:
+    """The name of a ready file, as its route writes it, of a file of that name."""
+    return template.replace(OWN_NAME, own).replace(OWN_STEM, ENDING.sub("", own))
 
 
 @dataclass(frozen=True, slots=True)

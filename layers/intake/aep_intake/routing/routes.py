@@ -18,7 +18,7 @@ from typing import Any
 
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.expectations import Expectation
-from aep_intake.model.files import OWN_NAME, Arrival
+from aep_intake.model.files import ENDING, OWN_NAME, OWN_STEM, Arrival
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import TAG, Demands
 from aep_intake.model.times import DAY_MS, HOUR_MS, zone_of
@@ -151,7 +151,7 @@ type Batching = OneBatch | InWindow | InQuietWindow | WaitsForMarker | IsMarker 
 class NeedsReady:
     """The object needs a ready file, and is rejected if none comes `within_ms`.
 
-    `names`: those that it may have, each with `{file}` for the object's own.
+    `names`: those that it may have, each with `{file}` or `{stem}`; see `files.ready_name`.
     """
 
     names: tuple[str, ...]
@@ -226,10 +226,11 @@ class Route:
         """The key of the file whose ready file has this key; None if it is no ready file's key."""
         folder, slash, name = key.rpartition("/")
         for ready in self.ready.names if self.ready else ():
-            before, _, after = ready.partition(OWN_NAME)
+            before, after = _around(ready)
             end = len(name) - len(after)
             fits = name.startswith(before) and name.endswith(after) and end > len(before)
-            file = f"{folder}{slash}{name[len(before) : end]}"
+            ending = _ending(self.rule) if OWN_STEM in ready else ""
+            file = f"{folder}{slash}{name[len(before) : end]}{ending}"
             if fits and self.key.fullmatch(normal(file)):
                 return file
         return None
@@ -475,12 +476,34 @@ def _ready(rule: Mapping[str, Any]) -> NeedsReady | None:
     name = rule.get("ready")
     if name is None:
         return None
-    names = [name]
-    if rule.get("anyCase", False):
-        before, _, after = name.partition(OWN_NAME)
+    names, any_case = [name], rule.get("anyCase", False)
+    if OWN_STEM in name:
+        ending = _ending(rule)
+        if not ending or any_case:
+            raise InvalidTable(
+                "with `{stem}` needs a `match` that says how its files end, such as *.csv or "
+                "*.csv.gz, without `anyCase`",
+                field="ready",
+            )
+        if name == f"{OWN_STEM}{ending}":
+            raise InvalidTable("is the name of the object itself", field="ready")
+    elif any_case:
+        before, after = _around(name)
         names += [f"{case(before)}{OWN_NAME}{case(after)}" for case in (str.lower, str.upper)]
     within = _milliseconds(rule.get("batch", {}).get("within", MARKER_WITHIN))
     return NeedsReady(tuple(dict.fromkeys(names)), within)
+
+
+def _around(ready: str) -> tuple[str, str]:
+    """What is before and behind a file's name in that of its ready file."""
+    before, _, after = ready.partition(OWN_STEM if OWN_STEM in ready else OWN_NAME)
+    return before, after
+
+
+def _ending(rule: Mapping[str, Any]) -> str:
+    """How the names of all files of a rule end; empty if that is not said, or not all of it."""
+    found = ENDING.search(rule["match"])
+    return "" if found is None or found[0].lower() in (".gz", ".gzip") else found[0]
 
 
 def _splits(rule: Mapping[str, Any]) -> bool:
