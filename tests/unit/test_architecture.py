@@ -100,6 +100,19 @@ def test_no_two_classes_have_one_name() -> None:
     assert [name for name, n in names.items() if n > 1 and not name.startswith("_")] == []
 
 
+def test_every_value_says_what_it_is() -> None:
+    """Else `dataclasses` says it, by a signature: half a millisecond of a start for each."""
+    silent = [
+        f"{name}.{node.name}"
+        for name, file in NAMES.items()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        and ast.get_docstring(node) is None
+    ]
+    assert silent == []
+
+
 def test_what_runs_on_this_machine_has_no_circle_either() -> None:
     """Of `local/`, where modules name each other in full; so all of the bench."""
     files = {".".join(f.relative_to(ROOT).with_suffix("").parts): f for f in LOCAL}

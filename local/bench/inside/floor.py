@@ -1,19 +1,17 @@
 """The least that a function like ours can load: what cold starts are measured against.
 
-The libraries the functions use, and clients from one shared session; nothing of ours.
+The clients that the handler next to it makes, from one shared session, and the libraries that it
+uses with them; nothing of ours.
 """
 
 import os
 
 import boto3
-import requests
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.utilities.parameters import AppConfigProvider
 from botocore.config import Config
 
 logger = Logger()
 metrics = Metrics()
-https = requests.Session()
 session = boto3.Session()
 config = Config(
     connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3}
@@ -23,7 +21,14 @@ clients = {
     for name in os.environ["FLOOR_CLIENTS"].split(",")
 }
 if "appconfigdata" in clients:
+    from aws_lambda_powertools.utilities.parameters import AppConfigProvider
+
     routes = AppConfigProvider("environment", "application", boto3_client=clients["appconfigdata"])
+
+if "secretsmanager" in clients:  # it calls Adobe
+    import requests
+
+    https = requests.Session()
 
 
 def handler(event: object, context: object) -> None:

@@ -56,6 +56,8 @@ class _Purse:
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
+    """How fast a bucket fills."""
+
     interval_ms: float  # between two batches
     full_ms: float  # in which an empty bucket fills
 

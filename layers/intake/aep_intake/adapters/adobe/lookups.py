@@ -19,6 +19,8 @@ REST_MS, REST_MAX_MS = 10_000, 300_000
 
 @dataclass(slots=True)
 class _Health:
+    """How an organization has answered lately."""
+
     failures: int = 0  # in a row
     rests: int = 0  # in a row
     since: int = 0
@@ -70,6 +72,8 @@ class Breakers:
 
 @dataclass(slots=True)
 class _CacheEntry[V]:
+    """An answer; threads that wait for it wait for the lock."""
+
     lock: threading.Lock = field(default_factory=threading.Lock)
     until: int = 0
     found: V | None = None
