@@ -32,7 +32,7 @@ from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.progress import Record
 from aep_intake.routing import routes
 from aep_intake.settings import Settings
-from aep_intake.wiring.arrive import Requesting
+from aep_intake.wiring.request import Requesting
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.config import Config

@@ -25,7 +25,8 @@ from aep_intake.wiring.arrive import Arriving
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 worker = Arriving(Settings.of("on_arrival")).prepare(
-    "ledger", "organizations", "adobe", "announcer", "tables", "objects", "routes_seen"
+    *("ledger", "ledger.windows", "ledger.folders", "organizations", "adobe", "announcer"),
+    *("tables", "objects", "routes_seen"),
 )
 wanted_keys = compile_wildcard(worker.settings.key_pattern)
 

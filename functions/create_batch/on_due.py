@@ -13,11 +13,12 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.report import telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
-from aep_intake.wiring.create import Creating
+from aep_intake.wiring.group import Grouping
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-worker = Creating(Settings.of("on_due")).prepare(
-    "ledger", "organizations", "adobe", "announcer", "queues"
+worker = Grouping(Settings.of("on_due")).prepare(
+    *("ledger", "ledger.windows", "ledger.folders"),
+    *("organizations", "adobe", "announcer", "queues"),
 )
 
 

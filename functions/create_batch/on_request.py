@@ -32,7 +32,7 @@ from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
 from aep_intake.routing.routes import Ignored, Match
 from aep_intake.settings import Settings
-from aep_intake.wiring.arrive import Requesting
+from aep_intake.wiring.request import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOOK_AT_S = 6  # for all objects together: a POST must start within eight seconds

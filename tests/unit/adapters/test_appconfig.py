@@ -9,7 +9,7 @@ import pytest
 from aep_intake.adapters.aws import appconfig
 from aep_intake.adapters.aws.appconfig import FRESH_SECONDS, RETRY_SECONDS, DocumentKind, InForce
 from aep_intake.model.errors import LimitsUnavailable, RoutesUnavailable
-from aep_intake.wiring.arrive import ROUTING_TABLE
+from aep_intake.wiring.request import ROUTING_TABLE
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 

@@ -1,141 +1,21 @@
-"""The workers of on_arrival, on_marker and on_request, which take in arrivals and requests."""
+"""The worker of on_arrival and on_marker, which take in arrivals."""
 
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 
-from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.s3 import Objects
-from aep_intake.arrivals.ports import Intake, VersionPorts
-from aep_intake.model.errors import RoutesUnavailable
-from aep_intake.model.files import digest
-from aep_intake.model.times import DAY_MS
-from aep_intake.routing.checks import Checks
-from aep_intake.routing.routes import RoutingTable, parse
-from aep_intake.routing.targets import Targets
-from aep_intake.wiring.create import Creating
+from aep_intake.arrivals.ports import Intake
+from aep_intake.wiring.group import Grouping
+from aep_intake.wiring.request import Requesting
 
 if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_sts.type_defs import CredentialsTypeDef
-
-    from aep_intake.adapters.aws.journal import JournalBucket
-    from aep_intake.adapters.aws.upload_urls import UploadUrls
-    from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
-    from aep_intake.adapters.dynamodb.listing import DynamoListed
     from aep_intake.arrivals.reconcile import Comparison
     from aep_intake.model.orders import LedgerIdentity
 
 
-def _parsed(document: bytes, version: str) -> RoutingTable:
-    # Without a label, the start of a hash of the document identifies it.
-    return parse(document, version or digest(document.decode(errors="replace"))[:8])
-
-
-ROUTING_TABLE = DocumentKind(
-    "the routing table", "aep-intake routes publish", _parsed, RoutesUnavailable
-)
-
-
-class Requesting(Creating):
-    """A worker that finds the targets of requests, and the routes of uploads."""
-
-    @cached_property
-    def targets(self) -> Targets:
-        """The targets to which batches may go."""
-        return Targets(
-            self.organizations.current,
-            self.credentials.ims_org,
-            self.adobe.dataset_id,
-            self.adobe.dataset_info,
-        )
-
-    @cached_property
-    def deliveries(self) -> "DynamoDeliveries":
-        """The ledger of deliveries, for the status of a batch."""
-        from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries  # noqa: PLC0415
-
-        return DynamoDeliveries(
-            self.table, self.now, retention_ms=self.settings.retention_days * DAY_MS
-        )
-
-    @cached_property
-    def journal(self) -> "JournalBucket":
-        """The journal, for lists of batches."""
-        from aep_intake.adapters.aws.journal import JournalBucket  # noqa: PLC0415
-
-        return JournalBucket(self._s3, self.settings.state_bucket)
-
-    @cached_property
-    def listed(self) -> "DynamoListed":
-        """The ledger, for lists of batches."""
-        from aep_intake.adapters.dynamodb.listing import DynamoListed  # noqa: PLC0415
-
-        pauses = self.ledger.pauses
-        return DynamoListed(self.table, lambda: [pause.name for pause in pauses.all()])
-
-    @property
-    def versions(self) -> VersionPorts:
-        """What it takes to know which versions are loaded or under way."""
-        windows = self.ledger.windows
-        ended, batch = self._ended_without_data, self.adobe.batch
-        return VersionPorts(self.ledger, windows.get, windows.part_of, ended, batch)
-
-    def _ended_without_data(self, external_id: str) -> bool:
-        """By its delivery; where nothing is delivered, nobody knows, and it counts as loaded."""
-        delivery = self.deliveries.get(external_id)
-        verdict = None if delivery is None else delivery.verdict
-        return verdict is not None and verdict.end != "succeeded"
-
-    @cached_property
-    def tables(self) -> InForce[RoutingTable]:
-        """The routing table in force."""
-        return InForce(
-            self._appconfig,
-            ROUTING_TABLE,
-            application=self.settings.routes_application,
-            environment=self.settings.routes_environment,
-            profile=self.settings.routes_profile,
-            now=self.now,
-        )
-
-    @property
-    def checks(self) -> Checks:
-        """The checks of files, with the present limits. Raises LimitsUnavailable."""
-        limits = self.limits
-        return Checks(
-            read=self.objects.read,
-            batch_bytes=limits.batch_gigabytes * 10**9,
-            unsplit_bytes=limits.file_megabytes * 10**6,
-            delivers=self.settings.deliver_batches,
-        )
-
-    @cached_property
-    def upload_urls(self) -> "UploadUrls":
-        """Signs URLs for uploads into the landing bucket."""
-        from aep_intake.adapters.aws.upload_urls import UploadUrls  # noqa: PLC0415
-
-        return UploadUrls(
-            self._client("sts"), self._s3_for_uploads, self.settings.landing_role, self.now
-        )
-
-    def _s3_for_uploads(self, session: "CredentialsTypeDef") -> "S3Client":
-        # By default a URL is signed by version 2, which leaves If-None-Match out, and for the host
-        # of us-east-1, which redirects to the bucket's own: that breaks the signature.
-        config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
-        client: S3Client = self._session.client(
-            "s3",
-            aws_access_key_id=session["AccessKeyId"],
-            aws_secret_access_key=session["SecretAccessKey"],
-            aws_session_token=session["SessionToken"],
-            config=config,
-        )
-        return client
-
-
-class Arriving(Requesting):
+class Arriving(Requesting, Grouping):
     """A worker that routes arrivals."""
 
     @cached_property

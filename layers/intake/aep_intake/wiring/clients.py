@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from operator import attrgetter
 from threading import Lock
 from typing import TYPE_CHECKING, Self
 
@@ -42,7 +43,7 @@ class Clients:
     def prepare(self, *adapters: str) -> Self:
         """Make these adapters at import, for which Lambda gives more CPU than for invocations."""
         for name in adapters:
-            getattr(self, name)
+            attrgetter(name)(self)
         # The start is over (see `cold_start`): what is there stays, what comes may be garbage.
         gc.freeze()
         gc.enable()

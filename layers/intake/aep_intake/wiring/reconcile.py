@@ -11,7 +11,7 @@ from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
 from aep_intake.routing.globs import compile_wildcard
 from aep_intake.routing.wanted import is_wanted
-from aep_intake.wiring.arrive import Requesting
+from aep_intake.wiring.request import Requesting
 
 
 class Reconciling(Requesting):

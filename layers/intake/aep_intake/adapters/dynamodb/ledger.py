@@ -83,8 +83,6 @@ from aep_intake.adapters.dynamodb.table import (
     putting,
     revision,
 )
-from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
-from aep_intake.adapters.dynamodb.windows import DynamoWindows
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LineMoved, NotYet
@@ -106,6 +104,8 @@ if TYPE_CHECKING:
 
     from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
     from aep_intake.adapters.dynamodb.profile_batches import DynamoProfileBatches
+    from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
+    from aep_intake.adapters.dynamodb.windows import DynamoWindows
 
 
 # How long a folder is known by its newest marker: much longer than its files.
@@ -142,10 +142,24 @@ class DynamoLedger:
         self._retention_ms = retention_ms
         self._reading = Lock()
         self._read: tuple[WindowPart | None, tuple[Arrival, ...]] = (None, ())
-        self.windows = DynamoWindows(self._table, self._claiming, now, retention_ms, kept=lists)
-        self.folders = DynamoFolders(self._table, now, retention_ms)
+        self._lists = lists
         self.identity = DynamoIdentity(self._table, table, now)
         self.pauses = pauses.DynamoPauses(self._table, now)
+
+    @cached_property
+    def windows(self) -> "DynamoWindows":
+        """Windows; deliveries and most requests have none."""
+        from aep_intake.adapters.dynamodb.windows import DynamoWindows  # noqa: PLC0415
+
+        table, retention_ms, lists = self._table, self._retention_ms, self._lists
+        return DynamoWindows(table, self._claiming, self._now, retention_ms, kept=lists)
+
+    @cached_property
+    def folders(self) -> "DynamoFolders":
+        """Folders where files wait for a marker; deliveries and requests have none."""
+        from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders  # noqa: PLC0415
+
+        return DynamoFolders(self._table, self._now, self._retention_ms)
 
     @cached_property
     def due_work(self) -> "DynamoDueWork":
