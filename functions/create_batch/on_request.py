@@ -2,19 +2,17 @@
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import aep_intake.cold_start  # noqa: F401 - the first
-from aep_intake.arrivals import requests, uploads
-from aep_intake.clock.parking import ARRIVALS
+from aep_intake.arrivals import requests
 from aep_intake.create import create, ports
 from aep_intake.create.attempts import latest
 from aep_intake.model.errors import (
     ObjectExists,
-    PlatformUnavailable,
     Rejected,
     StorageUnavailable,
     TargetNotAllowed,
@@ -25,19 +23,17 @@ from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.times import iso
-from aep_intake.report import status, telemetry
+from aep_intake.report import telemetry
 from aep_intake.report.problems import explain, problem
-from aep_intake.report.status import JsonObject
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
-from aep_intake.routing.routes import Ignored, Match
+from aep_intake.routing.routes import Match
 from aep_intake.settings import Settings
 from aep_intake.wiring.request import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 LOOK_AT_S = 6  # for all objects together: a POST must start within eight seconds
 FILES_CHECKED = 500  # of an order that gets another attempt: a query each
-ASK_AEP_S = 10  # for all batches of an answer together
 
 type Response = dict[str, Any]
 
@@ -60,12 +56,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> Response:
             response = _upload(event, context)
         case "POST", "/batches/{id}/attempts":
             response = _next_attempt(event, context)
-        case "GET", "/batches":
-            response = _list(event, context)
-        case "GET", "/batches/{id}":
-            response = _batch_status(event, context)
-        case "GET", "/objects":
-            response = _object_status(event, context)
+        case "GET", "/batches" | "/batches/{id}" | "/objects":
+            response = _tell(event, context)
         case _:
             detail = (
                 "only /batches, /batches/{id}, /batches/{id}/attempts, /objects and /uploads exist"
@@ -97,7 +89,9 @@ def _upload(event: Mapping[str, Any], context: LambdaContext) -> Response:
     return _response(200, signed, {"Cache-Control": "no-store"})
 
 
-def _sign_upload(event: Mapping[str, Any]) -> JsonObject:
+def _sign_upload(event: Mapping[str, Any]) -> dict[str, Any]:
+    from aep_intake.arrivals import uploads  # noqa: PLC0415 - other requests need none
+
     wanted = uploads.read(event)
     if worker.settings.landing_role == "none":
         raise TargetNotAllowed(
@@ -119,8 +113,7 @@ def _sign_upload(event: Mapping[str, Any]) -> JsonObject:
 
 def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
     """Start one more attempt of an order whose batch ended without data."""
-    wanted = _wanted(event)
-    record = attempt(status.known, wanted, worker.ledger)
+    record = attempt(lambda: worker.answers.order(event))
     if record is None:
         return _problem(problem(404, "not-found", "no order has this external id, or this batch"))
     if isinstance(record, Exception):
@@ -132,11 +125,6 @@ def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
     if isinstance(result, Exception):
         return _problem(explain(result, external_id))
     return _made(event, result)
-
-
-def _wanted(event: Mapping[str, Any]) -> str:
-    """The id in the path; a caller's may have slashes, which API Gateway leaves encoded."""
-    return unquote((event.get("pathParameters") or {}).get("id") or "")
 
 
 def _batches(event: Mapping[str, Any]) -> str:
@@ -179,6 +167,8 @@ def _carry_out(request: requests.BatchRequest, context: LambdaContext) -> Outcom
 def _start_next_attempt(
     record: Record, event: Mapping[str, Any], context: LambdaContext
 ) -> Outcome:
+    from aep_intake.clock.parking import ARRIVALS  # noqa: PLC0415 - other requests park seldom
+
     ports = _create_ports(context)
     prepared = None if requests.even_if_overtaken(event) else _not_overtaken
     last = latest(record, worker.ledger) or record
@@ -233,102 +223,17 @@ def _look_at(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _batch_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    wanted = _wanted(event)
-    unknown = "no order has this external id, or this batch"
-    return _status(lambda: status.of_batch(wanted, _ports()), lambda: unknown, context)
-
-
-def _list(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    """Batches by route, day and state. What lists them is loaded by who asks for a list alone."""
-    from aep_intake.report import listing  # noqa: PLC0415
-
-    if not worker.settings.journal_days:
-        detail = "this deployment has no journal (parameter JournalDays), so it lists no batches"
-        return _problem(problem(404, "not-found", detail))
-    asked = event.get("queryStringParameters") or {}
-    ports = listing.ListingPorts(worker.journal, worker.listed, _ports())
-    answer = attempt(
-        lambda: listing.batches(listing.read(asked, worker.now()), worker.now(), ports)
+def _tell(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    told = attempt(lambda: worker.answers.to(event))
+    if isinstance(told, Exception):
+        _report(context.aws_request_id, told)
+        return _problem(explain(told))
+    status, body = told
+    if status != 200:
+        return _problem(body)
+    return _response(
+        200, body, {"X-External-Id": body["externalId"]} if "externalId" in body else {}
     )
-    if isinstance(answer, Exception):
-        _report(context.aws_request_id, answer)
-        return _problem(explain(answer))
-    return _response(200, answer, {})
-
-
-def _object_status(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    place = attempt(requests.place, event)
-    if isinstance(place, Exception):
-        _report(context.aws_request_id, place)
-        return _problem(explain(place))
-    bucket, key = place
-    if bucket not in worker.settings.source_buckets:
-        detail = f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
-        return _problem(problem(404, "not-found", detail))
-    return _status(
-        lambda: status.of_object(bucket, key, _ports()), lambda: _why_unknown(bucket, key), context
-    )
-
-
-def _why_unknown(bucket: str, key: str) -> str:
-    """Why the ledger knows nothing of an object: what no route takes leaves no trace there."""
-    found = attempt(
-        lambda: worker.tables.current().match(Arrival(bucket, key, None, "", None, 1, 0))
-    )
-    if not isinstance(found, Ignored):
-        return "no event of this object has come, or it came longer ago than the ledger remembers"
-    if found.why == "not-data":
-        return "by its name it is never data, so it is left out"
-    return f"rule `{found.route}` leaves it out"
-
-
-def _status(
-    ask: Callable[[], JsonObject | None], unknown: Callable[[], str], context: LambdaContext
-) -> Response:
-    answer = attempt(lambda: (ask(), _restored()))
-    if isinstance(answer, Exception):
-        _report(context.aws_request_id, answer)
-        return _problem(explain(answer))
-    found, restored = answer
-    if found is None:
-        forgotten = (
-            f"; or the ledger, which was restored ({restored}), has forgotten it: send the events "
-            "of that time again, and the intake finds their batches in AEP"
-        )
-        return _problem(problem(404, "not-found", unknown() + (forgotten if restored else "")))
-    if restored:
-        found = found | {"ledgerRestoredAt": restored}
-    headers = {"X-External-Id": found["externalId"]} if "externalId" in found else {}
-    return _response(200, found, headers)
-
-
-def _restored() -> str | None:
-    """When somebody restored the ledger, as long as it may lack what people ask for."""
-    identity = worker.ledger.identity.get()
-    return iso(identity.restored_at) if worker.now() < identity.look_first_until else None
-
-
-def _ports() -> status.StatusPorts:
-    ledger = worker.ledger
-    return status.StatusPorts(
-        ledger,
-        ledger.windows,
-        worker.deliveries,
-        _ask,
-        worker.side_by_side,
-        ledger.pauses.standing,
-    )
-
-
-def _ask(records: Sequence[Record]) -> list[JsonObject]:
-    """AEP's present answers about their batches, as far as they come within ASK_AEP_S."""
-    pool = ThreadPoolExecutor(worker.settings.delivery_concurrency)
-    asked = [pool.submit(status.of_platform, record, worker.adobe) for record in records]
-    answered, _ = wait(asked, ASK_AEP_S)
-    pool.shutdown(wait=False, cancel_futures=True)
-    late = status.unavailable(PlatformUnavailable("AEP takes too long to answer about the batch"))
-    return [future.result() if future in answered else late for future in asked]
 
 
 def _problem(trouble: dict[str, Any]) -> Response:

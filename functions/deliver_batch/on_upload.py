@@ -16,7 +16,7 @@ from aep_intake.model import records
 from aep_intake.model.files import digest
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Rejection
-from aep_intake.report import delivery_telemetry, telemetry
+from aep_intake.report import telemetry, upload_telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
 from aep_intake.wiring.deliver import Delivering
@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         )
     failed = {}
     for message, task, result in zip(messages, tasks, results, strict=True):
-        delivery_telemetry.report_upload(task, result, worker.now())
+        upload_telemetry.report_upload(task, result, worker.now())
         if isinstance(result, Exception):
             failed[message] = result
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())

@@ -22,6 +22,7 @@ from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Record, Rejection, State
 from aep_intake.model.times import iso
+from aep_intake.report import status
 from aep_intake.report.problems import explain
 from hypothesis import given
 from hypothesis import strategies as st
@@ -1029,11 +1030,11 @@ class TestWhereAFileIs:
 
         def waits(saying: list[Future[Any]], seconds: float) -> Any:
             """As long as the one takes that AEP tells, however busy this machine is."""
-            assert seconds == api.function.ASK_AEP_S
+            assert seconds == status.ASK_AEP_S
             return wait(saying, 60, FIRST_COMPLETED)
 
         monkeypatch.setattr(api.worker.adobe, "batch", slow)
-        monkeypatch.setattr(api.function, "wait", waits)
+        monkeypatch.setattr(status, "wait", waits)
         newest, *others = where(api, "s3://landing/a.json").body["versions"]
         over.set()
         assert newest["aep"]["status"] == "loading"

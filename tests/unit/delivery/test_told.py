@@ -15,8 +15,8 @@ from aep_intake.model.orders import Order
 from aep_intake.model.progress import Rejection
 from aep_intake.report import events
 from aep_intake.report.arrival_telemetry import report_arrival
-from aep_intake.report.delivery_telemetry import report_upload
 from aep_intake.report.telemetry import metrics
+from aep_intake.report.upload_telemetry import report_upload
 
 from tests.faults.harness import DAY, Delivering, take
 from tests.unit.delivery.test_mapped import HEADER, MAP, SOURCE, mapped, row

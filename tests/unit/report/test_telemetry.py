@@ -37,7 +37,7 @@ from aep_intake.model.outcomes import attempt
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Outcome, OutcomeKind, Record, Rejection
 from aep_intake.model.times import DAY_MS
-from aep_intake.report import delivery_telemetry, telemetry
+from aep_intake.report import delivery_telemetry, telemetry, upload_telemetry
 from aep_intake.report.arrival_telemetry import registered, report_arrival
 from aep_intake.report.delivery_telemetry import ENDED
 from aep_intake.report.telemetry import metrics
@@ -134,7 +134,7 @@ def delivered(result: Any, hours: Any) -> None:
 
 def uploaded(result: Any, _: Any) -> None:
     task = Task("intake-1", Piece(7, FILE, 100, 1_100, 50))
-    delivery_telemetry.report_upload(task, result, MADE_AT)
+    upload_telemetry.report_upload(task, result, MADE_AT)
 
 
 HOUR = 3_600_000

@@ -2,10 +2,8 @@
 
 from aws_lambda_powertools.metrics import MetricUnit
 
-from aep_intake.delivery.delivery import Delivery, End, Mark, Task, Verdict
-from aep_intake.delivery.upload import Uploaded
+from aep_intake.delivery.delivery import Delivery, End, Verdict
 from aep_intake.model.errors import IntakeError, Rejected
-from aep_intake.model.progress import Rejection
 from aep_intake.model.times import HOUR_MS
 from aep_intake.report.telemetry import count, logger, metrics
 
@@ -31,37 +29,6 @@ def report_delivery(external_id: str, result: Delivery | Exception | None, now: 
             _unfinished(result, now)
         case Exception():
             _not_done(external_id, result)
-
-
-def report_upload(task: Task, result: Uploaded | Exception, now: int) -> None:
-    """Count what was uploaded; after the last piece, report the batch as `report_delivery`."""
-    match result:
-        case Uploaded(mark=Mark(lost=Rejection() as why)):
-            about = {"correlation_id": task.external_id, "file": _name(task)}
-            logger.warning("file lost", extra=about | {"reason": why.reason, "why": why.detail})
-        case Uploaded(mark=Mark() as mark):
-            _uploaded(task, mark)
-    outcome = result.delivery if isinstance(result, Uploaded) else result
-    report_delivery(task.external_id, outcome, now)
-
-
-def _uploaded(task: Task, mark: Mark) -> None:
-    empty = mark.empty if task.run else int(not mark.size)
-    if empty:  # files without rows, in a batch with others
-        count("Ignored", "not-data", number=empty)
-    if mark.left_out:
-        about = {"correlation_id": task.external_id, "files": _name(task)}
-        logger.warning("files left out", extra=about | {"number": mark.left_out})
-    if mark.size:
-        count("Uploads")
-        metrics.add_metric("BytesUploaded", MetricUnit.Bytes, mark.size)
-
-
-def _name(task: Task) -> str:
-    """A file, or those of a run by their places in the batch."""
-    if task.piece is not None:
-        return task.piece.file.uri
-    return "" if task.run is None else f"{task.run.first} to {task.run.end - 1}"
 
 
 def _ended(delivery: Delivery, verdict: Verdict, now: int) -> None:

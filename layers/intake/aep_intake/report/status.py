@@ -13,11 +13,12 @@ the words.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aep_intake.create.attempts import attempts, holding, latest
 from aep_intake.model.batches import Batch, Target
-from aep_intake.model.errors import IntakeError
+from aep_intake.model.errors import IntakeError, PlatformUnavailable
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import RETRYING, Seen
 from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order
@@ -40,6 +41,8 @@ VERSIONS_MAX = 50
 FILES_MAX = 100
 
 _ID = re.compile(r"[!-~]{1,200}")
+
+ASK_AEP_S = 10  # for all batches of an answer together
 
 type JsonObject = dict[str, Any]
 
@@ -201,6 +204,18 @@ def of_platform(record: Record, platform: StatusPlatform) -> JsonObject:
     if batch is None:
         return {"aep": None}
     return present(aep=batch.raw, errors=explained(batch.errors) or None)
+
+
+def in_time(
+    records: Sequence[Record], *, platform: StatusPlatform, threads: int
+) -> list[JsonObject]:
+    """As `of_platform` of each record, as far as AEP answers within ASK_AEP_S."""
+    pool = ThreadPoolExecutor(threads)
+    asked = [pool.submit(of_platform, record, platform) for record in records]
+    answered, _ = wait(asked, ASK_AEP_S)
+    pool.shutdown(wait=False, cancel_futures=True)
+    late = unavailable(PlatformUnavailable("AEP takes too long to answer about the batch"))
+    return [future.result() if future in answered else late for future in asked]
 
 
 def unavailable(error: IntakeError) -> JsonObject:

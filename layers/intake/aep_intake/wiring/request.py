@@ -1,6 +1,6 @@
 """The worker of on_request; those that route arrivals extend it."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from botocore.config import Config
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
     from aep_intake.adapters.dynamodb.listing import DynamoListed
     from aep_intake.arrivals.ports import VersionPorts
+    from aep_intake.report.answers import Answers
     from aep_intake.routing.checks import Checks
 
 
@@ -71,6 +72,33 @@ class Requesting(Creating):
 
         pauses = self.ledger.pauses
         return DynamoListed(self.table, lambda: [pause.name for pause in pauses.all()])
+
+    @cached_property
+    def answers(self) -> "Answers":
+        """Answers questions about batches and objects; made for the first who asks one."""
+        from aep_intake.report.answers import Answers  # noqa: PLC0415
+        from aep_intake.report.listing import ListingPorts  # noqa: PLC0415
+        from aep_intake.report.status import StatusPorts, in_time  # noqa: PLC0415
+
+        ledger = self.ledger
+        ports = StatusPorts(
+            ledger,
+            ledger.windows,
+            self.deliveries,
+            partial(in_time, platform=self.adobe, threads=self.settings.delivery_concurrency),
+            self.side_by_side,
+            ledger.pauses.standing,
+        )
+        return Answers(
+            ports,
+            buckets=self.settings.source_buckets,
+            table=self.tables.current,
+            identity=ledger.identity.get,
+            now=self.now,
+            listing=(lambda: ListingPorts(self.journal, self.listed, ports))
+            if self.settings.journal_days
+            else None,
+        )
 
     @property
     def versions(self) -> "VersionPorts":
