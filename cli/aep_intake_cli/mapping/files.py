@@ -16,9 +16,9 @@ from typing import Any
 
 from aep_intake.content.beginning import BEGINNING, Content
 from aep_intake.content.csv import CsvReader
-from aep_intake.content.parts import CHUNK, Place, Shape, Source, Utf8Rows, has_rows
+from aep_intake.content.parts import CHUNK, Shape, Source, Utf8Rows
 from aep_intake.content.recognize import GZIP, recognize
-from aep_intake.content.rows import Block, RowReader, is_csv
+from aep_intake.content.rows import Block, Place, RowReader, has_rows, is_csv
 from aep_intake.content.signatures import PARQUET
 from aep_intake.content.typed import DECODER, text_of
 from aep_intake.content.xdm import dotted

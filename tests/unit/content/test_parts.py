@@ -12,8 +12,9 @@ from unittest.mock import patch
 import pytest
 from aep_intake.content import json_rows
 from aep_intake.content import parts as module
-from aep_intake.content.parts import Part, Parts, Place, Shape, Source
+from aep_intake.content.parts import Part, Parts, Shape, Source
 from aep_intake.content.recognize import recognize
+from aep_intake.content.rows import Place
 from aep_intake.model.errors import EmptyObject, FormatMismatch, TooLarge
 from hypothesis import given
 from hypothesis import strategies as st

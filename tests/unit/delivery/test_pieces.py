@@ -12,7 +12,7 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
-from aep_intake.content.parts import has_rows
+from aep_intake.content.rows import has_rows
 from aep_intake.delivery import pieces as module
 from aep_intake.delivery.pieces import Cut, Piece, cut, cutting, pieces
 from aep_intake.model.errors import StorageUnavailable, TooLarge

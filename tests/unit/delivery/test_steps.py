@@ -15,7 +15,8 @@ from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock import due
 from aep_intake.content.beginning import BEGINNING
-from aep_intake.content.parts import Parts, Place
+from aep_intake.content.parts import Parts
+from aep_intake.content.rows import Place
 from aep_intake.create import create
 from aep_intake.delivery import ending, steps, upload
 from aep_intake.delivery.delivery import (

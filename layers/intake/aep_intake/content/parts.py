@@ -12,14 +12,21 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from aep_intake.content.csv import CsvReader
-from aep_intake.content.csv_dialect import PROLOGUE_BYTES, readable
+from aep_intake.content.csv_dialect import PROLOGUE_BYTES
 from aep_intake.content.gzip import Gunzipped, Readable
 from aep_intake.content.json_rows import JsonLines, JsonObjects
 from aep_intake.content.oversized import oversized
-from aep_intake.content.rows import Block, BrokenRow, RowReader, is_csv
+from aep_intake.content.rows import (
+    EXAMPLES,
+    Block,
+    BrokenRow,
+    Place,
+    RowReader,
+    has_rows,
+    is_csv,
+)
 from aep_intake.content.text import UTF_8, ToUtf8
 from aep_intake.model.errors import TooLarge
-from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:  # few routes have a map, and a cold start does not load what reads it
@@ -27,26 +34,7 @@ if TYPE_CHECKING:  # few routes have a map, and a cold start does not load what 
     from aep_intake.content.mapping import RowMap
 
 CHUNK = 2**20  # bytes
-EXAMPLES = 5  # broken rows that are named
 GROWTH = 64  # by which a map may make rows larger, for sure
-
-
-def has_rows(input_format: Mapping[str, Any]) -> bool:
-    """Whether rows of this format can be told apart; else a file goes up as one, or not at all."""
-    if is_csv(input_format):
-        return readable(input_format)
-    lines = not input_format.get("isMultiLineJson")
-    return str(input_format.get("format")).lower() == "json" and lines
-
-
-@dataclass(frozen=True, slots=True)
-class Place(Kept):
-    """Where a row begins, at which a part may."""
-
-    offset: int = 0  # bytes of the file, unpacked
-    rows: int = 0  # before it
-    # Of JSON: whether it is in a list. Of CSV: whether CR alone ends rows, if anything shows it.
-    state: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

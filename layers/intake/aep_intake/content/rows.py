@@ -3,7 +3,21 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from aep_intake.content.csv_dialect import readable
+from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
+
+EXAMPLES = 5  # broken rows that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Place(Kept):
+    """Where a row begins, at which a part may."""
+
+    offset: int = 0  # bytes of the file, unpacked
+    rows: int = 0  # before it
+    # Of JSON: whether it is in a list. Of CSV: whether CR alone ends rows, if anything shows it.
+    state: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +78,11 @@ class RowReader(Protocol):
 def is_csv(input_format: Mapping[str, Any]) -> bool:
     """Whether files of this format are CSV; Adobe's documents write formats in either case."""
     return str(input_format.get("format")).lower() == "csv"
+
+
+def has_rows(input_format: Mapping[str, Any]) -> bool:
+    """Whether rows of this format can be told apart; else a file goes up as one, or not at all."""
+    if is_csv(input_format):
+        return readable(input_format)
+    lines = not input_format.get("isMultiLineJson")
+    return str(input_format.get("format")).lower() == "json" and lines

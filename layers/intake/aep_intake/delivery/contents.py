@@ -7,7 +7,7 @@ whoever tells which files were lost reads it there.
 from collections.abc import Iterable
 from itertools import islice
 
-from aep_intake.content.parts import EXAMPLES, Place
+from aep_intake.content.rows import EXAMPLES, Place
 from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark
 from aep_intake.delivery.pieces import Run
 from aep_intake.model import records

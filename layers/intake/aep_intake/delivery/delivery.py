@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import IO, Any, Protocol
 
 from aep_intake.content.gzip import Readable
-from aep_intake.content.parts import Place, has_rows
+from aep_intake.content.rows import Place, has_rows
 from aep_intake.delivery.pieces import Cut, Piece, Run, pieces_and_runs
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import MalformedEvent

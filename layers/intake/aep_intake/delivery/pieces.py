@@ -16,8 +16,7 @@ from itertools import islice
 from typing import IO, Any
 
 from aep_intake.content import csv
-from aep_intake.content.parts import has_rows
-from aep_intake.content.rows import is_csv
+from aep_intake.content.rows import has_rows, is_csv
 from aep_intake.model.errors import FormatMismatch, Rejected, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import Kept

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.gzip import Readable
-from aep_intake.content.parts import EXAMPLES, Count, Part, Parts, Shape, Source
+from aep_intake.content.parts import Count, Part, Parts, Shape, Source
 from aep_intake.content.recognize import check_rows_told, recognize
-from aep_intake.content.rows import BrokenRow, is_csv
+from aep_intake.content.rows import EXAMPLES, BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Progress
 from aep_intake.delivery.pieces import Piece

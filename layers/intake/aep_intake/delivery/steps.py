@@ -20,9 +20,8 @@ from contextlib import suppress
 from dataclasses import replace
 
 from aep_intake.content.beginning import BEGINNING
-from aep_intake.content.parts import has_rows
 from aep_intake.content.recognize import check_rows_told, recognize
-from aep_intake.content.rows import is_csv
+from aep_intake.content.rows import has_rows, is_csv
 from aep_intake.content.text import UTF_8
 from aep_intake.delivery.delivery import (
     Delivery,

@@ -20,8 +20,9 @@ from io import BytesIO
 from tempfile import TemporaryFile
 from typing import IO
 
-from aep_intake.content.parts import CHUNK, Count, Part, Place
+from aep_intake.content.parts import CHUNK, Count, Part
 from aep_intake.content.recognize import check_rows_told
+from aep_intake.content.rows import Place
 from aep_intake.delivery import contents
 from aep_intake.delivery.contents import Entry
 from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark, Progress

@@ -10,9 +10,9 @@ from io import BytesIO
 from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue
 from aep_intake.content.gzip import MAGIC, Readable
-from aep_intake.content.parts import CHUNK, Count, Place, Shape, has_rows
+from aep_intake.content.parts import CHUNK, Count, Shape
 from aep_intake.content.recognize import check_rows_told
-from aep_intake.content.rows import Block, RowReader, is_csv
+from aep_intake.content.rows import Block, Place, RowReader, has_rows, is_csv
 from aep_intake.delivery import contents
 from aep_intake.delivery.delivery import (
     Delivery,

@@ -37,7 +37,7 @@ class Grouping(Creating):
     def _sharing(self, order: Order, file_megabytes: int) -> Sharing | None:
         """As the delivery of its batch will have it."""
         # on_due starts without what reads files, and needs it only here.
-        from aep_intake.content.parts import has_rows  # noqa: PLC0415
+        from aep_intake.content.rows import has_rows  # noqa: PLC0415
 
         shares = self.settings.deliver_batches and has_rows(order.options.get("inputFormat", {}))
         return Sharing.within(file_megabytes * 10**6) if shares else None
