@@ -20,7 +20,7 @@ UNKNOWN = "no order has this external id, or this batch"
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
+class StatusAnswers:
     """Answers API Gateway's events, by status and body, which may be a problem.
 
     Every method raises LedgerUnavailable, or as what it asks.

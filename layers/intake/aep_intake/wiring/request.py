@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
     from aep_intake.adapters.dynamodb.listing import DynamoListed
     from aep_intake.arrivals.ports import VersionPorts
-    from aep_intake.report.answers import Answers
+    from aep_intake.report.answers import StatusAnswers
     from aep_intake.routing.checks import Checks
 
 
@@ -74,9 +74,9 @@ class Requesting(Creating):
         return DynamoListed(self.table, lambda: [pause.name for pause in pauses.all()])
 
     @cached_property
-    def answers(self) -> "Answers":
+    def answers(self) -> "StatusAnswers":
         """Answers questions about batches and objects; made for the first who asks one."""
-        from aep_intake.report.answers import Answers  # noqa: PLC0415
+        from aep_intake.report.answers import StatusAnswers  # noqa: PLC0415
         from aep_intake.report.listing import ListingPorts  # noqa: PLC0415
         from aep_intake.report.status import StatusPorts, in_time  # noqa: PLC0415
 
@@ -89,7 +89,7 @@ class Requesting(Creating):
             self.side_by_side,
             ledger.pauses.standing,
         )
-        return Answers(
+        return StatusAnswers(
             ports,
             buckets=self.settings.source_buckets,
             table=self.tables.current,
