@@ -17,6 +17,7 @@ class Compared:
 
     def __init__(self, ledger: MemoryLedger, kept: Comparison) -> None:
         self.ledger, self.kept = ledger, kept
+        self.noted: dict[Arrival, int] = {}  # what comparisons sent, and when these began
 
     def owners(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
         found = {file: self.ledger.claimant(file) for file in files}
@@ -36,6 +37,12 @@ class Compared:
     def undelivered(self, external_ids: Sequence[str]) -> list[str]:
         there = {**self.ledger.handed_over, **self.ledger.deliveries}
         return [name for name in external_ids if name not in there]
+
+    def sent_before(self, files: Sequence[Arrival], began: int) -> set[Arrival]:
+        return {file for file in files if self.noted.get(file, began) != began}
+
+    def note_sent(self, files: Sequence[Arrival], began: int) -> None:
+        self.noted |= dict.fromkeys(files, began)
 
     def seen(self, object_id: str) -> list[Seen]:
         return self.ledger.seen(object_id)

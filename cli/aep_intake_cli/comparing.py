@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 THREADS = 10
 SAID = {
     FindingKind.NEVER_CAME: "no event came of it: sent again",
+    FindingKind.SENT: "sent before, and no worker came to an end with it: see aep-intake parked",
     FindingKind.NO_ORDER: "it claims an object, and the ledger does not have it",
     FindingKind.NOT_DELIVERED: "the batch was announced, but nobody delivers it: send it again",
     FindingKind.UNUSABLE: "the bucket was listed in place of its inventory: mend that",

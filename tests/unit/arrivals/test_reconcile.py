@@ -111,6 +111,25 @@ def test_an_event_that_never_came_is_made_good() -> None:
     assert not sent.aged
 
 
+def test_what_an_earlier_comparison_sent_is_told_and_not_sent_each_day() -> None:
+    """A message on which each worker dies: SQS parks it, and the ledger never hears of it."""
+    world = World(FILE)
+    world.compare()
+    world.compared.kept = Comparison.begin(NOW + DAY, RETENTION, ("landing",), world.compared.kept)
+    found = world.compare()
+    assert found.named == (Finding(FindingKind.SENT, FILE.uri),)
+    assert world.sent == [FILE]
+
+
+def test_a_page_that_is_compared_again_is_sent_again() -> None:
+    """Its worker died before the ledger knew how far it was."""
+    world = World(FILE)
+    for _ in range(2):
+        world.compared.kept = world.comparison
+        next(reconcile(world.comparison, world.ports()))
+    assert world.sent == [FILE, FILE]
+
+
 def test_a_longer_retention_does_not_bring_back_what_is_forgotten() -> None:
     """Its claims are gone, so it would be loaded a second time."""
     before = Comparison.begin(NOW, 22 * DAY, ("landing",))

@@ -4,7 +4,8 @@ An event may never come, a record may be deleted, a batch may be made of which t
 know. So all present versions of objects are listed, page by page, and the ledger is asked about
 each; then Catalog is asked for the batches with our tag:
 
-    a version of which the ledger has never heard   is sent to the workers, like an arrival
+    a version of which the ledger has never heard   is sent to the workers, like an arrival; if an
+                                                    earlier message of it may still live, it is told
     a claim without its order, an order without     are told, for a person to judge
       its delivery, a batch without its order
 
@@ -47,6 +48,7 @@ class FindingKind(StrEnum):
     """What is wrong, and what became of it."""
 
     NEVER_CAME = "never-came"  # an object without an event: it was sent to the workers
+    SENT = "sent-before"  # an earlier comparison sent it, and the ledger still knows nothing of it
     NO_ORDER = "no-order"  # an order or a window that claims an object is not there
     NOT_DELIVERED = "not-delivered"  # a batch was announced, and nobody delivers it
     UNUSABLE = "inventory-unusable"  # it could not be read, so the bucket was listed
@@ -162,6 +164,12 @@ class ComparedLedger(Protocol):
     def undelivered(self, external_ids: Sequence[str]) -> list[str]:
         """Those orders that have no delivery."""
 
+    def sent_before(self, files: Sequence[Arrival], began: int) -> set[Arrival]:
+        """Those whose messages, of another comparison than that of then, may still live."""
+
+    def note_sent(self, files: Sequence[Arrival], began: int) -> None:
+        """Note that the comparison which began then (epoch ms) sent these."""
+
     def replace(self, old: Comparison, new: Comparison) -> Comparison:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
@@ -256,9 +264,14 @@ class _Judge:
         seen = self._ports.side_by_side(lambda f: self._ports.ledger.seen(f.object_id), free)
         fates = {file: _fate(file, known) for file, known in zip(free, seen, strict=True)}
         lost = [file for file, fate in fates.items() if fate is None]
+        # A message on which each worker dies comes to no end that the ledger would know.
+        sent = self._ports.ledger.sent_before(lost, comparison.began)
+        findings = [Finding(FindingKind.SENT, file.uri) for file in lost if file in sent]
+        lost = [file for file in lost if file not in sent]
         name = f"{RECONCILE_PREFIX}{comparison.began}"
         self._ports.send([replace(file, brought_by=name) for file in lost])
-        findings = [Finding(FindingKind.NEVER_CAME, file.uri) for file in lost]
+        self._ports.ledger.note_sent(lost, comparison.began)
+        findings += [Finding(FindingKind.NEVER_CAME, file.uri) for file in lost]
         findings += self._owners(dict.fromkeys(owners.values()))
         return Counter(fate for fate in fates.values() if fate is not None), findings
 

@@ -1,19 +1,29 @@
 """Comparisons of buckets, ledger and Catalog; see `ledger` for the keys."""
 
 from collections.abc import Callable, Sequence
+from itertools import batched
 
 from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Table, revision
+from aep_intake.adapters.dynamodb.table import KEYS_MAX, ConditionFailed, Table, expiry, revision
 from aep_intake.arrivals.reconcile import Comparison
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import Seen
 from aep_intake.model.progress import Record
+from aep_intake.model.times import DAY_MS
 from aep_intake.model.windows import Window
 
 PK, SK = "reconcile", "comparison"
+
+
+# A message is in its queue for a week, and in the dead-letter queue for two.
+MESSAGE_LIFE_MS = 22 * DAY_MS
+
+
+def _sent(file: Arrival) -> str:
+    return f"sent#{digest(file.object_id, file.version)}"
 
 
 def last_comparison(table: Table) -> Comparison | None:
@@ -29,6 +39,7 @@ class DynamoComparisons:
         self, table: Table, ledger: DynamoLedger, now: Callable[[], int], *, keeps: bool = True
     ) -> None:
         self._table = table
+        self._now = now
         self._ledger = ledger
         self._claims = DynamoClaims(table, now)
         self._keeps = keeps
@@ -54,6 +65,26 @@ class DynamoComparisons:
     def undelivered(self, external_ids: Sequence[str]) -> list[str]:
         """Those orders that have no delivery."""
         return self._claims.undelivered(external_ids)
+
+    def sent_before(self, files: Sequence[Arrival], began: int) -> set[Arrival]:
+        """Those whose messages, of another comparison than that of then, may still live.
+
+        None for an operator, whose comparison sends them once more.
+        """
+        found, now = set[Arrival](), self._now() // 1000
+        for some in batched(files if self._keeps else (), KEYS_MAX, strict=False):
+            places = {(PK, _sent(file)): file for file in some}
+            for item in self._table.get_many(list(places), "began", "expires"):
+                by_another = item["began"]["N"] != str(began)
+                if by_another and int(item["expires"]["N"]) >= now:
+                    found.add(places[PK, item["sk"]["S"]])
+        return found
+
+    def note_sent(self, files: Sequence[Arrival], began: int) -> None:
+        """Note that the comparison which began then (epoch ms) sent these."""
+        for file in files if self._keeps else ():
+            about = {"began": {"N": str(began)}, "expires": expiry(self._now() + MESSAGE_LIFE_MS)}
+            self._table.put({"pk": {"S": PK}, "sk": {"S": _sent(file)}} | about)
 
     def seen(self, object_id: str) -> list[Seen]:
         """All that the ledger knows of an object."""

@@ -33,6 +33,7 @@
 | backfill                  | `backfills`           | `<id>`                       |
 | pause                     | `paused`              | `route#…`, `dataset#…` …     |
 | comparison with S3, AEP   | `reconcile`           | `comparison`                 |
+| a file that one sent      | `reconcile`           | `sent#<hash of version>`     |
 | last file of a route      | `routes`              | `<route>`                    |
 
 One query by `pk` returns all about an object.
