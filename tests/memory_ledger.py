@@ -160,7 +160,8 @@ class MemoryLedger:
         self.superseded: dict[tuple[str, str], str] = {}  # claims and notes
         self.files_of: dict[tuple[str, str], Arrival] = {}  # claims
         self.same_as: dict[tuple[str, str], str] = {}  # claims of copies
-        self.discarded: dict[tuple[str, str], str] = {}  # claims of nobody's
+        # Claims of nobody's: what was said, and when.
+        self.discarded: dict[tuple[str, str], tuple[str, int]] = {}
         self.noted: dict[tuple[str, str], str] = {}
         self.waits: dict[tuple[str, str], tuple[str, int]] = {}  # of notes
         self.lost: set[tuple[str, str]] = set()  # of rejections
@@ -381,14 +382,14 @@ class MemoryLedger:
         self.same_as[claim.object_id, claim.slot] = held.in_batch
         return True
 
-    def discard(self, arrival: Arrival, said: str) -> bool:
+    def discard(self, arrival: Arrival, said: str, at: int) -> bool:
         claim, *content = claims(replace(arrival, copy_of=None))
         free = [each for each in content if (each.object_id, each.slot) not in self.claims]
         self.claim(tuple(free), NOBODY)
         if (claim.object_id, claim.slot) in self.claims:
             return self.claimant(arrival) == NOBODY
         self.claim((claim,), NOBODY)
-        self.discarded[claim.object_id, claim.slot] = said
+        self.discarded[claim.object_id, claim.slot] = said, at
         return True
 
     def undo_discard(self, arrival: Arrival) -> None:
@@ -405,7 +406,7 @@ class MemoryLedger:
                 version, _, number = self.written[place, slot]
                 by, same_as = self.superseded.get((place, slot)), self.same_as.get((place, slot))
                 time = self.files_of[place, slot].time
-                said = self.discarded.get((place, slot))
+                said, time = self.discarded.get((place, slot), (None, time))
                 claimed = Seen(version, owner, None, None, None, number, by, same_as, time=time)
                 known.append(replace(claimed, discarded=said))
         for (place, version), rejection in self.rejections.items():

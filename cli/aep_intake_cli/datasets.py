@@ -77,7 +77,7 @@ def dataset_of_route(
         raise CannotLookUp("its target depends on the object's key")
     ims_org = ims_orgs[arn]
     if ims_org is None:
-        raise CannotLookUp(f"the credential {secret_name(arn)} does not work")
+        raise CannotLookUp(f"the credential {secret_name(arn)} got no token")
     if dataset_id is None:
         dataset_id = adobe.dataset_id(arn, ims_org, sandbox, str(dataset_name))
     target = Target(arn, ims_org, sandbox, dataset_id)

@@ -26,7 +26,9 @@ from aep_intake_cli.output import quantity, short_time, size, visible
 if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.table import Table as LedgerTable
 
-WIDE = 110  # columns of a screen where failures and what waits have columns of their own
+# Columns of a screen with room for the time of the last file; and where failures and what waits
+# have columns of their own.
+ROOMY, WIDE = 95, 110
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def _table(day: StackStatus, columns: int) -> Table:
     shown = Table(
         Column("route", overflow="fold", footer="all"),
         *(Column(name, justify="right", no_wrap=True) for name in numbers),
-        *([Column("last file", justify="right", no_wrap=True)] if wide else []),
+        *([Column("last file", justify="right", no_wrap=True)] if columns >= ROOMY else []),
         *(Column(name, overflow="fold") for name in last),
         box=SIMPLE_HEAD,
         pad_edge=False,
@@ -140,7 +142,8 @@ def _table(day: StackStatus, columns: int) -> Table:
         shown.add_row(
             Text("no route" if route.name == NO_ROUTE else visible(route.name)),
             *map(Text, _numbers(route.counts)),  # which rich has not to look through
-            *((newest, failures, waiting) if wide else (both,)),
+            *((newest,) if columns >= ROOMY else ()),
+            *((failures, waiting) if wide else (both,)),
         )
     total = sum((route.counts for route in day.routes), RouteCounts())
     for column, said in zip(shown.columns[1:], _numbers(total), strict=False):

@@ -11,6 +11,7 @@ from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.orders import WINDOW_PREFIX
 
+from aep_intake_cli.clock import now
 from aep_intake_cli.parked import files_in
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Marks:
         owner = self.ledger.claimant(file)
         if self.said is None:
             self.ledger.undo_discard(file)
-        elif self.ledger.discard(file, self.said):
+        elif self.ledger.discard(file, self.said, now()):
             return
         if owner is not None and not owner.startswith(WINDOW_PREFIX):
             self._order(owner)
@@ -59,7 +60,8 @@ class Marks:
             return
         wanted = record.discarded if self.said is None else self._has_no_data(record)
         if wanted:
-            self.ledger.replace(record, record.discard(self.said))
+            at = None if self.said is None else now()
+            self.ledger.replace(record, record.discard(self.said, at))
 
     def _has_no_data(self, record: Record) -> bool:
         if record.next_attempt is not None or record.split_into is not None:

@@ -39,7 +39,9 @@ def start_of(text: str, room: int) -> str:
 
 def about_it(text: str, uri: str | None) -> str:
     """A reason that stands beside the address that it names."""
-    return text if uri is None else text.replace(f"{uri!r}: ", "").replace(repr(uri), "it")
+    if uri is None:
+        return text
+    return text.removeprefix(f"{uri}: ").replace(f"{uri!r}: ", "").replace(repr(uri), "it")
 
 
 def short_time(time: int, now: int) -> str:

@@ -19,7 +19,7 @@ from aep_intake.clock.parking import ARRIVALS, Parked
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.messages import AS_USUAL, Wish, of_order
 from aep_intake.model.times import DAY_MS, iso
-from aep_intake.report.meanings import meaning_of, named_in
+from aep_intake.report.meanings import SUM, meaning_of, named_in
 from aep_intake.report.reasons import REASONS
 from rich.table import Column
 from rich.table import Table as Rows
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 # SQS limits the sum of a batch's bodies; smaller batches always fit.
 BATCH_BYTES = 200_000
+TODO = "what to do"
 BODY_OF_NOBODY = 60_000  # characters, of six bytes each at most
 
 
@@ -271,12 +272,13 @@ def _attributes(wish: Wish) -> dict[str, MessageAttributeValueTypeDef]:
 
 
 def cause(parked: Parked) -> tuple[str | None, str]:
-    """Adobe's first error, if there is one, and what to do."""
+    """Adobe's first error that says what is wrong, if there is one, and what to do."""
     why = parked.why
-    if why.error_code is None:  # a release before did not say it by itself
+    if why.error_code in (None, SUM):  # None: a release before did not say it by itself
         for code, meaning in named_in(why.detail):
             return code, meaning.hint
-    elif (known := meaning_of(why.error_code, why.detail)) is not None:
+    known = None if why.error_code is None else meaning_of(why.error_code, why.detail)
+    if known is not None:
         return why.error_code, known.hint
     reason = REASONS.get(why.reason)
     return why.error_code, reason.todo if reason else ""
@@ -299,7 +301,10 @@ def name_of(parked: Parked) -> str:
 
 
 def table(several: Sequence[Parked], width: int) -> Rows:
-    """A line for each, in so many columns: of a long key the end is shown."""
+    """A line for each, in so many columns: of a long key the end is shown.
+
+    What to do is in it if there is room for all of it, else see `advice`.
+    """
     heads = ["file or order", "route", "reason", "error", "age"]
     lines = []
     for parked in several:
@@ -311,13 +316,21 @@ def table(several: Sequence[Parked], width: int) -> Rows:
     room = max(12, width - others - 3 * len(heads) - 1)
     told = [cause(parked)[1] for parked in several]
     rows = Rows(*(Column(head, no_wrap=True) for head in heads))
-    # What to do has its place where a key of ordinary length has, too.
-    longest = min(room - 45 if room > 80 else room, max(len(line[0]) for line in lines))
-    if room - longest > 40:
-        rows.add_column("what to do", no_wrap=True, max_width=room - longest - 3)
+    longest = max(len(line[0]) for line in lines)
+    if room - longest - 3 >= max(map(len, told)):
+        rows.add_column(TODO, no_wrap=True)
     for line, todo in zip(lines, told, strict=True):
-        line[0] = end_of(line[0], longest)
+        line[0] = end_of(line[0], min(room, longest))
         rows.add_row(*map(Text, [*line, todo][: len(rows.columns)]))
+    return rows
+
+
+def advice(several: Iterable[Parked]) -> Rows:
+    """What to do about each error, or each reason where Adobe named none: once, and in full."""
+    rows = Rows.grid(padding=(0, 2))
+    causes = ((one.why.reason, *cause(one)) for one in several)
+    for name, todo in {code or reason: todo for reason, code, todo in causes}.items():
+        rows.add_row(Text(name), Text(todo))
     return rows
 
 

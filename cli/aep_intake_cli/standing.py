@@ -11,15 +11,15 @@ from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table as LedgerTable
-from aep_intake.model.times import DAY_MS, milliseconds
+from aep_intake.model.times import DAY_MS
 from aep_intake.report.states import UNFINISHED, Word
 from aep_intake.report.status import StatusPorts
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.failures import CommandFailed
-from aep_intake_cli.output import short_time, visible
+from aep_intake_cli.output import visible
 
 if TYPE_CHECKING:
     import boto3
@@ -92,16 +92,6 @@ def coloured(state: str) -> Text:
     return Text(state, COLOURS.get(state, ""))
 
 
-def versions_table(versions: Iterable[Mapping[str, Any]]) -> Table:
-    """A line for each version of an object."""
-    table = Table(Column("version", overflow="fold"), "state", "since", "batch")
-    for each in versions:
-        since = short_time(milliseconds(each["since"]), now()) if "since" in each else ""
-        batch = Text(each.get("batchId", ""))
-        table.add_row(Text(version_of(each)), coloured(each["state"]), since, batch)
-    return table
-
-
 def version_of(version: Mapping[str, Any]) -> str:
     """How people name a version."""
     return str(version.get("versionId") or version.get("etag") or "")
@@ -137,10 +127,9 @@ def _lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str | Text]]:
         yield "dataset", f"{told['datasetId']} in sandbox {told['sandbox']} of {told['imsOrg']}"
     yield from _neighbours(told)
     for error in told.get("errors", ()):
-        said = str(error.get("description", ""))
-        said += "." if said and not said.endswith(".") else ""  # Adobe ends some without
-        parts = (str(error.get("code", "")), said, str(error.get("hint", "")))
-        yield "error", " ".join(filter(None, parts))
+        yield "error", " ".join(str(error[n]) for n in ("code", "description") if n in error)
+        if "hint" in error:
+            yield "hint", error["hint"]
     yield from _not_mapped(told.get("delivery", told))
     yield from _files(told)
 

@@ -195,7 +195,7 @@ def test_a_platform_that_is_down_is_one_problem_of_each_check(
     assert main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert "IMS answered 500" in said
-    assert "no credential works" in said
+    assert "no credential got a token" in said
 
 
 def test_dead_letters_are_a_problem(stack: LocalStack, capsys: Output) -> None:

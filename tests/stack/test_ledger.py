@@ -1368,22 +1368,22 @@ def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalSta
 
 def test_nobody_has_what_somebody_discarded(ledger: Contract) -> None:
     file = arrival()
-    assert ledger.discard(file, "by arn:me: a test ä")
-    assert ledger.discard(file, "once more")
+    assert ledger.discard(file, "by arn:me: a test ä", NOW)
+    assert ledger.discard(file, "once more", NOW + 1)
     assert ledger.claimant(file) == NOBODY
     [seen] = ledger.seen(file.object_id)
-    assert (seen.claimed, seen.discarded) == (True, "by arn:me: a test ä")
+    assert (seen.claimed, seen.discarded, seen.time) == (True, "by arn:me: a test ä", NOW)
     with pytest.raises(AlreadyClaimed):
         ledger.open(opened(file))
     ledger.undo_discard(file)
     record = ledger.open(opened(file))
-    assert not ledger.discard(file, "too late")
+    assert not ledger.discard(file, "too late", NOW)
     ledger.undo_discard(file)
     assert ledger.claimant(file) == record.order.external_id
     event = replace(arrival(), version_id=None, sequencer="0061")
     listed = replace(event, sequencer=None)
-    assert ledger.discard(event, "by arn:me")
-    assert ledger.discard(event, "once more")
+    assert ledger.discard(event, "by arn:me", NOW)
+    assert ledger.discard(event, "once more", NOW)
     assert ledger.claimant(event) == ledger.claimant(listed) == NOBODY
     with pytest.raises(AlreadyClaimed):
         ledger.open(opened(listed))
@@ -1391,7 +1391,7 @@ def test_nobody_has_what_somebody_discarded(ledger: Contract) -> None:
     ledger.undo_discard(event)
     assert ledger.claimant(listed) is None
     record = ledger.open(opened(event))
-    assert not ledger.discard(event, "too late")
+    assert not ledger.discard(event, "too late", NOW)
     with pytest.raises(AlreadyClaimed):
         ledger.open(opened(listed))
     ledger.undo_discard(event)

@@ -6,6 +6,8 @@ import click
 
 from aep_intake_cli.options import Access, as_json, with_access
 
+VERSIONS_SHOWN = 5
+
 
 @click.command("file")
 @click.argument("uri", metavar="s3://BUCKET/KEY")
@@ -22,7 +24,7 @@ def command(uri: str, as_json: bool, access: Access) -> None:
 
     from aep_intake_cli import standing
     from aep_intake_cli.failures import CommandFailed
-    from aep_intake_cli.output import console, print_json, visible
+    from aep_intake_cli.output import console, print_json, quantity, visible
 
     bucket, key = standing.place_of(uri)
     stack = access.stack()
@@ -36,12 +38,10 @@ def command(uri: str, as_json: bool, access: Access) -> None:
     if as_json:
         print_json(found)
         return
-    newest, *others = found["versions"]
     out = console()
     out.print(visible(found["uri"]), style="bold", markup=False, highlight=False)
-    if others:
-        out.print(standing.versions_table(found["versions"]))
-    if found["versionCount"] > len(found["versions"]):
-        out.print(f"and {found['versionCount'] - len(found['versions'])} earlier versions")
-    out.print(f"version {standing.version_of(newest)}", markup=False, highlight=False)
-    out.print(standing.block(newest))
+    for version in found["versions"][:VERSIONS_SHOWN]:
+        out.print(f"version {standing.version_of(version)}", markup=False, highlight=False)
+        out.print(standing.block(version))
+    if (earlier := found["versionCount"] - VERSIONS_SHOWN) > 0:
+        out.print(f"and {quantity(earlier, 'earlier version')} (--json shows more)")

@@ -21,9 +21,9 @@ def command(
 ) -> None:
     """List parked messages; with an ID, show all about that one.
 
-    The newest comes first. A message is parked when it cannot succeed until its cause is fixed. It
-    stays until you redrive or discard it. `aep-intake redrive --dry-run` says what a redrive would
-    do.
+    The newest comes first. If only one message fits the options, all about it is shown. A message
+    is parked when it cannot succeed until its cause is fixed. It stays until you redrive or discard
+    it. `aep-intake redrive --dry-run` says what a redrive would do.
     """
     from dataclasses import replace
 
@@ -41,12 +41,16 @@ def command(
     shown = found[:limit]
     if as_json:
         print_json([parked.to_json(one) for one in shown])
-    elif ids:
+    elif ids or (len(found) == 1 and choice != Choice()):
         for one in shown:
             console().print(parked.details(one))
     elif shown:
         out = console()
-        out.print(parked.table(shown, out.width))
+        rows = parked.table(shown, out.width)
+        out.print(rows)
+        if rows.columns[-1].header != parked.TODO:  # there is no room for it
+            out.print(parked.advice(shown))
+        click.echo("All about one: aep-intake file s3://BUCKET/KEY, or aep-intake parked ID")
     more = f", of which the newest {limit} are shown" if len(found) > limit else ""
     nothing = "Nothing is parked." if choice == Choice() else "Nothing that is parked fits."
     told = f"{quantity(len(found), 'message')} parked{more}." if found else nothing

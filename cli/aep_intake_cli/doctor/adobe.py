@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from aep_intake.adapters.adobe.schemas import SchemaNotFound, SchemaUnavailable
-from aep_intake.model.errors import IntakeError
+from aep_intake.model.errors import IntakeError, PlatformUnavailable
 
 from aep_intake_cli import datasets
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, Findings
@@ -33,13 +33,15 @@ def check_credential(credentials: Credentials, arn: str) -> Findings:
 def check_sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> Findings:
     """At least one credential of these organizations (by secret ARN) can use the sandbox."""
     if not organizations:
-        yield PROBLEM, "not checked, since no credential works"
+        yield PROBLEM, "not checked, since no credential got a token"
         return
     failures = []
     for arn, ims_org in organizations.items():
         try:
             # Every sandbox has datasets, at least Adobe's own.
             why = "" if any(adobe.datasets(arn, ims_org, name)) else "sees no dataset"
+        except PlatformUnavailable:  # says nothing of the credential, nor of the sandbox
+            raise
         except IntakeError as error:
             why = error.detail
         if why:

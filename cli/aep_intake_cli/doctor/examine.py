@@ -12,7 +12,7 @@ from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.parked import SHARDS, DynamoParked
 from aep_intake.adapters.dynamodb.table import Table
-from aep_intake.model.errors import IntakeError
+from aep_intake.model.errors import IntakeError, PlatformUnavailable
 from aep_intake.model.organizations import Organizations, covers, written
 from aep_intake.routing import routes
 from botocore.exceptions import BotoCoreError, ClientError
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from aep_intake_cli.stack import Stack
 
 REQUESTS_PER_SECOND = 5  # HTTP requests at most; a test compares it with the template
+OUTAGE = (
+    "Adobe does not serve the intake now (https://status.adobe.com). Change nothing: the intake "
+    "tries again by itself, for a day"
+)
 # Queues of the previous release, by output: the update deletes them with their messages.
 REMOVED_QUEUES = {
     "ArrivalRuleDlqUrl": "move them first: redrive --queue rule, of the release that is deployed",
@@ -60,6 +64,8 @@ def run_check(check: str, findings: Findings) -> Iterator[CheckLine]:
     try:
         for verdict, text in findings:
             yield CheckLine(check, verdict, text)
+    except PlatformUnavailable as error:
+        yield CheckLine(check, PROBLEM, f"{error.detail}: {OUTAGE}")
     except IntakeError as error:
         yield CheckLine(check, PROBLEM, error.detail)
     except (BotoCoreError, ClientError) as error:

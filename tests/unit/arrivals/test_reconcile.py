@@ -211,7 +211,7 @@ def test_a_batch_of_which_the_ledger_does_not_know_is_told() -> None:
 @pytest.mark.parametrize("version", ["v1", None])
 def test_what_somebody_discarded_is_nobody_s_fault(version: str | None) -> None:
     world = World(replace(FILE, version_id=version))
-    assert world.ledger.discard(replace(EVENT, version_id=version), "by arn:me: a test")
+    assert world.ledger.discard(replace(EVENT, version_id=version), "by arn:me: a test", 0)
     found = world.compare()
     assert (found.named, found.told, world.sent) == ((), {"discarded": 1}, [])
 

@@ -140,7 +140,7 @@ def test_what_an_order_or_a_window_has_is_told_by_its_state() -> None:
     ledger.open_next_attempt(*tried.followed(None, NOW))
     ports = WindowPorts(ledger.windows, ledger, *[Any] * 4)  # type: ignore[arg-type]
     register(Window.at(order(route="r"), DAY, NOW), [files["e"]], ports)
-    assert ledger.discard(files["f"], "by somebody")
+    assert ledger.discard(files["f"], "by somebody", 0)
     ledger.claims[files["g"].object_id, "gone"] = "intake-gone", False
 
     class Claims:

@@ -71,7 +71,7 @@ def golden(name: str, said: str) -> None:
     assert said == (GOLDEN / name).read_text("utf-8")
 
 
-@pytest.mark.parametrize("columns", [80, 140])
+@pytest.mark.parametrize("columns", [80, 100, 140])
 def test_on_one_screen(
     ledger: Ledger, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: Output
 ) -> None:

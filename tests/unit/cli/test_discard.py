@@ -48,7 +48,9 @@ def state(world: Delivering, file: Any = A) -> tuple[Any, Any]:
     found = status.of_object(file.bucket, file.key, ports)
     assert found is not None
     by_version = {each.get("versionId"): each for each in found["versions"]}
-    return by_version[file.version_id]["state"], by_version[file.version_id]["why"]
+    told = by_version[file.version_id]
+    assert "since" in told
+    return told["state"], told["why"]
 
 
 def test_a_file_that_never_had_an_order(world: Delivering) -> None:

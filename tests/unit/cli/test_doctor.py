@@ -19,7 +19,7 @@ from aep_intake.model.progress import Record
 from aep_intake.routing import routes
 from aep_intake_cli.connections import connected
 from aep_intake_cli.doctor import adobe, aws
-from aep_intake_cli.doctor.examine import CheckLine, run_check
+from aep_intake_cli.doctor.examine import OUTAGE, CheckLine, run_check
 from aep_intake_cli.doctor.verdicts import NOTE, OK, PROBLEM, CheckVerdict, Findings
 from aep_intake_cli.doctor.work import LATE_MS, OPEN_MS, check_unfinished
 from aep_intake_cli.failures import explain_aws_error
@@ -240,9 +240,17 @@ def test_a_sandbox_that_only_one_credential_sees(world: World) -> None:
 
 def test_no_sandbox_is_in_order_where_no_credential_is(world: World) -> None:
     [found] = adobe.check_sandbox(world.adobe, "dev", {})
-    assert found == (PROBLEM, "not checked, since no credential works"), (
+    assert found == (PROBLEM, "not checked, since no credential got a token"), (
         "nothing is to be corrected"
     )
+
+
+def test_an_outage_asks_nobody_to_correct_anything(world: World) -> None:
+    world.simulator.faults.add(Fault("status", operation="*dataset*", status=503, count=0))
+    [line] = run_check("sandbox dev", adobe.check_sandbox(world.adobe, "dev", {ARN: "0@AdobeOrg"}))
+    assert line.verdict is PROBLEM
+    assert "AEP answered 503" in line.text
+    assert line.text.endswith(f": {OUTAGE}")
 
 
 CSV = {"inputFormat": {"format": "csv", "delimiter": ";"}}
@@ -283,7 +291,7 @@ def route(**rule: Any) -> routes.Route:
         ({"datasetId": "{a}"}, [NOTE], "depends on the object's key"),
         ({"match": "{sandbox}/*", "datasetId": PRODUCTS}, [NOTE], "depends on the object's key"),
         ({"match": "*", "datasetId": "d", "credential": "who"}, [PROBLEM], "0 credentials"),
-        ({"match": "*", "datasetId": "d", "credential": "other"}, [NOTE], "does not work"),
+        ({"match": "*", "datasetId": "d", "credential": "other"}, [NOTE], "got no token"),
     ],
 )
 def test_the_dataset_of_a_route(

@@ -189,7 +189,7 @@ def test_an_earlier_attempt_is_not_told(day: Day) -> None:
 
 
 def test_what_was_discarded_is_told_once(day: Day) -> None:
-    assert day.ledger.discard(file("again"), "by somebody: a test")
+    assert day.ledger.discard(file("again"), "by somebody: a test", NOW)
     assert day.files(state="discarded") == ["again discarded"]
     assert "again rejected" not in day.files(state="rejected")
 

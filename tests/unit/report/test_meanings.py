@@ -78,7 +78,7 @@ def test_of_what_the_simulator_says_the_documented_codes_are_known() -> None:
 
 def test_codes_that_a_reason_names() -> None:
     told = dict(named_in("batch 01ABC is failed (INGEST-1212-400, INGEST-1555-400, x)"))
-    assert list(told) == ["INGEST-1212-400", "INGEST-1555-400"]
+    assert list(told) == ["INGEST-1555-400", "INGEST-1212-400"], "the sum says nothing by itself"
     assert list(named_in("106 files of 118 (at most)")) == []
 
 

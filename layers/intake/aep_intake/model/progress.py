@@ -132,6 +132,7 @@ class Record(Kept):
     paused: str | None = None
     resumed_at: int | None = None  # when the last pause that held it was over
     discarded: str | None = None  # by whom, and why: it gets no batch any more
+    discarded_at: int | None = None
 
     @classmethod
     def opened(cls, order: Order, lease: Lease, now: int) -> "Record":
@@ -241,9 +242,9 @@ class Record(Kept):
         """A newer order of its lineage takes its place; its state stays."""
         return self._then(replaced_by=by)
 
-    def discard(self, said: str | None) -> "Record":
-        """Somebody wants no batch for it any more; None: or does, after all."""
-        return self._then(discarded=said)
+    def discard(self, said: str | None, at: int | None) -> "Record":
+        """Somebody wants no batch for it any more, since `at`; None: or does, after all."""
+        return self._then(discarded=said, discarded_at=at)
 
     def given_back(
         self, due: int, unknown_since: int | None = None, why: PutOff | None = None

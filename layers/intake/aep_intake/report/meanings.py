@@ -31,6 +31,9 @@ _DIAGNOSTICS = "Retrieve error diagnostics"
 _DIAGNOSE = "The files under `diagnostics` of the event have the rows, each with its error."
 _LOGS = "logs of failed batches that users published, not documented by Adobe"
 
+# The error that AEP adds to others: it says how many rows these refused, and not why.
+SUM = "INGEST-1212-400"
+
 MEANINGS: Mapping[str, Meaning] = {
     "106": Meaning(
         "A file of the batch is empty.", "Leave empty files out of it.", _TROUBLESHOOTING
@@ -50,7 +53,7 @@ MEANINGS: Mapping[str, Meaning] = {
         'Write `"enableErrorDiagnostics": true` into the route, and send the file again.',
         _DIAGNOSTICS,
     ),
-    "INGEST-1212-400": Meaning(
+    SUM: Meaning(
         "A sum: how many rows were refused, and how many are in the dataset.",
         "Read the other errors of the batch.",
         _DIAGNOSTICS,
@@ -138,8 +141,11 @@ def _hint(error: Mapping[str, Any]) -> dict[str, str]:
 
 
 def named_in(text: str) -> Iterator[tuple[str, Meaning]]:
-    """The codes that `text` names in brackets, as the reason of a failed batch does."""
-    for listed in re.findall(r"\(([^()]*)\)", text):
-        for code in listed.split(", "):
-            if (meaning := MEANINGS.get(code)) is not None:
-                yield code, meaning
+    """The known codes that `text` names in brackets, as the reason of a failed batch does.
+
+    The sum comes last, since it says nothing by itself.
+    """
+    groups = re.findall(r"\(([^()]*)\)", text)
+    codes = [code for listed in groups for code in listed.split(", ") if code in MEANINGS]
+    for code in sorted(codes, key=SUM.__eq__):
+        yield code, MEANINGS[code]

@@ -83,7 +83,7 @@ def of_order(
     """
     found = _of_order(record, delivery)
     if record.discarded is not None:
-        return Standing(Word.DISCARDED, record.discarded)
+        return Standing(Word.DISCARDED, record.discarded, record.discarded_at)
     if pause is not None:
         found = Standing(Word.PAUSED, str(pause), max(record.opened_at, pause.since))
     if record.replaced_by is None:

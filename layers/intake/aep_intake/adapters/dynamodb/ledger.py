@@ -537,19 +537,19 @@ class DynamoLedger:
             return True
         return False
 
-    def discard(self, arrival: Arrival, said: str) -> bool:
+    def discard(self, arrival: Arrival, said: str, at: int) -> bool:
         """Claim a version for nobody, so that none takes it; False if an order or window has it.
 
-        `said`: by whom, and why.
+        `said`: by whom, and why; `at`: when (epoch ms).
         """
         version, *content = claims(replace(arrival, copy_of=None))
         # Without version ids, a listing shows the bytes alone: these first, if nobody has them.
         for claim in (*(replace(each, exclusive=True) for each in content), version):
             step = self._claiming(claim, NOBODY)["Put"]
             condition = {name: step[name] for name in step.keys() - {"Item"}}
-            said_of_it = {DISCARDED: {"S": said}} if claim is version else {}
+            about = {DISCARDED: {"S": said}, "time": {"N": str(at)}} if claim is version else {}
             try:
-                self._table.put(step["Item"] | said_of_it, condition)
+                self._table.put(step["Item"] | about, condition)
             except ConditionFailed:
                 if claim is version:
                     return self.claimant(arrival) == NOBODY
