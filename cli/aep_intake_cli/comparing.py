@@ -86,7 +86,7 @@ def prepare(
     last, identity = comparisons.last(), ledger.identity.read()
     comparison = Comparison.begin(now(), retention_ms, buckets, last, identity)
     if day is not None:
-        comparison = comparison.of_times(day, day + DAY_MS)
+        comparison = of_day(day, comparison)
     if listed is not None:
         comparison = known_by(listed.made, comparison)
     keys = compile_wildcard(stack.parameters["KeyPattern"])
@@ -108,6 +108,17 @@ def prepare(
         side_by_side=_side_by_side,
     )
     return Comparing(comparison, ports)
+
+
+def of_day(day: int, comparison: Comparison) -> Comparison:
+    """The comparison, of one day by its begin (epoch ms). Raises CommandFailed if that is none."""
+    found = comparison.of_times(day, day + DAY_MS)
+    if found.since >= found.until:
+        raise CommandFailed(
+            "nothing of that day can be compared now: only what was written from "
+            f"{iso(comparison.since)} to {iso(comparison.until)}"
+        )
+    return found
 
 
 def known_by(made: int, comparison: Comparison) -> Comparison:

@@ -37,6 +37,20 @@ class Time(click.ParamType[datetime]):
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
+class CalendarDay(click.ParamType[datetime]):
+    """The begin of a day in UTC, such as 2026-11-28."""
+
+    name = "day"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        try:
+            return datetime.strptime(str(value), "%Y-%m-%d").replace(tzinfo=UTC)
+        except ValueError:
+            self.fail(f"{value!r} is not a day such as 2026-11-28", param, ctx)
+
+
 @dataclass(frozen=True)
 class Access:
     """The name of a stack, and the operator's AWS credentials; None: the AWS configuration's."""

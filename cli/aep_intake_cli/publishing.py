@@ -110,8 +110,27 @@ KINDS = {
 }
 
 
-def publish(access: Access, kind: Kind, content: bytes) -> str:
-    """Make `content` live; return what to print. Raises CommandFailed and botocore's errors."""
+@dataclass(frozen=True)
+class Published:
+    """Which version of a document is live. `name`: that of its kind, for people."""
+
+    name: str
+    version: int
+    changed: bool = True
+    warnings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        told = f"Unchanged: version {self.version} of the {self.name} is live already."
+        if self.changed:
+            told = (
+                f"Version {self.version} of the {self.name} is live. The functions use it within "
+                "30 seconds."
+            )
+        return "\n".join([told, *(f"warning: {text}." for text in self.warnings)])
+
+
+def publish(access: Access, kind: Kind, content: bytes) -> Published:
+    """Make `content` live. Raises CommandFailed and botocore's errors."""
     document, check = _open(access, kind)
     refuse_if(check(content))
     content = kind.prepare(access, content)
@@ -119,11 +138,11 @@ def publish(access: Access, kind: Kind, content: bytes) -> str:
     with progress("deploying"):
         version = document.publish(content, check)
     if version == before:
-        return f"Unchanged: version {version} of the {kind.name} is live already."
+        return Published(kind.name, version, changed=False)
     return _is_live(access, kind, version, content)
 
 
-def roll_back(access: Access, kind: Kind, version: int | None) -> str:
+def roll_back(access: Access, kind: Kind, version: int | None) -> Published:
     """Make `version` live again; None: the newest before the present one. As `publish`."""
     document, check = _open(access, kind)
     with progress("deploying"):
@@ -147,6 +166,5 @@ def _open(
     return replace(document, by=by), check
 
 
-def _is_live(access: Access, kind: Kind, version: int, content: bytes) -> str:
-    live = f"Version {version} of the {kind.name} is live. The functions use it within 30 seconds."
-    return "\n".join([live, *(f"warning: {text}." for text in kind.warnings(access, content))])
+def _is_live(access: Access, kind: Kind, version: int, content: bytes) -> Published:
+    return Published(kind.name, version, warnings=tuple(kind.warnings(access, content)))

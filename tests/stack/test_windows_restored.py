@@ -155,7 +155,7 @@ def test_what_was_restored_by_halves_is_made_whole(stack: LocalStack) -> None:
     forget(f"object#{claim.object_id}", claim.slot)
     joined(other, stray)
     forget(f"window#{other.window_id}", "window")
-    kept.discard(discarded, "nobody wants it")
+    kept.discard(discarded, "nobody wants it", 0)
 
     restored = DynamoRestored(Table(client, name), 60 * DAY)
     made = make_whole(kept, restored, now - 60_000, now + 60_000)

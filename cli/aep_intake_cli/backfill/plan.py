@@ -166,7 +166,7 @@ def shown(plan: BackfillPlan, organizations: Organizations) -> Iterator[Table | 
     if said := ", ".join(f"{n:,} {state}" for state, n in _other_than_loaded(others)):
         yield Text(f"Left as they are, since an order or a window has them: {said}")
     days = plan.days(organizations)
-    if days:
+    if any(route.files for route in plan.routes.values()):
         per_day = min(ADVISED_BATCHES, limits.profile_batches_per_day)
         yield Text(
             f"At today's limits it takes {_days(days['gigabytesPerHour'])} for its bytes and "

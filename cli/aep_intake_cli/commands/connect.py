@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aep_intake_cli.options import Access, Time, with_access
+from aep_intake_cli.options import Access, Time, as_json, with_access
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,9 +22,16 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="It sends its events to this stack since TIME, such as 2026-11-28T09:00:00Z.",
 )
+@as_json
 @with_access
 def command(
-    bucket: str, owner: str | None, direct: bool, since: datetime | None, access: Access
+    *,
+    bucket: str,
+    owner: str | None,
+    direct: bool,
+    since: datetime | None,
+    as_json: bool,
+    access: Access,
 ) -> None:
     """Make BUCKET send its events.
 
@@ -41,7 +48,7 @@ def command(
 
     from aep_intake_cli.clock import now
     from aep_intake_cli.notifications import connect, queue_for
-    from aep_intake_cli.output import console
+    from aep_intake_cli.output import console, print_json
 
     told = None if since is None else int(since.timestamp() * 1000)
     if told is not None and told > now():
@@ -49,7 +56,7 @@ def command(
     bucket = bucket.removeprefix("s3://").rstrip("/")
     if not bucket or "/" in bucket:
         raise click.BadParameter(f"{bucket!r} is not the name of a bucket", param_hint="BUCKET")
-    stack, session, shown = access.stack(), access.session, console()
+    stack, session, shown = access.stack(), access.session, console(err=as_json)
     queue_arn = queue_for(stack, bucket) if direct else None
     owner = owner or session.client("sts").get_caller_identity()["Account"]
     changed = connect(session.client("s3"), bucket, owner, shown, queue_arn)
@@ -60,7 +67,10 @@ def command(
     elif changed:
         connections.begin(bucket, now())
     known = connections.all().get(bucket)
-    if known is None:
+    if as_json:
+        since_then = None if known is None else iso(known)
+        print_json({"bucket": bucket, "changed": changed, "connectedSince": since_then})
+    elif known is None:
         shown.print("The ledger does not know since when the bucket is connected. Say it:")
         shown.print(f"aep-intake connect {bucket} --since TIME", markup=False)
     else:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aep_intake_cli.options import Access, as_json, with_access
+from aep_intake_cli.options import Access, CalendarDay, as_json, with_access
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.option("--route", metavar="NAME", help="Only objects of this route.")
 @click.option(
     "--day",
-    type=click.DateTime(["%Y-%m-%d"]),
+    type=CalendarDay(),
     metavar="DAY",
     help="Only what was written on this day, in UTC, such as 2026-11-28.",
 )
@@ -43,14 +43,12 @@ def command(
     intake again. Everything else is only reported: a person must judge it. The exit code is 1 if
     anything was found.
     """
-    from datetime import UTC
-
     from aep_intake.arrivals.reconcile import reconcile
 
     from aep_intake_cli.comparing import prepare, shown, to_json
     from aep_intake_cli.output import console, print_json, progress, quantity
 
-    begin = None if day is None else int(day.replace(tzinfo=UTC).timestamp() * 1000)
+    begin = None if day is None else int(day.timestamp() * 1000)
     comparing = prepare(access.stack(), access.session, route, begin, inventory)
     found = comparing.comparison
     with progress("listing objects") as status:

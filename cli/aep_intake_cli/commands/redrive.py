@@ -73,7 +73,8 @@ def command(
             out = console()
             out.print(planned.plan(told, out.width))
         refused = sum(planned.is_refused(would) for _, would in told)
-        text = f"{quantity(len(told), 'message')} would be sent, of which {refused} refused again."
+        again = f"{refused:,} of them would be refused again" if refused else "none refused again"
+        text = f"{quantity(len(told), 'message')} would be sent, {again}."
         click.echo(text, err=as_json)
         return 0
     with progress("waiting until all functions read the routes that were just published"):

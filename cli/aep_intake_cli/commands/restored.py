@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from aep_intake_cli.options import Access, Time, with_access
+from aep_intake_cli.options import Access, Time, as_json, with_access
 
 MESSAGE_LIFE_DAYS = 22  # in a queue and then a dead-letter queue
 
@@ -30,9 +30,16 @@ MESSAGE_LIFE_DAYS = 22  # in a queue and then a dead-letter queue
 @click.option(
     "--first-table", metavar="NAME", help="The ledger's first table, if the table holds no id."
 )
+@as_json
 @with_access
 def command(
-    table: str, since: datetime, days: int, first_table: str | None, access: Access
+    *,
+    table: str,
+    since: datetime,
+    days: int,
+    first_table: str | None,
+    as_json: bool,
+    access: Access,
 ) -> None:
     """Prepare a restored ledger, before you deploy the stack with it.
 
@@ -42,6 +49,7 @@ def command(
     by halves, of transactions just before TIME, is made whole: that reads the whole table. You may
     run the command again.
     """
+    from aep_intake_cli.output import print_json
     from aep_intake_cli.restored_ledger import prepare
 
     lines = prepare(
@@ -52,5 +60,7 @@ def command(
         look_first_days=days,
         first_table=first_table,
     )
-    for line in lines:
+    if as_json:
+        print_json(list(lines))
+    for line in () if as_json else lines:
         click.echo(line)

@@ -116,10 +116,12 @@ def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
     type=FilesPerDay(),
     help="How many objects (or markers) arrive for a rule; repeatable.",
 )
+@as_json
 @with_access_if_named
 def forecast(
     table: Path,
     files_per_day: tuple[tuple[str, int], ...],
+    as_json: bool,
     access: Access | None,
 ) -> None:
     """Count the batches a day that each rule of TABLE can make.
@@ -128,8 +130,8 @@ def forecast(
     to write into it. With --stack, the sandboxes and credentials of the stack count, and Catalog
     says which datasets are enabled for Profile.
     """
-    from aep_intake_cli.output import console, progress
-    from aep_intake_cli.routing.forecast import report, share_of_rule
+    from aep_intake_cli.output import console, print_json, progress
+    from aep_intake_cli.routing.forecast import report, share_of_rule, to_json
 
     working = [route for route in _parse(table).routes if "ignore" not in route.rule]
     volumes = dict(files_per_day)
@@ -138,11 +140,13 @@ def forecast(
             f"no rule named {name} makes batches", param_hint="'--files-per-day'"
         )
     if not working:
-        click.echo(f"{table}: no rule of this table makes batches")
-        return
-    if access is None:
+        click.echo(f"{table}: no rule of this table makes batches", err=as_json)
+    if access is None or not working:
         shares = [share_of_rule(route, volume=volumes.get(route.name)) for route in working]
-        console().print(report(shares))
+        if as_json:
+            print_json(to_json(shares))
+        elif shares:
+            console().print(report(shares))
         return
     from aep_intake_cli.routing.catalog import all_places, shares_with_warnings
 
@@ -150,10 +154,14 @@ def forecast(
         stack, organizations = _read_stack(access)
         found = list(shares_with_warnings(stack, organizations, access.session, working, volumes))
     shares = [share for share, _ in found]
-    console().print(report(shares, allowed=all_places(organizations, shares)))
+    if as_json:
+        print_json(to_json(shares))
+    else:
+        console().print(report(shares, allowed=all_places(organizations, shares)))
     for share, warning in found:
         if warning:
-            click.echo(f"{click.style(f'{share.rule}:', fg='yellow', bold=True)} {warning}")
+            rule = click.style(f"{share.rule}:", fg="yellow", bold=True)
+            click.echo(f"{rule} {warning}", err=as_json)
 
 
 def _print_warnings(table: Path, access: Access | None) -> None:

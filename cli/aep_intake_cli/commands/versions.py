@@ -59,8 +59,10 @@ def add_live_history_and_diff(group: click.Group, kind: str, metavar: str) -> No
     )
     @click.argument("file", type=FILE, required=False, metavar=f"[{metavar}]")
     @click.option("--version", type=click.IntRange(min=1), help="Default: the one that is live.")
+    @as_json
     @with_access
-    def diff(file: Path | None, version: int | None, access: Access) -> int:
+    def diff(file: Path | None, version: int | None, as_json: bool, access: Access) -> int:
+        from aep_intake_cli.output import print_json
         from aep_intake_cli.versions import differences
 
         document = opened(access)
@@ -68,6 +70,8 @@ def add_live_history_and_diff(group: click.Group, kind: str, metavar: str) -> No
         names = f"version {version or live}", str(file or f"version {live}")
         after = document.read(live) if file is None else file.read_bytes()
         lines = differences(document.read(version or live), after, names)
-        for line in lines:
+        if as_json:
+            print_json(lines)
+        for line in () if as_json else lines:
             click.secho(line, fg=COLOURS.get(line[:1]))
         return 1 if lines else 0

@@ -133,6 +133,22 @@ def share_of_rule(
     )
 
 
+def to_json(shares: Iterable[Share]) -> list[dict[str, Any]]:
+    """For programs. `batchesPerDay`: at most, for each of `forEach`; None: there is no maximum."""
+    return [
+        {
+            "rule": share.rule,
+            "sandbox": share.place.sandbox,
+            "credential": share.place.credential,
+            "oneBatchFor": share.window or share.marker or "object",
+            "batchesPerDay": share.batches,
+            "forEach": share.multiples,
+            "profile": share.profile,
+        }
+        for share in shares
+    ]
+
+
 def windows_a_day(length: str) -> int:
     """How many windows of that length, such as `16m`, end in a day, at most."""
     return -(-MINUTES_PER_DAY // _minutes(length))

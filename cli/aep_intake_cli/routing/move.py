@@ -11,6 +11,7 @@ from aep_intake.model.errors import DatasetNotFound, IntakeError
 from aep_intake.routing import routes
 
 from aep_intake_cli.documents import DocumentProblem, DocumentRefused
+from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.versions import as_written
 
 if TYPE_CHECKING:
@@ -29,9 +30,15 @@ def moved(
 
     A `datasetId` becomes that of the dataset of the same name. Routes to other sandboxes, and
     those whose key says the sandbox, stay as they are. `ims_orgs`: by secret ARN. Raises
-    DocumentRefused with each dataset that is not there, and botocore's errors.
+    DocumentRefused with each dataset that is not there, CommandFailed of a sandbox that is not the
+    stack's, and botocore's errors.
     """
     before, after = sandboxes
+    allowed = {name for organization in organizations.all for name in organization.sandboxes}
+    for name in sandboxes:
+        if name not in allowed:
+            known = ", ".join(sorted(allowed))
+            raise CommandFailed(f"{name} is not a sandbox of the stack, which has {known}")
     table: dict[str, Any] = as_written(document)
     problems: list[DocumentProblem] = []
     for rule in _of_sandbox(table["routes"], before, organizations):

@@ -49,6 +49,37 @@ def test_help_at_each_level(typed: list[str], capsys: Output) -> None:
     assert "..." not in said.out.partition("Commands:")[2], "a line says all of it"
 
 
+def test_each_command_speaks_json_too() -> None:
+    """But those that print JSON anyway, and the page."""
+    json_anyway = {"routes live", "routes move", "limits live", "limits from-parameters"}
+    text_only = set()
+    for typed in commands(aep_intake):
+        found: click.Command = aep_intake
+        for name in typed:
+            assert isinstance(found, click.Group)
+            found = found.commands[name]
+        if "as_json" not in {parameter.name for parameter in found.params}:
+            text_only.add(" ".join(typed))
+    groups = {"", "routes", "limits"}
+    assert text_only - groups == json_anyway | {"console"}
+
+
+def test_a_forecast_for_programs(capsys: Output) -> None:
+    assert main(["routes", "forecast", str(SAMPLE), "--files-per-day", "prices=200", "--json"]) == 0
+    shares = {share["rule"]: share for share in json.loads(capsys.readouterr().out)}
+    assert shares["prices"] == {
+        "rule": "prices",
+        "sandbox": None,
+        "credential": None,
+        "oneBatchFor": "object",
+        "batchesPerDay": 200,
+        "forEach": [],
+        "profile": None,
+    }
+    assert shares["updates"]["oneBatchFor"] == "1m"
+    assert (shares["loyalty"]["batchesPerDay"], "unfinished" in shares) == (None, False)
+
+
 def test_help_waits_for_nothing() -> None:
     code = (
         "import sys; from aep_intake_cli.command import main; main(['--help']);"

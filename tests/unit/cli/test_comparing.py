@@ -8,7 +8,7 @@ import pytest
 from aep_intake.arrivals.reconcile import Comparison, Finding, FindingKind
 from aep_intake_cli import comparing
 from aep_intake_cli.command import main
-from aep_intake_cli.comparing import known_by
+from aep_intake_cli.comparing import known_by, of_day
 from aep_intake_cli.failures import CommandFailed
 from rich.console import Console
 
@@ -61,8 +61,16 @@ def test_each_finding_has_words() -> None:
 
 
 def test_a_day_is_a_date(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["reconcile", "--day", "yesterday"]) == 2
-    assert "--day" in capsys.readouterr().err
+    assert main(["reconcile", "--day", "2026-31-31"]) == 2
+    assert "'2026-31-31' is not a day such as 2026-11-28" in capsys.readouterr().err
+
+
+def test_a_day_of_which_nothing_can_be_compared_is_no_day_without_losses() -> None:
+    begun = Comparison.begin(NOW, 60 * DAY, ("landing",))
+    assert of_day(NOW - DAY, begun).until == begun.until
+    for day in (NOW, NOW + DAY, NOW - 70 * DAY):
+        with pytest.raises(CommandFailed, match="nothing of that day"):
+            of_day(day, begun)
 
 
 def test_an_inventory_says_nothing_of_what_came_after_it() -> None:

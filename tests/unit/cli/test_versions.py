@@ -10,6 +10,7 @@ import pytest
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake_cli import documents
 from aep_intake_cli.documents import DocumentRefused
+from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.routing.move import moved
 from aep_intake_cli.versions import differences
 
@@ -42,12 +43,20 @@ def world() -> World:
     return World()
 
 
-def move(world: World, *rules: dict[str, Any]) -> list[dict[str, Any]]:
+def move(world: World, *rules: dict[str, Any], to: str = "dev") -> list[dict[str, Any]]:
     organizations = Organizations((Organization(ARN, ("prod", "dev")),))
     ims_orgs = {ARN: world.seed.ims_org}
-    document = moved(table(*rules), world.adobe, ims_orgs, organizations, ("prod", "dev"))
+    document = moved(table(*rules), world.adobe, ims_orgs, organizations, ("prod", to))
     found: list[dict[str, Any]] = json.loads(document)["routes"]
     return found
+
+
+def test_no_table_moves_to_a_sandbox_that_the_stack_does_not_have(world: World) -> None:
+    """It could not be published there, and a mistyped name would move nothing, in silence."""
+    with pytest.raises(
+        CommandFailed, match="stage is not a sandbox of the stack, which has dev, prod"
+    ):
+        move(world, {"datasetName": "{d}", "match": "{d}/*"}, to="stage")
 
 
 def test_a_table_moves_with_the_names_of_its_datasets(world: World) -> None:
