@@ -17,6 +17,7 @@ from typing import Protocol
 from aep_intake.arrivals.listings import Page
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.model.records import Kept
+from aep_intake.model.times import HOUR_MS
 from aep_intake.model.values import dataclass
 
 
@@ -93,6 +94,11 @@ class Backfill(Kept):
         )
 
 
+# Of a file that was written so short a time before its bucket was connected, nobody knows whether
+# an event came: S3 sends events before the command notes the time, and that clock may be fast.
+DOUBT_MS = HOUR_MS
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What decides which versions a backfill brings. Times in epoch milliseconds."""
@@ -123,8 +129,7 @@ class Bounds:
         """Whether nothing can have brought it before, or the operator does not mind."""
         if self.backfill.even_if_loaded:
             return True
-        # S3 lists whole seconds: a file of the second of the connection may have come by its event.
-        if self.connected is None or file.time >= self.connected - self.connected % 1000:
+        if self.connected is None or file.time >= self.connected - DOUBT_MS:
             return False
         return not again and not any(other.passed(file) for other in self.others)
 
