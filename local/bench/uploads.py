@@ -43,6 +43,7 @@ AT_ONCE = {"loaded_ms": 0, "staging_ms": 0, "staged_ms": 0, "row_validation": "d
 TAKING = ("OnArrival", "OnMarker", "OnDue", "OnDelivery", "OnUpload")  # from queues
 
 LIMIT = 256 * 2**20  # fileMegabytes
+OTHER = 64 * 2**20  # bytes of each file that goes up beside a large one
 GIGABYTE = 10**9
 FORMAT = {"format": "json"}
 ROW = b'{"member": "%020d", "says": "' + b"x" * 950 + b'"}\n'
@@ -288,6 +289,32 @@ class Uploads:
             ]
             file.unlink()
         return Section(f"A gzip of {gigabytes:g} GB unpacked, from disk", tuple(figures))
+
+    def beside(self, gigabytes: float) -> Section:
+        """A gzip that is unpacked in steps, and in each invocation as many others as it takes."""
+        size = int(gigabytes * GIGABYTE)
+        file, other = self._rows("large.csv.gz", CSV_HEADER, CSV_ROW, size), self._file(OTHER)
+        steps, others = list[Step](), list[str]()
+        with self._worker("OnUpload") as worker:
+            external_id = self._handed_out(_on_disk(file), None, {"format": "csv"})
+            while self._delivery(external_id).stage is not DeliveryStage.INGESTING:
+                more = [self._handed_out(_on_disk(other), None) for _ in range(IN_A_DELIVERY - 1)]
+                steps.append(self._invoke(worker, "on_upload", "UploadsQueueUrl", disk=True))
+                others += more
+            while any(self._delivery(o).stage is not DeliveryStage.INGESTING for o in others):
+                self._invoke(worker, "on_upload", "UploadsQueueUrl", disk=True)
+        file.unlink()
+        ours, longest = sum(step.seconds for step in steps), max(step.seconds for step in steps)
+        sent = size + OTHER * len(others)
+        return Section(
+            f"A gzip of {gigabytes:g} GB unpacked, others beside it, from disk",
+            (
+                Figure(f"on_upload, {len(steps)} invocations", _rate(ours, sent)),
+                Figure("others of 64 MB beside it, all in their batches", f"{len(others):,}"),
+                Figure("longest invocation", f"{longest:.1f} s"),
+                _peak(max(steps, key=lambda step: step.peak)),
+            ),
+        )
 
     def _in_steps(self, worker: Runtime, external_id: str) -> list[Step]:
         """The invocations of a worker until an upload is over, which puts itself off in between."""
