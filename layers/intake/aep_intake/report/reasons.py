@@ -48,7 +48,8 @@ REASONS: Mapping[str, Reason] = {
     ),
     "too-old": Reason(
         "it arrived longer ago than the ledger remembers",
-        "find out whether AEP has it, then copy it onto itself",
+        "find out whether AEP has it; if not, `aws s3 cp` it onto itself with "
+        "`--metadata-directive REPLACE`",
     ),
     "too-large": Reason(
         "the file cannot be cut, and it or the batch is larger than AEP's limit",
