@@ -4,10 +4,10 @@ import gc
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from operator import attrgetter
 from threading import Lock
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 from botocore.config import Config
@@ -32,13 +32,12 @@ class Clients:
         self._session = boto3.Session()
         self._making = Lock()
         # boto3 waits 60 seconds by default, which is longer than the functions live.
-        config = Config(
+        self._config = Config(
             connect_timeout=2,
             read_timeout=5,
             retries={"mode": "standard", "total_max_attempts": 3},
             max_pool_connections=settings.delivery_concurrency,
         )
-        self._client = partial(self._session.client, config=config)
 
     def prepare(self, *adapters: str) -> Self:
         """Make these adapters at import, for which Lambda gives more CPU than for invocations."""
@@ -66,6 +65,11 @@ class Clients:
                 return list(pool.map(work, listed))
         return []
 
+    def _client(self, service: Any) -> Any:
+        # Threads may need their first one at once, and boto3's session must not be shared by them.
+        with self._making:
+            return self._session.client(service, config=self._config)
+
     @cached_property
     def _dynamodb(self) -> "DynamoDBClient":
         client: DynamoDBClient = self._client("dynamodb")
@@ -73,7 +77,5 @@ class Clients:
 
     @cached_property
     def _s3(self) -> "S3Client":
-        # Threads may need it first, and a boto3 session must not be shared among threads.
-        with self._making:
-            client: S3Client = self._client("s3")
+        client: S3Client = self._client("s3")
         return client
