@@ -649,11 +649,17 @@ def test_names_that_are_not_even_unicode(name: str) -> None:
         always(200, {}).dataset_id(ARN, ORG, "prod", f"{name}\ud800")
 
 
-def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(requests.ReadTimeout, OutcomeUnknown), (requests.ConnectTimeout, PlatformUnavailable)],
+)
+def test_a_platform_that_does_not_answer_is_not_asked_by_every_order(
+    error: type[Exception], raised: type[TryAgain]
+) -> None:
     """Fifty orders of a delivery, ten at a time, would outlive their worker."""
 
     def silent(request: requests.PreparedRequest) -> requests.Response:
-        raise requests.ReadTimeout
+        raise error
 
     class Both(Tokens):
         def token(self, arn: str, refused: str | None = None) -> Token:
@@ -668,7 +674,7 @@ def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
         with pytest.raises(TryAgain) as caught:
             adobe.create(Order(f"intake-{number}", target, {}))
         ends.append(type(caught.value))
-    assert ends == [OutcomeUnknown] * 3 + [PlatformUnavailable] * 47, "nothing was sent"
+    assert ends == [raised] * 3 + [PlatformUnavailable] * 47, "nothing was sent"
     assert len(adapter.asked) == 3
     assert caught.value.retry_after == 10
     with pytest.raises(PlatformUnavailable, match="got no answer"):
@@ -679,7 +685,7 @@ def test_a_platform_that_does_not_answer_is_not_asked_by_every_order() -> None:
         adobe.create(Order("intake-x", other, {}))
     assert len(adapter.asked) == 4, "another organization's is sent"
     clock.advance(10_000)
-    with pytest.raises(OutcomeUnknown):
+    with pytest.raises(raised):
         adobe.create(Order("intake-y", target, {}))
     assert len(adapter.asked) == 5
 
