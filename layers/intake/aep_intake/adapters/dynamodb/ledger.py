@@ -48,7 +48,7 @@ is one JSON string: AEP's answers hold floats, empty strings and more, which Dyn
 change.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -62,15 +62,13 @@ from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
     ANNOUNCED,
-    aside,
-    aside_in,
     claimed_before,
     due_at,
-    file_of,
     head_moved,
     order_shard,
     owned_by,
 )
+from aep_intake.adapters.dynamodb.objects import DynamoObjects
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
     KEYS_MAX,
@@ -87,18 +85,9 @@ from aep_intake.adapters.dynamodb.table import (
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost, LineMoved, NotYet
-from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import (
-    DISCARDED,
-    NOBODY,
-    RETRYING,
-    WAITING,
-    CountedVersion,
-    Seen,
-)
-from aep_intake.model.orders import Claim, LineageHead, Order, WindowPart, claims
+from aep_intake.model.files import Arrival
+from aep_intake.model.orders import LineageHead, Order, WindowPart, claims
 from aep_intake.model.progress import Record, Rejection, State
-from aep_intake.model.times import DAY_MS
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -109,19 +98,16 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.windows import DynamoWindows
 
 
-# How long a folder is known by its newest marker: much longer than its files.
-MARKED_MS = 400 * DAY_MS
 # Files whose claims go in one transaction: up to four items each, of a hundred.
 LET_GO = 22
 
 
-class DynamoLedger:
-    """The ledger in `table`. `retention_ms`: how long finished work is stored.
+class DynamoLedger(DynamoObjects):
+    """The orders in `table`, and with them all that the ledger knows.
 
-    `lists` of sealed windows; without them, a window's files are read from the table.
-
-    Every method raises LedgerUnavailable if DynamoDB does not answer, throttles or reports a
-    conflict of transactions; whether a write then happened is not known.
+    `retention_ms`: how long finished work is stored. `lists` of sealed windows; without them, a
+    window's files are read from the table. Every method raises LedgerUnavailable as in
+    `DynamoObjects`.
     """
 
     # A transaction has 100 items at most: the order, a claim for each file, one to spare.
@@ -138,9 +124,7 @@ class DynamoLedger:
         *,
         lists: WindowLists | None = None,
     ) -> None:
-        self._table = Table(client, table)
-        self._now = now
-        self._retention_ms = retention_ms
+        super().__init__(Table(client, table), now, retention_ms)
         self._reading = Lock()
         self._read: tuple[WindowPart | None, tuple[Arrival, ...]] = (None, ())
         self._lists = lists
@@ -257,7 +241,7 @@ class DynamoLedger:
         """As `replace`, and delete the claims; record the rejection of each file."""
         if new.rejection is not None:
             for file in old.order.selected(old.order.files):
-                self._rejected(file, new.rejection, old.order.external_id)
+                self.reject(file, new.rejection, old.order.external_id)
         ours = owned_by(old.order.external_id)
         claimed = list(old.order.claims)
         while True:
@@ -402,217 +386,12 @@ class DynamoLedger:
                 external_id=order.external_id,
             )
 
-    def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
-        """Record that an arrival was rejected before it had an order. Claims nothing."""
-        self._rejected(arrival, rejection, owner or arrival.external_id)
-
-    def note(self, arrival: Arrival, what: str, route: str) -> None:
-        """Record the fate of an arrival that gets no order of its own. Claims nothing."""
-        self._table.put(self._noted(arrival, what, route) | aside(arrival.object_id, self._now()))
-
-    def note_waiting(self, arrival: Arrival, route: str, waits_for: str, until: int) -> None:
-        """Note that an arrival waits until then (epoch ms), unless it has a note already."""
-        wait: Item = {"waits_for": {"S": waits_for}, "until": {"N": str(until)}}
-        with suppress(ConditionFailed):
-            self._table.put(self._noted(arrival, WAITING, route) | wait, ABSENT)
-
-    def note_retrying(self, arrival: Arrival, why: str, until: int) -> None:
-        """Note why an arrival could not be taken in yet; it is tried until then (epoch ms)."""
-        said: Item = {
-            "noted": {"S": RETRYING},
-            "trouble": {"S": why},
-            "until": {"N": str(until)},
-            "expires": expiry(until + DAY_MS),
-        } | aside_in(RETRYING, arrival.object_id)
-        self._table.put(_object_item(arrival, f"retried#{digest(arrival.version)}") | said)
-
-    def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
-        """Record that another version of its object supersedes it. Claims nothing."""
-        said = {"superseded_by": {"S": by}} | aside(arrival.object_id, self._now())
-        self._table.put(self._noted(arrival, "superseded", route) | said)
-
-    def note_marked(self, place: str, time: int) -> None:
-        """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
-        item: Item = {
-            "pk": {"S": f"marked#{place}"},
-            "sk": {"S": "marked"},
-            "time": {"N": str(time)},
-            "expires": expiry(self._now() + MARKED_MS),
-        }
-        newer = {
-            "ConditionExpression": "attribute_not_exists(pk) OR #time < :time",
-            "ExpressionAttributeNames": {"#time": "time"},
-            "ExpressionAttributeValues": {":time": {"N": str(time)}},
-        }
-        with suppress(ConditionFailed):
-            self._table.put(item, newer)
-
-    def marked(self, place: str) -> int:
-        """When that was (a consistent read); 0 if no such marker is known."""
-        item = self._table.get(f"marked#{place}", "marked")
-        return 0 if item is None else int(item["time"]["N"])
-
-    def claimant(self, arrival: Arrival) -> str | None:
-        """The id of the order or window that claims this arrival."""
-        now = self._now() // 1000
-        slots = {
-            item["sk"]["S"]: item
-            for item in self._of_object(arrival.object_id)
-            if int(item["expires"]["N"]) >= now
-        }
-        for claim in claims(replace(arrival, copy_of=None)):
-            item = slots.get(claim.slot)
-            if item is not None and (claim.exclusive or "requested" in item):
-                return str(item["external_id"]["S"])
-        return None
-
-    def claimants(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
-        """The order or window that claims each of files without sequencers, if one does."""
-        # Seldom needed: of what is older than the ledger remembers.
-        from aep_intake.adapters.dynamodb.claims import DynamoClaims  # noqa: PLC0415
-
-        return DynamoClaims(self._table, self._now).owners(files, consistent=True)
-
-    def seen(self, object_id: str) -> list[Seen]:
-        """All that the ledger knows of an object, except traces (a consistent read)."""
-        return [
-            Seen(
-                item["version"]["S"],
-                item["external_id"]["S"] if "external_id" in item else None,
-                records.read(Rejection, item["record"]["S"]) if "record" in item else None,
-                item["noted"]["S"] if "noted" in item else None,
-                item["route"]["S"] if "route" in item else None,
-                int(item["expires"]["N"]),
-                item["superseded_by"]["S"] if "superseded_by" in item else None,
-                item["same_as"]["S"] if "same_as" in item else None,
-                records.read(Arrival, item["file"]["S"]) if "file" in item else None,
-                int(item["time"]["N"]) if "time" in item else None,
-                "lost" in item,
-                item["waits_for"]["S"] if "waits_for" in item else None,
-                int(item["until"]["N"]) if "until" in item else None,
-                item[DISCARDED]["S"] if DISCARDED in item else None,
-                item["trouble"]["S"] if "trouble" in item else None,
-            )
-            for item in self._of_object(object_id)
-            if "requested" in item or not item["sk"]["S"].startswith("content#")
-        ]
-
-    def counted_versions(self, object_id: str) -> list[CountedVersion]:
-        """The versions of an object that are claimed, and count in their batch (one query)."""
-        items = list(self._of_object(object_id))
-        # A marker's list has no sequencers, but what waited for the marker has.
-        known: dict[str, Item] = {}
-        for item in items:
-            known[item["version"]["S"]] = known.get(item["version"]["S"], {}) | item
-        now = self._now() // 1000
-        claimed = {
-            item["version"]["S"]: item
-            for item in items
-            if int(item["expires"]["N"]) >= now
-            and (
-                item["sk"]["S"].startswith("claim#")
-                or (item["sk"]["S"].startswith("content#") and "requested" in item)
-            )
-        }
-        held = []
-        for version, item in claimed.items():
-            in_batch = (item["same_as"] if "same_as" in item else item["version"])["S"]
-            owner = item["external_id"]
-            # A version that its batch lost has no claim, and then a copy of it says nothing.
-            stands = in_batch in claimed and claimed[in_batch]["external_id"] == owner
-            if stands and "superseded_by" not in item:
-                held.append(CountedVersion(file_of(known[version]), owner["S"], in_batch))
-        return held
-
-    def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
-        """Claim a copy for the owner of the version that it is a copy of; False if it is claimed.
-
-        It joins no batch.
-        """
-        step = self._claiming(claims(copy)[0], held.owner)["Put"]
-        condition = {name: step[name] for name in step.keys() - {"Item"}}
-        with suppress(ConditionFailed):
-            said = {"same_as": {"S": held.in_batch}} | aside(copy.object_id, self._now())
-            self._table.put(step["Item"] | said, condition)
-            return True
-        return False
-
-    def discard(self, arrival: Arrival, said: str, at: int) -> bool:
-        """Claim a version for nobody, so that none takes it; False if an order or window has it.
-
-        `said`: by whom, and why; `at`: when (epoch ms).
-        """
-        version, *content = claims(replace(arrival, copy_of=None))
-        # Without version ids, a listing shows the bytes alone: these first, if nobody has them.
-        for claim in (*(replace(each, exclusive=True) for each in content), version):
-            step = self._claiming(claim, NOBODY)["Put"]
-            condition = {name: step[name] for name in step.keys() - {"Item"}}
-            about = {DISCARDED: {"S": said}, "time": {"N": str(at)}} if claim is version else {}
-            try:
-                self._table.put(step["Item"] | about, condition)
-            except ConditionFailed:
-                if claim is version:
-                    return self.claimant(arrival) == NOBODY
-        return True
-
-    def undo_discard(self, arrival: Arrival) -> None:
-        """Nobody claims it any more; nothing is done if it is not discarded."""
-        for claim in claims(replace(arrival, copy_of=None)):
-            with suppress(ConditionFailed):
-                place = f"object#{claim.object_id}", claim.slot
-                self._table.transact(deleting(*place, owned_by(NOBODY)))
-
     def of_batch(self, batch_id: str) -> Record | None:
         """The record with this batch. The index follows the table within about a second."""
         found = self._table.query("batch_id = :id", {"id": {"S": batch_id}}, IndexName="batch")
         for item in found:
             return self.get(item["pk"]["S"].removeprefix("order#"))
         return None
-
-    @staticmethod
-    def _noted_at(arrival: Arrival) -> tuple[str, str]:
-        return f"object#{arrival.object_id}", f"noted#{digest(arrival.version)}"
-
-    def _noted(self, arrival: Arrival, what: str, route: str) -> Item:
-        return _object_item(arrival, self._noted_at(arrival)[1]) | {
-            "noted": {"S": what},
-            "route": {"S": route},
-            "file": {"S": records.text(arrival)},
-            "expires": expiry(self._now() + self._retention_ms),
-        }
-
-    def _of_object(self, object_id: str) -> Iterator[Item]:
-        key = {"pk": {"S": f"object#{object_id}"}}
-        return self._table.query("pk = :pk", key, ConsistentRead=True)
-
-    def _rejected(self, arrival: Arrival, rejection: Rejection, owner: str) -> None:
-        self._table.put(self._rejection(arrival, rejection, owner))
-
-    def _rejection(self, arrival: Arrival, rejection: Rejection, owner: str) -> Item:
-        return _object_item(arrival, f"rejected#{digest(arrival.version)}") | {
-            "external_id": {"S": owner},
-            "record": {"S": records.text(rejection)},
-            "expires": expiry(self._now() + self._retention_ms),
-        }
-
-    def _claiming(self, claim: Claim, owner: str) -> dict[str, Item]:
-        item = _object_item(claim.file, claim.slot) | {
-            "external_id": {"S": owner},
-            "expires": expiry(self._now() + self._retention_ms),
-        }
-        if claim.file.sequencer is None:
-            item["requested"] = {"BOOL": True}
-        if claim.same_as is not None:
-            item["same_as"] = {"S": claim.same_as}
-        # DynamoDB deletes what has expired within days, not at once.
-        free = "attribute_not_exists(pk) OR expires < :now"
-        if not claim.exclusive:
-            free += " OR attribute_not_exists(requested)"
-        condition = {
-            "ConditionExpression": free,
-            "ExpressionAttributeValues": {":now": expiry(self._now())},
-        }
-        return putting(item, condition)
 
     def _order_item(self, record: Record) -> Item:
         external_id = record.order.external_id
@@ -638,18 +417,6 @@ class DynamoLedger:
 def _expires(item: Item) -> int:
     """When an item expires (epoch seconds); 0: never."""
     return int(item["expires"]["N"]) if "expires" in item else 0
-
-
-def _object_item(file: Arrival, slot: str) -> Item:
-    return {
-        "pk": {"S": f"object#{file.object_id}"},
-        "sk": {"S": slot},
-        "uri": {"S": file.uri},
-        "version": {"S": file.version},
-        "etag": {"S": file.etag},
-        "time": {"N": str(file.time)},
-        **({"sequencer": {"S": file.sequencer}} if file.sequencer else {}),
-    }
 
 
 def _record(item: Mapping[str, Any]) -> Record:
