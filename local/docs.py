@@ -17,12 +17,11 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from aep_intake import __version__
@@ -34,6 +33,9 @@ from aep_intake.report.states import Word
 from aep_intake_cli.command import aep_intake
 from aep_intake_cli.probe.questions import QUESTIONS
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYER = ROOT / "layers" / "intake"

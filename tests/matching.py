@@ -1,7 +1,7 @@
 """What a routing table says of an arrival that one of its rules takes."""
 
 from aep_intake.model.files import Arrival
-from aep_intake.routing.routes import Match, RoutingTable
+from aep_intake.routing.table import Match, RoutingTable
 
 
 def matched(table: RoutingTable, arrival: Arrival) -> Match:

@@ -34,6 +34,7 @@ from aep_intake_cli.output import quantity
 if TYPE_CHECKING:
     import boto3
     from aep_intake.model.files import Arrival
+    from aep_intake.routing.table import RoutingTable
 
     from aep_intake_cli.stack import Stack
 
@@ -134,7 +135,7 @@ def known_by(made: int, comparison: Comparison) -> Comparison:
     return replace(comparison, until=min(comparison.until, made))
 
 
-def _is_of(route: str | None, file: Arrival, table: routes.RoutingTable) -> bool:
+def _is_of(route: str | None, file: Arrival, table: RoutingTable) -> bool:
     if route is None:
         return True
     try:

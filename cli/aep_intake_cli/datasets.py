@@ -14,13 +14,14 @@ from aep_intake.adapters.adobe.http import https_session
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import DatasetNotFound
-from aep_intake.routing import routes
+from aep_intake.routing.targets import credential_arn
 
 from aep_intake_cli.clock import now
 
 if TYPE_CHECKING:
     import boto3
     from aep_intake.model.organizations import Organizations
+    from aep_intake.routing.table import Route
 
     from aep_intake_cli.stack import Stack
 
@@ -60,7 +61,7 @@ class CannotLookUp(Exception):
 
 def dataset_of_route(
     adobe: Adobe,
-    route: routes.Route,
+    route: Route,
     organizations: Organizations,
     ims_orgs: Mapping[str, str | None],
 ) -> RouteDataset:
@@ -70,7 +71,7 @@ def dataset_of_route(
     and IntakeError.
     """
     rule = route.rule
-    arn = routes.credential_arn(rule.get("credential"), organizations.credentials)
+    arn = credential_arn(rule.get("credential"), organizations.credentials)
     sandbox = rule.get("sandbox", organizations.of(arn).sandboxes[0])
     dataset_name, dataset_id = rule.get("datasetName"), rule.get("datasetId")
     if "{" in f"{sandbox}{dataset_name}{dataset_id}":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from aep_intake.adapters.dynamodb.ledger import DynamoLedger
     from aep_intake.model.pauses import Pause
     from aep_intake.model.progress import Record
-    from aep_intake.routing import routes
+    from aep_intake.routing.table import RoutingTable
     from mypy_boto3_s3 import S3Client
 
 ALL = 2**31 - 1  # DynamoDB takes no larger limit
@@ -60,7 +60,7 @@ class PausedWork:
     kept_until: int | None  # until when the buckets have all of them; None: no rule is known
 
 
-def doubt_of_dataset(dataset: str, table: routes.RoutingTable) -> str | None:
+def doubt_of_dataset(dataset: str, table: RoutingTable) -> str | None:
     """Why a pause of this dataset may hold nothing; None: a route names it."""
     named = {str(route.rule["datasetId"]) for route in table.routes if "datasetId" in route.rule}
     if dataset in named:
@@ -90,7 +90,7 @@ def doubt_of_organization(name: str, credentials: Credentials, arns: Iterable[st
     raise CommandFailed(f"{name} is not an organization of this stack: {near(name, known)}")
 
 
-def of_no_route(standing: Iterable[Pause], table: routes.RoutingTable) -> Iterator[str]:
+def of_no_route(standing: Iterable[Pause], table: RoutingTable) -> Iterator[str]:
     """Warnings about pauses of routes that the table does not have."""
     names = {route.name for route in table.routes}
     for pause in standing:

@@ -1,5 +1,6 @@
 """Arrivals queue → a batch for each arrival → partial batch response."""
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -9,13 +10,14 @@ import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals import envelopes
 from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.ports import Intake
-from aep_intake.arrivals.redrive import redrive
+from aep_intake.arrivals.results import Result
 from aep_intake.arrivals.settle import Settling
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
 from aep_intake.grouping.missing_markers import reject_overdue
 from aep_intake.model.errors import Rejected
+from aep_intake.model.files import Arrival
 from aep_intake.model.outcomes import attempt
 from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
@@ -72,14 +74,26 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         before = pool.map(lambda *both: attempt(settling.token, *both), messages, contents)
         tokens = dict(zip(messages, before, strict=True))
         results = take_in(wanted, intake, pool.map, redriven)
-        for order, wish in {c.order: c.wish for c in contents if c.order}.items():
-            results[order] = attempt(redrive, order, intake, pool.map, wish)
+        if orders := {c.order: c.wish for c in contents if c.order}:
+            from aep_intake.arrivals.redrive import redrive  # noqa: PLC0415 - people do that, seldom
+
+            for order, wish in orders.items():
+                results[order] = attempt(redrive, order, intake, pool.map, wish)
         for missing in dict.fromkeys(c.missing for c in contents if c.missing):
             error = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
             if error is not None:
                 results[missing.external_id] = error
     if intake.hand_on is not None:  # else on_arrival counted them
         telemetry.count("Arrivals", number=sum(len(content.arrivals) for content in contents))
+    report(results, wanted)
+    content_of = dict(zip(messages, contents, strict=True))
+    failed = settling.settle(content_of, results, tokens)
+    give_up = partial(settling.give_up, content_of, results, failed)
+    return worker.give_back(failed, early, queue_url, give_up, age="RetryingArrivalAge")
+
+
+def report(results: Mapping[str, Result], wanted: Mapping[str, Arrival]) -> None:
+    """Log and count what became of each arrival, order and message about missing files."""
     arrival_telemetry.registered(results)
     for external_id, result in results.items():
         arrival = wanted.get(external_id)
@@ -87,10 +101,6 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         latency = worker.now() - arrival.time if arrival and came else None
         arrival_telemetry.report_arrival(external_id, result, latency)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
-    content_of = dict(zip(messages, contents, strict=True))
-    failed = settling.settle(content_of, results, tokens)
-    give_up = partial(settling.give_up, content_of, results, failed)
-    return worker.give_back(failed, early, queue_url, give_up, age="RetryingArrivalAge")
 
 
 def read(body: str) -> Received:

@@ -27,7 +27,7 @@ from aep_intake.report import telemetry
 from aep_intake.report.problems import explain, problem
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
-from aep_intake.routing.routes import Match
+from aep_intake.routing.table import Match
 from aep_intake.settings import Settings
 from aep_intake.wiring.request import Requesting
 from aws_lambda_powertools.utilities.typing import LambdaContext

@@ -13,11 +13,13 @@ import os
 import runpy
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What functions talk to.
 SERVICES = ("appconfigdata", "dynamodb", "events", "s3", "secretsmanager", "sqs")

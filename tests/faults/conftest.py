@@ -16,7 +16,7 @@ from aep_intake.content.recognize import recognize
 from aep_intake.grouping import lists, windows
 from aep_intake.model.files import Arrival
 from aep_intake.routing import checks
-from aep_intake.routing.routes import RoutingTable
+from aep_intake.routing.table import RoutingTable
 
 
 @pytest.fixture(autouse=True, scope="package")

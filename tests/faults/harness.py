@@ -63,6 +63,7 @@ from aep_intake.model.windows import WindowStage
 from aep_intake.report.events import batch_ended, kind_of_end
 from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
+from aep_intake.routing.table import RoutingTable
 from aep_intake.routing.targets import Targets
 from greenlet import GreenletExit, getcurrent, greenlet
 from requests.structures import CaseInsensitiveDict
@@ -105,7 +106,7 @@ ASKED = {"content-type": "application/x-www-form-urlencoded"}
 TOKEN = Request("POST", "/ims/token/v3", "", ASKED, urlencode(FORM).encode())
 
 
-def _table(version: str, **rule: Any) -> routes.RoutingTable:
+def _table(version: str, **rule: Any) -> RoutingTable:
     rule = {"name": version, "match": "in/**"} | rule
     return routes.parse(json.dumps({"routes": [rule]}), version)
 
@@ -315,10 +316,10 @@ class World:
     leaseholders: dict[str, greenlet] = field(default_factory=dict)
     workers: "list[Worker]" = field(default_factory=list)
     looked: dict[greenlet, int] = field(default_factory=dict)  # when each looked for pauses
-    tables: tuple[routes.RoutingTable, ...] = TABLES
+    tables: tuple[RoutingTable, ...] = TABLES
     calm: bool = False
     undisturbed: bool = False  # a worker's calls all go well, and nobody comes between them
-    final: routes.RoutingTable = GOOD
+    final: RoutingTable = GOOD
     # The present versions of the objects of the bucket, by key.
     bucket: dict[str, Arrival] = field(default_factory=dict)
     versions: list[Arrival] = field(default_factory=list)  # of them, in a bucket that keeps them

@@ -12,6 +12,7 @@ from aep_intake.model.orders import WINDOW_PREFIX
 from aep_intake.model.progress import Record, State
 from aep_intake.model.windows import WindowStage
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.batches import Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
@@ -22,12 +23,12 @@ ran: Counter[str] = Counter()
 LIVE = frozenset({"loading", "success"})
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "again", "match": "in/**", "datasetId": LOYALTY} | rule
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
-def replacing(**rule: Any) -> routes.RoutingTable:
+def replacing(**rule: Any) -> RoutingTable:
     return table(onNewVersion="replace", inputFormat={"format": "json"}, **rule)
 
 

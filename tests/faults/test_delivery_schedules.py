@@ -18,6 +18,7 @@ from aep_intake.model.orders import WINDOW_PREFIX
 from aep_intake.model.progress import Record, State
 from aep_intake.model.sharing import Sharing
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.batches import SERVED, Batch
 from local.simulator.seed import LOYALTY, PRODUCTS
@@ -36,7 +37,7 @@ def every_end_is_kept() -> Iterator[None]:
         yield
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 

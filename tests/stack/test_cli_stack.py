@@ -35,6 +35,7 @@ from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.times import iso
 from aep_intake.report import journal
 from aep_intake.routing import routes
+from aep_intake.routing.table import Match
 from aep_intake_cli import clock, comparing, dead_letters
 from aep_intake_cli.choice import Choice
 from aep_intake_cli.command import main
@@ -608,7 +609,7 @@ def test_an_object_of_which_no_event_came_is_found_and_sent_again(
     assert isinstance(arrival, Arrival)
     described = describe_stack(stack.aws.cloudformation, stack.name)
     route = routes.parse(live_routes(described, stack.aws.appconfig), "live").match(arrival)
-    assert isinstance(route, routes.Match)
+    assert isinstance(route, Match)
     chosen = ["reconcile", "--route", route.route, "--json"]
     assert main(chosen) == 1
     found = json.loads(capsys.readouterr().out)

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from aep_intake.adapters.aws.appconfig import FRESH_SECONDS, InForce
 from aep_intake.model.errors import RoutesUnavailable
-from aep_intake.routing.routes import RoutingTable
+from aep_intake.routing.table import RoutingTable
 from aep_intake.wiring.request import ROUTING_TABLE
 from aep_intake_cli.command import main
 from aep_intake_cli.documents import DocumentRefused, PublishedDocument

@@ -11,7 +11,16 @@ from aep_intake.arrivals.backfills import Bounds, Left
 from aep_intake.grouping.missing_markers import folder_of
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Archived, Arrival
-from aep_intake.routing import routes
+from aep_intake.routing.table import (
+    Ignored,
+    InQuietWindow,
+    InWindow,
+    IsMarker,
+    Match,
+    OneBatch,
+    RoutingTable,
+)
+from aep_intake.routing.targets import credential_arn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -46,16 +55,16 @@ class RoutePlan:
         """How many of those are in the dataset, or a newer version of them."""
         return sum(self.taken[word] for word in LOADED)
 
-    def add(self, file: Arrival, match: routes.Match | None) -> None:
+    def add(self, file: Arrival, match: Match | None) -> None:
         """Count a file that nobody has yet."""
         self.files += 1
         self.bytes += file.size
         if match is None:
             return
-        if isinstance(match.batching, routes.OneBatch | routes.IsMarker):
+        if isinstance(match.batching, OneBatch | IsMarker):
             self.alone += 1
-        elif isinstance(match.batching, routes.InWindow | routes.InQuietWindow):
-            quiet = isinstance(match.batching, routes.InQuietWindow)
+        elif isinstance(match.batching, InWindow | InQuietWindow):
+            quiet = isinstance(match.batching, InQuietWindow)
             options = sorted(map(str, match.options.items()))
             target = (match.sandbox, match.dataset_id, match.dataset_name, *options)
             place = (*target, folder_of(file) if quiet else "")
@@ -94,7 +103,7 @@ class BackfillPlan:
         slowest: dict[str, float] = {}
         by_credential: dict[str, list[RoutePlan]] = {}
         for route in self.routes.values():
-            arn = routes.credential_arn(route.credential, organizations.credentials)
+            arn = credential_arn(route.credential, organizations.credentials)
             by_credential.setdefault(arn, []).append(route)
         for arn, several in by_credential.items():
             limits = organizations.limits_of(arn)
@@ -115,7 +124,7 @@ class BackfillPlan:
 def make(
     bounds: Bounds,
     pages: Iterable[Page],
-    table: routes.RoutingTable,
+    table: RoutingTable,
     taken: Callable[[Sequence[Arrival]], Mapping[Arrival, str]],
 ) -> Iterator[BackfillPlan]:
     """The plan as far as it is made, after each page. Raises as the ports.
@@ -144,12 +153,12 @@ def make(
         yield plan
 
 
-def _match(file: Arrival, table: routes.RoutingTable) -> routes.Match | None:
+def _match(file: Arrival, table: RoutingTable) -> Match | None:
     try:
         found = table.match(file)
     except Rejected:
         return None
-    return None if isinstance(found, routes.Ignored) else found
+    return None if isinstance(found, Ignored) else found
 
 
 def shown(plan: BackfillPlan, organizations: Organizations) -> Iterator[Table | Text]:

@@ -36,6 +36,7 @@ from aep_intake_cli.failures import CommandFailed
 
 if TYPE_CHECKING:
     import boto3
+    from aep_intake.routing.table import RoutingTable
     from mypy_boto3_sqs import SQSClient
 
     from aep_intake_cli.stack import Stack
@@ -74,7 +75,7 @@ class Running:
     """A backfill that can go on: `new` is not in the ledger yet."""
 
     bounds: Bounds
-    table: routes.RoutingTable
+    table: RoutingTable
     ports: BackfillPorts
     taken: Taken
     backfills: DynamoBackfills

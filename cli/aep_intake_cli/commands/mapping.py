@@ -14,7 +14,7 @@ import click
 from aep_intake_cli.options import FILE, Access, as_json, with_access_if_named
 
 if TYPE_CHECKING:
-    from aep_intake.routing.routes import Route, RoutingTable
+    from aep_intake.routing.table import Route, RoutingTable
 
     from aep_intake_cli.mapping.files import RowFile
     from aep_intake_cli.mapping.schemas import KnownSchema

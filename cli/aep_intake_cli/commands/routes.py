@@ -15,7 +15,7 @@ from aep_intake_cli.options import FILE, Access, as_json, with_access, with_acce
 
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
-    from aep_intake.routing.routes import RoutingTable
+    from aep_intake.routing.table import RoutingTable
 
     from aep_intake_cli.stack import Stack
 

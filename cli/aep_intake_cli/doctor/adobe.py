@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aep_intake.adapters.adobe.platform import Adobe
     from aep_intake.adapters.adobe.schemas import Schemas
     from aep_intake.model.organizations import Organizations
-    from aep_intake.routing import routes
+    from aep_intake.routing.table import Route
 
 
 def check_credential(credentials: Credentials, arn: str) -> Findings:
@@ -57,7 +57,7 @@ def check_sandbox(adobe: Adobe, name: str, organizations: Mapping[str, str]) -> 
 
 def check_dataset(
     adobe: Adobe,
-    route: routes.Route,
+    route: Route,
     organizations: Organizations,
     ims_orgs: Mapping[str, str | None],
     schemas: Schemas,
@@ -84,7 +84,7 @@ def check_dataset(
         yield NOTE, often
 
 
-def _check_fit(schemas: Schemas, route: routes.Route, found: datasets.RouteDataset) -> Findings:
+def _check_fit(schemas: Schemas, route: Route, found: datasets.RouteDataset) -> Findings:
     try:
         fit.check_mapping_set(route, found.target, schemas)
     except SchemaNotFound as error:

@@ -30,6 +30,7 @@ from aep_intake_cli.routing.lint import lint
 
 if TYPE_CHECKING:
     import boto3
+    from aep_intake.routing.table import Route
     from mypy_boto3_appconfig import AppConfigClient
 
     from aep_intake_cli.stack import Stack
@@ -217,7 +218,7 @@ def _check_adobe(
         yield from run_check(f"sandbox {name}", adobe.check_sandbox(platform, name, working))
     appconfig = session.client("appconfig")
     document = PublishedDocument(appconfig, *(stack.output(name) for name in ROUTES_IDS))
-    table: list[routes.Route] = []
+    table: list[Route] = []
     schemas = Schemas(platform)
     yield from run_check("routes", _check_routes(document, allowed, table, delivers=stack.delivers))
     for route in table:
@@ -229,7 +230,7 @@ def _check_adobe(
 def _check_routes(
     published: PublishedDocument,
     in_force: Organizations,
-    table: list[routes.Route],
+    table: list[Route],
     *,
     delivers: bool,
 ) -> Findings:

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING
 from aep_intake.adapters.adobe import schemas as registry
 from aep_intake.content.xdm import Schema
 from aep_intake.routing import routes
+from aep_intake.routing.targets import credential_arn
 
 from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.mapping.trial import check_schema
 
 if TYPE_CHECKING:
+    from aep_intake.routing.table import Route
+
     from aep_intake_cli.options import Access
 
 
@@ -69,7 +72,7 @@ def schema_of_file(file: Path) -> KnownSchema:
     )
 
 
-def schema_of_route(route: routes.Route, access: Access) -> KnownSchema:
+def schema_of_route(route: Route, access: Access) -> KnownSchema:
     """The schema of a route's dataset, asked of Adobe. Raises as `known_schema`."""
     from aep_intake_cli import datasets
     from aep_intake_cli.documents import organizations_of
@@ -77,7 +80,7 @@ def schema_of_route(route: routes.Route, access: Access) -> KnownSchema:
     stack = access.stack()
     organizations = organizations_of(stack, access.session.client("appconfig"))
     credentials, adobe = datasets.adobe_clients(stack, access.session)
-    arn = routes.credential_arn(route.rule.get("credential"), organizations.credentials)
+    arn = credential_arn(route.rule.get("credential"), organizations.credentials)
     ims_orgs = {arn: credentials.ims_org(arn)}
     try:
         found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)

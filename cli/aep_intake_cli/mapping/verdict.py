@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aep_intake.content.compile_map import compile_map
 from aep_intake.content.mapping import RowMap
 from aep_intake.model.errors import Rejected
-from aep_intake.routing import routes
+from aep_intake.routing.table import Ignored, IsMarker, IsReady, Route, RoutingTable
 
 from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.mapping import trial
@@ -55,8 +55,8 @@ class Tried:
 def try_out(
     path: Path,
     key: str,
-    table: routes.RoutingTable,
-    schema: Callable[[routes.Route], KnownSchema | None],
+    table: RoutingTable,
+    schema: Callable[[Route], KnownSchema | None],
     *,
     show: int,
 ) -> Tried:
@@ -70,9 +70,9 @@ def try_out(
     tried, arrival = Tried(key, where), arrival_of(key)
     try:
         hit, match = table.find(arrival.bucket, arrival.key), table.match(arrival)
-        if hit is None or isinstance(match, routes.Ignored):
+        if hit is None or isinstance(match, Ignored):
             return tried
-        if isinstance(match.batching, routes.IsMarker | routes.IsReady):
+        if isinstance(match.batching, IsMarker | IsReady):
             return tried  # it says that others are complete
         file = read_as(path, input_format(match, arrival), key)
         _try_rows(tried, file, hit[0], schema(hit[0]), show=show)
@@ -94,7 +94,7 @@ def try_out(
 def _try_rows(
     tried: Tried,
     file: RowFile,
-    route: routes.Route,
+    route: Route,
     known: KnownSchema | None,
     *,
     show: int,
@@ -118,7 +118,7 @@ def _try_rows(
         tried.notes.append("For rows of another shape aep-intake routes suggest proposes a map")
 
 
-def _compiled(route: routes.Route, file: RowFile, known: KnownSchema | None) -> Mapping[str, Any]:
+def _compiled(route: Route, file: RowFile, known: KnownSchema | None) -> Mapping[str, Any]:
     """The map of a route for its schema. Raises CommandFailed."""
     if known is None:
         raise CommandFailed(f"{route.name} has a map: give --schema FILE, or --stack")

@@ -15,7 +15,7 @@ from aep_intake.adapters.adobe.platform import Adobe, dataset_of
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.model.batches import HOLDS_DATA, UNDER_WAY, Dataset, Target
 from aep_intake.model.organizations import DEFAULT_SANDBOXES, Limits
-from aep_intake.routing.routes import credential_arn
+from aep_intake.routing.targets import credential_arn
 
 from aep_intake_cli.clock import now
 from aep_intake_cli.datasets import adobe_clients

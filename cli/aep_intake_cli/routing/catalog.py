@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aep_intake.adapters.adobe.schemas import Schemas
 from aep_intake.model.errors import IntakeError
-from aep_intake.routing import routes
+from aep_intake.routing.targets import credential_arn
 
 from aep_intake_cli import datasets
 from aep_intake_cli.routing import fit, forecast
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import boto3
     from aep_intake.adapters.adobe.credentials import Credentials
     from aep_intake.model.organizations import Organizations
+    from aep_intake.routing.table import Route
 
     from aep_intake_cli.stack import Stack
 
@@ -26,7 +27,7 @@ def shares_with_warnings(
     stack: Stack,
     organizations: Organizations,
     session: boto3.Session,
-    rules: Iterable[routes.Route],
+    rules: Iterable[Route],
     files_per_day: Mapping[str, int],
 ) -> Iterator[tuple[forecast.Share, str | None]]:
     """The share of each rule, as the stack and Catalog know it, and a warning, if any.
@@ -38,7 +39,7 @@ def shares_with_warnings(
     ims_orgs = {arn: _ims_org(credentials, arn) for arn in organizations.credentials}
     schemas = Schemas(adobe)
     for route in rules:
-        arn = routes.credential_arn(route.rule.get("credential"), organizations.credentials)
+        arn = credential_arn(route.rule.get("credential"), organizations.credentials)
         place = SandboxPlace(
             route.rule.get("sandbox", organizations.of(arn).sandboxes[0]),
             _distinct_credential(arn, ims_orgs),

@@ -8,7 +8,18 @@ from typing import Any
 
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Arrival, ready_name
-from aep_intake.routing import routes
+from aep_intake.routing.table import (
+    Ignored,
+    InQuietWindow,
+    InWindow,
+    IsMarker,
+    IsReady,
+    Match,
+    Route,
+    RoutingTable,
+    WaitsForMarker,
+    format_by_name,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +32,7 @@ class Explanation:
     placeholders: Mapping[str, str] = field(default_factory=dict)
 
 
-def explain(table: routes.RoutingTable, keys: Iterable[str]) -> Iterator[Explanation]:
+def explain(table: RoutingTable, keys: Iterable[str]) -> Iterator[Explanation]:
     """What happens to each key. A key may be `s3://bucket/key`."""
     for key in keys:
         arrival = arrival_of(key)
@@ -40,37 +51,35 @@ def arrival_of(key: str) -> Arrival:
     return Arrival(bucket, key, None, "", None, 1, 0)
 
 
-def examples(route: routes.Route) -> list[str]:
+def examples(route: Route) -> list[str]:
     """The keys that the rule gives as examples."""
     return list(route.rule.get("examples", ()))
 
 
-def input_format(match: routes.Match, arrival: Arrival) -> Mapping[str, Any]:
+def input_format(match: Match, arrival: Arrival) -> Mapping[str, Any]:
     """The input format of an object. Raises FormatUnknown."""
     of_rule: Mapping[str, Any] | None = match.options.get("inputFormat")
-    return of_rule or routes.format_by_name(arrival.uri)
+    return of_rule or format_by_name(arrival.uri)
 
 
-def _outcome(
-    rule: Mapping[str, Any], match: routes.Match | routes.Ignored, arrival: Arrival
-) -> str:
-    if isinstance(match, routes.Ignored):
+def _outcome(rule: Mapping[str, Any], match: Match | Ignored, arrival: Arrival) -> str:
+    if isinstance(match, Ignored):
         return "ignored" if match.why == "route" else f"ignored: {match.why}"
     batch = rule.get("batch", {})
     content, when = "", ""
     match match.batching:
-        case routes.IsMarker(folder):
+        case IsMarker(folder):
             content = f"all of {folder or 'the bucket'}"
             when = f", {batch['grace']} after its own time" if "grace" in batch else ""
-        case routes.IsReady(file):
+        case IsReady(file):
             content = f"says that {file} is complete"
-        case routes.InWindow():
+        case InWindow():
             when = f", a batch every {batch['window']}"
             if "at" in batch:
                 when += f", at {batch['at']} in {batch.get('timezone', 'UTC')}"
-        case routes.InQuietWindow():
+        case InQuietWindow():
             when = f", a batch when its folder was quiet for {batch['quiet']}"
-        case routes.WaitsForMarker():
+        case WaitsForMarker():
             when = f", when {batch['marker']} arrives"
     if match.ready is not None:
         folder, name = arrival.key[: arrival.key.rfind("/") + 1], arrival.key.rpartition("/")[2]

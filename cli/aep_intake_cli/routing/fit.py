@@ -16,7 +16,7 @@ from aep_intake.adapters.adobe.schemas import (
     SchemaUnavailable,
 )
 from aep_intake.model.errors import DatasetNotFound, FormatUnknown, IntakeError
-from aep_intake.routing import routes
+from aep_intake.routing.table import Route, RoutingTable, format_by_name
 
 from aep_intake_cli import datasets
 from aep_intake_cli.routing import forecast, maps
@@ -32,7 +32,7 @@ NOT_CHECKED = "whether its files fit the dataset was not checked"
 NAMED_FIELDS = 4  # of a schema, so that people recognize it
 
 
-def unmapped_formats(route: routes.Route) -> set[str]:
+def unmapped_formats(route: Route) -> set[str]:
     """The formats that a route sends as they are: what its rule, examples and pattern tell."""
     if route.rule.keys() & {"map", "mapping"}:
         return set()
@@ -42,19 +42,19 @@ def unmapped_formats(route: routes.Route) -> set[str]:
     found = set()
     for key in (*examples(route), route.rule["match"]):
         try:
-            found.add(str(routes.format_by_name(key)["format"]))
+            found.add(str(format_by_name(key)["format"]))
         except FormatUnknown:
             continue
     return found
 
 
-def check_mapping_set(route: routes.Route, target: Target, schemas: Schemas) -> None:
+def check_mapping_set(route: Route, target: Target, schemas: Schemas) -> None:
     """The mapping set that a route names is there. Raises IntakeError, as `Schemas`."""
     if mapping := route.rule.get("mapping"):
         schemas.check_mapping_set(target, mapping["set"], mapping.get("version", 0))
 
 
-def misfit(route: routes.Route, schema: RegisteredSchema) -> str | None:
+def misfit(route: Route, schema: RegisteredSchema) -> str | None:
     """Why files of a route cannot go into a dataset of that schema, and what to do; None: they can.
 
     Which shape the rows of its JSON have is not known here.
@@ -67,7 +67,7 @@ def misfit(route: routes.Route, schema: RegisteredSchema) -> str | None:
     )
 
 
-def batches_too_often(route: routes.Route, target: Target, schemas: Schemas) -> str | None:
+def batches_too_often(route: Route, target: Target, schemas: Schemas) -> str | None:
     """What to know of a route that makes more batches than a lookup dataset should get."""
     advice = forecast.lookup_advice(forecast.share_of_rule(route))
     if advice is None:
@@ -87,7 +87,7 @@ def shape(schema: RegisteredSchema) -> str:
     return f"its rows in the shape of the schema {schema.title!r} ({', '.join(fields)} …{need})"
 
 
-def _unfit(route: routes.Route, target: Target, schemas: Schemas) -> str | None:
+def _unfit(route: Route, target: Target, schemas: Schemas) -> str | None:
     if "map" in route.rule:
         return maps.unmatched(route, schemas.of_dataset(target).document)
     return misfit(route, schemas.of_dataset(target)) if "csv" in unmapped_formats(route) else None
@@ -97,7 +97,7 @@ def misfits(
     adobe: Adobe,
     credentials: Credentials,
     organizations: Organizations,
-    table: routes.RoutingTable,
+    table: RoutingTable,
 ) -> Iterator[str]:
     """What AEP says against the routes of a table, and what could not be checked, in words.
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from aep_intake.model.batches import LOOKUP_BATCHES_PER_DAY
 from aep_intake.model.errors import FormatUnknown
-from aep_intake.routing import routes
+from aep_intake.model.times import MINUTE_MS, duration_ms
+from aep_intake.routing.table import Route, format_by_name
 from rich.console import Group
 from rich.padding import Padding
 from rich.table import Column, Table
@@ -112,7 +113,7 @@ class Share:
 
 
 def share_of_rule(
-    route: routes.Route,
+    route: Route,
     place: SandboxPlace | None = None,
     *,
     profile: bool | None = None,
@@ -196,7 +197,7 @@ def lookup_advice(share: Share) -> str | None:
 
 
 def _minutes(length: str) -> int:
-    return int(length[:-1]) * {"m": 1, "h": 60}[length[-1]]
+    return duration_ms(length) // MINUTE_MS
 
 
 def _varies_by(rule: Mapping[str, Any]) -> Iterator[str]:
@@ -215,7 +216,7 @@ def _formats_vary(rule: Mapping[str, Any]) -> bool:
     input_format = rule.get("inputFormat", "auto")
     if input_format == "auto":
         try:
-            input_format = routes.format_by_name(rule["match"])  # if all keys end in the same way
+            input_format = format_by_name(rule["match"])  # if all keys end in the same way
         except FormatUnknown:
             return True
     # `lookInside` distinguishes a JSON array from JSON Lines.

@@ -13,6 +13,8 @@ from aep_intake.model.files import ready_name
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.times import DAY_MS, day_around
 from aep_intake.routing import globs, routes
+from aep_intake.routing.table import Ignored, InWindow, IsMarker, IsReady, Route, RoutingTable
+from aep_intake.routing.targets import credential_arn
 
 from aep_intake_cli.documents import DocumentProblem
 from aep_intake_cli.routing.explain import arrival_of, examples, input_format
@@ -52,7 +54,7 @@ def lint(
             continue
         try:
             name = route.rule.get("credential")
-            arn = routes.credential_arn(name, organizations.credentials)
+            arn = credential_arn(name, organizations.credentials)
         except TargetNotAllowed as why:
             problems.append(DocumentProblem(route.name, f"routes[{index}].credential", str(why)))
             continue
@@ -79,7 +81,7 @@ def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "inputFormat.charset", f"{others}, and it does not convert files: AEP reads {read}"
 
 
-def warnings(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
+def warnings(table: RoutingTable) -> Iterator[DocumentProblem]:
     """What may go live, but is perhaps a mistake."""
     for index, route in enumerate(table.routes):
         for name, end in _open_ended(route.rule["match"]):
@@ -92,12 +94,12 @@ def warnings(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
     yield from _all_at_once(table)
 
 
-def _all_at_once(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
+def _all_at_once(table: RoutingTable) -> Iterator[DocumentProblem]:
     """Windows of a day that all close in the same minute, in winter and in summer."""
     daily = [
         (index, route.name, window)
         for index, route in enumerate(table.routes)
-        if isinstance(window := route.batching(""), routes.InWindow) and window.length_ms == DAY_MS
+        if isinstance(window := route.batching(""), InWindow) and window.length_ms == DAY_MS
     ]
     ends = {
         tuple(
@@ -127,7 +129,7 @@ def _open_ended(pattern: str) -> Iterator[tuple[str, str]]:
                 yield tokens[at]["name"], between
 
 
-def _first_value(table: routes.RoutingTable, route: routes.Route, name: str) -> str:
+def _first_value(table: RoutingTable, route: Route, name: str) -> str:
     """What a placeholder is in the first of the rule's examples."""
     for example in examples(route)[:1]:
         arrival = arrival_of(example)
@@ -146,7 +148,7 @@ def _schema_problems(document: bytes) -> Iterator[DocumentProblem]:
         yield DocumentProblem(routes.rule_name(table, path), dotted(path), text)
 
 
-def _stray_examples(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
+def _stray_examples(table: RoutingTable) -> Iterator[DocumentProblem]:
     """Examples that another rule matches, or that would be rejected."""
     for index, route in enumerate(table.routes):
         for position, example in enumerate(route.rule.get("examples", ())):
@@ -156,7 +158,7 @@ def _stray_examples(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
                 yield DocumentProblem(route.name, where, f"{example!r} {text}")
 
 
-def _example_problem(table: routes.RoutingTable, route: routes.Route, example: str) -> str | None:
+def _example_problem(table: RoutingTable, route: Route, example: str) -> str | None:
     arrival = arrival_of(example)
     if route.bucket and not arrival.bucket:
         return "must have the form s3://bucket/key, since the rule has `bucket`"
@@ -167,16 +169,16 @@ def _example_problem(table: routes.RoutingTable, route: routes.Route, example: s
         return f"matches rule `{hit[0].name}`"
     try:
         match = table.match(arrival)
-        if isinstance(match, routes.Ignored):
+        if isinstance(match, Ignored):
             return None if match.why == "route" else "is never data, so no rule takes it"
-        if not isinstance(match.batching, routes.IsMarker | routes.IsReady):
+        if not isinstance(match.batching, IsMarker | IsReady):
             input_format(match, arrival)
     except Rejected as why:
         return f"would be rejected: {why.reason}"
     return None
 
 
-def _shadowed_rules(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
+def _shadowed_rules(table: RoutingTable) -> Iterator[DocumentProblem]:
     """Rules whose keys all match an earlier rule, as far as sample keys show."""
     for index, route in enumerate(table.routes):
         hits = [hit[0] for bucket, key in _matching_keys(route) if (hit := table.find(bucket, key))]
@@ -185,7 +187,7 @@ def _shadowed_rules(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
             yield DocumentProblem(route.name, f"routes[{index}].match", text)
 
 
-def _hidden_markers(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
+def _hidden_markers(table: RoutingTable) -> Iterator[DocumentProblem]:
     """Rules whose markers another rule takes, as far as sample keys show: files wait for ever."""
     for index, route in enumerate(table.routes):
         member, what = ("batch.marker", "markers") if route.marker else ("ready", "ready files")
@@ -195,7 +197,7 @@ def _hidden_markers(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
             yield DocumentProblem(route.name, f"routes[{index}].{member}", text)
 
 
-def _sample_markers(route: routes.Route) -> Iterator[tuple[str, str]]:
+def _sample_markers(route: Route) -> Iterator[tuple[str, str]]:
     """Buckets and keys of markers, or ready files, that a rule waits for."""
     for bucket, key in _matching_keys(route):
         folder, slash, name = key.rpartition("/")
@@ -207,7 +209,7 @@ def _sample_markers(route: routes.Route) -> Iterator[tuple[str, str]]:
             yield bucket, f"{folder}{slash}{ready_name(route.ready.names[0], name)}"
 
 
-def _matching_keys(route: routes.Route) -> list[tuple[str, str]]:
+def _matching_keys(route: Route) -> list[tuple[str, str]]:
     """Buckets and keys that a rule matches: its examples, and samples."""
     return [
         *((arrival.bucket, arrival.key) for arrival in map(arrival_of, examples(route))),

@@ -16,6 +16,7 @@ from aep_intake.content.xdm import AnySchema, Schema
 from aep_intake.model.errors import IntakeError
 from aep_intake.model.json_schema import dotted
 from aep_intake.routing import routes
+from aep_intake.routing.table import Route, RoutingTable, format_of_map
 
 from aep_intake_cli.documents import DocumentProblem
 
@@ -41,12 +42,12 @@ class CompiledTable:
     problems: tuple[DocumentProblem, ...]
 
 
-def has_maps(table: routes.RoutingTable) -> bool:
+def has_maps(table: RoutingTable) -> bool:
     """Whether a rule has a map."""
     return any("map" in route.rule for route in table.routes)
 
 
-def map_problems(table: routes.RoutingTable) -> Iterator[DocumentProblem]:
+def map_problems(table: RoutingTable) -> Iterator[DocumentProblem]:
     """What is wrong with maps, as far as that shows without the schemas of their datasets."""
     for index, route in enumerate(table.routes):
         if "map" in route.rule:
@@ -96,17 +97,17 @@ def compile_table(
     return CompiledTable(document, maps, tuple(problems))
 
 
-def unmatched(route: routes.Route, document: Mapping[str, Any]) -> str | None:
+def unmatched(route: Route, document: Mapping[str, Any]) -> str | None:
     """What of a schema, in full form, a route's map does not check; None: it checks all."""
     paths = ", ".join(f"`{path}`" for path in _compiled(route, Schema(document)).unmatched)
     return UNMATCHED.format(paths) if paths else None
 
 
-def _compiled(route: routes.Route, schema: Schema, primary: list[str] | None = None) -> CompiledMap:
-    source = routes.format_of_map(route.rule) or {}
+def _compiled(route: Route, schema: Schema, primary: list[str] | None = None) -> CompiledMap:
+    source = format_of_map(route.rule) or {}
     return compile_map(route.rule["map"], schema, source, key=route.key, primary=primary)
 
 
-def _problems(index: int, route: routes.Route, compiled: CompiledMap) -> Iterator[DocumentProblem]:
+def _problems(index: int, route: Route, compiled: CompiledMap) -> Iterator[DocumentProblem]:
     for each in compiled.problems:
         yield DocumentProblem(route.name, dotted(("routes", index, "map", each.path)), each.problem)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import DatasetNotFound, IntakeError
-from aep_intake.routing import routes
+from aep_intake.routing.targets import credential_arn
 
 from aep_intake_cli.documents import DocumentProblem, DocumentRefused
 from aep_intake_cli.failures import CommandFailed
@@ -42,7 +42,7 @@ def moved(
     table: dict[str, Any] = as_written(document)
     problems: list[DocumentProblem] = []
     for rule in _of_sandbox(table["routes"], before, organizations):
-        arn = routes.credential_arn(rule.get("credential"), organizations.credentials)
+        arn = credential_arn(rule.get("credential"), organizations.credentials)
         rule["sandbox"] = after
         if "{" in rule.get("datasetId", "{"):
             continue
@@ -62,7 +62,7 @@ def _of_sandbox(
     for rule in rules:
         if "ignore" in rule:
             continue
-        arn = routes.credential_arn(rule.get("credential"), organizations.credentials)
+        arn = credential_arn(rule.get("credential"), organizations.credentials)
         default = organizations.of(arn).sandboxes[0]
         if "{sandbox}" not in rule["match"] and rule.get("sandbox", default) == sandbox:
             yield rule

@@ -28,6 +28,7 @@ from aep_intake.model.messages import Wish
 from aep_intake.model.orders import LedgerIdentity
 from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY, PRODUCTS
@@ -47,7 +48,7 @@ A = Arrival("landing", "in/one.json", "v1", "a", "0061", 3, START)
 TOLD = Wish(even_if_overtaken=True)
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 

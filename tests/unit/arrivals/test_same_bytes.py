@@ -17,6 +17,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
 from aep_intake.model.progress import Outcome, Rejection
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import START, Tape, World, go_on, take
@@ -25,7 +26,7 @@ A = Arrival("landing", "in/one.json", "v1", "a", "0061", 10, START)
 TOLD = Skipped("same-bytes")
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 

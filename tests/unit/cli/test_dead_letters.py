@@ -3,12 +3,11 @@
 import io
 import json
 import re
-from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aep_intake.arrivals.envelopes import parse
@@ -32,6 +31,9 @@ from rich.console import Console
 
 from tests.builders import order
 from tests.memory_ledger import MemoryLedger, MemoryParked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FILE = Arrival("landing", "in/a", "v1", "e1", None, 10, 0)
 ARRIVAL = of_arrival(FILE)

@@ -17,6 +17,7 @@ from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Record
 from aep_intake.routing import routes
+from aep_intake.routing.table import Route
 from aep_intake_cli.connections import connected
 from aep_intake_cli.doctor import adobe, aws
 from aep_intake_cli.doctor.examine import OUTAGE, CheckLine, run_check
@@ -260,7 +261,7 @@ def batch(**how: str) -> dict[str, Any]:
     return {"match": "*.json", "batch": how}
 
 
-def route(**rule: Any) -> routes.Route:
+def route(**rule: Any) -> Route:
     document = json.dumps({"routes": [{"name": "r", "match": "{a}/*"} | rule]})
     return routes.parse(document, "1").routes[0]
 

@@ -11,6 +11,7 @@ from aep_intake.model.batches import Target
 from aep_intake.model.orders import Order
 from aep_intake.model.windows import Window
 from aep_intake.routing import routes
+from aep_intake.routing.table import Route
 from aep_intake_cli.routing import forecast
 from aep_intake_cli.routing.forecast import (
     ADVISED_BATCHES,
@@ -31,7 +32,7 @@ LENGTHS = [f"{n}m" for n in range(1, 24 * 60 + 1)] + [f"{n}h" for n in range(1, 
 DAY = 86_400_000
 
 
-def route(**rule: Any) -> routes.Route:
+def route(**rule: Any) -> Route:
     rule = {"name": "r", "match": "a/*.csv", "datasetId": "d"} | rule
     if "datasetName" in rule:
         del rule["datasetId"]

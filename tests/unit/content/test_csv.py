@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
@@ -18,6 +17,9 @@ from aep_intake.content.rows import Block, BrokenRow
 from aep_intake.model.errors import FormatMismatch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CSV: dict[str, Any] = {"format": "csv"}
 NOTHING = CSV | {"delimiter": ",", "quote": '"', "escape": '"', "header": True}

@@ -1,13 +1,15 @@
 """Expressions are computed exactly, and are no way to take a worker's time or memory."""
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jmespath
 import pytest
 from aep_intake.content.expressions import Expression, InvalidExpression, NotComputed, exact
 from aep_intake.content.typed import DECODER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROW = DECODER.decode(
     '{"a":"x","n":12.50,"list":[1,2.5],"in":{"a":"y"},"First Name":"Jo","e":"","big":1e99999}'

@@ -11,6 +11,7 @@ from aep_intake.content.expressions import _Ours
 from aep_intake.content.mapping import RowMap
 from aep_intake.content.xdm import Schema
 from aep_intake.routing import routes
+from aep_intake.routing.table import format_of_map
 from aep_intake_cli.command import main
 from jmespath.functions import Functions
 
@@ -50,7 +51,7 @@ def test_the_example_gives_what_the_page_shows() -> None:
     [table], [shown] = blocks("json"), blocks("jsonl")
     [content] = blocks("csv")
     [route] = routes.parse(table, "draft").routes
-    source = routes.format_of_map(route.rule)
+    source = format_of_map(route.rule)
     assert source is not None
     compiled = compile_map(route.rule["map"], Schema(OF), source, key=route.key)
     assert compiled.problems == ()

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from aep_intake.create.pace import MINUTE_MS, TURN_LIFE_MS, TURNS_AT_ONCE, Full, Pace
+from aep_intake.create.pace import TURN_LIFE_MS, TURNS_AT_ONCE, Full, Pace
 from aep_intake.model.errors import LedgerUnavailable, NotYet
+from aep_intake.model.times import MINUTE_MS
 from greenlet import getcurrent, greenlet
 
 from tests.memory_ledger import MemoryBuckets

@@ -1,9 +1,8 @@
 """A pause: files are claimed and listed at once, and no batch is made until somebody resumes."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from aep_intake.adapters.dynamodb import pauses
@@ -20,7 +19,7 @@ from aep_intake.model.pauses import Pausable, Pause, holding
 from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.model.times import SKEW_MS
 from aep_intake.report.problems import explain
-from aep_intake.routing.routes import RoutingTable
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -41,6 +40,9 @@ from tests.faults.harness import (
     take,
 )
 from tests.faults.test_again import FILES, MARKED, MARKER, VERSIONS, replacing, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ONE = Arrival("landing", "in/one.json", "v1", "e1", "0061", 10, START)
 ROUTE = "route#good"

@@ -14,6 +14,7 @@ from aep_intake.content import parquet
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.files import Arrival
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.seed import LOYALTY
 from local.stack import ROOT
@@ -26,7 +27,7 @@ LONG = parquet_of(9, parquet.END)
 AS_IS = {"asIs": True, "inputFormat": {"format": "json", "isMultiLineJson": True}}
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
     return routes.parse(json.dumps({"routes": [whole | rule]}), "v1")
 

@@ -23,6 +23,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Demands, Order
 from aep_intake.model.progress import OutcomeKind
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
@@ -43,7 +44,7 @@ TORN = 12 * ROW + b"no json\n"
 LONG = 12 * ROW
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
     return routes.parse(json.dumps({"routes": [whole | rule]}), "v1")
 

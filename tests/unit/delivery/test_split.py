@@ -27,6 +27,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.orders import LedgerIdentity, Order, Replaced
 from aep_intake.model.progress import OutcomeKind
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 
 from local.simulator.mishaps import Mishap
 from local.simulator.seed import LOYALTY
@@ -47,7 +48,7 @@ ROW = b'{"row": 1}\n'
 ERRORS = [{"code": "INGEST-1401-400", "description": "the row is corrupt"}]
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
     whole |= {"onFailed": "split"} | rule
     return routes.parse(json.dumps({"routes": [whole]}), "v1")

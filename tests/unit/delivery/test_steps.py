@@ -59,6 +59,7 @@ from aep_intake.model.outcomes import attempt as tried
 from aep_intake.model.progress import Outcome, OutcomeKind, Record, Rejection, State
 from aep_intake.report.events import arrival_rejected, batch_created
 from aep_intake.routing import routes
+from aep_intake.routing.table import RoutingTable
 from jsonschema import Draft202012Validator
 
 from local.simulator import verdict
@@ -96,7 +97,7 @@ PACKED = gzip.compress(ROWS, mtime=0)
 BROKEN_LATE = PACKED[:-8] + b"\0" * 4 + PACKED[-4:]
 
 
-def table(**rule: Any) -> routes.RoutingTable:
+def table(**rule: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 

@@ -13,7 +13,8 @@ from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model import messages
 from aep_intake.model.files import Arrival
 from aep_intake.model.windows import marker_id
-from aep_intake.routing.routes import InvalidTable, IsMarker, parse
+from aep_intake.routing.routes import InvalidTable, parse
+from aep_intake.routing.table import IsMarker
 from aep_intake_cli.routing.explain import explain
 
 from tests.faults.harness import (

@@ -12,7 +12,8 @@ from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.files import Arrival
 from aep_intake.model.windows import Window, WindowStage
-from aep_intake.routing.routes import InQuietWindow, InvalidTable, parse
+from aep_intake.routing.routes import InvalidTable, parse
+from aep_intake.routing.table import InQuietWindow
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.forecast import share_of_rule
 

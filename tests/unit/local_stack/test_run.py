@@ -10,7 +10,7 @@ import pytest
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.routing import routes
-from aep_intake.routing.routes import InWindow
+from aep_intake.routing.table import InWindow
 from rich.console import Console
 
 from local import run

@@ -22,7 +22,8 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.routing.checks import Checks, of_batch
-from aep_intake.routing.routes import Match, parse
+from aep_intake.routing.routes import parse
+from aep_intake.routing.table import Match
 
 from local.stack import ROOT
 from tests.builders import parquet_of

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
-from aep_intake.routing.routes import (
+from aep_intake.routing.routes import parse
+from aep_intake.routing.table import (
     Ignored,
     IsMarker,
     Match,
     OneBatch,
     RoutingTable,
     WaitsForMarker,
-    parse,
 )
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint

@@ -8,16 +8,9 @@ from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Demands
 from aep_intake.routing import routes
-from aep_intake.routing.routes import (
-    Ignored,
-    InvalidTable,
-    InWindow,
-    Match,
-    RoutingTable,
-    credential_arn,
-    format_by_name,
-    parse,
-)
+from aep_intake.routing.routes import InvalidTable, parse
+from aep_intake.routing.table import Ignored, InWindow, Match, RoutingTable, format_by_name
+from aep_intake.routing.targets import credential_arn
 from aep_intake_cli.routing.lint import lint
 
 from tests.matching import matched

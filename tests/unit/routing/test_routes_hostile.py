@@ -14,7 +14,8 @@ import pytest
 from aep_intake.model.errors import FormatUnknown, NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.routing.globs import InvalidGlob, compile_glob
-from aep_intake.routing.routes import Ignored, parse
+from aep_intake.routing.routes import parse
+from aep_intake.routing.table import Ignored
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 

@@ -7,9 +7,9 @@ import pytest
 from aep_intake.model.errors import NoRoute, TargetNotAllowed
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Demands
-from aep_intake.routing.routes import (
+from aep_intake.routing.routes import InvalidTable, parse
+from aep_intake.routing.table import (
     Ignored,
-    InvalidTable,
     InWindow,
     IsMarker,
     Match,
@@ -17,7 +17,6 @@ from aep_intake.routing.routes import (
     OnNewVersion,
     RoutingTable,
     WaitsForMarker,
-    parse,
 )
 from aep_intake_cli.routing.lint import lint
 

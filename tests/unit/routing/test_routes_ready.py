@@ -6,16 +6,8 @@ from typing import Any
 import pytest
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival, ready_name
-from aep_intake.routing.routes import (
-    Ignored,
-    InvalidTable,
-    InWindow,
-    IsReady,
-    NeedsReady,
-    OneBatch,
-    RoutingTable,
-    parse,
-)
+from aep_intake.routing.routes import InvalidTable, parse
+from aep_intake.routing.table import Ignored, InWindow, IsReady, NeedsReady, OneBatch, RoutingTable
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint
 

@@ -1,10 +1,10 @@
 """Reads arrivals from a queue message, in any envelope that S3's events come in."""
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from aep_intake.clock.parking import ARRIVALS, ParkedPlace
@@ -14,6 +14,9 @@ from aep_intake.model.files import BACKFILL_PREFIX, RECONCILE_PREFIX, Arrival, d
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class NotAnArrival(StrEnum):

@@ -26,7 +26,7 @@ from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.progress import Rejection
 from aep_intake.model.windows import Window, WindowStage, marker_id
 from aep_intake.routing.checks import of_batch
-from aep_intake.routing.routes import OnNewVersion
+from aep_intake.routing.table import OnNewVersion
 
 
 def too_late(arrival: Arrival, order: Order, intake: Intake) -> Skipped:

@@ -15,8 +15,8 @@ from aep_intake.model.progress import Record
 from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
 from aep_intake.model.windows import Window
-from aep_intake.routing import routes
 from aep_intake.routing.checks import Checks
+from aep_intake.routing.table import RoutingTable
 from aep_intake.routing.targets import Targets
 
 
@@ -109,7 +109,7 @@ class Intake:
     targets: Targets
     objects: ArrivalObjects
     checks: Checks
-    table: Callable[[], routes.RoutingTable]
+    table: Callable[[], RoutingTable]
     buckets: tuple[str, ...]
     retention_ms: int  # of the ledger
     # The number of the part of a window with a version of an object (bucket, key, version).

@@ -22,7 +22,7 @@ from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.progress import Outcome
-from aep_intake.routing.routes import (
+from aep_intake.routing.table import (
     Ignored,
     Match,
     OneBatch,

@@ -30,7 +30,7 @@ from aep_intake.model.pauses import holding
 from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
-from aep_intake.routing.routes import Match
+from aep_intake.routing.table import Match, format_by_name
 from aep_intake.routing.targets import Targets
 
 BODY_BYTES_MAX = 256 * 1024
@@ -378,7 +378,7 @@ def _location(uri: str, where: str) -> tuple[str, str]:
 
 def _format_of(objects: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """The format that all names show; parquet, Adobe's own default, if there are none."""
-    formats = [routes.format_by_name(f"s3://{bucket}/{key}") for bucket, key in objects]
+    formats = [format_by_name(f"s3://{bucket}/{key}") for bucket, key in objects]
     if not formats:
         return {"format": "parquet"}
     if any(found != formats[0] for found in formats):

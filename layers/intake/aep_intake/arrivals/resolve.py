@@ -22,9 +22,9 @@ from aep_intake.model.orders import Order
 from aep_intake.model.times import SKEW_MS
 from aep_intake.model.values import dataclass
 from aep_intake.model.windows import Window
-from aep_intake.routing import routes
 from aep_intake.routing.checks import of_batch
-from aep_intake.routing.routes import (
+from aep_intake.routing.table import (
+    NOT_COMPILED,
     Ignored,
     InQuietWindow,
     InWindow,
@@ -32,8 +32,10 @@ from aep_intake.routing.routes import (
     IsReady,
     Match,
     OnNewVersion,
+    RoutingTable,
     WaitsForMarker,
 )
+from aep_intake.routing.targets import credential_arn
 
 NOT_DATA = Skipped("not-data")
 
@@ -44,7 +46,7 @@ class Marker:
 
     arrival: Arrival
     match: Match
-    table: routes.RoutingTable
+    table: RoutingTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def resolve(arrival: Arrival, intake: Intake) -> Fate:
         raise
 
 
-def _routed(arrival: Arrival, match: Match, table: routes.RoutingTable, intake: Intake) -> Fate:
+def _routed(arrival: Arrival, match: Match, table: RoutingTable, intake: Intake) -> Fate:
     copy_of = None
     if arrival.copied and not match.loads_same_bytes:
         copy = unless_same_bytes(arrival, intake)
@@ -169,13 +171,13 @@ def _wait(
 
 def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake: Intake) -> Order:
     """The order of one arrival. Raises Rejected or TryAgain."""
-    if match.compiled_map == routes.NOT_COMPILED:
+    if match.compiled_map == NOT_COMPILED:
         raise RoutesUnavailable(
             f"the map of rule `{match.route}` was not compiled: publish the table with "
             "`aep-intake routes publish`"
         )
     target = intake.targets.target(
-        credential=routes.credential_arn(match.credential, intake.targets.credentials),
+        credential=credential_arn(match.credential, intake.targets.credentials),
         sandbox=match.sandbox,
         dataset_id=match.dataset_id,
         dataset_name=match.dataset_name,

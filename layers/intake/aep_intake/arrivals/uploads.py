@@ -9,7 +9,7 @@ from aep_intake.arrivals import requests
 from aep_intake.model.errors import EmptyObject, KeyNotTaken, MalformedRequest
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
-from aep_intake.routing.routes import (
+from aep_intake.routing.table import (
     Ignored,
     IsMarker,
     IsReady,

@@ -14,9 +14,9 @@ from hashlib import sha256
 from typing import Protocol
 
 from aep_intake.model.errors import NotYet
+from aep_intake.model.times import MINUTE_MS
 from aep_intake.model.values import dataclass
 
-MINUTE_MS = 60_000
 TURNS_AT_ONCE = 10
 # How long a turn that was taken in advance may be used: so the turns used in any minute were taken
 # within this much more than a minute.

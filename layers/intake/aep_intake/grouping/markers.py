@@ -14,7 +14,7 @@ from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedManifest, NoFiles, Rejected
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.routing.never_data import normal
-from aep_intake.routing.routes import Ignored, Match, RoutingTable, WaitsForMarker
+from aep_intake.routing.table import Ignored, Match, RoutingTable, WaitsForMarker
 
 MANIFEST_BYTES_MAX = 16 * 2**20
 

@@ -56,10 +56,11 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from aep_intake.model.files import Arrival
 
 

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aep_intake.model.records import Kept
-from aep_intake.model.times import HOUR_MS, day_around, zone_of
+from aep_intake.model.times import MINUTE_MS, day_around, duration_ms, zone_of
 from aep_intake.model.values import dataclass
 
-MINUTE_MS = 60_000
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -62,7 +61,7 @@ class Expectation:
             by,
             _days(member.get("days", "mon-sun")),
             timezone,
-            int(every[:-1]) * {"m": MINUTE_MS, "h": HOUR_MS}[every[-1]],
+            duration_ms(every),
             least if least != Counts() else None,
         )
 

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 SKEW_MS = 10_000  # by which the clocks of two workers may differ: leases last this much longer
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -19,6 +20,11 @@ def milliseconds(text: str) -> int:
     moment = datetime.fromisoformat(text)
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(milliseconds=1)
+
+
+def duration_ms(text: str) -> int:
+    """The milliseconds of `16m` or `24h`."""
+    return int(text[:-1]) * {"m": MINUTE_MS, "h": HOUR_MS}[text[-1]]
 
 
 def day_of(time: int) -> str:

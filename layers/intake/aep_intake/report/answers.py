@@ -14,7 +14,7 @@ from aep_intake.model.values import dataclass
 from aep_intake.report import listing, status
 from aep_intake.report.problems import problem
 from aep_intake.report.status import JsonObject
-from aep_intake.routing.routes import Ignored, RoutingTable
+from aep_intake.routing.table import Ignored, RoutingTable
 
 UNKNOWN = "no order has this external id, or this batch"
 

@@ -18,7 +18,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
-from aep_intake.routing.routes import Match, OneBatch, format_by_name, names_format
+from aep_intake.routing.table import Match, OneBatch, format_by_name, names_format
 
 
 class ReadRange(Protocol):

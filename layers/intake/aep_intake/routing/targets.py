@@ -1,6 +1,7 @@
 """The organizations, sandboxes and datasets to which a deployment may send batches."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 from aep_intake.model.batches import Dataset, Target
 from aep_intake.model.errors import TargetNotAllowed
@@ -63,3 +64,19 @@ class Targets:
     def credentials(self) -> tuple[str, ...]:
         """Secret ARNs, the first the default. Raises TryAgain."""
         return self.organizations().credentials
+
+
+def credential_arn(name: str | None, arns: Sequence[str]) -> str:
+    """The ARN of the deployment's secret called `name`; the first if None.
+
+    A secret's name is its ARN after `:secret:` without the six characters Secrets Manager adds.
+    Raises TargetNotAllowed unless exactly one has that name.
+    """
+    if name is None:
+        found = arns[:1]
+    else:
+        ending = re.compile(rf":secret:{re.escape(name)}(-[0-9A-Za-z]{{6}})?\Z")
+        found = [arn for arn in arns if ending.search(arn)]
+    if len(found) != 1:
+        raise TargetNotAllowed(f"the deployment has {len(found)} credentials named {name!r}, not 1")
+    return found[0]

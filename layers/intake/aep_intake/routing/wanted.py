@@ -4,7 +4,7 @@ import re
 
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.routing.routes import Ignored, RoutingTable
+from aep_intake.routing.table import Ignored, RoutingTable
 
 
 def is_wanted(file: Arrival, keys: re.Pattern[str], table: RoutingTable) -> bool:

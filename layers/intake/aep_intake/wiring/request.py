@@ -9,7 +9,8 @@ from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.model.errors import RoutesUnavailable
 from aep_intake.model.files import digest
 from aep_intake.model.times import DAY_MS
-from aep_intake.routing.routes import RoutingTable, parse
+from aep_intake.routing.routes import parse
+from aep_intake.routing.table import RoutingTable
 from aep_intake.routing.targets import Targets
 from aep_intake.wiring.create import Creating
 

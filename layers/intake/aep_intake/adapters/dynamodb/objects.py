@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 from aep_intake.adapters.dynamodb.items import aside, aside_in, file_of, owned_by
 from aep_intake.adapters.dynamodb.table import (

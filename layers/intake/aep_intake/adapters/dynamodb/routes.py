@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry
 from aep_intake.model import records
-from aep_intake.model.expectations import MINUTE_MS, Came, Counts, RouteSeen, RouteStanding
+from aep_intake.model.expectations import Came, Counts, RouteSeen, RouteStanding
+from aep_intake.model.times import MINUTE_MS
 
 
 class DynamoRoutes:
