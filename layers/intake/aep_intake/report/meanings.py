@@ -48,6 +48,12 @@ MEANINGS: Mapping[str, Meaning] = {
         "Upload its files before COMPLETE.",
         "Sources: notifications",
     ),
+    "140": Meaning(
+        "AEP says that it has ingested this batch already, and has failed this one as a duplicate.",
+        "Look in the dataset for its rows. If they are there, discard it: a redrive would only make "
+        "another duplicate.",
+        "Knowledge base KA-26349, of the Analytics source",
+    ),
     "INGEST-1211-400": Meaning(
         "Rows could not be read, converted or validated; AEP says no more without diagnostics.",
         'Write `"enableErrorDiagnostics": true` into the route, and send the file again.',
