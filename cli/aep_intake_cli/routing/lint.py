@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
+from aep_intake.content.csv_dialect import readable
+from aep_intake.content.rows import is_csv
 from aep_intake.model.errors import Rejected, TargetNotAllowed
 from aep_intake.model.files import ready_name
 from aep_intake.model.json_schema import dotted, faults
@@ -47,6 +49,8 @@ def lint(
     problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
     problems += map_problems(table)
     for index, route in enumerate(table.routes):
+        if text := _unreadable(route.rule.get("inputFormat")):
+            problems.append(DocumentProblem(route.name, f"routes[{index}].inputFormat", text))
         if not delivers:
             for member, text in _needs_delivery(route.rule):
                 problems.append(DocumentProblem(route.name, f"routes[{index}].{member}", text))
@@ -63,6 +67,22 @@ def lint(
             text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
             problems.append(DocumentProblem(route.name, f"routes[{index}].sandbox", text))
     return problems
+
+
+def _unreadable(input_format: object) -> str:
+    """Why nobody here can tell the rows of a CSV apart; empty if somebody can.
+
+    Then its files would go up unseen, as they are, whatever their charset.
+    """
+    if not isinstance(input_format, dict) or not is_csv(input_format):
+        return ""
+    written = {name: value for name, value in input_format.items() if name != "charset"}
+    if readable(written):
+        return ""
+    return (
+        "its rows cannot be told apart: `quote` and `escape` are one character of ASCII, or empty, "
+        'and neither is in `delimiter`; none of them ends a line. A tab is "\\t" in JSON'
+    )
 
 
 def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

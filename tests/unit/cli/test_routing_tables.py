@@ -394,6 +394,28 @@ def test_what_cannot_be_expected_is_found(expect: dict[str, Any], field: str) ->
     assert problem.field == f"routes[0].{field}"
 
 
+@pytest.mark.parametrize(
+    ("dialect", "wrong"),
+    [
+        ({"delimiter": "\\t"}, True),  # two characters, and not a tab
+        ({"delimiter": "\n"}, True),
+        ({"quote": ","}, True),
+        ({"quote": "§", "charset": "ISO-8859-1"}, True),
+        ({"delimiter": "\t", "quote": "", "escape": ""}, False),
+        ({"delimiter": "||", "quote": "'", "escape": "'"}, False),
+        ({"delimiter": "§", "charset": "ISO-8859-1"}, False),
+    ],
+)
+def test_a_dialect_of_which_nobody_reads_the_rows_is_found(
+    dialect: dict[str, str], *, wrong: bool
+) -> None:
+    """Its files went up unseen, and in a charset that their batch does not say."""
+    rule = {"name": "a", "match": "a/*", "datasetId": "d"}
+    rule["inputFormat"] = {"format": "csv", **dialect}  # type: ignore[assignment]
+    problems = lint(json.dumps({"routes": [rule]}).encode())
+    assert [p.field for p in problems] == ["routes[0].inputFormat"] * wrong
+
+
 def test_who_does_not_fill_the_batches_counts_no_rows() -> None:
     rule = {"name": "a", "match": "a/*.csv", "datasetId": "d", "expect": {"every": "1h", "rows": 1}}
     document = json.dumps({"routes": [rule]}).encode()
