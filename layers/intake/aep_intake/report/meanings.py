@@ -50,8 +50,8 @@ MEANINGS: Mapping[str, Meaning] = {
     ),
     "140": Meaning(
         "AEP says that it has ingested this batch already, and has failed this one as a duplicate.",
-        "Look in the dataset for its rows. If they are there, discard it: a redrive would only make "
-        "another duplicate.",
+        "Look in the dataset for its rows. If they are there, discard it: a redrive makes another "
+        "duplicate.",
         "Knowledge base KA-26349, of the Analytics source",
     ),
     "INGEST-1211-400": Meaning(
