@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.content.compile_map import CompiledMap, compile_map
 from aep_intake.content.xdm import AnySchema, Schema
-from aep_intake.model.errors import IntakeError
+from aep_intake.model.errors import IntakeError, TryAgain
 from aep_intake.model.json_schema import dotted
 from aep_intake.routing import routes
 from aep_intake.routing.table import Route, RoutingTable, format_of_map
@@ -59,7 +59,8 @@ def compile_table(
 ) -> CompiledTable:
     """Compile the maps of a routing table without problems, by what AEP says of their datasets.
 
-    A route without a map whose dataset cannot be read stays as it is.
+    A route without a map whose dataset cannot be read stays as it is; once AEP does not answer, it
+    is not asked for others.
     """
     from aep_intake.adapters.adobe.schemas import Schemas
 
@@ -68,10 +69,11 @@ def compile_table(
     table = routes.parse(document, "draft")
     written, maps = json.loads(document), dict[str, bytes]()
     schemas, problems = Schemas(adobe), list[DocumentProblem]()
+    answers = True
     for index, route in enumerate(table.routes):
-        if "ignore" in route.rule:
-            continue
         rule = written["routes"][index]
+        if "ignore" in rule or not (answers or "map" in rule):
+            continue
         try:
             ims_orgs = {arn: credentials.ims_org(arn) for arn in organizations.credentials}
             target = datasets.dataset_of_route(adobe, route, organizations, ims_orgs).target
@@ -85,6 +87,7 @@ def compile_table(
             compiled = _compiled(route, Schema(schema.document), primary)
         except (datasets.CannotLookUp, IntakeError, ValueError) as why:
             if "map" not in rule:  # whoever publishes is told so besides
+                answers = answers and not isinstance(why, TryAgain)
                 continue
             text = f"the schema of its dataset cannot be read: {why}"
             problems.append(DocumentProblem(route.name, f"routes[{index}].map", text))

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from aep_intake.model.errors import TryAgain
 from aep_intake.model.orders import key_of_map
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
@@ -79,6 +80,22 @@ def test_the_table_says_which_datasets_are_looked_up(operator: Any, world: World
     world.simulator.add_schema(world.seed.ims_org, "prod", schema)
     [first, *others] = json.loads(publish(operator, document))["routes"]
     assert (first, others) == (plain | {"lookup": True}, rules[1:])
+
+
+def test_a_table_without_maps_does_not_wait_for_an_aep_that_is_down(
+    operator: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def down(*_: Any) -> Any:
+        asked.append(1)
+        raise TryAgain("no answer")
+
+    monkeypatch.setattr(datasets, "dataset_of_route", down)
+    plain = {"match": "plain/*.json", "datasetId": LOYALTY}
+    document = json.dumps({"routes": [plain | {"name": f"r{n}"} for n in range(9)]}).encode()
+    assert publishing.KINDS["routes"].prepare(operator, document) == document
+    assert len(asked) == 1
 
 
 def test_who_may_not_ask_aep_publishes_a_table_without_maps(
