@@ -152,6 +152,14 @@ def test_every_goes_from_file_to_file_and_is_told_once() -> None:
     assert world.kinds() == told
 
 
+def test_every_is_told_five_minutes_after_its_deadline_as_well() -> None:
+    world = World({"every": "1h"})
+    world.tick()
+    world.come()
+    assert world.tick(START + HOUR + GRACE_MS - 1) == 0
+    assert world.tick(START + HOUR + GRACE_MS) == 1
+
+
 def test_counts_go_from_the_time_when_there_was_enough() -> None:
     world = World({"by": "06:00", "files": 3, "bytes": 50, "rows": 10})
     world.come(100, 100, 100)  # before it was expected
