@@ -13,12 +13,13 @@ from aep_intake.routing import routes
 from aep_intake.routing.table import InWindow
 from rich.console import Console
 
-from local import run
-from local.run import Board
+from local.board import IGNORED, Board, mapped_rows
+from local.board import SAMPLES as FILES
+from local.run import RunDisplay
 from local.stack import Parked
 from tests.matching import matched
 
-MEMBERS = (run.SAMPLES / "members.jsonl").read_bytes()
+MEMBERS = (FILES / "members.jsonl").read_bytes()
 LATIN_1 = {"format": "csv", "delimiter": ";", "charset": "ISO-8859-1"}
 CREATED, REJECTED = "Batch Created", "Arrival Rejected"
 NEW = {"event": CREATED, "replacesBatchOf": "old", "inAep": "loading"}
@@ -46,7 +47,7 @@ SAMPLES: dict[str, Any] = {
             "files": {"1": "members.jsonl", "2": "members.jsonl.gz"},
             "expect": {"event": CREATED, "fileCount": 2},
         },
-        {"name": "left", "folder": "in/", "files": {"a.crc": "", "b": ""}, "expect": run.IGNORED},
+        {"name": "left", "folder": "in/", "files": {"a.crc": "", "b": ""}, "expect": IGNORED},
         {"name": "old", "key": "list", "expect": {"event": CREATED, "inAep": "aborted"}}
         | {"end": None},
         {"name": "new", "after": "old", "key": "list", "expect": NEW, "end": None},
@@ -82,7 +83,7 @@ STEPS: dict[str, Step] = {
     "sent held": ("held", ("sent", MEMBERS)),
     "flat": created("flat", "flat", inputFormat={"format": "json"}, sourceFormat=LATIN_1),
     "flat ended": ended("flat"),
-    "flat held": ("held", ("flat", (run.SAMPLES / "customers.xdm.jsonl").read_bytes())),
+    "flat held": ("held", ("flat", (FILES / "customers.xdm.jsonl").read_bytes())),
     "packed": created("packed", "packed"),
     "packed ended": ended("packed"),
     "packed held": ("held", ("packed", MEMBERS)),
@@ -187,14 +188,14 @@ def test_what_is_as_expected(changed: dict[str, Step | None], wrong: str) -> Non
 
 def test_rows_that_are_mapped_are_shown_before_and_after() -> None:
     board, _ = board_after({})
-    header, first, second = run.mapped_rows(board.items)
+    header, first, second = mapped_rows(board.items)
     assert header.startswith("flat: Kundennr;Vorname;")
     for text, name in ((first, "Zoë"), (second, "Jörg")):
         before, after = text.split("\n  → ")
         assert f";{name};" in before
         assert json.loads(after)["person"]["name"]["firstName"] == name
     changed, _ = board_after({"flat held": ("held", ("flat", b"as it was"))})
-    assert not list(run.mapped_rows(changed.items))
+    assert not list(mapped_rows(changed.items))
 
 
 def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
@@ -215,7 +216,7 @@ def test_what_belongs_to_nothing_that_was_sent_is_told() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(50, 140), (24, 80), (5, 30)])
 def test_the_progress_fits_the_screen_and_says_what_it_waits_for(height: int, width: int) -> None:
-    progress = run.RunDisplay(Board(json.loads((run.SAMPLES / "samples.json").read_text("utf-8"))))
+    progress = RunDisplay(Board(json.loads((FILES / "samples.json").read_text("utf-8"))))
     progress.wait_for("the last window to close")
     console = Console(width=width, height=height)
     with console.capture() as captured:
@@ -228,13 +229,13 @@ def test_the_progress_fits_the_screen_and_says_what_it_waits_for(height: int, wi
 
 
 def test_the_samples_go_through_the_rules_they_name() -> None:
-    samples = json.loads((run.SAMPLES / "samples.json").read_text("utf-8"))
-    table = routes.parse((run.SAMPLES / "routes.json").read_bytes(), "v")
+    samples = json.loads((FILES / "samples.json").read_text("utf-8"))
+    table = routes.parse((FILES / "routes.json").read_bytes(), "v")
     board = Board(samples)
     names = list(board.objects)
     assert len(names) == len(samples["objects"])
     for sample, (name, item) in zip(samples["objects"], board.objects.items(), strict=True):
-        assert all((run.SAMPLES / file).is_file() for file in item.files.values())
+        assert all((FILES / file).is_file() for file in item.files.values())
         if "after" in sample:
             assert names.index(sample["after"]) < names.index(name)
         for key in item.files:

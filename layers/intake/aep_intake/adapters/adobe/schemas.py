@@ -80,7 +80,6 @@ class Identity:
     """A field that identifies a person. `path` is like `/personalEmail/address`."""
 
     path: str
-    namespace: str
     primary: bool
 
 
@@ -136,7 +135,7 @@ class Schemas:
     def identities(self, target: Target, schema_id: str) -> tuple[Identity, ...]:
         """The identities that descriptors of a schema name, in Adobe's order."""
         return tuple(
-            Identity(path, str(one.get("xdm:namespace", "")), one.get("xdm:isPrimary") is True)
+            Identity(path, one.get("xdm:isPrimary") is True)
             for one in self._descriptors(target, schema_id)
             if one.get("@type") == _IDENTITY and one.get("xdm:sourceSchema") == schema_id
             for path in _paths(one.get("xdm:sourceProperty"))
