@@ -27,9 +27,8 @@ from local.stack import LocalStack
 
 MOST = 1.43  # of the loop's time: 0.7 of its objects a second
 WRITERS = 8
-RUNS_SECONDS = (
-    120.0  # no further run begins after that: one of a hundred thousand objects is enough
-)
+# No further run begins after that: one of a hundred thousand objects is enough.
+RUNS_SECONDS = 120.0
 ROUTES = {"routes": [{"name": "all", "match": "in/**", "datasetId": "5c8c3c555033b814b69f947f"}]}
 
 
