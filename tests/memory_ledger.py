@@ -209,6 +209,12 @@ class MemoryLedger:
     def claim(self, wanted: tuple[Claim, ...], owner: str, line: Lineage | None = None) -> None:
         others = [(c, self.claims.get((c.object_id, c.slot), ("", False))) for c in wanted]
         held = [(c, by) for c, (by, requested) in others if by and (c.exclusive or requested)]
+        ours = {
+            (c.object_id, c.slot)
+            for c, by in held
+            if by == owner and self.same_as.get((c.object_id, c.slot), "") == c.same_as
+        }
+        held = [(c, by) for c, by in held if (c.object_id, c.slot) not in ours]
         if claimed := {claim.file: by for claim, by in held if claim.same_as is None}:
             raise AlreadyClaimed("other orders hold files", claimed=claimed)
         if held:
@@ -255,7 +261,8 @@ class MemoryLedger:
         self.replace(old, new)
         for claim in old.order.claims:
             place = (claim.object_id, claim.slot)
-            if self.claims.get(place, ("", False))[0] == old.order.external_id:
+            ours = self.claims.get(place, ("", False))[0] == old.order.external_id
+            if ours and claim.same_as is None:
                 del self.claims[place]
                 self.same_as.pop(place, None)
         return new

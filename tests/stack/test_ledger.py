@@ -551,13 +551,18 @@ def test_a_copy_does_not_stand_for_what_is_claimed(ledger: Contract) -> None:
     assert ledger.claimant(copy) is None
 
 
-def test_a_refused_copy_lets_go_of_what_it_copies(ledger: Contract) -> None:
+def test_a_refused_copy_lets_go_of_its_own_claim_alone(ledger: Contract) -> None:
+    """What was told that it has the same bytes is told so for good. The copy is tried again."""
     copy = replace(arrival(version_id="v2"), copy_of="v1")
     record = ledger.open(opened(copy))
+    owner = record.order.external_id
     rejection = Rejection.of(NoRoute("refused"), NOW)
     refused = ledger.replace(record, record.rejected(State.REFUSED, rejection))
-    ledger.release(refused, refused.announced())
-    assert ledger.claimant(replace(copy, version_id="v1")) is None
+    refused = ledger.release(refused, refused.announced())
+    original = replace(copy, version_id="v1", copy_of=None)
+    assert (ledger.claimant(copy), ledger.claimant(original)) == (None, owner)
+    ledger.reclaim(refused, refused.reopened(refused.order, Lease("again", NOW + 9)))
+    assert (ledger.claimant(copy), ledger.claimant(original)) == (owner, owner)
 
 
 def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None:

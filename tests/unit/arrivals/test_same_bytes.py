@@ -12,13 +12,14 @@ from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping.windows import BatchLimits
-from aep_intake.model.errors import LeaseLost, NoRoute, Rejected
+from aep_intake.model.errors import BatchRefused, LeaseLost, NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
-from aep_intake.model.progress import Outcome, Rejection
+from aep_intake.model.progress import Outcome, OutcomeKind, Rejection
 from aep_intake.routing import routes
 from aep_intake.routing.table import RoutingTable
 
+from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import START, Tape, World, go_on, take
 
@@ -228,14 +229,23 @@ def test_what_a_copy_stands_for_is_claimed_meanwhile(world: World, rule: dict[st
     assert batches(world) == (0 if rule else 1)
 
 
-def test_a_copy_that_is_refused_stands_for_nothing(world: World) -> None:
-    world.table, copy = table(sandbox="forbidden"), following(A, 2, copied=True)
+def test_what_a_refused_copy_stands_for_shares_its_fate(world: World) -> None:
+    """Its message may come before that, or after; and it may be told before, during a pause."""
+    copy = following(A, 2, copied=True)
     world.versions = [A, copy]
-    with pytest.raises(Rejected):
-        take(copy, world.intake(0))
-    assert world.ledger.claimant(A) is None
-    world.table = table()
-    assert isinstance(take(A, world.intake(0)), Outcome)
+    world.pause("route#all")
+    for file in (copy, A):
+        assert take(file, world.intake(0)).kind is OutcomeKind.PAUSED
+    world.resume()
+    world.clock.advance(20_000)
+    for file in (copy, A):
+        world.simulator.faults.add(Fault("status", operation="create", status=400))
+        with pytest.raises(BatchRefused):
+            take(file, world.intake(0))
+        assert world.ledger.claimant(copy) is None
+        assert world.ledger.claimant(A) == copy.external_id
+    assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
+    assert take(A, world.intake(0)).kind is OutcomeKind.DUPLICATE
     assert batches(world) == 1
 
 

@@ -243,7 +243,8 @@ class DynamoLedger(DynamoObjects):
             for file in old.order.selected(old.order.files):
                 self.reject(file, new.rejection, old.order.external_id)
         ours = owned_by(old.order.external_id)
-        claimed = list(old.order.claims)
+        # A copy goes on to stand for the version that may have been told so.
+        claimed = [claim for claim in old.order.claims if claim.same_as is None]
         while True:
             try:
                 self._table.transact(
@@ -274,8 +275,7 @@ class DynamoLedger(DynamoObjects):
                 noted = self._noted_at(file)
                 steps[about["pk"]["S"], about["sk"]["S"]] = putting(about, {})
                 steps[noted] = deleting(*noted, {})
-                # Of two files of one content the trace is one. A lost copy goes on to stand for
-                # the version that was told so.
+                # Of two files of one content the trace is one. A copy stands on, as in `release`.
                 own = claims(replace(file, copy_of=None))
                 places = [(f"object#{c.object_id}", c.slot) for c in own]
                 steps |= {place: deleting(*place, ours) for place in places}

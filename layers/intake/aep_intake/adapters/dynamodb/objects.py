@@ -211,16 +211,16 @@ class DynamoObjects:
         }
         if claim.file.sequencer is None:
             item["requested"] = {"BOOL": True}
-        if claim.same_as is not None:
-            item["same_as"] = {"S": claim.same_as}
+        values: Item = {":now": expiry(self._now())}
         # DynamoDB deletes what has expired within days, not at once.
         free = "attribute_not_exists(pk) OR expires < :now"
         if not claim.exclusive:
             free += " OR attribute_not_exists(requested)"
-        condition = {
-            "ConditionExpression": free,
-            "ExpressionAttributeValues": {":now": expiry(self._now())},
-        }
+        if claim.same_as is not None:  # a refused copy has let go its own claim alone
+            item["same_as"] = values[":copy"] = {"S": claim.same_as}
+            values[":owner"] = {"S": owner}
+            free += " OR (external_id = :owner AND same_as = :copy)"
+        condition = {"ConditionExpression": free, "ExpressionAttributeValues": values}
         return putting(item, condition)
 
     @staticmethod
