@@ -12,7 +12,7 @@ from aep_intake.arrivals.requests import BatchRequest
 from aep_intake.arrivals.results import Joined
 from aep_intake.create.create import create_batch, resume, start_next_attempt
 from aep_intake.model.batches import Target
-from aep_intake.model.errors import OutcomeUnknown, Paused, StorageUnavailable
+from aep_intake.model.errors import NotYet, OutcomeUnknown, Paused, StorageUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
 from aep_intake.model.pauses import Pausable, Pause, holding
@@ -209,6 +209,25 @@ def test_a_batch_that_may_exist_is_looked_for_and_finished(world: World) -> None
     world.clock.advance(5 * MINUTE)
     world.rest()
     assert [batch for _, batch in world.events] == [world.simulator.batches()[0].id]
+    assert batches(world) == 1
+
+
+def test_what_is_refused_after_a_pause_is_parked_though_its_message_was_done(world: World) -> None:
+    """It came twice: one worker found it paused, and another took it up and had no time left."""
+    world.pause(ROUTE)
+    arrive(world, ONE)
+    assert not world.queue
+    world.resume()
+    world.clock.advance(MINUTE)
+    intake = world.intake(0)
+    with pytest.raises(NotYet, match="too little time"):
+        take(ONE, replace(intake, ports=replace(intake.ports, post_ms=60 * MINUTE)))
+    world.simulator.faults.add(Fault("status", operation="create", status=400))
+    world.rest()
+    assert world.ledger.claimant(ONE) is None
+    assert world.orders_parked == {ONE.external_id}
+    world.redrive()
+    world.rest()
     assert batches(world) == 1
 
 

@@ -451,7 +451,8 @@ def _announce(record: Record, ports: OrderPorts) -> Record:
 def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> bool:
     """Send the event; park a rejected order that nobody has a message of, and say so.
 
-    That is a part of a window, or an attempt that followed by itself.
+    That is a part of a window, an attempt that followed by itself, or an arrival that was paused,
+    whose message was done then.
     """
     rejection, order = record.rejection, replace(record.order, files=files)
     if record.state is State.CREATED:
@@ -459,7 +460,8 @@ def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> b
         _postpone_on_failure(record, ports, lambda: ports.announcer.created(created))
     elif rejection is not None:
         _postpone_on_failure(record, ports, lambda: ports.announcer.rejected(order, rejection))
-        if order.excerpt is not None or order.left_out or order.split_of is not None:
+        paused = record.resumed_at is not None and order.trigger == "arrival"
+        if paused or order.excerpt is not None or order.left_out or order.split_of is not None:
             _postpone_on_failure(record, ports, lambda: ports.park(order, rejection))
             return True
     return False
