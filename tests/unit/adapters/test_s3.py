@@ -385,7 +385,8 @@ def test_a_folder_is_listed_after_a_key(s3: Stubber) -> None:
 def test_the_versions_before_one_are_those_of_its_key(s3: Stubber) -> None:
     now = [version("in/a") | {"VersionId": name, "ETag": f'"{name}"'} for name in ("v3", "v1")]
     null, longer = version("in/a") | {"VersionId": "null"}, version("in/a2")
-    answer = {"IsTruncated": True, "Versions": [*now, null, longer]}
+    old = version("in/a") | {"VersionId": "v0"}  # of what `null` followed, nobody can say
+    answer = {"IsTruncated": True, "Versions": [*now, null, old, longer]}
     expected = {"Bucket": "landing", "Prefix": "in/a", "MaxKeys": 100}
     for _ in range(3):
         s3.add_response("list_object_versions", answer, expected)

@@ -257,6 +257,31 @@ def test_both_in_one_batch_of_messages_have_one_batch(world: World, first: Arriv
     assert isinstance(results[first.external_id], Outcome)
 
 
+@pytest.mark.parametrize("ignored", [True, False], ids=["ignored", "late"])
+def test_a_copy_of_a_copy_that_nobody_knows_is_told(world: World, *, ignored: bool) -> None:
+    """As after a bucket was encrypted anew behind a route that ignored it."""
+    one, two = following(A, 2, copied=True), following(A, 3, copied=True)
+    world.versions = [A, one, two]
+    take(A, world.intake(0))
+    if ignored:
+        rule = {"name": "no", "match": "in/**", "ignore": True}
+        world.table = routes.parse(json.dumps({"routes": [rule]}), "v1")
+        assert take(one, world.intake(0)) == Skipped("route")
+        world.table = table()
+    assert take(two, world.intake(0)) == TOLD
+    assert take(one, world.intake(0)) == TOLD
+    assert batches(world) == 1
+
+
+def test_what_was_written_again_before_a_copy_of_it_counts(world: World) -> None:
+    again, copy = following(A, 2), following(A, 3, copied=True)
+    world.versions = [A, again, copy]
+    take(A, world.intake(0))
+    assert take(copy, world.intake(0)) == TOLD
+    assert isinstance(take(again, world.intake(0)), Outcome)
+    assert batches(world) == 2
+
+
 def test_of_a_then_b_then_a_b_comes_last(world: World) -> None:
     b, copy = following(A, 2, etag="b"), following(A, 3, copied=True)
     world.versions = [A, b, copy]

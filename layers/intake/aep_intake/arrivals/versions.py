@@ -124,7 +124,7 @@ def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
     counted = {held.file.version: held for held in versions}
     listed = intake.objects.before(copy)
     if listed and listed[0].etag == copy.etag and listed[0].version not in claimed:
-        return replace(copy, copy_of=listed[0].version_id)
+        copy = replace(copy, copy_of=listed[0].version_id)  # unless older bytes are the same
     live = LiveVersions(intake.versions)
     for version in listed:
         held, same = counted.pop(version.version, None), version.etag == copy.etag

@@ -7,7 +7,7 @@ and without `s3:ListBucket` S3 also answers 403 for an object that does not exis
 import io
 import re
 from collections.abc import Buffer, Callable, Iterator
-from itertools import dropwhile, islice
+from itertools import dropwhile, islice, takewhile
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -148,20 +148,20 @@ class Objects:
     def before(self, version: Arrival) -> list[Arrival]:
         """The versions of its object before this one, the newest first: of the newest hundred.
 
-        None in a bucket without versions. Raises StorageUnavailable, also without the right to
-        list.
+        None in a bucket without versions, and none before what was written while it kept none: that
+        has no id. Raises StorageUnavailable, also without the right to list.
         """
         if version.version_id is None:
             return []
         page = self._versions(
             {"Bucket": version.bucket, "Prefix": version.key, "MaxKeys": VERSIONS_MAX}
         )
-        # A key comes before all that begin with it; what was there before versions has no id.
+        # A key comes before all that begin with it.
         found = (each for each in page.get("Versions", ()) if each["Key"] == version.key)
         listed = (_listed(version.bucket, each) for each in found)
         files = (each.file if isinstance(each, Archived) else each for each in listed)
         earlier = islice(dropwhile(lambda file: file.version != version.version, files), 1, None)
-        return [file for file in earlier if file.version_id is not None]
+        return list(takewhile(lambda file: file.version_id is not None, earlier))
 
     def _versions(
         self, request: "ListObjectVersionsRequestTypeDef"
