@@ -249,6 +249,20 @@ def test_what_a_refused_copy_stands_for_shares_its_fate(world: World) -> None:
     assert batches(world) == 1
 
 
+def test_a_copy_stands_for_a_refused_copy_and_what_that_stood_for(world: World) -> None:
+    copy, again = following(A, 2, copied=True), following(A, 3, copied=True)
+    world.versions = [A, copy]
+    for file in (copy, A):
+        world.simulator.faults.add(Fault("status", operation="create", status=400))
+        with pytest.raises(BatchRefused):
+            take(file, world.intake(0))
+    world.versions.append(again)
+    assert take(again, world.intake(0)).kind is OutcomeKind.CREATED
+    assert take(A, world.intake(0)) == Known(again.external_id)
+    assert take(copy, world.intake(0)) == TOLD
+    assert batches(world) == 1
+
+
 def test_both_in_one_batch_of_messages_have_one_batch(world: World, first: Arrival) -> None:
     copies = [following(first, number, copied=True) for number in (3, 2)]
     both = {file.external_id: file for file in (*copies, first)}

@@ -220,8 +220,10 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
     try:
         return create.create_batch(placed, intake.ports)
     except AlreadyClaimed as conflict:
-        owner = next(iter(conflict.claimed.values()))
-        if owner.startswith(WINDOW_PREFIX):
+        file, owner = next(iter(conflict.claimed.items()))
+        # A refused copy stands for this version, and another copy for that one.
+        stands = file.copy_of is not None and file.copy_of == order.files[0].version_id
+        if stands or owner.startswith(WINDOW_PREFIX):
             return Known(owner)
         # A refused order releases its claims, so another order may just have claimed the file.
         raise LeaseLost(f"{owner} holds the file now", external_id=order.external_id) from None
