@@ -71,7 +71,7 @@ row 1 of those that go up
 ┡━━━━━╇━━━━━━━━╇━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━━┩
 │ 3   │ born   │ 30.02.1990 │ is not a date of the format dd.MM.yyyy     │
 │ 3   │ mail   │ nobody     │ is not a valid email                    │
-│ 4   │        │            │ it has 1 values, and 4 are expected     │
+│ 4   │        │            │ it has 1 value, and 4 are expected      │
 └─────┴────────┴────────────┴─────────────────────────────────────────┘
 """
 

@@ -423,7 +423,7 @@ def test_ragged_rows_are_named_among_many(size: int) -> None:
     assert [(row.row, row.rule) for row in block.broken] == [
         (40, "it has 2 values, and 3 are expected"),
         (99, "it has 4 values, and 3 are expected"),
-        (101, "it has 1 values, and 3 are expected"),
+        (101, "it has 1 value, and 3 are expected"),
     ]
     assert content[block.broken[0].at :].startswith(b"40,")
     assert read(content, CSV | {"header": False})[1].broken == ()

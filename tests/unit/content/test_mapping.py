@@ -471,7 +471,7 @@ def test_rows_of_another_length_than_the_header() -> None:
     found = rows_of_csv(map_, b"id,x\n1,a,\n2\n3,b,c\n\n4,d\n")
     assert found.text == b'{"id":"1","x":"a"}\n{"id":"4","x":"d"}\n'
     assert [(row.row, row.rule) for row in found.broken] == [
-        (2, "it has 1 values, and 2 are expected"),
+        (2, "it has 1 value, and 2 are expected"),
         (3, "it has 3 values, and 2 are expected"),
     ]
 

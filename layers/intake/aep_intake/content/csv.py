@@ -35,7 +35,7 @@ from aep_intake.content.csv_dialect import (
 )
 from aep_intake.content.csv_scanner import Found, In, Regular, Scanner
 from aep_intake.content.csv_values import Values
-from aep_intake.content.rows import Block, BrokenRow
+from aep_intake.content.rows import Block, BrokenRow, wrong_width
 from aep_intake.model.errors import FormatMismatch
 
 _BEGUN_MAX = 2**16  # bytes of a row that are read again where it goes on
@@ -248,8 +248,8 @@ class CsvReader:
                     white.append((at, end))
                     at = end
                     continue
-                ragged = len(row) < self._columns or any(row[self._columns :])
-                what = f"it has {len(row)} values, and {self._columns} are expected" * ragged
+                wrong = len(row) < self._columns or any(row[self._columns :])
+                what = wrong_width(len(row), self._columns) * wrong
             rows += 1
             if what:
                 found[self.rows + rows] = BrokenRow(self.rows + rows, self.at + at, what)

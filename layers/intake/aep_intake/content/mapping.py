@@ -19,7 +19,7 @@ from aep_intake.content.csv import CsvReader
 from aep_intake.content.map_fields import Cells
 from aep_intake.content.map_rows import Plan
 from aep_intake.content.members import Members
-from aep_intake.content.rows import Block, BrokenRow, RowReader
+from aep_intake.content.rows import Block, BrokenRow, RowReader, wrong_width
 from aep_intake.content.typed import DECODER, Unfit
 from aep_intake.content.xdm import dotted
 from aep_intake.model.errors import FormatMismatch
@@ -123,7 +123,7 @@ class RowMap:
                     continue
                 more = len(row) - width
                 if more < 0 or (more and self._header and any(row[width:])):
-                    what = f"it has {len(row)} values, and {width} are expected"
+                    what = wrong_width(len(row), width)
                     bad.append(BrokenRow(number, at, what))
                 else:
                     kept.append(row[:width] if more else row)

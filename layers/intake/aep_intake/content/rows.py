@@ -30,6 +30,12 @@ class BrokenRow:
     column: str = ""  # which breaks it, where that is known
 
 
+def wrong_width(values: int, columns: int) -> str:
+    """The rule that a row with so many values breaks, where there are so many columns."""
+    has, wants = "" if values == 1 else "s", "is" if columns == 1 else "are"
+    return f"it has {values} value{has}, and {columns} {wants} expected"
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Whole rows, one after the other.

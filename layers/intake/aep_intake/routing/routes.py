@@ -22,13 +22,13 @@ from aep_intake.routing.table import (
     MAPPING_TAG,
     MARKER_WITHIN,
     PLACEHOLDER,
-    UNPRINTABLE,
     NeedsReady,
     Route,
     RoutingTable,
     around,
     ending_of,
     format_of_map,
+    has_unprintable,
     is_split,
     window_ms,
 )
@@ -355,7 +355,7 @@ def _names(member: str, text: str, key: re.Pattern[str]) -> Iterator[str]:
     """The placeholders in `text`. Raises InvalidTable if one is unknown, or a brace is stray."""
     if re.search(r"[{}]", PLACEHOLDER.sub("", text)):
         raise InvalidTable(f"{text!r} has a brace that is not a placeholder's", field=member)
-    if UNPRINTABLE.search(text):
+    if has_unprintable(text):
         raise InvalidTable(f"{text!r} has a character that cannot be printed", field=member)
     for name in PLACEHOLDER.findall(text):
         if name not in key.groupindex:

@@ -6,6 +6,7 @@ Catalog's filters take for operators.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from enum import StrEnum
@@ -22,7 +23,6 @@ FORMS = {
     "sandbox": re.compile(r"[a-z0-9][a-z0-9-]{0,255}"),
     "datasetId": re.compile(r"[0-9A-Za-z_-]{1,256}"),
 }
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 PLACEHOLDER = re.compile(r"\{([A-Za-z][0-9A-Za-z_]*)\}")
 _ENDING = re.compile(r"\.(json|jsonl|ndjson|csv|parquet)(\.gz(ip)?)?\Z", re.IGNORECASE)
 # By it a batch names a mapping set of Data Prep: Adobe's client aepp (`ingestion.py`) does.
@@ -30,6 +30,11 @@ MAPPING_TAG = "aep_sip_mapper"
 MARKER_WITHIN = "24h"
 SPLIT_BATCHES = 12
 NOT_COMPILED = ""  # in place of the name of a compiled map: nobody has published the table
+
+
+def has_unprintable(text: str) -> bool:
+    """Whether it holds a control character or half a surrogate."""
+    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 class OnNewVersion(StrEnum):
@@ -251,7 +256,7 @@ class RoutingTable:
         def fill(member: str, template: str) -> str:
             value = PLACEHOLDER.sub(lambda placeholder: found[placeholder[1]], template)
             form = FORMS.get(member)
-            if UNPRINTABLE.search(value) or (form and not form.fullmatch(value)):
+            if has_unprintable(value) or (form and not form.fullmatch(value)):
                 raise TargetNotAllowed(
                     f"rule `{route.name}`: {value!r}, from {arrival.uri!r}, cannot be a {member}"
                 )
