@@ -51,6 +51,10 @@ class Marks:
             self.ledger.undo_discard(file)
         elif self.ledger.discard(file, self.said, now()):
             return
+        # A copy's order goes on, though nobody wants the version that it stands for.
+        known = self.ledger.seen(file.object_id)
+        if any(seen.version == file.version and seen.same_as for seen in known):
+            return
         if owner is not None and not owner.startswith(WINDOW_PREFIX):
             self._order(owner)
 

@@ -10,7 +10,7 @@ from aep_intake.arrivals.results import Known
 from aep_intake.clock.parking import Parked
 from aep_intake.create import create
 from aep_intake.model import messages, records
-from aep_intake.model.errors import NotEnded
+from aep_intake.model.errors import BatchRefused, NotEnded
 from aep_intake.model.history import NOBODY
 from aep_intake.model.progress import OutcomeKind, Rejection, State
 from aep_intake.report import status
@@ -18,6 +18,7 @@ from aep_intake_cli.choice import Choice
 from aep_intake_cli.command import main
 from aep_intake_cli.discarding import Marks
 
+from local.simulator.faults import Fault
 from tests.faults.harness import HOUR, Delivering, take
 from tests.unit.arrivals.test_redrive import (
     A,
@@ -110,6 +111,19 @@ def test_an_order_whose_batch_failed(world: Delivering) -> None:
     assert outcome.record.order.external_id == f"{failed}.2"
     marks(world, failed).mark(parked)
     assert world.ledger.records[failed].discarded is None, "it has another attempt"
+
+
+def test_what_a_copy_stands_for_is_not_the_copy(world: Delivering) -> None:
+    """Both are parked where the copy came first and AEP refused it; people want one of them."""
+    copy = replace(following(2), etag=A.etag, copied=True)
+    world.put(copy, b"{}\n")
+    world.versions = [A, copy]
+    for file in (copy, A):
+        world.simulator.faults.add(Fault("status", operation="create", status=400))
+        with pytest.raises(BatchRefused):
+            take(file, world.intake(0))
+    marks(world).mark(FILE)
+    assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
 
 
 def test_a_held_order_stands_in_nobody_s_way(world: Delivering) -> None:
