@@ -10,7 +10,7 @@ from aep_intake.arrivals.results import Known
 from aep_intake.clock.parking import Parked
 from aep_intake.create import create
 from aep_intake.model import messages, records
-from aep_intake.model.errors import BatchRefused, NotEnded
+from aep_intake.model.errors import BatchRefused, NotEnded, Overtaken
 from aep_intake.model.history import NOBODY
 from aep_intake.model.progress import OutcomeKind, Rejection, State
 from aep_intake.report import status
@@ -116,12 +116,18 @@ def test_an_order_whose_batch_failed(world: Delivering) -> None:
 def test_what_a_copy_stands_for_is_not_the_copy(world: Delivering) -> None:
     """Both are parked where the copy came first and AEP refused it; people want one of them."""
     copy = replace(following(2), etag=A.etag, copied=True)
-    world.put(copy, b"{}\n")
+    for file in (A, copy):
+        world.put(file, b"{}\n")
     world.versions = [A, copy]
     for file in (copy, A):
         world.simulator.faults.add(Fault("status", operation="create", status=400))
         with pytest.raises(BatchRefused):
             take(file, world.intake(0))
+    of_copy = replace(FILE, body=messages.of_arrival(copy))
+    marks(world).mark(of_copy)
+    with pytest.raises(Overtaken, match="a copy that stands for it, was discarded"):
+        take(A, world.intake(0))
+    marks(world, said=None).mark(of_copy)
     marks(world).mark(FILE)
     assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
 

@@ -22,7 +22,7 @@ from aep_intake.model import messages
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
 from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Listing, WaitingFile
+from aep_intake.model.history import NOBODY, Listing, WaitingFile
 from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.progress import Outcome, OutcomeKind, State
@@ -222,7 +222,15 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
     except AlreadyClaimed as conflict:
         file, owner = next(iter(conflict.claimed.items()))
         # A refused copy stands for this version, and another copy for that one.
-        stands = file.copy_of is not None and file.copy_of == order.files[0].version_id
+        first = order.files[0]
+        stands = file.copy_of is not None and file.copy_of == first.version_id
+        if stands and owner == NOBODY:
+            overtaken = Overtaken(
+                f"{first.uri!r}: {file.version}, a copy that stands for it, was discarded: take "
+                "that back (discard --undo), or copy the object onto itself once more"
+            )
+            reject_arrival(first, overtaken, intake)
+            raise overtaken from None
         if stands or owner.startswith(WINDOW_PREFIX):
             return Known(owner)
         # A refused order releases its claims, so another order may just have claimed the file.
