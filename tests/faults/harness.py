@@ -313,6 +313,8 @@ class World:
     ignored: set[str] = field(default_factory=set)
     seen: Counter[str] = field(default_factory=Counter)
     overrun: set[str] = field(default_factory=set)  # orders POSTed for by a worker past its lease
+    # How long a worker lives at most (ms), as Lambda has it; None: it may outlive any lease.
+    life: int | None = None
     leaseholders: dict[str, greenlet] = field(default_factory=dict)
     workers: "list[Worker]" = field(default_factory=list)
     looked: dict[greenlet, int] = field(default_factory=dict)  # when each looked for pauses
@@ -1283,11 +1285,16 @@ class Worker:
     def __init__(self, world: World, work: Callable[[int], dict[str, Result]]) -> None:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
         self._world = world
+        self._born = world.clock()
         self._greenlet = greenlet(lambda _: attempt(work, skew))
         self._fates = 1
 
     def go(self, fate: int) -> None:
         """On to the next outside call; `fate` is what becomes of the one that waits."""
+        life = self._world.life
+        if life is not None and self._world.clock() > self._born + life:
+            self.die()
+            return
         answer = self._greenlet.switch(fate if fate < self._fates else 0)
         if self._greenlet.dead:
             self._end(answer)

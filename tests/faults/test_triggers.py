@@ -16,6 +16,7 @@ from tests.faults.harness import (
     SECOND,
     SKEW,
     START,
+    TIMEOUT,
     Message,
     Tape,
     World,
@@ -37,6 +38,7 @@ class Sender:
         self.world, self.later = world, later
         self.came: list[Arrival] = []
         world.more = (self.put, self.put)
+        world.life = TIMEOUT  # what it lists is not due before: see `missing_markers.later`
 
     def put(self) -> None:
         if self.later:
@@ -107,10 +109,16 @@ def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -
     assert "window" in batch or len(orders) == len(set(orders))
 
 
+# An hour passes, while a worker knows that a marker's grace is not over and has not listed it.
+FROZEN = (
+    "00*2 2f 00*2 8a 00*3 85 00 7e 00*2 0d 00 2f 00*2 e7 00 ee 00*3 e9 00 5c 00 70 9b 00 13 42 "
+    "f7 00 fb 00 0b 00 fb 00 76 00*21 f6 00*2 ac ef 36 00*3 2e 00*2 bc 00*3 ad 00*2 db 00 5d "
+    "00*2 b3 00 92 00*3 08 00 92 00*2 2e 00*2 bb 00*2 0d 00*2 83"
+)
 GRACE = table(batch={"marker": "_SUCCESS", "grace": "2m", "within": "30m"})
 
 
-@tapes(200, 400)
+@tapes(200, 400, FROZEN)
 def test_files_that_come_within_the_grace_of_a_marker_are_in_its_batch(tape: bytes) -> None:
     world = World(Tape(tape), tables=(GRACE,), final=GRACE)
     before = world.tape.pick(4)

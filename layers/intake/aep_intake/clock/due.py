@@ -131,7 +131,7 @@ def enqueue_resumed(ports: DuePorts, pauses: PauseLedger, per_minute: int, renew
     for pause in pauses.all():
         since = now - renew_ms if pause.resumed_at is None else now
         found.append(pauses.orders(pause, since, per_minute))
-        # A worker that does not know yet that it is over may add one.
+        # A worker that does not know yet that it is over may add one: it lives 15 minutes at most.
         over = pause.resumed_at is not None and now > pause.resumed_at + HOUR_MS
         if over and not pauses.orders(pause, now + DAY_MS, 1):
             pauses.delete(pause)
