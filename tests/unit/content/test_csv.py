@@ -448,6 +448,15 @@ def test_control_z_within_a_file_is_text(size: int) -> None:
     assert (block.rows, [bad.row for bad in block.broken]) == (5, [3])
 
 
+@pytest.mark.parametrize("size", [1, 99])
+def test_cr_behind_the_last_row_counts_nothing(size: int) -> None:
+    reader, content = CsvReader({"format": "csv"}), b"a,b\n1,2\n\r\r"
+    blocks = [reader.feed(content[at : at + size]) for at in range(0, len(content), size)]
+    blocks.append(reader.end())
+    assert sum(block.rows for block in blocks) == 1
+    assert reader.values(b"".join(block.text for block in blocks)) == [["1", "2"]]
+
+
 @pytest.mark.parametrize("size", [1, 1000])
 def test_a_line_of_white_space_is_no_row_where_columns_are_expected(size: int) -> None:
     """As pandas and Spark read it; of a single column, it is a value."""

@@ -432,6 +432,15 @@ def test_what_is_none_of_them_is_named(
     assert detail.rpartition("; ")[2].startswith(remedy)
 
 
+def test_what_may_be_a_tag_is_looked_at_once() -> None:
+    """Not from each of its characters: of 64 KB that took half a minute."""
+    assert recognize(b"<" + b"a." * 30_000 + b">\n1\n", True, CSV, URI).rows == 1
+
+
+def test_a_few_letters_of_japanese_are_no_ebcdic() -> None:
+    assert recognize("い,う,え\nえ,い,う\n".encode(), True, CSV, URI).rows == 1
+
+
 @pytest.mark.parametrize("shape", [JSON, CSV])
 def test_parquet_is_no_text(shape: dict[str, Any]) -> None:
     assert "holds Parquet, but" in told(PARQUET_FILE, shape)

@@ -24,6 +24,11 @@ from tests.unit.delivery.world import carried_out, delivered, ports
 
 PRODUCTS = (ROOT / "local" / "samples" / "products.parquet").read_bytes()
 LONG = parquet_of(9, parquet.END)
+# A list of 2 ** 62 numbers of eight bytes, and structures in one another.
+ENDLESS, NESTED = (
+    b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+    for footer in (b"\x19\xf7" + b"\xff" * 8 + b"\x3f", b"\x1c" * 3000)
+)
 AS_IS = {"asIs": True, "inputFormat": {"format": "json", "isMultiLineJson": True}}
 
 
@@ -64,6 +69,8 @@ def loaded(
         ("b.parquet", LONG[:-9], "format-mismatch", "not a whole Parquet file"),
         ("b.parquet", LONG[:-9] + b"\nPAR1", "format-mismatch", "not a whole Parquet file"),
         ("b.parquet", b"PAR1\0\0\2\0\0\0PAR1", "format-mismatch", "its footer cannot be read"),
+        ("b.parquet", ENDLESS, "format-mismatch", "its footer cannot be read"),
+        ("b.parquet", NESTED, "format-mismatch", "its footer cannot be read"),
         ("b.parquet", b"PARE" + PRODUCTS[4:], "format-mismatch", "encrypted Parquet"),
         ("b.parquet", b"PK\x03\x04" + bytes(99), "format-mismatch", "a zip archive"),
         ("b.parquet", b"id,name\n1,Ann\n", "format-mismatch", "no Parquet"),
@@ -135,6 +142,16 @@ def test_json_that_goes_up_as_it_is_is_what_its_format_says(
     assert (lost["uri"], lost["reason"]) == ("s3://landing/in/b.json", reason)
     assert words in lost["detail"]
     assert held == [b'[{"a": 1}]']
+
+
+@pytest.mark.parametrize("min_rows", [0, 1])
+@pytest.mark.parametrize("nothing", [b" \n", gzip.compress(b" \n"), gzip.compress(b"")])
+def test_one_with_nothing_in_it_is_not_sent_since_aep_would_fail_the_batch(
+    world: Delivering, nothing: bytes, min_rows: int
+) -> None:
+    contents = {"a.json": b'[{"a": 1}]', "b.json": nothing}
+    end, held = loaded(world, contents, minRows=min_rows, **AS_IS)
+    assert (end["kind"], held) == ("Batch Succeeded", [b'[{"a": 1}]'])
 
 
 @pytest.mark.parametrize(("content", "reads"), [(PRODUCTS, 1), (LONG, 2)])

@@ -105,7 +105,8 @@ class CsvReader:
         text = b"".join(self._begun)
         if not text:
             return block
-        more = self._taken(text, int(not _is_blank(text)))
+        blank = _is_blank(text)
+        more = self._taken(_blanked(text, [(0, len(text))] * blank), int(not blank))
         return Block(block.text + more.text, block.rows + more.rows, block.broken + more.broken)
 
     def values(self, text: bytes) -> list[list[str]]:

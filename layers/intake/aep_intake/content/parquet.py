@@ -31,14 +31,16 @@ def rows(end: bytes, size: int, uri: str) -> int | None:
     footer = _Footer(end[-length - _TAIL : -_TAIL])
     try:
         return footer.num_rows()
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, RecursionError):
         raise FormatMismatch(
             f"{uri!r} is not a Parquet file: its footer cannot be read; write it again"
         ) from None
 
 
 class _Footer:
-    """Thrift, read once from its start. Raises IndexError or ValueError if it is no such."""
+    """Thrift, read once from its start. Raises IndexError, ValueError or RecursionError if it is no
+    such.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data, self._at = data, 0
@@ -94,6 +96,8 @@ class _Footer:
     def _skip_list(self) -> None:
         header = self._byte()
         size = header >> 4 if header >> 4 < 15 else self._length()
+        if size > len(self._data):
+            raise ValueError("a list that is longer than all of it")
         for _ in range(size):
             # A boolean of a list takes a byte.
             self._skip(_BYTE if header & 15 in _BOOLEANS else header & 15)

@@ -44,7 +44,7 @@ _BLOCK = b"1AY&SY"  # the mark of a bzip2 block, at byte 4
 # Text that wraps rows, or is about them, by the expression that fits its beginning.
 _TEXTS = {
     # Or a tag alone, as in the `<Error><Code>AccessDenied` of S3; a CSV may begin with `<none>,`.
-    rb"<(?:\?xml\b|!--|!doctype\s+html\b|html\b|[a-z][\w:.-]*[^<>,;\t|]*>\s*<)": (
+    rb"<(?:\?xml\b|!--|!doctype\s+html\b|html\b|[a-z][^<>,;\t|]*+>\s*+<)": (
         "XML or HTML, perhaps an error page",
         "",
     ),
@@ -101,7 +101,16 @@ def _is_ebcdic(content: bytes) -> bool:
     """Whether most of it is letters, digits and spaces of EBCDIC, of which few are ASCII."""
     high = content.translate(None, bytes(range(0x40)) + bytes(range(0x41, 0x80)))
     letters = sum(byte in _EBCDIC for byte in high)
-    return len(high) > 8 and 2 * len(high) > len(content) and 20 * letters > 19 * len(high)
+    most = len(high) > 8 and 2 * len(high) > len(content) and 20 * letters > 19 * len(high)
+    return most and not _is_utf_8(content)  # as few letters of Japanese may be
+
+
+def _is_utf_8(content: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def other_text(content: bytes) -> tuple[str, str] | None:

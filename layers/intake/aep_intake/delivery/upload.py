@@ -168,7 +168,7 @@ def _put_whole(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Mark:
             if delivery.file_count == 1:
                 raise
             check_rows_told(file, 0)
-            rows = 0
+            return Mark(0, rows=0)
         if rows == 0 and delivery.demands.min_rows:
             return Mark(0, rows=0)
         send(delivery, piece.path(), body, size, ports)
