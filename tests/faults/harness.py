@@ -450,6 +450,7 @@ class World:
         """Those that stand, as a worker knows them: what it read may be some seconds old."""
         read_at, standing = self._known_pauses
         if read_at == 0 and not self.ledger.pauses.kept:
+            self.looked[getcurrent()] = self.clock()
             return standing  # whoever pauses nothing needs no schedule for it
         if self.clock() >= read_at + FRESH_MS or self.tape.pick(2) == 0:
             pauses: Any = _Calls(self, self.ledger.pauses, LedgerUnavailable)
