@@ -268,6 +268,17 @@ def test_a_control_z_behind_the_last_row_is_in_no_piece() -> None:
     assert content[last.end :] == b"\x1a\r\n\x1a\n"
 
 
+def test_a_control_z_for_which_there_was_no_room_makes_no_piece() -> None:
+    """It would be a header alone, or a file without a byte, which AEP fails."""
+    content = b"1,2\n" * 10 + b"\x1a"
+    shape = {"format": "csv", "header": False}
+    found = cut(arrival(len(content)), shape, 40, reader(content))
+    assert found == Cut((40,), rows=(10,), behind=1)
+    begun = Cut((40,), rows=(10,))
+    [resumed] = cutting(arrival(len(content)), shape, 40, reader(content), begun)
+    assert resumed == found
+
+
 def test_what_the_release_before_cut_by_any_quote_is_cut_anew() -> None:
     """It counted no rows, and one of its ends may be within a row; a whole cut stays as it is."""
     content = b'id,item\n1,12" x\n' + b'2,"a\nb"\n' * 30

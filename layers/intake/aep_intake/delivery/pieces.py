@@ -231,7 +231,8 @@ def _cut_csv(
                 rows.append(counted)
                 start = last
                 yield Cut(tuple(ends), header, tuple(rows), bool(reader.lone_cr))
-    ends, rows = [*ends, reader.at], [*rows, reader.rows]
+    if reader.at > start or not ends:
+        ends, rows = [*ends, reader.at], [*rows, reader.rows]
     behind = file.size - reader.at  # control-Z of DOS
     yield Cut(tuple(ends), header, tuple(rows), bool(reader.lone_cr), behind=behind)
 
