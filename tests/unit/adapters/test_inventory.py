@@ -124,6 +124,7 @@ def refused(status: int, code: str) -> ClientError:
         (refused(403, "AccessDenied"), InventoryUnusable),
         (refused(503, "SlowDown"), StorageUnavailable),
         (ConnectTimeoutError(endpoint_url="https://s3"), StorageUnavailable),
+        (ConnectionResetError("by peer"), StorageUnavailable),
     ],
 )
 def test_what_s3_may_answer_later_is_tried_again(fails: Exception, kind: type[Exception]) -> None:

@@ -166,7 +166,7 @@ def _explained(uri: str) -> Iterator[None]:
         )
         kind = InventoryUnusable if 400 <= status < 500 else StorageUnavailable
         raise kind(f"{uri}: S3 answered {status} {code} to {error.operation_name}") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, ConnectionError, TimeoutError) as error:
         raise StorageUnavailable(f"{uri}: {type(error).__name__}") from error
     except (ValueError, EOFError, OSError, zlib.error, csv.Error) as error:
         raise InventoryUnusable(f"{uri}: {error}") from error
