@@ -138,4 +138,5 @@ def assert_met(ran: Mapping[str, int], schedules: int, one_in: int, *what: str) 
     """
     same = not EXPLORING and WANTED == IN_ALL
     if same or schedules >= ENOUGH * one_in:
-        assert [each for each in what if ran[each] * one_in <= schedules] == []
+        missed = [each for each in what if ran[each] * one_in <= schedules]
+        assert not missed, f"too few schedules met {missed}"

@@ -122,7 +122,7 @@ def as_its_order_says(world: Delivering, file: Arrival, content: bytes) -> bytes
 def check_counts(delivery: Delivery, content: bytes) -> None:
     """What is told of a file of objects is all that is in it, whoever went on with it."""
     verdict = delivery.verdict
-    if verdict is None or delivery.source_format != JSON or verdict.lost:
+    if verdict is None or delivery.compiled_map not in OF_JSON or verdict.lost:
         return
     rows = len(json.loads(content)) - 1
     told = (verdict.rows, verdict.unmapped, verdict.unmapped_column_count, len(verdict.bad_rows))
