@@ -76,7 +76,11 @@ def test_every_arrival_of_a_window_is_in_one_part_of_it(tape: bytes) -> None:
     play(world, MANY[: 2 + world.tape.pick(5)], [request][: world.tape.pick(2)])
 
 
-@tapes(200, 400)
+# A copy comes while it is not yet told that its original is refused.
+REFUSED_JUST_NOW = "3f 00*4 f9 cd 00 81 00*7 67 00*23 bf 00*28 33 54"
+
+
+@tapes(200, 400, REFUSED_JUST_NOW)
 def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes) -> None:
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
     arrivals = list[Arrival]()

@@ -12,7 +12,7 @@ from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping.windows import BatchLimits
-from aep_intake.model.errors import BatchRefused, LeaseLost, NoRoute
+from aep_intake.model.errors import BatchRefused, LeaseLost, NoRoute, NotAnnounced, NotYet
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
 from aep_intake.model.progress import Outcome, OutcomeKind, Rejection
@@ -244,6 +244,29 @@ def test_what_a_refused_copy_stands_for_shares_its_fate(world: World) -> None:
             take(file, world.intake(0))
         assert world.ledger.claimant(copy) is None
         assert world.ledger.claimant(A) == copy.external_id
+    assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
+    assert take(A, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert batches(world) == 1
+
+
+def test_a_copy_waits_until_it_is_told_that_its_original_is_refused(world: World) -> None:
+    """Until then the original may begin again, by the routes of then, and both would be loaded."""
+    copy = following(A, 2, copied=True)
+    world.versions = [A, copy]
+    world.simulator.faults.add(Fault("status", operation="create", status=400))
+
+    def down(*_: object) -> None:
+        raise NotAnnounced("the bus is down")
+
+    intake = world.intake(0)
+    ports = replace(intake.ports, announcer=SimpleNamespace(rejected=down))
+    with pytest.raises(NotAnnounced):
+        take(A, replace(intake, ports=ports))
+    with pytest.raises(NotYet, match="about to be refused"):
+        take(copy, world.intake(0))
+    world.clock.advance(20_000)
+    with pytest.raises(BatchRefused):
+        take(A, world.intake(0))
     assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
     assert take(A, world.intake(0)).kind is OutcomeKind.DUPLICATE
     assert batches(world) == 1

@@ -15,7 +15,7 @@ from itertools import batched
 from aep_intake.arrivals.ports import Intake, VersionPorts
 from aep_intake.create.attempts import holding, latest
 from aep_intake.model.batches import Target
-from aep_intake.model.errors import Overtaken
+from aep_intake.model.errors import NotYet, Overtaken
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import CountedVersion
 from aep_intake.model.orders import WINDOW_PREFIX
@@ -85,9 +85,13 @@ class LiveVersions:
         return self._live(holding(record, file.bucket, file.key, self._ports.ledger))
 
     def _live(self, record: Record | None) -> Live | None:
-        if record is None or record.replaced_by is not None or record.state is State.REFUSED:
+        if record is None or record.replaced_by is not None:
             return None
         external_id = record.order.external_id
+        if record.state is State.REFUSED:
+            if record.due is not None:  # its claims stand until that is told
+                raise NotYet("it is about to be refused", external_id=external_id)
+            return None
         if external_id not in self._lives:
             self._lives[external_id] = not self._ended_without_data(record)
         if not self._lives[external_id]:
