@@ -1,6 +1,7 @@
 """What some tests have to say is shown at the end, also where workers ran them."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -23,6 +24,11 @@ os.environ[BUILT_FOR] = os.environ.get("PYTEST_XDIST_TESTRUNUID", "")
 # Of the make that runs the tests: some of them run make themselves, and would be given its words.
 for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):
     os.environ.pop(name, None)
+
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and all that
+# they start would, too: some of it ends only by that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

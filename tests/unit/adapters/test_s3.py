@@ -5,7 +5,6 @@ becomes a line feed), and never breaks off.
 """
 
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -36,22 +35,6 @@ if TYPE_CHECKING:
 ARRIVAL = Arrival("landing", "in/a", "v1", "e1", None, 10, 0)
 UNVERSIONED = Arrival("landing", "in/a", None, "e1", "00ff", 10, 0)
 MOMENT = datetime(2026, 11, 23, 15, 4, 5, tzinfo=UTC)
-
-
-@pytest.fixture
-def s3() -> Iterator[Stubber]:
-    client = boto3.client(
-        "s3",
-        region_name="eu-west-1",
-        aws_access_key_id="nobody",
-        aws_secret_access_key="nothing",
-        config=Config(
-            retries={"total_max_attempts": 1}, response_checksum_validation="when_required"
-        ),
-    )
-    with Stubber(client) as stubber:
-        yield stubber
-        stubber.assert_no_pending_responses()
 
 
 def objects(s3: Stubber) -> Objects:

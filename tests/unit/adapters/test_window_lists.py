@@ -1,35 +1,16 @@
 """What S3 tells of a list in the state bucket, where the local AWS never does."""
 
 import io
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-import boto3
 import pytest
 from aep_intake.adapters.aws.window_lists import WindowLists
 from aep_intake.model.errors import StorageUnavailable
-from botocore.config import Config
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-
-@pytest.fixture
-def s3() -> Iterator[Stubber]:
-    client = boto3.client(
-        "s3",
-        region_name="eu-west-1",
-        aws_access_key_id="nobody",
-        aws_secret_access_key="nothing",
-        config=Config(
-            retries={"total_max_attempts": 1}, response_checksum_validation="when_required"
-        ),
-    )
-    with Stubber(client) as stubber:
-        yield stubber
-        stubber.assert_no_pending_responses()
 
 
 def lists(s3: Stubber) -> WindowLists:

@@ -262,7 +262,7 @@ def test_a_copy_waits_until_it_is_told_that_its_original_is_refused(world: World
     ports = replace(intake.ports, announcer=SimpleNamespace(rejected=down))
     with pytest.raises(NotAnnounced):
         take(A, replace(intake, ports=ports))
-    with pytest.raises(NotYet, match="about to be refused"):
+    with pytest.raises(NotYet, match="is being refused: wait"):
         take(copy, world.intake(0))
     world.clock.advance(20_000)
     with pytest.raises(BatchRefused):

@@ -90,7 +90,11 @@ class LiveVersions:
         external_id = record.order.external_id
         if record.state is State.REFUSED:
             if record.due is not None:  # its claims stand until that is told
-                raise NotYet("it is about to be refused", external_id=external_id)
+                raise NotYet(
+                    f"{external_id}, which has another version of this object, is being refused: "
+                    "wait until that is told",
+                    external_id=external_id,
+                )
             return None
         if external_id not in self._lives:
             self._lives[external_id] = not self._ended_without_data(record)
