@@ -31,7 +31,7 @@ from aep_intake.model.times import HOUR_MS, hour_of, iso, milliseconds
 from aep_intake.model.windows import Window, WindowStage
 from aep_intake.report import journal, states, status
 from aep_intake.report.events import ARRIVAL_REJECTED, BATCH_CREATED
-from aep_intake.report.listing import OBJECTS_AT_ONCE, JournalObjects, ListedLedger
+from aep_intake.report.listing import OBJECTS_AT_ONCE, ListedLedger
 from aep_intake.report.states import UNFINISHED, Word
 from rich.table import Column, Table
 from rich.text import Text
@@ -42,7 +42,8 @@ from aep_intake_cli.output import about_it, end_of, short_time, start_of, visibl
 if TYPE_CHECKING:
     import boto3
     from aep_intake.delivery.delivery import Delivery
-    from aep_intake.grouping.missing_markers import Folders
+    from aep_intake.grouping.ports import Folders
+    from aep_intake.report.journal import JournalObjects
 
     from aep_intake_cli.stack import Stack
 

@@ -37,13 +37,8 @@ wanted_keys = compile_wildcard(worker.settings.key_pattern)
 @logger.inject_lambda_context(clear_state=True)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Take in the arrivals of one batch of messages, and hand on the markers among them."""
-    intake = replace(routing(context), hand_on=worker.hand_on)
+    intake = replace(worker.intake(context), hand_on=worker.hand_on)
     return work(event, intake, worker.settings.arrivals_queue_url)
-
-
-def routing(context: LambdaContext) -> Intake:
-    """The ports of an invocation that routes arrivals."""
-    return worker.intake(context)
 
 
 def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any]:
@@ -66,7 +61,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         worker.settings.arrivals_dlq_url,
         intake.announcer,
         worker.now,
-        lambda name, error: telemetry.report(name, error, None),
+        telemetry.report,
         intake.ledger.note_retrying,
         intake.ledger.reject,
     )
@@ -80,7 +75,7 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
             for order, wish in orders.items():
                 results[order] = attempt(redrive, order, intake, pool.map, wish)
         for missing in dict.fromkeys(c.missing for c in contents if c.missing):
-            error = attempt(reject_overdue, missing, intake.overdue, pool.map, end)
+            error = attempt(reject_overdue, missing, intake.waiting, pool.map, end)
             if error is not None:
                 results[missing.external_id] = error
     if intake.hand_on is not None:  # else on_arrival counted them

@@ -27,11 +27,11 @@ worker = Grouping(Settings.of("on_due")).prepare(
 def handler(event: dict[str, Any], context: LambdaContext) -> None:
     """Resume each piece of due work, side by side."""
     orders = worker.create(context, worker.pace.wait)
-    ports = ResumePorts(orders, worker.window_ports, worker.overdue_ports)
+    ports = ResumePorts(orders, worker.window_ports, worker.waiting_ports)
     wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         results = pool.map(lambda work: attempt(resume, work[0], work[1], ports), wanted)
         for (_, name), result in zip(wanted, results, strict=True):
             if result is not None:  # else another worker was faster, or it was no order
-                telemetry.report(name, result, None)
+                telemetry.report(name, result)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())

@@ -10,7 +10,7 @@ import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.arrivals.ports import Intake
 from aep_intake.report.telemetry import logger, metrics
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from on_arrival import read, routing, work, worker
+from on_arrival import read, work, worker
 
 
 @metrics.log_metrics
@@ -21,8 +21,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     Or, asked by `aep-intake redrive --dry-run`, say what would become of messages.
     """
     if "dryRun" in event:
-        return _would_become(event["dryRun"], routing(context))
-    return work(event, routing(context), worker.settings.markers_queue_url)
+        return _would_become(event["dryRun"], worker.intake(context))
+    return work(event, worker.intake(context), worker.settings.markers_queue_url)
 
 
 def _would_become(asked: dict[str, Any], intake: Intake) -> dict[str, Any]:

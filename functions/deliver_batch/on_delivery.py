@@ -12,7 +12,8 @@ from aep_intake.clock import due, retries
 from aep_intake.clock.parking import DELIVERIES, About
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import steps
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts
+from aep_intake.delivery.delivery import Delivery
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Rejection

@@ -9,8 +9,9 @@ from aep_intake.clock import retries
 from aep_intake.clock.parking import UPLOADS, About, ParkedPlace
 from aep_intake.clock.retries import Message
 from aep_intake.delivery import upload
-from aep_intake.delivery.delivery import DeliveryPorts, Task
+from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model import records
 from aep_intake.model.files import digest

@@ -42,7 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
                 break
     except TryAgain as why:
         put_off = why
-        report(f"comparison of {day_of(before.began)}", why, None)
+        report(f"comparison of {day_of(before.began)}", why)
     for kind, number in comparison.found.items():
         if new := number - before.found.get(kind, 0):
             count("Reconciled", kind, new)

@@ -23,7 +23,7 @@ from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Task
-from aep_intake.delivery.pieces import Cut, cut, pieces
+from aep_intake.delivery.pieces import Cut, cutting, pieces_and_runs
 from aep_intake.model import records
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
@@ -343,8 +343,7 @@ class Uploads:
         file = self._file(GIGABYTE)
         arrival = _on_disk(file)
         began = time.monotonic()
-        cuts = cut(arrival, FORMAT, LIMIT, lambda start, end: _part(file, start, end))
-        assert cuts
+        *_, cuts = cutting(arrival, FORMAT, LIMIT, lambda start, end: _part(file, start, end))
         figures = [
             Figure("pieces", str(len(cuts.ends))),
             Figure("to find where to cut", f"{1000 * (time.monotonic() - began):.1f} ms"),
@@ -385,7 +384,8 @@ class Uploads:
         """A delivery whose uploads wait in their queue; its external id."""
         cut_files = {0: cuts} if cuts else {}
         external_id = f"intake-{uuid.uuid4().hex}"
-        tasks = [Task(external_id, piece) for piece in pieces((file,), cut_files)]
+        planned = pieces_and_runs((file,), cut_files, None)
+        tasks = [Task.of(external_id, piece) for piece in planned]
         self._deliveries.start(
             Delivery(
                 external_id,

@@ -23,7 +23,7 @@ from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.adapters.dynamodb.pauses import FRESH_MS
 from aep_intake.arrivals.envelopes import parse
-from aep_intake.arrivals.ports import Intake
+from aep_intake.arrivals.ports import Intake, VersionPorts
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Result, Skipped
 from aep_intake.arrivals.take_in import take_in
@@ -33,9 +33,11 @@ from aep_intake.clock.retries import Again, Back
 from aep_intake.create.create import create_batch
 from aep_intake.create.pace import Pace
 from aep_intake.create.ports import OrderPorts
-from aep_intake.delivery import delivery, steps, upload
-from aep_intake.delivery.delivery import Delivery, Task
+from aep_intake.delivery import steps, upload
+from aep_intake.delivery.delivery import Delivery, End, Task
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.grouping import missing_markers, resume, windows
+from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model import messages
 from aep_intake.model.batches import Dataset
 from aep_intake.model.errors import (
@@ -56,7 +58,7 @@ from aep_intake.model.history import Missing
 from aep_intake.model.orders import LedgerIdentity, Order, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
-from aep_intake.model.pauses import Pause, holding
+from aep_intake.model.pauses import Pause, pause_of
 from aep_intake.model.progress import Lease, Outcome, Record, Rejection
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.windows import WindowStage
@@ -164,7 +166,7 @@ def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
 def go_on(kind: DueKind, name: str, intake: Intake) -> Outcome | None:
     """As on_due goes on with what is due."""
     return resume.resume(
-        kind, name, resume.ResumePorts(intake.ports, intake.windows, intake.overdue)
+        kind, name, resume.ResumePorts(intake.ports, intake.windows, intake.waiting)
     )
 
 
@@ -415,7 +417,7 @@ class World:
             opened=self._opened,
             sharing=lambda _: self._sharing(),
         )
-        overdue_ports = missing_markers.FolderPorts(
+        waiting_ports = WaitingPorts(
             ledger=ledger,
             folders=folders,
             announcer=announcer,
@@ -427,7 +429,7 @@ class World:
         return Intake(
             ports=ports,
             windows=window_ports,
-            overdue=overdue_ports,
+            waiting=waiting_ports,
             came=self.came.append,
             ledger=ledger,
             announcer=announcer,
@@ -437,8 +439,13 @@ class World:
             table=lambda: self.table,
             buckets=("landing",),
             retention_ms=RETENTION,
-            part_of=remembered.part_of,
-            ended_without_data=self._ended_without_data,
+            versions=VersionPorts(
+                ledger,
+                remembered.get,
+                remembered.part_of,
+                self._ended_without_data,
+                ports.platform.batch,
+            ),
         )
 
     def _ended_without_data(self, external_id: str) -> bool:
@@ -464,7 +471,7 @@ class World:
         """Nobody makes a batch of what was paused when he could know it."""
         record = self.ledger.records.get(order)
         standing = self.ledger.pauses.standing()
-        pause = None if record is None else holding(record.order, standing)
+        pause = None if record is None else pause_of(record.order, standing)
         if pause is not None:
             self.seen["paused just now"] += 1
             assert self.looked[getcurrent()] < pause.since + FRESH_MS, f"{pause}"
@@ -724,7 +731,7 @@ class World:
 
     def _tell(self, missing: Missing, intake: Intake) -> dict[str, Result]:
         try:
-            missing_markers.reject_overdue(missing, intake.overdue, map)
+            missing_markers.reject_overdue(missing, intake.waiting, map)
         except MarkerMissing as why:
             self.missing_parked.add(missing)
             self.seen[why.reason] += 1
@@ -881,7 +888,7 @@ class Delivering(World):
         self.bucket[arrival.key] = arrival
         self.queue.append(Message(arrival, self.clock()))
 
-    def ports(self, intake: Intake) -> delivery.DeliveryPorts:
+    def ports(self, intake: Intake) -> DeliveryPorts:
         """All that a worker of the upload stage needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
         allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
@@ -889,7 +896,7 @@ class Delivering(World):
         ledger: Any = intake.ports.ledger
         platform: Any = intake.ports.platform
         announcer: Any = intake.announcer
-        return delivery.DeliveryPorts(
+        return DeliveryPorts(
             deliveries=remembered,
             orders=ledger,
             ingestion=Ingestion(platform, self._keep, UPLOADING // SECOND),
@@ -989,7 +996,7 @@ class Delivering(World):
         return {
             self.ledger.records[order].order.claimant
             for order, verdict in ended.items()
-            if verdict is not None and verdict.end is delivery.End.SUCCEEDED
+            if verdict is not None and verdict.end is End.SUCCEEDED
         }
 
     def _send(self, tasks: list[Task]) -> None:
@@ -1083,7 +1090,7 @@ class Delivering(World):
         self,
         queue: list[Errand[T]],
         parked: list[Errand[T]],
-        work: Callable[[T, int, delivery.DeliveryPorts], Delivery | None],
+        work: Callable[[T, int, DeliveryPorts], Delivery | None],
         visibility: int,
     ) -> None:
         visible = [errand for errand in queue if errand.visible <= self.clock()]

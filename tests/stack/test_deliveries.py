@@ -15,17 +15,9 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table
 from aep_intake.clock.due import DueKind
 from aep_intake.create.ports import OrderLedger
-from aep_intake.delivery.delivery import (
-    Allowance,
-    Delivery,
-    DeliveryLedger,
-    DeliveryStage,
-    End,
-    Mark,
-    Progress,
-    Verdict,
-)
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Progress, Verdict
 from aep_intake.delivery.pieces import Cut
+from aep_intake.delivery.ports import Allowance, DeliveryLedger
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import LeaseLost, NotYet, PlatformUnavailable
 from aep_intake.model.files import Arrival

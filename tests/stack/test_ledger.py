@@ -20,7 +20,7 @@ from aep_intake.adapters.dynamodb.table import Item, Table
 from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, lane
 from aep_intake.clock.parking import Parked
-from aep_intake.grouping.missing_markers import Folders
+from aep_intake.grouping.ports import Folders
 from aep_intake.grouping.windows import WindowLedger
 from aep_intake.model.errors import (
     AlreadyClaimed,

@@ -165,16 +165,16 @@ def test_nothing_is_imported_that_lambda_does_not_have(file: Path) -> None:
 
 # What a function has no need of; how many of our modules it loads at most.
 LEAVES_OUT = {
-    "on_arrival": ({"delivery"}, 85),
-    "on_marker": ({"delivery"}, 85),
-    "on_request": ({"content", "grouping", "delivery"}, 55),
-    "on_due": ({"routing", "arrivals", "delivery", "content"}, 56),
+    "on_arrival": ({"delivery"}, 87),
+    "on_marker": ({"delivery"}, 87),
+    "on_request": ({"content", "grouping", "delivery"}, 56),
+    "on_due": ({"routing", "arrivals", "delivery", "content"}, 58),
     "on_tick": ({"routing", "arrivals", "grouping", "delivery", "content", "create"}, 33),
-    "on_delivery": ({"routing", "arrivals", "grouping", "create"}, 63),
-    "on_upload": ({"routing", "arrivals", "grouping", "create"}, 70),
+    "on_delivery": ({"routing", "arrivals", "grouping", "create"}, 65),
+    "on_upload": ({"routing", "arrivals", "grouping", "create"}, 72),
     "on_journal": ({*CORE} - {"model"}, 16),
     "on_widget": ({"arrivals", "routing"}, 61),
-    "on_reconcile": ({"content", "grouping", "delivery"}, 59),
+    "on_reconcile": ({"content", "grouping", "delivery"}, 60),
 }
 
 

@@ -102,7 +102,9 @@ def windowed(world: Delivering, number: int, end: str = "failed", **rule: Any) -
 
 def without_data(world: World, *external_ids: str) -> Intake:
     """What a worker has when the batches of these orders failed."""
-    return replace(world.intake(0), ended_without_data=external_ids.__contains__)
+    intake = world.intake(0)
+    versions = replace(intake.versions, ended_without_data=external_ids.__contains__)
+    return replace(intake, versions=versions)
 
 
 # ---- What came meanwhile

@@ -59,7 +59,9 @@ def batches(world: World) -> int:
 
 def without_data(world: World, *external_ids: str) -> Intake:
     """What a worker has when the batches of these orders failed."""
-    return replace(world.intake(0), ended_without_data=external_ids.__contains__)
+    intake = world.intake(0)
+    versions = replace(intake.versions, ended_without_data=external_ids.__contains__)
+    return replace(intake, versions=versions)
 
 
 def test_a_copy_of_what_is_loaded_or_under_way_is_told(world: World, first: Arrival) -> None:

@@ -15,7 +15,7 @@ from aep_intake.model.batches import Target
 from aep_intake.model.errors import NotYet, OutcomeUnknown, Paused, StorageUnavailable
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
-from aep_intake.model.pauses import Pausable, Pause, holding
+from aep_intake.model.pauses import Pausable, Pause, pause_of
 from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.model.times import SKEW_MS
 from aep_intake.report.problems import explain
@@ -160,10 +160,10 @@ def test_a_pause_that_comes_back_holds_what_the_one_before_it_held(world: World)
 )
 def test_a_route_a_dataset_or_an_organization_is_paused(name: str, *, is_held: bool) -> None:
     pause = Pause(name, START, "arn:me")
-    assert (holding(order(ONE), {name: pause}) is pause) is is_held
+    assert (pause_of(order(ONE), {name: pause}) is pause) is is_held
     by_name = name.startswith("route#")
     requested = order(route=None, trigger="request")
-    assert (holding(requested, {name: pause}) is pause) is (is_held and not by_name)
+    assert (pause_of(requested, {name: pause}) is pause) is (is_held and not by_name)
 
 
 def test_a_pause_says_who_since_and_why() -> None:

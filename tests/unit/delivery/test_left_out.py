@@ -9,7 +9,7 @@ from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create
 from aep_intake.delivery import ending, steps, upload
-from aep_intake.delivery.delivery import DeliveryPorts
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (

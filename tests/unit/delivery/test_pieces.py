@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import IO, Any
@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from aep_intake.content.rows import has_rows
 from aep_intake.delivery import pieces as module
-from aep_intake.delivery.pieces import Cut, Piece, cut, cutting, pieces
+from aep_intake.delivery.pieces import Cut, Piece, cutting, pieces_and_runs
 from aep_intake.model.errors import StorageUnavailable, TooLarge
 from aep_intake.model.files import Arrival
 from aep_intake.model.records import read as read_record
@@ -36,6 +36,17 @@ def reader(content: bytes) -> Callable[[int, int], IO[bytes]]:
     return lambda start, end: io.BytesIO(content[start:end])
 
 
+def cut(file: Arrival, *how: Any) -> Cut | None:
+    """The cut of a file; None if it needs none."""
+    return [None, *cutting(file, *how)][-1]
+
+
+def pieces(files: Sequence[Arrival], cuts: Mapping[int, Cut]) -> list[Piece]:
+    """All pieces of files that share none."""
+    found = pieces_and_runs(files, cuts, None)
+    return [piece for piece in found if isinstance(piece, Piece)]
+
+
 def in_pieces(
     content: bytes,
     shape: Mapping[str, Any],
@@ -52,7 +63,7 @@ def in_pieces(
         [whole] = pieces([file], {0: made})
         assert (whole.start, whole.end, whole.refused) == (0, file.size, made.refused)
         raise TooLarge(made.refused.detail)
-    found = list(pieces([file], {} if made is None else {0: made}))
+    found = pieces([file], {} if made is None else {0: made})
     assert [piece.number for piece in found] == list(range(len(found)))
     assert len({piece.path() for piece in found}) == len(found)
     uploaded = [content[: piece.header] + content[piece.start : piece.end] for piece in found]
@@ -253,7 +264,7 @@ def test_the_first_row_of_a_piece_is_known_by_its_number(
         made = how(arrival(len(content)), CSV | {"header": header}, 100, reader(content))
     assert made is not None
     assert made.lone_cr
-    for piece in list(pieces([arrival(len(content))], {0: made}))[1:]:
+    for piece in pieces([arrival(len(content))], {0: made})[1:]:
         first = content[piece.start :].lstrip(b"\r").split(b",")[0]
         assert int(first) == piece.row - (not header)
 
@@ -497,7 +508,7 @@ def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> 
         for n, file in enumerate(files)
         if not file.key.lower().endswith(".gz")
     }
-    found = list(pieces(files, cuts))
+    found = pieces(files, cuts)
     assert [piece.number for piece in found] == list(range(len(found)))
     names = [piece.path(number) for piece in found for number in range(3 if piece.whole else 1)]
     assert len(set(names)) == len(names)
@@ -505,7 +516,7 @@ def test_names_are_unique_and_stable_and_safe_in_a_url(files: list[Arrival]) -> 
         assert re.fullmatch(r"[0-9A-Za-z._-]{1,160}", name)
         assert quote(name, safe="") == name
         assert name not in {".", ".."}
-    assert list(pieces(files, cuts)) == found
+    assert pieces(files, cuts) == found
     for piece in found:
         if not piece.whole:  # whose bytes they are, and which
             assert piece.path().startswith(f"{piece.file.path.split('-')[0]}-")
@@ -531,7 +542,7 @@ def test_the_name_says_what_is_in_it(key: str, number: int, name: str) -> None:
 
 def test_pieces_of_many_files_are_numbered_through() -> None:
     files = [arrival(100, f"in/{name}") for name in ("a.csv", "b.csv.gz", "c.csv")]
-    found = list(pieces(iter(files), {2: Cut((40, 100), 7)}))
+    found = pieces(files, {2: Cut((40, 100), 7)})
     assert [(p.number, p.file.key, p.start, p.end, p.header, p.size) for p in found] == [
         (0, "in/a.csv", 0, 100, 0, 100),
         (1, "in/b.csv.gz", 0, 100, 0, 100),

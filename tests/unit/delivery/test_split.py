@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.create import create
-from aep_intake.create.attempts import attempts, holding
+from aep_intake.create.attempts import attempts, half_with
 from aep_intake.delivery import steps, upload
-from aep_intake.delivery.delivery import DeliveryPorts
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.grouping.windows import BatchLimits
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import (
@@ -121,7 +121,7 @@ def test_one_bad_file_is_found_by_halving(world: Delivering, number: int, bad: i
     # Each other one is held by the half that loaded it.
     for n in range(number):
         if n != bad:
-            held = holding(world.ledger.get(part), "landing", arrival(n).key, world.ledger)
+            held = half_with(world.ledger.get(part), "landing", arrival(n).key, world.ledger)
             assert held is not None
             assert arrival(n) in world.ledger.files(held.order)
     # Corrected, or with another route, the one gets a batch of its own; the rest is left alone.

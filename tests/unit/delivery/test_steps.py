@@ -19,17 +19,9 @@ from aep_intake.content.parts import Parts
 from aep_intake.content.rows import Place
 from aep_intake.create import create
 from aep_intake.delivery import ending, steps, upload
-from aep_intake.delivery.delivery import (
-    Delivery,
-    DeliveryPorts,
-    DeliveryStage,
-    End,
-    Mark,
-    Progress,
-    Task,
-    Verdict,
-)
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Progress, Task, Verdict
 from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.delivery.put import Concatenated
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target

@@ -14,8 +14,9 @@ from unittest.mock import Mock
 
 import pytest
 from aep_intake.delivery import upload
-from aep_intake.delivery.delivery import DeliveryPorts, Mark, Task
+from aep_intake.delivery.delivery import Mark, Task
 from aep_intake.delivery.pieces import Piece, Run, pieces_and_runs
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.delivery.together import _Ranges
 from aep_intake.model import records
 from aep_intake.model.errors import (

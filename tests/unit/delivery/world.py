@@ -6,7 +6,8 @@ from typing import Any
 
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery import steps, upload
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts, DeliveryStage
+from aep_intake.delivery.delivery import Delivery, DeliveryStage
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.errors import TryAgain
 from aep_intake.model.progress import Outcome
 

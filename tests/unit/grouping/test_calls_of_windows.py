@@ -144,7 +144,7 @@ class Played:
                 windows.BatchLimits(),
                 nothing,
             ),
-            overdue=cast("Any", SimpleNamespace(take_in=nothing)),
+            waiting=cast("Any", SimpleNamespace(take_in=nothing)),
             came=lambda _: None,
             ledger=self.ledger,
             announcer=told,
@@ -158,8 +158,7 @@ class Played:
             checks=Checks(nothing, 10**11, 2**28),
             table=lambda: TABLE,
             buckets=("acme-landing",),
-            part_of=nothing,
-            ended_without_data=nothing,
+            versions=nothing,
             retention_ms=60 * DAY,
         )
 

@@ -76,7 +76,7 @@ def told(world: World) -> list[MarkerMissing]:
     rejected = []
     for missing in sorted(world.missing, key=lambda one: one.after):
         try:
-            missing_markers.reject_overdue(missing, world.intake(0).overdue, map)
+            missing_markers.reject_overdue(missing, world.intake(0).waiting, map)
         except MarkerMissing as why:
             rejected.append(why)
             world.missing_parked.add(missing)
@@ -396,7 +396,7 @@ def test_what_fails_on_the_way_is_done_the_next_time(
     with monkeypatch.context() as patched:
         patched.setattr(world if fails == "arrival_rejected" else world.ledger, fails, fail)
         with pytest.raises((LedgerUnavailable, NotAnnounced)):
-            missing_markers.reject_overdue(missing, world.intake(0).overdue, map)
+            missing_markers.reject_overdue(missing, world.intake(0).waiting, map)
     assert len(told(world)) == 1
     assert {event[0] for event in world.events} == {missing.external_id}
     assert len(reasons(world)) == 5
@@ -407,7 +407,7 @@ def test_a_worker_with_little_time_left_has_another_one_tell(world: World) -> No
     tick(world)
     [missing] = world.missing
     world.missing.clear()
-    ports, now = world.intake(0).overdue, world.clock()
+    ports, now = world.intake(0).waiting, world.clock()
     missing_markers.reject_overdue(
         missing, ports, map, worker_end=now + missing_markers.REJECTING_MS - 1
     )
@@ -445,7 +445,7 @@ def test_who_comes_while_a_folder_is_looked_at_is_not_forgotten(world: World) ->
         sent.append(missing)
         come(world, file("new.json", world))
 
-    go_on(DueKind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, send=send)))
     assert len(sent) == 1
     assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER + 2 * HOUR)]
     assert len(later(world, 2 * HOUR)) == 1
@@ -460,7 +460,7 @@ def test_who_looks_too_late_changes_nothing(world: World) -> None:
         world.missing.add(missing)
         go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
 
-    go_on(DueKind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, send=send)))
     assert len(world.missing) == 1
     assert not all_due(world.ledger, 10**15)
 
@@ -474,7 +474,7 @@ def test_who_is_overtaken_does_not_go_back(world: World) -> None:
         world.clock.advance(HOUR)
         go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
 
-    go_on(DueKind.FOLDERS, FOLDER, replace(intake, overdue=replace(intake.overdue, send=send)))
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, send=send)))
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert folder.done == f"{OVER + HOUR:013}~"
@@ -529,7 +529,7 @@ def test_what_is_known_of_an_object_tells_whether_a_version_waits(
     world.ledger.folders.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
     ledger: Any = Remembering(world, seen)
     with pytest.raises(MarkerMissing) if waits else nullcontext():
-        missing_markers.reject_overdue(HERE, replace(world.intake(0).overdue, ledger=ledger), map)
+        missing_markers.reject_overdue(HERE, replace(world.intake(0).waiting, ledger=ledger), map)
 
 
 @dataclass

@@ -320,7 +320,7 @@ def overdue(world: World) -> list[MarkerMissing]:
     told = []
     for missing in sorted(world.missing, key=lambda one: one.after):
         try:
-            missing_markers.reject_overdue(missing, world.intake(0).overdue, map)
+            missing_markers.reject_overdue(missing, world.intake(0).waiting, map)
         except MarkerMissing as why:
             told.append(why)
     return told

@@ -19,7 +19,7 @@ from aep_intake.model.errors import AlreadyClaimed, IntakeError, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import SideBySide, attempt
-from aep_intake.model.pauses import holding
+from aep_intake.model.pauses import pause_of
 from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.windows import Window
 
@@ -117,16 +117,16 @@ def reading(intake: Intake) -> Intake:
         register=joined,
         begin=joined,
     )
-    folders: Any = _Reading(intake.overdue.folders, "waits")
+    folders: Any = _Reading(intake.waiting.folders, "waits")
     platform: Any = _Reading(intake.ports.platform, "batch")
     silent: Any = _Silent()
     orders = replace(intake.ports, ledger=ledger, platform=platform, announcer=silent)
-    overdue = replace(intake.overdue, ledger=ledger, folders=folders, announcer=silent)
+    waiting = replace(intake.waiting, ledger=ledger, folders=folders, announcer=silent)
     return replace(
         intake,
         ports=replace(orders, pace=_nothing, park=_nothing),
         windows=replace(intake.windows, windows=looked, orders=ledger, enqueue=_nothing),
-        overdue=replace(overdue, send=_nothing, take_in=_nothing),
+        waiting=replace(waiting, send=_nothing, take_in=_nothing),
         ledger=ledger,
         announcer=silent,
         hand_on=None,
@@ -157,7 +157,7 @@ def would_become(
         if content.order is not None:
             found.append(attempt(retry_parked, content.order, dry, side_by_side, content.wish))
         if content.missing is not None:
-            found.append(attempt(reject_overdue, content.missing, dry.overdue, side_by_side))
+            found.append(attempt(reject_overdue, content.missing, dry.waiting, side_by_side))
         if content.rejection is not None:
             found.append(content.rejection)
         told.append([_told(result, intake) for result in found])
@@ -167,7 +167,7 @@ def would_become(
 def _told(result: object, intake: Intake) -> dict[str, Any]:
     match result:
         case Would(order=order):
-            paused = order is not None and holding(order, intake.ports.pauses()) is not None
+            paused = order is not None and pause_of(order, intake.ports.pauses()) is not None
             told = {"becomes": "paused" if paused else result.becomes} | _about(order)
         case IntakeError():
             becomes = "parked" if isinstance(result, Rejected) else "retried"

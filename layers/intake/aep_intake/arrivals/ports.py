@@ -3,15 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from aep_intake.create import lineage, ports
-from aep_intake.create.ports import OrderPorts
-from aep_intake.grouping import markers, missing_markers, windows
+from aep_intake.create.ports import OrderAnnouncer, OrderLedger, OrderPorts
+from aep_intake.grouping import markers, windows
+from aep_intake.grouping.ports import RejectionAnnouncer, WaitingLedger, WaitingPorts
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import CountedVersion, Seen
-from aep_intake.model.orders import Order
-from aep_intake.model.progress import Record
+from aep_intake.model.history import CountedVersion
+from aep_intake.model.ledgers import Heads, RecordsAndFiles
 from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
 from aep_intake.model.windows import Window
@@ -20,14 +19,11 @@ from aep_intake.routing.table import RoutingTable
 from aep_intake.routing.targets import Targets
 
 
-class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLedger, Protocol):
+class ArrivalLedger(OrderLedger, Heads, WaitingLedger, Protocol):
     """The ledger of arrivals. Every method raises LedgerUnavailable."""
 
     def claimant(self, arrival: Arrival) -> str | None:
         """The id of the order or window that claims this arrival."""
-
-    def seen(self, object_id: str) -> list[Seen]:
-        """All that the ledger knows of an object."""
 
     def claimants(self, files: Sequence[Arrival]) -> Mapping[Arrival, str]:
         """The order or window that claims each of files without sequencers, if one does."""
@@ -57,7 +53,7 @@ class ArrivalLedger(ports.OrderLedger, lineage.Heads, missing_markers.WaitingLed
         """When that was; 0 if no such marker is known."""
 
 
-class ArrivalAnnouncer(ports.OrderAnnouncer, missing_markers.RejectionAnnouncer, Protocol):
+class ArrivalAnnouncer(OrderAnnouncer, RejectionAnnouncer, Protocol):
     """The event bus, for arrivals without an order too."""
 
 
@@ -71,14 +67,8 @@ class ArrivalObjects(markers.FolderListing, Protocol):
         """
 
 
-class VersionLedger(Protocol):
+class VersionLedger(RecordsAndFiles, Protocol):
     """The ledger of versions and of their orders. Every method raises LedgerUnavailable."""
-
-    def get(self, external_id: str) -> Record | None:
-        """An order's current record."""
-
-    def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order. Raises StorageUnavailable, too."""
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """As `ArrivalLedger`."""
@@ -103,7 +93,7 @@ class Intake:
 
     ports: OrderPorts
     windows: windows.WindowPorts
-    overdue: missing_markers.FolderPorts
+    waiting: WaitingPorts
     ledger: ArrivalLedger
     announcer: ArrivalAnnouncer
     targets: Targets
@@ -112,10 +102,7 @@ class Intake:
     table: Callable[[], RoutingTable]
     buckets: tuple[str, ...]
     retention_ms: int  # of the ledger
-    # The number of the part of a window with a version of an object (bucket, key, version).
-    part_of: Callable[[Window, str, str, str], int | None]
-    # Whether the batch of an order (by external id) ended, and holds no data.
-    ended_without_data: Callable[[str], bool]
+    versions: VersionPorts
     # Notes that files of routes came, by route. Raises LedgerUnavailable.
     came: Callable[[Mapping[str, Came]], None]
     # Sends a message to on_marker, which has more time; None: this worker does it itself.
@@ -133,14 +120,3 @@ class Intake:
         if time >= now - DAY_MS:  # as nearly everything: nobody need be asked
             return False
         return time < (self.remembered() if self.remembered else now - self.retention_ms)
-
-    @property
-    def versions(self) -> VersionPorts:
-        """What it takes to know which versions are loaded or under way."""
-        return VersionPorts(
-            self.ledger,
-            self.windows.windows.get,
-            self.part_of,
-            self.ended_without_data,
-            self.ports.platform.batch,
-        )

@@ -28,9 +28,10 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import InventoryUnusable
 from aep_intake.model.files import RECONCILE_PREFIX, Arrival
 from aep_intake.model.history import NOBODY, Seen
+from aep_intake.model.ledgers import ObjectHistory, Records
 from aep_intake.model.orders import TAG, WINDOW_PREFIX, LedgerIdentity, tag_value
 from aep_intake.model.outcomes import SideBySide
-from aep_intake.model.progress import Record, State
+from aep_intake.model.progress import State
 from aep_intake.model.records import Kept
 from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
@@ -146,17 +147,11 @@ def remembered_since(
     return max(last.since - DAY_MS, now - min(retention, then))
 
 
-class ComparedLedger(Protocol):
+class ComparedLedger(Records, ObjectHistory, Protocol):
     """The ledger. Every method raises LedgerUnavailable."""
 
     def owners(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
         """The order or window that claims each of the files, as far as they are claimed."""
-
-    def seen(self, object_id: str) -> list[Seen]:
-        """All that the ledger knows of an object."""
-
-    def get(self, external_id: str) -> Record | None:
-        """An order's current record."""
 
     def window(self, window_id: str) -> Window | None:
         """The current window."""

@@ -97,7 +97,7 @@ def _rerouted(order: Order, files: Sequence[Arrival], intake: Intake) -> Order:
             )
     alone = replace(match, on_new_version=OnNewVersion.APPEND)  # it has its place in a lineage
     if match.ready is not None and len(files) == 1:  # which may say another number of rows now
-        first = ready.let_through(first, match.ready.names, intake.overdue) or first
+        first = ready.let_through(first, match.ready.names, intake.waiting) or first
     present = order_of(*intake.checks.checked(first, alone), alone, intake)
     return replace(
         order,

@@ -26,7 +26,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.json_schema import dotted, faults
 from aep_intake.model.orders import EXTERNAL_ID, ORDER_PREFIX, RESERVED_PREFIXES, Demands, Order
-from aep_intake.model.pauses import holding
+from aep_intake.model.pauses import pause_of
 from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.values import dataclass
 from aep_intake.routing import routes
@@ -186,7 +186,7 @@ def with_batch(outcome: Outcome, ports: ports.OrderPorts) -> Outcome:
 
 
 def _check_not_paused(order: Order, ports: ports.OrderPorts) -> None:
-    pause = holding(order, ports.pauses())
+    pause = pause_of(order, ports.pauses())
     if pause is not None:
         raise Paused(str(pause), retry_after=PAUSED_S, external_id=order.external_id)
 

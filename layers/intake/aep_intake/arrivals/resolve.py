@@ -130,7 +130,7 @@ def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
 def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:
     """A ready file has its file taken in, and is not data itself."""
     intake.ledger.note(arrival, "ready", match.route)
-    ready.take_in_waiting(arrival, file, intake.overdue)
+    ready.take_in_waiting(arrival, file, intake.waiting)
     return Skipped("ready")
 
 
@@ -142,7 +142,7 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
     names = " or ".join(ready_name(name, own) for name in match.ready.names)
     until = missing_markers.deadline(intake.ports.now(), within)
     intake.ledger.note_waiting(arrival, match.route, names, until)
-    file = ready.let_through(arrival, match.ready.names, intake.overdue)
+    file = ready.let_through(arrival, match.ready.names, intake.waiting)
     return file or WaitingFile(arrival, match.route, within, match.ready.names, match.owner)
 
 

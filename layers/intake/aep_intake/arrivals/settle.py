@@ -6,17 +6,16 @@ from aep_intake.arrivals.envelopes import Received
 from aep_intake.arrivals.results import Result
 from aep_intake.clock.parking import About, Parking
 from aep_intake.clock.retries import GIVEN_UP_MS, Message
-from aep_intake.grouping.missing_markers import RejectionAnnouncer
+from aep_intake.grouping.ports import RejectionAnnouncer
 from aep_intake.model.errors import IntakeError, LedgerUnavailable, Rejected, TryAgain
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX
 from aep_intake.model.outcomes import attempt
-from aep_intake.model.progress import Rejection
+from aep_intake.model.progress import PUT_OFF_CHARACTERS, Rejection
 from aep_intake.model.values import dataclass
 
 # An arrival that comes so late may have come, and been parked, before.
 LATE_MS = 600_000
-PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
 @dataclass(frozen=True, slots=True)

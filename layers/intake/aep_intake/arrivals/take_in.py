@@ -255,7 +255,7 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
 
 
 def _wait(listing: Listing, intake: Intake) -> dict[str, Result]:
-    failed = attempt(intake.overdue.folders.wait, listing)
+    failed = attempt(intake.waiting.folders.wait, listing)
     result = Waits(listing.route) if failed is None else failed
     return {file.external_id: result for file in listing.files}
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from itertools import batched
 
 from aep_intake.arrivals.ports import Intake, VersionPorts
-from aep_intake.create.attempts import holding, latest
+from aep_intake.create.attempts import half_with, latest
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import NotYet, Overtaken
 from aep_intake.model.files import Arrival
@@ -82,7 +82,7 @@ class LiveVersions:
             return self._live(record)
         if file is None:
             return next(filter(None, map(self._order, record.split_into)), None)
-        return self._live(holding(record, file.bucket, file.key, self._ports.ledger))
+        return self._live(half_with(record, file.bucket, file.key, self._ports.ledger))
 
     def _live(self, record: Record | None) -> Live | None:
         if record is None or record.replaced_by is not None:

@@ -1,25 +1,9 @@
 """The attempts of an order, and its halves, where AEP failed it and it was split."""
 
 from collections.abc import Iterator
-from typing import Protocol
 
-from aep_intake.model.files import Arrival
-from aep_intake.model.orders import Order
+from aep_intake.model.ledgers import Records, RecordsAndFiles
 from aep_intake.model.progress import Record
-
-
-class Records(Protocol):
-    """The ledger of orders. Every method raises LedgerUnavailable."""
-
-    def get(self, external_id: str) -> Record | None:
-        """An order's current record."""
-
-
-class RecordsAndFiles(Records, Protocol):
-    """The same, with the files."""
-
-    def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order. Raises StorageUnavailable, too."""
 
 
 def attempts(external_id: str, ledger: Records) -> Iterator[Record]:
@@ -39,7 +23,9 @@ def latest(record: Record | None, ledger: Records) -> Record | None:
     return record
 
 
-def holding(record: Record | None, bucket: str, key: str, ledger: RecordsAndFiles) -> Record | None:
+def half_with(
+    record: Record | None, bucket: str, key: str, ledger: RecordsAndFiles
+) -> Record | None:
     """The last attempt of an order, or of its half, with an object; None if none has it any more.
 
     Of an order that is not split, nobody asks for its files.
@@ -48,7 +34,7 @@ def holding(record: Record | None, bucket: str, key: str, ledger: RecordsAndFile
     if last is None or last.split_into is None:
         return last
     for half in last.split_into:
-        found = holding(ledger.get(half), bucket, key, ledger)
+        found = half_with(ledger.get(half), bucket, key, ledger)
         if found is not None and any(
             (file.bucket, file.key) == (bucket, key) for file in ledger.files(found.order)
         ):

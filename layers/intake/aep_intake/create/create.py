@@ -4,8 +4,8 @@ AEP does not promise that `externalId` is unique. So after a POST whose answer i
 looks in Catalog, and again after Catalog's settle time, before it sends another POST.
 """
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from aep_intake.create import lineage
@@ -25,7 +25,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX, Order
-from aep_intake.model.pauses import holding
+from aep_intake.model.pauses import pause_of
 from aep_intake.model.progress import (
     Lease,
     NextStep,
@@ -44,7 +44,6 @@ DELIVERY_DUE_MS = HOUR_MS
 SENT_AGAIN_MS = HOUR_MS
 # Of a lease, when a worker stops renewing claims: by then it is still alive.
 RENEWAL_REST_MS = SKEW_MS + 10_000
-PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
 def create_batch(order: Order, ports: OrderPorts) -> Outcome:
@@ -67,7 +66,7 @@ def resume(
     record = ports.ledger.get(external_id)
     if record is None or record.due is None or ports.now() < record.due:
         return None
-    if record.can_be_rerouted and holding(record.order, ports.pauses()) is None:
+    if record.can_be_rerouted and pause_of(record.order, ports.pauses()) is None:
         take_in(record.order.files[0])
         with suppress(LeaseLost):  # it was taken in just now
             ports.ledger.replace(record, record.sent_again(ports.now(), SENT_AGAIN_MS))
@@ -156,7 +155,7 @@ def _carry_out(record: Record, ports: OrderPorts) -> Outcome:
         return Outcome(OutcomeKind.DUPLICATE, record)
     kind = OutcomeKind.CREATED
     if record.state is State.OPEN and record.unknown_since is None:
-        record = _held_if_paused(record, ports)
+        record = _obey_pause(record, ports)
     if _goes_on(record):
         record = _make_room(record, ports)
     if _goes_on(record) and _may_have_batch(record, ports):
@@ -174,12 +173,12 @@ def _goes_on(record: Record) -> bool:
     return record.state is State.OPEN and record.paused is None
 
 
-def _held_if_paused(record: Record, ports: OrderPorts) -> Record:
+def _obey_pause(record: Record, ports: OrderPorts) -> Record:
     """The record; if its route, dataset or organization is paused, given back until that is over.
 
     A batch that AEP may have already is no matter of pauses: it is looked for before.
     """
-    pause = holding(record.order, ports.pauses())
+    pause = pause_of(record.order, ports.pauses())
     if pause is None or record.paused is not None:
         return record
     return ports.ledger.replace(record, record.paused_by(pause.name, ports.now()))
@@ -207,7 +206,7 @@ def _may_be_forgotten(record: Record, ports: OrderPorts) -> bool:
 
 def _open(order: Order, ports: OrderPorts) -> Record:
     lease, now = ports.lease(), ports.now()
-    pause = holding(order, ports.pauses())
+    pause = pause_of(order, ports.pauses())
     opened = Record.opened(order, lease, now)
     if pause is not None:
         opened = Record.waiting(order, now).paused_by(pause.name, now)
@@ -237,7 +236,7 @@ def _take_over(record: Record, order: Order, lease: Lease, ports: OrderPorts) ->
     """The record, leased to this worker if there is work; `order` is the order as wanted now."""
     now = ports.now()
     if record.paused is not None:
-        pause = holding(record.order, ports.pauses())
+        pause = pause_of(record.order, ports.pauses())
         if pause is not None:
             ports.ledger.renew(record.order, lease.until - RENEWAL_REST_MS)
             return ports.ledger.replace(record, record.paused_by(pause.name, now))
@@ -302,7 +301,8 @@ def _left_behind(known: Order, wanted: Order, since: int, ports: OrderPorts) -> 
 def _make_room(record: Record, ports: OrderPorts) -> Record:
     """The order takes the place of its predecessor, if it has one."""
     try:
-        return _postpone_on_failure(record, ports, lambda: lineage.make_room(record, ports))
+        with _postpone_on_failure(record, ports):
+            return lineage.make_room(record, ports)
     except Rejected as attention:
         return _reject(record, State.HELD, attention, ports)
 
@@ -315,8 +315,8 @@ def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
     order, since = record.order, record.unknown_since or 0
     restored = _may_be_forgotten(record, ports)
     asked_at = ports.now()  # an answer is as old as its question, however long it took
-    made_since = None if restored else record.opened_at
-    batches = _postpone_on_failure(record, ports, lambda: ports.platform.find(order, made_since))
+    with _postpone_on_failure(record, ports):
+        batches = ports.platform.find(order, None if restored else record.opened_at)
     loading = [batch for batch in batches if batch.status == "loading"]
     odd = [b for b in batches if b.status != "loading" and b.status not in ENDED_WITHOUT_DATA]
     if restored:
@@ -348,7 +348,8 @@ def _find_lost_batch(record: Record, ports: OrderPorts) -> Record:
             retry_after=(settled_at - asked_at) / 1000,
             external_id=order.external_id,
         )
-        ports.ledger.replace(record, record.given_back(settled_at, why=_put_off(unsettled, ports)))
+        why = PutOff.of(unsettled, ports.now())
+        ports.ledger.replace(record, record.given_back(settled_at, why=why))
         raise unsettled
     if batches:
         ended, following = record.followed(ports.lease(), ports.now())
@@ -370,21 +371,23 @@ def _aborted_for_newer(record: Record, batches: list[Batch], ports: OrderPorts) 
     line, following = record.order.line, record.order.next_attempt()
     if line is None or line.first_only or not batches:
         return []
-    later = _postpone_on_failure(record, ports, lambda: ports.platform.find(following, None))
-    return [] if later else batches
+    with _postpone_on_failure(record, ports):
+        return [] if ports.platform.find(following, None) else batches
 
 
 def _post(record: Record, ports: OrderPorts) -> Record:
     order = record.order
-    _postpone_on_failure(record, ports, lambda: ports.pace(order.target.credential))
-    record = _held_if_paused(record, ports)
+    with _postpone_on_failure(record, ports):
+        ports.pace(order.target.credential)
+    record = _obey_pause(record, ports)
     if record.paused is not None:
         return record
     if record.due is None or ports.now() + ports.post_ms > record.due:
         ports.ledger.replace(record, record.given_back(ports.now()))
         raise NotYet("too little time is left for a POST", external_id=order.external_id)
     try:
-        batch = _postpone_on_failure(record, ports, lambda: ports.platform.create(order))
+        with _postpone_on_failure(record, ports):
+            batch = ports.platform.create(order)
     except Rejected as refusal:
         return _refused(record, refusal, ports)
     return _adopt(record, batch, ports)
@@ -396,15 +399,8 @@ def _refused(record: Record, refusal: Rejected, ports: OrderPorts) -> Record:
     if record.unknown_since is None:
         if not conflict:
             return _reject(record, State.REFUSED, refusal, ports)
-        now = ports.now()
-        unknown = OutcomeUnknown(
-            f"AEP says the external id is in use: {refusal.detail}",
-            retry_after=ports.settle_ms / 1000,
-            external_id=record.order.external_id,
-        )
-        why = _put_off(unknown, ports)
-        ports.ledger.replace(record, record.given_back(now + ports.settle_ms, now, why))
-        raise unknown
+        with _postpone_on_failure(record, ports):
+            raise OutcomeUnknown(f"AEP says the external id is in use: {refusal.detail}")
     found = _search(record, ports)
     if found is not record:
         return _post(found, ports) if found.state is State.OPEN else found
@@ -455,15 +451,15 @@ def _publish(record: Record, files: tuple[Arrival, ...], ports: OrderPorts) -> b
     whose message was done then.
     """
     rejection, order = record.rejection, replace(record.order, files=files)
-    if record.state is State.CREATED:
-        created = replace(record, order=order)
-        _postpone_on_failure(record, ports, lambda: ports.announcer.created(created))
-    elif rejection is not None:
-        _postpone_on_failure(record, ports, lambda: ports.announcer.rejected(order, rejection))
-        paused = record.resumed_at is not None and order.trigger == "arrival"
-        if paused or order.excerpt is not None or order.left_out or order.split_of is not None:
-            _postpone_on_failure(record, ports, lambda: ports.park(order, rejection))
-            return True
+    with _postpone_on_failure(record, ports):
+        if record.state is State.CREATED:
+            ports.announcer.created(replace(record, order=order))
+        elif rejection is not None:
+            ports.announcer.rejected(order, rejection)
+            paused = record.resumed_at is not None and order.trigger == "arrival"
+            if paused or order.excerpt is not None or order.left_out or order.split_of is not None:
+                ports.park(order, rejection)
+                return True
     return False
 
 
@@ -487,22 +483,19 @@ def _reject(record: Record, state: State, error: Rejected, ports: OrderPorts) ->
     return ports.ledger.replace(record, record.rejected(state, Rejection.of(error, ports.now())))
 
 
-def _postpone_on_failure[T](record: Record, ports: OrderPorts, step: Callable[[], T]) -> T:
-    """Run `step`; if it raises TryAgain, first write to the ledger when the order is due again."""
+@contextmanager
+def _postpone_on_failure(record: Record, ports: OrderPorts) -> Iterator[None]:
+    """Where the step inside raises TryAgain, first write when the order is due again."""
     try:
-        return step()
+        yield
     except TryAgain as error:
         now = ports.now()
         unknown = isinstance(error, OutcomeUnknown)
         wait = ports.settle_ms if unknown else _delay(record, error, now)
-        since, why = now if unknown else None, _put_off(error, ports)
+        since, why = now if unknown else None, PutOff.of(error, now)
         ports.ledger.replace(record, record.given_back(now + wait, since, why))
         error.external_id, error.retry_after = record.order.external_id, wait / 1000
         raise
-
-
-def _put_off(error: TryAgain, ports: OrderPorts) -> PutOff:
-    return PutOff(error.reason, str(error)[:PUT_OFF_CHARACTERS], ports.now())
 
 
 def _delay(record: Record, error: TryAgain, now: int) -> int:

@@ -13,27 +13,18 @@ follow each other, each after its predecessor is finished:
 """
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from aep_intake.create.attempts import attempts
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NeedsAttention, NotReplaceable, NotYet
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced
+from aep_intake.model.ledgers import Heads
+from aep_intake.model.orders import Lineage, Order, Replaced
 from aep_intake.model.progress import Record, State
 
 if TYPE_CHECKING:
     from aep_intake.create.ports import OrderPorts
-
-
-class Heads(Protocol):
-    """The ledger's heads of lineages. Every method raises LedgerUnavailable."""
-
-    def head(self, subject: str) -> LineageHead | None:
-        """The newest order of a lineage."""
-
-    def get(self, external_id: str) -> Record | None:
-        """An order's current record."""
 
 
 def lineage_of(

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from aep_intake.model.batches import Batch, Target
-from aep_intake.model.files import Arrival
+from aep_intake.model.ledgers import Attempts
 from aep_intake.model.orders import LedgerIdentity, Order
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Record, Rejection
 from aep_intake.model.values import dataclass
 
 
-class OrderLedger(Protocol):
+class OrderLedger(Attempts, Protocol):
     """The ledger of orders. Every method may raise LedgerUnavailable."""
 
     files_max: int  # of an order
@@ -23,9 +23,6 @@ class OrderLedger(Protocol):
         Moves the head of the order's lineage. Raises AlreadyClaimed if the order is new and other
         orders hold some of its files, and LineMoved if another order has become the head.
         """
-
-    def get(self, external_id: str) -> Record | None:
-        """The current record."""
 
     def replace(self, old: Record, new: Record) -> Record:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -39,23 +36,11 @@ class OrderLedger(Protocol):
     def reclaim(self, old: Record, new: Record) -> Record:
         """As `replace`, and put the claims again, all or nothing. Raises AlreadyClaimed, too."""
 
-    def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order, from the record or its window's list."""
-
     def renew(self, order: Order, end: int) -> None:
         """Keep for longer what else the ledger holds of an order that a pause holds.
 
         Raises NotYet at its `end` (epoch ms); who comes next goes on.
         """
-
-    def split(self, ended: Record, *following: Record) -> bool:
-        """As `open_next_attempt`, with any number of followers, which are counted.
-
-        False, and nothing is done, if they are more than the `split_batches` of their list allow.
-        """
-
-    def open_next_attempt(self, ended: Record, following: Record) -> Record:
-        """Put the ended attempt and the following one in one transaction. Raises LeaseLost."""
 
 
 class BatchPlatform(Protocol):

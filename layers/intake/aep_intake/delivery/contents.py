@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from itertools import islice
 
 from aep_intake.content.rows import EXAMPLES, Place
-from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Mark
+from aep_intake.delivery.delivery import BadRow, Delivery, Mark
 from aep_intake.delivery.pieces import Run
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model import records
 from aep_intake.model.errors import ContentsUnknown
 from aep_intake.model.files import Arrival, in_a_key

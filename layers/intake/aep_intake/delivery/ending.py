@@ -6,16 +6,9 @@ from itertools import batched, islice
 from typing import Any
 
 from aep_intake.delivery import contents
-from aep_intake.delivery.delivery import (
-    BadRow,
-    Delivery,
-    DeliveryPorts,
-    DeliveryStage,
-    End,
-    Mark,
-    Verdict,
-)
+from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryStage, End, Mark, Verdict
 from aep_intake.delivery.pieces import Piece, Run
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.batches import ENDED_WITHOUT_DATA, Batch
 from aep_intake.model.errors import (
     LeaseLost,
@@ -119,7 +112,7 @@ def end_delivery(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> 
     )
     if delivery.route and delivery.counts_rows and verdict.rows and verdict.end is End.SUCCEEDED:
         ports.count_rows(delivery.route, verdict.rows)
-    return announce(delivery, ports)
+    return finish(delivery, ports)
 
 
 def _or_replaced(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> Verdict:
@@ -140,7 +133,7 @@ def _bad_rows(marks: Mapping[int, Mark]) -> tuple[BadRow, ...]:
     return tuple(bad for mark in sent for bad in mark.bad_rows)[:BAD_ROWS]
 
 
-def announce(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
+def finish(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     """Announce the end, park a batch without data, and release lost files."""
     verdict = delivery.verdict
     if verdict is None:

@@ -11,7 +11,7 @@ alone, so a plan that is made again is the same.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import IO, Any
 
@@ -106,19 +106,10 @@ class Run(Kept):
         return f"files-{self.first:06}-{self.end:06}-{number:05}.{ending}"
 
 
-def pieces(files: Iterable[Arrival], cuts: Mapping[int, Cut]) -> Iterator[Piece]:
-    """All pieces of a batch whose files share none. `cuts`: of those that are cut, by place."""
-    number = 0
-    for place, file in enumerate(files):
-        for piece in _pieces_of(file, cuts.get(place), number):
-            yield piece
-            number += 1
-
-
 def pieces_and_runs(
     files: Sequence[Arrival], cuts: Mapping[int, Cut], sharing: Sharing | None
 ) -> Iterator[Piece | Run]:
-    """All pieces of a batch. A file that nobody shares with is a piece as in `pieces`."""
+    """All pieces of a batch. `cuts`: of the files that are cut, by place."""
     number = place = 0
     while place < len(files):
         count = size = 0
@@ -145,17 +136,6 @@ def _pieces_of(file: Arrival, known: Cut | None, number: int) -> Iterator[Piece]
         number, start, before = number + 1, end, rows
 
 
-def cut(
-    file: Arrival, input_format: Mapping[str, Any], limit: int, opened: OpenRange
-) -> Cut | None:
-    """The cut of a file into pieces of at most `limit` bytes; None if it needs none.
-
-    Raises TooLarge if files of its format cannot be cut, or as `opened`.
-    """
-    found = list(cutting(file, input_format, limit, opened))
-    return found[-1] if found else None
-
-
 def cutting(
     file: Arrival,
     input_format: Mapping[str, Any],
@@ -163,14 +143,15 @@ def cutting(
     opened: OpenRange,
     known: Cut | None = None,
 ) -> Iterator[Cut]:
-    """As `cut`, yielding the cut again with each new end: another worker may resume a `known` one.
+    """The cut of a file into pieces of at most `limit` bytes, again with each new end.
 
-    The last is complete; see `Cut.whole`.
+    Another worker may resume a `known` one. The last is complete (see `Cut.whole`); there is none
+    if the file needs no cut. Raises TooLarge if files of its format cannot be cut, or as `opened`.
     """
     if file.size <= limit or file.gzipped:
         return
     if not has_rows(input_format):
-        raise _too_large(file, limit)
+        raise too_large(file, limit)
     try:
         if is_csv(input_format):
             yield from _cut_csv(file, input_format, limit, opened, known or Cut(()))
@@ -248,7 +229,8 @@ def uncut(file: Arrival, refused: Refused) -> Rejected:
     return kind(f"{file.uri}: {refused.detail}")
 
 
-def _too_large(file: Arrival, limit: int) -> TooLarge:
+def too_large(file: Arrival, limit: int) -> TooLarge:
+    """Of a file that cannot be cut. `limit` in bytes."""
     return TooLarge(
         f"{file.uri} has more than {limit:,} bytes, the most that AEP takes of a file that cannot "
         "be split: write smaller files"

@@ -12,8 +12,9 @@ from aep_intake.content.parts import Count, Part, Parts, Shape, Source
 from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.rows import EXAMPLES, BrokenRow, is_csv
 from aep_intake.content.text import UTF_8
-from aep_intake.delivery.delivery import BadRow, Delivery, DeliveryPorts, Progress
+from aep_intake.delivery.delivery import BadRow, Delivery, Progress
 from aep_intake.delivery.pieces import Piece
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.errors import BadRows, NotYet, TooFewRows
 from aep_intake.model.files import Arrival
 

@@ -23,26 +23,20 @@ from aep_intake.content.beginning import BEGINNING
 from aep_intake.content.recognize import check_rows_told, recognize
 from aep_intake.content.rows import has_rows, is_csv
 from aep_intake.content.text import UTF_8
-from aep_intake.delivery.delivery import (
-    Delivery,
-    DeliveryPorts,
-    DeliveryStage,
-    End,
-    Mark,
-    Verdict,
-)
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Verdict
 from aep_intake.delivery.ending import (
     CATALOG_FORGETS_MS,
     abort,
-    announce,
     end_delivery,
     files_of,
+    finish,
     give_up,
     judge,
     may_be_forgotten,
     poll_later,
 )
 from aep_intake.delivery.pieces import Cut, OpenRange, cutting
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.errors import (
     CustomerKeyNeeded,
     EmptyObject,
@@ -336,5 +330,5 @@ _STEPS: Mapping[DeliveryStage, Callable[[Delivery, DeliveryPorts], Delivery]] = 
     DeliveryStage.COMPLETING: _complete,
     DeliveryStage.INGESTING: _poll,
     DeliveryStage.ABORTING: abort,
-    DeliveryStage.ENDED: announce,
+    DeliveryStage.ENDED: finish,
 }

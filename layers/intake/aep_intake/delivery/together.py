@@ -25,9 +25,10 @@ from aep_intake.content.recognize import check_rows_told
 from aep_intake.content.rows import Place
 from aep_intake.delivery import contents
 from aep_intake.delivery.contents import Entry
-from aep_intake.delivery.delivery import Delivery, DeliveryPorts, Mark, Progress
+from aep_intake.delivery.delivery import Delivery, Mark, Progress
 from aep_intake.delivery.ending import files_of
 from aep_intake.delivery.pieces import Piece, Run
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.delivery.put import (
     SECONDS_MIN,
     Concatenated,

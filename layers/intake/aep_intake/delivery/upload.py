@@ -14,16 +14,10 @@ from aep_intake.content.parts import CHUNK, Count, Shape
 from aep_intake.content.recognize import check_rows_told
 from aep_intake.content.rows import Block, Place, RowReader, has_rows, is_csv
 from aep_intake.delivery import contents
-from aep_intake.delivery.delivery import (
-    Delivery,
-    DeliveryPorts,
-    DeliveryStage,
-    Mark,
-    Progress,
-    Task,
-)
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, Mark, Progress, Task
 from aep_intake.delivery.ending import lost_unless_held
-from aep_intake.delivery.pieces import Piece, Run, uncut
+from aep_intake.delivery.pieces import Piece, Run, too_large, uncut
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.delivery.put import (
     SECONDS_MIN,
     Concatenated,
@@ -47,14 +41,13 @@ from aep_intake.model.errors import (
     ObjectGone,
     Rejected,
     StorageUnavailable,
-    TooLarge,
     UploadRefused,
 )
 from aep_intake.model.progress import Rejection
 from aep_intake.model.values import dataclass
 
 # Too large, a name too long, the wrong media type.
-ABOUT_THE_FILE = frozenset({413, 414, 415})
+REFUSED_AT_ONCE = frozenset({413, 414, 415})
 TRIES_MAX = 5  # of a piece that AEP refuses for another reason, or that takes a worker too long
 
 
@@ -90,7 +83,7 @@ def upload(task: Task, ports: DeliveryPorts, tries: int = TRIES_MAX) -> Uploaded
             raise NotYet("Catalog does not show the batch", external_id=task.external_id) from None
         if batch.status != "loading":  # then AEP did not refuse because of the file
             return Uploaded(None, _resume_now(task.external_id, ports))
-        if tries < TRIES_MAX and refusal.status not in ABOUT_THE_FILE:
+        if tries < TRIES_MAX and refusal.status not in REFUSED_AT_ONCE:
             raise NotYet(refusal.detail, external_id=task.external_id) from None
         # A run is refused for none of its files, and another worker may have sent it.
         sent = max(1, refusal.sent) if isinstance(piece, Run) else refusal.sent
@@ -132,10 +125,7 @@ def _put(delivery: Delivery, piece: Piece | Run, ports: DeliveryPorts) -> Mark |
         return _put_converted(delivery, piece, ports)
     if piece.size > delivery.limit:
         with ports.opened(piece.file, 0, 1):  # if it is still there
-            raise TooLarge(
-                f"{piece.file.uri} has more than {delivery.limit:,} bytes, the most that AEP takes "
-                "of a file that cannot be split: write smaller files"
-            )
+            raise too_large(piece.file, delivery.limit)
     return _put_whole(delivery, piece, ports) if piece.whole else _put_cut(delivery, piece, ports)
 
 

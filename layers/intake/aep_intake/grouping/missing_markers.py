@@ -15,11 +15,11 @@ A ready file is a marker for one file (see `ready`). A marker that is worked on 
 came waits in the same list: when it is due, it is taken in again.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from math import inf
-from typing import Protocol
 
 from aep_intake.grouping import ready
+from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.errors import LeaseLost, MarkerMissing, Rejected
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import RETRYING, WAITING, Folder, Listing, Missing, Seen, WaitingFile
@@ -27,68 +27,12 @@ from aep_intake.model.orders import FOLDER_PREFIX
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Rejection
 from aep_intake.model.times import HOUR_MS
-from aep_intake.model.values import dataclass
 
 FILES_PER_MESSAGE = 100  # which are announced together
 REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
 # Deadlines are rounded up to a quarter of `within`, so that files that come bit by bit need few
 # messages.
 DEADLINES_PER_WITHIN = 4
-
-
-class WaitingLedger(ready.ReadyLedger, Protocol):
-    """The ledger of arrivals. Every method raises LedgerUnavailable."""
-
-    def reject(self, arrival: Arrival, rejection: Rejection, owner: str | None = None) -> None:
-        """Record that an arrival was rejected before it had an order.
-
-        `owner`: the external id under which it was announced; None for its own.
-        """
-
-    def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
-        """Record that another version of its object supersedes it. Claims nothing."""
-
-
-class Folders(Protocol):
-    """The ledger of folders. Every method raises LedgerUnavailable."""
-
-    def wait(self, listing: Listing) -> None:
-        """Add it to its folder's list, as several if it is large.
-
-        The folder is due at its deadline, or earlier. If a worker handles the folder at this
-        moment, its write fails on the new revision.
-        """
-
-    def get(self, folder_id: str) -> Folder | None:
-        """The current folder."""
-
-    def advance(self, old: Folder, new: Folder) -> None:
-        """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
-
-    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        """A folder's list after a place and up to another (consistent reads)."""
-
-
-class RejectionAnnouncer(Protocol):
-    """The event bus. Raises NotAnnounced or StorageUnavailable."""
-
-    def arrival_rejected(
-        self, external_id: str, arrivals: tuple[Arrival, ...], why: Rejection
-    ) -> None:
-        """Announce why these arrivals cannot become an order."""
-
-
-@dataclass(frozen=True, slots=True)
-class FolderPorts:
-    """What waiting files need of the world."""
-
-    ledger: WaitingLedger
-    folders: Folders
-    announcer: RejectionAnnouncer
-    objects: ready.ReadObjects
-    send: Callable[[Missing], None]  # to a worker that calls `reject_overdue`
-    take_in: Callable[[Arrival], None]  # sends it to a worker that takes it in, as if it just came
-    now: Callable[[], int]  # epoch ms
 
 
 def folder_of(file: Arrival) -> str:
@@ -133,7 +77,7 @@ def later(marker: Arrival, route: str, due: int) -> Listing:
     return Listing(folder_of(marker), route, 0, due, (marker,), is_marker=True)
 
 
-def send_overdue(folder_id: str, ports: FolderPorts) -> None:
+def send_overdue(folder_id: str, ports: WaitingPorts) -> None:
     """Send messages for the overdue files of a folder that is due, and markers whose time has come.
 
     Raises as the ports.
@@ -158,7 +102,7 @@ def send_overdue(folder_id: str, ports: FolderPorts) -> None:
     _advance(folder, until, ports)
 
 
-def _advance(folder: Folder, done: str, ports: FolderPorts) -> None:
+def _advance(folder: Folder, done: str, ports: WaitingPorts) -> None:
     """Make the folder due at its next deadline, even if files come meanwhile."""
     current: Folder | None = folder
     while current is not None and current.done == folder.done:
@@ -174,7 +118,7 @@ def _advance(folder: Folder, done: str, ports: FolderPorts) -> None:
 
 
 def reject_overdue(
-    missing: Missing, ports: FolderPorts, side_by_side: SideBySide, worker_end: float = inf
+    missing: Missing, ports: WaitingPorts, side_by_side: SideBySide, worker_end: float = inf
 ) -> None:
     """Reject those files that still wait. `worker_end`: when the worker ends (epoch ms).
 
@@ -221,7 +165,7 @@ def _what_is_missing(listing: Listing) -> str:
     )
 
 
-def _still_waits(file: Arrival, listing: Listing, missing: Missing, ports: FolderPorts) -> bool:
+def _still_waits(file: Arrival, listing: Listing, missing: Missing, ports: WaitingPorts) -> bool:
     """Whether a file has no other fate, and no newer version."""
     seen = ports.ledger.seen(file.object_id)
     versions = {file.version}

@@ -16,11 +16,11 @@ uploaded side by side; but not for one that comes much later: then the ready fil
 """
 
 import codecs
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
 
+from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.errors import NotYet, Rejected
 from aep_intake.model.files import Arrival, ready_name
 from aep_intake.model.history import WAITING, Seen
@@ -33,44 +33,7 @@ EVENT_LATE_MS = 300_000  # after which an event that has not come is not waited 
 COUNT_BYTES_MAX = 64  # of a ready file that holds a number of rows
 
 
-class ReadyLedger(Protocol):
-    """The ledger of arrivals. Every method raises LedgerUnavailable."""
-
-    def seen(self, object_id: str) -> list[Seen]:
-        """All that the ledger knows of an object."""
-
-
-class ReadObjects(Protocol):
-    """S3. Raises Rejected if no such object can be read, or StorageUnavailable."""
-
-    def arrival(self, bucket: str, key: str) -> Arrival:
-        """The present version of an object."""
-
-    def read(self, arrival: Arrival, end: int, /) -> bytes:
-        """The bytes of that version up to `end`."""
-
-
-class ReadyPorts(Protocol):
-    """What ready files need of the world."""
-
-    @property
-    def ledger(self) -> ReadyLedger:
-        """The ledger."""
-
-    @property
-    def objects(self) -> ReadObjects:
-        """S3."""
-
-    @property
-    def take_in(self) -> Callable[[Arrival], None]:
-        """Sends a file to a worker that takes it in, as if it had just come."""
-
-    @property
-    def now(self) -> Callable[[], int]:
-        """Epoch milliseconds."""
-
-
-def let_through(file: Arrival, names: tuple[str, ...], ports: ReadyPorts) -> Arrival | None:
+def let_through(file: Arrival, names: tuple[str, ...], ports: WaitingPorts) -> Arrival | None:
     """The file, if a ready file is there for it; with the number of its rows, if that is told.
 
     `names`: see `NeedsReady`. The ledger must know that it waits. Raises LedgerUnavailable or
@@ -86,7 +49,7 @@ def let_through(file: Arrival, names: tuple[str, ...], ports: ReadyPorts) -> Arr
     return None if found is None else replace(file, rows=_rows(found, ports))
 
 
-def take_in_waiting(ready: Arrival, key: str, ports: ReadyPorts) -> None:
+def take_in_waiting(ready: Arrival, key: str, ports: WaitingPorts) -> None:
     """Have the file at `key`, whose ready file has arrived, taken in again if it waits.
 
     So is a version of which no event comes, such as one from before the stack was connected. The
@@ -115,7 +78,7 @@ def take_in_waiting(ready: Arrival, key: str, ports: ReadyPorts) -> None:
     ports.take_in(replace(present, brought_by=ready.brought_by, aged=ready.aged))
 
 
-def _ready_files(file: Arrival, names: Iterable[str], ports: ReadyPorts) -> Iterator[Arrival]:
+def _ready_files(file: Arrival, names: Iterable[str], ports: WaitingPorts) -> Iterator[Arrival]:
     """The versions of a file's ready file that the ledger knows, and the present one."""
     folder, slash, own = file.key.rpartition("/")
     for name in names:
@@ -173,7 +136,7 @@ def _age(version: Arrival) -> tuple[int, str]:
     return version.time, version.position
 
 
-def _rows(ready: Arrival, ports: ReadyPorts) -> int | None:
+def _rows(ready: Arrival, ports: WaitingPorts) -> int | None:
     """The number of rows that a ready file tells: digits alone in it."""
     if not 0 < ready.size <= COUNT_BYTES_MAX:
         return None

@@ -3,6 +3,7 @@
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create, ports
 from aep_intake.grouping import missing_markers, windows
+from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.progress import Outcome
 from aep_intake.model.values import dataclass
 
@@ -13,7 +14,7 @@ class ResumePorts:
 
     orders: ports.OrderPorts
     windows: windows.WindowPorts
-    folders: missing_markers.FolderPorts
+    folders: WaitingPorts
 
 
 def resume(kind: DueKind, name: str, ports: ResumePorts) -> Outcome | None:

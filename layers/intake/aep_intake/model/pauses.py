@@ -45,7 +45,7 @@ class Pause(Kept):
         return f"{self.what} is paused since {iso(self.since)}, by {self.by}{note}"
 
 
-def holding(order: Order, standing: Mapping[str, Pause]) -> Pause | None:
+def pause_of(order: Order, standing: Mapping[str, Pause]) -> Pause | None:
     """The first of the `standing` pauses, by name, that holds an order; None: it may go on."""
     names = [
         Pausable.DATASET.called(order.target.dataset_id),

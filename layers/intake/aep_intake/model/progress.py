@@ -9,10 +9,18 @@ from enum import StrEnum
 from typing import Any
 
 from aep_intake.model.batches import Batch
-from aep_intake.model.errors import BatchRefused, NeedsAttention, Rejected, TargetNotAllowed
+from aep_intake.model.errors import (
+    BatchRefused,
+    NeedsAttention,
+    Rejected,
+    TargetNotAllowed,
+    TryAgain,
+)
 from aep_intake.model.orders import Order, Replaced
 from aep_intake.model.records import Kept, invariant
 from aep_intake.model.values import dataclass
+
+PUT_OFF_CHARACTERS = 300  # of an error's text, that are stored
 
 
 class State(StrEnum):
@@ -87,6 +95,11 @@ class PutOff(Kept):
     reason: str
     detail: str
     at: int  # epoch milliseconds of the first error since it was opened
+
+    @classmethod
+    def of(cls, error: TryAgain, at: int) -> "PutOff":
+        """`error` in a form that can be stored."""
+        return cls(error.reason, str(error)[:PUT_OFF_CHARACTERS], at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,17 +31,21 @@ EVENTS_MAX = 1_000_000
 type Event = dict[str, Any]
 
 
-class JournalStore(Protocol):
+class JournalObjects(Protocol):
     """The journal's objects. Every method raises StorageUnavailable."""
-
-    def put(self, key: str, content: bytes) -> None:
-        """Write an object, or write it again."""
 
     def names(self, prefix: str) -> list[str]:
         """The keys that begin so."""
 
     def get(self, key: str) -> bytes:
         """The content of an object."""
+
+
+class JournalStore(JournalObjects, Protocol):
+    """The same, to be written."""
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object, or write it again."""
 
 
 class CountsLedger(Protocol):

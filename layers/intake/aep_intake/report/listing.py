@@ -25,6 +25,7 @@ from aep_intake.model.times import DAY_MS, HOUR_MS, day_of, hour_of, iso, millis
 from aep_intake.model.values import dataclass
 from aep_intake.report import journal, status
 from aep_intake.report.events import ARRIVAL_REJECTED, BATCH_CREATED
+from aep_intake.report.journal import JournalObjects
 from aep_intake.report.states import UNFINISHED, Word
 from aep_intake.report.status import JsonObject, StatusPorts
 
@@ -40,16 +41,6 @@ OBJECTS_AT_ONCE = 10  # each may be some MB, unpacked
 PAGE_MAX = 500
 PAGE = 100
 TOKEN_MAX = 2000  # characters: a caller's external id of 200 may be escaped twice
-
-
-class JournalObjects(Protocol):
-    """The journal's objects. Every method raises StorageUnavailable."""
-
-    def names(self, prefix: str) -> list[str]:
-        """The keys that begin so."""
-
-    def get(self, key: str) -> bytes:
-        """The content of an object."""
 
 
 class ListedLedger(Protocol):

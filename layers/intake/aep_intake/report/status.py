@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aep_intake.create.attempts import attempts, holding, latest
+from aep_intake.create.attempts import attempts, half_with, latest
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import IntakeError, PlatformUnavailable
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import RETRYING, Seen
-from aep_intake.model.orders import WINDOW_PREFIX, LineageHead, Order
+from aep_intake.model.ledgers import Heads, ObjectHistory, RecordsAndFiles
+from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Record, Rejection
@@ -47,23 +48,11 @@ ASK_AEP_S = 10  # for all batches of an answer together
 type JsonObject = dict[str, Any]
 
 
-class StatusLedger(Protocol):
+class StatusLedger(Heads, RecordsAndFiles, ObjectHistory, Protocol):
     """The ledger. Every method may raise LedgerUnavailable."""
-
-    def seen(self, object_id: str) -> list[Seen]:
-        """All that the ledger knows of an object."""
-
-    def get(self, external_id: str) -> Record | None:
-        """An order's current record."""
 
     def of_batch(self, batch_id: str) -> Record | None:
         """The record with this batch."""
-
-    def head(self, subject: str) -> LineageHead | None:
-        """The newest order of a lineage."""
-
-    def files(self, order: Order) -> tuple[Arrival, ...]:
-        """The files of an order, from the record or its window's list."""
 
 
 class StatusWindows(Protocol):
@@ -291,7 +280,9 @@ def _orders(
 ) -> dict[str, JsonObject]:
     """The status of each order of an object that the ledger still has, or of its half."""
     ledger = ports.ledger
-    found = _each(lambda name: holding(ledger.get(name), bucket, key, ledger), external_ids, ports)
+    found = _each(
+        lambda name: half_with(ledger.get(name), bucket, key, ledger), external_ids, ports
+    )
     records = {name: record for name, record in found.items() if record is not None}
     told = ports.side_by_side(
         lambda record: about(record, _delivery(record, ports), ports), records.values()

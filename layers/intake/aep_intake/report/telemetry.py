@@ -23,7 +23,7 @@ COUNTED = {
 }
 
 
-def report(external_id: str, result: Outcome | Exception, latency: int | None) -> None:
+def report(external_id: str, result: Outcome | Exception, latency: int | None = None) -> None:
     """Count and log the result of an order. `latency`: milliseconds since its file arrived."""
     keys = {"correlation_id": external_id}
     match result:

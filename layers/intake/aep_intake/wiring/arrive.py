@@ -29,7 +29,7 @@ class Arriving(Requesting, Grouping):
         return Intake(
             ports=self.create(context, self.pace.wait),
             windows=self.window_ports,
-            overdue=self.overdue_ports,
+            waiting=self.waiting_ports,
             ledger=self.ledger,
             announcer=self.announcer,
             targets=self.targets,
@@ -39,8 +39,7 @@ class Arriving(Requesting, Grouping):
             buckets=self.settings.source_buckets,
             retention_ms=self.retention_ms,
             remembered=self._remembered,
-            part_of=self.ledger.windows.part_of,
-            ended_without_data=self._ended_without_data,
+            versions=self.versions,
             came=self.routes_seen.came,
         )
 

@@ -14,7 +14,8 @@ from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.dynamodb.allowance import HourlyAllowance
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.clock import due
-from aep_intake.delivery import delivery
+from aep_intake.delivery.delivery import Task
+from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import key_of_map
@@ -38,7 +39,7 @@ PLANNING_MS = 60_000  # how long a delivery is planned until others take their t
 class Delivering(WithPlatform):
     """A worker that fills batches."""
 
-    def delivery(self, context: LambdaContext) -> delivery.DeliveryPorts:
+    def delivery(self, context: LambdaContext) -> DeliveryPorts:
         """The ports of deliveries, for this invocation. Raises LimitsUnavailable."""
         limits, uploads = self.limits, self.settings.uploads_queue_url
         left = context.get_remaining_time_in_millis()
@@ -46,7 +47,7 @@ class Delivering(WithPlatform):
 
         turn = Lock()
 
-        def enqueue(tasks: list[delivery.Task]) -> None:
+        def enqueue(tasks: list[Task]) -> None:
             self.queues.send(uploads, map(records.members, tasks))
 
         def ahead[T, R](work: Callable[[T], R], values: Iterable[T], /) -> Iterator[R]:
@@ -55,7 +56,7 @@ class Delivering(WithPlatform):
             with turn:
                 yield from self._ahead(work, values)
 
-        return delivery.DeliveryPorts(
+        return DeliveryPorts(
             deliveries=self.deliveries,
             orders=self.ledger,
             ingestion=self.ingestion,

@@ -4,7 +4,8 @@ from functools import cached_property
 from threading import Lock
 
 from aep_intake.clock import due
-from aep_intake.grouping import missing_markers, windows
+from aep_intake.grouping import windows
+from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model import messages
 from aep_intake.model.orders import Order
 from aep_intake.model.sharing import Sharing
@@ -43,10 +44,10 @@ class Grouping(Creating):
         return Sharing.within(file_megabytes * 10**6) if shares else None
 
     @cached_property
-    def overdue_ports(self) -> missing_markers.FolderPorts:
+    def waiting_ports(self) -> WaitingPorts:
         """The ports of files that wait for a marker."""
         url = self.settings.arrivals_queue_url
-        return missing_markers.FolderPorts(
+        return WaitingPorts(
             ledger=self.ledger,
             folders=self.ledger.folders,
             announcer=self.announcer,

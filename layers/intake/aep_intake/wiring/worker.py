@@ -113,7 +113,7 @@ class Worker(Clients):
         for message in failed:
             telemetry.age(age, now - message.first_sent_at)
         for trouble in back.troubles:
-            telemetry.report("put-off", trouble, None)
+            telemetry.report("put-off", trouble)
         return {"batchItemFailures": [{"itemIdentifier": stays} for stays in back.stay]}
 
     @cached_property

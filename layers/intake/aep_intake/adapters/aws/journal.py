@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 class JournalBucket:
-    """As `journal.JournalObjects`, in `bucket`."""
+    """As `journal.JournalStore`, in `bucket`."""
 
     def __init__(self, client: "S3Client", bucket: str) -> None:
         self._client = client
         self._bucket = bucket
 
     def put(self, key: str, content: bytes) -> None:
-        """As `journal.JournalObjects`."""
+        """As `journal.JournalStore`."""
         self._call(lambda: self._client.put_object(Bucket=self._bucket, Key=key, Body=content), key)
 
     def names(self, prefix: str) -> list[str]:
-        """As `journal.JournalObjects`; S3 lists every object that was written before."""
+        """As `journal.JournalStore`; S3 lists every object that was written before."""
         pages = self._client.get_paginator("list_objects_v2")
 
         def listed() -> list[str]:
@@ -33,7 +33,7 @@ class JournalBucket:
         return self._call(listed, prefix)
 
     def get(self, key: str) -> bytes:
-        """As `journal.JournalObjects`."""
+        """As `journal.JournalStore`."""
 
         def got() -> bytes:
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()

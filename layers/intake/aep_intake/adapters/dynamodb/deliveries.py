@@ -45,13 +45,13 @@ class DynamoDeliveries:
         except ConditionFailed as failed:
             [current] = failed.items
             # As in `DynamoLedger.replace`.
-            return current is not None and _started(current) == delivery
+            return current is not None and delivery_of(current) == delivery
         return True
 
     def get(self, external_id: str) -> Delivery | None:
         """The current delivery (a consistent read); None before its start."""
         item = self._table.get(f"delivery#{external_id}", "delivery")
-        return None if item is None else _started(item)
+        return None if item is None else delivery_of(item)
 
     def replace(self, old: Delivery, new: Delivery) -> Delivery:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -59,7 +59,7 @@ class DynamoDeliveries:
             self._table.put(self._item(new), revision(old.revision))
         except ConditionFailed as failed:
             [current] = failed.items
-            if current is None or _started(current) != new:  # as in `DynamoLedger.replace`
+            if current is None or delivery_of(current) != new:  # as in `DynamoLedger.replace`
                 raise LeaseLost("another worker took over", external_id=old.external_id) from None
         return new
 
@@ -128,7 +128,8 @@ class DynamoDeliveries:
         return item | due_at(Due(DueKind.DELIVERIES, delivery.external_id, delivery.due))
 
 
-def _started(item: Mapping[str, Any]) -> Delivery | None:
+def delivery_of(item: Mapping[str, Any]) -> Delivery | None:
+    """The delivery in an item; None while it is only recorded with its order."""
     return records.read(Delivery, item["delivery"]["S"]) if "delivery" in item else None
 
 

@@ -8,6 +8,7 @@ from itertools import batched, chain, islice
 from typing import Any
 
 from aep_intake.adapters.dynamodb import pauses
+from aep_intake.adapters.dynamodb.deliveries import delivery_of
 from aep_intake.adapters.dynamodb.due_work import PREFIXES
 from aep_intake.adapters.dynamodb.items import asides, file_of, lanes
 from aep_intake.adapters.dynamodb.table import KEYS_MAX, Item, Table
@@ -42,7 +43,7 @@ class DynamoListed:
             for name in some:
                 if order := items.get(f"order#{name}"):
                     record = records.read(Record, order["record"]["S"])
-                    found[name] = (record, _delivery(items.get(f"delivery#{name}", {})))
+                    found[name] = (record, delivery_of(items.get(f"delivery#{name}", {})))
         return found
 
     def aside(self, where: str) -> Iterator[Arrival]:
@@ -98,7 +99,3 @@ def _place(text: str) -> tuple[str, str, str]:
     except (ValueError, RecursionError):
         pass
     return "", "", ""
-
-
-def _delivery(item: Item) -> Delivery | None:
-    return records.read(Delivery, item["delivery"]["S"]) if "delivery" in item else None
