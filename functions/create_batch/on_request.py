@@ -48,48 +48,35 @@ wanted_keys = compile_wildcard(worker.settings.key_pattern)
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     """Answer one request; every failure is an answer, too."""
     telemetry.count("Requests")
-    match event["httpMethod"], event["resource"]:
-        case "POST", "/batches" | "/data/foundation/import/batches":
-            # The latter is Adobe's: a curl of its pages needs another host and signature alone.
-            response = _create(event, context)
-        case "POST", "/uploads":
-            response = _upload(event, context)
-        case "POST", "/batches/{id}/attempts":
-            response = _next_attempt(event, context)
-        case "GET", "/batches" | "/batches/{id}" | "/objects":
-            response = _tell(event, context)
-        case _:
-            detail = (
-                "only /batches, /batches/{id}, /batches/{id}/attempts, /objects and /uploads exist"
-            )
-            response = _problem(problem(404, "not-found", detail))
+    response = attempt(_answer, event, context)
+    if isinstance(response, Exception):
+        response = _failed(context.aws_request_id, response)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
     return response
 
 
+def _answer(event: Mapping[str, Any], context: LambdaContext) -> Response:
+    match event["httpMethod"], event["resource"]:
+        case "POST", "/batches" | "/data/foundation/import/batches":
+            # The latter is Adobe's: a curl of its pages needs another host and signature alone.
+            return _create(event, context)
+        case "POST", "/uploads":
+            return _sign_upload(event)
+        case "POST", "/batches/{id}/attempts":
+            return _next_attempt(event, context)
+        case "GET", "/batches" | "/batches/{id}" | "/objects":
+            return _tell(event)
+    detail = "only /batches, /batches/{id}, /batches/{id}/attempts, /objects and /uploads exist"
+    return _problem(problem(404, "not-found", detail))
+
+
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    request = attempt(requests.read, event, uuid.uuid4().hex)
-    if isinstance(request, Exception):
-        _report(context.aws_request_id, request)
-        return _problem(explain(request))
-    result = attempt(_carry_out, request, context)
-    _report(request.external_id, result)
-    if isinstance(result, Exception):
-        return _problem(explain(result, request.external_id))
-    return _made(event, result)
+    request = requests.read(event, uuid.uuid4().hex)
+    return _made(event, request.external_id, attempt(_carry_out, request, context))
 
 
-def _upload(event: Mapping[str, Any], context: LambdaContext) -> Response:
+def _sign_upload(event: Mapping[str, Any]) -> Response:
     """Answer with a URL for one PUT. The answer is a credential: it is not logged."""
-    signed = attempt(_sign_upload, event)
-    if isinstance(signed, Exception):
-        _report(context.aws_request_id, signed)
-        return _problem(explain(signed))
-    logger.info("upload signed", extra={"uri": signed["uri"], "route": signed["route"]})
-    return _response(200, signed, {"Cache-Control": "no-store"})
-
-
-def _sign_upload(event: Mapping[str, Any]) -> dict[str, Any]:
     from aep_intake.arrivals import uploads  # noqa: PLC0415 - other requests need none
 
     wanted = uploads.read(event)
@@ -107,24 +94,18 @@ def _sign_upload(event: Mapping[str, Any]) -> dict[str, Any]:
         )
     url, headers = worker.upload_urls.sign(bucket, wanted)
     until = iso(worker.now() + uploads.URL_SECONDS * 1000)
+    logger.info("upload signed", extra={"uri": uri, "route": route})
     answer = {"method": "PUT", "url": url, "headers": headers, "expiresAt": until}
-    return answer | {"uri": uri, "route": route}
+    return _response(200, answer | {"uri": uri, "route": route}, {"Cache-Control": "no-store"})
 
 
 def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
     """Start one more attempt of an order whose batch ended without data."""
-    record = attempt(lambda: worker.answers.order(event))
+    record = worker.answers.order(event)
     if record is None:
         return _problem(problem(404, "not-found", "no order has this external id, or this batch"))
-    if isinstance(record, Exception):
-        _report(context.aws_request_id, record)
-        return _problem(explain(record))
-    external_id = record.order.external_id
     result = attempt(_start_next_attempt, record, event, context)
-    _report(external_id, result)
-    if isinstance(result, Exception):
-        return _problem(explain(result, external_id))
-    return _made(event, result)
+    return _made(event, record.order.external_id, result)
 
 
 def _batches(event: Mapping[str, Any]) -> str:
@@ -134,17 +115,25 @@ def _batches(event: Mapping[str, Any]) -> str:
     return f"/{prefix.strip('/')}/batches".replace("//", "/")
 
 
-def _report(correlation_id: str, result: Outcome | Exception) -> None:
-    """As for arrivals, but rejected requests have a metric of their own."""
-    if isinstance(result, Rejected):
-        telemetry.count("RequestsRejected", result.reason)
-        why = {"correlation_id": correlation_id, "reason": result.reason, "why": str(result)}
+def _failed(name: str, error: Exception, external_id: str | None = None) -> Response:
+    """The answer to an error, which is told as for arrivals; but a request has its own metric.
+
+    `name`: the correlation id.
+    """
+    if isinstance(error, Rejected):
+        telemetry.count("RequestsRejected", error.reason)
+        why = {"correlation_id": name, "reason": error.reason, "why": str(error)}
         logger.warning("rejected", extra=why)
     else:
-        telemetry.report(correlation_id, result, None)
+        telemetry.report(name, error)
+    return _problem(explain(error, external_id))
 
 
-def _made(event: Mapping[str, Any], outcome: Outcome) -> Response:
+def _made(event: Mapping[str, Any], external_id: str, outcome: Outcome | Exception) -> Response:
+    """The answer to a request for a batch."""
+    if isinstance(outcome, Exception):
+        return _failed(external_id, outcome, external_id)
+    telemetry.report(external_id, outcome)
     record = outcome.record
     here, batch = quote(_batches(event), errors="replace"), quote(record.batch_id or "", safe="")
     headers = {
@@ -223,12 +212,8 @@ def _look_at(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _tell(event: Mapping[str, Any], context: LambdaContext) -> Response:
-    told = attempt(lambda: worker.answers.to(event))
-    if isinstance(told, Exception):
-        _report(context.aws_request_id, told)
-        return _problem(explain(told))
-    status, body = told
+def _tell(event: Mapping[str, Any]) -> Response:
+    status, body = worker.answers.to(event)
     if status != 200:
         return _problem(body)
     return _response(

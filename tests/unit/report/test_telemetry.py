@@ -58,6 +58,13 @@ def bug() -> None:
     raise ZeroDivisionError("nobody foresaw this")
 
 
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 @pytest.fixture
 def told(
     monkeypatch: pytest.MonkeyPatch,
@@ -89,6 +96,33 @@ def told(
         return counted, caplog.records
 
     return tell
+
+
+@pytest.fixture
+def deployed(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """A function as it is deployed, whose worker has these parts."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    def function_of(function: str, **parts: Any) -> Any:
+        module = importlib.import_module(function)
+        minted, parking = SimpleNamespace(take_minted=lambda: 0), Parking(MemoryParked(), Mock())
+        for name, fake in ({"credentials": minted, "parking": parking} | parts).items():
+            monkeypatch.setitem(module.worker.__dict__, name, fake)
+        return module
+
+    return function_of
+
+
+def answered(told: Any, function: Any, *messages: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What a function counts, and answers, when it gets these messages."""
+    answer: dict[str, Any] = {}
+
+    def handle(event: Any, context: Any) -> None:
+        answer.update(function.handler(event, context))
+
+    counted, _ = told({"Records": list(messages)}, Context(), handle)
+    return counted, answer
 
 
 MADE_AT = 1_795_435_200_000
@@ -348,27 +382,22 @@ DUE = [
 
 @pytest.fixture
 def tick(
-    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    told: Any, deployed: Callable[..., Any], environment: dict[str, str]
 ) -> Callable[[Ticked, int], None]:
-    """The handler as it is deployed, among fakes."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    function = importlib.import_module("on_tick")
+    """The handler among fakes."""
 
     def ticked(found: Ticked, now: int) -> None:
-        limits = SimpleNamespace(current=lambda: Organizations((), Limits()))
-        fakes = {
-            "ledger": SimpleNamespace(due_work=found, profile_batches=found, pauses=found.pauses),
-            "queues": found,
-            "now": lambda: now,
-            "organizations": limits,
-            "settings": Settings.of("on_tick", environment),
-            "_noted_limit": 0,
-            "expectations": SimpleNamespace(current=lambda: found.expected),
-            "routes_seen": found,
-        }
-        for name, value in fakes.items():
-            monkeypatch.setitem(function.worker.__dict__, name, value)
+        function = deployed(
+            "on_tick",
+            ledger=SimpleNamespace(due_work=found, profile_batches=found, pauses=found.pauses),
+            queues=found,
+            now=lambda: now,
+            organizations=SimpleNamespace(current=lambda: Organizations((), Limits())),
+            settings=Settings.of("on_tick", environment),
+            _noted_limit=0,
+            expectations=SimpleNamespace(current=lambda: found.expected),
+            routes_seen=found,
+        )
         function.handler({}, Context())
 
     return ticked
@@ -434,33 +463,19 @@ class Held:
 )
 def test_a_batch_that_is_put_off_at_every_look_shows_its_age_too(
     told: Any,
-    environment: dict[str, str],
+    deployed: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
     held: Delivery | Exception | None,
     hours: int | None,
 ) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    function = importlib.import_module("on_delivery")
-
-    def later(*_: object) -> None:
-        raise NotYet("AEP is down")
-
+    function = deployed(
+        "on_delivery",
+        delivery=lambda _: SimpleNamespace(deliveries=Held(held)),
+        now=lambda: MADE_AT + 30 * HOUR,
+    )
+    monkeypatch.setattr(function.steps, "resume", raising(NotYet("AEP is down")))
     body = json.dumps({"externalId": f"{DELIVERY_PREFIX}intake-1"})
-    monkeypatch.setattr(function.steps, "resume", later)
-    world: dict[str, Any] = {
-        "delivery": lambda _: SimpleNamespace(deliveries=Held(held)),
-        "now": lambda: MADE_AT + 30 * 3_600_000,
-        "credentials": SimpleNamespace(take_minted=lambda: 0),
-    }
-    for part, fake in world.items():
-        monkeypatch.setitem(function.worker.__dict__, part, fake)
-    answer: Any = {}
-
-    def handle(event: Any, context: Any) -> None:
-        answer.update(function.handler(event, context))
-
-    counted, _ = told({"Records": [record(body)]}, Context(), handle)
+    counted, answer = answered(told, function, record(body))
     assert counted["DeliveryPutOff", "not-yet"] == 1
     assert counted.get(("UnfinishedBatchHours", None)) == hours
     assert not set(counted) & {("BatchesSucceeded", None)}
@@ -487,7 +502,7 @@ class Routing:
     """What on_arrival takes of an Intake when nothing that it does succeeds."""
 
     hand_on: Any = None
-    overdue: Any = None
+    waiting: Any = None
     announcer: Any = None
     ports: Any = field(
         default_factory=lambda: SimpleNamespace(lease=lambda: SimpleNamespace(until=0))
@@ -522,41 +537,26 @@ class Function:
     ids=lambda about: about.name,
 )
 def test_what_is_tried_again_shows_since_when_it_is_there(
-    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, about: Function
+    told: Any, deployed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, about: Function
 ) -> None:
     """However often it was sent anew; and what came too early is not tried at all."""
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    function, tried, kept = importlib.import_module(about.name), [], Kept()
-
-    def later(*arguments: object, **_: object) -> None:
-        tried.append(arguments)
-        raise NotYet("AEP is down")
-
+    kept, later = Kept(), Mock(side_effect=NotYet("AEP is down"))
+    function = deployed(
+        about.name,
+        intake=lambda *_: Routing(),
+        delivery=lambda _: SimpleNamespace(deliveries=Held(None), life=60_000),
+        now=lambda: MADE_AT + 5 * HOUR,
+        queues=kept,
+    )
     monkeypatch.setattr(about.fails, later)
     monkeypatch.setattr(function, "take_in", lambda *_: {}, raising=False)
-    world: dict[str, Any] = {
-        "intake": lambda *_: Routing(),
-        "delivery": lambda _: SimpleNamespace(deliveries=Held(None), life=60_000),
-        "now": lambda: MADE_AT + 5 * HOUR,
-        "credentials": SimpleNamespace(take_minted=lambda: 0),
-        "queues": kept,
-        "parking": Parking(MemoryParked(), Mock()),
-    }
-    for name, fake in world.items():
-        monkeypatch.setitem(function.worker.__dict__, name, fake)
-    answer: Any = {}
-
-    def handle(event: Any, context: Any) -> None:
-        answer.update(function.handler(event, context))
-
     text, first = json.dumps(about.body), {"firstSentAt": MADE_AT, "tries": 8}
     ready = record(text, 2, **first) | {"messageId": "ready", "receiptHandle": "ready"}
     ready["attributes"]["SentTimestamp"] = str(MADE_AT + 4 * HOUR)
     early = record(text, **first, notBefore=MADE_AT + 6 * HOUR) | {"messageId": "early"}
-    counted, _ = told({"Records": [ready, early]}, Context(), handle)
+    counted, answer = answered(told, function, ready, early)
     assert counted[about.metric, None] == 5 * 3600
-    assert len(tried) == 1
+    assert later.call_count == 1
     assert answer == {"batchItemFailures": []}
     again = {"tries": 8, "firstSentAt": MADE_AT, "notBefore": MADE_AT + 6 * HOUR}
     assert kept.anew[0] == again
@@ -565,34 +565,19 @@ def test_what_is_tried_again_shows_since_when_it_is_there(
 
 @pytest.mark.parametrize("there", [True, False])
 def test_a_message_is_parked_unless_its_order_is_there_already(
-    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, there: bool
+    told: Any, deployed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, *, there: bool
 ) -> None:
     """Else each redrive of what AEP refuses again would leave twice as many messages.
 
     The item that it was parked with ends either way: with the order there, or with a new token.
     """
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    function, kept = importlib.import_module("on_arrival"), Mock()
-
-    def refused(*_: object) -> None:
-        error = BatchRefused("AEP does not take it", status=400)
-        error.parked = there
-        raise error
-
-    monkeypatch.setattr(REDRIVE, refused)
-    monkeypatch.setattr(function, "take_in", lambda *_: {})
-    world: dict[str, Any] = {
-        "intake": lambda *_: Routing(),
-        "credentials": SimpleNamespace(take_minted=lambda: 0),
-        "queues": kept,
-        "parking": Parking(MemoryParked(), Mock()),
-    }
-    for name, fake in world.items():
-        monkeypatch.setitem(function.worker.__dict__, name, fake)
-    items = MemoryParked()
+    kept, items = Mock(), MemoryParked()
     parking = Parking(items, kept.park)
-    monkeypatch.setitem(function.worker.__dict__, "parking", parking)
+    function = deployed("on_arrival", intake=lambda *_: Routing(), queues=kept, parking=parking)
+    refused = BatchRefused("AEP does not take it", status=400)
+    refused.parked = there
+    monkeypatch.setattr(REDRIVE, raising(refused))
+    monkeypatch.setattr(function, "take_in", lambda *_: {})
     body = json.dumps({"externalId": "intake-1"})
     place, why = (ARRIVALS, "order", "intake-1"), Rejection("batch-failed", "it failed", 1)
     parking.message("dead", place, body, About("intake-1", "crm"), why)
@@ -605,13 +590,18 @@ def test_a_message_is_parked_unless_its_order_is_there_already(
 
 @pytest.mark.parametrize("down", [True, False])
 def test_what_is_given_up_is_parked_once_it_is_recorded(
-    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, *, down: bool
+    told: Any, deployed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, *, down: bool
 ) -> None:
     """Else a ledger that is down meanwhile would have one more message parked at each try."""
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    function, kept, intake = importlib.import_module("on_arrival"), Mock(), Routing()
+    kept, intake = Mock(), Routing()
     kept.send_again.return_value = {}
+    function = deployed(
+        "on_arrival",
+        intake=lambda *_: intake,
+        now=lambda: MADE_AT + 25 * HOUR,
+        queues=kept,
+        parking=Parking(MemoryParked(), kept.park),
+    )
     if down:
         intake.ledger.reject.side_effect = LedgerUnavailable("the table is throttled")
     # What of it is rejected keeps its own reason.
@@ -624,15 +614,6 @@ def test_what_is_given_up_is_parked_once_it_is_recorded(
     arrival, other = function.read(text).arrivals
     results = {arrival.external_id: NotYet("down"), other.external_id: NoRoute("none")}
     monkeypatch.setattr(function, "take_in", lambda *_: results)
-    world: dict[str, Any] = {
-        "intake": lambda *_: intake,
-        "now": lambda: MADE_AT + 25 * HOUR,
-        "credentials": SimpleNamespace(take_minted=lambda: 0),
-        "queues": kept,
-        "parking": Parking(MemoryParked(), kept.park),
-    }
-    for name, fake in world.items():
-        monkeypatch.setitem(function.worker.__dict__, name, fake)
     message = record(text, 1, firstSentAt=MADE_AT, tries=GIVEN_UP_TRIES)
     told({"Records": [message]}, Context(), function.handler)
     assert kept.park.called is not down
@@ -640,12 +621,12 @@ def test_what_is_given_up_is_parked_once_it_is_recorded(
 
 
 def test_what_is_put_off_is_noted_until_the_ledger_fails(
-    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    told: Any, deployed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fifty notes of a ledger that hangs would take the time in which messages are delayed."""
-    for variable, value in environment.items():
-        monkeypatch.setenv(variable, value)
-    function, kept, intake = importlib.import_module("on_arrival"), Kept(), Routing()
+    kept, intake = Kept(), Routing()
+    parts = {"intake": lambda *_: intake, "now": lambda: MADE_AT, "queues": kept}
+    function = deployed("on_arrival", **parts)
     notes = intake.ledger.note_retrying
     event = json.loads((EVENTS / "eventbridge-object-created.json").read_text())
     errors: dict[str, Exception] = {}
@@ -663,15 +644,6 @@ def test_what_is_put_off_is_noted_until_the_ledger_fails(
         messages.append(record(text, 1) | {"messageId": key, "receiptHandle": key})
     monkeypatch.setattr(function, "take_in", lambda *_: errors)
     notes.side_effect = [None, LedgerUnavailable("it hangs")]
-    world: dict[str, Any] = {
-        "intake": lambda *_: intake,
-        "now": lambda: MADE_AT,
-        "credentials": SimpleNamespace(take_minted=lambda: 0),
-        "queues": kept,
-        "parking": Parking(MemoryParked(), Mock()),
-    }
-    for name, fake in world.items():
-        monkeypatch.setitem(function.worker.__dict__, name, fake)
     told({"Records": messages}, Context(), function.handler)
     assert [call.args[0].key for call in notes.call_args_list] == ["a", "c"]
     assert kept.hidden.keys() == {"a", "b", "c", "d"}
@@ -679,33 +651,16 @@ def test_what_is_put_off_is_noted_until_the_ledger_fails(
 
 @pytest.mark.parametrize("receives", [1, 2])
 def test_an_event_that_is_faster_than_its_record_comes_again_at_once(
-    told: Any, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, receives: int
+    told: Any, deployed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, receives: int
 ) -> None:
     """And else later and later, until its order is finished."""
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    function, kept = importlib.import_module("on_delivery"), Kept()
-
-    def early(*_: object) -> None:
-        raise NotYet("its creation is not finished", retry_after=1)
-
-    monkeypatch.setattr(function.steps, "start", early)
-    world: dict[str, Any] = {
-        "delivery": lambda _: SimpleNamespace(deliveries=Held(None)),
-        "now": lambda: MADE_AT,
-        "credentials": SimpleNamespace(take_minted=lambda: 0),
-        "queues": kept,
-        "parking": Parking(MemoryParked(), Mock()),
-    }
-    for part, fake in world.items():
-        monkeypatch.setitem(function.worker.__dict__, part, fake)
+    kept, its = Kept(), SimpleNamespace(deliveries=Held(None))
+    parts = {"delivery": lambda _: its, "now": lambda: MADE_AT, "queues": kept}
+    function = deployed("on_delivery", **parts)
+    early = NotYet("its creation is not finished", retry_after=1)
+    monkeypatch.setattr(function.steps, "start", raising(early))
     message = record(json.dumps(CREATED), receives)
-    answer: Any = {}
-
-    def handle(event: Any, context: Any) -> None:
-        answer.update(function.handler(event, context))
-
-    told({"Records": [message]}, Context(), handle)
+    _, answer = answered(told, function, message)
     assert answer == {"batchItemFailures": [{"itemIdentifier": message["messageId"]}]}
     assert kept.hidden == {message["receiptHandle"]: 1 if receives == 1 else 60}
 
