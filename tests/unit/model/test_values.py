@@ -2,21 +2,32 @@
 
 import copy
 import dataclasses
+import inspect
 import pickle
 from dataclasses import field, replace
+from functools import partial
 from typing import Any
 
 import pytest
 from aep_intake.model.values import dataclass
 
 BODY = {
-    "__annotations__": {"name": str, "size": int, "note": str, "secret": str},
+    "__annotations__": {
+        "name": str,
+        "size": int,
+        "note": str,
+        "secret": str,
+        "rows": list,
+        "at": int,
+    },
     "__doc__": "A file.",
     "__module__": __name__,
     "__qualname__": "Outer.File",
     "size": 3,
     "note": field(default="", compare=False),
     "secret": field(default="", repr=False),
+    "rows": field(default_factory=list, compare=False, repr=False),
+    "at": field(default=0, compare=False, repr=False, kw_only=True),
 }
 OURS: Any = dataclass(frozen=True, slots=True)(type("File", (), dict(BODY)))
 THEIRS: Any = dataclasses.dataclass(frozen=True, slots=True)(type("File", (), dict(BODY)))
@@ -49,8 +60,22 @@ def test_it_is_as_a_dataclass(made: Any) -> None:
     assert hash(one) == hash(made("a", 3, "another note", "s"))
     assert replace(one, size=4) == made("a", 4, "", "s")
     assert one != ("a", 3, "s")
-    assert made.__match_args__ == ("name", "size", "note", "secret")
+    assert made.__match_args__ == ("name", "size", "note", "secret", "rows")
     assert not hasattr(one, "__dict__")
+
+
+@pytest.mark.parametrize("made", [OURS, THEIRS], ids=["ours", "theirs"])
+def test_it_is_made_as_a_dataclass(made: Any) -> None:
+    assert made("a").rows == []
+    assert made("a").rows is not made("a").rows
+    assert made("a", rows=[1]).rows == [1]
+    assert (made("a").at, made("a", at=7).at) == (0, 7)
+    for wrong in (made, partial(made, "a", 3, "", "", [], 7), partial(made, "a", nobody=1)):
+        with pytest.raises(TypeError):
+            wrong()
+    assert [
+        (one.name, one.kind) for one in inspect.signature(made.__init__).parameters.values()
+    ] == [(one.name, one.kind) for one in inspect.signature(THEIRS.__init__).parameters.values()]
 
 
 def test_a_value_of_another_class_is_another() -> None:
