@@ -18,7 +18,7 @@ from aep_intake.model.batches import Target
 from aep_intake.model.errors import Rejected
 from aep_intake.model.times import DAY_MS, iso
 from aep_intake.routing import routes
-from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.globs import beginning_of, compile_wildcard
 from aep_intake.routing.wanted import is_wanted
 from rich.table import Column
 from rich.table import Table as Grid
@@ -90,13 +90,14 @@ def prepare(
         comparison = of_day(day, comparison)
     if listed is not None:
         comparison = known_by(listed.made, comparison)
-    keys = compile_wildcard(stack.parameters["KeyPattern"])
+    pattern = stack.parameters["KeyPattern"]
+    keys, prefix = compile_wildcard(pattern), beginning_of(pattern)
     _, platform = adobe_clients(stack, session)
     queues, url = Queues(session.client("sqs")), stack.output("ArrivalsQueueUrl")
     ports = ReconcilePorts(
         ledger=comparisons,
         inventory=lambda *_: inventory_uri,
-        listing=lambda bucket, uri: listing(lambda: s3, bucket, uri),
+        listing=lambda bucket, uri: listing(lambda: s3, bucket, uri, prefix),
         wanted=lambda file: is_wanted(file, keys, published) and _is_of(route, file, published),
         connected=connected(stack, table),
         send=lambda files: queues.send_all(url, map(messages.of_arrival, files)),

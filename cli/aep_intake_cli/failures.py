@@ -20,6 +20,7 @@ _ACTIONS = {
     "GetBucketNotificationConfiguration": "s3:GetBucketNotification",
     "PutBucketNotificationConfiguration": "s3:PutBucketNotification",
     "GetBucketLifecycleConfiguration": "s3:GetLifecycleConfiguration",
+    "GetBucketInventoryConfiguration": "s3:GetInventoryConfiguration",
     "HeadBucket": "s3:ListBucket",
     "HeadObject": "s3:GetObject",
 }

@@ -44,9 +44,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         put_off = why
         report(f"comparison of {day_of(before.began)}", why)
     for kind, number in comparison.found.items():
-        if new := number - before.found.get(kind, 0):
+        # Fewer, where a bucket was begun anew.
+        if (new := number - before.found.get(kind, 0)) > 0:
             count("Reconciled", kind, new)
-    for finding in comparison.named[len(before.named) :]:
+    for finding in (one for one in comparison.named if one not in before.named):
         about = {"found": finding.found, "about": finding.about}
         logger.warning("found by the comparison", extra=about)
     progress = {"looked_at": comparison.looked_at, "told": comparison.told}

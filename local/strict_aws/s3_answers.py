@@ -212,6 +212,27 @@ async def tell_restores(carry: Carry, request: Request) -> Answer:
     return status, headers, s3._xml_body(page)
 
 
+# Configurations of inventories, which MiniStack does not know
+
+_inventories: Final[dict[tuple[str, str], bytes]] = {}
+
+
+@in_front_of(s3, switch=None)
+async def keep_inventory_configurations(carry: Carry, request: Request) -> Answer:
+    if "inventory" not in request.query:
+        return await carry()
+    bucket, _ = s3._parse_bucket_key(request.path, request.headers)
+    place = bucket, s3._qp(request.query, "id", "")
+    if request.method == "PUT":
+        _inventories[place] = request.body
+        return 200, {}, b""
+    if place not in _inventories:
+        said = "The specified configuration does not exist."
+        absent: Answer = s3._error("NoSuchConfiguration", said, 404)
+        return absent
+    return 200, {"Content-Type": "application/xml"}, _inventories[place]
+
+
 # Copies
 
 

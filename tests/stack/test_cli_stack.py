@@ -655,6 +655,19 @@ def _write_inventory(stack: LocalStack, file: Arrival, now: int) -> None:
         "fileSchema": ", ".join(about),
         "files": [{"key": f"{folder}/data/1.csv.gz"}],
     }
+    stack.aws.s3.put_bucket_inventory_configuration(
+        Bucket=file.bucket,
+        Id="all",
+        InventoryConfiguration={
+            "Id": "all",
+            "IsEnabled": True,
+            "IncludedObjectVersions": "All",
+            "Schedule": {"Frequency": "Daily"},
+            "Destination": {
+                "S3BucketDestination": {"Bucket": f"arn:aws:s3:::{place}", "Format": "CSV"}
+            },
+        },
+    )
     day = datetime.fromtimestamp(now / 1000, UTC).strftime("%Y-%m-%dT%H-%MZ")
     put = partial(stack.aws.s3.put_object, Bucket=place)
     put(Key=f"{folder}/data/1.csv.gz", Body=gzip.compress(rows.encode()))

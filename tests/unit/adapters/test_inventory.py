@@ -3,12 +3,15 @@
 import gzip
 import io
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 from aep_intake.adapters.aws import inventory
+from aep_intake.arrivals.listings import BucketListing
 from aep_intake.model.errors import InventoryUnusable, StorageUnavailable
 from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.times import DAY_MS
 from botocore.exceptions import ClientError, ConnectTimeoutError
 
 SCHEMA = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag"
@@ -21,12 +24,35 @@ ROWS = [
 ]
 
 
+def refused(status: int, code: str) -> ClientError:
+    about: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(about, "GetObject")
+
+
+class Configured:
+    """The configurations of a bucket's inventories, by their id."""
+
+    def __init__(self, **configured: dict[str, Any]) -> None:
+        self.configured = configured
+        self.refused: ClientError | None = None
+
+    def get_bucket_inventory_configuration(self, *, Bucket: str, Id: str) -> dict[str, Any]:
+        assert Bucket == "landing"
+        if self.refused is not None:
+            raise self.refused
+        if Id not in self.configured:
+            raise refused(404, "NoSuchConfiguration")
+        usual = {"IsEnabled": True, "Schedule": {"Frequency": "Daily"}}
+        return {"InventoryConfiguration": usual | self.configured[Id]}
+
+
 class S3:
     """The bucket of an inventory, and the versioning of the bucket that it is of."""
 
     def __init__(self, versioning: str | None = None, **manifest: Any) -> None:
         self.versioning = versioning
         self.fails: Exception | None = None
+        self.configured = Configured(all={})
         whole = {
             "sourceBucket": "landing",
             "creationTimestamp": "1767400000000",
@@ -46,6 +72,9 @@ class S3:
         if self.fails is not None:
             raise self.fails
         return {"Body": io.BytesIO(self.objects[of["Key"]])}
+
+    def get_bucket_inventory_configuration(self, **of: str) -> dict[str, Any]:
+        return self.configured.get_bucket_inventory_configuration(**of)
 
     def get_bucket_versioning(self, **of: str) -> dict[str, str]:
         assert of == {"Bucket": "landing"}
@@ -112,11 +141,6 @@ def test_a_file_that_cannot_be_read_is_named(broken: bytes) -> None:
         list(of_inventory(s3).pages("in/", ""))
 
 
-def refused(status: int, code: str) -> ClientError:
-    about: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(about, "GetObject")
-
-
 @pytest.mark.parametrize(
     ("fails", "kind"),
     [
@@ -137,10 +161,49 @@ def test_what_s3_may_answer_later_is_tried_again(fails: Exception, kind: type[Ex
         list(listed.pages("", ""))
 
 
-class StateBucket:
+IN_PLACE = "s3://lists/landing/all/2026-11-28T01-00Z/manifest.json"
+
+
+def listed(s3: S3, uri: str, prefix: str) -> BucketListing:
+    s3.objects[uri.removeprefix("s3://lists/")] = s3.objects["m/manifest.json"]
+    client: Any = s3
+    return inventory.listing(lambda: client, "landing", uri, prefix)
+
+
+@pytest.mark.parametrize("prefix", ["in/", "in/a"])
+def test_an_inventory_with_a_filter_is_for_what_is_under_it(prefix: str) -> None:
+    s3 = S3()
+    s3.configured.configured["all"] = {"Filter": {"Prefix": "in/"}}
+    [page, *_] = listed(s3, IN_PLACE, prefix).pages("")
+    assert {one.key for one in page.found if isinstance(one, Arrival)} == {"in/a b+c.json"}
+
+
+def test_where_an_inventory_may_leave_something_out_it_is_not_read() -> None:
+    s3 = S3()
+    s3.configured.configured["all"] = {"Filter": {"Prefix": "in/"}}
+    for prefix in ("", "i", "out/"):
+        with pytest.raises(InventoryUnusable, match="lists only what is under 'in/'"):
+            listed(s3, IN_PLACE, prefix)
+    for gone in ({}, {"all": {"IsEnabled": False}}):
+        s3.configured.configured = gone
+        with pytest.raises(InventoryUnusable, match="nobody knows what it leaves out"):
+            listed(s3, IN_PLACE, "")
+    s3.configured.configured = {"all": {}}
+    with pytest.raises(InventoryUnusable, match="from the place where S3 wrote it"):
+        listed(s3, "s3://lists/m/manifest.json", "")
+    s3.configured.refused = refused(403, "AccessDenied")
+    with pytest.raises(InventoryUnusable, match="all of landing: S3 answered 403 AccessDenied"):
+        listed(s3, IN_PLACE, "")
+    s3.configured.refused = refused(503, "SlowDown")
+    with pytest.raises(StorageUnavailable):
+        listed(s3, IN_PLACE, "")
+
+
+class StateBucket(Configured):
     """Lists its keys, in pages of one."""
 
-    def __init__(self, *keys: str) -> None:
+    def __init__(self, *keys: str, **configured: dict[str, Any]) -> None:
+        super().__init__(**(configured or {"a": {}, "z": {}}))
         self.keys = keys
 
     def get_paginator(self, operation: str) -> Any:
@@ -164,7 +227,36 @@ def test_the_newest_inventory_of_a_bucket_counts_unless_it_is_too_old() -> None:
         "inventory/landing2/a/2026-11-28T01-00Z/manifest.json",
     )
     s3: Any = StateBucket(*manifests, *others)
-    made = 1_795_741_200_000
-    assert inventory.newest(s3, "state", "landing", made) == f"s3://state/{manifests[1]}"
-    assert inventory.newest(s3, "state", "landing", made + 1) is None
-    assert inventory.newest(s3, "state", "other", 0) is None
+    newest = partial(inventory.newest, s3, "state", now=MADE + DAY_MS)
+    assert newest("landing", MADE) == f"s3://state/{manifests[1]}"
+    assert newest("landing", MADE + 1) is None
+    assert newest("other", 0) is None
+
+
+MADE = 1_795_741_200_000
+MANIFEST = "inventory/landing/{}/2026-11-27T01-00Z/manifest.json"
+
+
+@pytest.mark.parametrize(("frequency", "days"), [("Daily", 3), ("Weekly", 9)])
+def test_that_s3_has_stopped_to_write_inventories_is_told(frequency: str, days: int) -> None:
+    """Else the same days would be compared again and again, and nothing later."""
+    key = MANIFEST.format("a")
+    s3: Any = StateBucket(key, a={"Schedule": {"Frequency": frequency}})
+    newest = partial(inventory.newest, s3, "state", "landing", 0)
+    assert newest(now=MADE + days * DAY_MS) == f"s3://state/{key}"
+    with pytest.raises(InventoryUnusable, match=f"should write one {frequency.lower()}"):
+        newest(now=MADE + days * DAY_MS + 1)
+    # But who has switched it off wants the bucket to be listed.
+    s3.configured["a"] = {"IsEnabled": False}
+    assert newest(now=MADE) is None
+    s3.configured.clear()
+    assert newest(now=MADE) is None
+
+
+def test_of_two_inventories_the_one_that_has_all_is_read() -> None:
+    keys = [MANIFEST.format(name) for name in "az"]
+    keys[1] = keys[1].replace("11-27", "11-28")
+    s3: Any = StateBucket(*keys, a={}, z={"Filter": {"Prefix": "in/"}})
+    newest = partial(inventory.newest, s3, "state", "landing", 0, now=MADE + DAY_MS)
+    assert newest() == f"s3://state/{keys[0]}"
+    assert newest(prefix="in/x") == f"s3://state/{keys[1]}"

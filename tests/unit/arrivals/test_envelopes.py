@@ -14,7 +14,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing
 from aep_intake.model.messages import Wish
 from aep_intake.model.orders import EXTERNAL_ID
-from aep_intake.routing.globs import InvalidGlob, compile_wildcard
+from aep_intake.routing.globs import InvalidGlob, beginning_of, compile_wildcard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -381,3 +381,18 @@ def test_keys_that_are_not_wanted_are_left_out_whichever_way_they_came(name: str
     others = delivery.of_keys(compile_wildcard("elsewhere/*"))
     left_out = (NotAnArrival.OTHER_KEY,) * len(delivery.arrivals)
     assert others == replace(delivery, arrivals=(), ignored=(*delivery.ignored, *left_out))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "begins"),
+    [
+        ("*", ""),
+        ("landing/*", "landing/"),
+        ("landing/*/x*", "landing/"),
+        ("whole.json", "whole.json"),
+        (r"a\*b*c", "a*b"),
+        (r"a\\*", "a\\"),
+    ],
+)
+def test_what_all_keys_begin_with_that_fit(pattern: str, begins: str) -> None:
+    assert beginning_of(pattern) == begins

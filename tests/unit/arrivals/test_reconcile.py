@@ -384,14 +384,23 @@ def test_an_inventory_is_read_in_place_of_a_listing_and_gone_on_with() -> None:
         [*_, last] = reconcile(stopped, inventories.ports(world))
         assert (last.ended, last.buckets, last.inventory) == (NOW, (), None)
         assert [file.key for file in world.sent] == ["in/3.json", "in/1.json", "in/2.json"]
-        assert inventories.asked == [("landing", NOW - 10 * DAY)]
+        assert inventories.asked == [("landing", NOW - 59 * DAY)]
         assert records.read(Comparison, records.text(stopped)) == stopped
 
 
-def test_an_inventory_that_has_stopped_is_not_read() -> None:
-    world, inventories = World(FILE), Inventories(NOW - 11 * DAY)
-    [*_, last] = reconcile(world.comparison, inventories.ports(world))
+def test_an_inventory_that_has_stopped_is_told_and_not_read() -> None:
+    world, inventories = World(FILE), Inventories(NOW - 3 * DAY)
+
+    def stopped(*_: object) -> str:
+        raise InventoryUnusable("s3://state/new is too old")
+
+    ports = replace(inventories.ports(world), inventory=stopped)
+    [*_, last] = reconcile(world.comparison, ports)
     assert (world.sent, inventories.read, last.ended) == ([FILE], [""], NOW)
+    assert last.found == {"never-came": 1, "inventory-unusable": 1}
+
+
+def test_an_inventory_from_before_the_connection_is_not_read() -> None:
     world, inventories = World(FILE), Inventories(NOW - 3 * DAY, FILE)
     world.connected = {"landing": NOW - 2 * DAY - 1}  # since then nobody has made one
     list(reconcile(world.comparison, inventories.ports(world)))
@@ -406,3 +415,31 @@ def test_where_an_inventory_cannot_be_read_the_bucket_is_listed_and_that_is_told
     assert (world.sent, last.ended) == ([FILE, *others], NOW)
     [finding] = [each for each in last.named if each.found is FindingKind.UNUSABLE]
     assert finding.about.endswith("as Parquet")
+
+
+@pytest.mark.parametrize("stopped", range(8))
+def test_what_a_broken_inventory_showed_is_not_counted_twice(stopped: int) -> None:
+    """Whenever a worker had to stop: what it counted of the bucket is counted anew."""
+    first = replace(FILE, bucket="first")
+    waits, *others = [replace(FILE, key=f"in/{n}.json") for n in "wxyz"]
+    world = World(first, waits, *others, buckets=("first", "landing"))
+    world.connected["first"] = 0
+    world.ledger.note_waiting(waits, "r", "its marker", NOW)
+    inventories = Inventories(NOW, waits, *others)
+    inventories.broken = True
+
+    def listing(bucket: str, uri: str) -> BucketListing:
+        return inventories.listing(world, uri) if uri else world.listing(bucket, "")
+
+    def newest(bucket: str, since: int) -> str | None:
+        return inventories.newest(bucket, since) if bucket == "landing" else None
+
+    ports = world.ports(inventory=newest, listing=listing)
+    for _, _ in zip(range(stopped), reconcile(world.comparison, ports), strict=False):
+        pass
+    [*_, last] = reconcile(world.compared.kept, ports)
+    assert (last.looked_at, last.told) == (5, {"waiting": 1})
+    assert last.found == {"never-came": 4, "inventory-unusable": 1}
+    about = [each.about for each in last.named if each.found is FindingKind.NEVER_CAME]
+    assert about == [file.uri for file in (first, *others)]
+    assert last.before is None

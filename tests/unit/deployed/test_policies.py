@@ -209,7 +209,7 @@ OTHERS = {"appconfig:GetAccountSettings"}  # Lambda's is called so, too
 # By adapters of the functions: a token for Adobe, objects of a bucket, and the ledger.
 BY_ADAPTERS = {"secretsmanager:GetSecretValue", "s3:ListBucketVersions", "dynamodb:BatchGetItem"}
 BY_ADAPTERS |= {f"dynamodb:{each}" for each in ("Query", "GetItem", "PutItem", "UpdateItem")}
-BY_ADAPTERS |= {"dynamodb:DeleteItem", "dynamodb:Scan"}
+BY_ADAPTERS |= {"dynamodb:DeleteItem", "dynamodb:Scan", "s3:GetInventoryConfiguration"}
 
 
 @cache

@@ -56,6 +56,7 @@ WILDCARDS = {
     ("s3:ListBucketVersions", "arn:*:s3:::{}"): "any folder of the source buckets may be marked, "
     "and any version be gone",
     ("s3:GetBucketVersioning", "arn:*:s3:::{}"): "as that, of a bucket with an inventory",
+    ("s3:GetInventoryConfiguration", "arn:*:s3:::{}"): "as that",
     ("s3:GetObject", "{}/inventory/*"): "S3 writes it, a key for each file of an inventory",
     ("s3:ListBucket", "arn:*:s3:::{}"): "any object of the source buckets may be gone",
 }

@@ -126,3 +126,18 @@ def test_what_fails_for_a_day_is_an_error(world: World, days_ago: int) -> None:
     else:
         compare(world)
     assert world.counted == [("Reconciled", "never-came", 3)]
+
+
+def test_what_is_counted_anew_is_no_less_than_nothing(world: World) -> None:
+    """An inventory broke, and its bucket is begun anew: some was counted by the worker before."""
+    before = [Finding(FindingKind.NEVER_CAME, f"s3://landing/{n}") for n in range(5)]
+    world.kept, world.steps = begun(0).by_inventory("s3://state/new").then(findings=before), 1
+    going_on = world.reconcile
+
+    def anew(comparison: Comparison, ports: object) -> Iterator[Comparison]:
+        unusable = Finding(FindingKind.UNUSABLE, "it is broken")
+        return going_on(comparison.by_listing().then(findings=[unusable]), ports)
+
+    world.function.reconcile = anew  # type: ignore[attr-defined]
+    compare(world)
+    assert world.counted == [("Reconciled", "inventory-unusable", 1)]

@@ -13,7 +13,8 @@ What is younger than an hour may still come by itself. What is older than the le
 a day, or than the connection of its bucket, nobody can judge.
 
 Where S3 writes inventories of a bucket for us, the newest is read in place of a listing. A bucket
-is compared by the inventory with which that began: its places mean nothing in another one.
+is compared by the inventory with which that began: its places mean nothing in another one. Where it
+cannot be used, the bucket is listed, from the start: nothing of it counts twice.
 """
 
 from collections import Counter
@@ -37,8 +38,6 @@ from aep_intake.model.times import DAY_MS, HOUR_MS
 from aep_intake.model.values import dataclass
 from aep_intake.model.windows import Window, WindowStage
 
-# An older inventory is not read: S3 writes one each day, or each week, and this one has stopped.
-INVENTORY_AGE_MAX = 10 * DAY_MS
 RETENTION_MIN = 22 * DAY_MS  # the least that a stack may have
 # Findings that are named; the rest is counted. Of the worst keys, these still fit into an item.
 NAMED_MAX = 50
@@ -52,7 +51,7 @@ class FindingKind(StrEnum):
     SENT = "sent-before"  # an earlier comparison sent it, and the ledger still knows nothing of it
     NO_ORDER = "no-order"  # an order or a window that claims an object is not there
     NOT_DELIVERED = "not-delivered"  # a batch was announced, and nobody delivers it
-    UNUSABLE = "inventory-unusable"  # it could not be read, so the bucket was listed
+    UNUSABLE = "inventory-unusable"  # it is no good, or too old, so the bucket was listed
     UNKNOWN_BATCH = "unknown-batch"  # AEP has a batch of this ledger, of which that does not know
 
 
@@ -62,6 +61,16 @@ class Finding(Kept):
 
     found: FindingKind
     about: str
+
+
+@dataclass(frozen=True, slots=True)
+class CountedBefore(Kept):
+    """What a comparison had counted before a bucket."""
+
+    looked_at: int = 0
+    told: Mapping[str, int] = field(default_factory=dict)
+    found: Mapping[str, int] = field(default_factory=dict)
+    named: int = 0  # so many of its findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,7 @@ class Comparison(Kept):
     told: Mapping[str, int] = field(default_factory=dict)  # versions without a batch, by their fate
     found: Mapping[str, int] = field(default_factory=dict)  # by kind
     named: tuple[Finding, ...] = ()
+    before: CountedBefore | None = None  # where an inventory of the first of its buckets is read
 
     @classmethod
     def begin(
@@ -128,6 +138,28 @@ class Comparison(Kept):
             found=dict(kinds),
             named=(*self.named, *findings)[:NAMED_MAX],
         )
+
+    def by_inventory(self, uri: str | None) -> "Comparison":
+        """The same, before its first bucket, which is compared by that inventory; None: listed."""
+        return replace(self, inventory=uri, before=self._counted if uri else None)
+
+    def by_listing(self) -> "Comparison":
+        """The same, with its first bucket anew, by a listing: what was counted of it is undone."""
+        was = self.before or self._counted
+        return replace(
+            self,
+            reached="",
+            inventory="",
+            looked_at=was.looked_at,
+            told=was.told,
+            found=was.found,
+            named=self.named[: was.named],
+            before=None,
+        )
+
+    @property
+    def _counted(self) -> CountedBefore:
+        return CountedBefore(self.looked_at, self.told, self.found, len(self.named))
 
 
 def remembered_since(
@@ -175,6 +207,7 @@ class ReconcilePorts:
 
     ledger: ComparedLedger
     # URI of the newest inventory of a bucket that was made since then (epoch ms), if there is one.
+    # Raises StorageUnavailable, and InventoryUnusable if there should be a newer one.
     inventory: Callable[[str, int], str | None]
     # A bucket, by an inventory if its URI is not empty. Both raise StorageUnavailable; this one and
     # its pages also raise InventoryUnusable.
@@ -203,8 +236,8 @@ def reconcile(comparison: Comparison, ports: ReconcilePorts) -> Iterator[Compari
                 comparison = step
                 yield comparison
         except InventoryUnusable as why:
-            told = comparison.then(findings=[Finding(FindingKind.UNUSABLE, why.detail)])
-            after = replace(told, reached="", inventory="")
+            unusable = Finding(FindingKind.UNUSABLE, why.detail)
+            after = comparison.by_listing().then(findings=[unusable])
             comparison = ports.ledger.replace(comparison, after)
     while comparison.batches_since < comparison.until:
         end = min(comparison.batches_since + HOUR_MS, comparison.until)
@@ -225,8 +258,7 @@ def _bucket(comparison: Comparison, judge: "_Judge", ports: ReconcilePorts) -> I
     bucket, *others = comparison.buckets
     since = max(comparison.since, ports.connected.get(bucket, comparison.first_seen[bucket]))
     if comparison.inventory is None and not comparison.reached:
-        oldest = max(since, ports.now() - INVENTORY_AGE_MAX)
-        comparison = replace(comparison, inventory=ports.inventory(bucket, oldest))
+        comparison = comparison.by_inventory(ports.inventory(bucket, since))
     listing = ports.listing(bucket, comparison.inventory or "")
     until = comparison.until if listing.made is None else min(comparison.until, listing.made)
     for page in listing.pages(comparison.reached):
@@ -238,8 +270,8 @@ def _bucket(comparison: Comparison, judge: "_Judge", ports: ReconcilePorts) -> I
         after = replace(comparison.then(told, findings), reached=page.reached, looked_at=looked_at)
         comparison = ports.ledger.replace(comparison, after)
         yield comparison
-    after = replace(comparison.then(), buckets=tuple(others), reached="", inventory=None)
-    yield ports.ledger.replace(comparison, after)
+    done = comparison.by_inventory(None).then()
+    yield ports.ledger.replace(comparison, replace(done, buckets=tuple(others), reached=""))
 
 
 class _Judge:

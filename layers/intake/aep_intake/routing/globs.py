@@ -83,6 +83,12 @@ def compile_wildcard(pattern: str) -> re.Pattern[str]:
     )
 
 
+def beginning_of(pattern: str) -> str:
+    """What all keys begin with that fit an EventBridge wildcard (see `compile_wildcard`)."""
+    fixed = re.match(r"(?:\\.|[^*\\])*", pattern, re.DOTALL)
+    return re.sub(r"\\(.)", r"\1", fixed[0] if fixed else "", flags=re.DOTALL)
+
+
 def _segment(pattern: str) -> str:
     """One segment: a fixed start, then wildcards, each with the fixed text that ends it."""
     if pattern == "*":

@@ -1,7 +1,7 @@
 """The worker of on_reconcile, which compares buckets, ledger and Catalog."""
 
 from collections.abc import Iterator
-from functools import cached_property, partial
+from functools import cached_property
 
 from aep_intake.adapters.dynamodb.comparisons import DynamoComparisons
 from aep_intake.adapters.dynamodb.connections import DynamoConnections
@@ -9,7 +9,7 @@ from aep_intake.arrivals.reconcile import ReconcilePorts
 from aep_intake.model import messages
 from aep_intake.model.batches import Target
 from aep_intake.model.files import Arrival
-from aep_intake.routing.globs import compile_wildcard
+from aep_intake.routing.globs import beginning_of, compile_wildcard
 from aep_intake.routing.wanted import is_wanted
 from aep_intake.wiring.request import Requesting
 
@@ -32,10 +32,13 @@ class Reconciling(Requesting):
         from aep_intake.adapters.aws.inventory import listing, newest  # noqa: PLC0415
 
         keys, table = compile_wildcard(self.settings.key_pattern), self.tables.current()
+        place, prefix = self.settings.state_bucket, beginning_of(self.settings.key_pattern)
         return ReconcilePorts(
             ledger=self.comparisons,
-            inventory=partial(newest, self._s3, self.settings.state_bucket),
-            listing=lambda bucket, uri: listing(lambda: self._s3, bucket, uri),
+            inventory=lambda bucket, since: newest(
+                self._s3, place, bucket, since, now=self.now(), prefix=prefix
+            ),
+            listing=lambda bucket, uri: listing(lambda: self._s3, bucket, uri, prefix),
             wanted=lambda file: is_wanted(file, keys, table),
             connected=DynamoConnections(self.table).all(),
             send=self._send,

@@ -2,6 +2,9 @@
 
 A manifest names the files and their columns. Here they are CSV, packed by gzip, with URL-encoded
 keys: https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
+
+What an inventory leaves out (its filter), and how often S3 writes one, is not in the manifest. It
+is in the configuration, whose id the manifest's key has.
 """
 
 import csv
@@ -10,10 +13,10 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from itertools import batched, islice
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import unquote_plus
@@ -24,6 +27,7 @@ from aep_intake.adapters.aws.s3 import ARCHIVES, Objects
 from aep_intake.arrivals.listings import PAGE, BucketListing, Page, by_key
 from aep_intake.model.errors import InventoryUnusable, StorageUnavailable
 from aep_intake.model.files import Archived, Arrival
+from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
 
 if TYPE_CHECKING:
@@ -31,25 +35,79 @@ if TYPE_CHECKING:
 
 PREFIX = "inventory/"  # of those that S3 writes into the state bucket, by the bucket they are of
 NEEDED = ("Key", "Size", "LastModifiedDate", "ETag")
-_MANIFEST = re.compile(r"/(\d{4}-\d\d-\d\dT\d\d-\d\dZ)/manifest\.json$")
+# The id of its configuration, and when it was made.
+_MANIFEST = re.compile(r"/([^/]+)/(\d{4}-\d\d-\d\dT\d\d-\d\dZ)/manifest\.json$")
+PERIODS_MS = {"Daily": DAY_MS, "Weekly": 7 * DAY_MS}
+# By which an inventory may be late: S3 takes up to 48 hours for the first one.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/configure-inventory.html
+LATE_MS = 2 * DAY_MS
 
 
-def newest(s3: "S3Client", place: str, bucket: str, since: int) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What S3 was told of inventories: `under` which prefix, and how often (`Daily`, `Weekly`)."""
+
+    under: str
+    frequency: str
+
+    def covers(self, prefix: str) -> bool:
+        """Whether all that is under a prefix is in the inventory."""
+        return prefix.startswith(self.under)
+
+
+def newest(
+    s3: "S3Client", place: str, bucket: str, since: int, *, now: int, prefix: str = ""
+) -> str | None:
     """URI of the newest inventory of `bucket` below PREFIX in `place`, made since then (epoch ms).
 
-    Raises StorageUnavailable.
+    Of several kinds, one that has all that is under `prefix` is preferred. None where S3 was told
+    to write no more. Raises StorageUnavailable, and InventoryUnusable where it should have written
+    a newer one by `now` (epoch ms).
     """
-    found: list[tuple[str, str]] = []
     uri = f"s3://{place}/{PREFIX}{bucket}/"
+    configured = cache(partial(_configuration, s3, bucket))
     with _explained(uri):
         pages = s3.get_paginator("list_objects_v2").paginate(
             Bucket=place, Prefix=f"{PREFIX}{bucket}/"
         )
         keys = (each["Key"] for page in pages for each in page.get("Contents", ()))
-        found = [(named[1], key) for key in keys if (named := _MANIFEST.search(key))]
-        made, key = max(found, default=("", ""))
-        at = datetime.strptime(made, "%Y-%m-%dT%H-%MZ").replace(tzinfo=UTC) if made else None
-    return f"s3://{place}/{key}" if at is not None and at.timestamp() * 1000 >= since else None
+        named = [(found, key) for key in keys if (found := _MANIFEST.search(key))]
+        known = [
+            (about.covers(prefix), found[2], key, about)
+            for found, key in named
+            if (about := configured(found[1])) is not None
+        ]
+    if not known:
+        return None
+    _, made, key, about = max(known, key=lambda each: each[:3])
+    at = int(datetime.strptime(made, "%Y-%m-%dT%H-%MZ").replace(tzinfo=UTC).timestamp() * 1000)
+    if at < since:
+        return None
+    if at < now - PERIODS_MS[about.frequency] - LATE_MS:
+        raise InventoryUnusable(
+            f"s3://{place}/{key} is the newest inventory of {bucket}, and S3 should write one "
+            f"{about.frequency.lower()}: find out why it has stopped, or delete its configuration"
+        )
+    return f"s3://{place}/{key}"
+
+
+def _configuration(s3: "S3Client", bucket: str, name: str) -> Configuration | None:
+    """The configuration of a bucket's inventories with that id; None if S3 writes no such ones.
+
+    Raises InventoryUnusable or StorageUnavailable.
+    """
+    with _explained(f"inventory configuration {name} of {bucket}"):
+        try:
+            answer = s3.get_bucket_inventory_configuration(Bucket=bucket, Id=name)
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchConfiguration":
+                return None
+            raise
+        about: Mapping[str, Any] = answer["InventoryConfiguration"]
+        if not about["IsEnabled"]:
+            return None
+        under = about.get("Filter", {}).get("Prefix", "")
+        return Configuration(under, about["Schedule"]["Frequency"])
 
 
 def listing(
@@ -57,12 +115,28 @@ def listing(
 ) -> BucketListing:
     """What is under a prefix of a bucket, by the `inventory` with that URI or by S3's own listing.
 
-    Raises InventoryUnusable or StorageUnavailable.
+    Raises InventoryUnusable, also where it may leave out some of that, or StorageUnavailable.
     """
     if not inventory:
         return BucketListing(lambda after: by_key(Objects(s3).folder(bucket, prefix, after)))
     read_ = read(s3(), inventory, bucket)
+    _check_covers(s3(), inventory, bucket, prefix)
     return BucketListing(partial(read_.pages, prefix), read_.made)
+
+
+def _check_covers(s3: "S3Client", uri: str, bucket: str, prefix: str) -> None:
+    named = _MANIFEST.search(uri)
+    about = None if named is None else _configuration(s3, bucket, named[1])
+    if about is None:
+        raise InventoryUnusable(
+            f"{uri} is of no configuration that {bucket} has now, so nobody knows what it leaves "
+            "out: take one that S3 writes there, from the place where S3 wrote it"
+        )
+    if not about.covers(prefix):
+        raise InventoryUnusable(
+            f"{uri} lists only what is under {about.under!r}: take the filter out of its "
+            "configuration"
+        )
 
 
 @dataclass(frozen=True, slots=True)
