@@ -41,6 +41,7 @@ from aep_intake_cli.output import quantity
 
 if TYPE_CHECKING:
     import boto3
+    from aep_intake.model.files import Arrival
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_s3 import S3Client
 
@@ -102,13 +103,15 @@ def make_whole(ledger: DynamoLedger, restored: DynamoRestored, since: int, until
     """Claim files again that joined a window from `since` to `until` (epoch ms) and have no claim.
 
     And delete claims of that time whose order or window is not there, or does not list the file;
-    the URIs of these files.
+    the URIs of these files. May be repeated, also on a ledger that works: what an order let go
+    after it had joined, such as a lost file, is another order's to load.
     """
     for due in ledger.due_work.due(DueKind.WINDOWS, EVER, WINDOWS_MAX):
         window = ledger.windows.get(due.id)
         if window is not None:
-            for file in restored.listed(window, since):
-                ledger.windows.claim(window, file, None)
+            for file, joined_at in restored.listed(window, since):
+                if not _let_go(file, joined_at, ledger):
+                    ledger.windows.claim(window, file, None)
     claims: dict[str, list[RestoredClaim]] = defaultdict(list)
     for claim in restored.claims(since, until):
         claims[claim.owner].append(claim)
@@ -119,6 +122,16 @@ def make_whole(ledger: DynamoLedger, restored: DynamoRestored, since: int, until
             if claim.owner.startswith(WINDOW_PREFIX) and not ledger.windows.get(claim.owner):
                 restored.forget(claim.owner)
     return sorted({claim.file.uri for claim in released})
+
+
+def _let_go(file: Arrival, joined_at: int, ledger: DynamoLedger) -> bool:
+    """Whether a file was lost, or rejected with its order, after it had joined a window."""
+    rejected = (
+        seen.rejection
+        for seen in ledger.seen(file.object_id)
+        if seen.version == file.version and seen.rejection is not None
+    )
+    return any(rejection.at >= joined_at for rejection in rejected)
 
 
 def _alone(owner: str, claims: list[RestoredClaim], ledger: DynamoLedger) -> list[RestoredClaim]:

@@ -47,7 +47,7 @@ def command(
     batch before it creates one, since messages from before the restore can still come. Windows that
     were sealed since TIME are restored from their lists in the state bucket. What DynamoDB restored
     by halves, of transactions just before TIME, is made whole: that reads the whole table. You may
-    run the command again.
+    run the command again, also when the stack works with the table.
     """
     from aep_intake_cli.output import print_json
     from aep_intake_cli.restored_ledger import prepare

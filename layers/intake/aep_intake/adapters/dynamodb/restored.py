@@ -57,12 +57,14 @@ class DynamoRestored:
         with ThreadPoolExecutor(SEGMENTS) as pool:
             return [claim for found in pool.map(read, range(SEGMENTS)) for claim in found]
 
-    def listed(self, window: Window, since: int) -> Iterator[Arrival]:
-        """The files that joined a window since then (epoch ms)."""
-        first = (since + 2 * self._retention_ms + window.length) // 1000
+    def listed(self, window: Window, since: int) -> Iterator[tuple[Arrival, int]]:
+        """The files that joined a window since then, each with when it did (epoch ms; seconds)."""
+        kept_ms = 2 * self._retention_ms + window.length
         for item in self._lists(window.window_id):
-            if int(item["expires"]["N"]) >= first:
-                yield from records.read_list(Arrival, item["files"]["S"])
+            joined_at = int(item["expires"]["N"]) * 1000 - kept_ms
+            if joined_at >= since - 1000:
+                for file in records.read_list(Arrival, item["files"]["S"]):
+                    yield file, joined_at
 
     def release(self, claim: RestoredClaim) -> None:
         """Delete a claim. Raises ConditionFailed if it is another owner's by now."""
