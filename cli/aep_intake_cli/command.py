@@ -28,7 +28,9 @@ from aep_intake_cli.commands import (
     watch,
 )
 
-EXIT_INTERRUPTED = 130  # as shells report a command that Ctrl-C ended
+# As shells report a command that Ctrl-C ended, or a pipe that nobody reads any more.
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -44,6 +46,7 @@ def aep_intake() -> None:
     Exit codes: 0  success
                 1  a check found a problem, or the command failed and says why
                 2  the command line is wrong
+                130, 141  it was stopped: by Ctrl-C, or as nobody reads its output
 
     \b
     Completion for your shell (bash, zsh, fish):
@@ -86,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.Abort:
         click.echo("Stopped.", err=True)
         return EXIT_INTERRUPTED
+    except SystemExit as stopped:
+        if stopped.code != 1:
+            raise
+        return EXIT_PIPE_CLOSED  # click and rich end so, and silence the rest
     except Exception as error:
         from aep_intake_cli.failures import explain_error
 

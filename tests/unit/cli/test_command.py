@@ -1,6 +1,7 @@
 """What `aep-intake` says, and its exit codes: 0 all is well, 1 a finding or a failure, 2 usage."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -301,3 +302,20 @@ def test_a_forecast_adds_up_without_asking_anybody(capsys: Output) -> None:
 def test_a_volume_that_says_nothing_is_refused(volume: str, says: str, capsys: Output) -> None:
     assert main(["routes", "forecast", "routes.json", "--files-per-day", volume]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", ["--help", f"routes forecast {SAMPLE}", f"routes check {SAMPLE}"])
+def test_who_reads_no_further_is_no_failure(typed: str) -> None:
+    """As in `aep-intake parked | head -1`: 1 would say that a check found a problem."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "aep_intake_cli", *typed.split()],
+            stdout=write,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
