@@ -660,6 +660,7 @@ class MemoryFolders:
 
     def __init__(self) -> None:
         self.kept: dict[str, Folder] = {}
+        self.held: dict[str, int] = {}
         self._listings: dict[str, dict[str, Listing]] = {}
 
     def wait(self, listing: Listing) -> None:
@@ -681,6 +682,21 @@ class MemoryFolders:
     def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
         listed = sorted(self._listings.get(folder_id, {}).items())
         yield from [listing for place, listing in listed if after < place <= until]
+
+    def look_soon(self, folder_id: str) -> None:
+        standing = self.kept.get(folder_id)
+        if standing is not None and standing.due is not None:
+            soon = replace(standing, due=0, revision=standing.revision + 1)
+            self.kept[folder_id] = soon
+
+    def end(self, listing: Listing) -> None:
+        del self._listings[listing.folder_id][listing.place]
+
+    def hold(self, folder_id: str, until: int) -> None:
+        self.held[folder_id] = until
+
+    def held_until(self, folder_ids: Sequence[str]) -> int:
+        return max((self.held.get(folder_id, 0) for folder_id in folder_ids), default=0)
 
 
 class MemoryDeliveries:

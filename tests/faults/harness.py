@@ -47,6 +47,7 @@ from aep_intake.model.errors import (
     MarkerMissing,
     NotAnnounced,
     NotReadable,
+    NotYet,
     ObjectGone,
     Rejected,
     StorageUnavailable,
@@ -333,6 +334,7 @@ class World:
     orders_parked: set[str] = field(default_factory=set)
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
+    hidden: dict[Missing, int] = field(default_factory=dict)  # while a marker is worked on
     identity: LedgerIdentity = field(default_factory=lambda: LedgerIdentity("the ledger"))
     _known_pauses: tuple[int, Mapping[str, Pause]] = field(default_factory=lambda: (0, {}))
     limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(2, 25))
@@ -635,8 +637,13 @@ class World:
             if worker in self.workers:
                 worker.finish()
             self.deliver_due()
-        for missing in sorted(self.missing, key=lambda one: one.external_id):
+        for missing in self._to_be_told():
             self._start(partial(self._tell, missing))
+
+    def _to_be_told(self) -> list[Missing]:
+        """Messages of missing markers that are visible."""
+        visible = (one for one in self.missing if self.hidden.get(one, 0) <= self.clock())
+        return sorted(visible, key=lambda one: one.external_id)
 
     def _hand_out_what_is_due(self, skew: int) -> dict[str, Result]:
         ports = due.DuePorts(
@@ -735,6 +742,10 @@ class World:
         except MarkerMissing as why:
             self.missing_parked.add(missing)
             self.seen[why.reason] += 1
+        except NotYet as why:
+            self.hidden[missing] = self.clock() + int((why.retry_after or 0) * 1000)
+            self.seen["held by a marker"] += 1
+            raise
         self.missing.discard(missing)  # only now is its message deleted
         return {}
 
@@ -790,7 +801,7 @@ class World:
             while self.workers:
                 self.workers[0].finish()
             self.receive()
-            if not self.workers and (self.missing or self._due(self.clock())):
+            if not self.workers and (self._to_be_told() or self._due(self.clock())):
                 self.tick()
             if not self.workers:
                 if not self.left() and not self._due(10**15):
@@ -807,7 +818,8 @@ class World:
     def visible_at(self) -> list[int]:
         """When each message in queues is visible."""
         queues: tuple[Sequence[Errand[Any]], ...] = (self.queue, self.due_queue)
-        return [errand.visible for queue in queues for errand in queue]
+        hidden = [self.hidden[one] for one in self.missing if one in self.hidden]
+        return [errand.visible for queue in queues for errand in queue] + hidden
 
     def receive(self) -> None:
         """Workers start on what waits in queues."""

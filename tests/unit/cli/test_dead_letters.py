@@ -265,7 +265,7 @@ def test_the_files_of_an_order_and_of_a_folder_are_those_of_the_ledger() -> None
     ledger: Any = MemoryLedger()
     files = [replace(FILE, key=f"in/{n}") for n in range(3)]
     ledger.open(Record.opened(order(*files[:2], external_id="intake-1"), Lease("t", NOW), NOW))
-    [listing] = listings([WaitingFile(files[2], "r", HOUR)], NOW)
+    [listing] = listings([WaitingFile(files[2], "r", HOUR)], NOW, NOW)
     ledger.folders.wait(listing)
     missing = json.dumps(of_missing(Missing(listing.folder_id, "", "~")), default=records.members)
     asked: list[tuple[dict[str, Any], list[Arrival]]] = [

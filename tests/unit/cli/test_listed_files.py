@@ -74,7 +74,9 @@ def day() -> Day:
     waits, taken = file("waits"), file("taken")
     for one in (waits, taken):
         ledger.note_waiting(one, "folders", "the marker _SUCCESS", NOW + HOUR_MS)
-    for each in listings([WaitingFile(one, "folders", HOUR_MS) for one in (waits, taken)], NOW):
+    for each in listings(
+        [WaitingFile(one, "folders", HOUR_MS) for one in (waits, taken)], NOW, NOW
+    ):
         ledger.folders.wait(each)
     batch(day, taken, at=NOW - 900, end=End.SUCCEEDED, route="folders")
     # A marker that waits for the last files.

@@ -1,6 +1,6 @@
 """Files whose marker does not come are told of; those whose marker came are not."""
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import Mock
@@ -11,22 +11,41 @@ from aep_intake.arrivals.results import Gathered, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import missing_markers
-from aep_intake.grouping.missing_markers import FILES_PER_MESSAGE, folder_of, listings
+from aep_intake.grouping.missing_markers import (
+    FILES_PER_MESSAGE,
+    deadline,
+    folder_of,
+    listings,
+)
 from aep_intake.model import records
 from aep_intake.model.errors import (
     LedgerUnavailable,
     MarkerMissing,
     NotAnnounced,
+    NotYet,
     StorageUnavailable,
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Listing, Missing, Seen, WaitingFile
+from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Rejection
 
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, go_on, take
+from tests.faults.harness import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    SKEW,
+    START,
+    TIMEOUT,
+    Tape,
+    World,
+    go_on,
+    take,
+)
 from tests.faults.test_again import AGAIN, FILES, MARKER, table
-from tests.memory_ledger import all_due
+from tests.memory_ledger import all_due, due_of
 
 PATIENT = table(batch={"marker": "_SUCCESS", "within": "2h"})
 FOLDER = folder_of(FILES[0])
@@ -146,6 +165,159 @@ def test_files_that_their_marker_took_are_settled(world: World) -> None:
     assert later(world, OVER - START) == []
     assert reasons(world) == {}
     assert not any(event for event in world.events if event[1] is None)
+
+
+def test_a_folder_waits_no_longer_than_its_files(world: World) -> None:
+    """Its marker came: who asks what waits is not told of a deadline that means nothing."""
+    come(world, odd := file("large.json", world, size=10**12))
+    take(MARKER, world.intake(0))
+    tick(world)
+    assert all_due(world.ledger, 10**15) == []
+    assert reasons(world) == {"large.json": "too-large"}
+    assert list(world.ledger.folders.waiting(FOLDER, "", "~")) == []
+    # But what comes later waits, also where it is listed while the folder is looked at.
+    come(world, replace(odd, size=10, version_id="newer"))
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
+    assert [str(why).partition(":")[0] for why in later(world, OVER - START)] == ["s3"]
+
+
+def test_a_folder_waits_for_what_its_marker_left(world: World) -> None:
+    come(world, late := file("late.json", world))
+    del world.bucket[late.key]  # while the folder is listed
+    take(MARKER, world.intake(0))
+    come(world, late)
+    tick(world)
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
+    waiting = world.ledger.folders.waiting(FOLDER, "", "~")
+    assert late in [one for listing in waiting for one in listing.files]
+    assert len(later(world, OVER - START)) == 1
+
+
+def test_who_comes_while_lists_are_ended_is_not_forgotten(world: World) -> None:
+    take(MARKER, world.intake(0))
+    intake = world.intake(0)
+    folders = intake.waiting.folders
+
+    class Folders:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(folders, name)
+
+        def end(self, listing: Listing) -> None:
+            folders.end(listing)
+            if "late.json" not in {key.rpartition("/")[2] for key in world.bucket}:
+                come(world, file("late.json", world))
+
+    watched: Any = Folders()
+    go_on(
+        DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, folders=watched))
+    )
+    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER}
+    assert len(later(world, OVER - START)) == 1
+
+
+def test_a_long_list_is_ended_by_several_workers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(missing_markers, "LISTS_MAX", 2)
+    monkeypatch.setattr(missing_markers, "LISTS_AT_ONCE", 2)
+    for n in range(4):
+        come(world, file(f"{n}.json", world))
+    take(MARKER, world.intake(0))
+    for _ in range(2):
+        tick(world)
+        assert [due.id for due in all_due(world.ledger, world.clock())] == [FOLDER]
+    tick(world)
+    assert all_due(world.ledger, 10**15) == []
+
+
+def test_no_file_is_rejected_while_its_marker_is_worked_on(world: World) -> None:
+    """The marker came in time, but a large folder takes a worker minutes."""
+    below = file("below/a.json", world)
+    come(world, below)
+    world.clock.advance(OVER - START)
+    tick(world)
+    intake, asked = world.intake(0), list[object]()
+
+    class Checks:
+        def options(self, one: Arrival, match: Any) -> Any:
+            reject = missing_markers.reject_overdue
+            asked.extend(attempt(reject, each, intake.waiting, map) for each in world.missing)
+            return intake.checks.options(one, match)
+
+    checks: Any = Checks()
+    assert isinstance(take(MARKER, replace(intake, checks=checks)), Gathered)
+    assert {type(why) for why in asked[:2]} == {NotYet}
+    assert not any(isinstance(why, MarkerMissing) for why in asked)
+    assert told(world) == []
+    assert reasons(world) == {}
+
+
+def test_who_died_with_a_marker_keeps_its_files_for_some_minutes(world: World) -> None:
+    world.clock.advance(OVER - START)
+    tick(world)
+    missing_markers.hold(MARKER, world.intake(0).ports.lease().until, world.intake(0).waiting)
+    with pytest.raises(NotYet):
+        told(world)
+    world.clock.advance(5 * MINUTE)
+    assert len(told(world)) == 1
+
+
+def test_where_markers_come_all_the_time_files_that_they_leave_are_told(world: World) -> None:
+    world.clock.advance(OVER - START)
+    tick(world)
+    rejected: list[MarkerMissing] = []
+    for _ in range(12):
+        world.clock.advance(5 * MINUTE)
+        missing_markers.hold(MARKER, world.clock() + 15 * MINUTE, world.intake(0).waiting)
+        with suppress(NotYet):
+            rejected += told(world)
+    assert len(rejected) == 1
+
+
+def test_no_file_is_rejected_in_the_grace_of_its_marker(world: World) -> None:
+    world.table = table(batch={"marker": "_SUCCESS", "within": "2h", "grace": "10m"})
+    world.clock.advance(OVER - START - MINUTE)
+    mark = replace(MARKER, time=world.clock())
+    world.bucket[mark.key] = mark
+    assert take(mark, world.intake(0)) == Waits("again")
+    world.clock.advance(MINUTE)
+    tick(world)
+    with pytest.raises(NotYet):
+        told(world)
+
+
+@pytest.mark.parametrize("within", [MINUTE, HOUR])
+def test_a_file_is_listed_before_its_time_is_over(within: int) -> None:
+    for start in range(START, START + MINUTE, 7 * SECOND):
+        assert deadline(start, within, start + 80 * SECOND) >= start + max(within, 80 * SECOND)
+        assert deadline(start, within, 0) >= start + within
+
+
+def test_who_lists_a_file_slowly_does_not_list_it_for_nobody(world: World) -> None:
+    """Where `within` is as short as the life of a worker, which may be paused in its midst."""
+    world.table = table(batch={"marker": "_SUCCESS", "within": "1m"})
+    world.clock.advance(-START % (15 * SECOND))
+    slow = world.intake(0)
+    come(world, file("fast.json", world))
+    folders, late = slow.waiting.folders, file("slow.json", world)
+
+    class Slowly:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(folders, name)
+
+        def wait(self, listing: Listing) -> None:
+            world.clock.advance(TIMEOUT)
+            skewed = world.intake(SKEW)  # the clock of who handles the folder
+            for due in all_due(world.ledger, world.clock() + SKEW):
+                go_on(due.kind, due.id, skewed)
+            folders.wait(listing)
+
+    slowly: Any = Slowly()
+    world.bucket[late.key] = late
+    slow = replace(slow, waiting=replace(slow.waiting, folders=slowly))
+    assert take_in({late.external_id: late}, slow, map) == {late.external_id: Waits("again")}
+    later(world, 5 * MINUTE)
+    assert reasons(world) == {"fast.json": "marker-missing", "slow.json": "marker-missing"}
 
 
 def test_what_came_after_its_marker_is_told_alone(world: World) -> None:
@@ -584,7 +756,7 @@ def test_those_of_one_delivery_are_listed_by_folder_and_route() -> None:
     other = replace(FILES[0], key="in/night/a.json")
     waiting = [WaitingFile(one, "a", HOUR) for one in (*FILES, other)]
     waiting.append(WaitingFile(FILES[0], "b", 2 * HOUR))
-    found = listings(waiting, START)
+    found = listings(waiting, START, START)
     assert [(listing.route, listing.files) for listing in found] == [
         ("a", tuple(FILES)),
         ("a", (other,)),
@@ -598,7 +770,7 @@ def test_what_a_large_message_brings_fits_the_ledger() -> None:
     """An item of DynamoDB has 400 KB; S3 takes keys of 1,024 bytes, which JSON may write as six."""
     key = "in/" + "\x01" * 1000
     many = [replace(FILES[0], key=f"{key}{n:03}", version_id="v" * 1024) for n in range(120)]
-    [large] = listings([WaitingFile(one, "r" * 100, HOUR) for one in many], START)
+    [large] = listings([WaitingFile(one, "r" * 100, HOUR) for one in many], START, START)
     table = Mock()
     DynamoFolders(table, lambda: START, HOUR).wait(large)
     items = [call.args[0] for call in table.put.call_args_list]

@@ -27,7 +27,7 @@ from tests.faults.harness import (
     go_on,
 )
 from tests.faults.test_again import table
-from tests.memory_ledger import all_due
+from tests.memory_ledger import all_due, due_of
 
 RULE: dict[str, Any] = {"datasetId": LOYALTY, "ready": "{file}.done", "match": "in/*.csv"}
 FILE = Arrival("landing", "in/a.csv", "v1", "e1", "0061", 10, START)
@@ -69,6 +69,18 @@ def loaded(world: World) -> list[Arrival]:
     """The files that have batches."""
     assert len(world.simulator.batches()) == len(world.ledger.records)
     return [file for record in world.ledger.records.values() for file in record.order.files]
+
+
+def test_a_folder_waits_no_longer_than_its_files(world: World) -> None:
+    put(world, FILE, DONE)
+    arrive(world, FILE)
+    other = replace(FILE, key="in/b.csv")
+    put(world, other)
+    arrive(world, other)
+    arrive(world, replace(DONE, key="in/b.csv.done", time=DONE.time + SECOND))
+    for due in all_due(world.ledger, world.clock()):
+        go_on(due.kind, due.id, world.intake(0))
+    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {}
 
 
 def test_a_file_waits_until_its_ready_file_comes(world: World) -> None:

@@ -34,6 +34,7 @@ READS = frozenset(
         "counted_versions",
         "seen",
         "marked",
+        "held_until",
         "newest_of",
         "transactions",
     }
@@ -117,7 +118,7 @@ def reading(intake: Intake) -> Intake:
         register=joined,
         begin=joined,
     )
-    folders: Any = _Reading(intake.waiting.folders, "waits")
+    folders: Any = _Reading(intake.waiting.folders, "waits", hold=_nothing, look_soon=_nothing)
     platform: Any = _Reading(intake.ports.platform, "batch")
     silent: Any = _Silent()
     orders = replace(intake.ports, ledger=ledger, platform=platform, announcer=silent)

@@ -11,6 +11,7 @@ from aep_intake.arrivals.resolve import Marker, order_of, too_old
 from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
 from aep_intake.create import lineage
 from aep_intake.grouping import filling, markers, windows
+from aep_intake.grouping.missing_markers import folder_of
 from aep_intake.grouping.windows import PAGE
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -56,6 +57,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
             raise
         files.remember()
     windows.seal(window_id, intake.windows)
+    intake.waiting.folders.look_soon(folder_of(marker.arrival))  # a worker may have died before
     return Known(window_id)
 
 
@@ -78,6 +80,7 @@ def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
             if match.on_new_version is OnNewVersion.IGNORE:  # no marker will take these files
                 for page in batched(folder, PAGE, strict=False):
                     list(side_by_side(lambda file: too_late(file, pattern, intake), page))
+            folder.look_soon()
             return too_late(arrival, pattern, intake)
         window = window.behind(placed)
         filling.fill(window, arrival, folder, intake.windows)
@@ -119,11 +122,18 @@ class _Folder:
         self._kept: dict[Arrival, Mapping[str, Any]] | None = None
         self.taken = 0
         self.knows_old_files = False
+        self._folders = {folder_of(marker.arrival)}  # of its files, as far as they were listed
 
     def remember(self) -> None:
         """Store that all files which are as old as the marker were taken, or told of."""
         if self._knows_others:
             self._intake.ledger.note_marked(self._place, self._marker.arrival.time)
+        self.look_soon()
+
+    def look_soon(self) -> None:
+        """Have it noticed that hardly any of its files waits any more."""
+        for folder_id in self._folders:
+            self._intake.waiting.folders.look_soon(folder_id)
 
     @property
     def _is_append(self) -> bool:
@@ -233,6 +243,7 @@ class _Folder:
         intake, match = self._intake, self._marker.match
         archived = {found.file for found in listed if isinstance(found, Archived)}
         files = tuple(found.file if isinstance(found, Archived) else found for found in listed)
+        self._folders.update(map(folder_of, files))
         if self._is_append:
             files = self._remembered(files)
 

@@ -123,6 +123,7 @@ def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
     if not grace or intake.ports.now() + SKEW_MS >= over:
         return marker
     over = max(over, intake.ports.lease().until)
+    missing_markers.hold(arrival, over, intake.waiting)
     intake.ledger.note_waiting(arrival, route, "the last files of its folder", over)
     return missing_markers.later(arrival, route, over)
 
@@ -131,6 +132,7 @@ def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped
     """A ready file has its file taken in, and is not data itself."""
     intake.ledger.note(arrival, "ready", match.route)
     ready.take_in_waiting(arrival, file, intake.waiting)
+    intake.waiting.folders.look_soon(missing_markers.folder_of(arrival))
     return Skipped("ready")
 
 
@@ -140,7 +142,7 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
         return arrival
     own, within = arrival.key.rpartition("/")[2], match.ready.within_ms
     names = " or ".join(ready_name(name, own) for name in match.ready.names)
-    until = missing_markers.deadline(intake.ports.now(), within)
+    until = missing_markers.deadline(intake.ports.now(), within, intake.ports.lease().until)
     intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.waiting)
     return file or WaitingFile(arrival, match.route, within, match.ready.names, match.owner)
@@ -164,7 +166,8 @@ def _wait(
 ) -> WaitingFile | Skipped:
     if arrival.size == 0:  # of an empty partition
         return NOT_DATA
-    until = missing_markers.deadline(intake.ports.now(), batching.within_ms)
+    now, end = intake.ports.now(), intake.ports.lease().until
+    until = missing_markers.deadline(now, batching.within_ms, end)
     intake.ledger.note_waiting(arrival, match.route, f"the marker {batching.marker}", until)
     return WaitingFile(arrival, match.route, batching.within_ms, owner=match.owner)
 

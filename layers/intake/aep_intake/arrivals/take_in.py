@@ -94,7 +94,7 @@ def _take_in(
     for name, plan in plans.items():
         if isinstance(plan, Known | Skipped | Exception):  # already a result
             results[name] = plan
-    tasks = _tasks(plans, intake.ports.now())
+    tasks = _tasks(plans, intake)
     for done in side_by_side(lambda task: _carry_out(task, intake), tasks):
         results |= done
     for name, plan in plans.items():
@@ -151,7 +151,7 @@ def _is_new(result: Result) -> bool:
     return isinstance(result, Joined | Waits)
 
 
-def _tasks(plans: Mapping[str, object], now: int) -> list[_Task]:
+def _tasks(plans: Mapping[str, object], intake: Intake) -> list[_Task]:
     """Tasks to be done side by side; arrivals of one window, or one listing, share a task."""
     creating = [_Creating(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
     joining: dict[str, _Joining] = {}
@@ -161,7 +161,9 @@ def _tasks(plans: Mapping[str, object], now: int) -> list[_Task]:
             joining.setdefault(window.window_id, _Joining(window, [])).files.append(plan.file)
     waiting = [plan for plan in plans.values() if isinstance(plan, WaitingFile)]
     listings = [plan for plan in plans.values() if isinstance(plan, Listing)]
-    listings += missing_markers.listings(waiting, now)
+    if waiting:
+        now, end = intake.ports.now(), intake.ports.lease().until
+        listings += missing_markers.listings(waiting, now, end)
     return [*creating, *joining.values(), *listings]
 
 
@@ -176,6 +178,7 @@ def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
 
 
 def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
+    missing_markers.hold(marker.arrival, intake.ports.lease().until, intake.waiting)
     if intake.hand_on is None:
         return gather(marker, intake, side_by_side)
     intake.hand_on(messages.of_arrival(marker.arrival))

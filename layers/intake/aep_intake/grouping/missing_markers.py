@@ -5,8 +5,10 @@ ledger lists it by folder and by its deadline: its arrival plus the route's `wit
 rejects those files of a folder that no marker has taken, and checks them again when it is redriven.
 
     Folders.wait       list waiting files, and make their folder due at the first deadline
-    send_overdue       when a folder is due: send a message for the overdue files, and make it due
-                       at the next deadline
+    hold               a marker came: reject no file of its folder while it is worked on
+    Folders.look_soon  a marker was worked on: make its folder due soon, though no deadline is over
+    send_overdue       when a folder is due: send a message for the overdue files, end the lists of
+                       which no file waits, and make it due at the next deadline
     reject_overdue     reject those files of the message that still wait; a marker took the others,
                        or a newer version superseded them before a marker came. A worker with little
                        time left sends the message again instead
@@ -15,24 +17,30 @@ A ready file is a marker for one file (see `ready`). A marker that is worked on 
 came waits in the same list: when it is due, it is taken in again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import batched
 from math import inf
 
 from aep_intake.grouping import ready
 from aep_intake.grouping.ports import WaitingPorts
-from aep_intake.model.errors import LeaseLost, MarkerMissing, Rejected
+from aep_intake.model.errors import LeaseLost, MarkerMissing, NotYet, Rejected
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import RETRYING, WAITING, Folder, Listing, Missing, Seen, WaitingFile
 from aep_intake.model.orders import FOLDER_PREFIX
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Rejection
-from aep_intake.model.times import HOUR_MS
+from aep_intake.model.times import HOUR_MS, MINUTE_MS
 
 FILES_PER_MESSAGE = 100  # which are announced together
 REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
 # Deadlines are rounded up to a quarter of `within`, so that files that come bit by bit need few
 # messages.
 DEADLINES_PER_WITHIN = 4
+HANDED_ON_MS = 3 * MINUTE_MS  # from one worker to the next, by a queue or by the clock
+# A marker that came in time has been worked on so long after a deadline, by two workers at least.
+HELD_MAX_MS = 40 * MINUTE_MS
+LISTS_AT_ONCE = 20  # of a folder, of which the ledger is asked together
+LISTS_MAX = 1000  # that a worker ends; the next one goes on
 
 
 def folder_of(file: Arrival) -> str:
@@ -40,11 +48,32 @@ def folder_of(file: Arrival) -> str:
     parts: list[str] = file.key.split("/")[:-1]
     while parts and "=" in parts[-1]:
         parts.pop()
+    return _folder_id(file, parts)
+
+
+def _folder_id(file: Arrival, parts: Sequence[str]) -> str:
     return FOLDER_PREFIX + digest("folder", file.bucket, *parts)
 
 
-def listings(waiting: Iterable[WaitingFile], now: int) -> list[Listing]:
-    """The listings of files that came together, by folder and route."""
+def hold(marker: Arrival, until: int, ports: WaitingPorts) -> None:
+    """Reject no file of a marker's folder while workers handle it; the present one until then.
+
+    Raises LedgerUnavailable.
+    """
+    ports.folders.hold(_folder_id(marker, marker.key.split("/")[:-1]), until + HANDED_ON_MS)
+
+
+def _held_until(files: Iterable[Arrival], ports: WaitingPorts) -> int:
+    """Until when (epoch ms) a marker that may take some of the files may be worked on."""
+    above = set[str]()
+    for file in files:
+        parts = file.key.split("/")[:-1]
+        above |= {_folder_id(file, parts[:depth]) for depth in range(len(parts) + 1)}
+    return ports.folders.held_until(sorted(above))
+
+
+def listings(waiting: Iterable[WaitingFile], now: int, end: int) -> list[Listing]:
+    """The listings of files that came together, by folder and route; as `deadline`."""
     found: dict[tuple[str, str, int, tuple[str, ...], str | None], list[Arrival]] = {}
     for each in waiting:
         place = (folder_of(each.file), each.route, each.within, each.ready, each.owner)
@@ -54,7 +83,7 @@ def listings(waiting: Iterable[WaitingFile], now: int) -> list[Listing]:
             folder_id,
             route,
             within,
-            deadline(now, within),
+            deadline(now, within, end),
             tuple(files),
             ready,
             owner=owner,
@@ -63,10 +92,14 @@ def listings(waiting: Iterable[WaitingFile], now: int) -> list[Listing]:
     ]
 
 
-def deadline(now: int, within: int) -> int:
-    """Until when a file waits that comes now (all in milliseconds), rounded up."""
+def deadline(now: int, within: int, end: int) -> int:
+    """Until when a file waits that comes now (all in milliseconds), rounded up.
+
+    `end`: when the worker that lists it has surely ended. Else, with a short `within`, it could
+    list the file behind the place up to which another worker has handled the folder: for nobody.
+    """
     step = within // DEADLINES_PER_WITHIN
-    return -(-(now + within) // step) * step
+    return -(-max(now + within, end) // step) * step
 
 
 def later(marker: Arrival, route: str, due: int) -> Listing:
@@ -106,8 +139,7 @@ def _advance(folder: Folder, done: str, ports: WaitingPorts) -> None:
     """Make the folder due at its next deadline, even if files come meanwhile."""
     current: Folder | None = folder
     while current is not None and current.done == folder.done:
-        following = next(ports.folders.waiting(folder.folder_id, done, "~"), None)
-        due, route = (None, None) if following is None else (following.due, following.route)
+        due, route = _next_deadline(folder.folder_id, done, ports)
         new = Folder(folder.folder_id, due, done, current.revision + 1, route)
         try:
             ports.folders.advance(current, new)
@@ -117,6 +149,27 @@ def _advance(folder: Folder, done: str, ports: WaitingPorts) -> None:
             return
 
 
+def _next_deadline(
+    folder_id: str, done: str, ports: WaitingPorts
+) -> tuple[int, str] | tuple[None, None]:
+    """When the first file after a place that still waits is overdue, and its route.
+
+    Ends the lists before it: of what a marker took, nobody need ask again.
+    """
+    ended = 0
+    for some in batched(ports.folders.waiting(folder_id, done, "~"), LISTS_AT_ONCE, strict=False):
+        taken = ports.ledger.claimants([file for listing in some for file in listing.files])
+        for listing in some:
+            left = (file for file in listing.files if file not in taken)
+            if listing.is_marker or any(_still_waits(file, listing, None, ports) for file in left):
+                return listing.due, listing.route
+            if ended == LISTS_MAX:
+                return ports.now(), listing.route
+            ports.folders.end(listing)
+            ended += 1
+    return None, None
+
+
 def reject_overdue(
     missing: Missing, ports: WaitingPorts, side_by_side: SideBySide, worker_end: float = inf
 ) -> None:
@@ -124,7 +177,8 @@ def reject_overdue(
 
     If a worker died half-way, the next one would announce some files twice: so a worker without
     enough time sends the message again. Raises MarkerMissing if some files wait, once all are
-    announced and recorded; LedgerUnavailable, NotAnnounced or StorageUnavailable.
+    announced and recorded; NotYet while a marker is worked on that may take them;
+    LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
     if ports.now() > worker_end - REJECTING_MS:
         ports.send(missing)
@@ -132,21 +186,26 @@ def reject_overdue(
     found = ports.folders.waiting(missing.folder_id, missing.after, missing.until)
     listed = [listing for listing in found if not listing.is_marker]
     files = {file: listing for listing in listed for file in listing.files}
-    waits = side_by_side(lambda file: _still_waits(file, files[file], missing, ports), files)
+    name = missing.external_id
+    waits = side_by_side(lambda file: _still_waits(file, files[file], name, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
+    held_until = min(_held_until(late, ports), files[late[0]].due + HELD_MAX_MS)
+    if (held := held_until - ports.now()) > 0:
+        why_not = f"a marker of {late[0].uri}'s folder is worked on"
+        raise NotYet(why_not, retry_after=min(held / 1000, 60), external_id=name)
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
     why = MarkerMissing(
         f"{late[0].uri}{others}: {_what_is_missing(files[late[0]])}",
-        external_id=missing.external_id,
+        external_id=name,
     )
     why.route, why.owner = files[late[0]].route, files[late[0]].owner
     why.files = late
     rejection = Rejection.of(why, ports.now())
-    ports.announcer.arrival_rejected(missing.external_id, late, rejection)
+    ports.announcer.arrival_rejected(name, late, rejection)
     reject = ports.ledger.reject
-    list(side_by_side(lambda file: reject(file, rejection, missing.external_id), late))
+    list(side_by_side(lambda file: reject(file, rejection, name), late))
     raise why
 
 
@@ -165,13 +224,13 @@ def _what_is_missing(listing: Listing) -> str:
     )
 
 
-def _still_waits(file: Arrival, listing: Listing, missing: Missing, ports: WaitingPorts) -> bool:
-    """Whether a file has no other fate, and no newer version."""
+def _still_waits(file: Arrival, listing: Listing, name: str | None, ports: WaitingPorts) -> bool:
+    """Whether a file has no other fate than to be rejected by that name, and no newer version."""
     seen = ports.ledger.seen(file.object_id)
     versions = {file.version}
     if file.version_id is None:  # the version as S3 lists it to a marker
         versions.add(f"e:{file.etag}:")
-    if _has_fate(versions, seen, missing):
+    if _has_fate(versions, seen, name):
         return False
     try:
         present = ports.objects.arrival(file.bucket, file.key)
@@ -189,21 +248,21 @@ def _still_waits(file: Arrival, listing: Listing, missing: Missing, ports: Waiti
         ports.ledger.note_superseded(file, present.version, listing.route)
         return False
     # Some senders of events leave out the version.
-    return not _has_fate({present.version}, seen, missing)
+    return not _has_fate({present.version}, seen, name)
 
 
-def _has_fate(versions: set[str], seen: list[Seen], missing: Missing) -> bool:
+def _has_fate(versions: set[str], seen: list[Seen], name: str | None) -> bool:
     # What was tried again, for a while, may wait since.
     ours = [item for item in seen if item.version in versions and item.noted != RETRYING]
     # An item expires a fixed time after it was written: the larger, the later.
     waits_since = max((item.expires for item in ours if item.noted == WAITING), default=0)
-    return any(_is_fate(item, waits_since, missing) for item in ours)
+    return any(_is_fate(item, waits_since, name) for item in ours)
 
 
-def _is_fate(item: Seen, waits_since: int, missing: Missing) -> bool:
+def _is_fate(item: Seen, waits_since: int, name: str | None) -> bool:
     """Whether an item of the ledger says that a version no longer waits."""
     if item.rejection is None:  # an order or a window claims it, or it is superseded
         return item.noted != WAITING
     if item.rejection.reason == MarkerMissing.reason:  # by this very message, it waits again
-        return item.owner != missing.external_id
+        return item.owner != name
     return item.expires >= waits_since  # it was rejected after it had begun to wait

@@ -1,6 +1,6 @@
 """The ports of files that wait for a marker, or for their ready file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from aep_intake.model.files import Arrival
@@ -22,6 +22,9 @@ class WaitingLedger(ObjectHistory, Protocol):
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
 
+    def claimants(self, files: Sequence[Arrival]) -> Mapping[Arrival, str]:
+        """The order or window that claims each of many files, if one is found at once."""
+
 
 class Folders(Protocol):
     """The ledger of folders. Every method raises LedgerUnavailable."""
@@ -33,6 +36,9 @@ class Folders(Protocol):
         moment, its write fails on the new revision.
         """
 
+    def look_soon(self, folder_id: str) -> None:
+        """Make it due soon, if files wait in it and it is due later."""
+
     def get(self, folder_id: str) -> Folder | None:
         """The current folder."""
 
@@ -41,6 +47,15 @@ class Folders(Protocol):
 
     def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
         """A folder's list after a place and up to another (consistent reads)."""
+
+    def end(self, listing: Listing) -> None:
+        """Take it off its folder's list."""
+
+    def hold(self, folder_id: str, until: int) -> None:
+        """Note that a marker of it is worked on, perhaps until then (epoch ms)."""
+
+    def held_until(self, folder_ids: Sequence[str]) -> int:
+        """Until when (epoch ms) a marker of one of them may be worked on; 0: nobody knows one."""
 
 
 class ReadObjects(Protocol):

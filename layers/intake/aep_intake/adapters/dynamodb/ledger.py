@@ -21,6 +21,7 @@
 | newest marker of a folder | `marked#<its hash>`   | `marked`                     |
 | folder where files wait   | `folder#<folder id>`  | `folder`                     |
 | files that wait together  | `folder#<folder id>`  | `waiting#<due>-<their hash>` |
+| a marker in work there    | `folder#<folder id>`  | `marker`                     |
 | delivery of a batch       | `delivery#<ext. id>`  | `delivery`                   |
 | what became of a piece    | `delivery#<ext. id>`  | `piece#<number>`             |
 | how many pieces are done  | `delivery#<ext. id>`  | `count`                      |

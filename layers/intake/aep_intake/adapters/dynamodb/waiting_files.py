@@ -1,19 +1,30 @@
 """Folders where files wait for a marker, in the ledger's table; see `ledger` for the keys."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import batched
 
 from aep_intake.adapters.dynamodb.items import due_at
-from aep_intake.adapters.dynamodb.table import ConditionFailed, Item, Table, expiry, revision
+from aep_intake.adapters.dynamodb.table import (
+    KEYS_MAX,
+    ConditionFailed,
+    Item,
+    Table,
+    expiry,
+    revision,
+)
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
 from aep_intake.model.history import Folder, Listing
-from aep_intake.model.times import SKEW_MS
+from aep_intake.model.times import DAY_MS, MINUTE_MS, SKEW_MS
 
 FILES_PER_ITEM = 50  # an item holds 400 KB
 KNOWN_MAX = 10_000  # folders whose due time a worker remembers
+KNOWN_MS = MINUTE_MS  # and for how long it relies on that
+# When a folder is looked at early, no worker relies on a later time any more.
+SOON_MS = KNOWN_MS + 2 * SKEW_MS
 
 
 class DynamoFolders:
@@ -26,7 +37,7 @@ class DynamoFolders:
         self._table = table
         self._now = now
         self._retention_ms = retention_ms
-        self._known: dict[str, int] = {}
+        self._known: dict[str, tuple[int, int]] = {}  # when due, and until when that is known
 
     def wait(self, listing: Listing) -> None:
         """Add it to its folder's list, as several if it is large.
@@ -51,11 +62,32 @@ class DynamoFolders:
             }
             self._table.put(item)
         # The folder is due earlier, and not yet: then its worker will read the listing.
-        if self._now() + SKEW_MS < self._known.get(listing.folder_id, 0) <= listing.due:
+        if self._now() + SKEW_MS < self._known_due(listing.folder_id) <= listing.due:
             return
+        now = self._now()
+        self._know(listing.folder_id, self._watch(listing), now)
+
+    def look_soon(self, folder_id: str) -> None:
+        """Make it due soon, if files wait in it and it is due later."""
+        now = self._now()
+        if now < self._known_due(folder_id) <= now + SOON_MS:
+            return
+        later = due_at(Due(DueKind.FOLDERS, folder_id, now + SOON_MS))
+        how = "SET due = :due, due_shard = :due_shard ADD revision :one"
+        with suppress(ConditionFailed):
+            pk, one = f"folder#{folder_id}", {"one": {"N": "1"}}
+            self._table.update(pk, "folder", how, one | later, "due > :due")
+            self._know(folder_id, now + SOON_MS, now)
+
+    def _known_due(self, folder_id: str) -> int:
+        """When a folder is due (epoch ms), as far as this worker knows; 0: it does not."""
+        due, until = self._known.get(folder_id, (0, 0))
+        return due if self._now() < until else 0
+
+    def _know(self, folder_id: str, due: int, since: int) -> None:
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
-        self._known[listing.folder_id] = self._watch(listing)
+        self._known[folder_id] = due, since + KNOWN_MS
 
     def _watch(self, listing: Listing) -> int:
         """Make the folder due at the listing's deadline; when it is due (epoch ms)."""
@@ -127,6 +159,29 @@ class DynamoFolders:
             listing = records.read(Listing, item["listing"]["S"])
             if listing.place != after:
                 yield listing
+
+    def end(self, listing: Listing) -> None:
+        """Take it off its folder's list."""
+        self._table.delete(f"folder#{listing.folder_id}", f"waiting#{listing.place}")
+
+    def hold(self, folder_id: str, until: int) -> None:
+        """Note that a marker of it is worked on, perhaps until then (epoch ms)."""
+        item: Item = {
+            "pk": {"S": f"folder#{folder_id}"},
+            "sk": {"S": "marker"},
+            "until": {"N": str(until)},
+            "expires": expiry(until + DAY_MS),
+        }
+        self._table.put(item)
+
+    def held_until(self, folder_ids: Sequence[str]) -> int:
+        """Until when (epoch ms) a marker of one of them may be worked on; 0: nobody knows one."""
+        found = [0]
+        for some in batched(folder_ids, KEYS_MAX, strict=False):
+            keys = [(f"folder#{folder_id}", "marker") for folder_id in some]
+            items = self._table.get_many(keys, "until", consistent=True)
+            found += [int(item["until"]["N"]) for item in items]
+        return max(found)
 
 
 def _due(item: Item) -> int:

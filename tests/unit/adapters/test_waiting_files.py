@@ -1,0 +1,182 @@
+"""The lists of a folder where files wait, and how few writes keep it due in time."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aep_intake.adapters.dynamodb.table import ConditionFailed
+from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, SOON_MS, DynamoFolders
+from aep_intake.grouping.missing_markers import folder_of, listings, send_overdue
+from aep_intake.grouping.ports import WaitingPorts
+from aep_intake.model.files import Arrival
+from aep_intake.model.history import Missing, WaitingFile
+from aep_intake.model.times import SKEW_MS
+
+from tests.memory_ledger import MemoryLedger
+
+HOUR = 3_600_000
+NOW = 1_790_000_000_000
+FILE = Arrival("landing", "in/day/a.json", "v1", "e1", "0061", 10, NOW)
+FOLDER = folder_of(FILE)
+
+type Item = dict[str, Any]
+
+
+class Table:
+    """The items of one folder, with the conditions that a folder is written with."""
+
+    def __init__(self) -> None:
+        self.items: dict[str, Item] = {}
+        self.writes: list[str] = []
+
+    def get(self, _: str, sk: str) -> Item | None:
+        return self.items.get(sk)
+
+    def get_many(self, keys: list[tuple[str, str]], *_: str, consistent: bool) -> list[Item]:
+        assert consistent
+        return [item for _, sk in keys if (item := self.items.get(sk)) is not None]
+
+    def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
+        self.writes.append(item["sk"]["S"].partition("#")[0])
+        if condition is not None:
+            expected = condition["ExpressionAttributeValues"][":revision"]
+            if self.items["folder"]["revision"] != expected:
+                raise ConditionFailed([self.items["folder"]])
+        self.items[item["sk"]["S"]] = item
+
+    def delete(self, _: str, sk: str) -> None:
+        self.writes.append("ended")
+        del self.items[sk]
+
+    def update(self, _: str, sk: str, how: str, values: Item, condition: str) -> None:
+        self.writes.append("update")
+        item = self.items.get(sk, {})
+        due, new = (int(each["due"]["N"]) if "due" in each else None for each in (item, values))
+        assert new is not None
+        holds = {
+            "attribute_not_exists(due) OR due > :due": due is None or due > new,
+            "due > :due": due is not None and due > new,
+            "due <= :due": due is not None and due <= new,
+        }
+        if not holds[condition]:
+            raise ConditionFailed([item or None])
+        revision = int(item.get("revision", {"N": "0"})["N"]) + 1
+        said = {name: value for name, value in values.items() if f"{name} = :{name}" in how}
+        self.items[sk] = item | said | {"revision": {"N": str(revision)}}
+
+    def query(self, _: str, values: Item, **__: object) -> Iterator[Item]:
+        between = (values["after"]["S"], values["until"]["S"])
+        found = sorted(sk for sk in self.items if between[0] <= sk <= between[1])
+        return (self.items[sk] for sk in found if sk in self.items)
+
+
+class World:
+    """Two workers, and one that handles the folder; their clocks differ by `skew_ms`."""
+
+    def __init__(self, skew_ms: int = 0) -> None:
+        self.now, self.skew_ms = NOW, skew_ms
+        self.table: Any = Table()
+        self.ledger = MemoryLedger()
+        self.missing: list[Missing] = []
+        self.one, self.other = self.worker(0), self.worker(-skew_ms)
+
+    def worker(self, skew_ms: int) -> DynamoFolders:
+        return DynamoFolders(self.table, lambda: self.now + skew_ms, 60 * 24 * HOUR)
+
+    def come(self, worker: DynamoFolders, name: str) -> Arrival:
+        file = replace(FILE, key=f"in/day/{name}", version_id=name)
+        self.ledger.note_waiting(file, "r", "its marker", 0)
+        [listing] = listings([WaitingFile(file, "r", HOUR)], self.now, 0)
+        worker.wait(listing)
+        return file
+
+    def handle(self) -> None:
+        """Whoever is handed the folder, by a clock that is ahead."""
+        folders = self.worker(self.skew_ms)
+        objects: Any = self
+        ledger: Any = self.ledger
+        send_overdue(
+            FOLDER,
+            WaitingPorts(
+                ledger=ledger,
+                folders=folders,
+                announcer=objects,
+                objects=objects,
+                send=self.missing.append,
+                take_in=objects,
+                now=lambda: self.now + self.skew_ms,
+            ),
+        )
+
+    def arrival(self, _: str, key: str) -> Arrival:
+        return replace(FILE, key=key, version_id=key.rpartition("/")[2])
+
+    @property
+    def due(self) -> int | None:
+        folder = self.one.get(FOLDER)
+        assert folder is not None
+        return folder.due
+
+
+def test_a_folder_that_is_due_in_time_is_written_once_a_minute() -> None:
+    world = World()
+    for n in range(10):
+        world.come(world.one, f"{n}.json")
+    assert world.table.writes.count("update") == 1
+    world.now += KNOWN_MS
+    for n in range(10, 20):
+        world.come(world.one, f"{n}.json")
+    assert world.table.writes.count("update") == 2
+
+
+def test_ready_files_that_come_together_make_their_folder_due_once() -> None:
+    world = World()
+    world.come(world.one, "a.json")
+    world.table.writes.clear()
+    for _ in range(10):
+        world.one.look_soon(FOLDER)
+    assert (world.table.writes, world.due) == (["update"], NOW + SOON_MS)
+
+
+def test_where_no_file_waits_there_is_nothing_to_look_at() -> None:
+    world = World()
+    world.one.look_soon(FOLDER)
+    assert world.table.items == {}
+    world.come(world.one, "a.json")
+    due = world.due
+    assert due is not None
+    world.now = due - 1
+    world.other.look_soon(FOLDER)
+    assert world.due == due, "it is due sooner"
+
+
+@pytest.mark.parametrize("skew_ms", [0, SKEW_MS])
+@pytest.mark.parametrize("late_ms", [*range(0, SOON_MS + 40_000, 5000)])
+def test_whoever_lists_a_file_after_its_marker_it_is_due(skew_ms: int, late_ms: int) -> None:
+    """A worker that knows when the folder is due writes nothing but the list."""
+    world = World(skew_ms)
+    taken = world.come(world.one, "taken.json")
+    world.come(world.other, "known.json")
+    claim = replace(taken, key="in/day/known.json", version_id="known.json")
+    for file in (taken, claim):
+        world.ledger.note(file, "nothing-new", "r")  # as if a marker had taken it
+    world.one.look_soon(FOLDER)
+    came = NOW + late_ms
+    for world.now in range(NOW, NOW + SOON_MS + 60_000, 2500):
+        due = world.due
+        if due is not None and due <= world.now + skew_ms:
+            world.handle()
+        if world.now == came:
+            world.come(world.other, "late.json")
+    folder = world.one.get(FOLDER)
+    assert folder is not None
+    assert folder.done, "it was looked at"
+    assert (folder.due or 0) >= came + HOUR
+
+
+def test_until_when_a_marker_may_be_worked_on() -> None:
+    world = World()
+    assert world.one.held_until([FOLDER]) == 0
+    world.one.hold(FOLDER, NOW + 9)
+    assert world.other.held_until([FOLDER]) == NOW + 9
