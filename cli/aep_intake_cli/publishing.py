@@ -15,6 +15,7 @@ from aep_intake_cli.documents import (
     DocumentRefused,
     PublishedDocument,
     organizations_of,
+    published_routes,
     refuse_if,
     secrets_of,
 )
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Prepared:
+    """A document that may go live, and what people should know of that."""
+
+    document: bytes
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Kind:
     """A kind of document: the stack outputs that lead to it, its name for people, its linter."""
 
@@ -36,12 +45,12 @@ class Kind:
     name: str
     lint: Callable[[Stack, AppConfigClient, bytes], list[DocumentProblem]]
     # What goes live in place of a document without problems, after all that it needs is there.
-    prepare: Callable[[Access, bytes], bytes] = lambda _, content: content
+    prepare: Callable[[Access, bytes], Prepared] = lambda _, content: Prepared(content)
     # What people should know once it is live.
     warnings: Callable[[Access, bytes], Iterable[str]] = lambda *_: ()
 
 
-def _by_the_schemas(access: Access, content: bytes) -> bytes:
+def _by_the_schemas(access: Access, content: bytes) -> Prepared:
     """A routing table with what functions need of the schemas, as they read none.
 
     Its compiled maps are written where functions read them. Where AWS refuses whoever publishes the
@@ -53,17 +62,19 @@ def _by_the_schemas(access: Access, content: bytes) -> bytes:
 
     from aep_intake_cli.datasets import adobe_clients
     from aep_intake_cli.routing import maps
+    from aep_intake_cli.routing.compiling import compile_table
 
-    stack = access.stack()
-    organizations = organizations_of(stack, access.session.client("appconfig"))
+    stack, appconfig = access.stack(), access.session.client("appconfig")
+    organizations = organizations_of(stack, appconfig)
     try:
         with progress("asking AEP for the schemas"):
             credentials, adobe = adobe_clients(stack, access.session)
-            compiled = maps.compile_table(content, adobe, credentials, organizations)
+            live = partial(_live_table, stack, appconfig)
+            compiled = compile_table(content, live, adobe, credentials, organizations)
     except (BotoCoreError, ClientError):
         if maps.has_maps(routes.parse(content, "draft")):
             raise
-        return content
+        return Prepared(content)
     if compiled.problems:
         raise DocumentRefused("the document has problems; nothing was changed", compiled.problems)
     s3 = access.session.client("s3")
@@ -74,7 +85,14 @@ def _by_the_schemas(access: Access, content: bytes) -> bytes:
             Body=text,
             ContentType="application/json",
         )
-    return compiled.document
+    return Prepared(compiled.document, compiled.notes)
+
+
+def _live_table(stack: Stack, client: AppConfigClient) -> bytes:
+    """The routing table that is live, or one without routes."""
+    document = published_routes(stack, client)
+    versions = document.live_versions()
+    return document.read(versions[-1]) if versions else b'{"routes": []}'
 
 
 def _pauses_of_no_route(access: Access, content: bytes) -> list[str]:
@@ -133,13 +151,13 @@ def publish(access: Access, kind: Kind, content: bytes) -> Published:
     """Make `content` live. Raises CommandFailed and botocore's errors."""
     document, check = _open(access, kind)
     refuse_if(check(content))
-    content = kind.prepare(access, content)
-    before = document.live_version_of(content)
+    prepared = kind.prepare(access, content)
+    before = document.live_version_of(prepared.document)
     with progress("deploying"):
-        version = document.publish(content, check)
+        version = document.publish(prepared.document, check)
     if version == before:
-        return Published(kind.name, version, changed=False)
-    return _is_live(access, kind, version, content)
+        return Published(kind.name, version, changed=False, warnings=prepared.notes)
+    return _is_live(access, kind, version, prepared.document, prepared.notes)
 
 
 def roll_back(access: Access, kind: Kind, version: int | None) -> Published:
@@ -166,5 +184,7 @@ def _open(
     return replace(document, by=by), check
 
 
-def _is_live(access: Access, kind: Kind, version: int, content: bytes) -> Published:
-    return Published(kind.name, version, warnings=tuple(kind.warnings(access, content)))
+def _is_live(
+    access: Access, kind: Kind, version: int, content: bytes, notes: tuple[str, ...] = ()
+) -> Published:
+    return Published(kind.name, version, warnings=(*notes, *kind.warnings(access, content)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +33,15 @@ def history(document: PublishedDocument, limit: int) -> Iterator[Deployment]:
 def as_written(document: bytes) -> Any:
     """A document without what publishing writes into it."""
     written = json.loads(document)
-    for rule in written.get("routes", ()):
-        for member in ("compiledMap", "lookup"):
-            rule.pop(member, None)
+    if "routes" in written:
+        written["routes"] = [rule_as_written(rule) for rule in written["routes"]]
     return written
+
+
+def rule_as_written(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A rule without that."""
+    written = ("compiledMap", "lookup")
+    return {name: value for name, value in rule.items() if name not in written}
 
 
 def differences(before: bytes, after: bytes, names: tuple[str, str]) -> list[str]:

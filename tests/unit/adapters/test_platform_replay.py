@@ -290,12 +290,18 @@ def test_a_batch_for_profile_is_counted(
     assert played.ledger.profile_batches == (counted if profile else {})
 
 
+@pytest.mark.parametrize(
+    ("lookup", "is_counted"),
+    [(True, True), ([PRODUCTS, LOYALTY], True), ([PRODUCTS], False), (False, False)],
+)
 def test_a_batch_of_a_lookup_dataset_is_counted_if_its_route_says_so(
-    played: harness.World,
+    played: harness.World, lookup: bool | list[str], is_counted: bool
 ) -> None:
-    played.table = harness._table("r", datasetId=LOYALTY, lookup=True)
+    """By its id, where its dataset depends on the key."""
+    played.table = harness._table("r", datasetId=LOYALTY, lookup=lookup)
     assert harness.take(ONE, asking(played)).kind is OutcomeKind.CREATED
-    assert played.ledger.profile_batches == {(played.seed.ims_org, "prod", LOYALTY): 1}
+    counted = {(played.seed.ims_org, "prod", LOYALTY): 1}
+    assert played.ledger.profile_batches == (counted if is_counted else {})
 
 
 @pytest.mark.parametrize("silence", SILENCES, ids=lambda fault: fault.fault)

@@ -12,14 +12,15 @@ from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.routing import routes
 from aep_intake_cli import datasets, publishing
 from aep_intake_cli.documents import DocumentProblem, DocumentRefused
-from aep_intake_cli.routing import maps
+from aep_intake_cli.routing.compiling import CompiledTable, compile_table
 from aep_intake_cli.routing.explain import explain
 from aep_intake_cli.routing.lint import lint
 from aep_intake_cli.stack import Stack
 from botocore.exceptions import ClientError
 
+from local.simulator.faults import Fault
 from local.simulator.registry import sample
-from local.simulator.seed import CLICKS, LOYALTY
+from local.simulator.seed import CLICKS, LOYALTY, PROFILES
 from tests.adobe_world import ARN, World
 
 MAP: dict[str, Any] = {
@@ -40,27 +41,32 @@ def table(*rules: dict[str, Any]) -> bytes:
     return json.dumps({"routes": [RULE | rule for rule in rules]}).encode()
 
 
-def compiled(world: World, *rules: dict[str, Any]) -> maps.CompiledTable:
-    organizations = Organizations((Organization(ARN, ("prod", "dev")),))
-    document = table(*rules)
+ONE = Organizations((Organization(ARN, ("prod", "dev")),))
+
+
+def compiled_for(
+    world: World, document: bytes, organizations: Organizations = ONE, live: bytes = b""
+) -> CompiledTable:
     assert lint(document, organizations) == []
-    return maps.compile_table(document, world.adobe, world.credentials, organizations)
+    known = live or b'{"routes": []}'
+    return compile_table(document, lambda: known, world.adobe, world.credentials, organizations)
+
+
+def compiled(world: World, *rules: dict[str, Any]) -> CompiledTable:
+    return compiled_for(world, table(*rules))
 
 
 def test_the_table_names_what_its_maps_were_compiled_to(world: World) -> None:
     again = {"name": "again", "match": "again/*.csv"}
     plain = {"routes": [RULE, RULE | again, IGNORED]}
-    organizations = Organizations((Organization(ARN, ("prod", "dev")),))
-    found = maps.compile_table(
-        json.dumps(plain).encode(), world.adobe, world.credentials, organizations
-    )
+    found = compiled_for(world, json.dumps(plain).encode())
     assert found.problems == ()
     first, second, ignored = json.loads(found.document)["routes"]
     assert first == RULE | {"compiledMap": first["compiledMap"]}
     assert first["compiledMap"] == second["compiledMap"]
     assert ignored == IGNORED
     assert found.maps.keys() == {first["compiledMap"]}
-    assert lint(found.document, organizations) == []
+    assert lint(found.document, ONE) == []
     [text] = found.maps.values()
     assert json.loads(text)["schema"] == {
         "id": "https://ns.adobe.com/acme/schemas/ee56b80adc7e03b8",
@@ -73,13 +79,97 @@ def test_the_table_says_which_datasets_are_looked_up(operator: Any, world: World
     plain = {"name": "plain", "match": "plain/*.json", "datasetId": LOYALTY}
     rules = [plain, plain | {"name": "gone", "datasetId": "0" * 24}, IGNORED]
     document = json.dumps({"routes": rules}).encode()
-    publish = publishing.KINDS["routes"].prepare
-    assert publish(operator, document) == document
+    assert prepared(operator, document) == document
+    look_up(world, "prod")
+    [first, *others] = json.loads(prepared(operator, document))["routes"]
+    assert (first, others) == (plain | {"lookup": True}, rules[1:])
+
+
+def look_up(world: World, sandbox: str, title: str | None = None) -> None:
+    """The datasets `loyalty` and `profiles` of a sandbox are looked up from now on."""
     schema = json.loads(json.dumps(sample("loyalty-members")))
     schema["meta:class"] = "https://ns.adobe.com/acme/classes/5b1e"
-    world.simulator.add_schema(world.seed.ims_org, "prod", schema)
-    [first, *others] = json.loads(publish(operator, document))["routes"]
-    assert (first, others) == (plain | {"lookup": True}, rules[1:])
+    schema |= {"title": title} if title else {}
+    world.simulator.add_schema(world.seed.ims_org, sandbox, schema)
+
+
+@pytest.mark.parametrize(
+    ("where", "found"),
+    [
+        ({"match": "{dataset}/*.json", "datasetName": "{dataset}"}, [LOYALTY, PROFILES]),
+        ({"match": "{id}/*.json", "datasetId": "{id}", "sandbox": "dev"}, None),
+        ({"match": "{sandbox}/{id}/*.json", "datasetId": "{id}"}, [LOYALTY, PROFILES]),
+    ],
+)
+def test_of_a_dataset_that_depends_on_the_key_the_table_says_what_it_may_be(
+    operator: Any, world: World, where: dict[str, Any], found: list[str] | None
+) -> None:
+    """Its functions know the id of the dataset, and ask nothing more."""
+    rule = {"name": "any"} | where
+    document = json.dumps({"routes": [rule]}).encode()
+    assert prepared(operator, document) == document
+    for number in range(301):  # more than the registry lists at a time
+        other = sample("web-events-adhoc") | {"title": f"a {number}"}
+        other["$id"] = f"https://ns.adobe.com/acme/schemas/{number:032x}"
+        world.simulator.foundation.registry.add_schema(world.seed.ims_org, "prod", other, 0)
+    look_up(world, "prod", "z")
+    [routed] = json.loads(prepared(operator, document))["routes"]
+    assert routed == rule | ({"lookup": found} if found else {})
+    assert lint(prepared(operator, document)) == []
+
+
+OTHER = ARN.replace("acme", "other")
+BOTH = Organizations((Organization(ARN, ("prod", "dev")), Organization(OTHER, ("prod",))))
+THEIRS = RULE | {"name": "theirs", "match": "theirs/*.csv", "credential": "other"}
+PLAIN = {"name": "plain", "match": "p/*.json", "datasetId": "d", "credential": "other"}
+LIVE = {
+    "routes": [
+        RULE | {"compiledMap": "0" * 64},
+        THEIRS | {"compiledMap": "1" * 64},
+        PLAIN | {"lookup": True},
+    ]
+}
+
+
+def test_an_organization_that_does_not_answer_keeps_no_other_from_publishing(
+    world: World,
+) -> None:
+    """Its rules keep what was compiled for them, unless they changed."""
+    world.secrets.others[OTHER] = {"client_id": "c"}
+
+    def made(*rules: dict[str, Any]) -> CompiledTable:
+        document = json.dumps({"routes": rules}).encode()
+        return compiled_for(world, document, BOTH, json.dumps(LIVE).encode())
+
+    found = made(RULE | {"badRows": 1}, THEIRS, PLAIN | {"lookup": False})
+    assert found.problems == ()
+    ours, *theirs = json.loads(found.document)["routes"]
+    assert found.maps.keys() == {ours["compiledMap"]}
+    assert theirs == LIVE["routes"][1:]
+    [note] = found.notes
+    assert "the rules theirs, plain keep what the live table has of them" in note
+    assert "other-AbCdEf: " in note
+    assert "the secret lacks" in note
+    [problem] = made(RULE, THEIRS | {"badRows": 1}, PLAIN | {"minRows": 2}).problems
+    assert (problem.rule, problem.field) == ("theirs", "routes[1].map")
+    assert "it is new or changed, and AEP does not say what its dataset holds" in problem.text
+
+
+@pytest.mark.parametrize("trouble", ["down", "denied"])
+def test_what_did_not_change_is_published_while_aep_does_not_answer(
+    operator: Any, world: World, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    live = json.loads(prepared(operator, table({})))
+    operator.live = json.dumps(live).encode()
+    if trouble == "down":
+        world.simulator.faults.add(Fault("status", operation="get-schema", count=0))
+    else:
+        world.simulator.switches.change(registry_access="denied")
+    done = publishing.KINDS["routes"].prepare(
+        operator, json.dumps({"routes": [RULE, IGNORED]}).encode()
+    )
+    assert json.loads(done.document)["routes"] == [live["routes"][0], IGNORED]
+    assert len(done.notes) == 1
 
 
 def test_a_table_without_maps_does_not_wait_for_an_aep_that_is_down(
@@ -94,7 +184,7 @@ def test_a_table_without_maps_does_not_wait_for_an_aep_that_is_down(
     monkeypatch.setattr(datasets, "dataset_of_route", down)
     plain = {"match": "plain/*.json", "datasetId": LOYALTY}
     document = json.dumps({"routes": [plain | {"name": f"r{n}"} for n in range(9)]}).encode()
-    assert publishing.KINDS["routes"].prepare(operator, document) == document
+    assert prepared(operator, document) == document
     assert len(asked) == 1
 
 
@@ -106,9 +196,9 @@ def test_who_may_not_ask_aep_publishes_a_table_without_maps(
 
     monkeypatch.setattr(datasets, "adobe_clients", denied)
     document = json.dumps({"routes": [IGNORED]}, indent=3).encode()
-    assert publishing.KINDS["routes"].prepare(operator, document) == document
+    assert prepared(operator, document) == document
     with pytest.raises(ClientError):
-        publishing.KINDS["routes"].prepare(operator, table({}))
+        prepared(operator, table({}))
 
 
 def test_what_the_schema_says_against_a_map(world: World) -> None:
@@ -193,6 +283,7 @@ class Operator:
     """Who publishes: with a stack, and a bucket that keeps what is put into it."""
 
     kept: dict[str, bytes] = field(default_factory=dict)
+    live: bytes = b'{"routes": []}'
 
     @property
     def session(self) -> Any:
@@ -210,14 +301,19 @@ class Operator:
 
 @pytest.fixture
 def operator(world: World, monkeypatch: pytest.MonkeyPatch) -> Operator:
-    organizations = Organizations((Organization(ARN, ("prod", "dev")),))
-    monkeypatch.setattr(publishing, "organizations_of", lambda *_: organizations)
+    who = Operator()
+    monkeypatch.setattr(publishing, "organizations_of", lambda *_: ONE)
+    monkeypatch.setattr(publishing, "_live_table", lambda *_: who.live)
     monkeypatch.setattr(datasets, "adobe_clients", lambda *_: (world.credentials, world.adobe))
-    return Operator()
+    return who
+
+
+def prepared(who: Any, document: bytes) -> bytes:
+    return publishing.KINDS["routes"].prepare(who, document).document
 
 
 def test_compiled_maps_are_kept_where_workers_look(operator: Any) -> None:
-    published = publishing.KINDS["routes"].prepare(operator, table({}))
+    published = prepared(operator, table({}))
     [route] = json.loads(published)["routes"]
     [(key, text)] = operator.kept.items()
     assert key == f"state/{key_of_map(route['compiledMap'])}"
@@ -226,13 +322,13 @@ def test_compiled_maps_are_kept_where_workers_look(operator: Any) -> None:
 
 def test_nothing_is_kept_of_a_table_that_is_refused(operator: Any) -> None:
     with pytest.raises(DocumentRefused, match=r"did you mean `_acme\.memberId`"):
-        publishing.KINDS["routes"].prepare(operator, table({"map": {"_acme.memberid": "a"}}))
+        prepared(operator, table({"map": {"_acme.memberid": "a"}}))
     assert operator.kept == {}
 
 
 def test_a_table_without_maps_goes_live_as_it_was_written(operator: Any) -> None:
     document = json.dumps({"routes": [IGNORED]}, indent=3).encode()
-    assert publishing.KINDS["routes"].prepare(operator, document) == document
+    assert prepared(operator, document) == document
 
 
 def test_a_deployment_that_uploads_nothing_takes_no_maps() -> None:

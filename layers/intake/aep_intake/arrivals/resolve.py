@@ -205,7 +205,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
         counts_rows=match.counts_rows,
         line=line,
         profile=dataset is not None and dataset.profile,
-        lookup=match.lookup,
+        lookup=match.is_lookup(target.dataset_id),
         whole=match.whole,
         demands=match.demands,
         split_batches=match.split_batches if intake.ports.delivers else 0,

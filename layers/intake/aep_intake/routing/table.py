@@ -7,7 +7,7 @@ Catalog's filters take for operators.
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 from enum import StrEnum
 from typing import Any
@@ -143,12 +143,18 @@ class Match:
     as_is: bool = False  # JSON goes up in the layout that it has
     # The name of the compiled map, if the rows of files are mapped to the dataset's schema.
     compiled_map: str | None = None
-    lookup: bool = False  # the dataset is a lookup (dimension) dataset
+    # The dataset is a lookup (dimension) dataset; or it is if it has one of these ids.
+    lookup: bool | Sequence[str] = False
     whole: bool = False  # without one of its files the batch is worth nothing
     # How many batches may be made to find the files because of which AEP fails one; 0: none.
     split_batches: int = 0
     owner: str | None = None  # who looks after the files
     counts_rows: bool = False  # the rule expects a number of rows
+    of_request: bool = False  # a request names the object, and no rule says anything
+
+    def is_lookup(self, dataset_id: str) -> bool:
+        """Whether a dataset, which is this one's, is a lookup dataset, as far as that is known."""
+        return self.lookup if isinstance(self.lookup, bool) else dataset_id in self.lookup
 
 
 @dataclass(frozen=True, slots=True)

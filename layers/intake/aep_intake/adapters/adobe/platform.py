@@ -219,14 +219,16 @@ class Adobe:
         except TryAgain:
             return self._datasets.last(target)
 
-    def datasets(self, credential: str, ims_org: str, sandbox: str) -> Iterator[tuple[str, str]]:
-        """Id and name of each dataset in the sandbox.
+    def datasets(
+        self, credential: str, ims_org: str, sandbox: str
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Each dataset in the sandbox: its id, and of its description `name` and `schemaRef`.
 
         Raises TargetNotAllowed, BatchRefused (AEP does not let us look) or TryAgain.
         """
         target = Target(credential, ims_org, sandbox, "")
-        listed = self._list("dataSets", {"properties": "name"}, target, self.gateway.error_of)
-        return ((key, str(raw.get("name"))) for key, raw in listed)
+        query = {"properties": "name,schemaRef"}
+        return self._list("dataSets", query, target, self.gateway.error_of)
 
     def dataset_id(self, credential: str, ims_org: str, sandbox: str, name: str) -> str:
         """The id of the one dataset called exactly `name`. Kept for ten minutes.

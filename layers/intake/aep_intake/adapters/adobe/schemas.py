@@ -71,8 +71,12 @@ class RegisteredSchema:
 
         That is a record of a class other than XDM Individual Profile.
         """
-        extends = self.document.get("meta:extends", ())
-        return _RECORD in extends and self.document.get("meta:class") != _PROFILE
+        return _is_lookup(self.document)
+
+
+def _is_lookup(document: Mapping[str, Any]) -> bool:
+    extends = document.get("meta:extends", ())
+    return _RECORD in extends and document.get("meta:class") != _PROFILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +90,13 @@ class Identity:
 class Schemas:
     """Schema Registry. Every method may raise TryAgain, TargetNotAllowed or SchemaUnavailable.
 
-    The schema of a dataset is asked for once.
+    The schema of a dataset is asked for once, and so are the lookup datasets of a sandbox.
     """
 
     def __init__(self, adobe: Adobe) -> None:
         self._adobe = adobe
         self._known: dict[Target, RegisteredSchema] = {}
+        self._lookups: dict[Target, tuple[str, ...]] = {}
 
     def of_dataset(self, target: Target) -> RegisteredSchema:
         """The schema of the target's dataset, in full form. Raises DatasetNotFound."""
@@ -103,13 +108,24 @@ class Schemas:
         dataset = self._adobe.dataset(target)
         if dataset is None:
             raise DatasetNotFound(f"no dataset {target.dataset_id!r} in sandbox {target.sandbox}")
-        reference = dataset.get("schemaRef")
-        reference = reference if isinstance(reference, dict) else {}
-        schema_id = reference.get("id")
-        if not isinstance(schema_id, str) or not schema_id:
+        schema_id = _schema_id(dataset)
+        if not schema_id:
             raise NoSchema(f"Catalog names no schema for dataset {target.dataset_id}")
-        version = re.search(r"version=(\d+)", str(reference.get("contentType")))
+        version = re.search(r"version=(\d+)", str(dataset["schemaRef"].get("contentType")))
         return self.schema(target, schema_id, int(version[1]) if version else 1)
+
+    def lookup_datasets(self, place: Target) -> tuple[str, ...]:
+        """The ids of all lookup datasets of a sandbox. The target's own dataset does not matter."""
+        if place not in self._lookups:
+            query = {"orderby": "title"}  # without which there is no second page
+            accept = "application/vnd.adobe.xed+json"
+            listed = self._listed(place, "/tenant/schemas", query, accept, "schemas")
+            lookups = {one.get("$id") for one in listed if _is_lookup(one)}
+            found = self._adobe.datasets(place.credential, place.ims_org, place.sandbox)
+            self._lookups[place] = tuple(
+                sorted(key for key, raw in found if _schema_id(raw) in lookups)
+            )
+        return self._lookups[place]
 
     def schema(self, target: Target, schema_id: str, major: int = 1) -> RegisteredSchema:
         """The newest minor version of a schema, by its `$id`, in full form."""
@@ -144,10 +160,16 @@ class Schemas:
     def _descriptors(self, target: Target, schema_id: str) -> Iterator[Mapping[str, Any]]:
         # That the list can be filtered is known from Adobe's own client; what comes is looked at.
         query = {"property": f"xdm:sourceSchema=={schema_id}"}
+        accept, what = "application/vnd.adobe.xdm-v2+json", f"descriptors of schema {schema_id}"
+        return self._listed(target, "/tenant/descriptors", query, accept, what)
+
+    def _listed(
+        self, target: Target, path: str, query: Mapping[str, str], accept: str, what: str
+    ) -> Iterator[Mapping[str, Any]]:
+        """All pages of a list."""
+        asked = dict(query)
         for _ in range(_MAX_PAGES):
-            path = f"/tenant/descriptors?{urlencode(query)}"
-            accept = "application/vnd.adobe.xdm-v2+json"
-            found = self._get(target, path, accept, f"descriptors of schema {schema_id}")
+            found = self._get(target, f"{path}?{urlencode(asked)}", accept, what)
             results, page = found.get("results"), found.get("_page")
             if not isinstance(results, list):
                 raise PlatformUnavailable("Schema Registry did not answer with a list")
@@ -155,7 +177,7 @@ class Schemas:
             following = page.get("next") if isinstance(page, dict) else None
             if not following:
                 return
-            query["start"] = str(following)
+            asked["start"] = str(following)
         raise PlatformUnavailable(f"Schema Registry has more than {_MAX_PAGES} pages of them")
 
     def _get(
@@ -191,6 +213,13 @@ class Schemas:
                 f"the permission View Datasets or View Schemas ({error.detail})"
             )
         return SchemaUnavailable(f"{what} cannot be read: {error.detail}")
+
+
+def _schema_id(dataset: Mapping[str, Any]) -> str:
+    """The id of a dataset's schema; empty where Catalog names none."""
+    reference = dataset.get("schemaRef")
+    found = reference.get("id") if isinstance(reference, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def _paths(given: object) -> Iterator[str]:
