@@ -111,6 +111,13 @@ CASES = (
     Case("r32", {"a.csv": b"sep=;\r\n" + CSV.replace(b",", b";")}, _csv(delimiter=";"), MEMBERS),
     Case("ends", {"a.csv": CSV.replace(b"\n", b"\r\n"), "b.csv": CSV[:-1]}, rows=MEMBERS * 2),
     Case("ends-cr", {"a.csv": CSV.replace(b"\n", b"\r")}, rows=MEMBERS),
+    # As `cat` puts files one behind the other
+    Case(
+        "header-again",
+        {"a.csv": CSV * 2, "b.csv.gz": _gz(CSV) * 2, "c.csv": CSV + BOM + CSV},
+        rejected=dict.fromkeys(("a.csv", "b.csv.gz", "c.csv"), "bad-rows"),
+    ),
+    Case("header-twice", {"a.csv": b"id,id\n1,2\n"}, rejected={"a.csv": "format-mismatch"}),
     # gzip, and names that say something else
     Case("r11", {"a.json.gz": _gz(LINES) + b"\r\n"}, rows=CLICKS),
     Case(

@@ -117,12 +117,15 @@ class RowFile:
                         yield row
 
 
-def read_as(path: Path, input_format: Mapping[str, Any], uri: str) -> RowFile:
-    """The file, read as a format. Raises FormatMismatch, EmptyObject and OSError."""
+def read_as(
+    path: Path, input_format: Mapping[str, Any], uri: str, *, mapped: bool = True
+) -> RowFile:
+    """The file, read as a format. Raises as `recognize`, and OSError."""
     beginning, whole = _beginning(path)
     if whole and not beginning:
         raise EmptyObject(f"{uri!r} is empty, and AEP fails an empty file")
-    return RowFile(path, input_format, recognize(beginning, whole, input_format, uri), uri)
+    content = recognize(beginning, whole, input_format, uri, mapped=mapped)
+    return RowFile(path, input_format, content, uri)
 
 
 def detect(path: Path, uri: str) -> RowFile:

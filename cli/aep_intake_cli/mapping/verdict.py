@@ -74,7 +74,8 @@ def try_out(
             return tried
         if isinstance(match.batching, IsMarker | IsReady):
             return tried  # it says that others are complete
-        file = read_as(path, input_format(match, arrival), key)
+        mapped = "map" in hit[0].rule
+        file = read_as(path, input_format(match, arrival), key, mapped=mapped)
         _try_rows(tried, file, hit[0], schema(hit[0]), show=show)
     except Rejected as why:
         tried.problem = why.detail

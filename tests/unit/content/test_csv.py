@@ -519,3 +519,86 @@ def test_values_of_a_row_that_nobody_can_hold_are_not_looked_at(
     assert [(bad.row, "10 bytes" in bad.rule) for bad in block.broken] == [(2, True), (4, False)]
     with pytest.raises(FormatMismatch, match="its header has over 10 bytes"):
         read(b"a" * 11 + b",b\n1,2\n", CSV)
+
+
+# ---- The header once more
+
+
+AGAIN = "it is the header once more"
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+@pytest.mark.parametrize(
+    ("content", "shape", "rows"),
+    [
+        (b"id,name\n1,a\nid,name\n2,b\n", {}, [2]),
+        (b"id,name\r\n1,a\r\n\r\nid,name\r\n2,b\r\nid,name", {}, [2, 4]),
+        (b"id,name\rid,name\r1,a\rid,name\r", {}, [1, 3]),
+        (b'"id",name\n1,a\n"id","name"\n\xef\xbb\xbfid,name,\n"id",name,""\n', {}, [2, 3, 4]),
+        (b'id,name\n1,"a\nid,name\nb"\nid,name\n', {}, [2]),
+        (b"id,name\nid,name,x\nname,id\nid,Name\nmy id,name\n", {}, []),
+        (b"id,name,\n1,a\nid,name\n", {}, [2]),
+        (b'"i""d","n\nm"\n1,2\n"i""d","n\nm"\n', {}, [2]),
+        (b'"a\\"b",c\n1,2\n"a\\"b",c\n', {}, [2]),
+        (b"\xef\xbb\xbfsep=;\nid;name\n1;a\nid;name\n", {"delimiter": ";"}, [2]),
+        (b"id|-|name\n1|-|a\nid|-|name\n", {"delimiter": "|-|"}, [2]),
+        ("n\xe9,x\n1,2\nn\xe9,x\n".encode("latin-1"), {"charset": "ISO-8859-1"}, [2]),
+        (b'"id,name\n1,a\n"id,name\n', {"quote": ""}, [2]),
+        (b"id\n1\nid\n", {}, [2]),
+        (b"0,1\n5,6\n0,1\n", {}, []),
+        (b"id,name\nid,name\n", {"header": False}, []),
+    ],
+)
+def test_a_row_that_is_the_header_is_named(
+    content: bytes, shape: dict[str, Any], rows: list[int], size: int
+) -> None:
+    """Numbers may be data, and so may all within quotes."""
+    _, block = read(content, CSV | shape, [size] * len(content))
+    assert [bad.row for bad in block.broken if bad.rule == AGAIN] == rows
+    for bad in block.broken:
+        assert content[bad.at - 1 : bad.at] in (b"\n", b"\r")
+
+
+NAMES = st.sampled_from(["id", "a,b", 'x"y', "n\nm", "\\", "7", " s", ""])
+
+
+@given(
+    st.lists(st.tuples(NAMES, NAMES, st.booleans(), st.booleans()), min_size=1, max_size=12),
+    SIZES,
+    st.integers(0, 20),
+)
+def test_a_row_is_the_header_where_python_reads_the_same_values(
+    rows: list[tuple[str, str, bool, bool]], sizes: list[int], most: int
+) -> None:
+    """Also by who goes on in the middle of a file."""
+    text = io.StringIO()
+    for first, second, all_quoted, crlf in rows:
+        end = "\r\n" if crlf else "\n"
+        minimal = csv.writer(text, quoting=csv.QUOTE_MINIMAL, lineterminator=end)
+        whole = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator=end)
+        (whole if all_quoted else minimal).writerow([first, second])
+    content, shape = text.getvalue().encode(), NOTHING
+    header, *others = csv.reader(io.StringIO(content.decode(), newline=""))
+    may_be_data = set(header) <= {"7", ""}
+    wanted = [] if may_be_data else [n for n, row in enumerate(others, 1) if row == header]
+    reader, blocks = CsvReader(shape), []
+    for chunk in list(chunks(content, sizes))[:most]:
+        blocks.append(reader.feed(chunk))
+    if reader.header:
+        at, rows_before = reader.at, reader.rows
+        later = CsvReader(shape, reader.header, at=at, rows=rows_before, lone_cr=reader.lone_cr)
+        blocks += [later.feed(content[at:]), later.end()]
+    else:
+        blocks = [read(content, shape)[1]]
+    broken = [bad for block in blocks for bad in block.broken]
+    assert [bad.row for bad in broken if bad.rule == AGAIN] == wanted
+
+
+def test_values_that_look_like_the_header_take_no_time() -> None:
+    """Each line of a value is looked at once, however many look like it."""
+    content = b'a\n"' + b"a\n" * 2_000 + b'"\n' + b"a\n" * 2
+    with patch.object(csv_scanner.Scanner, "plain", autospec=True) as plain:
+        plain.side_effect = lambda _, text, **__: text
+        _, block = read(content, CSV)
+    assert [bad.row for bad in block.broken] == [2, 3]
+    assert sum(len(call.args[1]) for call in plain.call_args_list) < 10 * len(content)

@@ -203,6 +203,23 @@ def test_rows_that_cannot_be_mapped_are_left_out_and_counted(world: Delivering) 
     assert (mark.rows, mark.broken, mark.unmapped) == (2, 0, 1)
 
 
+def test_a_header_among_the_rows_is_left_out_and_told(world: Delivering) -> None:
+    external_id = mapped(world, csv(1, 2) + csv(3), badRows=1)
+    uploaded(world)
+    assert rows(world, external_id) == [xdm(1), xdm(2), xdm(3)]
+    [mark] = world.deliveries.marks(external_id).values()
+    assert [(bad.row, bad.rule) for bad in mark.bad_rows] == [(3, "it is the header once more")]
+    assert (mark.rows, mark.unmapped) == (3, 1)
+
+
+def test_columns_of_one_name_that_nothing_maps_are_no_fault(world: Delivering) -> None:
+    external_id = mapped(
+        world, csv(1).replace(b"extra\n", b"extra;extra\n").replace(b"x\n", b"x;\n")
+    )
+    uploaded(world)
+    assert rows(world, external_id) == [xdm(1)]
+
+
 @pytest.mark.parametrize("bad_rows", [{}, {"badRows": "10%"}])
 def test_more_of_them_reject_the_file_by_name_row_and_column(
     world: Delivering, bad_rows: dict[str, Any]

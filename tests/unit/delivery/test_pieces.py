@@ -12,6 +12,7 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 import pytest
+from aep_intake.content.csv import CsvReader
 from aep_intake.content.rows import has_rows
 from aep_intake.delivery import pieces as module
 from aep_intake.delivery.pieces import Cut, Piece, cutting, pieces_and_runs
@@ -288,6 +289,37 @@ def test_a_control_z_for_which_there_was_no_room_makes_no_piece() -> None:
     begun = Cut((40,), rows=(10,))
     [resumed] = cutting(arrival(len(content)), shape, 40, reader(content), begun)
     assert resumed == found
+
+
+SPACED = st.lists(
+    st.sampled_from([b"1,a", b"2,", b" ", b"\t ", b"", b'"x\n \ny",b', b"3"]), min_size=1
+)
+
+
+@given(
+    lines=SPACED,
+    header=st.booleans(),
+    newline=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    limit=st.integers(40, 70),
+    chunk=CHUNKS,
+)
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbfsep=,\n"])
+def test_who_goes_on_counts_the_rows_that_who_never_broke_off_counts(
+    *, before: bytes, lines: list[bytes], header: bool, newline: bytes, limit: int, chunk: int
+) -> None:
+    """Lines of white space alone are none, where the header has several columns."""
+    shape = CSV | {"header": header}
+    content = before + newline.join([b"id,n", *lines * 9, b"9,z"])
+    file = arrival(len(content))
+    with patch.object(module, "CHUNK", chunk):
+        made = [how(file, shape, limit, reader(content)) for how in (cut, broken_off)]
+    assume(None not in made and not any(each.refused for each in made if each))
+    for each in filter(None, made):
+        for end, rows in zip(each.ends, each.rows, strict=True):
+            whole = CsvReader(shape)
+            whole.feed(content[:end])
+            whole.end()
+            assert rows == whole.rows
 
 
 def test_what_the_release_before_cut_by_any_quote_is_cut_anew() -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
@@ -26,6 +27,7 @@ from aep_intake.delivery.put import Concatenated
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
+    BadRows,
     CustomerKeyNeeded,
     FormatMismatch,
     LeaseLost,
@@ -49,6 +51,7 @@ from aep_intake.model.messages import Wish
 from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import attempt as tried
 from aep_intake.model.progress import Outcome, OutcomeKind, Record, Rejection, State
+from aep_intake.model.sharing import Sharing
 from aep_intake.report.events import arrival_rejected, batch_created
 from aep_intake.routing import routes
 from aep_intake.routing.table import RoutingTable
@@ -266,6 +269,21 @@ def requested(world: Delivering, *, starts: bool = True) -> str:
     if starts:
         steps.start("mine", batch_id(world, "mine"), ports(world))
     return "mine"
+
+
+def test_what_is_said_of_an_object_of_a_request_names_no_route(world: Delivering) -> None:
+    """As none took it."""
+    file = arrival(b"id,n\n", "in/a.csv")
+    world.put(file, b"id,n\n")
+    target = world.intake(0).targets.target(dataset_id=LOYALTY)
+    as_csv = {"inputFormat": {"format": "csv"}}
+    order = Order("mine", target, as_csv, (file,), trigger="request")
+    create.create_batch(order, world.intake(0).ports)
+    steps.start("mine", batch_id(world, "mine"), ports(world))
+    uploaded(world)
+    [mark] = world.deliveries.marks("mine").values()
+    assert mark.lost is not None
+    assert mark.lost.detail == "s3://landing/in/a.csv has 0 rows, and its request demands 1"
 
 
 def test_what_the_caller_fills_is_followed_to_its_end_and_left_alone(world: Delivering) -> None:
@@ -549,7 +567,7 @@ class Slow:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         self.left -= 1
         if self.left < 0:
             raise StorageUnavailable("its worker is killed")
@@ -567,7 +585,8 @@ def test_one_file_that_takes_longer_than_a_worker_lives_goes_on_too(
     read: list[int] = []
 
     def slowly(file: Arrival, start: int, end: int) -> Any:
-        read.append(start)
+        if end == len(content):  # who goes on reads the header, too
+            read.append(start)
         return Slow(world, content[start:end], 9)
 
     long = ports(world, opened=slowly, planning_ms=HOUR)
@@ -599,7 +618,8 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
     read: list[int] = []
 
     def slowly(file: Arrival, start: int, end: int) -> Any:
-        read.append(start)
+        if end == len(content):
+            read.append(start)
         return Slow(world, content[start:end], 1000)
 
     began = world.clock()
@@ -614,7 +634,9 @@ def test_who_plans_gives_others_their_turn(world: Delivering) -> None:
         steps.resume(external_id, ports(world, opened=slowly))
         assert standing(world, external_id).cuts != held.cuts
     assert turns > 2
-    assert read[1:] == sorted(set(read)), "nothing is read twice, but to see what it is"
+    assert read[1:] == sorted(set(read)), (
+        "nothing is read twice, but its header, and to see what it is"
+    )
     taken = [piece_of(errand.what) for errand in world.uploads]
     assert b"".join(content[piece.start : piece.end] for piece in taken) == content
 
@@ -972,6 +994,59 @@ def test_a_broken_row_that_shows_late_is_named_before_the_batch_is_complete(
         assert told["lostFiles"][0]["reason"] == "bad-rows"
     else:
         assert told.get("brokenRecordCount") == 1 or told["kind"] == "Batch Failed"
+
+
+@pytest.mark.parametrize("way", ["whole", "cut", "gzip", "members", "together"])
+def test_a_header_among_the_rows_is_told_however_its_file_goes_up(
+    world: Delivering, way: str
+) -> None:
+    """As `cat` puts files one behind the other."""
+    one, two = (
+        b"id,text\n" + b"".join(b"%d,abcdef\n" % n for n in some)
+        for some in (range(11), range(11, 25))
+    )
+    content, key = one + two.replace(b"id,text", b'"id","text"'), "in/{}.csv"
+    world.piece = 10_000 if way in ("whole", "together") else 64
+    world.sharing = Sharing(50, 8000, 4000) if way == "together" else None
+    if way in ("gzip", "members"):
+        content, key = gzip.compress(content, mtime=0), "in/{}.csv.gz"
+    if way == "members":
+        content = gzip.compress(one, mtime=0) + b"\n" + gzip.compress(two, mtime=0)
+    external_id = begun(world, *[content] * (2 if way == "together" else 1), key=key, badRows=1)
+    while world.uploads:  # each worker has time for one part
+        its = ports(world)
+        uploaded_piece(world.uploads.pop(0).what, replace(its, uploads_end_ms=its.now() + 1500))
+    marks = world.deliveries.marks(external_id).values()
+    told = {(bad.row, bad.rule) for mark in marks for bad in mark.bad_rows}
+    assert told == {(12, "it is the header once more")}
+    assert sum(mark.broken for mark in marks) == (2 if way == "together" else 1)
+    assert sum(mark.rows or 0 for mark in marks) == (52 if way == "together" else 26)
+
+
+def test_a_header_among_the_rows_costs_no_batch(world: Delivering) -> None:
+    with pytest.raises(BadRows, match="row 2: it is the header once more; 1 of its first 3 rows"):
+        created(world, b"id,n\n1,a\nid,n\n2,b\n", key="in/{}.csv")
+    assert operations(world, "create") == []
+
+
+@pytest.mark.parametrize("size", [10, 60])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_header_with_one_name_for_two_columns_is_refused(
+    world: Delivering, size: int, *, together: bool
+) -> None:
+    """AEP can have but one field of a name."""
+    wrong = b"id,n, id,\n" + b"1,2,3\n" * size
+    said = r"the columns 1 and 3 of its header have the same name, and a dataset has one field"
+    if not together:
+        with pytest.raises(FormatMismatch, match=said):
+            created(world, wrong, key="in/{}.csv")
+        return
+    external_id = begun(world, wrong, b"id,n\n1,2\n", key="in/{}.csv")
+    uploaded(world)
+    looked(world, external_id)
+    [lost] = finished(world, external_id)["lostFiles"]
+    assert (lost["uri"], lost["reason"]) == ("s3://landing/in/0.csv", "format-mismatch")
+    assert re.search(said, lost["detail"])
 
 
 def told_rows(world: Delivering, *contents: bytes, rows: int, **rule: Any) -> str:

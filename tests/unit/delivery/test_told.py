@@ -110,6 +110,10 @@ NONE_OF_IT: dict[str, tuple[bytes, Mapping[str, Any]]] = {
     "a date": ((HEADER + row(1, SECRET)).encode("iso8859-1"), {}),
     "a width": ((HEADER + f"1;{SECRET}\n").encode("iso8859-1"), {}),
     "no header": (2 * f"{SECRET};{SECRET};28.11.2026;x\n".encode(), {}),
+    "no header, not mapped": (
+        2 * f"{SECRET},{SECRET}\n".encode(),
+        {"map": None, "inputFormat": {"format": "csv"}},
+    ),
     "an open quote": ((HEADER + f'1;"{SECRET};28.11.2026;x\n').encode(), {}),
     "a charset": (
         HEADER.encode() + f"1;{SECRET}\xe9;28.11.2026;x\n".encode("iso8859-1"),

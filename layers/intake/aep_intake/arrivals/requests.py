@@ -243,9 +243,9 @@ def _looked_at(
     """
     bad_rows = None if "partialIngestionPercent" in request.options else 0
     demands = Demands(bad_rows=bad_rows)
-    looked = look_at(
-        request.objects, Match("request", "", options=request.options, demands=demands)
-    )
+    options = request.options
+    match = Match("request", "", options=options, demands=demands, of_request=True)
+    looked = look_at(request.objects, match)
     if not looked:
         return (), request.options
     first, options = looked[0]

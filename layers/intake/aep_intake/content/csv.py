@@ -13,7 +13,8 @@ Whoever checks, cuts, unpacks or uploads a CSV reads it with this reader, so tha
   A line of white space alone is none where the header has several columns: so pandas and Spark
   read it, while to Python's `csv` and DuckDB it is a row of one value.
 - A row is broken if it has fewer values than the header, or others behind these that are not empty:
-  AEP would put them into other columns, or drop them. So is one with a NUL byte.
+  AEP would put them into other columns, or drop them. So is one with a NUL byte, and one that is
+  the header once more.
 
 Adobe does not publish which reader it has; Spark's is the likely one. Of the rules, the first, the
 third and the last are those of Spark's reader (univocity's `CsvParser`, with `STOP_AT_DELIMITER`,
@@ -23,8 +24,8 @@ SPARK-22236), and no other reader does.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from aep_intake.content.csv_dialect import (
     PROLOGUE_BYTES,
@@ -37,6 +38,9 @@ from aep_intake.content.csv_scanner import Found, In, Regular, Scanner
 from aep_intake.content.csv_values import Values
 from aep_intake.content.rows import Block, BrokenRow, wrong_width
 from aep_intake.model.errors import FormatMismatch
+
+if TYPE_CHECKING:  # a cold start does not load what reads a header
+    from aep_intake.content.csv_header import Repeats
 
 _BEGUN_MAX = 2**16  # bytes of a row that are read again where it goes on
 _ROW_MAX = 2**24  # bytes of a row whose values are looked at: they take twenty times as much memory
@@ -80,6 +84,7 @@ class CsvReader:
         self._dialect = dialect = dialect_of(input_format)
         self._values: Values | None = None
         self._regular: Regular | None = None  # what matches most rows, once the header is known
+        self._repeats: Repeats | None = None
         self._columns = 0  # of the header
         self._charset = dialect.charset.upper()
         self._scanner = Scanner(dialect)
@@ -212,12 +217,18 @@ class CsvReader:
         if self._regular is None and len(self.header) > _ROW_MAX:
             raise FormatMismatch(f"{self._named}its header has over {_ROW_MAX:,} bytes: is it CSV?")
         if self._regular is None and not _is_blank(self.header):
-            self._columns = len(self.names)
+            from aep_intake.content.csv_header import Repeats  # noqa: PLC0415 - where a CSV comes
+
+            names, lone_cr = self.names, bool(self.lone_cr)
+            self._columns = len(names)
             self._regular = self._scanner.regular(self._columns)
+            self._repeats = Repeats(self.header, names, self._dialect, lone_cr=lone_cr)
         ragged = dict[int, BrokenRow]()
         if self._regular:
             white, ragged = self._ragged(self._regular, text, *regular)
             text, rows = _blanked(text, white), rows - len(white)
+        if self._repeats:
+            ragged |= {row.row: row for row in self._headers(self._repeats.find(text), text)}
         ragged |= {row.row: row for row in self._broken(text, self.rows)}
         broken += tuple(ragged[number] for number in sorted(ragged))
         self.at, self.rows = self.at + len(text), self.rows + rows
@@ -256,6 +267,16 @@ class CsvReader:
                 found[self.rows + rows] = BrokenRow(self.rows + rows, self.at + at, what)
             at = end
         return white, found
+
+    def _headers(self, places: Iterable[int], text: bytes) -> Iterator[BrokenRow]:
+        """The rows in `text` that are the header once more, of lines at `places` that look so."""
+        rows, at, state = self.rows, 0, In.ROW
+        for start in places:
+            before = self._scanner.plain(text[at:start], lone_cr=bool(self.lone_cr), last=True)
+            some = self._scanner.scan(before, state)
+            rows, at, state = rows + some.rows, start, some.state
+            if state is In.ROW:  # not within a value
+                yield BrokenRow(rows + 1, self.at + start, "it is the header once more")
 
     def _broken(self, text: bytes, rows: int) -> tuple[BrokenRow, ...]:
         """The rows in `text` that hold a NUL, or what is not of the file's character set; `rows`

@@ -9,7 +9,7 @@ from aep_intake.model.values import dataclass
 
 # Enough to see a byte order mark and `sep=` with its delimiter.
 PROLOGUE_BYTES = 64
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 # Excel takes the rest of such a line for the delimiter; some writers put it into quotes.
 _SEP = re.compile(rb'("?)sep=([^"\r\n]+?|")\1[ \t]*(?:\r\n?|\n)', re.IGNORECASE)
 
@@ -64,8 +64,8 @@ def prologue(beginning: bytes, input_format: Mapping[str, Any]) -> int:
     dialect = dialect_of(input_format)
     start = 0
     if dialect.charset.upper() in ("UTF-8", "US-ASCII"):
-        while beginning.startswith(_BOM, start):  # tools that copy files put one before another
-            start += len(_BOM)
+        while beginning.startswith(BOM, start):  # tools that copy files put one before another
+            start += len(BOM)
     line = _SEP.match(beginning, start)
     if line is None:
         return start
@@ -82,8 +82,8 @@ def prologue(beginning: bytes, input_format: Mapping[str, Any]) -> int:
 def may_be_prologue(text: bytes) -> bool:
     """Whether the next bytes may show that a file begins with a prologue, or with a longer one."""
     line = text
-    while line.startswith(_BOM):
-        line = line.removeprefix(_BOM)
+    while line.startswith(BOM):
+        line = line.removeprefix(BOM)
     begun = b"sep=".startswith(line.lstrip(b'"')[:4].lower())
     ended = b"\n" in line or b"\r" in line[:-1] or len(text) >= PROLOGUE_BYTES
-    return _BOM.startswith(line) or (begun and not ended)
+    return BOM.startswith(line) or (begun and not ended)

@@ -8,6 +8,7 @@ from typing import Any
 from aep_intake.content.beginning import Beginning, Content
 from aep_intake.content.csv import CsvReader
 from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue, readable
+from aep_intake.content.csv_header import same_name
 from aep_intake.content.json_layout import is_json
 from aep_intake.model.errors import FormatMismatch
 
@@ -16,11 +17,16 @@ _ROWS = 10  # of which the columns are compared
 
 
 def with_rows(
-    file: Beginning, text: str, content: Content, input_format: Mapping[str, Any]
+    file: Beginning,
+    text: str,
+    content: Content,
+    input_format: Mapping[str, Any],
+    *,
+    mapped: bool,
 ) -> Content:
     """`content` with its rows, once its format and its delimiter are the route's.
 
-    Raises FormatMismatch.
+    `mapped`: its columns are not those of the dataset. Raises FormatMismatch.
     """
     if is_json(text, whole=file.whole):
         raise file.mismatch("JSON")
@@ -39,6 +45,13 @@ def with_rows(
         raise FormatMismatch(f"{file.uri}: {fault.detail}") from None
     if reader.rows and reader.header and len(reader.values(reader.header)[0]) == 1:
         _check_delimiter(file, rows, written)
+    if not mapped and (same := same_name(reader.names)):
+        raise FormatMismatch(
+            f"{file.uri!r}: the columns {same[0]} and {same[1]} of its header have the same name, "
+            "and a dataset has one field of each name: rename one, or send it by a route with a "
+            "`map`, which reads the columns that it names; if the first row is no header, say "
+            '"header": false in its inputFormat'
+        )
     first = f"row {broken[0].row:,}: {broken[0].rule}" if broken else ""
     found = replace(content, rows=reader.rows, all_rows=file.whole)
     return replace(found, broken=len(broken), fault=first)

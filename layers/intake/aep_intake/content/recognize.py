@@ -18,12 +18,20 @@ from aep_intake.model.files import Arrival
 GZIP = b"\x1f\x8b"
 
 
-def recognize(beginning: bytes, whole: bool, input_format: Mapping[str, Any], uri: str) -> Content:
+def recognize(
+    beginning: bytes,
+    whole: bool,
+    input_format: Mapping[str, Any],
+    uri: str,
+    *,
+    mapped: bool = False,
+) -> Content:
     """What the object at `uri` is, of which `beginning` is the first bytes (`BEGINNING`, or all).
 
     `whole`: there are no more bytes. `input_format` is what it should be; formats other than JSON,
-    CSV and Parquet are taken as they are. Raises FormatMismatch if it is evidently another format
-    or charset, and EmptyObject if nothing but white space is in it, or in its gzip.
+    CSV and Parquet are taken as they are. `mapped`: its rows are mapped before they go up. Raises
+    FormatMismatch if it is evidently another format or charset, and EmptyObject if nothing but
+    white space is in it, or in its gzip.
     """
     wanted = str(input_format.get("format")).lower()
     if wanted not in ("json", "csv", "parquet"):
@@ -38,7 +46,7 @@ def recognize(beginning: bytes, whole: bool, input_format: Mapping[str, Any], ur
     if wanted == "csv":
         from aep_intake.content import csv_start  # noqa: PLC0415 - only where a CSV comes
 
-        return csv_start.with_rows(file, text, content, input_format)
+        return csv_start.with_rows(file, text, content, input_format, mapped=mapped)
     from aep_intake.content import json_layout  # noqa: PLC0415 - only where JSON comes
 
     return json_layout.with_layout(file, text, content)

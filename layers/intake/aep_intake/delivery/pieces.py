@@ -16,6 +16,7 @@ from itertools import islice
 from typing import IO, Any
 
 from aep_intake.content import csv
+from aep_intake.content.csv_dialect import PROLOGUE_BYTES, prologue
 from aep_intake.content.rows import has_rows, is_csv
 from aep_intake.model.errors import FormatMismatch, Rejected, TooLarge
 from aep_intake.model.files import Arrival
@@ -195,8 +196,10 @@ def _cut_csv(
     ends, rows, header = list(known.ends), list(known.rows), known.header
     start = ends[-1] if ends else 0
     reader = csv.CsvReader(input_format)
-    if ends:
-        reader = csv.CsvReader(input_format, b"", at=start, rows=rows[-1], lone_cr=known.lone_cr)
+    if ends:  # the header says what is a row
+        first = _read(opened, 0, header) if header else b""
+        first = first[prologue(first[:PROLOGUE_BYTES], input_format) :]
+        reader = csv.CsvReader(input_format, first, at=start, rows=rows[-1], lone_cr=known.lone_cr)
     with opened(start, file.size) as stream:
         chunk = b" "
         while chunk:

@@ -65,8 +65,8 @@ def parts_of(delivery: Delivery, file: Arrival, stream: Readable, ports: Deliver
     """
     beginning = stream.read(BEGINNING)
     source = delivery.source_format or delivery.input_format
-    found = recognize(beginning, len(beginning) >= file.size, source, file.uri)
     mapped = delivery.compiled_map is not None
+    found = recognize(beginning, len(beginning) >= file.size, source, file.uri, mapped=mapped)
     converted = (delivery.source_format is not None or mapped) and found.charset
     shape = Shape(
         _in_utf_8(source) if mapped else delivery.input_format,
@@ -136,7 +136,8 @@ def _check_number(delivery: Delivery, piece: Piece, rows: int) -> None:
     uri, least = piece.file.uri, delivery.demands.min_rows
     check_rows_told(piece.file, rows)
     if rows < least and (rows or delivery.file_count == 1):
-        raise TooFewRows(f"{uri} has {rows:,} rows, and its route demands {least:,}")
+        who = "its route" if delivery.route else "its request"
+        raise TooFewRows(f"{uri} has {rows:,} rows, and {who} demands {least:,}")
 
 
 def rows_as_it_is(

@@ -20,6 +20,10 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.values import dataclass
 from aep_intake.routing.table import Match, OneBatch, format_by_name, names_format
 
+_MIN_ROWS = "write no file where there are fewer, or set minRows in the route"
+_BAD_ROWS = "set badRows in the route (or partialIngestionPercent, and AEP decides)"
+_PARTIAL = "set its partialIngestionPercent, and AEP decides"
+
 
 class ReadRange(Protocol):
     """S3."""
@@ -95,7 +99,8 @@ class Checks:
     ) -> Content:
         """What a file holds, as far as one or two reads tell, if the route can take it."""
         whole = len(beginning) >= file.size
-        content = recognize(beginning, whole, input_format, file.uri)
+        mapped = match.compiled_map is not None
+        content = recognize(beginning, whole, input_format, file.uri, mapped=mapped)
         if content.format == "parquet" and not content.compression:
             start = max(file.size - parquet.END, 0)
             end = beginning if whole else self.read(file, file.size, start)
@@ -104,11 +109,13 @@ class Checks:
         if content.all_rows:
             check_rows_told(file, content.rows)
         demands = match.demands
+        who, few, bad = f"route `{match.route}`", _MIN_ROWS, _BAD_ROWS
+        if match.of_request:
+            who, few, bad = "a request", "leave it out of its objects", _PARTIAL
         if content.all_rows and content.rows < demands.min_rows:
             raise TooFewRows(
-                f"{file.uri!r} has {content.rows:,} rows, and route `{match.route}` demands "
-                f"{demands.min_rows:,}; write no file where there are fewer, or set minRows in the "
-                "route"
+                f"{file.uri!r} has {content.rows:,} rows, and {who} demands "
+                f"{demands.min_rows:,}; {few}"
             )
         # Converted, it is a file without a byte, which AEP does not take; a CSV keeps its header.
         header = content.format == "csv" and match.compiled_map is None
@@ -118,9 +125,7 @@ class Checks:
         if not demands.allows(content.broken, content.rows, all_rows=content.all_rows):
             raise BadRows(
                 f"{file.uri!r}: {content.fault}; {content.broken:,} of its first {content.rows:,} "
-                f"rows are broken, and route `{match.route}` allows {demands.bad_rows}; "
-                "correct them, or set badRows in the route (or partialIngestionPercent, and AEP "
-                "decides)"
+                f"rows are broken, and {who} allows {demands.bad_rows}; correct them, or {bad}"
             )
         return content
 
