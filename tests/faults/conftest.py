@@ -92,10 +92,12 @@ def what_was_found_is_remembered() -> Iterator[None]:
             known[about] = match(table, arrival)
         return known[about]
 
-    def recognized(first: bytes, whole: bool, wanted: Mapping[str, Any], uri: str) -> Any:
-        about = (first, whole, *wanted.items(), uri)
+    def recognized(
+        first: bytes, whole: bool, wanted: Mapping[str, Any], uri: str, *, mapped: bool
+    ) -> Any:
+        about = (first, whole, *wanted.items(), uri, mapped)
         if about not in contents:
-            contents[about] = recognize(first, whole, wanted, uri)
+            contents[about] = recognize(first, whole, wanted, uri, mapped=mapped)
         return contents[about]
 
     with pytest.MonkeyPatch.context() as patch:
