@@ -64,7 +64,7 @@ compiled: $(dev)
 	@$(python) -m pytest --collect-only -qqq > /dev/null || true
 
 pytest: $(local) ## unit, fault and stack tests
-	$(with_python) $(python) -m pytest -n auto --maxprocesses 4 $(ARGS)
+	$(with_python) $(python) -m pytest -n auto --maxprocesses 5 $(ARGS)
 
 test-page: $(dev) ## the page in a Chromium of this machine; pictures of it are in .local/page
 	$(with_python) $(python) -m pytest -n 0 tests/browser $(ARGS)

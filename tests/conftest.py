@@ -32,8 +32,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """As many as there are cores, and for `auto` two more, as tests of a stack mostly wait."""
-    more = 2 if config.option.numprocesses == "auto" else 0
+    """As many as there are cores, and for `auto` three more, as tests of a stack mostly wait."""
+    more = 3 if config.option.numprocesses == "auto" else 0
     return (os.process_cpu_count() or 1) + more
 
 
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """What computes gives way to what waits, and then has little time to answer."""
     worker = getattr(config, "workerinput", None)
     if worker is not None and computes(worker["workerid"], worker["workercount"]):
-        os.nice(5)
+        os.nice(10)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
