@@ -23,7 +23,6 @@ from aep_intake.delivery import ending, steps, upload
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Mark, Progress, Task, Verdict
 from aep_intake.delivery.pieces import Piece
 from aep_intake.delivery.ports import DeliveryPorts
-from aep_intake.delivery.put import Concatenated
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import (
@@ -886,13 +885,6 @@ def test_of_what_has_no_rows_nobody_counts_any(world: Delivering) -> None:
     looked(world, external_id)
     end = finished(world, external_id)
     assert ("sentRecordCount" in end, end["counted"]) == (False, False)
-
-
-def test_a_gzip_of_parquet_goes_up_unpacked(world: Delivering) -> None:
-    table = parquet_of(9)
-    external_id = begun(world, gzip.compress(table), key="in/{}.parquet.gz", lookInside=False)
-    uploaded(world)
-    assert list(filled(world, external_id).values()) == [table]
 
 
 def test_an_empty_gzip_alone_is_rejected(world: Delivering) -> None:
@@ -1914,19 +1906,6 @@ def test_many_lost_files_are_settled_bit_by_bit(
     assert [uri for _, uri, _ in world.lost].count("s3://landing/in/6.json") == 1
 
 
-def test_files_of_a_batch_that_is_given_up_stay_with_their_order(world: Delivering) -> None:
-    """It is parked as a whole; another attempt has all of them."""
-    world.piece = 1000
-    external_id = begun(world, ROWS, ROWS, onLostFile="abort")
-    files = world.ledger.files(world.ledger.records[external_id].order)
-    del world.contents["landing", "in/1.json", "v:v1"]
-    uploaded(world)
-    assert finished(world, external_id)["kind"] == "Batch Abandoned"
-    assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"]
-    assert (world.files_parked, world.orders_parked) == ([], {external_id})
-    assert None not in {world.ledger.claimant(file) for file in files}
-
-
 def test_a_file_of_which_half_is_in_a_batch_is_not_let_go(world: Delivering) -> None:
     """Somebody else completed it: what is sent again would be double in part."""
     external_id = begun(world, ROWS, b"{}\n")
@@ -2137,21 +2116,6 @@ def test_a_success_with_failed_rows_says_so_and_keeps_them(world: Delivering) ->
     assert (who, name) == (external_id, "row_errors/parsing_errors_0.json")
     assert json.loads(world.kept[who, name])["_corrupt_record"] == "no json"
     assert world.orders_parked == set()
-
-
-def test_a_failure_says_why_keeps_the_rows_and_can_be_tried_anew(world: Delivering) -> None:
-    world.piece = 1000
-    external_id = begun(world, ROWS + b"no json\n", partialIngestionPercent=0)
-    reasons: list[Rejection] = []
-    uploaded(world)
-    world.clock.advance(OUTCOME)
-    steps.resume(external_id, ports(world, park=lambda _, why: reasons.append(why)))
-    end = finished(world, external_id)
-    assert (end["kind"], end["status"]) == ("Batch Failed", "failed")
-    assert end["errors"]
-    assert "diagnostics" in end
-    assert [why.reason for why in reasons] == ["batch-failed"]
-    assert len(world.kept) == 1
 
 
 def test_a_failure_without_diagnostics_is_one_all_the_same(world: Delivering) -> None:
@@ -2471,16 +2435,6 @@ def test_what_somebody_completed_amid_planning_has_the_pieces_that_were_handed_o
     assert [file.key for file, _ in world.files_parked] == ["in/0.csv"]
 
 
-def test_two_streams_are_read_as_one() -> None:
-    joined = Concatenated(BytesIO(b"head"), BytesIO(b"and the rest"))
-    assert joined.read(2) == b"he"
-    assert joined.read(10) == b"ad"
-    assert joined.read(3) == b"and"
-    assert joined.read() == b" the rest"
-    assert joined.read() == joined.read(5) == b""
-    assert Concatenated(BytesIO(), BytesIO(b"a")).read() == b"a"
-
-
 # ---- Another attempt
 
 
@@ -2662,24 +2616,6 @@ def test_a_crash_after_it_was_opened_costs_time_and_nothing_else(world: Deliveri
     assert retry_parked(external_id, world.intake(0)).record.order.external_id == second
     assert len(world.simulator.batches()) == 2
     assert [who for who, _ in world.events] == [external_id, second]
-
-
-def test_a_crash_after_its_batch_was_made_finds_it_again(world: Delivering) -> None:
-    external_id = ended_as(world, "failed")
-    intake = world.intake(0)
-    platform: Any = intake.ports.platform
-    creating = platform.create
-
-    def create_and_die(order: Order) -> Batch:
-        creating(order)
-        raise KeyboardInterrupt
-
-    platform.create = create_and_die
-    with pytest.raises(KeyboardInterrupt):
-        retry_parked(external_id, intake)
-    world.clock.advance(SETTLE + TIMEOUT + 2 * SKEW)
-    assert retry_parked(external_id, world.intake(0)).kind is OutcomeKind.ADOPTED
-    assert len(world.simulator.batches()) == 2
 
 
 def test_a_crash_before_it_is_announced_is_made_up_for_by_the_clock(world: Delivering) -> None:
