@@ -693,7 +693,7 @@ class MemoryFolders:
         del self._listings[listing.folder_id][listing.place]
 
     def hold(self, folder_id: str, until: int) -> None:
-        self.held[folder_id] = until
+        self.held[folder_id] = max(until, self.held.get(folder_id, 0))
 
     def held_until(self, folder_ids: Sequence[str]) -> int:
         return max((self.held.get(folder_id, 0) for folder_id in folder_ids), default=0)

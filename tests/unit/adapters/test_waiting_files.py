@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from aep_intake.adapters.dynamodb.table import ConditionFailed
 from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, SOON_MS, DynamoFolders
-from aep_intake.grouping.missing_markers import folder_of, listings, send_overdue
+from aep_intake.grouping.missing_markers import folder_of, later, listings, send_overdue
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Missing, WaitingFile
@@ -39,10 +39,12 @@ class Table:
 
     def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
         self.writes.append(item["sk"]["S"].partition("#")[0])
-        if condition is not None:
-            expected = condition["ExpressionAttributeValues"][":revision"]
-            if self.items["folder"]["revision"] != expected:
-                raise ConditionFailed([self.items["folder"]])
+        current = self.items.get(item["sk"]["S"], {})
+        match condition and condition["ExpressionAttributeValues"]:
+            case {":revision": expected} if current["revision"] != expected:
+                raise ConditionFailed([current])
+            case {":expires": new} if current and int(current["expires"]["N"]) >= int(new["N"]):
+                raise ConditionFailed([current])
         self.items[item["sk"]["S"]] = item
 
     def delete(self, _: str, sk: str) -> None:
@@ -79,6 +81,7 @@ class World:
         self.table: Any = Table()
         self.ledger = MemoryLedger()
         self.missing: list[Missing] = []
+        self.taken_in: list[Arrival] = []
         self.one, self.other = self.worker(0), self.worker(-skew_ms)
 
     def worker(self, skew_ms: int) -> DynamoFolders:
@@ -104,7 +107,7 @@ class World:
                 announcer=objects,
                 objects=objects,
                 send=self.missing.append,
-                take_in=objects,
+                take_in=self.taken_in.append,
                 now=lambda: self.now + self.skew_ms,
             ),
         )
@@ -137,6 +140,9 @@ def test_ready_files_that_come_together_make_their_folder_due_once() -> None:
     for _ in range(10):
         world.one.look_soon(FOLDER)
     assert (world.table.writes, world.due) == (["update"], NOW + SOON_MS)
+    for _ in range(10):  # another worker learns that, and asks no more
+        world.other.look_soon(FOLDER)
+    assert (world.table.writes, world.due) == (["update"] * 2, NOW + SOON_MS)
 
 
 def test_where_no_file_waits_there_is_nothing_to_look_at() -> None:
@@ -180,3 +186,36 @@ def test_until_when_a_marker_may_be_worked_on() -> None:
     assert world.one.held_until([FOLDER]) == 0
     world.one.hold(FOLDER, NOW + 9)
     assert world.other.held_until([FOLDER]) == NOW + 9
+
+
+def test_a_marker_that_comes_twice_is_worked_on_as_long_as_the_first_worker_says() -> None:
+    world = World()
+    world.one.hold(FOLDER, NOW + HOUR)
+    world.other.hold(FOLDER, NOW + HOUR // 2)
+    assert world.one.held_until([FOLDER]) == NOW + HOUR
+    world.other.hold(FOLDER, NOW + 2 * HOUR)
+    assert world.one.held_until([FOLDER]) == NOW + 2 * HOUR
+
+
+@pytest.mark.parametrize("skew_ms", [0, SKEW_MS])
+@pytest.mark.parametrize("late_ms", [*range(0, SOON_MS + 40_000, 5000)])
+def test_a_marker_listed_for_soon_makes_nobody_list_a_file_for_nobody(
+    skew_ms: int, late_ms: int
+) -> None:
+    """A worker near its end puts a marker off by some seconds; all other files were taken."""
+    world = World(skew_ms)
+    taken = world.come(world.one, "taken.json")
+    known = world.come(world.other, "known.json")
+    for file in (taken, known):
+        world.ledger.note(file, "nothing-new", "r")
+    marker = replace(FILE, key="in/day/_SUCCESS", version_id="marker")
+    world.one.wait(later(marker, "r", NOW + 15_000))
+    came = NOW + late_ms
+    for world.now in range(NOW, NOW + SOON_MS + 60_000, 2500):
+        due = world.due
+        if due is not None and due <= world.now + skew_ms:
+            world.handle()
+        if world.now == came:
+            world.come(world.other, "late.json")
+    assert world.taken_in == [marker]
+    assert (world.due or 0) >= came + HOUR

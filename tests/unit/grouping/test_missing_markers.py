@@ -218,7 +218,7 @@ def test_who_comes_while_lists_are_ended_is_not_forgotten(world: World) -> None:
 def test_a_long_list_is_ended_by_several_workers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(missing_markers, "LISTS_MAX", 2)
+    monkeypatch.setattr(missing_markers, "STEPS_MAX", 2)
     monkeypatch.setattr(missing_markers, "LISTS_AT_ONCE", 2)
     for n in range(4):
         come(world, file(f"{n}.json", world))
@@ -803,3 +803,104 @@ def test_a_day_is_the_time_unless_the_route_says_so() -> None:
     come(world, FILES[0])
     [due] = [what.when for what in all_due(world.ledger, 10**15)]
     assert START + DAY <= due <= START + DAY + 6 * HOUR
+
+
+def test_a_file_that_cannot_be_read_now_keeps_no_other_from_being_told_once(world: World) -> None:
+    """Its key is disabled, say: until its own time is over, nobody need know."""
+    world.clock.advance(HOUR)
+    come(world, odd := file("odd.json", world))
+    world.clock.advance(OVER - world.clock())
+    intake = world.intake(0)
+    objects = intake.waiting.objects
+
+    class Objects:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(objects, name)
+
+        def arrival(self, bucket: str, key: str) -> Arrival:
+            if key == odd.key:
+                raise StorageUnavailable("S3 answered 403")
+            return objects.arrival(bucket, key)
+
+    unreadable: Any = Objects()
+    intake = replace(intake, waiting=replace(intake.waiting, objects=unreadable))
+    go_on(DueKind.FOLDERS, FOLDER, intake)
+    assert len(told(world)) == 1
+    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER + HOUR)]
+    assert len(later(world, HOUR)) == 1
+
+
+def test_a_slow_worker_ends_no_list_of_what_was_told_meanwhile(world: World) -> None:
+    """Who sends that message again has its files looked at."""
+    world.ledger.folders.look_soon(FOLDER)
+    intake, rejected = world.intake(0), list[MarkerMissing]()
+    folders = intake.waiting.folders
+
+    class Folders:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(folders, name)
+
+        def waiting(self, folder_id: str, after: str, until: str) -> Any:
+            found = list(folders.waiting(folder_id, after, until))
+            if until == "~" and not rejected:
+                rejected.extend(later(world, OVER - START))
+            return iter(found)
+
+    slow: Any = Folders()
+    intake = replace(intake, waiting=replace(intake.waiting, folders=slow))
+    go_on(DueKind.FOLDERS, FOLDER, intake)
+    assert len(rejected) == 1
+    world.redrive()
+    assert [again.external_id for again in told(world)] == [rejected[0].external_id]
+
+
+def test_who_ends_lists_is_done_however_fast_files_come(world: World) -> None:
+    """Else it would look again and again, until it dies, and tell what is overdue once more."""
+    intake = world.intake(0)
+    objects, asked = intake.waiting.objects, list[str]()
+    world.clock.advance(HOUR)
+    come(world, file("next.json", world))
+    world.clock.advance(OVER - world.clock())
+
+    class Objects:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(objects, name)
+
+        def arrival(self, bucket: str, key: str) -> Arrival:
+            asked.append(key)
+            if len(asked) < 20:
+                come(world, file(f"{len(asked)}.json", world))
+            return objects.arrival(bucket, key)
+
+    busy: Any = Objects()
+    intake = replace(intake, waiting=replace(intake.waiting, objects=busy))
+    go_on(DueKind.FOLDERS, FOLDER, intake)
+    assert len(asked) == 1
+    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER + HOUR}
+
+
+def test_who_asks_of_each_file_alone_asks_of_few(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where all were rejected with their marker. A worker has a minute."""
+    monkeypatch.setattr(missing_markers, "STEPS_MAX", 10)
+    for n in range(20):
+        come(world, file(f"{n}.json", world, size=10**12))
+    take(MARKER, world.intake(0))
+    intake = world.intake(0)
+    ledger, asked = intake.waiting.ledger, list[str]()
+
+    class Ledger:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger, name)
+
+        def seen(self, object_id: str) -> list[Seen]:
+            asked.append(object_id)
+            return ledger.seen(object_id)
+
+    counted: Any = Ledger()
+    intake = replace(intake, waiting=replace(intake.waiting, ledger=counted))
+    for looks in range(1, 6):
+        go_on(DueKind.FOLDERS, FOLDER, intake)
+        assert len(asked) <= looks * 10
+    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {}

@@ -132,8 +132,7 @@ class _Folder:
 
     def look_soon(self) -> None:
         """Have it noticed that hardly any of its files waits any more."""
-        for folder_id in self._folders:
-            self._intake.waiting.folders.look_soon(folder_id)
+        list(self._side_by_side(self._intake.waiting.folders.look_soon, self._folders))
 
     @property
     def _is_append(self) -> bool:

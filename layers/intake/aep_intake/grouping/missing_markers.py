@@ -23,7 +23,13 @@ from math import inf
 
 from aep_intake.grouping import ready
 from aep_intake.grouping.ports import WaitingPorts
-from aep_intake.model.errors import LeaseLost, MarkerMissing, NotYet, Rejected
+from aep_intake.model.errors import (
+    LeaseLost,
+    MarkerMissing,
+    NotYet,
+    Rejected,
+    StorageUnavailable,
+)
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import RETRYING, WAITING, Folder, Listing, Missing, Seen, WaitingFile
 from aep_intake.model.orders import FOLDER_PREFIX
@@ -40,7 +46,7 @@ HANDED_ON_MS = 3 * MINUTE_MS  # from one worker to the next, by a queue or by th
 # A marker that came in time has been worked on so long after a deadline, by two workers at least.
 HELD_MAX_MS = 40 * MINUTE_MS
 LISTS_AT_ONCE = 20  # of a folder, of which the ledger is asked together
-LISTS_MAX = 1000  # that a worker ends; the next one goes on
+STEPS_MAX = 1000  # of a worker: lists that it ends, files of which it asks alone; the next goes on
 
 
 def folder_of(file: Arrival) -> str:
@@ -136,10 +142,14 @@ def send_overdue(folder_id: str, ports: WaitingPorts) -> None:
 
 
 def _advance(folder: Folder, done: str, ports: WaitingPorts) -> None:
-    """Make the folder due at its next deadline, even if files come meanwhile."""
+    """Make the folder due at its next deadline, even if files come meanwhile.
+
+    Where they do, no list is ended: into a busy folder the next files come before that is done.
+    """
     current: Folder | None = folder
     while current is not None and current.done == folder.done:
-        due, route = _next_deadline(folder.folder_id, done, ports)
+        steps_max = STEPS_MAX if current is folder else 0
+        due, route = _next_deadline(folder.folder_id, done, ports, steps_max)
         new = Folder(folder.folder_id, due, done, current.revision + 1, route)
         try:
             ports.folders.advance(current, new)
@@ -150,24 +160,35 @@ def _advance(folder: Folder, done: str, ports: WaitingPorts) -> None:
 
 
 def _next_deadline(
-    folder_id: str, done: str, ports: WaitingPorts
+    folder_id: str, done: str, ports: WaitingPorts, steps_max: int
 ) -> tuple[int, str] | tuple[None, None]:
     """When the first file after a place that still waits is overdue, and its route.
 
-    Ends the lists before it: of what a marker took, nobody need ask again.
+    Ends the lists before it: of what a marker took, nobody need ask again. But after `steps_max`,
+    of which 0 are none, that is another worker's to do.
     """
-    ended = 0
+    steps = 0
     for some in batched(ports.folders.waiting(folder_id, done, "~"), LISTS_AT_ONCE, strict=False):
+        if not steps_max:
+            return some[0].due, some[0].route
         taken = ports.ledger.claimants([file for listing in some for file in listing.files])
         for listing in some:
-            left = (file for file in listing.files if file not in taken)
-            if listing.is_marker or any(_still_waits(file, listing, None, ports) for file in left):
-                return listing.due, listing.route
-            if ended == LISTS_MAX:
+            if steps >= steps_max:
                 return ports.now(), listing.route
+            left = [file for file in listing.files if file not in taken]
+            if listing.is_marker or any(_may_wait(file, listing, ports) for file in left):
+                return listing.due, listing.route
             ports.folders.end(listing)
-            ended += 1
+            steps += 1 + len(left)
     return None, None
+
+
+def _may_wait(file: Arrival, listing: Listing, ports: WaitingPorts) -> bool:
+    """Whether a file still waits, before its time is over; also where S3 cannot tell that now."""
+    try:
+        return _still_waits(file, listing, None, ports)
+    except StorageUnavailable:  # who is asked at its deadline tells it
+        return True
 
 
 def reject_overdue(
@@ -225,7 +246,10 @@ def _what_is_missing(listing: Listing) -> str:
 
 
 def _still_waits(file: Arrival, listing: Listing, name: str | None, ports: WaitingPorts) -> bool:
-    """Whether a file has no other fate than to be rejected by that name, and no newer version."""
+    """Whether a file has no other fate than to be rejected by that name, and no newer version.
+
+    `name`: None before its deadline; then that fate is none, by whatever name.
+    """
     seen = ports.ledger.seen(file.object_id)
     versions = {file.version}
     if file.version_id is None:  # the version as S3 lists it to a marker
@@ -264,5 +288,5 @@ def _is_fate(item: Seen, waits_since: int, name: str | None) -> bool:
     if item.rejection is None:  # an order or a window claims it, or it is superseded
         return item.noted != WAITING
     if item.rejection.reason == MarkerMissing.reason:  # by this very message, it waits again
-        return item.owner != name
+        return name is not None and item.owner != name
     return item.expires >= waits_since  # it was rejected after it had begun to wait

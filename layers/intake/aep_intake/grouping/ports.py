@@ -52,7 +52,7 @@ class Folders(Protocol):
         """Take it off its folder's list."""
 
     def hold(self, folder_id: str, until: int) -> None:
-        """Note that a marker of it is worked on, perhaps until then (epoch ms)."""
+        """Note that a marker of it is worked on, perhaps until then (epoch ms), or longer."""
 
     def held_until(self, folder_ids: Sequence[str]) -> int:
         """Until when (epoch ms) a marker of one of them may be worked on; 0: nobody knows one."""

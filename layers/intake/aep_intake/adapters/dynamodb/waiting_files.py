@@ -74,9 +74,14 @@ class DynamoFolders:
             return
         later = due_at(Due(DueKind.FOLDERS, folder_id, now + SOON_MS))
         how = "SET due = :due, due_shard = :due_shard ADD revision :one"
-        with suppress(ConditionFailed):
+        try:
             pk, one = f"folder#{folder_id}", {"one": {"N": "1"}}
             self._table.update(pk, "folder", how, one | later, "due > :due")
+        except ConditionFailed as failed:  # it is due even earlier, or no file waits
+            [current] = failed.items
+            if current is not None and "due" in current:
+                self._know(folder_id, _due(current), now)
+        else:
             self._know(folder_id, now + SOON_MS, now)
 
     def _known_due(self, folder_id: str) -> int:
@@ -90,10 +95,13 @@ class DynamoFolders:
         self._known[folder_id] = due, since + KNOWN_MS
 
     def _watch(self, listing: Listing) -> int:
-        """Make the folder due at the listing's deadline; when it is due (epoch ms)."""
+        """Make the folder due at the listing's deadline, but not sooner than `look_soon` does;
+        when it is due (epoch ms).
+        """
         pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
         values: Item = {"one": {"N": "1"}}
-        later = due_at(Due(DueKind.FOLDERS, listing.folder_id, listing.due))
+        wanted = max(listing.due, self._now() + SOON_MS)
+        later = due_at(Due(DueKind.FOLDERS, listing.folder_id, wanted))
         try:
             self._table.update(
                 pk,
@@ -113,7 +121,7 @@ class DynamoFolders:
                 except ConditionFailed:  # it has finished without having seen this listing
                     return self._watch(listing)
             return due
-        return listing.due
+        return wanted
 
     def get(self, folder_id: str) -> Folder | None:
         """The current folder (a consistent read)."""
@@ -165,14 +173,21 @@ class DynamoFolders:
         self._table.delete(f"folder#{listing.folder_id}", f"waiting#{listing.place}")
 
     def hold(self, folder_id: str, until: int) -> None:
-        """Note that a marker of it is worked on, perhaps until then (epoch ms)."""
+        """Note that a marker of it is worked on, perhaps until then (epoch ms), or longer."""
+        expires = expiry(until + DAY_MS)
         item: Item = {
             "pk": {"S": f"folder#{folder_id}"},
             "sk": {"S": "marker"},
             "until": {"N": str(until)},
-            "expires": expiry(until + DAY_MS),
+            "expires": expires,
         }
-        self._table.put(item)
+        # Who takes the same marker a second time must not shorten it.
+        longer = {
+            "ConditionExpression": "attribute_not_exists(expires) OR expires < :expires",
+            "ExpressionAttributeValues": {":expires": expires},
+        }
+        with suppress(ConditionFailed):
+            self._table.put(item, longer)
 
     def held_until(self, folder_ids: Sequence[str]) -> int:
         """Until when (epoch ms) a marker of one of them may be worked on; 0: nobody knows one."""
