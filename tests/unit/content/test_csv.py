@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -602,3 +603,16 @@ def test_values_that_look_like_the_header_take_no_time() -> None:
         _, block = read(content, CSV)
     assert [bad.row for bad in block.broken] == [2, 3]
     assert sum(len(call.args[1]) for call in plain.call_args_list) < 10 * len(content)
+
+
+def test_a_hostile_header_takes_no_workers_memory() -> None:
+    """A megabyte of names, twice, took two hundred megabytes."""
+    header = ",".join(f"column_{n}" for n in range(20_000)).encode() + b"\n"
+    tracemalloc.start()
+    try:
+        _, block = read(header * 2, CSV)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert block.rows == 1
+    assert most < 30 * len(header)

@@ -9,6 +9,7 @@ from aep_intake.content.csv_dialect import BOM, Dialect
 _ENDS = (b"\r", b"\n")
 # Such names may be values as well: pandas numbers columns that have none.
 _MAY_BE_VALUE = re.compile(r"[\s\d.,+-]*")
+_HEADER_MAX = 2**16  # bytes: a pattern with it in takes two hundred times as much memory
 
 
 class Repeats:
@@ -17,19 +18,21 @@ class Repeats:
     So are those where files were put one behind the other, such as by `cat`, each with its header,
     and perhaps with its byte order mark. It may be written as the first one is, with quotes around
     all names, or only where a name needs them. Where all names are numbers, such a row may be data,
-    and none is found. `lone_cr`: whether CR alone ends rows.
+    and none is found; nor where a hostile header would take a worker's memory. `lone_cr`: whether
+    CR alone ends rows.
     """
 
     def __init__(
         self, header: bytes, names: Sequence[str], dialect: Dialect, *, lone_cr: bool
     ) -> None:
         self._dialect, self._lone_cr = dialect, lone_cr
-        self._ways = {header.strip(b"\r\n")}
+        self._ways = set[bytes]()
+        if len(header) > _HEADER_MAX or all(map(_MAY_BE_VALUE.fullmatch, names)):
+            return
+        self._ways.add(header.strip(b"\r\n"))
         for always in (True, False):
             written = (_written(name, dialect, always=always) for name in names)
             self._ways.add(dialect.delimiter.join(written))
-        if all(map(_MAY_BE_VALUE.fullmatch, names)):
-            self._ways.clear()
 
     def find(self, text: bytes) -> Iterator[int]:
         """Where they begin among whole rows; also where lines of a value look like one."""
