@@ -28,6 +28,7 @@ from aep_intake.model.history import (
     WAITING,
     CountedVersion,
     Folder,
+    Hold,
     Listing,
     Seen,
 )
@@ -660,7 +661,7 @@ class MemoryFolders:
 
     def __init__(self) -> None:
         self.kept: dict[str, Folder] = {}
-        self.held: dict[str, int] = {}
+        self.held: dict[str, Hold] = {}
         self._listings: dict[str, dict[str, Listing]] = {}
 
     def wait(self, listing: Listing) -> None:
@@ -692,11 +693,12 @@ class MemoryFolders:
     def end(self, listing: Listing) -> None:
         del self._listings[listing.folder_id][listing.place]
 
-    def hold(self, folder_id: str, until: int) -> None:
-        self.held[folder_id] = max(until, self.held.get(folder_id, 0))
+    def hold(self, folder_id: str, hold: Hold) -> None:
+        known = self.held.get(folder_id, hold)
+        self.held[folder_id] = max(known, hold, key=lambda one: one.until)
 
-    def held_until(self, folder_ids: Sequence[str]) -> int:
-        return max((self.held.get(folder_id, 0) for folder_id in folder_ids), default=0)
+    def holds(self, folder_ids: Sequence[str]) -> list[Hold]:
+        return [self.held[folder_id] for folder_id in folder_ids if folder_id in self.held]
 
 
 class MemoryDeliveries:

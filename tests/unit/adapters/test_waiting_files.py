@@ -10,7 +10,7 @@ from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, SOON_MS, Dynamo
 from aep_intake.grouping.missing_markers import folder_of, later, listings, send_overdue
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing, WaitingFile
+from aep_intake.model.history import Hold, Missing, WaitingFile
 from aep_intake.model.times import SKEW_MS
 
 from tests.memory_ledger import MemoryLedger
@@ -183,18 +183,18 @@ def test_whoever_lists_a_file_after_its_marker_it_is_due(skew_ms: int, late_ms: 
 
 def test_until_when_a_marker_may_be_worked_on() -> None:
     world = World()
-    assert world.one.held_until([FOLDER]) == 0
-    world.one.hold(FOLDER, NOW + 9)
-    assert world.other.held_until([FOLDER]) == NOW + 9
+    assert list(world.one.holds([FOLDER])) == []
+    world.one.hold(FOLDER, Hold(NOW + 9, HOUR))
+    assert list(world.other.holds([FOLDER])) == [Hold(NOW + 9, HOUR)]
 
 
 def test_a_marker_that_comes_twice_is_worked_on_as_long_as_the_first_worker_says() -> None:
     world = World()
-    world.one.hold(FOLDER, NOW + HOUR)
-    world.other.hold(FOLDER, NOW + HOUR // 2)
-    assert world.one.held_until([FOLDER]) == NOW + HOUR
-    world.other.hold(FOLDER, NOW + 2 * HOUR)
-    assert world.one.held_until([FOLDER]) == NOW + 2 * HOUR
+    world.one.hold(FOLDER, Hold(NOW + HOUR))
+    world.other.hold(FOLDER, Hold(NOW + HOUR // 2))
+    assert list(world.one.holds([FOLDER])) == [Hold(NOW + HOUR)]
+    world.other.hold(FOLDER, Hold(NOW + 2 * HOUR))
+    assert list(world.one.holds([FOLDER])) == [Hold(NOW + 2 * HOUR)]
 
 
 @pytest.mark.parametrize("skew_ms", [0, SKEW_MS])

@@ -26,7 +26,7 @@ from aep_intake.model.errors import (
     StorageUnavailable,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Listing, Missing, Seen, WaitingFile
+from aep_intake.model.history import Hold, Listing, Missing, Seen, WaitingFile
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Rejection
 
@@ -255,7 +255,8 @@ def test_no_file_is_rejected_while_its_marker_is_worked_on(world: World) -> None
 def test_who_died_with_a_marker_keeps_its_files_for_some_minutes(world: World) -> None:
     world.clock.advance(OVER - START)
     tick(world)
-    missing_markers.hold(MARKER, world.intake(0).ports.lease().until, world.intake(0).waiting)
+    intake = world.intake(0)
+    missing_markers.hold(MARKER, Hold(intake.ports.lease().until), intake.waiting)
     with pytest.raises(NotYet):
         told(world)
     world.clock.advance(5 * MINUTE)
@@ -268,22 +269,38 @@ def test_where_markers_come_all_the_time_files_that_they_leave_are_told(world: W
     rejected: list[MarkerMissing] = []
     for _ in range(12):
         world.clock.advance(5 * MINUTE)
-        missing_markers.hold(MARKER, world.clock() + 15 * MINUTE, world.intake(0).waiting)
+        present = Hold(world.clock() + 15 * MINUTE)
+        missing_markers.hold(MARKER, present, world.intake(0).waiting)
         with suppress(NotYet):
             rejected += told(world)
     assert len(rejected) == 1
 
 
-def test_no_file_is_rejected_in_the_grace_of_its_marker(world: World) -> None:
-    world.table = table(batch={"marker": "_SUCCESS", "within": "2h", "grace": "10m"})
+@pytest.mark.parametrize("grace", [10, 100])
+def test_no_file_is_rejected_in_the_grace_of_its_marker(world: World, grace: int) -> None:
+    world.table = table(batch={"marker": "_SUCCESS", "within": "2h", "grace": f"{grace}m"})
     world.clock.advance(OVER - START - MINUTE)
     mark = replace(MARKER, time=world.clock())
     world.bucket[mark.key] = mark
     assert take(mark, world.intake(0)) == Waits("again")
     world.clock.advance(MINUTE)
     tick(world)
-    with pytest.raises(NotYet):
-        told(world)
+    missing = set(world.missing)
+    for wait in (grace - 2, 2):
+        with pytest.raises(NotYet):
+            told(world)
+        world.clock.advance(wait * MINUTE)
+    intake, asked = world.intake(0), list[object]()
+
+    class Checks:
+        def options(self, one: Arrival, match: Any) -> Any:
+            reject = missing_markers.reject_overdue
+            asked.extend(attempt(reject, each, intake.waiting, map) for each in missing)
+            return intake.checks.options(one, match)
+
+    checks: Any = Checks()
+    assert isinstance(take(mark, replace(intake, checks=checks)), Gathered)
+    assert {type(why) for why in asked[:2]} == {NotYet}
 
 
 @pytest.mark.parametrize("within", [MINUTE, HOUR])

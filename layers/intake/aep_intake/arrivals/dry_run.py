@@ -34,7 +34,7 @@ READS = frozenset(
         "counted_versions",
         "seen",
         "marked",
-        "held_until",
+        "holds",
         "newest_of",
         "transactions",
     }

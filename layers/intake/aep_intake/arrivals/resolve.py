@@ -17,7 +17,7 @@ from aep_intake.model.errors import (
     TooOld,
 )
 from aep_intake.model.files import Arrival, ready_name
-from aep_intake.model.history import Listing, WaitingFile
+from aep_intake.model.history import Hold, Listing, WaitingFile
 from aep_intake.model.orders import Order
 from aep_intake.model.times import SKEW_MS
 from aep_intake.model.values import dataclass
@@ -119,11 +119,11 @@ def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:
 def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
     """A marker, once its grace (milliseconds) is over by the ledger's clock."""
     arrival, route = marker.arrival, marker.match.route
-    over = arrival.time + grace
-    if not grace or intake.ports.now() + SKEW_MS >= over:
+    early = grace and intake.ports.now() + SKEW_MS < arrival.time + grace
+    over = max(arrival.time + grace, intake.ports.lease().until)
+    missing_markers.hold(arrival, Hold(over, grace), intake.waiting)
+    if not early:
         return marker
-    over = max(over, intake.ports.lease().until)
-    missing_markers.hold(arrival, over, intake.waiting)
     intake.ledger.note_waiting(arrival, route, "the last files of its folder", over)
     return missing_markers.later(arrival, route, over)
 

@@ -178,7 +178,6 @@ def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
 
 
 def _take_marker(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
-    missing_markers.hold(marker.arrival, intake.ports.lease().until, intake.waiting)
     if intake.hand_on is None:
         return gather(marker, intake, side_by_side)
     intake.hand_on(messages.of_arrival(marker.arrival))

@@ -18,6 +18,7 @@ came waits in the same list: when it is due, it is taken in again.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import batched
 from math import inf
 
@@ -31,7 +32,16 @@ from aep_intake.model.errors import (
     StorageUnavailable,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import RETRYING, WAITING, Folder, Listing, Missing, Seen, WaitingFile
+from aep_intake.model.history import (
+    RETRYING,
+    WAITING,
+    Folder,
+    Hold,
+    Listing,
+    Missing,
+    Seen,
+    WaitingFile,
+)
 from aep_intake.model.orders import FOLDER_PREFIX
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Rejection
@@ -43,7 +53,8 @@ REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
 # messages.
 DEADLINES_PER_WITHIN = 4
 HANDED_ON_MS = 3 * MINUTE_MS  # from one worker to the next, by a queue or by the clock
-# A marker that came in time has been worked on so long after a deadline, by two workers at least.
+# So long after a deadline, and the grace of its route, a marker that came in time has been worked
+# on, by two workers at least.
 HELD_MAX_MS = 40 * MINUTE_MS
 LISTS_AT_ONCE = 20  # of a folder, of which the ledger is asked together
 STEPS_MAX = 1000  # of a worker: lists that it ends, files of which it asks alone; the next goes on
@@ -61,21 +72,26 @@ def _folder_id(file: Arrival, parts: Sequence[str]) -> str:
     return FOLDER_PREFIX + digest("folder", file.bucket, *parts)
 
 
-def hold(marker: Arrival, until: int, ports: WaitingPorts) -> None:
-    """Reject no file of a marker's folder while workers handle it; the present one until then.
+def hold(marker: Arrival, present: Hold, ports: WaitingPorts) -> None:
+    """Reject no file of a marker's folder while workers handle it. `present`: of this one.
 
     Raises LedgerUnavailable.
     """
-    ports.folders.hold(_folder_id(marker, marker.key.split("/")[:-1]), until + HANDED_ON_MS)
+    longer = replace(present, until=present.until + HANDED_ON_MS)
+    ports.folders.hold(_folder_id(marker, marker.key.split("/")[:-1]), longer)
 
 
-def _held_until(files: Iterable[Arrival], ports: WaitingPorts) -> int:
-    """Until when (epoch ms) a marker that may take some of the files may be worked on."""
+def _held_until(files: Iterable[Arrival], due: int, ports: WaitingPorts) -> int:
+    """Until when (epoch ms) a marker that may take some of the files may be worked on.
+
+    `due`: their deadline. Of a marker that came after it, nobody waits for the end.
+    """
     above = set[str]()
     for file in files:
         parts = file.key.split("/")[:-1]
         above |= {_folder_id(file, parts[:depth]) for depth in range(len(parts) + 1)}
-    return ports.folders.held_until(sorted(above))
+    holds = ports.folders.holds(sorted(above))
+    return max((min(one.until, due + one.grace + HELD_MAX_MS) for one in holds), default=0)
 
 
 def listings(waiting: Iterable[WaitingFile], now: int, end: int) -> list[Listing]:
@@ -212,8 +228,8 @@ def reject_overdue(
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
-    held_until = min(_held_until(late, ports), files[late[0]].due + HELD_MAX_MS)
-    if (held := held_until - ports.now()) > 0:
+    held = _held_until(late, files[late[0]].due, ports) - ports.now()
+    if held > 0:
         why_not = f"a marker of {late[0].uri}'s folder is worked on"
         raise NotYet(why_not, retry_after=min(held / 1000, 60), external_id=name)
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""

@@ -1,10 +1,10 @@
 """The ports of files that wait for a marker, or for their ready file."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Folder, Listing, Missing
+from aep_intake.model.history import Folder, Hold, Listing, Missing
 from aep_intake.model.ledgers import ObjectHistory
 from aep_intake.model.progress import Rejection
 from aep_intake.model.values import dataclass
@@ -51,11 +51,11 @@ class Folders(Protocol):
     def end(self, listing: Listing) -> None:
         """Take it off its folder's list."""
 
-    def hold(self, folder_id: str, until: int) -> None:
-        """Note that a marker of it is worked on, perhaps until then (epoch ms), or longer."""
+    def hold(self, folder_id: str, hold: Hold) -> None:
+        """Note that, unless a longer one is known."""
 
-    def held_until(self, folder_ids: Sequence[str]) -> int:
-        """Until when (epoch ms) a marker of one of them may be worked on; 0: nobody knows one."""
+    def holds(self, folder_ids: Sequence[str]) -> Iterable[Hold]:
+        """Those that are known of these folders."""
 
 
 class ReadObjects(Protocol):

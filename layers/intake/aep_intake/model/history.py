@@ -102,6 +102,17 @@ class Listing(Kept):
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A marker of a folder is worked on, perhaps until then (epoch ms).
+
+    `grace`: of its route, in milliseconds.
+    """
+
+    until: int
+    grace: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """A folder where files wait for a marker."""
 

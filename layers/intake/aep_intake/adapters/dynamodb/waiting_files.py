@@ -17,7 +17,7 @@ from aep_intake.adapters.dynamodb.table import (
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
-from aep_intake.model.history import Folder, Listing
+from aep_intake.model.history import Folder, Hold, Listing
 from aep_intake.model.times import DAY_MS, MINUTE_MS, SKEW_MS
 
 FILES_PER_ITEM = 50  # an item holds 400 KB
@@ -172,13 +172,14 @@ class DynamoFolders:
         """Take it off its folder's list."""
         self._table.delete(f"folder#{listing.folder_id}", f"waiting#{listing.place}")
 
-    def hold(self, folder_id: str, until: int) -> None:
-        """Note that a marker of it is worked on, perhaps until then (epoch ms), or longer."""
-        expires = expiry(until + DAY_MS)
+    def hold(self, folder_id: str, hold: Hold) -> None:
+        """Note that a marker of it is worked on, unless a longer hold is known."""
+        expires = expiry(hold.until + DAY_MS)
         item: Item = {
             "pk": {"S": f"folder#{folder_id}"},
             "sk": {"S": "marker"},
-            "until": {"N": str(until)},
+            "until": {"N": str(hold.until)},
+            "grace": {"N": str(hold.grace)},
             "expires": expires,
         }
         # Who takes the same marker a second time must not shorten it.
@@ -189,14 +190,12 @@ class DynamoFolders:
         with suppress(ConditionFailed):
             self._table.put(item, longer)
 
-    def held_until(self, folder_ids: Sequence[str]) -> int:
-        """Until when (epoch ms) a marker of one of them may be worked on; 0: nobody knows one."""
-        found = [0]
+    def holds(self, folder_ids: Sequence[str]) -> Iterator[Hold]:
+        """Those that are known of these folders."""
         for some in batched(folder_ids, KEYS_MAX, strict=False):
             keys = [(f"folder#{folder_id}", "marker") for folder_id in some]
-            items = self._table.get_many(keys, "until", consistent=True)
-            found += [int(item["until"]["N"]) for item in items]
-        return max(found)
+            for item in self._table.get_many(keys, "until", "grace", consistent=True):
+                yield Hold(int(item["until"]["N"]), int(item["grace"]["N"]))
 
 
 def _due(item: Item) -> int:
