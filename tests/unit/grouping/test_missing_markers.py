@@ -287,8 +287,11 @@ def test_no_file_is_rejected_in_the_grace_of_its_marker(world: World, grace: int
     tick(world)
     missing = set(world.missing)
     for wait in (grace - 2, 2):
-        with pytest.raises(NotYet):
+        with pytest.raises(NotYet) as held:
             told(world)
+        # At once until then: who tries again for an hour makes an alarm.
+        over = mark.time + grace * MINUTE + missing_markers.HANDED_ON_MS
+        assert held.value.retry_after == (over - world.clock()) / 1000
         world.clock.advance(wait * MINUTE)
     intake, asked = world.intake(0), list[object]()
 

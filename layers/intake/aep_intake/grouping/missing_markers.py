@@ -231,7 +231,7 @@ def reject_overdue(
     held = _held_until(late, files[late[0]].due, ports) - ports.now()
     if held > 0:
         why_not = f"a marker of {late[0].uri}'s folder is worked on"
-        raise NotYet(why_not, retry_after=min(held / 1000, 60), external_id=name)
+        raise NotYet(why_not, retry_after=held / 1000, external_id=name)
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
     why = MarkerMissing(
         f"{late[0].uri}{others}: {_what_is_missing(files[late[0]])}",
