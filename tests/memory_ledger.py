@@ -691,7 +691,7 @@ class MemoryFolders:
             self.kept[folder_id] = soon
 
     def end(self, listing: Listing) -> None:
-        del self._listings[listing.folder_id][listing.place]
+        self._listings[listing.folder_id].pop(listing.place, None)  # another worker may have
 
     def hold(self, folder_id: str, hold: Hold) -> None:
         known = self.held.get(folder_id, hold)

@@ -17,6 +17,7 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DISCARDED, DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
+from aep_intake.adapters.dynamodb.waiting_files import SOON_MS
 from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, lane
 from aep_intake.clock.parking import Parked
@@ -49,6 +50,8 @@ from tests.memory_ledger import MemoryLedger, due_of
 
 # Ahead of every real clock: what expires by it must not be gone while a test runs.
 NOW = 4_090_000_000_000
+# No folder becomes due within SOON_MS.
+LISTED = NOW - SOON_MS
 DAY = 86_400_000
 END = NOW + 999 * DAY  # of a worker
 OPTIONS = {"inputFormat": {"format": "json"}, "tags": {"a": ["b", "ü"]}, "partial": 0.5}
@@ -81,12 +84,19 @@ class Contract(ArrivalLedger, Protocol):
     def windows(self) -> WindowLedger: ...
 
 
+@pytest.fixture
+def clock() -> list[int]:
+    """What time it is for the ledger: the last one."""
+    return [NOW]
+
+
 @pytest.fixture(params=["memory", "dynamodb"])
-def ledger(request: pytest.FixtureRequest) -> Contract:
+def ledger(request: pytest.FixtureRequest, clock: list[int]) -> Contract:
     if request.param == "memory":
         return MemoryLedger()
     stack: LocalStack = request.getfixturevalue("stack")
-    return DynamoLedger(stack.aws.dynamodb, stack.outputs["LedgerTable"], lambda: NOW, 60 * DAY)
+    table = stack.outputs["LedgerTable"]
+    return DynamoLedger(stack.aws.dynamodb, table, lambda: clock[-1], 60 * DAY)
 
 
 def arrival(**changes: Any) -> Arrival:
@@ -120,7 +130,10 @@ def places(ledger: Contract, folder_id: str, after: str = "", until: str = "~") 
     return [found.place for found in ledger.folders.waiting(folder_id, after, until)]
 
 
-def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_id: str) -> None:
+def test_what_waits_in_a_folder_is_listed_by_its_time(
+    ledger: Contract, folder_id: str, clock: list[int]
+) -> None:
+    clock.append(LISTED)
     assert ledger.folders.get(folder_id) is None
     late, early, between = (listing(folder_id, NOW + due) for due in (900, 100, 500))
     for some in (late, early, between, early):
@@ -136,8 +149,12 @@ def test_what_waits_in_a_folder_is_listed_by_its_time(ledger: Contract, folder_i
     assert due_of(ledger, DueKind.FOLDERS, NOW + 100)[folder_id] == NOW + 100
 
 
-def test_a_folder_goes_on_unless_more_comes_just_then(ledger: Contract, folder_id: str) -> None:
+def test_a_folder_goes_on_unless_more_comes_just_then(
+    ledger: Contract, folder_id: str, clock: list[int]
+) -> None:
+    clock.append(LISTED)
     ledger.folders.wait(first := listing(folder_id, NOW + 1))
+    clock.append(NOW)
     old = ledger.folders.get(folder_id)
     assert old is not None
     done = replace(old, due=None, done=first.place, revision=old.revision + 1)
@@ -161,7 +178,7 @@ def test_a_worker_says_once_that_a_folder_waits(
     stack: LocalStack, folder_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Until its time has nearly come: then whoever looks at it must know of each file."""
-    times, updates, real = [NOW], list[Any](), Table.update
+    times, updates, real = [LISTED], list[Any](), Table.update
 
     def update(table: Table, *args: Any) -> Item:
         updates.append(args)
@@ -175,7 +192,7 @@ def test_a_worker_says_once_that_a_folder_waits(
     assert len(updates) == 1
     ledger.folders.wait(listing(folder_id, NOW + 59_000))
     assert len(updates) == 2
-    other = DynamoLedger(stack.aws.dynamodb, table, lambda: NOW, 60 * DAY)
+    other = DynamoLedger(stack.aws.dynamodb, table, lambda: LISTED, 60 * DAY)
     for due in (70_000, 80_000):
         other.folders.wait(listing(folder_id, NOW + due))
     assert len(updates) == 3
@@ -191,7 +208,7 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
     stack: LocalStack, folder_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody goes on with it while something is added to its list, and has not seen that."""
-    table, late = stack.outputs["LedgerTable"], [NOW + 60_000]
+    table, late = stack.outputs["LedgerTable"], [LISTED]
     ours, other = (
         DynamoLedger(stack.aws.dynamodb, table, lambda: late[-1], 60 * DAY) for _ in range(2)
     )
@@ -207,10 +224,11 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
         return real(table, pk, sk, how, *args)
 
     monkeypatch.setattr(Table, "update", update)
-    ours.folders.wait(listing(folder_id, NOW + 120_000))
+    late.append(NOW + 60_000)
+    ours.folders.wait(listing(folder_id, NOW + 150_000))
     found = other.folders.get(folder_id)
     assert found is not None
-    assert (found.due, found.done) == (NOW + 120_000, first.place)
+    assert (found.due, found.done) == (NOW + 150_000, first.place)
 
 
 def test_what_was_noted_of_a_file_is_not_undone_by_waiting(ledger: Contract) -> None:
@@ -424,8 +442,8 @@ def lasting(ledger: Contract, kind: DueKind) -> tuple[str, int]:
             return record.order.external_id, record.due or 0
         case DueKind.FOLDERS:
             folder_id = f"folder-{uuid.uuid4().hex}"
-            ledger.folders.wait(listing(folder_id, NOW + 5))
-            return folder_id, NOW + 5
+            ledger.folders.wait(listing(folder_id, NOW + SOON_MS))
+            return folder_id, NOW + SOON_MS
     window = Window(order(external_id=f"window-{uuid.uuid4().hex}"), 60_000, NOW, due=NOW + 60_000)
     ledger.windows.open(window)
     return window.window_id, NOW + 60_000
@@ -471,10 +489,12 @@ def test_the_oldest_of_all_shards_come_first(ledger: Contract) -> None:
 
 
 def test_a_folder_that_is_handed_out_is_not_left_without_its_time(
-    ledger: Contract, folder_id: str
+    ledger: Contract, folder_id: str, clock: list[int]
 ) -> None:
     """What comes while it may be looked at is seen, or makes that look void."""
+    clock.append(LISTED - 1)
     ledger.folders.wait(listing(folder_id, NOW - 1))
+    clock.append(NOW)
     assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
     old = ledger.folders.get(folder_id)
     assert old is not None
