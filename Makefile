@@ -44,20 +44,20 @@ one: $(local) ## one test, or those of a name: TEST=tests/unit/clock/test_due.py
 	$(if $(TEST),,$(error give TEST=, the path of a test, or a word in the names of some))
 	@$(with_python) $(python) -m pytest $(if $(findstring /,$(TEST)),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
 
-test: lint ## everything that must pass
-	@$(MAKE) -j2 typecheck check compiled
-	@$(MAKE) pytest
+# The tests of stacks leave room for the rest, which gives way to them.
+test: lint compiled ## everything that must pass
+	@$(MAKE) -j3 typecheck check pytest
 
 lint: $(dev) ## ruff: rules and format
 	$(python) -m ruff check .
 	$(python) -m ruff format --check .
 
 typecheck: $(dev) ## mypy, strict
-	$(python) -m mypy $(checked)
+	nice env $(python) -m mypy $(checked)
 
 check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
-	$(sam) validate --lint --region us-east-1
-	.venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
+	nice env $(sam) validate --lint --region us-east-1
+	nice .venv/bin/cfn-lint --append-rules cfn_lint_serverless.rules -- template.yaml
 
 # Else each of the processes that run tests compiles all of them, at once. They say what is wrong.
 compiled: $(dev)

@@ -3,12 +3,12 @@
 import importlib.util
 import json
 import re
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 from unittest.mock import Mock
 
 import boto3
-import cfnlint.api  # type: ignore[import-untyped]
 import pytest
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
@@ -32,8 +32,8 @@ def consumer(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_its_template_is_valid() -> None:
-    found = cfnlint.api.lint_all(TEMPLATE)
+def test_its_template_is_valid(lint: Callable[..., list[Any]]) -> None:
+    found = lint(TEMPLATE)
     assert [each for each in found if each.rule.severity != "informational"] == []
 
 
