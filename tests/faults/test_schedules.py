@@ -80,7 +80,11 @@ def test_every_arrival_of_a_window_is_in_one_part_of_it(tape: bytes) -> None:
 REFUSED_JUST_NOW = "3f 00*4 f9 cd 00 81 00*7 67 00*23 bf 00*28 33 54"
 
 
-@tapes(200, 400, REFUSED_JUST_NOW)
+# Its original is let go between two questions about it, and begins again.
+LET_GO_JUST_NOW = "00*4 c5 b1 bf 00*3 9f 47 00*16 60 00*3 1b"
+
+
+@tapes(200, 400, REFUSED_JUST_NOW, LET_GO_JUST_NOW)
 def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes) -> None:
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
     arrivals = list[Arrival]()

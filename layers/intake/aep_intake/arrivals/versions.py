@@ -17,7 +17,7 @@ from aep_intake.create.attempts import half_with, latest
 from aep_intake.model.batches import Target
 from aep_intake.model.errors import NotYet, Overtaken
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import CountedVersion
+from aep_intake.model.history import CountedVersion, Seen
 from aep_intake.model.orders import WINDOW_PREFIX
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Record, State
@@ -118,7 +118,8 @@ def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
 
     Then their owner claims the copy, too, so that the next marker of its folder does not take it.
     If nothing is known yet of the version that it copies, it stands for that: whichever of the two
-    claims that first, the other one is told. Raises LedgerUnavailable, StorageUnavailable.
+    claims that first, the other one is told. Raises LedgerUnavailable, StorageUnavailable, and
+    NotYet while what it copies is refused.
     """
     # What comes between these two is claimed for the first, and counts for the second.
     known = intake.ledger.seen(copy.object_id)
@@ -126,13 +127,38 @@ def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
     if any(held.file.version == copy.version for held in versions):
         told = any(held.file.version == copy.version != held.in_batch for held in versions)
         return None if told else copy
-    claimed = {seen.version for seen in known if seen.claimed}
+    listed = intake.objects.before(copy)
+    original = listed[0] if listed and listed[0].etag == copy.etag else None
+    if original is not None and original.version not in _claimed(known):
+        copy = replace(copy, copy_of=original.version_id)  # unless older bytes are the same
+    loaded = _unless_loaded(copy, known, versions, listed, intake)
+    if loaded is None or original is None or copy.copy_of is not None:
+        return loaded
+    # Let go while this was found out, it may begin again, and would not know of the copy.
+    if original.version not in _claimed(intake.ledger.seen(copy.object_id)):
+        raise NotYet(
+            f"{original.version}, of which {copy.version} is a copy, is being let go: wait until "
+            "that is told",
+            external_id=copy.external_id,
+        )
+    return loaded
+
+
+def _claimed(known: Iterable[Seen]) -> set[str]:
+    return {seen.version for seen in known if seen.claimed}
+
+
+def _unless_loaded(
+    copy: Arrival,
+    known: list[Seen],
+    versions: list[CountedVersion],
+    listed: list[Arrival],
+    intake: Intake,
+) -> Arrival | None:
+    """The copy, or None, by what the ledger knows of its object, and S3 lists before it."""
     # What waits, or is tried again, is like what nobody knows yet.
     judged = {seen.version for seen in known if seen.rejection or seen.until is None}
     counted = {held.file.version: held for held in versions}
-    listed = intake.objects.before(copy)
-    if listed and listed[0].etag == copy.etag and listed[0].version not in claimed:
-        copy = replace(copy, copy_of=listed[0].version_id)  # unless older bytes are the same
     live = LiveVersions(intake.versions)
     for version in listed:
         held, same = counted.pop(version.version, None), version.etag == copy.etag
