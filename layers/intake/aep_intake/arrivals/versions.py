@@ -137,8 +137,8 @@ def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
     # Let go while this was found out, it may begin again, and would not know of the copy.
     if original.version not in _claimed(intake.ledger.seen(copy.object_id)):
         raise NotYet(
-            f"{original.version}, of which {copy.version} is a copy, is being let go: wait until "
-            "that is told",
+            f"{copy.uri!r}: {original.version}, which {copy.version} is a copy of, is being "
+            "refused. The copy is tried again by itself, once that is told",
             external_id=copy.external_id,
         )
     return loaded
