@@ -258,6 +258,23 @@ def test_a_late_event_of_an_earlier_version_finds_the_ready_file_that_was_its_ow
     assert loaded(world) == [second, FILE]
 
 
+def test_a_late_event_of_a_ready_file_finds_the_version_that_was_its_own(world: World) -> None:
+    """Whether the version still waits, or was told meanwhile that a newer one takes its place."""
+    second = replace(FILE, version_id="v2", sequencer="0062", time=START + MINUTE)
+    again = replace(DONE, version_id="r2", sequencer="0072", time=START + 2 * MINUTE)
+    put(world, FILE, DONE, second, again)
+    arrive(world, FILE, second, again)
+    assert loaded(world) == [second]
+    world.clock.advance(MINUTE)
+    assert overdue(world) == []
+    assert world.ledger.noted[FILE.object_id, FILE.version] == "waiting", "its time is not over"
+    world.clock.advance(30 * HOUR)
+    assert overdue(world) == []
+    assert world.ledger.noted[FILE.object_id, FILE.version] == "superseded"
+    arrive(world, DONE)
+    assert loaded(world) == [second, FILE]
+
+
 def test_with_a_window_a_file_joins_that_of_its_ready_file() -> None:
     world = world_of(batch={"window": "5m"})
     put(world, FILE)

@@ -279,16 +279,26 @@ def _still_waits(file: Arrival, listing: Listing, name: str | None, ports: Waiti
     if listing.ready and ready.let_through(file, listing.ready, ports) is not None:
         ports.take_in(file)  # the event of its ready file was lost, or is not one we take
         return False
-    newest = ready.newest([file, *(item.file for item in seen if item.file is not None)])
-    if listing.ready and newest.version != file.version:  # perhaps with the same bytes
-        ports.ledger.note_superseded(file, newest.version, listing.route)
-        return False
-    if file.etag != present.etag or file.version_id not in (None, present.version_id):
-        # No marker can take it any more, and the newer version has a listing of its own.
-        ports.ledger.note_superseded(file, present.version, listing.route)
+    newer = _newer(file, listing, seen, present)
+    if newer is not None:
+        if listing.ready and name is None:  # the event of its own ready file may be late
+            return True
+        ports.ledger.note_superseded(file, newer.version, listing.route)
         return False
     # Some senders of events leave out the version.
     return not _has_fate({present.version}, seen, name)
+
+
+def _newer(
+    file: Arrival, listing: Listing, seen: Iterable[Seen], present: Arrival
+) -> Arrival | None:
+    """The newer version of a file that is there, if it takes this one's place."""
+    newest = ready.newest([file, *(item.file for item in seen if item.file is not None)])
+    if listing.ready and newest.version != file.version:  # perhaps with the same bytes
+        return newest
+    # No marker can take it any more, and the newer version has a listing of its own.
+    same = file.etag == present.etag and file.version_id in (None, present.version_id)
+    return None if same else present
 
 
 def _has_fate(versions: set[str], seen: list[Seen], name: str | None) -> bool:

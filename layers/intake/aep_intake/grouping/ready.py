@@ -23,7 +23,7 @@ from dataclasses import replace
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.errors import NotYet, Rejected
 from aep_intake.model.files import Arrival, ready_name
-from aep_intake.model.history import WAITING, Seen
+from aep_intake.model.history import SUPERSEDED, WAITING, Seen
 from aep_intake.model.times import HOUR_MS
 
 EARLY_MS = HOUR_MS  # by which a ready file may be older than its file
@@ -60,7 +60,8 @@ def take_in_waiting(ready: Arrival, key: str, ports: WaitingPorts) -> None:
     known = list(_files(seen))
     before = _newest_before(ready, known)
     claimed = {item.version for item in seen if item.claimed}
-    noted = {item.version for item in seen if item.noted == WAITING} - claimed
+    # At its deadline, a version may be superseded whose ready file's event is even later.
+    noted = {item.version for item in seen if item.noted in (WAITING, SUPERSEDED)} - claimed
     for file in known:
         soon = file == before or 0 < file.time - ready.time <= EARLY_MS
         if soon and file.version in noted:

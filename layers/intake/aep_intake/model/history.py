@@ -13,6 +13,7 @@ from aep_intake.model.values import dataclass
 NOBODY = f"{WINDOW_PREFIX}discarded"
 DISCARDED = "discarded"  # the note of such a claim
 WAITING = "waiting"  # the note of what waits for its marker, or its ready file
+SUPERSEDED = "superseded"  # the note of what a newer version took the place of
 RETRYING = "retrying"  # the note of what could not be taken in yet
 
 

@@ -20,6 +20,7 @@ from aep_intake.model.history import (
     DISCARDED,
     NOBODY,
     RETRYING,
+    SUPERSEDED,
     WAITING,
     CountedVersion,
     Seen,
@@ -143,7 +144,7 @@ class DynamoObjects:
     def note_superseded(self, arrival: Arrival, by: str, route: str) -> None:
         """Record that another version of its object supersedes it. Claims nothing."""
         said = {"superseded_by": {"S": by}} | aside(arrival.object_id, self._now())
-        self._table.put(self._noted(arrival, "superseded", route) | said)
+        self._table.put(self._noted(arrival, SUPERSEDED, route) | said)
 
     def note_marked(self, place: str, time: int) -> None:
         """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
