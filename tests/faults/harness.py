@@ -164,6 +164,26 @@ def part_of(world: "World", window_id: str, arrival: Arrival) -> str:
     return part.external_id
 
 
+def why_parked(world: "World", arrival: Arrival) -> set[str]:
+    """For what an arrival that no order has is parked, though it was redriven; maybe for nothing.
+
+    The ledger may have forgotten what is too old, so whether that was overtaken, nobody can say.
+    """
+    reasons = {message.reason or "" for message in world.parked if message.arrival == arrival}
+    assert reasons <= {"too-old", "overtaken"}
+    assert "too-old" not in reasons or arrival.time < world.clock() - RETENTION
+    assert "overtaken" not in reasons or is_overtaken(world, arrival)
+    return reasons
+
+
+def is_overtaken(world: "World", file: Arrival) -> bool:
+    """Whether a newer version, or one with the same bytes, has an order."""
+    others = [
+        one for one in world.ledger.counted_versions(file.object_id) if one.in_batch != file.version
+    ]
+    return any(one.file.position > file.position or one.file.etag == file.etag for one in others)
+
+
 def go_on(kind: DueKind, name: str, intake: Intake) -> Outcome | None:
     """As on_due goes on with what is due."""
     return resume.resume(
