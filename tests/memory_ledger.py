@@ -382,6 +382,9 @@ class MemoryLedger:
                 found.append(CountedVersion(self.files_of[place], owner, in_batch))
         return found
 
+    def seen_and_counted(self, object_id: str) -> tuple[list[Seen], list[CountedVersion]]:
+        return self.seen(object_id), self.counted_versions(object_id)
+
     def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
         claim, *_ = claims(copy)
         if (claim.object_id, claim.slot) in self.claims:

@@ -85,7 +85,11 @@ REFUSED_JUST_NOW = "3f 00*4 f9 cd 00 81 00*7 67 00*23 bf 00*28 33 54"
 LET_GO_JUST_NOW = "00*4 c5 b1 bf 00*3 9f 47 00*16 60 00*3 1b"
 
 
-@tapes(200, 400, REFUSED_JUST_NOW, LET_GO_JUST_NOW)
+# Its original is refused, but AEP may have a batch of it: so it goes on when it comes again.
+REFUSED_AND_KEPT = "00*5 7b a3 00*3 e3 00 55 7f 00*13 2f 00*4 c0 00 e3 00*3 f9"
+
+
+@tapes(200, 400, REFUSED_JUST_NOW, LET_GO_JUST_NOW, REFUSED_AND_KEPT)
 def test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version(tape: bytes) -> None:
     world = World(Tape(tape), tables=(*WINDOWS, *TABLES) if tape[0] % 2 else TABLES)
     arrivals = list[Arrival]()

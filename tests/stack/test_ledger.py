@@ -537,6 +537,8 @@ def test_a_copy_is_claimed_for_who_has_the_version_that_it_is_a_copy_of(ledger: 
     assert (first, second.owner, second.in_batch) == (held, held.owner, file.version)
     by_version = {seen.version: seen.same_as for seen in ledger.seen(file.object_id)}
     assert by_version == {"v:v1": None, "v:v2": "v:v1"}
+    both = ledger.seen(file.object_id), ledger.counted_versions(file.object_id)
+    assert ledger.seen_and_counted(file.object_id) == both
     # Lost from its batch, the version is let go, and so the copy stands for nothing.
     ledger.let_go(record.order, {file: Rejection.of(NoRoute("gone"), NOW)})
     assert ledger.counted_versions(file.object_id) == []

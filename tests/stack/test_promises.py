@@ -67,9 +67,14 @@ def here(deployed: LocalStack) -> Iterator[Scene]:
 
 def one_batch(here: Scene, external_id: str) -> Any:
     """The only batch that AEP has of an order, which all its announcements name."""
+    until(lambda: here.batches(external_id))
     [batch] = here.batches(external_id)
-    said = [each for each in here.details("Batch Created") if each["externalId"] == external_id]
-    assert {each["batchId"] for each in said} == {batch["id"]}
+
+    def said() -> list[Any]:
+        created = here.details("Batch Created")
+        return [each["batchId"] for each in created if each["externalId"] == external_id]
+
+    assert set(until(said)) == {batch["id"]}
     assert batch["tags"][TAG] == [digest(here.outputs["LedgerTable"], external_id)]
     return batch
 

@@ -12,16 +12,23 @@ from aep_intake.arrivals.results import Gathered, Joined, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping.windows import BatchLimits
-from aep_intake.model.errors import BatchRefused, LeaseLost, NoRoute, NotAnnounced, NotYet
+from aep_intake.model.errors import (
+    BatchRefused,
+    LeaseLost,
+    NoRoute,
+    NotAnnounced,
+    NotYet,
+    OutcomeUnknown,
+)
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import CountedVersion
+from aep_intake.model.history import CountedVersion, Seen
 from aep_intake.model.progress import Outcome, OutcomeKind, Rejection
 from aep_intake.routing import routes
 from aep_intake.routing.table import RoutingTable
 
 from local.simulator.faults import Fault
 from local.simulator.seed import LOYALTY
-from tests.faults.harness import START, Tape, World, go_on, take
+from tests.faults.harness import HOUR, START, Tape, World, go_on, take
 
 A = Arrival("landing", "in/one.json", "v1", "a", "0061", 10, START)
 TOLD = Skipped("same-bytes")
@@ -264,13 +271,29 @@ def test_a_copy_waits_until_it_is_told_that_its_original_is_refused(world: World
     ports = replace(intake.ports, announcer=SimpleNamespace(rejected=down))
     with pytest.raises(NotAnnounced):
         take(A, replace(intake, ports=ports))
-    with pytest.raises(NotYet, match="is being refused: wait"):
+    with pytest.raises(NotYet, match="is refused just now, and lets it go"):
         take(copy, world.intake(0))
     world.clock.advance(20_000)
     with pytest.raises(BatchRefused):
         take(A, world.intake(0))
     assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
     assert take(A, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert batches(world) == 1
+
+
+def test_a_copy_of_what_is_refused_and_keeps_its_claim_is_told(world: World) -> None:
+    """AEP may have made a batch of the first try: so that order goes on if its file comes again."""
+    copy = following(A, 2, copied=True)
+    world.versions = [A, copy]
+    for status in (500, 400):
+        world.simulator.faults.add(Fault("status", operation="create", status=status))
+    with pytest.raises(OutcomeUnknown):
+        take(A, world.intake(0))
+    world.clock.advance(HOUR)
+    with pytest.raises(BatchRefused):
+        take(A, world.intake(0))
+    assert take(copy, world.intake(0)) == TOLD
+    assert take(A, world.intake(0)).kind is OutcomeKind.CREATED
     assert batches(world) == 1
 
 
@@ -342,13 +365,13 @@ def test_what_was_rejected_in_between_left_no_rows(world: World) -> None:
 def test_one_query_for_a_copy_and_none_for_others(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, asked = world.ledger.counted_versions, list[str]()
+    read, asked = world.ledger.seen_and_counted, list[str]()
 
-    def counted(object_id: str) -> list[CountedVersion]:
+    def reading(object_id: str) -> tuple[list[Seen], list[CountedVersion]]:
         asked.append(object_id)
-        return held(object_id)
+        return read(object_id)
 
-    monkeypatch.setattr(world.ledger, "counted_versions", counted)
+    monkeypatch.setattr(world.ledger, "seen_and_counted", reading)
     take(A, world.intake(0))
     take(following(A, 2), world.intake(0))
     assert asked == []

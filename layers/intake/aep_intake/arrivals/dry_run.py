@@ -32,6 +32,7 @@ READS = frozenset(
         "claimant",
         "claimants",
         "counted_versions",
+        "seen_and_counted",
         "seen",
         "marked",
         "holds",

@@ -9,7 +9,7 @@ from aep_intake.grouping.ports import RejectionAnnouncer, WaitingLedger, Waiting
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import CountedVersion
+from aep_intake.model.history import CountedVersion, Seen
 from aep_intake.model.ledgers import Heads, RecordsAndFiles
 from aep_intake.model.times import DAY_MS
 from aep_intake.model.values import dataclass
@@ -30,6 +30,9 @@ class ArrivalLedger(OrderLedger, Heads, WaitingLedger, Protocol):
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""
+
+    def seen_and_counted(self, object_id: str) -> tuple[list[Seen], list[CountedVersion]]:
+        """All that is known of an object, and what of it counts: from one consistent read."""
 
     def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
         """Claim a copy for the owner of the version that it is a copy of; False if it is claimed.

@@ -88,14 +88,14 @@ class LiveVersions:
         if record is None or record.replaced_by is not None:
             return None
         external_id = record.order.external_id
-        if record.state is State.REFUSED:
-            if record.due is not None:  # its claims stand until that is told
-                raise NotYet(
-                    f"{external_id}, which has another version of this object, is being refused: "
-                    "wait until that is told",
-                    external_id=external_id,
-                )
-            return None
+        if record.state is State.REFUSED and record.order.excerpt is not None:
+            return None  # a part of a window begins again only if somebody redrives it
+        if record.state is State.REFUSED and not record.keeps_claims:
+            raise NotYet(
+                f"{external_id}, which had another version of this object, is refused just now, "
+                "and lets it go: this one is tried again by itself, once that is told",
+                external_id=external_id,
+            )
         if external_id not in self._lives:
             self._lives[external_id] = not self._ended_without_data(record)
         if not self._lives[external_id]:
@@ -121,31 +121,15 @@ def unless_same_bytes(copy: Arrival, intake: Intake) -> Arrival | None:
     claims that first, the other one is told. Raises LedgerUnavailable, StorageUnavailable, and
     NotYet while what it copies is refused.
     """
-    # What comes between these two is claimed for the first, and counts for the second.
-    known = intake.ledger.seen(copy.object_id)
-    versions = intake.ledger.counted_versions(copy.object_id)
+    known, versions = intake.ledger.seen_and_counted(copy.object_id)
     if any(held.file.version == copy.version for held in versions):
         told = any(held.file.version == copy.version != held.in_batch for held in versions)
         return None if told else copy
     listed = intake.objects.before(copy)
     original = listed[0] if listed and listed[0].etag == copy.etag else None
-    if original is not None and original.version not in _claimed(known):
+    if original is not None and original.version not in {s.version for s in known if s.claimed}:
         copy = replace(copy, copy_of=original.version_id)  # unless older bytes are the same
-    loaded = _unless_loaded(copy, known, versions, listed, intake)
-    if loaded is None or original is None or copy.copy_of is not None:
-        return loaded
-    # Let go while this was found out, it may begin again, and would not know of the copy.
-    if original.version not in _claimed(intake.ledger.seen(copy.object_id)):
-        raise NotYet(
-            f"{copy.uri!r}: {original.version}, which {copy.version} is a copy of, is being "
-            "refused. The copy is tried again by itself, once that is told",
-            external_id=copy.external_id,
-        )
-    return loaded
-
-
-def _claimed(known: Iterable[Seen]) -> set[str]:
-    return {seen.version for seen in known if seen.claimed}
+    return _unless_loaded(copy, known, versions, listed, intake)
 
 
 def _unless_loaded(

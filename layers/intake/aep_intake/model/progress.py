@@ -206,6 +206,15 @@ class Record(Kept):
         """
         return self.state is State.REFUSED and self.due is None and self.never_posted
 
+    @property
+    def keeps_claims(self) -> bool:
+        """Whether, refused and told, it holds its files, and begins again if one of them comes.
+
+        A batch of it may exist, or those of its earlier attempts do.
+        """
+        told = self.state is State.REFUSED and self.due is None
+        return told and self.next_step(0) is not NextStep.RECLAIM
+
     def next_step(self, now: int) -> NextStep:
         """The next step at `now` (epoch ms) for a worker that wants to carry out this order."""
         if self.due is not None and now < self.due:

@@ -1,6 +1,6 @@
 """What the ledger knows of objects: claims of their versions, and notes; see `ledger` for keys."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -68,31 +68,18 @@ class DynamoObjects:
 
     def seen(self, object_id: str) -> list[Seen]:
         """All that the ledger knows of an object, except traces (a consistent read)."""
-        return [
-            Seen(
-                item["version"]["S"],
-                item["external_id"]["S"] if "external_id" in item else None,
-                records.read(Rejection, item["record"]["S"]) if "record" in item else None,
-                item["noted"]["S"] if "noted" in item else None,
-                item["route"]["S"] if "route" in item else None,
-                int(item["expires"]["N"]),
-                item["superseded_by"]["S"] if "superseded_by" in item else None,
-                item["same_as"]["S"] if "same_as" in item else None,
-                records.read(Arrival, item["file"]["S"]) if "file" in item else None,
-                int(item["time"]["N"]) if "time" in item else None,
-                "lost" in item,
-                item["waits_for"]["S"] if "waits_for" in item else None,
-                int(item["until"]["N"]) if "until" in item else None,
-                item[DISCARDED]["S"] if DISCARDED in item else None,
-                item["trouble"]["S"] if "trouble" in item else None,
-            )
-            for item in self._of_object(object_id)
-            if "requested" in item or not item["sk"]["S"].startswith("content#")
-        ]
+        return _seen(self._of_object(object_id))
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""
+        return self._counted(list(self._of_object(object_id)))
+
+    def seen_and_counted(self, object_id: str) -> tuple[list[Seen], list[CountedVersion]]:
+        """Both, from one consistent read."""
         items = list(self._of_object(object_id))
+        return _seen(items), self._counted(items)
+
+    def _counted(self, items: list[Item]) -> list[CountedVersion]:
         # A marker's list has no sequencers, but what waited for the marker has.
         known: dict[str, Item] = {}
         for item in items:
@@ -246,6 +233,30 @@ class DynamoObjects:
             "record": {"S": records.text(rejection)},
             "expires": expiry(self._now() + self._retention_ms),
         }
+
+
+def _seen(items: Iterable[Item]) -> list[Seen]:
+    return [
+        Seen(
+            item["version"]["S"],
+            item["external_id"]["S"] if "external_id" in item else None,
+            records.read(Rejection, item["record"]["S"]) if "record" in item else None,
+            item["noted"]["S"] if "noted" in item else None,
+            item["route"]["S"] if "route" in item else None,
+            int(item["expires"]["N"]),
+            item["superseded_by"]["S"] if "superseded_by" in item else None,
+            item["same_as"]["S"] if "same_as" in item else None,
+            records.read(Arrival, item["file"]["S"]) if "file" in item else None,
+            int(item["time"]["N"]) if "time" in item else None,
+            "lost" in item,
+            item["waits_for"]["S"] if "waits_for" in item else None,
+            int(item["until"]["N"]) if "until" in item else None,
+            item[DISCARDED]["S"] if DISCARDED in item else None,
+            item["trouble"]["S"] if "trouble" in item else None,
+        )
+        for item in items
+        if "requested" in item or not item["sk"]["S"].startswith("content#")
+    ]
 
 
 def _object_item(file: Arrival, slot: str) -> Item:
