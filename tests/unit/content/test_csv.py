@@ -147,7 +147,7 @@ def test_python_reads_the_rows_that_we_hand_over(written: Written, sizes: list[i
     content, shape = written.content, written.shape
     wanted = by_python(written.plain, written)
     reader, blocks = CsvReader(shape), list[Block]()
-    with patch.object(csv_scanner, "_MANY", 3):
+    with patch.multiple(csv_scanner, _MANY=3, _FEW_BYTES=12, _MANY_BYTES=20):
         for chunk in chunks(content, sizes):
             blocks.append(reader.feed(chunk))
             assert reader.at <= len(content)
@@ -198,6 +198,35 @@ def test_who_breaks_off_goes_on_at_any_end(written: Written, sizes: list[int], m
     if reader.at:
         assert first + b"".join(block.text for block in blocks) == wanted[1].text
         assert (later.rows, later.at) == (wanted[1].rows, written.before + len(written.plain))
+
+
+MARKS = ["a", ",", '"', '""', '"a', 'a"', '","', "\\", "\n", "\r"]
+LINES = st.lists(st.lists(st.sampled_from(MARKS), max_size=5).map("".join), max_size=5)
+
+
+@example(['"a,b"', "c,d"], '"', '"')  # one value, though its marks are those of two
+@example(['"\\",\\""'], '"', "\\")
+@example(["", ",", 'a",b"'], '"', '"')
+@given(LINES, st.sampled_from(['"', '"', ""]), st.sampled_from(['"', "\\"]))
+def test_rows_that_are_known_by_their_marks_are_those_that_are_read(
+    lines: list[str], quote: str, escape: str
+) -> None:
+    """Whatever stands between the marks, also what nobody writes."""
+    content, shape = (
+        "\n".join(["x,y", *lines, ""]).encode(),
+        CSV | {"quote": quote, "escape": escape},
+    )
+
+    def found() -> tuple[bytes, Block] | str:
+        try:
+            return read(content, shape)
+        except FormatMismatch as fault:
+            return fault.detail
+
+    with patch.object(csv_scanner.Regular, "_alike", return_value=0):
+        wanted = found()
+    with patch.multiple(csv_scanner, _FEW_BYTES=12, _MANY_BYTES=20):
+        assert found() == wanted
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from aep_intake.model.values import dataclass
 
 _BLANK = re.compile(rb"(?<=\n)\r?\n")
 _MANY = 32  # rows; Python's part of the work is small with that many
+_FEW_BYTES, _MANY_BYTES = 2**12, 2**17  # that are looked at, before it is decided how to go on
 _LF, _CR_OR_LF, _LONE_CR = map(re.compile, (rb"\n", rb"\r\n?|\n", rb"\r(?!\n)"))
 
 
@@ -33,11 +34,19 @@ class Found:
 class Regular:
     """Matches rows of `columns` values (1 or more) that are written as most are, many at a time.
 
-    That is: what follows a quote which closes a value is a delimiter, or the row's end. A delimiter
-    behind the last value is part of the row.
+    Take away all of a text but delimiters, quotes and the ends of rows, then each two quotes that
+    are side by side: of most files, the same row is left so many times. So each value has an even
+    number of quotes, none of them is open at its end, and this is how its rows are told apart. It
+    takes a quarter of the time of the regular expressions, which match the other rows in which a
+    delimiter, or the row's end, follows the quote that closes a value. To them, a delimiter behind
+    the last value is part of the row.
     """
 
     def __init__(self, dialect: Dialect, columns: int, delimiter: bytes) -> None:
+        marks = delimiter + dialect.quote + dialect.escape + b"\n"
+        self._text, self._quotes = bytes({*range(256)} - {*marks}), dialect.quote * 2
+        # With one column, a line with nothing in it would look like a row.
+        self._row = delimiter * (columns - 1) + b"\n" if columns > 1 else b""
         quote, escape, between = map(re.escape, (dialect.quote, dialect.escape, delimiter[:1]))
         # A line with nothing in it is no row.
         ends, maybe = (b"\\r\\n", b"") if columns == 1 else (b"\\n", b"?+")
@@ -62,12 +71,25 @@ class Regular:
 
     def match(self, plain: bytes, at: int = 0) -> tuple[int, int]:
         """Where the rows end that begin at `at` of what `Scanner.plain` gave, and how many."""
-        rows = 0
-        while found := self._many.match(plain, at):
-            at, rows = found.end(), rows + _MANY
-        while found := self._one.match(plain, at):
-            at, rows = found.end(), rows + 1
+        rows, size = 0, _FEW_BYTES
+        while at < len(plain):
+            end = plain.rfind(b"\n", at, at + size) + 1 or plain.find(b"\n", at) + 1
+            if end and (alike := self._alike(plain[at:end])):
+                at, rows, size = end, rows + alike, 2 * size
+                continue
+            size, end = _FEW_BYTES, at + _MANY_BYTES
+            for pattern, number in ((self._many, _MANY), (self._one, 1)):
+                while at < end and (found := pattern.match(plain, at)):
+                    at, rows = found.end(), rows + number
+            if at < end:
+                break
         return at, rows
+
+    def _alike(self, lines: bytes) -> int:
+        """How many rows these lines are, if each has but delimiters and pairs of quotes; else 0."""
+        marks = lines.translate(None, self._text).replace(self._quotes, b"")
+        rows = marks.count(b"\n")
+        return rows if marks == self._row * rows else 0
 
 
 class Scanner:
