@@ -45,7 +45,7 @@ one: $(local) ## one test, or those of a name: TEST=tests/unit/clock/test_due.py
 	@$(with_python) $(python) -m pytest $(if $(findstring /,$(TEST)),$(TEST),tests/unit tests/faults -k "$(TEST)") $(ARGS)
 
 # The tests of stacks leave room for the rest, which gives way to them.
-test: lint compiled ## everything that must pass
+test: lint ## everything that must pass
 	@$(MAKE) -j3 typecheck check pytest
 
 lint: $(dev) ## ruff: rules and format
@@ -63,7 +63,7 @@ check: $(dev) .venv-sam/.ready ## sam validate and cfn-lint
 compiled: $(dev)
 	@$(python) -m pytest --collect-only -qqq > /dev/null || true
 
-pytest: $(local) ## unit, fault and stack tests
+pytest: compiled $(local) ## unit, fault and stack tests
 	$(with_python) $(python) -m pytest -n auto --maxprocesses 5 $(ARGS)
 
 test-page: $(dev) ## the page in a Chromium of this machine; pictures of it are in .local/page

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from aep_intake import __version__
-from samtranslator.translator.transform import transform  # type: ignore[import-untyped]
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
@@ -100,6 +99,11 @@ def _with_code(template: str, code: Mapping[str, str]) -> str:
 
 def plain(template: str, code: Mapping[str, str]) -> dict[str, Any]:
     """A template as CloudFormation itself takes it, with code in a bucket of the account."""
+    # It takes half a second, of whoever makes releases.
+    from samtranslator.translator.transform import (  # type: ignore[import-untyped]  # noqa: PLC0415
+        transform,
+    )
+
     parsed = yaml_parse(template)
     parsed["Parameters"]["CodeBucket"] = {
         "Type": "String",

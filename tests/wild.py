@@ -69,11 +69,11 @@ PARQUET = (ROOT / "local" / "samples" / "products.parquet").read_bytes()
 MARKED = {"batch": {"marker": "_SUCCESS"}}
 # More than the pieces of the stack that tests deploy: a megabyte.
 INCHES: list[Row] = [
-    {"id": str(n), "item": 'pipe 12" steel' if n % 50 == 7 else "plain", "note": "x" * 20}
-    for n in range(30_000)
+    {"id": str(n), "item": 'pipe 12" steel' if n % 50 == 7 else "plain", "note": "x" * 90}
+    for n in range(12_000)
 ]
 FEET: list[Row] = [{"id": "1", "note": 'pipe 12" steel'}]
-FEET += [{"id": str(n), "note": f"multi\nline, number {n}"} for n in range(30_000)]
+FEET += [{"id": str(n), "note": f"multi\nline, number {n}" + "x" * 60} for n in range(12_000)]
 
 
 CASES = (

@@ -7,7 +7,6 @@ tick was about to hand out is leased in the ledger until it is due, and the cloc
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -19,15 +18,12 @@ from aep_intake.settings import Settings
 from aep_intake.wiring.create import Creating
 from aep_intake.wiring.deliver import Delivering
 from aep_intake.wiring.worker import Worker
-from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]
 
-TEMPLATE = yaml_parse((Path(__file__).parents[3] / "template.yaml").read_text())
+from local.docs import resources, template
+
+TEMPLATE = template()
 WITHIN = 180  # seconds
-FUNCTIONS = {
-    name: resource["Properties"]
-    for name, resource in TEMPLATE["Resources"].items()
-    if resource["Type"] == "AWS::Serverless::Function"
-}
+FUNCTIONS = resources("AWS::Serverless::Function")
 
 
 def number(value: Any) -> int:
