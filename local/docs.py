@@ -35,7 +35,7 @@ from aep_intake_cli.probe.questions import QUESTIONS
 from samtranslator.yaml_helper import (  # type: ignore[import-untyped]
     intrinsics_multi_constructor,
 )
-from yaml import CSafeLoader, load
+from yaml import CSafeLoader, load  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
