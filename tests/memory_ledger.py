@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol, cast
 
+from aep_intake.adapters.dynamodb.due_work import DynamoDueWork
 from aep_intake.adapters.dynamodb.pauses import shard_of
+from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.clock.due import Due, DueKind, DueLedger, fair, lane
 from aep_intake.clock.parking import Parked
 from aep_intake.create.pace import Full
@@ -28,8 +30,6 @@ from aep_intake.model.history import (
     WAITING,
     CountedVersion,
     Folder,
-    Hold,
-    Listing,
     Seen,
 )
 from aep_intake.model.orders import (
@@ -43,9 +43,13 @@ from aep_intake.model.orders import (
 )
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Record, Rejection, State
+from aep_intake.model.times import DAY_MS
 from aep_intake.model.windows import Window, WindowStage, in_order
 
+from tests.memory_table import MemoryTable
+
 TOGETHER = 90  # files that join a window in one step
+RETENTION_MS = 60 * DAY_MS
 GATES = 2  # enough for one to be open when the other is sealed
 
 
@@ -142,6 +146,7 @@ class MemoryLedger:
     """Each method is one atomic step, but that gates are sealed one by one.
 
     `conflict` may say that a transaction meets another; `between` is called between two gates.
+    Folders are written as in DynamoDB, into a table in memory.
     """
 
     files_max = 98
@@ -151,6 +156,7 @@ class MemoryLedger:
         self,
         conflict: Callable[[], bool] = lambda: False,
         between: Callable[[], object] = lambda: None,
+        now: Callable[[], int] = lambda: 0,
     ) -> None:
         self.between = between
         self.records: dict[str, Record] = {}
@@ -172,7 +178,8 @@ class MemoryLedger:
         # Of claims, rejections and notes: version, route, and which write it was.
         self.written: dict[tuple[str, str], tuple[str, str | None, int]] = {}
         self.heads: dict[str, LineageHead] = {}
-        self.folders = MemoryFolders()
+        self.table = MemoryTable()  # of folders
+        self.folders = DynamoFolders(cast("Any", self.table), now, RETENTION_MS)
         self.profile_batches: dict[tuple[str, ...], int] = {}
         self._conflict = conflict
         self._count = itertools.count(1)
@@ -467,6 +474,8 @@ class MemoryLedger:
         return fair(lanes.values(), limit)
 
     def lease(self, due: Due, until: int) -> int | None:
+        if due.kind is DueKind.FOLDERS:
+            return DynamoDueWork(cast("Any", self.table)).lease(due, until)
         one = self._unfinished(due.kind)[due.id]
         if one.due is None or self.when(one, (due.kind, due.id)) != due.when:
             return None
@@ -474,6 +483,10 @@ class MemoryLedger:
         return one.due
 
     def when(self, one: Unfinished, of: tuple[DueKind, str]) -> int | None:
+        kind, name = of
+        if kind is DueKind.FOLDERS:
+            item = self.table.items[f"folder#{name}", "folder"]
+            return int(item["due"]["N"]) if "due" in item else None
         written, until = self._leases.get(of, (None, 0))
         return until if one.due is not None and written == (one.revision, one.due) else one.due
 
@@ -482,7 +495,8 @@ class MemoryLedger:
             case DueKind.WINDOWS:
                 return self.windows.kept
             case DueKind.FOLDERS:
-                return self.folders.kept
+                names = [pk.partition("#")[2] for pk, sk in self.table.items if sk == "folder"]
+                return {name: folder for name in names if (folder := self.folders.get(name))}
             case DueKind.DELIVERIES:
                 return {**self.handed_over, **self.deliveries}
             case DueKind.ORDERS:
@@ -657,51 +671,6 @@ class MemoryWindows:
                 ):
                     return number
         return None
-
-
-class MemoryFolders:
-    """Folders where files wait for a marker."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, Folder] = {}
-        self.held: dict[str, Hold] = {}
-        self._listings: dict[str, dict[str, Listing]] = {}
-
-    def wait(self, listing: Listing) -> None:
-        name = listing.folder_id
-        self._listings.setdefault(name, {})[listing.place] = listing
-        standing = self.kept.get(name, Folder(name, revision=0))
-        if standing.due is None or listing.due < standing.due:
-            standing = replace(standing, due=listing.due, route=listing.route)
-        self.kept[name] = replace(standing, revision=standing.revision + 1)
-
-    def get(self, folder_id: str) -> Folder | None:
-        return self.kept.get(folder_id)
-
-    def advance(self, old: Folder, new: Folder) -> None:
-        if self.kept[old.folder_id].revision != old.revision:
-            raise LeaseLost("more came just now", external_id=old.folder_id)
-        self.kept[old.folder_id] = new
-
-    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        listed = sorted(self._listings.get(folder_id, {}).items())
-        yield from [listing for place, listing in listed if after < place <= until]
-
-    def look_soon(self, folder_id: str) -> None:
-        standing = self.kept.get(folder_id)
-        if standing is not None and standing.due is not None:
-            soon = replace(standing, due=0, revision=standing.revision + 1)
-            self.kept[folder_id] = soon
-
-    def end(self, listing: Listing) -> None:
-        self._listings[listing.folder_id].pop(listing.place, None)  # another worker may have
-
-    def hold(self, folder_id: str, hold: Hold) -> None:
-        known = self.held.get(folder_id, hold)
-        self.held[folder_id] = max(known, hold, key=lambda one: one.until)
-
-    def holds(self, folder_ids: Sequence[str]) -> list[Hold]:
-        return [self.held[folder_id] for folder_id in folder_ids if folder_id in self.held]
 
 
 class MemoryDeliveries:

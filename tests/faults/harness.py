@@ -22,6 +22,7 @@ from aep_intake.adapters.adobe.credentials import Token
 from aep_intake.adapters.adobe.ingestion import Ingestion
 from aep_intake.adapters.adobe.platform import Adobe
 from aep_intake.adapters.dynamodb.pauses import FRESH_MS
+from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.arrivals.ports import Intake, VersionPorts
 from aep_intake.arrivals.redrive import retry_parked
@@ -356,6 +357,7 @@ class World:
     missing_parked: set[Missing] = field(default_factory=set)
     hidden: dict[Missing, int] = field(default_factory=dict)  # while a marker is worked on
     identity: LedgerIdentity = field(default_factory=lambda: LedgerIdentity("the ledger"))
+    _processes: dict[int, DynamoFolders] = field(default_factory=dict)
     _known_pauses: tuple[int, Mapping[str, Pause]] = field(default_factory=lambda: (0, {}))
     limits: windows.BatchLimits = field(default_factory=lambda: windows.BatchLimits(2, 25))
 
@@ -371,7 +373,7 @@ class World:
         )
         self.simulator.show_in_catalog(self._shown)
         self.simulator.switches.expires_in = 10 * 365 * 86_400
-        self.ledger = MemoryLedger(self._conflict, partial(self.wait, 1))
+        self.ledger = MemoryLedger(self._conflict, partial(self.wait, 1), self.clock)
         self.buckets = MemoryBuckets()
         self.session = requests.Session()
         self.session.mount("https://", _Steps(self))
@@ -407,7 +409,6 @@ class World:
         ledger = self._remembered()
         buckets: Any = _Calls(self, self.buckets, LedgerUnavailable)
         remembered: Any = _Calls(self, self.ledger.windows, LedgerUnavailable)
-        folders: Any = _Calls(self, self.ledger.folders, LedgerUnavailable)
         announcer: Any = _Calls(self, self, NotAnnounced)
         objects: Any = _Calls(self, self._listed(), NotReadable)
         ports = OrderPorts(
@@ -441,7 +442,7 @@ class World:
         )
         waiting_ports = WaitingPorts(
             ledger=ledger,
-            folders=folders,
+            folders=self._folders(skew),
             announcer=announcer,
             objects=objects,
             send=self._send_missing,
@@ -506,6 +507,13 @@ class World:
         """And resumes all."""
         for pause in self.ledger.pauses.standing().values():
             self.ledger.pauses.put(replace(pause, resumed_at=self.clock()))
+
+    def _folders(self, skew: int) -> DynamoFolders:
+        """Those of a process, which has its own clock, and remembers when folders are due."""
+        if skew not in self._processes:
+            table: Any = _Calls(self, self.ledger.table, LedgerUnavailable)
+            self._processes[skew] = DynamoFolders(table, self._clock_of(skew), RETENTION)
+        return self._processes[skew]
 
     def _remembered(self) -> Any:
         return _Calls(self, self.ledger, LedgerUnavailable)
@@ -794,6 +802,7 @@ class World:
         while self.workers:
             self.workers[0].die()
         earlier.restore()
+        self._processes.clear()
         now = self.clock()
         self.identity = LedgerIdentity("the ledger", now, now + 22 * DAY)
 

@@ -64,7 +64,7 @@ class Pausing(Restoring):
 
     def copied(self) -> Copy:
         ledger = self.ledger
-        parts = (ledger, ledger.windows, ledger.folders, ledger.pauses, self.deliveries)
+        parts = (ledger, ledger.windows, ledger.table, ledger.pauses, self.deliveries)
         return Copy(*parts)
 
 

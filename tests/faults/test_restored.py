@@ -53,7 +53,7 @@ class Restoring(Delivering):
 
     def copied(self) -> Copy:
         ledger = self.ledger
-        return Copy(ledger, ledger.windows, ledger.folders, self.deliveries)
+        return Copy(ledger, ledger.windows, ledger.table, self.deliveries)
 
     def remember(self) -> None:
         """The point to which the ledger will be put back."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from aep_intake.adapters.dynamodb.waiting_files import SOON_MS
 from aep_intake.grouping import ready
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import WINDOW_PREFIX
@@ -37,7 +38,7 @@ class Sender:
     def __init__(self, world: World, later: list[Arrival]) -> None:
         self.world, self.later = world, later
         self.came: list[Arrival] = []
-        world.more = (self.put, self.put)
+        world.more = (self.put, self.put, self.look)
         world.life = TIMEOUT  # what it lists is not due before: see `missing_markers.later`
 
     def put(self) -> None:
@@ -47,6 +48,14 @@ class Sender:
             self.world.bucket[arrival.key] = arrival
             self.world.queue.append(Message(arrival, self.world.clock()))
             self.came.append(arrival)
+
+    def look(self) -> None:
+        """Folders are looked at that are due soon, before all that others are about."""
+        self.world.clock.advance(SOON_MS)
+        others = list(self.world.workers)
+        self.world.tick()
+        for worker in [one for one in self.world.workers if one not in others]:
+            worker.finish()
 
     def play(self) -> None:
         while not self.world.tape.over:
@@ -71,7 +80,7 @@ def versions(of: Arrival, count: int, *, versioned: bool) -> list[Arrival]:
 ORDERS = ("fr", "rf", "frfr", "ffr", "rfrf", "frf", "ff")
 
 # A folder is looked at early, while the ready file of an older version is still in its queue.
-READY_LATE = "00*2 10 00*7 8a 00*3 c6 73 00 06 00*2 13 1a 00*2 83 76"
+READY_LATE = "00*2 10 00 12 00*33 12 00*3 0b 00 12*2 00 01 00*61 0c 00 04 08"
 
 
 @tapes(200, 400, READY_LATE)
@@ -111,11 +120,7 @@ def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -
 
 
 # An hour passes, while a worker knows that a marker's grace is not over and has not listed it.
-FROZEN = (
-    "00*2 2f 00*2 8a 00*3 85 00 7e 00*2 0d 00 2f 00*2 e7 00 ee 00*3 e9 00 5c 00 70 9b 00 13 42 "
-    "f7 00 fb 00 0b 00 fb 00 76 00*21 f6 00*2 ac ef 36 00*3 2e 00*2 bc 00*3 ad 00*2 db 00 5d "
-    "00*2 b3 00 92 00*3 08 00 92 00*2 2e 00*2 bb 00*2 0d 00*2 83"
-)
+FROZEN = "00*2 02 12*2 00*36 0c 03 06 08 00*3"
 GRACE = table(batch={"marker": "_SUCCESS", "grace": "2m", "within": "30m"})
 
 

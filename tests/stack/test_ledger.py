@@ -93,7 +93,7 @@ def clock() -> list[int]:
 @pytest.fixture(params=["memory", "dynamodb"])
 def ledger(request: pytest.FixtureRequest, clock: list[int]) -> Contract:
     if request.param == "memory":
-        return MemoryLedger()
+        return MemoryLedger(now=lambda: clock[-1])
     stack: LocalStack = request.getfixturevalue("stack")
     table = stack.outputs["LedgerTable"]
     return DynamoLedger(stack.aws.dynamodb, table, lambda: clock[-1], 60 * DAY)
@@ -172,6 +172,31 @@ def test_a_folder_goes_on_unless_more_comes_just_then(
     following = ledger.folders.get(folder_id)
     assert following is not None
     assert (following.due, following.done) == (NOW + 90_000, first.place)
+
+
+def test_a_folder_is_looked_at_soon_and_not_at_once(
+    ledger: Contract, folder_id: str, clock: list[int]
+) -> None:
+    """Until then no worker relies any more on what it knows of a later time."""
+    ledger.folders.look_soon(folder_id)
+    assert ledger.folders.get(folder_id) is None, "nothing waits"
+    ledger.folders.wait(listing(folder_id, NOW + 900_000))
+    for late in (0, 1000):
+        clock.append(NOW + late)
+        ledger.folders.look_soon(folder_id)
+        found = ledger.folders.get(folder_id)
+        assert found is not None
+        assert (found.due, found.revision) == (NOW + SOON_MS, 2)
+    clock.append(NOW + SOON_MS + 90_000)
+    assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW + SOON_MS), NOW + 900_000)
+    ledger.folders.look_soon(folder_id)  # while a worker handles it
+    moved = ledger.folders.get(folder_id)
+    assert moved is not None
+    assert (moved.due, moved.revision) == (NOW + SOON_MS, 3)
+    again = clock[-1] + SOON_MS
+    assert due_of(ledger, DueKind.FOLDERS, NOW + 899_000)[folder_id] == again
+    ledger.folders.wait(listing(other := f"folder-{uuid.uuid4().hex}", NOW + 1))
+    assert due_of(ledger, DueKind.FOLDERS, NOW + 899_000)[other] == again
 
 
 def test_a_worker_says_once_that_a_folder_waits(

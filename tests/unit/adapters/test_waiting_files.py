@@ -1,11 +1,9 @@
 """The lists of a folder where files wait, and how few writes keep it due in time."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.dynamodb.table import ConditionFailed
 from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, SOON_MS, DynamoFolders
 from aep_intake.grouping.missing_markers import folder_of, later, listings, send_overdue
 from aep_intake.grouping.ports import WaitingPorts
@@ -14,63 +12,28 @@ from aep_intake.model.history import Hold, Missing, WaitingFile
 from aep_intake.model.times import SKEW_MS
 
 from tests.memory_ledger import MemoryLedger
+from tests.memory_table import Item, MemoryTable
 
 HOUR = 3_600_000
 NOW = 1_790_000_000_000
 FILE = Arrival("landing", "in/day/a.json", "v1", "e1", "0061", 10, NOW)
 FOLDER = folder_of(FILE)
 
-type Item = dict[str, Any]
 
-
-class Table:
-    """The items of one folder, with the conditions that a folder is written with."""
+class Table(MemoryTable):
+    """And what was written: the kind of what was put, or how it was changed."""
 
     def __init__(self) -> None:
-        self.items: dict[str, Item] = {}
+        super().__init__()
         self.writes: list[str] = []
 
-    def get(self, _: str, sk: str) -> Item | None:
-        return self.items.get(sk)
-
-    def get_many(self, keys: list[tuple[str, str]], *_: str, consistent: bool) -> list[Item]:
-        assert consistent
-        return [item for _, sk in keys if (item := self.items.get(sk)) is not None]
-
-    def put(self, item: Item, condition: dict[str, Any] | None = None) -> None:
+    def put(self, item: Item, condition: Item | None = None) -> None:
         self.writes.append(item["sk"]["S"].partition("#")[0])
-        current = self.items.get(item["sk"]["S"], {})
-        match condition and condition["ExpressionAttributeValues"]:
-            case {":revision": expected} if current["revision"] != expected:
-                raise ConditionFailed([current])
-            case {":expires": new} if current and int(current["expires"]["N"]) >= int(new["N"]):
-                raise ConditionFailed([current])
-        self.items[item["sk"]["S"]] = item
+        super().put(item, condition)
 
-    def delete(self, _: str, sk: str) -> None:
-        self.writes.append("ended")
-        del self.items[sk]
-
-    def update(self, _: str, sk: str, how: str, values: Item, condition: str) -> None:
+    def update(self, pk: str, sk: str, expression: str, values: Item, condition: str) -> Item:
         self.writes.append("update")
-        item = self.items.get(sk, {})
-        due, new = (int(each["due"]["N"]) if "due" in each else None for each in (item, values))
-        assert new is not None
-        holds = {
-            "attribute_not_exists(due) OR due > :due": due is None or due > new,
-            "due > :due": due is not None and due > new,
-            "due <= :due": due is not None and due <= new,
-        }
-        if not holds[condition]:
-            raise ConditionFailed([item or None])
-        revision = int(item.get("revision", {"N": "0"})["N"]) + 1
-        said = {name: value for name, value in values.items() if f"{name} = :{name}" in how}
-        self.items[sk] = item | said | {"revision": {"N": str(revision)}}
-
-    def query(self, _: str, values: Item, **__: object) -> Iterator[Item]:
-        between = (values["after"]["S"], values["until"]["S"])
-        found = sorted(sk for sk in self.items if between[0] <= sk <= between[1])
-        return (self.items[sk] for sk in found if sk in self.items)
+        return super().update(pk, sk, expression, values, condition)
 
 
 class World:

@@ -46,7 +46,7 @@ def asked(world: Delivering, body: str, *failed: str, even: bool = False) -> dic
 
 
 def state(world: Delivering) -> Any:
-    parts = world.ledger, world.ledger.windows, world.ledger.folders
+    parts = world.ledger, world.ledger.windows, world.ledger.table
     ledger = [
         {n: v for n, v in vars(part).items() if isinstance(v, dict | set | list)} for part in parts
     ]

@@ -320,7 +320,7 @@ def test_a_redrive_after_a_restore_finds_what_was_split(world: Delivering) -> No
     blame(world, 1)
     part = ordered(world, 4)
     ledger = world.ledger
-    earlier = Copy(ledger, ledger.windows, ledger.folders, world.deliveries)
+    earlier = Copy(ledger, ledger.windows, ledger.table, world.deliveries)
     all_delivered(world, part)
     assert loaded(world) == names([0, 2, 3])
     made = len(world.simulator.batches())

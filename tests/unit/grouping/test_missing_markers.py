@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
+from aep_intake.adapters.dynamodb.waiting_files import SOON_MS, DynamoFolders
 from aep_intake.arrivals.results import Gathered, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
@@ -81,6 +81,12 @@ def tick(world: World) -> None:
     """The clock of the stack, and all of what is due is worked on."""
     for what in all_due(world.ledger, world.clock()):
         go_on(what.kind, what.id, world.intake(0))
+
+
+def soon(world: World) -> None:
+    """So much later that an early look is due."""
+    world.clock.advance(SOON_MS)
+    tick(world)
 
 
 def later(world: World, milliseconds: int) -> list[MarkerMissing]:
@@ -171,7 +177,7 @@ def test_a_folder_waits_no_longer_than_its_files(world: World) -> None:
     """Its marker came: who asks what waits is not told of a deadline that means nothing."""
     come(world, odd := file("large.json", world, size=10**12))
     take(MARKER, world.intake(0))
-    tick(world)
+    soon(world)
     assert all_due(world.ledger, 10**15) == []
     assert reasons(world) == {"large.json": "too-large"}
     assert list(world.ledger.folders.waiting(FOLDER, "", "~")) == []
@@ -186,7 +192,7 @@ def test_a_folder_waits_for_what_its_marker_left(world: World) -> None:
     del world.bucket[late.key]  # while the folder is listed
     take(MARKER, world.intake(0))
     come(world, late)
-    tick(world)
+    soon(world)
     assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
     waiting = world.ledger.folders.waiting(FOLDER, "", "~")
     assert late in [one for listing in waiting for one in listing.files]
@@ -195,6 +201,7 @@ def test_a_folder_waits_for_what_its_marker_left(world: World) -> None:
 
 def test_who_comes_while_lists_are_ended_is_not_forgotten(world: World) -> None:
     take(MARKER, world.intake(0))
+    world.clock.advance(SOON_MS)
     intake = world.intake(0)
     folders = intake.waiting.folders
 
@@ -223,6 +230,7 @@ def test_a_long_list_is_ended_by_several_workers(
     for n in range(4):
         come(world, file(f"{n}.json", world))
     take(MARKER, world.intake(0))
+    world.clock.advance(SOON_MS)
     for _ in range(2):
         tick(world)
         assert [due.id for due in all_due(world.ledger, world.clock())] == [FOLDER]
@@ -810,7 +818,7 @@ def test_where_the_list_cannot_be_written_the_files_come_again(
     def fail(*_: object) -> Any:
         raise error
 
-    monkeypatch.setattr(world.ledger.folders, "wait", fail)
+    monkeypatch.setattr(DynamoFolders, "wait", fail)
     new = file("new.json", world)
     results = take_in({new.external_id: new, "m": MARKER}, world.intake(0), map)
     assert results[new.external_id] is error
@@ -853,6 +861,7 @@ def test_a_file_that_cannot_be_read_now_keeps_no_other_from_being_told_once(worl
 def test_a_slow_worker_ends_no_list_of_what_was_told_meanwhile(world: World) -> None:
     """Who sends that message again has its files looked at."""
     world.ledger.folders.look_soon(FOLDER)
+    world.clock.advance(SOON_MS)
     intake, rejected = world.intake(0), list[MarkerMissing]()
     folders = intake.waiting.folders
 
@@ -863,7 +872,7 @@ def test_a_slow_worker_ends_no_list_of_what_was_told_meanwhile(world: World) -> 
         def waiting(self, folder_id: str, after: str, until: str) -> Any:
             found = list(folders.waiting(folder_id, after, until))
             if until == "~" and not rejected:
-                rejected.extend(later(world, OVER - START))
+                rejected.extend(later(world, OVER - world.clock()))
             return iter(found)
 
     slow: Any = Folders()
@@ -907,6 +916,7 @@ def test_who_asks_of_each_file_alone_asks_of_few(
     for n in range(20):
         come(world, file(f"{n}.json", world, size=10**12))
     take(MARKER, world.intake(0))
+    world.clock.advance(SOON_MS)
     intake = world.intake(0)
     ledger, asked = intake.waiting.ledger, list[str]()
 

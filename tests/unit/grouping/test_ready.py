@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from aep_intake.adapters.dynamodb.waiting_files import SOON_MS
 from aep_intake.arrivals.results import Joined, Result, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
@@ -78,6 +79,7 @@ def test_a_folder_waits_no_longer_than_its_files(world: World) -> None:
     put(world, other)
     arrive(world, other)
     arrive(world, replace(DONE, key="in/b.csv.done", time=DONE.time + SECOND))
+    world.clock.advance(SOON_MS)
     for due in all_due(world.ledger, world.clock()):
         go_on(due.kind, due.id, world.intake(0))
     assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {}
@@ -265,7 +267,7 @@ def test_a_late_event_of_a_ready_file_finds_the_version_that_was_its_own(world: 
     put(world, FILE, DONE, second, again)
     arrive(world, FILE, second, again)
     assert loaded(world) == [second]
-    world.clock.advance(MINUTE)
+    world.clock.advance(SOON_MS)
     assert overdue(world) == []
     assert world.ledger.noted[FILE.object_id, FILE.version] == "waiting", "its time is not over"
     world.clock.advance(30 * HOUR)
