@@ -36,7 +36,10 @@ class Gunzipped:
 
     def read(self, size: int) -> bytes:
         """Exactly `size` bytes (1 or more); fewer at the end, and none behind it."""
-        found = bytearray()
+        some = self._some(size)
+        if len(some) == size:  # where a gzip is small for what is in it, mostly: nothing is copied
+            return some
+        found = bytearray(some)
         while len(found) < size and (some := self._some(size - len(found))):
             found += some
         return bytes(found)
