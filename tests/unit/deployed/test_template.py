@@ -867,7 +867,7 @@ def test_there_is_room_to_unpack_what_is_uploaded_side_by_side(template: dict[st
     largest = ORGANIZATIONS["properties"]["limits"]["properties"]["fileMegabytes"]["maximum"]
     piece = largest + CHUNK // 2**20
     storage = functions(template)["OnUpload"]["EphemeralStorage"]["Size"]
-    assert storage >= mapping["BatchSize"] * piece
+    assert storage >= mapping["BatchSize"] * 2 * piece, "one goes up, and one is unpacked"
 
 
 # -- What stays ---------------------------------------------------------------------------------

@@ -226,7 +226,7 @@ class Parts:
     keep_bad_rows: bool = False
 
     def since(self, place: Place | None = None) -> Iterator[Part]:
-        """The parts from a place on; each is closed when the next one is wanted.
+        """The parts from a place on; who needs one no more closes it.
 
         Raises TooLarge for a row of nearly the limit; or as the source and the readers.
         """
@@ -236,8 +236,6 @@ class Parts:
             part, header = self._part(following, header, cast("IO[bytes]", _Body(CHUNK)))
             following = part.next
             yield part
-            if following is not None:
-                part.body.close()
 
     def _from(self, place: Place | None) -> tuple[Place, bytes | None]:
         """The place from which on the text is read, and the header that comes before it."""

@@ -10,7 +10,7 @@ from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
 from aep_intake.model.ledgers import Attempts
 from aep_intake.model.orders import Order
-from aep_intake.model.outcomes import SideBySide
+from aep_intake.model.outcomes import OneAhead, SideBySide, one_by_one
 from aep_intake.model.progress import Rejection
 from aep_intake.model.sharing import Sharing
 from aep_intake.model.values import dataclass
@@ -156,6 +156,8 @@ class DeliveryPorts:
     remind: Callable[[str, int], None]
     # Works on values some ahead, while the results are used one by one.
     ahead: SideBySide = map
+    # Makes the next one of some values while one is used.
+    one_ahead: OneAhead = one_by_one
     # When (epoch ms) somebody restored the ledger: it may not know what happened to batches before.
     restored_at: Callable[[], int] = lambda: 0
 

@@ -1,6 +1,6 @@
 """How files are read, checked and sent, by themselves or together with others."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from io import BytesIO
 from itertools import accumulate
@@ -28,7 +28,7 @@ _OF_FILES = ("charset", "isMultiLineJson")
 
 def checked_parts(
     delivery: Delivery, piece: Piece, stream: Readable, ports: DeliveryPorts, done: Progress
-) -> Iterator[tuple[Part, Progress]]:
+) -> Generator[tuple[Part, Progress]]:
     """The parts of a file behind those that are done, and what is then known of all up to each.
 
     Each is as the file's route demands, and the rows that its map left out are kept. Raises as

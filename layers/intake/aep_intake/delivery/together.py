@@ -353,6 +353,8 @@ def _read_once(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> _Read:
                 else:
                     left += sent.unmapped
                 read, since = replace(read, known=known), part.next
+                if since is not None:  # a file of several parts is read again
+                    part.body.close()
     except EmptyObject:
         check_rows_told(piece.file, 0)
         raise

@@ -4,6 +4,7 @@ The last piece of a batch resumes its delivery. A piece has the same path every 
 upload overwrites itself.
 """
 
+from contextlib import closing
 from dataclasses import replace
 from io import BytesIO
 
@@ -208,7 +209,8 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
     are in the batch when the end turns out to be damaged. If it has the batch for itself, the batch
     is then aborted, and nothing else is lost: so it is read once. If others share the batch, it is
     first read to its end for proof, as one bad file must not take others along. Both end before
-    their worker does, and another worker continues behind the last part.
+    their worker does, and another worker continues behind the last part. While a part goes up, the
+    next one is made.
     """
     external_id, number, uri = delivery.external_id, piece.number, piece.file.uri
     done = ports.deliveries.progress(external_id, number) or Progress()
@@ -218,8 +220,11 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
     begun_with, longest = done, 0
     proof = delivery.file_count > 1 and not done.checked
     try:
-        with ports.opened(piece.file, 0, piece.file.size) as stream:
-            for part, found in checked_parts(delivery, piece, stream, ports, done):
+        with (
+            ports.opened(piece.file, 0, piece.file.size) as stream,
+            closing(ports.one_ahead(checked_parts(delivery, piece, stream, ports, done))) as parts,
+        ):
+            for part, found in parts:
                 began, needed = ports.now(), max(longest, int(SECONDS_MIN * 1000))
                 if done is not begun_with and began + needed > ports.uploads_end_ms:
                     return None
@@ -227,6 +232,7 @@ def _put_converted(delivery: Delivery, piece: Piece, ports: DeliveryPorts) -> Ma
                 size = part.size if proven and is_sent(delivery, part) else 0
                 if size:
                     send(delivery, piece.path(done.parts), part.body, size, ports)
+                part.body.close()
                 longest = max(longest, ports.now() - began)
                 done = replace(found, size=done.size + size)
                 if part.next is not None:

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, lru_cache
 from threading import Lock
@@ -34,6 +34,15 @@ STEP_MS = 60_000  # the longest step of a delivery, except planning
 READ_AHEAD = 16  # files of runs that are read side by side
 MAPS = 32  # compiled maps that a worker keeps
 PLANNING_MS = 60_000  # how long a delivery is planned until others take their turn
+
+
+def one_ahead[T](values: Generator[T], /) -> Generator[T]:
+    """A `OneAhead` with a thread of its own; at its end it waits for the value that it began."""
+    with ThreadPoolExecutor(1) as thread:
+        following = thread.submit(next, values, None)
+        while (value := following.result()) is not None:
+            following = thread.submit(next, values, None)
+            yield value
 
 
 class Delivering(WithPlatform):
@@ -81,6 +90,7 @@ class Delivering(WithPlatform):
             count_rows=self._count_rows,
             remind=self._remind,
             ahead=ahead,
+            one_ahead=one_ahead,
             restored_at=lambda: self.ledger.identity.get().restored_at,
         )
 
