@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import combinations_with_replacement, pairwise
 from typing import Any
 from unittest.mock import patch
 
@@ -114,6 +114,58 @@ def test_json_of_any_layout_goes_up_as_lines(
     assert [json.loads(line) for line in lines] == rows
     assert sum(count for _, count, _ in found) == len(rows)
     assert not any(broken for _, _, broken in found)
+
+
+MARKS = ['"', "{", "}", "[", "]", ",", ":", " ", "1", "x", "\\", "\t", "é", "\x00", "\n", "", "01"]
+MARKS += ["-", "1.", "NaN", "tru", "nulll", '""', '"\\x"', '"\\u12"', '"a" "b"', "null", '"\\n"']
+
+
+@pytest.mark.parametrize("row", ['{"a" : 1, "b\\"":["x",{"c.d":-1.5e3,"1":""}],"e": null }', "{}"])
+def test_of_rows_that_are_written_alike_none_is_taken_that_is_no_object(row: str) -> None:
+    """Whatever stands in place of whatever."""
+    alike = json_rows._written_like(row.encode() + b"\n")
+    taken = 0
+    for start, end in combinations_with_replacement(range(len(row) + 1), 2):
+        for mark in MARKS if end - start < 8 else ():
+            other = f"{row[:start]}{mark}{row[end:]}\n".encode()
+            if alike.fullmatch(other):
+                taken += 1
+                assert [json_rows.fault_of(line) for line in other.splitlines()] == [""]
+    assert taken > len(row)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(range(3)), VALUES, VALUES), max_size=12),
+    st.lists(st.tuples(st.integers(0, 400), st.sampled_from(MARKS)), max_size=3),
+    st.sampled_from(["\n", "\r\n", " \n"]),
+    CHUNKS,
+)
+def test_large_files_of_lines_are_objects_or_broken_as_python_says(
+    rows: list[tuple[int, Any, Any]], spoiled: list[tuple[int, str]], end: str, chunk: int
+) -> None:
+    """Most rows of a file have the members of its first one, with other values."""
+    layouts: list[dict[str, Any]] = [
+        {"a": 1, 'b"c': None},
+        {"a": None, "d": {"e": None, "f": [None, {}]}},
+        {},
+    ]
+
+    def filled(layout: dict[str, Any], one: Any, other: Any) -> str:
+        text = json.dumps({**layout, "a": one})
+        return text.replace("null", json.dumps(other), 1)
+
+    text = "".join(filled(layouts[n], one, other) + end for n, one, other in rows)
+    for at, mark in spoiled:
+        text = text[:at] + mark + text[at + 1 :]
+    content = text.encode()
+    with patch.object(json_rows, "_LARGE", 0):
+        reader = json_rows.JsonLines()
+        blocks = [reader.feed(content[at : at + chunk]) for at in range(0, len(content), chunk)]
+        blocks.append(reader.end())
+    lines = [line for line in content.split(b"\n") if line.strip(b" \t\r")]
+    wanted = [number for number, line in enumerate(lines, 1) if json_rows.fault_of(line)]
+    assert [row.row for block in blocks for row in block.broken] == wanted
+    assert reader.rows == len(lines)
 
 
 def test_what_is_written_stays() -> None:
