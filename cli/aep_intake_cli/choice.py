@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aep_intake_cli.options import Age
+
 if TYPE_CHECKING:
     from aep_intake.clock.parking import Parked
     from aep_intake.model.files import Arrival
 
     from aep_intake_cli.options import Access
-
-_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 @dataclass(frozen=True)
@@ -77,20 +77,6 @@ def check_names(choice: Choice, access: Access) -> None:
         document = live_routes(access.stack(), access.session.client("appconfig"))
         for route in named:
             check_route(route, document)
-
-
-class Age(click.ParamType[int]):
-    """`30m`, `12h` or `2d`, as milliseconds."""
-
-    name = "age"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        found = re.fullmatch(r"([0-9]{1,6})([mhd])", str(value))
-        if found is None:
-            self.fail(f"{value!r} is not an age such as 30m, 12h or 2d", param, ctx)
-        return int(found[1]) * _UNITS_MS[found[2]]
 
 
 def with_choice[R](command: Callable[..., R]) -> Callable[..., R]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,18 +23,47 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 type Command[R] = Callable[..., R]
 
 
+_AGE = re.compile(r"([0-9]{1,6})([mhd])")
+_UNITS_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _age(text: str) -> int | None:
+    found = _AGE.fullmatch(text)
+    return None if found is None else int(found[1]) * _UNITS_MS[found[2]]
+
+
+class Age(click.ParamType[int]):
+    """`30m`, `12h` or `2d`, as milliseconds."""
+
+    name = "age"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        age = _age(str(value))
+        if age is None:
+            self.fail(f"{value!r} is not an age such as 30m, 12h or 2d", param, ctx)
+        return age
+
+
 class Time(click.ParamType[datetime]):
-    """A time in ISO 8601; in UTC, unless it has an offset."""
+    """A time in ISO 8601, in UTC unless it has an offset; or how long ago it was, as an `Age`."""
 
     name = "time"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
+        if (age := _age(str(value))) is not None:
+            return datetime.now(UTC) - timedelta(milliseconds=age)
         try:
             time = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is not a time such as 2026-11-28T09:00:00Z", param, ctx)
+            self.fail(
+                f"{value!r} is not a time such as 2026-11-28T09:00:00Z, or an age such as 12h",
+                param,
+                ctx,
+            )
         return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
@@ -103,7 +133,9 @@ def _with_access[R](command: Command[R], default: str | None) -> Command[R]:
         metavar="NAME",
         help=text,
     )
-    @click.option("--region", metavar="REGION", help="The AWS region of the stack.")
+    @click.option(
+        "--region", envvar="AWS_REGION", metavar="REGION", help="The AWS region of the stack."
+    )
     @click.option("--profile", metavar="PROFILE", help="A profile of your AWS configuration.")
     @wraps(command)
     def run(stack: str | None, region: str | None, profile: str | None, **arguments: Any) -> R:

@@ -1152,6 +1152,7 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     assert good in capsys.readouterr().out
     _is_redriven_discarded_and_parked_again(stack, key, capsys)
     assert main(["connect", bucket]) == 0
+    assert "connected since it was made" in capsys.readouterr().out
     assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
     for typed in ("pause", "resume"):
         assert main([typed, "--dataset", bucket]) == 0

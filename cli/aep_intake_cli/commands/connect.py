@@ -47,6 +47,7 @@ def command(
     from aep_intake.model.times import iso
 
     from aep_intake_cli.clock import now
+    from aep_intake_cli.connections import connected
     from aep_intake_cli.notifications import connect, queue_for
     from aep_intake_cli.output import console, print_json
 
@@ -66,12 +67,14 @@ def command(
         connections.tell(bucket, told)
     elif changed:
         connections.begin(bucket, now())
-    known = connections.all().get(bucket)
+    known = connected(stack, table).get(bucket)
     if as_json:
-        since_then = None if known is None else iso(known)
+        since_then = iso(known) if known else None
         print_json({"bucket": bucket, "changed": changed, "connectedSince": since_then})
     elif known is None:
         shown.print("The ledger does not know since when the bucket is connected. Say it:")
         shown.print(f"aep-intake connect {bucket} --since TIME", markup=False)
+    elif known == 0:
+        shown.print("It is the stack's own bucket: connected since it was made.")
     else:
         shown.print(f"The ledger says: connected since {iso(known)}.", markup=False)

@@ -206,7 +206,10 @@ def check_profile_batches(made: Callable[[int], BatchesMade], now: int) -> Findi
         if number < NOTED_BATCHES:
             yield OK, text
         else:
-            yield NOTE, f"{text}: aep-intake routes forecast shows which routes need longer windows"
+            yield (
+                NOTE,
+                f"{text}: aep-intake routes forecast TABLE shows which routes need longer windows",
+            )
     if not batches:
         yield OK, f"0 of {ADVISED_BATCHES} batches made in 24 hours"
 

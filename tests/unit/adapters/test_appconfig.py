@@ -2,6 +2,8 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor, wait
+from threading import Event
 from typing import Any
 
 import boto3
@@ -101,6 +103,30 @@ def test_a_table_is_kept_and_asked_for_again_only_when_it_is_stale(settled: Work
     assert settled.after(0.001) == "old v1"
     settled.expect_look(document("new"), "v2")
     assert settled.after(FRESH_SECONDS) == "new v2"
+
+
+def test_no_thread_goes_by_a_stale_table_while_another_one_asks(
+    settled: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that was idle for an hour works on ten messages side by side."""
+    asked, ends, read = Event(), Event(), settled.tables._read
+
+    def slowly() -> bytes:
+        asked.set()
+        assert ends.wait(9)
+        return read()
+
+    monkeypatch.setattr(settled.tables, "_read", slowly)
+    settled.expect_look(document("new"), "v2")
+    settled.time += 3_600_000
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(settled.tables.current)
+        assert asked.wait(9)
+        second = threads.submit(settled.tables.current)
+        done, _ = wait([second], timeout=0.1)
+        assert not done
+        ends.set()
+        assert [each.result().version for each in (first, second)] == ["v2", "v2"]
 
 
 def test_without_a_table_nothing_is_guessed_and_the_next_look_is_soon(worker: Worker) -> None:

@@ -104,7 +104,10 @@ def test_help_waits_for_nothing() -> None:
         ("connect b --since 2999-01-01", "in the future"),
         ("redrive --queue nowhere", "'nowhere' is not one of"),
         ("probe --dataset d", "Missing option '--name'"),
-        ("restored --table t --since yesterday", "'yesterday' is not a time such as 2026-"),
+        (
+            "restored --table t --since yesterday",
+            "'yesterday' is not a time such as 2026-11-28T09:00:00Z, or an age such as 12h",
+        ),
         ("restored --table t", "--since"),
     ],
 )
@@ -175,6 +178,7 @@ def test_who_stops_a_command_is_told_so(monkeypatch: pytest.MonkeyPatch, capsys:
         ([], {"AEP_INTAKE_STACK": "b"}, options.Access("b", None, None)),
         (["--stack", "c"], {"AEP_INTAKE_STACK": "b"}, options.Access("c", None, None)),
         (["--region", "r", "--profile", "p"], {}, options.Access("aep-intake", "r", "p")),
+        ([], {"AWS_REGION": "r"}, options.Access("aep-intake", "r", None)),
     ],
 )
 def test_which_stack_is_asked_and_as_whom(
@@ -190,6 +194,7 @@ def test_which_stack_is_asked_and_as_whom(
         raise CommandFailed("enough")
 
     monkeypatch.setattr(options.Access, "stack", stack)
+    monkeypatch.delenv("AWS_REGION", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert main(["doctor", *typed]) == 1

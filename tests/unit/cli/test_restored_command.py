@@ -76,6 +76,12 @@ def test_a_time_is_in_utc_unless_it_says_otherwise(text: str) -> None:
     assert Time().convert(text, None, None) == SINCE
 
 
+def test_a_time_may_be_told_by_how_long_ago_it_was() -> None:
+    told = Time().convert("12h", None, None)
+    since = datetime.now(UTC) - timedelta(hours=12)
+    assert since - timedelta(minutes=1) < told <= since
+
+
 NOW, RETENTION = 1_790_000_000_500, 60 * 86_400_000
 LOST = Arrival("landing", "in/lost.json", "v1", "e1", "0061", 10, NOW - 9000)
 

@@ -82,13 +82,11 @@ class InForce[T]:
 
     def current(self) -> T:
         """What is in force, at most FRESH_SECONDS old. Raises TryAgain, of its kind."""
-        # While one thread asks AppConfig, the others go by what is in force.
-        if self._lock.acquire(blocking=self._value is None):
-            try:
+        # The others wait while one thread asks: after an idle night, what it knows is as old.
+        if self._now() >= self._look_at:
+            with self._lock:
                 if self._now() >= self._look_at:
                     self._look()
-            finally:
-                self._lock.release()
         if self._value is None:
             raise self._refused(self._trouble)
         return self._value
