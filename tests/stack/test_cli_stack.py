@@ -535,6 +535,8 @@ def test_a_bucket_is_connected_and_keeps_its_queue(
     said = capsys.readouterr().out
     assert "nothing was changed" in said
     assert "connected since 2026-01-02T03:04:05.000Z" in said
+    assert main(["connect", stack.outputs["LandingBucketName"]]) == 0
+    assert "connected since it was made" in capsys.readouterr().out
 
 
 def test_a_bucket_that_is_not_there_cannot_be_connected(capsys: Output) -> None:
@@ -1152,7 +1154,6 @@ def test_an_operator_can_do_all_of_it_with_the_policy_of_the_repository(
     assert good in capsys.readouterr().out
     _is_redriven_discarded_and_parked_again(stack, key, capsys)
     assert main(["connect", bucket]) == 0
-    assert "connected since it was made" in capsys.readouterr().out
     assert stack.aws.s3.get_bucket_notification_configuration(Bucket=bucket)
     for typed in ("pause", "resume"):
         assert main([typed, "--dataset", bucket]) == 0
