@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -41,7 +42,9 @@ def about_it(text: str, uri: str | None) -> str:
     """A reason that stands beside the address that it names."""
     if uri is None:
         return text
-    return text.removeprefix(f"{uri}: ").replace(f"{uri!r}: ", "").replace(repr(uri), "it")
+    # In quotes anywhere; without them where a sentence begins.
+    named = rf"(?:{re.escape(repr(uri))}|(?:^|(?<=: )){re.escape(uri)}(?=[:, ]))"
+    return re.sub(named, "it", re.sub(f"{named}: ", "", text))
 
 
 def short_time(time: int, now: int) -> str:

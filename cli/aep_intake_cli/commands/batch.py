@@ -26,7 +26,7 @@ def command(id_: str, as_json: bool, access: Access) -> None:
 
     found = status.of_batch(id_, standing.status_ports(access.stack(), access.session))
     if found is None:
-        raise CommandFailed(f"no order has the external id, or the batch, {visible(id_)}")
+        raise CommandFailed(f"no batch and no order is called {visible(id_)}")
     if as_json:
         print_json(found)
     else:

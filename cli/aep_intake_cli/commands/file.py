@@ -32,8 +32,7 @@ def command(uri: str, as_json: bool, access: Access) -> None:
     found = status.of_object(bucket, key, standing.status_ports(stack, access.session))
     if found is None:
         raise CommandFailed(
-            f"the ledger knows nothing of {visible(uri)}: no event of it has come, its route "
-            "leaves it out, or it came longer ago than the ledger remembers"
+            f"the ledger knows nothing of {visible(uri)}: {status.why_unknown(key)}"
         )
     if as_json:
         print_json(found)

@@ -22,6 +22,7 @@ from aep_intake.report.events import arrival_rejected
 from aep_intake_cli import documents, listed_files, options
 from aep_intake_cli.command import main
 from aep_intake_cli.listed_files import Chosen, FilesPorts
+from aep_intake_cli.output import about_it
 from aep_intake_cli.stack import Stack
 
 from tests.builders import order
@@ -229,6 +230,21 @@ def test_a_line_each_as_wide_as_the_terminal(
     said = capsys.readouterr().out
     golden(f"files-{columns}.txt", said)
     assert max(map(len, said.splitlines())) <= columns
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("s3://b/a.csv is empty, and so on", "it is empty, and so on"),
+        ("refused, bad-rows: s3://b/a.csv: row 2", "refused, bad-rows: row 2"),
+        ("s3://b/a.csv, row 2: a quote", "it, row 2: a quote"),
+        ("'s3://b/a.csv' has 0 rows: see 's3://b/a.csv'", "it has 0 rows: see it"),
+        ("s3://b/a.csv.gz is empty", "s3://b/a.csv.gz is empty"),
+        ("write it: s3://b/_done names s3://b/a.csv", "write it: s3://b/_done names s3://b/a.csv"),
+    ],
+)
+def test_beside_its_address_a_reason_does_not_repeat_it(reason: str, said: str) -> None:
+    assert about_it(reason, "s3://b/a.csv") == said
 
 
 def test_for_programs(command: Day, capsys: Output) -> None:

@@ -145,7 +145,8 @@ def test_what_was_rejected_says_the_reason(ledger: MemoryLedger, capsys: Output)
     [
         (["file", "s3://elsewhere/a.json"], "takes objects of landing, other"),
         (["file", "s3://landing/unknown"], "knows nothing of s3://landing/unknown: no event"),
-        (["batch", "nobody's"], "no order has the external id, or the batch, nobody's"),
+        (["file", "s3://landing/in/_SUCCESS"], "by its name it is never data, so it is left out"),
+        (["batch", "nobody's"], "no batch and no order is called nobody's"),
     ],
 )
 def test_what_is_not_known_is_said_and_fails(typed: list[str], says: str, capsys: Output) -> None:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.model.errors import LedgerUnavailable
+from aep_intake.model.errors import LedgerUnavailable, NoRoute
+from aep_intake.model.files import Arrival
+from aep_intake.model.progress import Rejection
 from aep_intake.report import view
 from aep_intake.report.html import fill
 from aep_intake.report.page.frame import Frame, InBrowser, InDashboard, document
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory_ledger import MemoryLedger
-from tests.pages import ARN, BUCKET, DAY, HOSTILE, LONG_ROUTE, NOW, Read, ports
+from tests.pages import ARN, BUCKET, DAY, HOSTILE, LONG_ROUTE, NOW, Read, known_files, ports
 
 DASHBOARD = Frame("aep-intake", InDashboard(ARN), "light")
 BROWSER = Frame("aep-intake", InBrowser())
@@ -173,6 +175,38 @@ def test_what_is_wrong_is_answered_by_a_page_that_repeats_nothing(asked: dict[st
     read = Read(view.show(asked, nobody, DASHBOARD))
     assert [a for _, a in read.elements if a.get("role") == "alert"]
     assert len(read.text) < 250
+
+
+@each_frame
+def test_an_address_that_is_none_is_corrected_where_it_was_written(frame: Frame) -> None:
+    read = Read(view.show({"view": "file", "uri": "landing/<x>"}, ports(), frame))
+    assert "Write the address as s3://bucket/folder/file.csv" in read.text
+    assert [a["value"] for _, a in read.elements if a.get("name") == "uri"] == ["landing/<x>"]
+
+
+def test_a_space_that_was_pasted_behind_an_address_is_none_of_the_key() -> None:
+    kept = known_files()
+    for key in ("in/a.csv", "in/b.csv "):
+        kept.reject(
+            Arrival(BUCKET, key, "v1", "e", "0061", 10, NOW),
+            Rejection.of(NoRoute("no rule fits"), NOW),
+        )
+
+    def shown(key: str) -> str:
+        asked = {"view": "file", "uri": f"s3://{BUCKET}/{key}"}
+        return Read(view.show(asked, ports(ledger=kept), BROWSER)).text
+
+    for key in ("in/a.csv", "in/a.csv  ", "in/b.csv "):
+        assert "rejected" in shown(key)
+    for key in ("in/b.csv", "in/c.csv ", "  "):
+        assert "Nothing is known of it" in shown(key)
+
+
+def test_of_a_file_that_is_never_data_the_page_says_so() -> None:
+    for name, said in {"_SUCCESS": True, "a.csv.md5": True, "a.csv": False}.items():
+        asked = {"view": "file", "uri": f"s3://{BUCKET}/in/{name}"}
+        text = Read(view.show(asked, ports(), BROWSER)).text
+        assert ("by its name it is never data, so it is left out" in text) is said
 
 
 def test_a_ledger_that_does_not_answer_is_said_without_its_words(

@@ -256,6 +256,10 @@ REJECTED = [
     ("part-00000", PARQUET_FILE[:-9], {}, "format-mismatch", "not a whole Parquet file"),
     ("part-00000", ROW, {}, "format-unknown", "does not end like a format"),
     ("part-00000", PARQUET_FILE, {"lookInside": False}, "format-unknown", "does not end like"),
+    ("a.zip", b"PK\x03\x04\0", {}, "format-mismatch", "a zip archive.*: unpack it"),
+    ("a.pdf", b"%PDF-1.7", {}, "format-mismatch", "PDF, .*: write it as JSON, CSV or Parquet"),
+    ("a.xml", b"<rows>\n<row>1</row>", {}, "format-mismatch", "XML or HTML"),
+    ("a.zip", b"PK\x03\x04\0", {"lookInside": False}, "format-unknown", "does not end like"),
     ("a.parquet", b"PAR1" * 3, {}, "format-mismatch", "not a whole Parquet file"),
     ("a.parquet", b"PAR1\0\0\2\0\0\0PAR1", {}, "format-mismatch", "its footer cannot be read"),
     ("a.csv", b"PK\x03\x04\0", {}, "format-mismatch", "a zip archive"),  # R31, F1

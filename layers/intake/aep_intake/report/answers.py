@@ -72,7 +72,7 @@ class StatusAnswers:
                 "no event of this object has come, or it came longer ago than the ledger remembers"
             )
         if found.why == "not-data":
-            return "by its name it is never data, so it is left out"
+            return status.NEVER_DATA
         return f"rule `{found.route}` leaves it out"
 
     def _told(self, found: JsonObject | None, unknown: Callable[[], str]) -> tuple[int, JsonObject]:

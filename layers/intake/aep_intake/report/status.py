@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 VERSIONS_MAX = 50
 FILES_MAX = 100
 
+# Why no version of an object is known: what no route takes leaves no trace in the ledger.
+NEVER_DATA = "by its name it is never data, so it is left out"
+UNKNOWN = (
+    "no event of it has come, its route leaves it out, or it came longer ago than the ledger "
+    "remembers"
+)
 _ID = re.compile(r"[!-~]{1,200}")
 
 ASK_AEP_S = 10  # for all batches of an answer together
@@ -133,6 +139,13 @@ def of_object(bucket: str, key: str, ports: StatusPorts) -> JsonObject | None:
         return None
     count = len(known) - (len(shown) - len(versions))
     return {"uri": f"s3://{bucket}/{key}", "versions": versions, "versionCount": count}
+
+
+def why_unknown(key: str) -> str:
+    """Why no version of an object is known, as far as that is known without routes."""
+    from aep_intake.routing.never_data import is_never_data  # noqa: PLC0415 - few ask in vain
+
+    return NEVER_DATA if is_never_data(key) else UNKNOWN
 
 
 def of_version(file: Arrival, ports: StatusPorts) -> JsonObject | None:

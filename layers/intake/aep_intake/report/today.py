@@ -104,6 +104,7 @@ class File:
     at: int
     versions: tuple[Version, ...] = ()
     count: int = 0
+    why_unknown: str = ""  # if there are none
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +263,14 @@ _FACTS = {
 
 def file(bucket: str, key: str, ports: PagePorts) -> File:
     """A file. Raises LedgerUnavailable."""
-    now, uri = ports.now(), f"s3://{bucket}/{key}"
+    now = ports.now()
     found = status.of_object(bucket, key, ports.status)
+    pasted = key.rstrip()  # a key may end with a space, but more often the clipboard does
+    if found is None and pasted not in ("", key):
+        found = status.of_object(bucket, pasted, ports.status)
     if found is None:
-        return File(uri, now)
-    return File(uri, now, tuple(map(_version, found["versions"])), found["versionCount"])
+        return File(f"s3://{bucket}/{key}", now, why_unknown=status.why_unknown(pasted))
+    return File(found["uri"], now, tuple(map(_version, found["versions"])), found["versionCount"])
 
 
 def _version(of: Mapping[str, Any]) -> Version:

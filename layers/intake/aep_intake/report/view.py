@@ -17,6 +17,7 @@ from aep_intake.report.html import Html
 from aep_intake.report.page.day import day_page, route_page
 from aep_intake.report.page.file import file_page
 from aep_intake.report.page.frame import Frame, problem_page
+from aep_intake.report.page.show import NONE, ask
 
 # As S3 names buckets. Keys may have any character, and 1,024 bytes.
 _URI = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])/(.{1,1024})", re.DOTALL)
@@ -84,7 +85,7 @@ def theme_of_widget(event: Mapping[str, Any]) -> str:
 
 
 def wanted(given: Mapping[str, object]) -> PageQuery:
-    """What these parameters ask for. Raises MalformedRequest, which does not repeat them.
+    """What these parameters ask for. Raises MalformedRequest, whose words do not repeat them.
 
     A parameter that the view does not need is not looked at.
     """
@@ -113,9 +114,9 @@ def show(given: Mapping[str, object], ports: today.PagePorts, frame: Frame) -> H
             return file_page(today.file(*asked.place, ports), frame)
         day = today.day(asked.day, ports)
     except MalformedRequest as error:
-        return problem_page(error.detail, frame)
+        return problem_page(error.detail, frame, ask(frame, uri=_written(given.get("uri"))))
     except IntakeError as error:  # its words may be somebody else's
-        return problem_page(f"The ledger cannot be read now ({error.reason}).", frame)
+        return problem_page(f"The ledger cannot be read now ({error.reason}).", frame, NONE)
     if asked.view is View.ROUTE:
         return route_page(day, asked.route, frame)
     return day_page(day, frame)
@@ -132,6 +133,11 @@ def mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _written(uri: object) -> str:
+    """What is to be corrected."""
+    return uri[:KEY_BYTES_MAX] if isinstance(uri, str) else ""
+
+
 def _is_day(text: str) -> bool:
     try:
         # The first and the last day that there are have no day before, or after.
@@ -144,9 +150,7 @@ def _place(uri: str) -> tuple[str, str]:
     found = _URI.fullmatch(uri.lstrip().rstrip("\r\n\t"))  # a key may end with a space
     # Half a surrogate pair, which JSON can have, is in no key.
     if found is None or len(found[2].encode(errors="replace")) > KEY_BYTES_MAX:
-        raise MalformedRequest(
-            "`uri` is the address of a file, such as s3://bucket/folder/file.csv"
-        )
+        raise MalformedRequest("Write the address as s3://bucket/folder/file.csv")
     if any("\ud800" <= letter <= "\udfff" for letter in found[2]):
-        raise MalformedRequest("`uri` has half a character, which no key has")
+        raise MalformedRequest("The address has half a character, which no key has")
     return found[1], found[2]

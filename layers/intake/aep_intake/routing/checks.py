@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from aep_intake.content import parquet
 from aep_intake.content.beginning import BEGINNING, Content
 from aep_intake.content.recognize import check_rows_told, recognize
-from aep_intake.content.signatures import PARQUET
+from aep_intake.content.signatures import PARQUET, binary, other_text
 from aep_intake.content.text import UTF_8
 from aep_intake.model.errors import (
     BadRows,
@@ -65,8 +65,8 @@ class Checks:
         looks = alone if look is None else look
         beginning = self.read(file, BEGINNING) if looks else b""
         input_format: Mapping[str, Any] | None = match.options.get("inputFormat")
-        if input_format is None and beginning.startswith(PARQUET) and not names_format(file.uri):
-            input_format = {"format": "parquet"}
+        if input_format is None and not names_format(file.uri):
+            input_format = _by_bytes(beginning, file.uri)
         input_format = input_format or format_by_name(file.uri)
         if match.compiled_map is not None and input_format["format"] == "parquet":
             raise FormatMismatch(
@@ -128,6 +128,22 @@ class Checks:
                 f"rows are broken, and {who} allows {demands.bad_rows}; correct them, or {bad}"
             )
         return content
+
+
+def _by_bytes(beginning: bytes, uri: str) -> Mapping[str, Any] | None:
+    """The format of a file whose name says none; None: its bytes say none either.
+
+    Raises FormatMismatch if they are of a format that AEP does not take.
+    """
+    if beginning.startswith(PARQUET):
+        return {"format": "parquet"}
+    if (found := binary(beginning) or other_text(beginning)) is None:
+        return None
+    what, remedy = found
+    raise FormatMismatch(
+        f"{uri!r} holds {what}, which AEP does not take: "
+        f"{remedy or 'write it as JSON, CSV or Parquet'}"
+    )
 
 
 def of_batch(input_format: Mapping[str, Any], match: Match) -> dict[str, Any]:

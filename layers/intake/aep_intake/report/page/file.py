@@ -12,8 +12,8 @@ def file_page(file: File, frame: Frame) -> Html:
     note = show.NONE
     if not file.versions:
         note = show.nothing(
-            "Nothing is known of it: no event came, or it was forgotten. Look whether the bucket "
-            "and the key are right, then run `aep-intake doctor`."
+            f"Nothing is known of it: {file.why_unknown}. Look whether the bucket and the key are "
+            "right, then run `aep-intake doctor`."
         )
     elif file.count > shown:
         note = fill(

@@ -98,14 +98,16 @@ class Frame:
         )
 
 
-def problem_page(text: str, frame: Frame) -> Html:
-    """A page that says why there is no other."""
+def problem_page(text: str, frame: Frame, ask: Html) -> Html:
+    """A page that says why there is no other. `ask`: a form for another try."""
     return frame.around(
         fill(
-            '<div class="head"><h1>{name}</h1>{back}</div><p role="alert" class="bad">{text}</p>',
+            '<div class="head"><h1>{name}</h1>{back}</div><p role="alert" class="bad">{text}</p>'
+            "{ask}",
             name=frame.name,
             back=frame.ways.button("Today", view="today"),
             text=text,
+            ask=ask,
         )
     )
 
