@@ -327,11 +327,11 @@ def _cells(item: Item) -> Iterator[Text]:
     if got.get("fileCount", 0) > 1:
         outcome.append(f"{got['fileCount']} files")
     if "lost" in got:
-        outcome.append(f"later {got['lost']}")
+        outcome += ["then its own file was lost", got["lost"]]
     if replaced := got.get("replaces"):
         outcome += ["replaces the data of", replaced["batchId"]]
     if got.get("inAep", "loading") != "loading":
-        outcome.append(f"now {got['inAep']} in AEP")
+        outcome.append(f"{got['inAep']} in AEP")
     yield Text("\n".join(filter(None, outcome)))
     yield Text(f"{item.took * 1000:.0f}" if item.took is not None else "")
     yield _final_result(item)

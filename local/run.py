@@ -51,8 +51,9 @@ class RunDisplay:
         left = 0.0 if self._until is None else self._until - time.time()
         until = f", {left:.0f} s more" if left > 0 else ""
         yield Text(far, "bold", no_wrap=True, overflow="ellipsis")
-        waits = f"Waiting for {self._waits_for}{until}."
-        yield Text(waits, "yellow", no_wrap=True, overflow="ellipsis")
+        if self._waits_for:
+            waits = f"Waiting for {self._waits_for}{until}."
+            yield Text(waits, "yellow", no_wrap=True, overflow="ellipsis")
         room = max(0, options.size.height - 4)
         shown = rest if len(rest) <= room else rest[: max(0, room - 1)]
         for item in shown:

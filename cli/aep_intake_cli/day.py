@@ -163,7 +163,7 @@ def _notes(day: StackStatus, stack: str) -> Iterator[str]:
         several = ", ".join(map(str, day.others))
         yield f"And, of routes that were not looked up: {several}."
     if not day.complete:
-        yield "More waits than was counted."
+        yield "Not everything that waits could be counted: run it again."
 
 
 def to_json(day: StackStatus) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from aep_intake_cli.failures import CommandFailed
-from aep_intake_cli.output import about_it, end_of, visible
+from aep_intake_cli.output import about_it, end_of, quantity, visible
 from aep_intake_cli.parked import body_of, name_of
 
 if TYPE_CHECKING:
@@ -83,6 +83,16 @@ SAID = {
 def is_refused(told: Answers) -> bool:
     """Whether it would be parked again."""
     return any(one["becomes"] == "parked" for one in told)
+
+
+def summary(messages: int, refused: int) -> str:
+    """How many there are, and how many of them would be parked again."""
+    several = quantity(messages, "message")
+    if refused == messages > 0:
+        return f"{several}; {'it' if messages == 1 else 'all'} would be refused again."
+    return (
+        f"{several} would be sent, {f'{refused:,} of them' if refused else 'none'} refused again."
+    )
 
 
 def becomes(told: Answers) -> str:

@@ -312,11 +312,15 @@ def table(several: Sequence[Parked], width: int) -> Rows:
         lines.append(
             [name_of(parked), parked.route or "-", parked.why.reason, code or "", age(parked)]
         )
+    error = heads.index("error")
+    if not any(line[error] for line in lines):
+        for line in (heads, *lines):
+            del line[error]
     others = sum(max(map(len, column)) for column in list(zip(heads, *lines, strict=True))[1:])
     room = max(12, width - others - 3 * len(heads) - 1)
     told = [cause(parked)[1] for parked in several]
     rows = Rows(*(Column(head, no_wrap=True) for head in heads))
-    longest = max(len(line[0]) for line in lines)
+    longest = max(len(line[0]) for line in (heads, *lines))
     if room - longest - 3 >= max(map(len, told)):
         rows.add_column(TODO, no_wrap=True)
     for line, todo in zip(lines, told, strict=True):

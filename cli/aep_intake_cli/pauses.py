@@ -147,7 +147,9 @@ def table(found: Iterable[PausedWork]) -> Table:
     """A row for each pause."""
     who = Column("paused", overflow="fold")
     times = Column("since", no_wrap=True), Column("kept until", no_wrap=True)
-    shown = Table(who, times[0], Column("files", justify="right"), times[1], show_lines=True)
+    shown = Table(
+        who, times[0], Column("files\nwaiting", justify="right"), times[1], show_lines=True
+    )
     for one in found:
         pause = one.pause
         by = f"by {pause.by.rpartition(':')[2].removeprefix('assumed-role/')}"

@@ -208,7 +208,7 @@ def _table(file: Path | None, access: Access | None) -> RoutingTable:
         raise click.UsageError("give --routes TABLE, or --stack for the table that is live")
     if problems := lint(document):
         raise DocumentRefused(f"{name} has problems", problems)
-    return routes.parse(document, "draft")
+    return routes.parse(document, name)
 
 
 @contextmanager

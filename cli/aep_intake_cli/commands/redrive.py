@@ -73,9 +73,7 @@ def command(
             out = console()
             out.print(planned.plan(told, out.width))
         refused = sum(planned.is_refused(would) for _, would in told)
-        again = f"{refused:,} of them would be refused again" if refused else "none refused again"
-        text = f"{quantity(len(told), 'message')} would be sent, {again}."
-        click.echo(text, err=as_json)
+        click.echo(planned.summary(len(told), refused), err=as_json)
         return 0
     with progress("waiting until all functions read the routes that were just published"):
         wait_until_read(published_routes(access.stack(), access.session.client("appconfig")))

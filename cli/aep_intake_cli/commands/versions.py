@@ -74,4 +74,6 @@ def add_live_history_and_diff(group: click.Group, kind: str, metavar: str) -> No
             print_json(lines)
         for line in () if as_json else lines:
             click.secho(line, fg=COLOURS.get(line[:1]))
+        if not (lines or as_json):
+            click.echo("No difference.", err=True)
         return 1 if lines else 0

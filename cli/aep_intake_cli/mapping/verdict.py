@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.content.compile_map import compile_map
 from aep_intake.content.mapping import RowMap
-from aep_intake.model.errors import Rejected
+from aep_intake.model.errors import NoRoute, Rejected
 from aep_intake.routing.table import Ignored, IsMarker, IsReady, Route, RoutingTable
 
 from aep_intake_cli.failures import CommandFailed
@@ -77,6 +77,9 @@ def try_out(
         mapped = "map" in hit[0].rule
         file = read_as(path, input_format(match, arrival), key, mapped=mapped)
         _try_rows(tried, file, hit[0], schema(hit[0]), show=show)
+    except NoRoute:
+        tried.problem = f"no route of {table.version} takes {key}"
+        return tried
     except Rejected as why:
         tried.problem = why.detail
         return tried
@@ -109,7 +112,9 @@ def _try_rows(
         compiled = _compiled(route, file, known)
         rows_map = RowMap(compiled, arrival_of(tried.key).key, file.uri)
     elif known is None:
-        tried.notes.append("Whether its rows fit the dataset was not looked at: give --schema FILE")
+        tried.notes.append(
+            "Whether its rows fit the dataset was not looked at: give --stack NAME or --schema FILE"
+        )
     elif misfit := fit.misfit(route, known.registered):
         tried.problem = f"{misfit} (aep-intake routes suggest proposes a map)"
     document = None if known is None else known.registered.document
@@ -122,7 +127,7 @@ def _try_rows(
 def _compiled(route: Route, file: RowFile, known: KnownSchema | None) -> Mapping[str, Any]:
     """The map of a route for its schema. Raises CommandFailed."""
     if known is None:
-        raise CommandFailed(f"{route.name} has a map: give --schema FILE, or --stack")
+        raise CommandFailed(f"{route.name} has a map: give --stack NAME or --schema FILE")
     made = compile_map(
         route.rule["map"], known.schema, file.input_format, key=route.key, primary=known.primary
     )

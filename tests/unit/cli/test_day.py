@@ -16,7 +16,9 @@ from aep_intake.model.progress import PutOff, Record
 from aep_intake.model.times import DAY_MS, HOUR_MS, hour_of
 from aep_intake.model.windows import Window
 from aep_intake.report.counts import HourCounts, RouteCounts
+from aep_intake_cli.day import StackStatus, shown
 from aep_intake_cli.output import size
+from rich.console import Console
 
 from local.bench.status import NOON, REQUESTS_MAX, ROUTES, Ledger, command, due, large_day
 from tests.builders import batch, lease, order
@@ -105,6 +107,12 @@ def test_a_large_day_takes_few_requests(capsys: Output) -> None:
     assert command(day, NOON, "status") == 0
     assert capsys.readouterr().out.count("route-") == ROUTES
     assert day.requests.total() + 1 <= REQUESTS_MAX  # and one that describes the stack
+
+
+def test_that_not_all_was_counted_is_said() -> None:
+    console = Console(width=80, record=True)
+    console.print(shown(StackStatus(NOON, NOON, (), complete=False), "aep-intake", 80))
+    assert "Not everything that waits could be counted: run it again.\n" in console.export_text()
 
 
 def test_what_was_not_looked_up_is_counted_all_the_same(capsys: Output) -> None:

@@ -437,6 +437,31 @@ def test_a_line_for_each_however_wide_the_terminal(width: int) -> None:
     assert max(map(len, lines)) <= width
 
 
+def test_a_column_of_errors_that_would_be_empty_is_left_out() -> None:
+    console = Console(width=80, record=True)
+    unrouted = Parked("1", "arrivals", "a", "", Rejection("no-route", "no rule", NOW))
+    console.print(parked.table([unrouted], 80))
+    console.print(parked.table([unrouted, ONE], 80))
+    heads = [line.split("┃")[1:-1] for line in console.export_text().splitlines() if "┃" in line]
+    names = [[head.strip() for head in line] for line in heads]
+    assert names[0][:4] == ["file or order", "route", "reason", "age"]
+    assert names[1] == ["file or order", "route", "reason", "error", "age"]
+
+
+@pytest.mark.parametrize(
+    ("messages", "refused", "said"),
+    [
+        (0, 0, "0 messages would be sent, none refused again."),
+        (4, 0, "4 messages would be sent, none refused again."),
+        (4, 3, "4 messages would be sent, 3 of them refused again."),
+        (4, 4, "4 messages; all would be refused again."),
+        (1, 1, "1 message; it would be refused again."),
+    ],
+)
+def test_a_dry_run_says_how_many_would_be_refused(messages: int, refused: int, said: str) -> None:
+    assert dry_run.summary(messages, refused) == said
+
+
 def test_a_dry_run_asks_of_no_more_than_a_call_takes() -> None:
     """Lambda takes six megabytes, and JSON may write a byte as six."""
     small, large = ONE, replace(ONE, body="x" * 600_000)

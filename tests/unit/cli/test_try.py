@@ -167,7 +167,7 @@ def test_rows_without_a_map_are_compared_with_the_schema(capsys: Output) -> None
     assert "'timestamp' is a required property" in said
     assert "_acme.amount" in said
     assert tried(file="a.json", schema=None) == 0
-    assert "give --schema FILE" in capsys.readouterr().out
+    assert "give --stack NAME or --schema FILE" in capsys.readouterr().out
 
 
 def test_flat_json_for_a_schema_that_is_not_flat_does_not_fit(capsys: Output) -> None:
@@ -193,7 +193,7 @@ def test_csv_without_a_map_needs_an_ad_hoc_schema(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("key", "rules", "says", "code"),
     [
-        ("other/a.csv", [RULE], "rejected: no rule", 1),
+        ("other/a.csv", [RULE], "rejected: no route of routes.json takes other/a.csv\n", 1),
         ("crm/_temporary/a.csv", [RULE | {"match": "crm/**"}], "ignored", 0),
         ("crm/a.csv", [{"name": "no", "match": "**", "ignore": True}], "ignored", 0),
         ("crm/a.csv", [RULE | {"inputFormat": {"format": "csv"}}], "semicolons", 1),
@@ -230,7 +230,7 @@ def test_what_is_missing_on_the_command_line(capsys: Output) -> None:
     assert tried(file="s3://b/k") == 2
     assert "give --stack to read 's3://b/k'" in capsys.readouterr().err
     assert tried(schema=None) == 1
-    assert "crm has a map: give --schema FILE, or --stack" in capsys.readouterr().err
+    assert "crm has a map: give --stack NAME or --schema FILE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

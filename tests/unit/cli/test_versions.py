@@ -3,12 +3,14 @@
 import json
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aep_intake.model.organizations import Organization, Organizations
-from aep_intake_cli import documents
+from aep_intake_cli import documents, publishing
+from aep_intake_cli.command import main
 from aep_intake_cli.documents import DocumentRefused
 from aep_intake_cli.failures import CommandFailed
 from aep_intake_cli.routing.move import moved
@@ -36,6 +38,23 @@ def test_what_differs_is_told_by_member() -> None:
         '-      "datasetId": "a"',
         '+      "datasetId": "b"',
     ]
+
+
+def test_that_nothing_differs_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published = SimpleNamespace(live=lambda: 3, read=lambda _: table({"datasetId": "a"}))
+    monkeypatch.setattr(publishing, "document_of", lambda *_: published)
+    file = tmp_path / "routes.json"
+    for dataset, code, told in (("a", 0, "No difference.\n"), ("b", 1, "")):
+        file.write_bytes(table({"datasetId": dataset}))
+        assert main(["routes", "diff", str(file), "--stack", "aep-intake"]) == code
+        said = capsys.readouterr()
+        assert said.err == told
+        assert bool(said.out) is bool(code)
+    file.write_bytes(table({"datasetId": "a"}))
+    assert main(["routes", "diff", str(file), "--stack", "aep-intake", "--json"]) == 0
+    assert capsys.readouterr() == ("[]\n", "")
 
 
 @pytest.fixture

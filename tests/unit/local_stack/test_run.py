@@ -13,7 +13,7 @@ from aep_intake.routing import routes
 from aep_intake.routing.table import InWindow
 from rich.console import Console
 
-from local.board import IGNORED, Board, mapped_rows
+from local.board import IGNORED, Board, Item, mapped_rows
 from local.board import SAMPLES as FILES
 from local.run import RunDisplay
 from local.stack import Parked
@@ -226,6 +226,24 @@ def test_the_progress_fits_the_screen_and_says_what_it_waits_for(height: int, wi
     assert all(len(line) <= width for line in lines)
     assert lines[1].startswith("Waiting for the last window t")
     assert ("more" in lines[-1]) == (height < 27)
+
+
+def test_what_became_of_a_batch_and_its_file_is_said_in_words() -> None:
+    got = {"batchId": "B1", "lost": "object-gone", "inAep": "success"}
+    console = Console(width=100)
+    board = Board({"objects": [], "requests": []})
+    board.objects["a"] = Item("a", {}, got=got)
+    with console.capture() as captured:
+        console.print(board)
+    said = [line.split("│")[2].strip() for line in captured.get().splitlines() if "│" in line]
+    assert said == ["B1", "then its own file was lost", "object-gone", "success in AEP"]
+
+
+def test_before_it_is_known_the_progress_does_not_say_what_it_waits_for() -> None:
+    console = Console(width=80, height=5)
+    with console.capture() as captured:
+        console.print(RunDisplay(Board(json.loads((FILES / "samples.json").read_text("utf-8")))))
+    assert "Waiting" not in captured.get()
 
 
 def test_the_samples_go_through_the_rules_they_name() -> None:

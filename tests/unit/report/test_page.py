@@ -10,6 +10,7 @@ from aep_intake.model.errors import LedgerUnavailable, NoRoute
 from aep_intake.model.files import Arrival
 from aep_intake.model.progress import Rejection
 from aep_intake.report import view
+from aep_intake.report.counts import HourCounts, RouteCounts
 from aep_intake.report.html import fill
 from aep_intake.report.page.frame import Frame, InBrowser, InDashboard, document
 from aep_intake.report.reasons import REASONS
@@ -136,6 +137,26 @@ def test_tables_say_what_their_cells_are() -> None:
     labels = {a["for"] for tag, a in read.elements if tag == "label"}
     fields = {a["id"] for tag, a in read.elements if tag in ("input", "select") and "id" in a}
     assert labels == fields
+
+
+@pytest.mark.parametrize(
+    ("files", "rejected", "bar", "red"),
+    [
+        (1, 5, "M1 24v-4h8V24z", "M1 20v-20h8V20z"),
+        (1000, 1, "M1 24v-23h8V24z", "M1 1v-1h8V1z"),
+        (1, 1000, "M1 24v-1h8V24z", "M1 23v-23h8V23z"),
+        (3, 0, "M1 24v-24h8V24z", ""),
+        (0, 3, "", "M1 24v-24h8V24z"),
+    ],
+)
+def test_in_a_bar_trouble_stands_on_what_went_well(
+    files: int, rejected: int, bar: str, red: str
+) -> None:
+    hours = [HourCounts(f"{DAY}T00", 1, {"r": RouteCounts(files, rejected={"bad-rows": rejected})})]
+    shown = view.show({}, replace(ports(), counts=lambda _: hours), BROWSER)
+    drawn = [(a["class"], a["d"]) for tag, a in Read(shown).elements if tag == "path" and a["d"]]
+    found = {kind: d for kind, d in drawn if kind != "base"}
+    assert found == {kind: d for kind, d in (("bar", bar), ("trouble", red)) if d}
 
 
 @pytest.mark.parametrize("name", HOSTILE)

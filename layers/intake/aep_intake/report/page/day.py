@@ -97,7 +97,7 @@ def _tiles(day: Day) -> Html:
         ("Batches failed", sum(map(batches_in_trouble, hours)), "bad"),
         ("Files rejected", sum(map(files_in_trouble, hours)), "bad"),
         ("Waiting now", sum(each.count for _, each in day.waits), ""),
-        ("Need you", len(day.needs), "bad"),
+        ("Kinds that need you", len(day.needs), "bad"),
     )
     return fill(
         '<dl class="tiles">{tiles}</dl>',

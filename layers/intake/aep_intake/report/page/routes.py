@@ -1,6 +1,7 @@
 """The routes of a day, and one of them hour by hour."""
 
 from collections.abc import Iterable
+from operator import add
 
 from aep_intake.report.counts import RouteCounts
 from aep_intake.report.html import Html, fill, joined
@@ -68,14 +69,17 @@ _WIDE, _HIGH = 10, 24
 
 
 def _bars(hours: tuple[RouteCounts, ...]) -> Html:
-    """The day in bars: one path for files, one over it for trouble, to be small."""
+    """The day in bars: one path for files, one for the trouble that stands on them, to be small."""
     files, troubles = [hour.files for hour in hours], [trouble(hour) for hour in hours]
-    most = max(*files, *troubles, 1)
+    most = max(*map(add, files, troubles), 1)
 
-    def path(numbers: Iterable[int]) -> str:
+    def high(number: int) -> int:
+        return max(1, _HIGH * number // most) if number else 0
+
+    def path(numbers: Iterable[int], on: Iterable[int]) -> str:
         return "".join(
-            f"M{hour * _WIDE + 1} {_HIGH}v-{max(1, round(_HIGH * number / most))}h8V{_HIGH}z"
-            for hour, number in enumerate(numbers)
+            f"M{hour * _WIDE + 1} {_HIGH - high(below)}v-{high(number)}h8V{_HIGH - high(below)}z"
+            for hour, (number, below) in enumerate(zip(numbers, on, strict=True))
             if number
         )
 
@@ -91,8 +95,8 @@ def _bars(hours: tuple[RouteCounts, ...]) -> Html:
         height=_HIGH + 1,
         base=_HIGH + 0.5,
         said=said,
-        files=path(files),
-        troubles=path(troubles),
+        files=path(files, [0] * HOURS),
+        troubles=path(troubles, files),
     )
 
 
