@@ -237,7 +237,9 @@ def _waits(route: RouteStatus, now: int) -> Iterator[str]:
     for each in route.waiting:
         yield str(each) if each.until is None else f"{each} until {short_time(each.until, now)}"
     if route.expected is not None:
-        yield f"files expected by {short_time(route.expected, now)}"
+        # A minute or more passes until the clock looks, and tells what is overdue.
+        how = "due since" if route.expected < now else "expected by"
+        yield f"files {how} {short_time(route.expected, now)}"
 
 
 def _time(time: int) -> str:

@@ -16,7 +16,7 @@ from aep_intake.model.progress import PutOff, Record
 from aep_intake.model.times import DAY_MS, HOUR_MS, hour_of
 from aep_intake.model.windows import Window
 from aep_intake.report.counts import HourCounts, RouteCounts
-from aep_intake_cli.day import StackStatus, shown
+from aep_intake_cli.day import RouteStatus, StackStatus, shown
 from aep_intake_cli.output import size
 from rich.console import Console
 
@@ -113,6 +113,16 @@ def test_that_not_all_was_counted_is_said() -> None:
     console = Console(width=80, record=True)
     console.print(shown(StackStatus(NOON, NOON, (), complete=False), "aep-intake", 80))
     assert "Not everything that waits could be counted: run it again.\n" in console.export_text()
+
+
+@pytest.mark.parametrize(
+    ("ago", "said"), [(-60_000, "files expected by 12:01"), (60_000, "files due since 11:59")]
+)
+def test_files_that_are_late_and_not_yet_told_of_are_due(ago: int, said: str) -> None:
+    route = RouteStatus("crm", expected=NOON - ago)
+    console = Console(width=140, record=True)
+    console.print(shown(StackStatus(NOON, NOON, (route,)), "aep-intake", 140))
+    assert said in console.export_text()
 
 
 def test_what_was_not_looked_up_is_counted_all_the_same(capsys: Output) -> None:

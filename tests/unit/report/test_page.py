@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.memory_ledger import MemoryLedger
-from tests.pages import ARN, BUCKET, DAY, HOSTILE, LONG_ROUTE, NOW, Read, known_files, ports
+from tests.pages import ARN, BUCKET, DAY, HOSTILE, HOUR, LONG_ROUTE, NOW, Read, known_files, ports
 
 DASHBOARD = Frame("aep-intake", InDashboard(ARN), "light")
 BROWSER = Frame("aep-intake", InBrowser())
@@ -106,6 +106,11 @@ def test_a_day_says_what_happened_and_what_to_do() -> None:
     )
     assert "124 windows" in text
     assert "(no route)" in text
+
+
+def test_files_that_are_late_and_not_yet_told_of_are_due() -> None:
+    late = replace(ports(), now=lambda: NOW + 2 * HOUR, counts=lambda _: [])
+    assert "route-001 due since 23:05" in Read(view.show({"day": DAY}, late, BROWSER)).text
 
 
 def test_a_large_deployment_has_a_page_of_less_than_100_kilobytes() -> None:

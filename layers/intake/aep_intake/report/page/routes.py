@@ -61,7 +61,8 @@ def _tags(route: RouteDay, now: int) -> Iterable[Html]:
     if route.overdue:
         yield fill(' <span class="tag bad">overdue</span>')
     elif route.expected is not None:
-        yield fill(' <span class="soft">next by {at}</span>', at=show.time(route.expected, now))
+        how, at = "due since" if route.expected < now else "next by", show.time(route.expected, now)
+        yield fill(' <span class="soft">{how} {at}</span>', how=how, at=at)
 
 
 # Of the drawing of a day: the width of an hour, and the height of the fullest.
