@@ -353,6 +353,7 @@ class World:
     handed_out: list[str] = field(default_factory=list)  # orders, before their time
     due_queue: "list[Errand[tuple[due.DueKind, str]]]" = field(default_factory=list)
     orders_parked: set[str] = field(default_factory=set)
+    parked_for: dict[str, Rejection] = field(default_factory=dict)  # by external id of an order
     missing: set[Missing] = field(default_factory=set)  # to be told
     missing_parked: set[Missing] = field(default_factory=set)
     hidden: dict[Missing, int] = field(default_factory=dict)  # while a marker is worked on
@@ -577,8 +578,8 @@ class World:
     def _park(self, order: Order, rejection: Rejection) -> None:
         if self.wait(2):
             raise StorageUnavailable("the queue did not take it")
-        assert rejection.reason
         self.orders_parked.add(order.external_id)
+        self.parked_for[order.external_id] = rejection
 
     def _listed(self) -> "ListedBucket":
         return ListedBucket(self.bucket, self.versions)

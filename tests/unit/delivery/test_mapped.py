@@ -230,7 +230,7 @@ def test_more_of_them_reject_the_file_by_name_row_and_column(
     [mark] = world.deliveries.marks(external_id).values()
     assert mark.lost is not None
     assert mark.lost.reason == "bad-rows"
-    assert "s3://landing/in/fr/0.csv: 1 of 3 rows are broken" in mark.lost.detail
+    assert "s3://landing/in/fr/0.csv: 1 of 3 rows is broken" in mark.lost.detail
     assert "row 2, column 'born' is not a date of the format dd.MM.yyyy" in mark.lost.detail
     assert "never" not in mark.lost.detail
     assert not batch_of(world, external_id).files

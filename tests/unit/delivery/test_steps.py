@@ -1621,11 +1621,40 @@ def test_without_any_of_its_files_a_batch_is_given_up(world: Delivering) -> None
     assert ended is not None
     end = finished(world, external_id)
     assert (end["kind"], end["lostFileCount"]) == ("Batch Abandoned", 2)
-    assert end["detail"] == f"{total} of its uploads were not possible"
+    gone = "s3://landing/in/0.json"
+    assert end["detail"].startswith(f"{total} of its uploads were not possible: {gone}")
     assert {one["uri"] for one in end["lostFiles"]} == {f"s3://landing/in/{n}.json" for n in (0, 1)}
     assert batch_of(world, external_id).status == "aborted"
     assert operations(world, "complete", "put-file") == []
     assert world.orders_parked == {external_id}
+
+
+LATE = b'{"text": "%s"}\n' % (b"x" * 1000) * 70 + b"no json\n"  # behind what is looked at first
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(
+    ("files", "row", "rule"),
+    [
+        ((LATE,), 71, {}),
+        ((ROWS, ROWS + b"no json\n"), 21, {"onLostFile": "abort", "badRows": 0}),
+    ],
+)
+def test_a_batch_given_up_because_of_a_file_is_parked_under_the_reason_of_that(
+    world: Delivering, files: tuple[bytes, ...], row: int, rule: dict[str, Any], *, together: bool
+) -> None:
+    """Else who lists what is parked is told to redrive, which ends in the same way."""
+    world.piece = 100_000
+    world.sharing = Sharing(50, 100_000, 100_000) if together else None
+    external_id = begun(world, *files, **rule)
+    uploaded(world)
+    assert finished(world, external_id)["kind"] == "Batch Abandoned"
+    assert world.orders_parked == {external_id}
+    why = world.parked_for[external_id]
+    assert why.reason == "bad-rows"
+    assert f"in/{len(files) - 1}.json" in why.detail
+    assert f"row {row}, it is not JSON" in why.detail
+    assert why.detail == finished(world, external_id)["detail"]
 
 
 @pytest.mark.parametrize("policy", ["proceed", "abort"])

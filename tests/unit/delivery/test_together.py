@@ -413,7 +413,11 @@ def test_where_the_route_says_so_a_file_that_is_left_out_ends_the_batch(world: D
     external_id = begun(world, ONE, BROKEN, TWO, onLostFile="abort")
     uploaded(world)
     end = finished(world, external_id)
-    assert (end["kind"], end["detail"]) == ("Batch Abandoned", "1 of its files cannot be loaded")
+    assert end["kind"] == "Batch Abandoned"
+    assert end["detail"].startswith(
+        "1 of its files cannot be loaded: 's3://landing/in/1.json' holds text"
+    )
+    assert world.parked_for[external_id].reason == "format-mismatch"
     assert [uri for _, uri, _ in world.lost] == ["s3://landing/in/1.json"]
     assert (world.files_parked, world.orders_parked) == ([], {external_id})
 

@@ -3,9 +3,10 @@
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 import pytest
+from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.grouping.filling import fill
 from aep_intake.grouping.windows import BatchLimits, WindowPorts, register, seal
 from aep_intake.model.batches import Batch, Target
@@ -15,17 +16,15 @@ from aep_intake.model.orders import Lineage, Replaced, WindowPart
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import PutOff, Record, Rejection, State
 from aep_intake.model.windows import Window
-from aep_intake.report import status
+from aep_intake.report import status, today
+from aep_intake.report.reasons import REASONS
 from aep_intake.report.status import JsonObject, StatusPorts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests import builders
+from tests import builders, pages
 from tests.builders import lease, order
 from tests.memory_ledger import MemoryLedger
-
-if TYPE_CHECKING:
-    from aep_intake.delivery.delivery import Delivery
 
 NOW = 1_795_000_000_000
 AT = "2026-11-18T11:06:40.000Z"
@@ -206,6 +205,30 @@ class TestAnOrder:
                 "aep": {"status": "loading"},
             }
         ]
+
+    @pytest.mark.parametrize(
+        ("end", "why", "reason"),
+        [
+            (End.ABANDONED, None, "batch-abandoned"),
+            (End.ABANDONED, "bad-rows", "bad-rows"),
+            (End.FAILED, None, "batch-failed"),
+            (End.SUCCEEDED, None, None),
+        ],
+    )
+    def test_that_ended_without_data_has_the_reason_under_which_it_is_parked(
+        self, world: World, end: End, why: str | None, reason: str | None
+    ) -> None:
+        """Else neither an answer nor the page can say what to do."""
+        record = world.announced(world.opened(FILE))
+        begun = Delivery.of(record, (FILE,), 10, NOW)
+        verdict = Verdict(end, "x", "row 2 is broken", NOW, reason=why)
+        world.deliveries[FILE.external_id] = replace(
+            begun, stage=DeliveryStage.ENDED, verdict=verdict, due=None
+        )
+        assert world.told()[0].get("reason") == reason
+        page = replace(pages.ports(), status=world.ports)
+        [version] = today.file(FILE.bucket, FILE.key, page).versions
+        assert version.todo == (None if reason is None else REASONS[reason].todo)
 
     def test_that_others_fill_ends_as_aep_says(self, world: World) -> None:
         world.announced(world.opened(FILE))

@@ -72,6 +72,13 @@ class Verdict(Kept):
     anew: bool = False
     # External id of the order of a newer version, which has its place.
     replaced_by: str | None = None
+    # Of the first lost file, or the like, because of which we gave it up.
+    reason: str | None = None
+
+    @property
+    def parked_as(self) -> str:
+        """The reason under which people find it, if it has no data."""
+        return self.reason or f"batch-{self.end}"
 
     @property
     def missing(self) -> int | None:

@@ -1,6 +1,6 @@
 """The end of a batch: it is announced, and files that are not in it are released."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from itertools import batched, islice
 from typing import Any
@@ -65,9 +65,19 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in metrics.items() if type(value) in (int, float)}
 
 
-def give_up(delivery: Delivery, why: str, ports: DeliveryPorts, *, anew: bool = False) -> Delivery:
-    """Abort the batch, before COMPLETE. `anew`: another attempt follows without its lost files."""
-    verdict = Verdict(End.ABANDONED, "aborted", why, ports.now(), anew=anew)
+def give_up(
+    delivery: Delivery,
+    why: str,
+    ports: DeliveryPorts,
+    *,
+    anew: bool = False,
+    reason: str | None = None,
+) -> Delivery:
+    """Abort the batch, before COMPLETE. `anew`: another attempt follows without its lost files.
+
+    `reason`: under which it is parked otherwise.
+    """
+    verdict = Verdict(End.ABANDONED, "aborted", why, ports.now(), anew=anew, reason=reason)
     delivery = ports.deliveries.replace(
         delivery, delivery.then(stage=DeliveryStage.ABORTING, verdict=verdict)
     )
@@ -149,7 +159,8 @@ def finish(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
     if record is not None and record.due is not None:  # before that, no next attempt can start
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
-    lost = _lost_files(delivery, verdict, ports)
+    succeeded = verdict.end is End.SUCCEEDED
+    lost = _lost_files(delivery, verdict.lost, verdict.short, ports, succeeded=succeeded)
     files = () if record is None else ports.orders.files(record.order)
     ports.announcer.ended(delivery, files, {each.file.uri: each.why for each in lost if each.why})
     # What is replaced needs nothing: the newer version is there instead.
@@ -191,7 +202,8 @@ def _go_on(
     why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at, error_code=code)
     # Without files, only the caller can fill another batch.
     if free is None and delivery.file_count:
-        ports.park(replace(record.order, files=ports.orders.files(record.order)), why)
+        order = replace(record.order, files=ports.orders.files(record.order))
+        ports.park(order, replace(why, reason=verdict.parked_as))
     reasons = {each.file: each.why for each in lost}
     return {file: reasons.get(file) or why for file in free or ()}
 
@@ -336,16 +348,36 @@ class _Lost:
         return self.none and order.root != self.file.external_id
 
 
-def _lost_files(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> tuple[_Lost, ...]:
+def why_lost(
+    delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts
+) -> Rejection | None:
+    """Why the first of a batch's files is lost; None if the list that said it was deleted."""
+    missing = [number for number, mark in sorted(marks.items()) if mark.lost]
+    short = [number for number, mark in marks.items() if mark.left_out]
+    lost = _lost_files(delivery, missing, short, ports, succeeded=False)
+    told = (each.why for each in lost if each.why)
+    # A run that AEP refuses is lost because of none of its files.
+    return next(told, None) or next((marks[number].lost for number in missing), None)
+
+
+def _lost_files(
+    delivery: Delivery,
+    lost: Collection[int],
+    left_out: Collection[int],
+    ports: DeliveryPorts,
+    *,
+    succeeded: bool,
+) -> tuple[_Lost, ...]:
     """The files that are not in the batch because of themselves, always in the same order.
 
-    Of a run that is lost, they are all its files if the batch holds others; else those alone that
-    were left out, or because of which it is lost.
+    Of a run that is lost, they are all its files if the batch `succeeded`; else those alone that
+    were left out, or because of which it is lost. `lost`, `left_out`: numbers of pieces, and of
+    runs that went up without some of their files.
     """
-    if not verdict.lost and not verdict.short:
+    if not lost and not left_out:
         return ()
     marks = ports.deliveries.marks(delivery.external_id)
-    missing, short = frozenset(verdict.lost), frozenset(verdict.short)
+    missing, short = frozenset(lost), frozenset(left_out)
     files = files_of(delivery, ports)
     pieces: dict[Arrival, list[int]] = {}
     found: list[_Lost] = []
@@ -355,15 +387,15 @@ def _lost_files(delivery: Delivery, verdict: Verdict, ports: DeliveryPorts) -> t
         elif piece.number in missing | short:
             mark = marks[piece.number] if piece.number in missing else None
             entries = contents.read(delivery, piece, ports)
-            if entries is None and mark is None and verdict.end is End.SUCCEEDED:
+            if entries is None and mark is None and succeeded:
                 doubt = contents.unknown(delivery, piece, marks[piece.number], ports)
                 found += (_Lost(f, doubt, none=False) for f in files[piece.first : piece.end])
                 continue
-            left_out = {entry.file: entry.lost for entry in entries or ()}
+            reasons = {entry.file: entry.lost for entry in entries or ()}
             for place, file in enumerate(files[piece.first : piece.end], piece.first):
-                if why := left_out.get(file):
+                if why := reasons.get(file):
                     found.append(_Lost(file, why, none=True))
-                elif mark and (verdict.end is End.SUCCEEDED or place == mark.place):
+                elif mark and (succeeded or place == mark.place):
                     found.append(_Lost(file, mark.lost, not mark.size))
     found += (
         _Lost(

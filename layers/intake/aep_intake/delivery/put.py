@@ -122,8 +122,9 @@ def check(
     """
     demands, uri = delivery.demands, piece.file.uri
     if not demands.allows(count.broken, count.rows, all_rows=last):
+        are = "is" if count.broken == 1 else "are"
         broken = BadRows(
-            f"{uri}: {count.broken:,} of {count.rows:,} rows are broken, and its route allows "
+            f"{uri}: {count.broken:,} of {count.rows:,} rows {are} broken, and its route allows "
             f"{demands.bad_rows}: {_named(piece, count)}. Correct them, or set badRows in the route"
         )
         broken.sent = sent

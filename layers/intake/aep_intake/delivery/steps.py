@@ -34,6 +34,7 @@ from aep_intake.delivery.ending import (
     judge,
     may_be_forgotten,
     poll_later,
+    why_lost,
 )
 from aep_intake.delivery.pieces import Cut, OpenRange, cutting
 from aep_intake.delivery.ports import DeliveryPorts
@@ -52,7 +53,7 @@ from aep_intake.model.errors import (
     UploadRefused,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.progress import Record
+from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.times import HOUR_MS
 
 STORE_CUTS_EVERY_MS = 20_000
@@ -211,7 +212,8 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     marks = ports.deliveries.marks(delivery.external_id)
     if len(marks) == delivery.total:
         if why := _why_not(delivery, marks, ports):
-            return give_up(delivery, why, ports, anew=not delivery.whole)
+            anew, reason = not delivery.whole, why.reason
+            return give_up(delivery, why.detail, ports, anew=anew, reason=reason)
         delivery = ports.deliveries.replace(
             delivery, delivery.then(stage=DeliveryStage.COMPLETING, uploaded_at=ports.now())
         )
@@ -221,7 +223,9 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
         return judge(delivery, batch, ports)
     if ports.now() > delivery.created_at + ports.deadline_ms:
         missing = delivery.total - len(marks)
-        return give_up(delivery, f"{missing} of its {delivery.total} uploads were not done", ports)
+        were = "was" if missing == 1 else "were"
+        why_not = f"{missing} of its {delivery.total} uploads {were} not done"
+        return give_up(delivery, why_not, ports)
     polls = delivery.polls + 1
     if _may_be_lost(polls):
         tasks = delivery.tasks(files_of(delivery, ports))
@@ -236,25 +240,40 @@ def _check_uploads(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
     return ports.deliveries.replace(delivery, delivery.then(due=due, polls=polls))
 
 
-def _why_not(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts) -> str:
-    """Why a batch whose pieces are all marked cannot be completed; empty if it can be."""
+def _why_not(
+    delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts
+) -> Rejection | None:
+    """Why a batch whose pieces are all marked cannot be completed; None if it can be."""
     lost = {number for number, mark in marks.items() if mark.lost}
     left_out = sum(mark.left_out for mark in marks.values())
     all_lost = len(lost) == delivery.total
     torn = any(mark.lost and mark.size for mark in marks.values())
     if lost and (all_lost or torn or delivery.whole or _splits_file(delivery, lost, ports)):
-        return f"{len(lost)} of its uploads were not possible"
+        were = "was" if len(lost) == 1 else "were"
+        what = f"{len(lost)} of its uploads {were} not possible"
+        return _abandoned(what, ports, why_lost(delivery, marks, ports))
+    cannot = f"{left_out} of its files cannot be loaded"
     if left_out and delivery.whole:
-        return f"{left_out} of its files cannot be loaded"
+        return _abandoned(cannot, ports, why_lost(delivery, marks, ports))
     if not any(mark.size for mark in marks.values() if not mark.lost):
-        if left_out:
-            return f"{left_out} of its files cannot be loaded, and none of the others has a row"
-        return "none of its files has a row"
+        if not left_out:
+            return _abandoned("none of its files has a row", ports)
+        what = f"{cannot}, and none of the others has a row"
+        return _abandoned(what, ports, why_lost(delivery, marks, ports))
     return _rows_differ(delivery, marks, ports)
 
 
-def _rows_differ(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts) -> str:
-    """Why the pieces of a file have not the rows that its ready file says; empty if they have.
+def _abandoned(what: str, ports: DeliveryPorts, lost: Rejection | None = None) -> Rejection:
+    """Why a batch is given up. `lost`: why a file is because of which that happens."""
+    if lost is None:
+        return Rejection(f"batch-{End.ABANDONED}", what, ports.now())
+    return Rejection(lost.reason, f"{what}: {lost.detail}", ports.now())
+
+
+def _rows_differ(
+    delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryPorts
+) -> Rejection | None:
+    """Why the pieces of a file have not the rows that its ready file says; None if they have.
 
     A file that goes up in one piece was checked before.
     """
@@ -267,8 +286,8 @@ def _rows_differ(delivery: Delivery, marks: Mapping[int, Mark], ports: DeliveryP
             if len(pieces) > 1 and None not in pieces:
                 check_rows_told(file, sum(rows or 0 for rows in pieces))
         except RowsDiffer as why:
-            return str(why)
-    return ""
+            return Rejection.of(why, ports.now())
+    return None
 
 
 def _may_be_lost(polls: int) -> bool:

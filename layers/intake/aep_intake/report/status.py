@@ -391,6 +391,8 @@ def about(record: Record, delivery: "Delivery | None", ports: StatusPorts) -> Js
     newest = _newest(record, ports)
     newer = None if newest is None else _standing(newest, _delivery(newest, ports), ports)
     standing = _standing(record, delivery, ports, newer)
+    if standing.word in (Word.FAILED, Word.ABANDONED) and delivery and delivery.verdict:
+        why = {"reason": delivery.verdict.parked_as}
     when = present(
         delivery=delivery and _about_delivery(delivery),
         errors=_errors(delivery),

@@ -123,9 +123,10 @@ class Checks:
         if content.all_rows and content.rows == 0 and not kept:
             raise EmptyObject(f"{file.uri!r} has no row, so that nothing of it can be sent to AEP")
         if not demands.allows(content.broken, content.rows, all_rows=content.all_rows):
+            are = "is" if content.broken == 1 else "are"
             raise BadRows(
                 f"{file.uri!r}: {content.fault}; {content.broken:,} of its first {content.rows:,} "
-                f"rows are broken, and {who} allows {demands.bad_rows}; correct them, or {bad}"
+                f"rows {are} broken, and {who} allows {demands.bad_rows}; correct them, or {bad}"
             )
         return content
 
