@@ -142,7 +142,7 @@ def test_files_without_their_marker_are_rejected_and_told_together(world: World)
     text = str(why)
     assert "s3://landing/in/day/part-0.json and 4 more" in text
     assert "rule `again`" in text
-    assert " in 2 h." in text
+    assert " in 2h." in text
     assert reasons(world) == {f"part-{n}.json": "marker-missing" for n in range(5)}
     assert world.events == [(why.external_id, None)]
     # They wait still, and who sends the parked message again is told so.
@@ -688,7 +688,7 @@ def test_the_rule_is_told_whose_files_wait(world: World) -> None:
     world.ledger.folders.wait(Listing(FOLDER, "other", HOUR, OVER, (late,)))
     [why] = later(world, OVER - START)
     assert str(why).startswith("s3://landing/in/day/late.json: rule `other`")
-    assert " in 1 h." in str(why)
+    assert " in 1h." in str(why)
 
 
 VERSION, MINE = "v:mine", replace(FILES[0], key="in/day/mine.json", version_id="mine")

@@ -363,7 +363,7 @@ def test_a_file_whose_ready_file_does_not_come_is_told(world: World) -> None:
     world.clock.advance(30 * HOUR)
     [why] = overdue(world)
     assert "its ready file ({file}.done)" in str(why)
-    assert "in 24 h" in str(why)
+    assert "in 24h" in str(why)
     assert world.ledger.rejections[FILE.object_id, FILE.version].reason == "marker-missing"
     late = replace(DONE, time=world.clock())
     put(world, late)
@@ -377,7 +377,7 @@ def test_within_is_the_route_s() -> None:
     put(world, FILE)
     arrive(world, FILE)
     world.clock.advance(HOUR + 20 * MINUTE)
-    assert [" in 1 h" in str(why) for why in overdue(world)] == [True]
+    assert [" in 1h" in str(why) for why in overdue(world)] == [True]
 
 
 def test_a_ready_file_without_an_event_is_found_before_anything_is_told(world: World) -> None:

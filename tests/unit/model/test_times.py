@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from aep_intake.model.times import DAY_MS, HOUR_MS, day_around, iso
+from aep_intake.model.times import DAY_MS, HOUR_MS, day_around, duration, duration_ms, iso
 from aep_intake.model.windows import Window
 from hypothesis import given
 from hypothesis import strategies as st
@@ -102,3 +102,8 @@ def test_a_window_of_a_day_in_utc_is_the_one_it_always_was() -> None:
     plain = Window.at(ORDER, DAY_MS, now)
     assert Window.at(ORDER, DAY_MS, now, "00:00", "UTC").window_id == plain.window_id
     assert (plain.begins, plain.timezone) == (None, "UTC")
+
+
+@pytest.mark.parametrize("text", ["1m", "16m", "90m", "1h", "24h", "168h"])
+def test_a_duration_is_told_as_a_route_says_it(text: str) -> None:
+    assert duration(duration_ms(text)) == text

@@ -45,7 +45,7 @@ from aep_intake.model.history import (
 from aep_intake.model.orders import FOLDER_PREFIX
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Rejection
-from aep_intake.model.times import HOUR_MS, MINUTE_MS
+from aep_intake.model.times import MINUTE_MS, duration
 
 FILES_PER_MESSAGE = 100  # which are announced together
 REJECTING_MS = 20_000  # in which a worker surely rejects the files of a message
@@ -247,15 +247,15 @@ def reject_overdue(
 
 
 def _what_is_missing(listing: Listing) -> str:
-    hours = f"in {listing.within / HOUR_MS:g} h"
+    time = duration(listing.within)
     if listing.ready:
         return (
             f"rule `{listing.route}` lets each wait for its ready file ({listing.ready[0]}), and "
-            f"none has come {hours}, or only one of an earlier version. Find out why it was not "
+            f"none has come in {time}, or only one of an earlier version. Find out why it was not "
             "written; the files are taken even now when it comes"
         )
     return (
-        f"rule `{listing.route}` lets them wait for a marker, and none has taken them {hours}. "
+        f"rule `{listing.route}` lets them wait for a marker, and none has taken them in {time}. "
         "Find out why the marker was not written, was rejected, or came before them; a marker "
         "takes them even now"
     )

@@ -27,6 +27,12 @@ def duration_ms(text: str) -> int:
     return int(text[:-1]) * {"m": MINUTE_MS, "h": HOUR_MS}[text[-1]]
 
 
+def duration(milliseconds: int) -> str:
+    """Whole minutes, as a route says them: `16m` or `24h`."""
+    hours, rest = divmod(milliseconds, HOUR_MS)
+    return f"{milliseconds // MINUTE_MS}m" if rest else f"{hours}h"
+
+
 def day_of(time: int) -> str:
     """The day of epoch milliseconds, in UTC: `2026-11-23`."""
     return iso(time)[:10]
