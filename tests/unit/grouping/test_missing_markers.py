@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 from aep_intake.adapters.dynamodb.waiting_files import SOON_MS, DynamoFolders
+from aep_intake.arrivals.dry_run import reading
 from aep_intake.arrivals.results import Gathered, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
@@ -164,6 +165,46 @@ def test_a_marker_takes_them_even_then(world: World) -> None:
     assert gathered.files == 5
     world.redrive()
     assert told(world) == []
+
+
+def test_what_is_parked_ends_soon_after_a_late_marker_took_its_files(world: World) -> None:
+    """Nobody need redrive it, who would be told that no file waits any more."""
+    assert later(world, OVER - START)
+    [parked] = world.missing_parked
+    assert not all_due(world.ledger, 10**15)
+    take(MARKER, world.intake(0))
+    soon(world)
+    assert world.missing == {parked}, "it is sent again, as a redrive does"
+    assert told(world) == [], "so its item ends"
+    folder = world.ledger.folders.get(FOLDER)
+    assert folder is not None
+    assert (folder.due, folder.parked) == (None, ())
+
+
+def test_what_is_parked_stays_while_one_of_its_files_waits(world: World) -> None:
+    assert later(world, OVER - START)
+    [parked] = world.missing_parked
+    for taken in FILES[1:]:
+        world.ledger.note_superseded(taken, "v9", "again")
+    world.ledger.folders.look_soon(FOLDER)
+    soon(world)
+    assert world.missing == set()
+    folder = world.ledger.folders.get(FOLDER)
+    assert folder is not None
+    assert (folder.due, folder.parked) == (None, (parked,))
+
+
+def test_a_dry_run_remembers_nothing_of_it(world: World) -> None:
+    assert later(world, OVER - START)
+    [parked] = world.missing_parked
+    folder = world.ledger.folders.get(FOLDER)
+    assert folder is not None
+    forgotten = replace(folder, parked=(), revision=folder.revision + 1)  # as of a release before
+    world.ledger.folders.advance(folder, forgotten)
+    before = dict(world.ledger.table.items)
+    with pytest.raises(MarkerMissing):
+        missing_markers.reject_overdue(parked, reading(world.intake(0)).waiting, map)
+    assert world.ledger.table.items == before
 
 
 def test_files_that_their_marker_took_are_settled(world: World) -> None:

@@ -365,11 +365,15 @@ def test_a_file_whose_ready_file_does_not_come_is_told(world: World) -> None:
     assert "its ready file ({file}.done)" in str(why)
     assert "in 24h" in str(why)
     assert world.ledger.rejections[FILE.object_id, FILE.version].reason == "marker-missing"
+    parked = set(world.missing)
+    world.missing.clear()
     late = replace(DONE, time=world.clock())
     put(world, late)
     arrive(world, late)
     assert loaded(world) == [FILE]
+    world.clock.advance(SOON_MS)
     assert overdue(world) == []
+    assert world.missing == parked, "it was sent again, so that its item ends"
 
 
 def test_within_is_the_route_s() -> None:

@@ -13,11 +13,15 @@ rejects those files of a folder that no marker has taken, and checks them again 
                        or a newer version superseded them before a marker came. A worker with little
                        time left sends the message again instead
 
+The folder remembers the messages that are parked. A marker, or a ready file, makes it due soon, and
+then those are sent again of which all files have been taken since: so their items end.
+
 A ready file is a marker for one file (see `ready`). A marker that is worked on some time after it
 came waits in the same list: when it is due, it is taken in again.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import batched
 from math import inf
@@ -56,6 +60,7 @@ HANDED_ON_MS = 3 * MINUTE_MS  # from one worker to the next, by a queue or by th
 # So long after a deadline, and the grace of its route, a marker that came in time has been worked
 # on, by two workers at least.
 HELD_MAX_MS = 40 * MINUTE_MS
+PARKED_MAX = 100  # messages that a folder remembers; the others wait for a redrive
 LISTS_AT_ONCE = 20  # of a folder, of which the ledger is asked together
 STEPS_MAX = 1000  # of a worker: lists that it ends, files of which it asks alone; the next goes on
 
@@ -154,19 +159,44 @@ def send_overdue(folder_id: str, ports: WaitingPorts) -> None:
         last = listing.place
     if files:
         ports.send(Missing(folder_id, after, last))
-    _advance(folder, until, ports)
+    taken = [missing for missing in folder.parked if _all_taken(missing, ports)]
+    for missing in taken:
+        ports.send(missing)
+    _advance(folder, until, taken, ports)
 
 
-def _advance(folder: Folder, done: str, ports: WaitingPorts) -> None:
+def _all_taken(missing: Missing, ports: WaitingPorts) -> bool:
+    """Whether nothing of a parked message waits any more: it need not be parked."""
+    found = ports.folders.waiting(missing.folder_id, missing.after, missing.until)
+    files = list({file for listing in found if not listing.is_marker for file in listing.files})
+    return bool(files) and len(ports.ledger.claimants(files)) == len(files)
+
+
+def _remember(missing: Missing, ports: WaitingPorts) -> None:
+    """Have the folder remember a message that is about to be parked."""
+    while (folder := ports.folders.get(missing.folder_id)) is not None:
+        if missing in folder.parked or len(folder.parked) >= PARKED_MAX:
+            return
+        parked = (*folder.parked, missing)
+        with suppress(LeaseLost):
+            ports.folders.advance(
+                folder, replace(folder, parked=parked, revision=folder.revision + 1)
+            )
+            return
+
+
+def _advance(folder: Folder, done: str, taken: Sequence[Missing], ports: WaitingPorts) -> None:
     """Make the folder due at its next deadline, even if files come meanwhile.
 
     Where they do, no list is ended: into a busy folder the next files come before that is done.
+    `taken`: parked messages that it need not remember.
     """
     current: Folder | None = folder
     while current is not None and current.done == folder.done:
         steps_max = STEPS_MAX if current is folder else 0
         due, route = _next_deadline(folder.folder_id, done, ports, steps_max)
-        new = Folder(folder.folder_id, due, done, current.revision + 1, route)
+        parked = tuple(missing for missing in current.parked if missing not in taken)
+        new = Folder(folder.folder_id, due, done, current.revision + 1, route, parked)
         try:
             ports.folders.advance(current, new)
         except LeaseLost:
@@ -240,6 +270,7 @@ def reject_overdue(
     why.route, why.owner = files[late[0]].route, files[late[0]].owner
     why.files = late
     rejection = Rejection.of(why, ports.now())
+    _remember(missing, ports)
     ports.announcer.arrival_rejected(name, late, rejection)
     reject = ports.ledger.reject
     list(side_by_side(lambda file: reject(file, rejection, name), late))

@@ -37,7 +37,7 @@ class Folders(Protocol):
         """
 
     def look_soon(self, folder_id: str) -> None:
-        """Make it due soon, if files wait in it and it is due later."""
+        """Make it due soon, if files wait in it, even in what is parked, and it is due later."""
 
     def get(self, folder_id: str) -> Folder | None:
         """The current folder."""

@@ -17,7 +17,7 @@ from aep_intake.adapters.dynamodb.table import (
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
-from aep_intake.model.history import Folder, Hold, Listing
+from aep_intake.model.history import Folder, Hold, Listing, Missing
 from aep_intake.model.times import DAY_MS, MINUTE_MS, SKEW_MS
 
 FILES_PER_ITEM = 50  # an item holds 400 KB
@@ -68,19 +68,24 @@ class DynamoFolders:
         self._know(listing.folder_id, self._watch(listing), now)
 
     def look_soon(self, folder_id: str) -> None:
-        """Make it due soon, if files wait in it and it is due later."""
+        """Make it due soon, if files wait in it, even in what is parked, and it is due later."""
         now = self._now()
         if now < self._known_due(folder_id) <= now + SOON_MS:
             return
         later = due_at(Due(DueKind.FOLDERS, folder_id, now + SOON_MS))
         how = "SET due = :due, due_shard = :due_shard ADD revision :one"
+        pk, values = f"folder#{folder_id}", {"one": {"N": "1"}} | later
         try:
-            pk, one = f"folder#{folder_id}", {"one": {"N": "1"}}
-            self._table.update(pk, "folder", how, one | later, "due > :due")
+            self._table.update(pk, "folder", how, values, "due > :due")
         except ConditionFailed as failed:  # it is due even earlier, or no file waits
             [current] = failed.items
-            if current is not None and "due" in current:
+            if current is None:
+                return
+            if "due" in current:
                 self._know(folder_id, _due(current), now)
+            elif "parked" in current:
+                with suppress(ConditionFailed):  # files came, or another worker was here
+                    self._table.update(pk, "folder", how, values, "attribute_not_exists(due)")
         else:
             self._know(folder_id, now + SOON_MS, now)
 
@@ -131,7 +136,8 @@ class DynamoFolders:
         due = _due(item) if "due" in item else None
         done = item.get("done", {"S": ""})["S"]
         route = item["route"]["S"] if "route" in item else None
-        return Folder(folder_id, due, done, int(item["revision"]["N"]), route)
+        parked = records.read_list(Missing, item["parked"]["S"]) if "parked" in item else ()
+        return Folder(folder_id, due, done, int(item["revision"]["N"]), route, tuple(parked))
 
     def advance(self, old: Folder, new: Folder) -> None:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -143,6 +149,8 @@ class DynamoFolders:
         }
         if new.route is not None:
             item["route"] = {"S": new.route}
+        if new.parked:
+            item["parked"] = {"S": records.listed(new.parked)}
         if new.due is None:
             item["expires"] = expiry(self._now() + 2 * self._retention_ms)  # longer than its list
         else:
