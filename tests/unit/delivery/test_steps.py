@@ -1016,7 +1016,8 @@ def test_a_header_among_the_rows_is_told_however_its_file_goes_up(
 
 
 def test_a_header_among_the_rows_costs_no_batch(world: Delivering) -> None:
-    with pytest.raises(BadRows, match="row 2: it is the header once more; 1 of its first 3 rows"):
+    told = "row 2: it is the header once more; 1 of its first 3 rows is broken"
+    with pytest.raises(BadRows, match=told):
         created(world, b"id,n\n1,a\nid,n\n2,b\n", key="in/{}.csv")
     assert operations(world, "create") == []
 
