@@ -329,7 +329,7 @@ def check_end(world: Delivering, record: Record, told: dict[str, Any], batch: Ba
         case "Batch Abandoned":
             assert batch.status in ("aborted", "abandoned", *since)
             ran["given up, too late"] += "were not done" in told["detail"]
-            ran["given up, files lost"] += "were not possible" in told["detail"]
+            ran["given up, files lost"] += "not possible" in told["detail"]
     ran["another attempt"] += record.next_attempt is not None
     ran["split"] += bool(record.split_into)
     ran["split no more"] += record.split_into == ()
