@@ -74,13 +74,14 @@ class MemoryTable:
 
     def _check(self, key: tuple[str, str], condition: str, values: Item) -> None:
         item = self.items.get(key)
-        if not any(_holds(each, item or {}, values) for each in condition.split(" OR ")):
+        either = (each.split(" AND ") for each in condition.split(" OR "))
+        if not any(all(_holds(each, item or {}, values) for each in all_) for all_ in either):
             raise ConditionFailed([item])
 
 
 def _holds(condition: str, item: Item, values: Item) -> bool:
-    if absent := re.fullmatch(r"attribute_not_exists\((\w+)\)", condition):
-        return absent[1] not in item
+    if exists := re.fullmatch(r"attribute_(not_)?exists\((\w+)\)", condition):
+        return (exists[2] in item) is not bool(exists[1])
     name, how, value = condition.split()
     return name in item and COMPARED[how](int(item[name]["N"]), int(values[value]["N"]))
 

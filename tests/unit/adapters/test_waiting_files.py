@@ -144,6 +144,28 @@ def test_whoever_lists_a_file_after_its_marker_it_is_due(skew_ms: int, late_ms: 
     assert (folder.due or 0) >= came + HOUR
 
 
+@pytest.mark.parametrize("marker", [True, False], ids=["marker", "file"])
+def test_who_lists_a_file_relies_on_no_time_while_the_folder_is_handed_out(*, marker: bool) -> None:
+    """Whoever has the folder may find that none waits, and then it is never due again."""
+    world = World()
+    taken = world.come(world.one, "taken.json")
+    world.now = world.due or 0
+    lease = {"due": {"N": str(world.now + 9 * HOUR)}, "known": {"N": str(world.now)}}
+    how = "SET due = :due, due_since = if_not_exists(due_since, :known)"
+    world.table.update(f"folder#{FOLDER}", "folder", how, lease, "due = :known")
+    files = [taken]
+    if marker:
+        world.one.look_soon(FOLDER)
+    else:  # its event comes after the marker took it
+        files.append(world.come(world.one, "late event.json"))
+    for file in files:
+        world.ledger.note(file, "nothing-new", "r")
+    world.handle()
+    assert world.due is None
+    world.come(world.one, "new.json")
+    assert world.due is not None
+
+
 def test_until_when_a_marker_may_be_worked_on() -> None:
     world = World()
     assert list(world.one.holds([FOLDER])) == []

@@ -25,6 +25,9 @@ KNOWN_MAX = 10_000  # folders whose due time a worker remembers
 KNOWN_MS = MINUTE_MS  # and for how long it relies on that
 # When a folder is looked at early, no worker relies on a later time any more.
 SOON_MS = KNOWN_MS + 2 * SKEW_MS
+# Whoever was handed the folder may make it due later, or never, at any moment: so only while nobody
+# has it is it made due earlier, and its time relied on.
+_EARLIER = "due > :due AND attribute_not_exists(due_since)"
 
 
 class DynamoFolders:
@@ -76,8 +79,8 @@ class DynamoFolders:
         how = "SET due = :due, due_shard = :due_shard ADD revision :one"
         pk, values = f"folder#{folder_id}", {"one": {"N": "1"}} | later
         try:
-            self._table.update(pk, "folder", how, values, "due > :due")
-        except ConditionFailed as failed:  # it is due even earlier, or no file waits
+            self._table.update(pk, "folder", how, values, _EARLIER)
+        except ConditionFailed as failed:  # it is due even earlier, handed out, or no file waits
             [current] = failed.items
             if current is None:
                 return
@@ -113,15 +116,16 @@ class DynamoFolders:
                 "folder",
                 f"SET due = :due, due_shard = :due_shard, route = :route REMOVE expires {touch}",
                 values | later | {"route": {"S": listing.route}},
-                "attribute_not_exists(due) OR due > :due",
+                f"attribute_not_exists(due) OR {_EARLIER}",
             )
         except ConditionFailed as failed:
             [current] = failed.items
             due = _due(current or later)
             if due <= self._now() + SKEW_MS:  # a worker may be handling the folder just now
                 try:
+                    handed_out = "attribute_exists(due_since) OR due <= :due"
                     self._table.update(
-                        pk, "folder", touch, values | {"due": later["due"]}, "due <= :due"
+                        pk, "folder", touch, values | {"due": later["due"]}, handed_out
                     )
                 except ConditionFailed:  # it has finished without having seen this listing
                     return self._watch(listing)
