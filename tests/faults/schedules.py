@@ -15,8 +15,8 @@ from tests.examples import examples
 
 # Of each test, as many as `make test` tries; of another number in all, it gets as large a part.
 SHARES = {
-    "test_every_arrival_ends_in_one_batch_or_a_named_state": 4000,
-    "test_every_arrival_of_a_window_is_in_one_part_of_it": 3400,
+    "test_every_arrival_ends_in_one_batch_or_a_named_state": 3700,
+    "test_every_arrival_of_a_window_is_in_one_part_of_it": 3200,
     "test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version": 800,
     "test_of_all_versions_the_newest_alone_is_there": 1300,
     "test_where_only_the_first_counts_there_is_one": 1300,

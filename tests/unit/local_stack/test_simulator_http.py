@@ -347,8 +347,8 @@ class Stream:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what /proc knows of its memory")
-def test_256_mb_in_bounded_memory(tmp_path: Path) -> None:
-    port_file, size = tmp_path / "port", 256 * 1024 * 1024
+def test_160_mb_in_bounded_memory(tmp_path: Path) -> None:
+    port_file, size = tmp_path / "port", 160 * 1024 * 1024
     command = [sys.executable, "-m", "local.simulator", "--port-file", str(port_file)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         try:
