@@ -9,12 +9,13 @@ from xdist.remote import Producer
 
 from local.stack import BUILT_FOR
 from local.strict_aws.original import read_once
+from tests.examples import USUAL
 from tests.sharing_out import SharingOut, computes, longest_first
 
 # A red build means a change: by default, all examples are the same ones every time.
-settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=USUAL)
 # For `make quick`: a tenth of them. Where a test wants a number of its own, see `examples`.
-settings.register_profile("quick", settings.get_profile("same"), max_examples=10)
+settings.register_profile("quick", settings.get_profile("same"), max_examples=USUAL // 10)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # Hundreds of tests make clients of their own.

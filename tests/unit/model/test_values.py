@@ -64,6 +64,16 @@ def test_it_is_as_a_dataclass(made: Any) -> None:
     assert not hasattr(one, "__dict__")
 
 
+def test_its_init_is_compiled_once_and_only_if_a_value_is_made() -> None:
+    made: Any = dataclass(frozen=True, slots=True)(type("File", (), dict(BODY)))
+    before = made.__init__
+    made("a")
+    after = made.__init__
+    made("b")
+    assert before is not after is made.__init__
+    assert (before.__code__.co_varnames[1], after.__code__.co_varnames[1]) == ("given", "name")
+
+
 @pytest.mark.parametrize("made", [OURS, THEIRS], ids=["ours", "theirs"])
 def test_it_is_made_as_a_dataclass(made: Any) -> None:
     assert made("a").rows == []

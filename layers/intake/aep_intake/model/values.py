@@ -2,8 +2,9 @@
 
 A worker makes up to ninety such classes at its start, which is most of what it does beyond loading
 boto3. `dataclasses` writes and compiles six functions for each. Here `__init__` alone is compiled,
-and without its annotations, which would take as long again. That nobody changes a value is for mypy
-to say, which sees the decorator of `dataclasses`.
+without its annotations, which would take as long again, and when the first value is made: at its
+start, a worker makes none of most classes. That nobody changes a value is for mypy to say, which
+sees the decorator of `dataclasses`.
 """
 
 import dataclasses
@@ -27,6 +28,11 @@ def _value[C](cls: type[C]) -> type[C]:
     shown = [member.name for member in members if member.repr]
     of: Callable[[object], Any] = attrgetter(*compared) if compared else _nothing
 
+    def __init__(self: object, *given: object, **named: object) -> None:
+        init = _init(members)
+        cls.__init__ = init  # type: ignore[method-assign]
+        init(self, *given, **named)
+
     def __eq__(self: object, other: object) -> bool:
         return of(self) == of(other) if other.__class__ is self.__class__ else NotImplemented
 
@@ -37,7 +43,7 @@ def _value[C](cls: type[C]) -> type[C]:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{self.__class__.__qualname__}({values})"
 
-    for function in (_init(members), __eq__, __hash__, __repr__):
+    for function in (__init__, __eq__, __hash__, __repr__):
         setattr(cls, function.__name__, function)
     return cls
 
