@@ -297,6 +297,24 @@ def test_a_copy_of_what_is_refused_and_keeps_its_claim_is_told(world: World) -> 
     assert batches(world) == 1
 
 
+def test_a_copy_of_what_was_refused_and_discarded_is_loaded(world: World) -> None:
+    """That begins no more, though it keeps its claim."""
+    copy = following(A, 2, copied=True)
+    world.versions = [A, copy]
+    for status in (500, 400):
+        world.simulator.faults.add(Fault("status", operation="create", status=status))
+    with pytest.raises(OutcomeUnknown):
+        take(A, world.intake(0))
+    world.clock.advance(HOUR)
+    with pytest.raises(BatchRefused):
+        take(A, world.intake(0))
+    refused = world.ledger.records[A.external_id]
+    world.ledger.replace(refused, refused.discard("by somebody", world.clock()))
+    assert take(copy, world.intake(0)).kind is OutcomeKind.CREATED
+    assert take(A, world.intake(0)).kind is OutcomeKind.DUPLICATE
+    assert batches(world) == 1
+
+
 def test_a_copy_stands_for_a_refused_copy_and_what_that_stood_for(world: World) -> None:
     copy, again = following(A, 2, copied=True), following(A, 3, copied=True)
     world.versions = [A, copy]

@@ -88,9 +88,10 @@ class LiveVersions:
         if record is None or record.replaced_by is not None:
             return None
         external_id = record.order.external_id
-        if record.state is State.REFUSED and record.order.excerpt is not None:
+        refused = record.state is State.REFUSED
+        if refused and (record.order.excerpt is not None or record.discarded is not None):
             return None  # a part of a window begins again only if somebody redrives it
-        if record.state is State.REFUSED and not record.keeps_claims:
+        if refused and not record.keeps_claims:
             raise NotYet(
                 f"{external_id}, which had another version of this object, is refused just now, "
                 "and lets it go: this one is tried again by itself, once that is told",
