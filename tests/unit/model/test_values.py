@@ -4,6 +4,8 @@ import copy
 import dataclasses
 import inspect
 import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import field, replace
 from functools import partial
 from typing import Any
@@ -64,14 +66,34 @@ def test_it_is_as_a_dataclass(made: Any) -> None:
     assert not hasattr(one, "__dict__")
 
 
-def test_its_init_is_compiled_once_and_only_if_a_value_is_made() -> None:
+@pytest.mark.parametrize(
+    "first",
+    [
+        lambda made: made("a"),
+        dataclasses.fields,
+        lambda made: made.__match_args__,
+        inspect.signature,
+    ],
+    ids=["a value", "its fields", "a match", "its signature"],
+)
+def test_it_is_completed_once_and_only_if_somebody_needs_it(first: Callable[[Any], object]) -> None:
     made: Any = dataclass(frozen=True, slots=True)(type("File", (), dict(BODY)))
-    before = made.__init__
-    made("a")
-    after = made.__init__
-    made("b")
-    assert before is not after is made.__init__
-    assert (before.__code__.co_varnames[1], after.__code__.co_varnames[1]) == ("given", "name")
+    before = vars(made)["__init__"]
+    first(made)
+    after = vars(made)["__init__"]
+    assert made("b") == made("b")
+    assert not inspect.isfunction(before)
+    assert inspect.isfunction(after)
+    assert after is vars(made)["__init__"]
+
+
+def test_threads_that_need_it_at_once_complete_it_once() -> None:
+    for _ in range(50):
+        made: Any = dataclass(frozen=True, slots=True)(type("File", (Kept,), dict(BODY)))
+        with ThreadPoolExecutor(8) as pool:
+            values = list(pool.map(made, "abababab"))
+        assert len(set(values)) == 2
+        assert values[0].rows == []
 
 
 @pytest.mark.parametrize("made", [OURS, THEIRS], ids=["ours", "theirs"])
@@ -95,6 +117,16 @@ def test_a_value_of_another_class_is_another() -> None:
     assert nothing == Nothing()
     assert nothing != Kept()
     assert repr(Nothing()) == "Nothing()"
+
+
+def test_what_may_change_is_equal_to_itself_alone() -> None:
+    made: Any = dataclass(slots=True)(type("File", (), dict(BODY)))
+    one = made("a")
+    one.size = 4
+    assert replace(one).size == 4
+    assert one != made("a", 4)
+    assert len({one, one, made("a", 4)}) == 2
+    assert not hasattr(one, "__dict__")
 
 
 def test_copies_are_equal() -> None:

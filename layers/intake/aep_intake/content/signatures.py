@@ -65,10 +65,7 @@ _TEXTS = {
     ),
     rb"-----BEGIN [A-Z0-9 ]+-----": ("a text that is encrypted or signed", "send what is in it"),
 }
-_TEXT = re.compile(
-    rb"(?:\xef\xbb\xbf)?\s*(?:%b)" % b"|".join(b"(%b)" % text for text in _TEXTS), re.IGNORECASE
-)
-_EBCDIC = frozenset((string.ascii_letters + string.digits + " ").encode("cp500"))
+_TEXT = rb"(?:\xef\xbb\xbf)?\s*(?:%b)" % b"|".join(b"(%b)" % text for text in _TEXTS)
 
 
 def binary(content: bytes) -> tuple[str, str] | None:
@@ -100,7 +97,8 @@ def _is_utf_32(content: bytes) -> bool:
 def _is_ebcdic(content: bytes) -> bool:
     """Whether most of it is letters, digits and spaces of EBCDIC, of which few are ASCII."""
     high = content.translate(None, bytes(range(0x40)) + bytes(range(0x41, 0x80)))
-    letters = sum(byte in _EBCDIC for byte in high)
+    known = (string.ascii_letters + string.digits + " ").encode("cp500")
+    letters = len(high) - len(high.translate(None, known))
     most = len(high) > 8 and 2 * len(high) > len(content) and 20 * letters > 19 * len(high)
     return most and not _is_utf_8(content)  # as few letters of Japanese may be
 
@@ -115,5 +113,5 @@ def _is_utf_8(content: bytes) -> bool:
 
 def other_text(content: bytes) -> tuple[str, str] | None:
     """As `binary`, of text that is no rows, such as XML, a mail, or an answer of HTTP."""
-    found = _TEXT.match(content)
+    found = re.match(_TEXT, content, re.IGNORECASE)
     return [*_TEXTS.values()][(found.lastindex or 1) - 1] if found else None

@@ -1,16 +1,18 @@
-"""`dataclass(frozen=True, slots=True)`, whose class is made in a third of the time.
+"""`dataclass(frozen=True, slots=True)`, whose class is made in a tenth of the time.
 
 A worker makes up to ninety such classes at its start, which is most of what it does beyond loading
-boto3. `dataclasses` writes and compiles six functions for each. Here `__init__` alone is compiled,
-without its annotations, which would take as long again, and when the first value is made: at its
-start, a worker makes none of most classes. That nobody changes a value is for mypy to say, which
-sees the decorator of `dataclasses`.
+boto3, and then has values of half of them. So at first a class has its slots only. Who makes a
+value, or asks for the fields, has `dataclasses` read them and the methods made. `__init__` is
+compiled without its annotations, which would take as long again. That nobody changes a value is for
+mypy to say, which sees the decorator of `dataclasses`.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from threading import RLock
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from dataclasses import dataclass as dataclass  # noqa: PLC0414 - to be imported from here
@@ -18,34 +20,69 @@ else:
 
     def dataclass[C](*, slots: bool, frozen: bool = False) -> Callable[[type[C]], type[C]]:
         """As that of `dataclasses`; without `frozen`, values are equal if they are the same."""
-        return _value if frozen else dataclasses.dataclass(slots=slots, eq=False, repr=False)
+        return partial(_value, methods=_METHODS if frozen else _METHODS[:1])
 
 
-def _value[C](cls: type[C]) -> type[C]:
-    cls = dataclasses.dataclass(slots=True, init=False, eq=False, repr=False)(cls)
-    members = dataclasses.fields(cls)  # type: ignore[arg-type]  # it is one now
+_FIELDS = "__dataclass_fields__", "__dataclass_params__", "__match_args__"
+_METHODS = "__init__", "__eq__", "__hash__", "__repr__"
+_TURN = RLock()  # of who completes a class, and with it those it extends
+
+
+def _value[C](cls: type[C], methods: Sequence[str]) -> type[C]:
+    """The class again, with slots. In its own methods, `super()` needs arguments."""
+    members = cls.__annotations__.items()
+    slots = [name for name, of in members if getattr(of, "__origin__", None) is not ClassVar]
+    body = {name: it for name, it in vars(cls).items() if name not in ("__dict__", "__weakref__")}
+    for name in slots:
+        body.pop(name, None)  # its default
+
+    def complete() -> None:
+        with _TURN:
+            if _FIELDS[0] in vars(cls):  # another thread was first
+                return
+            described: Any = dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
+            for name in _FIELDS:
+                setattr(made, name, getattr(described, name))
+            for name, method in _methods(dataclasses.fields(described)).items():
+                if name in methods:
+                    method.__name__, method.__qualname__ = name, f"{cls.__qualname__}.{name}"
+                    setattr(made, name, method)
+
+    later = {name: _Later(name, complete) for name in (*_FIELDS, *methods)}
+    metaclass: Any = type(cls)
+    made: type[C] = metaclass(cls.__name__, cls.__bases__, body | later | {"__slots__": slots})
+    made.__qualname__ = cls.__qualname__
+    return made
+
+
+class _Later:
+    """An attribute of a class that is not complete. Who asks for it completes the class."""
+
+    def __init__(self, name: str, complete: Callable[[], None]) -> None:
+        self._name, self._complete = name, complete
+
+    def __get__(self, value: object, cls: type) -> Any:
+        self._complete()
+        return getattr(cls if value is None else value, self._name)
+
+
+def _methods(members: tuple[dataclasses.Field[Any], ...]) -> dict[str, Callable[..., Any]]:
+    """`_METHODS` of a class with these members."""
     compared = [member.name for member in members if member.compare]
     shown = [member.name for member in members if member.repr]
     of: Callable[[object], Any] = attrgetter(*compared) if compared else _nothing
 
-    def __init__(self: object, *given: object, **named: object) -> None:
-        init = _init(members)
-        cls.__init__ = init  # type: ignore[method-assign]
-        init(self, *given, **named)
-
-    def __eq__(self: object, other: object) -> bool:
+    def eq(self: object, other: object) -> bool:
         return of(self) == of(other) if other.__class__ is self.__class__ else NotImplemented
 
-    def __hash__(self: object) -> int:
+    def of_hash(self: object) -> int:
         return hash(of(self))
 
-    def __repr__(self: object) -> str:
+    def of_repr(self: object) -> str:
         values = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
         return f"{self.__class__.__qualname__}({values})"
 
-    for function in (__init__, __eq__, __hash__, __repr__):
-        setattr(cls, function.__name__, function)
-    return cls
+    return dict(zip(_METHODS, (_init(members), eq, of_hash, of_repr), strict=True))
 
 
 def _init(members: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:
