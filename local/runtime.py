@@ -52,6 +52,7 @@ class Function:
     variables: Mapping[str, str]
     statements: tuple[dict[str, object], ...]
     memory_mb: int
+    disk_mb: int
 
     @property
     def path(self) -> str:
@@ -101,6 +102,7 @@ def function(stack: LocalStack, name: str, built: Path) -> Function:
         found["Environment"]["Variables"],
         tuple(statement for policy in policies for statement in policy["Statement"]),
         found["MemorySize"],
+        found["EphemeralStorage"]["Size"],
     )
 
 

@@ -15,6 +15,7 @@ OBJECT = 5.00  # S3's PUT
 OBJECT_READ = 0.40  # S3's GET
 TRACE = 5.00  # X-Ray
 GIGABYTE_SECOND = 13.3334  # Lambda on arm64
+DISK_GIGABYTE_SECOND = 0.0309  # of its /tmp
 # Dollars for one.
 LOG_GIGABYTE = 0.50  # CloudWatch Logs, taken in
 STORED_GIGABYTE = 0.023  # S3, a month
@@ -22,6 +23,7 @@ STORED_GIGABYTE = 0.023  # S3, a month
 # Lambda gives a function of 1,769 MB one processor, and others their share.
 # https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html
 PROCESSOR_MB = 1769
+DISK_MB = 512  # of /tmp, for nothing
 AWS_MS = 10  # that AWS lets a call wait
 INVOCATION_MS = 20  # to start and to end one
 PLATFORM_LOG = 600  # bytes of a delivery: Lambda's own lines, platform.start and platform.report
@@ -36,9 +38,10 @@ def seconds(cpu_ms: float, waiting_ms: float, memory_mb: int) -> float:
     return (cpu_ms * max(1, PROCESSOR_MB / memory_mb) + waiting_ms + INVOCATION_MS) / 1000
 
 
-def invocation(duration_s: float, memory_mb: int) -> float:
+def invocation(duration_s: float, memory_mb: int, disk_mb: int = DISK_MB) -> float:
     """A million invocations."""
-    return INVOCATION + duration_s * memory_mb / 1024 * GIGABYTE_SECOND
+    memory, disk = memory_mb / 1024, (disk_mb - DISK_MB) / 1024
+    return INVOCATION + duration_s * (memory * GIGABYTE_SECOND + disk * DISK_GIGABYTE_SECOND)
 
 
 class Meter:

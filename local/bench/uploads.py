@@ -90,6 +90,7 @@ class Step:
 
     name: str
     memory_mb: int
+    disk_mb: int
     aep: Counter[str]
     aws: Counter[str]
     written: tuple[tuple[str, str], ...]
@@ -102,6 +103,7 @@ class Step:
         return Step(
             self.name,
             self.memory_mb,
+            self.disk_mb,
             self.aep + other.aep,
             self.aws + other.aws,
             self.written + other.written,
@@ -118,6 +120,11 @@ class Step:
         one_by_one = self.aws.total() - gets + max(1, gets / SIDE_BY_SIDE_GETS)
         waiting = AEP_MS * self.aep.total() + AWS_MS * one_by_one
         return prices.seconds(self.cpu, waiting, self.memory_mb)
+
+    @property
+    def price(self) -> float:
+        """Dollars for a million such invocations."""
+        return prices.invocation(self.on_lambda, self.memory_mb, self.disk_mb)
 
 
 class Curl:
@@ -199,7 +206,7 @@ class Uploads:
         self._curl = Curl(stack.platform)
         self._environments: dict[str, dict[str, str]] = {}
         self._identities: dict[str, Aws] = {}
-        self._memory: dict[str, int] = {}  # of functions, by module
+        self._sizes: dict[str, tuple[int, int]] = {}  # memory and /tmp, by module
 
     def _stop(self) -> None:
         """Nothing of the stack works by itself: messages wait for the workers that are measured."""
@@ -533,7 +540,7 @@ class Uploads:
     def _worker(self, name: str) -> Iterator[Runtime]:
         stack = self._stack
         made = function(stack, name, self._built).with_probe()
-        self._memory[made.handler.partition(".")[0]] = made.memory_mb
+        self._sizes[made.handler.partition(".")[0]] = made.memory_mb, made.disk_mb
         if name not in self._environments:
             self._identities[name] = stack.identity(f"uploads-{name}", list(made.statements))
             identity = self._identities[name].identity
@@ -570,7 +577,7 @@ class Uploads:
                 aws[_operation(call)] += times
         return Step(
             module,
-            self._memory[module],
+            *self._sizes[module],
             Counter(request["operation"] for request in asked),
             aws,
             tuple(map(tuple, told["written"])),
@@ -681,7 +688,7 @@ def _bill_packed(steps: list[Step], files: int) -> Section:
         "Batch Succeeded": prices.EVENT,
         f"queues, {requests_to_queues} requests": requests_to_queues * prices.QUEUE_REQUEST,
         f"Lambda, {len(delivering)} invocations, {seconds:.1f} s": (
-            sum(prices.invocation(step.on_lambda, step.memory_mb) for step in delivering)
+            sum(step.price for step in delivering)
         ),
         f"ledger, {writes} write units": writes * prices.WRITE_UNIT,
         f"S3, {gets:,} GET, {puts} PUT": gets * prices.OBJECT_READ + puts * prices.OBJECT,
@@ -737,9 +744,7 @@ def _bill(steps: list[Step]) -> Section:
     lines = {
         "events: S3's, Batch Created, Batch Succeeded": 3 * prices.EVENT,
         f"queues, {requests_to_queues} requests": requests_to_queues * prices.QUEUE_REQUEST,
-        f"Lambda, {number} invocations, {seconds:.2f} s": (
-            sum(prices.invocation(step.on_lambda, step.memory_mb) for step in steps)
-        ),
+        f"Lambda, {number} invocations, {seconds:.2f} s": (sum(step.price for step in steps)),
         f"ledger, {writes} write and {reads} read units": (
             writes * prices.WRITE_UNIT + reads * prices.READ_UNIT
         ),
