@@ -238,8 +238,8 @@ def _outputs() -> str:
 
 
 def _routes() -> str:
-    rule = schema("routes")["properties"]["routes"]["items"]
-    return _members(rule, "")
+    route = schema("routes")["properties"]["routes"]["items"]
+    return _members(route, "")
 
 
 def _members(of: Mapping[str, Any], above: str) -> str:

@@ -1,4 +1,4 @@
-"""What a routing table says of an arrival that one of its rules takes."""
+"""What a routing table says of an arrival that one of its routes takes."""
 
 from aep_intake.model.files import Arrival
 from aep_intake.routing.table import Match, RoutingTable

@@ -26,7 +26,7 @@ class Case:
 
     name: str  # also of its route and its folder
     files: Mapping[str, bytes]  # by key within the folder, in the order in which they come
-    rule: Mapping[str, Any] = field(default_factory=dict)  # further members of the route
+    written: Mapping[str, Any] = field(default_factory=dict)  # further members of the route
     rows: list[Row] = field(default_factory=list)  # in the dataset
     rejected: Mapping[str, str] = field(default_factory=dict)  # key → reason
 

@@ -70,10 +70,10 @@ def dataset_of_route(
     `ims_orgs`: IMS organization by secret ARN; None: the secret does not work. Raises CannotLookUp
     and IntakeError.
     """
-    rule = route.rule
-    arn = credential_arn(rule.get("credential"), organizations.credentials)
-    sandbox = rule.get("sandbox", organizations.of(arn).sandboxes[0])
-    dataset_name, dataset_id = rule.get("datasetName"), rule.get("datasetId")
+    written = route.written
+    arn = credential_arn(written.get("credential"), organizations.credentials)
+    sandbox = written.get("sandbox", organizations.of(arn).sandboxes[0])
+    dataset_name, dataset_id = written.get("datasetName"), written.get("datasetId")
     if "{" in f"{sandbox}{dataset_name}{dataset_id}":
         raise CannotLookUp("its target depends on the object's key")
     ims_org = ims_orgs[arn]

@@ -35,14 +35,14 @@ IN_PROGRESS = {"DEPLOYING", "VALIDATING", "BAKING", "ROLLING_BACK"}
 
 @dataclass(frozen=True)
 class DocumentProblem:
-    """What is wrong with a document: in which rule (None: the whole document), at which member."""
+    """What is wrong with a document: in which route (None: the whole document), at which member."""
 
-    rule: str | None
+    route: str | None
     field: str
     text: str
 
     def __str__(self) -> str:
-        return ": ".join(filter(None, (self.rule, self.field, self.text)))
+        return ": ".join(filter(None, (self.route, self.field, self.text)))
 
 
 type Lint = Callable[[bytes], list[DocumentProblem]]
@@ -213,7 +213,7 @@ def check_route(route: str, document: bytes) -> None:
     """Whether `document`, which is live, has a route of this name. Raises CommandFailed."""
     from aep_intake.routing import routes
 
-    known = [rule.name for rule in routes.parse(document, "live").routes]
+    known = [one.name for one in routes.parse(document, "live").routes]
     if route not in known:
         raise CommandFailed(
             f"no route of the live table is called {visible(route)}: {near(route, known)}"

@@ -65,7 +65,7 @@ def print_json(value: object) -> None:
 
 
 def quantity(number: int, noun: str) -> str:
-    """`1 rule`, `2 rules`."""
+    """`1 route`, `2 routes`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

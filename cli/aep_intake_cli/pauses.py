@@ -62,7 +62,9 @@ class PausedWork:
 
 def doubt_of_dataset(dataset: str, table: RoutingTable) -> str | None:
     """Why a pause of this dataset may hold nothing; None: a route names it."""
-    named = {str(route.rule["datasetId"]) for route in table.routes if "datasetId" in route.rule}
+    named = {
+        str(route.written["datasetId"]) for route in table.routes if "datasetId" in route.written
+    }
     if dataset in named:
         return None
     whole = sorted(name for name in named if "{" not in name)

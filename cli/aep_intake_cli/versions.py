@@ -34,14 +34,14 @@ def as_written(document: bytes) -> Any:
     """A document without what publishing writes into it."""
     written = json.loads(document)
     if "routes" in written:
-        written["routes"] = [rule_as_written(rule) for rule in written["routes"]]
+        written["routes"] = [route_as_written(route) for route in written["routes"]]
     return written
 
 
-def rule_as_written(rule: Mapping[str, Any]) -> dict[str, Any]:
-    """A rule without that."""
-    written = ("compiledMap", "lookup")
-    return {name: value for name, value in rule.items() if name not in written}
+def route_as_written(route: Mapping[str, Any]) -> dict[str, Any]:
+    """A route without that."""
+    added = ("compiledMap", "lookup")
+    return {name: value for name, value in route.items() if name not in added}
 
 
 def differences(before: bytes, after: bytes, names: tuple[str, str]) -> list[str]:

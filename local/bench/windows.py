@@ -74,10 +74,10 @@ class Work:
 
 
 def routes_with_windows(directory: Path) -> Path:
-    """The samples' table, and rules whose windows only end when told to; where it is written."""
+    """The samples' table, and routes whose windows only end when told to; where it is written."""
     table = json.loads((ROOT / "local" / "samples" / "routes.json").read_text("utf-8"))
     # This stack does not deliver, so it maps no files.
-    table["routes"] = [rule for rule in table["routes"] if "map" not in rule]
+    table["routes"] = [route for route in table["routes"] if "map" not in route]
     table["routes"] += [
         {
             "name": name,

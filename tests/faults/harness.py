@@ -110,9 +110,9 @@ ASKED = {"content-type": "application/x-www-form-urlencoded"}
 TOKEN = Request("POST", "/ims/token/v3", "", ASKED, urlencode(FORM).encode())
 
 
-def _table(version: str, **rule: Any) -> RoutingTable:
-    rule = {"name": version, "match": "in/**"} | rule
-    return routes.parse(json.dumps({"routes": [rule]}), version)
+def _table(version: str, **written: Any) -> RoutingTable:
+    written = {"name": version, "match": "in/**"} | written
+    return routes.parse(json.dumps({"routes": [written]}), version)
 
 
 GOOD = _table("good", datasetId=LOYALTY, inputFormat={"format": "json"})

@@ -23,13 +23,13 @@ ran: Counter[str] = Counter()
 LIVE = frozenset({"loading", "success"})
 
 
-def table(**rule: Any) -> RoutingTable:
-    whole = {"name": "again", "match": "in/**", "datasetId": LOYALTY} | rule
+def table(**written: Any) -> RoutingTable:
+    whole = {"name": "again", "match": "in/**", "datasetId": LOYALTY} | written
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
-def replacing(**rule: Any) -> RoutingTable:
-    return table(onNewVersion="replace", inputFormat={"format": "json"}, **rule)
+def replacing(**written: Any) -> RoutingTable:
+    return table(onNewVersion="replace", inputFormat={"format": "json"}, **written)
 
 
 MARKED = {"batch": {"marker": "_SUCCESS", "within": "10m"}}
@@ -132,7 +132,7 @@ def test_what_failed_is_redriven_unless_it_was_overtaken(tape: bytes) -> None:
     world.calm = False
     bucket.play()
     records = adopted(world)
-    dataset = LOADED_ONCE[0].routes[0].rule["datasetId"]
+    dataset = LOADED_ONCE[0].routes[0].written["datasetId"]
     status = {batch.id: batch for batch in world.simulator.batches() if batch.id in records}
     there = {
         version: status[record.batch_id or ""]

@@ -37,8 +37,8 @@ def every_end_is_kept() -> Iterator[None]:
         yield
 
 
-def table(**rule: Any) -> RoutingTable:
-    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+def table(**written: Any) -> RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | written
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 

@@ -55,10 +55,10 @@ OF_CSV, OF_JSON = compiled(CSV), compiled(JSON)
 MAPS = OF_CSV | OF_JSON
 
 
-def mapped(name: str, source: dict[str, Any] = CSV, **rule: Any) -> Any:
+def mapped(name: str, source: dict[str, Any] = CSV, **written: Any) -> Any:
     """A table whose route has this map; one row of a file may be broken."""
     whole = {"inputFormat": source, "badRows": 1, "map": {"f": "f"}, "compiledMap": name}
-    return table(**whole, **rule)
+    return table(**whole, **written)
 
 
 ALONE = tuple(mapped(name) for name in OF_CSV)

@@ -86,8 +86,8 @@ READY_LATE = "00*2 10 00 12 00*33 12 00*3 0b 00 12*2 00 01 00*61 0c 00 04 08"
 @tapes(200, 400, READY_LATE)
 def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -> None:
     batch = ({"within": "2h"}, {"within": "2h", "window": "1m"})[tape[0] % 2]
-    rule = table(ready="{file}.done", batch=batch, match="in/*.json")
-    world = World(Tape(tape), tables=(rule,), final=rule)
+    waits = table(ready="{file}.done", batch=batch, match="in/*.json")
+    world = World(Tape(tape), tables=(waits,), final=waits)
     wanted, versioned = ORDERS[world.tape.pick(len(ORDERS))], world.tape.pick(2) == 1
     files = versions(FILE, wanted.count("f"), versioned=versioned)
     readies = versions(DONE, wanted.count("r"), versioned=versioned)

@@ -40,11 +40,11 @@ EVENTS = ROOT / "events"
 def unseen(table: bytes) -> dict[str, Any]:
     """A routing table that looks at no object, for events of objects that are not there."""
     routes: dict[str, Any] = json.loads(table)
-    for rule in routes["routes"]:
-        if "ignore" not in rule:
-            rule["lookInside"] = False
+    for route in routes["routes"]:
+        if "ignore" not in route:
+            route["lookInside"] = False
             for member in ("minRows", "badRows"):
-                rule.pop(member, None)
+                route.pop(member, None)
     return routes
 
 

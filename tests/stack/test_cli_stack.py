@@ -395,7 +395,7 @@ def test_who_may_publish_routes_may_not_publish_limits(stack: LocalStack) -> Non
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     """A table whose datasets Catalog knows, or does not."""
-    rules: list[dict[str, Any]] = [
+    written: list[dict[str, Any]] = [
         {"name": "fed", "match": "fed/*.csv", "datasetName": "profiles"},
         {"name": "gathered", "datasetId": PROFILES, "batch": {"window": "1h"}},
         {"name": "not-fed", "match": "not-fed/*.csv", "datasetName": "products"},
@@ -404,7 +404,7 @@ def table(tmp_path: Path) -> Path:
         {"name": "by-key", "match": "{sandbox}/{x}/*.csv", "datasetName": "{x}"},
     ]
     file = tmp_path / "routes.json"
-    file.write_text(json.dumps({"routes": [{"match": "gathered/*.csv"} | rule for rule in rules]}))
+    file.write_text(json.dumps({"routes": [{"match": "gathered/*.csv"} | one for one in written]}))
     return file
 
 
@@ -417,7 +417,7 @@ def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys
         if line.startswith("│")
     ]
     assert rows == [
-        ["prod", "all rules", "24 or more", "may exceed 90"],
+        ["prod", "all routes", "24 or more", "may exceed 90"],
         ["fed", "each object", "no limit", '"batch": {"window": "66m"}'],
         ["gathered", "each 1h", "24", '"window": "66m"'],
         ["not-fed", "each object", "no limit", "not for Profile"],
@@ -425,7 +425,7 @@ def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys
         ["gone", "each object", "no limit", '"batch": {"window": "66m"}'],
         ["by-key", "each object", "no limit", '"batch": {"window": "66m"}'],
         ["", "", "", "if there is only one {x}"],
-        ["dev", "all rules", "no limit", "may exceed 90"],
+        ["dev", "all routes", "no limit", "may exceed 90"],
         ["by-key", "each object", "no limit", '"batch": {"window": "16m"}'],
         ["", "", "", "if there is only one {x}"],
     ]
@@ -440,8 +440,8 @@ def test_catalog_tells_which_routes_count(stack: LocalStack, table: Path, capsys
 
 
 def test_a_stack_also_says_what_it_allows(stack: LocalStack, table: Path, capsys: Output) -> None:
-    rule = {"name": "r", "match": "*", "datasetId": "d", "sandbox": "stage"}
-    table.write_text(json.dumps({"routes": [rule]}))
+    route = {"name": "r", "match": "*", "datasetId": "d", "sandbox": "stage"}
+    table.write_text(json.dumps({"routes": [route]}))
     assert main(["routes", "check", str(table)]) == 1
     assert "does not allow sandbox 'stage'" in capsys.readouterr().out
 
@@ -779,7 +779,7 @@ def test_all_go_back_unchanged_and_without_their_reasons(
     stack: LocalStack, queue: str, goal: str
 ) -> None:
     sqs = stack.aws.sqs
-    sent = park(sqs, queue, NoRoute("no rule"), 13) + park(sqs, queue, None, 12)
+    sent = park(sqs, queue, NoRoute("no route"), 13) + park(sqs, queue, None, 12)
     told = outcome(sqs, queue, goal)
     assert told == [("no-route", True)] * 13 + [("tries-used-up", True)] * 12
     assert bodies(stack, queue) == []
@@ -792,7 +792,7 @@ def test_only_what_is_chosen_goes_and_the_rest_is_there_at_once(
     stack: LocalStack, queue: str, goal: str
 ) -> None:
     sqs = stack.aws.sqs
-    mended = park(sqs, queue, NoRoute("no rule"), 11)
+    mended = park(sqs, queue, NoRoute("no route"), 11)
     others = park(sqs, queue, DatasetNotFound("none"), 12) + park(sqs, queue, None, 3)
     told = outcome(sqs, queue, goal, Choice(reasons=frozenset({"no-route"})))
     assert told == [("no-route", True)] * 11
@@ -806,7 +806,7 @@ def test_only_what_is_chosen_goes_and_the_rest_is_there_at_once(
 def test_one_goes_back_by_its_external_id(stack: LocalStack, queue: str, goal: str) -> None:
     sqs = stack.aws.sqs
     tired = park(sqs, queue, None, 4)
-    wanted = park(sqs, queue, NoRoute("no rule", external_id="intake-00.2"), 1)
+    wanted = park(sqs, queue, NoRoute("no route", external_id="intake-00.2"), 1)
     chosen = Choice(external_ids=frozenset({"intake-00.2"}))
     assert outcome(sqs, queue, goal, chosen) == [("no-route", True)]
     assert bodies(stack, goal) == wanted
@@ -818,7 +818,7 @@ def test_one_goes_back_by_its_external_id(stack: LocalStack, queue: str, goal: s
 
 def test_a_dry_run_changes_nothing(stack: LocalStack, queue: str, goal: str) -> None:
     sqs = stack.aws.sqs
-    sent = park(sqs, queue, NoRoute("no rule"), 15)
+    sent = park(sqs, queue, NoRoute("no route"), 15)
     found = messages_alone(sqs, queue, goal).chosen(Choice())
     assert [one.why.reason for one in found] == ["no-route"] * 15
     assert bodies(stack, queue) == sorted(sent)
@@ -922,7 +922,7 @@ def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
     missing = Missing("folder-0f", "", "1790000000000~")
     body_of_missing = json.dumps({"missing": asdict(missing)})
     sqs.send_message(QueueUrl=queue, MessageBody=body_of_missing)
-    others = [*park(sqs, queue, NoRoute("no rule"), 1), body_of_missing]
+    others = [*park(sqs, queue, NoRoute("no route"), 1), body_of_missing]
     found = messages_alone(sqs, queue, goal).chosen(Choice())
     told = {(one.why.reason, one.external_id, one.why.detail) for one in found}
     assert ("tries-used-up", missing.external_id, "") in told

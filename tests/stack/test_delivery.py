@@ -77,11 +77,11 @@ ROUTES = {
     ]
 }
 WILD = [
-    {"name": case.name, "match": "FOLDER/**", "datasetId": LOYALTY} | dict(case.rule)
+    {"name": case.name, "match": "FOLDER/**", "datasetId": LOYALTY} | dict(case.written)
     for case in CASES
 ]
-for rule in WILD:
-    rule["match"] = rule["match"].replace("FOLDER", f"wild/{rule['name']}")
+for route in WILD:
+    route["match"] = route["match"].replace("FOLDER", f"wild/{route['name']}")
 ROUTES["routes"] += WILD
 MAPPED = {
     "name": "mapped",

@@ -630,7 +630,7 @@ def test_what_is_held_has_the_sequencer_of_what_waited(ledger: Contract) -> None
 
 def test_a_rejection_claims_nothing(ledger: Contract) -> None:
     file = arrival()
-    ledger.reject(file, Rejection.of(NoRoute("no rule fits"), NOW))
+    ledger.reject(file, Rejection.of(NoRoute("no route fits"), NOW))
     assert ledger.claimant(file) is None
     assert ledger.open(opened(file)).state is State.OPEN
 
@@ -651,7 +651,7 @@ def test_what_stands_for_a_file_is_noted_in_place_of_its_waiting(ledger: Contrac
 
 
 def test_what_is_known_of_an_object(ledger: Contract) -> None:
-    event, rejection = arrival(), Rejection.of(NoRoute("no rule fits"), NOW)
+    event, rejection = arrival(), Rejection.of(NoRoute("no route fits"), NOW)
     again, named = replace(event, sequencer="0062"), replace(event, etag="o", sequencer=None)
     late, waiting = replace(event, version_id="v8"), replace(event, version_id="v9")
     for file in (event, again):  # either leaves a trace of their content, too
@@ -674,7 +674,7 @@ def test_what_is_known_of_an_object(ledger: Contract) -> None:
 
 def test_what_was_written_later_is_known_longer(ledger: Contract) -> None:
     file = arrival()
-    rejection = Rejection.of(NoRoute("no rule fits"), NOW)
+    rejection = Rejection.of(NoRoute("no route fits"), NOW)
     ledger.reject(file, rejection)
     if isinstance(ledger, DynamoLedger):
         ledger._now = lambda: NOW + 1000
@@ -1143,7 +1143,7 @@ def test_all_versions_of_an_object_come_with_one_query(stack: LocalStack) -> Non
     again, turned_away = replace(event, sequencer="0062"), replace(event, version_id="v9")
     ledger.open(opened(event))
     ledger.open(opened(again))
-    ledger.reject(turned_away, Rejection.of(NoRoute("no rule fits"), NOW))
+    ledger.reject(turned_away, Rejection.of(NoRoute("no route fits"), NOW))
     seen = {one.version: one for one in ledger.seen(event.object_id)}
     assert set(seen) == {event.version, again.version, turned_away.version}
     assert seen[again.version].owner == again.external_id
@@ -1388,7 +1388,7 @@ def test_what_belongs_to_an_order_is_kept_for_longer(stack: LocalStack) -> None:
 
 def test_what_is_parked_is_listed_counted_and_ended_by_its_token(stack: LocalStack) -> None:
     items = DynamoParked(Table(stack.aws.dynamodb, stack.outputs["LedgerTable"]))
-    name, why = uuid.uuid4().hex, Rejection("no-route", "no rule", NOW)
+    name, why = uuid.uuid4().hex, Rejection("no-route", "no route", NOW)
     several = [
         Parked(digest(name, str(n)), "arrivals", name, f"ä{n}", why, f"r-{name}", "s3://b/k", 1)
         for n in range(20)

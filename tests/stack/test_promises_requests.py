@@ -317,7 +317,7 @@ def test_whoever_asks_is_told_where_a_file_is(here: Scene) -> None:
     assert version["window"]["stage"] == "open"
     assert version["window"]["closesAt"].endswith("T00:00:00.000Z")
     version = version_of(here, waiting, "waiting")
-    assert version["why"] == "rule `folders` lets it wait for the marker _SUCCESS"
+    assert version["why"] == "route `folders` lets it wait for the marker _SUCCESS"
     assert version["since"] < version["until"]
 
     # And a second version beside the first.

@@ -137,9 +137,9 @@ def test_a_broken_table_that_got_past_everybody_replaces_no_good_one(
 def test_the_command_refuses_what_the_deployment_cannot_do(
     stack: LocalStack, tmp_path: Path, change: dict[str, str], says: str
 ) -> None:
-    rule = {"name": "a", "match": "*", "datasetId": "d"} | change
+    route = {"name": "a", "match": "*", "datasetId": "d"} | change
     table = tmp_path / "routes.json"
-    table.write_text(json.dumps({"routes": [rule]}))
+    table.write_text(json.dumps({"routes": [route]}))
     with pytest.raises(ChildFailed) as refusal:
         stack.publish_routes(table)
     assert says in str(refusal.value)

@@ -17,20 +17,22 @@ if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
     from aep_intake.routing.table import RoutingTable
 
+    from aep_intake_cli.documents import DocumentProblem
+    from aep_intake_cli.routing.explain import Explanation
     from aep_intake_cli.stack import Stack
 
 
 class FilesPerDay(click.ParamType[tuple[str, int]]):
-    """How many objects (or markers) arrive for a rule in a day."""
+    """How many objects (or markers) arrive for a route in a day."""
 
-    name = "RULE=NUMBER"
+    name = "ROUTE=NUMBER"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> tuple[str, int]:
         name, _, number = str(value).rpartition("=")
         if not name or not number.isdecimal():
-            self.fail(f"{value!r} is not of the form RULE=NUMBER", param, ctx)
+            self.fail(f"{value!r} is not of the form ROUTE=NUMBER", param, ctx)
         return name, int(number)
 
 
@@ -63,13 +65,13 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
     if not problems:
         _print_warnings(table, access)
     if as_json:
-        print_json([asdict(problem) for problem in problems])
+        print_json(list(map(_for_programs, problems)))
     elif problems:
         for problem in problems:
             click.echo(f"{table}: {problem}")
     else:
-        rules = quantity(len(routes.parse(document, table.name).routes), "rule")
-        click.echo(f"{table}: {rules}, no problems")
+        number = quantity(len(routes.parse(document, table.name).routes), "route")
+        click.echo(f"{table}: {number}, no problems")
     return 1 if problems else 0
 
 
@@ -78,7 +80,7 @@ def check(table: Path, as_json: bool, access: Access | None) -> int:
 @click.argument("keys", metavar="[KEY]...", nargs=-1)
 @as_json
 def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
-    """Show which rule of TABLE each KEY matches, and what follows.
+    """Show which route of TABLE each KEY matches, and what follows.
 
     KEY is the key of an object, or s3://bucket/key. Without a KEY, the table's own examples are
     explained.
@@ -96,14 +98,14 @@ def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"{table}: the table has no examples: give keys to explain", err=True)
     explanations = list(explain_keys(parsed, keys))
     if as_json:
-        print_json([asdict(one) for one in explanations])
+        print_json(list(map(_for_programs, explanations)))
     elif explanations:
-        names = ("key", "rule", "outcome", "placeholders")
+        names = ("key", "route", "outcome", "placeholders")
         shown = Table(*(Column(name, overflow="fold") for name in names))
         for one in explanations:
             values = ", ".join(f"{name}={value}" for name, value in one.placeholders.items())
             # Text, since brackets in a key would be markup to rich.
-            shown.add_row(*map(Text, (one.key, one.rule or "", one.outcome, values)))
+            shown.add_row(*map(Text, (one.key, one.route or "", one.outcome, values)))
         console().print(shown)
 
 
@@ -114,7 +116,7 @@ def explain(table: Path, keys: tuple[str, ...], as_json: bool) -> None:
     "files_per_day",
     multiple=True,
     type=FilesPerDay(),
-    help="How many objects (or markers) arrive for a rule; repeatable.",
+    help="How many objects (or markers) arrive for a route; repeatable.",
 )
 @as_json
 @with_access_if_named
@@ -124,25 +126,25 @@ def forecast(
     as_json: bool,
     access: Access | None,
 ) -> None:
-    """Count the batches a day that each rule of TABLE can make.
+    """Count the batches a day that each route of TABLE can make.
 
-    The numbers are compared with Adobe's advice. If a rule can make too many, the table says what
+    The numbers are compared with Adobe's advice. If a route can make too many, the table says what
     to write into it. With --stack, the sandboxes and credentials of the stack count, and Catalog
     says which datasets are enabled for Profile.
     """
     from aep_intake_cli.output import console, print_json, progress
-    from aep_intake_cli.routing.forecast import report, share_of_rule, to_json
+    from aep_intake_cli.routing.forecast import report, share_of_route, to_json
 
-    working = [route for route in _parse(table).routes if "ignore" not in route.rule]
+    working = [route for route in _parse(table).routes if "ignore" not in route.written]
     volumes = dict(files_per_day)
     for name in volumes.keys() - {route.name for route in working}:
         raise click.BadParameter(
-            f"no rule named {name} makes batches", param_hint="'--files-per-day'"
+            f"no route named {name} makes batches", param_hint="'--files-per-day'"
         )
     if not working:
-        click.echo(f"{table}: no rule of this table makes batches", err=as_json)
+        click.echo(f"{table}: no route of this table makes batches", err=as_json)
     if access is None or not working:
-        shares = [share_of_rule(route, volume=volumes.get(route.name)) for route in working]
+        shares = [share_of_route(route, volume=volumes.get(route.name)) for route in working]
         if as_json:
             print_json(to_json(shares))
         elif shares:
@@ -160,8 +162,13 @@ def forecast(
         console().print(report(shares, allowed=all_places(organizations, shares)))
     for share, warning in found:
         if warning:
-            rule = click.style(f"{share.rule}:", fg="yellow", bold=True)
-            click.echo(f"{rule} {warning}", err=as_json)
+            name = click.style(f"{share.route}:", fg="yellow", bold=True)
+            click.echo(f"{name} {warning}", err=as_json)
+
+
+def _for_programs(found: DocumentProblem | Explanation) -> dict[str, object]:
+    """As JSON, where `rule` names the route: programs that read it know no other name."""
+    return {"rule" if name == "route" else name: one for name, one in asdict(found).items()}
 
 
 def _print_warnings(table: Path, access: Access | None) -> None:

@@ -52,7 +52,7 @@ def command(
         if route is None:
             return found
         mine = found.of(route)
-        if not mine.routes:  # a rule that was removed today has still something to tell
+        if not mine.routes:  # a route that was removed today has still something to tell
             check_route(route, live_routes(stack, access.session.client("appconfig")))
         return mine
 

@@ -79,7 +79,7 @@ def check_dataset(
     if info is None:
         yield NOTE, datasets.CATALOG_IS_SLOW
     elif info.profile:
-        yield NOTE, forecast.profile_advice(forecast.share_of_rule(route))
+        yield NOTE, forecast.profile_advice(forecast.share_of_route(route))
     elif often := fit.batches_too_often(route, found.target, schemas):
         yield NOTE, often
 

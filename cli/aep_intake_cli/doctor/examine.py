@@ -222,7 +222,7 @@ def _check_adobe(
     schemas = Schemas(platform)
     yield from run_check("routes", _check_routes(document, allowed, table, delivers=stack.delivers))
     for route in table:
-        if "ignore" not in route.rule:
+        if "ignore" not in route.written:
             dataset = adobe.check_dataset(platform, route, allowed, ims_orgs, schemas)
             yield from run_check(f"route {route.name}", dataset)
 
@@ -234,7 +234,7 @@ def _check_routes(
     *,
     delivers: bool,
 ) -> Findings:
-    """A table without problems is live. Its rules are appended to `table`."""
+    """A table without problems is live. Its routes are appended to `table`."""
     live = published.live_versions()
     if not live:
         yield PROBLEM, "no routes are live, so files wait: aep-intake routes publish TABLE"
@@ -245,4 +245,4 @@ def _check_routes(
         yield PROBLEM, f"version {live[-1]}, {problem.field}: {problem.text}"
     if not problems:
         table += routes.parse(document, str(live[-1])).routes
-        yield OK, f"version {live[-1]} is live: {quantity(len(table), 'rule')}, no problems"
+        yield OK, f"version {live[-1]} is live: {quantity(len(table), 'route')}, no problems"

@@ -48,9 +48,9 @@ def known_schema(
         return schema_of_file(file)
     if access is None or dataset is None:
         raise CommandFailed("give --schema FILE, or --dataset NAME and --stack NAME")
-    rule = {"name": "suggested", "match": "**", "datasetName": dataset, **extra}
+    route = {"name": "suggested", "match": "**", "datasetName": dataset, **extra}
     try:
-        table = routes.parse(json.dumps({"routes": [rule]}), "draft")
+        table = routes.parse(json.dumps({"routes": [route]}), "draft")
     except routes.InvalidTable as fault:
         raise CommandFailed(f"{fault.field}: {fault.problem}") from None
     return schema_of_route(table.routes[0], access)
@@ -80,7 +80,7 @@ def schema_of_route(route: Route, access: Access) -> KnownSchema:
     stack = access.stack()
     organizations = organizations_of(stack, access.session.client("appconfig"))
     credentials, adobe = datasets.adobe_clients(stack, access.session)
-    arn = credential_arn(route.rule.get("credential"), organizations.credentials)
+    arn = credential_arn(route.written.get("credential"), organizations.credentials)
     ims_orgs = {arn: credentials.ims_org(arn)}
     try:
         found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)

@@ -66,15 +66,15 @@ def try_out(
     Raises CommandFailed, and as `schema`.
     """
     [explained] = explain(table, [key])
-    where = f"route {explained.rule}: {explained.outcome}" if explained.rule else explained.outcome
-    tried, arrival = Tried(key, where), arrival_of(key)
+    route = f"route {explained.route}: " if explained.route else ""
+    tried, arrival = Tried(key, f"{route}{explained.outcome}"), arrival_of(key)
     try:
         hit, match = table.find(arrival.bucket, arrival.key), table.match(arrival)
         if hit is None or isinstance(match, Ignored):
             return tried
         if isinstance(match.batching, IsMarker | IsReady):
             return tried  # it says that others are complete
-        mapped = "map" in hit[0].rule
+        mapped = "map" in hit[0].written
         file = read_as(path, input_format(match, arrival), key, mapped=mapped)
         _try_rows(tried, file, hit[0], schema(hit[0]), show=show)
     except NoRoute:
@@ -108,7 +108,7 @@ def _try_rows(
         tried.notes.append("It goes up as it is: its rows were not looked at")
         return
     compiled = rows_map = None
-    if "map" in route.rule:
+    if "map" in route.written:
         compiled = _compiled(route, file, known)
         rows_map = RowMap(compiled, arrival_of(tried.key).key, file.uri)
     elif known is None:
@@ -129,7 +129,7 @@ def _compiled(route: Route, file: RowFile, known: KnownSchema | None) -> Mapping
     if known is None:
         raise CommandFailed(f"{route.name} has a map: give --stack NAME or --schema FILE")
     made = compile_map(
-        route.rule["map"], known.schema, file.input_format, key=route.key, primary=known.primary
+        route.written["map"], known.schema, file.input_format, key=route.key, primary=known.primary
     )
     if made.problems:
         said = [f"  {one.path or 'map'}: {one.problem}" for one in made.problems]

@@ -1,4 +1,4 @@
-"""A forecast with what a stack and Catalog know about the rules of a routing table."""
+"""A forecast with what a stack and Catalog know about the routes of a routing table."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def shares_with_warnings(
     stack: Stack,
     organizations: Organizations,
     session: boto3.Session,
-    rules: Iterable[Route],
+    routes: Iterable[Route],
     files_per_day: Mapping[str, int],
 ) -> Iterator[tuple[forecast.Share, str | None]]:
-    """The share of each rule, as the stack and Catalog know it, and a warning, if any.
+    """The share of each route, as the stack and Catalog know it, and a warning, if any.
 
-    `organizations`: those in force. `files_per_day`: objects (or markers) by rule. Raises
+    `organizations`: those in force. `files_per_day`: objects (or markers) by route. Raises
     botocore's errors.
     """
     credentials, adobe = datasets.adobe_clients(stack, session)
     ims_orgs = {arn: _ims_org(credentials, arn) for arn in organizations.credentials}
     schemas = Schemas(adobe)
-    for route in rules:
-        arn = credential_arn(route.rule.get("credential"), organizations.credentials)
+    for route in routes:
+        arn = credential_arn(route.written.get("credential"), organizations.credentials)
         place = SandboxPlace(
-            route.rule.get("sandbox", organizations.of(arn).sandboxes[0]),
+            route.written.get("sandbox", organizations.of(arn).sandboxes[0]),
             _distinct_credential(arn, ims_orgs),
         )
-        share = forecast.share_of_rule(route, place, volume=files_per_day.get(route.name))
+        share = forecast.share_of_route(route, place, volume=files_per_day.get(route.name))
         try:
             dataset = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)
             often = fit.batches_too_often(route, dataset.target, schemas)
@@ -87,7 +87,7 @@ def _warning(dataset: datasets.RouteDataset, share: forecast.Share) -> str | Non
 def all_places(
     organizations: Organizations, shares: Iterable[forecast.Share]
 ) -> list[SandboxPlace]:
-    """All sandboxes of a deployment, for each organization that the rules name."""
+    """All sandboxes of a deployment, for each organization that the routes name."""
     return [
         SandboxPlace(name, credential)
         for credential in dict.fromkeys(share.place.credential for share in shares)

@@ -23,7 +23,7 @@ from aep_intake.routing.targets import credential_arn
 from aep_intake_cli import datasets
 from aep_intake_cli.documents import DocumentProblem
 from aep_intake_cli.routing.maps import compiled_map, problems_of
-from aep_intake_cli.versions import as_written, rule_as_written
+from aep_intake_cli.versions import as_written, route_as_written
 
 if TYPE_CHECKING:
     from aep_intake.adapters.adobe.credentials import Credentials
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CompiledTable:
-    """A routing table whose rules name their compiled maps, and lookup datasets; and the maps, by
+    """A routing table whose routes name their compiled maps, and lookup datasets; and the maps, by
     name. `notes`: what whoever publishes it should know.
     """
 
@@ -52,51 +52,51 @@ def compile_table(
     credentials: Credentials,
     organizations: Organizations,
 ) -> CompiledTable:
-    """Compile a routing table without problems, by what AEP says of the datasets of its rules.
+    """Compile a routing table without problems, by what AEP says of the datasets of its routes.
 
-    Where AEP does not answer for an organization, a rule that is as in the `live` table keeps what
-    was written into it there; another one with a map is a problem. Without a map, a rule whose
+    Where AEP does not answer for an organization, a route that is as in the `live` table keeps what
+    was written into it there; another one with a map is a problem. Without a map, a route whose
     dataset cannot be read stays as it is.
     """
-    written, maps = as_written(document), dict[str, bytes]()
+    table, maps = as_written(document), dict[str, bytes]()
     asking = _Asking(adobe, credentials, organizations, Schemas(adobe))
-    live_rules = cache(lambda: json.loads(live())["routes"])
+    live_routes = cache(lambda: json.loads(live())["routes"])
     problems, kept = list[DocumentProblem](), defaultdict[str, list[str]](list)
-    silence: TryAgain | None = None  # of an AEP that is down: it is not asked for each rule
+    silence: TryAgain | None = None  # of an AEP that is down: it is not asked for each route
     for index, route in enumerate(routes.parse(document, "draft").routes):
-        rule, field = written["routes"][index], f"routes[{index}].map"
-        if "ignore" in rule:
+        written, field = table["routes"][index], f"routes[{index}].map"
+        if "ignore" in written:
             continue
         try:
-            arn = credential_arn(rule.get("credential"), organizations.credentials)
-            if silence is not None and "map" not in rule:
+            arn = credential_arn(written.get("credential"), organizations.credentials)
+            if silence is not None and "map" not in written:
                 raise silence
             lookup, compiled = asking.told(route, arn)
         except (TryAgain, SchemaForbidden) as why:
             if isinstance(why, TryAgain) and not isinstance(why, CredentialUnusable):
                 silence = why
-            same = (one for one in live_rules() if rule_as_written(one) == rule)
-            before = next(same, rule)
-            if before != rule:
+            same = (one for one in live_routes() if route_as_written(one) == written)
+            before = next(same, written)
+            if before != written:
                 kept[f"{datasets.secret_name(arn)}: {why}"].append(route.name)
-            elif "map" in rule:
+            elif "map" in written:
                 text = f"it is new or changed, and AEP does not say what its dataset holds: {why}"
                 problems.append(DocumentProblem(route.name, field, text))
-            rule |= before
+            written |= before
         except (IntakeError, ValueError) as why:
-            if "map" in rule:  # whoever publishes is told so besides, if it has none
+            if "map" in written:  # whoever publishes is told so besides, if it has none
                 text = f"the schema of its dataset cannot be read: {why}"
                 problems.append(DocumentProblem(route.name, field, text))
         else:
-            rule |= {"lookup": lookup} if lookup else {}
+            written |= {"lookup": lookup} if lookup else {}
             if compiled is not None:
                 problems += problems_of(index, route, compiled)
                 maps[compiled.name] = compiled.text
-                rule["compiledMap"] = compiled.name
-    if written != json.loads(document):
-        document = json.dumps(written, ensure_ascii=False, indent=1).encode()
+                written["compiledMap"] = compiled.name
+    if table != json.loads(document):
+        document = json.dumps(table, ensure_ascii=False, indent=1).encode()
     notes = tuple(
-        f"AEP did not describe the datasets of some rules, so the rules {', '.join(names)} keep "
+        f"AEP did not describe the datasets of some routes, so the routes {', '.join(names)} keep "
         f"what the live table has of them ({why})"
         for why, names in kept.items()
     )
@@ -126,7 +126,7 @@ class _Asking:
             return self._lookups(route, arn, ims_org), None
         target, compiled = found.target, None
         schema = self.schemas.of_dataset(target)
-        if "map" in route.rule:
+        if "map" in route.written:
             identities = self.schemas.identities(target, schema.id)
             primary = [one.path for one in identities if one.primary]
             compiled = compiled_map(route, Schema(schema.document), primary)
@@ -135,7 +135,7 @@ class _Asking:
     def _lookups(self, route: Route, arn: str, ims_org: str) -> list[str]:
         """The lookup datasets of each sandbox in which the dataset of a route may be."""
         allowed = self.organizations.of(arn).sandboxes
-        sandbox = route.rule.get("sandbox", allowed[0])
+        sandbox = route.written.get("sandbox", allowed[0])
         places = allowed if "{" in sandbox else (sandbox,)
         found = (self.schemas.lookup_datasets(Target(arn, ims_org, one, "")) for one in places)
         return sorted(dataset_id for some in found for dataset_id in some)

@@ -1,4 +1,4 @@
-"""Which rule of a routing table a key matches, and what happens to the object."""
+"""Which route of a routing table a key matches, and what happens to the object."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from aep_intake.routing.table import (
 
 @dataclass(frozen=True)
 class Explanation:
-    """What happens to a key: its rule (None: no rule matches), and the values of placeholders."""
+    """What happens to a key: its route (None: no route matches), and the values of placeholders."""
 
     key: str
-    rule: str | None
+    route: str | None
     outcome: str
     placeholders: Mapping[str, str] = field(default_factory=dict)
 
@@ -37,12 +37,12 @@ def explain(table: RoutingTable, keys: Iterable[str]) -> Iterator[Explanation]:
     for key in keys:
         arrival = arrival_of(key)
         found = table.find(arrival.bucket, arrival.key)
-        rule, placeholders = (None, {}) if found is None else (found[0].rule, found[1])
+        written, placeholders = (None, {}) if found is None else (found[0].written, found[1])
         try:
-            outcome = _outcome(rule or {}, table.match(arrival), arrival)
+            outcome = _outcome(written or {}, table.match(arrival), arrival)
         except Rejected as why:
             outcome = f"rejected: {why.reason}"
-        yield Explanation(key, None if rule is None else rule["name"], outcome, placeholders)
+        yield Explanation(key, None if written is None else written["name"], outcome, placeholders)
 
 
 def arrival_of(key: str) -> Arrival:
@@ -52,20 +52,20 @@ def arrival_of(key: str) -> Arrival:
 
 
 def examples(route: Route) -> list[str]:
-    """The keys that the rule gives as examples."""
-    return list(route.rule.get("examples", ()))
+    """The keys that the route gives as examples."""
+    return list(route.written.get("examples", ()))
 
 
 def input_format(match: Match, arrival: Arrival) -> Mapping[str, Any]:
     """The input format of an object. Raises FormatUnknown."""
-    of_rule: Mapping[str, Any] | None = match.options.get("inputFormat")
-    return of_rule or format_by_name(arrival.uri)
+    of_route: Mapping[str, Any] | None = match.options.get("inputFormat")
+    return of_route or format_by_name(arrival.uri)
 
 
-def _outcome(rule: Mapping[str, Any], match: Match | Ignored, arrival: Arrival) -> str:
+def _outcome(written: Mapping[str, Any], match: Match | Ignored, arrival: Arrival) -> str:
     if isinstance(match, Ignored):
         return "ignored" if match.why == "route" else f"ignored: {match.why}"
-    batch = rule.get("batch", {})
+    batch = written.get("batch", {})
     content, when = "", ""
     match match.batching:
         case IsMarker(folder):
@@ -84,7 +84,7 @@ def _outcome(rule: Mapping[str, Any], match: Match | Ignored, arrival: Arrival) 
     if match.ready is not None:
         folder, name = arrival.key[: arrival.key.rfind("/") + 1], arrival.key.rpartition("/")[2]
         when += f", after {folder}{ready_name(match.ready.names[0], name)} arrives"
-    if expect := rule.get("expect"):
+    if expect := written.get("expect"):
         days, zone = expect.get("days"), expect.get("timezone", "UTC")
         each = f"every {expect['every']}" if "every" in expect else f"by {expect['by']} in {zone}"
         when += f", expected {each}{f' on {days}' if days else ''}"

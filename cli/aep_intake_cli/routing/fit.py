@@ -33,14 +33,14 @@ NAMED_FIELDS = 4  # of a schema, so that people recognize it
 
 
 def unmapped_formats(route: Route) -> set[str]:
-    """The formats that a route sends as they are: what its rule, examples and pattern tell."""
-    if route.rule.keys() & {"map", "mapping"}:
+    """The formats that a route sends as they are: what its route, examples and pattern tell."""
+    if route.written.keys() & {"map", "mapping"}:
         return set()
-    given = route.rule.get("inputFormat")
+    given = route.written.get("inputFormat")
     if isinstance(given, Mapping):
         return {str(given["format"]).lower()}
     found = set()
-    for key in (*examples(route), route.rule["match"]):
+    for key in (*examples(route), route.written["match"]):
         try:
             found.add(str(format_by_name(key)["format"]))
         except FormatUnknown:
@@ -50,7 +50,7 @@ def unmapped_formats(route: Route) -> set[str]:
 
 def check_mapping_set(route: Route, target: Target, schemas: Schemas) -> None:
     """The mapping set that a route names is there. Raises IntakeError, as `Schemas`."""
-    if mapping := route.rule.get("mapping"):
+    if mapping := route.written.get("mapping"):
         schemas.check_mapping_set(target, mapping["set"], mapping.get("version", 0))
 
 
@@ -69,7 +69,7 @@ def misfit(route: Route, schema: RegisteredSchema) -> str | None:
 
 def batches_too_often(route: Route, target: Target, schemas: Schemas) -> str | None:
     """What to know of a route that makes more batches than a lookup dataset should get."""
-    advice = forecast.lookup_advice(forecast.share_of_rule(route))
+    advice = forecast.lookup_advice(forecast.share_of_route(route))
     if advice is None:
         return None
     try:
@@ -88,7 +88,7 @@ def shape(schema: RegisteredSchema) -> str:
 
 
 def _unfit(route: Route, target: Target, schemas: Schemas) -> str | None:
-    if "map" in route.rule:
+    if "map" in route.written:
         return maps.unmatched(route, schemas.of_dataset(target).document)
     return misfit(route, schemas.of_dataset(target)) if "csv" in unmapped_formats(route) else None
 
@@ -112,7 +112,7 @@ def misfits(
             yield f"{NOT_CHECKED} with the credential {datasets.secret_name(arn)}: {why}"
     schemas = Schemas(adobe)
     for route in table.routes:
-        if "ignore" in route.rule:
+        if "ignore" in route.written:
             continue
         try:
             found = datasets.dataset_of_route(adobe, route, organizations, ims_orgs)

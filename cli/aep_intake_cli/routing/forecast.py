@@ -61,15 +61,15 @@ class SandboxPlace:
 
 @dataclass(frozen=True)
 class Share:
-    """The batches that one rule makes: one for each window, or marker, or object.
+    """The batches that one route makes: one for each window, or marker, or object.
 
-    `window`: its length as the rule has it. `varies_by`: placeholders, or the format, by which a
-    window has several batches. `not_in_windows`: what the rule says of new versions needs a batch
+    `window`: its length as the route has it. `varies_by`: placeholders, or the format, by which a
+    window has several batches. `not_in_windows`: what the route says of new versions needs a batch
     for each file, and no window is allowed. `profile`: whether the dataset is enabled for
     Profile; None: not known without Catalog. `volume`: objects (or markers) a day; None: not known.
     """
 
-    rule: str
+    route: str
     place: SandboxPlace
     window: str | None = None
     marker: str | None = None  # or QUIET_FOLDER
@@ -108,27 +108,27 @@ class Share:
 
     @property
     def of_each(self) -> str:
-        """` for each …`, if the rule makes so many batches for each of `multiples`."""
+        """` for each …`, if the route makes so many batches for each of `multiples`."""
         return f" for each {join_names(self.multiples)}" if self.multiples else ""
 
 
-def share_of_rule(
+def share_of_route(
     route: Route,
     place: SandboxPlace | None = None,
     *,
     profile: bool | None = None,
     volume: int | None = None,
 ) -> Share:
-    """The share of a rule. `place`, `profile`, `volume`: what is known beyond the rule."""
-    rule, batch = route.rule, route.rule.get("batch", {})
-    place = place or SandboxPlace(rule.get("sandbox"), rule.get("credential"))
+    """The share of a route. `place`, `profile`, `volume`: what is known beyond the route."""
+    written, batch = route.written, route.written.get("batch", {})
+    place = place or SandboxPlace(written.get("sandbox"), written.get("credential"))
     return Share(
-        rule=route.name,
+        route=route.name,
         place=place,
         window=batch.get("window"),
         marker=QUIET_FOLDER if "quiet" in batch else batch.get("marker"),
-        varies_by=tuple(_varies_by(rule)),
-        not_in_windows=rule.get("onNewVersion", "append") != "append",
+        varies_by=tuple(_varies_by(written)),
+        not_in_windows=written.get("onNewVersion", "append") != "append",
         profile=profile,
         volume=volume,
     )
@@ -138,7 +138,7 @@ def to_json(shares: Iterable[Share]) -> list[dict[str, Any]]:
     """For programs. `batchesPerDay`: at most, for each of `forEach`; None: there is no maximum."""
     return [
         {
-            "rule": share.rule,
+            "rule": share.route,
             "sandbox": share.place.sandbox,
             "credential": share.place.credential,
             "oneBatchFor": share.window or share.marker or "object",
@@ -162,7 +162,7 @@ def shortest_window(batches: int) -> str:
 
 
 def window_setting(batches: int) -> str:
-    """The member of a rule that makes at most `batches` a day."""
+    """The member of a route that makes at most `batches` a day."""
     return f'"batch": {{"window": "{shortest_window(batches)}"}}'
 
 
@@ -200,33 +200,33 @@ def _minutes(length: str) -> int:
     return duration_ms(length) // MINUTE_MS
 
 
-def _varies_by(rule: Mapping[str, Any]) -> Iterator[str]:
+def _varies_by(written: Mapping[str, Any]) -> Iterator[str]:
     """By what the objects of one window and sandbox can differ, so that it has several batches."""
-    values = [value for listed in rule.get("tags", {}).values() for value in listed]
-    texts = [rule.get("datasetId", ""), rule.get("datasetName", ""), *values]
-    in_sandbox = _PLACEHOLDER.findall(rule.get("sandbox", ""))
+    values = [value for listed in written.get("tags", {}).values() for value in listed]
+    texts = [written.get("datasetId", ""), written.get("datasetName", ""), *values]
+    in_sandbox = _PLACEHOLDER.findall(written.get("sandbox", ""))
     for name in dict.fromkeys(_PLACEHOLDER.findall(" ".join(texts))):
         if name not in in_sandbox:
             yield name
-    if _formats_vary(rule):
+    if _formats_vary(written):
         yield "format"
 
 
-def _formats_vary(rule: Mapping[str, Any]) -> bool:
-    input_format = rule.get("inputFormat", "auto")
+def _formats_vary(written: Mapping[str, Any]) -> bool:
+    input_format = written.get("inputFormat", "auto")
     if input_format == "auto":
         try:
-            input_format = format_by_name(rule["match"])  # if all keys end in the same way
+            input_format = format_by_name(written["match"])  # if all keys end in the same way
         except FormatUnknown:
             return True
     # `lookInside` distinguishes a JSON array from JSON Lines.
     either = input_format["format"].lower() == "json" and "isMultiLineJson" not in input_format
-    return either and bool(rule.get("lookInside"))
+    return either and bool(written.get("lookInside"))
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """All batches that rules can make in one sandbox."""
+    """All batches that routes can make in one sandbox."""
 
     place: SandboxPlace
     shares: tuple[Share, ...]
@@ -238,7 +238,7 @@ class Sandbox:
 
     @property
     def known_batches(self) -> int:
-        """How many batches a day the rules with a maximum make."""
+        """How many batches a day the routes with a maximum make."""
         return sum(one.batches or 0 for one in self.counted)
 
     @property
@@ -253,24 +253,24 @@ class Sandbox:
 
     @property
     def fits(self) -> bool:
-        """Whether all rules together cannot exceed what Adobe advises."""
+        """Whether all routes together cannot exceed what Adobe advises."""
         return not self.unbounded and not self.multiplied and self.known_batches <= ADVISED_BATCHES
 
     @property
     def fair_share(self) -> int:
-        """The advised batches a day for each rule that makes more than its fair share.
+        """The advised batches a day for each route that makes more than its fair share.
 
-        Rules that make less leave the rest to the others.
+        Routes that make less leave the rest to the others.
         """
         maxima = [one.batches for one in self.counted if one.batches is not None]
-        left, rules = ADVISED_BATCHES, len(self.counted)
+        left, routes = ADVISED_BATCHES, len(self.counted)
         for batches in sorted(maxima):
-            if batches * rules <= left:
-                left, rules = left - batches, rules - 1
-        return left // rules if rules else ADVISED_BATCHES
+            if batches * routes <= left:
+                left, routes = left - batches, routes - 1
+        return left // routes if routes else ADVISED_BATCHES
 
     def exceeds(self, one: Share) -> bool:
-        """Whether that rule makes more than its fair share, or may do so."""
+        """Whether that route makes more than its fair share, or may do so."""
         if self.fits or one.profile is False:
             return False
         return one.batches is None or bool(one.multiples) or one.batches > self.fair_share
@@ -280,13 +280,13 @@ class Sandbox:
 
 
 def sandboxes(shares: Iterable[Share], allowed: Collection[SandboxPlace] = ()) -> list[Sandbox]:
-    """The sandboxes of rules: `allowed`, or if these are not known, those that rules name.
+    """The sandboxes of routes: `allowed`, or if these are not known, those that routes name.
 
-    A rule whose sandbox depends on the key counts in each of them.
+    A route whose sandbox depends on the key counts in each of them.
     """
     shares = list(shares)
     places = allowed or dict.fromkeys(one.place for one in shares)
-    # A sandbox that depends on the key can be any of them, and one that no rule names.
+    # A sandbox that depends on the key can be any of them, and one that no route names.
     ordered = sorted(places, key=lambda place: place.by_key)
     parts = ((place, tuple(s for s in shares if s.place.leads_to(place))) for place in ordered)
     return [Sandbox(place, part) for place, part in parts if part]
@@ -299,7 +299,7 @@ def join_names(names: Iterable[str]) -> str:
 
 
 def report(shares: Iterable[Share], *, allowed: Collection[SandboxPlace] = ()) -> Group:
-    """For people: how many batches each sandbox can get in a day, and from which rule."""
+    """For people: how many batches each sandbox can get in a day, and from which route."""
     shares = list(shares)
     listed = sandboxes(shares, allowed)
     return Group(_heading(shares), _table(listed), *_hints(listed))
@@ -307,20 +307,20 @@ def report(shares: Iterable[Share], *, allowed: Collection[SandboxPlace] = ()) -
 
 def _heading(shares: list[Share]) -> Text:
     text = (
-        "How many batches these rules can make; the limits batchFiles and batchGigabytes can split "
-        f"a batch into more. Adobe advises at most {ADVISED_BATCHES} a day for all Profile and "
-        "ExperienceEvent datasets of a sandbox together (November 2026). "
+        "How many batches these routes can make; the limits batchFiles and batchGigabytes can "
+        f"split a batch into more. Adobe advises at most {ADVISED_BATCHES} a day for all Profile "
+        "and ExperienceEvent datasets of a sandbox together (November 2026). "
     )
     if any(one.profile is not None for one in shares):
-        return Text(f"{text}A rule whose dataset is not enabled for Profile does not count.")
+        return Text(f"{text}A route whose dataset is not enabled for Profile does not count.")
     return Text(
-        f"{text}Only Catalog knows which datasets are enabled for Profile, so here every rule "
+        f"{text}Only Catalog knows which datasets are enabled for Profile, so here every route "
         "counts; --stack NAME reads Catalog."
     )
 
 
 def _table(found: list[Sandbox]) -> Table:
-    names = ("sandbox, rule", "one batch for", "batches a day, at most")
+    names = ("sandbox, route", "one batch for", "batches a day, at most")
     table = Table(
         *(Column(name, overflow="fold") for name in names),
         # Not folded, for copying.
@@ -330,15 +330,15 @@ def _table(found: list[Sandbox]) -> Table:
         style = "bold green" if sandbox.fits else "bold yellow"
         cells = (
             str(sandbox),
-            "all rules",
+            "all routes",
             _total(sandbox),
             f"within {ADVISED_BATCHES}" if sandbox.fits else f"may exceed {ADVISED_BATCHES}",
         )
         table.add_row(*(Text(cell, style) for cell in cells))
         for one in sandbox.shares:
-            rule = Padding(Text(one.rule), (0, 0, 0, 2))
+            name = Padding(Text(one.route), (0, 0, 0, 2))
             maximum = Text(one.maximum, "yellow" if sandbox.exceeds(one) else "")
-            table.add_row(rule, Text(one.batch_for), maximum, _advice(sandbox, one))
+            table.add_row(name, Text(one.batch_for), maximum, _advice(sandbox, one))
         table.add_section()
     return table
 
@@ -370,6 +370,6 @@ def _advice(sandbox: Sandbox, one: Share) -> Text:
 def _hints(found: list[Sandbox]) -> Iterator[Text]:
     for one in [one for sandbox in found for one in sandbox.unbounded][:1]:
         yield Text(
-            "A rule without a limit gets a number if you say how many objects, or markers, arrive "
-            f"in a day: --files-per-day {one.rule}=1440"
+            "A route without a limit gets a number if you say how many objects, or markers, arrive "
+            f"in a day: --files-per-day {one.route}=1440"
         )

@@ -25,7 +25,7 @@ from aep_intake_cli.routing.maps import map_problems
 if TYPE_CHECKING:
     from aep_intake.model.organizations import Organizations
 
-# A character that no pattern names: a rule that matches it matches any other there, too.
+# A character that no pattern names: a route that matches it matches any other there, too.
 FILLER = "\U0010fffd"
 AEP_READS = ("US-ASCII", "UTF-8", "ISO-8859-1")  # the charsets of CSV that Adobe documents
 WINTER_MS, SUMMER_MS = 1_800_000_000_000, 1_815_000_000_000  # January and July of 2027
@@ -44,25 +44,25 @@ def lint(
     except routes.InvalidTable as fault:
         # `parse` names the first problem; the schema finds all of its own.
         return list(_schema_problems(document)) or [
-            DocumentProblem(fault.rule, fault.field, fault.problem)
+            DocumentProblem(fault.route, fault.field, fault.problem)
         ]
-    problems = [*_stray_examples(table), *_shadowed_rules(table), *_hidden_markers(table)]
+    problems = [*_stray_examples(table), *_shadowed_routes(table), *_hidden_markers(table)]
     problems += map_problems(table)
     for index, route in enumerate(table.routes):
-        if text := _unreadable(route.rule.get("inputFormat")):
+        if text := _unreadable(route.written.get("inputFormat")):
             problems.append(DocumentProblem(route.name, f"routes[{index}].inputFormat", text))
         if not delivers:
-            for member, text in _needs_delivery(route.rule):
+            for member, text in _needs_delivery(route.written):
                 problems.append(DocumentProblem(route.name, f"routes[{index}].{member}", text))
         if organizations is None:
             continue
         try:
-            name = route.rule.get("credential")
+            name = route.written.get("credential")
             arn = credential_arn(name, organizations.credentials)
         except TargetNotAllowed as why:
             problems.append(DocumentProblem(route.name, f"routes[{index}].credential", str(why)))
             continue
-        sandbox, allowed = route.rule.get("sandbox", "{"), organizations.of(arn).sandboxes
+        sandbox, allowed = route.written.get("sandbox", "{"), organizations.of(arn).sandboxes
         if "{" not in sandbox and sandbox not in allowed:
             text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
             problems.append(DocumentProblem(route.name, f"routes[{index}].sandbox", text))
@@ -85,16 +85,16 @@ def _unreadable(input_format: object) -> str:
     )
 
 
-def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The members of a rule that need a stack which fills the batches itself, and why."""
+def _needs_delivery(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The members of a route that need a stack which fills the batches itself, and why."""
     others = "another application fills the batches (DeliverBatches=false)"
-    if rule.get("onFailed") == "split":
+    if written.get("onFailed") == "split":
         yield "onFailed", f"{others}, and judges them"
-    if "map" in rule:
+    if "map" in written:
         yield "map", f"{others}, and it does not map files"
-    if "rows" in rule.get("expect", {}):
+    if "rows" in written.get("expect", {}):
         yield "expect.rows", f"{others}, and its rows are not counted"
-    input_format = rule.get("inputFormat")
+    input_format = written.get("inputFormat")
     charset = input_format.get("charset") if isinstance(input_format, dict) else None
     if charset is not None and charset not in AEP_READS:
         read = ", ".join(AEP_READS)
@@ -104,7 +104,7 @@ def _needs_delivery(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def warnings(table: RoutingTable) -> Iterator[DocumentProblem]:
     """What may go live, but is perhaps a mistake."""
     for index, route in enumerate(table.routes):
-        for name, end in _open_ended(route.rule["match"]):
+        for name, end in _open_ended(route.written["match"]):
             text = (
                 f"{{{name}}} ends at the first {end!r}, which a value may contain: "
                 f"{_first_value(table, route, name)}give it a folder of its own, or write after it "
@@ -129,13 +129,13 @@ def _all_at_once(table: RoutingTable) -> Iterator[DocumentProblem]:
         for _, _, window in daily
     }
     if len(daily) > 1 and len(ends) == 1:
-        index, rule, window = daily[-1]
+        index, name, window = daily[-1]
         text = (
             f"all {len(daily)} windows of a day close in the same minute ({window.at or '00:00'} "
             f"in {window.timezone}), and Adobe takes up their batches one after the other: give "
             'each its own time, such as "at": "01:30"'
         )
-        yield DocumentProblem(rule, f"routes[{index}].batch", text)
+        yield DocumentProblem(name, f"routes[{index}].batch", text)
 
 
 def _open_ended(pattern: str) -> Iterator[tuple[str, str]]:
@@ -150,7 +150,7 @@ def _open_ended(pattern: str) -> Iterator[tuple[str, str]]:
 
 
 def _first_value(table: RoutingTable, route: Route, name: str) -> str:
-    """What a placeholder is in the first of the rule's examples."""
+    """What a placeholder is in the first of the route's examples."""
     for example in examples(route)[:1]:
         arrival = arrival_of(example)
         hit = table.find(arrival.bucket, arrival.key)
@@ -165,13 +165,13 @@ def _schema_problems(document: bytes) -> Iterator[DocumentProblem]:
     except (ValueError, RecursionError):
         return
     for path, text in faults(table, routes.SCHEMA, ()):
-        yield DocumentProblem(routes.rule_name(table, path), dotted(path), text)
+        yield DocumentProblem(routes.route_name(table, path), dotted(path), text)
 
 
 def _stray_examples(table: RoutingTable) -> Iterator[DocumentProblem]:
-    """Examples that another rule matches, or that would be rejected."""
+    """Examples that another route matches, or that would be rejected."""
     for index, route in enumerate(table.routes):
-        for position, example in enumerate(route.rule.get("examples", ())):
+        for position, example in enumerate(route.written.get("examples", ())):
             text = _example_problem(table, route, example)
             if text:
                 where = f"routes[{index}].examples[{position}]"
@@ -181,16 +181,16 @@ def _stray_examples(table: RoutingTable) -> Iterator[DocumentProblem]:
 def _example_problem(table: RoutingTable, route: Route, example: str) -> str | None:
     arrival = arrival_of(example)
     if route.bucket and not arrival.bucket:
-        return "must have the form s3://bucket/key, since the rule has `bucket`"
+        return "must have the form s3://bucket/key, since the route has `bucket`"
     hit = table.find(arrival.bucket, arrival.key)
     if hit is None:
-        return "matches no rule"
+        return "matches no route"
     if hit[0] is not route:
-        return f"matches rule `{hit[0].name}`"
+        return f"matches route `{hit[0].name}`"
     try:
         match = table.match(arrival)
         if isinstance(match, Ignored):
-            return None if match.why == "route" else "is never data, so no rule takes it"
+            return None if match.why == "route" else "is never data, so no route takes it"
         if not isinstance(match.batching, IsMarker | IsReady):
             input_format(match, arrival)
     except Rejected as why:
@@ -198,31 +198,31 @@ def _example_problem(table: RoutingTable, route: Route, example: str) -> str | N
     return None
 
 
-def _shadowed_rules(table: RoutingTable) -> Iterator[DocumentProblem]:
-    """Rules whose keys all match an earlier rule, as far as sample keys show."""
+def _shadowed_routes(table: RoutingTable) -> Iterator[DocumentProblem]:
+    """Routes whose keys all match an earlier route, as far as sample keys show."""
     for index, route in enumerate(table.routes):
         hits = [hit[0] for bucket, key in _matching_keys(route) if (hit := table.find(bucket, key))]
         if hits and route not in hits:
-            text = f"rule `{hits[0].name}` takes all its keys first: move it up, or add an example"
+            text = f"route `{hits[0].name}` takes all its keys first: move it up, or add an example"
             yield DocumentProblem(route.name, f"routes[{index}].match", text)
 
 
 def _hidden_markers(table: RoutingTable) -> Iterator[DocumentProblem]:
-    """Rules whose markers another rule takes, as far as sample keys show: files wait for ever."""
+    """Routes whose markers another route takes, as far as sample keys show: files wait for ever."""
     for index, route in enumerate(table.routes):
         member, what = ("batch.marker", "markers") if route.marker else ("ready", "ready files")
         hits = [hit[0] for b, key in _sample_markers(route) if (hit := table.find(b, key))]
         if hits and route not in hits:
-            text = f"rule `{hits[0].name}` comes first and takes the {what}: files wait for ever"
+            text = f"route `{hits[0].name}` comes first and takes the {what}: files wait for ever"
             yield DocumentProblem(route.name, f"routes[{index}].{member}", text)
 
 
 def _sample_markers(route: Route) -> Iterator[tuple[str, str]]:
-    """Buckets and keys of markers, or ready files, that a rule waits for."""
+    """Buckets and keys of markers, or ready files, that a route waits for."""
     for bucket, key in _matching_keys(route):
         folder, slash, name = key.rpartition("/")
         if route.marker is not None:
-            marker = f"{folder}{slash}{route.rule['batch']['marker']}"
+            marker = f"{folder}{slash}{route.written['batch']['marker']}"
             if route.marker.fullmatch(marker):
                 yield bucket, marker
         elif route.ready is not None:
@@ -230,10 +230,12 @@ def _sample_markers(route: Route) -> Iterator[tuple[str, str]]:
 
 
 def _matching_keys(route: Route) -> list[tuple[str, str]]:
-    """Buckets and keys that a rule matches: its examples, and samples."""
+    """Buckets and keys that a route matches: its examples, and samples."""
     return [
         *((arrival.bucket, arrival.key) for arrival in map(arrival_of, examples(route))),
-        *product(_sample_texts(route.rule.get("bucket", "*")), _sample_texts(route.rule["match"])),
+        *product(
+            _sample_texts(route.written.get("bucket", "*")), _sample_texts(route.written["match"])
+        ),
     ]
 
 

@@ -18,14 +18,14 @@ UNMATCHED = (
 
 
 def has_maps(table: RoutingTable) -> bool:
-    """Whether a rule has a map."""
-    return any("map" in route.rule for route in table.routes)
+    """Whether a route has a map."""
+    return any("map" in route.written for route in table.routes)
 
 
 def map_problems(table: RoutingTable) -> Iterator[DocumentProblem]:
     """What is wrong with maps, as far as that shows without the schemas of their datasets."""
     for index, route in enumerate(table.routes):
-        if "map" in route.rule:
+        if "map" in route.written:
             yield from problems_of(index, route, compiled_map(route, AnySchema()))
 
 
@@ -37,8 +37,8 @@ def unmatched(route: Route, document: Mapping[str, Any]) -> str | None:
 
 def compiled_map(route: Route, schema: Schema, primary: list[str] | None = None) -> CompiledMap:
     """The map of a route for a schema, of which these paths identify people first of all."""
-    source = format_of_map(route.rule) or {}
-    return compile_map(route.rule["map"], schema, source, key=route.key, primary=primary)
+    source = format_of_map(route.written) or {}
+    return compile_map(route.written["map"], schema, source, key=route.key, primary=primary)
 
 
 def problems_of(index: int, route: Route, made: CompiledMap) -> Iterator[DocumentProblem]:

@@ -41,31 +41,31 @@ def moved(
             raise CommandFailed(f"{name} is not a sandbox of the stack, which has {known}")
     table: dict[str, Any] = as_written(document)
     problems: list[DocumentProblem] = []
-    for rule in _of_sandbox(table["routes"], before, organizations):
-        arn = credential_arn(rule.get("credential"), organizations.credentials)
-        rule["sandbox"] = after
-        if "{" in rule.get("datasetId", "{"):
+    for written in _of_sandbox(table["routes"], before, organizations):
+        arn = credential_arn(written.get("credential"), organizations.credentials)
+        written["sandbox"] = after
+        if "{" in written.get("datasetId", "{"):
             continue
-        there = Target(arn, ims_orgs[arn], before, rule["datasetId"])
+        there = Target(arn, ims_orgs[arn], before, written["datasetId"])
         try:
-            rule["datasetId"] = _same_name(there, after, adobe)
+            written["datasetId"] = _same_name(there, after, adobe)
         except IntakeError as error:
-            problems.append(DocumentProblem(rule["name"], "datasetId", error.detail))
+            problems.append(DocumentProblem(written["name"], "datasetId", error.detail))
     if problems:
         raise DocumentRefused(f"the table cannot move to {after}", problems)
     return json.dumps(table, indent=2, ensure_ascii=False).encode()
 
 
 def _of_sandbox(
-    rules: list[dict[str, Any]], sandbox: str, organizations: Organizations
+    routes: list[dict[str, Any]], sandbox: str, organizations: Organizations
 ) -> Iterator[dict[str, Any]]:
-    for rule in rules:
-        if "ignore" in rule:
+    for written in routes:
+        if "ignore" in written:
             continue
-        arn = credential_arn(rule.get("credential"), organizations.credentials)
+        arn = credential_arn(written.get("credential"), organizations.credentials)
         default = organizations.of(arn).sandboxes[0]
-        if "{sandbox}" not in rule["match"] and rule.get("sandbox", default) == sandbox:
-            yield rule
+        if "{sandbox}" not in written["match"] and written.get("sandbox", default) == sandbox:
+            yield written
 
 
 def _same_name(there: Target, sandbox: str, adobe: Adobe) -> str:

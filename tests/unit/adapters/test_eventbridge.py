@@ -42,7 +42,7 @@ ORDER = Order(
 )
 REQUEST = replace(ORDER, files=(), trigger="request", route=None, routes_version=None, owner=None)
 BATCH = Batch("01EQ3S2M7K9XW4VQ8B6N5T0RHC", "loading", 1_795_446_245_123, None, (), {}, {})
-REJECTION = Rejection("no-route", "no rule of the routing table matches", 1_795_446_245_678)
+REJECTION = Rejection("no-route", "no route of the routing table matches", 1_795_446_245_678)
 
 
 def sample(name: str) -> Any:

@@ -26,7 +26,7 @@ def taken_in(world: Delivering, *files: Arrival) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    "rule",
+    "written",
     [
         {},
         {"batch": {"window": "5m"}},
@@ -35,8 +35,8 @@ def taken_in(world: Delivering, *files: Arrival) -> list[Any]:
         {"ready": "{file}.done"},
     ],
 )
-def test_each_way_into_a_batch_is_noted_at_once(world: Delivering, rule: dict[str, Any]) -> None:
-    world.table = table(**rule, expect={"every": "1h", "files": 2})
+def test_each_way_into_a_batch_is_noted_at_once(world: Delivering, written: dict[str, Any]) -> None:
+    world.table = table(**written, expect={"every": "1h", "files": 2})
     files = [arrival(ROW, f"in/{n}.json", n) for n in range(3)]
     taken_in(world, *files)
     assert world.came == [{"all": Came(START, Counts(3, 9), counted=True)}]

@@ -387,14 +387,14 @@ def test_whoever_comes_after_a_worker_died_goes_on(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [{"map": {"x": "a"}, "compiledMap": "0" * 64}, {}], ids=["mapped", "as they are"]
+    "written", [{"map": {"x": "a"}, "compiledMap": "0" * 64}, {}], ids=["mapped", "as they are"]
 )
 def test_files_that_are_converted_are_known_by_what_they_become(
-    world: World, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
+    world: World, monkeypatch: pytest.MonkeyPatch, written: dict[str, Any]
 ) -> None:
     """Who goes on with a folder of CSV finds that its batch is of JSON, where rows are mapped."""
     monkeypatch.setattr(World, "delivers", True)
-    world.table = table(**MARKED | rule | {"match": "in/**/*.csv"})
+    world.table = table(**MARKED | written | {"match": "in/**/*.csv"})
     files = [replace(file, key=file.key.replace(".json", ".csv")) for file in FILES]
     world.bucket = {file.key: file for file in files[:2]}
 

@@ -31,9 +31,9 @@ def file(version: str = "v1", sequencer: str = "0001") -> Arrival:
     return Arrival("landing", "in/a.json", version, "e", sequencer, len(PACKED), START)
 
 
-def intake(world: World, content: bytes | None, **rule: Any) -> Intake:
+def intake(world: World, content: bytes | None, **written: Any) -> Intake:
     """An intake of one route, and what S3 has of each object: None where it is gone."""
-    route = {"name": "r", "match": "in/*", "datasetId": LOYALTY} | rule
+    route = {"name": "r", "match": "in/*", "datasetId": LOYALTY} | written
     world.table = parse(json.dumps({"routes": [route]}), "v1")
 
     def read(file: Arrival, end: int, start: int = 0, /) -> bytes:
@@ -61,10 +61,10 @@ def test_of_a_wrong_file_no_batch_is_made(world: World) -> None:
     assert file().external_id not in world.ledger.records
 
 
-@pytest.mark.parametrize("rule", ["replace", "ignore"])
-def test_an_older_version_that_is_gone_is_too_late_and_no_fault(world: World, rule: str) -> None:
-    take(file("v2", "0002"), intake(world, PACKED, onNewVersion=rule))
-    result = take(file("v1", "0001"), intake(world, None, onNewVersion=rule))
+@pytest.mark.parametrize("says", ["replace", "ignore"])
+def test_an_older_version_that_is_gone_is_too_late_and_no_fault(world: World, says: str) -> None:
+    take(file("v2", "0002"), intake(world, PACKED, onNewVersion=says))
+    result = take(file("v1", "0001"), intake(world, None, onNewVersion=says))
     assert isinstance(result, Skipped)
 
 

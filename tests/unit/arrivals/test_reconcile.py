@@ -229,7 +229,7 @@ def test_what_has_a_fate_is_only_told() -> None:
     files = {kind: replace(FILE, key=f"in/{kind}.json") for kind in kinds}
     world = World(*files.values())
     world.announced(replace(files["claimed"], sequencer="0061"))
-    why = Rejection.of(NoRoute("no rule fits"), NOW)
+    why = Rejection.of(NoRoute("no route fits"), NOW)
     world.ledger.reject(replace(files["no-route"], sequencer="0062"), why)
     world.ledger.note_waiting(files["waiting"], "r", "its marker", NOW)
     world.ledger.note_superseded(files["superseded"], "v2", "r")
@@ -242,7 +242,7 @@ def test_without_versions_its_bytes_say_which_version_it_is() -> None:
     plain = replace(FILE, version_id=None)
     others = [replace(plain, key=f"in/{name}.json") for name in ("rejected", "claimed", "lost")]
     world = World(*others)
-    why = Rejection.of(NoRoute("no rule fits"), NOW)
+    why = Rejection.of(NoRoute("no route fits"), NOW)
     world.ledger.reject(replace(others[0], sequencer="0061"), why)
     world.announced(replace(others[1], sequencer="0062"))
     world.ledger.reject(replace(others[2], etag="before", sequencer="0063"), why)

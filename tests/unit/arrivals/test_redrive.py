@@ -48,8 +48,8 @@ A = Arrival("landing", "in/one.json", "v1", "a", "0061", 3, START)
 TOLD = Wish(even_if_overtaken=True)
 
 
-def table(**rule: Any) -> RoutingTable:
-    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+def table(**written: Any) -> RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | written
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
@@ -83,9 +83,9 @@ def arrived(world: Delivering, *files: Arrival, end: str = "loading") -> str:
     return external_id
 
 
-def windowed(world: Delivering, number: int, end: str = "failed", **rule: Any) -> str:
+def windowed(world: Delivering, number: int, end: str = "failed", **written: Any) -> str:
     """So many files share a batch of a window that ends so; its order's external id."""
-    world.table = table(batch={"window": "1m"}, **rule)
+    world.table = table(batch={"window": "1m"}, **written)
     world.limits = BatchLimits(files=number)
     for n in range(number):
         file = replace(A, key=f"in/{n}.json")
@@ -349,13 +349,13 @@ def taken_again(world: Delivering, intake: Intake | None = None) -> Any:
     return result
 
 
-@pytest.mark.parametrize("rule", [{}, {"batch": {"window": "1m"}}])
+@pytest.mark.parametrize("written", [{}, {"batch": {"window": "1m"}}])
 def test_a_parked_file_that_was_overtaken_is_parked_again(
-    world: Delivering, rule: dict[str, Any]
+    world: Delivering, written: dict[str, Any]
 ) -> None:
     rejected(world)
     arrived(world, following(2, etag="b"), end="success")
-    world.table = table(**rule)
+    world.table = table(**written)
     told = taken_again(world)
     assert isinstance(told, Overtaken)
     assert world.events[-1] == (A.external_id, None)

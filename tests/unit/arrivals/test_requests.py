@@ -879,7 +879,7 @@ class TestWhereAFileIs:
         assert api.send(WHERE).reason == "not-found"
         bucket, _, key = uri.removeprefix("s3://").partition("/")
         arrived = Arrival(bucket, key, None, "e", "0061", 10, START)
-        api.ledger.reject(arrived, Rejection.of(NoRoute("no rule fits"), START))
+        api.ledger.reject(arrived, Rejection.of(NoRoute("no route fits"), START))
         answer = api.send(WHERE)
         assert (answer.status, answer.body["uri"]) == (200, uri)
         [told] = answer.body["versions"]
@@ -955,7 +955,7 @@ class TestWhereAFileIs:
             {"name": "rest", "match": "**", "datasetId": LOYALTY},
         ]
         for key, says in {
-            "tmp/a.json": "rule `not-ours` leaves it out",
+            "tmp/a.json": "route `not-ours` leaves it out",
             "a/.hidden/b.json": "never data",
             "a/b.json": "no event of this object has come",
         }.items():
@@ -982,7 +982,7 @@ class TestWhereAFileIs:
 
     def test_nothing_of_other_buckets(self, api: Api) -> None:
         arrived = Arrival("elsewhere", "a.json", "v1", "e", "0061", 10, START)
-        api.ledger.reject(arrived, Rejection.of(NoRoute("no rule fits"), START))
+        api.ledger.reject(arrived, Rejection.of(NoRoute("no route fits"), START))
         answer = where(api, "s3://elsewhere/a.json")
         assert (answer.status, answer.reason) == (404, "not-found")
         assert "SourceBucketNames" in answer.body["detail"]

@@ -34,8 +34,8 @@ A = Arrival("landing", "in/one.json", "v1", "a", "0061", 10, START)
 TOLD = Skipped("same-bytes")
 
 
-def table(**rule: Any) -> RoutingTable:
-    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+def table(**written: Any) -> RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | written
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
@@ -198,17 +198,17 @@ def test_a_folder_that_is_encrypted_anew_is_not_loaded_again(world: World) -> No
 BATCHED = [{}, {"batch": {"window": "1m"}}, {"batch": {"quiet": "1m"}}]
 
 
-@pytest.mark.parametrize("rule", BATCHED, ids=["alone", "window", "quiet"])
+@pytest.mark.parametrize("written", BATCHED, ids=["alone", "window", "quiet"])
 def test_a_copy_that_comes_first_stands_for_what_it_copies(
-    world: World, rule: dict[str, Any]
+    world: World, written: dict[str, Any]
 ) -> None:
-    world.table, copy = table(**rule), following(A, 2, copied=True)
+    world.table, copy = table(**written), following(A, 2, copied=True)
     world.versions = [A, copy]
     place = take(copy, world.intake(0))
-    assert isinstance(place, Joined if rule else Outcome)
+    assert isinstance(place, Joined if written else Outcome)
     owner = world.ledger.claimant(copy)
     for _ in range(2):  # its message comes again
-        assert isinstance(take(A, world.intake(0)), Known if rule else Outcome)
+        assert isinstance(take(A, world.intake(0)), Known if written else Outcome)
         assert world.ledger.claimant(A) == owner
         take(copy, world.intake(0))
     [told] = [seen for seen in world.ledger.seen(A.object_id) if seen.version == A.version]
@@ -216,13 +216,13 @@ def test_a_copy_that_comes_first_stands_for_what_it_copies(
     again = following(A, 3, copied=True)
     world.versions.append(again)
     assert take(again, world.intake(0)) == TOLD
-    assert batches(world) == (0 if rule else 1)
+    assert batches(world) == (0 if written else 1)
 
 
-@pytest.mark.parametrize("rule", BATCHED, ids=["alone", "window", "quiet"])
-def test_what_a_copy_stands_for_is_claimed_meanwhile(world: World, rule: dict[str, Any]) -> None:
+@pytest.mark.parametrize("written", BATCHED, ids=["alone", "window", "quiet"])
+def test_what_a_copy_stands_for_is_claimed_meanwhile(world: World, written: dict[str, Any]) -> None:
     """By another worker: nobody claims anything here, and the copy is told when it comes again."""
-    world.table, copy = table(**rule), following(A, 2, copied=True)
+    world.table, copy = table(**written), following(A, 2, copied=True)
     world.versions = [A, copy]
     intake = world.intake(0)
 
@@ -235,7 +235,7 @@ def test_what_a_copy_stands_for_is_claimed_meanwhile(world: World, rule: dict[st
         take(copy, replace(intake, objects=late))
     assert world.ledger.claimant(copy) is None
     assert take(copy, intake) == TOLD
-    assert batches(world) == (0 if rule else 1)
+    assert batches(world) == (0 if written else 1)
 
 
 def test_what_a_refused_copy_stands_for_shares_its_fate(world: World) -> None:
@@ -344,8 +344,8 @@ def test_a_copy_of_a_copy_that_nobody_knows_is_told(world: World, *, ignored: bo
     world.versions = [A, one, two]
     take(A, world.intake(0))
     if ignored:
-        rule = {"name": "no", "match": "in/**", "ignore": True}
-        world.table = routes.parse(json.dumps({"routes": [rule]}), "v1")
+        written = {"name": "no", "match": "in/**", "ignore": True}
+        world.table = routes.parse(json.dumps({"routes": [written]}), "v1")
         assert take(one, world.intake(0)) == Skipped("route")
         world.table = table()
     assert take(two, world.intake(0)) == TOLD
@@ -376,7 +376,7 @@ def test_what_was_rejected_in_between_left_no_rows(world: World) -> None:
     b, copy = following(A, 2, etag="b"), following(A, 3, copied=True)
     world.versions = [A, b, copy]
     take(A, world.intake(0))
-    world.ledger.reject(b, Rejection.of(NoRoute("no rule fits"), START))
+    world.ledger.reject(b, Rejection.of(NoRoute("no route fits"), START))
     assert take(copy, world.intake(0)) == TOLD
 
 

@@ -19,7 +19,7 @@ NOW = 1_790_000_000_000
 ONE, TWO = (Arrival("landing", f"in/{n}.csv", "v1", "e1", "0061", 10, NOW) for n in "12")
 BOTH, ALONE = Received(arrivals=(ONE, TWO)), Received(arrivals=(ONE,))
 MESSAGE = Message("m", "receipt", "{}", 1, NOW)
-REJECTED, FAILED = NoRoute("no rule fits"), NotYet("later", retry_after=5)
+REJECTED, FAILED = NoRoute("no route fits"), NotYet("later", retry_after=5)
 WHY = Rejection("not-yet", "tried 24 times, for a day: later", NOW)
 
 

@@ -102,8 +102,8 @@ def test_the_answer_is_a_credential_and_is_written_nowhere(
 @pytest.mark.parametrize(
     ("key", "reason", "says"),
     [
-        ("out/members.json", "no-route", "no rule"),
-        ("tmp/members.json", "key-not-taken", "rule `none-of-ours` ignores"),
+        ("out/members.json", "no-route", "no route"),
+        ("tmp/members.json", "key-not-taken", "route `none-of-ours` ignores"),
         ("spark/a/_SUCCESS", "key-not-taken", "is a marker"),
         ("spark/a/_temporary/part.json", "key-not-taken", "never data"),
         ("in/.members.json.filepart", "key-not-taken", "never data"),

@@ -204,11 +204,11 @@ def test_which_stack_is_asked_and_as_whom(
 # routes: nothing is asked of AWS unless a stack is named
 
 
-def table(*rules: dict[str, Any]) -> str:
-    named = [{"name": f"rule-{n}", "datasetId": "d"} | rule for n, rule in enumerate(rules)]
-    for rule in named:
-        if rule.get("ignore"):
-            del rule["datasetId"]
+def table(*routes: dict[str, Any]) -> str:
+    named = [{"name": f"route-{n}", "datasetId": "d"} | written for n, written in enumerate(routes)]
+    for written in named:
+        if written.get("ignore"):
+            del written["datasetId"]
     return json.dumps({"routes": named})
 
 
@@ -220,7 +220,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_good_table(capsys: Output) -> None:
     assert main(["routes", "check", str(SAMPLE)]) == 0
-    assert capsys.readouterr().out == f"{SAMPLE}: 11 rules, no problems\n"
+    assert capsys.readouterr().out == f"{SAMPLE}: 11 routes, no problems\n"
     assert main(["routes", "check", "--json", str(SAMPLE)]) == 0
     assert json.loads(capsys.readouterr().out) == []
     assert main(["routes", "explain", str(SAMPLE)]) == 0
@@ -229,25 +229,25 @@ def test_a_good_table(capsys: Output) -> None:
 
 def test_each_problem_of_a_table_is_a_line(file: Path, capsys: Output) -> None:
     file.write_text(table({"match": "*"}, {"match": "*"}))
-    text = "rule `rule-0` takes all its keys first: move it up, or add an example"
+    text = "route `route-0` takes all its keys first: move it up, or add an example"
     assert main(["routes", "check", "routes.json"]) == 1
-    assert capsys.readouterr().out == f"routes.json: rule-1: routes[1].match: {text}\n"
+    assert capsys.readouterr().out == f"routes.json: route-1: routes[1].match: {text}\n"
     assert main(["routes", "check", "routes.json", "--json"]) == 1
-    problem = {"rule": "rule-1", "field": "routes[1].match", "text": text}
+    problem = {"rule": "route-1", "field": "routes[1].match", "text": text}
     assert json.loads(capsys.readouterr().out) == [problem]
     for command in ("explain", "forecast"):
         assert main(["routes", command, "routes.json"]) == 1
-        said = f"Error: routes.json has problems\n  rule-1: routes[1].match: {text}\n"
+        said = f"Error: routes.json has problems\n  route-1: routes[1].match: {text}\n"
         assert capsys.readouterr().err == said
 
 
 def test_a_warning_stands_beside_the_output_and_is_no_problem(file: Path, capsys: Output) -> None:
     file.write_text(table({"match": "{t}_*", "tags": {"t": ["{t}"]}}))
-    for more, says in ([], "routes.json: 1 rule, no problems\n"), (["--json"], "[]\n"):
+    for more, says in ([], "routes.json: 1 route, no problems\n"), (["--json"], "[]\n"):
         assert main(["routes", "check", "routes.json", *more]) == 0
         said = capsys.readouterr()
         assert said.out == says
-        assert said.err.startswith("routes.json: warning: rule-0: routes[0].match: {t} ends at")
+        assert said.err.startswith("routes.json: warning: route-0: routes[0].match: {t} ends at")
 
 
 def test_a_file_that_is_no_json(file: Path, capsys: Output) -> None:
@@ -266,7 +266,7 @@ def test_a_table_without_keys_to_explain(file: Path, capsys: Output) -> None:
     (one,) = json.loads(capsys.readouterr().out)
     assert one == {"key": "nowhere[red]", "rule": "all", "outcome": "ignored", "placeholders": {}}
     assert main(["routes", "forecast", "routes.json"]) == 0
-    assert "no rule of this table makes batches" in capsys.readouterr().out
+    assert "no route of this table makes batches" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -286,7 +286,7 @@ def test_a_forecast_adds_up_without_asking_anybody(capsys: Output) -> None:
     said = capsys.readouterr().out
     assert '"batch": {"window": "32m"}' in said
     assert "90 or more" in said
-    told = ["--files-per-day", "rule-1=40", "--files-per-day", "rule-2=1440"]
+    told = ["--files-per-day", "route-1=40", "--files-per-day", "route-2=1440"]
     assert main(["routes", "forecast", "routes.json", *told]) == 0
     said = capsys.readouterr().out
     assert "1,480" in said
@@ -297,11 +297,11 @@ def test_a_forecast_adds_up_without_asking_anybody(capsys: Output) -> None:
 @pytest.mark.parametrize(
     ("volume", "says"),
     [
-        ("nobody=1", "no rule named nobody makes batches"),
-        ("rule-0=1", "no rule named rule-0 makes batches"),
-        ("rule-1", "not of the form RULE=NUMBER"),
-        ("rule-1=-1", "not of the form RULE=NUMBER"),
-        ("=1", "not of the form RULE=NUMBER"),
+        ("nobody=1", "no route named nobody makes batches"),
+        ("route-0=1", "no route named route-0 makes batches"),
+        ("route-1", "not of the form ROUTE=NUMBER"),
+        ("route-1=-1", "not of the form ROUTE=NUMBER"),
+        ("=1", "not of the form ROUTE=NUMBER"),
     ],
 )
 def test_a_volume_that_says_nothing_is_refused(volume: str, says: str, capsys: Output) -> None:

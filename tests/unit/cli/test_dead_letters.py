@@ -391,7 +391,7 @@ def test_of_adobe_s_errors_the_first_counts_that_says_what_is_wrong() -> None:
 
 
 def test_what_to_do_about_each_error_and_reason_is_said_once() -> None:
-    unrouted = replace(ONE, why=Rejection("no-route", "no rule matches", NOW))
+    unrouted = replace(ONE, why=Rejection("no-route", "no route matches", NOW))
     console = Console(width=80, record=True)
     console.print(parked.advice([ONE, unrouted, unrouted]))
     assert console.export_text().split() == [
@@ -424,7 +424,7 @@ def test_all_about_what_alone_fits_is_shown(
 @pytest.mark.parametrize("width", SHOWN)
 def test_a_line_for_each_however_wide_the_terminal(width: int) -> None:
     console = Console(width=width, record=True)
-    unrouted = Rejection("no-route", "no rule matches", NOW - 5 * 60_000)
+    unrouted = Rejection("no-route", "no route matches", NOW - 5 * 60_000)
     several = [
         replace(ONE, uri="s3://landing/in/a-long-folder/members-of-november.csv"),
         replace(ONE, why=unrouted, route=None, files=1),
@@ -439,7 +439,7 @@ def test_a_line_for_each_however_wide_the_terminal(width: int) -> None:
 
 def test_a_column_of_errors_that_would_be_empty_is_left_out() -> None:
     console = Console(width=80, record=True)
-    unrouted = Parked("1", "arrivals", "a", "", Rejection("no-route", "no rule", NOW))
+    unrouted = Parked("1", "arrivals", "a", "", Rejection("no-route", "no route", NOW))
     console.print(parked.table([unrouted], 80))
     console.print(parked.table([unrouted, ONE], 80))
     heads = [line.split("┃")[1:-1] for line in console.export_text().splitlines() if "┃" in line]

@@ -33,7 +33,7 @@ from tests.unit.cli.test_dead_letters import NOW, Sqs, everything, waiting
 
 __all__ = ["world"]  # a fixture
 SAID = "by arn:me: a test file"
-WHY = Rejection("no-route", "no rule", NOW)
+WHY = Rejection("no-route", "no route", NOW)
 FILE = Parked("0f", "arrivals", A.external_id, messages.of_arrival(A), WHY, None, A.uri, 1)
 
 

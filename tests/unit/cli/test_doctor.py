@@ -261,13 +261,13 @@ def batch(**how: str) -> dict[str, Any]:
     return {"match": "*.json", "batch": how}
 
 
-def route(**rule: Any) -> Route:
-    document = json.dumps({"routes": [{"name": "r", "match": "{a}/*"} | rule]})
+def route(**written: Any) -> Route:
+    document = json.dumps({"routes": [{"name": "r", "match": "{a}/*"} | written]})
     return routes.parse(document, "1").routes[0]
 
 
 @pytest.mark.parametrize(
-    ("rule", "verdicts", "says"),
+    ("written", "verdicts", "says"),
     [
         ({"match": "*", "datasetId": PRODUCTS}, [OK], "products"),
         ({"match": "*", "datasetName": "products", "sandbox": "dev"}, [OK], PRODUCTS),
@@ -296,10 +296,12 @@ def route(**rule: Any) -> Route:
     ],
 )
 def test_the_dataset_of_a_route(
-    world: World, rule: dict[str, Any], verdicts: list[CheckVerdict], says: str
+    world: World, written: dict[str, Any], verdicts: list[CheckVerdict], says: str
 ) -> None:
     ims_orgs = {ARN: world.seed.ims_org, OTHER: None}
-    findings = adobe.check_dataset(world.adobe, route(**rule), BOTH, ims_orgs, Schemas(world.adobe))
+    findings = adobe.check_dataset(
+        world.adobe, route(**written), BOTH, ims_orgs, Schemas(world.adobe)
+    )
     shown = list(run_check("route r", findings))
     assert [finding.verdict for finding in shown] == verdicts
     assert says in shown[-1].text

@@ -21,9 +21,9 @@ def world() -> World:
     return World()
 
 
-def said(world: World, *rules: dict[str, Any], others: bool = False) -> list[str]:
+def said(world: World, *written: dict[str, Any], others: bool = False) -> list[str]:
     known = [Organization(ARN, ("prod", "dev")), *([Organization(OTHER)] if others else [])]
-    table = {"routes": [{"name": f"r{n}", "match": "*"} | rule for n, rule in enumerate(rules)]}
+    table = {"routes": [{"name": f"r{n}", "match": "*"} | one for n, one in enumerate(written)]}
     parsed = routes.parse(json.dumps(table), "1")
     return list(fit.misfits(world.adobe, world.credentials, Organizations(tuple(known)), parsed))
 
@@ -64,12 +64,12 @@ def test_a_lookup_dataset_gets_four_batches_a_day(
     world: World, batch: dict[str, str], advice: str | None
 ) -> None:
     """Which Adobe advises; of other datasets nothing is said here."""
-    rule = {"match": "*.jsonl", "datasetId": LOYALTY} | ({"batch": batch} if batch else {})
-    assert said(world, rule) == []
+    written = {"match": "*.jsonl", "datasetId": LOYALTY} | ({"batch": batch} if batch else {})
+    assert said(world, written) == []
     schema = json.loads(json.dumps(sample("loyalty-members")))
     schema["meta:class"] = "https://ns.adobe.com/acme/classes/5b1e"
     world.simulator.add_schema(world.seed.ims_org, "prod", schema)
-    found = said(world, rule)
+    found = said(world, written)
     if advice is None:
         assert found == []
     else:

@@ -21,7 +21,7 @@ from aep_intake_cli.routing.forecast import (
     Share,
     report,
     sandboxes,
-    share_of_rule,
+    share_of_route,
 )
 from aep_intake_cli.routing.lint import lint
 from hypothesis import given
@@ -32,15 +32,15 @@ LENGTHS = [f"{n}m" for n in range(1, 24 * 60 + 1)] + [f"{n}h" for n in range(1, 
 DAY = 86_400_000
 
 
-def route(**rule: Any) -> Route:
-    rule = {"name": "r", "match": "a/*.csv", "datasetId": "d"} | rule
-    if "datasetName" in rule:
-        del rule["datasetId"]
-    return routes.parse(json.dumps({"routes": [rule]}), "1").routes[0]
+def route(**written: Any) -> Route:
+    written = {"name": "r", "match": "a/*.csv", "datasetId": "d"} | written
+    if "datasetName" in written:
+        del written["datasetId"]
+    return routes.parse(json.dumps({"routes": [written]}), "1").routes[0]
 
 
-def windowed(length: str = "16m", **rule: Any) -> Share:
-    return share_of_rule(route(batch={"window": length}, **rule))
+def windowed(length: str = "16m", **written: Any) -> Share:
+    return share_of_route(route(batch={"window": length}, **written))
 
 
 def printed(*shares: Share, width: int = 200, **more: Any) -> str:
@@ -54,7 +54,7 @@ def rows(*shares: Share, **more: Any) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("│").split("│")] for line in lines]
 
 
-# one rule
+# one route
 
 
 def test_no_day_sees_more_windows_end_than_the_bound_says() -> None:
@@ -88,15 +88,15 @@ def test_the_window_that_is_advised_is_the_shortest_that_does() -> None:
         assert minutes == 1 or forecast.windows_a_day(f"{minutes - 1}m") > batches
 
 
-def test_what_is_advised_can_be_written_into_a_rule() -> None:
+def test_what_is_advised_can_be_written_into_a_route() -> None:
     document = (
         '{"routes": [{"name": "r", "match": "*", "datasetId": "d", ' + forecast.window_setting(30)
     )
-    assert share_of_rule(routes.parse(document + "}]}", "1").routes[0]).batches == 30
+    assert share_of_route(routes.parse(document + "}]}", "1").routes[0]).batches == 30
 
 
 @pytest.mark.parametrize(
-    ("rule", "each"),
+    ("written", "each"),
     [
         ({}, ()),
         ({"match": "a/*"}, ("format",)),
@@ -121,11 +121,11 @@ def test_what_is_advised_can_be_written_into_a_rule() -> None:
     ],
 )
 def test_what_does_not_share_a_window_multiplies_it(
-    rule: dict[str, Any], each: tuple[str, ...]
+    written: dict[str, Any], each: tuple[str, ...]
 ) -> None:
-    assert windowed(**rule).multiples == each
-    assert share_of_rule(route(**rule)).multiples == (), "one for each object, wherever it goes"
-    marked = share_of_rule(route(**rule, batch={"marker": "_SUCCESS"}))
+    assert windowed(**written).multiples == each
+    assert share_of_route(route(**written)).multiples == (), "one for each object, wherever it goes"
+    marked = share_of_route(route(**written, batch={"marker": "_SUCCESS"}))
     assert marked.multiples == (), "one for each marker"
 
 
@@ -145,23 +145,23 @@ def test_what_does_not_share_a_window_multiplies_it(
 def test_what_comes_in_a_day_is_a_bound_too(
     batch: dict[str, str] | None, volume: int | None, batches: int | None, most: str
 ) -> None:
-    rule = {"match": "a/*"} | ({} if batch is None else {"batch": batch})
-    one = share_of_rule(route(**rule), volume=volume)
+    written = {"match": "a/*"} | ({} if batch is None else {"batch": batch})
+    one = share_of_route(route(**written), volume=volume)
     assert (one.batches, one.maximum) == (batches, most)
 
 
-# the rules of a sandbox
+# the routes of a sandbox
 
 
-def some(rule: str, sandbox: str | None = None, window: str | None = None, **more: Any) -> Share:
-    return Share(rule, SandboxPlace(sandbox, more.pop("credential", None)), window, **more)
+def some(name: str, sandbox: str | None = None, window: str | None = None, **more: Any) -> Share:
+    return Share(name, SandboxPlace(sandbox, more.pop("credential", None)), window, **more)
 
 
 def found(*shares: Share, **more: Any) -> dict[str, list[str]]:
-    return {str(one): [each.rule for each in one.shares] for one in sandboxes(shares, **more)}
+    return {str(one): [each.route for each in one.shares] for one in sandboxes(shares, **more)}
 
 
-def test_rules_add_up_for_each_sandbox_they_lead_to() -> None:
+def test_routes_add_up_for_each_sandbox_they_lead_to() -> None:
     assert found(
         some("a"),
         some("b", "prod"),
@@ -244,18 +244,18 @@ TABLE = (
 def test_each_sandbox_tells_its_sum_and_where_the_excess_comes_from() -> None:
     advised = "fits if there is only one {dataset} and format"
     assert rows(*TABLE) == [
-        ["(default)", "all rules", "102 or more", "may exceed 90"],
+        ["(default)", "all routes", "102 or more", "may exceed 90"],
         ["loyalty", "each 16m", "90", '"window": "56m"'],
         ["web-events", "each object", "no limit", '"batch": {"window": "56m"}'],
         ["orders", "each _SUCCESS", "no limit", "26 markers a day"],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
-        ["dev", "all rules", "36 or more", "may exceed 90"],
+        ["dev", "all routes", "36 or more", "may exceed 90"],
         ["clicks", "each 1h", "24", ""],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
-        ["(default) of acme", "all rules", "no limit", "may exceed 90"],
+        ["(default) of acme", "all routes", "no limit", "may exceed 90"],
         ["many", "each object", "no limit", '"batch": {"window": "16m"}'],
         ["", "", "", "if there is only one {x} and format"],
-        ["{sandbox}", "all rules", "12 or more", "may exceed 90"],
+        ["{sandbox}", "all routes", "12 or more", "may exceed 90"],
         ["by-folder", "each 2h", "12 for each {dataset} and format", advised],
     ]
 
@@ -267,18 +267,18 @@ def test_what_is_to_be_copied_stays_whole_on_80_columns() -> None:
 
 
 def test_who_asks_without_a_stack_is_told_that_catalog_was_not_asked() -> None:
-    assert "every rule counts" in " ".join(printed(*TABLE).split())
+    assert "every route counts" in " ".join(printed(*TABLE).split())
     known = " ".join(printed(some("a", profile=False), some("b", profile=True)).split())
     assert "not enabled for Profile does not count" in known
-    assert "every rule counts" not in known
+    assert "every route counts" not in known
 
 
 def test_what_replaces_is_told_no_window_which_the_linter_would_refuse() -> None:
-    rule = {"name": "r", "match": "a/*.csv", "datasetId": "d", "onNewVersion": "replace"}
-    windowed = json.dumps({"routes": [rule | {"batch": {"window": "16m"}}]}).encode()
+    written = {"name": "r", "match": "a/*.csv", "datasetId": "d", "onNewVersion": "replace"}
+    windowed = json.dumps({"routes": [written | {"batch": {"window": "16m"}}]}).encode()
     assert lint(windowed)
-    assert rows(share_of_rule(route(**rule)))[1][-1] == "90 objects a day"
-    assert "window" not in forecast.profile_advice(share_of_rule(route(**rule)))
+    assert rows(share_of_route(route(**written)))[1][-1] == "90 objects a day"
+    assert "window" not in forecast.profile_advice(share_of_route(route(**written)))
 
 
 @pytest.mark.parametrize("on_new_version", ["append", "replace", "ignore"])
@@ -286,13 +286,13 @@ def test_what_replaces_is_told_no_window_which_the_linter_would_refuse() -> None
 def test_the_linter_takes_what_is_advised(
     on_new_version: str, batch: dict[str, str] | None
 ) -> None:
-    rule: dict[str, Any] = {"name": "r", "match": "a/*.csv", "datasetId": "d"}
-    rule |= {"onNewVersion": on_new_version} | ({"batch": batch} if batch else {})
-    document = json.dumps({"routes": [rule]}).encode()
+    written: dict[str, Any] = {"name": "r", "match": "a/*.csv", "datasetId": "d"}
+    written |= {"onNewVersion": on_new_version} | ({"batch": batch} if batch else {})
+    document = json.dumps({"routes": [written]}).encode()
     if lint(document):
         return  # it says so by itself
-    share = share_of_rule(route(**rule), profile=True)
+    share = share_of_route(route(**written), profile=True)
     said = f"{printed(share)} {forecast.profile_advice(share)}"
     for window in re.findall(r'"window": "(\w+)"', said):
-        advised = json.dumps({"routes": [rule | {"batch": {"window": window}}]}).encode()
+        advised = json.dumps({"routes": [written | {"batch": {"window": window}}]}).encode()
         assert lint(advised) == []

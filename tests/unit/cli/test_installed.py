@@ -99,7 +99,7 @@ def test_it_brings_all_that_it_needs(command: Path) -> None:
     sample = ROOT / "local" / "samples" / "routes.json"
     done = run(command, "routes", "check", str(sample))
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{sample}: 11 rules, no problems\n"
+    assert done.stdout == f"{sample}: 11 routes, no problems\n"
     assert json.loads(run(command, "routes", "explain", "--json", str(sample)).stdout)
     done = subprocess.run(
         [command.parent / "python", "-c", ALL_MODULES],

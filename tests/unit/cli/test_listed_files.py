@@ -47,7 +47,7 @@ class Day(Listed):
 
     def rejected(self, one: Arrival, at: int, lost_of: str | None = None) -> None:
         """A file without an order, or one that was lost from its order."""
-        why = replace(Rejection.of(NoRoute("no rule fits"), at), at=at)
+        why = replace(Rejection.of(NoRoute("no route fits"), at), at=at)
         if lost_of is None:
             self.ledger.reject(one, why)
         else:
@@ -198,7 +198,7 @@ def test_what_was_discarded_is_told_once(day: Day) -> None:
 
 
 def test_files_of_a_rejection_may_be_in_its_manifest(day: Day) -> None:
-    one, why = file("many"), Rejection.of(NoRoute("no rule fits"), NOW - 100)
+    one, why = file("many"), Rejection.of(NoRoute("no route fits"), NOW - 100)
     day.ledger.reject(one, why)
     detail = arrival_rejected(one.external_id, (one,), why)
     day.objects["manifests/x.json"] = json.dumps({"files": detail.pop("files")}).encode()

@@ -28,7 +28,7 @@ MAP: dict[str, Any] = {
     "_acme.tier": {"from": "tier", "values": {"G": "gold"}, "default": "none"},
     "person.birthDate": {"from": "born", "format": "dd.MM.yyyy"},
 }
-RULE: dict[str, Any] = {"name": "crm", "match": "crm/*.csv", "datasetId": LOYALTY, "map": MAP}
+ROUTE: dict[str, Any] = {"name": "crm", "match": "crm/*.csv", "datasetId": LOYALTY, "map": MAP}
 IGNORED = {"name": "no", "match": "no/**", "ignore": True}
 
 
@@ -37,8 +37,8 @@ def world() -> World:
     return World()
 
 
-def table(*rules: dict[str, Any]) -> bytes:
-    return json.dumps({"routes": [RULE | rule for rule in rules]}).encode()
+def table(*written: dict[str, Any]) -> bytes:
+    return json.dumps({"routes": [ROUTE | one for one in written]}).encode()
 
 
 ONE = Organizations((Organization(ARN, ("prod", "dev")),))
@@ -52,17 +52,17 @@ def compiled_for(
     return compile_table(document, lambda: known, world.adobe, world.credentials, organizations)
 
 
-def compiled(world: World, *rules: dict[str, Any]) -> CompiledTable:
-    return compiled_for(world, table(*rules))
+def compiled(world: World, *written: dict[str, Any]) -> CompiledTable:
+    return compiled_for(world, table(*written))
 
 
 def test_the_table_names_what_its_maps_were_compiled_to(world: World) -> None:
     again = {"name": "again", "match": "again/*.csv"}
-    plain = {"routes": [RULE, RULE | again, IGNORED]}
+    plain = {"routes": [ROUTE, ROUTE | again, IGNORED]}
     found = compiled_for(world, json.dumps(plain).encode())
     assert found.problems == ()
     first, second, ignored = json.loads(found.document)["routes"]
-    assert first == RULE | {"compiledMap": first["compiledMap"]}
+    assert first == ROUTE | {"compiledMap": first["compiledMap"]}
     assert first["compiledMap"] == second["compiledMap"]
     assert ignored == IGNORED
     assert found.maps.keys() == {first["compiledMap"]}
@@ -77,12 +77,12 @@ def test_the_table_names_what_its_maps_were_compiled_to(world: World) -> None:
 def test_the_table_says_which_datasets_are_looked_up(operator: Any, world: World) -> None:
     """Also without a map; what AEP does not know stays as it is."""
     plain = {"name": "plain", "match": "plain/*.json", "datasetId": LOYALTY}
-    rules = [plain, plain | {"name": "gone", "datasetId": "0" * 24}, IGNORED]
-    document = json.dumps({"routes": rules}).encode()
+    written = [plain, plain | {"name": "gone", "datasetId": "0" * 24}, IGNORED]
+    document = json.dumps({"routes": written}).encode()
     assert prepared(operator, document) == document
     look_up(world, "prod")
     [first, *others] = json.loads(prepared(operator, document))["routes"]
-    assert (first, others) == (plain | {"lookup": True}, rules[1:])
+    assert (first, others) == (plain | {"lookup": True}, written[1:])
 
 
 def look_up(world: World, sandbox: str, title: str | None = None) -> None:
@@ -105,8 +105,8 @@ def test_of_a_dataset_that_depends_on_the_key_the_table_says_what_it_may_be(
     operator: Any, world: World, where: dict[str, Any], found: list[str] | None
 ) -> None:
     """Its functions know the id of the dataset, and ask nothing more."""
-    rule = {"name": "any"} | where
-    document = json.dumps({"routes": [rule]}).encode()
+    written = {"name": "any"} | where
+    document = json.dumps({"routes": [written]}).encode()
     assert prepared(operator, document) == document
     for number in range(301):  # more than the registry lists at a time
         other = sample("web-events-adhoc") | {"title": f"a {number}"}
@@ -114,17 +114,17 @@ def test_of_a_dataset_that_depends_on_the_key_the_table_says_what_it_may_be(
         world.simulator.foundation.registry.add_schema(world.seed.ims_org, "prod", other, 0)
     look_up(world, "prod", "z")
     [routed] = json.loads(prepared(operator, document))["routes"]
-    assert routed == rule | ({"lookup": found} if found else {})
+    assert routed == written | ({"lookup": found} if found else {})
     assert lint(prepared(operator, document)) == []
 
 
 OTHER = ARN.replace("acme", "other")
 BOTH = Organizations((Organization(ARN, ("prod", "dev")), Organization(OTHER, ("prod",))))
-THEIRS = RULE | {"name": "theirs", "match": "theirs/*.csv", "credential": "other"}
+THEIRS = ROUTE | {"name": "theirs", "match": "theirs/*.csv", "credential": "other"}
 PLAIN = {"name": "plain", "match": "p/*.json", "datasetId": "d", "credential": "other"}
 LIVE = {
     "routes": [
-        RULE | {"compiledMap": "0" * 64},
+        ROUTE | {"compiledMap": "0" * 64},
         THEIRS | {"compiledMap": "1" * 64},
         PLAIN | {"lookup": True},
     ]
@@ -134,24 +134,24 @@ LIVE = {
 def test_an_organization_that_does_not_answer_keeps_no_other_from_publishing(
     world: World,
 ) -> None:
-    """Its rules keep what was compiled for them, unless they changed."""
+    """Its routes keep what was compiled for them, unless they changed."""
     world.secrets.others[OTHER] = {"client_id": "c"}
 
-    def made(*rules: dict[str, Any]) -> CompiledTable:
-        document = json.dumps({"routes": rules}).encode()
+    def made(*written: dict[str, Any]) -> CompiledTable:
+        document = json.dumps({"routes": written}).encode()
         return compiled_for(world, document, BOTH, json.dumps(LIVE).encode())
 
-    found = made(RULE | {"badRows": 1}, THEIRS, PLAIN | {"lookup": False})
+    found = made(ROUTE | {"badRows": 1}, THEIRS, PLAIN | {"lookup": False})
     assert found.problems == ()
     ours, *theirs = json.loads(found.document)["routes"]
     assert found.maps.keys() == {ours["compiledMap"]}
     assert theirs == LIVE["routes"][1:]
     [note] = found.notes
-    assert "the rules theirs, plain keep what the live table has of them" in note
+    assert "the routes theirs, plain keep what the live table has of them" in note
     assert "other-AbCdEf: " in note
     assert "the secret lacks" in note
-    [problem] = made(RULE, THEIRS | {"badRows": 1}, PLAIN | {"minRows": 2}).problems
-    assert (problem.rule, problem.field) == ("theirs", "routes[1].map")
+    [problem] = made(ROUTE, THEIRS | {"badRows": 1}, PLAIN | {"minRows": 2}).problems
+    assert (problem.route, problem.field) == ("theirs", "routes[1].map")
     assert "it is new or changed, and AEP does not say what its dataset holds" in problem.text
 
 
@@ -166,7 +166,7 @@ def test_what_did_not_change_is_published_while_aep_does_not_answer(
     else:
         world.simulator.switches.change(registry_access="denied")
     done = publishing.KINDS["routes"].prepare(
-        operator, json.dumps({"routes": [RULE, IGNORED]}).encode()
+        operator, json.dumps({"routes": [ROUTE, IGNORED]}).encode()
     )
     assert json.loads(done.document)["routes"] == [live["routes"][0], IGNORED]
     assert len(done.notes) == 1
@@ -210,8 +210,8 @@ def test_what_the_schema_says_against_a_map(world: World) -> None:
         }
     }
     found = compiled(world, wrong)
-    told = [(problem.rule, problem.field, problem.text) for problem in found.problems]
-    assert [(rule, field) for rule, field, _ in told] == [
+    told = [(problem.route, problem.field, problem.text) for problem in found.problems]
+    assert [(route, field) for route, field, _ in told] == [
         ("crm", "routes[0].map._acme.memberID"),
         ("crm", "routes[0].map._acme.tier"),
         ("crm", "routes[0].map.personalEmail.address"),
@@ -243,7 +243,7 @@ def test_a_schema_that_nobody_may_read(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "field", "text"),
+    ("written", "field", "text"),
     [
         ({"map": {"a..b": "x"}}, "map.a..b", "is not a path"),
         ({"map": {"a": {"expression": "foo(x)"}}}, "map.a", "its expression has 'foo'"),
@@ -258,15 +258,15 @@ def test_a_schema_that_nobody_may_read(world: World) -> None:
         ({"compiledMap": "x"}, "compiledMap", "is not of the form"),
     ],
 )
-def test_what_shows_without_a_schema(rule: dict[str, Any], field: str, text: str) -> None:
-    [problem] = lint(table(rule))
+def test_what_shows_without_a_schema(written: dict[str, Any], field: str, text: str) -> None:
+    [problem] = lint(table(written))
     assert problem.field == f"routes[0].{field}"
     assert text in problem.text
 
 
 def test_a_compiled_map_without_a_map_is_a_mistake() -> None:
-    rule = {name: value for name, value in RULE.items() if name != "map"}
-    document = json.dumps({"routes": [rule | {"compiledMap": "0" * 64}]}).encode()
+    written = {name: value for name, value in ROUTE.items() if name != "map"}
+    document = json.dumps({"routes": [written | {"compiledMap": "0" * 64}]}).encode()
     assert lint(document) == [
         DocumentProblem("crm", "routes[0].compiledMap", "is the name of a compiled `map`")
     ]

@@ -110,7 +110,7 @@ def test_what_an_order_let_go_is_not_claimed_again(monkeypatch: pytest.MonkeyPat
     ledger, window = MemoryLedger(), Window.at(order(), 60_000, NOW - 60_000)
     whole, torn, refused = (replace(LOST, key=f"in/{name}.json") for name in ("w", "t", "r"))
     files = (LOST, whole, torn, refused)
-    ledger.reject(torn, Rejection.of(NoRoute("no rule fits"), NOW - 20_000))  # and redriven then
+    ledger.reject(torn, Rejection.of(NoRoute("no route fits"), NOW - 20_000))  # and redriven then
     ledger.windows.open(window)
     ledger.windows.register(window, files, files)
     part = WindowPart(window.window_id, 0, len(files), 40)
@@ -118,7 +118,7 @@ def test_what_an_order_let_go_is_not_claimed_again(monkeypatch: pytest.MonkeyPat
     ledger.windows.kept[window.window_id] = window
     why = Rejection.of(ObjectGone("it is gone"), NOW - 5000)
     ledger.let_go(window.part(part, 0), {LOST: why, refused: why, torn: why})
-    ledger.reject(torn, Rejection.of(NoRoute("no rule fits"), NOW - 20_000))
+    ledger.reject(torn, Rejection.of(NoRoute("no route fits"), NOW - 20_000))
 
     class Restored:
         def listed(self, _: Window, since: int) -> Any:

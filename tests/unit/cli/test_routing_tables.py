@@ -19,18 +19,18 @@ SAMPLE = Path(__file__).parents[3] / "local" / "samples" / "routes.json"
 GOOD = b'{"routes": [{"name": "all", "match": "**", "ignore": true}]}'
 
 
-def table(*rules: dict[str, Any]) -> bytes:
+def table(*written: dict[str, Any]) -> bytes:
     named = [
-        {"name": f"rule-{number}", "datasetId": "d"} | rule for number, rule in enumerate(rules)
+        {"name": f"route-{number}", "datasetId": "d"} | one for number, one in enumerate(written)
     ]
-    for rule in named:
-        if rule.get("ignore"):
-            del rule["datasetId"]
+    for one in named:
+        if one.get("ignore"):
+            del one["datasetId"]
     return json.dumps({"routes": named}).encode()
 
 
-def found(*rules: dict[str, Any]) -> list[tuple[str | None, str, str]]:
-    return [(problem.rule, problem.field, problem.text) for problem in lint(table(*rules))]
+def found(*written: dict[str, Any]) -> list[tuple[str | None, str, str]]:
+    return [(problem.route, problem.field, problem.text) for problem in lint(table(*written))]
 
 
 def test_the_sample_table_may_go_live() -> None:
@@ -53,34 +53,34 @@ def test_all_that_is_wrong_with_the_shape_is_told_at_once() -> None:
 
 
 def test_what_only_the_function_checks_is_found_too() -> None:
-    ((rule, field, text),) = found({"match": "{a}/*"})
-    assert (rule, field) == ("rule-0", "routes[0].match")
+    ((route, field, text),) = found({"match": "{a}/*"})
+    assert (route, field) == ("route-0", "routes[0].match")
     assert "{a} is used nowhere" in text
-    ((rule, field, text),) = [(p.rule, p.field, p.text) for p in lint(b"{")]
-    assert (rule, field, text[:8]) == (None, "", "not JSON")
+    ((route, field, text),) = [(p.route, p.field, p.text) for p in lint(b"{")]
+    assert (route, field, text[:8]) == (None, "", "not JSON")
 
 
 @pytest.mark.parametrize(
     ("example", "text"),
     [
-        ("a/1.csv", "'a/1.csv' matches rule `rule-0`"),
-        ("c/1.csv", "'c/1.csv' matches no rule"),
+        ("a/1.csv", "'a/1.csv' matches route `route-0`"),
+        ("c/1.csv", "'c/1.csv' matches no route"),
         ("b/1.txt", "'b/1.txt' would be rejected: format-unknown"),
-        ("s3://other/b/1.csv", "'s3://other/b/1.csv' matches rule `rule-1`"),
+        ("s3://other/b/1.csv", "'s3://other/b/1.csv' matches route `route-1`"),
     ],
 )
 def test_an_example_that_goes_astray_is_named_with_where_it_went(example: str, text: str) -> None:
-    rules: list[dict[str, Any]] = [
+    written: list[dict[str, Any]] = [
         {"match": "a/*"},
         {"match": "**", "bucket": "other"},
         {"match": "[ab]/*", "examples": ["b/1.csv", example]},
     ]
-    assert found(*rules) == [("rule-2", "routes[2].examples[1]", text)]
+    assert found(*written) == [("route-2", "routes[2].examples[1]", text)]
 
 
-def test_an_example_of_a_rule_for_some_buckets_names_one() -> None:
-    ((rule, field, text),) = found({"match": "*", "bucket": "b-*", "examples": ["a.csv"]})
-    assert (rule, field) == ("rule-0", "routes[0].examples[0]")
+def test_an_example_of_a_route_for_some_buckets_names_one() -> None:
+    ((route, field, text),) = found({"match": "*", "bucket": "b-*", "examples": ["a.csv"]})
+    assert (route, field) == ("route-0", "routes[0].examples[0]")
     assert "s3://bucket/key" in text
     assert found({"match": "*", "bucket": "b-*", "examples": ["s3://b-1/a.csv"]}) == []
 
@@ -96,14 +96,14 @@ def test_an_example_of_a_rule_for_some_buckets_names_one() -> None:
         ("a/*", "a/[!b]"),
     ],
 )
-def test_a_rule_that_nothing_is_left_for_is_found(first: str, second: str) -> None:
-    rules = [
+def test_a_route_that_nothing_is_left_for_is_found(first: str, second: str) -> None:
+    written = [
         {"match": pattern, "tags": {"t": ["{x}"]} if "{x}" in pattern else {}}
         for pattern in (first, second)
     ]
-    ((rule, field, text),) = found(*rules)
-    assert (rule, field) == ("rule-1", "routes[1].match")
-    assert "rule `rule-0` takes all its keys first" in text
+    ((route, field, text),) = found(*written)
+    assert (route, field) == ("route-1", "routes[1].match")
+    assert "route `route-0` takes all its keys first" in text
 
 
 @pytest.mark.parametrize(
@@ -116,16 +116,16 @@ def test_a_rule_that_nothing_is_left_for_is_found(first: str, second: str) -> No
         ("a/b*", "a/*"),
     ],
 )
-def test_a_rule_that_something_is_left_for_is_not(first: str, second: str) -> None:
+def test_a_route_that_something_is_left_for_is_not(first: str, second: str) -> None:
     assert found({"match": first}, {"match": second}) == []
 
 
-def test_a_rule_for_one_bucket_does_not_shadow_the_others() -> None:
+def test_a_route_for_one_bucket_does_not_shadow_the_others() -> None:
     assert found({"match": "**", "bucket": "a"}, {"match": "*"}) == []
     assert len(found({"match": "**", "bucket": "*"}, {"match": "*", "bucket": "a"})) == 1
 
 
-def test_an_example_proves_that_a_rule_is_reached() -> None:
+def test_an_example_proves_that_a_route_is_reached() -> None:
     # No sample has exactly four characters; the example has.
     first, second = {"match": "[!x]*"}, {"match": "*"}
     assert len(found(first, second)) == 1
@@ -140,9 +140,9 @@ def test_what_the_deployment_does_not_allow_is_found() -> None:
     arn = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:acme-Ab12Cd"
     assert lint(document) == []
     problems = lint(document, Organizations((Organization(arn, ("prod", "dev")),)))
-    assert [(problem.rule, problem.field) for problem in problems] == [
-        ("rule-0", "routes[0].sandbox"),
-        ("rule-1", "routes[1].credential"),
+    assert [(problem.route, problem.field) for problem in problems] == [
+        ("route-0", "routes[0].sandbox"),
+        ("route-1", "routes[1].credential"),
     ]
 
 
@@ -153,12 +153,12 @@ def test_a_sandbox_is_one_of_its_own_organization() -> None:
         {"match": "a/*", "sandbox": "dev", "credential": "a"},
         {"match": "b/*", "sandbox": "dev", "credential": "b"},
     )
-    assert [problem.rule for problem in lint(document, both)] == ["rule-0"]
+    assert [problem.route for problem in lint(document, both)] == ["route-0"]
 
 
 def explained(document: bytes, *keys: str) -> list[tuple[str | None, str, Any]]:
     table = routes.parse(document, "draft")
-    return [(one.rule, one.outcome, one.placeholders) for one in explain(table, keys)]
+    return [(one.route, one.outcome, one.placeholders) for one in explain(table, keys)]
 
 
 def test_the_explainer_tells_what_becomes_of_each_key() -> None:
@@ -199,20 +199,20 @@ def test_the_explainer_tells_what_shares_a_batch() -> None:
     ]
 
 
-def test_a_rule_whose_markers_another_rule_takes_is_found() -> None:
+def test_a_route_whose_markers_another_route_takes_is_found() -> None:
     """Its files would wait for ever."""
     hidden = {"match": "**/_*", "ignore": True}
     marked = {"match": "data/**/*.json", "batch": {"marker": "_SUCCESS"}}
-    ((rule, field, text),) = found(hidden, marked)
-    assert (rule, field) == ("rule-1", "routes[1].batch.marker")
-    assert "rule `rule-0` comes first and takes the markers" in text
+    ((route, field, text),) = found(hidden, marked)
+    assert (route, field) == ("route-1", "routes[1].batch.marker")
+    assert "route `route-0` comes first and takes the markers" in text
     assert found(marked, hidden) == []
     assert found({"match": "**/*.csv"}, marked) == []
 
 
-def warned(*rules: dict[str, Any]) -> list[tuple[str | None, str, str]]:
-    parsed = routes.parse(table(*rules), "draft")
-    return [(one.rule, one.field, one.text) for one in warnings(parsed)]
+def warned(*written: dict[str, Any]) -> list[tuple[str | None, str, str]]:
+    parsed = routes.parse(table(*written), "draft")
+    return [(one.route, one.field, one.text) for one in warnings(parsed)]
 
 
 @pytest.mark.parametrize(
@@ -232,17 +232,17 @@ def test_a_placeholder_that_may_hold_what_ends_it_is_warned_of(
 ) -> None:
     """`{dataset}_*.csv` takes `loyalty_members_20261123.csv` for the dataset `loyalty`."""
     tags = {"x": [f"{{{name}}}" for name in "abc" if f"{{{name}}}" in match]}
-    rule = {"match": match, "tags": tags}
-    assert found(rule) == [], "it may go live"
-    told = warned(rule)
-    assert [(rule, field) for rule, field, _ in told] == [("rule-0", "routes[0].match")] * len(told)
+    written = {"match": match, "tags": tags}
+    assert found(written) == [], "it may go live"
+    told = warned(written)
+    assert [one[:2] for one in told] == [("route-0", "routes[0].match")] * len(told)
     assert [text.partition(",")[0] for _, _, text in told] == names
 
 
 def test_the_warning_shows_what_the_first_example_becomes() -> None:
     example = "in/loyalty_members_20261123.csv"
-    rule = {"match": "in/{t}_*.csv", "tags": {"t": ["{t}"]}, "examples": [example]}
-    [(_, _, text)] = warned(rule)
+    written = {"match": "in/{t}_*.csv", "tags": {"t": ["{t}"]}, "examples": [example]}
+    [(_, _, text)] = warned(written)
     assert f"in {example!r} it is 'loyalty'" in text
 
 
@@ -270,7 +270,7 @@ def test_windows_of_a_day_that_all_close_in_the_same_minute_are_warned_of(
 ) -> None:
     assert found(daily("a/*.csv"), second) == []
     told = warned(daily("a/*.csv"), second)
-    assert [(rule, field) for rule, field, _ in told] == [("rule-1", "routes[1].batch")] * is_told
+    assert [one[:2] for one in told] == [("route-1", "routes[1].batch")] * is_told
 
 
 def test_it_is_explained_when_a_window_of_a_day_closes() -> None:
@@ -366,8 +366,8 @@ def test_a_deployment_that_appconfig_takes_back_is_an_error(published: Published
     ],
 )
 def test_it_is_explained_when_files_are_expected(expect: dict[str, Any], told: str) -> None:
-    rule = {"name": "a", "match": "a/*.csv", "datasetId": "d", "expect": expect}
-    document = json.dumps({"routes": [rule]}).encode()
+    written = {"name": "a", "match": "a/*.csv", "datasetId": "d", "expect": expect}
+    document = json.dumps({"routes": [written]}).encode()
     assert lint(document) == []
     [(_, outcome, _)] = explained(document, "a/1.csv")
     assert outcome.endswith(told)
@@ -389,8 +389,8 @@ def test_it_is_explained_when_files_are_expected(expect: dict[str, Any], told: s
     ],
 )
 def test_what_cannot_be_expected_is_found(expect: dict[str, Any], field: str) -> None:
-    rule = {"name": "a", "match": "a/*.parquet", "datasetId": "d", "expect": expect}
-    [problem] = lint(json.dumps({"routes": [rule]}).encode())
+    written = {"name": "a", "match": "a/*.parquet", "datasetId": "d", "expect": expect}
+    [problem] = lint(json.dumps({"routes": [written]}).encode())
     assert problem.field == f"routes[0].{field}"
 
 
@@ -410,14 +410,19 @@ def test_a_dialect_of_which_nobody_reads_the_rows_is_found(
     dialect: dict[str, str], *, wrong: bool
 ) -> None:
     """Its files went up unseen, and in a charset that their batch does not say."""
-    rule = {"name": "a", "match": "a/*", "datasetId": "d"}
-    rule["inputFormat"] = {"format": "csv", **dialect}  # type: ignore[assignment]
-    problems = lint(json.dumps({"routes": [rule]}).encode())
+    written = {"name": "a", "match": "a/*", "datasetId": "d"}
+    written["inputFormat"] = {"format": "csv", **dialect}  # type: ignore[assignment]
+    problems = lint(json.dumps({"routes": [written]}).encode())
     assert [p.field for p in problems] == ["routes[0].inputFormat"] * wrong
 
 
 def test_who_does_not_fill_the_batches_counts_no_rows() -> None:
-    rule = {"name": "a", "match": "a/*.csv", "datasetId": "d", "expect": {"every": "1h", "rows": 1}}
-    document = json.dumps({"routes": [rule]}).encode()
+    written = {
+        "name": "a",
+        "match": "a/*.csv",
+        "datasetId": "d",
+        "expect": {"every": "1h", "rows": 1},
+    }
+    document = json.dumps({"routes": [written]}).encode()
     assert lint(document) == []
     assert [p.field for p in lint(document, delivers=False)] == ["routes[0].expect.rows"]

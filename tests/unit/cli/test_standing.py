@@ -129,12 +129,12 @@ def test_what_a_map_has_left_out_is_said(
 
 def test_what_was_rejected_says_the_reason(ledger: MemoryLedger, capsys: Output) -> None:
     file = replace(version(1), key="x/a.json")
-    ledger.reject(file, Rejection.of(NoRoute("no rule fits"), NOW))
+    ledger.reject(file, Rejection.of(NoRoute("no route fits"), NOW))
     assert main(["file", "s3://landing/x/a.json"]) == 0
     said = capsys.readouterr().out
     assert [line.split() for line in said.splitlines()[2:6]] == [
         ["state", "rejected"],
-        ["why", "no", "rule", "fits"],
+        ["why", "no", "route", "fits"],
         ["since", "2026-11-18", "11:06:40", "UTC"],
         ["reason", "no-route"],
     ]

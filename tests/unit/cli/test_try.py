@@ -26,7 +26,7 @@ MAP: dict[str, Any] = {
     "person.birthDate": {"from": "born", "format": "dd.MM.yyyy"},
     "personalEmail.address": "mail",
 }
-RULE: dict[str, Any] = {
+ROUTE: dict[str, Any] = {
     **{"name": "crm", "match": "crm/*.csv", "datasetName": "CRM", "inputFormat": CSV, "map": MAP},
     "batch": {"window": "16m"},
 }
@@ -44,11 +44,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("crm/a.csv").write_text(GOOD)
     Path("crm.json").write_text(json.dumps(CRM))
     Path("events.json").write_text(json.dumps(EVENTS))
-    table(RULE)
+    table(ROUTE)
 
 
-def table(*rules: dict[str, Any]) -> None:
-    Path("routes.json").write_text(json.dumps({"routes": rules}))
+def table(*routes: dict[str, Any]) -> None:
+    Path("routes.json").write_text(json.dumps({"routes": routes}))
 
 
 def tried(*typed: str, file: str = "crm/a.csv", schema: str | None = "crm.json") -> int:
@@ -117,7 +117,7 @@ def test_as_json(capsys: Output) -> None:
 
 
 def test_bad_rows_that_the_route_allows_are_shown_and_reject_nothing(capsys: Output) -> None:
-    table(RULE | {"badRows": 2})
+    table(ROUTE | {"badRows": 2})
     Path("crm/a.csv").write_text(GOOD + BAD)
     assert tried("--json") == 1
     assert json.loads(capsys.readouterr().out)["problem"] is None
@@ -181,7 +181,7 @@ def test_flat_json_for_a_schema_that_is_not_flat_does_not_fit(capsys: Output) ->
 
 
 def test_csv_without_a_map_needs_an_ad_hoc_schema(capsys: Output) -> None:
-    table({name: value for name, value in RULE.items() if name != "map"})
+    table({name: value for name, value in ROUTE.items() if name != "map"})
     assert tried() == 1
     assert "aep-intake routes suggest" in capsys.readouterr().out.replace("\n", " ")
     flat = {**CRM, "meta:extends": ["https://ns.adobe.com/xdm/data/adhoc"]}
@@ -191,18 +191,18 @@ def test_csv_without_a_map_needs_an_ad_hoc_schema(capsys: Output) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "rules", "says", "code"),
+    ("key", "routes", "says", "code"),
     [
-        ("other/a.csv", [RULE], "rejected: no route of routes.json takes other/a.csv\n", 1),
-        ("crm/_temporary/a.csv", [RULE | {"match": "crm/**"}], "ignored", 0),
+        ("other/a.csv", [ROUTE], "rejected: no route of routes.json takes other/a.csv\n", 1),
+        ("crm/_temporary/a.csv", [ROUTE | {"match": "crm/**"}], "ignored", 0),
         ("crm/a.csv", [{"name": "no", "match": "**", "ignore": True}], "ignored", 0),
-        ("crm/a.csv", [RULE | {"inputFormat": {"format": "csv"}}], "semicolons", 1),
+        ("crm/a.csv", [ROUTE | {"inputFormat": {"format": "csv"}}], "semicolons", 1),
     ],
 )
 def test_files_that_no_route_takes(
-    key: str, rules: list[dict[str, Any]], says: str, code: int, capsys: Output
+    key: str, routes: list[dict[str, Any]], says: str, code: int, capsys: Output
 ) -> None:
-    table(*rules)
+    table(*routes)
     assert tried("--key", key) == code
     assert says in capsys.readouterr().out
 
@@ -215,7 +215,7 @@ def test_files_that_no_route_takes(
     ],
 )
 def test_a_map_that_cannot_be(change: dict[str, Any], says: str, capsys: Output) -> None:
-    table(RULE | change)
+    table(ROUTE | change)
     assert tried() == 1
     said = capsys.readouterr()
     assert says in said.err
@@ -283,7 +283,7 @@ def test_files_that_go_up_otherwise(written: str, capsys: Output) -> None:
 
 
 def test_a_marker_is_no_file_of_rows(capsys: Output) -> None:
-    table(RULE | {"match": "crm/**", "batch": {"marker": "_SUCCESS"}})
+    table(ROUTE | {"match": "crm/**", "batch": {"marker": "_SUCCESS"}})
     Path("crm/_SUCCESS").write_bytes(b"")
     assert tried(file="crm/_SUCCESS") == 0
     assert "all of crm" in capsys.readouterr().out
@@ -304,16 +304,18 @@ class Aws:
 
 @pytest.fixture
 def stack(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """A stack; its live table has these rules."""
-    world, rules = World(), list[dict[str, Any]]()
+    """A stack; its live table has these routes."""
+    world, routes = World(), list[dict[str, Any]]()
     made = Stack("s", {"LandingBucketName": "landing"}, {})
     organizations = Organizations((Organization(ARN, ("prod",)),))
     monkeypatch.setattr(options.Access, "stack", lambda _: made)
     monkeypatch.setattr(options.Access, "session", Aws())
     monkeypatch.setattr(documents, "organizations_of", lambda *_: organizations)
-    monkeypatch.setattr(documents, "live_routes", lambda *_: json.dumps({"routes": rules}).encode())
+    monkeypatch.setattr(
+        documents, "live_routes", lambda *_: json.dumps({"routes": routes}).encode()
+    )
     monkeypatch.setattr(datasets, "adobe_clients", lambda *_: (world.credentials, world.adobe))
-    return rules
+    return routes
 
 
 @pytest.mark.parametrize("file", ["s3://landing/in/a.csv", "in/a.csv"])
@@ -357,7 +359,7 @@ def test_the_table_that_is_live_is_the_one_that_was_deployed_last() -> None:
 def test_a_stack_is_asked_for_the_schema(stack: list[dict[str, Any]], capsys: Output) -> None:
     given = {"first": "person.name.firstName", "mail": "personalEmail.address"}
     written = {path: name for name, path in given.items()} | {"_acme.memberId": "born"}
-    stack.append(RULE | {"datasetId": LOYALTY, "map": written})
+    stack.append(ROUTE | {"datasetId": LOYALTY, "map": written})
     del stack[0]["datasetName"]
     assert main(["routes", "try", "crm/a.csv", "--stack", "s"]) == 0
     assert "2 rows compared with the schema: all fit" in capsys.readouterr().out

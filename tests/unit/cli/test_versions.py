@@ -21,8 +21,8 @@ from tests.adobe_world import ARN, World
 NAMES = "version 1", "routes.json"
 
 
-def table(*rules: dict[str, Any], **layout: Any) -> bytes:
-    routes = [{"name": f"r{n}", "match": f"{n}/**", **rule} for n, rule in enumerate(rules)]
+def table(*written: dict[str, Any], **layout: Any) -> bytes:
+    routes = [{"name": f"r{n}", "match": f"{n}/**", **one} for n, one in enumerate(written)]
     return json.dumps({"routes": routes}, **layout).encode()
 
 
@@ -62,10 +62,10 @@ def world() -> World:
     return World()
 
 
-def move(world: World, *rules: dict[str, Any], to: str = "dev") -> list[dict[str, Any]]:
+def move(world: World, *routes: dict[str, Any], to: str = "dev") -> list[dict[str, Any]]:
     organizations = Organizations((Organization(ARN, ("prod", "dev")),))
     ims_orgs = {ARN: world.seed.ims_org}
-    document = moved(table(*rules), world.adobe, ims_orgs, organizations, ("prod", to))
+    document = moved(table(*routes), world.adobe, ims_orgs, organizations, ("prod", to))
     found: list[dict[str, Any]] = json.loads(document)["routes"]
     return found
 
@@ -81,15 +81,15 @@ def test_no_table_moves_to_a_sandbox_that_the_stack_does_not_have(world: World) 
 def test_a_table_moves_with_the_names_of_its_datasets(world: World) -> None:
     world.simulator.add_dataset(world.seed.ims_org, "prod", "11aa", "crm")
     world.simulator.add_dataset(world.seed.ims_org, "dev", "22bb", "crm")
-    rules: list[dict[str, Any]] = [
+    routes: list[dict[str, Any]] = [
         {"datasetId": "11aa"},
         {"datasetName": "any", "sandbox": "prod"},
         {"datasetName": "any", "sandbox": "dev"},
         {"match": "{sandbox}/{d}/*", "datasetId": "{d}"},
         {"ignore": True},
     ]
-    found = move(world, *rules)
-    assert [(rule.get("sandbox"), rule.get("datasetId")) for rule in found] == [
+    found = move(world, *routes)
+    assert [(written.get("sandbox"), written.get("datasetId")) for written in found] == [
         ("dev", "22bb"),
         ("dev", None),
         ("dev", None),
@@ -102,7 +102,7 @@ def test_each_dataset_that_is_not_there_is_told(world: World) -> None:
     world.simulator.add_dataset(world.seed.ims_org, "prod", "11aa", "crm")
     with pytest.raises(DocumentRefused) as refused:
         move(world, {"datasetId": "11aa"}, {"datasetId": "00aa"})
-    told = [(problem.rule, problem.text) for problem in refused.value.problems]
+    told = [(problem.route, problem.text) for problem in refused.value.problems]
     assert told == [
         ("r0", "no datasets called 'crm' in sandbox dev"),
         ("r1", "no dataset 00aa in sandbox prod"),

@@ -103,14 +103,14 @@ def test_an_event_is_a_line() -> None:
         "detail": {
             "route": "crm",
             "reason": "no-route",
-            "detail": "no rule\nfits\x1b[1m",
+            "detail": "no route\nfits\x1b[1m",
             "files": [{"bucket": "landing", "key": "a\u202e.csv"}],
             "fileCount": 3,
         },
     }
     assert shown(NOON, event).plain == (
         "12:00:00  Arrival Rejected  crm  no-route  s3://landing/a\\u202e.csv  and 2 more files  "
-        "no rule\\nfits\\x1b[1m"
+        "no route\\nfits\\x1b[1m"
     )
     ended = {"batchId": "B1", "fileCount": 1, "ingestedRecordCount": 7}
     assert shown(NOON, {"detail-type": "Batch Succeeded", "detail": ended}).plain == (

@@ -51,9 +51,9 @@ def test_the_example_gives_what_the_page_shows() -> None:
     [table], [shown] = blocks("json"), blocks("jsonl")
     [content] = blocks("csv")
     [route] = routes.parse(table, "draft").routes
-    source = format_of_map(route.rule)
+    source = format_of_map(route.written)
     assert source is not None
-    compiled = compile_map(route.rule["map"], Schema(OF), source, key=route.key)
+    compiled = compile_map(route.written["map"], Schema(OF), source, key=route.key)
     assert compiled.problems == ()
     reader = CsvReader({**source, "charset": "UTF-8"})
     block = reader.feed(content.encode())

@@ -32,9 +32,9 @@ ENDLESS, NESTED = (
 AS_IS = {"asIs": True, "inputFormat": {"format": "json", "isMultiLineJson": True}}
 
 
-def table(**rule: Any) -> RoutingTable:
+def table(**written: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
-    return routes.parse(json.dumps({"routes": [whole | rule]}), "v1")
+    return routes.parse(json.dumps({"routes": [whole | written]}), "v1")
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def world() -> Delivering:
 
 
 def loaded(
-    world: Delivering, contents: Mapping[str, bytes], **rule: Any
+    world: Delivering, contents: Mapping[str, bytes], **written: Any
 ) -> tuple[dict[str, Any], list[bytes]]:
     """Files share a window's batch: how that ends, and what AEP holds."""
-    world.table = table(**rule)
+    world.table = table(**written)
     for number, (name, content) in enumerate(contents.items()):
         file = Arrival("landing", f"in/{name}", f"v{number}", "e", "01", len(content), START)
         world.put(file, content)

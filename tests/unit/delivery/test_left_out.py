@@ -44,9 +44,9 @@ TORN = 12 * ROW + b"no json\n"
 LONG = 12 * ROW
 
 
-def table(**rule: Any) -> RoutingTable:
+def table(**written: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
-    return routes.parse(json.dumps({"routes": [whole | rule]}), "v1")
+    return routes.parse(json.dumps({"routes": [whole | written]}), "v1")
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ MAP: dict[str, Any] = {
     "person.birthDate": {"from": "born", "format": "dd.MM.yyyy"},
 }
 SOURCE = {"format": "csv", "delimiter": ";", "charset": "ISO-8859-1"}
-RULE: dict[str, Any] = {"match": "in/{country}/**", "map": MAP, "inputFormat": SOURCE}
+ROUTE: dict[str, Any] = {"match": "in/{country}/**", "map": MAP, "inputFormat": SOURCE}
 HEADER = "id;first;born;extra\n"
 
 
@@ -69,10 +69,10 @@ def mapped(
     *contents: bytes,
     key: str = "in/fr/{}.csv",
     of: dict[str, Any] = OF,
-    **rule: Any,
+    **written: Any,
 ) -> str:
     """A delivery of files that are mapped has begun; its external id."""
-    whole = RULE | rule
+    whole = ROUTE | written
     keys = re.compile("in/(?P<country>[^/]+)/.*")
     compiled = compile_map(whole["map"], Schema(of), whole["inputFormat"], key=keys)
     assert compiled.problems == ()
@@ -330,7 +330,7 @@ def test_files_of_another_map_are_of_another_window(world: Delivering) -> None:
 
 
 def test_a_table_whose_maps_nobody_compiled_waits_for_its_publication(world: Delivering) -> None:
-    world.table = table(**RULE)
+    world.table = table(**ROUTE)
     content = csv(1)
     file = arrival(content, "in/fr/a.csv")
     world.put(file, content)

@@ -48,9 +48,9 @@ ROW = b'{"row": 1}\n'
 ERRORS = [{"code": "INGEST-1401-400", "description": "the row is corrupt"}]
 
 
-def table(**rule: Any) -> RoutingTable:
+def table(**written: Any) -> RoutingTable:
     whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY, "batch": {"window": "1m"}}
-    whole |= {"onFailed": "split"} | rule
+    whole |= {"onFailed": "split"} | written
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
@@ -269,8 +269,8 @@ def test_files_of_a_request_are_split_as_well(world: Delivering) -> None:
 
 
 def test_what_replaces_it_names_all_of_its_batches(world: Delivering) -> None:
-    rule = {"batch": {"marker": "_SUCCESS"}, "onNewVersion": "replace"}
-    world.table = table(**rule, inputFormat={"format": "json"})
+    written = {"batch": {"marker": "_SUCCESS"}, "onNewVersion": "replace"}
+    world.table = table(**written, inputFormat={"format": "json"})
     marker = Arrival("landing", "in/_SUCCESS", "m1", "m", "0070", 0, START)
     blame(world, 1)
     for n in range(4):

@@ -91,8 +91,8 @@ PACKED = gzip.compress(ROWS, mtime=0)
 BROKEN_LATE = PACKED[:-8] + b"\0" * 4 + PACKED[-4:]
 
 
-def table(**rule: Any) -> RoutingTable:
-    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | rule
+def table(**written: Any) -> RoutingTable:
+    whole = {"name": "all", "match": "in/**", "datasetId": LOYALTY} | written
     return routes.parse(json.dumps({"routes": [whole]}), "v1")
 
 
@@ -109,9 +109,9 @@ def ports(world: Delivering, **changes: Any) -> DeliveryPorts:
     return replace(world.ports(world.intake(0)), **changes)
 
 
-def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
+def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **written: Any) -> str:
     """Files arrive and get a batch that is announced; the order's external id."""
-    world.table = table(**rule, **({"batch": {"window": "1m"}} if len(contents) > 1 else {}))
+    world.table = table(**written, **({"batch": {"window": "1m"}} if len(contents) > 1 else {}))
     for number, content in enumerate(contents):
         file = arrival(content, key.format(number), number)
         world.put(file, content)
@@ -126,9 +126,9 @@ def created(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule
     return world.created_queue[-1].what[0]
 
 
-def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **rule: Any) -> str:
+def begun(world: Delivering, *contents: bytes, key: str = "in/{}.json", **written: Any) -> str:
     """The same, and their delivery has begun: their pieces are handed out."""
-    external_id = created(world, *contents, key=key, **rule)
+    external_id = created(world, *contents, key=key, **written)
     steps.start(*world.created_queue.pop().what, ports(world))
     return external_id
 
@@ -926,7 +926,7 @@ LIST = b"[" + ROWS.rstrip().replace(b"\n", b",\r\n") + b"]"
 
 
 @pytest.mark.parametrize(
-    ("content", "rule"),
+    ("content", "written"),
     [
         (LIST, {}),
         (b"\xef\xbb\xbf" + LIST, {}),
@@ -939,9 +939,9 @@ LIST = b"[" + ROWS.rstrip().replace(b"\n", b",\r\n") + b"]"
 )
 @pytest.mark.parametrize("others", [0, 1])
 def test_json_of_any_layout_goes_up_in_lines(
-    world: Delivering, content: bytes, rule: dict[str, Any], others: int
+    world: Delivering, content: bytes, written: dict[str, Any], others: int
 ) -> None:
-    external_id = begun(world, content, *[ROWS[:11]] * others, **rule)
+    external_id = begun(world, content, *[ROWS[:11]] * others, **written)
     order = world.ledger.records[external_id].order
     assert order.options["inputFormat"] == {"format": "json"}
     uploaded(world)
@@ -1042,13 +1042,13 @@ def test_a_header_with_one_name_for_two_columns_is_refused(
     assert re.search(said, lost["detail"])
 
 
-def told_rows(world: Delivering, *contents: bytes, rows: int, **rule: Any) -> str:
+def told_rows(world: Delivering, *contents: bytes, rows: int, **written: Any) -> str:
     """The delivery of files that wait for their ready files; the first says how many rows."""
     for number in range(len(contents)):
         told = str(rows if number == 0 else 20).encode()
         world.put(arrival(told, f"in/{number}.json.done", number), told)
     ready: dict[str, Any] = {"match": "in/*.json", "ready": "{file}.done", "lookInside": False}
-    return begun(world, *contents, **ready, **rule)
+    return begun(world, *contents, **ready, **written)
 
 
 @pytest.mark.parametrize("piece", [1000, 100], ids=["whole", "cut"])
@@ -1635,19 +1635,24 @@ LATE = b'{"text": "%s"}\n' % (b"x" * 1000) * 70 + b"no json\n"  # behind what is
 
 @pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(
-    ("files", "row", "rule"),
+    ("files", "row", "written"),
     [
         ((LATE,), 71, {}),
         ((ROWS, ROWS + b"no json\n"), 21, {"onLostFile": "abort", "badRows": 0}),
     ],
 )
 def test_a_batch_given_up_because_of_a_file_is_parked_under_the_reason_of_that(
-    world: Delivering, files: tuple[bytes, ...], row: int, rule: dict[str, Any], *, together: bool
+    world: Delivering,
+    files: tuple[bytes, ...],
+    row: int,
+    written: dict[str, Any],
+    *,
+    together: bool,
 ) -> None:
     """Else who lists what is parked is told to redrive, which ends in the same way."""
     world.piece = 100_000
     world.sharing = Sharing(50, 100_000, 100_000) if together else None
-    external_id = begun(world, *files, **rule)
+    external_id = begun(world, *files, **written)
     uploaded(world)
     assert finished(world, external_id)["kind"] == "Batch Abandoned"
     assert world.orders_parked == {external_id}
@@ -2527,7 +2532,7 @@ def test_another_attempt_stays_as_it_was_ordered_where_the_operator_wants_it(
 
 
 @pytest.mark.parametrize(
-    ("rules", "why"),
+    ("written", "why"),
     [
         ([{"match": "in/0.json", "datasetId": PRODUCTS}], "have different routes"),
         ([{"match": "in/1.json", "ignore": True}], "is ignored by the present routes"),
@@ -2535,11 +2540,11 @@ def test_another_attempt_stays_as_it_was_ordered_where_the_operator_wants_it(
     ],
 )
 def test_files_that_the_present_routes_part_get_no_other_attempt(
-    world: Delivering, rules: list[dict[str, Any]], why: str
+    world: Delivering, written: list[dict[str, Any]], why: str
 ) -> None:
     """Nobody knows which of them the batch should be for."""
     external_id = ended_as(world, "failed", ROWS, b"{}\n")
-    named = [{"name": f"new-{n}", **rule} for n, rule in enumerate(rules)]
+    named = [{"name": f"new-{n}", **one} for n, one in enumerate(written)]
     rest = {"name": "rest", "match": "**", "datasetId": LOYALTY}
     world.table = routes.parse(json.dumps({"routes": [*named, rest]}), "parted")
     with pytest.raises(Rejected, match=why):

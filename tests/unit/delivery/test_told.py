@@ -1,4 +1,4 @@
-"""What is told of files: whose they are, by which rule; and never what is in a row."""
+"""What is told of files: whose they are, by which route; and never what is in a row."""
 
 import gzip
 import json
@@ -104,7 +104,7 @@ def test_the_end_names_its_files_and_so_does_a_lost_one(
     assert lost["datasetId"] == end["datasetId"]
 
 
-# What is wrong with a row or a file, the value that must not be told in each; and what its rule is.
+# What is wrong with a row or a file, the value that must not be told in each; what its route says.
 NONE_OF_IT: dict[str, tuple[bytes, Mapping[str, Any]]] = {
     "a number": ((HEADER + f"{SECRET};Zoë;28.11.2026;x\n").encode("iso8859-1"), {}),
     "a date": ((HEADER + row(1, SECRET)).encode("iso8859-1"), {}),
@@ -162,9 +162,9 @@ def test_no_value_of_a_row_is_told(  # noqa: PLR0917
     """Not in events, in the ledger, in logs, or in what is parked; a second file goes with it."""
     caplog.set_level("DEBUG")
     world.piece = 10_000
-    bad, rule = NONE_OF_IT[wrong]
-    rule = dict(rule) | {"badRows": more, "lookInside": looks, "keepBadRows": keeps or None}
-    rule = {name: value for name, value in rule.items() if value is not None}
+    bad, written = NONE_OF_IT[wrong]
+    written = dict(written) | {"badRows": more, "lookInside": looks, "keepBadRows": keeps or None}
+    written = {name: value for name, value in written.items() if value is not None}
     if "map" in NONE_OF_IT[wrong][1] and NONE_OF_IT[wrong][1]["map"] is None:
         good, start = b'{"a": 1}\n', begun
         if keeps:
@@ -172,7 +172,7 @@ def test_no_value_of_a_row_is_told(  # noqa: PLR0917
     else:
         good, start = (HEADER + row(7)).encode("iso8859-1"), mapped
     with suppress(Rejected):  # before it has a batch
-        start(world, bad, good, good, **rule)
+        start(world, bad, good, good, **written)
     reports: list[object] = []
     while world.uploads:
         task = world.uploads.pop(0).what

@@ -983,8 +983,8 @@ def test_all_but_rows_compiled_maps_and_the_journal_is_kept_as_long_as_the_ledge
     assert "maps/" in written
     ended = json.loads((ROOT / "events/batch-ended.schema.json").read_text())["properties"]
     table = json.loads((LAYER / "routing/routes.schema.json").read_text())
-    rule = table["properties"]["routes"]["items"]["properties"]["keepBadRows"]
-    for member in (ended["badRows"], ended["diagnostics"], rule):
+    kept = table["properties"]["routes"]["items"]["properties"]["keepBadRows"]
+    for member in (ended["badRows"], ended["diagnostics"], kept):
         assert "for 14 days" in member["description"]
 
 

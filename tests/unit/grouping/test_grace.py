@@ -35,7 +35,7 @@ from tests.faults.test_again import AGAIN, FILES, MARKER, table
 from tests.memory_ledger import all_due
 
 GRACE = 2 * MINUTE
-RULE = {"batch": {"marker": "_SUCCESS", "grace": "2m", "within": "1h"}}
+ROUTE = {"batch": {"marker": "_SUCCESS", "grace": "2m", "within": "1h"}}
 
 
 class Listings(ListedBucket):
@@ -51,7 +51,7 @@ class Listings(ListedBucket):
 
 @pytest.fixture
 def world() -> World:
-    world = World(Tape(b""), tables=(table(**RULE),))
+    world = World(Tape(b""), tables=(table(**ROUTE),))
     world.calm = True
     world.simulator.show_in_catalog(None)
     world.limits = BatchLimits(files=10, bytes=1000)
@@ -163,15 +163,15 @@ def test_on_arrival_hands_it_on_only_then(world: World) -> None:
 
 
 def document(**batch: Any) -> bytes:
-    rule = {"name": "a", "match": "a/**", "datasetId": "d", "batch": batch}
-    return json.dumps({"routes": [rule]}).encode()
+    written = {"name": "a", "match": "a/**", "datasetId": "d", "batch": batch}
+    return json.dumps({"routes": [written]}).encode()
 
 
 def test_a_route_says_how_long() -> None:
-    rules = parse(document(marker="_SUCCESS", grace="2m"), "v")
-    found = rules.match(replace(MARKER, key="a/b/_SUCCESS"))
+    routes = parse(document(marker="_SUCCESS", grace="2m"), "v")
+    found = routes.match(replace(MARKER, key="a/b/_SUCCESS"))
     assert found.batching == IsMarker("a/b/", GRACE)  # type: ignore[union-attr]
-    [said] = explain(rules, ["a/b/_SUCCESS"])
+    [said] = explain(routes, ["a/b/_SUCCESS"])
     assert said.outcome == "all of a/b/ → d in the default sandbox, 2m after its own time"
 
 

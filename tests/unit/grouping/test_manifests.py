@@ -49,11 +49,11 @@ class Bucket:
 def taken(
     *keys: str,
     marker: Arrival = MARKER,
-    rules: tuple[dict[str, Any], ...] = (MARKED | JSON,),
+    routes: tuple[dict[str, Any], ...] = (MARKED | JSON,),
 ) -> list[str]:
     """Which of these files, each of some bytes, share the batch of a marker."""
     bucket = Bucket([*map(file, keys), marker])
-    named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
+    named = [{"name": f"route-{number}"} | written for number, written in enumerate(routes)]
     table = parse(json.dumps({"routes": named}), "v1")
     found = readable(members(marker, matched(table, marker), table, bucket))
     assert bucket.asked == [("landing", marker.key[: marker.key.rfind("/") + 1])]
@@ -119,19 +119,19 @@ def test_an_empty_partition_s_file_is_left_out() -> None:
     assert one.key == "out/part-1.json"
 
 
-def test_folders_that_the_rule_writes_may_be_called_anything() -> None:
+def test_folders_that_the_route_writes_may_be_called_anything() -> None:
     marker, key = replace(MARKER, key="out/_raw/.x/_SUCCESS"), "out/_raw/.x/part-0.json"
     written = MARKED | JSON | {"match": "out/_raw/.x/**"}
-    assert taken(key, "out/_raw/.x/_y/1.json", marker=marker, rules=(written,)) == [key]
+    assert taken(key, "out/_raw/.x/_y/1.json", marker=marker, routes=(written,)) == [key]
 
 
 def test_a_marker_at_the_root_is_for_the_whole_bucket_without_what_is_hidden() -> None:
     marker = replace(MARKER, key="_SUCCESS")
     keys = ["part-0.json", "a/part-1.json", "_delta_log/00000.json", ".x/part-0.json"]
-    assert taken(*keys, marker=marker, rules=(MARKED | {"match": "**"},)) == keys[:2]
+    assert taken(*keys, marker=marker, routes=(MARKED | {"match": "**"},)) == keys[:2]
 
 
-def test_only_what_reaches_the_marker_s_own_rule_is_taken() -> None:
+def test_only_what_reaches_the_marker_s_own_route_is_taken() -> None:
     keys = [
         "out/part-0.json",
         "out/readme.txt",  # `auto` cannot tell its format: to be rejected by its name
@@ -140,35 +140,35 @@ def test_only_what_reaches_the_marker_s_own_rule_is_taken() -> None:
         "out/part-0.csv",
         "out/x.orc",
     ]
-    rules = (
+    routes = (
         {"match": "**/tmp/**", "ignore": True},
         {"match": "out/secret/*", "datasetId": "e", "batch": {"marker": "_SUCCESS"}},
         {"match": "**/*.csv", "datasetId": "d"},
         MARKED,
         {"match": "**", "datasetId": "d"} | JSON,
     )
-    assert taken(*keys, rules=rules) == ["out/part-0.json", "out/readme.txt", "out/x.orc"]
+    assert taken(*keys, routes=routes) == ["out/part-0.json", "out/readme.txt", "out/x.orc"]
 
 
 def test_what_is_under_it_and_still_of_another_day_is_not_this_marker_s() -> None:
-    rule = MARKED | {"match": "out/{t}/**/{d}/*", "tags": {"of": ["{t}", "{d}"]}}
+    written = MARKED | {"match": "out/{t}/**/{d}/*", "tags": {"of": ["{t}", "{d}"]}}
     marker = replace(MARKER, key="out/a/d=1/_SUCCESS")
     keys = ["out/a/d=1/1.json", "out/a/d=1/d=2/1.json", "out/a/d=1/d=1/1.json", "out/b/d=1/1.json"]
     # The last of the folders says which day it is.
-    assert taken(*keys, marker=marker, rules=(rule,)) == [
+    assert taken(*keys, marker=marker, routes=(written,)) == [
         "out/a/d=1/1.json",
         "out/a/d=1/d=1/1.json",
     ]
 
 
 def test_markers_in_folders_below_are_no_data() -> None:
-    rule = MARKED | JSON | {"batch": {"marker": "done"}}
+    written = MARKED | JSON | {"batch": {"marker": "done"}}
     marker = replace(MARKER, key="out/done", size=4)
-    assert taken("out/a/1.json", "out/a/done", marker=marker, rules=(rule,)) == ["out/a/1.json"]
+    assert taken("out/a/1.json", "out/a/done", marker=marker, routes=(written,)) == ["out/a/1.json"]
 
 
 def test_a_folder_without_any_such_file_is_said_so_by_name() -> None:
-    with pytest.raises(NoFiles, match=r"s3://landing/out/_SUCCESS .* rule `rule-0`"):
+    with pytest.raises(NoFiles, match=r"s3://landing/out/_SUCCESS .* route `route-0`"):
         taken()
 
 
@@ -176,13 +176,13 @@ def test_a_folder_without_any_such_file_is_said_so_by_name() -> None:
 
 
 def named(
-    content: object, *keys: str, marker: Arrival = MANIFEST, rule: dict[str, Any] = LISTED
+    content: object, *keys: str, marker: Arrival = MANIFEST, written: dict[str, Any] = LISTED
 ) -> list[str]:
     """What a manifest takes of these files; content that is not bytes is written as JSON."""
-    written = content if isinstance(content, bytes) else json.dumps(content).encode()
-    marker = replace(marker, size=len(written))
-    bucket = Bucket([*map(file, keys), marker], written)
-    table = parse(json.dumps({"routes": [{"name": "r"} | rule]}), "v1")
+    text = content if isinstance(content, bytes) else json.dumps(content).encode()
+    marker = replace(marker, size=len(text))
+    bucket = Bucket([*map(file, keys), marker], text)
+    table = parse(json.dumps({"routes": [{"name": "r"} | written]}), "v1")
     found = readable(members(marker, matched(table, marker), table, bucket))
     assert bucket.asked[:1] == [(marker, markers.MANIFEST_BYTES_MAX)]
     return [one.key for one in found]
@@ -207,8 +207,8 @@ def test_a_manifest_may_be_redshift_s() -> None:
 
 def test_what_is_called_json_in_capitals_is_a_manifest_too() -> None:
     marker = replace(MANIFEST, key="out/All.JSON")
-    rule = LISTED | {"batch": {"marker": "All.JSON"}}
-    assert named({"files": ["a.json"]}, *KEYS, marker=marker, rule=rule) == ["out/a.json"]
+    written = LISTED | {"batch": {"marker": "All.JSON"}}
+    assert named({"files": ["a.json"]}, *KEYS, marker=marker, written=written) == ["out/a.json"]
 
 
 @pytest.mark.parametrize(
@@ -223,10 +223,12 @@ def test_redshift_s_manifest_has_no_json_in_its_name(
     name: str, keys: list[str], wanted: list[str]
 ) -> None:
     """With ALLOWOVERWRITE a smaller run leaves old parts, and two unloads may share a folder."""
-    rule = MARKED | {"inputFormat": {"format": "csv"}, "batch": {"marker": name}}
+    written = MARKED | {"inputFormat": {"format": "csv"}, "batch": {"marker": name}}
     marker = replace(MARKER, key=f"out/{name}")
     entries = [{"url": f"s3://landing/out/{key}"} for key in wanted]
-    taken = named({"entries": entries}, *[f"out/{key}" for key in keys], marker=marker, rule=rule)
+    taken = named(
+        {"entries": entries}, *[f"out/{key}" for key in keys], marker=marker, written=written
+    )
     assert taken == [f"out/{key}" for key in wanted]
 
 
@@ -234,9 +236,9 @@ def test_only_what_databricks_committed_is_taken() -> None:
     """Of the first run, which died, `_started_1` and its parts are left."""
     keys = ["out/_started_1", "out/part-0-tid-1-a.json", "out/part-0-tid-2-b.json"]
     marker = replace(MARKER, key="out/_committed_2")
-    rule = MARKED | JSON | {"batch": {"marker": "_committed_*"}}
+    written = MARKED | JSON | {"batch": {"marker": "_committed_*"}}
     committed = {"added": ["part-0-tid-2-b.json"], "removed": ["part-0-tid-0-z.json"]}
-    assert named(committed, *keys, marker=marker, rule=rule) == keys[2:]
+    assert named(committed, *keys, marker=marker, written=written) == keys[2:]
 
 
 @pytest.mark.parametrize(
@@ -253,16 +255,16 @@ def test_a_manifest_of_another_form_may_be_just_a_marker(content: Any, name: str
     marker = replace(MANIFEST, key=f"out/{name.replace('*', '1f-2e')}", size=99)
     batch = {"marker": name}
     with pytest.raises(MalformedManifest, match='"manifest": false'):
-        named(content, *KEYS, marker=marker, rule=LISTED | {"batch": batch})
-    rule = MARKED | JSON | {"batch": batch | {"manifest": False}}
-    assert taken(*KEYS, marker=marker, rules=(rule,)) == list(KEYS)
+        named(content, *KEYS, marker=marker, written=LISTED | {"batch": batch})
+    written = MARKED | JSON | {"batch": batch | {"manifest": False}}
+    assert taken(*KEYS, marker=marker, routes=(written,)) == list(KEYS)
 
 
 @pytest.mark.parametrize(("name", "size"), [("manifest.json", 0), ("_SUCCESS", 9), ("x.json5", 9)])
 def test_any_other_marker_is_not_read(name: str, size: int) -> None:
     marker = replace(MARKER, key=f"out/{name}", size=size)
-    rule = MARKED | {"batch": {"marker": name}}
-    assert taken(*KEYS, marker=marker, rules=(rule,)) == list(KEYS)
+    written = MARKED | {"batch": {"marker": name}}
+    assert taken(*KEYS, marker=marker, routes=(written,)) == list(KEYS)
 
 
 @pytest.mark.parametrize(
@@ -360,7 +362,7 @@ def test_a_name_that_is_not_in_the_folder_is_refused(name: str) -> None:
     assert str(refusal.value).isascii()
 
 
-def test_a_file_of_another_rule_is_not_taken_by_name() -> None:
+def test_a_file_of_another_route_is_not_taken_by_name() -> None:
     secret = {"name": "secret", "match": "out/b.json", "datasetId": "e"}
     table = parse(json.dumps({"routes": [secret, {"name": "r"} | LISTED]}), "v1")
     content = json.dumps({"files": ["a.json", "b.json"]}).encode()

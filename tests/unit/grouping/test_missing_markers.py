@@ -142,7 +142,7 @@ def test_files_without_their_marker_are_rejected_and_told_together(world: World)
     assert why.external_id.startswith("folder-")
     text = str(why)
     assert "s3://landing/in/day/part-0.json and 4 more" in text
-    assert "rule `again`" in text
+    assert "route `again`" in text
     assert " in 2h." in text
     assert reasons(world) == {f"part-{n}.json": "marker-missing" for n in range(5)}
     assert world.events == [(why.external_id, None)]
@@ -721,14 +721,14 @@ def test_who_is_overtaken_does_not_go_back(world: World) -> None:
     assert folder.done == f"{OVER + HOUR:013}~"
 
 
-def test_the_rule_is_told_whose_files_wait(world: World) -> None:
-    """In the same message are those of another rule, which its marker took."""
+def test_the_route_is_told_whose_files_wait(world: World) -> None:
+    """In the same message are those of another route, which its marker took."""
     take(MARKER, world.intake(0))
     late = file("late.json", world)
     world.ledger.note(late, "waiting", "other")
     world.ledger.folders.wait(Listing(FOLDER, "other", HOUR, OVER, (late,)))
     [why] = later(world, OVER - START)
-    assert str(why).startswith("s3://landing/in/day/late.json: rule `other`")
+    assert str(why).startswith("s3://landing/in/day/late.json: route `other`")
     assert " in 1h." in str(why)
 
 

@@ -15,7 +15,7 @@ from aep_intake.model.windows import Window, WindowStage
 from aep_intake.routing.routes import InvalidTable, parse
 from aep_intake.routing.table import InQuietWindow
 from aep_intake_cli.routing.explain import explain
-from aep_intake_cli.routing.forecast import share_of_rule
+from aep_intake_cli.routing.forecast import share_of_route
 
 from tests.faults.harness import DAY, HOUR, MINUTE, START, Tape, World, go_on, take
 from tests.faults.test_again import table
@@ -23,7 +23,7 @@ from tests.memory_ledger import all_due
 
 QUIET = 8 * MINUTE
 STEP = QUIET // 4
-RULE: dict[str, Any] = {"batch": {"quiet": "8m"}, "inputFormat": {"format": "json"}}
+ROUTE: dict[str, Any] = {"batch": {"quiet": "8m"}, "inputFormat": {"format": "json"}}
 
 
 def file(name: str, folder: str = "in/day", **changes: Any) -> Arrival:
@@ -33,7 +33,7 @@ def file(name: str, folder: str = "in/day", **changes: Any) -> Arrival:
 
 @pytest.fixture
 def world() -> World:
-    world = World(Tape(b""), tables=(table(**RULE),))
+    world = World(Tape(b""), tables=(table(**ROUTE),))
     world.calm = True
     world.simulator.show_in_catalog(None)
     world.limits = BatchLimits(files=10, bytes=1000)
@@ -171,25 +171,25 @@ def test_a_restored_ledger_that_lost_the_newest_opens_another(world: World) -> N
     assert [held(world, window) for window in windows(world)] == [{"b"}]
 
 
-def document(**rule: Any) -> bytes:
+def document(**written: Any) -> bytes:
     return json.dumps(
-        {"routes": [{"name": "a", "match": "a/**", "datasetId": "d"} | rule]}
+        {"routes": [{"name": "a", "match": "a/**", "datasetId": "d"} | written]}
     ).encode()
 
 
 def test_a_route_says_how_long() -> None:
-    rules = parse(document(batch={"quiet": "10m"}), "v")
-    found = rules.match(file("x", "a"))
+    routes = parse(document(batch={"quiet": "10m"}), "v")
+    found = routes.match(file("x", "a"))
     assert found.batching == InQuietWindow(600_000)  # type: ignore[union-attr]
-    [said] = explain(rules, ["a/b/1.json"])
+    [said] = explain(routes, ["a/b/1.json"])
     assert said.outcome.endswith(", a batch when its folder was quiet for 10m")
-    share = share_of_rule(rules.routes[0])
+    share = share_of_route(routes.routes[0])
     assert (share.batch_per_object, share.batch_for) == (False, "each quiet folder")
     assert share.batches is None
 
 
 @pytest.mark.parametrize(
-    ("rule", "field", "words"),
+    ("written", "field", "words"),
     [
         ({"batch": {"quiet": "7h"}}, "batch.quiet", "6 hours at most"),
         ({"batch": {"quiet": "0m"}}, "batch.quiet", "such as `16m`"),
@@ -200,8 +200,8 @@ def test_a_route_says_how_long() -> None:
         ({"batch": {"quiet": "1m"}, "onNewVersion": "replace"}, "onNewVersion", "many objects"),
     ],
 )
-def test_what_makes_no_sense_is_refused(rule: dict[str, Any], field: str, words: str) -> None:
+def test_what_makes_no_sense_is_refused(written: dict[str, Any], field: str, words: str) -> None:
     with pytest.raises(InvalidTable) as refusal:
-        parse(document(**rule), "v")
+        parse(document(**written), "v")
     assert refusal.value.field == f"routes[0].{field}"
     assert words in refusal.value.problem

@@ -30,14 +30,14 @@ from tests.faults.harness import (
 from tests.faults.test_again import table
 from tests.memory_ledger import all_due, due_of
 
-RULE: dict[str, Any] = {"datasetId": LOYALTY, "ready": "{file}.done", "match": "in/*.csv"}
+ROUTE: dict[str, Any] = {"datasetId": LOYALTY, "ready": "{file}.done", "match": "in/*.csv"}
 FILE = Arrival("landing", "in/a.csv", "v1", "e1", "0061", 10, START)
 DONE = Arrival("landing", "in/a.csv.done", "r1", "r", "0071", 0, START + 2 * SECOND)
 BEGINS = {"inputFormat": {"format": "csv"}, "lookInside": False}
 
 
-def world_of(**rule: Any) -> World:
-    world = World(Tape(b""), tables=(table(**RULE | BEGINS | rule),))
+def world_of(**written: Any) -> World:
+    world = World(Tape(b""), tables=(table(**ROUTE | BEGINS | written),))
     world.calm = True
     world.simulator.show_in_catalog(None)
     return world

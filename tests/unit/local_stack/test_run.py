@@ -246,7 +246,7 @@ def test_before_it_is_known_the_progress_does_not_say_what_it_waits_for() -> Non
     assert "Waiting" not in captured.get()
 
 
-def test_the_samples_go_through_the_rules_they_name() -> None:
+def test_the_samples_go_through_the_routes_they_name() -> None:
     samples = json.loads((FILES / "samples.json").read_text("utf-8"))
     table = routes.parse((FILES / "routes.json").read_bytes(), "v")
     board = Board(samples)

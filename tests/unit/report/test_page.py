@@ -215,7 +215,7 @@ def test_a_space_that_was_pasted_behind_an_address_is_none_of_the_key() -> None:
     for key in ("in/a.csv", "in/b.csv "):
         kept.reject(
             Arrival(BUCKET, key, "v1", "e", "0061", 10, NOW),
-            Rejection.of(NoRoute("no rule fits"), NOW),
+            Rejection.of(NoRoute("no route fits"), NOW),
         )
 
     def shown(key: str) -> str:

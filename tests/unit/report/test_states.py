@@ -175,26 +175,26 @@ def test_the_state_of_a_file_in_a_window(length: int, stage: WindowStage) -> Non
 
 
 SEEN = Seen("v:v1", route="r", time=NOW)
-WHY = Rejection("no-route", "no rule fits", NOW)
+WHY = Rejection("no-route", "no route fits", NOW)
 
 
 @pytest.mark.parametrize(
     ("changes", "word", "why"),
     [
-        ({"rejection": WHY}, Word.REJECTED, "no rule fits"),
-        ({"rejection": WHY, "lost": True}, Word.LOST, "no rule fits"),
-        ({"rejection": replace(WHY, reason="batch-failed"), "lost": True}, Word.FAILED, "no rule"),
+        ({"rejection": WHY}, Word.REJECTED, "no route fits"),
+        ({"rejection": WHY, "lost": True}, Word.LOST, "no route fits"),
+        ({"rejection": replace(WHY, reason="batch-failed"), "lost": True}, Word.FAILED, "no route"),
         (
             {"rejection": replace(WHY, reason="batch-abandoned"), "lost": True},
             Word.ABANDONED,
-            "no rule",
+            "no route",
         ),
         (
             {"noted": "waiting", "waits_for": "the marker _SUCCESS", "until": LATER},
             Word.WAITING,
-            "rule `r` lets it wait for the marker _SUCCESS",
+            "route `r` lets it wait for the marker _SUCCESS",
         ),
-        ({"noted": "waiting"}, Word.WAITING, "rule `r` lets it wait"),
+        ({"noted": "waiting"}, Word.WAITING, "route `r` lets it wait"),
         (
             {"noted": "retrying", "trouble": "S3 answered 403", "until": LATER},
             Word.RETRYING,

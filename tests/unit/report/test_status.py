@@ -41,8 +41,8 @@ ROUTED = {
     "datasetId": "d",
     "inputFormat": {"format": "json"},
 }
-NO_ROUTE = Rejection.of(NoRoute("no rule fits"), NOW)
-REJECTED = {"reason": "no-route", "detail": "no rule fits", "rejectedAt": AT}
+NO_ROUTE = Rejection.of(NoRoute("no route fits"), NOW)
+REJECTED = {"reason": "no-route", "detail": "no route fits", "rejectedAt": AT}
 MAKING = {
     "state": "loading",
     "why": "its batch is being made",
@@ -466,7 +466,7 @@ class TestAMarker:
             {
                 "versionId": "v1",
                 "state": "waiting",
-                "why": "rule `r` lets it wait for the marker _SUCCESS",
+                "why": "route `r` lets it wait for the marker _SUCCESS",
                 "since": AT,
                 "until": "2026-11-18T11:07:40.000Z",
                 "route": "r",
@@ -539,7 +539,7 @@ class TestARejection:
             {
                 "versionId": "v1",
                 "state": "rejected",
-                "why": "no rule fits",
+                "why": "no route fits",
                 "since": AT,
                 "externalId": FILE.external_id,
                 **REJECTED,

@@ -173,7 +173,7 @@ def uploaded(result: Any, _: Any) -> None:
 
 HOUR = 3_600_000
 QUIET, TOLD, WARNED, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
-NO_ROUTE, LATER, NOT_OURS = NoRoute("no rule fits"), NotYet("later"), MalformedEvent("no batch")
+NO_ROUTE, LATER, NOT_OURS = NoRoute("no route fits"), NotYet("later"), MalformedEvent("no batch")
 LOST = Rejection("object-gone", "it is gone", MADE_AT)
 TIMES: dict[str, float] = {"CreatedToUploaded": 90_000, "UploadedToEnded": 120_000}
 
@@ -284,7 +284,7 @@ def test_a_route_is_counted_by_itself_where_the_limits_say_so(
 ) -> None:
     telemetry.by_route(True)
     delivered(end(End.FAILED), 1)
-    lost = NoRoute("no rule fits")
+    lost = NoRoute("no route fits")
     lost.route = "loyalty"
     arrived(lost, 1)
     telemetry.by_route(False)

@@ -46,8 +46,8 @@ class Reading:
         return self.content[start:most]
 
 
-def routed(key: str, **rule: Any) -> Match:
-    whole = {"name": "r", "match": "**", "datasetId": "d"} | rule
+def routed(key: str, **written: Any) -> Match:
+    whole = {"name": "r", "match": "**", "datasetId": "d"} | written
     return matched(parse(json.dumps({"routes": [whole]}), "v1"), file(key))
 
 
@@ -55,18 +55,18 @@ def file(key: str, size: int = 10) -> Arrival:
     return Arrival("landing", key, "v1", "e", "01", size, 0)
 
 
-def options(key: str, size: int = 10, reading: Reading | None = None, **rule: Any) -> Any:
+def options(key: str, size: int = 10, reading: Reading | None = None, **written: Any) -> Any:
     checks = Checks(reading or Reading(), batch_bytes=MOST, unsplit_bytes=MOST_UNSPLIT)
-    return checks.options(file(key, size), routed(key, **rule))
+    return checks.options(file(key, size), routed(key, **written))
 
 
 def looked(
-    key: str, reading: Reading, batch_bytes: int = MOST, **rule: Any
+    key: str, reading: Reading, batch_bytes: int = MOST, **written: Any
 ) -> tuple[Arrival, Mapping[str, Any]]:
     """A file of these bytes, and the options of its batch."""
     size = len(reading.content or b"")
     checks = Checks(reading, batch_bytes, unsplit_bytes=max(batch_bytes, MOST))
-    return checks.checked(file(key, size), routed(key, **rule))
+    return checks.checked(file(key, size), routed(key, **written))
 
 
 EMPTY_TABLE = parquet_of(0)
@@ -85,7 +85,7 @@ def test_what_the_route_says_goes_on_with_the_format_made_exact() -> None:
     assert options("a.txt", inputFormat=said, lookInside=False)["inputFormat"] == said
 
 
-def test_of_a_marker_s_rule_the_file_says_the_format() -> None:
+def test_of_a_marker_s_route_the_file_says_the_format() -> None:
     """The route of the marker leaves it open."""
     checks = Checks(Reading(), MOST, MOST_UNSPLIT)
     marker = routed("in/_SUCCESS", batch={"marker": "_SUCCESS"})
@@ -114,20 +114,20 @@ SPLIT = [
 ]
 
 
-@pytest.mark.parametrize(("key", "rule"), WHOLE)
-def test_a_file_that_cannot_be_split_goes_in_one_upload(key: str, rule: dict[str, Any]) -> None:
-    rule |= {"lookInside": False}
-    options(key, MOST_UNSPLIT, **rule)
+@pytest.mark.parametrize(("key", "written"), WHOLE)
+def test_a_file_that_cannot_be_split_goes_in_one_upload(key: str, written: dict[str, Any]) -> None:
+    written |= {"lookInside": False}
+    options(key, MOST_UNSPLIT, **written)
     with pytest.raises(TooLarge, match="has 1,001 bytes, and AEP takes 1,000 of a file that"):
-        options(key, MOST_UNSPLIT + 1, **rule)
+        options(key, MOST_UNSPLIT + 1, **written)
 
 
-@pytest.mark.parametrize(("key", "rule"), SPLIT)
-def test_any_other_goes_in_one_batch(key: str, rule: dict[str, Any]) -> None:
-    rule |= {"lookInside": False}
-    options(key, MOST, **rule)
+@pytest.mark.parametrize(("key", "written"), SPLIT)
+def test_any_other_goes_in_one_batch(key: str, written: dict[str, Any]) -> None:
+    written |= {"lookInside": False}
+    options(key, MOST, **written)
     with pytest.raises(TooLarge, match="has 1,000,001 bytes, and AEP takes 1,000,000 in a batch"):
-        options(key, MOST + 1, **rule)
+        options(key, MOST + 1, **written)
 
 
 def test_of_a_file_with_a_batch_of_its_own_the_first_bytes_are_read_once() -> None:
@@ -137,7 +137,7 @@ def test_of_a_file_with_a_batch_of_its_own_the_first_bytes_are_read_once() -> No
 
 
 @pytest.mark.parametrize(
-    ("rule", "reads"),
+    ("written", "reads"),
     [
         ({}, 1),
         ({"lookInside": True}, 1),
@@ -147,9 +147,9 @@ def test_of_a_file_with_a_batch_of_its_own_the_first_bytes_are_read_once() -> No
         ({"batch": {"window": "1m"}, "minRows": 5, "badRows": "1%"}, 0),
     ],
 )
-def test_who_is_looked_at(rule: dict[str, Any], reads: int) -> None:
+def test_who_is_looked_at(written: dict[str, Any], reads: int) -> None:
     reading = Reading(b'{"a": 1}\n')
-    options("a.json", 9, reading, **rule)
+    options("a.json", 9, reading, **written)
     assert len(reading.asked) == reads
 
 
@@ -181,7 +181,7 @@ DOCUMENT = {"inputFormat": {"format": "json", "isMultiLineJson": True}}
 
 
 @pytest.mark.parametrize(
-    ("content", "rule", "says"),
+    ("content", "written", "says"),
     [
         (b"[{}]", LINES, "holds one JSON document, but its inputFormat says isMultiLineJson false"),
         (b"{}\n{}\n", DOCUMENT, "holds JSON Lines, one object a line, but .*isMultiLineJson true"),
@@ -190,16 +190,16 @@ DOCUMENT = {"inputFormat": {"format": "json", "isMultiLineJson": True}}
     ],
 )
 def test_another_layout_than_the_route_s_is_named(
-    content: bytes, rule: dict[str, Any], says: str
+    content: bytes, written: dict[str, Any], says: str
 ) -> None:
     with pytest.raises(FormatMismatch, match=says):
-        options("a.json", len(content), Reading(content), lookInside=True, **rule)
+        options("a.json", len(content), Reading(content), lookInside=True, **written)
 
 
 def test_one_row_is_of_any_layout() -> None:
-    for rule in (LINES, DOCUMENT):
-        told = options("a.json", 2, Reading(b"{}"), lookInside=True, **rule)
-        assert told["inputFormat"] == rule["inputFormat"]
+    for written in (LINES, DOCUMENT):
+        told = options("a.json", 2, Reading(b"{}"), lookInside=True, **written)
+        assert told["inputFormat"] == written["inputFormat"]
 
 
 # What people drop: key, bytes, route → the input format of the batch, and whether the file is
@@ -290,22 +290,22 @@ REJECTED = [
 ]
 
 
-@pytest.mark.parametrize(("key", "content", "rule", "shape", "unpacked"), TAKEN)
+@pytest.mark.parametrize(("key", "content", "written", "shape", "unpacked"), TAKEN)
 def test_what_can_be_taken_is_what_it_is(
-    key: str, content: bytes, rule: dict[str, Any], shape: str, unpacked: bool
+    key: str, content: bytes, written: dict[str, Any], shape: str, unpacked: bool
 ) -> None:
-    found, told = looked(key, Reading(content), **rule)
+    found, told = looked(key, Reading(content), **written)
     assert told["inputFormat"]["format"] == shape.split(maxsplit=1)[0]
     assert told["inputFormat"].get("isMultiLineJson", False) is ("document" in shape)
     assert found.gzipped is unpacked
 
 
-@pytest.mark.parametrize(("key", "content", "rule", "reason", "words"), REJECTED)
+@pytest.mark.parametrize(("key", "content", "written", "reason", "words"), REJECTED)
 def test_what_cannot_is_rejected_by_name(
-    key: str, content: bytes, rule: dict[str, Any], reason: str, words: str
+    key: str, content: bytes, written: dict[str, Any], reason: str, words: str
 ) -> None:
     with pytest.raises(Rejected) as raised:
-        looked(key, Reading(content), **rule)
+        looked(key, Reading(content), **written)
     assert raised.value.reason == reason
     assert re.search(words, raised.value.detail)
     assert key in raised.value.detail
@@ -319,7 +319,7 @@ def test_a_share_of_rows_that_are_not_all_seen_is_left_open() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "content", "rule", "taken"),
+    ("key", "content", "written", "taken"),
     [
         ("a.json", b"[]", {}, False),
         ("a.json", b"[]", {"asIs": True}, True),
@@ -328,10 +328,10 @@ def test_a_share_of_rows_that_are_not_all_seen_is_left_open() -> None:
     ],
 )
 def test_no_batch_is_spent_for_a_file_of_which_nothing_could_be_sent(
-    key: str, content: bytes, rule: dict[str, Any], taken: bool
+    key: str, content: bytes, written: dict[str, Any], taken: bool
 ) -> None:
     checks = Checks(Reading(content), MOST, MOST, delivers=True)
-    match = routed(key, minRows=0, **rule)
+    match = routed(key, minRows=0, **written)
     if taken:
         checks.checked(file(key, len(content)), match)
     else:
@@ -378,7 +378,7 @@ def test_parquet_that_a_mapping_route_takes_is_refused() -> None:
         checks.options(file("a.parquet"), parquet_match)
 
 
-@pytest.mark.parametrize("rule", [{"partialIngestionPercent": 5}, {"lookInside": False}])
-def test_aep_does_not_judge_rows_that_a_map_leaves_out(rule: dict[str, Any]) -> None:
-    assert routed("a.csv", match="*.csv", **rule).demands.bad_rows is None
-    assert routed("a.csv", match="*.csv", **rule, **MAPPED).demands.bad_rows == 0
+@pytest.mark.parametrize("written", [{"partialIngestionPercent": 5}, {"lookInside": False}])
+def test_aep_does_not_judge_rows_that_a_map_leaves_out(written: dict[str, Any]) -> None:
+    assert routed("a.csv", match="*.csv", **written).demands.bad_rows is None
+    assert routed("a.csv", match="*.csv", **written, **MAPPED).demands.bad_rows == 0

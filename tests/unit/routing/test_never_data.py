@@ -25,13 +25,13 @@ CSV = {"inputFormat": {"format": "csv"}}
 ALL = {"match": "landing/**", "datasetId": "d"} | CSV
 
 
-def document(*rules: dict[str, Any]) -> bytes:
-    named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
+def document(*routes: dict[str, Any]) -> bytes:
+    named = [{"name": f"route-{number}"} | written for number, written in enumerate(routes)]
     return json.dumps({"routes": named}).encode()
 
 
-def table(*rules: dict[str, Any]) -> RoutingTable:
-    return parse(document(*rules), "v7")
+def table(*routes: dict[str, Any]) -> RoutingTable:
+    return parse(document(*routes), "v7")
 
 
 def arrival(key: str, size: int = 1) -> Arrival:
@@ -104,13 +104,13 @@ DATA = [
 
 @pytest.mark.parametrize("batch", [{}, {"batch": {"window": "1h"}}, {"batch": {"marker": "done"}}])
 def test_it_is_left_out_on_every_route_and_all_else_is_taken(batch: dict[str, Any]) -> None:
-    rules = table(ALL | batch)
+    routes = table(ALL | batch)
     for key in NEVER:
-        found = rules.match(arrival(key))
+        found = routes.match(arrival(key))
         assert isinstance(found, Ignored), key
         assert found.why == "not-data"
     for key in DATA:
-        assert isinstance(rules.match(arrival(key)), Match), key
+        assert isinstance(routes.match(arrival(key)), Match), key
 
 
 @pytest.mark.parametrize(
@@ -124,21 +124,21 @@ def test_it_is_left_out_on_every_route_and_all_else_is_taken(batch: dict[str, An
     ],
 )
 def test_a_route_takes_what_it_writes_itself(match: str, taken: str, never: str) -> None:
-    rules = table({"match": match, "datasetName": "{file}" if "{" in match else "d"} | CSV)
-    assert isinstance(rules.match(arrival(taken)), Match)
-    assert rules.match(arrival(never)) == Ignored("rule-0", "v7", "not-data")
+    routes = table({"match": match, "datasetName": "{file}" if "{" in match else "d"} | CSV)
+    assert isinstance(routes.match(arrival(taken)), Match)
+    assert routes.match(arrival(never)) == Ignored("route-0", "v7", "not-data")
 
 
 def test_a_route_that_ignores_says_so() -> None:
-    rules = table({"match": "**/_temporary/**", "ignore": True}, ALL)
-    assert rules.match(arrival("landing/_temporary/a.csv")) == Ignored("rule-0", "v7")
+    routes = table({"match": "**/_temporary/**", "ignore": True}, ALL)
+    assert routes.match(arrival("landing/_temporary/a.csv")) == Ignored("route-0", "v7")
 
 
 def test_a_marker_is_one_whatever_it_is_called_but_in_no_folder_of_a_job() -> None:
-    rules = table(ALL | {"batch": {"marker": "_SUCCESS"}})
-    assert matched(rules, arrival("landing/a/_SUCCESS")).batching == IsMarker("landing/a/")
-    found = rules.match(arrival("landing/_temporary/0/_SUCCESS"))
-    assert found == Ignored("rule-0", "v7", "not-data")
+    routes = table(ALL | {"batch": {"marker": "_SUCCESS"}})
+    assert matched(routes, arrival("landing/a/_SUCCESS")).batching == IsMarker("landing/a/")
+    found = routes.match(arrival("landing/_temporary/0/_SUCCESS"))
+    assert found == Ignored("route-0", "v7", "not-data")
 
 
 def test_what_no_route_fits_is_told_unless_it_is_never_data() -> None:
@@ -147,12 +147,12 @@ def test_what_no_route_fits_is_told_unless_it_is_never_data() -> None:
 
 
 def test_it_is_explained_and_is_no_example() -> None:
-    rules = table(ALL | {"batch": {"marker": "_SUCCESS"}})
+    routes = table(ALL | {"batch": {"marker": "_SUCCESS"}})
     keys = ["landing/a.csv.part", "_SUCCESS", "landing/_SUCCESS"]
-    assert [(one.rule, one.outcome) for one in explain(rules, keys)] == [
-        ("rule-0", "ignored: not-data"),
+    assert [(one.route, one.outcome) for one in explain(routes, keys)] == [
+        ("route-0", "ignored: not-data"),
         (None, "ignored: not-data"),
-        ("rule-0", "all of landing/ → d in the default sandbox"),
+        ("route-0", "all of landing/ → d in the default sandbox"),
     ]
     [problem] = lint(document(ALL | {"examples": ["landing/a.csv", "landing/a.crc"]}))
     assert (problem.field, "is never data" in problem.text) == ("routes[0].examples[1]", True)
@@ -175,8 +175,8 @@ def test_keys_compare_in_form_c_of_unicode(name: str, pattern_form: Any, key_for
         table({"match": f"{folder}/{{dataset}}.csv", "datasetName": "{dataset}"}), arrival(key)
     )
     assert found.dataset_name == unicodedata.normalize("NFC", name)
-    rules = table({"match": f"{folder}/**", "datasetId": "d", "batch": {"marker": f"{folder}.ok"}})
-    marker = matched(rules, arrival(f"{key}/{key.rpartition('/')[2][:-4]}.ok"))
+    routes = table({"match": f"{folder}/**", "datasetId": "d", "batch": {"marker": f"{folder}.ok"}})
+    marker = matched(routes, arrival(f"{key}/{key.rpartition('/')[2][:-4]}.ok"))
     assert marker.batching == IsMarker(f"{key}/")  # as S3 has it, since it is listed by it
 
 
@@ -191,15 +191,15 @@ def test_a_route_may_fit_in_any_case(key: str) -> None:
 
 
 def test_so_do_its_markers_and_what_it_writes_of_what_is_never_data() -> None:
-    rules = table(ANY | {"match": "in/_RAW/{dataset}/*.csv", "batch": {"marker": "_SUCCESS"}})
-    marker = matched(rules, arrival("in/_raw/x/_success"))
+    routes = table(ANY | {"match": "in/_RAW/{dataset}/*.csv", "batch": {"marker": "_SUCCESS"}})
+    marker = matched(routes, arrival("in/_raw/x/_success"))
     assert marker.batching == IsMarker("in/_raw/x/")
-    assert isinstance(matched(rules, arrival("in/_Raw/x/1.CSV")).batching, WaitsForMarker)
-    assert isinstance(rules.match(arrival("in/_raw/x/_other.csv")), Ignored)
+    assert isinstance(matched(routes, arrival("in/_Raw/x/1.CSV")).batching, WaitsForMarker)
+    assert isinstance(routes.match(arrival("in/_raw/x/_other.csv")), Ignored)
 
 
-def test_rules_for_one_case_and_for_any_stand_side_by_side() -> None:
-    rules = table({"match": "in/x/*.csv", "datasetId": "lower"}, ANY)
-    assert matched(rules, arrival("in/x/a.csv")).dataset_id == "lower"
-    assert matched(rules, arrival("in/X/a.csv")).dataset_name == "X"
-    assert matched(rules, arrival("in/x/A.CSV")).batching == OneBatch()
+def test_routes_for_one_case_and_for_any_stand_side_by_side() -> None:
+    routes = table({"match": "in/x/*.csv", "datasetId": "lower"}, ANY)
+    assert matched(routes, arrival("in/x/a.csv")).dataset_id == "lower"
+    assert matched(routes, arrival("in/X/a.csv")).dataset_name == "X"
+    assert matched(routes, arrival("in/x/A.CSV")).batching == OneBatch()

@@ -16,8 +16,8 @@ from aep_intake_cli.routing.lint import lint
 from tests.matching import matched
 
 
-def table(*rules: dict[str, Any]) -> RoutingTable:
-    named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
+def table(*written: dict[str, Any]) -> RoutingTable:
+    named = [{"name": f"route-{number}"} | one for number, one in enumerate(written)]
     return parse(json.dumps({"routes": named}), "v7")
 
 
@@ -59,41 +59,41 @@ def test_a_match_carries_all_the_batch_needs() -> None:
 
 
 def test_a_mapping_set_of_data_prep_is_named_by_a_tag() -> None:
-    rule = {"match": "**", "datasetId": "d", "tags": {"a": ["b"]}, "mapping": {"set": "0f1e"}}
-    tags = matched(table(rule), arrival("a.csv")).options["tags"]
+    written = {"match": "**", "datasetId": "d", "tags": {"a": ["b"]}, "mapping": {"set": "0f1e"}}
+    tags = matched(table(written), arrival("a.csv")).options["tags"]
     assert tags == {
         "a": ["b"],
         "aep_sip_mapper": ["mapping-set-id:0f1e", "mapping-set-version:0"],
     }
 
 
-def test_what_a_rule_leaves_out_is_left_to_the_deployment() -> None:
+def test_what_a_route_leaves_out_is_left_to_the_deployment() -> None:
     match = matched(table({"match": "**", "datasetId": "d"}), arrival("a.csv"))
     assert (match.sandbox, match.credential, match.dataset_name) == (None, None, None)
     assert match.options == {"inputFormat": {"format": "csv"}, "enableErrorDiagnostics": True}
 
 
-def test_the_placeholder_called_sandbox_is_the_sandbox_unless_the_rule_says_otherwise() -> None:
+def test_the_placeholder_called_sandbox_is_the_sandbox_unless_the_route_says_otherwise() -> None:
     assert matched(table(BY_FOLDER), arrival("in/dev/orders/a.csv")).sandbox == "dev"
     region = BY_FOLDER | {"sandbox": "{sandbox}-emea"}
     assert matched(table(region), arrival("in/dev/orders/a.csv")).sandbox == "dev-emea"
 
 
-def test_the_first_rule_that_fits_decides() -> None:
-    rules = table({"match": "a/**", "ignore": True}, {"match": "**", "datasetId": "d"})
-    ignored = rules.match(arrival("a/b.csv"))
-    assert ignored == Ignored("rule-0", "v7")
-    assert matched(rules, arrival("b.csv")).route == "rule-1"
+def test_the_first_route_that_fits_decides() -> None:
+    parsed = table({"match": "a/**", "ignore": True}, {"match": "**", "datasetId": "d"})
+    ignored = parsed.match(arrival("a/b.csv"))
+    assert ignored == Ignored("route-0", "v7")
+    assert matched(parsed, arrival("b.csv")).route == "route-1"
 
 
-def test_a_rule_can_be_for_some_buckets_only() -> None:
-    rules = table({"match": "**", "bucket": "acme-*-raw", "datasetId": "d"})
-    assert matched(rules, arrival("a.csv", "acme-emea-raw")).route == "rule-0"
+def test_a_route_can_be_for_some_buckets_only() -> None:
+    parsed = table({"match": "**", "bucket": "acme-*-raw", "datasetId": "d"})
+    assert matched(parsed, arrival("a.csv", "acme-emea-raw")).route == "route-0"
     with pytest.raises(NoRoute):
-        matched(rules, arrival("a.csv", "acme-emea-raw-old"))
+        matched(parsed, arrival("a.csv", "acme-emea-raw-old"))
 
 
-def test_no_rule_is_an_error_that_names_object_and_table() -> None:
+def test_no_route_is_an_error_that_names_object_and_table() -> None:
     with pytest.raises(NoRoute, match=r"v7 fits 's3://landing/a\.csv'"):
         matched(table({"match": "b/**", "datasetId": "d"}), arrival("a.csv"))
 
@@ -124,7 +124,7 @@ def test_auto_does_not_guess(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "key"),
+    ("written", "key"),
     [
         (BY_FOLDER, "in/PROD/orders/a.csv"),
         (BY_FOLDER, "in/prod\r\nx-api-key: mine/orders/a.csv"),
@@ -137,9 +137,9 @@ def test_auto_does_not_guess(name: str) -> None:
         ({"match": "{id}/*", "datasetId": "d", "tags": {"id": ["{id}"]}}, "\x7f/a.csv"),
     ],
 )
-def test_a_key_cannot_fill_in_what_does_not_belong_there(rule: dict[str, Any], key: str) -> None:
+def test_a_key_cannot_fill_in_what_does_not_belong_there(written: dict[str, Any], key: str) -> None:
     with pytest.raises(TargetNotAllowed):
-        matched(table(rule), arrival(key))
+        matched(table(written), arrival(key))
 
 
 def test_a_placeholder_is_no_python_format() -> None:
@@ -204,23 +204,23 @@ ROUTE = {"name": "good", "match": "{a}/*", "datasetName": "{a}"}
         ({"name": "good\n"}, "routes[0].name", "must be"),
     ],
 )
-def test_a_broken_rule_is_refused_by_name_and_member(
+def test_a_broken_route_is_refused_by_name_and_member(
     change: dict[str, Any], field: str, words: str
 ) -> None:
-    rule = ROUTE | change
+    written = ROUTE | change
     with pytest.raises(InvalidTable) as refusal:
-        parse(json.dumps({"routes": [rule]}), "v1")
+        parse(json.dumps({"routes": [written]}), "v1")
     assert refusal.value.field == field
-    assert refusal.value.rule == rule["name"]
+    assert refusal.value.route == written["name"]
     assert words in refusal.value.problem
-    assert f"{field} (rule `{rule['name']}`): " in str(refusal.value)
+    assert f"{field} (route `{written['name']}`): " in str(refusal.value)
 
 
 WINDOW = {"batch": {"window": "5m"}}
 
 
 @pytest.mark.parametrize(
-    ("rule", "batches"),
+    ("written", "batches"),
     [
         ({}, 0),
         ({"onFailed": "park"}, 0),
@@ -229,15 +229,15 @@ WINDOW = {"batch": {"window": "5m"}}
     ],
 )
 def test_a_batch_that_failed_is_split_where_the_route_says_so(
-    rule: dict[str, Any], batches: int
+    written: dict[str, Any], batches: int
 ) -> None:
-    match = table(ROUTE | WINDOW | rule).match(arrival("in/a.json"))
+    match = table(ROUTE | WINDOW | written).match(arrival("in/a.json"))
     assert isinstance(match, Match)
     assert match.split_batches == batches
 
 
 @pytest.mark.parametrize(
-    ("rule", "field", "words"),
+    ("written", "field", "words"),
     [
         (WINDOW | {"splitBatches": 12}, "splitBatches", "only with"),
         ({"onFailed": "split"}, "onFailed", "its own batch"),
@@ -245,10 +245,10 @@ def test_a_batch_that_failed_is_split_where_the_route_says_so(
     ],
 )
 def test_a_batch_is_not_split_where_that_makes_no_sense(
-    rule: dict[str, Any], field: str, words: str
+    written: dict[str, Any], field: str, words: str
 ) -> None:
     with pytest.raises(InvalidTable, match=words) as refusal:
-        table(ROUTE | rule)
+        table(ROUTE | written)
     assert refusal.value.field == f"routes[0].{field}"
 
 
@@ -272,7 +272,7 @@ def test_who_does_not_fill_the_batches_converts_nothing(charset: str, refused: b
 
 
 @pytest.mark.parametrize("member", routes._OF_TARGETS)
-def test_an_ignoring_rule_says_nothing_of_targets(member: str) -> None:
+def test_an_ignoring_route_says_nothing_of_targets(member: str) -> None:
     values = {
         "batch": {"window": "5m"},
         "ready": "{file}.done",
@@ -325,9 +325,9 @@ def test_what_is_no_table_is_refused(document: bytes) -> None:
 
 
 def test_names_are_unique() -> None:
-    rule = {"name": "twin", "match": "*", "ignore": True}
-    with pytest.raises(InvalidTable, match=r"routes\[1\]\.name \(rule `twin`\): an earlier rule"):
-        table(rule, rule)
+    written = {"name": "twin", "match": "*", "ignore": True}
+    with pytest.raises(InvalidTable, match=r"routes\[1\]\.name \(route `twin`\): an earlier route"):
+        table(written, written)
 
 
 def test_an_editor_may_be_told_of_the_schema() -> None:
@@ -362,14 +362,14 @@ def test_a_credential_is_never_guessed(name: str) -> None:
     [("1m", 60_000), ("16m", 960_000), ("1440m", 86_400_000), ("24h", 86_400_000)],
 )
 def test_a_window_gathers_arrivals(text: str, milliseconds: int) -> None:
-    rules = table({"match": "*", "datasetId": "d", "batch": {"window": text}})
-    assert matched(rules, arrival("a.json")).batching == InWindow(milliseconds)
+    parsed = table({"match": "*", "datasetId": "d", "batch": {"window": text}})
+    assert matched(parsed, arrival("a.json")).batching == InWindow(milliseconds)
 
 
 def test_a_window_of_a_day_begins_at_a_local_time() -> None:
     batch = {"window": "24h", "at": "01:30", "timezone": "Europe/Paris"}
-    rules = table({"match": "*", "datasetId": "d", "batch": batch})
-    assert matched(rules, arrival("a.json")).batching == InWindow(
+    parsed = table({"match": "*", "datasetId": "d", "batch": batch})
+    assert matched(parsed, arrival("a.json")).batching == InWindow(
         86_400_000, "01:30", "Europe/Paris"
     )
 

@@ -1,4 +1,4 @@
-"""Whatever a key holds, it reaches the rule its pattern names, and smuggles nothing in."""
+"""Whatever a key holds, it reaches the route its pattern names, and smuggles nothing in."""
 
 import glob
 import itertools
@@ -27,7 +27,7 @@ hostile = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
-# ---- Patterns, against a slow and obvious reading of the same rules
+# ---- Patterns, against a slow and obvious reading of the same routes
 
 Values = dict[str, str]
 

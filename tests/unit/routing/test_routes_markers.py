@@ -23,13 +23,13 @@ from aep_intake_cli.routing.lint import lint
 from tests.matching import matched
 
 
-def document(*rules: dict[str, Any]) -> bytes:
-    named = [{"name": f"rule-{number}"} | rule for number, rule in enumerate(rules)]
+def document(*routes: dict[str, Any]) -> bytes:
+    named = [{"name": f"route-{number}"} | written for number, written in enumerate(routes)]
     return json.dumps({"routes": named}).encode()
 
 
-def table(*rules: dict[str, Any]) -> RoutingTable:
-    return parse(document(*rules), "v7")
+def table(*routes: dict[str, Any]) -> RoutingTable:
+    return parse(document(*routes), "v7")
 
 
 def arrival(key: str, bucket: str = "landing") -> Arrival:
@@ -88,7 +88,7 @@ def test_elsewhere_it_is_none(match: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["a/1.json", "a/b/1.json", "a/DONE/1.json", "a/x_SUCCESS.json"])
-def test_all_else_that_the_rule_takes_waits_for_one(key: str) -> None:
+def test_all_else_that_the_route_takes_waits_for_one(key: str) -> None:
     found = matched(table(marked("a/**")), arrival(key))
     assert isinstance(found.batching, WaitsForMarker)
 
@@ -102,7 +102,7 @@ UNMARKED = (
 
 
 @pytest.mark.parametrize("key", ["a/_SUCCESS", "b/_SUCCESS", "c/_SUCCESS"])
-def test_where_a_rule_has_no_markers_nothing_is_one_or_waits_for_one(key: str) -> None:
+def test_where_a_route_has_no_markers_nothing_is_one_or_waits_for_one(key: str) -> None:
     found = table(*UNMARKED).match(arrival(key))
     assert isinstance(found, Ignored) or isinstance(found.batching, OneBatch | InWindow)
 
@@ -114,17 +114,17 @@ def test_not_even_what_is_called_none(key: str) -> None:
 
 
 def test_a_marker_says_of_its_folder_what_a_file_in_it_does() -> None:
-    rule = marked("x/{sandbox}/{t}/**", tags={"table": ["{t}"]}, onNewVersion="replace")
-    rule |= {"partialIngestionPercent": 5, "lookInside": True, "credential": "acme"}
-    rules = table(rule)
-    marker = matched(rules, arrival("x/prod/orders/dt=1/_SUCCESS"))
+    written = marked("x/{sandbox}/{t}/**", tags={"table": ["{t}"]}, onNewVersion="replace")
+    written |= {"partialIngestionPercent": 5, "lookInside": True, "credential": "acme"}
+    routes = table(written)
+    marker = matched(routes, arrival("x/prod/orders/dt=1/_SUCCESS"))
     options = {
         "enableErrorDiagnostics": True,
         "partialIngestionPercent": 5,
         "tags": {"table": ["orders"]},
     }
     assert marker == Match(
-        route="rule-0",
+        route="route-0",
         version="v7",
         sandbox="prod",
         dataset_id="d",
@@ -135,14 +135,14 @@ def test_a_marker_says_of_its_folder_what_a_file_in_it_does() -> None:
         on_new_version=OnNewVersion.REPLACE,
         demands=Demands(look_inside=True, bad_rows=None),
     )
-    file = matched(rules, arrival("x/prod/orders/dt=1/1.csv"))
+    file = matched(routes, arrival("x/prod/orders/dt=1/1.csv"))
     assert file.placeholders == marker.placeholders
     assert file.options == options
     assert file.on_new_version is OnNewVersion.REPLACE
     assert isinstance(file.batching, WaitsForMarker)
 
 
-def test_the_format_of_a_folder_is_left_to_its_files_unless_the_rule_says_it() -> None:
+def test_the_format_of_a_folder_is_left_to_its_files_unless_the_route_says_it() -> None:
     auto = table(marked("a/**", inputFormat="auto"))
     assert "inputFormat" not in matched(auto, arrival("a/_SUCCESS")).options
     # Jobs leave files beside their data whose names say no format: they must not be rejected.
@@ -159,41 +159,41 @@ def test_a_marker_cannot_fill_in_what_does_not_belong_there() -> None:
         matched(table(marked("x/{sandbox}/**")), arrival("x/PROD/_SUCCESS"))
 
 
-def test_the_first_rule_that_fits_decides_of_markers_too() -> None:
+def test_the_first_route_that_fits_decides_of_markers_too() -> None:
     files = {"match": "a/**/*.json", "datasetId": "d"}
-    rules = table(files, marked("a/**", "done.json"), marked("a/b/*", "_OK"), files)
-    # An earlier rule takes what would be a later one's marker …
-    taken = matched(rules, arrival("a/done.json"))
-    assert (taken.route, taken.batching) == ("rule-0", OneBatch())
-    # … or its file; a marker counts before files of later rules.
-    assert matched(rules, arrival("a/b/_OK=1.csv")).route == "rule-1"
+    routes = table(files, marked("a/**", "done.json"), marked("a/b/*", "_OK"), files)
+    # An earlier route takes what would be a later one's marker …
+    taken = matched(routes, arrival("a/done.json"))
+    assert (taken.route, taken.batching) == ("route-0", OneBatch())
+    # … or its file; a marker counts before files of later routes.
+    assert matched(routes, arrival("a/b/_OK=1.csv")).route == "route-1"
     other = table(marked("a/*.json"), marked("a/*", "_OK"))
     assert (
         matched(other, arrival("a/_SUCCESS")).route,
         matched(other, arrival("a/_OK")).route,
     ) == (
-        "rule-0",
-        "rule-1",
+        "route-0",
+        "route-1",
     )
     ignored = table({"match": "**/_*", "ignore": True}, marked("a/**"))
-    assert ignored.match(arrival("a/_SUCCESS")) == Ignored("rule-0", "v7")
+    assert ignored.match(arrival("a/_SUCCESS")) == Ignored("route-0", "v7")
 
 
 def test_a_marker_of_another_bucket_is_another_s() -> None:
-    rules = table(marked("a/*.json", bucket="acme-*"))
-    assert matched(rules, arrival("a/_SUCCESS", "acme-raw")).batching == IsMarker("a/")
-    assert rules.match(arrival("a/_SUCCESS")) == Ignored(None, "v7", "not-data")
+    routes = table(marked("a/*.json", bucket="acme-*"))
+    assert matched(routes, arrival("a/_SUCCESS", "acme-raw")).batching == IsMarker("a/")
+    assert routes.match(arrival("a/_SUCCESS")) == Ignored(None, "v7", "not-data")
 
 
-def refused(rule: dict[str, Any]) -> InvalidTable:
+def refused(written: dict[str, Any]) -> InvalidTable:
     with pytest.raises(InvalidTable) as refusal:
-        table(rule)
-    assert refusal.value.rule == "rule-0"
+        table(written)
+    assert refusal.value.route == "route-0"
     return refusal.value
 
 
 @pytest.mark.parametrize("match", ["x/{t}/p-{d}.json", "x/{t}/**/{d}.json", "{t}-{d}.json"])
-def test_a_marker_must_say_all_that_the_rule_wants_to_know(match: str) -> None:
+def test_a_marker_must_say_all_that_the_route_wants_to_know(match: str) -> None:
     refusal = refused(marked(match, tags={"t": ["{t}", "{d}"]}))
     assert refusal.field == "routes[0].match"
     assert "does not say what {" in refusal.problem
@@ -201,26 +201,26 @@ def test_a_marker_must_say_all_that_the_rule_wants_to_know(match: str) -> None:
 
 
 def test_what_is_a_folder_s_a_marker_says() -> None:
-    rules = table(marked("x/{t}/**/{d}/*.json", tags={"t": ["{t}", "{d}"]}))
-    assert matched(rules, arrival("x/a/b/c/_SUCCESS")).placeholders == {"t": "a", "d": "c"}
+    routes = table(marked("x/{t}/**/{d}/*.json", tags={"t": ["{t}", "{d}"]}))
+    assert matched(routes, arrival("x/a/b/c/_SUCCESS")).placeholders == {"t": "a", "d": "c"}
 
 
 @pytest.mark.parametrize("what", ["replace", "ignore"])
 def test_a_window_cannot_have_its_one_batch_replaced(what: str) -> None:
-    rule = marked("a/*", onNewVersion=what)
-    refusal = refused(rule | {"batch": {"window": "5m"}})
+    written = marked("a/*", onNewVersion=what)
+    refusal = refused(written | {"batch": {"window": "5m"}})
     assert refusal.field == "routes[0].onNewVersion"
     assert "a window's batch holds many objects" in refusal.problem
     assert "use a marker" in refusal.problem
-    windowed = rule | {"batch": {"window": "5m"}, "onNewVersion": "append"}
+    windowed = written | {"batch": {"window": "5m"}, "onNewVersion": "append"}
     assert matched(table(windowed), arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
     for key in ("a/_SUCCESS", "a/1.json"):
-        assert matched(table(rule), arrival(key)).on_new_version == what
+        assert matched(table(written), arrival(key)).on_new_version == what
 
 
 def test_without_a_word_what_comes_again_is_appended() -> None:
-    for rule in (marked("a/*"), {"match": "a/*", "datasetId": "d"}):
-        assert matched(table(rule), arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
+    for written in (marked("a/*"), {"match": "a/*", "datasetId": "d"}):
+        assert matched(table(written), arrival("a/1.json")).on_new_version is OnNewVersion.APPEND
     alone = table({"match": "a/*", "datasetId": "d", "onNewVersion": "replace"})
     assert matched(alone, arrival("a/1.json")).on_new_version is OnNewVersion.REPLACE
 
@@ -270,10 +270,10 @@ def test_what_cannot_be_the_name_of_a_marker_is_refused(name: str) -> None:
     "name", ["x" * 255, "manifest.json", "Alles fertig!.ok", "東京", "x..", "a(b|c)+\\d$^", "a\n"]
 )
 def test_and_so_it_is_taken_as_it_is(name: str) -> None:
-    rules = table(marked("a/*", name) | JSON)
-    assert matched(rules, arrival(f"a/{name}")).batching == IsMarker("a/")
-    assert isinstance(matched(rules, arrival(f"a/{name}.json")).batching, WaitsForMarker)
-    assert isinstance(matched(rules, arrival(f"a/{name[:-1]}")).batching, WaitsForMarker)
+    routes = table(marked("a/*", name) | JSON)
+    assert matched(routes, arrival(f"a/{name}")).batching == IsMarker("a/")
+    assert isinstance(matched(routes, arrival(f"a/{name}.json")).batching, WaitsForMarker)
+    assert isinstance(matched(routes, arrival(f"a/{name[:-1]}")).batching, WaitsForMarker)
 
 
 @pytest.mark.parametrize(
@@ -286,11 +286,11 @@ def test_and_so_it_is_taken_as_it_is(name: str) -> None:
     ],
 )
 def test_markers_may_have_a_pattern(name: str, markers: list[str], others: list[str]) -> None:
-    rules = table(marked("a/**", name) | JSON)
+    routes = table(marked("a/**", name) | JSON)
     for marker in markers:
-        assert matched(rules, arrival(f"a/b/{marker}")).batching == IsMarker("a/b/")
+        assert matched(routes, arrival(f"a/b/{marker}")).batching == IsMarker("a/b/")
     for other in others:
-        assert isinstance(matched(rules, arrival(f"a/b/{other}")).batching, WaitsForMarker)
+        assert isinstance(matched(routes, arrival(f"a/b/{other}")).batching, WaitsForMarker)
     assert lint(document(marked("a/**", name) | JSON)) == []
 
 
@@ -300,18 +300,18 @@ def test_markers_may_have_a_pattern(name: str, markers: list[str], others: list[
 @pytest.mark.parametrize(
     ("example", "text"),
     [
-        ("_SUCCESS", "matches no rule"),
-        ("b/_SUCCESS", "matches rule `rule-1`"),
-        ("a/_hidden/_SUCCESS", "matches rule `rule-0`"),
+        ("_SUCCESS", "matches no route"),
+        ("b/_SUCCESS", "matches route `route-1`"),
+        ("a/_hidden/_SUCCESS", "matches route `route-0`"),
         ("a/1.txt", "would be rejected: format-unknown"),
     ],
 )
 def test_an_example_may_be_a_marker(example: str, text: str) -> None:
-    rules = [
+    routes = [
         {"match": "**/_hidden/*", "ignore": True},
         marked("b/*"),
         marked("a/**", examples=["a/b/_SUCCESS", "a/b/1.json", example]),
     ]
-    [problem] = lint(document(*rules))
-    assert (problem.rule, problem.field) == ("rule-2", "routes[2].examples[2]")
+    [problem] = lint(document(*routes))
+    assert (problem.route, problem.field) == ("route-2", "routes[2].examples[2]")
     assert text in problem.text

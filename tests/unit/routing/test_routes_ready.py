@@ -16,16 +16,16 @@ from tests.matching import matched
 DAY = 86_400_000
 
 
-def document(*rules: dict[str, Any]) -> bytes:
-    named = [{"name": f"rule-{n}", "datasetId": "d"} | rule for n, rule in enumerate(rules)]
-    for rule in named:
-        if "ignore" in rule:
-            del rule["datasetId"]
+def document(*routes: dict[str, Any]) -> bytes:
+    named = [{"name": f"route-{n}", "datasetId": "d"} | written for n, written in enumerate(routes)]
+    for written in named:
+        if "ignore" in written:
+            del written["datasetId"]
     return json.dumps({"routes": named}).encode()
 
 
-def table(*rules: dict[str, Any]) -> RoutingTable:
-    return parse(document(*rules), "v7")
+def table(*routes: dict[str, Any]) -> RoutingTable:
+    return parse(document(*routes), "v7")
 
 
 def ready(match: str, name: str = "{file}.done", **more: Any) -> dict[str, Any]:
@@ -59,10 +59,10 @@ def test_a_ready_file_is_known_by_the_name_of_its_file(
     match: str, name: str, key: str, file: str
 ) -> None:
     tags = {"tags": {"t": ["{dataset}"]}} if "{dataset}" in match else {}
-    rules = table(ready(match, name, **tags))
-    found = matched(rules, arrival(key))
+    routes = table(ready(match, name, **tags))
+    found = matched(routes, arrival(key))
     assert (found.batching, found.ready) == (IsReady(file), None)
-    of_file = matched(rules, arrival(file)) if file.endswith("csv") else None
+    of_file = matched(routes, arrival(file)) if file.endswith("csv") else None
     if of_file is not None:
         assert (of_file.batching, of_file.ready) == (OneBatch(), NeedsReady((name,), DAY))
         assert of_file.placeholders == found.placeholders
@@ -94,19 +94,19 @@ def test_no_other_key_is_one(key: str) -> None:
 
 
 def test_in_any_case_it_may_be_in_capitals() -> None:
-    rules = table(ready("in/*.csv", anyCase=True))
-    assert matched(rules, arrival("in/A.CSV.DONE")).batching == IsReady("in/A.CSV")
-    assert matched(rules, arrival("in/A.CSV.done")).batching == IsReady("in/A.CSV")
-    needs = matched(rules, arrival("in/A.CSV")).ready
+    routes = table(ready("in/*.csv", anyCase=True))
+    assert matched(routes, arrival("in/A.CSV.DONE")).batching == IsReady("in/A.CSV")
+    assert matched(routes, arrival("in/A.CSV.done")).batching == IsReady("in/A.CSV")
+    needs = matched(routes, arrival("in/A.CSV")).ready
     assert needs == NeedsReady(("{file}.done", "{file}.DONE"), DAY)
 
 
 def test_a_file_waits_before_its_window_too() -> None:
-    rules = table(ready("in/*.csv", batch={"window": "1h", "within": "3h"}))
-    found = matched(rules, arrival("in/a.csv"))
+    routes = table(ready("in/*.csv", batch={"window": "1h", "within": "3h"}))
+    found = matched(routes, arrival("in/a.csv"))
     assert found.batching == InWindow(3_600_000)
     assert found.ready == NeedsReady(("{file}.done",), 3 * 3_600_000)
-    assert matched(rules, arrival("in/a.csv.done")).batching == IsReady("in/a.csv")
+    assert matched(routes, arrival("in/a.csv.done")).batching == IsReady("in/a.csv")
 
 
 @pytest.mark.parametrize(
@@ -137,10 +137,10 @@ def test_what_makes_no_sense_is_refused(change: dict[str, Any], field: str, word
     assert words in refusal.value.problem
 
 
-def test_the_check_finds_a_rule_that_takes_the_ready_files() -> None:
+def test_the_check_finds_a_route_that_takes_the_ready_files() -> None:
     greedy = {"match": "in/*.done", "ignore": True}
     [problem] = lint(document(greedy, ready("in/*.csv")))
-    assert (problem.rule, problem.field) == ("rule-1", "routes[1].ready")
+    assert (problem.route, problem.field) == ("route-1", "routes[1].ready")
     assert "takes the ready files: files wait for ever" in problem.text
     examples = {"examples": ["in/a.csv", "in/a.csv.done"]}
     assert lint(document(ready("in/*.csv") | examples, greedy)) == []
@@ -148,8 +148,8 @@ def test_the_check_finds_a_rule_that_takes_the_ready_files() -> None:
 
 
 def test_explain_says_what_is_waited_for() -> None:
-    rules = table(ready("in/*.csv", batch={"window": "1h"}))
-    found = [one.outcome for one in explain(rules, ["in/a.csv", "in/a.csv.done", "in/a.done"])]
+    routes = table(ready("in/*.csv", batch={"window": "1h"}))
+    found = [one.outcome for one in explain(routes, ["in/a.csv", "in/a.csv.done", "in/a.done"])]
     assert found == [
         "csv → d in the default sandbox, a batch every 1h, after in/a.csv.done arrives",
         "says that in/a.csv is complete → d in the default sandbox",
@@ -158,5 +158,5 @@ def test_explain_says_what_is_waited_for() -> None:
 
 
 def test_what_is_never_data_waits_for_nothing() -> None:
-    rules = table(ready("in/*"))
-    assert isinstance(rules.match(arrival("in/.hidden.csv")), Ignored)
+    routes = table(ready("in/*"))
+    assert isinstance(routes.match(arrival("in/.hidden.csv")), Ignored)

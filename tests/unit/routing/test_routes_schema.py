@@ -198,9 +198,9 @@ def test_what_a_function_takes_appconfig_would_have_taken(some: list[Any]) -> No
 
 
 def test_a_last_line_end_is_not_overlooked() -> None:
-    rule = {"name": "a", "match": "*", "datasetId": "d", "sandbox": "prod\n"}
-    assert JUDGE.is_valid({"routes": [rule]})
-    ((path, _),) = faults({"routes": [rule]}, SCHEMA, ())
+    written = {"name": "a", "match": "*", "datasetId": "d", "sandbox": "prod\n"}
+    assert JUDGE.is_valid({"routes": [written]})
+    ((path, _),) = faults({"routes": [written]}, SCHEMA, ())
     assert path == ("routes", 0, "sandbox")
 
 

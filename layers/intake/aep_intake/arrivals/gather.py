@@ -293,7 +293,7 @@ def reject_arrival(arrival: Arrival, rejected: Rejected, intake: Intake) -> None
     table = intake.table()
     if found := table.find(arrival.bucket, arrival.key):
         rejected.route, rejected.routes_version = found[0].name, table.version
-        rejected.owner = found[0].rule.get("owner")
+        rejected.owner = found[0].written.get("owner")
     rejection = Rejection.of(rejected, intake.ports.now())
     intake.ledger.reject(arrival, rejection)
     intake.announcer.arrival_rejected(arrival.external_id, (arrival,), rejection)

@@ -37,7 +37,7 @@ BODY_BYTES_MAX = 256 * 1024
 OPTIONS_BYTES_MAX = 32 * 1024
 PAUSED_S = 60  # until a request for what is paused is worth repeating
 
-_RULE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
+_ROUTE: Mapping[str, Any] = routes.SCHEMA["properties"]["routes"]["items"]["properties"]
 _ID = {"type": "string", "pattern": "[!-~]{1,200}", "hint": "1 to 200 visible ASCII characters"}
 _IDS = {"type": "array", "minItems": 1, "items": _ID}
 ATTEMPT_SCHEMA: Mapping[str, Any] = {
@@ -55,7 +55,7 @@ SCHEMA: Mapping[str, Any] = {
             "pattern": "[0-9A-Za-z_-]{1,256}",
             "hint": "1 to 256 letters, digits, `_` or `-`",
         },
-        "inputFormat": {**_RULE["inputFormat"], "type": "object"},
+        "inputFormat": {**_ROUTE["inputFormat"], "type": "object"},
         "externalId": {
             "type": "string",
             "pattern": EXTERNAL_ID.pattern,
@@ -70,9 +70,9 @@ SCHEMA: Mapping[str, Any] = {
                 "reason": {"type": "string", "minLength": 1, "maxLength": 200},
             },
         },
-        "tags": _RULE["tags"],
-        "enableErrorDiagnostics": _RULE["enableErrorDiagnostics"],
-        "partialIngestionPercent": _RULE["partialIngestionPercent"],
+        "tags": _ROUTE["tags"],
+        "enableErrorDiagnostics": _ROUTE["enableErrorDiagnostics"],
+        "partialIngestionPercent": _ROUTE["partialIngestionPercent"],
         "objects": {"type": "array", "minItems": 1, "items": {"type": "string"}},
     },
 }

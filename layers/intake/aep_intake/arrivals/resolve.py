@@ -176,7 +176,7 @@ def order_of(arrival: Arrival, options: Mapping[str, Any], match: Match, intake:
     """The order of one arrival. Raises Rejected or TryAgain."""
     if match.compiled_map == NOT_COMPILED:
         raise RoutesUnavailable(
-            f"the map of rule `{match.route}` was not compiled: publish the table with "
+            f"the map of route `{match.route}` was not compiled: publish the table with "
             "`aep-intake routes publish`"
         )
     target = intake.targets.target(

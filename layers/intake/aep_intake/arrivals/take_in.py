@@ -120,14 +120,14 @@ def _noted(
             came.setdefault(route, []).append(name)
     if not came:
         return results
-    rules = {route.name: route.rule for route in intake.table().routes}
+    written = {route.name: route.written for route in intake.table().routes}
     found, now = {}, intake.ports.now()
     for route, names in came.items():
         # A sender may name a time that is still to come, which no later file would pass.
         last = min(now, max(arrivals[name].time for name in names))
         new = [arrivals[name] for name in names if _is_new(results[name])]
         counts = Counts(len(new), sum(file.size for file in new))
-        counted = {"files", "bytes"} & rules.get(route, {}).get("expect", {}).keys()
+        counted = {"files", "bytes"} & written.get(route, {}).get("expect", {}).keys()
         found[route] = Came(last, counts, bool(counted))
     if error := attempt(intake.came, found):
         results |= {name: error for names in came.values() for name in names}

@@ -77,18 +77,19 @@ def route(
         )
     match = table.match(arrival)
     if isinstance(match, Ignored):
-        who = f"rule `{match.route}`" if match.route else "the intake"
+        who = f"route `{match.route}`" if match.route else "the intake"
         why = "ignores it" if match.why == "route" else "leaves it out: it is never data"
         raise KeyNotTaken(f"key {request.key!r}: {who} {why}. Choose a key that a route takes")
     if isinstance(match.batching, IsMarker):
         raise KeyNotTaken(
-            f"for rule `{match.route}` the key {request.key!r} is a marker, which says that a "
+            f"for route `{match.route}` the key {request.key!r} is a marker, which says that a "
             "folder is complete: put it into the bucket yourself, after the files"
         )
     if isinstance(match.batching, IsReady):
         raise KeyNotTaken(
-            f"for rule `{match.route}` the key {request.key!r} is that of a ready file, which says "
-            f"that {match.batching.file!r} is complete: put it into the bucket yourself, after that"
+            f"for route `{match.route}` the key {request.key!r} is that of a ready file, which "
+            f"says that {match.batching.file!r} is complete: put it into the bucket yourself, "
+            "after that"
         )
     # Nobody can look into it yet.
     if isinstance(match.batching, OneBatch) and "inputFormat" not in match.options:

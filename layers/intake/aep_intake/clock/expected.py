@@ -22,7 +22,7 @@ GRACE_MS = 300_000
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """The expectation of a rule, and what events say of the rule."""
+    """The expectation of a route, and what events say of it."""
 
     route: str
     expectation: Expectation

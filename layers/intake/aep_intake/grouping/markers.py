@@ -1,7 +1,7 @@
 """Success markers: the files of the folder that a marker such as `_SUCCESS` completes.
 
 Spark, Glue and EMR write many files and then the marker. A file below it counts if the routing
-table matches it with the marker's own rule and the same placeholders. Files that are never data,
+table matches it with the marker's own route and the same placeholders. Files that are never data,
 and empty files (of an empty partition) do not count.
 """
 
@@ -60,10 +60,10 @@ def members(
     if missing:
         raise MalformedManifest(
             f"{marker.uri} names {ascii(missing[0])[:200]}, which is not in its folder, or "
-            "matches another rule"
+            "matches another route"
         )
     if none and not after:
-        raise NoFiles(f"the folder of {marker.uri} holds no file that rule `{match.route}` takes")
+        raise NoFiles(f"the folder of {marker.uri} holds no file that route `{match.route}` takes")
 
 
 def is_manifest(marker: Arrival, match: Match) -> bool:

@@ -281,12 +281,12 @@ def _what_is_missing(listing: Listing) -> str:
     time = duration(listing.within)
     if listing.ready:
         return (
-            f"rule `{listing.route}` lets each wait for its ready file ({listing.ready[0]}), and "
+            f"route `{listing.route}` lets each wait for its ready file ({listing.ready[0]}), and "
             f"none has come in {time}, or only one of an earlier version. Find out why it was not "
             "written; the files are taken even now when it comes"
         )
     return (
-        f"rule `{listing.route}` lets them wait for a marker, and none has taken them in {time}. "
+        f"route `{listing.route}` lets them wait for a marker, and none has taken them in {time}. "
         "Find out why the marker was not written, was rejected, or came before them; a marker "
         "takes them even now"
     )

@@ -5,7 +5,7 @@
     │   ├── MalformedEvent        the message is not one we understand
     │   ├── MalformedRequest      the HTTP request is not one we understand
     │   ├── KeyReused             an Idempotency-Key or external id that meant something else before
-    │   ├── NoRoute               no rule of the routing table matches the object
+    │   ├── NoRoute               no route of the routing table matches the object
     │   ├── KeyNotTaken           an upload's key that is ignored, a marker, or no data
     │   ├── ObjectExists          an upload's key that an object has: an upload never overwrites
     │   ├── EmptyObject           zero bytes, and neither a folder marker nor ignored
@@ -88,7 +88,7 @@ class Rejected(IntakeError):
 
     `sent`: bytes of the same file that AEP took before. `parked`: its order is in the dead-letter
     queue already, so the message that asked for it need not be. `route`, `routes_version` and
-    `owner`: those of the rule that took the file, once that is known.
+    `owner`: those of the route that took the file, once that is known.
     """
 
     sent = 0
@@ -110,7 +110,7 @@ class KeyReused(Rejected):
 
 
 class NoRoute(Rejected):
-    """No rule of the routing table matches the object."""
+    """No route of the routing table matches the object."""
 
 
 class KeyNotTaken(Rejected):

@@ -35,7 +35,7 @@ _COUNTED = ("files", "bytes", "rows")
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """The `expect` of a rule: by a local time of some days, or every so often.
+    """The `expect` of a route: by a local time of some days, or every so often.
 
     Without `least`, one file is enough.
     """
@@ -67,7 +67,7 @@ class Expectation:
 
     @property
     def member(self) -> dict[str, Any]:
-        """As the rule has it."""
+        """As the route has it."""
         found: dict[str, Any] = json.loads(self.text)
         return found
 
@@ -130,7 +130,7 @@ class RouteSeen:
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """New files of a route. `counted`: whether its rule expects counts."""
+    """New files of a route. `counted`: whether it expects counts."""
 
     last: int  # when the newest came (epoch ms)
     counts: Counts

@@ -38,7 +38,7 @@ class Seen:
     version: str
     owner: str | None = None  # the order or window that claims it
     rejection: Rejection | None = None  # why nothing claims it
-    noted: str | None = None  # any other fate, such as `waiting`, by the rule `route`
+    noted: str | None = None  # any other fate, such as `waiting`, by its `route`
     route: str | None = None
     # When the ledger forgets it (epoch seconds): the larger, the later it was written.
     expires: int = 0

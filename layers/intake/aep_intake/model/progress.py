@@ -53,7 +53,7 @@ class Rejection(Kept):
     status: int | None = None
     error_code: str | None = None
     request_id: str | None = None
-    # Of the rule that took an arrival that has no order; an order has its own.
+    # Of the route that took an arrival that has no order; an order has its own.
     route: str | None = None
     routes_version: str | None = None
     owner: str | None = None

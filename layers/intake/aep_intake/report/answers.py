@@ -73,7 +73,7 @@ class StatusAnswers:
             )
         if found.why == "not-data":
             return status.NEVER_DATA
-        return f"rule `{found.route}` leaves it out"
+        return f"route `{found.route}` leaves it out"
 
     def _told(self, found: JsonObject | None, unknown: Callable[[], str]) -> tuple[int, JsonObject]:
         restored = self._restored()

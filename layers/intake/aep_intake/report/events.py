@@ -222,16 +222,16 @@ def _rejected(
     files: Iterable[Arrival],
     order: "Order | None" = None,
 ) -> dict[str, Any]:
-    target, rule = order and order.target, order or rejection
+    target, taken = order and order.target, order or rejection
     return present(
         schemaVersion=SCHEMA_VERSION,
         externalId=external_id,
         reason=rejection.reason,
         detail=rejection.detail[:1024],
         trigger=order.trigger if order else "arrival",
-        route=rule.route,
-        routesVersion=rule.routes_version,
-        owner=rule.owner,
+        route=taken.route,
+        routesVersion=taken.routes_version,
+        owner=taken.owner,
         imsOrg=target and target.ims_org,
         sandbox=target and target.sandbox,
         datasetId=target and target.dataset_id,

@@ -223,8 +223,8 @@ def of_several(standings: Iterable[Standing]) -> Standing:
 
 _NOTES: Mapping[str, tuple[Word, str]] = {
     "ready": (Word.LEFT_OUT, "a ready file is not data: it says that another file is complete"),
-    "not-the-newest": (Word.LEFT_OUT, "its rule says `replace`, and a newer version came before"),
-    "not-the-first": (Word.LEFT_OUT, "its rule says `ignore`, and it is not the first version"),
+    "not-the-newest": (Word.LEFT_OUT, "its route says `replace`, and a newer version came before"),
+    "not-the-first": (Word.LEFT_OUT, "its route says `ignore`, and it is not the first version"),
     "nothing-new": (Word.LEFT_OUT, "the marker came again, with no new file in its folder"),
 }
 
@@ -249,8 +249,8 @@ def of_note(seen: Seen) -> Standing:
 
 def _waits_for(seen: Seen) -> str:
     if seen.waits_for is None:
-        return f"rule `{seen.route}` lets it wait"
-    return f"rule `{seen.route}` lets it wait for {seen.waits_for}"
+        return f"route `{seen.route}` lets it wait"
+    return f"route `{seen.route}` lets it wait for {seen.waits_for}"
 
 
 def superseded(seen: Seen, by: str) -> Standing:

@@ -178,8 +178,8 @@ def _overdue(seen: Iterable[RouteSeen]) -> Iterable[Need]:
         if each.standing is not None and each.standing.overdue is not None:
             yield Need(
                 "overdue",
-                "files that its rule expects did not come in time",
-                "ask who sends them; or correct `expect` of the rule",
+                "files that the route expects did not come in time",
+                "ask who sends them; or correct `expect` of the route",
                 route=each.route,
                 since=each.standing.overdue,
                 command=f"aep-intake status --route {each.route}",
@@ -248,7 +248,7 @@ MEANS: Mapping[str, str] = {
     Word.REPLACED: "a newer version took its place",
     Word.SUPERSEDED: "a newer version takes its place in the same batch",
     Word.SAME_BYTES: "it is a copy of a version that is loaded or under way",
-    Word.LEFT_OUT: "it is not data, or its rule does not want it",
+    Word.LEFT_OUT: "it is not data, or its route does not want it",
     Word.DISCARDED: "somebody decided that it is not to be loaded",
 }
 # Of a status, by what the page calls it.

@@ -1,4 +1,4 @@
-"""What is never data: the one rule of files that tools leave beside the data they write.
+"""What is never data: the files that tools leave beside the data they write.
 
 A loader that takes them has a row of checksums, or the rows of a job that failed. A route that
 wants such a file says so: what its own `match` writes alike is data for it.

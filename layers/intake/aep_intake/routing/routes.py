@@ -73,15 +73,15 @@ _OF_TARGETS = (
 class InvalidTable(ValueError):
     """A document that is not a routing table.
 
-    `problem` is at the member `field`, such as `routes[2].match`, of the rule named `rule`.
+    `problem` is at the member `field`, such as `routes[2].match`, of the route named `route`.
     """
 
-    def __init__(self, problem: str, *, field: str = "", rule: str | None = None) -> None:
-        place = f"{field} (rule `{rule}`): " if rule else f"{field}: " if field else ""
+    def __init__(self, problem: str, *, field: str = "", route: str | None = None) -> None:
+        place = f"{field} (route `{route}`): " if route else f"{field}: " if field else ""
         super().__init__(place + problem)
         self.problem = problem
         self.field = field
-        self.rule = rule
+        self.route = route
 
 
 def parse(document: bytes | str, version: str) -> RoutingTable:
@@ -93,32 +93,32 @@ def parse(document: bytes | str, version: str) -> RoutingTable:
     except (ValueError, RecursionError) as error:
         raise InvalidTable(f"not JSON: {error}") from None
     for path, problem in faults(table, SCHEMA, ()):
-        raise InvalidTable(problem, field=dotted(path), rule=rule_name(table, path))
+        raise InvalidTable(problem, field=dotted(path), route=route_name(table, path))
     routes: dict[str, Route] = {}
-    for index, rule in enumerate(table["routes"]):
+    for index, written in enumerate(table["routes"]):
         try:
-            route = _route(rule)
+            route = _route(written)
         except InvalidTable as fault:
             where = dotted(("routes", index, fault.field))
-            raise InvalidTable(fault.problem, field=where, rule=rule["name"]) from None
+            raise InvalidTable(fault.problem, field=where, route=written["name"]) from None
         if route.name in routes:
             where = dotted(("routes", index, "name"))
-            raise InvalidTable("an earlier rule has that name", field=where, rule=route.name)
+            raise InvalidTable("an earlier route has that name", field=where, route=route.name)
         routes[route.name] = route
     return RoutingTable(version, tuple(routes.values()))
 
 
-def rule_name(table: Any, path: Sequence[str | int]) -> str | None:
-    """Name of the rule that `path` leads into, as far as the document has one."""
+def route_name(table: Any, path: Sequence[str | int]) -> str | None:
+    """Name of the route that `path` leads into, as far as the document has one."""
     match path:
-        case ("routes", int(index), *_) if isinstance(rule := table["routes"][index], dict):
-            name = rule.get("name")
+        case ("routes", int(index), *_) if isinstance(written := table["routes"][index], dict):
+            name = written.get("name")
             return name if isinstance(name, str) else None
     return None
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """JSON lets a member come twice, and Python keeps the last: a rule must not say two things."""
+    """JSON lets a member come twice, and Python keeps the last: a route must not say two things."""
     members = dict(pairs)
     if len(members) < len(pairs):
         names = [name for name, _ in pairs]
@@ -127,54 +127,54 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _route(rule: dict[str, Any]) -> Route:
-    """Raises InvalidTable with `field` relative to the rule."""
-    any_case = rule.get("anyCase", False)
-    key = _compiled("match", rule["match"], any_case=any_case)
-    bucket = _compiled("bucket", rule["bucket"]) if "bucket" in rule else None
+def _route(written: dict[str, Any]) -> Route:
+    """Raises InvalidTable with `field` relative to the route."""
+    any_case = written.get("anyCase", False)
+    key = _compiled("match", written["match"], any_case=any_case)
+    bucket = _compiled("bucket", written["bucket"]) if "bucket" in written else None
     if bucket and bucket.groups:
         raise InvalidTable("takes no placeholders", field="bucket")
-    if "ignore" in rule:
-        for member in filter(rule.__contains__, _OF_TARGETS):
+    if "ignore" in written:
+        for member in filter(written.__contains__, _OF_TARGETS):
             raise InvalidTable("has no meaning where `ignore` is set", field=member)
     elif "sandbox" in key.groupindex:
-        rule = {"sandbox": "{sandbox}"} | rule
-    marker = _marker(rule, key)
-    used = {name for member, text in _templates(rule) for name in _names(member, text, key)}
+        written = {"sandbox": "{sandbox}"} | written
+    marker = _marker(written, key)
+    used = {name for member, text in _templates(written) for name in _names(member, text, key)}
     for name in key.groupindex.keys() - used:
         raise InvalidTable(f"{{{name}}} is used nowhere; write `*`", field="match")
-    for name in rule.get("tags", ()):
+    for name in written.get("tags", ()):
         if TAKEN_TAG.fullmatch(name):
             raise InvalidTable(f"the name {name!r} is taken", field="tags")
     for member, form in FORMS.items():
-        text = rule.get(member, "{")
+        text = written.get(member, "{")
         if "{" not in text and not form.fullmatch(text):
             raise InvalidTable(f"{text!r} cannot be one", field=member)
-    for member in {"minRows", "badRows"} & rule.keys():
-        if rule.get("lookInside") is False:
+    for member in {"minRows", "badRows"} & written.keys():
+        if written.get("lookInside") is False:
             raise InvalidTable("has no meaning where `lookInside` is false", field=member)
-    _check_mapping(rule)
-    _check_map(rule)
-    _check_expect(rule)
-    _check_batch(rule)
-    _check_split(rule)
-    _check_input_format(rule.get("inputFormat"))
+    _check_mapping(written)
+    _check_map(written)
+    _check_expect(written)
+    _check_batch(written)
+    _check_split(written)
+    _check_input_format(written.get("inputFormat"))
     wanted = tuple(
         (kind, _compiled("match", part, any_case=any_case).fullmatch)
-        for kind, part in signs(rule["match"])
+        for kind, part in signs(written["match"])
     )
-    return Route(rule["name"], key, marker, _ready(rule), bucket, rule, wanted)
+    return Route(written["name"], key, marker, _ready(written), bucket, written, wanted)
 
 
-def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
-    """The pattern of a rule's markers, which are in the folders of its `match`."""
-    name = rule.get("batch", {}).get("marker")
+def _marker(written: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | None:
+    """The pattern of a route's markers, which are in the folders of its `match`."""
+    name = written.get("batch", {}).get("marker")
     if name is None:
         return None
-    folders = rule["match"][: rule["match"].rfind("/") + 1]
-    anywhere = rule["match"] == f"{folders}**"
+    folders = written["match"][: written["match"].rfind("/") + 1]
+    anywhere = written["match"] == f"{folders}**"
     pattern = f"{folders}**/{name}" if anywhere else folders + name
-    marker = _compiled("batch.marker", pattern, any_case=rule.get("anyCase", False))
+    marker = _compiled("batch.marker", pattern, any_case=written.get("anyCase", False))
     for lost in key.groupindex.keys() - marker.groupindex.keys():
         raise InvalidTable(
             f"the key of a marker does not say what {{{lost}}} is: it must be a folder's",
@@ -183,14 +183,14 @@ def _marker(rule: Mapping[str, Any], key: re.Pattern[str]) -> re.Pattern[str] | 
     return marker
 
 
-def _ready(rule: Mapping[str, Any]) -> NeedsReady | None:
-    """What the files of a rule wait for; in any case, also in capitals or without any."""
-    name = rule.get("ready")
+def _ready(written: Mapping[str, Any]) -> NeedsReady | None:
+    """What the files of a route wait for; in any case, also in capitals or without any."""
+    name = written.get("ready")
     if name is None:
         return None
-    names, any_case = [name], rule.get("anyCase", False)
+    names, any_case = [name], written.get("anyCase", False)
     if OWN_STEM in name:
-        ending = ending_of(rule)
+        ending = ending_of(written)
         if not ending or any_case:
             raise InvalidTable(
                 "with `{stem}` needs a `match` that says how its files end, such as *.csv or "
@@ -202,64 +202,64 @@ def _ready(rule: Mapping[str, Any]) -> NeedsReady | None:
     elif any_case:
         before, after = around(name)
         names += [f"{case(before)}{OWN_NAME}{case(after)}" for case in (str.lower, str.upper)]
-    within = duration_ms(rule.get("batch", {}).get("within", MARKER_WITHIN))
+    within = duration_ms(written.get("batch", {}).get("within", MARKER_WITHIN))
     return NeedsReady(tuple(dict.fromkeys(names)), within)
 
 
-def _check_split(rule: Mapping[str, Any]) -> None:
-    if "splitBatches" in rule and not is_split(rule):
+def _check_split(written: Mapping[str, Any]) -> None:
+    if "splitBatches" in written and not is_split(written):
         raise InvalidTable('has a meaning only with `"onFailed": "split"`', field="splitBatches")
-    if not is_split(rule):
+    if not is_split(written):
         return
-    if rule.get("onLostFile") == "abort":
+    if written.get("onLostFile") == "abort":
         raise InvalidTable(
             "leaves files out, but `onLostFile` says that without one of them the batch is worth "
             "nothing",
             field="onFailed",
         )
-    if not any(way in rule.get("batch", {}) for way in WAYS):
+    if not any(way in written.get("batch", {}) for way in WAYS):
         raise InvalidTable("has no meaning where each object has its own batch", field="onFailed")
 
 
-def _check_mapping(rule: Mapping[str, Any]) -> None:
-    if "mapping" not in rule:
+def _check_mapping(written: Mapping[str, Any]) -> None:
+    if "mapping" not in written:
         return
-    if "map" in rule:
+    if "map" in written:
         raise InvalidTable("AEP maps the rows, or the intake by `map`: not both", field="mapping")
-    if MAPPING_TAG in rule.get("tags", ()):
+    if MAPPING_TAG in written.get("tags", ()):
         raise InvalidTable(f"writes the tag {MAPPING_TAG} itself", field="mapping")
 
 
-def _check_expect(rule: Mapping[str, Any]) -> None:
+def _check_expect(written: Mapping[str, Any]) -> None:
     try:
-        Expectation.of(rule.get("expect", {}))
+        Expectation.of(written.get("expect", {}))
     except ValueError as error:
         raise InvalidTable(str(error), field="expect") from None
-    form = format_of_map(rule)
-    if "rows" in rule.get("expect", {}) and form is not None and form["format"] == "parquet":
+    form = format_of_map(written)
+    if "rows" in written.get("expect", {}) and form is not None and form["format"] == "parquet":
         raise InvalidTable("rows of Parquet are not counted", field="expect.rows")
 
 
-def _check_map(rule: Mapping[str, Any]) -> None:
-    if "map" not in rule:
-        if "compiledMap" in rule:
+def _check_map(written: Mapping[str, Any]) -> None:
+    if "map" not in written:
+        if "compiledMap" in written:
             raise InvalidTable("is the name of a compiled `map`", field="compiledMap")
-        if "keepBadRows" in rule:
+        if "keepBadRows" in written:
             raise InvalidTable(
                 "has a meaning only where a `map` leaves rows out", field="keepBadRows"
             )
         return
-    if rule.get("asIs"):
+    if written.get("asIs"):
         raise InvalidTable("has no meaning where rows are mapped", field="asIs")
-    if (source := format_of_map(rule)) is None:
+    if (source := format_of_map(written)) is None:
         raise InvalidTable(
-            "needs files of one format: give the rule an `inputFormat`, or let `match` end like "
+            "needs files of one format: give the route an `inputFormat`, or let `match` end like "
             "its files, such as *.csv",
             field="map",
         )
     if source["format"] == "parquet":
         raise InvalidTable("is for CSV and JSON: Parquet is not mapped", field="map")
-    if "{" in f"{rule.get('sandbox')}{rule.get('datasetId')}{rule.get('datasetName')}":
+    if "{" in f"{written.get('sandbox')}{written.get('datasetId')}{written.get('datasetName')}":
         raise InvalidTable(
             "is compiled for the schema of one dataset: name sandbox and dataset without "
             "placeholders",
@@ -267,22 +267,22 @@ def _check_map(rule: Mapping[str, Any]) -> None:
         )
 
 
-def _check_batch(rule: Mapping[str, Any]) -> None:
-    batch = rule.get("batch", {})
-    if "ready" in rule and "marker" in batch:
+def _check_batch(written: Mapping[str, Any]) -> None:
+    batch = written.get("batch", {})
+    if "ready" in written and "marker" in batch:
         raise InvalidTable(
             "a file waits for its own ready file or for the `marker` of its folder, not for both",
             field="ready",
         )
     ways = [way for way in WAYS if way in batch]
-    if len(ways) > 1 or ("batch" in rule and not ways and "ready" not in rule):
+    if len(ways) > 1 or ("batch" in written and not ways and "ready" not in written):
         named = ", ".join(f"`{way}`" for way in WAYS)
         raise InvalidTable(f"needs exactly one of {named}", field="batch")
-    if (window_ms(rule) or 0) > DAY_MS:
+    if (window_ms(written) or 0) > DAY_MS:
         raise InvalidTable("a window is 24 hours at most", field="batch.window")
     if duration_ms(batch.get("quiet", "1m")) > QUIET_MAX_MS:
         raise InvalidTable("is 6 hours at most, and such a window 24 hours", field="batch.quiet")
-    if {"window", "quiet"} & batch.keys() and rule.get("onNewVersion", "append") != "append":
+    if {"window", "quiet"} & batch.keys() and written.get("onNewVersion", "append") != "append":
         raise InvalidTable(
             "a window's batch holds many objects, and replacing it for the sake of one would take "
             "the others away: use a marker, or one batch for each object",
@@ -292,10 +292,10 @@ def _check_batch(rule: Mapping[str, Any]) -> None:
         raise InvalidTable("every object would be a marker", field="batch.marker")
     if "manifest" in batch and "marker" not in batch:
         raise InvalidTable("says whether a `marker` is read", field="batch.manifest")
-    _check_times(rule, batch)
+    _check_times(written, batch)
 
 
-def _check_times(rule: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
+def _check_times(written: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
     within = duration_ms(batch.get("within", MARKER_WITHIN))
     if "grace" in batch:
         if "marker" not in batch:
@@ -305,7 +305,7 @@ def _check_times(rule: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
                 "must be shorter than `within`, after which files that still wait are rejected",
                 field="batch.grace",
             )
-    if "at" in batch and window_ms(rule) != DAY_MS:
+    if "at" in batch and window_ms(written) != DAY_MS:
         raise InvalidTable(
             'says when a window of a day begins: it needs `"window": "24h"`', field="batch.at"
         )
@@ -315,7 +315,7 @@ def _check_times(rule: Mapping[str, Any], batch: Mapping[str, Any]) -> None:
         zone_of(batch.get("timezone", "UTC"))
     except ValueError as error:
         raise InvalidTable(str(error), field="batch.timezone") from None
-    if "within" in batch and "marker" not in batch and "ready" not in rule:
+    if "within" in batch and "marker" not in batch and "ready" not in written:
         raise InvalidTable(
             "says how long files wait for a `marker`, or for their `ready` files",
             field="batch.within",
@@ -339,14 +339,14 @@ def _compiled(member: str, pattern: str, *, any_case: bool = False) -> re.Patter
         raise InvalidTable(f"{pattern!r}: {fault}", field=member) from None
 
 
-def _templates(rule: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _templates(written: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for member in ("sandbox", "datasetId", "datasetName"):
-        if member in rule:
-            yield member, rule[member]
-    for values in rule.get("tags", {}).values():
+        if member in written:
+            yield member, written[member]
+    for values in written.get("tags", {}).values():
         for value in values:
             yield "tags", value
-    for path, entry in rule.get("map", {}).items():
+    for path, entry in written.get("map", {}).items():
         if isinstance(entry, dict) and isinstance(entry.get("value"), str):
             yield f"map.{path}.value", entry["value"]
 

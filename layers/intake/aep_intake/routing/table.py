@@ -1,4 +1,4 @@
-"""The routing table in force: the first rule that fits an arrival decides about it.
+"""The routing table in force: the first route that fits an arrival decides about it.
 
 Values from a key are hostile. The result of `match` is safe in a header (sandbox) or a URL path
 (dataset id); a dataset *name* may hold any printable text, such as the `,` and leading `!` that
@@ -149,8 +149,8 @@ class Match:
     # How many batches may be made to find the files because of which AEP fails one; 0: none.
     split_batches: int = 0
     owner: str | None = None  # who looks after the files
-    counts_rows: bool = False  # the rule expects a number of rows
-    of_request: bool = False  # a request names the object, and no rule says anything
+    counts_rows: bool = False  # the route expects a number of rows
+    of_request: bool = False  # a request names the object, and no route says anything
 
     def is_lookup(self, dataset_id: str) -> bool:
         """Whether a dataset, which is this one's, is a lookup dataset, as far as that is known."""
@@ -159,24 +159,24 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One rule, its patterns compiled."""
+    """One route, its patterns compiled."""
 
     name: str
     key: re.Pattern[str]
     marker: re.Pattern[str] | None  # fits the keys of its markers
     ready: NeedsReady | None
     bucket: re.Pattern[str] | None
-    rule: Mapping[str, Any]  # as written
-    wanted: tuple[tuple[str, Callable[[str], object]], ...]  # what only this rule takes for data
+    written: Mapping[str, Any]  # its JSON
+    wanted: tuple[tuple[str, Callable[[str], object]], ...]  # what only this route takes for data
 
     def never_data(self, key: str) -> bool:
-        """Whether an object that this rule fits is never data; a marker's name says nothing."""
+        """Whether an object that this route fits is never data; a marker's name says nothing."""
         folder = key[: key.rfind("/") + 1]
         marks = self.is_marker(key) or self.file_of(key) is not None
         return is_never_data(folder if marks else key, self.wanted)
 
     def is_marker(self, key: str) -> bool:
-        """Whether it is the key of a marker of this rule."""
+        """Whether it is the key of a marker of this route."""
         return self.marker is not None and self.marker.fullmatch(normal(key)) is not None
 
     def file_of(self, key: str) -> str | None:
@@ -186,15 +186,15 @@ class Route:
             before, after = around(ready)
             end = len(name) - len(after)
             fits = name.startswith(before) and name.endswith(after) and end > len(before)
-            ending = ending_of(self.rule) if OWN_STEM in ready else ""
+            ending = ending_of(self.written) if OWN_STEM in ready else ""
             file = f"{folder}{slash}{name[len(before) : end]}{ending}"
             if fits and self.key.fullmatch(normal(file)):
                 return file
         return None
 
     def batching(self, key: str) -> Batching:
-        """How an object of this rule gets into a batch."""
-        batch = self.rule.get("batch", {})
+        """How an object of this route gets into a batch."""
+        batch = self.written.get("batch", {})
         file = self.file_of(key)
         if file is not None:
             return IsReady(file)
@@ -206,13 +206,13 @@ class Route:
             return WaitsForMarker(within, batch["marker"])
         if "quiet" in batch:
             return InQuietWindow(duration_ms(batch["quiet"]))
-        length = window_ms(self.rule)
+        length = window_ms(self.written)
         if length is None:
             return OneBatch()
         return InWindow(length, batch.get("at"), batch.get("timezone", "UTC"))
 
     def fit(self, bucket: str, key: str) -> re.Match[str] | None:
-        """How this rule fits an object, or the file of a ready file, or a marker of its folders.
+        """How this route fits an object, or the file of a ready file, or a marker of its folders.
 
         Keys compare in form C.
         """
@@ -224,7 +224,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RoutingTable:
-    """The rules in force. `version` goes into events, so that people know which rules applied."""
+    """The routes in force. `version` goes into events, so that people know which routes applied."""
 
     version: str
     routes: tuple[Route, ...]
@@ -239,7 +239,7 @@ class RoutingTable:
             if is_never_data(arrival.key):
                 return Ignored(None, self.version, "not-data")
             raise NoRoute(
-                f"no rule of routing table {self.version} fits {arrival.uri!r}; "
+                f"no route of routing table {self.version} fits {arrival.uri!r}; "
                 "add one, with `ignore` if the object is not for us"
             )
         return self._apply(hit[0], arrival, hit[1])
@@ -253,8 +253,8 @@ class RoutingTable:
         return None
 
     def _apply(self, route: Route, arrival: Arrival, found: Mapping[str, str]) -> Match | Ignored:
-        rule = route.rule
-        if "ignore" in rule:
+        written = route.written
+        if "ignore" in written:
             return Ignored(route.name, self.version)
         if route.never_data(arrival.key):
             return Ignored(route.name, self.version, "not-data")
@@ -264,14 +264,14 @@ class RoutingTable:
             form = FORMS.get(member)
             if has_unprintable(value) or (form and not form.fullmatch(value)):
                 raise TargetNotAllowed(
-                    f"rule `{route.name}`: {value!r}, from {arrival.uri!r}, cannot be a {member}"
+                    f"route `{route.name}`: {value!r}, from {arrival.uri!r}, cannot be a {member}"
                 )
             return value
 
         batching = route.batching(arrival.key)
-        options = _options(rule, arrival, batching, fill)
+        options = _options(written, arrival, batching, fill)
         sandbox, dataset_id, dataset_name = (
-            fill(member, rule[member]) if member in rule else None
+            fill(member, written[member]) if member in written else None
             for member in ("sandbox", "datasetId", "datasetName")
         )
         return Match(
@@ -280,22 +280,22 @@ class RoutingTable:
             sandbox=sandbox,
             dataset_id=dataset_id,
             dataset_name=dataset_name,
-            credential=rule.get("credential"),
+            credential=written.get("credential"),
             options=options,
             placeholders=found,
             batching=batching,
             ready=None if isinstance(batching, IsReady) else route.ready,
-            on_new_version=OnNewVersion(rule.get("onNewVersion", "append")),
-            reads_manifest=rule.get("batch", {}).get("manifest", True),
-            loads_same_bytes=rule.get("sameBytes") == "load",
-            demands=_demands(rule),
-            as_is=rule.get("asIs", False),
-            compiled_map=rule.get("compiledMap", NOT_COMPILED) if "map" in rule else None,
-            lookup=rule.get("lookup", False),
-            whole=rule.get("onLostFile") == "abort",
-            split_batches=rule.get("splitBatches", SPLIT_BATCHES) if is_split(rule) else 0,
-            owner=rule.get("owner"),
-            counts_rows="rows" in rule.get("expect", {}),
+            on_new_version=OnNewVersion(written.get("onNewVersion", "append")),
+            reads_manifest=written.get("batch", {}).get("manifest", True),
+            loads_same_bytes=written.get("sameBytes") == "load",
+            demands=_demands(written),
+            as_is=written.get("asIs", False),
+            compiled_map=written.get("compiledMap", NOT_COMPILED) if "map" in written else None,
+            lookup=written.get("lookup", False),
+            whole=written.get("onLostFile") == "abort",
+            split_batches=written.get("splitBatches", SPLIT_BATCHES) if is_split(written) else 0,
+            owner=written.get("owner"),
+            counts_rows="rows" in written.get("expect", {}),
         )
 
 
@@ -318,12 +318,12 @@ def format_by_name(uri: str) -> dict[str, Any]:
     return {"format": "json" if name in ("jsonl", "ndjson") else name}
 
 
-def format_of_map(rule: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The format of all files of a rule; None if it may be more than one."""
-    given = rule.get("inputFormat", "auto")
+def format_of_map(written: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The format of all files of a route; None if it may be more than one."""
+    given = written.get("inputFormat", "auto")
     if isinstance(given, dict):
         return {**given, "format": given["format"].lower()}
-    return format_by_name(rule["match"]) if _ENDING.search(rule["match"]) else None
+    return format_by_name(written["match"]) if _ENDING.search(written["match"]) else None
 
 
 def around(ready: str) -> tuple[str, str]:
@@ -332,20 +332,20 @@ def around(ready: str) -> tuple[str, str]:
     return before, after
 
 
-def ending_of(rule: Mapping[str, Any]) -> str:
-    """How the names of all files of a rule end; empty if that is not said, or not all of it."""
-    found = ENDING.search(rule["match"])
+def ending_of(written: Mapping[str, Any]) -> str:
+    """How the names of all files of a route end; empty if that is not said, or not all of it."""
+    found = ENDING.search(written["match"])
     return "" if found is None or found[0].lower() in (".gz", ".gzip") else found[0]
 
 
-def is_split(rule: Mapping[str, Any]) -> bool:
+def is_split(written: Mapping[str, Any]) -> bool:
     """Whether a batch that AEP fails is split, to find the files because of which it did."""
-    return bool(rule.get("onFailed") == "split")
+    return bool(written.get("onFailed") == "split")
 
 
-def window_ms(rule: Mapping[str, Any]) -> int | None:
-    """The length of the windows of a rule; None if it has none."""
-    text = rule.get("batch", {}).get("window")
+def window_ms(written: Mapping[str, Any]) -> int | None:
+    """The length of the windows of a route; None if it has none."""
+    text = written.get("batch", {}).get("window")
     return None if text is None else duration_ms(text)
 
 
@@ -355,14 +355,17 @@ def _mapping_set(mapping: Mapping[str, Any]) -> list[str]:
 
 
 def _options(
-    rule: Mapping[str, Any], arrival: Arrival, batching: Batching, fill: Callable[[str, str], str]
+    written: Mapping[str, Any],
+    arrival: Arrival,
+    batching: Batching,
+    fill: Callable[[str, str], str],
 ) -> dict[str, Any]:
-    """The members of Adobe's create request that a rule gives an arrival.
+    """The members of Adobe's create request that a route gives an arrival.
 
     `fill`: from the name of a member, and a template, the template with the values of the key.
     """
-    options = {"enableErrorDiagnostics": rule.get("enableErrorDiagnostics", True)}
-    input_format = rule.get("inputFormat", "auto")
+    options = {"enableErrorDiagnostics": written.get("enableErrorDiagnostics", True)}
+    input_format = written.get("inputFormat", "auto")
     if input_format != "auto":
         options["inputFormat"] = {**input_format, "format": input_format["format"].lower()}
     # Else the files of the folder decide, or the bytes of a file whose name does not.
@@ -370,22 +373,23 @@ def _options(
         not isinstance(batching, OneBatch) or names_format(arrival.uri)
     ):
         options["inputFormat"] = format_by_name(arrival.uri)
-    if "partialIngestionPercent" in rule:
-        options["partialIngestionPercent"] = rule["partialIngestionPercent"]
-    if "tags" in rule:
+    if "partialIngestionPercent" in written:
+        options["partialIngestionPercent"] = written["partialIngestionPercent"]
+    if "tags" in written:
         options["tags"] = {
-            name: [fill("tag", value) for value in values] for name, values in rule["tags"].items()
+            name: [fill("tag", value) for value in values]
+            for name, values in written["tags"].items()
         }
-    if "mapping" in rule:
-        options["tags"] = options.get("tags", {}) | {MAPPING_TAG: _mapping_set(rule["mapping"])}
+    if "mapping" in written:
+        options["tags"] = options.get("tags", {}) | {MAPPING_TAG: _mapping_set(written["mapping"])}
     return options
 
 
-def _demands(rule: Mapping[str, Any]) -> Demands:
-    mapped = "map" in rule  # rows that it does not fit are left out, so AEP cannot judge them
-    keeps = rule.get("keepBadRows", False)
-    if rule.get("lookInside") is False:
+def _demands(written: Mapping[str, Any]) -> Demands:
+    mapped = "map" in written  # rows that it does not fit are left out, so AEP cannot judge them
+    keeps = written.get("keepBadRows", False)
+    if written.get("lookInside") is False:
         return Demands(False, 0, 0 if mapped else None, keeps)
-    bad_rows = None if "partialIngestionPercent" in rule and not mapped else 0
-    min_rows, bad_rows = rule.get("minRows", 1), rule.get("badRows", bad_rows)
-    return Demands(rule.get("lookInside"), min_rows, bad_rows, keeps)
+    bad_rows = None if "partialIngestionPercent" in written and not mapped else 0
+    min_rows, bad_rows = written.get("minRows", 1), written.get("badRows", bad_rows)
+    return Demands(written.get("lookInside"), min_rows, bad_rows, keeps)

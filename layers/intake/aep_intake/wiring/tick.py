@@ -104,9 +104,9 @@ def _expected(document: bytes, version: str) -> tuple[Expected, ...]:
     """Raises ValueError if it is not a routing table."""
     try:
         return tuple(
-            Expected(rule["name"], Expectation.of(rule["expect"]), rule.get("owner"), version)
-            for rule in json.loads(document)["routes"]
-            if "expect" in rule
+            Expected(route["name"], Expectation.of(route["expect"]), route.get("owner"), version)
+            for route in json.loads(document)["routes"]
+            if "expect" in route
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it is not a routing table: {error!r}") from error
