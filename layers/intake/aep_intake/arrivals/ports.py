@@ -26,7 +26,7 @@ class ArrivalLedger(OrderLedger, Heads, WaitingLedger, Protocol):
         """The id of the order or window that claims this arrival."""
 
     def claimants(self, files: Sequence[Arrival]) -> Mapping[Arrival, str]:
-        """The order or window that claims each of files without sequencers, if one does."""
+        """The order or window that claims each of many files, if one does."""
 
     def counted_versions(self, object_id: str) -> list[CountedVersion]:
         """The versions of an object that are claimed, and count in their batch (one query)."""

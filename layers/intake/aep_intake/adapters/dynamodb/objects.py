@@ -60,8 +60,8 @@ class DynamoObjects:
         return None
 
     def claimants(self, files: Sequence[Arrival]) -> dict[Arrival, str]:
-        """The order or window that claims each of files without sequencers, if one does."""
-        # Seldom needed: of what is older than the ledger remembers.
+        """The order or window that claims each of many files, if one does."""
+        # Seldom needed: of what is older than the ledger remembers, or waits too long.
         from aep_intake.adapters.dynamodb.claims import DynamoClaims  # noqa: PLC0415
 
         return DynamoClaims(self._table, self._now).owners(files, consistent=True)
