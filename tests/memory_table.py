@@ -34,8 +34,10 @@ class MemoryTable:
         assert consistent
         return [self.items[key] for key in keys if key in self.items]
 
-    def query(self, condition: str, values: Item, *, ConsistentRead: bool) -> Iterator[Item]:
-        assert ConsistentRead
+    def query(
+        self, condition: str, values: Item, *, ConsistentRead: bool, Limit: int = 1
+    ) -> Iterator[Item]:
+        assert ConsistentRead and Limit
         assert condition == "pk = :pk AND sk BETWEEN :after AND :until"
         pk, after, until = (values[name]["S"] for name in ("pk", "after", "until"))
         found = [(sk, item) for (of, sk), item in self.items.items() if of == pk]
@@ -47,9 +49,6 @@ class MemoryTable:
             values = condition["ExpressionAttributeValues"]
             self._check(key, condition["ConditionExpression"], values)
         self.items[key] = item
-
-    def delete(self, pk: str, sk: str) -> None:
-        self.items.pop((pk, sk), None)
 
     def update(self, pk: str, sk: str, expression: str, values: Item, condition: str) -> Item:
         named = {f":{name}": value for name, value in values.items()}

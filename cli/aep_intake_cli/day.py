@@ -74,13 +74,13 @@ class StackStatus:
 def look(table: LedgerTable, since: int, at: int, *, counted: bool) -> StackStatus:
     """What happened from the hour of `since` to `at`. Raises LedgerUnavailable.
 
-    It makes a request for each day, and up to seven others.
+    It makes a request for each day, up to ten others, and some for each folder where files wait.
     """
     counts = DynamoCounts(table, days=0)
     days = [day_of(time) for time in range(since - since % DAY_MS, at + 1, DAY_MS)]
     hours = [hour for day in days if counted for hour in counts.of_day(day)]
     happened = together(hour for hour in hours if hour.hour >= hour_of(since))
-    known, complete = DynamoUnfinished(table).all()
+    known, complete = DynamoUnfinished(table, lambda: at).all()
     waits, others = by_route(known)
     standing = [p for p in DynamoPauses(table, lambda: at).all() if p.resumed_at is None]
     of_route = Pausable.ROUTE.called("")

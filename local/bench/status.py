@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 from tempfile import TemporaryDirectory
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,6 +41,11 @@ class Ledger:
     def __init__(self) -> None:
         self.items: dict[tuple[str, str], dict[str, Any]] = {}
         self.requests: Counter[str] = Counter()
+        self._counting = Lock()
+
+    def _count(self, what: str) -> None:
+        with self._counting:
+            self.requests[what] += 1
 
     def add(self, item: Mapping[str, Any]) -> None:
         """Put an item."""
@@ -50,23 +56,25 @@ class Ledger:
         return {}
 
     def query(self, *, ExpressionAttributeValues: Any, **_: Any) -> dict[str, Any]:
-        self.requests["query"] += 1
-        pk = ExpressionAttributeValues[":pk"]["S"]
-        return {"Items": [item for (key, _), item in sorted(self.items.items()) if key == pk]}
+        self._count("query")
+        pk, *between = (ExpressionAttributeValues[name]["S"] for name in ExpressionAttributeValues)
+        first, last = between or ("", "~")
+        found = [(sk, item) for (of, sk), item in sorted(self.items.items()) if of == pk]
+        return {"Items": [item for sk, item in found if first <= sk <= last]}
 
     def scan(self, *, IndexName: str, **_: Any) -> dict[str, Any]:
-        self.requests["scan"] += 1
+        self._count("scan")
         names = ("pk", "sk", "due", "due_shard")
         found = [item for item in self.items.values() if IndexName in item]
         return {"Items": [{name: item[name] for name in names} for item in found]}
 
     def get_item(self, *, Key: Any, **_: Any) -> dict[str, Any]:
-        self.requests["get_item"] += 1
+        self._count("get_item")
         item = self.items.get((Key["pk"]["S"], Key["sk"]["S"]))
         return {} if item is None else {"Item": item}
 
     def batch_get_item(self, *, RequestItems: Any) -> dict[str, Any]:
-        self.requests["batch_get_item"] += 1
+        self._count("batch_get_item")
         [(table, wanted)] = RequestItems.items()
         keys = [(key["pk"]["S"], key["sk"]["S"]) for key in wanted["Keys"]]
         assert len(keys) <= 100

@@ -228,15 +228,7 @@ def test_where_only_the_first_counts_there_is_one(tape: bytes) -> None:
     ran["ignored"] += len(world.ignored)
 
 
-# A marker has its folder looked at early while that is handed out: files that come just then rely
-# on that, and whoever has the folder finds that none waits.
-HANDED_OUT = (
-    "00*2 70 cb 00*10 0b 00*7 0c 53 3b 00*6 20 00*19 27 00*9 9f e3 24 00*3 e4 00*3 12 00*3 5d 00 "
-    "bf 00*3 a0 97 c9 00 dd"
-)
-
-
-@tapes(200, 400, HANDED_OUT)
+@tapes(200, 400)
 def test_a_marker_s_files_are_in_one_part_of_its_window(tape: bytes) -> None:
     world = World(Tape(tape), tables=APPENDED, final=APPENDED[0])
     late, again = world.tape.pick(3), world.tape.pick(2)

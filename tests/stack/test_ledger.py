@@ -17,7 +17,6 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.listing import DynamoListed
 from aep_intake.adapters.dynamodb.parked import DISCARDED, DynamoParked
 from aep_intake.adapters.dynamodb.table import Item, Table
-from aep_intake.adapters.dynamodb.waiting_files import SOON_MS
 from aep_intake.arrivals.ports import ArrivalLedger
 from aep_intake.clock.due import LANES, Due, DueKind, DueLedger, PauseLedger, lane
 from aep_intake.clock.parking import Parked
@@ -32,7 +31,7 @@ from aep_intake.model.errors import (
     NotYet,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import NOBODY, Listing, Seen
+from aep_intake.model.history import NOBODY, Listing, Missing, Seen
 from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced, WindowPart
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Record, Rejection, State
@@ -50,8 +49,7 @@ from tests.memory_ledger import MemoryLedger, due_of
 
 # Ahead of every real clock: what expires by it must not be gone while a test runs.
 NOW = 4_090_000_000_000
-# No folder becomes due within SOON_MS.
-LISTED = NOW - SOON_MS
+LISTED = NOW - 80_000  # before anything is due
 DAY = 86_400_000
 END = NOW + 999 * DAY  # of a worker
 OPTIONS = {"inputFormat": {"format": "json"}, "tags": {"a": ["b", "ü"]}, "partial": 0.5}
@@ -174,32 +172,42 @@ def test_a_folder_goes_on_unless_more_comes_just_then(
     assert (following.due, following.done) == (NOW + 90_000, first.place)
 
 
-def test_a_folder_is_looked_at_soon_and_not_at_once(
+def test_what_comes_while_a_worker_has_a_folder_is_for_that_worker_to_see(
     ledger: Contract, folder_id: str, clock: list[int]
 ) -> None:
-    """Until then no worker relies any more on what it knows of a later time."""
-    ledger.folders.look_soon(folder_id)
-    assert ledger.folders.get(folder_id) is None, "nothing waits"
-    ledger.folders.wait(listing(folder_id, NOW + 900_000))
-    for late in (0, 1000):
-        clock.append(NOW + late)
-        ledger.folders.look_soon(folder_id)
-        found = ledger.folders.get(folder_id)
-        assert found is not None
-        assert (found.due, found.revision) == (NOW + SOON_MS, 2)
-    clock.append(NOW + SOON_MS + 90_000)
-    assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW + SOON_MS), NOW + 900_000)
-    ledger.folders.look_soon(folder_id)  # while a worker has it
-    had = ledger.folders.get(folder_id)
-    assert had is not None
-    assert (had.due, had.revision) == (NOW + SOON_MS, 2)
-    assert folder_id not in due_of(ledger, DueKind.FOLDERS, NOW + 899_000)
-    ledger.folders.wait(listing(folder_id, NOW + 200_000))  # whoever has it has to look once more
+    ledger.folders.wait(listing(folder_id, NOW + 60_000))
+    clock.append(NOW + 90_000)
+    assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW + 60_000), NOW + 900_000)
+    ledger.folders.wait(listing(folder_id, NOW + 200_000))
     touched = ledger.folders.get(folder_id)
     assert touched is not None
-    assert (touched.due, touched.revision) == (NOW + SOON_MS, 3)
-    ledger.folders.wait(listing(other := f"folder-{uuid.uuid4().hex}", NOW + 1))
-    assert due_of(ledger, DueKind.FOLDERS, NOW + 899_000)[other] == clock[-1] + SOON_MS
+    assert (touched.due, touched.revision) == (NOW + 60_000, 2)
+    assert folder_id not in due_of(ledger, DueKind.FOLDERS, NOW + 899_000)
+
+
+def test_a_folder_remembers_what_is_parked_whoever_has_it(
+    ledger: Contract, folder_id: str, clock: list[int]
+) -> None:
+    ledger.folders.wait(listing(folder_id, NOW + 60_000))
+    clock.append(NOW + 90_000)
+    assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW + 60_000), NOW + 900_000)
+    old = ledger.folders.get(folder_id)
+    assert old is not None
+    parked = Missing(folder_id, "a", "b")
+    ledger.folders.remember(old, (parked,))
+    with pytest.raises(LeaseLost):
+        ledger.folders.remember(old, ())
+    assert folder_id not in due_of(ledger, DueKind.FOLDERS, NOW + 899_000)
+    found = ledger.folders.get(folder_id)
+    assert found == replace(old, parked=(parked,), revision=old.revision + 1)
+    ledger.folders.advance(found, replace(found, due=None, revision=found.revision + 1))
+    kept = ledger.folders.get(folder_id)
+    assert kept is not None
+    assert (kept.due, kept.parked) == (None, (parked,))
+    ledger.folders.remember(kept, ())
+    forgotten = ledger.folders.get(folder_id)
+    assert forgotten is not None
+    assert forgotten.parked == ()
 
 
 def test_a_worker_says_once_that_a_folder_waits(
@@ -318,8 +326,14 @@ def test_the_claimants_of_many_are_asked_at_once(ledger: Contract) -> None:
     listed = replace(arrival(), sequencer=None)
     named, free = arrival(version_id="v1"), replace(arrival(), sequencer=None)
     record = ledger.open(opened(listed, named))
-    owners = dict.fromkeys((listed, named), record.order.external_id)
-    assert ledger.claimants([listed, free, named]) == owners
+    # Without version ids, what waited as its event told it was claimed as a marker lists it.
+    waited = replace(listed, sequencer="0061")
+    owners = dict.fromkeys((listed, named, waited), record.order.external_id)
+    assert ledger.claimants([listed, free, named, waited, named]) == owners
+    told = arrival()
+    record = ledger.open(opened(told))
+    again = replace(told, sequencer="0099")  # the same bytes once more
+    assert ledger.claimants([told, again]) == {told: record.order.external_id}
     assert ledger.claimants([]) == {}
 
 
@@ -470,8 +484,8 @@ def lasting(ledger: Contract, kind: DueKind) -> tuple[str, int]:
             return record.order.external_id, record.due or 0
         case DueKind.FOLDERS:
             folder_id = f"folder-{uuid.uuid4().hex}"
-            ledger.folders.wait(listing(folder_id, NOW + SOON_MS))
-            return folder_id, NOW + SOON_MS
+            ledger.folders.wait(listing(folder_id, NOW + 60_000))
+            return folder_id, NOW + 60_000
     window = Window(order(external_id=f"window-{uuid.uuid4().hex}"), 60_000, NOW, due=NOW + 60_000)
     ledger.windows.open(window)
     return window.window_id, NOW + 60_000

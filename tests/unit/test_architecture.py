@@ -173,7 +173,7 @@ LEAVES_OUT = {
     "on_delivery": ({"routing", "arrivals", "grouping", "create"}, 65),
     "on_upload": ({"routing", "arrivals", "grouping", "create"}, 72),
     "on_journal": ({*CORE} - {"model"}, 16),
-    "on_widget": ({"arrivals", "routing"}, 61),
+    "on_widget": ({"arrivals", "routing"}, 63),
     "on_reconcile": ({"content", "grouping", "delivery"}, 60),
 }
 

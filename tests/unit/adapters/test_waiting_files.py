@@ -4,12 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, SOON_MS, DynamoFolders
+from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, DynamoFolders
 from aep_intake.grouping.missing_markers import folder_of, later, listings, send_overdue
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Hold, Missing, WaitingFile
-from aep_intake.model.times import SKEW_MS
+from aep_intake.model.history import Hold, Listing, Missing, WaitingFile
+from aep_intake.model.orders import claims
+from aep_intake.model.times import MINUTE_MS, SKEW_MS
 
 from tests.memory_ledger import MemoryLedger
 from tests.memory_table import Item, MemoryTable
@@ -96,73 +97,44 @@ def test_a_folder_that_is_due_in_time_is_written_once_a_minute() -> None:
     assert world.table.writes.count("update") == 2
 
 
-def test_ready_files_that_come_together_make_their_folder_due_once() -> None:
+def test_whoever_is_handed_a_folder_keeps_it_and_sees_what_comes_meanwhile() -> None:
+    """Though what comes is due before his lease is over; and nobody relies on that time."""
     world = World()
-    world.come(world.one, "a.json")
-    world.table.writes.clear()
-    for _ in range(10):
-        world.one.look_soon(FOLDER)
-    assert (world.table.writes, world.due) == (["update"], NOW + SOON_MS)
-    for _ in range(10):  # another worker learns that, and asks no more
-        world.other.look_soon(FOLDER)
-    assert (world.table.writes, world.due) == (["update"] * 2, NOW + SOON_MS)
-
-
-def test_where_no_file_waits_there_is_nothing_to_look_at() -> None:
-    world = World()
-    world.one.look_soon(FOLDER)
-    assert world.table.items == {}
-    world.come(world.one, "a.json")
-    due = world.due
-    assert due is not None
-    world.now = due - 1
-    world.other.look_soon(FOLDER)
-    assert world.due == due, "it is due sooner"
-
-
-@pytest.mark.parametrize("skew_ms", [0, SKEW_MS])
-@pytest.mark.parametrize("late_ms", [*range(0, SOON_MS + 40_000, 5000)])
-def test_whoever_lists_a_file_after_its_marker_it_is_due(skew_ms: int, late_ms: int) -> None:
-    """A worker that knows when the folder is due writes nothing but the list."""
-    world = World(skew_ms)
-    taken = world.come(world.one, "taken.json")
-    world.come(world.other, "known.json")
-    claim = replace(taken, key="in/day/known.json", version_id="known.json")
-    for file in (taken, claim):
-        world.ledger.note(file, "nothing-new", "r")  # as if a marker had taken it
-    world.one.look_soon(FOLDER)
-    came = NOW + late_ms
-    for world.now in range(NOW, NOW + SOON_MS + 60_000, 2500):
-        due = world.due
-        if due is not None and due <= world.now + skew_ms:
-            world.handle()
-        if world.now == came:
-            world.come(world.other, "late.json")
-    folder = world.one.get(FOLDER)
-    assert folder is not None
-    assert folder.done, "it was looked at"
-    assert (folder.due or 0) >= came + HOUR
-
-
-@pytest.mark.parametrize("marker", [True, False], ids=["marker", "file"])
-def test_who_lists_a_file_relies_on_no_time_while_the_folder_is_handed_out(*, marker: bool) -> None:
-    """Whoever has the folder may find that none waits, and then it is never due again."""
-    world = World()
-    taken = world.come(world.one, "taken.json")
+    world.come(world.one, "first.json")
     world.now = world.due or 0
     lease = {"due": {"N": str(world.now + 9 * HOUR)}, "known": {"N": str(world.now)}}
     how = "SET due = :due, due_since = if_not_exists(due_since, :known)"
-    world.table.update(f"folder#{FOLDER}", "folder", how, lease, "due = :known")
-    files = [taken]
-    if marker:
-        world.one.look_soon(FOLDER)
-    else:  # its event comes after the marker took it
-        files.append(world.come(world.one, "late event.json"))
-    for file in files:
-        world.ledger.note(file, "nothing-new", "r")
+    place = (f"folder#{FOLDER}", "folder")
+    world.table.update(*place, how, lease, "due = :known")
+    for number in range(1, 4):
+        before = world.table.items[place]
+        world.come(world.one, f"{number}.json")
+        after = world.table.items[place]
+        assert after["due"] == before["due"]
+        assert int(after["revision"]["N"]) == int(before["revision"]["N"]) + 1
     world.handle()
-    assert world.due is None
-    world.come(world.one, "new.json")
+    assert len(world.missing) == 1
+    assert world.now < (world.due or 0) <= world.now + 2 * HOUR
+
+
+def test_who_lists_a_file_when_its_folder_is_due_by_another_clock_has_it_seen() -> None:
+    """It knows that the folder is due about now; whoever handles it has read the list by then."""
+    world = World()
+    other, late = world.worker(-SKEW_MS), list[Arrival]()
+    first = world.come(world.one, "first.json")
+    due = world.due or 0
+    world.now = due - MINUTE_MS + SKEW_MS
+    other.wait(Listing(FOLDER, "r", MINUTE_MS, due, (first,)))
+    put = world.table.put
+
+    def advance(item: Item, condition: Item | None = None) -> None:
+        if item["sk"]["S"] == "folder" and not late:
+            late.append(world.come(other, "late.json"))
+        put(item, condition)
+
+    world.table.put, world.now = advance, due
+    world.handle()
+    assert late
     assert world.due is not None
 
 
@@ -183,24 +155,43 @@ def test_a_marker_that_comes_twice_is_worked_on_as_long_as_the_first_worker_says
 
 
 @pytest.mark.parametrize("skew_ms", [0, SKEW_MS])
-@pytest.mark.parametrize("late_ms", [*range(0, SOON_MS + 40_000, 5000)])
-def test_a_marker_listed_for_soon_makes_nobody_list_a_file_for_nobody(
-    skew_ms: int, late_ms: int
+@pytest.mark.parametrize("late_ms", [*range(0, 2 * MINUTE_MS, 5000)])
+@pytest.mark.parametrize("earlier", ["marker", "file"])
+def test_whoever_lists_a_file_while_its_folder_is_due_even_earlier_lists_it_for_somebody(
+    skew_ms: int, late_ms: int, earlier: str
 ) -> None:
-    """A worker near its end puts a marker off by some seconds; all other files were taken."""
+    """A worker that knows when the folder is due writes nothing but the list.
+
+    By then another worker has made it due earlier: for a marker near its worker's end, or a file of
+    a route with less time. All other files were taken.
+    """
     world = World(skew_ms)
     taken = world.come(world.one, "taken.json")
     known = world.come(world.other, "known.json")
     for file in (taken, known):
-        world.ledger.note(file, "nothing-new", "r")
+        world.ledger.claim(claims(file), "window-1")
     marker = replace(FILE, key="in/day/_SUCCESS", version_id="marker")
-    world.one.wait(later(marker, "r", NOW + 15_000))
+    if earlier == "marker":
+        world.one.wait(later(marker, "r", NOW + 15_000))
+    else:
+        world.ledger.claim(claims(marker), "window-1")
+        [listing] = listings([WaitingFile(marker, "r", MINUTE_MS)], NOW, 0)
+        world.one.wait(listing)
     came = NOW + late_ms
-    for world.now in range(NOW, NOW + SOON_MS + 60_000, 2500):
-        due = world.due
-        if due is not None and due <= world.now + skew_ms:
+    for world.now in range(NOW, NOW + 3 * MINUTE_MS, 2500):
+        if (world.due or 0) <= world.now + skew_ms:
             world.handle()
         if world.now == came:
             world.come(world.other, "late.json")
-    assert world.taken_in == [marker]
-    assert (world.due or 0) >= came + HOUR
+    assert world.taken_in == [marker] * (earlier == "marker")
+    assert world.missing == []
+    while world.due is not None:
+        world.now = world.due
+        world.handle()
+    told = [
+        file.key
+        for missing in world.missing
+        for found in world.one.waiting(FOLDER, missing.after, missing.until)
+        for file in found.files
+    ]
+    assert "in/day/late.json" in told

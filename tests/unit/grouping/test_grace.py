@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.dynamodb.waiting_files import SOON_MS
 from aep_intake.arrivals.results import Gathered, HandedOn, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
@@ -111,13 +110,12 @@ def test_whoever_looks_when_the_grace_is_over_works_at_once(world: World) -> Non
 
 def test_a_marker_that_comes_late_is_due_when_its_worker_has_surely_ended(world: World) -> None:
     """Who handles its folder then sees it: places in the list are looked at once."""
-    assert SOON_MS > TIMEOUT + SKEW
     put(world, *FILES, MARKER)
     world.clock.advance(GRACE - SKEW - SECOND)
     assert take(MARKER, world.intake(0)) == Waits("again")
     [due] = all_due(world.ledger, 10**15)
-    assert due.when == world.clock() + SOON_MS
-    assert tick(world, SOON_MS) == [Gathered(marker_id(MARKER), 5)]
+    assert due.when == world.clock() + TIMEOUT + SKEW
+    assert tick(world, TIMEOUT + SKEW) == [Gathered(marker_id(MARKER), 5)]
 
 
 def test_its_message_twice_is_one_batch(world: World) -> None:
@@ -148,8 +146,11 @@ def test_files_wait_beside_their_marker_and_are_told_if_it_takes_none(world: Wor
     take_in({file.external_id: file for file in FILES}, world.intake(0), map)
     assert take(MARKER, world.intake(0)) == Waits("again")
     assert len(tick(world, GRACE)) == 1
+    late = replace(FILES[0], key="in/day/late.json")
+    put(world, late)
+    take_in({late.external_id: late}, world.intake(0), map)
     assert tick(world, 2 * HOUR) == []
-    assert [missing.folder_id for missing in world.missing]
+    assert len(world.missing) == 1
 
 
 def test_on_arrival_hands_it_on_only_then(world: World) -> None:

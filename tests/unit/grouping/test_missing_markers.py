@@ -2,13 +2,14 @@
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from aep_intake.adapters.dynamodb.waiting_files import SOON_MS, DynamoFolders
+from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.arrivals.dry_run import reading
-from aep_intake.arrivals.results import Gathered, Skipped, Waits
+from aep_intake.arrivals.results import Gathered, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.grouping import missing_markers
@@ -28,8 +29,10 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Hold, Listing, Missing, Seen, WaitingFile
+from aep_intake.model.orders import claims
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Rejection
+from aep_intake.model.windows import WindowStage, marker_id
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (
@@ -82,12 +85,6 @@ def tick(world: World) -> None:
     """The clock of the stack, and all of what is due is worked on."""
     for what in all_due(world.ledger, world.clock()):
         go_on(what.kind, what.id, world.intake(0))
-
-
-def soon(world: World) -> None:
-    """So much later that an early look is due."""
-    world.clock.advance(SOON_MS)
-    tick(world)
 
 
 def later(world: World, milliseconds: int) -> list[MarkerMissing]:
@@ -167,31 +164,126 @@ def test_a_marker_takes_them_even_then(world: World) -> None:
     assert told(world) == []
 
 
-def test_what_is_parked_ends_soon_after_a_late_marker_took_its_files(world: World) -> None:
+def test_what_is_parked_ends_when_a_late_marker_took_its_files(world: World) -> None:
     """Nobody need redrive it, who would be told that no file waits any more."""
     assert later(world, OVER - START)
     [parked] = world.missing_parked
     assert not all_due(world.ledger, 10**15)
     take(MARKER, world.intake(0))
-    soon(world)
     assert world.missing == {parked}, "it is sent again, as a redrive does"
     assert told(world) == [], "so its item ends"
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert (folder.due, folder.parked) == (None, ())
+    assert take(MARKER, world.intake(0)) == Known(marker_id(MARKER))
+    assert world.missing == set(), "once"
+
+
+def test_who_finds_a_marker_s_window_sealed_ends_what_is_parked(world: World) -> None:
+    """The worker that sealed it may have died before it came to that."""
+    assert later(world, OVER - START)
+    [parked] = world.missing_parked
+    for each in FILES:
+        world.ledger.claim(claims(each), "window-1")
+    intake = world.intake(0)
+    window: Any = SimpleNamespace(stage=WindowStage.FINISHED, due=None)
+    windows: Any = SimpleNamespace(get=lambda _: window)
+    take(MARKER, replace(intake, windows=replace(intake.windows, windows=windows)))
+    assert world.missing == {parked}
 
 
 def test_what_is_parked_stays_while_one_of_its_files_waits(world: World) -> None:
     assert later(world, OVER - START)
     [parked] = world.missing_parked
     for taken in FILES[1:]:
-        world.ledger.note_superseded(taken, "v9", "again")
-    world.ledger.folders.look_soon(FOLDER)
-    soon(world)
+        world.ledger.claim(claims(taken), "window-1")
+    waiting = world.intake(0).waiting
+    missing_markers.release(FOLDER, waiting)
     assert world.missing == set()
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert (folder.due, folder.parked) == (None, (parked,))
+    missing_markers.release("folder-nobody-knows", waiting)
+    forgotten = Missing(FOLDER, "x", "~")  # whose lists have expired
+    missing_markers._remember(forgotten, waiting)
+    world.ledger.claim(claims(FILES[0]), "window-1")
+    missing_markers.release(FOLDER, waiting)
+    assert world.missing == {parked}
+    folder = world.ledger.folders.get(FOLDER)
+    assert folder is not None
+    assert folder.parked == (forgotten,)
+
+
+def test_a_folder_that_is_due_ends_what_is_parked_whose_taker_died(world: World) -> None:
+    assert later(world, OVER - START)
+    [parked] = world.missing_parked
+    for taken in FILES:
+        world.ledger.claim(claims(taken), "window-1")
+    come(world, file("next.json", world))
+    world.clock.advance(3 * HOUR)
+    tick(world)
+    assert parked in world.missing
+    assert len(world.missing) == 2
+
+
+@pytest.mark.parametrize("when", ["remember", "arrival_rejected"])
+def test_what_is_taken_while_it_is_parked_is_not_parked_for_good(world: World, when: str) -> None:
+    """Its marker sees nothing parked yet, or sends again what is parked only then."""
+    world.clock.advance(OVER - START)
+    tick(world)
+    [missing] = world.missing
+    world.missing.clear()
+    waiting = world.intake(0).waiting
+
+    class Late:
+        def __init__(self, port: Any) -> None:
+            self.port = port
+
+        def __getattr__(self, name: str) -> Any:
+            if name == when:
+                take(MARKER, world.intake(0))
+                world.missing.clear()  # a worker has it before it is parked
+            return getattr(self.port, name)
+
+    folders: Any = Late(waiting.folders)
+    announcer: Any = Late(waiting.announcer)
+    late = replace(waiting, folders=folders, announcer=announcer)
+    with pytest.raises(MarkerMissing):
+        missing_markers.reject_overdue(missing, late, map)
+    assert world.missing == {missing}
+    assert told(world) == []
+
+
+def test_who_ends_what_is_parked_forgets_nothing_that_is_parked_meanwhile(world: World) -> None:
+    assert later(world, OVER - START)
+    [parked] = world.missing_parked
+    other = Missing(FOLDER, "other", "~")
+    waiting = world.intake(0).waiting
+
+    def send(missing: Missing) -> None:
+        world.missing.add(missing)
+        missing_markers._remember(other, world.intake(0).waiting)
+
+    for taken in FILES:
+        world.ledger.claim(claims(taken), "window-1")
+    missing_markers.release(FOLDER, replace(waiting, send=send))
+    folder = world.ledger.folders.get(FOLDER)
+    assert folder is not None
+    assert folder.parked == (parked, other)
+    assert world.missing == {parked}
+
+
+def test_who_is_handed_a_folder_keeps_it_though_something_is_parked(world: World) -> None:
+    """Else another worker would be handed it, too, and would send the same messages."""
+    world.clock.advance(OVER - START)
+    assert world.ledger.due_work.lease(Due(DueKind.FOLDERS, FOLDER, OVER), OVER + HOUR)
+    missing_markers._remember(HERE, world.intake(0).waiting)
+    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER + HOUR}
+    tick(world)
+    go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
+    folder = world.ledger.folders.get(FOLDER)
+    assert folder is not None
+    assert (folder.due, folder.parked) == (None, (HERE,))
 
 
 def test_a_dry_run_remembers_nothing_of_it(world: World) -> None:
@@ -199,8 +291,7 @@ def test_a_dry_run_remembers_nothing_of_it(world: World) -> None:
     [parked] = world.missing_parked
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
-    forgotten = replace(folder, parked=(), revision=folder.revision + 1)  # as of a release before
-    world.ledger.folders.advance(folder, forgotten)
+    world.ledger.folders.remember(folder, ())  # as of a release before
     before = dict(world.ledger.table.items)
     with pytest.raises(MarkerMissing):
         missing_markers.reject_overdue(parked, reading(world.intake(0)).waiting, map)
@@ -209,23 +300,12 @@ def test_a_dry_run_remembers_nothing_of_it(world: World) -> None:
 
 def test_files_that_their_marker_took_are_settled(world: World) -> None:
     take(MARKER, world.intake(0))
-    assert later(world, OVER - START) == []
+    world.clock.advance(OVER - START)
+    tick(world)
+    assert world.missing == set(), "nobody need look at them one by one"
     assert reasons(world) == {}
     assert not any(event for event in world.events if event[1] is None)
-
-
-def test_a_folder_waits_no_longer_than_its_files(world: World) -> None:
-    """Its marker came: who asks what waits is not told of a deadline that means nothing."""
-    come(world, odd := file("large.json", world, size=10**12))
-    take(MARKER, world.intake(0))
-    soon(world)
     assert all_due(world.ledger, 10**15) == []
-    assert reasons(world) == {"large.json": "too-large"}
-    assert list(world.ledger.folders.waiting(FOLDER, "", "~")) == []
-    # But what comes later waits, also where it is listed while the folder is looked at.
-    come(world, replace(odd, size=10, version_id="newer"))
-    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
-    assert [str(why).partition(":")[0] for why in later(world, OVER - START)] == ["s3"]
 
 
 def test_a_folder_waits_for_what_its_marker_left(world: World) -> None:
@@ -233,50 +313,50 @@ def test_a_folder_waits_for_what_its_marker_left(world: World) -> None:
     del world.bucket[late.key]  # while the folder is listed
     take(MARKER, world.intake(0))
     come(world, late)
-    soon(world)
-    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
-    waiting = world.ledger.folders.waiting(FOLDER, "", "~")
-    assert late in [one for listing in waiting for one in listing.files]
     assert len(later(world, OVER - START)) == 1
+    assert reasons(world) == {"late.json": "marker-missing"}
 
 
-def test_who_comes_while_lists_are_ended_is_not_forgotten(world: World) -> None:
+def test_who_comes_while_a_folder_is_looked_at_of_which_all_was_taken_is_not_forgotten(
+    world: World,
+) -> None:
     take(MARKER, world.intake(0))
-    world.clock.advance(SOON_MS)
+    world.clock.advance(OVER - START)
     intake = world.intake(0)
-    folders = intake.waiting.folders
+    ledger = intake.waiting.ledger
 
-    class Folders:
+    class Ledger:
         def __getattr__(self, name: str) -> Any:
-            return getattr(folders, name)
+            return getattr(ledger, name)
 
-        def end(self, listing: Listing) -> None:
-            folders.end(listing)
-            if "late.json" not in {key.rpartition("/")[2] for key in world.bucket}:
-                come(world, file("late.json", world))
+        def claimants(self, files: Any) -> Any:
+            come(world, file("late.json", world))
+            return ledger.claimants(files)
 
-    watched: Any = Folders()
-    go_on(
-        DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, folders=watched))
-    )
-    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER}
-    assert len(later(world, OVER - START)) == 1
+    busy: Any = Ledger()
+    go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, ledger=busy)))
+    assert world.missing == set()
+    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER + 2 * HOUR}
+    assert len(later(world, 2 * HOUR)) == 1
 
 
-def test_a_long_list_is_ended_by_several_workers(
+def test_a_long_list_is_handled_by_several_workers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(missing_markers, "STEPS_MAX", 2)
-    monkeypatch.setattr(missing_markers, "LISTS_AT_ONCE", 2)
-    for n in range(4):
-        come(world, file(f"{n}.json", world))
-    take(MARKER, world.intake(0))
-    world.clock.advance(SOON_MS)
-    for _ in range(2):
+    """A worker has a minute; and each file is told once."""
+    monkeypatch.setattr(missing_markers, "MESSAGES_MAX", 2)
+    monkeypatch.setattr(missing_markers, "FILES_PER_MESSAGE", 4)
+    for n in range(3):
+        come(world, *(file(f"{n}-{part}.json", world) for part in range(3)))
+    world.clock.advance(OVER - START)
+    rejected = []
+    for messages in (2, 2, 0):
+        assert [due.id for due in all_due(world.ledger, world.clock())] == [FOLDER] * (messages > 0)
         tick(world)
-        assert [due.id for due in all_due(world.ledger, world.clock())] == [FOLDER]
-    tick(world)
+        assert len(world.missing) == messages
+        rejected += told(world)
     assert all_due(world.ledger, 10**15) == []
+    assert sum(len(why.files) for why in rejected) == 5 + 3 * 3
 
 
 def test_no_file_is_rejected_while_its_marker_is_worked_on(world: World) -> None:
@@ -872,106 +952,3 @@ def test_a_day_is_the_time_unless_the_route_says_so() -> None:
     come(world, FILES[0])
     [due] = [what.when for what in all_due(world.ledger, 10**15)]
     assert START + DAY <= due <= START + DAY + 6 * HOUR
-
-
-def test_a_file_that_cannot_be_read_now_keeps_no_other_from_being_told_once(world: World) -> None:
-    """Its key is disabled, say: until its own time is over, nobody need know."""
-    world.clock.advance(HOUR)
-    come(world, odd := file("odd.json", world))
-    world.clock.advance(OVER - world.clock())
-    intake = world.intake(0)
-    objects = intake.waiting.objects
-
-    class Objects:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(objects, name)
-
-        def arrival(self, bucket: str, key: str) -> Arrival:
-            if key == odd.key:
-                raise StorageUnavailable("S3 answered 403")
-            return objects.arrival(bucket, key)
-
-    unreadable: Any = Objects()
-    intake = replace(intake, waiting=replace(intake.waiting, objects=unreadable))
-    go_on(DueKind.FOLDERS, FOLDER, intake)
-    assert len(told(world)) == 1
-    assert all_due(world.ledger, 10**15) == [Due(DueKind.FOLDERS, FOLDER, OVER + HOUR)]
-    assert len(later(world, HOUR)) == 1
-
-
-def test_a_slow_worker_ends_no_list_of_what_was_told_meanwhile(world: World) -> None:
-    """Who sends that message again has its files looked at."""
-    world.ledger.folders.look_soon(FOLDER)
-    world.clock.advance(SOON_MS)
-    intake, rejected = world.intake(0), list[MarkerMissing]()
-    folders = intake.waiting.folders
-
-    class Folders:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(folders, name)
-
-        def waiting(self, folder_id: str, after: str, until: str) -> Any:
-            found = list(folders.waiting(folder_id, after, until))
-            if until == "~" and not rejected:
-                rejected.extend(later(world, OVER - world.clock()))
-            return iter(found)
-
-    slow: Any = Folders()
-    intake = replace(intake, waiting=replace(intake.waiting, folders=slow))
-    go_on(DueKind.FOLDERS, FOLDER, intake)
-    assert len(rejected) == 1
-    world.redrive()
-    assert [again.external_id for again in told(world)] == [rejected[0].external_id]
-
-
-def test_who_ends_lists_is_done_however_fast_files_come(world: World) -> None:
-    """Else it would look again and again, until it dies, and tell what is overdue once more."""
-    intake = world.intake(0)
-    objects, asked = intake.waiting.objects, list[str]()
-    world.clock.advance(HOUR)
-    come(world, file("next.json", world))
-    world.clock.advance(OVER - world.clock())
-
-    class Objects:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(objects, name)
-
-        def arrival(self, bucket: str, key: str) -> Arrival:
-            asked.append(key)
-            if len(asked) < 20:
-                come(world, file(f"{len(asked)}.json", world))
-            return objects.arrival(bucket, key)
-
-    busy: Any = Objects()
-    intake = replace(intake, waiting=replace(intake.waiting, objects=busy))
-    go_on(DueKind.FOLDERS, FOLDER, intake)
-    assert len(asked) == 1
-    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER + HOUR}
-
-
-def test_who_asks_of_each_file_alone_asks_of_few(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where all were rejected with their marker. A worker has a minute."""
-    monkeypatch.setattr(missing_markers, "STEPS_MAX", 10)
-    for n in range(20):
-        come(world, file(f"{n}.json", world, size=10**12))
-    take(MARKER, world.intake(0))
-    world.clock.advance(SOON_MS)
-    intake = world.intake(0)
-    ledger, asked = intake.waiting.ledger, list[str]()
-
-    class Ledger:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(ledger, name)
-
-        def seen(self, object_id: str) -> list[Seen]:
-            asked.append(object_id)
-            return ledger.seen(object_id)
-
-    counted: Any = Ledger()
-    intake = replace(intake, waiting=replace(intake.waiting, ledger=counted))
-    for looks in range(1, 6):
-        go_on(DueKind.FOLDERS, FOLDER, intake)
-        assert len(asked) <= looks * 10
-    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {}

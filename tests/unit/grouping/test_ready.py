@@ -4,13 +4,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from aep_intake.adapters.dynamodb.waiting_files import SOON_MS
 from aep_intake.arrivals.results import Joined, Result, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping import missing_markers, ready
 from aep_intake.grouping.ready import EARLY_MS, EVENT_LATE_MS, SAME_TIME_MS
-from aep_intake.model.errors import MarkerMissing, NotYet, RowsDiffer
+from aep_intake.model.errors import LedgerUnavailable, MarkerMissing, NotYet, RowsDiffer
 from aep_intake.model.files import Arrival
 from aep_intake.model.progress import Outcome
 
@@ -28,7 +27,7 @@ from tests.faults.harness import (
     go_on,
 )
 from tests.faults.test_again import table
-from tests.memory_ledger import all_due, due_of
+from tests.memory_ledger import all_due
 
 ROUTE: dict[str, Any] = {"datasetId": LOYALTY, "ready": "{file}.done", "match": "in/*.csv"}
 FILE = Arrival("landing", "in/a.csv", "v1", "e1", "0061", 10, START)
@@ -70,19 +69,6 @@ def loaded(world: World) -> list[Arrival]:
     """The files that have batches."""
     assert len(world.simulator.batches()) == len(world.ledger.records)
     return [file for record in world.ledger.records.values() for file in record.order.files]
-
-
-def test_a_folder_waits_no_longer_than_its_files(world: World) -> None:
-    put(world, FILE, DONE)
-    arrive(world, FILE)
-    other = replace(FILE, key="in/b.csv")
-    put(world, other)
-    arrive(world, other)
-    arrive(world, replace(DONE, key="in/b.csv.done", time=DONE.time + SECOND))
-    world.clock.advance(SOON_MS)
-    for due in all_due(world.ledger, world.clock()):
-        go_on(due.kind, due.id, world.intake(0))
-    assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {}
 
 
 def test_a_file_waits_until_its_ready_file_comes(world: World) -> None:
@@ -267,9 +253,6 @@ def test_a_late_event_of_a_ready_file_finds_the_version_that_was_its_own(world: 
     put(world, FILE, DONE, second, again)
     arrive(world, FILE, second, again)
     assert loaded(world) == [second]
-    world.clock.advance(SOON_MS)
-    assert overdue(world) == []
-    assert world.ledger.noted[FILE.object_id, FILE.version] == "waiting", "its time is not over"
     world.clock.advance(30 * HOUR)
     assert overdue(world) == []
     assert world.ledger.noted[FILE.object_id, FILE.version] == "superseded"
@@ -371,9 +354,52 @@ def test_a_file_whose_ready_file_does_not_come_is_told(world: World) -> None:
     put(world, late)
     arrive(world, late)
     assert loaded(world) == [FILE]
-    world.clock.advance(SOON_MS)
-    assert overdue(world) == []
     assert world.missing == parked, "it was sent again, so that its item ends"
+    assert overdue(world) == []
+
+
+@pytest.mark.parametrize("batch", [{}, {"window": "5m"}])
+def test_what_is_parked_of_several_files_ends_with_the_last_of_their_ready_files(
+    batch: dict[str, Any],
+) -> None:
+    world = world_of(batch=batch)
+    files = [replace(FILE, key=f"in/{name}.csv") for name in "abc"]
+    put(world, *files)
+    take_in({file.external_id: file for file in files}, world.intake(0), map)
+    world.clock.advance(30 * HOUR)
+    [why] = overdue(world)
+    assert len(why.files) == 3
+    parked = set(world.missing)
+    world.missing.clear()
+    for file in files:
+        assert world.missing == set(), "others still wait"
+        late = replace(DONE, key=f"{file.key}.done", time=world.clock())
+        put(world, late)
+        arrive(world, late)
+    assert world.missing == parked
+
+
+def test_where_the_ledger_does_not_answer_what_is_parked_ends_when_the_file_comes_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(world, FILE)
+    arrive(world, FILE)
+    world.clock.advance(30 * HOUR)
+    assert overdue(world)
+    parked = set(world.missing)
+    world.missing.clear()
+    put(world, late := replace(DONE, time=world.clock()))
+
+    def fail(*_: object) -> Any:
+        raise LedgerUnavailable("throttled")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(missing_markers, "release", fail)
+        _, taken = arrive(world, late)
+        assert isinstance(taken, LedgerUnavailable)
+    assert isinstance(take(world, FILE), Outcome)
+    assert world.missing == parked
+    assert len(loaded(world)) == 1
 
 
 def test_within_is_the_route_s() -> None:

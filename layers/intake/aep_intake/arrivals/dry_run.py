@@ -119,9 +119,7 @@ def reading(intake: Intake) -> Intake:
         register=joined,
         begin=joined,
     )
-    folders: Any = _Reading(
-        intake.waiting.folders, "waits", hold=_nothing, look_soon=_nothing, advance=_nothing
-    )
+    folders: Any = _Reading(intake.waiting.folders, "waits", hold=_nothing, remember=_nothing)
     platform: Any = _Reading(intake.ports.platform, "batch")
     silent: Any = _Silent()
     orders = replace(intake.ports, ledger=ledger, platform=platform, announcer=silent)

@@ -11,7 +11,7 @@ from aep_intake.arrivals.resolve import Marker, order_of, too_old
 from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
 from aep_intake.create import lineage
 from aep_intake.grouping import filling, markers, windows
-from aep_intake.grouping.missing_markers import folder_of
+from aep_intake.grouping.missing_markers import folder_of, release
 from aep_intake.grouping.windows import PAGE
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -57,7 +57,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
             raise
         files.remember()
     windows.seal(window_id, intake.windows)
-    intake.waiting.folders.look_soon(folder_of(marker.arrival))  # a worker may have died before
+    release(folder_of(marker.arrival), intake.waiting)  # a worker may have died before
     return Known(window_id)
 
 
@@ -80,7 +80,6 @@ def _start(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
             if match.on_new_version is OnNewVersion.IGNORE:  # no marker will take these files
                 for page in batched(folder, PAGE, strict=False):
                     list(side_by_side(lambda file: too_late(file, pattern, intake), page))
-            folder.look_soon()
             return too_late(arrival, pattern, intake)
         window = window.behind(placed)
         filling.fill(window, arrival, folder, intake.windows)
@@ -125,14 +124,14 @@ class _Folder:
         self._folders = {folder_of(marker.arrival)}  # of its files, as far as they were listed
 
     def remember(self) -> None:
-        """Store that all files which are as old as the marker were taken, or told of."""
+        """Store that all files which are as old as the marker were taken, or told of.
+
+        What was parked without a marker ends if it is of these files.
+        """
         if self._knows_others:
             self._intake.ledger.note_marked(self._place, self._marker.arrival.time)
-        self.look_soon()
-
-    def look_soon(self) -> None:
-        """Have it noticed that hardly any of its files waits any more."""
-        list(self._side_by_side(self._intake.waiting.folders.look_soon, self._folders))
+        waiting = self._intake.waiting
+        list(self._side_by_side(lambda folder_id: release(folder_id, waiting), self._folders))
 
     @property
     def _is_append(self) -> bool:

@@ -66,7 +66,8 @@ def resolve(arrival: Arrival, intake: Intake) -> Fate:
         raise too_old(arrival)
     if arrival.bucket not in intake.buckets:
         raise TargetNotAllowed(
-            f"{arrival.uri} is not in a bucket of this stack: see its parameter SourceBucketNames"
+            f"{arrival.uri} is not in a bucket of this deployment: "
+            "see its parameter SourceBucketNames"
         )
     table = intake.table()
     match = table.match(arrival)
@@ -131,7 +132,6 @@ def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped
     """A ready file has its file taken in, and is not data itself."""
     intake.ledger.note(arrival, "ready", match.route)
     ready.take_in_waiting(arrival, file, intake.waiting)
-    intake.waiting.folders.look_soon(missing_markers.folder_of(arrival))
     return Skipped("ready")
 
 

@@ -100,7 +100,29 @@ def _take_in(
     for name, plan in plans.items():
         if isinstance(plan, Marker):  # one after the other: each keeps all threads busy
             results[name] = attempt(_take_marker, plan, intake, side_by_side)
-    return _noted(arrivals, plans, results, intake)
+    return _released(arrivals, plans, _noted(arrivals, plans, results, intake), intake)
+
+
+def _released(
+    arrivals: Mapping[str, Arrival],
+    plans: Mapping[str, object],
+    results: dict[str, Result],
+    intake: Intake,
+) -> dict[str, Result]:
+    """The results, once what was parked for want of ready files that came now is so no longer.
+
+    If that fails, these arrivals come again, and are known then.
+    """
+    taken: dict[str, list[str]] = {}
+    for name, plan in plans.items():
+        if isinstance(plan, Order | Joining) and not isinstance(results[name], Exception):
+            taken.setdefault(_route(plan) or "", []).append(name)
+    routes = intake.table().routes if taken else ()
+    ready = [name for route in routes if route.ready for name in taken.get(route.name, ())]
+    for folder_id in dict.fromkeys(missing_markers.folder_of(arrivals[name]) for name in ready):
+        if error := attempt(missing_markers.release, folder_id, intake.waiting):
+            results |= dict.fromkeys(ready, error)
+    return results
 
 
 def _noted(

@@ -6,24 +6,23 @@ rejects those files of a folder that no marker has taken, and checks them again 
 
     Folders.wait       list waiting files, and make their folder due at the first deadline
     hold               a marker came: reject no file of its folder while it is worked on
-    Folders.look_soon  a marker was worked on: make its folder due soon, though no deadline is over
-    send_overdue       when a folder is due: send a message for the overdue files, end the lists of
-                       which no file waits, and make it due at the next deadline
+    send_overdue       when a folder is due: send messages for the overdue files, unless orders or
+                       windows have all of them, and make it due at the next deadline
     reject_overdue     reject those files of the message that still wait; a marker took the others,
                        or a newer version superseded them before a marker came. A worker with little
                        time left sends the message again instead
+    release            files were taken: end what is parked of their folder, if it was for them
 
-The folder remembers the messages that are parked. A marker, or a ready file, makes it due soon, and
-then those are sent again of which all files have been taken since: so their items end.
+The folder remembers the messages that are parked. Those of which all files have been taken since
+are sent again, as a redrive does: so their items end.
 
 A ready file is a marker for one file (see `ready`). A marker that is worked on some time after it
 came waits in the same list: when it is due, it is taken in again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import batched
 from math import inf
 
 from aep_intake.grouping import ready
@@ -33,7 +32,6 @@ from aep_intake.model.errors import (
     MarkerMissing,
     NotYet,
     Rejected,
-    StorageUnavailable,
 )
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.history import (
@@ -61,8 +59,7 @@ HANDED_ON_MS = 3 * MINUTE_MS  # from one worker to the next, by a queue or by th
 # on, by two workers at least.
 HELD_MAX_MS = 40 * MINUTE_MS
 PARKED_MAX = 100  # messages that a folder remembers; the others wait for a redrive
-LISTS_AT_ONCE = 20  # of a folder, of which the ledger is asked together
-STEPS_MAX = 1000  # of a worker: lists that it ends, files of which it asks alone; the next goes on
+MESSAGES_MAX = 500  # of a worker, which has a minute; the next one goes on
 
 
 def folder_of(file: Arrival) -> str:
@@ -146,30 +143,66 @@ def send_overdue(folder_id: str, ports: WaitingPorts) -> None:
     if folder is None or folder.due is None or ports.now() < folder.due:
         return
     until = f"{ports.now():013}~"
-    after = last = folder.done
-    files = 0
-    for listing in ports.folders.waiting(folder_id, folder.done, until):
-        if listing.is_marker:
-            ports.take_in(*listing.files)
-            continue
-        if files and files + len(listing.files) > FILES_PER_MESSAGE:
+    after = folder.done
+    for number, some in enumerate(_messages(ports.folders.waiting(folder_id, after, until))):
+        if number == MESSAGES_MAX:
+            until = after
+            break
+        last = some[-1].place
+        if not _all_taken(some, ports):
             ports.send(Missing(folder_id, after, last))
-            after, files = last, 0
+        for listing in some:
+            if listing.is_marker:
+                ports.take_in(*listing.files)
+        after = last
+    _advance(folder, until, _send_taken(folder, ports), ports)
+
+
+def _messages(listings: Iterable[Listing]) -> Iterator[list[Listing]]:
+    """Lists that share a message, in their order.
+
+    Whoever does this again, as a worker died, puts the same ones together: what was taken meanwhile
+    counts, too.
+    """
+    some: list[Listing] = []
+    files = 0
+    for listing in listings:
+        if files and files + len(listing.files) > FILES_PER_MESSAGE:
+            yield some
+            some, files = [], 0
+        some.append(listing)
         files += len(listing.files)
-        last = listing.place
-    if files:
-        ports.send(Missing(folder_id, after, last))
-    taken = [missing for missing in folder.parked if _all_taken(missing, ports)]
-    for missing in taken:
-        ports.send(missing)
-    _advance(folder, until, taken, ports)
+    if some:
+        yield some
 
 
-def _all_taken(missing: Missing, ports: WaitingPorts) -> bool:
-    """Whether nothing of a parked message waits any more: it need not be parked."""
-    found = ports.folders.waiting(missing.folder_id, missing.after, missing.until)
-    files = list({file for listing in found if not listing.is_marker for file in listing.files})
-    return bool(files) and len(ports.ledger.claimants(files)) == len(files)
+def _all_taken(listings: Iterable[Listing], ports: WaitingPorts) -> bool:
+    """Whether orders or windows have all of the files."""
+    files = {file for listing in listings if not listing.is_marker for file in listing.files}
+    return len(ports.ledger.claimants(list(files))) == len(files)
+
+
+def release(folder_id: str, ports: WaitingPorts) -> None:
+    """Files of a folder were taken: end what is parked of it, if it was for them."""
+    folder = ports.folders.get(folder_id)
+    if folder is not None and (taken := _send_taken(folder, ports)):
+        with suppress(LeaseLost):  # then they are sent once more, for nothing
+            ports.folders.remember(folder, _without(folder, taken))
+
+
+def _send_taken(folder: Folder, ports: WaitingPorts) -> list[Missing]:
+    """Send those parked messages again of which nothing waits any more; these."""
+    taken = []
+    for missing in folder.parked:
+        found = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
+        if found and _all_taken(found, ports):
+            ports.send(missing)
+            taken.append(missing)
+    return taken
+
+
+def _without(folder: Folder, taken: Sequence[Missing]) -> tuple[Missing, ...]:
+    return tuple(missing for missing in folder.parked if missing not in taken)
 
 
 def _remember(missing: Missing, ports: WaitingPorts) -> None:
@@ -177,64 +210,27 @@ def _remember(missing: Missing, ports: WaitingPorts) -> None:
     while (folder := ports.folders.get(missing.folder_id)) is not None:
         if missing in folder.parked or len(folder.parked) >= PARKED_MAX:
             return
-        parked = (*folder.parked, missing)
         with suppress(LeaseLost):
-            ports.folders.advance(
-                folder, replace(folder, parked=parked, revision=folder.revision + 1)
-            )
+            ports.folders.remember(folder, (*folder.parked, missing))
             return
 
 
 def _advance(folder: Folder, done: str, taken: Sequence[Missing], ports: WaitingPorts) -> None:
     """Make the folder due at its next deadline, even if files come meanwhile.
 
-    Where they do, no list is ended: into a busy folder the next files come before that is done.
     `taken`: parked messages that it need not remember.
     """
     current: Folder | None = folder
     while current is not None and current.done == folder.done:
-        steps_max = STEPS_MAX if current is folder else 0
-        due, route = _next_deadline(folder.folder_id, done, ports, steps_max)
-        parked = tuple(missing for missing in current.parked if missing not in taken)
-        new = Folder(folder.folder_id, due, done, current.revision + 1, route, parked)
+        following = next(ports.folders.waiting(folder.folder_id, done, "~", at_once=1), None)
+        due = None if following is None else following.due
+        new = Folder(folder.folder_id, due, done, current.revision + 1, _without(current, taken))
         try:
             ports.folders.advance(current, new)
         except LeaseLost:
             current = ports.folders.get(folder.folder_id)
         else:
             return
-
-
-def _next_deadline(
-    folder_id: str, done: str, ports: WaitingPorts, steps_max: int
-) -> tuple[int, str] | tuple[None, None]:
-    """When the first file after a place that still waits is overdue, and its route.
-
-    Ends the lists before it: of what a marker took, nobody need ask again. But after `steps_max`,
-    of which 0 are none, that is another worker's to do.
-    """
-    steps = 0
-    for some in batched(ports.folders.waiting(folder_id, done, "~"), LISTS_AT_ONCE, strict=False):
-        if not steps_max:
-            return some[0].due, some[0].route
-        taken = ports.ledger.claimants([file for listing in some for file in listing.files])
-        for listing in some:
-            if steps >= steps_max:
-                return ports.now(), listing.route
-            left = [file for file in listing.files if file not in taken]
-            if listing.is_marker or any(_may_wait(file, listing, ports) for file in left):
-                return listing.due, listing.route
-            ports.folders.end(listing)
-            steps += 1 + len(left)
-    return None, None
-
-
-def _may_wait(file: Arrival, listing: Listing, ports: WaitingPorts) -> bool:
-    """Whether a file still waits, before its time is over; also where S3 cannot tell that now."""
-    try:
-        return _still_waits(file, listing, None, ports)
-    except StorageUnavailable:  # who is asked at its deadline tells it
-        return True
 
 
 def reject_overdue(
@@ -274,6 +270,9 @@ def reject_overdue(
     ports.announcer.arrival_rejected(name, late, rejection)
     reject = ports.ledger.reject
     list(side_by_side(lambda file: reject(file, rejection, name), late))
+    # Whoever took them just now may have seen nothing parked.
+    if len(ports.ledger.claimants(late)) == len(late):
+        ports.send(missing)
     raise why
 
 
@@ -292,11 +291,8 @@ def _what_is_missing(listing: Listing) -> str:
     )
 
 
-def _still_waits(file: Arrival, listing: Listing, name: str | None, ports: WaitingPorts) -> bool:
-    """Whether a file has no other fate than to be rejected by that name, and no newer version.
-
-    `name`: None before its deadline; then that fate is none, by whatever name.
-    """
+def _still_waits(file: Arrival, listing: Listing, name: str, ports: WaitingPorts) -> bool:
+    """Whether a file has no other fate than to be rejected by that name, and no newer version."""
     seen = ports.ledger.seen(file.object_id)
     versions = {file.version}
     if file.version_id is None:  # the version as S3 lists it to a marker
@@ -310,29 +306,19 @@ def _still_waits(file: Arrival, listing: Listing, name: str | None, ports: Waiti
     if listing.ready and ready.let_through(file, listing.ready, ports) is not None:
         ports.take_in(file)  # the event of its ready file was lost, or is not one we take
         return False
-    newer = _newer(file, listing, seen, present)
-    if newer is not None:
-        if listing.ready and name is None:  # the event of its own ready file may be late
-            return True
-        ports.ledger.note_superseded(file, newer.version, listing.route)
+    newest = ready.newest([file, *(item.file for item in seen if item.file is not None)])
+    if listing.ready and newest.version != file.version:  # perhaps with the same bytes
+        ports.ledger.note_superseded(file, newest.version, listing.route)
+        return False
+    if file.etag != present.etag or file.version_id not in (None, present.version_id):
+        # No marker can take it any more, and the newer version has a listing of its own.
+        ports.ledger.note_superseded(file, present.version, listing.route)
         return False
     # Some senders of events leave out the version.
     return not _has_fate({present.version}, seen, name)
 
 
-def _newer(
-    file: Arrival, listing: Listing, seen: Iterable[Seen], present: Arrival
-) -> Arrival | None:
-    """The newer version of a file that is there, if it takes this one's place."""
-    newest = ready.newest([file, *(item.file for item in seen if item.file is not None)])
-    if listing.ready and newest.version != file.version:  # perhaps with the same bytes
-        return newest
-    # No marker can take it any more, and the newer version has a listing of its own.
-    same = file.etag == present.etag and file.version_id in (None, present.version_id)
-    return None if same else present
-
-
-def _has_fate(versions: set[str], seen: list[Seen], name: str | None) -> bool:
+def _has_fate(versions: set[str], seen: list[Seen], name: str) -> bool:
     # What was tried again, for a while, may wait since.
     ours = [item for item in seen if item.version in versions and item.noted != RETRYING]
     # An item expires a fixed time after it was written: the larger, the later.
@@ -340,10 +326,10 @@ def _has_fate(versions: set[str], seen: list[Seen], name: str | None) -> bool:
     return any(_is_fate(item, waits_since, name) for item in ours)
 
 
-def _is_fate(item: Seen, waits_since: int, name: str | None) -> bool:
+def _is_fate(item: Seen, waits_since: int, name: str) -> bool:
     """Whether an item of the ledger says that a version no longer waits."""
     if item.rejection is None:  # an order or a window claims it, or it is superseded
         return item.noted != WAITING
     if item.rejection.reason == MarkerMissing.reason:  # by this very message, it waits again
-        return name is not None and item.owner != name
+        return item.owner != name
     return item.expires >= waits_since  # it was rejected after it had begun to wait

@@ -23,7 +23,7 @@ class WaitingLedger(ObjectHistory, Protocol):
         """Record that another version of its object supersedes it. Claims nothing."""
 
     def claimants(self, files: Sequence[Arrival]) -> Mapping[Arrival, str]:
-        """The order or window that claims each of many files, if one is found at once."""
+        """The order or window that claims each of many files, if one does (consistent reads)."""
 
 
 class Folders(Protocol):
@@ -36,20 +36,22 @@ class Folders(Protocol):
         moment, its write fails on the new revision.
         """
 
-    def look_soon(self, folder_id: str) -> None:
-        """Make it due soon, if files wait in it, even in what is parked, and it is due later."""
-
     def get(self, folder_id: str) -> Folder | None:
         """The current folder."""
 
     def advance(self, old: Folder, new: Folder) -> None:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
-    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        """A folder's list after a place and up to another (consistent reads)."""
+    def remember(self, old: Folder, parked: Sequence[Missing]) -> None:
+        """Have it remember these instead of `old.parked`; raises as `advance`."""
 
-    def end(self, listing: Listing) -> None:
-        """Take it off its folder's list."""
+    def waiting(
+        self, folder_id: str, after: str, until: str, at_once: int | None = None
+    ) -> Iterator[Listing]:
+        """A folder's list after a place and up to another (consistent reads).
+
+        `at_once`: how many are read at a time, for whoever needs few.
+        """
 
     def hold(self, folder_id: str, hold: Hold) -> None:
         """Note that, unless a longer one is known."""

@@ -121,6 +121,5 @@ class Folder:
     due: int | None = None  # the next deadline (epoch ms); None while no file waits
     done: str = ""  # high-water mark: messages were sent for all places up to this one
     revision: int = 1
-    route: str | None = None  # of the files that are due next; None if an earlier release wrote it
     # Messages that are parked, as some of their files had no marker: see `missing_markers`.
     parked: tuple[Missing, ...] = ()

@@ -30,7 +30,9 @@ _UNTIL = {Word.GATHERING, Word.WAITING, Word.RETRYING}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One piece of unfinished work. `subject`: None if it was not looked at, or is over by now."""
+    """One piece of unfinished work. `subject`: None of a folder, if it was not looked at, or is
+    over by now.
+    """
 
     kind: DueKind
     id: str

@@ -54,7 +54,7 @@ def page_ports(
         parked=lambda: DynamoParked(items).some(side_by_side),
         pauses=lambda: ledger.pauses.standing().values(),
         routes_seen=DynamoRoutes(items, now, retention_ms=0).all,
-        waits=DynamoUnfinished(items).all,
+        waits=DynamoUnfinished(items, now).all,
         meters=meters,
         status=StatusPorts(
             ledger=ledger,

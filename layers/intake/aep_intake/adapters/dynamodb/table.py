@@ -133,10 +133,6 @@ class Table:
         more = condition and {**condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
         self._call(self._client.put_item, Item=item, **(more or {}))
 
-    def delete(self, pk: str, sk: str) -> None:
-        """Delete an item, if there is one."""
-        self._call(self._client.delete_item, Key={"pk": {"S": pk}, "sk": {"S": sk}})
-
     def update(
         self,
         pk: str,

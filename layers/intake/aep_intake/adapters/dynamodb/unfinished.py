@@ -1,9 +1,14 @@
 """All unfinished work at once, for people: the clock asks for what is due, shard by shard."""
 
-from itertools import batched
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import batched, islice
 
+from aep_intake.adapters.dynamodb.claims import DynamoClaims
 from aep_intake.adapters.dynamodb.due_work import KINDS, PREFIXES
-from aep_intake.adapters.dynamodb.table import KEYS_MAX, Item, Table
+from aep_intake.adapters.dynamodb.table import KEYS_MAX, REQUESTS, Item, Table
+from aep_intake.adapters.dynamodb.waiting_files import DynamoFolders
 from aep_intake.clock.due import DueKind
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.model import records
@@ -12,30 +17,56 @@ from aep_intake.model.windows import Window
 from aep_intake.report.waits import Work
 
 PAGES_MAX = 2  # of the index, some 7,000 keys each
-READ_MAX = 300  # of these, what is looked at: the next to be due of each kind
+# Of these, what is looked at: so many folders, and so much of the other kinds, the next to be due.
+READ_MAX = 300
+LISTS_MAX = 20  # of a folder, of which the next ones are looked at
 _KINDS = list(DueKind)
 
 
 class DynamoUnfinished:
-    """Unfinished work in `table`: five requests at most. Raises LedgerUnavailable."""
+    """Unfinished work in `table`. Raises LedgerUnavailable.
 
-    def __init__(self, table: Table) -> None:
+    Eight requests at most; and for each folder that is looked at, one and one for each hundred
+    files, side by side.
+    """
+
+    def __init__(self, table: Table, now: Callable[[], int]) -> None:
         self._table = table
+        self._folders = DynamoFolders(table, now, retention_ms=0)
+        self._claims = DynamoClaims(table, now)
 
     def all(self) -> tuple[list[Work], bool]:
         """Unfinished work, the next to be due first; and whether it is all of it."""
         items, complete = self._table.scan("due", PAGES_MAX)
         known = [work for item in items if (work := _work(item)) is not None]
         known.sort(key=lambda work: work.due)
-        # Windows and folders first: of these there are few, and they wait for longest.
-        first = sorted(known, key=lambda work: _KINDS.index(work.kind))[:READ_MAX]
-        read: dict[tuple[DueKind, str], Item] = {}
-        for some in batched(first, KEYS_MAX, strict=False):
-            keys = [(f"{PREFIXES[work.kind]}#{work.id}", PREFIXES[work.kind]) for work in some]
-            for item in self._table.get_many(keys, "record", "window", "delivery", "route"):
-                prefix, _, name = item["pk"]["S"].partition("#")
-                read[KINDS[prefix], name] = item
-        return [_about(work, read.get((work.kind, work.id), {})) for work in known], complete
+        folders = [work for work in known if work.kind is DueKind.FOLDERS][:READ_MAX]
+        others = [work for work in known if work.kind is not DueKind.FOLDERS]
+        # Windows first: of these there are few, and they wait for longest.
+        others = sorted(others, key=lambda work: _KINDS.index(work.kind))[:READ_MAX]
+        read: dict[Work, Item] = {}
+        for some in batched([*folders, *others], KEYS_MAX, strict=False):
+            keys = {_place(work): work for work in some}
+            for item in self._table.get_many(list(keys), "record", "window", "delivery", "done"):
+                read[keys[item["pk"]["S"], item["sk"]["S"]]] = item
+        told: dict[Work, Work | None] = {work: _about(work, read.get(work, {})) for work in others}
+        with ThreadPoolExecutor(REQUESTS) as pool:
+            done = [read.get(work, {}).get("done", {"S": ""})["S"] for work in folders]
+            told |= zip(folders, pool.map(self._waits, folders, done), strict=True)
+        return [one for work in known if (one := told.get(work, work)) is not None], complete
+
+    def _waits(self, folder: Work, done: str) -> Work | None:
+        """A folder until the first of its lists is due of which something waits; None: nothing.
+
+        A folder is due when its next list is, though a marker has taken what is in that.
+        """
+        lists = self._folders.waiting(folder.id, done, "~", at_once=LISTS_MAX)
+        first = list(islice(lists, LISTS_MAX))
+        taken = self._claims.owners([file for each in first for file in each.files])
+        for each in first:
+            if each.is_marker or any(file not in taken for file in each.files):
+                return replace(folder, due=each.due, route=each.route)
+        return None
 
 
 def _work(item: Item) -> Work | None:
@@ -46,9 +77,12 @@ def _work(item: Item) -> Work | None:
     return None if kind is None else Work(kind, name, int(item["due"]["N"]), paused)
 
 
+def _place(work: Work) -> tuple[str, str]:
+    return f"{PREFIXES[work.kind]}#{work.id}", PREFIXES[work.kind]
+
+
 def _about(work: Work, item: Item) -> Work:
     subject: Record | Window | Delivery
-    route: str | None
     if "record" in item:
         subject = records.read(Record, item["record"]["S"])
         route = subject.order.route
@@ -59,5 +93,5 @@ def _about(work: Work, item: Item) -> Work:
         subject = records.read(Delivery, item["delivery"]["S"])
         route = subject.route
     else:
-        return Work(work.kind, work.id, work.due, work.paused, item.get("route", {}).get("S"))
-    return Work(work.kind, work.id, work.due, work.paused, route, subject)
+        return work
+    return replace(work, route=route, subject=subject)

@@ -23,11 +23,6 @@ from aep_intake.model.times import DAY_MS, MINUTE_MS, SKEW_MS
 FILES_PER_ITEM = 50  # an item holds 400 KB
 KNOWN_MAX = 10_000  # folders whose due time a worker remembers
 KNOWN_MS = MINUTE_MS  # and for how long it relies on that
-# When a folder is looked at early, no worker relies on a later time any more.
-SOON_MS = KNOWN_MS + 2 * SKEW_MS
-# Whoever was handed the folder may make it due later, or never, at any moment: so only while nobody
-# has it is it made due earlier, and its time relied on.
-_EARLIER = "due > :due AND attribute_not_exists(due_since)"
 
 
 class DynamoFolders:
@@ -64,33 +59,13 @@ class DynamoFolders:
                 "expires": expiry(self._now() + self._retention_ms),
             }
             self._table.put(item)
-        # The folder is due earlier, and not yet: then its worker will read the listing.
+        # The folder is due earlier, and not yet: then its worker will read the listing. This holds
+        # though it may be made due even earlier, and be handled, by now: a folder is due when
+        # something in its list is, which stays there; so who handles it makes it due then at last.
         if self._now() + SKEW_MS < self._known_due(listing.folder_id) <= listing.due:
             return
         now = self._now()
         self._know(listing.folder_id, self._watch(listing), now)
-
-    def look_soon(self, folder_id: str) -> None:
-        """Make it due soon, if files wait in it, even in what is parked, and it is due later."""
-        now = self._now()
-        if now < self._known_due(folder_id) <= now + SOON_MS:
-            return
-        later = due_at(Due(DueKind.FOLDERS, folder_id, now + SOON_MS))
-        how = "SET due = :due, due_shard = :due_shard ADD revision :one"
-        pk, values = f"folder#{folder_id}", {"one": {"N": "1"}} | later
-        try:
-            self._table.update(pk, "folder", how, values, _EARLIER)
-        except ConditionFailed as failed:  # it is due even earlier, handed out, or no file waits
-            [current] = failed.items
-            if current is None:
-                return
-            if "due" in current:
-                self._know(folder_id, _due(current), now)
-            elif "parked" in current:
-                with suppress(ConditionFailed):  # files came, or another worker was here
-                    self._table.update(pk, "folder", how, values, "attribute_not_exists(due)")
-        else:
-            self._know(folder_id, now + SOON_MS, now)
 
     def _known_due(self, folder_id: str) -> int:
         """When a folder is due (epoch ms), as far as this worker knows; 0: it does not."""
@@ -103,20 +78,21 @@ class DynamoFolders:
         self._known[folder_id] = due, since + KNOWN_MS
 
     def _watch(self, listing: Listing) -> int:
-        """Make the folder due at the listing's deadline, but not sooner than `look_soon` does;
-        when it is due (epoch ms).
+        """Make the folder due at the listing's deadline; when it is due (epoch ms).
+
+        Whoever was handed the folder may make it due later, or never, at any moment: so only while
+        nobody has it is it made due earlier, and its time relied on.
         """
         pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
         values: Item = {"one": {"N": "1"}}
-        wanted = max(listing.due, self._now() + SOON_MS)
-        later = due_at(Due(DueKind.FOLDERS, listing.folder_id, wanted))
+        later = due_at(Due(DueKind.FOLDERS, listing.folder_id, listing.due))
         try:
             self._table.update(
                 pk,
                 "folder",
-                f"SET due = :due, due_shard = :due_shard, route = :route REMOVE expires {touch}",
-                values | later | {"route": {"S": listing.route}},
-                f"attribute_not_exists(due) OR {_EARLIER}",
+                f"SET due = :due, due_shard = :due_shard REMOVE expires {touch}",
+                values | later,
+                "attribute_not_exists(due) OR due > :due AND attribute_not_exists(due_since)",
             )
         except ConditionFailed as failed:
             [current] = failed.items
@@ -130,7 +106,7 @@ class DynamoFolders:
                 except ConditionFailed:  # it has finished without having seen this listing
                     return self._watch(listing)
             return due
-        return wanted
+        return listing.due
 
     def get(self, folder_id: str) -> Folder | None:
         """The current folder (a consistent read)."""
@@ -139,9 +115,8 @@ class DynamoFolders:
             return None
         due = _due(item) if "due" in item else None
         done = item.get("done", {"S": ""})["S"]
-        route = item["route"]["S"] if "route" in item else None
         parked = records.read_list(Missing, item["parked"]["S"]) if "parked" in item else ()
-        return Folder(folder_id, due, done, int(item["revision"]["N"]), route, tuple(parked))
+        return Folder(folder_id, due, done, int(item["revision"]["N"]), tuple(parked))
 
     def advance(self, old: Folder, new: Folder) -> None:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
@@ -151,8 +126,6 @@ class DynamoFolders:
             "done": {"S": new.done},
             "revision": {"N": str(new.revision)},
         }
-        if new.route is not None:
-            item["route"] = {"S": new.route}
         if new.parked:
             item["parked"] = {"S": records.listed(new.parked)}
         if new.due is None:
@@ -164,8 +137,26 @@ class DynamoFolders:
         except ConditionFailed:
             raise LeaseLost("more files came just now", external_id=old.folder_id) from None
 
-    def waiting(self, folder_id: str, after: str, until: str) -> Iterator[Listing]:
-        """A folder's list after a place and up to another (consistent reads)."""
+    def remember(self, old: Folder, parked: Sequence[Missing]) -> None:
+        """Have it remember these instead of `old.parked`; raises as `advance`.
+
+        Whoever was handed the folder keeps it.
+        """
+        pk, how = f"folder#{old.folder_id}", "SET parked = :parked ADD revision :one"
+        values: Item = {
+            "parked": {"S": records.listed(parked)},
+            "one": {"N": "1"},
+            "revision": {"N": str(old.revision)},
+        }
+        try:
+            self._table.update(pk, "folder", how, values, "revision = :revision")
+        except ConditionFailed:
+            raise LeaseLost("more files came just now", external_id=old.folder_id) from None
+
+    def waiting(
+        self, folder_id: str, after: str, until: str, at_once: int | None = None
+    ) -> Iterator[Listing]:
+        """A folder's list after a place and up to another, so many `at_once` (consistent reads)."""
         items = self._table.query(
             "pk = :pk AND sk BETWEEN :after AND :until",
             {
@@ -174,15 +165,12 @@ class DynamoFolders:
                 "until": {"S": f"waiting#{until}"},
             },
             ConsistentRead=True,
+            **({} if at_once is None else {"Limit": at_once}),
         )
         for item in items:
             listing = records.read(Listing, item["listing"]["S"])
             if listing.place != after:
                 yield listing
-
-    def end(self, listing: Listing) -> None:
-        """Take it off its folder's list."""
-        self._table.delete(f"folder#{listing.folder_id}", f"waiting#{listing.place}")
 
     def hold(self, folder_id: str, hold: Hold) -> None:
         """Note that a marker of it is worked on, unless a longer hold is known."""
