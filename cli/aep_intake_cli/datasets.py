@@ -1,6 +1,6 @@
 """The datasets of routes, as Catalog describes them.
 
-Read with the deployment's Adobe credentials, through the functions' own adapters.
+Read with the stack's Adobe credentials, through the functions' own adapters.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CATALOG_IS_SLOW = "Catalog did not say in time whether it is enabled for Profile
 
 
 def adobe_clients(stack: Stack, session: boto3.Session) -> tuple[Credentials, Adobe]:
-    """Credentials and AEP of a deployment, as its functions use them. Raises botocore's errors."""
+    """Credentials and AEP of a stack, as its functions use them. Raises botocore's errors."""
     https = https_session(1)
     secrets = session.client("secretsmanager")
     credentials = Credentials(secrets, https, stack.parameters["ImsUrl"], now)

@@ -82,7 +82,7 @@ def _sign_upload(event: Mapping[str, Any]) -> Response:
     wanted = uploads.read(event)
     if worker.settings.landing_role == "none":
         raise TargetNotAllowed(
-            "this deployment takes objects from existing buckets (SourceBucketNames), and has no "
+            "this stack takes objects from existing buckets (SourceBucketNames), and has no "
             "landing bucket of its own: put the object into one of them"
         )
     bucket = worker.settings.source_buckets[0]

@@ -869,7 +869,7 @@ OUTCOME = 2 * MINUTE
 
 @dataclass
 class Delivering(World):
-    """The same world with the upload stage in it, and with bytes in its bucket.
+    """The same world with deliveries in it, and with bytes in its bucket.
 
     `contents`: by bucket, key and version; what is not there was overwritten or deleted.
     `ends` and `lost`: what the bus was told. `deadline` in milliseconds.
@@ -931,7 +931,7 @@ class Delivering(World):
         self.queue.append(Message(arrival, self.clock()))
 
     def ports(self, intake: Intake) -> DeliveryPorts:
-        """All that a worker of the upload stage needs, which starts with `intake`."""
+        """All that a worker of deliveries needs, which starts with `intake`."""
         remembered: Any = _Calls(self, self.deliveries, LedgerUnavailable)
         allowance: Any = _Calls(self, self.allowance, LedgerUnavailable)
         lists: Any = _Calls(self, self.lists, StorageUnavailable)

@@ -37,7 +37,7 @@ LOST = Rejection("object-gone", "s3://landing/in/é: gone", NOW, status=404, req
 
 
 class Hand:
-    """A clock of its own hour for each test: the bytes of an hour are the whole deployment's."""
+    """A clock of its own hour for each test: the bytes of an hour are the whole stack's."""
 
     def __init__(self) -> None:
         self.at = NOW - NOW % HOUR_MS + uuid.uuid4().int % 10**6 * HOUR_MS

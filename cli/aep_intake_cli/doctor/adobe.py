@@ -1,4 +1,4 @@
-"""Checks of what a stack needs from Adobe, with the deployment's own credentials.
+"""Checks of what a stack needs from Adobe, with its own credentials.
 
 All may raise botocore's errors and IntakeError: these are problems, too.
 """

@@ -87,7 +87,7 @@ def _warning(dataset: datasets.RouteDataset, share: forecast.Share) -> str | Non
 def all_places(
     organizations: Organizations, shares: Iterable[forecast.Share]
 ) -> list[SandboxPlace]:
-    """All sandboxes of a deployment, for each organization that the routes name."""
+    """All sandboxes of a stack, for each organization that the routes name."""
     return [
         SandboxPlace(name, credential)
         for credential in dict.fromkeys(share.place.credential for share in shares)

@@ -36,7 +36,7 @@ _PLACEHOLDER = re.compile(r"\{\w+\}")
 class SandboxPlace:
     """A sandbox of an organization.
 
-    `sandbox`: its name, or a text with placeholders; None: the default of a deployment that is not
+    `sandbox`: its name, or a text with placeholders; None: the default of a stack that is not
     known. `credential`: the name of the organization's secret; None: the default.
     """
 

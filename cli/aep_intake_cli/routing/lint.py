@@ -36,7 +36,7 @@ def lint(
 ) -> list[DocumentProblem]:
     """All problems of `document`; none: it may go live.
 
-    `organizations`: those of the deployment; None: not known, so not checked. `delivers`: whether
+    `organizations`: those of the stack; None: not known, so not checked. `delivers`: whether
     the stack fills the batches itself.
     """
     try:
@@ -64,7 +64,7 @@ def lint(
             continue
         sandbox, allowed = route.written.get("sandbox", "{"), organizations.of(arn).sandboxes
         if "{" not in sandbox and sandbox not in allowed:
-            text = f"the deployment does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
+            text = f"the stack does not allow sandbox {sandbox!r}, only {', '.join(allowed)}"
             problems.append(DocumentProblem(route.name, f"routes[{index}].sandbox", text))
     return problems
 

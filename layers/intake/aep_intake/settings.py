@@ -8,7 +8,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, init=False, repr=False, eq=False)  # made by `read` alone
 class Settings:
-    """The settings of a deployment. Every field is an environment variable in capitals.
+    """The settings of a stack. Every field is an environment variable in capitals.
 
     A function's settings have the fields in `READ`; reading another raises AttributeError.
     """

@@ -235,7 +235,7 @@ def test_that_nothing_is_deployed_appconfig_may_also_say_by_not_finding_it(
 
 
 def test_what_cannot_be_read_is_not_unpublished(counting: Worker) -> None:
-    """It may well have been published, and be more careful than the deployment's own."""
+    """It may well have been published, and be more careful than the stack's own."""
     counting.expect_session()
     counting.expect_failure()
     with pytest.raises(LimitsUnavailable, match=r"the number cannot be used: .*expired"):

@@ -37,7 +37,7 @@ def test_the_id_of_a_ledger_is_the_name_of_its_first_table_for_good() -> None:
 
 
 def test_looking_writes_nothing() -> None:
-    """The upload stage may not: its role writes deliveries alone."""
+    """A worker of deliveries may not: its role writes these alone."""
     items = Counting()
     assert of(items, "first", [NOW]).get() == LedgerIdentity("first")
     assert list(items) == []

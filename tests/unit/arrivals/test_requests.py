@@ -568,7 +568,7 @@ class TestObjects:
         assert "b.json" in answer.body["detail"]
         assert not api.ledger.records and not api.created()
 
-    def test_must_be_in_a_bucket_of_the_deployment(self, api: Api) -> None:
+    def test_must_be_in_a_bucket_of_the_stack(self, api: Api) -> None:
         answer = api.post(BODY | {"objects": ["s3://landing/a.json", "s3://elsewhere/a.json"]})
         assert (answer.status, answer.reason) == (422, "target-not-allowed")
         assert "objects[1]" in answer.body["detail"]

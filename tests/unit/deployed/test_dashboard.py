@@ -1,4 +1,4 @@
-"""The dashboard as CloudWatch gets it, with and without the upload stage; and what alarms look at.
+"""The dashboard as CloudWatch gets it, with and without deliveries; and what alarms look at.
 
 CloudWatch shows an empty graph for a metric that nobody publishes, and says nothing.
 """
@@ -61,7 +61,7 @@ def template() -> dict[str, Any]:
 
 @pytest.fixture(scope="module", params=[True, False], ids=["delivering", "creating"])
 def delivers(request: pytest.FixtureRequest) -> bool:
-    """Whether the stack has its upload stage."""
+    """Whether the stack delivers."""
     chosen: bool = request.param
     return chosen
 

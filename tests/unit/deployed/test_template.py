@@ -915,7 +915,7 @@ def test_only_what_users_may_bring_themselves_is_conditional(template: dict[str,
         "LetOnRequestSign": "OwnBucket",
         "Ledger": "OwnLedger",
     }
-    # The journal and the upload stage: all of each or nothing.
+    # The journal and deliveries: all of each or nothing.
     assert journal == {name for name in template["Resources"] if "Journal" in name}
     belongs = re.compile(
         r"Deliver|Upload|FilesLost|RowsMissing|BatchesFail|BatchesAbandoned|BatchesUnfinished"
@@ -1089,7 +1089,7 @@ SECRETS = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:aep/*"
 
 
 def resolved(template: dict[str, Any], value: Any) -> str:  # noqa: PLR0911
-    """A variable as a large deployment has it: long names, twenty buckets, secrets by prefix."""
+    """A variable as a large stack has it: long names, twenty buckets, secrets by prefix."""
     parameters = template["Parameters"]
     match value:
         case {"Ref": "SourceBucketNames"}:

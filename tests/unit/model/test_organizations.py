@@ -75,7 +75,7 @@ def test_limits_alone_are_those_of_all_that_the_template_names() -> None:
         parse(document(limits={"gigabytesPerHour": 5}), [PREFIX])
 
 
-# What must not be said: each would be less careful than the deployment is by itself.
+# What must not be said: each would be less careful than the stack is by itself.
 WEAKER = [
     ("settleSeconds", 119),
     ("outcomeSeconds", 4),

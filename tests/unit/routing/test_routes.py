@@ -67,7 +67,7 @@ def test_a_mapping_set_of_data_prep_is_named_by_a_tag() -> None:
     }
 
 
-def test_what_a_route_leaves_out_is_left_to_the_deployment() -> None:
+def test_what_a_route_leaves_out_is_left_to_the_stack() -> None:
     match = matched(table({"match": "**", "datasetId": "d"}), arrival("a.csv"))
     assert (match.sandbox, match.credential, match.dataset_name) == (None, None, None)
     assert match.options == {"inputFormat": {"format": "csv"}, "enableErrorDiagnostics": True}

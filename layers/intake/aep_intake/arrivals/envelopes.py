@@ -24,7 +24,7 @@ class NotAnArrival(StrEnum):
 
     DELETE_EVENT = "delete-event"
     FOLDER_MARKER = "folder-marker"  # the console's "folder": a key that ends `/`, and no bytes
-    OTHER_KEY = "other-key"  # the deployment's KeyPattern does not match it
+    OTHER_KEY = "other-key"  # the stack's KeyPattern does not match it
     OTHER_EVENT = "other-event"  # it brings no new bytes
     TEST_EVENT = "test-event"  # S3 sends one when a notification is configured
 

@@ -91,13 +91,13 @@ type LookAt = Callable[
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """A well-formed request, which this deployment may still not allow."""
+    """A well-formed request, which this stack may still not allow."""
 
     external_id: str
     dataset_id: str
     options: Mapping[str, Any]  # members of Adobe's request, `inputFormat` always among them
     objects: tuple[tuple[str, str], ...]  # bucket and key
-    # None: the deployment's default.
+    # None: the stack's default.
     sandbox: str | None
     ims_org: str | None
     fingerprint: str  # differs if another request has the same external id
@@ -212,7 +212,7 @@ def _order(
     for n, (bucket, _) in enumerate(request.objects):
         if bucket not in buckets:
             raise TargetNotAllowed(
-                f"objects[{n}]: bucket {bucket!r} is not one of this deployment's: "
+                f"objects[{n}]: bucket {bucket!r} is not one of this stack's: "
                 "see its parameter SourceBucketNames"
             )
     if current is None:

@@ -66,8 +66,7 @@ def resolve(arrival: Arrival, intake: Intake) -> Fate:
         raise too_old(arrival)
     if arrival.bucket not in intake.buckets:
         raise TargetNotAllowed(
-            f"{arrival.uri} is not in a bucket of this deployment: "
-            "see its parameter SourceBucketNames"
+            f"{arrival.uri} is not in a bucket of this stack: see its parameter SourceBucketNames"
         )
     table = intake.table()
     match = table.match(arrival)

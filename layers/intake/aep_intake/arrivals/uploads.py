@@ -67,13 +67,13 @@ def route(
 ) -> str:
     """The name of the route that will take the object as data.
 
-    `keys`: what the deployment's KeyPattern fits. `now`: epoch milliseconds. Raises NoRoute,
+    `keys`: what the stack's KeyPattern fits. `now`: epoch milliseconds. Raises NoRoute,
     KeyNotTaken, EmptyObject, FormatUnknown or TargetNotAllowed.
     """
     arrival = Arrival(bucket, request.key, None, "", None, request.length, now)
     if not keys.fullmatch(request.key):
         raise KeyNotTaken(
-            f"the deployment's KeyPattern does not fit the key {request.key!r}: choose another one"
+            f"the stack's KeyPattern does not fit the key {request.key!r}: choose another one"
         )
     match = table.match(arrival)
     if isinstance(match, Ignored):

@@ -1,4 +1,4 @@
-"""The rate limit of batches per minute, which all workers of a deployment share.
+"""The rate limit of batches per minute, which all workers of a stack share.
 
 Each credential has a token bucket in the ledger, stored as the time at which it will be full again.
 A batch moves that time ahead by the interval between two batches, and its turn comes when the

@@ -27,7 +27,7 @@
     │   ├── CustomerKeyNeeded     it is encrypted with a key that only its sender has (SSE-C)
     │   ├── RoutesDiffer          files of one order that no longer share a route, target and format
     │   ├── Overtaken             redriven too late: a newer version, or its bytes, are there
-    │   ├── TargetNotAllowed      sandbox or credential this deployment does not allow
+    │   ├── TargetNotAllowed      sandbox or credential this stack does not allow
     │   ├── AlreadyClaimed        objects that other orders claimed
     │   ├── DatasetNotFound       no dataset, or more than one, by that name
     │   ├── BatchRefused          AEP refused to make the batch, in its own words
@@ -198,7 +198,7 @@ class Overtaken(Rejected):
 
 
 class TargetNotAllowed(Rejected):
-    """A sandbox or credential that this deployment does not allow."""
+    """A sandbox or credential that this stack does not allow."""
 
 
 class AlreadyClaimed(Rejected):

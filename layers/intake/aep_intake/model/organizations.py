@@ -1,4 +1,4 @@
-"""The organizations a deployment works for, and their limits: data with a right of its own.
+"""The organizations a stack works for, and their limits: data with a right of its own.
 
 `limits.schema.json`, beside this module, describes the document; an editor, AppConfig's validator
 and `parse` all read that one file. The right to publish routes does not include it: a route can
@@ -57,7 +57,7 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class Organizations:
-    """The organizations that a deployment works for: at least one, the first the default."""
+    """The organizations that a stack works for: at least one, the first the default."""
 
     all: tuple[Organization, ...]
     limits: Limits = Limits()
@@ -72,7 +72,7 @@ class Organizations:
         for organization in self.all:
             if credential in (None, organization.credential):
                 return organization
-        raise TargetNotAllowed(f"the deployment has no organization with the secret {credential}")
+        raise TargetNotAllowed(f"the stack has no organization with the secret {credential}")
 
     def limits_of(self, credential: str) -> Limits:
         """The limits of one organization; the shared ones if the document no longer names it."""

@@ -300,7 +300,7 @@ class Record(Kept):
         return self._then(state=state, rejection=rejection, put_off=None)
 
     def announced(self, *, delivers: bool = False) -> "Record":
-        """The create stage is done with it. `delivers`: the upload stage takes over."""
+        """The create stage is done with it. `delivers`: its delivery begins."""
         if self.state is not State.CREATED:
             return self._then(lease=None, due=None, put_off=None)
         return self._then(

@@ -48,18 +48,14 @@ class StatusAnswers:
 
     def _batches(self, asked: Mapping[str, str]) -> tuple[int, JsonObject]:
         if self.listing is None:
-            detail = (
-                "this deployment has no journal (parameter JournalDays), so it lists no batches"
-            )
+            detail = "this stack has no journal (parameter JournalDays), so it lists no batches"
             return 404, problem(404, "not-found", detail)
         wanted = listing.read(asked, self.now())
         return 200, listing.batches(wanted, self.now(), self.listing())
 
     def _object(self, bucket: str, key: str) -> tuple[int, JsonObject]:
         if bucket not in self.buckets:
-            detail = (
-                f"{bucket} is not a bucket of this deployment: see its parameter SourceBucketNames"
-            )
+            detail = f"{bucket} is not a bucket of this stack: see its parameter SourceBucketNames"
             return 404, problem(404, "not-found", detail)
         found = status.of_object(bucket, key, self.ports)
         return self._told(found, lambda: self._why_unknown(bucket, key))

@@ -122,8 +122,7 @@ REASONS: Mapping[str, Reason] = {
         "discard it; or redrive with `--even-if-overtaken`",
     ),
     "target-not-allowed": Reason(
-        "the deployment does not allow the sandbox, credential or bucket, or the dataset is "
-        "Adobe's own",
+        "the stack does not allow the sandbox, credential or bucket, or the dataset is Adobe's own",
         "correct the route or organizations",
     ),
     "already-claimed": Reason(

@@ -58,7 +58,7 @@ class Checks:
             raise EmptyObject(f"{file.uri} is empty, and AEP fails a batch with an empty file")
         if match.compiled_map is not None and not self.delivers:
             raise FormatMismatch(
-                f"route `{match.route}` maps its files, and this deployment uploads none "
+                f"route `{match.route}` maps its files, and this stack uploads none "
                 "(DeliverBatches=false): set DeliverBatches to true, or take `map` out of the route"
             )
         alone, look = isinstance(match.batching, OneBatch), match.demands.look_inside

@@ -124,7 +124,7 @@ class Match:
 
     route: str
     version: str
-    # None: the deployment's default. It must allow any other value.
+    # None: the stack's default. It must allow any other value.
     sandbox: str | None = None
     credential: str | None = None
     # Exactly one of the two is set.

@@ -1,4 +1,4 @@
-"""The organizations, sandboxes and datasets to which a deployment may send batches."""
+"""The organizations, sandboxes and datasets to which a stack may send batches."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Targets:
         sandbox = sandbox or allowed[0]
         if sandbox not in allowed:
             raise TargetNotAllowed(
-                f"sandbox {sandbox!r} is not one this deployment allows with the secret {arn} "
+                f"sandbox {sandbox!r} is not one this stack allows with the secret {arn} "
                 f"({', '.join(allowed)}): see `sandboxes` in the limits document, which "
                 "`aep-intake limits publish` changes"
             )
@@ -47,7 +47,7 @@ class Targets:
             if self.ims_org(arn) == ims_org:
                 return arn
         raise TargetNotAllowed(
-            f"this deployment has no credential of organization {ims_org!r}: "
+            f"this stack has no credential of organization {ims_org!r}: "
             "see `organizations` in the limits document, which `aep-intake limits publish` changes"
         )
 
@@ -67,7 +67,7 @@ class Targets:
 
 
 def credential_arn(name: str | None, arns: Sequence[str]) -> str:
-    """The ARN of the deployment's secret called `name`; the first if None.
+    """The ARN of the stack's secret called `name`; the first if None.
 
     A secret's name is its ARN after `:secret:` without the six characters Secrets Manager adds.
     Raises TargetNotAllowed unless exactly one has that name.
@@ -78,5 +78,5 @@ def credential_arn(name: str | None, arns: Sequence[str]) -> str:
         ending = re.compile(rf":secret:{re.escape(name)}(-[0-9A-Za-z]{{6}})?\Z")
         found = [arn for arn in arns if ending.search(arn)]
     if len(found) != 1:
-        raise TargetNotAllowed(f"the deployment has {len(found)} credentials named {name!r}, not 1")
+        raise TargetNotAllowed(f"the stack has {len(found)} credentials named {name!r}, not 1")
     return found[0]

@@ -10,7 +10,7 @@ from aep_intake.routing.table import Ignored, RoutingTable
 def is_wanted(file: Arrival, keys: re.Pattern[str], table: RoutingTable) -> bool:
     """Whether it is for us; what no route takes is, for it is rejected by name.
 
-    `keys`: the deployment's KeyPattern.
+    `keys`: the stack's KeyPattern.
     """
     if not keys.fullmatch(file.key) or (file.size == 0 and file.key.endswith("/")):
         return False

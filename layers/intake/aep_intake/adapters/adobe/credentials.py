@@ -82,7 +82,7 @@ class _CredentialState:
 
 
 class Credentials:
-    """Tokens of all credentials of the deployment, kept across warm invocations.
+    """Tokens of all credentials of the stack, kept across warm invocations.
 
     `ims_url`: like `https://ims-na1.adobelogin.com`. `now`: epoch milliseconds. `timeouts` in
     seconds, to connect and to answer. May be used from several threads: for each credential one

@@ -44,7 +44,7 @@ class Adobe:
     """One AEP with all its organizations and sandboxes: the Platform of `create_batch`.
 
     `platform_url`: like `https://platform.adobe.io`. `ledger` gives the id of our ledger: batches
-    carry a digest of it, so that two deployments never take each other's. `now` tells epoch
+    carry a digest of it, so that two stacks never take each other's. `now` tells epoch
     milliseconds.
     `replay_by`: the member of `replay` that names a replaced batch, with a `$` if the ids want one.
     `timeouts` in seconds, to connect and to answer. `start_within`: seconds after which `create`
