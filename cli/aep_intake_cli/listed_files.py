@@ -15,7 +15,7 @@ rejection that still stands, or when it was set aside.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import batched, chain
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,6 +79,7 @@ class FilesPorts:
     ledger: FilesLedger
     windows: JoinedWindows
     folders: Folders
+    claimants: Callable[[Sequence[Arrival]], Container[Arrival]]  # as the ledger's
     status: status.StatusPorts
 
 
@@ -104,6 +105,7 @@ def files_ports(stack: Stack, session: boto3.Session) -> FilesPorts:
         DynamoListed(table, lambda: [pause.name for pause in ledger.pauses.all()]),
         ledger.windows,
         ledger.folders,
+        ledger.claimants,
         standing.status_ports(stack, session),
     )
 
@@ -146,9 +148,11 @@ def _waiting(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
         files = (
             file for each in listings if chosen.fits("waiting", each.route) for file in each.files
         )
-        for line in _present(files, ports):
-            if line["state"] == Word.WAITING:  # a marker may have taken it
-                yield line
+        for some in batched(files, AT_ONCE, strict=False):
+            taken = ports.claimants(some)  # until their time is over, they stay in the list
+            for line in _present((file for file in some if file not in taken), ports):
+                if line["state"] == Word.WAITING:  # it may be superseded, or rejected
+                    yield line
 
 
 def _in_windows(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:

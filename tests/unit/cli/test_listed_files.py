@@ -18,6 +18,7 @@ from aep_intake.model.orders import claims
 from aep_intake.model.progress import PutOff, Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS, iso
 from aep_intake.model.windows import Window
+from aep_intake.report import status
 from aep_intake.report.events import arrival_rejected
 from aep_intake_cli import documents, listed_files, options
 from aep_intake_cli.command import main
@@ -43,7 +44,9 @@ class Day(Listed):
     def __init__(self) -> None:
         super().__init__()
         ledger = self.ledger
-        self.files_ports = FilesPorts(self, self, ledger.windows, ledger.folders, self.ports.status)
+        self.files_ports = FilesPorts(
+            self, self, ledger.windows, ledger.folders, ledger.claimants, self.ports.status
+        )
 
     def rejected(self, one: Arrival, at: int, lost_of: str | None = None) -> None:
         """A file without an order, or one that was lost from its order."""
@@ -140,6 +143,21 @@ def test_each_version_is_told_once(day: Day) -> None:
 )
 def test_by_state_and_route(day: Day, chosen: dict[str, str], told: list[str]) -> None:
     assert sorted(day.files(**chosen)) == told
+
+
+def test_of_what_a_marker_took_nobody_asks_how_it_stands(
+    day: Day, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays in the list of its folder until its time is over."""
+    asked, of_version = list[str](), status.of_version
+
+    def told(file: Arrival, ports: Any) -> Any:
+        asked.append(Path(file.key).stem)
+        return of_version(file, ports)
+
+    monkeypatch.setattr(status, "of_version", told)
+    assert sorted(day.files(state="waiting")) == ["_SUCCESS waiting", "waits waiting"]
+    assert sorted(asked) == ["_SUCCESS", "waits"]
 
 
 def test_what_was_set_aside_is_told_once(day: Day) -> None:
