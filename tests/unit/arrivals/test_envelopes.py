@@ -155,12 +155,15 @@ ARRIVALS = st.builds(
     sequencer=st.none() | st.from_regex(r"[0-9A-Fa-f]{1,32}", fullmatch=True),
     size=st.integers(1, 5 * 10**12),
     time=st.integers(0, 4 * 10**12),
+    copied=st.booleans(),
 )
 
 
 @given(ARRIVALS)
 def test_an_arrival_that_is_written_is_read_as_it_came(arrival: Arrival) -> None:
-    assert parse(messages.of_arrival(arrival)) == Received((arrival,))
+    read = parse(messages.of_arrival(arrival))
+    assert read == Received((arrival,))
+    assert [one.copied for one in read.arrivals] == [arrival.copied]
 
 
 @pytest.mark.parametrize("version", [None, "null"])

@@ -260,6 +260,18 @@ def test_a_late_event_of_a_ready_file_finds_the_version_that_was_its_own(world: 
     assert loaded(world) == [second, FILE]
 
 
+def test_a_copy_that_waited_is_told_if_its_original_was_loaded_meanwhile(world: World) -> None:
+    copy = replace(FILE, version_id="v2", sequencer="0063", time=START + MINUTE, copied=True)
+    again = replace(DONE, version_id="r2", sequencer="0073", time=START + 2 * MINUTE)
+    put(world, FILE, copy)
+    assert arrive(world, FILE, copy) == [Waits("again"), Waits("again")]
+    put(world, DONE)
+    assert Skipped("same-bytes") in arrive(world, DONE)
+    put(world, again)
+    assert arrive(world, again) == [Skipped("ready")]
+    assert loaded(world) == [FILE]
+
+
 def test_with_a_window_a_file_joins_that_of_its_ready_file() -> None:
     world = world_of(batch={"window": "5m"})
     put(world, FILE)

@@ -64,6 +64,7 @@ def of_arrival(arrival: Arrival) -> str:
         "detail": {
             "bucket": {"name": arrival.bucket},
             "object": {name: value for name, value in about.items() if value is not None},
+            **({"reason": "CopyObject"} if arrival.copied else {}),
         },
     }
     return json.dumps(event)
