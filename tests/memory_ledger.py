@@ -461,8 +461,8 @@ class MemoryLedger:
         found = []
         for name, one in self._unfinished(kind).items():
             when = self.when(one, (kind, name))
-            held = isinstance(one, Record) and one.paused is not None
-            if when is not None and when <= now and not held:
+            paused = isinstance(one, Record) and one.paused is not None
+            if when is not None and when <= now and not paused:
                 found.append(Due(kind, name, when))
         if not found:
             return []
@@ -511,7 +511,7 @@ class MemoryLedger:
 
 
 class MemoryPauses:
-    """Pauses, and the orders of the ledger that they hold."""
+    """Pauses, and the orders of the ledger that they keep back."""
 
     def __init__(self, ledger: MemoryLedger) -> None:
         self.kept: dict[str, Pause] = {}

@@ -71,7 +71,7 @@ def _grouped(several: Sequence[Parked]) -> Generator[list[Parked]]:
 SAID = {
     "parked": "refused, {reason}: {detail}",
     "retried": "tried again for a day, {reason}: {detail}",
-    "paused": "claimed, and kept until its pause is over",
+    "paused": "claimed, and kept back until its pause is over",
     "waits": "waits for its marker or ready file",
     "window": "in a window of route {route}",
     "batch": "a batch (attempt {attempt}), route {route}, dataset {datasetId}",

@@ -51,7 +51,7 @@ class BucketRetention:
 
 @dataclass(frozen=True)
 class PausedWork:
-    """A pause, and what it holds. Times in epoch milliseconds."""
+    """A pause, and what it keeps back. Times in epoch milliseconds."""
 
     pause: Pause
     orders: int  # each gets a batch
@@ -61,7 +61,7 @@ class PausedWork:
 
 
 def doubt_of_dataset(dataset: str, table: RoutingTable) -> str | None:
-    """Why a pause of this dataset may hold nothing; None: a route names it."""
+    """Why a pause of this dataset may keep nothing back; None: a route names it."""
     named = {
         str(route.written["datasetId"]) for route in table.routes if "datasetId" in route.written
     }
@@ -69,13 +69,13 @@ def doubt_of_dataset(dataset: str, table: RoutingTable) -> str | None:
         return None
     whole = sorted(name for name in named if "{" not in name)
     return (
-        f"no route names the dataset {dataset} by its id ({near(dataset, whole)}). The pause holds "
-        "what comes for it all the same: by a request, by `datasetName`, by a placeholder"
+        f"no route names the dataset {dataset} by its id ({near(dataset, whole)}). The pause keeps "
+        "back what comes for it all the same: by a request, by `datasetName`, by a placeholder"
     )
 
 
 def doubt_of_organization(name: str, credentials: Credentials, arns: Iterable[str]) -> str | None:
-    """Why a pause of this organization may hold nothing; None: it is the stack's.
+    """Why a pause of this organization may keep nothing back; None: it is the stack's.
 
     Raises CommandFailed if it is not.
     """
@@ -109,9 +109,10 @@ def waiting(pause: Pause, ledger: DynamoLedger, kept: BucketRetention) -> Paused
 
     Orders of one file are counted by the index alone, and the first of them came first.
     """
-    held = sorted(ledger.pauses.orders(pause, FOR_EVER, ALL), key=lambda due: (due.shard, due.when))
-    files, times = len(held), list[int]()
-    for shard, group in groupby(held, key=lambda due: due.shard):
+    orders = ledger.pauses.orders(pause, FOR_EVER, ALL)
+    orders.sort(key=lambda due: (due.shard, due.when))
+    files, times = len(orders), list[int]()
+    for shard, group in groupby(orders, key=lambda due: due.shard):
         dues = list(group)
         looked_at = dues if shard.endswith(SEVERAL) else dues[:1]
         for record in filter(None, (ledger.get(due.id) for due in looked_at)):
@@ -119,7 +120,7 @@ def waiting(pause: Pause, ledger: DynamoLedger, kept: BucketRetention) -> Paused
             times.append(_came(record))
     oldest = min(times, default=None)
     until = None if kept.days is None or oldest is None else oldest + kept.days * DAY_MS
-    return PausedWork(pause, len(held), files, oldest, until)
+    return PausedWork(pause, len(orders), files, oldest, until)
 
 
 def _came(record: Record) -> int:

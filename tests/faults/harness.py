@@ -693,8 +693,8 @@ class World:
         """Whatever a tick would hand out."""
         pauses = self.ledger.pauses
         over = [pause for pause in pauses.all() if pause.resumed_at is not None]
-        held = [one for pause in over for one in pauses.orders(pause, now, 10**6)]
-        return all_due(self.ledger, now) + held
+        resumed = [one for pause in over for one in pauses.orders(pause, now, 10**6)]
+        return all_due(self.ledger, now) + resumed
 
     def _waiting_for(self, kind: due.DueKind) -> int:
         if self.wait(2):

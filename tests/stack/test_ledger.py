@@ -304,8 +304,8 @@ def test_many_orders_are_read_at_once_and_unfinished_ones_page_by_page(
         return  # lists read DynamoDB alone
     listed = DynamoListed(ledger._table, lambda: ["route#r"])
     records = [ledger.open(opened(arrival())) for _ in range(7)]
-    held = records[-1].paused_by("route#r", NOW)
-    records[-1] = ledger.replace(records[-1], held)
+    paused = records[-1].paused_by("route#r", NOW)
+    records[-1] = ledger.replace(records[-1], paused)
     ids = {record.order.external_id for record in records}
     found = listed.orders([*ids, "nobody's"])
     assert {name: record for name, (record, _) in found.items()} == {
@@ -1311,28 +1311,28 @@ def _lost_once(stack: LocalStack) -> Disturb:
     return lose
 
 
-def test_an_order_that_a_pause_holds_is_due_for_nobody_but_its_pause(ledger: Contract) -> None:
+def test_an_order_that_a_pause_keeps_back_is_due_for_nobody_but_its_pause(ledger: Contract) -> None:
     pause = Pause(f"route#{uuid.uuid4().hex}", NOW, "arn:me", "ä")
     ledger.pauses.put(pause)
     assert ledger.pauses.standing()[pause.name] == pause
-    held = [
+    paused = [
         ledger.open(Record.waiting(order(*files), NOW).paused_by(pause.name, NOW + number))
         for number, files in enumerate([(arrival(),), (arrival(), arrival()), ()])
     ]
-    names = {record.order.external_id for record in held}
+    names = {record.order.external_id for record in paused}
 
     def found(since: int, limit: int = 9) -> dict[str, int]:
         return {due.id: due.when for due in ledger.pauses.orders(pause, since, limit)}
 
     assert not names & due_of(ledger, DueKind.ORDERS, NOW + DAY).keys()
-    assert found(NOW + 9) == {record.order.external_id: record.due for record in held}
-    assert found(NOW) == {held[0].order.external_id: NOW}
+    assert found(NOW + 9) == {record.order.external_id: record.due for record in paused}
+    assert found(NOW) == {paused[0].order.external_id: NOW}
     assert len(found(NOW + 9, 2)) == 2
     [first] = ledger.pauses.orders(pause, NOW, 9)
     assert ledger.due_work.lease(first, NOW + 500) == NOW
     assert first.id not in found(NOW + 499)
     assert found(NOW + 500)[first.id] == NOW + 500, "its worker died"
-    ledger.replace(held[0], held[0].resumed(NOW).given_back(NOW + 1))
+    ledger.replace(paused[0], paused[0].resumed(NOW).given_back(NOW + 1))
     assert found(NOW + 500).keys() == names - {first.id}
     assert due_of(ledger, DueKind.ORDERS, NOW + 1)[first.id] == NOW + 1
 

@@ -82,7 +82,7 @@ def command(
     with progress("counting what waits"):
         known = [pause for pause in ledger.pauses.all() if name in (None, pause.name)]
         waits = [pauses.waiting(pause, ledger, kept) for pause in known]
-    # One that is over is deleted an hour after it holds nothing.
+    # One that is over is deleted an hour after it keeps nothing back.
     found = [one for one in waits if one.pause.resumed_at is None or one.orders]
     if doubt is not None:
         click.echo(f"{click.style('warning', fg='yellow')}: {doubt}.", err=True)

@@ -39,7 +39,7 @@ STACK = Stack("aep-intake", {"SourceBuckets": "landing,other"}, {})
 Output = pytest.CaptureFixture[str]
 
 
-def held(ledger: MemoryLedger, pause: Pause, *orders: Order, since: int = NOW) -> None:
+def keep_back(ledger: MemoryLedger, pause: Pause, *orders: Order, since: int = NOW) -> None:
     ledger.pauses.put(pause)
     for one in orders:
         ledger.open(Record.waiting(one, since).paused_by(pause.name, since))
@@ -77,8 +77,8 @@ def ledger(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryLedger]:
 def test_files_are_counted_and_the_oldest_says_until_when_they_are_kept() -> None:
     ledger: Any = MemoryLedger()
     younger = replace(FILE, key="crm/2.csv", time=NOW + 2 * HOUR_MS)
-    held(ledger, PAUSE, order(FILE), since=NOW + 1)
-    held(ledger, PAUSE, order(younger), part(50), part(7, left_out=(1, 2)), since=NOW + DAY_MS)
+    keep_back(ledger, PAUSE, order(FILE), since=NOW + 1)
+    keep_back(ledger, PAUSE, order(younger), part(50), part(7, left_out=(1, 2)), since=NOW + DAY_MS)
     found = pauses.waiting(PAUSE, ledger, pauses.BucketRetention(30))
     assert (found.orders, found.files) == (4, 1 + 1 + 50 + 5)
     assert found.oldest == FILE.time
@@ -167,7 +167,7 @@ def test_a_row_says_all_of_a_pause(width: int) -> None:
 
 
 def test_a_pause_says_who_made_it_and_what_waits(ledger: MemoryLedger, capsys: Output) -> None:
-    held(ledger, PAUSE, order(FILE))
+    keep_back(ledger, PAUSE, order(FILE))
     assert main(["pause", "crm", "--note", "prices are wrong", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         {
@@ -305,7 +305,7 @@ def test_a_pause_that_is_over_and_holds_nothing_is_not_shown(
     ledger: MemoryLedger, capsys: Output
 ) -> None:
     """The clock deletes it within an hour or so."""
-    held(ledger, replace(PAUSE, resumed_at=NOW), order(FILE))
+    keep_back(ledger, replace(PAUSE, resumed_at=NOW), order(FILE))
     ledger.pauses.put(OVER)
     assert main(["pause", "--json"]) == 0
     assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["crm"]

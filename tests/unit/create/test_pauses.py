@@ -131,7 +131,7 @@ def test_a_file_is_not_lost_if_nobody_can_be_sent_it_again(world: World) -> None
     assert batches(world) == 1
 
 
-def test_a_pause_that_comes_back_holds_what_the_one_before_it_held(world: World) -> None:
+def test_a_pause_that_comes_back_keeps_back_what_the_one_before_it_did(world: World) -> None:
     world.pause(ROUTE)
     arrive(world, ONE)
     world.resume()
@@ -148,7 +148,7 @@ def test_a_pause_that_comes_back_holds_what_the_one_before_it_held(world: World)
 
 
 @pytest.mark.parametrize(
-    ("name", "is_held"),
+    ("name", "is_kept_back"),
     [
         ("route#r", True),
         ("route#R", False),
@@ -158,12 +158,12 @@ def test_a_pause_that_comes_back_holds_what_the_one_before_it_held(world: World)
         ("route#d", False),
     ],
 )
-def test_a_route_a_dataset_or_an_organization_is_paused(name: str, *, is_held: bool) -> None:
+def test_a_route_a_dataset_or_an_organization_is_paused(name: str, *, is_kept_back: bool) -> None:
     pause = Pause(name, START, "arn:me")
-    assert (pause_of(order(ONE), {name: pause}) is pause) is is_held
+    assert (pause_of(order(ONE), {name: pause}) is pause) is is_kept_back
     by_name = name.startswith("route#")
     requested = order(route=None, trigger="request")
-    assert (pause_of(requested, {name: pause}) is pause) is (is_held and not by_name)
+    assert (pause_of(requested, {name: pause}) is pause) is (is_kept_back and not by_name)
 
 
 def test_a_pause_says_who_since_and_why() -> None:
@@ -190,7 +190,7 @@ def test_a_window_closes_under_a_pause_and_its_parts_wait(world: World) -> None:
     assert batches(world) == 2
 
 
-def test_an_order_that_waits_for_another_try_is_held_from_then_on(world: World) -> None:
+def test_an_order_that_waits_for_another_try_is_kept_back_from_then_on(world: World) -> None:
     world.simulator.faults.add(Fault("gateway", code="429001"))
     with pytest.raises(Exception, match="429001"):
         take(ONE, world.intake(0))
@@ -239,15 +239,15 @@ def test_where_it_does_not_exist_none_is_made(world: World) -> None:
     world.clock.advance(5 * MINUTE)
     world.rest()
     assert (batches(world), world.events) == (0, [])
-    held = world.ledger.records[ONE.external_id]
-    assert held.paused == ROUTE
-    assert held.unknown_since is not None
+    record = world.ledger.records[ONE.external_id]
+    assert record.paused == ROUTE
+    assert record.unknown_since is not None
     world.resume()
     world.rest()
     assert batches(world) == 1
 
 
-def test_a_pause_that_comes_while_an_order_waits_for_its_turn_holds_it(world: World) -> None:
+def test_a_pause_that_comes_while_an_order_waits_for_its_turn_keeps_it_back(world: World) -> None:
     intake = world.intake(0)
 
     def pace(_: str) -> None:
@@ -296,11 +296,11 @@ def test_what_is_paused_is_kept_for_longer_than_the_ledger_remembers(world: Worl
     [(renewed, end)] = world.ledger.renewed.items()
     assert renewed == ONE.external_id
     assert world.clock() < end < world.intake(0).ports.lease().until - SKEW_MS
-    held = world.ledger.records[ONE.external_id]
-    assert (held.paused, held.due) == (ROUTE, world.clock())
+    record = world.ledger.records[ONE.external_id]
+    assert (record.paused, record.due) == (ROUTE, world.clock())
 
 
-def test_a_pause_that_is_over_is_forgotten_once_it_holds_nothing(world: World) -> None:
+def test_a_pause_that_is_over_is_forgotten_once_it_keeps_nothing_back(world: World) -> None:
     world.pause(ROUTE)
     take(ONE, world.intake(0))
     world.resume()

@@ -175,12 +175,12 @@ class TestAnOrder:
             }
         ]
 
-    def test_that_a_pause_holds(self, world: World) -> None:
-        held = Record.waiting(order(FILE), NOW).paused_by("route#r", NOW)
-        world.ledger.open(held)
+    def test_that_a_pause_keeps_back(self, world: World) -> None:
+        paused = Record.waiting(order(FILE), NOW).paused_by("route#r", NOW)
+        world.ledger.open(paused)
         pause = Pause("route#r", NOW, "arn:me", "why")
         world.ledger.pauses.put(pause)
-        renewed = world.ledger.replace(held, held.paused_by("route#r", NOW + MINUTE))
+        renewed = world.ledger.replace(paused, paused.paused_by("route#r", NOW + MINUTE))
         assert renewed.due != NOW
         [told] = world.told()
         assert (told["state"], told["since"]) == ("paused", AT)

@@ -678,19 +678,19 @@ def test_each_tick_reads_the_meter(
     assert found.limits == [90]
 
 
-def test_what_a_pause_held_is_handed_out_after_it_and_is_not_overdue(
+def test_what_a_pause_kept_back_is_handed_out_after_it_and_is_not_overdue(
     tick: Callable[[Ticked, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = MemoryLedger()
-    for name in ("held", "still"):
+    for name in ("resumed", "still"):
         pause = Pause(f"route#{name}", NOON - DAY_MS, "arn:me")
         ledger.pauses.put(pause)
         of_route = replace(ORDER, external_id=name, route=name, files=())
         ledger.open(Record.waiting(of_route, NOON - DAY_MS).paused_by(pause.name, NOON - DAY_MS))
-    ledger.pauses.put(Pause("route#held", NOON - DAY_MS, "arn:me", resumed_at=NOON - 1))
+    ledger.pauses.put(Pause("route#resumed", NOON - DAY_MS, "arn:me", resumed_at=NOON - 1))
     found = Ticked([], pauses=ledger.pauses)
     tick(found, NOON)
-    assert found.handed_out == {"due-orders": ["held"]}
+    assert found.handed_out == {"due-orders": ["resumed"]}
     counted = printed(capsys)
     assert (counted["DueOrders", "", ""], counted["OverdueOrders", "", ""]) == (0, 0)
 

@@ -144,7 +144,8 @@ def would_become(
 ) -> list[list[dict[str, Any]]]:
     """What each thing in each message would become, as JSON: `becomes`, and why or for which order.
 
-    batch, window, waits, paused   it would get a batch, join a window, wait for a marker, be held
+    batch, window, waits, paused   it would get a batch, join a window, wait for a marker, or a
+                                   pause would keep it back
     nothing                        it is there already, or is not wanted: its item ends
     parked                         it would be refused, with `reason` and `detail`
     retried                        something does not answer now; it would be tried again for a day

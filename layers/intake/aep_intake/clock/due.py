@@ -70,13 +70,13 @@ class PauseLedger(Protocol):
     """The pauses of the ledger. Every method raises LedgerUnavailable."""
 
     def all(self) -> list[Pause]:
-        """With those that are over and may still hold orders."""
+        """With those that are over and may still keep orders back."""
 
     def delete(self, pause: Pause) -> bool:
         """Delete a pause; False if somebody changed it."""
 
     def orders(self, pause: Pause, since: int, limit: int) -> list[Due]:
-        """Orders that a pause keeps since then (epoch ms), or before, up to `limit`."""
+        """Orders that a pause keeps back since then (epoch ms), or before, up to `limit`."""
 
 
 @dataclass(frozen=True, slots=True)

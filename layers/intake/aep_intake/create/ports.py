@@ -37,7 +37,7 @@ class OrderLedger(Attempts, Protocol):
         """As `replace`, and put the claims again, all or nothing. Raises AlreadyClaimed, too."""
 
     def renew(self, order: Order, end: int) -> None:
-        """Keep for longer what else the ledger holds of an order that a pause holds.
+        """Keep for longer what else the ledger has of an order that a pause keeps back.
 
         Raises NotYet at its `end` (epoch ms); who comes next goes on.
         """

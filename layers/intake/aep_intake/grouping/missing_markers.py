@@ -57,7 +57,7 @@ DEADLINES_PER_WITHIN = 4
 HANDED_ON_MS = 3 * MINUTE_MS  # from one worker to the next, by a queue or by the clock
 # So long after a deadline, and the grace of its route, a marker that came in time has been worked
 # on, by two workers at least.
-HELD_MAX_MS = 40 * MINUTE_MS
+HOLD_MAX_MS = 40 * MINUTE_MS
 PARKED_MAX = 100  # messages that a folder remembers; the others wait for a redrive
 MESSAGES_MAX = 500  # of a worker, which has a minute; the next one goes on
 
@@ -83,7 +83,7 @@ def hold(marker: Arrival, present: Hold, ports: WaitingPorts) -> None:
     ports.folders.hold(_folder_id(marker, marker.key.split("/")[:-1]), longer)
 
 
-def _held_until(files: Iterable[Arrival], due: int, ports: WaitingPorts) -> int:
+def _hold_ends(files: Iterable[Arrival], due: int, ports: WaitingPorts) -> int:
     """Until when (epoch ms) a marker that may take some of the files may be worked on.
 
     `due`: their deadline. Of a marker that came after it, nobody waits for the end.
@@ -93,7 +93,7 @@ def _held_until(files: Iterable[Arrival], due: int, ports: WaitingPorts) -> int:
         parts = file.key.split("/")[:-1]
         above |= {_folder_id(file, parts[:depth]) for depth in range(len(parts) + 1)}
     holds = ports.folders.holds(sorted(above))
-    return max((min(one.until, due + one.grace + HELD_MAX_MS) for one in holds), default=0)
+    return max((min(one.until, due + one.grace + HOLD_MAX_MS) for one in holds), default=0)
 
 
 def listings(waiting: Iterable[WaitingFile], now: int, end: int) -> list[Listing]:
@@ -254,10 +254,10 @@ def reject_overdue(
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
         return
-    held = _held_until(late, files[late[0]].due, ports) - ports.now()
-    if held > 0:
+    wait = _hold_ends(late, files[late[0]].due, ports) - ports.now()
+    if wait > 0:
         why_not = f"a marker of {late[0].uri}'s folder is worked on"
-        raise NotYet(why_not, retry_after=held / 1000, external_id=name)
+        raise NotYet(why_not, retry_after=wait / 1000, external_id=name)
     others = f" and {len(late) - 1:,} more of its folder" if len(late) > 1 else ""
     why = MarkerMissing(
         f"{late[0].uri}{others}: {_what_is_missing(files[late[0]])}",

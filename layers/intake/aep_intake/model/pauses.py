@@ -46,7 +46,7 @@ class Pause(Kept):
 
 
 def pause_of(order: Order, standing: Mapping[str, Pause]) -> Pause | None:
-    """The first of the `standing` pauses, by name, that holds an order; None: it may go on."""
+    """The first of the `standing` pauses, by name, that keeps an order back; None: it may go on."""
     names = [
         Pausable.DATASET.called(order.target.dataset_id),
         Pausable.ORGANIZATION.called(order.target.ims_org),

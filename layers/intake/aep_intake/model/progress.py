@@ -141,9 +141,9 @@ class Record(Kept):
     # without deliveries.
     delivers: bool | None = None
     put_off: PutOff | None = None  # None while nothing went wrong, and once it is told
-    # The name of the pause that holds it; then `due` is since when. Who comes may take it up.
+    # The name of the pause that keeps it back; then `due` is since when. Who comes may take it up.
     paused: str | None = None
-    resumed_at: int | None = None  # when the last pause that held it was over
+    resumed_at: int | None = None  # when the last pause that kept it back was over
     discarded: str | None = None  # by whom, and why: it gets no batch any more
     discarded_at: int | None = None
 
@@ -174,23 +174,23 @@ class Record(Kept):
 
     @property
     def can_be_rerouted(self) -> bool:
-        """Whether a pause held the order of one arrival, which has not been sent again since."""
+        """Whether a pause keeps it back, it has one arrival, and that was not sent again since."""
         order = self.order
         alone = len(order.files) == 1 and order.attempt == 1 and order.split_of is None
-        held = self.paused is not None and self.resumed_at is None and self.never_posted
-        return held and alone and order.trigger == "arrival"
+        kept_back = self.paused is not None and self.resumed_at is None and self.never_posted
+        return kept_back and alone and order.trigger == "arrival"
 
     def sent_again(self, now: int, wait_ms: int) -> "Record":
         """Its arrival is on its way to a worker; if none takes it, it goes on after `wait_ms`."""
         return self._then(paused=self.paused, due=now + wait_ms, resumed_at=now)
 
     def resumed(self, now: int) -> "Record":
-        """As a worker takes it up after a pause that held it."""
+        """As a worker takes it up after a pause that kept it back."""
         return replace(self, paused=None, due=min(now, self.due or now), resumed_at=now)
 
     @property
     def waits_since(self) -> int:
-        """When it was opened, or the last pause that held it was over (epoch ms)."""
+        """When it was opened, or the last pause that kept it back was over (epoch ms)."""
         return self.resumed_at or self.opened_at
 
     @property
@@ -200,20 +200,21 @@ class Record(Kept):
 
     @property
     def never_created(self) -> bool:
-        """Whether it was refused, that was announced, and no batch exists.
+        """Whether it was refused, the refusal is announced, and no batch exists.
 
-        Then it holds no claims, and another request may use its external id.
+        Then it has no claims, and another request may use its external id.
         """
         return self.state is State.REFUSED and self.due is None and self.never_posted
 
     @property
     def keeps_claims(self) -> bool:
-        """Whether, refused and told, it holds its files, and begins again if one of them comes.
+        """Whether it is refused and announced, but still has its claims.
 
-        A batch of it may exist, or those of its earlier attempts do.
+        Then it begins again if one of its files comes. It is so where a POST may have made a batch,
+        or where earlier attempts had batches.
         """
-        told = self.state is State.REFUSED and self.due is None
-        return told and self.next_step(0) is not NextStep.RECLAIM
+        announced = self.state is State.REFUSED and self.due is None
+        return announced and self.next_step(0) is not NextStep.RECLAIM
 
     def next_step(self, now: int) -> NextStep:
         """The next step at `now` (epoch ms) for a worker that wants to carry out this order."""
@@ -359,7 +360,7 @@ class Record(Kept):
             "what is refused or held has a reason", holds=self.rejection is not None or not refused
         )
         invariant(
-            "what a pause holds is open, and due without a lease",
+            "what a pause keeps back is open, and due without a lease",
             holds=self.paused is None
             or (self.state is State.OPEN and due and self.lease is None and not gone),
         )
@@ -381,7 +382,7 @@ class OutcomeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An order whose batch is announced, or that a pause holds."""
+    """An order whose batch is announced, or that a pause keeps back."""
 
     kind: OutcomeKind
     record: Record

@@ -79,7 +79,7 @@ def of_order(
     """The state of an order's batch, and of its files that are in it.
 
     `newer`: the state of the newest order of its lineage, if that took its place and is known.
-    `pause`: the one that holds it, unless that is over.
+    `pause`: the one that keeps it back, unless that is over.
     """
     found = _of_order(record, delivery)
     if record.discarded is not None:

@@ -236,7 +236,7 @@ def _paused(pause: Pause) -> Need:
 MEANS: Mapping[str, str] = {
     Word.WAITING: "it waits for the marker of its folder, or for its own ready file",
     Word.GATHERING: "it is in a window, and gets its batch when that closes",
-    Word.PAUSED: "its route, dataset or organization is paused; it is kept",
+    Word.PAUSED: "its route, dataset or organization is paused, which keeps it back",
     Word.RETRYING: "its batch could not be made yet; it is tried again by itself",
     Word.LOADING: "its batch is being made, filled, or ingested by AEP",
     Word.HELD: "AEP has a batch of it that only a person can judge",

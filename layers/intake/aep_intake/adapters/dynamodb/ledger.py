@@ -40,8 +40,8 @@
 One query by `pk` returns all about an object.
 Index `due`: `due_shard`, `due` (epoch ms): unfinished work only; spread over shards by kind and,
 for orders, by credential (see `lanes`), since a partition of an index takes 1,000 writes a second,
-and a full one throttles the table. Orders that a pause holds have shards of their own. While work
-is handed out, `due` is the end of that lease, and `due_since` its value before.
+and a full one throttles the table. Orders that a pause keeps back have shards of their own. While
+work is handed out, `due` is the end of that lease, and `due_since` its value before.
 Index `batch`: `batch_id`, every attempt that got one; and, in places of their own (see `aside`),
 what is set aside, by hour, and what is RETRYING. Time to live: `expires` (epoch seconds), never on
 a head, on the order that it names, on a connection or a backfill, or on unfinished work. A record

@@ -1,7 +1,7 @@
 """Pauses in the ledger's table, and the orders that wait for their end; see `ledger` for the keys.
 
-Orders that a pause holds are in shards of the index `due` that are the pause's own, where the clock
-does not look for what is due. There `due` is since when they are held.
+Orders that a pause keeps back are in shards of the index `due` that are the pause's own, where the
+clock does not look for what is due. There `due` is since when they are kept back.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,7 +41,7 @@ class DynamoPauses:
             return self._standing
 
     def all(self) -> list[Pause]:
-        """With those that are over and may still hold orders (a consistent read)."""
+        """With those that are over and may still keep orders back (a consistent read)."""
         values = {"pk": {"S": "paused"}}
         items = self._table.query("pk = :pk", values, ConsistentRead=True)
         return [records.read(Pause, item["pause"]["S"]) for item in items]
@@ -64,7 +64,7 @@ class DynamoPauses:
         return True
 
     def orders(self, pause: Pause, since: int, limit: int) -> list[Due]:
-        """Orders that a pause holds since then (epoch ms), or before, up to `limit`.
+        """Orders that a pause keeps back since then (epoch ms), or before, up to `limit`.
 
         The oldest of each of its shards first (from an index: a second old).
         """
@@ -83,12 +83,12 @@ class DynamoPauses:
 
 
 def shards(pause: str) -> list[str]:
-    """The shards of the orders that a pause holds; the last one is of orders of several files."""
+    """The shards of the orders that a pause keeps back; the last is of orders of several files."""
     return [f"paused#{pause}#{n}" for n in (*range(SHARDS_PER_LANE), SEVERAL)]
 
 
 def shard_of(order: Order, pause: str) -> str:
-    """The shard of an order that a pause holds."""
+    """The shard of an order that a pause keeps back."""
     *of_one, several = shards(pause)
     if len(order.files) != 1:
         return several
