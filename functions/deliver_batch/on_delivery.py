@@ -72,7 +72,7 @@ def _work(message: Message, ports: DeliveryPorts) -> Delivery | None:
 
 
 def _park(message: Message, why: Rejection) -> None:
-    """The event of a batch's creation, whose delivery could not be started for a day."""
+    """Park the event of a batch's creation: its delivery could not be started for a day."""
     detail = json.loads(message.body)["detail"]
     external_id, route = detail["externalId"], detail.get("route")
     place, about = (DELIVERIES, "batch", external_id), About(external_id, route)

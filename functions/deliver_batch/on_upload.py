@@ -61,7 +61,7 @@ def _place(message: Message) -> ParkedPlace:
 
 
 def _park(message: Message, why: Rejection) -> None:
-    """A piece that could not be uploaded for a day."""
+    """Park the message of a piece that could not be uploaded for a day."""
     task = records.read(Task, message.body)
     delivery = worker.deliveries.get(task.external_id)
     files = (task.what.file,) if isinstance(task.what, Piece) else ()

@@ -36,7 +36,7 @@
     │   └── NeedsAttention        AEP holds a batch of this order in a state only a person can judge
     ├── InventoryUnusable         an S3 Inventory that cannot take the place of a listing
     └── TryAgain                  retryable; `retry_after` is a hint in seconds
-        ├── NotYet                another worker holds the lease, or it is too early
+        ├── NotYet                it is too early, or another worker has it
         ├── Paused                somebody paused its route, dataset or organization
         ├── LeaseLost             another worker took over: follow the ledger
         ├── OutcomeUnknown        the batch may or may not exist: look up before the next attempt
@@ -277,7 +277,11 @@ class TryAgain(IntakeError):
 
 
 class NotYet(TryAgain):
-    """Another worker holds the lease, or the next try is not due."""
+    """It is too early: `detail` says what it waits for.
+
+    Another worker has it, something before it is not finished, a rate is used up, this worker's
+    time is over, or S3 or Catalog may not show it yet.
+    """
 
 
 class Paused(TryAgain):

@@ -190,10 +190,10 @@ class Order(Kept):
     source_format: Mapping[str, Any] | None = None
     # The name of the compiled map by which the rows of its files become rows of the dataset.
     compiled_map: str | None = None
-    # Of its list (of `files`, or of its excerpt) it is for these places, from the first up to, not
-    # including, the second; None: for all. It is a half of an order that failed, and was split.
+    # Which places of its list (`files`, or its excerpt) it is for: from the first up to, not
+    # including, the second; None: all. Only a half of an order that was split has any.
     span: tuple[int, int] | None = None
-    # But not for these: an earlier attempt failed because of them.
+    # Places of its list that it leaves out: an earlier attempt failed because of these files.
     left_out: tuple[int, ...] = ()
     split_of: str | None = None  # the first order of the list, if it is a half
     # How many batches may be made, beyond the first one of the list, to find the files because of

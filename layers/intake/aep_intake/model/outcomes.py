@@ -30,8 +30,8 @@ def one_by_one[T](values: Generator[T], /) -> Generator[T]:
 def attempt[**P, T](work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | Exception:
     """The result of `work`, or the exception that it raised.
 
-    An unforeseen error is an outcome too: telemetry logs it with its traceback, and the record is
-    tried again until it lands in the dead-letter queue.
+    So an unforeseen error stops no other work: telemetry logs it with its traceback, and its
+    message is tried again until it is parked.
     """
     try:
         return work(*arguments, **options)

@@ -8,9 +8,9 @@ from aep_intake.routing.table import Ignored, RoutingTable
 
 
 def is_wanted(file: Arrival, keys: re.Pattern[str], table: RoutingTable) -> bool:
-    """Whether it is for us; what no route takes is, for it is rejected by name.
+    """Whether the intake takes it. `keys`: the stack's KeyPattern.
 
-    `keys`: the stack's KeyPattern.
+    It takes an object that no route fits, too: that one is rejected by name, not passed over.
     """
     if not keys.fullmatch(file.key) or (file.size == 0 and file.key.endswith("/")):
         return False

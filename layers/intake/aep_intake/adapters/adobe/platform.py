@@ -41,7 +41,7 @@ OPTIONAL_TIMEOUTS = (1.0, 2.0)  # seconds to connect and to answer, where the an
 
 
 class Adobe:
-    """One AEP with all its organizations and sandboxes: the Platform of `create_batch`.
+    """One AEP with all its organizations and sandboxes: a `BatchPlatform`.
 
     `platform_url`: like `https://platform.adobe.io`. `ledger` gives the id of our ledger: batches
     carry a digest of it, so that two stacks never take each other's. `now` tells epoch
@@ -50,7 +50,7 @@ class Adobe:
     `timeouts` in seconds, to connect and to answer. `start_within`: seconds after which `create`
     no longer begins a POST, because getting a token took too long and a lease does not wait.
 
-    May be used from several threads. Nothing is repeated, but once a call whose token was refused.
+    May be used from several threads. It repeats only a call whose token was refused, once.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Adobe:
         return self._start_within_ms + int(1000 * sum(self._timeouts))
 
     def ready(self, credential: str) -> None:
-        """Whether a POST would be sent now; else raises as `create` would, and at once."""
+        """Raise at once, as `create` would, if no POST would be sent now."""
         self._check_breaker(credential)
         self._credentials.token(credential)
 

@@ -52,14 +52,17 @@ class WorkQueue:
 class Queues:
     """SQS. Every method raises StorageUnavailable if SQS did not do everything.
 
-    If SQS refuses one message, it still gets the others.
+    But `send_again` returns these errors. If SQS refuses one message, it still gets the others.
     """
 
     def __init__(self, client: "SQSClient") -> None:
         self._client = client
 
     def park(self, queue_url: str, parked: "Parked", *, has_item: bool) -> None:
-        """Move a message, unchanged, to the dead-letter queue, for `aep-intake redrive`."""
+        """Send what is parked to a dead-letter queue, with its reason, for `aep-intake redrive`.
+
+        If it came in a message, whoever received that one deletes it.
+        """
         why = parked.why
         # SQS refuses control characters, and `detail` may quote AEP.
         attributes: dict[str, MessageAttributeValueTypeDef] = {
