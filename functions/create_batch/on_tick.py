@@ -42,6 +42,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
         failed.append(overdue)
     elif overdue is not None:
         metrics.add_metric("RoutesOverdue", MetricUnit.Count, overdue)
+    # Of every kind: these two metrics are older than the kinds, and have kept their names.
     count("DueOrders", number=len(since))
     count("OverdueOrders", number=sum(when < now - OVERDUE_MS for when in since))
     # Last, since due work must not wait for the limits.
