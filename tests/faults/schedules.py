@@ -15,7 +15,7 @@ from tests.examples import examples
 
 # Of each test, as many as `make test` tries; of another number in all, it gets as large a part.
 SHARES = {
-    "test_every_arrival_ends_in_one_batch_or_a_named_state": 3700,
+    "test_every_arrival_ends_in_one_batch_or_a_named_state": 3500,
     "test_every_arrival_of_a_window_is_in_one_part_of_it": 3200,
     "test_a_copy_onto_itself_is_told_or_has_a_batch_like_any_version": 800,
     "test_of_all_versions_the_newest_alone_is_there": 1300,
@@ -36,6 +36,7 @@ SHARES = {
     "test_what_came_by_an_event_replaces_what_a_backfill_brings_and_not_the_other_way": 240,
     "test_whatever_event_is_lost_each_present_version_has_one_batch": 240,
     "test_each_version_with_a_ready_file_of_its_own_is_loaded_once": 240,
+    "test_a_copy_that_has_a_ready_file_and_its_original_are_loaded_once": 200,
     "test_files_that_come_within_the_grace_of_a_marker_are_in_its_batch": 240,
     "test_each_file_of_a_folder_is_in_one_batch_once_that_is_quiet": 240,
     "test_what_is_parked_is_there_until_it_got_in_or_nobody_wants_it": 220,

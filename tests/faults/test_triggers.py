@@ -46,6 +46,7 @@ class Sender:
             self.world.clock.advance(10 * SECOND)
             arrival = replace(self.later.pop(0), time=self.world.clock())
             self.world.bucket[arrival.key] = arrival
+            self.world.versions = [*self.world.versions, arrival]
             self.world.queue.append(Message(arrival, self.world.clock()))
             self.came.append(arrival)
 
@@ -115,6 +116,34 @@ def test_each_version_with_a_ready_file_of_its_own_is_loaded_once(tape: bytes) -
         ran["windowed" if in_window else "alone"] += 1
         ran["early"] += not has_its_own
     assert "window" in batch or len(orders) == len(set(orders))
+
+
+@tapes(200, 400)
+def test_a_copy_that_has_a_ready_file_and_its_original_are_loaded_once(tape: bytes) -> None:
+    batch = ({"within": "2h"}, {"within": "2h", "window": "1m"})[tape[0] % 2]
+    waits = table(ready="{file}.done", batch=batch, match="in/*.json")
+    world = World(Tape(tape), tables=(waits,), final=waits)
+    wanted = ("frcr", "fcr", "frc", "rfcr")[world.tape.pick(4)]
+    original, copy = versions(FILE, 2, versioned=True)
+    first, second = versions(DONE, 2, versioned=True)
+    later = {"f": [original], "c": [replace(copy, copied=True)], "r": [first, second]}
+    sender = Sender(world, [later[what].pop(0) for what in wanted])
+    sender.play()
+    came, done = sender.of(FILE.key), sender.of(DONE.key)
+    for file in came:
+        if world.ledger.claimant(file) is None and not why_parked(world, file):
+            assert ready._for(file, done, came) is None, f"{file} has its ready file, and waits"
+    loaded = [
+        file
+        for record in world.ledger.records.values()
+        if record.batch_id is not None and record.next_attempt is None
+        for file in world.ledger.files(record.order)
+    ]
+    # Where its event is too late, it is taken as S3 lists it, which does not say that it is a copy.
+    as_listed = any(file.version == copy.version and file.sequencer is None for file in loaded)
+    assert len(loaded) <= 1 + as_listed, "its rows are there twice"
+    ran["told"] += any(world.ledger.claimant(file) and file not in loaded for file in came)
+    ran["copy loaded"] += any(file.version == copy.version for file in loaded)
 
 
 # An hour passes, while a worker knows that a marker's grace is not over and has not listed it.
@@ -190,6 +219,8 @@ def test_the_schedules_went_where_it_hurts(
         "alone",
         "superseded",
         "waiting",
+        "told",
+        "copy loaded",
         "within its grace",
         "quiet windows",
     )
