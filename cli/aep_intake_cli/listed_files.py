@@ -144,9 +144,9 @@ def _unfinished(kind: DueKind, ports: FilesPorts) -> Iterator[list[str]]:
 def _waiting(chosen: Chosen, ports: FilesPorts) -> Iterator[FileLine]:
     for folder_id in chain.from_iterable(_unfinished(DueKind.FOLDERS, ports)):
         folder = ports.folders.get(folder_id)
-        listings = ports.folders.waiting(folder_id, "" if folder is None else folder.done, "~")
+        groups = ports.folders.waiting(folder_id, "" if folder is None else folder.done, "~")
         files = (
-            file for each in listings if chosen.fits("waiting", each.route) for file in each.files
+            file for each in groups if chosen.fits("waiting", each.route) for file in each.files
         )
         for some in batched(files, AT_ONCE, strict=False):
             taken = ports.claimants(some)  # until their time is over, they stay in the list

@@ -239,9 +239,9 @@ def files_of(parked: Parked, ledger: DynamoLedger) -> Iterator[Arrival]:
 def files_in(content: Received, ledger: DynamoLedger) -> Iterator[Arrival]:
     """The files of a message that are in no order. Raises LedgerUnavailable."""
     yield from content.arrivals
-    if (missing := content.missing) is not None:
-        for listing in ledger.folders.waiting(missing.folder_id, missing.after, missing.until):
-            yield from listing.files
+    if (overdue := content.overdue) is not None:
+        for group in ledger.folders.waiting(overdue.folder_id, overdue.after, overdue.until):
+            yield from group.files
 
 
 def _urls(stack: Stack, queue: str) -> tuple[str, str]:

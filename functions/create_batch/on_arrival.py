@@ -15,7 +15,7 @@ from aep_intake.arrivals.settle import Settling
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock import retries
 from aep_intake.clock.retries import Message
-from aep_intake.grouping.missing_markers import reject_overdue
+from aep_intake.grouping.waiting_files import reject_overdue
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.outcomes import attempt
@@ -74,10 +74,10 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
 
             for order, wish in orders.items():
                 results[order] = attempt(redrive, order, intake, pool.map, wish)
-        for missing in dict.fromkeys(c.missing for c in contents if c.missing):
-            error = attempt(reject_overdue, missing, intake.waiting, pool.map, end)
+        for overdue in dict.fromkeys(c.overdue for c in contents if c.overdue):
+            error = attempt(reject_overdue, overdue, intake.waiting, pool.map, end)
             if error is not None:
-                results[missing.external_id] = error
+                results[overdue.external_id] = error
     if intake.hand_on is not None:  # else on_arrival counted them
         telemetry.count("Arrivals", number=sum(len(content.arrivals) for content in contents))
     report(results, wanted)

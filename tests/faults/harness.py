@@ -37,7 +37,7 @@ from aep_intake.create.ports import OrderPorts
 from aep_intake.delivery import steps, upload
 from aep_intake.delivery.delivery import Delivery, End, Task
 from aep_intake.delivery.ports import DeliveryPorts
-from aep_intake.grouping import missing_markers, resume, windows
+from aep_intake.grouping import resume, waiting_files, windows
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model import messages
 from aep_intake.model.batches import Dataset
@@ -56,7 +56,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.expectations import Came
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing
+from aep_intake.model.history import OverdueFiles
 from aep_intake.model.orders import LedgerIdentity, Order, claims
 from aep_intake.model.organizations import Organization, Organizations
 from aep_intake.model.outcomes import attempt
@@ -354,9 +354,9 @@ class World:
     due_queue: "list[Errand[tuple[due.DueKind, str]]]" = field(default_factory=list)
     orders_parked: set[str] = field(default_factory=set)
     parked_for: dict[str, Rejection] = field(default_factory=dict)  # by external id of an order
-    missing: set[Missing] = field(default_factory=set)  # to be told
-    missing_parked: set[Missing] = field(default_factory=set)
-    hidden: dict[Missing, int] = field(default_factory=dict)  # while a marker is worked on
+    overdue: set[OverdueFiles] = field(default_factory=set)  # to be told
+    overdue_parked: set[OverdueFiles] = field(default_factory=set)
+    hidden: dict[OverdueFiles, int] = field(default_factory=dict)  # while a marker is worked on
     identity: LedgerIdentity = field(default_factory=lambda: LedgerIdentity("the ledger"))
     _processes: dict[int, DynamoFolders] = field(default_factory=dict)
     _known_pauses: tuple[int, Mapping[str, Pause]] = field(default_factory=lambda: (0, {}))
@@ -446,7 +446,7 @@ class World:
             folders=self._folders(skew),
             announcer=announcer,
             objects=objects,
-            send=self._send_missing,
+            send=self._send_overdue,
             take_in=self._send_arrival,
             now=now,
         )
@@ -562,10 +562,10 @@ class World:
     def _sharing(self) -> Sharing | None:
         return None
 
-    def _send_missing(self, missing: Missing) -> None:
+    def _send_overdue(self, overdue: OverdueFiles) -> None:
         if self.wait(2):
             raise StorageUnavailable("the queue did not take it")
-        self.missing.add(missing)
+        self.overdue.add(overdue)
 
     def _send_arrival(self, arrival: Arrival) -> None:
         fate = self.wait(3)
@@ -666,12 +666,12 @@ class World:
             if worker in self.workers:
                 worker.finish()
             self.deliver_due()
-        for missing in self._to_be_told():
-            self._start(partial(self._tell, missing))
+        for overdue in self._to_be_told():
+            self._start(partial(self._tell, overdue))
 
-    def _to_be_told(self) -> list[Missing]:
-        """Messages of missing markers that are visible."""
-        visible = (one for one in self.missing if self.hidden.get(one, 0) <= self.clock())
+    def _to_be_told(self) -> list[OverdueFiles]:
+        """Messages of overdue files that are visible."""
+        visible = (one for one in self.overdue if self.hidden.get(one, 0) <= self.clock())
         return sorted(visible, key=lambda one: one.external_id)
 
     def _hand_out_what_is_due(self, skew: int) -> dict[str, Result]:
@@ -762,20 +762,20 @@ class World:
         redriven = {"redriven": 1}
         self.queue += [Message(m.arrival, self.clock(), carried=redriven) for m in self.parked]
         self.parked.clear()
-        self.missing |= self.missing_parked
-        self.missing_parked.clear()
+        self.overdue |= self.overdue_parked
+        self.overdue_parked.clear()
 
-    def _tell(self, missing: Missing, intake: Intake) -> dict[str, Result]:
+    def _tell(self, overdue: OverdueFiles, intake: Intake) -> dict[str, Result]:
         try:
-            missing_markers.reject_overdue(missing, intake.waiting, map)
+            waiting_files.reject_overdue(overdue, intake.waiting, map)
         except MarkerMissing as why:
-            self.missing_parked.add(missing)
+            self.overdue_parked.add(overdue)
             self.seen[why.reason] += 1
         except NotYet as why:
-            self.hidden[missing] = self.clock() + int((why.retry_after or 0) * 1000)
+            self.hidden[overdue] = self.clock() + int((why.retry_after or 0) * 1000)
             self.seen["held by a marker"] += 1
             raise
-        self.missing.discard(missing)  # only now is its message deleted
+        self.overdue.discard(overdue)  # only now is its message deleted
         return {}
 
     def _again(self, external_id: str, intake: Intake) -> dict[str, Result]:
@@ -848,7 +848,7 @@ class World:
     def visible_at(self) -> list[int]:
         """When each message in queues is visible."""
         queues: tuple[Sequence[Errand[Any]], ...] = (self.queue, self.due_queue)
-        hidden = [self.hidden[one] for one in self.missing if one in self.hidden]
+        hidden = [self.hidden[one] for one in self.overdue if one in self.hidden]
         return [errand.visible for queue in queues for errand in queue] + hidden
 
     def receive(self) -> None:
@@ -860,7 +860,7 @@ class World:
         """What is in queues, and how often it was received."""
         messages = [(message.arrival.key, message.receives) for message in self.queue]
         handed_out = [(errand.what[1], errand.receives) for errand in self.due_queue]
-        return messages + handed_out + [(missing.external_id, 0) for missing in self.missing]
+        return messages + handed_out + [(overdue.external_id, 0) for overdue in self.overdue]
 
 
 UPLOADING = 300 * SECOND  # what an upload may take

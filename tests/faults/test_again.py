@@ -252,7 +252,7 @@ def test_a_marker_s_files_are_in_one_part_of_its_window(tape: bytes) -> None:
     assert set(missing) <= set(FILES[5 - late :]) and not (missing and again)
     for file in missing:
         assert world.ledger.rejections[file.object_id, file.version].reason == "marker-missing"
-    assert bool(world.missing_parked) is bool(missing)
+    assert bool(world.overdue_parked) is bool(missing)
     ran["marked"] += 1
     ran["missing"] += len(missing)
 

@@ -39,7 +39,7 @@ class Sender:
         self.world, self.later = world, later
         self.came: list[Arrival] = []
         world.more = (self.put, self.put, self.look)
-        world.life = TIMEOUT  # what it lists is not due before: see `missing_markers.later`
+        world.life = TIMEOUT  # what it lists is not due before: see `waiting_files.later`
 
     def put(self) -> None:
         if self.later:

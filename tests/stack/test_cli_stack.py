@@ -29,7 +29,7 @@ from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Piece
 from aep_intake.model.errors import DatasetNotFound, NoRoute, Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing
+from aep_intake.model.history import OverdueFiles
 from aep_intake.model.messages import AS_USUAL
 from aep_intake.model.progress import Record, Rejection
 from aep_intake.model.times import iso
@@ -919,13 +919,13 @@ def test_an_order_of_many_files_is_listed_by_its_id_and_goes_back_unchanged(
     why = Rejection("dataset-not-found", "none so called", 0)
     parked_by_a_release_before(sqs, queue, body, why, "intake-0f")
     sqs.send_message(QueueUrl=queue, MessageBody=body)  # as SQS moves one that used up its tries
-    missing = Missing("folder-0f", "", "1790000000000~")
-    body_of_missing = json.dumps({"missing": asdict(missing)})
+    overdue = OverdueFiles("folder-0f", "", "1790000000000~")
+    body_of_missing = json.dumps({"missing": asdict(overdue)})
     sqs.send_message(QueueUrl=queue, MessageBody=body_of_missing)
     others = [*park(sqs, queue, NoRoute("no route"), 1), body_of_missing]
     found = messages_alone(sqs, queue, goal).chosen(Choice())
     told = {(one.why.reason, one.external_id, one.why.detail) for one in found}
-    assert ("tries-used-up", missing.external_id, "") in told
+    assert ("tries-used-up", overdue.external_id, "") in told
     of_order = {
         ("dataset-not-found", "intake-0f", "none so called"),
         ("tries-used-up", "intake-0f", ""),

@@ -31,7 +31,7 @@ from aep_intake.model.errors import (
     NotYet,
 )
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import NOBODY, Listing, Missing, Seen
+from aep_intake.model.history import NOBODY, OverdueFiles, Seen, WaitingGroup
 from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced, WindowPart
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Record, Rejection, State
@@ -115,8 +115,8 @@ def test_what_is_put_is_what_is_got(ledger: Contract) -> None:
     assert ledger.get("nobody") is None
 
 
-def listing(folder_id: str, due: int, *files: Arrival) -> Listing:
-    return Listing(folder_id, "r", 60_000, due, files or (arrival(), arrival(version_id="v")))
+def group(folder_id: str, due: int, *files: Arrival) -> WaitingGroup:
+    return WaitingGroup(folder_id, "r", 60_000, due, files or (arrival(), arrival(version_id="v")))
 
 
 @pytest.fixture
@@ -133,10 +133,10 @@ def test_what_waits_in_a_folder_is_listed_by_its_time(
 ) -> None:
     clock.append(LISTED)
     assert ledger.folders.get(folder_id) is None
-    late, early, between = (listing(folder_id, NOW + due) for due in (900, 100, 500))
+    late, early, between = (group(folder_id, NOW + due) for due in (900, 100, 500))
     for some in (late, early, between, early):
         ledger.folders.wait(some)
-    ledger.folders.wait(listing(f"folder-{uuid.uuid4().hex}", NOW + 1))
+    ledger.folders.wait(group(f"folder-{uuid.uuid4().hex}", NOW + 1))
     assert list(ledger.folders.waiting(folder_id, "", "~")) == [early, between, late]
     assert places(ledger, folder_id, early.place, late.place) == [between.place, late.place]
     assert places(ledger, folder_id, "", f"{NOW + 500:013}~") == [early.place, between.place]
@@ -151,12 +151,12 @@ def test_a_folder_goes_on_unless_more_comes_just_then(
     ledger: Contract, folder_id: str, clock: list[int]
 ) -> None:
     clock.append(LISTED)
-    ledger.folders.wait(first := listing(folder_id, NOW + 1))
+    ledger.folders.wait(first := group(folder_id, NOW + 1))
     clock.append(NOW)
     old = ledger.folders.get(folder_id)
     assert old is not None
     done = replace(old, due=None, done=first.place, revision=old.revision + 1)
-    ledger.folders.wait(listing(folder_id, NOW + 60_000))
+    ledger.folders.wait(group(folder_id, NOW + 60_000))
     with pytest.raises(LeaseLost):
         ledger.folders.advance(old, done)
     standing = ledger.folders.get(folder_id)
@@ -166,7 +166,7 @@ def test_a_folder_goes_on_unless_more_comes_just_then(
     assert folder_id not in due_of(ledger, DueKind.FOLDERS, NOW + 99_000)
     with pytest.raises(LeaseLost):
         ledger.folders.advance(standing, done)
-    ledger.folders.wait(listing(folder_id, NOW + 90_000))
+    ledger.folders.wait(group(folder_id, NOW + 90_000))
     following = ledger.folders.get(folder_id)
     assert following is not None
     assert (following.due, following.done) == (NOW + 90_000, first.place)
@@ -175,10 +175,10 @@ def test_a_folder_goes_on_unless_more_comes_just_then(
 def test_what_comes_while_a_worker_has_a_folder_is_for_that_worker_to_see(
     ledger: Contract, folder_id: str, clock: list[int]
 ) -> None:
-    ledger.folders.wait(listing(folder_id, NOW + 60_000))
+    ledger.folders.wait(group(folder_id, NOW + 60_000))
     clock.append(NOW + 90_000)
     assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW + 60_000), NOW + 900_000)
-    ledger.folders.wait(listing(folder_id, NOW + 200_000))
+    ledger.folders.wait(group(folder_id, NOW + 200_000))
     touched = ledger.folders.get(folder_id)
     assert touched is not None
     assert (touched.due, touched.revision) == (NOW + 60_000, 2)
@@ -188,12 +188,12 @@ def test_what_comes_while_a_worker_has_a_folder_is_for_that_worker_to_see(
 def test_a_folder_remembers_what_is_parked_whoever_has_it(
     ledger: Contract, folder_id: str, clock: list[int]
 ) -> None:
-    ledger.folders.wait(listing(folder_id, NOW + 60_000))
+    ledger.folders.wait(group(folder_id, NOW + 60_000))
     clock.append(NOW + 90_000)
     assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW + 60_000), NOW + 900_000)
     old = ledger.folders.get(folder_id)
     assert old is not None
-    parked = Missing(folder_id, "a", "b")
+    parked = OverdueFiles(folder_id, "a", "b")
     ledger.folders.remember(old, (parked,))
     with pytest.raises(LeaseLost):
         ledger.folders.remember(old, ())
@@ -224,19 +224,19 @@ def test_a_worker_says_once_that_a_folder_waits(
     table = stack.outputs["LedgerTable"]
     ledger = DynamoLedger(stack.aws.dynamodb, table, lambda: times[-1], 60 * DAY)
     for due in (60_000, 61_000, 60_000):
-        ledger.folders.wait(listing(folder_id, NOW + due))
+        ledger.folders.wait(group(folder_id, NOW + due))
     assert len(updates) == 1
-    ledger.folders.wait(listing(folder_id, NOW + 59_000))
+    ledger.folders.wait(group(folder_id, NOW + 59_000))
     assert len(updates) == 2
     other = DynamoLedger(stack.aws.dynamodb, table, lambda: LISTED, 60 * DAY)
     for due in (70_000, 80_000):
-        other.folders.wait(listing(folder_id, NOW + due))
+        other.folders.wait(group(folder_id, NOW + due))
     assert len(updates) == 3
     found = ledger.folders.get(folder_id)
     assert found is not None
     assert found.due == NOW + 59_000
     times.append(NOW + 49_000)  # clocks may differ by ten seconds
-    ledger.folders.wait(listing(folder_id, NOW + 120_000))
+    ledger.folders.wait(group(folder_id, NOW + 120_000))
     assert ledger.folders.get(folder_id) == replace(found, revision=found.revision + 1)
 
 
@@ -248,7 +248,7 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
     ours, other = (
         DynamoLedger(stack.aws.dynamodb, table, lambda: late[-1], 60 * DAY) for _ in range(2)
     )
-    ours.folders.wait(first := listing(folder_id, NOW + 60_000))
+    ours.folders.wait(first := group(folder_id, NOW + 60_000))
     old = other.folders.get(folder_id)
     assert old is not None
     done = replace(old, due=None, done=first.place, revision=old.revision + 1)
@@ -261,7 +261,7 @@ def test_a_folder_whose_time_has_come_is_not_left_without_one(
 
     monkeypatch.setattr(Table, "update", update)
     late.append(NOW + 60_000)
-    ours.folders.wait(listing(folder_id, NOW + 150_000))
+    ours.folders.wait(group(folder_id, NOW + 150_000))
     found = other.folders.get(folder_id)
     assert found is not None
     assert (found.due, found.done) == (NOW + 150_000, first.place)
@@ -484,7 +484,7 @@ def lasting(ledger: Contract, kind: DueKind) -> tuple[str, int]:
             return record.order.external_id, record.due or 0
         case DueKind.FOLDERS:
             folder_id = f"folder-{uuid.uuid4().hex}"
-            ledger.folders.wait(listing(folder_id, NOW + 60_000))
+            ledger.folders.wait(group(folder_id, NOW + 60_000))
             return folder_id, NOW + 60_000
     window = Window(order(external_id=f"window-{uuid.uuid4().hex}"), 60_000, NOW, due=NOW + 60_000)
     ledger.windows.open(window)
@@ -535,13 +535,13 @@ def test_a_folder_that_is_handed_out_is_not_left_without_its_time(
 ) -> None:
     """What comes while it may be looked at is seen, or makes that look void."""
     clock.append(LISTED - 1)
-    ledger.folders.wait(listing(folder_id, NOW - 1))
+    ledger.folders.wait(group(folder_id, NOW - 1))
     clock.append(NOW)
     assert ledger.due_work.lease(Due(DueKind.FOLDERS, folder_id, NOW - 1), NOW + 90_000) == NOW - 1
     old = ledger.folders.get(folder_id)
     assert old is not None
     assert old.due == NOW - 1
-    ledger.folders.wait(listing(folder_id, NOW + 100_000))
+    ledger.folders.wait(group(folder_id, NOW + 100_000))
     with pytest.raises(LeaseLost):
         ledger.folders.advance(old, replace(old, due=None, revision=old.revision + 1))
     standing = ledger.folders.get(folder_id)

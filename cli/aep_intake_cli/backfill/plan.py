@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aep_intake.arrivals.backfills import Bounds, Left
-from aep_intake.grouping.missing_markers import folder_of
+from aep_intake.grouping.waiting_files import folder_of
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Archived, Arrival
 from aep_intake.routing.table import (

@@ -9,7 +9,7 @@ from aep_intake.adapters.dynamodb.unfinished import LISTS_MAX, READ_MAX, DynamoU
 from aep_intake.clock.due import DueKind
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Listing
+from aep_intake.model.history import WaitingGroup
 from aep_intake.model.orders import claims
 from aep_intake.model.progress import Record
 from aep_intake.report.waits import Work, by_route
@@ -34,12 +34,12 @@ def waits(ledger: Ledger) -> list[Work]:
     return DynamoUnfinished(table, lambda: NOON).all()[0]
 
 
-def listing(hours: int, *files: Arrival, name: str = "f", is_marker: bool = False) -> Listing:
+def group(hours: int, *files: Arrival, name: str = "f", is_marker: bool = False) -> WaitingGroup:
     due = NOON + hours * HOUR
-    return Listing(name, f"in {hours}h", HOUR, due, files, is_marker=is_marker)
+    return WaitingGroup(name, f"in {hours}h", HOUR, due, files, is_marker=is_marker)
 
 
-def fold(ledger: Ledger, *lists: Listing, name: str = "f", done: str = "") -> None:
+def fold(ledger: Ledger, *lists: WaitingGroup, name: str = "f", done: str = "") -> None:
     """A folder with these lists, due when the first of them is."""
     item = due("folder", name, min(each.due for each in lists if each.place > done))
     ledger.add(item | {"done": {"S": done}})
@@ -66,7 +66,7 @@ def named(number: int) -> Arrival:
 
 
 def test_a_folder_whose_files_wait_is_told_with_its_route(ledger: Ledger) -> None:
-    fold(ledger, listing(1, FILE))
+    fold(ledger, group(1, FILE))
     assert until(waits(ledger)) == [("in 1h", 1)]
     [told] = by_route(waits(ledger))[0]["in 1h"]
     assert (str(told), told.until) == ("1 folder waiting", NOON + HOUR)
@@ -86,26 +86,26 @@ def test_a_folder_of_which_all_was_taken_does_not_wait(
     ledger: Ledger, waiting: Arrival, taken: Arrival, *, told: bool
 ) -> None:
     """Though it is due at their deadline."""
-    fold(ledger, listing(1, waiting))
+    fold(ledger, group(1, waiting))
     claim(ledger, taken)
     assert bool(waits(ledger)) is told
 
 
 def test_a_claim_that_the_ledger_has_forgotten_says_nothing(ledger: Ledger) -> None:
-    fold(ledger, listing(1, FILE))
+    fold(ledger, group(1, FILE))
     claim(ledger, FILE, expires=NOON - HOUR)
     assert until(waits(ledger)) == [("in 1h", 1)]
 
 
 def test_it_waits_until_the_first_list_is_due_of_which_a_file_waits(ledger: Ledger) -> None:
-    first, *others = (listing(n, named(n), named(n + 10)) for n in range(1, 5))
+    first, *others = (group(n, named(n), named(n + 10)) for n in range(1, 5))
     fold(ledger, first, *others, done=first.place)
     claim(ledger, named(2), named(12), named(3))
     assert until(waits(ledger)) == [("in 3h", 3)]
 
 
 def test_a_marker_waits_for_its_time(ledger: Ledger) -> None:
-    fold(ledger, listing(1, FILE), listing(2, named(1), is_marker=True))
+    fold(ledger, group(1, FILE), group(2, named(1), is_marker=True))
     claim(ledger, FILE, named(1))
     assert until(waits(ledger)) == [("in 2h", 2)]
 
@@ -119,7 +119,7 @@ def test_what_is_asked_of_folders_is_bounded(ledger: Ledger) -> None:
     """And they are not in the way of others: each stays until its deadline."""
     for number in range(READ_MAX + 5):
         name = f"f{number:03}"
-        fold(ledger, *(listing(n, named(n), name=name) for n in range(1, LISTS_MAX + 9)), name=name)
+        fold(ledger, *(group(n, named(n), name=name) for n in range(1, LISTS_MAX + 9)), name=name)
     claim(ledger, *(named(n) for n in range(1, LISTS_MAX + 1)))
     opened = Record.opened(order(FILE, route="crm"), lease(NOON + 9), NOON)
     ledger.add(due("order", "o", NOON + 99 * HOUR, record=records.text(opened)))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 from aep_intake.adapters.dynamodb.waiting_files import KNOWN_MS, DynamoFolders
-from aep_intake.grouping.missing_markers import folder_of, later, listings, send_overdue
 from aep_intake.grouping.ports import WaitingPorts
+from aep_intake.grouping.waiting_files import folder_of, groups, later, send_overdue
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Hold, Listing, Missing, WaitingFile
+from aep_intake.model.history import Hold, OverdueFiles, WaitingFile, WaitingGroup
 from aep_intake.model.orders import claims
 from aep_intake.model.times import MINUTE_MS, SKEW_MS
 
@@ -44,7 +44,7 @@ class World:
         self.now, self.skew_ms = NOW, skew_ms
         self.table: Any = Table()
         self.ledger = MemoryLedger()
-        self.missing: list[Missing] = []
+        self.overdue: list[OverdueFiles] = []
         self.taken_in: list[Arrival] = []
         self.one, self.other = self.worker(0), self.worker(-skew_ms)
 
@@ -54,8 +54,8 @@ class World:
     def come(self, worker: DynamoFolders, name: str) -> Arrival:
         file = replace(FILE, key=f"in/day/{name}", version_id=name)
         self.ledger.note_waiting(file, "r", "its marker", 0)
-        [listing] = listings([WaitingFile(file, "r", HOUR)], self.now, 0)
-        worker.wait(listing)
+        [group] = groups([WaitingFile(file, "r", HOUR)], self.now, 0)
+        worker.wait(group)
         return file
 
     def handle(self) -> None:
@@ -70,7 +70,7 @@ class World:
                 folders=folders,
                 announcer=objects,
                 objects=objects,
-                send=self.missing.append,
+                send=self.overdue.append,
                 take_in=self.taken_in.append,
                 now=lambda: self.now + self.skew_ms,
             ),
@@ -113,7 +113,7 @@ def test_whoever_is_handed_a_folder_keeps_it_and_sees_what_comes_meanwhile() -> 
         assert after["due"] == before["due"]
         assert int(after["revision"]["N"]) == int(before["revision"]["N"]) + 1
     world.handle()
-    assert len(world.missing) == 1
+    assert len(world.overdue) == 1
     assert world.now < (world.due or 0) <= world.now + 2 * HOUR
 
 
@@ -124,7 +124,7 @@ def test_who_lists_a_file_when_its_folder_is_due_by_another_clock_has_it_seen() 
     first = world.come(world.one, "first.json")
     due = world.due or 0
     world.now = due - MINUTE_MS + SKEW_MS
-    other.wait(Listing(FOLDER, "r", MINUTE_MS, due, (first,)))
+    other.wait(WaitingGroup(FOLDER, "r", MINUTE_MS, due, (first,)))
     put = world.table.put
 
     def advance(item: Item, condition: Item | None = None) -> None:
@@ -175,8 +175,8 @@ def test_whoever_lists_a_file_while_its_folder_is_due_even_earlier_lists_it_for_
         world.one.wait(later(marker, "r", NOW + 15_000))
     else:
         world.ledger.claim(claims(marker), "window-1")
-        [listing] = listings([WaitingFile(marker, "r", MINUTE_MS)], NOW, 0)
-        world.one.wait(listing)
+        [group] = groups([WaitingFile(marker, "r", MINUTE_MS)], NOW, 0)
+        world.one.wait(group)
     came = NOW + late_ms
     for world.now in range(NOW, NOW + 3 * MINUTE_MS, 2500):
         if (world.due or 0) <= world.now + skew_ms:
@@ -184,14 +184,14 @@ def test_whoever_lists_a_file_while_its_folder_is_due_even_earlier_lists_it_for_
         if world.now == came:
             world.come(world.other, "late.json")
     assert world.taken_in == [marker] * (earlier == "marker")
-    assert world.missing == []
+    assert world.overdue == []
     while world.due is not None:
         world.now = world.due
         world.handle()
     told = [
         file.key
-        for missing in world.missing
-        for found in world.one.waiting(FOLDER, missing.after, missing.until)
+        for overdue in world.overdue
+        for found in world.one.waiting(FOLDER, overdue.after, overdue.until)
         for file in found.files
     ]
     assert "in/day/late.json" in told

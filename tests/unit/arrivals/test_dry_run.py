@@ -51,7 +51,7 @@ def state(world: Delivering) -> Any:
         {n: v for n, v in vars(part).items() if isinstance(v, dict | set | list)} for part in parts
     ]
     batches = [(batch.id, batch.status) for batch in world.simulator.batches()]
-    told = (world.events, world.queue, world.missing, world.handed_out, world.orders_parked)
+    told = (world.events, world.queue, world.overdue, world.handed_out, world.orders_parked)
     return copy.deepcopy((ledger, batches, told))
 
 
@@ -178,8 +178,8 @@ def test_files_for_which_no_marker_came(world: Delivering) -> None:
     assert isinstance(take(A, world.intake(0)), Waits)
     world.clock.advance(2 * HOUR)
     world.rest()
-    [missing] = world.missing_parked
-    body = json.dumps(messages.of_missing(missing), default=records.members)
+    [overdue] = world.overdue_parked
+    body = json.dumps(messages.of_overdue(overdue), default=records.members)
     assert asked(world, body)["reason"] == "marker-missing"
     world.table = table()
     redriven(world, FILE)

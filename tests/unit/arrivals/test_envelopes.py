@@ -11,7 +11,7 @@ from aep_intake.arrivals.envelopes import NotAnArrival, Received, parse
 from aep_intake.model import messages
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing
+from aep_intake.model.history import OverdueFiles
 from aep_intake.model.messages import Wish
 from aep_intake.model.orders import EXTERNAL_ID
 from aep_intake.routing.globs import InvalidGlob, beginning_of, compile_wildcard
@@ -315,10 +315,10 @@ def test_what_is_no_event_of_s3_is_refused_with_the_reason(body: str, told: str)
 
 def test_files_without_a_marker_have_a_message_of_our_own() -> None:
     for after in ("", "1790000000000-0123"):
-        missing = Missing("folder-0f", after, "1790000000000~")
-        assert parse(json.dumps({"missing": asdict(missing)})) == Received(missing=missing)
-        assert EXTERNAL_ID.fullmatch(missing.external_id)
-        assert missing.external_id.startswith("folder-")
+        overdue = OverdueFiles("folder-0f", after, "1790000000000~")
+        assert parse(json.dumps({"missing": asdict(overdue)})) == Received(overdue=overdue)
+        assert EXTERNAL_ID.fullmatch(overdue.external_id)
+        assert overdue.external_id.startswith("folder-")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from aep_intake.delivery.delivery import Delivery
 from aep_intake.model import records
 from aep_intake.model.expectations import Expectation, RouteStanding
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Listing
+from aep_intake.model.history import WaitingGroup
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import PutOff, Record
 from aep_intake.model.times import DAY_MS, HOUR_MS, hour_of
@@ -45,9 +45,9 @@ def ledger() -> Ledger:
     window = Window.at(order(route="clicks", external_id="w"), HOUR_MS, NOON + 60_000)
     made.add(due("window", "w", window.due or 0, window=records.text(window)))
     made.add(due("folder", "f", NOON + 30 * HOUR_MS, "7"))
-    listing = Listing("f", "spark", 24 * HOUR_MS, NOON + 30 * HOUR_MS, (FILE,))
-    place = {"pk": {"S": "folder#f"}, "sk": {"S": f"waiting#{listing.place}"}}
-    made.add(place | {"listing": {"S": records.text(listing)}})
+    group = WaitingGroup("f", "spark", 24 * HOUR_MS, NOON + 30 * HOUR_MS, (FILE,))
+    place = {"pk": {"S": "folder#f"}, "sk": {"S": f"waiting#{group.place}"}}
+    made.add(place | {"listing": {"S": records.text(group)}})
     record = Record.opened(order(FILE, route="crm"), lease(NOON + 9), NOON)
     put_off = record.given_back(NOON + 120_000, why=PutOff("platform-unavailable", "503", NOON))
     made.add(due("order", "o", NOON, "0.1", record=records.text(put_off)))

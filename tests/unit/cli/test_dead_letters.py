@@ -15,11 +15,11 @@ from aep_intake.clock.parking import Parked
 from aep_intake.clock.retries import Again, Message
 from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.pieces import Run
-from aep_intake.grouping.missing_markers import listings
+from aep_intake.grouping.waiting_files import groups
 from aep_intake.model import records
 from aep_intake.model.files import Arrival, digest
-from aep_intake.model.history import Missing, WaitingFile
-from aep_intake.model.messages import Wish, of_arrival, of_missing, of_order
+from aep_intake.model.history import OverdueFiles, WaitingFile
+from aep_intake.model.messages import Wish, of_arrival, of_order, of_overdue
 from aep_intake.model.progress import Lease, Record, Rejection
 from aep_intake_cli import documents, dry_run, parked
 from aep_intake_cli.choice import Choice, check_names
@@ -265,13 +265,13 @@ def test_the_files_of_an_order_and_of_a_folder_are_those_of_the_ledger() -> None
     ledger: Any = MemoryLedger()
     files = [replace(FILE, key=f"in/{n}") for n in range(3)]
     ledger.open(Record.opened(order(*files[:2], external_id="intake-1"), Lease("t", NOW), NOW))
-    [listing] = listings([WaitingFile(files[2], "r", HOUR)], NOW, NOW)
-    ledger.folders.wait(listing)
-    missing = json.dumps(of_missing(Missing(listing.folder_id, "", "~")), default=records.members)
+    [group] = groups([WaitingFile(files[2], "r", HOUR)], NOW, NOW)
+    ledger.folders.wait(group)
+    overdue = of_overdue(OverdueFiles(group.folder_id, "", "~"))
     asked: list[tuple[dict[str, Any], list[Arrival]]] = [
         ({"body": of_order("intake-1")}, files[:2]),
         ({"queue": "uploads", "body": DUE}, files[:2]),
-        ({"body": missing}, files[2:]),
+        ({"body": json.dumps(overdue, default=records.members)}, files[2:]),
         ({"body": of_order("gone")}, []),
         ({"body": "no JSON"}, []),
     ]

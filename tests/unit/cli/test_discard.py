@@ -155,8 +155,8 @@ def test_files_for_which_no_marker_came(world: Delivering) -> None:
     take(A, world.intake(0))
     world.clock.advance(2 * HOUR)
     world.rest()
-    [missing] = world.missing_parked
-    body = json.dumps(messages.of_missing(missing), default=records.members)
+    [overdue] = world.overdue_parked
+    body = json.dumps(messages.of_overdue(overdue), default=records.members)
     marks(world).mark(replace(FILE, body=body))
     assert state(world) == ("discarded", SAID)
 

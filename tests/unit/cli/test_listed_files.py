@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from aep_intake.delivery.delivery import DeliveryStage, End, Verdict
-from aep_intake.grouping.missing_markers import folder_of, listings
+from aep_intake.grouping.waiting_files import folder_of, groups
 from aep_intake.grouping.windows import BatchLimits, WindowPorts, register
 from aep_intake.model.errors import NoRoute
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Listing, WaitingFile
+from aep_intake.model.history import WaitingFile, WaitingGroup
 from aep_intake.model.orders import claims
 from aep_intake.model.progress import PutOff, Rejection
 from aep_intake.model.times import DAY_MS, HOUR_MS, iso
@@ -78,15 +78,13 @@ def day() -> Day:
     waits, taken = file("waits"), file("taken")
     for one in (waits, taken):
         ledger.note_waiting(one, "folders", "the marker _SUCCESS", NOW + HOUR_MS)
-    for each in listings(
-        [WaitingFile(one, "folders", HOUR_MS) for one in (waits, taken)], NOW, NOW
-    ):
+    for each in groups([WaitingFile(one, "folders", HOUR_MS) for one in (waits, taken)], NOW, NOW):
         ledger.folders.wait(each)
     batch(day, taken, at=NOW - 900, end=End.SUCCEEDED, route="folders")
     # A marker that waits for the last files.
     marker = file("_SUCCESS")
     ledger.note_waiting(marker, "folders", "the last files of its folder", NOW + 9)
-    ledger.folders.wait(Listing(folder_of(marker), "folders", 0, NOW + 9, (marker,)))
+    ledger.folders.wait(WaitingGroup(folder_of(marker), "folders", 0, NOW + 9, (marker,)))
     # In a window; without a batch yet; loaded an hour ago, and a day before.
     joining = WindowPorts(
         ledger.windows,

@@ -375,7 +375,7 @@ def test_a_marker_is_taken_and_no_file_is_told_that_it_is_missing(world: World) 
     arrive(world, *FILES, MARKER)
     world.clock.advance(30 * DAY)
     world.rest()
-    assert not world.missing_parked
+    assert not world.overdue_parked
     assert world.events == []
     assert {record.paused for record in world.ledger.records.values()} == {f"dataset#{LOYALTY}"}
     world.resume()

@@ -150,7 +150,7 @@ def test_files_wait_beside_their_marker_and_are_told_if_it_takes_none(world: Wor
     put(world, late)
     take_in({late.external_id: late}, world.intake(0), map)
     assert tick(world, 2 * HOUR) == []
-    assert len(world.missing) == 1
+    assert len(world.overdue) == 1
 
 
 def test_on_arrival_hands_it_on_only_then(world: World) -> None:

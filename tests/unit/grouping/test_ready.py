@@ -7,7 +7,7 @@ import pytest
 from aep_intake.arrivals.results import Joined, Result, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import DueKind
-from aep_intake.grouping import missing_markers, ready
+from aep_intake.grouping import ready, waiting_files
 from aep_intake.grouping.ready import EARLY_MS, EVENT_LATE_MS, SAME_TIME_MS
 from aep_intake.model.errors import LedgerUnavailable, MarkerMissing, NotYet, RowsDiffer
 from aep_intake.model.files import Arrival
@@ -344,9 +344,9 @@ def overdue(world: World) -> list[MarkerMissing]:
         if due.kind is DueKind.FOLDERS:
             go_on(due.kind, due.id, world.intake(0))
     told = []
-    for missing in sorted(world.missing, key=lambda one: one.after):
+    for overdue in sorted(world.overdue, key=lambda one: one.after):
         try:
-            missing_markers.reject_overdue(missing, world.intake(0).waiting, map)
+            waiting_files.reject_overdue(overdue, world.intake(0).waiting, map)
         except MarkerMissing as why:
             told.append(why)
     return told
@@ -360,13 +360,13 @@ def test_a_file_whose_ready_file_does_not_come_is_told(world: World) -> None:
     assert "its ready file ({file}.done)" in str(why)
     assert "in 24h" in str(why)
     assert world.ledger.rejections[FILE.object_id, FILE.version].reason == "marker-missing"
-    parked = set(world.missing)
-    world.missing.clear()
+    parked = set(world.overdue)
+    world.overdue.clear()
     late = replace(DONE, time=world.clock())
     put(world, late)
     arrive(world, late)
     assert loaded(world) == [FILE]
-    assert world.missing == parked, "it was sent again, so that its item ends"
+    assert world.overdue == parked, "it was sent again, so that its item ends"
     assert overdue(world) == []
 
 
@@ -381,14 +381,14 @@ def test_what_is_parked_of_several_files_ends_with_the_last_of_their_ready_files
     world.clock.advance(30 * HOUR)
     [why] = overdue(world)
     assert len(why.files) == 3
-    parked = set(world.missing)
-    world.missing.clear()
+    parked = set(world.overdue)
+    world.overdue.clear()
     for file in files:
-        assert world.missing == set(), "others still wait"
+        assert world.overdue == set(), "others still wait"
         late = replace(DONE, key=f"{file.key}.done", time=world.clock())
         put(world, late)
         arrive(world, late)
-    assert world.missing == parked
+    assert world.overdue == parked
 
 
 def test_where_the_ledger_does_not_answer_what_is_parked_ends_when_the_file_comes_again(
@@ -398,19 +398,19 @@ def test_where_the_ledger_does_not_answer_what_is_parked_ends_when_the_file_come
     arrive(world, FILE)
     world.clock.advance(30 * HOUR)
     assert overdue(world)
-    parked = set(world.missing)
-    world.missing.clear()
+    parked = set(world.overdue)
+    world.overdue.clear()
     put(world, late := replace(DONE, time=world.clock()))
 
     def fail(*_: object) -> Any:
         raise LedgerUnavailable("throttled")
 
     with monkeypatch.context() as patched:
-        patched.setattr(missing_markers, "release", fail)
+        patched.setattr(waiting_files, "release", fail)
         _, taken = arrive(world, late)
         assert isinstance(taken, LedgerUnavailable)
     assert isinstance(take(world, FILE), Outcome)
-    assert world.missing == parked
+    assert world.overdue == parked
     assert len(loaded(world)) == 1
 
 

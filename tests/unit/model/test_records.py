@@ -16,8 +16,8 @@ from aep_intake.delivery.pieces import Cut, Piece
 from aep_intake.model import records
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Folder, Listing, Missing
-from aep_intake.model.messages import encoded, of_missing, of_order
+from aep_intake.model.history import Folder, OverdueFiles, WaitingGroup
+from aep_intake.model.messages import encoded, of_order, of_overdue
 from aep_intake.model.orders import Lineage, LineageHead, Order, Replaced, WindowPart
 from aep_intake.model.progress import Lease, NextStep, Record, Rejection, State
 from aep_intake.model.records import Kept
@@ -137,8 +137,8 @@ def test_windows_and_folders_of_the_release_before_are_read(
                 assert part.order == window.part(window.parts[0], 0)
                 assert ledger.files(part.order) == files[:2]
     assert found == {WindowStage.OPEN: 2, WindowStage.SEALED: 1, WindowStage.FINISHED: 1}
-    listing = Listing(FOLDER, "r", 60_000, NOW + 60_000, (file(30), file(31, version_id=None)))
-    assert list(ledger.folders.waiting(FOLDER, "", "~")) == [listing]
+    group = WaitingGroup(FOLDER, "r", 60_000, NOW + 60_000, (file(30), file(31, version_id=None)))
+    assert list(ledger.folders.waiting(FOLDER, "", "~")) == [group]
     assert ledger.folders.get(FOLDER) == Folder(FOLDER, NOW + 60_000, "", 1)
 
 
@@ -180,9 +180,9 @@ def test_messages_of_the_release_before_are_read() -> None:
         Piece(1, file(23), 0, 100),
         Piece(2, file(23), 100, 230, 12),
     ]
-    [missing] = [envelopes.parse(body).missing for queue, body in sent if queue == "arrivals"]
-    assert missing is not None
-    assert (missing.folder_id, missing.after) == (FOLDER, "")
+    [overdue] = [envelopes.parse(body).overdue for queue, body in sent if queue == "arrivals"]
+    assert overdue is not None
+    assert (overdue.folder_id, overdue.after) == (FOLDER, "")
     [parked] = [envelopes.parse(body).order for queue, body in sent if queue == "arrivals-dlq"]
     assert parked == "intake-1092173c225a464d02351a539585bc1a"
 
@@ -201,7 +201,7 @@ def full() -> Iterator[Kept]:
     verdict = Verdict(End.FAILED, "failed", "d", NOW)
     yield replace(delivery, cuts={0: Cut((5, 10), 2)}, verdict=verdict)
     yield Mark(0, REFUSED)
-    yield Listing(FOLDER, "r", 1, NOW, (file(1), file(2)))
+    yield WaitingGroup(FOLDER, "r", 1, NOW, (file(1), file(2)))
     yield Task("x", Piece(0, file(1), 0, 10))
     yield REFUSED
 
@@ -342,11 +342,11 @@ def test_a_window_s_steps_and_parts_keep_what_the_next_release_wrote() -> None:
 
 
 def test_messages_tell_their_version_and_may_tell_more() -> None:
-    missing = Missing(FOLDER, "", "~")
-    body = encoded(of_missing(missing))
+    overdue = OverdueFiles(FOLDER, "", "~")
+    body = encoded(of_overdue(overdue))
     assert json.loads(body)["v"] == 1
-    assert envelopes.parse(body).missing == missing
+    assert envelopes.parse(body).overdue == overdue
     later = json.loads(body) | {"v": 2, "later": 1}
     later["missing"]["later"] = 1
-    assert envelopes.parse(json.dumps(later)).missing == missing
+    assert envelopes.parse(json.dumps(later)).overdue == overdue
     assert envelopes.parse(of_order("x")).order == "x"

@@ -14,7 +14,7 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.redrive import retry_parked
 from aep_intake.arrivals.results import Known, Skipped
 from aep_intake.arrivals.take_in import take_in
-from aep_intake.grouping.missing_markers import reject_overdue
+from aep_intake.grouping.waiting_files import reject_overdue
 from aep_intake.model.errors import AlreadyClaimed, IntakeError, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
@@ -159,8 +159,8 @@ def would_become(
         found = [results[arrival.external_id] for arrival in content.arrivals]
         if content.order is not None:
             found.append(attempt(retry_parked, content.order, dry, side_by_side, content.wish))
-        if content.missing is not None:
-            found.append(attempt(reject_overdue, content.missing, dry.waiting, side_by_side))
+        if content.overdue is not None:
+            found.append(attempt(reject_overdue, content.overdue, dry.waiting, side_by_side))
         if content.rejection is not None:
             found.append(content.rejection)
         told.append([_told(result, intake) for result in found])

@@ -11,7 +11,7 @@ from aep_intake.clock.parking import ARRIVALS, ParkedPlace
 from aep_intake.model import strict_json
 from aep_intake.model.errors import MalformedEvent
 from aep_intake.model.files import BACKFILL_PREFIX, RECONCILE_PREFIX, Arrival, digest
-from aep_intake.model.history import Missing
+from aep_intake.model.history import OverdueFiles
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.values import dataclass
 
@@ -38,7 +38,7 @@ class Received:
     malformed: tuple[str, ...] = ()  # a sentence for each bad record
     order: str | None = None  # external id of a parked order that was redriven
     wish: Wish = AS_USUAL  # how it is to be tried again
-    missing: Missing | None = None  # files whose marker did not come in time
+    overdue: OverdueFiles | None = None  # files whose marker did not come in time
 
     def place(self, body: str) -> ParkedPlace:
         """Its place among what is parked. `body`: of its message.
@@ -47,8 +47,8 @@ class Received:
         """
         if self.order is not None:
             return ARRIVALS, "order", self.order
-        if self.missing is not None:
-            return ARRIVALS, "missing", self.missing.external_id
+        if self.overdue is not None:
+            return ARRIVALS, "missing", self.overdue.external_id
         if len(self.arrivals) == 1 and not self.malformed:
             return ARRIVALS, "file", self.arrivals[0].external_id
         return ARRIVALS, "message", digest("message", body)
@@ -87,7 +87,7 @@ def parse(body: str) -> Received:
     if "missing" in message:
         missing = message["missing"]
         after, until = missing["after"].text(64, least=0), missing["until"].text(64)
-        return Received(missing=Missing(missing["folder_id"].text(64), after, until))
+        return Received(overdue=OverdueFiles(missing["folder_id"].text(64), after, until))
     if message["Type"].value == "Notification":
         message = _document(message["Message"].text(_LARGEST), "Message")
     if message["Event"].value == "s3:TestEvent":

@@ -11,7 +11,7 @@ from aep_intake.arrivals.resolve import Marker, order_of, too_old
 from aep_intake.arrivals.results import Gathered, Known, Result, Skipped
 from aep_intake.create import lineage
 from aep_intake.grouping import filling, markers, windows
-from aep_intake.grouping.missing_markers import folder_of, release
+from aep_intake.grouping.waiting_files import folder_of, release
 from aep_intake.grouping.windows import PAGE
 from aep_intake.model.errors import (
     AlreadyClaimed,

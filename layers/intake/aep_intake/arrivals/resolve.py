@@ -8,7 +8,7 @@ from aep_intake.arrivals.ports import Intake
 from aep_intake.arrivals.results import Skipped
 from aep_intake.arrivals.versions import unless_same_bytes
 from aep_intake.create import lineage
-from aep_intake.grouping import missing_markers, ready
+from aep_intake.grouping import ready, waiting_files
 from aep_intake.model.errors import (
     IntakeError,
     ObjectGone,
@@ -17,7 +17,7 @@ from aep_intake.model.errors import (
     TooOld,
 )
 from aep_intake.model.files import Arrival, ready_name
-from aep_intake.model.history import Hold, Listing, WaitingFile
+from aep_intake.model.history import Hold, WaitingFile, WaitingGroup
 from aep_intake.model.orders import Order
 from aep_intake.model.times import SKEW_MS
 from aep_intake.model.values import dataclass
@@ -57,7 +57,7 @@ class Joining:
     file: Arrival
 
 
-type Fate = Order | Joining | Marker | WaitingFile | Listing | Skipped
+type Fate = Order | Joining | Marker | WaitingFile | WaitingGroup | Skipped
 
 
 def resolve(arrival: Arrival, intake: Intake) -> Fate:
@@ -110,21 +110,21 @@ def _placed(arrival: Arrival, match: Match, intake: Intake) -> Order | Joining:
         opened = Window.at(order, window.length_ms, now, window.at, window.timezone)
         return Joining(opened, arrival)
     if isinstance(match.batching, InQuietWindow):
-        quiet, folder = match.batching.quiet_ms, missing_markers.folder_of(arrival)
+        quiet, folder = match.batching.quiet_ms, waiting_files.folder_of(arrival)
         return Joining(Window.of_folder(order, folder, quiet, intake.ports.now()), arrival)
     return order
 
 
-def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | Listing:
+def _marker(marker: Marker, grace: int, intake: Intake) -> Marker | WaitingGroup:
     """A marker, once its grace (milliseconds) is over by the ledger's clock."""
     arrival, route = marker.arrival, marker.match.route
     early = grace and intake.ports.now() + SKEW_MS < arrival.time + grace
     over = max(arrival.time + grace, intake.ports.lease().until)
-    missing_markers.hold(arrival, Hold(over, grace), intake.waiting)
+    waiting_files.hold(arrival, Hold(over, grace), intake.waiting)
     if not early:
         return marker
     intake.ledger.note_waiting(arrival, route, "the last files of its folder", over)
-    return missing_markers.later(arrival, route, over)
+    return waiting_files.later(arrival, route, over)
 
 
 def _ready(arrival: Arrival, file: str, match: Match, intake: Intake) -> Skipped:
@@ -140,7 +140,7 @@ def _when_ready(arrival: Arrival, match: Match, intake: Intake) -> Arrival | Wai
         return arrival
     own, within = arrival.key.rpartition("/")[2], match.ready.within_ms
     names = " or ".join(ready_name(name, own) for name in match.ready.names)
-    until = missing_markers.deadline(intake.ports.now(), within, intake.ports.lease().until)
+    until = waiting_files.deadline(intake.ports.now(), within, intake.ports.lease().until)
     intake.ledger.note_waiting(arrival, match.route, names, until)
     file = ready.let_through(arrival, match.ready.names, intake.waiting)
     return file or WaitingFile(arrival, match.route, within, match.ready.names, match.owner)
@@ -165,7 +165,7 @@ def _wait(
     if arrival.size == 0:  # of an empty partition
         return NOT_DATA
     now, end = intake.ports.now(), intake.ports.lease().until
-    until = missing_markers.deadline(now, batching.within_ms, end)
+    until = waiting_files.deadline(now, batching.within_ms, end)
     intake.ledger.note_waiting(arrival, match.route, f"the marker {batching.marker}", until)
     return WaitingFile(arrival, match.route, batching.within_ms, owner=match.owner)
 

@@ -58,8 +58,8 @@ class Settling:
             outcomes: list[Result | None] = [results[a.external_id] for a in content.arrivals]
             if content.order is not None:
                 outcomes.append(results[content.order])
-            if content.missing is not None:  # no result: no file waits any more
-                outcomes.append(results.get(content.missing.external_id))
+            if content.overdue is not None:  # no result: no file waits any more
+                outcomes.append(results.get(content.overdue.external_id))
             errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
             rejected = [error for error in errors if isinstance(error, Rejected)]
             if len(rejected) == len(errors):

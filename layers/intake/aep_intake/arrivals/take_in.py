@@ -17,12 +17,12 @@ from aep_intake.arrivals.resolve import NOT_DATA, Fate, Joining, Marker, resolve
 from aep_intake.arrivals.results import HandedOn, Joined, Known, Result, Skipped, Waits
 from aep_intake.arrivals.versions import check_not_overtaken
 from aep_intake.create import create, lineage
-from aep_intake.grouping import missing_markers, quiet, windows
+from aep_intake.grouping import quiet, waiting_files, windows
 from aep_intake.model import messages
 from aep_intake.model.errors import AlreadyClaimed, LeaseLost, Overtaken, Rejected
 from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import NOBODY, Listing, WaitingFile
+from aep_intake.model.history import NOBODY, WaitingFile, WaitingGroup
 from aep_intake.model.orders import WINDOW_PREFIX, Order
 from aep_intake.model.outcomes import SideBySide, attempt
 from aep_intake.model.progress import Outcome, OutcomeKind, State
@@ -46,7 +46,7 @@ class _Joining:
     files: list[Arrival]
 
 
-type _Task = _Creating | _Joining | Listing
+type _Task = _Creating | _Joining | WaitingGroup
 
 
 def take_in(
@@ -119,8 +119,8 @@ def _released(
             taken.setdefault(_route(plan) or "", []).append(name)
     routes = intake.table().routes if taken else ()
     ready = [name for route in routes if route.ready for name in taken.get(route.name, ())]
-    for folder_id in dict.fromkeys(missing_markers.folder_of(arrivals[name]) for name in ready):
-        if error := attempt(missing_markers.release, folder_id, intake.waiting):
+    for folder_id in dict.fromkeys(waiting_files.folder_of(arrivals[name]) for name in ready):
+        if error := attempt(waiting_files.release, folder_id, intake.waiting):
             results |= dict.fromkeys(ready, error)
     return results
 
@@ -174,7 +174,7 @@ def _is_new(result: Result) -> bool:
 
 
 def _tasks(plans: Mapping[str, object], intake: Intake) -> list[_Task]:
-    """Tasks to be done side by side; arrivals of one window, or one listing, share a task."""
+    """Tasks to be done side by side; arrivals of one window, or one group, share a task."""
     creating = [_Creating(name, plan) for name, plan in plans.items() if isinstance(plan, Order)]
     joining: dict[str, _Joining] = {}
     for plan in plans.values():
@@ -182,11 +182,11 @@ def _tasks(plans: Mapping[str, object], intake: Intake) -> list[_Task]:
             window = plan.window
             joining.setdefault(window.window_id, _Joining(window, [])).files.append(plan.file)
     waiting = [plan for plan in plans.values() if isinstance(plan, WaitingFile)]
-    listings = [plan for plan in plans.values() if isinstance(plan, Listing)]
+    groups = [plan for plan in plans.values() if isinstance(plan, WaitingGroup)]
     if waiting:
         now, end = intake.ports.now(), intake.ports.lease().until
-        listings += missing_markers.listings(waiting, now, end)
-    return [*creating, *joining.values(), *listings]
+        groups += waiting_files.groups(waiting, now, end)
+    return [*creating, *joining.values(), *groups]
 
 
 def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
@@ -195,7 +195,7 @@ def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
             return {arrival_id: attempt(_create_or_known, order, intake)}
         case _Joining(window, files):
             return _join(window, files, intake)
-        case Listing():
+        case WaitingGroup():
             return _wait(task, intake)
 
 
@@ -278,10 +278,10 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
     return results
 
 
-def _wait(listing: Listing, intake: Intake) -> dict[str, Result]:
-    failed = attempt(intake.waiting.folders.wait, listing)
-    result = Waits(listing.route) if failed is None else failed
-    return {file.external_id: result for file in listing.files}
+def _wait(group: WaitingGroup, intake: Intake) -> dict[str, Result]:
+    failed = attempt(intake.waiting.folders.wait, group)
+    result = Waits(group.route) if failed is None else failed
+    return {file.external_id: result for file in group.files}
 
 
 def _follow(owner: str, file: Arrival, intake: Intake) -> Result:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Folder, Hold, Listing, Missing
+from aep_intake.model.history import Folder, Hold, OverdueFiles, WaitingGroup
 from aep_intake.model.ledgers import ObjectHistory
 from aep_intake.model.progress import Rejection
 from aep_intake.model.values import dataclass
@@ -29,7 +29,7 @@ class WaitingLedger(ObjectHistory, Protocol):
 class Folders(Protocol):
     """The ledger of folders. Every method raises LedgerUnavailable."""
 
-    def wait(self, listing: Listing) -> None:
+    def wait(self, group: WaitingGroup) -> None:
         """Add it to its folder's list, as several if it is large.
 
         The folder is due at its deadline, or earlier. If a worker handles the folder at this
@@ -42,12 +42,12 @@ class Folders(Protocol):
     def advance(self, old: Folder, new: Folder) -> None:
         """Put `new` in place of `old`. Raises LeaseLost if the ledger no longer holds `old`."""
 
-    def remember(self, old: Folder, parked: Sequence[Missing]) -> None:
+    def remember(self, old: Folder, parked: Sequence[OverdueFiles]) -> None:
         """Have it remember these instead of `old.parked`; raises as `advance`."""
 
     def waiting(
         self, folder_id: str, after: str, until: str, at_once: int | None = None
-    ) -> Iterator[Listing]:
+    ) -> Iterator[WaitingGroup]:
         """A folder's list after a place and up to another (consistent reads).
 
         `at_once`: how many are read at a time, for whoever needs few.
@@ -87,6 +87,6 @@ class WaitingPorts:
     folders: Folders
     announcer: RejectionAnnouncer
     objects: ReadObjects
-    send: Callable[[Missing], None]  # to a worker that calls `reject_overdue`
+    send: Callable[[OverdueFiles], None]  # to a worker that calls `reject_overdue`
     take_in: Callable[[Arrival], None]  # sends it to a worker that takes it in, as if it just came
     now: Callable[[], int]  # epoch ms

@@ -1,7 +1,7 @@
 """Ready files: `orders.csv.done` says that `orders.csv` is complete.
 
 A ready file is the marker of a folder of one file. Until it comes, the file waits in the ledger as
-for any marker (see `missing_markers`). Then the file is taken in again, by its own arrival, and is
+for any marker (see `waiting_files`). Then the file is taken in again, by its own arrival, and is
 as if it had just come: it gets its batch, or joins its window. Whichever of the two arrives first,
 the other one is found:
 

@@ -2,7 +2,7 @@
 
 from aep_intake.clock.due import DueKind
 from aep_intake.create import create, ports
-from aep_intake.grouping import missing_markers, windows
+from aep_intake.grouping import waiting_files, windows
 from aep_intake.grouping.ports import WaitingPorts
 from aep_intake.model.progress import Outcome
 from aep_intake.model.values import dataclass
@@ -23,7 +23,7 @@ def resume(kind: DueKind, name: str, ports: ResumePorts) -> Outcome | None:
         case DueKind.WINDOWS:
             windows.close(name, ports.windows)
         case DueKind.FOLDERS:
-            missing_markers.send_overdue(name, ports.folders)
+            waiting_files.send_overdue(name, ports.folders)
         case DueKind.ORDERS:
             return create.resume(name, ports.orders, ports.folders.take_in)
         case DueKind.DELIVERIES:

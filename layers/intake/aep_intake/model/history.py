@@ -18,8 +18,8 @@ RETRYING = "retrying"  # the note of what could not be taken in yet
 
 
 @dataclass(frozen=True, slots=True)
-class Missing(Kept):
-    """A part of a folder's list of waiting files: the places after `after`, up to `until`."""
+class OverdueFiles(Kept):
+    """Waiting files of a folder whose deadline is over: the places after `after`, up to `until`."""
 
     folder_id: str
     after: str
@@ -84,8 +84,8 @@ class WaitingFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Kept):
-    """Files of a folder that came together."""
+class WaitingGroup(Kept):
+    """Files of a folder that came together and wait, with one deadline: an entry of its list."""
 
     folder_id: str
     route: str
@@ -121,5 +121,5 @@ class Folder:
     due: int | None = None  # the next deadline (epoch ms); None while no file waits
     done: str = ""  # high-water mark: messages were sent for all places up to this one
     revision: int = 1
-    # Messages that are parked, as some of their files had no marker: see `missing_markers`.
-    parked: tuple[Missing, ...] = ()
+    # Messages that are parked, as some of their files had no marker: see `waiting_files`.
+    parked: tuple[OverdueFiles, ...] = ()

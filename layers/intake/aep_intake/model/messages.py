@@ -11,7 +11,7 @@ from typing import Any
 
 from aep_intake.model import records
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Missing
+from aep_intake.model.history import OverdueFiles
 from aep_intake.model.values import dataclass
 
 
@@ -37,9 +37,9 @@ def of_order(external_id: str, wish: Wish = AS_USUAL) -> str:
     return encoded({"externalId": external_id} | {name: True for name in told if told[name]})
 
 
-def of_missing(missing: Missing) -> dict[str, Any]:
+def of_overdue(overdue: OverdueFiles) -> dict[str, Any]:
     """Files that have waited too long for their marker."""
-    return {"missing": missing}
+    return {"missing": overdue}
 
 
 def of_arrival(arrival: Arrival) -> str:

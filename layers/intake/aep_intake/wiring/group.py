@@ -52,7 +52,7 @@ class Grouping(Creating):
             folders=self.ledger.folders,
             announcer=self.announcer,
             objects=self.objects,
-            send=lambda missing: self.queues.send(url, [messages.of_missing(missing)]),
+            send=lambda overdue: self.queues.send(url, [messages.of_overdue(overdue)]),
             take_in=lambda file: self.queues.send_as_is(url, messages.of_arrival(file)),
             now=self.now,
         )

@@ -17,7 +17,7 @@ from aep_intake.adapters.dynamodb.table import (
 from aep_intake.clock.due import Due, DueKind
 from aep_intake.model import records
 from aep_intake.model.errors import LeaseLost
-from aep_intake.model.history import Folder, Hold, Listing, Missing
+from aep_intake.model.history import Folder, Hold, OverdueFiles, WaitingGroup
 from aep_intake.model.times import DAY_MS, MINUTE_MS, SKEW_MS
 
 FILES_PER_ITEM = 50  # an item holds 400 KB
@@ -37,21 +37,21 @@ class DynamoFolders:
         self._retention_ms = retention_ms
         self._known: dict[str, tuple[int, int]] = {}  # when due, and until when that is known
 
-    def wait(self, listing: Listing) -> None:
+    def wait(self, group: WaitingGroup) -> None:
         """Add it to its folder's list, as several if it is large.
 
         The folder is due at its deadline, or earlier:
 
         this worker                            a worker that handles the folder
-        put the listing
+        put the group
                                                get the folder (revision 7)
-                                               read its list, perhaps without the listing
+                                               read its list, perhaps without it
         make `due` earlier, or if the folder
         is due about now: revision 8
                                                advance from revision 7: LeaseLost, read again
         """
-        for files in batched(listing.files, FILES_PER_ITEM, strict=False):
-            some = replace(listing, files=files)
+        for files in batched(group.files, FILES_PER_ITEM, strict=False):
+            some = replace(group, files=files)
             item: Item = {
                 "pk": {"S": f"folder#{some.folder_id}"},
                 "sk": {"S": f"waiting#{some.place}"},
@@ -59,13 +59,13 @@ class DynamoFolders:
                 "expires": expiry(self._now() + self._retention_ms),
             }
             self._table.put(item)
-        # The folder is due earlier, and not yet: then its worker will read the listing. This holds
+        # The folder is due earlier, and not yet: then its worker will read it. That holds
         # though it may be made due even earlier, and be handled, by now: a folder is due when
         # something in its list is, which stays there; so who handles it makes it due then at last.
-        if self._now() + SKEW_MS < self._known_due(listing.folder_id) <= listing.due:
+        if self._now() + SKEW_MS < self._known_due(group.folder_id) <= group.due:
             return
         now = self._now()
-        self._know(listing.folder_id, self._watch(listing), now)
+        self._know(group.folder_id, self._watch(group), now)
 
     def _known_due(self, folder_id: str) -> int:
         """When a folder is due (epoch ms), as far as this worker knows; 0: it does not."""
@@ -77,15 +77,15 @@ class DynamoFolders:
             self._known.clear()
         self._known[folder_id] = due, since + KNOWN_MS
 
-    def _watch(self, listing: Listing) -> int:
-        """Make the folder due at the listing's deadline; when it is due (epoch ms).
+    def _watch(self, group: WaitingGroup) -> int:
+        """Make the folder due at the group's deadline; when it is due (epoch ms).
 
         Whoever was handed the folder may make it due later, or never, at any moment: so only while
         nobody has it is it made due earlier, and its time relied on.
         """
-        pk, touch = f"folder#{listing.folder_id}", "ADD revision :one"
+        pk, touch = f"folder#{group.folder_id}", "ADD revision :one"
         values: Item = {"one": {"N": "1"}}
-        later = due_at(Due(DueKind.FOLDERS, listing.folder_id, listing.due))
+        later = due_at(Due(DueKind.FOLDERS, group.folder_id, group.due))
         try:
             self._table.update(
                 pk,
@@ -103,10 +103,10 @@ class DynamoFolders:
                     self._table.update(
                         pk, "folder", touch, values | {"due": later["due"]}, handed_out
                     )
-                except ConditionFailed:  # it has finished without having seen this listing
-                    return self._watch(listing)
+                except ConditionFailed:  # it has finished without having seen this group
+                    return self._watch(group)
             return due
-        return listing.due
+        return group.due
 
     def get(self, folder_id: str) -> Folder | None:
         """The current folder (a consistent read)."""
@@ -115,7 +115,7 @@ class DynamoFolders:
             return None
         due = _due(item) if "due" in item else None
         done = item.get("done", {"S": ""})["S"]
-        parked = records.read_list(Missing, item["parked"]["S"]) if "parked" in item else ()
+        parked = records.read_list(OverdueFiles, item["parked"]["S"]) if "parked" in item else ()
         return Folder(folder_id, due, done, int(item["revision"]["N"]), tuple(parked))
 
     def advance(self, old: Folder, new: Folder) -> None:
@@ -137,7 +137,7 @@ class DynamoFolders:
         except ConditionFailed:
             raise LeaseLost("more files came just now", external_id=old.folder_id) from None
 
-    def remember(self, old: Folder, parked: Sequence[Missing]) -> None:
+    def remember(self, old: Folder, parked: Sequence[OverdueFiles]) -> None:
         """Have it remember these instead of `old.parked`; raises as `advance`.
 
         Whoever was handed the folder keeps it.
@@ -155,7 +155,7 @@ class DynamoFolders:
 
     def waiting(
         self, folder_id: str, after: str, until: str, at_once: int | None = None
-    ) -> Iterator[Listing]:
+    ) -> Iterator[WaitingGroup]:
         """A folder's list after a place and up to another, so many `at_once` (consistent reads)."""
         items = self._table.query(
             "pk = :pk AND sk BETWEEN :after AND :until",
@@ -168,9 +168,9 @@ class DynamoFolders:
             **({} if at_once is None else {"Limit": at_once}),
         )
         for item in items:
-            listing = records.read(Listing, item["listing"]["S"])
-            if listing.place != after:
-                yield listing
+            group = records.read(WaitingGroup, item["listing"]["S"])
+            if group.place != after:
+                yield group
 
     def hold(self, folder_id: str, hold: Hold) -> None:
         """Note that a marker of it is worked on, unless a longer hold is known."""

@@ -1,4 +1,4 @@
-"""Files whose marker does not come are told of; those whose marker came are not."""
+"""Waiting files whose marker does not come are told of; those whose marker came are not."""
 
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -12,12 +12,12 @@ from aep_intake.arrivals.dry_run import reading
 from aep_intake.arrivals.results import Gathered, Known, Skipped, Waits
 from aep_intake.arrivals.take_in import take_in
 from aep_intake.clock.due import Due, DueKind
-from aep_intake.grouping import missing_markers
-from aep_intake.grouping.missing_markers import (
+from aep_intake.grouping import waiting_files
+from aep_intake.grouping.waiting_files import (
     FILES_PER_MESSAGE,
     deadline,
     folder_of,
-    listings,
+    groups,
 )
 from aep_intake.model import records
 from aep_intake.model.errors import (
@@ -28,7 +28,7 @@ from aep_intake.model.errors import (
     StorageUnavailable,
 )
 from aep_intake.model.files import Arrival
-from aep_intake.model.history import Hold, Listing, Missing, Seen, WaitingFile
+from aep_intake.model.history import Hold, OverdueFiles, Seen, WaitingFile, WaitingGroup
 from aep_intake.model.orders import claims
 from aep_intake.model.outcomes import attempt
 from aep_intake.model.progress import Rejection
@@ -97,13 +97,13 @@ def later(world: World, milliseconds: int) -> list[MarkerMissing]:
 def told(world: World) -> list[MarkerMissing]:
     """on_arrival takes what is to be told, and parks what is rejected."""
     rejected = []
-    for missing in sorted(world.missing, key=lambda one: one.after):
+    for overdue in sorted(world.overdue, key=lambda one: one.after):
         try:
-            missing_markers.reject_overdue(missing, world.intake(0).waiting, map)
+            waiting_files.reject_overdue(overdue, world.intake(0).waiting, map)
         except MarkerMissing as why:
             rejected.append(why)
-            world.missing_parked.add(missing)
-    world.missing.clear()
+            world.overdue_parked.add(overdue)
+    world.overdue.clear()
     return rejected
 
 
@@ -121,20 +121,20 @@ def test_a_folder_is_due_when_the_time_of_its_first_files_is_over(world: World) 
     world.clock.advance(OVER - START - 1)
     before = world.ledger.folders.get(FOLDER)
     go_on(DueKind.FOLDERS, FOLDER, world.intake(0))  # a message that came too early
-    assert world.missing == set()
+    assert world.overdue == set()
     assert world.ledger.folders.get(FOLDER) == before
     world.clock.advance(1)
     tick(world)
-    assert len(world.missing) == 1
+    assert len(world.overdue) == 1
     assert not all_due(world.ledger, 10**15)
     go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
-    assert len(world.missing) == 1
+    assert len(world.overdue) == 1
 
 
 def test_files_without_their_marker_are_rejected_and_told_together(world: World) -> None:
     [why] = later(world, OVER - START)
-    [missing] = world.missing_parked
-    assert why.external_id == missing.external_id
+    [overdue] = world.overdue_parked
+    assert why.external_id == overdue.external_id
     assert why.external_id is not None
     assert why.external_id.startswith("folder-")
     text = str(why)
@@ -167,48 +167,48 @@ def test_a_marker_takes_them_even_then(world: World) -> None:
 def test_what_is_parked_ends_when_a_late_marker_took_its_files(world: World) -> None:
     """Nobody need redrive it, who would be told that no file waits any more."""
     assert later(world, OVER - START)
-    [parked] = world.missing_parked
+    [parked] = world.overdue_parked
     assert not all_due(world.ledger, 10**15)
     take(MARKER, world.intake(0))
-    assert world.missing == {parked}, "it is sent again, as a redrive does"
+    assert world.overdue == {parked}, "it is sent again, as a redrive does"
     assert told(world) == [], "so its item ends"
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert (folder.due, folder.parked) == (None, ())
     assert take(MARKER, world.intake(0)) == Known(marker_id(MARKER))
-    assert world.missing == set(), "once"
+    assert world.overdue == set(), "once"
 
 
 def test_who_finds_a_marker_s_window_sealed_ends_what_is_parked(world: World) -> None:
     """The worker that sealed it may have died before it came to that."""
     assert later(world, OVER - START)
-    [parked] = world.missing_parked
+    [parked] = world.overdue_parked
     for each in FILES:
         world.ledger.claim(claims(each), "window-1")
     intake = world.intake(0)
     window: Any = SimpleNamespace(stage=WindowStage.FINISHED, due=None)
     windows: Any = SimpleNamespace(get=lambda _: window)
     take(MARKER, replace(intake, windows=replace(intake.windows, windows=windows)))
-    assert world.missing == {parked}
+    assert world.overdue == {parked}
 
 
 def test_what_is_parked_stays_while_one_of_its_files_waits(world: World) -> None:
     assert later(world, OVER - START)
-    [parked] = world.missing_parked
+    [parked] = world.overdue_parked
     for taken in FILES[1:]:
         world.ledger.claim(claims(taken), "window-1")
     waiting = world.intake(0).waiting
-    missing_markers.release(FOLDER, waiting)
-    assert world.missing == set()
+    waiting_files.release(FOLDER, waiting)
+    assert world.overdue == set()
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert (folder.due, folder.parked) == (None, (parked,))
-    missing_markers.release("folder-nobody-knows", waiting)
-    forgotten = Missing(FOLDER, "x", "~")  # whose lists have expired
-    missing_markers._remember(forgotten, waiting)
+    waiting_files.release("folder-nobody-knows", waiting)
+    forgotten = OverdueFiles(FOLDER, "x", "~")  # whose lists have expired
+    waiting_files._remember(forgotten, waiting)
     world.ledger.claim(claims(FILES[0]), "window-1")
-    missing_markers.release(FOLDER, waiting)
-    assert world.missing == {parked}
+    waiting_files.release(FOLDER, waiting)
+    assert world.overdue == {parked}
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert folder.parked == (forgotten,)
@@ -216,14 +216,14 @@ def test_what_is_parked_stays_while_one_of_its_files_waits(world: World) -> None
 
 def test_a_folder_that_is_due_ends_what_is_parked_whose_taker_died(world: World) -> None:
     assert later(world, OVER - START)
-    [parked] = world.missing_parked
+    [parked] = world.overdue_parked
     for taken in FILES:
         world.ledger.claim(claims(taken), "window-1")
     come(world, file("next.json", world))
     world.clock.advance(3 * HOUR)
     tick(world)
-    assert parked in world.missing
-    assert len(world.missing) == 2
+    assert parked in world.overdue
+    assert len(world.overdue) == 2
 
 
 @pytest.mark.parametrize("when", ["remember", "arrival_rejected"])
@@ -231,8 +231,8 @@ def test_what_is_taken_while_it_is_parked_is_not_parked_for_good(world: World, w
     """Its marker sees nothing parked yet, or sends again what is parked only then."""
     world.clock.advance(OVER - START)
     tick(world)
-    [missing] = world.missing
-    world.missing.clear()
+    [overdue] = world.overdue
+    world.overdue.clear()
     waiting = world.intake(0).waiting
 
     class Late:
@@ -242,42 +242,42 @@ def test_what_is_taken_while_it_is_parked_is_not_parked_for_good(world: World, w
         def __getattr__(self, name: str) -> Any:
             if name == when:
                 take(MARKER, world.intake(0))
-                world.missing.clear()  # a worker has it before it is parked
+                world.overdue.clear()  # a worker has it before it is parked
             return getattr(self.port, name)
 
     folders: Any = Late(waiting.folders)
     announcer: Any = Late(waiting.announcer)
     late = replace(waiting, folders=folders, announcer=announcer)
     with pytest.raises(MarkerMissing):
-        missing_markers.reject_overdue(missing, late, map)
-    assert world.missing == {missing}
+        waiting_files.reject_overdue(overdue, late, map)
+    assert world.overdue == {overdue}
     assert told(world) == []
 
 
 def test_who_ends_what_is_parked_forgets_nothing_that_is_parked_meanwhile(world: World) -> None:
     assert later(world, OVER - START)
-    [parked] = world.missing_parked
-    other = Missing(FOLDER, "other", "~")
+    [parked] = world.overdue_parked
+    other = OverdueFiles(FOLDER, "other", "~")
     waiting = world.intake(0).waiting
 
-    def send(missing: Missing) -> None:
-        world.missing.add(missing)
-        missing_markers._remember(other, world.intake(0).waiting)
+    def send(overdue: OverdueFiles) -> None:
+        world.overdue.add(overdue)
+        waiting_files._remember(other, world.intake(0).waiting)
 
     for taken in FILES:
         world.ledger.claim(claims(taken), "window-1")
-    missing_markers.release(FOLDER, replace(waiting, send=send))
+    waiting_files.release(FOLDER, replace(waiting, send=send))
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     assert folder.parked == (parked, other)
-    assert world.missing == {parked}
+    assert world.overdue == {parked}
 
 
 def test_who_is_handed_a_folder_keeps_it_though_something_is_parked(world: World) -> None:
     """Else another worker would be handed it, too, and would send the same messages."""
     world.clock.advance(OVER - START)
     assert world.ledger.due_work.lease(Due(DueKind.FOLDERS, FOLDER, OVER), OVER + HOUR)
-    missing_markers._remember(HERE, world.intake(0).waiting)
+    waiting_files._remember(HERE, world.intake(0).waiting)
     assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER + HOUR}
     tick(world)
     go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
@@ -288,13 +288,13 @@ def test_who_is_handed_a_folder_keeps_it_though_something_is_parked(world: World
 
 def test_a_dry_run_remembers_nothing_of_it(world: World) -> None:
     assert later(world, OVER - START)
-    [parked] = world.missing_parked
+    [parked] = world.overdue_parked
     folder = world.ledger.folders.get(FOLDER)
     assert folder is not None
     world.ledger.folders.remember(folder, ())  # as of a release before
     before = dict(world.ledger.table.items)
     with pytest.raises(MarkerMissing):
-        missing_markers.reject_overdue(parked, reading(world.intake(0)).waiting, map)
+        waiting_files.reject_overdue(parked, reading(world.intake(0)).waiting, map)
     assert world.ledger.table.items == before
 
 
@@ -302,7 +302,7 @@ def test_files_that_their_marker_took_are_settled(world: World) -> None:
     take(MARKER, world.intake(0))
     world.clock.advance(OVER - START)
     tick(world)
-    assert world.missing == set(), "nobody need look at them one by one"
+    assert world.overdue == set(), "nobody need look at them one by one"
     assert reasons(world) == {}
     assert not any(event for event in world.events if event[1] is None)
     assert all_due(world.ledger, 10**15) == []
@@ -335,7 +335,7 @@ def test_who_comes_while_a_folder_is_looked_at_of_which_all_was_taken_is_not_for
 
     busy: Any = Ledger()
     go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, ledger=busy)))
-    assert world.missing == set()
+    assert world.overdue == set()
     assert due_of(world.ledger, DueKind.FOLDERS, 10**15) == {FOLDER: OVER + 2 * HOUR}
     assert len(later(world, 2 * HOUR)) == 1
 
@@ -344,8 +344,8 @@ def test_a_long_list_is_handled_by_several_workers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker has a minute; and each file is told once."""
-    monkeypatch.setattr(missing_markers, "MESSAGES_MAX", 2)
-    monkeypatch.setattr(missing_markers, "FILES_PER_MESSAGE", 4)
+    monkeypatch.setattr(waiting_files, "MESSAGES_MAX", 2)
+    monkeypatch.setattr(waiting_files, "FILES_PER_MESSAGE", 4)
     for n in range(3):
         come(world, *(file(f"{n}-{part}.json", world) for part in range(3)))
     world.clock.advance(OVER - START)
@@ -353,7 +353,7 @@ def test_a_long_list_is_handled_by_several_workers(
     for messages in (2, 2, 0):
         assert [due.id for due in all_due(world.ledger, world.clock())] == [FOLDER] * (messages > 0)
         tick(world)
-        assert len(world.missing) == messages
+        assert len(world.overdue) == messages
         rejected += told(world)
     assert all_due(world.ledger, 10**15) == []
     assert sum(len(why.files) for why in rejected) == 5 + 3 * 3
@@ -369,8 +369,8 @@ def test_no_file_is_rejected_while_its_marker_is_worked_on(world: World) -> None
 
     class Checks:
         def options(self, one: Arrival, match: Any) -> Any:
-            reject = missing_markers.reject_overdue
-            asked.extend(attempt(reject, each, intake.waiting, map) for each in world.missing)
+            reject = waiting_files.reject_overdue
+            asked.extend(attempt(reject, each, intake.waiting, map) for each in world.overdue)
             return intake.checks.options(one, match)
 
     checks: Any = Checks()
@@ -385,7 +385,7 @@ def test_who_died_with_a_marker_keeps_its_files_for_some_minutes(world: World) -
     world.clock.advance(OVER - START)
     tick(world)
     intake = world.intake(0)
-    missing_markers.hold(MARKER, Hold(intake.ports.lease().until), intake.waiting)
+    waiting_files.hold(MARKER, Hold(intake.ports.lease().until), intake.waiting)
     with pytest.raises(NotYet):
         told(world)
     world.clock.advance(5 * MINUTE)
@@ -399,7 +399,7 @@ def test_where_markers_come_all_the_time_files_that_they_leave_are_told(world: W
     for _ in range(12):
         world.clock.advance(5 * MINUTE)
         present = Hold(world.clock() + 15 * MINUTE)
-        missing_markers.hold(MARKER, present, world.intake(0).waiting)
+        waiting_files.hold(MARKER, present, world.intake(0).waiting)
         with suppress(NotYet):
             rejected += told(world)
     assert len(rejected) == 1
@@ -414,20 +414,20 @@ def test_no_file_is_rejected_in_the_grace_of_its_marker(world: World, grace: int
     assert take(mark, world.intake(0)) == Waits("again")
     world.clock.advance(MINUTE)
     tick(world)
-    missing = set(world.missing)
+    overdue = set(world.overdue)
     for wait in (grace - 2, 2):
         with pytest.raises(NotYet) as held:
             told(world)
         # At once until then: who tries again for an hour makes an alarm.
-        over = mark.time + grace * MINUTE + missing_markers.HANDED_ON_MS
+        over = mark.time + grace * MINUTE + waiting_files.HANDED_ON_MS
         assert held.value.retry_after == (over - world.clock()) / 1000
         world.clock.advance(wait * MINUTE)
     intake, asked = world.intake(0), list[object]()
 
     class Checks:
         def options(self, one: Arrival, match: Any) -> Any:
-            reject = missing_markers.reject_overdue
-            asked.extend(attempt(reject, each, intake.waiting, map) for each in missing)
+            reject = waiting_files.reject_overdue
+            asked.extend(attempt(reject, each, intake.waiting, map) for each in overdue)
             return intake.checks.options(one, match)
 
     checks: Any = Checks()
@@ -454,12 +454,12 @@ def test_who_lists_a_file_slowly_does_not_list_it_for_nobody(world: World) -> No
         def __getattr__(self, name: str) -> Any:
             return getattr(folders, name)
 
-        def wait(self, listing: Listing) -> None:
+        def wait(self, group: WaitingGroup) -> None:
             world.clock.advance(TIMEOUT)
             skewed = world.intake(SKEW)  # the clock of who handles the folder
             for due in all_due(world.ledger, world.clock() + SKEW):
                 go_on(due.kind, due.id, skewed)
-            folders.wait(listing)
+            folders.wait(group)
 
     slowly: Any = Slowly()
     world.bucket[late.key] = late
@@ -713,30 +713,30 @@ def test_what_fails_on_the_way_is_done_the_next_time(
 
     world.clock.advance(OVER - START)
     tick(world)
-    [missing] = world.missing
+    [overdue] = world.overdue
     with monkeypatch.context() as patched:
         patched.setattr(world if fails == "arrival_rejected" else world.ledger, fails, fail)
         with pytest.raises((LedgerUnavailable, NotAnnounced)):
-            missing_markers.reject_overdue(missing, world.intake(0).waiting, map)
+            waiting_files.reject_overdue(overdue, world.intake(0).waiting, map)
     assert len(told(world)) == 1
-    assert {event[0] for event in world.events} == {missing.external_id}
+    assert {event[0] for event in world.events} == {overdue.external_id}
     assert len(reasons(world)) == 5
 
 
 def test_a_worker_with_little_time_left_has_another_one_tell(world: World) -> None:
     world.clock.advance(OVER - START)
     tick(world)
-    [missing] = world.missing
-    world.missing.clear()
+    [overdue] = world.overdue
+    world.overdue.clear()
     ports, now = world.intake(0).waiting, world.clock()
-    missing_markers.reject_overdue(
-        missing, ports, map, worker_end=now + missing_markers.REJECTING_MS - 1
+    waiting_files.reject_overdue(
+        overdue, ports, map, worker_end=now + waiting_files.REJECTING_MS - 1
     )
     assert world.events == []
-    assert world.missing == {missing}
+    assert world.overdue == {overdue}
     with pytest.raises(MarkerMissing):
-        missing_markers.reject_overdue(
-            missing, ports, map, worker_end=now + missing_markers.REJECTING_MS
+        waiting_files.reject_overdue(
+            overdue, ports, map, worker_end=now + waiting_files.REJECTING_MS
         )
 
 
@@ -748,22 +748,22 @@ def test_a_folder_stays_due_until_its_messages_are_sent(
 
     world.clock.advance(OVER - START)
     with monkeypatch.context() as patched:
-        patched.setattr(world, "_send_missing", fail)
+        patched.setattr(world, "_send_overdue", fail)
         with pytest.raises(StorageUnavailable):
             tick(world)
     assert all_due(world.ledger, world.clock()) == [Due(DueKind.FOLDERS, FOLDER, OVER)]
     tick(world)
-    assert len(world.missing) == 1
+    assert len(world.overdue) == 1
 
 
 def test_who_comes_while_a_folder_is_looked_at_is_not_forgotten(world: World) -> None:
     """Between what is sent and what is remembered of it."""
     world.clock.advance(OVER - START)
     intake = world.intake(0)
-    sent: list[Missing] = []
+    sent: list[OverdueFiles] = []
 
-    def send(missing: Missing) -> None:
-        sent.append(missing)
+    def send(overdue: OverdueFiles) -> None:
+        sent.append(overdue)
         come(world, file("new.json", world))
 
     go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, send=send)))
@@ -777,12 +777,12 @@ def test_who_looks_too_late_changes_nothing(world: World) -> None:
     world.clock.advance(OVER - START)
     intake = world.intake(0)
 
-    def send(missing: Missing) -> None:
-        world.missing.add(missing)
+    def send(overdue: OverdueFiles) -> None:
+        world.overdue.add(overdue)
         go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
 
     go_on(DueKind.FOLDERS, FOLDER, replace(intake, waiting=replace(intake.waiting, send=send)))
-    assert len(world.missing) == 1
+    assert len(world.overdue) == 1
     assert not all_due(world.ledger, 10**15)
 
 
@@ -790,8 +790,8 @@ def test_who_is_overtaken_does_not_go_back(world: World) -> None:
     world.clock.advance(OVER - START)
     intake = world.intake(0)
 
-    def send(missing: Missing) -> None:
-        world.missing.add(missing)
+    def send(overdue: OverdueFiles) -> None:
+        world.overdue.add(overdue)
         world.clock.advance(HOUR)
         go_on(DueKind.FOLDERS, FOLDER, world.intake(0))
 
@@ -806,14 +806,14 @@ def test_the_route_is_told_whose_files_wait(world: World) -> None:
     take(MARKER, world.intake(0))
     late = file("late.json", world)
     world.ledger.note(late, "waiting", "other")
-    world.ledger.folders.wait(Listing(FOLDER, "other", HOUR, OVER, (late,)))
+    world.ledger.folders.wait(WaitingGroup(FOLDER, "other", HOUR, OVER, (late,)))
     [why] = later(world, OVER - START)
     assert str(why).startswith("s3://landing/in/day/late.json: route `other`")
     assert " in 1h." in str(why)
 
 
 VERSION, MINE = "v:mine", replace(FILES[0], key="in/day/mine.json", version_id="mine")
-HERE = Missing(FOLDER, "", "~")
+HERE = OverdueFiles(FOLDER, "", "~")
 WAITS = Seen(VERSION, noted="waiting", expires=10)
 
 
@@ -847,10 +847,10 @@ def test_what_is_known_of_an_object_tells_whether_a_version_waits(
 ) -> None:
     if present is not None:
         world.bucket[MINE.key] = present
-    world.ledger.folders.wait(Listing(FOLDER, "again", HOUR, OVER, (MINE,)))
+    world.ledger.folders.wait(WaitingGroup(FOLDER, "again", HOUR, OVER, (MINE,)))
     ledger: Any = Remembering(world, seen)
     with pytest.raises(MarkerMissing) if waits else nullcontext():
-        missing_markers.reject_overdue(HERE, replace(world.intake(0).waiting, ledger=ledger), map)
+        waiting_files.reject_overdue(HERE, replace(world.intake(0).waiting, ledger=ledger), map)
 
 
 @dataclass
@@ -874,10 +874,10 @@ def test_many_files_are_told_in_parts(world: World) -> None:
         come(world, *(file(name, world) for name in names[start : start + 10]))
     world.clock.advance(OVER - START)
     tick(world)
-    assert len(world.missing) == 3
+    assert len(world.overdue) == 3
     waiting = world.ledger.folders.waiting
-    parts = [waiting(missing.folder_id, missing.after, missing.until) for missing in world.missing]
-    sizes = [sum(len(listing.files) for listing in part) for part in parts]
+    parts = [waiting(overdue.folder_id, overdue.after, overdue.until) for overdue in world.overdue]
+    sizes = [sum(len(group.files) for group in part) for part in parts]
     assert sum(sizes) == len(names) + len(FILES)
     assert max(sizes) <= FILES_PER_MESSAGE
     assert len(told(world)) == 3
@@ -905,27 +905,27 @@ def test_those_of_one_delivery_are_listed_by_folder_and_route() -> None:
     other = replace(FILES[0], key="in/night/a.json")
     waiting = [WaitingFile(one, "a", HOUR) for one in (*FILES, other)]
     waiting.append(WaitingFile(FILES[0], "b", 2 * HOUR))
-    found = listings(waiting, START, START)
-    assert [(listing.route, listing.files) for listing in found] == [
+    found = groups(waiting, START, START)
+    assert [(group.route, group.files) for group in found] == [
         ("a", tuple(FILES)),
         ("a", (other,)),
         ("b", (FILES[0],)),
     ]
     assert found[0].place < found[2].place, "what is over first comes first"
-    assert all(START < listing.due - listing.within <= START + listing.within for listing in found)
+    assert all(START < group.due - group.within <= START + group.within for group in found)
 
 
 def test_what_a_large_message_brings_fits_the_ledger() -> None:
     """An item of DynamoDB has 400 KB; S3 takes keys of 1,024 bytes, which JSON may write as six."""
     key = "in/" + "\x01" * 1000
     many = [replace(FILES[0], key=f"{key}{n:03}", version_id="v" * 1024) for n in range(120)]
-    [large] = listings([WaitingFile(one, "r" * 100, HOUR) for one in many], START, START)
+    [large] = groups([WaitingFile(one, "r" * 100, HOUR) for one in many], START, START)
     table = Mock()
     DynamoFolders(table, lambda: START, HOUR).wait(large)
     items = [call.args[0] for call in table.put.call_args_list]
-    found = [records.read(Listing, item["listing"]["S"]) for item in items]
-    assert [len(listing.files) for listing in found] == [50, 50, 20]
-    assert tuple(one for listing in found for one in listing.files) == large.files
+    found = [records.read(WaitingGroup, item["listing"]["S"]) for item in items]
+    assert [len(group.files) for group in found] == [50, 50, 20]
+    assert tuple(one for group in found for one in group.files) == large.files
     assert len({item["sk"]["S"] for item in items}) == 3
     assert all(len(item["listing"]["S"].encode()) < 400_000 for item in items)
     assert table.update.call_count == 1, "the folder is due once"

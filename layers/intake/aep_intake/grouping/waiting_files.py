@@ -1,8 +1,8 @@
-"""Files whose marker, or ready file, does not come.
+"""Files that wait for a marker, or for their ready file.
 
-A file that waits for a marker has neither an order nor a message. So that it is not forgotten, the
-ledger lists it by folder and by its deadline: its arrival plus the route's `within`. Then a message
-rejects those files of a folder that no marker has taken, and checks them again when it is redriven.
+A file that waits has neither an order nor a message. So that it is not forgotten, the ledger lists
+it by folder and by its deadline: its arrival plus the route's `within`. Then a message rejects
+those files of a folder that no marker has taken, and checks them again when it is redriven.
 
     Folders.wait       list waiting files, and make their folder due at the first deadline
     hold               a marker came: reject no file of its folder while it is worked on
@@ -39,10 +39,10 @@ from aep_intake.model.history import (
     WAITING,
     Folder,
     Hold,
-    Listing,
-    Missing,
+    OverdueFiles,
     Seen,
     WaitingFile,
+    WaitingGroup,
 )
 from aep_intake.model.orders import FOLDER_PREFIX
 from aep_intake.model.outcomes import SideBySide
@@ -96,14 +96,14 @@ def _hold_ends(files: Iterable[Arrival], due: int, ports: WaitingPorts) -> int:
     return max((min(one.until, due + one.grace + HOLD_MAX_MS) for one in holds), default=0)
 
 
-def listings(waiting: Iterable[WaitingFile], now: int, end: int) -> list[Listing]:
-    """The listings of files that came together, by folder and route; as `deadline`."""
+def groups(waiting: Iterable[WaitingFile], now: int, end: int) -> list[WaitingGroup]:
+    """Files that came together, by folder and route. `now`, `end`: as for `deadline`."""
     found: dict[tuple[str, str, int, tuple[str, ...], str | None], list[Arrival]] = {}
     for each in waiting:
         place = (folder_of(each.file), each.route, each.within, each.ready, each.owner)
         found.setdefault(place, []).append(each.file)
     return [
-        Listing(
+        WaitingGroup(
             folder_id,
             route,
             within,
@@ -126,12 +126,12 @@ def deadline(now: int, within: int, end: int) -> int:
     return -(-max(now + within, end) // step) * step
 
 
-def later(marker: Arrival, route: str, due: int) -> Listing:
-    """The listing of a marker that is taken in again at `due` (epoch ms).
+def later(marker: Arrival, route: str, due: int) -> WaitingGroup:
+    """A marker as a group of its own, which is taken in again at `due` (epoch ms).
 
     No worker that lists it may live longer than that: who handles the folder would not look again.
     """
-    return Listing(folder_of(marker), route, 0, due, (marker,), is_marker=True)
+    return WaitingGroup(folder_of(marker), route, 0, due, (marker,), is_marker=True)
 
 
 def send_overdue(folder_id: str, ports: WaitingPorts) -> None:
@@ -150,35 +150,35 @@ def send_overdue(folder_id: str, ports: WaitingPorts) -> None:
             break
         last = some[-1].place
         if not _all_taken(some, ports):
-            ports.send(Missing(folder_id, after, last))
-        for listing in some:
-            if listing.is_marker:
-                ports.take_in(*listing.files)
+            ports.send(OverdueFiles(folder_id, after, last))
+        for group in some:
+            if group.is_marker:
+                ports.take_in(*group.files)
         after = last
     _advance(folder, until, _send_taken(folder, ports), ports)
 
 
-def _messages(listings: Iterable[Listing]) -> Iterator[list[Listing]]:
-    """Lists that share a message, in their order.
+def _messages(groups: Iterable[WaitingGroup]) -> Iterator[list[WaitingGroup]]:
+    """Groups that share a message, in their order.
 
     Whoever does this again, as a worker died, puts the same ones together: what was taken meanwhile
     counts, too.
     """
-    some: list[Listing] = []
+    some: list[WaitingGroup] = []
     files = 0
-    for listing in listings:
-        if files and files + len(listing.files) > FILES_PER_MESSAGE:
+    for group in groups:
+        if files and files + len(group.files) > FILES_PER_MESSAGE:
             yield some
             some, files = [], 0
-        some.append(listing)
-        files += len(listing.files)
+        some.append(group)
+        files += len(group.files)
     if some:
         yield some
 
 
-def _all_taken(listings: Iterable[Listing], ports: WaitingPorts) -> bool:
+def _all_taken(groups: Iterable[WaitingGroup], ports: WaitingPorts) -> bool:
     """Whether orders or windows have all of the files."""
-    files = {file for listing in listings if not listing.is_marker for file in listing.files}
+    files = {file for group in groups if not group.is_marker for file in group.files}
     return len(ports.ledger.claimants(list(files))) == len(files)
 
 
@@ -190,32 +190,32 @@ def release(folder_id: str, ports: WaitingPorts) -> None:
             ports.folders.remember(folder, _without(folder, taken))
 
 
-def _send_taken(folder: Folder, ports: WaitingPorts) -> list[Missing]:
+def _send_taken(folder: Folder, ports: WaitingPorts) -> list[OverdueFiles]:
     """Send those parked messages again of which nothing waits any more; these."""
     taken = []
-    for missing in folder.parked:
-        found = list(ports.folders.waiting(missing.folder_id, missing.after, missing.until))
+    for overdue in folder.parked:
+        found = list(ports.folders.waiting(overdue.folder_id, overdue.after, overdue.until))
         if found and _all_taken(found, ports):
-            ports.send(missing)
-            taken.append(missing)
+            ports.send(overdue)
+            taken.append(overdue)
     return taken
 
 
-def _without(folder: Folder, taken: Sequence[Missing]) -> tuple[Missing, ...]:
-    return tuple(missing for missing in folder.parked if missing not in taken)
+def _without(folder: Folder, taken: Sequence[OverdueFiles]) -> tuple[OverdueFiles, ...]:
+    return tuple(overdue for overdue in folder.parked if overdue not in taken)
 
 
-def _remember(missing: Missing, ports: WaitingPorts) -> None:
+def _remember(overdue: OverdueFiles, ports: WaitingPorts) -> None:
     """Have the folder remember a message that is about to be parked."""
-    while (folder := ports.folders.get(missing.folder_id)) is not None:
-        if missing in folder.parked or len(folder.parked) >= PARKED_MAX:
+    while (folder := ports.folders.get(overdue.folder_id)) is not None:
+        if overdue in folder.parked or len(folder.parked) >= PARKED_MAX:
             return
         with suppress(LeaseLost):
-            ports.folders.remember(folder, (*folder.parked, missing))
+            ports.folders.remember(folder, (*folder.parked, overdue))
             return
 
 
-def _advance(folder: Folder, done: str, taken: Sequence[Missing], ports: WaitingPorts) -> None:
+def _advance(folder: Folder, done: str, taken: Sequence[OverdueFiles], ports: WaitingPorts) -> None:
     """Make the folder due at its next deadline, even if files come meanwhile.
 
     `taken`: parked messages that it need not remember.
@@ -234,7 +234,7 @@ def _advance(folder: Folder, done: str, taken: Sequence[Missing], ports: Waiting
 
 
 def reject_overdue(
-    missing: Missing, ports: WaitingPorts, side_by_side: SideBySide, worker_end: float = inf
+    overdue: OverdueFiles, ports: WaitingPorts, side_by_side: SideBySide, worker_end: float = inf
 ) -> None:
     """Reject those files that still wait. `worker_end`: when the worker ends (epoch ms).
 
@@ -244,12 +244,12 @@ def reject_overdue(
     LedgerUnavailable, NotAnnounced or StorageUnavailable.
     """
     if ports.now() > worker_end - REJECTING_MS:
-        ports.send(missing)
+        ports.send(overdue)
         return
-    found = ports.folders.waiting(missing.folder_id, missing.after, missing.until)
-    listed = [listing for listing in found if not listing.is_marker]
-    files = {file: listing for listing in listed for file in listing.files}
-    name = missing.external_id
+    found = ports.folders.waiting(overdue.folder_id, overdue.after, overdue.until)
+    listed = [group for group in found if not group.is_marker]
+    files = {file: group for group in listed for file in group.files}
+    name = overdue.external_id
     waits = side_by_side(lambda file: _still_waits(file, files[file], name, ports), files)
     late = tuple(file for file, still in zip(files, waits, strict=True) if still)
     if not late:
@@ -266,32 +266,32 @@ def reject_overdue(
     why.route, why.owner = files[late[0]].route, files[late[0]].owner
     why.files = late
     rejection = Rejection.of(why, ports.now())
-    _remember(missing, ports)
+    _remember(overdue, ports)
     ports.announcer.arrival_rejected(name, late, rejection)
     reject = ports.ledger.reject
     list(side_by_side(lambda file: reject(file, rejection, name), late))
     # Whoever took them just now may have seen nothing parked.
     if len(ports.ledger.claimants(late)) == len(late):
-        ports.send(missing)
+        ports.send(overdue)
     raise why
 
 
-def _what_is_missing(listing: Listing) -> str:
-    time = duration(listing.within)
-    if listing.ready:
+def _what_is_missing(group: WaitingGroup) -> str:
+    time = duration(group.within)
+    if group.ready:
         return (
-            f"route `{listing.route}` lets each wait for its ready file ({listing.ready[0]}), and "
+            f"route `{group.route}` lets each wait for its ready file ({group.ready[0]}), and "
             f"none has come in {time}, or only one of an earlier version. Find out why it was not "
             "written; the files are taken even now when it comes"
         )
     return (
-        f"route `{listing.route}` lets them wait for a marker, and none has taken them in {time}. "
+        f"route `{group.route}` lets them wait for a marker, and none has taken them in {time}. "
         "Find out why the marker was not written, was rejected, or came before them; a marker "
         "takes them even now"
     )
 
 
-def _still_waits(file: Arrival, listing: Listing, name: str, ports: WaitingPorts) -> bool:
+def _still_waits(file: Arrival, group: WaitingGroup, name: str, ports: WaitingPorts) -> bool:
     """Whether a file has no other fate than to be rejected by that name, and no newer version."""
     seen = ports.ledger.seen(file.object_id)
     versions = {file.version}
@@ -303,16 +303,16 @@ def _still_waits(file: Arrival, listing: Listing, name: str, ports: WaitingPorts
         present = ports.objects.arrival(file.bucket, file.key)
     except Rejected:  # it was deleted or archived before a marker took it
         return True
-    if listing.ready and ready.let_through(file, listing.ready, ports) is not None:
+    if group.ready and ready.let_through(file, group.ready, ports) is not None:
         ports.take_in(file)  # the event of its ready file was lost, or is not one we take
         return False
     newest = ready.newest([file, *(item.file for item in seen if item.file is not None)])
-    if listing.ready and newest.version != file.version:  # perhaps with the same bytes
-        ports.ledger.note_superseded(file, newest.version, listing.route)
+    if group.ready and newest.version != file.version:  # perhaps with the same bytes
+        ports.ledger.note_superseded(file, newest.version, group.route)
         return False
     if file.etag != present.etag or file.version_id not in (None, present.version_id):
-        # No marker can take it any more, and the newer version has a listing of its own.
-        ports.ledger.note_superseded(file, present.version, listing.route)
+        # No marker can take it any more, and the newer version has a group of its own.
+        ports.ledger.note_superseded(file, present.version, group.route)
         return False
     # Some senders of events leave out the version.
     return not _has_fate({present.version}, seen, name)
