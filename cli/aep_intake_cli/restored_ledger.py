@@ -23,7 +23,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.restored import DynamoRestored, RestoredClaim
 from aep_intake.adapters.dynamodb.table import ConditionFailed, Table
@@ -72,7 +72,7 @@ def prepare(
     dynamodb = session.client("dynamodb")
     retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
     s3, bucket = session.client("s3"), stack.output("StateBucketName")
-    lists_of_windows = WindowLists(lambda: s3, bucket)
+    lists_of_windows = StateObjects(lambda: s3, bucket)
     ledger = DynamoLedger(dynamodb, table, now, retention_ms, lists=lists_of_windows)
     restored_at = now()
     identity = ledger.identity.read() or LedgerIdentity(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import click
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.deliveries import DynamoDeliveries
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.adapters.dynamodb.table import Table as LedgerTable
@@ -43,7 +43,7 @@ COLOURS: Mapping[str, str] = {
 def opened(stack: Stack, session: boto3.Session) -> DynamoLedger:
     """The ledger of a stack, with the lists of its windows."""
     retention_ms = int(stack.parameters["RetentionDays"]) * DAY_MS
-    lists = WindowLists(lambda: session.client("s3"), stack.output("StateBucketName"))
+    lists = StateObjects(lambda: session.client("s3"), stack.output("StateBucketName"))
     client = session.client("dynamodb")
     return DynamoLedger(client, stack.output("LedgerTable"), now, retention_ms, lists=lists)
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import IO, Any
 
 import requests
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.arrivals.envelopes import parse
 from aep_intake.grouping import windows
@@ -302,7 +302,7 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
         played.outputs["LedgerTable"],
         Worker.now,
         60 * 86_400_000,
-        lists=WindowLists(lambda: played.aws.s3, played.outputs["StateBucketName"]),
+        lists=StateObjects(lambda: played.aws.s3, played.outputs["StateBucketName"]),
     )
     limits = windows.BatchLimits()
     ports = windows.WindowPorts(ledger.windows, ledger, lambda _: None, Worker.now, limits, _unread)

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, cast
 
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.grouping import windows
 from aep_intake.grouping.windows import BatchLimits
@@ -96,7 +96,7 @@ def test_20_workers_register_into_a_window_that_is_sealed_meanwhile(
             met.update({reason["Code"] for reason in parsed.get("CancellationReasons", ())})
 
         dynamodb.meta.events.register("after-call.dynamodb.TransactWriteItems", count)
-        lists = WindowLists(lambda: emulator.aws.s3, "lists")
+        lists = StateObjects(lambda: emulator.aws.s3, "lists")
         ledgers = [
             DynamoLedger(dynamodb, gates.TABLE, lambda: now, 60 * DAY, lists=lists)
             for _ in range(WORKERS)

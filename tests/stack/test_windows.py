@@ -10,7 +10,7 @@ from math import ceil
 from typing import IO, Any
 
 import pytest
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping import windows
@@ -791,7 +791,7 @@ def in_dynamodb(stack: LocalStack) -> tuple[DynamoLedger, list[Any]]:
     client = stack.aws.client("dynamodb")
     watch = client.meta.events.register
     watch("before-send.dynamodb", lambda request, **_: sent.append(request.body))
-    lists = WindowLists(lambda: stack.aws.s3, stack.outputs["StateBucketName"])
+    lists = StateObjects(lambda: stack.aws.s3, stack.outputs["StateBucketName"])
     name = stack.outputs["LedgerTable"]
     return DynamoLedger(client, name, lambda: NOW, 60 * DAY, lists=lists), sent
 

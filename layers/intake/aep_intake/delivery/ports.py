@@ -65,7 +65,7 @@ class Allowance(Protocol):
 
 
 class ContentLists(Protocol):
-    """Lists of contents, each written once. Every method may raise StorageUnavailable."""
+    """Lists of contents, and bad rows, written once. Every method may raise StorageUnavailable."""
 
     def put(self, key: str, lines: Iterable[bytes]) -> bool:
         """Write a list, unless it exists; False if it does."""

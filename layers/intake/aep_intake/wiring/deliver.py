@@ -72,7 +72,7 @@ class Delivering(WithPlatform):
             allowance=self.allowance,
             announcer=self.announcer,
             opened=self.objects.opened,
-            lists=self.lists,
+            lists=self.state_objects,
             compiled_map=self._compiled_map,
             enqueue=enqueue,
             park=self._park,
@@ -120,7 +120,7 @@ class Delivering(WithPlatform):
 
     @cached_property
     def _compiled_map(self) -> Callable[[str], Mapping[str, Any]]:
-        return lru_cache(MAPS)(lambda name: json.loads(self.lists.there(key_of_map(name))))
+        return lru_cache(MAPS)(lambda name: json.loads(self.state_objects.there(key_of_map(name))))
 
     @cached_property
     def _readers(self) -> ThreadPoolExecutor:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from aep_intake.adapters.aws.appconfig import DocumentKind, InForce
 from aep_intake.adapters.aws.sqs import Queues, WorkQueue
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.model.errors import LimitsUnavailable
 from aep_intake.model.organizations import Limits, Organizations, parse, undocumented
@@ -39,13 +39,12 @@ class Worker(Clients):
             self.settings.ledger_table,
             self.now,
             self.retention_ms,
-            lists=self.lists,
+            lists=self.state_objects,
         )
 
     @cached_property
-    def lists(self) -> WindowLists:
-        """Lists in the state bucket."""
-        return WindowLists(lambda: self._s3, self.settings.state_bucket)
+    def state_objects(self) -> StateObjects:
+        return StateObjects(lambda: self._s3, self.settings.state_bucket)
 
     @cached_property
     def routes_seen(self) -> "DynamoRoutes":

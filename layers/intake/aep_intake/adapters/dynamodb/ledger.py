@@ -58,7 +58,7 @@ from itertools import batched, chain
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb import pauses
 from aep_intake.adapters.dynamodb.identity import DynamoIdentity
 from aep_intake.adapters.dynamodb.items import (
@@ -123,7 +123,7 @@ class DynamoLedger(DynamoObjects):
         now: Callable[[], int],
         retention_ms: int,
         *,
-        lists: WindowLists | None = None,
+        lists: StateObjects | None = None,
     ) -> None:
         super().__init__(Table(client, table), now, retention_ms)
         self._reading = Lock()

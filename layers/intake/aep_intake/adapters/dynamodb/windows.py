@@ -9,7 +9,7 @@ from itertools import chain, count, islice
 from threading import local
 from typing import Any
 
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.adapters.dynamodb.items import aside, claimed_before, due_at, head_moved
 from aep_intake.adapters.dynamodb.table import (
     ABSENT,
@@ -65,7 +65,7 @@ class DynamoWindows:
         now: Callable[[], int],
         retention_ms: int,
         *,
-        kept: WindowLists | None,
+        kept: StateObjects | None,
     ) -> None:
         self._kept = kept
         self._table = table

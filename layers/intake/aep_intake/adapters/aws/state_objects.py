@@ -1,4 +1,7 @@
-"""Lists in the state bucket: of sealed windows, and of what is in uploads of several files."""
+"""Objects in the state bucket that are written once.
+
+These are lists of windows and of contents, bad rows, and compiled maps.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
 CHUNK = 2**16  # bytes
 
 
-class WindowLists:
-    """Lists, each written once. `client` is called once there is a list.
+class StateObjects:
+    """The objects of `bucket`. `client` is called at the first request.
 
     Every method raises StorageUnavailable if a request to S3 failed.
     """
@@ -26,7 +29,7 @@ class WindowLists:
         self._bucket = bucket
 
     def put(self, key: str, lines: Iterable[bytes]) -> bool:
-        """Write a list, unless it exists; False if it does."""
+        """Write an object, unless it exists; False if it does."""
         # On disk, since S3 asks for the length first.
         with TemporaryFile() as content:
             content.writelines(lines)
@@ -48,7 +51,7 @@ class WindowLists:
         return True
 
     def head(self, key: str) -> bytes:
-        """The first line of a list that exists."""
+        """The first line of an object that exists."""
         try:
             body = self._client().get_object(Bucket=self._bucket, Key=key)["Body"]
             with closing(body):
@@ -57,11 +60,11 @@ class WindowLists:
             raise self._unavailable(key, error) from error
 
     def read(self, key: str, start: int, end: int) -> bytes | None:
-        """The bytes from `start` up to `end` or the list's end; None if the list is gone."""
+        """The bytes from `start` up to `end` or its end; None if it is gone."""
         return self._get(key, Range=f"bytes={start}-{end - 1}")
 
     def whole(self, key: str) -> bytes | None:
-        """A list; None if it does not exist."""
+        """An object; None if it does not exist."""
         return self._get(key)
 
     def there(self, key: str) -> bytes:

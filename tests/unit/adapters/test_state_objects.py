@@ -4,7 +4,7 @@ import io
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from aep_intake.adapters.aws.window_lists import WindowLists
+from aep_intake.adapters.aws.state_objects import StateObjects
 from aep_intake.model.errors import StorageUnavailable
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
-def lists(s3: Stubber) -> WindowLists:
-    return WindowLists(lambda: cast("S3Client", s3.client), "state")
+def lists(s3: Stubber) -> StateObjects:
+    return StateObjects(lambda: cast("S3Client", s3.client), "state")
 
 
 def test_a_list_is_gone_only_if_s3_says_so_of_the_list(s3: Stubber) -> None:
