@@ -308,7 +308,7 @@ def _each_is_in_one_batch(played: Scene, keys: list[str]) -> None:
     ports = windows.WindowPorts(ledger.windows, ledger, lambda _: None, Worker.now, limits, _unread)
     for window_id in set(_joined(played)):
         with suppress(LeaseLost):  # just now it has ended by itself
-            windows.seal(window_id, ports)
+            windows.close_now(window_id, ports)
 
     def batched() -> bool:
         return _held(played).total() >= len(keys)

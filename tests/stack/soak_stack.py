@@ -126,8 +126,8 @@ def test_20_workers_register_into_a_window_that_is_sealed_meanwhile(
             for done, future in enumerate(as_completed(joining), 1):
                 future.result()
                 if done == DELIVERIES // 2:
-                    again(lambda: windows.seal(window.window_id, ports(0)), met)
-        again(lambda: windows.seal(window.next().window_id, ports(0)), met)
+                    again(lambda: windows.close_now(window.window_id, ports(0)), met)
+        again(lambda: windows.close_now(window.next().window_id, ports(0)), met)
         print(f"transactions met others: {dict(met)}")
         assert met["TransactionConflict"], "nobody met anybody"
         ledger, held = ledgers[0], Counter[Arrival]()

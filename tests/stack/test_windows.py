@@ -15,7 +15,7 @@ from aep_intake.adapters.dynamodb.ledger import DynamoLedger
 from aep_intake.clock.due import DueKind
 from aep_intake.grouping import windows
 from aep_intake.grouping.filling import fill
-from aep_intake.grouping.windows import BatchLimits, close, plan, register, seal
+from aep_intake.grouping.windows import BatchLimits, close, close_now, plan, register
 from aep_intake.model import records
 from aep_intake.model.errors import (
     AlreadyClaimed,
@@ -181,7 +181,7 @@ def test_who_finds_an_open_gate_while_others_are_sealed_is_in_the_list(
     with ThreadPoolExecutor(8) as pool:
         joining = [pool.submit(register, window, some, ports(ledger)) for some in deliveries]
         joining[5].result()
-        seal(window.window_id, ports(ledger))
+        close_now(window.window_id, ports(ledger))
         listed = Counter(
             file.external_id
             for part in ledger.windows.get(window.window_id).parts
@@ -250,8 +250,8 @@ def test_a_list_is_written_once_and_its_plan_obeyed(ledger: Any, window: Window)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger.windows, "replace", lost)
         with pytest.raises(LedgerUnavailable):
-            seal(window.window_id, ports(ledger, files=2))
-    seal(window.window_id, ports(ledger, files=4))
+            close_now(window.window_id, ports(ledger, files=2))
+    close_now(window.window_id, ports(ledger, files=4))
     assert gathered(ledger, window) == [some[:2], some[2:4], some[4:]]
 
 
@@ -265,7 +265,7 @@ def test_what_the_state_bucket_forgot_is_read_from_the_table(stack: LocalStack) 
     some = files(4)
     newer = replace(some[1], version_id="newer", sequencer="ffff")
     register(window, [*some, newer], ports(ledger))
-    seal(window.window_id, ports(ledger, files=2))
+    close_now(window.window_id, ports(ledger, files=2))
     closed = ledger.windows.get(window.window_id)
     assert closed is not None and closed.key is not None
     stack.aws.s3.delete_object(Bucket=stack.outputs["StateBucketName"], Key=closed.key)
@@ -281,7 +281,7 @@ def test_what_a_release_before_lists_planned_is_read_as_it_was(ledger: Any, wind
     ledger.windows.replace(
         sealed, sealed.planned(plan(window.window_id, [(10, 0)] * 3, BatchLimits(files=2)))
     )
-    seal(window.window_id, ports(ledger))
+    close_now(window.window_id, ports(ledger))
     closed = ledger.windows.get(window.window_id)
     assert gathered(ledger, window) == [(old, new), (other,)]
     assert ledger.windows.part_of(closed, old.bucket, old.key, new.version) == 0
@@ -306,7 +306,7 @@ def test_of_the_versions_of_an_object_the_newest_by_s3_s_sequencer_counts(
     )
     register(window, (newest, first, last), ports(ledger))
     register(window, (oldest, middle), ports(ledger))
-    seal(window.window_id, ports(ledger, files=2))
+    close_now(window.window_id, ports(ledger, files=2))
     assert gathered(ledger, window) == [(first, newest), (last,)]
     told = {seen.version: seen.superseded_by for seen in ledger.seen(other.object_id)}
     assert told == {
@@ -325,7 +325,7 @@ def test_without_sequencers_the_newest_is_told_by_time(ledger: Any, window: Wind
     old, *_ = files(1)
     new = replace(old, version_id="a", sequencer=None, time=NOW + 1000)
     register(window, (old, new), ports(ledger))
-    seal(window.window_id, ports(ledger))
+    close_now(window.window_id, ports(ledger))
     assert gathered(ledger, window) == [(new,)]
 
 
@@ -347,7 +347,7 @@ def test_a_batch_is_planned_by_what_aep_gets(ledger: Any, window: Window) -> Non
         return io.BytesIO(b"more than was asked for" + says[name].to_bytes(4, "little"))
 
     register(window, some, ports(ledger))
-    seal(window.window_id, replace(ports(ledger, bytes=170_012_000), opened=opened))
+    close_now(window.window_id, replace(ports(ledger, bytes=170_012_000), opened=opened))
     closed = ledger.windows.get(window.window_id)
     assert [(p.end - p.first, p.bytes) for p in closed.parts] == [
         (3, 170_012_000),
@@ -638,7 +638,7 @@ def test_who_is_overtaken_by_the_seal_leaves_it_at_that(ledger: Any) -> None:
             return getattr(real, name)
 
         def register(self, *arguments: Any) -> None:
-            seal(window.window_id, ports(ledger))
+            close_now(window.window_id, ports(ledger))
             real.register(*arguments)
 
     assert fill(window, mark, some, replace(ports(ledger), windows=Overtaken())) == {}
@@ -754,11 +754,11 @@ def test_a_window_is_sealed_once(ledger: Any) -> None:
     handed_out: list[str] = []
     its = replace(ports(ledger, files=2), enqueue=handed_out.extend)
     for _ in range(2):
-        seal(window.window_id, its)
+        close_now(window.window_id, its)
     assert handed_out == [window.part_id(0), window.part_id(1)]
     assert gathered(ledger, window) == [some[:2], some[2:]]
     assert ledger.windows.get(window.window_id).due is None
-    seal("window-of-nobody", its)
+    close_now("window-of-nobody", its)
 
 
 @pytest.mark.parametrize("stage", [WindowStage.SEALED, WindowStage.PLANNED])
@@ -774,7 +774,7 @@ def test_a_seal_that_was_broken_off_is_finished(ledger: Any, stage: WindowStage)
     assert due_of(ledger, DueKind.WINDOWS, NOW)[window.window_id] == NOW, (
         "if nobody else, the clock does"
     )
-    seal(window.window_id, ports(ledger, files=2))
+    close_now(window.window_id, ports(ledger, files=2))
     assert gathered(ledger, window) == [some[:2], some[2:]]
 
 
@@ -818,7 +818,7 @@ def test_only_a_window_that_is_finished_expires(stack: LocalStack) -> None:
     is_unfinished(NOW)
     ledger.windows.replace(sealed, sealed.planned(plan("", [(10, 0)] * 2, BatchLimits())))
     is_unfinished(NOW)
-    seal(window.window_id, ports(ledger))
+    close_now(window.window_id, ports(ledger))
     assert stands()["stage"] == {"S": "finished"}
     assert not {"due", "due_shard"} & stands().keys()
     # Its parts may be redriven for as long as they are remembered, and want their files then.

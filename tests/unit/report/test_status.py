@@ -8,7 +8,7 @@ from typing import IO, Any
 import pytest
 from aep_intake.delivery.delivery import Delivery, DeliveryStage, End, Verdict
 from aep_intake.grouping.filling import fill
-from aep_intake.grouping.windows import BatchLimits, WindowPorts, register, seal
+from aep_intake.grouping.windows import BatchLimits, WindowPorts, close_now, register
 from aep_intake.model.batches import Batch, Target
 from aep_intake.model.errors import NoRoute, PlatformUnavailable
 from aep_intake.model.files import Arrival
@@ -376,7 +376,7 @@ class TestAWindow:
     def test_that_is_finished_leads_to_the_files_part(self, world: World) -> None:
         before, after = others(3, "in/A"), others(3)
         window = world.joined(FILE, *before, *after)
-        seal(window.window_id, world.windows)
+        close_now(window.window_id, world.windows)
         # In order: A0 A1 | A2 ours | z0 z1 | z2
         ours = world.announced(world.record(window.part_id(1)))
         [told] = world.told()
@@ -401,7 +401,7 @@ class TestAWindow:
 
     def test_whose_part_was_refused(self, world: World) -> None:
         window = world.joined(FILE)
-        seal(window.window_id, world.windows)
+        close_now(window.window_id, world.windows)
         record = world.record(window.part_id(0))
         why = Rejection("batch-refused", "no such dataset", NOW, status=400)
         record = world.ledger.replace(record, record.rejected(State.REFUSED, why))
@@ -413,7 +413,7 @@ class TestAWindow:
     def test_with_two_versions_of_an_object(self, world: World) -> None:
         v2 = replace(FILE, version_id="v2", sequencer="0062")
         window = world.joined(FILE, v2, *others(2, "in/A")[:1])
-        seal(window.window_id, world.windows)
+        close_now(window.window_id, world.windows)
         # The newest is in the batch, and stands for the other, whatever becomes of it.
         record = world.record(window.part_id(0))
         why = Rejection("batch-refused", "no such dataset", NOW, status=400)
@@ -449,7 +449,7 @@ class TestAWindow:
 
     def test_that_the_ledger_forgot_is_not_told(self, world: World) -> None:
         window = world.joined(FILE)
-        seal(window.window_id, world.windows)
+        close_now(window.window_id, world.windows)
         del world.ledger.records[window.part_id(0)]
         assert status.of_object("landing", KEY, world.ports) is None
         world.ledger.windows.kept.clear()
@@ -600,7 +600,7 @@ class TestWithoutVersions:
 
     def test_two_parts_of_a_window(self, world: World) -> None:
         window = world.joined(PLAIN, *others(2, "in/A"))
-        seal(window.window_id, world.windows)
+        close_now(window.window_id, world.windows)
         assert world.told()[0]["externalId"] == window.part_id(1)
 
 
@@ -616,7 +616,7 @@ def test_at_most_fifty_versions_the_newest_first(world: World) -> None:
 
 def test_a_batch_of_many_versions_is_asked_for_once(world: World) -> None:
     window = world.joined(*(replace(FILE, version_id=f"v{n}") for n in range(2)))
-    seal(window.window_id, world.windows)
+    close_now(window.window_id, world.windows)
     record = world.announced(world.record(window.part_id(0)))
     assert len(world.told()) == 2
     assert world.asked == [record.batch_id]
@@ -627,7 +627,7 @@ class TestABatch:
         files = (FILE, *others(150))
         world.windows = replace(world.windows, limits=BatchLimits())
         window = world.joined(*files)
-        seal(window.window_id, world.windows)
+        close_now(window.window_id, world.windows)
         record = world.announced(world.record(window.part_id(0)))
         told = status.of_batch(record.batch_id or "", world.ports)
         assert told is not None

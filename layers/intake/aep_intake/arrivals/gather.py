@@ -56,7 +56,7 @@ def gather(marker: Marker, intake: Intake, side_by_side: SideBySide) -> Result:
             reject_arrival(marker.arrival, rejected, intake)
             raise
         files.remember()
-    windows.seal(window_id, intake.windows)
+    windows.close_now(window_id, intake.windows)
     release(folder_of(marker.arrival), intake.waiting)  # a worker may have died before
     return Known(window_id)
 

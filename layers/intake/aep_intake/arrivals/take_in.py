@@ -295,7 +295,7 @@ def _owner(owner: str, file: Arrival, intake: Intake) -> Order | Known:
         # The routes no longer call it a marker, but the files that joined its window count.
         if owner == marker_id(file):
             if intake.hand_on is None:
-                windows.seal(owner, intake.windows)
+                windows.close_now(owner, intake.windows)
             else:
                 intake.hand_on(messages.of_arrival(file))
         return Known(owner)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import batched
 from typing import Any
 
-from aep_intake.grouping.windows import PAGE, WindowLedger, WindowPorts, plan, seal, sizes
+from aep_intake.grouping.windows import PAGE, WindowLedger, WindowPorts, close_now, plan, sizes
 from aep_intake.model.errors import (
     AlreadyClaimed,
     IntakeError,
@@ -60,7 +60,7 @@ def fill(
         except IntakeError:
             filling.give_back()
             raise
-    seal(window.window_id, ports)
+    close_now(window.window_id, ports)
     return known
 
 

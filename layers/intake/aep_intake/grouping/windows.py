@@ -233,8 +233,8 @@ def sizes(files: Iterable[Arrival], ports: WindowPorts) -> Iterator[int]:
     return (unpacked(file, known.get(file, 0)) for file in files)
 
 
-def seal(window_id: str, ports: WindowPorts) -> None:
-    """Seal a window before it is due, and close it. Raises as `close`."""
+def close_now(window_id: str, ports: WindowPorts) -> None:
+    """Close a window before its time: seal and plan it, and open its parts. Raises as `close`."""
     window = ports.windows.get(window_id)
     if window is not None and window.stage is WindowStage.OPEN:
         ports.windows.replace(window, window.sealed(ports.now()))
