@@ -121,7 +121,7 @@ def start_next_attempt(
         if _was_split(record, ports):
             return Outcome(OutcomeKind.DUPLICATE, record)
         known = record.order.next_attempt()
-        if _left_behind(known, order, identity.restored_at, ports):
+        if _is_under_former_target(known, order, identity.restored_at, ports):
             order = record.order
     ended, following = record.followed(ports.lease(), ports.now(), order)
     return _carry_out(ports.ledger.open_next_attempt(ended, following), ports)
@@ -271,10 +271,10 @@ def _as_possible(record: Record, wanted: Order, ports: OrderPorts) -> Order:
     since = record.unknown_since or 0
     if _may_be_forgotten(record, ports):
         since = max(since, ports.identity().restored_at)
-    return record.order if _left_behind(record.order, wanted, since, ports) else wanted
+    return record.order if _is_under_former_target(record.order, wanted, since, ports) else wanted
 
 
-def _left_behind(known: Order, wanted: Order, since: int, ports: OrderPorts) -> bool:
+def _is_under_former_target(known: Order, wanted: Order, since: int, ports: OrderPorts) -> bool:
     """Whether Catalog shows a batch of `known`, though `wanted` has another target by now.
 
     Under the target of `wanted`, nobody would find it. `since`: when it may have been made at the
