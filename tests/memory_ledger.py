@@ -357,11 +357,11 @@ class MemoryLedger:
         self.noted_files[arrival.object_id, arrival.version] = arrival
         self._written(arrival.object_id, f"noted#{arrival.version}", arrival.version, route)
 
-    def note_marked(self, place: str, time: int) -> None:
-        self.marks[place] = max(time, self.marked(place))
+    def note_marker_time(self, folder: str, time: int) -> None:
+        self.marks[folder] = max(time, self.newest_marker_time(folder))
 
-    def marked(self, place: str) -> int:
-        return self.marks.get(place, 0)
+    def newest_marker_time(self, folder: str) -> int:
+        return self.marks.get(folder, 0)
 
     def claimant(self, arrival: Arrival) -> str | None:
         for claim in claims(replace(arrival, copy_of=None)):

@@ -284,10 +284,10 @@ def test_what_was_noted_of_a_file_is_not_undone_by_waiting(ledger: Contract) -> 
 
 def test_a_folder_is_known_by_its_newest_marker(ledger: Contract) -> None:
     place, other = uuid.uuid4().hex, uuid.uuid4().hex
-    assert ledger.marked(place) == 0
+    assert ledger.newest_marker_time(place) == 0
     for time in (NOW, NOW + 5, NOW + 3):
-        ledger.note_marked(place, time)
-    assert (ledger.marked(place), ledger.marked(other)) == (NOW + 5, 0)
+        ledger.note_marker_time(place, time)
+    assert (ledger.newest_marker_time(place), ledger.newest_marker_time(other)) == (NOW + 5, 0)
 
 
 def test_a_rejection_may_be_told_under_another_id(ledger: Contract) -> None:

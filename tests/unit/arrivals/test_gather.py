@@ -327,7 +327,7 @@ def test_what_a_manifest_names_is_not_known_by_an_earlier_marker(world: World) -
     """Each names files of its own; the others may never have been taken."""
     world.table = table(batch={"marker": "*manifest"})
     marker = replace(appended_later(world, 0), key="in/day/manifest", size=40)
-    world.ledger.note_marked(digest("marked", "landing", "in/day/", "again"), marker.time)
+    world.ledger.note_marker_time(digest("marked", "landing", "in/day/", "again"), marker.time)
     names = b'{"files": ["part-0.json", "new-0.json"]}'
     objects: Any = SimpleNamespace(folder=ListedBucket(world.bucket).folder, read=lambda *_: names)
     assert take(marker, replace(world.intake(0), objects=objects)) == Gathered(marker_id(marker), 1)

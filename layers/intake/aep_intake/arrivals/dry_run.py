@@ -34,7 +34,7 @@ READS = frozenset(
         "counted_versions",
         "seen_and_counted",
         "seen",
-        "marked",
+        "newest_marker_time",
         "holds",
         "newest_of",
         "transactions",
@@ -43,7 +43,7 @@ READS = frozenset(
 )
 
 
-NOTES = ("reject", "note", "note_waiting", "note_marked", "note_superseded", "renew")
+NOTES = ("reject", "note", "note_waiting", "note_marker_time", "note_superseded", "renew")
 
 
 class Would(Exception):

@@ -129,7 +129,7 @@ class _Folder:
         What was parked without a marker ends if it is of these files.
         """
         if self._knows_others:
-            self._intake.ledger.note_marked(self._place, self._marker.arrival.time)
+            self._intake.ledger.note_marker_time(self._place, self._marker.arrival.time)
         waiting = self._intake.waiting
         list(self._side_by_side(lambda folder_id: release(folder_id, waiting), self._folders))
 
@@ -153,7 +153,7 @@ class _Folder:
     @cached_property
     def _marked(self) -> int:
         """When (epoch ms) the newest marker came that was worked on before; 0: none is known."""
-        return self._intake.ledger.marked(self._place) if self._knows_others else 0
+        return self._intake.ledger.newest_marker_time(self._place) if self._knows_others else 0
 
     def _remembered(self, files: tuple[Arrival, ...]) -> tuple[Arrival, ...]:
         """The files that are young enough for the ledger to know their batches."""

@@ -49,11 +49,11 @@ class ArrivalLedger(OrderLedger, Heads, WaitingLedger, Protocol):
     def note_retrying(self, arrival: Arrival, why: str, until: int) -> None:
         """Note why an arrival could not be taken in yet; it is tried until then (epoch ms)."""
 
-    def note_marked(self, place: str, time: int) -> None:
-        """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
+    def note_marker_time(self, folder: str, time: int) -> None:
+        """Note when the newest marker of a folder came (epoch ms), once it was worked on."""
 
-    def marked(self, place: str) -> int:
-        """When that was; 0 if no such marker is known."""
+    def newest_marker_time(self, folder: str) -> int:
+        """When the newest marker of a folder came (epoch ms); 0 if none is known."""
 
 
 class ArrivalAnnouncer(OrderAnnouncer, RejectionAnnouncer, Protocol):

@@ -133,10 +133,10 @@ class DynamoObjects:
         said = {"superseded_by": {"S": by}} | aside(arrival.object_id, self._now())
         self._table.put(self._noted(arrival, SUPERSEDED, route) | said)
 
-    def note_marked(self, place: str, time: int) -> None:
-        """Store when the newest marker of a folder came (epoch ms), once it was worked on."""
+    def note_marker_time(self, folder: str, time: int) -> None:
+        """Note when the newest marker of a folder came (epoch ms), once it was worked on."""
         item: Item = {
-            "pk": {"S": f"marked#{place}"},
+            "pk": {"S": f"marked#{folder}"},
             "sk": {"S": "marked"},
             "time": {"N": str(time)},
             "expires": expiry(self._now() + MARKED_MS),
@@ -149,9 +149,9 @@ class DynamoObjects:
         with suppress(ConditionFailed):
             self._table.put(item, newer)
 
-    def marked(self, place: str) -> int:
-        """When that was (a consistent read); 0 if no such marker is known."""
-        item = self._table.get(f"marked#{place}", "marked")
+    def newest_marker_time(self, folder: str) -> int:
+        """When the newest marker of a folder came (epoch ms; a consistent read); 0: unknown."""
+        item = self._table.get(f"marked#{folder}", "marked")
         return 0 if item is None else int(item["time"]["N"])
 
     def claim_copy(self, copy: Arrival, held: CountedVersion) -> bool:
