@@ -1411,14 +1411,14 @@ class ListedBucket:
         found.sort(key=lambda v: v.position, reverse=True)
         return [replace(v, sequencer=None) for v in found if version.version_id]
 
-    def read(self, arrival: Arrival, most: int, start: int = 0) -> bytes:
+    def read(self, arrival: Arrival, start: int, end: int) -> bytes:
         """Bytes of a file; where nobody put any, a beginning that may be of any text."""
         if self.contents is not None:
             content = self.contents.get((arrival.bucket, arrival.key, arrival.version))
             if content is None:
                 raise ObjectGone(f"{arrival.uri} is gone")
-            return content[start:most]
-        return (PACKED if arrival.key.endswith(".gz") else b"\n")[start:most]
+            return content[start:end]
+        return (PACKED if arrival.key.endswith(".gz") else b"\n")[start:end]
 
 
 class _Calls:

@@ -73,7 +73,7 @@ def test_a_file_of_a_folder_is_as_it_arrived(
     # S3 tells whole seconds here and there; MiniStack tells milliseconds in a list only.
     seconds = [replace(file, time=file.time // 1000 * 1000) for file in found]
     assert seconds == heads
-    assert [objects.read(file, 99) for file in found] == [b"{}\n"] * 2
+    assert [objects.read(file, 0, 99) for file in found] == [b"{}\n"] * 2
     assert list(objects.folder(bucket, "none/")) == []
 
 
@@ -87,7 +87,7 @@ def test_the_landing_bucket_tells_the_version_that_arrived(
     versions = [stack.put(f"{folder}a.json", b"%d" % n) for n in range(2)]
     [found] = readable(objects.folder(landing, folder))
     assert found.version_id == versions[1]
-    assert objects.read(found, 1) == b"1"
+    assert objects.read(found, 0, 1) == b"1"
 
 
 def test_only_the_present_version_is_in_a_folder(stack: LocalStack, objects: Objects) -> None:
@@ -119,7 +119,7 @@ def test_what_lies_in_an_archive_is_told_until_it_is_restored(
     [archived] = objects.folder(bucket, "in/")
     assert isinstance(archived, Archived)
     with pytest.raises(ObjectArchived):
-        objects.read(archived.file, 3)
+        objects.read(archived.file, 0, 3)
     stack.aws.s3.restore_object(Bucket=bucket, Key="in/a", RestoreRequest={"Days": 1})
     assert list(objects.folder(bucket, "in/")) == [archived], "it takes hours, there"
 
@@ -128,7 +128,7 @@ def test_what_lies_in_an_archive_is_told_until_it_is_restored(
 
     [file] = until(restored)
     assert file == archived.file
-    assert objects.read(file, 3) == b"{}\n"
+    assert objects.read(file, 0, 3) == b"{}\n"
 
 
 def test_objects_from_before_a_bucket_was_versioned_have_no_version(
@@ -139,9 +139,9 @@ def test_objects_from_before_a_bucket_was_versioned_have_no_version(
     stack.aws.s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     put(stack, bucket, ["in/b"], b"after")
     old, new = readable(objects.folder(bucket, "in/"))
-    assert (old.version_id, objects.read(old, 9)) == (None, b"before")
+    assert (old.version_id, objects.read(old, 0, 9)) == (None, b"before")
     assert new.version_id is not None
-    assert objects.read(new, 9) == b"after"
+    assert objects.read(new, 0, 9) == b"after"
 
 
 @pytest.mark.parametrize("most", [1, 4, 10, 11, 10_000])
@@ -149,7 +149,7 @@ def test_at_most_so_much_is_read(
     stack: LocalStack, objects: Objects, bucket: str, most: int
 ) -> None:
     put(stack, bucket, ["a"], b"0123456789")
-    assert objects.read(objects.arrival(bucket, "a"), most) == b"0123456789"[:most]
+    assert objects.read(objects.arrival(bucket, "a"), 0, most) == b"0123456789"[:most]
 
 
 def test_an_older_version_is_read_as_it_was(stack: LocalStack, objects: Objects) -> None:
@@ -157,13 +157,13 @@ def test_an_older_version_is_read_as_it_was(stack: LocalStack, objects: Objects)
     put(stack, bucket, ["a"], b"old")
     arrival = objects.arrival(bucket, "a")
     put(stack, bucket, ["a"], b"new")
-    assert objects.read(arrival, 99) == b"old"
+    assert objects.read(arrival, 0, 99) == b"old"
     stack.aws.s3.delete_object(Bucket=bucket, Key="a")
-    assert objects.read(arrival, 99) == b"old"
+    assert objects.read(arrival, 0, 99) == b"old"
     assert arrival.version_id is not None
     stack.aws.s3.delete_object(Bucket=bucket, Key="a", VersionId=arrival.version_id)
     with pytest.raises(ObjectGone, match=f"v:{arrival.version_id}.* 404 NoSuchVersion"):
-        objects.read(arrival, 99)
+        objects.read(arrival, 0, 99)
 
 
 def test_what_was_overwritten_in_an_unversioned_bucket_is_gone(
@@ -174,12 +174,12 @@ def test_what_was_overwritten_in_an_unversioned_bucket_is_gone(
     arrival = objects.arrival(bucket, "a")
     put(stack, bucket, ["a"], b"new")
     with pytest.raises(ObjectGone, match="412 PreconditionFailed"):
-        objects.read(arrival, 99)
+        objects.read(arrival, 0, 99)
     put(stack, bucket, ["a"], b"old")
-    assert objects.read(arrival, 99) == b"old"
+    assert objects.read(arrival, 0, 99) == b"old"
     stack.aws.s3.delete_object(Bucket=bucket, Key="a")
     with pytest.raises(ObjectGone, match="404 NoSuchKey"):
-        objects.read(arrival, 99)
+        objects.read(arrival, 0, 99)
 
 
 def test_a_delete_marker_is_nothing_to_read(stack: LocalStack, objects: Objects) -> None:
@@ -188,7 +188,7 @@ def test_a_delete_marker_is_nothing_to_read(stack: LocalStack, objects: Objects)
     arrival = objects.arrival(bucket, "a")
     marker = stack.aws.s3.delete_object(Bucket=bucket, Key="a")["VersionId"]
     with pytest.raises(ObjectGone, match="405 MethodNotAllowed"):
-        objects.read(replace(arrival, version_id=marker), 99)
+        objects.read(replace(arrival, version_id=marker), 0, 99)
 
 
 def test_a_folder_of_1200_objects_comes_page_by_page(stack: LocalStack) -> None:
@@ -222,7 +222,7 @@ def test_hostile_keys_are_told_as_they_are(
     put(stack, bucket, keys)
     found = readable(objects.folder(bucket, "in put+%2B/"))
     assert {file.key for file in found} == keys
-    assert all(objects.read(file, 9) == b"{}\n" for file in found)
+    assert all(objects.read(file, 0, 9) == b"{}\n" for file in found)
 
 
 def test_what_the_function_may_not_do_is_said(stack: LocalStack, bucket: str) -> None:
@@ -237,7 +237,7 @@ def test_what_the_function_may_not_do_is_said(stack: LocalStack, bucket: str) ->
         nobody.arrival(bucket, "in/a")
     [file] = readable(Objects(lambda: stack.aws.s3).folder(bucket, "in/"))
     with pytest.raises(NotReadable, match=r"cannot be read now; S3 answered 403 AccessDenied"):
-        nobody.read(file, 9)
+        nobody.read(file, 0, 9)
 
 
 def test_these_rights_are_enough(stack: LocalStack, bucket: str) -> None:
@@ -250,7 +250,8 @@ def test_these_rights_are_enough(stack: LocalStack, bucket: str) -> None:
     put(stack, bucket, ["in/a"])
     reader = stack.identity(f"reader-{bucket}", statements).s3
     objects = Objects(lambda: reader)
-    assert [objects.read(file, 9) for file in readable(objects.folder(bucket, "in/"))] == [b"{}\n"]
+    found = readable(objects.folder(bucket, "in/"))
+    assert [objects.read(file, 0, 9) for file in found] == [b"{}\n"]
 
 
 def test_an_object_that_does_not_exist_is_said(
@@ -269,4 +270,4 @@ def test_a_bucket_that_is_not_there_is_told(objects: Objects) -> None:
     with pytest.raises(StorageUnavailable, match="404 NoSuchBucket"):
         list(objects.folder(name, ""))
     with pytest.raises(StorageUnavailable, match="404 NoSuchBucket"):
-        objects.read(Arrival(name, "a", None, "e", None, 1, 0), 1)
+        objects.read(Arrival(name, "a", None, "e", None, 1, 0), 0, 1)

@@ -83,7 +83,7 @@ def test_the_very_version_is_asked_for_and_no_more_of_it(
     s3: Stubber, arrival: Arrival, which: dict[str, str]
 ) -> None:
     raw = answers(s3, b"0123", 4, Range="bytes=0-3", **which)
-    assert objects(s3).read(arrival, 4) == b"0123"
+    assert objects(s3).read(arrival, 0, 4) == b"0123"
     assert raw.closed
 
 
@@ -99,7 +99,7 @@ def test_a_store_that_takes_no_ranges_is_not_read_to_its_end(s3: Stubber) -> Non
         return more
 
     raw.read = counting  # type: ignore[method-assign]
-    assert objects(s3).read(ARRIVAL, 4) == b"xxxx"
+    assert objects(s3).read(ARRIVAL, 0, 4) == b"xxxx"
     assert taken == 4
     assert raw.closed
 
@@ -107,7 +107,7 @@ def test_a_store_that_takes_no_ranges_is_not_read_to_its_end(s3: Stubber) -> Non
 def test_an_answer_that_breaks_off_is_no_short_object(s3: Stubber) -> None:
     answers(s3, b"01", 4, Range="bytes=0-9", VersionId="v1")
     with pytest.raises(StorageUnavailable, match="'s3://landing/in/a': IncompleteReadError"):
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
 
 
 NEVER_GIVEN = "Invalid version id specified"
@@ -132,7 +132,7 @@ def test_what_s3_surely_says_is_gone_is_gone(
 ) -> None:
     s3.add_client_error("get_object", code, message, http_status_code=status)
     with pytest.raises(ObjectGone) as raised:
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
     for part in ("'s3://landing/in/a'", "v:v1", "not there any more", code):
         assert part in raised.value.detail
 
@@ -152,19 +152,19 @@ def test_what_we_may_not_read_now_is_tried_again(s3: Stubber, status: int, code:
     """It says nothing of whether the object is there."""
     s3.add_client_error("get_object", code, http_status_code=status)
     with pytest.raises(NotReadable, match=f"'s3://landing/in/a' .* S3 answered {status} {code}"):
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
 
 
 def test_what_must_be_restored_is_named(s3: Stubber) -> None:
     s3.add_client_error("get_object", "InvalidObjectState", http_status_code=403)
     with pytest.raises(ObjectArchived, match=r"'s3://landing/in/a' .* restore it"):
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
 
 
 def test_what_only_its_sender_can_decrypt_is_named(s3: Stubber) -> None:
     s3.add_client_error("get_object", "InvalidRequest", SSE_C, http_status_code=400)
     with pytest.raises(CustomerKeyNeeded, match="SSE-C"):
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
 
 
 @pytest.mark.parametrize(
@@ -186,13 +186,13 @@ def test_other_answers_say_nothing_of_the_object(
     """Nor do they pass for sure, so the other files of its batch do not wait for it forever."""
     s3.add_client_error("get_object", code, message, http_status_code=status)
     with pytest.raises(NotReadable, match=f"S3 answered {status} {code}"):
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
 
 
 def test_where_no_version_was_asked_for_none_was_never_given(s3: Stubber) -> None:
     s3.add_client_error("get_object", "InvalidArgument", NEVER_GIVEN, http_status_code=400)
     with pytest.raises(NotReadable):
-        objects(s3).read(UNVERSIONED, 10)
+        objects(s3).read(UNVERSIONED, 0, 10)
 
 
 HEAD = {"ETag": '"e1"', "ContentLength": 10, "LastModified": MOMENT, "VersionId": "v1"}
@@ -296,7 +296,7 @@ def test_a_head_that_s3_cannot_answer_is_tried_again(s3: Stubber) -> None:
 def test_what_passes_is_tried_again(s3: Stubber, status: int, code: str) -> None:
     s3.add_client_error("get_object", code, http_status_code=status)
     with pytest.raises(StorageUnavailable, match=f"S3 answered {status} {code}") as raised:
-        objects(s3).read(ARRIVAL, 10)
+        objects(s3).read(ARRIVAL, 0, 10)
     assert not isinstance(raised.value, NotReadable)
     s3.add_client_error("list_object_versions", code, http_status_code=status)
     with pytest.raises(StorageUnavailable, match=f"S3 answered {status} {code}$"):
@@ -314,7 +314,7 @@ def test_no_connection_is_tried_again() -> None:
         config=Config(proxies={}, retries={"total_max_attempts": 1}),
     )
     with pytest.raises(StorageUnavailable, match="EndpointConnectionError"):
-        Objects(lambda: client).read(ARRIVAL, 10)
+        Objects(lambda: client).read(ARRIVAL, 0, 10)
     with pytest.raises(StorageUnavailable, match=r"'s3://landing/in/' .*EndpointConnection"):
         list(Objects(lambda: client).folder("landing", "in/"))
 

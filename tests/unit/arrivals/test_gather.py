@@ -26,11 +26,11 @@ from aep_intake.model.errors import (
     TargetNotAllowed,
     TooOld,
 )
-from aep_intake.model.files import Archived, Arrival, digest
+from aep_intake.model.files import Archived, Arrival, ReadFile, digest
 from aep_intake.model.orders import Order
 from aep_intake.model.progress import Lease, Record
 from aep_intake.model.windows import Window, WindowStage, marker_id
-from aep_intake.routing.checks import Checks, ReadRange
+from aep_intake.routing.checks import Checks
 
 from local.simulator.seed import LOYALTY
 from tests.faults.harness import (
@@ -90,7 +90,7 @@ def holding(world: World, *archived: Arrival) -> Intake:
         for file in ListedBucket(world.bucket).folder(*where):
             yield Archived(file) if file.key in keys else file
 
-    def read(file: Arrival, most: int, _: int = 0) -> bytes:
+    def read(file: Arrival, start: int, end: int) -> bytes:
         if file.key in keys:
             raise ObjectArchived("restore it")
         return b'{"a": 1}\n'
@@ -206,7 +206,7 @@ def test_files_of_several_formats_share_no_batch(world: World) -> None:
     assert take(MARKER, world.intake(0)) == Gathered(WINDOW, 6)
 
 
-def looking(world: World, read: ReadRange) -> Intake:
+def looking(world: World, read: ReadFile) -> Intake:
     """An intake of a route that looks inside, and what it then sees."""
     world.table = table(**MARKED, lookInside=True)
     return replace(world.intake(0), checks=Checks(read, batch_bytes=10**11, unsplit_bytes=2**28))
@@ -215,7 +215,7 @@ def looking(world: World, read: ReadRange) -> Intake:
 def test_a_file_that_cannot_be_read_just_now_holds_up_its_folder(world: World) -> None:
     """It is one batch: with a file left out it would not be what the marker says."""
 
-    def read(file: Arrival, most: int, _: int = 0) -> bytes:
+    def read(file: Arrival, start: int, end: int) -> bytes:
         if file.key == FILES[3].key:
             raise StorageUnavailable("S3 answered 503")
         return b'{"a": 1}\n'
@@ -224,12 +224,12 @@ def test_a_file_that_cannot_be_read_just_now_holds_up_its_folder(world: World) -
         take(MARKER, looking(world, read))
     assert standing(world) is None
     assert world.events == []
-    good = looking(world, lambda file, most, start=0: b'{"a": 1}\n')
+    good = looking(world, lambda file, start, end: b'{"a": 1}\n')
     assert take(MARKER, good) == Gathered(WINDOW, 5)
 
 
 def test_what_is_inside_the_files_decides_their_one_format(world: World) -> None:
-    documents = looking(world, lambda file, most, start=0: b'[{"a": 1}]')
+    documents = looking(world, lambda file, start, end: b'[{"a": 1}]')
     take(MARKER, documents)
     window = standing(world)
     assert window is not None

@@ -36,7 +36,7 @@ def intake(world: World, content: bytes | None, **written: Any) -> Intake:
     route = {"name": "r", "match": "in/*", "datasetId": LOYALTY} | written
     world.table = parse(json.dumps({"routes": [route]}), "v1")
 
-    def read(file: Arrival, end: int, start: int = 0, /) -> bytes:
+    def read(_: Arrival, start: int, end: int) -> bytes:
         if content is None:
             raise ObjectGone("not there any more")
         return content[start:end]

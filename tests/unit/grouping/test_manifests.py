@@ -39,11 +39,11 @@ class Bucket:
         self.asked.append((bucket, prefix))
         return (one for one in self.files if one.key.startswith(prefix) and one.key > after)
 
-    def read(self, arrival: Arrival, most: int) -> bytes:
-        self.asked.append((arrival, most))
+    def read(self, arrival: Arrival, start: int, end: int, /) -> bytes:
+        self.asked.append((arrival, start, end))
         if self.content is None:
             raise ObjectGone("not there any more")
-        return self.content[:most]
+        return self.content[start:end]
 
 
 def taken(
@@ -184,7 +184,7 @@ def named(
     bucket = Bucket([*map(file, keys), marker], text)
     table = parse(json.dumps({"routes": [{"name": "r"} | written]}), "v1")
     found = readable(members(marker, matched(table, marker), table, bucket))
-    assert bucket.asked[:1] == [(marker, markers.MANIFEST_BYTES_MAX)]
+    assert bucket.asked[:1] == [(marker, 0, markers.MANIFEST_BYTES_MAX)]
     return [one.key for one in found]
 
 

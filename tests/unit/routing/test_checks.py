@@ -39,11 +39,11 @@ class Reading:
     content: bytes | None = None
     asked: list[tuple[str, int, int]] = field(default_factory=list)
 
-    def __call__(self, file: Arrival, most: int, start: int = 0, /) -> bytes:
-        self.asked.append((file.key, start, most))
+    def __call__(self, file: Arrival, start: int, end: int) -> bytes:
+        self.asked.append((file.key, start, end))
         if self.content is None:
             raise ObjectGone("not there any more")
-        return self.content[start:most]
+        return self.content[start:end]
 
 
 def routed(key: str, **written: Any) -> Match:

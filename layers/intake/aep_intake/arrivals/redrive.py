@@ -146,7 +146,7 @@ def _check_there(
     """
 
     def look(file: Arrival) -> bytes | Exception:
-        return attempt(intake.checks.read, file, 1)
+        return attempt(intake.checks.read, file, 0, 1)
 
     first: Rejected | None = None
     for page in batched(files, PAGE, strict=False):

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from aep_intake.content.gzip import Readable
 from aep_intake.delivery.delivery import Delivery, Mark, Progress, Task
 from aep_intake.model.batches import Batch, Target
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, OpenFile
 from aep_intake.model.ledgers import Attempts
 from aep_intake.model.orders import Order
 from aep_intake.model.outcomes import OneAhead, SideBySide, one_by_one
@@ -129,9 +129,7 @@ class DeliveryPorts:
     ingestion: IngestionApi
     allowance: Allowance
     announcer: DeliveryAnnouncer
-    # Bytes of a file of the version that arrived, from an offset up to another. Raises ObjectGone,
-    # ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
-    opened: Callable[[Arrival, int, int], IO[bytes]]
+    opened: OpenFile
     lists: ContentLists
     # A compiled map by its name. Raises StorageUnavailable.
     compiled_map: Callable[[str], Mapping[str, Any]]

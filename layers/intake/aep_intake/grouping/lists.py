@@ -6,7 +6,7 @@ load its rows twice: the newest counts, and the others are marked as superseded 
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from heapq import merge
 from itertools import batched, groupby
@@ -14,7 +14,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any
 
 from aep_intake.model.errors import Rejected, StorageUnavailable
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, OpenFile
 from aep_intake.model.values import dataclass
 
 # Of a gzip with more bytes than this, S3 is asked for the unpacked size: so few of them fill a
@@ -22,9 +22,6 @@ from aep_intake.model.values import dataclass
 ISIZE_FROM_BYTES = 16_000_000
 ISIZE_BYTES = 4  # at the end of a gzip: its unpacked size, modulo 2³²
 RUN = 10_000  # lines that are sorted in memory
-
-# Opens the bytes of a file from one offset up to another.
-type Opened = Callable[[Arrival, int, int], IO[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ def beginning(bucket: str, key: str) -> bytes:
     return f'{{"bucket":{_json(bucket)},"key":{_json(key)},'.encode()
 
 
-def isize(file: Arrival, opened: Opened) -> int:
+def isize(file: Arrival, opened: OpenFile) -> int:
     """The unpacked size of a gzip, as its end says; 0 if it cannot be read now.
 
     Callers have an estimate, and errors of S3 are reported when the file itself is read.

@@ -20,7 +20,7 @@ MANIFEST_BYTES_MAX = 16 * 2**20
 
 
 class FolderListing(Protocol):
-    """S3. Raises StorageUnavailable; `read` raises as in `Checks`."""
+    """S3. Raises StorageUnavailable."""
 
     def folder(self, bucket: str, prefix: str, after: str = "") -> Iterator[Arrival | Archived]:
         """The present version of every object under a prefix, in their keys' order, after a key.
@@ -28,8 +28,8 @@ class FolderListing(Protocol):
         A listing does not show Intelligent-Tiering's archives: only reading a file finds them.
         """
 
-    def read(self, arrival: Arrival, limit: int) -> bytes:
-        """The first `limit` bytes of the version that arrived."""
+    def read(self, arrival: Arrival, start: int, end: int, /) -> bytes:
+        """As `ReadFile`."""
 
 
 def members(
@@ -98,7 +98,7 @@ def _keys(marker: Arrival, folder: str, objects: FolderListing) -> dict[str, str
 
 
 def _names(marker: Arrival, objects: FolderListing) -> list[str]:
-    text = objects.read(marker, MANIFEST_BYTES_MAX)
+    text = objects.read(marker, 0, MANIFEST_BYTES_MAX)
     if len(text) < marker.size:
         raise MalformedManifest(f"{marker.uri} has more than {MANIFEST_BYTES_MAX:,} bytes")
     try:

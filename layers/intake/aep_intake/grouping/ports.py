@@ -66,8 +66,8 @@ class ReadObjects(Protocol):
     def arrival(self, bucket: str, key: str) -> Arrival:
         """The present version of an object."""
 
-    def read(self, arrival: Arrival, end: int, /) -> bytes:
-        """The bytes of that version up to `end`."""
+    def read(self, arrival: Arrival, start: int, end: int, /) -> bytes:
+        """As `ReadFile`."""
 
 
 class RejectionAnnouncer(Protocol):

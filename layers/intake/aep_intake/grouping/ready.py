@@ -142,7 +142,7 @@ def _rows(ready: Arrival, ports: WaitingPorts) -> int | None:
     if not 0 < ready.size <= COUNT_BYTES_MAX:
         return None
     with suppress(Rejected):  # it was overwritten
-        found = ports.objects.read(ready, COUNT_BYTES_MAX)
+        found = ports.objects.read(ready, 0, COUNT_BYTES_MAX)
         wide = found.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # of PowerShell
         text = found.decode("utf-16" if wide else "utf-8-sig", "replace").strip()
         return int(text) if text.isascii() and text.isdigit() else None

@@ -29,7 +29,7 @@ from aep_intake.model.errors import (
     AlreadyClaimed,
     WindowSealed,
 )
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, OpenFile
 from aep_intake.model.orders import Order, WindowPart
 from aep_intake.model.outcomes import SideBySide
 from aep_intake.model.progress import Record
@@ -130,7 +130,7 @@ class WindowPorts:
     enqueue: Callable[[list[str]], None]  # external ids of orders that are due
     now: Callable[[], int]  # epoch ms
     limits: BatchLimits
-    opened: lists.Opened
+    opened: OpenFile
     side_by_side: SideBySide = map
     # How small files of an order share uploads; None: each is uploaded by itself, or by others.
     sharing: Callable[[Order], Sharing | None] = lambda _: None

@@ -4,7 +4,9 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import field
+from typing import IO
 
 from aep_intake.model.records import Kept
 from aep_intake.model.values import dataclass
@@ -103,6 +105,12 @@ class Arrival(Kept):
     def path_digest(self) -> str:
         """32 hex digits, with which the names of all its uploads begin, and no other file's."""
         return digest(self.bucket, self.key, self.version)
+
+
+# The bytes of the version that arrived, from an offset up to another. Raises ObjectGone,
+# ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
+type OpenFile = Callable[[Arrival, int, int], IO[bytes]]  # and so does reading the stream
+type ReadFile = Callable[[Arrival, int, int], bytes]  # at once, and no further than to its own end
 
 
 @functools.lru_cache(4096)  # the same few are asked for at every step of an order

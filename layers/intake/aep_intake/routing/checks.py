@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from aep_intake.content import parquet
 from aep_intake.content.beginning import BEGINNING, Content
@@ -16,7 +16,7 @@ from aep_intake.model.errors import (
     TooFewRows,
     TooLarge,
 )
-from aep_intake.model.files import Arrival
+from aep_intake.model.files import Arrival, ReadFile
 from aep_intake.model.values import dataclass
 from aep_intake.routing.table import Match, OneBatch, format_by_name, names_format
 
@@ -25,21 +25,11 @@ _BAD_ROWS = "set badRows in the route (or partialIngestionPercent, and AEP decid
 _PARTIAL = "set its partialIngestionPercent, and AEP decides"
 
 
-class ReadRange(Protocol):
-    """S3."""
-
-    def __call__(self, arrival: Arrival, end: int, start: int = 0, /) -> bytes:
-        """The bytes of the version that arrived, from `start` up to `end`, or to its own end.
-
-        Raises ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable or StorageUnavailable.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class Checks:
     """Checks whether AEP can take a file."""
 
-    read: ReadRange
+    read: ReadFile
     batch_bytes: int  # the most in a batch
     unsplit_bytes: int  # the most in a file that cannot be uploaded in pieces
     delivers: bool = False  # whether we upload the files: then they are converted
@@ -63,7 +53,7 @@ class Checks:
             )
         alone, look = isinstance(match.batching, OneBatch), match.demands.look_inside
         looks = alone if look is None else look
-        beginning = self.read(file, BEGINNING) if looks else b""
+        beginning = self.read(file, 0, BEGINNING) if looks else b""
         input_format: Mapping[str, Any] | None = match.options.get("inputFormat")
         if input_format is None and not names_format(file.uri):
             input_format = _by_bytes(beginning, file.uri)
@@ -103,7 +93,7 @@ class Checks:
         content = recognize(beginning, whole, input_format, file.uri, mapped=mapped)
         if content.format == "parquet" and not content.compression:
             start = max(file.size - parquet.END, 0)
-            end = beginning if whole else self.read(file, file.size, start)
+            end = beginning if whole else self.read(file, start, file.size)
             rows = parquet.rows(end, file.size, file.uri)
             content = replace(content, rows=rows or 0, all_rows=rows is not None)
         if content.all_rows:

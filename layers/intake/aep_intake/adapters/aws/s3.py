@@ -86,7 +86,7 @@ class Objects:
             return True
         return True
 
-    def read(self, arrival: Arrival, end: int, start: int = 0) -> bytes:
+    def read(self, arrival: Arrival, start: int, end: int) -> bytes:
         """The bytes from `start` up to `end`, or to its own end, of the very version that arrived.
 
         There is one at least. Raises ObjectGone, ObjectArchived, CustomerKeyNeeded, NotReadable,
