@@ -1,6 +1,6 @@
 """The end of a batch: it is announced, and files that are not in it are released."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import batched, islice
 from typing import Any
@@ -144,33 +144,37 @@ def _bad_rows(marks: Mapping[int, Mark]) -> tuple[BadRow, ...]:
 
 
 def finish(delivery: Delivery, ports: DeliveryPorts) -> Delivery:
-    """Announce the end, park a batch without data, and release lost files."""
-    verdict = delivery.verdict
-    if verdict is None:
+    """Announce the end; then try its files again, or park them, and release the lost ones."""
+    if delivery.verdict is None:
         raise LeaseLost("the ledger no longer holds the verdict", external_id=delivery.external_id)
-    bad_rows = verdict.metrics.get("failedRecordCount")
     record = ports.orders.get(delivery.external_id)
-    bad = verdict.end is End.FAILED or (verdict.end is End.SUCCEEDED and bad_rows)
-    if (
-        bad and _may_be_explained(record) and verdict.diagnostics is None
-    ):  # once: what is announced stays the same
-        stored = _in_an_hour(verdict, ports, lambda: ports.ingestion.diagnostics(delivery), 0)
-        verdict = replace(verdict, diagnostics=stored)
-        delivery = ports.deliveries.replace(delivery, delivery.then(verdict=verdict))
+    delivery, verdict = _explained(delivery, delivery.verdict, record, ports)
     if record is not None and record.due is not None:  # before that, no next attempt can start
         raise NotYet("its creation is not finished", external_id=delivery.external_id)
     succeeded = verdict.end is End.SUCCEEDED
     lost = _lost_files(delivery, verdict.lost, verdict.short, ports, succeeded=succeeded)
     files = () if record is None else ports.orders.files(record.order)
     ports.announcer.ended(delivery, files, {each.file.uri: each.why for each in lost if each.why})
-    # What is replaced needs nothing: the newer version is there instead.
     if record is not None and verdict.replaced_by is None:
-        apart: Mapping[Arrival, Rejection] = {}
-        # Else a newer version took its place, and it needs no other attempt.
-        if record.replaced_by is None:
-            apart = _go_on(delivery, verdict, record, lost, ports)
-        delivery = _release(delivery, lost, record.order, apart, ports)
+        # If a newer version took its place since the verdict, its lost files are told, but nothing
+        # follows it.
+        replaced = record.replaced_by is not None
+        let_go = {} if replaced else _follow_up(delivery, verdict, record, lost, ports)
+        delivery = _release(delivery, lost, record.order, let_go, ports)
     return ports.deliveries.replace(delivery, delivery.then(due=None))
+
+
+def _explained(
+    delivery: Delivery, verdict: Verdict, record: Record | None, ports: DeliveryPorts
+) -> tuple[Delivery, Verdict]:
+    """With AEP's details of bad rows, stored once: what is announced stays the same."""
+    bad_rows = verdict.end is End.SUCCEEDED and verdict.metrics.get("failedRecordCount")
+    bad = verdict.end is End.FAILED or bad_rows
+    if not bad or verdict.diagnostics is not None or not _may_be_explained(record):
+        return delivery, verdict
+    stored = _in_an_hour(verdict, ports, lambda: ports.ingestion.diagnostics(delivery), 0)
+    verdict = replace(verdict, diagnostics=stored)
+    return ports.deliveries.replace(delivery, delivery.then(verdict=verdict)), verdict
 
 
 def _may_be_explained(record: Record | None) -> bool:
@@ -178,40 +182,42 @@ def _may_be_explained(record: Record | None) -> bool:
     return record is None or record.order.options.get("enableErrorDiagnostics") is not False
 
 
-def _go_on(
+def _follow_up(
     delivery: Delivery,
     verdict: Verdict,
     record: Record,
     lost: tuple["_Lost", ...],
     ports: DeliveryPorts,
 ) -> Mapping[Arrival, Rejection]:
-    """The files that are to be let go, as no batch has them, nor will have any more.
+    """Let another attempt, or halves, follow a batch without data, or park it.
 
-    The others of a batch without data are in another attempt, or in halves; or it is parked.
+    Returns the files that are let go, as no batch has them, nor will have.
     """
+    order = record.order
     if verdict.end is End.SUCCEEDED:
-        return {each.file: each.why for each in lost if each.why and each.apart(record.order)}
-    free: tuple[Arrival, ...] | None = None
+        return {each.file: each.why for each in lost if each.why and each.may_be_let_go(order)}
+    let_go: tuple[Arrival, ...] | None = None
     if record.next_attempt is not None or record.split_into is not None:
-        free = _left_behind(record, ports)
+        let_go = _let_go_before(record, ports)
     elif verdict.anew:
-        free = _tried_anew(record, lost, ports)
-    elif verdict.end is End.FAILED and record.order.split_batches and not delivery.whole:
-        free = _divided(delivery, verdict, record, ports)
+        let_go = _tried_anew(record, lost, ports)
+    elif verdict.end is End.FAILED and order.split_batches and not delivery.whole:
+        let_go = _divided(delivery, verdict, record, ports)
     code = next((str(e["code"]) for e in verdict.errors if "code" in e), None)
     why = Rejection(f"batch-{verdict.end}", verdict.detail, verdict.at, error_code=code)
     # Without files, only the caller can fill another batch.
-    if free is None and delivery.file_count:
-        order = replace(record.order, files=ports.orders.files(record.order))
-        ports.park(order, replace(why, reason=verdict.parked_as))
+    if let_go is None and delivery.file_count:
+        whole = replace(order, files=ports.orders.files(order))
+        ports.park(whole, replace(why, reason=verdict.parked_as))
     reasons = {each.file: each.why for each in lost}
-    return {file: reasons.get(file) or why for file in free or ()}
+    return {file: reasons.get(file) or why for file in let_go or ()}
 
 
-def _left_behind(record: Record, ports: DeliveryPorts) -> tuple[Arrival, ...] | None:
-    """The files of an attempt that those who follow it do without; None if it is none of them.
+def _let_go_before(record: Record, ports: DeliveryPorts) -> tuple[Arrival, ...] | None:
+    """The files of an attempt that its next attempt, or its halves, do not have.
 
-    Who follows was opened once, by a conditional write: whoever comes again reads it there.
+    None if the next attempt has all of them. What follows was opened once, by a conditional write:
+    whoever comes again reads it there.
     """
     there: set[Arrival] = set()
     for name in record.split_into or filter(None, [record.next_attempt]):
@@ -219,22 +225,22 @@ def _left_behind(record: Record, ports: DeliveryPorts) -> tuple[Arrival, ...] | 
         if following is None:
             raise LeaseLost(f"the ledger no longer holds {name}")
         there.update(ports.orders.files(following.order))
-    left = tuple(file for file in ports.orders.files(record.order) if file not in there)
+    let_go = tuple(file for file in ports.orders.files(record.order) if file not in there)
     # Somebody else opened the next attempt, with all its files.
-    return left if left or record.split_into is not None else None
+    return let_go if let_go or record.split_into is not None else None
 
 
 def _tried_anew(
     record: Record, lost: tuple["_Lost", ...], ports: DeliveryPorts
 ) -> tuple[Arrival, ...] | None:
-    """Open the next attempt without the lost files; these. None if that is not possible."""
+    """Open the next attempt without the lost files, which are let go. None if it is impossible."""
     files = ports.orders.files(record.order)
-    gone = frozenset(each.file for each in lost)
-    order = record.order.without(gone, files)
-    if not 0 < len(gone) < len(files) or len(order.left_out) > LEFT_OUT_MAX:
+    let_go = frozenset(each.file for each in lost)
+    order = record.order.without(let_go, files)
+    if not 0 < len(let_go) < len(files) or len(order.left_out) > LEFT_OUT_MAX:
         return None
     ports.orders.open_next_attempt(*record.followed(None, ports.now(), order))
-    return tuple(file for file in files if file in gone)
+    return tuple(file for file in files if file in let_go)
 
 
 def _divided(
@@ -242,8 +248,8 @@ def _divided(
 ) -> tuple[Arrival, ...] | None:
     """Let another attempt follow without the files that AEP's diagnostics name, or two halves.
 
-    Returns the files that are left behind. Those are all, if no more batches may be made, or only
-    one file is left. None if it is to be parked as a whole: nothing of it was split before.
+    Returns the files that are let go. Those are all, if no more batches may be made, or only one
+    file is left. None if it is to be parked as a whole: nothing of it was split before.
     """
     order, now = record.order, ports.now()
     files = ports.orders.files(order)
@@ -269,25 +275,25 @@ def _release(
     delivery: Delivery,
     lost: tuple["_Lost", ...],
     order: Order,
-    apart: Mapping[Arrival, Rejection],
+    let_go: Mapping[Arrival, Rejection],
     ports: DeliveryPorts,
 ) -> Delivery:
     """Announce why each file was lost, from the first that no earlier worker has announced.
 
-    The claims of those that are `apart` are released, and only after that they are parked:
+    The claims of those that are let go are released, and only after that they are parked:
     otherwise a redrive would find them claimed, and drop them.
     """
-    reasons = {each.file: each.why for each in lost} | dict(apart)
+    reasons = {each.file: each.why for each in lost} | dict(let_go)
     left = list(reasons.items())[delivery.settled :]
     for group in batched(left, RELEASED_PER_WRITE, strict=False):
-        free = {file: apart[file] for file, _ in group if file in apart}
-        if free:
-            ports.orders.let_go(order, free)
+        released = {file: let_go[file] for file, _ in group if file in let_go}
+        if released:
+            ports.orders.let_go(order, released)
         for file, why in group:
             if why is not None:
                 ports.announcer.rejected(replace(order, files=(file,)), why)
-            if file in free:
-                ports.park_file(file, order.route, free[file])
+            if file in released:
+                ports.park_file(file, order.route, released[file])
         settled, due = delivery.settled + len(group), ports.now() + ports.step_ms
         delivery = ports.deliveries.replace(delivery, delivery.then(settled=settled, due=due))
     return delivery
@@ -339,7 +345,7 @@ class _Lost:
     why: Rejection | None  # None if a very slow worker uploaded it after all
     none: bool  # nothing of it is in the batch
 
-    def apart(self, order: Order) -> bool:
+    def may_be_let_go(self, order: Order) -> bool:
         """Whether it can have a batch of its own.
 
         Not if that would load a half of it twice, nor if this batch is its own, which somebody
@@ -377,36 +383,48 @@ def _lost_files(
     if not lost and not left_out:
         return ()
     marks = ports.deliveries.marks(delivery.external_id)
-    missing, short = frozenset(lost), frozenset(left_out)
+    missing, affected = frozenset(lost), frozenset([*lost, *left_out])
     files = files_of(delivery, ports)
-    pieces: dict[Arrival, list[int]] = {}
     found: list[_Lost] = []
+    pieces: dict[Arrival, list[int]] = {}
     for piece in (task.what for task in delivery.tasks(files)):
         if isinstance(piece, Piece):
             pieces.setdefault(piece.file, []).append(piece.number)
-        elif piece.number in missing | short:
-            mark = marks[piece.number] if piece.number in missing else None
-            entries = contents.read(delivery, piece, ports)
-            if entries is None and mark is None and succeeded:
-                doubt = contents.unknown(delivery, piece, marks[piece.number], ports)
-                found += (_Lost(f, doubt, none=False) for f in files[piece.first : piece.end])
-                continue
-            reasons = {entry.file: entry.lost for entry in entries or ()}
-            for place, file in enumerate(files[piece.first : piece.end], piece.first):
-                if why := reasons.get(file):
-                    found.append(_Lost(file, why, none=True))
-                elif mark and (succeeded or place == mark.place):
-                    found.append(_Lost(file, mark.lost, not mark.size))
-    found += (
-        _Lost(
-            file,
-            next((why for number in gone if (why := marks[number].lost)), None),
-            gone == numbers and not any(marks[number].size for number in gone),
-        )
-        for file, numbers in pieces.items()
-        if (gone := [number for number in numbers if number in missing])
-    )
+        elif piece.number in affected:
+            is_lost, mark = piece.number in missing, marks[piece.number]
+            found += _lost_of_run(
+                delivery, piece, files, mark, ports, is_lost=is_lost, succeeded=succeeded
+            )
+    for file, numbers in pieces.items():
+        if gone := [marks[number] for number in numbers if number in missing]:
+            why = next((mark.lost for mark in gone if mark.lost), None)
+            all_gone = len(gone) == len(numbers) and not any(mark.size for mark in gone)
+            found.append(_Lost(file, why, none=all_gone))
     return tuple(found)
+
+
+def _lost_of_run(
+    delivery: Delivery,
+    run: Run,
+    files: tuple[Arrival, ...],
+    mark: Mark,
+    ports: DeliveryPorts,
+    *,
+    is_lost: bool,
+    succeeded: bool,
+) -> Iterator[_Lost]:
+    """Those of a run that is lost, or that went up without them. `files`: the delivery's."""
+    entries = contents.read(delivery, run, ports)
+    if entries is None and succeeded and not is_lost:
+        doubt = contents.unknown(delivery, run, mark, ports)
+        yield from (_Lost(file, doubt, none=False) for file in files[run.first : run.end])
+        return
+    reasons = {entry.file: entry.lost for entry in entries or ()}
+    for place, file in enumerate(files[run.first : run.end], run.first):
+        if why := reasons.get(file):
+            yield _Lost(file, why, none=True)
+        elif is_lost and (succeeded or place == mark.place):
+            yield _Lost(file, mark.lost, none=not mark.size)
 
 
 def files_of(delivery: Delivery, ports: DeliveryPorts) -> tuple[Arrival, ...]:
