@@ -18,7 +18,7 @@ from aep_intake.clock.retries import Message
 from aep_intake.grouping.waiting_files import reject_overdue
 from aep_intake.model.errors import Rejected
 from aep_intake.model.files import Arrival
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.report import arrival_telemetry, telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.routing.globs import compile_wildcard
@@ -66,16 +66,16 @@ def work(event: dict[str, Any], intake: Intake, queue_url: str) -> dict[str, Any
         intake.ledger.reject,
     )
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        before = pool.map(lambda *both: attempt(settling.token, *both), messages, contents)
+        before = pool.map(lambda *both: caught(settling.token, *both), messages, contents)
         tokens = dict(zip(messages, before, strict=True))
         results = take_in(wanted, intake, pool.map, redriven)
         if orders := {c.order: c.wish for c in contents if c.order}:
             from aep_intake.arrivals.redrive import redrive  # noqa: PLC0415 - people do that, seldom
 
             for order, wish in orders.items():
-                results[order] = attempt(redrive, order, intake, pool.map, wish)
+                results[order] = caught(redrive, order, intake, pool.map, wish)
         for overdue in dict.fromkeys(c.overdue for c in contents if c.overdue):
-            error = attempt(reject_overdue, overdue, intake.waiting, pool.map, end)
+            error = caught(reject_overdue, overdue, intake.waiting, pool.map, end)
             if error is not None:
                 results[overdue.external_id] = error
     if intake.hand_on is not None:  # else on_arrival counted them

@@ -9,7 +9,7 @@ from typing import Any
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
 from aep_intake.grouping.resume import ResumePorts, resume
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.report import telemetry
 from aep_intake.report.telemetry import logger, metrics
 from aep_intake.settings import Settings
@@ -30,7 +30,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     ports = ResumePorts(orders, worker.window_ports, worker.waiting_ports)
     wanted = list(dict.fromkeys(due.read(message["body"]) for message in event["Records"]))
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        results = pool.map(lambda work: attempt(resume, work[0], work[1], ports), wanted)
+        results = pool.map(lambda work: caught(resume, work[0], work[1], ports), wanted)
         for (_, name), result in zip(wanted, results, strict=True):
             if result is not None:  # else another worker was faster, or it was no order
                 telemetry.report(name, result)

@@ -20,7 +20,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.times import iso
 from aep_intake.report import telemetry
@@ -48,7 +48,7 @@ wanted_keys = compile_wildcard(worker.settings.key_pattern)
 def handler(event: dict[str, Any], context: LambdaContext) -> Response:
     """Answer one request; every failure is an answer, too."""
     telemetry.count("Requests")
-    response = attempt(_answer, event, context)
+    response = caught(_answer, event, context)
     if isinstance(response, Exception):
         response = _failed(context.aws_request_id, response)
     telemetry.count("TokensMinted", number=worker.credentials.take_minted())
@@ -72,7 +72,7 @@ def _answer(event: Mapping[str, Any], context: LambdaContext) -> Response:
 
 def _create(event: Mapping[str, Any], context: LambdaContext) -> Response:
     request = requests.read(event, uuid.uuid4().hex)
-    return _made(event, request.external_id, attempt(_carry_out, request, context))
+    return _made(event, request.external_id, caught(_carry_out, request, context))
 
 
 def _sign_upload(event: Mapping[str, Any]) -> Response:
@@ -104,7 +104,7 @@ def _next_attempt(event: Mapping[str, Any], context: LambdaContext) -> Response:
     record = worker.answers.order(event)
     if record is None:
         return _problem(problem(404, "not-found", "no order has this external id, or this batch"))
-    result = attempt(_start_next_attempt, record, event, context)
+    result = caught(_start_next_attempt, record, event, context)
     return _made(event, record.order.external_id, result)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
 from aep_intake.clock import due
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.report.telemetry import count, logger, made_for_profile, metrics
 from aep_intake.settings import Settings
 from aep_intake.wiring.tick import Ticking
@@ -30,14 +30,14 @@ def handler(event: dict[str, Any], context: LambdaContext) -> None:
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
         ports = worker.due_ports(pool.map)
         for kind in due.DueKind:
-            handed_out = attempt(due.enqueue_due, kind, ports)
+            handed_out = caught(due.enqueue_due, kind, ports)
             if isinstance(handed_out, Exception):
                 failed.append(handed_out)
             else:
                 since += handed_out
-        if error := attempt(worker.enqueue_resumed, ports):
+        if error := caught(worker.enqueue_resumed, ports):
             failed.append(error)
-    overdue = attempt(worker.look_for_expected)
+    overdue = caught(worker.look_for_expected)
     if isinstance(overdue, Exception):
         failed.append(overdue)
     elif overdue is not None:

@@ -15,7 +15,7 @@ from aep_intake.delivery import steps
 from aep_intake.delivery.delivery import Delivery
 from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.errors import Rejected, TryAgain
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Rejection
 from aep_intake.report import delivery_telemetry, telemetry
 from aep_intake.report.events import BATCH_CREATED
@@ -38,13 +38,13 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     early = retries.early(received, worker.now())
     messages = [message for message in received if message not in early]
     with ThreadPoolExecutor(worker.settings.delivery_concurrency) as pool:
-        results = list(pool.map(lambda message: attempt(_work, message, ports), messages))
+        results = list(pool.map(lambda message: caught(_work, message, ports), messages))
     failed: dict[Message, Exception] = {}
     for message, result in zip(messages, results, strict=True):
         external_id, starts = _read(message)
         delivery_telemetry.report_delivery(external_id, result, worker.now())
         if isinstance(result, TryAgain):  # the alarm on its age needs a metric from this, too
-            current = attempt(ports.deliveries.get, external_id)
+            current = caught(ports.deliveries.get, external_id)
             if isinstance(current, Delivery) and current.due is not None:
                 delivery_telemetry.report_delivery(external_id, current, worker.now())
         if starts and isinstance(result, Exception) and not isinstance(result, Rejected):

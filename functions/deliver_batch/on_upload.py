@@ -15,7 +15,7 @@ from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.delivery.upload import Uploaded
 from aep_intake.model import records
 from aep_intake.model.files import digest
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Rejection
 from aep_intake.report import telemetry, upload_telemetry
 from aep_intake.report.telemetry import logger, metrics
@@ -39,7 +39,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     tasks = [records.read(Task, message.body) for message in messages]
     with ThreadPoolExecutor(len(received)) as pool:
         results = pool.map(
-            lambda task, message: attempt(_work, task, message, ports), tasks, messages
+            lambda task, message: caught(_work, task, message, ports), tasks, messages
         )
     failed = {}
     for message, task, result in zip(messages, tasks, results, strict=True):

@@ -3,7 +3,7 @@
 from typing import Any
 
 import aep_intake.cold_start  # noqa: F401 - the first
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.report.journal import JournalLine, line
 from aep_intake.settings import Settings
 from aep_intake.wiring.journal import Journaling
@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
     Raises ExceptionGroup if none could be kept, so that an alarm tells.
     """
-    read = {record["messageId"]: attempt(line, record["body"]) for record in event["Records"]}
+    read = {record["messageId"]: caught(line, record["body"]) for record in event["Records"]}
     lines = {name: found for name, found in read.items() if isinstance(found, JournalLine)}
     failed = {name: why for name, why in read.items() if isinstance(why, Exception)}
     failed |= worker.journal.keep(lines, lambda: context.get_remaining_time_in_millis() > LAST_MS)

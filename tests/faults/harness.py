@@ -59,7 +59,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import OverdueFiles
 from aep_intake.model.orders import LedgerIdentity, Order, claims
 from aep_intake.model.organizations import Organization, Organizations
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.pauses import Pause, pause_of
 from aep_intake.model.progress import Lease, Outcome, Record, Rejection
 from aep_intake.model.sharing import Sharing
@@ -683,10 +683,10 @@ class World:
             side_by_side=map,
         )
         for kind in due.DueKind:
-            attempt(due.enqueue_due, kind, ports)
+            caught(due.enqueue_due, kind, ports)
         if self.ledger.pauses.kept:
             pauses: Any = _Calls(self, self.ledger.pauses, LedgerUnavailable)
-            attempt(due.enqueue_resumed, ports, pauses, PER_MINUTE, RETENTION // 2)
+            caught(due.enqueue_resumed, ports, pauses, PER_MINUTE, RETENTION // 2)
         return {}
 
     def _due(self, now: int) -> list[Due]:
@@ -719,7 +719,7 @@ class World:
     def _work_due(
         self, errand: "Errand[tuple[due.DueKind, str]]", intake: Intake
     ) -> dict[str, Result]:
-        results = attempt(self.work_on, *errand.what, intake)
+        results = caught(self.work_on, *errand.what, intake)
         # Never given back; but who is killed does not delete it.
         self.due_queue[:] = [other for other in self.due_queue if other is not errand]
         if isinstance(results, Exception):
@@ -1147,7 +1147,7 @@ class Delivering(World):
             early = retries.early([message], now())
             result: Any = None
             if not early:
-                result = attempt(work, errand.what, message.tries, self.ports(intake))
+                result = caught(work, errand.what, message.tries, self.ports(intake))
             failed = {message: result} if isinstance(result, TryAgain) else {}
             ours = _Queue(self, queue, parked, {message.message_id: errand})
             self.put_off(ours, failed, early, now())
@@ -1336,7 +1336,7 @@ class Worker:
         skew = (0, 4 * SECOND, -4 * SECOND)[world.tape.pick(3)]
         self._world = world
         self._born = world.clock()
-        self._greenlet = greenlet(lambda _: attempt(work, skew))
+        self._greenlet = greenlet(lambda _: caught(work, skew))
         self._fates = 1
 
     def go(self, fate: int) -> None:

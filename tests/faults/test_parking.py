@@ -26,7 +26,7 @@ from aep_intake.model.files import Arrival
 from aep_intake.model.history import NOBODY
 from aep_intake.model.messages import AS_USUAL
 from aep_intake.model.orders import WINDOW_PREFIX, Order
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Rejection, State
 from aep_intake_cli import dead_letters, parked
 from aep_intake_cli.choice import Choice
@@ -188,14 +188,14 @@ class ParkingWorld(World):
             intake.ledger.note_retrying,
             intake.ledger.reject,
         )
-        tokens = {m: attempt(settling.token, m, content) for m, content in contents.items()}
+        tokens = {m: caught(settling.token, m, content) for m, content in contents.items()}
         wanted = {a.external_id: a for content in contents.values() for a in content.arrivals}
         redriven = frozenset(
             a.external_id for m, content in contents.items() if m.redriven for a in content.arrivals
         )
         results = take_in(wanted, intake, map, redriven)
         for order in {c.order for c in contents.values() if c.order}:
-            results[order] = attempt(retry_parked, order, intake)
+            results[order] = caught(retry_parked, order, intake)
         self.ignored |= {name for name, one in results.items() if isinstance(one, Skipped)}
         failed = settling.settle(contents, results, tokens)
         by_id = {message.message_id: letter for message, letter in received.items()}

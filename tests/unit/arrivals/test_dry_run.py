@@ -14,7 +14,7 @@ from aep_intake.arrivals.take_in import take_in
 from aep_intake.model import messages, records
 from aep_intake.model.errors import Rejected, TryAgain
 from aep_intake.model.messages import Wish
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Outcome
 
@@ -59,7 +59,7 @@ def redriven(world: Delivering, body: str, *failed: str) -> Any:
     """What becomes of it in truth."""
     content, intake = parse(body), without_data(world, *failed)
     if content.order:
-        return attempt(retry_parked, content.order, intake, map, content.wish)
+        return caught(retry_parked, content.order, intake, map, content.wish)
     wanted = {file.external_id: file for file in content.arrivals}
     [result] = take_in(wanted, intake, map, frozenset(wanted)).values()
     return result

@@ -17,7 +17,7 @@ from aep_intake.delivery.delivery import Task
 from aep_intake.delivery.ports import DeliveryPorts
 from aep_intake.model.errors import StorageUnavailable, TryAgain
 from aep_intake.model.files import Arrival
-from aep_intake.model.outcomes import OneAhead, attempt, one_by_one
+from aep_intake.model.outcomes import OneAhead, caught, one_by_one
 from aep_intake.routing import routes
 from aep_intake.wiring.deliver import one_ahead
 
@@ -106,7 +106,7 @@ def test_what_becomes_of_a_file_is_the_same(content: bytes, status: int) -> None
         world, task = begun(content)
         if status:
             world.simulator.faults.add(Fault("status", "put-file", status=status, skip=2))
-        outcome = attempt(upload.upload, task, ports(world, ahead), 1)
+        outcome = caught(upload.upload, task, ports(world, ahead), 1)
         name = task.external_id
         batch = world.simulator.batch(world.deliveries.kept[name].batch_id)
         files = [one.read() for one in batch.files.values()]
@@ -139,7 +139,7 @@ def test_storage_that_breaks_off_is_told_behind_what_was_sent() -> None:
 
     opened: Any = lambda *_: Breaking()  # noqa: E731
     world.uploads.clear()
-    made = attempt(upload.upload, task, ports(world, one_ahead, opened=opened), 1)
+    made = caught(upload.upload, task, ports(world, one_ahead, opened=opened), 1)
     progress = world.deliveries.progress(task.external_id, 0)
     assert progress is not None and progress.parts > 1
     assert made == upload.Uploaded()

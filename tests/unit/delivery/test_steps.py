@@ -48,7 +48,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import Wish
 from aep_intake.model.orders import Order
-from aep_intake.model.outcomes import attempt as tried
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Outcome, OutcomeKind, Record, Rejection, State
 from aep_intake.model.sharing import Sharing
 from aep_intake.report.events import arrival_rejected, batch_created
@@ -407,7 +407,7 @@ def test_an_event_that_is_faster_than_the_record_comes_again(world: Delivering) 
     early: list[Exception | None] = []
 
     def tell(record: Record) -> None:
-        told = tried(lambda: steps.start(record.order.external_id, record.batch_id or "", at))
+        told = caught(lambda: steps.start(record.order.external_id, record.batch_id or "", at))
         early.append(told)
 
     at = ports(world)

@@ -99,7 +99,7 @@ def test_a_window_is_planned_from_one_look_at_each_page(monkeypatch: pytest.Monk
     assert [(part.offset, part.offset + part.length) for part in window.parts] == [
         (ends[1 + part.first], ends[1 + part.end]) for part in window.parts
     ]
-    monkeypatch.setattr(lists, "RUN", 777)
+    monkeypatch.setattr(lists, "SORTED_AT_ONCE", 777)
     _, in_runs, _ = planned(FILES)
     assert in_runs.lines == bucket.lines
 
@@ -107,7 +107,7 @@ def test_a_window_is_planned_from_one_look_at_each_page(monkeypatch: pytest.Monk
 def test_what_is_held_at_once_does_not_grow_with_the_window(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lists, "RUN", PAGE)
+    monkeypatch.setattr(lists, "SORTED_AT_ONCE", PAGE)
     monkeypatch.setattr(windows, "PAGE", PAGE)
     monkeypatch.setattr(Bucket, "keeps", False)
     held = {}
@@ -133,7 +133,7 @@ def test_the_first_batch_of_a_window_tells_how_many_files_are_superseded() -> No
 
 def test_a_file_that_is_listed_twice_is_in_the_list_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where its two lines wait in two runs; of two versions one counts."""
-    monkeypatch.setattr(lists, "RUN", 2)
+    monkeypatch.setattr(lists, "SORTED_AT_ONCE", 2)
     older, newer = file(1), replace(file(1), version_id="new", sequencer="F" * 18)
     listed = lists.in_lines([newer, file(2), older, file(3), file(2), newer])
     found = list(lists.versions(listed))

@@ -30,7 +30,7 @@ from aep_intake.model.errors import (
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import Hold, OverdueFiles, Seen, WaitingFile, WaitingGroup
 from aep_intake.model.orders import claims
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Rejection
 from aep_intake.model.windows import WindowStage, marker_id
 
@@ -370,7 +370,7 @@ def test_no_file_is_rejected_while_its_marker_is_worked_on(world: World) -> None
     class Checks:
         def options(self, one: Arrival, match: Any) -> Any:
             reject = waiting_files.reject_overdue
-            asked.extend(attempt(reject, each, intake.waiting, map) for each in world.overdue)
+            asked.extend(caught(reject, each, intake.waiting, map) for each in world.overdue)
             return intake.checks.options(one, match)
 
     checks: Any = Checks()
@@ -427,7 +427,7 @@ def test_no_file_is_rejected_in_the_grace_of_its_marker(world: World, grace: int
     class Checks:
         def options(self, one: Arrival, match: Any) -> Any:
             reject = waiting_files.reject_overdue
-            asked.extend(attempt(reject, each, intake.waiting, map) for each in overdue)
+            asked.extend(caught(reject, each, intake.waiting, map) for each in overdue)
             return intake.checks.options(one, match)
 
     checks: Any = Checks()

@@ -33,7 +33,7 @@ from aep_intake.model.expectations import Expectation, RouteSeen, RouteStanding
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import DELIVERY_PREFIX, Order
 from aep_intake.model.organizations import Limits, Organizations
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.pauses import Pause
 from aep_intake.model.progress import Lease, Outcome, OutcomeKind, Record, Rejection
 from aep_intake.model.times import DAY_MS
@@ -186,7 +186,7 @@ TABLE: list[Row] = [
     (arrived, Known("window-1"), 5, {"Duplicates": 1}, TOLD),
     (arrived, NO_ROUTE, 5, {"ArrivalsRejected": 1, "ArrivalsRejected no-route": 1}, WARNED),
     (arrived, LATER, 5, {"PutOff": 1, "PutOff not-yet": 1}, TOLD),
-    (arrived, attempt(bug), 5, {"Failures": 1}, ERROR),
+    (arrived, caught(bug), 5, {"Failures": 1}, ERROR),
     (arrived, Skipped("not-the-newest"), 5, {"Ignored": 1, "Ignored not-the-newest": 1}, QUIET),
     (arrived, Waits("spark"), 5, {"Waiting": 1}, QUIET),
     (arrived, Gathered("window-1", 3), 5, {"Markers": 1}, TOLD),
@@ -207,7 +207,7 @@ TABLE: list[Row] = [
         {"DeliveriesRejected": 1, "DeliveriesRejected malformed-event": 1},
         WARNED,
     ),
-    (delivered, attempt(bug), 1, {"DeliveryFailures": 1}, ERROR),
+    (delivered, caught(bug), 1, {"DeliveryFailures": 1}, ERROR),
     # What AEP took, and not what lies in S3: of a gzip that is a fraction of it.
     (uploaded, Uploaded(Mark(5_000)), 1, {"Uploads": 1, "BytesUploaded": 5_000}, 0),
     (uploaded, Uploaded(Mark(0, LOST)), 1, {}, WARNED),
@@ -218,7 +218,7 @@ TABLE: list[Row] = [
         TOLD,
     ),
     (uploaded, LATER, 1, {"DeliveryPutOff": 1, "DeliveryPutOff not-yet": 1}, TOLD),
-    (uploaded, attempt(bug), 1, {"DeliveryFailures": 1}, ERROR),
+    (uploaded, caught(bug), 1, {"DeliveryFailures": 1}, ERROR),
 ]
 
 
@@ -266,7 +266,7 @@ def test_nothing_that_grows_without_bounds_is_a_dimension(
 ) -> None:
     """Each value of a dimension is a metric that costs money: no ids, no files, no routes."""
     for result in (end(End.FAILED), SENT, NotYet("later"), MalformedEvent("no"), bug, None):
-        error = attempt(bug) if result is bug else result
+        error = caught(bug) if result is bug else result
         delivered(error, 1)
         uploaded(Uploaded(None, error) if isinstance(error, Delivery) else error, MADE_AT)
     metrics.flush_metrics()

@@ -18,7 +18,7 @@ from aep_intake.grouping.waiting_files import reject_overdue
 from aep_intake.model.errors import AlreadyClaimed, IntakeError, Rejected
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import Order
-from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.outcomes import SideBySide, caught
 from aep_intake.model.pauses import pause_of
 from aep_intake.model.progress import Outcome, OutcomeKind, Record
 from aep_intake.model.windows import Window
@@ -158,9 +158,9 @@ def would_become(
     for content in contents:
         found = [results[arrival.external_id] for arrival in content.arrivals]
         if content.order is not None:
-            found.append(attempt(retry_parked, content.order, dry, side_by_side, content.wish))
+            found.append(caught(retry_parked, content.order, dry, side_by_side, content.wish))
         if content.overdue is not None:
-            found.append(attempt(reject_overdue, content.overdue, dry.waiting, side_by_side))
+            found.append(caught(reject_overdue, content.overdue, dry.waiting, side_by_side))
         if content.rejection is not None:
             found.append(content.rejection)
         told.append([_told(result, intake) for result in found])

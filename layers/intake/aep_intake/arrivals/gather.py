@@ -23,7 +23,7 @@ from aep_intake.model.errors import (
 )
 from aep_intake.model.files import Archived, Arrival, digest
 from aep_intake.model.orders import Order
-from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.outcomes import SideBySide, caught
 from aep_intake.model.progress import Rejection
 from aep_intake.model.windows import Window, WindowStage, marker_id
 from aep_intake.routing.checks import of_batch
@@ -251,7 +251,7 @@ class _Folder:
                 raise _archived(file, self._marker.arrival)
             return intake.checks.options(file, match)
 
-        checked = self._side_by_side(lambda file: attempt(check, file), files)
+        checked = self._side_by_side(lambda file: caught(check, file), files)
         taken: dict[Arrival, Mapping[str, Any]] = {}
         rejected: dict[Arrival, Rejected] = {}
         for file, options in zip(files, checked, strict=True):

@@ -20,7 +20,7 @@ from aep_intake.model.errors import IntakeError, MalformedEvent, NoRoute, Reject
 from aep_intake.model.files import Arrival
 from aep_intake.model.messages import AS_USUAL, Wish
 from aep_intake.model.orders import Order
-from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.outcomes import SideBySide, caught
 from aep_intake.model.progress import Outcome
 from aep_intake.routing.table import (
     Ignored,
@@ -146,7 +146,7 @@ def _check_there(
     """
 
     def look(file: Arrival) -> bytes | Exception:
-        return attempt(intake.checks.read, file, 0, 1)
+        return caught(intake.checks.read, file, 0, 1)
 
     first: Rejected | None = None
     for page in batched(files, PAGE, strict=False):

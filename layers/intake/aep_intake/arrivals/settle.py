@@ -10,7 +10,7 @@ from aep_intake.grouping.ports import RejectionAnnouncer
 from aep_intake.model.errors import IntakeError, LedgerUnavailable, Rejected, TryAgain
 from aep_intake.model.files import Arrival, digest
 from aep_intake.model.orders import ORDER_PREFIX
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import PUT_OFF_CHARACTERS, Rejection
 from aep_intake.model.values import dataclass
 
@@ -63,7 +63,7 @@ class Settling:
             errors = [outcome for outcome in outcomes if isinstance(outcome, Exception)]
             rejected = [error for error in errors if isinstance(error, Rejected)]
             if len(rejected) == len(errors):
-                left = attempt(self._finish, message.body, content, rejected, tokens[message])
+                left = caught(self._finish, message.body, content, rejected, tokens[message])
                 errors = [left] if left else []
                 if left:
                     self.report(message.message_id, left)
@@ -80,7 +80,7 @@ class Settling:
                 error = results[arrival.external_id]
                 if not isinstance(error, TryAgain) or isinstance(error, LedgerUnavailable):
                     continue
-                if attempt(self.note, arrival, str(error)[:PUT_OFF_CHARACTERS], until) is not None:
+                if caught(self.note, arrival, str(error)[:PUT_OFF_CHARACTERS], until) is not None:
                     return  # a ledger that hangs must not take the time of the messages' delays
 
     def give_up(

@@ -24,7 +24,7 @@ from aep_intake.model.expectations import Came, Counts
 from aep_intake.model.files import Arrival
 from aep_intake.model.history import NOBODY, WaitingFile, WaitingGroup
 from aep_intake.model.orders import WINDOW_PREFIX, Order
-from aep_intake.model.outcomes import SideBySide, attempt
+from aep_intake.model.outcomes import SideBySide, caught
 from aep_intake.model.progress import Outcome, OutcomeKind, State
 from aep_intake.model.values import dataclass
 from aep_intake.model.windows import Window, marker_id
@@ -86,7 +86,7 @@ def _take_in(
     redriven: frozenset[str],
 ) -> dict[str, Result]:
     planned = side_by_side(
-        lambda file: attempt(_plan, file, intake, redriven=file.external_id in redriven),
+        lambda file: caught(_plan, file, intake, redriven=file.external_id in redriven),
         arrivals.values(),
     )
     plans = dict(zip(arrivals, planned, strict=True))
@@ -99,7 +99,7 @@ def _take_in(
         results |= done
     for name, plan in plans.items():
         if isinstance(plan, Marker):  # one after the other: each keeps all threads busy
-            results[name] = attempt(_take_marker, plan, intake, side_by_side)
+            results[name] = caught(_take_marker, plan, intake, side_by_side)
     return _released(arrivals, plans, _noted(arrivals, plans, results, intake), intake)
 
 
@@ -120,7 +120,7 @@ def _released(
     routes = intake.table().routes if taken else ()
     ready = [name for route in routes if route.ready for name in taken.get(route.name, ())]
     for folder_id in dict.fromkeys(waiting_files.folder_of(arrivals[name]) for name in ready):
-        if error := attempt(waiting_files.release, folder_id, intake.waiting):
+        if error := caught(waiting_files.release, folder_id, intake.waiting):
             results |= dict.fromkeys(ready, error)
     return results
 
@@ -151,7 +151,7 @@ def _noted(
         counts = Counts(len(new), sum(file.size for file in new))
         counted = {"files", "bytes"} & written.get(route, {}).get("expect", {}).keys()
         found[route] = Came(last, counts, bool(counted))
-    if error := attempt(intake.came, found):
+    if error := caught(intake.came, found):
         results |= {name: error for names in came.values() for name in names}
     return results
 
@@ -192,7 +192,7 @@ def _tasks(plans: Mapping[str, object], intake: Intake) -> list[_Task]:
 def _carry_out(task: _Task, intake: Intake) -> dict[str, Result]:
     match task:
         case _Creating(arrival_id, order):
-            return {arrival_id: attempt(_create_or_known, order, intake)}
+            return {arrival_id: caught(_create_or_known, order, intake)}
         case _Joining(window, files):
             return _join(window, files, intake)
         case WaitingGroup():
@@ -263,7 +263,7 @@ def _create_or_known(order: Order, intake: Intake) -> Result:
 
 def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Result]:
     register = windows.register if window.folder is None else quiet.register
-    registered = attempt(register, window, files, intake.windows)
+    registered = caught(register, window, files, intake.windows)
     if isinstance(registered, Exception):
         return {file.external_id: registered for file in files}
     joined, known = registered
@@ -274,12 +274,12 @@ def _join(window: Window, files: list[Arrival], intake: Intake) -> dict[str, Res
     for file in files:
         if file.external_id in known:
             owner = known[file.external_id]
-            results[file.external_id] = attempt(_follow, owner, file, intake)
+            results[file.external_id] = caught(_follow, owner, file, intake)
     return results
 
 
 def _wait(group: WaitingGroup, intake: Intake) -> dict[str, Result]:
-    failed = attempt(intake.waiting.folders.wait, group)
+    failed = caught(intake.waiting.folders.wait, group)
     result = Waits(group.route) if failed is None else failed
     return {file.external_id: result for file in group.files}
 

@@ -21,7 +21,7 @@ from aep_intake.model.values import dataclass
 # batch that the requests are few. Of smaller ones it is estimated.
 ISIZE_FROM_BYTES = 16_000_000
 ISIZE_BYTES = 4  # at the end of a gzip: its unpacked size, modulo 2³²
-RUN = 10_000  # lines that are sorted in memory
+SORTED_AT_ONCE = 10_000  # lines, in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,16 @@ class Versions:
 def in_lines(files: Iterable[Arrival]) -> Iterator[bytes]:
     """A line for each file, sorted; each file once, however often it was listed.
 
-    They are sorted in runs, which wait on disk: memory holds one run, however many files there are.
+    Sorted stretches of them wait on disk: memory holds one, however many files there are.
     """
     with ExitStack() as stack:
-        runs: list[IO[bytes]] = []
-        for lines in batched(map(_line, files), RUN, strict=False):
-            run = stack.enter_context(TemporaryFile())
-            run.writelines(sorted(lines))
-            run.seek(0)
-            runs.append(run)
-        for line, _ in groupby(merge(*runs)):
+        stretches: list[IO[bytes]] = []
+        for lines in batched(map(_line, files), SORTED_AT_ONCE, strict=False):
+            stretch = stack.enter_context(TemporaryFile())
+            stretch.writelines(sorted(lines))
+            stretch.seek(0)
+            stretches.append(stretch)
+        for line, _ in groupby(merge(*stretches)):
             yield line
 
 

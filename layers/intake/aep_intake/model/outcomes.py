@@ -27,7 +27,7 @@ def one_by_one[T](values: Generator[T], /) -> Generator[T]:
     return values
 
 
-def attempt[**P, T](work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | Exception:
+def caught[**P, T](work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T | Exception:
     """The result of `work`, or the exception that it raised.
 
     So an unforeseen error stops no other work: telemetry logs it with its traceback, and its

@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from aep_intake.arrivals import requests
 from aep_intake.model.files import Arrival
 from aep_intake.model.orders import LedgerIdentity
-from aep_intake.model.outcomes import attempt
+from aep_intake.model.outcomes import caught
 from aep_intake.model.progress import Record
 from aep_intake.model.times import iso
 from aep_intake.model.values import dataclass
@@ -62,7 +62,7 @@ class StatusAnswers:
 
     def _why_unknown(self, bucket: str, key: str) -> str:
         """Why the ledger knows nothing of an object: what no route takes leaves no trace there."""
-        found = attempt(lambda: self.table().match(Arrival(bucket, key, None, "", None, 1, 0)))
+        found = caught(lambda: self.table().match(Arrival(bucket, key, None, "", None, 1, 0)))
         if not isinstance(found, Ignored):
             return (
                 "no event of this object has come, or it came longer ago than the ledger remembers"
